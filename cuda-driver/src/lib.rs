@@ -1,0 +1,1 @@
+//! The CUDA driver, opened at run time.

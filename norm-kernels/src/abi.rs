@@ -1,0 +1,51 @@
+//! What kernels and their host agree on: element types, kernel names, parameters and tiles.
+//!
+//! Nothing here touches a device, so a host planner, a simulator and the kernels share one copy.
+
+mod args;
+mod kernel;
+mod tile;
+
+pub use args::{Args, Axis, PARAM_NONE};
+pub use kernel::{Access, KERNEL_COUNT, Kernel, NormKind};
+pub use tile::{MAX_BLOCK_THREADS, MAX_DIM, Tile, WARP};
+
+/// The element type of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum DType {
+    /// IEEE 754 binary16.
+    F16 = 1,
+    /// bfloat16: the upper half of an `f32`.
+    BF16 = 2,
+    /// IEEE 754 binary32.
+    F32 = 3,
+}
+
+impl DType {
+    /// Every element type, in the order of their tags.
+    pub const ALL: [DType; 3] = [DType::F16, DType::BF16, DType::F32];
+
+    /// Bytes of one element, which is also its alignment.
+    pub const fn size(self) -> usize {
+        match self {
+            DType::F16 | DType::BF16 => 2,
+            DType::F32 => 4,
+        }
+    }
+
+    /// The name used in kernel names and on the command line: `f16`, `bf16` or `f32`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DType::F16 => "f16",
+            DType::BF16 => "bf16",
+            DType::F32 => "f32",
+        }
+    }
+}
+
+impl core::fmt::Display for DType {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.pad(self.name())
+    }
+}

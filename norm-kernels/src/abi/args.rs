@@ -1,0 +1,60 @@
+//! The one parameter of every kernel.
+
+/// The tag of an absent weight or bias in [`Args::w_dtype`] and [`Args::b_dtype`].
+/// Present ones carry their [`DType`](super::DType) as a number.
+pub const PARAM_NONE: u32 = 0;
+
+/// One of the up to three axes in front of the normalized one. Strides are in elements.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Axis {
+    /// Number of positions along the axis.
+    pub extent: u64,
+    /// Distance between neighbours in `x`.
+    pub x_stride: u64,
+    /// Distance between neighbours in `y`.
+    pub y_stride: u64,
+}
+
+impl Axis {
+    /// An axis with one position.
+    pub const ONE: Axis = Axis { extent: 1, x_stride: 0, y_stride: 0 };
+}
+
+/// What a kernel is told: `y = norm(x) * (w + weight_offset) + b`, row by row.
+///
+/// Passed by value as the kernel's only parameter. A row is one position of `axes`, the last
+/// axis varying fastest; its `dim` elements are dense.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Args {
+    /// Device address of `x`'s first element.
+    pub x: u64,
+    /// Device address of `y`'s first element.
+    pub y: u64,
+    /// Device address of the weights, 0 with [`PARAM_NONE`].
+    pub w: u64,
+    /// Device address of the biases, 0 with [`PARAM_NONE`].
+    pub b: u64,
+    /// The axes in front of `dim`, outermost first, padded with [`Axis::ONE`] at the front.
+    pub axes: [Axis; 3],
+    /// Number of rows: the product of the extents of `axes`.
+    pub rows: u64,
+    /// Distance, in elements, between the weights of neighbours on the last of `axes`: 0 where
+    /// all rows share theirs.
+    pub w_stride: u64,
+    /// The same for the biases.
+    pub b_stride: u64,
+    /// Elements in a row, 1 to [`MAX_DIM`](super::MAX_DIM).
+    pub dim: u32,
+    /// The weights' [`DType`](super::DType) as a number, or [`PARAM_NONE`].
+    pub w_dtype: u32,
+    /// The biases' [`DType`](super::DType) as a number, or [`PARAM_NONE`].
+    pub b_dtype: u32,
+    /// Added to the mean of squares, or the variance, before the square root.
+    pub eps: f32,
+    /// Added to every weight in f32. Where there are no weights the factor is 1, whatever this is.
+    pub weight_offset: f32,
+    /// Vectors a thread holds or visits: [`Tile::vectors`](super::Tile::vectors).
+    pub vectors: u32,
+}

@@ -1,0 +1,124 @@
+//! Which kernels there are, and what they are called.
+
+use super::{DType, Tile, WARP};
+
+/// Which normalization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NormKind {
+    /// `x / sqrt(mean(x²) + eps)`.
+    Rms,
+    /// `(x - mean(x)) / sqrt(var(x) + eps)`, `var` the biased variance.
+    Layer,
+}
+
+impl NormKind {
+    /// Both, in the order of kernel numbers.
+    pub const ALL: [NormKind; 2] = [NormKind::Rms, NormKind::Layer];
+
+    /// The name used in kernel names: `rms` or `layer`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NormKind::Rms => "rms",
+            NormKind::Layer => "layer",
+        }
+    }
+}
+
+/// How a kernel reaches memory and where it keeps the row meanwhile.
+///
+/// All of them deal a row out as its [`Tile`] says and add in the same order, so for one tile
+/// they give the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// A row takes a warp or less, one vector a thread; several rows a block.
+    Warp1,
+    /// The same with two vectors a thread.
+    Warp2,
+    /// A row takes a block, two vectors a thread held in registers.
+    Block2,
+    /// The same with four vectors a thread.
+    Block4,
+    /// A row longer than a block's registers: every pass reads it again, in vectors.
+    Long,
+    /// Any row, element by element: odd lengths and unaligned addresses.
+    Scalar,
+}
+
+impl Access {
+    /// All of them, in the order of kernel numbers.
+    pub const ALL: [Access; 6] = [
+        Access::Warp1,
+        Access::Warp2,
+        Access::Block2,
+        Access::Block4,
+        Access::Long,
+        Access::Scalar,
+    ];
+
+    /// The name used in kernel names.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Access::Warp1 => "warp1",
+            Access::Warp2 => "warp2",
+            Access::Block2 => "block2",
+            Access::Block4 => "block4",
+            Access::Long => "long",
+            Access::Scalar => "scalar",
+        }
+    }
+
+    /// The access for a tile whose vectors are all whole and aligned.
+    pub const fn vectored(tile: Tile) -> Access {
+        match (tile.threads <= WARP, tile.vectors) {
+            (true, 1) => Access::Warp1,
+            (true, _) => Access::Warp2,
+            (false, 1 | 2) => Access::Block2,
+            (false, 3 | 4) => Access::Block4,
+            (false, _) => Access::Long,
+        }
+    }
+}
+
+/// One entry point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    /// Which normalization.
+    pub kind: NormKind,
+    /// Element type of `x`.
+    pub x: DType,
+    /// Element type of `y`.
+    pub y: DType,
+    /// How it reaches memory.
+    pub access: Access,
+}
+
+/// Number of entry points.
+pub const KERNEL_COUNT: usize =
+    NormKind::ALL.len() * DType::ALL.len() * DType::ALL.len() * Access::ALL.len();
+
+impl Kernel {
+    /// A number below [`KERNEL_COUNT`], different for every kernel.
+    pub const fn index(self) -> usize {
+        let op = self.kind as usize;
+        let x = self.x as usize - 1;
+        let y = self.y as usize - 1;
+        ((op * 3 + x) * 3 + y) * Access::ALL.len() + self.access as usize
+    }
+
+    /// Every entry point, in the order of [`Kernel::index`].
+    pub fn all() -> impl Iterator<Item = Kernel> {
+        (0..KERNEL_COUNT).map(|index| Kernel {
+            kind: NormKind::ALL[index / Access::ALL.len() / 9],
+            x: DType::ALL[index / Access::ALL.len() / 3 % 3],
+            y: DType::ALL[index / Access::ALL.len() % 3],
+            access: Access::ALL[index % Access::ALL.len()],
+        })
+    }
+}
+
+/// The entry point's name in the PTX, such as `rms_f16_bf16_block2`: kind, x, y, access.
+impl core::fmt::Display for Kernel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}_{}_{}_{}", self.kind.name(), self.x, self.y, self.access.name())
+    }
+}
