@@ -55,6 +55,4 @@ pub struct Args {
     pub eps: f32,
     /// Added to every weight in f32. Where there are no weights the factor is 1, whatever this is.
     pub weight_offset: f32,
-    /// Vectors a thread holds or visits: [`Tile::vectors`](super::Tile::vectors).
-    pub vectors: u32,
 }

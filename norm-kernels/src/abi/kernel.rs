@@ -1,6 +1,6 @@
 //! Which kernels there are, and what they are called.
 
-use super::{DType, Tile, WARP};
+use super::{DType, MAX_BLOCK_THREADS, Tile, WARP};
 
 /// Which normalization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,14 +46,8 @@ pub enum Access {
 
 impl Access {
     /// All of them, in the order of kernel numbers.
-    pub const ALL: [Access; 6] = [
-        Access::Warp1,
-        Access::Warp2,
-        Access::Block2,
-        Access::Block4,
-        Access::Long,
-        Access::Scalar,
-    ];
+    pub const ALL: [Access; 6] =
+        [Access::Warp1, Access::Warp2, Access::Block2, Access::Block4, Access::Long, Access::Scalar];
 
     /// The name used in kernel names.
     pub const fn name(self) -> &'static str {
@@ -67,14 +61,24 @@ impl Access {
         }
     }
 
+    /// The largest block that launches it, which the PTX states as `.maxntid`.
+    pub const fn max_threads(self) -> u32 {
+        match self {
+            Access::Warp1 | Access::Warp2 => Tile::PACKED_THREADS,
+            Access::Block2 => 512,
+            Access::Block4 => Tile::MAX_HELD_THREADS,
+            Access::Long | Access::Scalar => MAX_BLOCK_THREADS,
+        }
+    }
+
     /// The access for a tile whose vectors are all whole and aligned.
     pub const fn vectored(tile: Tile) -> Access {
-        match (tile.threads <= WARP, tile.vectors) {
-            (true, 1) => Access::Warp1,
-            (true, _) => Access::Warp2,
-            (false, 1 | 2) => Access::Block2,
-            (false, 3 | 4) => Access::Block4,
-            (false, _) => Access::Long,
+        match (tile.threads, tile.vectors) {
+            (..=WARP, 1) => Access::Warp1,
+            (..=WARP, _) => Access::Warp2,
+            (..=Tile::MAX_HELD_THREADS, 2) => Access::Block2,
+            (..=Tile::MAX_HELD_THREADS, _) => Access::Block4,
+            _ => Access::Long,
         }
     }
 }
@@ -93,8 +97,7 @@ pub struct Kernel {
 }
 
 /// Number of entry points.
-pub const KERNEL_COUNT: usize =
-    NormKind::ALL.len() * DType::ALL.len() * DType::ALL.len() * Access::ALL.len();
+pub const KERNEL_COUNT: usize = NormKind::ALL.len() * DType::ALL.len() * DType::ALL.len() * Access::ALL.len();
 
 impl Kernel {
     /// A number below [`KERNEL_COUNT`], different for every kernel.

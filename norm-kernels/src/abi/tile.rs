@@ -12,9 +12,6 @@ pub const MAX_BLOCK_THREADS: u32 = 1024;
 /// The longest row: up to 2²⁴ every count of elements is exact in `f32`.
 pub const MAX_DIM: u32 = 1 << 24;
 
-/// Threads a block has where several rows share one.
-const PACKED_THREADS: u32 = 256;
-
 /// A row cut into vectors of `width` elements and dealt to `threads` threads, `vectors` each:
 /// thread `t` owns vectors `t`, `t + threads`, `t + 2 * threads` and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,40 +28,43 @@ pub struct Tile {
 }
 
 impl Tile {
+    /// Threads a block has where several rows share one.
+    pub const PACKED_THREADS: u32 = 256;
+
     /// The most vectors a thread holds in registers; a longer row is read again in each pass.
     pub const MAX_HELD: u32 = 4;
+
+    /// The largest block that holds that many: at 72 registers a thread, the most that fits the
+    /// 65,536 of a multiprocessor.
+    pub const MAX_HELD_THREADS: u32 = 896;
 
     /// The tile for rows of `dim` elements, `1 <= dim <= MAX_DIM`.
     pub const fn new(x: DType, y: DType, dim: u32) -> Tile {
         let width = (16 / if x.size() > y.size() { x.size() } else { y.size() }) as u32;
+        const HELD: u32 = Tile::MAX_HELD * Tile::MAX_HELD_THREADS;
         let row = dim.div_ceil(width);
         // Two vectors a thread from a warp on: one loses 10 to 20 % of bandwidth at large dims.
         let vectors = match row {
             0..=32 => 1,
             33..=1024 => 2,
-            1025..=4096 => Tile::MAX_HELD,
+            1025..=HELD => Tile::MAX_HELD,
             _ => row.div_ceil(MAX_BLOCK_THREADS),
         };
         let threads = match row {
             0..=32 => row.next_power_of_two(),
             _ => row.div_ceil(vectors).next_multiple_of(WARP),
         };
-        let rows = if threads <= WARP { PACKED_THREADS / threads } else { 1 };
+        let rows = if threads <= WARP { Tile::PACKED_THREADS / threads } else { 1 };
         Tile { width, threads, vectors, rows }
     }
 
-    /// Threads of a block.
-    pub const fn block(self) -> u32 {
-        self.threads * self.rows
+    /// Threads of a block: along the row, and rows.
+    pub const fn block(self) -> [u32; 2] {
+        [self.threads, self.rows]
     }
 
     /// Blocks that `rows` rows take.
     pub const fn grid(self, rows: u64) -> u64 {
         rows.div_ceil(self.rows as u64)
-    }
-
-    /// Whether a thread keeps its part of the row in registers.
-    pub const fn held(self) -> bool {
-        self.vectors <= Tile::MAX_HELD
     }
 }

@@ -1,0 +1,47 @@
+//! The nightly that compiles kernels.
+//!
+//! PTX is compared byte for byte, so it takes one compiler: the nightly of 2026-05-20. It goes
+//! by its version line, whatever name it is installed under.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// What `rustc --version` of the pinned nightly begins with.
+pub const VERSION: &str = "rustc 1.97.0-nightly (e50aa6fba ";
+
+/// How to get it.
+pub const INSTALL: &str =
+    "rustup toolchain install nightly-2026-05-20 --profile minimal --component rust-src";
+
+/// The names it may be installed under.
+const NAMES: [&str; 2] = ["nightly-2026-05-20", "nightly"];
+
+/// An installed toolchain that can compile kernels.
+pub struct Nightly {
+    /// Its name for `rustup run`.
+    pub name: &'static str,
+}
+
+/// Finds the pinned nightly and its `rust-src`; the error says what is missing and how to get it.
+pub fn find() -> Result<Nightly, String> {
+    let Some(name) = NAMES
+        .into_iter()
+        .find(|name| rustc(name, &["--version"]).is_some_and(|version| version.starts_with(VERSION)))
+    else {
+        return Err(format!("the nightly that compiles kernels ({VERSION}…) is not installed: {INSTALL}"));
+    };
+    let sysroot = rustc(name, &["--print", "sysroot"]).unwrap_or_default();
+    let core = PathBuf::from(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs");
+    if !core.is_file() {
+        return Err(format!(
+            "rust-src is missing from toolchain '{name}': rustup component add rust-src --toolchain {name}"
+        ));
+    }
+    Ok(Nightly { name })
+}
+
+/// What `rustc` of toolchain `name` prints, if there is one.
+fn rustc(name: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new("rustup").args(["run", name, "rustc"]).args(args).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}

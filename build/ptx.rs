@@ -1,0 +1,91 @@
+//! `norm-kernels` to PTX, by stock rustc: neither a CUDA toolkit nor a linker takes part.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+
+use norm_kernels::abi::Kernel;
+
+use crate::nightly::Nightly;
+
+/// The oldest device of each checked-in PTX.
+pub const TARGETS: [&str; 2] = ["sm_80", "sm_90"];
+
+/// Compiler flags that every target shares.
+const FLAGS: [&str; 4] = [
+    // The oldest PTX with all that the kernels use: CUDA 12.0 and newer read it.
+    "-Ctarget-feature=+ptx80",
+    // Arrays that live across a loop stay in registers only if it is unrolled.
+    "-Cllvm-args=-unroll-threshold=10000",
+    // Jump threading copies what lies between two tests of one condition into both branches,
+    // barriers and shuffles too.
+    "-Zmir-enable-passes=-JumpThreading",
+    // No line of the output depends on where the sources lie.
+    "-Cdebuginfo=0",
+];
+
+/// Compiles the kernels for `target` and tidies what comes out.
+pub fn compile(nightly: &Nightly, root: &Path, out: &Path, target: &str) -> Result<String, crate::Error> {
+    let target_dir = out.join(target);
+    // An assembly file of an earlier compilation would be found beside the new one.
+    let deps = target_dir.join("nvptx64-nvidia-cuda/release/deps");
+    let _ = fs::remove_dir_all(&deps);
+
+    let mut cargo = Command::new("rustup");
+    cargo.args(["run", nightly.name, "cargo", "rustc", "--release", "--lib", "--package", "norm-kernels"]);
+    cargo.args(["--target", "nvptx64-nvidia-cuda", "-Zbuild-std=core", "--crate-type", "staticlib"]);
+    cargo.arg("--manifest-path").arg(root.join("Cargo.toml"));
+    cargo.arg("--target-dir").arg(&target_dir);
+    cargo.args(["--", "--emit=asm"]);
+    // What cargo set for this build script is not meant for the cargo started here.
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let inherited = name.starts_with("CARGO") && name != "CARGO_HOME";
+        if inherited || ["RUSTC", "RUSTDOC", "RUSTFLAGS", "RUSTUP_TOOLCHAIN"].contains(&name.as_str()) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.env("RUSTFLAGS", format!("-Ctarget-cpu={target} {}", FLAGS.join(" ")));
+    // Fat LTO merges `core` and the kernels into one file of assembly, which is the PTX.
+    cargo.env("CARGO_PROFILE_RELEASE_LTO", "fat");
+    cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
+    cargo.env("CARGO_PROFILE_RELEASE_PANIC", "abort");
+    let output = cargo.output()?;
+    if !output.status.success() {
+        return Err(format!("{cargo:?} failed:\n{}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+
+    let mut assembly = fs::read_dir(&deps)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "s"));
+    match (assembly.next(), assembly.next()) {
+        (Some(file), None) => tidy(&fs::read_to_string(file)?),
+        _ => Err(format!("expected one assembly file in {}", deps.display()).into()),
+    }
+}
+
+/// Drops comments that carry nothing, and states each kernel's largest block: neither compiler
+/// can, and without it ptxas may take more registers than such a block has.
+fn tidy(assembly: &str) -> Result<String, crate::Error> {
+    let mut text = String::with_capacity(assembly.len());
+    let mut entry = None;
+    for line in assembly.lines() {
+        let line = line.trim_end();
+        if let Some(rest) = line.strip_prefix(".visible .entry ") {
+            let name = rest.trim_end_matches('(');
+            let kernel = Kernel::all().find(|kernel| kernel.to_string() == name);
+            entry = Some(kernel.ok_or_else(|| format!("kernel '{name}' is none that abi lists"))?);
+        }
+        if line == "{"
+            && let Some(kernel) = entry.take()
+        {
+            writeln!(text, ".maxntid {}", kernel.access.max_threads())?;
+        }
+        let comment = line.trim_start().starts_with("//");
+        if !(comment || line.is_empty() && text.ends_with("\n\n")) {
+            writeln!(text, "{line}")?;
+        }
+    }
+    Ok(text.trim_start().to_owned())
+}

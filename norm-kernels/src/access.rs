@@ -1,0 +1,124 @@
+//! `N` neighbouring elements between memory and registers: as vectors, or one by one.
+
+use crate::each::each;
+use crate::element::{Element, Words};
+use crate::gpu::{self, Reuse};
+
+/// The `N` elements of a vector.
+#[inline(always)]
+pub fn unpack<E: Element, const N: usize>(words: Words) -> [f32; N] {
+    let mut values = [0.0; N];
+    each::<N>(|i| values[i] = E::unpack(&words, i));
+    values
+}
+
+/// How a kernel reaches memory.
+pub trait Access {
+    /// How many of the `N` elements from `at` on lie in a row of `dim`.
+    fn valid<const N: usize>(at: u32, dim: u32) -> u32;
+
+    /// Loads the first `valid` of `N` elements from `address` on; the others are zero.
+    ///
+    /// # Safety
+    /// They are readable, and, for [`Vector`], aligned to `N` elements or 16 bytes.
+    unsafe fn fetch<E: Element, const N: usize>(address: u64, valid: u32, reuse: Reuse) -> Words;
+
+    /// Stores the first `valid` of `values`, rounded to nearest even.
+    ///
+    /// # Safety
+    /// They are writable, and, for [`Vector`], aligned to `N` elements or 16 bytes.
+    unsafe fn store<E: Element, const N: usize>(address: u64, valid: u32, values: [f32; N]);
+}
+
+/// Rows of whole vectors, aligned: accesses of 16 bytes, or 8 where the other tensor's
+/// elements are wider.
+pub struct Vector;
+
+impl Access for Vector {
+    #[inline(always)]
+    fn valid<const N: usize>(at: u32, dim: u32) -> u32 {
+        if at < dim { N as u32 } else { 0 }
+    }
+
+    #[inline(always)]
+    unsafe fn fetch<E: Element, const N: usize>(address: u64, valid: u32, reuse: Reuse) -> Words {
+        let wanted = valid != 0;
+        let mut words = [0; 8];
+        // SAFETY: the caller vouches for the elements and their alignment.
+        unsafe {
+            match const { N as u64 * E::SIZE } {
+                8 => [words[0], words[1]] = gpu::load2(address, wanted, reuse),
+                16 => [words[0], words[1], words[2], words[3]] = gpu::load4(address, wanted, reuse),
+                _ => {
+                    [words[0], words[1], words[2], words[3]] = gpu::load4(address, wanted, reuse);
+                    [words[4], words[5], words[6], words[7]] = gpu::load4(address + 16, wanted, reuse);
+                }
+            }
+        }
+        words
+    }
+
+    #[inline(always)]
+    unsafe fn store<E: Element, const N: usize>(address: u64, valid: u32, values: [f32; N]) {
+        if valid == 0 {
+            return;
+        }
+        let mut words = [0; 8];
+        each::<4>(|i| {
+            if 2 * i < N {
+                let [low, high] = E::pack(values[2 * i], values[2 * i + 1]);
+                let at = 2 * i * E::SIZE as usize / 4;
+                words[at] = low;
+                if E::SIZE == 4 {
+                    words[at + 1] = high;
+                }
+            }
+        });
+        let [a, b, c, d, e, f, g, h] = words;
+        // SAFETY: the caller vouches for the elements and their alignment.
+        unsafe {
+            match const { N as u64 * E::SIZE } {
+                8 => gpu::store2(address, [a, b]),
+                16 => gpu::store4(address, [a, b, c, d]),
+                _ => {
+                    gpu::store4(address, [a, b, c, d]);
+                    gpu::store4(address + 16, [e, f, g, h]);
+                }
+            }
+        }
+    }
+}
+
+/// Any row: one access an element.
+pub struct Scalar;
+
+impl Access for Scalar {
+    #[inline(always)]
+    fn valid<const N: usize>(at: u32, dim: u32) -> u32 {
+        u32::min(dim.saturating_sub(at), N as u32)
+    }
+
+    #[inline(always)]
+    unsafe fn fetch<E: Element, const N: usize>(address: u64, valid: u32, _reuse: Reuse) -> Words {
+        let mut words = [0; 8];
+        each::<N>(|i| {
+            if (i as u32) < valid {
+                // SAFETY: one of the elements that the caller vouches for.
+                let element = unsafe { E::load(address + i as u64 * E::SIZE) };
+                let bit = i * E::SIZE as usize * 8;
+                words[bit / 32] |= element << (bit % 32);
+            }
+        });
+        words
+    }
+
+    #[inline(always)]
+    unsafe fn store<E: Element, const N: usize>(address: u64, valid: u32, values: [f32; N]) {
+        each::<N>(|i| {
+            if (i as u32) < valid {
+                // SAFETY: one of the elements that the caller vouches for.
+                unsafe { E::store(address + i as u64 * E::SIZE, values[i]) };
+            }
+        });
+    }
+}

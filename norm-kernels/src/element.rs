@@ -1,0 +1,134 @@
+//! The element types, as 32-bit words from memory to `f32` and back.
+
+use crate::abi::DType;
+use crate::gpu;
+
+/// The bits of a vector: 2, 4 or all 8 words of them, as many as its elements fill.
+pub type Words = [u32; 8];
+
+/// An element type of `x`, `w`, `b` or `y`.
+pub trait Element {
+    /// Its tag.
+    const DTYPE: DType;
+    /// Bytes of one element.
+    const SIZE: u64 = Self::DTYPE.size() as u64;
+
+    /// Element `index` of the vector in `words`.
+    fn unpack(words: &Words, index: usize) -> f32;
+
+    /// Two neighbours, as the words that hold them: 16-bit types fill the first alone.
+    fn pack(low: f32, high: f32) -> [u32; 2];
+
+    /// One element, as a vector with nothing behind it.
+    ///
+    /// # Safety
+    /// `address` is that of a readable element in global memory.
+    unsafe fn load(address: u64) -> u32;
+
+    /// # Safety
+    /// `address` is that of a writable element in global memory.
+    unsafe fn store(address: u64, value: f32);
+
+    /// A vector of inputs as the arithmetic is to see it.
+    #[inline(always)]
+    fn clamp(words: Words) -> Words {
+        words
+    }
+}
+
+/// IEEE 754 binary16.
+pub struct F16;
+/// bfloat16.
+pub struct BF16;
+/// IEEE 754 binary32.
+pub struct F32;
+
+/// Half `index` of a vector of 16-bit elements.
+#[inline(always)]
+fn half(words: &Words, index: usize) -> u16 {
+    (words[index / 2] >> (16 * (index % 2))) as u16
+}
+
+impl Element for F16 {
+    const DTYPE: DType = DType::F16;
+
+    #[inline(always)]
+    fn unpack(words: &Words, index: usize) -> f32 {
+        gpu::f16_to_f32(half(words, index))
+    }
+
+    #[inline(always)]
+    fn pack(low: f32, high: f32) -> [u32; 2] {
+        [gpu::f16x2_from_f32(low, high), 0]
+    }
+
+    #[inline(always)]
+    unsafe fn load(address: u64) -> u32 {
+        // SAFETY: the caller vouches for the address.
+        unsafe { gpu::load_u16(address) as u32 }
+    }
+
+    #[inline(always)]
+    unsafe fn store(address: u64, value: f32) {
+        // SAFETY: the caller vouches for the address.
+        unsafe { gpu::store_u16(address, gpu::f16x2_from_f32(value, 0.0) as u16) }
+    }
+
+    /// One infinity from an earlier layer must not wipe out the row; NaN stays NaN.
+    #[inline(always)]
+    fn clamp(words: Words) -> Words {
+        words.map(gpu::f16x2_clamp)
+    }
+}
+
+impl Element for BF16 {
+    const DTYPE: DType = DType::BF16;
+
+    #[inline(always)]
+    fn unpack(words: &Words, index: usize) -> f32 {
+        f32::from_bits((half(words, index) as u32) << 16)
+    }
+
+    #[inline(always)]
+    fn pack(low: f32, high: f32) -> [u32; 2] {
+        [gpu::bf16x2_from_f32(low, high), 0]
+    }
+
+    #[inline(always)]
+    unsafe fn load(address: u64) -> u32 {
+        // SAFETY: the caller vouches for the address.
+        unsafe { gpu::load_u16(address) as u32 }
+    }
+
+    #[inline(always)]
+    unsafe fn store(address: u64, value: f32) {
+        // SAFETY: the caller vouches for the address.
+        unsafe { gpu::store_u16(address, gpu::bf16x2_from_f32(value, 0.0) as u16) }
+    }
+}
+
+impl Element for F32 {
+    const DTYPE: DType = DType::F32;
+
+    #[inline(always)]
+    fn unpack(words: &Words, index: usize) -> f32 {
+        f32::from_bits(words[index])
+    }
+
+    #[inline(always)]
+    fn pack(low: f32, high: f32) -> [u32; 2] {
+        [low.to_bits(), high.to_bits()]
+    }
+
+    #[inline(always)]
+    unsafe fn load(address: u64) -> u32 {
+        // SAFETY: the caller vouches for the address.
+        unsafe { gpu::load_u32(address) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(address: u64, value: f32) {
+        // SAFETY: the caller vouches for the address.
+        unsafe { gpu::store_u32(address, value.to_bits()) }
+    }
+}

@@ -1,0 +1,373 @@
+//! Stock rustc, target `nvptx64-nvidia-cuda`.
+//!
+//! Barriers and shuffles are LLVM intrinsics, not `asm!`: LLVM knows that the intrinsics are
+//! convergent and keeps each in one place, where it copies `asm!` into divergent branches.
+//! Memory is reached through `asm!`, which alone can state cache hints; `volatile` by default,
+//! such blocks stay in the order of the source, so a store to `y` cannot overtake a load of the
+//! same bytes through `x`.
+
+use core::arch::{asm, global_asm, nvptx};
+
+// The block's scratch memory.
+global_asm!(".shared .align 16 .b8 norm_partials[384];");
+
+unsafe extern "unadjusted" {
+    #[link_name = "llvm.nvvm.shfl.sync.bfly.f32"]
+    fn shfl_sync_bfly_f32(members: u32, value: f32, lane_mask: u32, clamp: u32) -> f32;
+}
+
+/// The thread's place along its row.
+#[inline(always)]
+pub fn thread_x() -> u32 {
+    // SAFETY: reads a special register.
+    unsafe { nvptx::_thread_idx_x() as u32 }
+}
+
+/// The row's place in its block.
+#[inline(always)]
+pub fn thread_y() -> u32 {
+    // SAFETY: reads a special register.
+    unsafe { nvptx::_thread_idx_y() as u32 }
+}
+
+/// Threads along a row.
+#[inline(always)]
+pub fn block_x() -> u32 {
+    // SAFETY: reads a special register.
+    unsafe { nvptx::_block_dim_x() as u32 }
+}
+
+/// Rows in a block.
+#[inline(always)]
+pub fn block_y() -> u32 {
+    // SAFETY: reads a special register.
+    unsafe { nvptx::_block_dim_y() as u32 }
+}
+
+/// The block's place in the grid.
+#[inline(always)]
+pub fn grid_x() -> u32 {
+    // SAFETY: reads a special register.
+    unsafe { nvptx::_block_idx_x() as u32 }
+}
+
+/// Waits for all threads of the block, and makes their shared memory writes visible.
+#[inline(always)]
+pub fn barrier() {
+    // SAFETY: no kernel places a barrier where only some threads of a block come.
+    unsafe { nvptx::_syncthreads() }
+}
+
+/// The value of the lane whose number differs by `lane_mask`. All 32 lanes must call.
+#[inline(always)]
+pub fn shuffle_xor(value: f32, lane_mask: u32) -> f32 {
+    // SAFETY: no kernel places a shuffle where only some lanes of a warp come.
+    unsafe { shfl_sync_bfly_f32(u32::MAX, value, lane_mask, 31) }
+}
+
+/// Writes a float to the block's scratch memory, at a byte offset.
+///
+/// # Safety
+/// `offset` is a multiple of 4 below 384, and no other thread touches it between
+/// the two barriers around.
+#[inline(always)]
+pub unsafe fn store_shared(offset: u32, value: f32) {
+    // SAFETY: the caller keeps `offset` in the scratch memory.
+    unsafe {
+        asm!(
+            "{{ .reg .b32 %place; mov.b32 %place, norm_partials; add.u32 %place, %place, {offset};",
+            "st.shared.f32 [%place], {value}; }}",
+            offset = in(reg32) offset,
+            value = in(reg32) value,
+            options(nostack, preserves_flags)
+        )
+    }
+}
+
+/// Reads a float from the block's scratch memory.
+///
+/// # Safety
+/// `offset` is a multiple of 4 below 384, written before the last barrier and not
+/// rewritten before the next.
+#[inline(always)]
+pub unsafe fn load_shared(offset: u32) -> f32 {
+    let value;
+    // SAFETY: the caller keeps `offset` in the scratch memory.
+    unsafe {
+        asm!(
+            "{{ .reg .b32 %place; mov.b32 %place, norm_partials; add.u32 %place, %place, {offset};",
+            "ld.shared.f32 {value}, [%place]; }}",
+            offset = in(reg32) offset,
+            value = out(reg32) value,
+            options(nostack, preserves_flags)
+        )
+    }
+    value
+}
+
+/// How long a loaded line is of use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// Read once: kept out of L1. With plain loads the same kernels lose 2 to 5 %.
+    Once,
+    /// Read again by this thread in a later pass.
+    Again,
+    /// Read by every block, written by none while the kernel runs.
+    Shared,
+}
+
+/// A load under a predicate: a branch around it would keep the next load from being issued
+/// before this one has arrived.
+macro_rules! load {
+    ($opcode:literal, $place:literal, $address:ident, $wanted:ident, [$($word:ident),+]) => {
+        asm!(
+            "{{ .reg .pred %wanted; setp.ne.b32 %wanted, {wanted}, 0;",
+            concat!("@%wanted ", $opcode, " ", $place, ", [{address}]; }}"),
+            $($word = inout(reg32) $word,)+
+            wanted = in(reg32) $wanted as u32,
+            address = in(reg64) $address,
+            options(nostack, preserves_flags)
+        )
+    };
+}
+
+/// Loads two words where `wanted`, else gives zeros.
+///
+/// # Safety
+/// Where `wanted`, `address` is that of 8 readable bytes in global memory, aligned to 8.
+#[inline(always)]
+pub unsafe fn load2(address: u64, wanted: bool, reuse: Reuse) -> [u32; 2] {
+    let (mut a, mut b) = (0u32, 0u32);
+    // SAFETY: the caller vouches for the address.
+    unsafe {
+        match reuse {
+            Reuse::Once => {
+                load!("ld.global.L1::no_allocate.v2.b32", "{{{a}, {b}}}", address, wanted, [a, b])
+            }
+            Reuse::Again => load!("ld.global.v2.b32", "{{{a}, {b}}}", address, wanted, [a, b]),
+            Reuse::Shared => load!("ld.global.nc.v2.b32", "{{{a}, {b}}}", address, wanted, [a, b]),
+        }
+    }
+    [a, b]
+}
+
+/// Loads four words where `wanted`, else gives zeros.
+///
+/// # Safety
+/// Where `wanted`, `address` is that of 16 readable bytes in global memory, aligned to 16.
+#[inline(always)]
+pub unsafe fn load4(address: u64, wanted: bool, reuse: Reuse) -> [u32; 4] {
+    let (mut a, mut b, mut c, mut d) = (0u32, 0u32, 0u32, 0u32);
+    // SAFETY: the caller vouches for the address.
+    unsafe {
+        match reuse {
+            Reuse::Once => load!(
+                "ld.global.L1::no_allocate.v4.b32",
+                "{{{a}, {b}, {c}, {d}}}",
+                address,
+                wanted,
+                [a, b, c, d]
+            ),
+            Reuse::Again => {
+                load!("ld.global.v4.b32", "{{{a}, {b}, {c}, {d}}}", address, wanted, [a, b, c, d])
+            }
+            Reuse::Shared => {
+                load!("ld.global.nc.v4.b32", "{{{a}, {b}, {c}, {d}}}", address, wanted, [a, b, c, d])
+            }
+        }
+    }
+    [a, b, c, d]
+}
+
+/// Stores two words that this kernel reads no more.
+///
+/// # Safety
+/// `address` is that of 8 writable bytes in global memory, aligned to 8.
+#[inline(always)]
+pub unsafe fn store2(address: u64, words: [u32; 2]) {
+    let [a, b] = words;
+    // SAFETY: the caller vouches for the address.
+    unsafe {
+        asm!(
+            "st.global.cs.v2.b32 [{address}], {{{a}, {b}}};",
+            address = in(reg64) address,
+            a = in(reg32) a,
+            b = in(reg32) b,
+            options(nostack, preserves_flags)
+        )
+    }
+}
+
+/// Stores four words that this kernel reads no more.
+///
+/// # Safety
+/// `address` is that of 16 writable bytes in global memory, aligned to 16.
+#[inline(always)]
+pub unsafe fn store4(address: u64, words: [u32; 4]) {
+    let [a, b, c, d] = words;
+    // SAFETY: the caller vouches for the address.
+    unsafe {
+        asm!(
+            "st.global.cs.v4.b32 [{address}], {{{a}, {b}, {c}, {d}}};",
+            address = in(reg64) address,
+            a = in(reg32) a,
+            b = in(reg32) b,
+            c = in(reg32) c,
+            d = in(reg32) d,
+            options(nostack, preserves_flags)
+        )
+    }
+}
+
+/// Loads 16 bits.
+///
+/// # Safety
+/// `address` is that of 2 readable bytes in global memory, aligned to 2.
+#[inline(always)]
+pub unsafe fn load_u16(address: u64) -> u16 {
+    let bits;
+    // SAFETY: the caller vouches for the address.
+    unsafe {
+        asm!(
+            "ld.global.b16 {bits}, [{address}];",
+            bits = out(reg16) bits,
+            address = in(reg64) address,
+            options(nostack, preserves_flags)
+        )
+    }
+    bits
+}
+
+/// Loads 32 bits.
+///
+/// # Safety
+/// `address` is that of 4 readable bytes in global memory, aligned to 4.
+#[inline(always)]
+pub unsafe fn load_u32(address: u64) -> u32 {
+    let bits;
+    // SAFETY: the caller vouches for the address.
+    unsafe {
+        asm!(
+            "ld.global.b32 {bits}, [{address}];",
+            bits = out(reg32) bits,
+            address = in(reg64) address,
+            options(nostack, preserves_flags)
+        )
+    }
+    bits
+}
+
+/// Stores 16 bits.
+///
+/// # Safety
+/// `address` is that of 2 writable bytes in global memory, aligned to 2.
+#[inline(always)]
+pub unsafe fn store_u16(address: u64, bits: u16) {
+    // SAFETY: the caller vouches for the address.
+    unsafe {
+        asm!(
+            "st.global.b16 [{address}], {bits};",
+            address = in(reg64) address,
+            bits = in(reg16) bits,
+            options(nostack, preserves_flags)
+        )
+    }
+}
+
+/// Stores 32 bits.
+///
+/// # Safety
+/// `address` is that of 4 writable bytes in global memory, aligned to 4.
+#[inline(always)]
+pub unsafe fn store_u32(address: u64, bits: u32) {
+    // SAFETY: the caller vouches for the address.
+    unsafe {
+        asm!(
+            "st.global.b32 [{address}], {bits};",
+            address = in(reg64) address,
+            bits = in(reg32) bits,
+            options(nostack, preserves_flags)
+        )
+    }
+}
+
+/// The `f32` of an f16's bits: exact.
+#[inline(always)]
+pub fn f16_to_f32(bits: u16) -> f32 {
+    let value;
+    // SAFETY: register arithmetic.
+    unsafe {
+        asm!(
+            "cvt.f32.f16 {value}, {bits};",
+            value = out(reg32) value,
+            bits = in(reg16) bits,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    value
+}
+
+/// Two f16 held to ±65504, in one word; NaN stays NaN.
+#[inline(always)]
+pub fn f16x2_clamp(pair: u32) -> u32 {
+    let clamped;
+    // SAFETY: register arithmetic.
+    unsafe {
+        asm!(
+            "min.NaN.f16x2 {clamped}, {pair}, {largest};",
+            "max.NaN.f16x2 {clamped}, {clamped}, {smallest};",
+            clamped = out(reg32) clamped,
+            pair = in(reg32) pair,
+            largest = in(reg32) 0x7bff_7bffu32,
+            smallest = in(reg32) 0xfbff_fbffu32,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    clamped
+}
+
+/// Two floats rounded to nearest even as f16, `low` in the lower half.
+#[inline(always)]
+pub fn f16x2_from_f32(low: f32, high: f32) -> u32 {
+    let bits;
+    // SAFETY: register arithmetic.
+    unsafe {
+        asm!(
+            "cvt.rn.f16x2.f32 {bits}, {high}, {low};",
+            bits = out(reg32) bits,
+            high = in(reg32) high,
+            low = in(reg32) low,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    bits
+}
+
+/// Two floats rounded to nearest even as bf16, `low` in the lower half.
+#[inline(always)]
+pub fn bf16x2_from_f32(low: f32, high: f32) -> u32 {
+    let bits;
+    // SAFETY: register arithmetic.
+    unsafe {
+        asm!(
+            "cvt.rn.bf16x2.f32 {bits}, {high}, {low};",
+            bits = out(reg32) bits,
+            high = in(reg32) high,
+            low = in(reg32) low,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    bits
+}
+
+/// `a * b + c`, rounded once.
+#[inline(always)]
+pub fn fma(a: f32, b: f32, c: f32) -> f32 {
+    core::intrinsics::fmaf32(a, b, c)
+}
+
+/// The square root, rounded to nearest even.
+#[inline(always)]
+pub fn sqrt(value: f32) -> f32 {
+    core::intrinsics::sqrtf32(value)
+}

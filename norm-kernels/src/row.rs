@@ -1,0 +1,74 @@
+//! Where a row lies, and which part of it a thread owns.
+
+use core::num::NonZeroU64;
+
+use crate::abi::Args;
+use crate::element::Element;
+use crate::gpu;
+use crate::param::Param;
+
+/// One row, and this thread's way through it: vectors of `N` elements from `start` on, every
+/// `step` elements.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// Address of the row in `x`.
+    pub x: u64,
+    /// Address of the row in `y`.
+    pub y: u64,
+    /// The row's weights.
+    pub weights: Param,
+    /// Added to each of them.
+    pub weight_offset: f32,
+    /// The row's biases.
+    pub biases: Param,
+    /// The first element of the thread's first vector.
+    pub start: u32,
+    /// From one vector of the thread to its next.
+    pub step: u32,
+    /// Elements in the row; 0 for threads past the last row, which own nothing but take part
+    /// in shuffles.
+    pub dim: u32,
+}
+
+impl Row {
+    /// The row of this thread.
+    #[inline(always)]
+    pub fn of_thread<X: Element, Y: Element, const N: usize>(args: &Args) -> Row {
+        let index = gpu::grid_x() as u64 * gpu::block_y() as u64 + gpu::thread_y() as u64;
+        let [outer, middle, inner] = places(args, index);
+        let [a, b, c] = &args.axes;
+        let x = outer * a.x_stride + middle * b.x_stride + inner * c.x_stride;
+        let y = outer * a.y_stride + middle * b.y_stride + inner * c.y_stride;
+        let weights = Param::of_row(args.w, args.w_dtype, args.w_stride, inner);
+        Row {
+            x: args.x + x * X::SIZE,
+            y: args.y + y * Y::SIZE,
+            weights,
+            weight_offset: if weights.is_present() { args.weight_offset } else { 0.0 },
+            biases: Param::of_row(args.b, args.b_dtype, args.b_stride, inner),
+            start: gpu::thread_x() * N as u32,
+            step: gpu::block_x() * N as u32,
+            dim: if index < args.rows { args.dim } else { 0 },
+        }
+    }
+
+    /// The first element of the thread's vector `v`.
+    #[inline(always)]
+    pub fn at(&self, v: usize) -> u32 {
+        self.start + v as u32 * self.step
+    }
+}
+
+/// The row's place on each axis.
+#[inline(always)]
+fn places(args: &Args, index: u64) -> [u64; 3] {
+    let [_, middle, inner] = args.axes.map(|axis| axis.extent);
+    // The common case, where all axes merged into one, needs no division.
+    if inner == args.rows {
+        return [0, 0, index];
+    }
+    // SAFETY: a launch with an empty axis has no rows, and is never made.
+    let (middle, inner) = unsafe { (NonZeroU64::new_unchecked(middle), NonZeroU64::new_unchecked(inner)) };
+    let rest = index / inner;
+    [rest / middle, rest % middle, index % inner]
+}
