@@ -25,6 +25,7 @@ functions! {
     cuStreamGetCtx(stream: CUstream, ctx: *mut CUcontext);
     cuStreamIsCapturing(stream: CUstream, status: *mut c_uint);
     cuStreamQuery(stream: CUstream);
+    cuThreadExchangeStreamCaptureMode(mode: *mut c_uint);
 
     // Graphs.
     cuGraphExecDestroy(graph_exec: CUgraphExec);

@@ -112,6 +112,19 @@ impl Driver {
         Ok(graph)
     }
 
+    /// Sets what the calling thread may do while it, or for [`CaptureMode::Global`] any thread,
+    /// captures a stream; gives what it was.
+    pub fn exchange_capture_mode(&self, mode: CaptureMode) -> Result<CaptureMode, DriverError> {
+        let mut exchanged = mode as u32;
+        // SAFETY: reads and writes one `CUstreamCaptureMode`, an `int`.
+        unsafe { call!(self.extra.cuThreadExchangeStreamCaptureMode(&mut exchanged)) }?;
+        Ok(match exchanged {
+            0 => CaptureMode::Global,
+            1 => CaptureMode::ThreadLocal,
+            _ => CaptureMode::Relaxed,
+        })
+    }
+
     /// An event of the current context, with a clock if it is `timed`.
     pub fn event_create(&self, timed: bool) -> Result<CUevent, DriverError> {
         const DISABLE_TIMING: u32 = 2;

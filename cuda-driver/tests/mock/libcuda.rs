@@ -5,7 +5,7 @@
 //! that a stream belongs to it, that handles are its own. It lacks most functions on purpose.
 #![allow(non_snake_case, clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::Mutex;
@@ -16,6 +16,10 @@ const INVALID_CONTEXT: u32 = 201;
 const INVALID_PTX: u32 = 218;
 const INVALID_HANDLE: u32 = 400;
 const NOT_FOUND: u32 = 500;
+const CAPTURE_UNSUPPORTED: u32 = 900;
+
+/// `CU_STREAM_CAPTURE_MODE_RELAXED`.
+const RELAXED: c_uint = 2;
 
 /// One launch, as a test reads it.
 #[repr(C)]
@@ -54,6 +58,7 @@ static STATE: Mutex<Option<State>> = Mutex::new(None);
 
 thread_local! {
     static CURRENT: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    static CAPTURE_MODE: Cell<c_uint> = const { Cell::new(0) };
 }
 
 fn with<T>(f: impl FnOnce(&mut State) -> T) -> T {
@@ -229,6 +234,8 @@ cuda! {
         values: *const *mut c_void
     ) {
         let device = current().ok_or(INVALID_CONTEXT)?;
+        let capturing = with(|state| state.streams.values().any(|stream| stream.1.is_some()));
+        if capturing && CAPTURE_MODE.get() != RELAXED { return Err(CAPTURE_UNSUPPORTED); }
         let text = CStr::from_ptr(image).to_string_lossy().into_owned();
         if !text.contains(".entry") {
             let option = |wanted| (0..count as usize).find(|&i| *options.add(i) == wanted)
@@ -329,6 +336,10 @@ cuda! {
             state.graphs.insert(handle, captured.ok_or(401_u32)?);
             Ok::<_, u32>(handle)
         })?);
+        Ok(())
+    }
+    cuThreadExchangeStreamCaptureMode(mode: *mut c_uint) {
+        mode.write(CAPTURE_MODE.replace(mode.read()));
         Ok(())
     }
     cuStreamWaitEvent(stream: usize, event: usize, _flags: c_uint) {
