@@ -1,1 +1,231 @@
-//! To come.
+//! What can go wrong, and in which argument.
+
+mod arg;
+
+use std::ops::RangeInclusive;
+
+pub use arg::Arg;
+
+use crate::{DType, Place, Shape};
+
+/// The result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a view was not built, an operation not started, or the driver refused.
+///
+/// Each check names the argument, what was expected and what was given. Checks run before
+/// anything is computed or launched, so after such an error no tensor has changed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The element type does not fit: a `y` on `x`'s own memory has another one than `x`.
+    #[error("{arg}: expected dtype {expected}, given {given}")]
+    DType {
+        /// The argument.
+        arg: Arg,
+        /// The element type it must have.
+        expected: DType,
+        /// The element type it has.
+        given: DType,
+    },
+    /// The number of axes does not fit.
+    #[error("{arg}: expected {}, given rank {given}", ranks(.expected))]
+    Rank {
+        /// The argument.
+        arg: Arg,
+        /// The ranks it may have.
+        expected: RangeInclusive<usize>,
+        /// The rank it has.
+        given: usize,
+    },
+    /// The extents do not fit.
+    #[error("{arg}: expected shape {expected}, given {given}")]
+    Shape {
+        /// The argument.
+        arg: Arg,
+        /// The shape it must have.
+        expected: Shape,
+        /// The shape it has.
+        given: Shape,
+    },
+    /// There is not one stride for each axis.
+    #[error("{arg}: expected {expected} strides, one an axis, given {given}")]
+    StrideCount {
+        /// The argument.
+        arg: Arg,
+        /// The tensor's rank.
+        expected: usize,
+        /// The number of strides.
+        given: usize,
+    },
+    /// The elements of a row are not neighbours in memory.
+    #[error("{arg}: expected a dense last axis (stride 1), given stride {stride}")]
+    LastAxisStrided {
+        /// The argument.
+        arg: Arg,
+        /// The stride of its last axis, in elements.
+        stride: usize,
+    },
+    /// Rows have no elements, so there is no mean to divide by.
+    #[error("{arg}: expected rows of at least 1 element, given dim 0")]
+    EmptyRow {
+        /// The argument.
+        arg: Arg,
+    },
+    /// Rows have more elements than can be counted exactly in `f32`.
+    #[error("{arg}: expected rows of at most {max} elements, given dim {dim}")]
+    RowTooLong {
+        /// The argument.
+        arg: Arg,
+        /// The length of its last axis.
+        dim: usize,
+        /// The longest row: [`MAX_DIM`](crate::MAX_DIM).
+        max: usize,
+    },
+    /// The elements, or the distance between the first and the last, cannot be counted in 64 bits.
+    #[error("{arg}: expected fewer than 2^64 bytes and rows, given shape {shape}")]
+    TooManyElements {
+        /// The argument.
+        arg: Arg,
+        /// Its shape.
+        shape: Shape,
+    },
+    /// The tensor would run past the highest address.
+    #[error("{arg}: expected {bytes} bytes below 2^64, given address {address:#x}")]
+    AddressRange {
+        /// The argument.
+        arg: Arg,
+        /// The address of its first element.
+        address: u64,
+        /// Bytes from its first element to the end of its last.
+        bytes: u64,
+    },
+    /// The shape and strides reach past the end of the slice or buffer.
+    #[error("{arg}: expected memory for {needed} elements, given {available}")]
+    OutOfBounds {
+        /// The argument.
+        arg: Arg,
+        /// Elements from the first to the last that the view reaches.
+        needed: u64,
+        /// Elements that the slice or buffer holds.
+        available: u64,
+    },
+    /// The tensor is not where the operation runs.
+    #[error("{arg}: expected on {expected}, given on {given}")]
+    Place {
+        /// The argument.
+        arg: Arg,
+        /// Where the operation runs.
+        expected: Place,
+        /// Where the tensor is.
+        given: Place,
+    },
+    /// A pointer is null though something must be there.
+    #[error("{arg}: expected an address, given a null pointer")]
+    NullPointer {
+        /// The argument.
+        arg: Arg,
+    },
+    /// An address is not a multiple of the element's size.
+    #[error("{arg}: expected an address that is a multiple of {align}, given {address:#x}")]
+    Misaligned {
+        /// The argument.
+        arg: Arg,
+        /// The element's size in bytes.
+        align: usize,
+        /// The address.
+        address: u64,
+    },
+    /// Two tensors, at least one of which is written, share memory without being the same.
+    #[error(
+        "{a} and {b}: expected no common memory, or {a} itself for work in place, given tensors that overlap"
+    )]
+    Overlap {
+        /// The one that is read.
+        a: Arg,
+        /// The one that is written.
+        b: Arg,
+    },
+    /// The strides of a tensor that is written lead to one element in two ways.
+    #[error("{arg}: expected strides that keep elements apart, given {strides} for shape {shape}")]
+    SelfOverlap {
+        /// The argument.
+        arg: Arg,
+        /// Its shape.
+        shape: Shape,
+        /// Its strides in elements, one an axis.
+        strides: Shape,
+    },
+    /// `eps` is negative, infinite or not a number.
+    #[error("{}: expected a finite number, 0 or more, given {given}", Arg::Eps)]
+    Eps {
+        /// What it is.
+        given: f32,
+    },
+    /// The weight offset is infinite or not a number.
+    #[error("{}: expected a finite number, given {given}", Arg::WeightOffset)]
+    WeightOffset {
+        /// What it is.
+        given: f32,
+    },
+    /// Lists that go together have different lengths.
+    #[error("{arg}: expected a list of {expected}, given {given}")]
+    ListLength {
+        /// The argument.
+        arg: Arg,
+        /// The length it must have.
+        expected: usize,
+        /// The length it has.
+        given: usize,
+    },
+    /// A launch would need more blocks than a grid can have.
+    #[error("{arg}: expected rows for at most {max} blocks, given rows for {blocks}")]
+    GridTooLarge {
+        /// The argument.
+        arg: Arg,
+        /// Blocks needed.
+        blocks: u64,
+        /// The most there can be.
+        max: u64,
+    },
+    /// The CUDA driver's library could not be opened.
+    #[error("no CUDA driver: {reason}")]
+    NoDriver {
+        /// What the dynamic linker said.
+        reason: String,
+    },
+    /// There is no device of that number.
+    #[error("{}: expected an ordinal below {count}, given {ordinal}", Arg::Device)]
+    NoDevice {
+        /// The number asked for.
+        ordinal: u32,
+        /// Devices there are.
+        count: u32,
+    },
+    /// The device is older than every target that there is PTX for.
+    #[error("{}: expected compute capability {}.{} or newer, given {}.{}", Arg::Device, .expected.0, .expected.1, .given.0, .given.1)]
+    Capability {
+        /// The oldest that is supported, major and minor.
+        expected: (u32, u32),
+        /// The device's.
+        given: (u32, u32),
+    },
+    /// A call to the CUDA driver failed.
+    #[error("{call} failed: {name} ({code})")]
+    Driver {
+        /// The driver's function.
+        call: &'static str,
+        /// Its result, a `CUresult`.
+        code: u32,
+        /// The result's name, such as `CUDA_ERROR_INVALID_VALUE`.
+        name: String,
+    },
+}
+
+/// `rank 2` or `rank 1 to 4`.
+fn ranks(expected: &RangeInclusive<usize>) -> String {
+    match (expected.start(), expected.end()) {
+        (low, high) if low == high => format!("rank {low}"),
+        (low, high) => format!("rank {low} to {high}"),
+    }
+}

@@ -1,1 +1,139 @@
-//! To come.
+//! The full form of an operation: a description that is then applied to tensors.
+
+use norm_kernels::abi::NormKind;
+
+use crate::{
+    backend::Backend,
+    check::{self, Form},
+    error::Result,
+    tensor::{View, ViewMut},
+};
+
+/// A normalization, described once and applied to any number of tensors.
+///
+/// Each row of `x` becomes
+/// - [`Norm::rms`]: `y = x / sqrt(mean(x²) + eps) * w + b`,
+/// - [`Norm::layer`]: `y = (x - mean(x)) / sqrt(var(x) + eps) * w + b`, `var` the biased variance
+///   (the mean of squared differences),
+///
+/// computed in `f32` and rounded once, to nearest even, to the type of `y`. `w` is 1 and `b` is 0
+/// unless given. The types of `x`, `w`, `b` and `y` are each one of the three, chosen apart.
+/// An infinite `f16` in `x` counts as ±65504, the largest finite one; nothing else is clamped, and
+/// NaN passes through.
+///
+/// ```
+/// use norm_host::{Cpu, Norm, View, ViewMut};
+///
+/// let x = [3.0_f32, 4.0, 6.0, 8.0];
+/// let mut y = [0.0_f32; 4];
+/// let x = View::from_slice(&x, &[2, 2])?;
+/// Norm::rms(0.0).rows(x, &mut ViewMut::from_slice(&mut y, &[2, 2])?, &Cpu)?;
+/// assert_eq!(y[..2], y[2..]);
+/// # Ok::<(), norm_host::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a description does nothing until it is applied to tensors"]
+pub struct Norm<'a> {
+    pub(crate) kind: NormKind,
+    pub(crate) eps: f32,
+    pub(crate) weight: Option<View<'a>>,
+    pub(crate) weight_offset: f32,
+    pub(crate) bias: Option<View<'a>>,
+}
+
+impl<'a> Norm<'a> {
+    /// RMSNorm with `eps`, a finite number of 0 or more, added to the mean of squares.
+    pub fn rms(eps: f32) -> Norm<'a> {
+        Norm::new(NormKind::Rms, eps)
+    }
+
+    /// LayerNorm with `eps`, a finite number of 0 or more, added to the variance.
+    pub fn layer(eps: f32) -> Norm<'a> {
+        Norm::new(NormKind::Layer, eps)
+    }
+
+    /// Either of them.
+    pub fn new(kind: NormKind, eps: f32) -> Norm<'a> {
+        Norm { kind, eps, weight: None, weight_offset: 0.0, bias: None }
+    }
+
+    /// With weights: `(dim,)` for rows, `(heads, head_dim)` for heads. `None` takes them away.
+    pub fn weight(self, w: impl Into<Option<View<'a>>>) -> Norm<'a> {
+        Norm { weight: w.into(), ..self }
+    }
+
+    /// With this added to every weight, in `f32`: 1 where a model stores `w - 1`, as Gemma does.
+    /// Without weights it has no effect.
+    pub fn weight_offset(self, offset: f32) -> Norm<'a> {
+        Norm { weight_offset: offset, ..self }
+    }
+
+    /// With biases, shaped as the weights. `None` takes them away.
+    pub fn bias(self, b: impl Into<Option<View<'a>>>) -> Norm<'a> {
+        Norm { bias: b.into(), ..self }
+    }
+
+    /// Normalizes the last axis: `x` and `y` `(…, dim)`, of rank 1 to 4 and equal shape; weights
+    /// and biases `(dim,)`, shared by all rows. The last axis of each is dense, the others may
+    /// have any stride.
+    ///
+    /// On a stream this enqueues the work and returns. With no rows it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Any of the checks of [`Error`](crate::Error), before anything is written: a shape, place,
+    /// stride, address, `eps` or weight offset that does not fit, `dim` 0 or above
+    /// [`MAX_DIM`](crate::MAX_DIM), or a `y` that shares memory with itself, with `w` or `b`, or
+    /// with an `x` that is not the same tensor. On a stream also what the driver refuses.
+    pub fn rows(&self, x: View<'_>, y: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
+        self.apply(Form::Rows, x, y, on)
+    }
+
+    /// [`rows`](Norm::rows) with `y` the same tensor as `x`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`rows`](Norm::rows).
+    pub fn rows_in_place(&self, x: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
+        self.apply_in_place(Form::Rows, x, on)
+    }
+
+    /// Normalizes the last axis, each head with its own weights: `x` and `y`
+    /// `(…, heads, head_dim)`, of rank 2 to 4 and equal shape; weights and biases
+    /// `(heads, head_dim)`, whose heads may have any stride (0 shares one head's among all).
+    ///
+    /// # Errors
+    ///
+    /// As for [`rows`](Norm::rows).
+    pub fn heads(&self, x: View<'_>, y: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
+        self.apply(Form::Heads, x, y, on)
+    }
+
+    /// [`heads`](Norm::heads) with `y` the same tensor as `x`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`rows`](Norm::rows).
+    pub fn heads_in_place(&self, x: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
+        self.apply_in_place(Form::Heads, x, on)
+    }
+
+    fn apply(&self, form: Form, x: View<'_>, y: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
+        let problem = check::apart(self, form, &x.raw, &y.raw, on.place())?;
+        if problem.rows == 0 {
+            return Ok(());
+        }
+        // SAFETY: the views vouch for their memory, `y` for writing; the checks made sure that it
+        // is all at the backend's place, aligned, and overlaps no more than allowed.
+        unsafe { on.run(&problem) }
+    }
+
+    fn apply_in_place(&self, form: Form, x: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
+        let problem = check::in_place(self, form, &x.raw, on.place())?;
+        if problem.rows == 0 {
+            return Ok(());
+        }
+        // SAFETY: as in `apply`; the one tensor is both read and written, through a `ViewMut`.
+        unsafe { on.run(&problem) }
+    }
+}

@@ -1,1 +1,111 @@
-//! To come.
+//! The operations by their usual names. [`Norm`] has the options that these leave out.
+
+use norm_kernels::abi::NormKind;
+
+use crate::{
+    backend::Backend,
+    error::Result,
+    norm::Norm,
+    tensor::{View, ViewMut},
+};
+
+/// RMSNorm over the last axis: `y = x / sqrt(mean(x²) + eps) * w`.
+///
+/// `x`, `y`: `(…, dim)`, rank 1 to 4; `w`: `(dim,)` or `None`. Element types are free.
+///
+/// # Errors
+///
+/// As for [`Norm::rows`].
+pub fn rms_norm<'w>(
+    x: View<'_>,
+    w: impl Into<Option<View<'w>>>,
+    y: &mut ViewMut<'_>,
+    eps: f32,
+    on: &impl Backend,
+) -> Result<()> {
+    Norm::rms(eps).weight(w).rows(x, y, on)
+}
+
+/// [`rms_norm`] in place.
+///
+/// # Errors
+///
+/// As for [`Norm::rows`].
+pub fn rms_norm_<'w>(
+    x: &mut ViewMut<'_>,
+    w: impl Into<Option<View<'w>>>,
+    eps: f32,
+    on: &impl Backend,
+) -> Result<()> {
+    Norm::rms(eps).weight(w).rows_in_place(x, on)
+}
+
+/// LayerNorm over the last axis: `y = (x - mean(x)) / sqrt(var(x) + eps) * w + b`, `var` the
+/// biased variance.
+///
+/// `x`, `y`: `(…, dim)`, rank 1 to 4; `w`, `b`: `(dim,)` or `None`. Element types are free.
+///
+/// # Errors
+///
+/// As for [`Norm::rows`].
+pub fn layer_norm<'p>(
+    x: View<'_>,
+    w: impl Into<Option<View<'p>>>,
+    b: impl Into<Option<View<'p>>>,
+    y: &mut ViewMut<'_>,
+    eps: f32,
+    on: &impl Backend,
+) -> Result<()> {
+    Norm::layer(eps).weight(w).bias(b).rows(x, y, on)
+}
+
+/// [`layer_norm`] in place.
+///
+/// # Errors
+///
+/// As for [`Norm::rows`].
+pub fn layer_norm_<'p>(
+    x: &mut ViewMut<'_>,
+    w: impl Into<Option<View<'p>>>,
+    b: impl Into<Option<View<'p>>>,
+    eps: f32,
+    on: &impl Backend,
+) -> Result<()> {
+    Norm::layer(eps).weight(w).bias(b).rows_in_place(x, on)
+}
+
+/// Either norm over the last axis, each head with its own weights.
+///
+/// `x`, `y`: `(…, heads, head_dim)`, rank 2 to 4; `w`, `b`: `(heads, head_dim)` or `None`.
+/// Element types are free.
+///
+/// # Errors
+///
+/// As for [`Norm::heads`].
+pub fn head_norm<'p>(
+    x: View<'_>,
+    w: impl Into<Option<View<'p>>>,
+    b: impl Into<Option<View<'p>>>,
+    y: &mut ViewMut<'_>,
+    eps: f32,
+    kind: NormKind,
+    on: &impl Backend,
+) -> Result<()> {
+    Norm::new(kind, eps).weight(w).bias(b).heads(x, y, on)
+}
+
+/// [`head_norm`] in place.
+///
+/// # Errors
+///
+/// As for [`Norm::heads`].
+pub fn head_norm_<'p>(
+    x: &mut ViewMut<'_>,
+    w: impl Into<Option<View<'p>>>,
+    b: impl Into<Option<View<'p>>>,
+    eps: f32,
+    kind: NormKind,
+    on: &impl Backend,
+) -> Result<()> {
+    Norm::new(kind, eps).weight(w).bias(b).heads_in_place(x, on)
+}

@@ -1,1 +1,57 @@
-//! To come.
+//! What the checks leave of an operation: plain numbers.
+
+mod axes;
+
+pub(crate) use axes::merge;
+use norm_kernels::abi::{Axis, NormKind};
+
+use crate::DType;
+
+/// A checked operation, `y = norm(x) * (w + weight_offset) + b` row by row, ready to be planned
+/// for a device or computed on the host.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Problem {
+    /// Which normalization.
+    pub kind: NormKind,
+    /// The input.
+    pub x: Operand,
+    /// The output.
+    pub y: Operand,
+    /// The weights: 1 where there are none.
+    pub w: Option<Param>,
+    /// The biases: 0 where there are none.
+    pub b: Option<Param>,
+    /// The axes in front of `dim`, outermost first, padded with [`Axis::ONE`] at the front.
+    /// Neighbours are merged where the strides allow it, so a dense tensor leaves one. Where
+    /// weights or biases differ from head to head, the heads are the last axis.
+    pub axes: [Axis; 3],
+    /// Number of rows: the product of the extents of `axes`. With 0 there is nothing to do.
+    pub rows: u64,
+    /// Elements in a row, 1 to [`MAX_DIM`](crate::MAX_DIM).
+    pub dim: u32,
+    /// Added to the mean of squares, or the variance, before the square root.
+    pub eps: f32,
+    /// Added to every weight in `f32`. Without weights the factor is 1, whatever this is.
+    pub weight_offset: f32,
+}
+
+/// A tensor of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operand {
+    /// Address of the first element.
+    pub address: u64,
+    /// Type of the elements.
+    pub dtype: DType,
+}
+
+/// Weights or biases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param {
+    /// Address of the first element.
+    pub address: u64,
+    /// Type of the elements.
+    pub dtype: DType,
+    /// Elements between those of neighbours on the last of [`Problem::axes`]: 0 where all rows
+    /// share theirs.
+    pub stride: u64,
+}

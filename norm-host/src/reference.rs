@@ -1,1 +1,117 @@
-//! To come.
+//! The same formulas in f64, one row at a time, to measure everything else against.
+//!
+//! Readable first: slices of f64 in, a `Vec` out. Sums are compensated, so that they are good for
+//! more digits than any bound needs, however the row cancels.
+
+use crate::{DType, Element, NormKind};
+
+/// What a row is normalized with.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameters<'a> {
+    /// Which normalization.
+    pub kind: NormKind,
+    /// Added to the mean of squares, or the variance, before the square root.
+    pub eps: f64,
+    /// The weights, as many as the row has elements: 1 where there are none.
+    pub weight: Option<&'a [f64]>,
+    /// Added to every weight; of no effect without weights.
+    pub weight_offset: f64,
+    /// The biases, as many as the row has elements: 0 where there are none.
+    pub bias: Option<&'a [f64]>,
+}
+
+impl Parameters<'_> {
+    /// What element `index` is multiplied by: `w + weight_offset`, or 1 without weights.
+    pub fn factor(&self, index: usize) -> f64 {
+        self.weight.map_or(1.0, |w| w[index] + self.weight_offset)
+    }
+
+    /// What is added to element `index`.
+    pub fn bias(&self, index: usize) -> f64 {
+        self.bias.map_or(0.0, |b| b[index])
+    }
+}
+
+/// What is known of a row before its elements are scaled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Statistics {
+    /// What is subtracted: the mean for LayerNorm, 0 for RMSNorm.
+    pub mean: f64,
+    /// The mean of squares (RMSNorm) or the biased variance (LayerNorm).
+    pub mean_square: f64,
+    /// `1 / sqrt(mean_square + eps)`.
+    pub rstd: f64,
+    /// The mean of the magnitudes: how large the terms were that made the mean.
+    pub mean_magnitude: f64,
+    /// The sum of `x²`.
+    pub sum_of_squares: f64,
+}
+
+impl Statistics {
+    /// Those of one row, which has at least one element.
+    pub fn of(x: &[f64], kind: NormKind, eps: f64) -> Statistics {
+        let dim = x.len() as f64;
+        let mean = match kind {
+            NormKind::Rms => 0.0,
+            NormKind::Layer => sum(x.iter().copied()) / dim,
+        };
+        let mean_square = sum(x.iter().map(|x| (x - mean) * (x - mean))) / dim;
+        Statistics {
+            mean,
+            mean_square,
+            rstd: 1.0 / (mean_square + eps).sqrt(),
+            mean_magnitude: sum(x.iter().map(|x| x.abs())) / dim,
+            sum_of_squares: sum(x.iter().map(|x| x * x)),
+        }
+    }
+}
+
+/// One row normalized: `(x - mean) * rstd * (w + weight_offset) + b`.
+///
+/// RMSNorm is Zhang and Sennrich 2019 (arXiv:1910.07467), LayerNorm Ba, Kiros and Hinton 2016
+/// (arXiv:1607.06450).
+pub fn norm(x: &[f64], parameters: &Parameters<'_>) -> Vec<f64> {
+    let Statistics { mean, rstd, .. } = Statistics::of(x, parameters.kind, parameters.eps);
+    x.iter().enumerate().map(|(i, x)| (x - mean) * rstd * parameters.factor(i) + parameters.bias(i)).collect()
+}
+
+/// RMSNorm of one row: `x / sqrt(mean(x²) + eps) * w`.
+pub fn rms_norm(x: &[f64], w: Option<&[f64]>, eps: f64) -> Vec<f64> {
+    norm(x, &Parameters { kind: NormKind::Rms, eps, weight: w, weight_offset: 0.0, bias: None })
+}
+
+/// LayerNorm of one row: `(x - mean(x)) / sqrt(var(x) + eps) * w + b`, `var` the biased variance.
+pub fn layer_norm(x: &[f64], w: Option<&[f64]>, b: Option<&[f64]>, eps: f64) -> Vec<f64> {
+    norm(x, &Parameters { kind: NormKind::Layer, eps, weight: w, weight_offset: 0.0, bias: b })
+}
+
+/// Elements of `x` as an operation sees them: infinite `f16` ones count as ±65504, NaN stays.
+pub fn widen_input<E: Element>(x: &[E]) -> Vec<f64> {
+    x.iter().map(|&x| input(E::DTYPE, x.into())).collect()
+}
+
+/// Weights, biases or outputs as they are.
+pub fn widen<E: Element>(values: &[E]) -> Vec<f64> {
+    values.iter().map(|&value| value.into()).collect()
+}
+
+/// One element of an `x` of type `dtype` as an operation sees it.
+pub fn input(dtype: DType, x: f64) -> f64 {
+    match dtype {
+        // `clamp` lets NaN through.
+        DType::F16 => x.clamp(-65504.0, 65504.0),
+        DType::BF16 | DType::F32 => x,
+    }
+}
+
+/// Neumaier's compensated sum (1974): what rounding takes from the sum is summed beside it.
+fn sum(terms: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut rest) = (0.0_f64, 0.0_f64);
+    for term in terms {
+        let next = sum + term;
+        rest += if sum.abs() >= term.abs() { (sum - next) + term } else { (term - next) + sum };
+        sum = next;
+    }
+    // Infinities have no rest: infinity less infinity.
+    if sum.is_finite() { sum + rest } else { sum }
+}

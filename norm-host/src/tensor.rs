@@ -1,1 +1,15 @@
-//! To come.
+//! Views: tensors in memory that somebody else owns.
+
+mod element;
+mod layout;
+mod place;
+mod raw;
+mod shape;
+mod view;
+
+pub use element::Element;
+pub(crate) use layout::Layout;
+pub use place::Place;
+pub(crate) use raw::Raw;
+pub use shape::{MAX_RANK, Shape};
+pub use view::{View, ViewMut};

@@ -1,0 +1,165 @@
+//! The accuracy promise, in one place.
+
+use super::rounding::{largest, round, ulp, ulp_distance};
+use crate::{
+    DType, NormKind,
+    reference::{Parameters, Statistics},
+};
+
+/// The relative part of the bound: about eight roundings to `f32`, of which an output sees the
+/// square root, the division, two products, the weight offset and the sums.
+pub const RELATIVE: f64 = 1e-6;
+
+/// The promise needs `mean_square + eps` to be at least this, so that its terms are normal
+/// numbers in `f32` with room to spare.
+pub const MIN_MEAN_SQUARE: f64 = 1e-30;
+
+/// How far a compensated `f32` mean may be off, relative to the mean of magnitudes: 2⁻⁴⁰, some
+/// 16 times what two `f32` keep.
+const MEAN: f64 = 1.0 / (1_u64 << 40) as f64;
+
+/// The smallest `f32`: a scaled input may lose it before the weight multiplies it.
+const SMALLEST_F32: f64 = f32::from_bits(1) as f64;
+
+/// What every backend keeps to for the outputs of one row, against the f64
+/// [`reference`](crate::reference) on inputs as the operation sees them.
+///
+/// - RMSNorm without a bias: `f16` and `bf16` outputs are within 1 ULP of the rounded reference;
+///   `f32` outputs within [`RELATIVE`] of it, or half the smallest subnormal.
+/// - LayerNorm, and RMSNorm with a bias, where what is subtracted or added may cancel:
+///   `|error| ≤ ulp(y) / 2 + 1e-6 · ((|x| + |mean|) · rstd · |w| + |b|)`, and, for LayerNorm,
+///   `+ 2⁻⁴⁰ · mean(|x|) · rstd · |w|` for rows that cancel in the mean itself.
+/// - In each case `2⁻¹⁴⁹ · |w|` is added, which matters only where `x · rstd` is subnormal.
+///
+/// `w` is the factor with the offset added. Outputs beyond the largest finite number become
+/// infinite; for the bound infinity counts as the next power of two. An output is NaN exactly
+/// where the reference is, and equal to it where the reference itself is infinite.
+///
+/// It holds at every `dim` up to 2²⁰ if the sum of `x²` is finite in `f32` and `mean_square + eps`
+/// is at least [`MIN_MEAN_SQUARE`]; or else for inputs that are not finite themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Promise {
+    kind: NormKind,
+    y: DType,
+    has_bias: bool,
+    statistics: Statistics,
+    holds: bool,
+}
+
+/// One output, judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Verdict {
+    /// The reference, not rounded.
+    pub expected: f64,
+    /// The output.
+    pub given: f64,
+    /// The distance between the two in ULP of the output's type around the reference; for an
+    /// `f16` or `bf16` RMSNorm without bias, in whole steps from the rounded reference.
+    /// Infinite where one alone is NaN or infinite and must not be.
+    pub error_ulp: f64,
+    /// What is allowed, in the same unit.
+    pub allowed_ulp: f64,
+}
+
+impl Verdict {
+    /// The part of what is allowed that was used: at most 1 where the promise is kept.
+    pub fn ratio(&self) -> f64 {
+        if self.error_ulp == 0.0 { 0.0 } else { self.error_ulp / self.allowed_ulp }
+    }
+
+    /// Whether the promise is kept.
+    pub fn is_kept(&self) -> bool {
+        self.ratio() <= 1.0
+    }
+}
+
+impl Promise {
+    /// The promise for a row of these statistics, normalized with these parameters into type `y`.
+    pub fn new(statistics: Statistics, parameters: &Parameters<'_>, y: DType) -> Promise {
+        let in_range = statistics.sum_of_squares <= f64::from(f32::MAX)
+            && statistics.mean_square + parameters.eps >= MIN_MEAN_SQUARE;
+        // Squares of finite f32 values add up to far less than f64 holds, so only an input that
+        // is NaN or infinite itself makes the sum so.
+        let holds = in_range || !statistics.sum_of_squares.is_finite();
+        Promise { kind: parameters.kind, y, has_bias: parameters.bias.is_some(), statistics, holds }
+    }
+
+    /// Whether anything is promised for this row.
+    pub fn holds(&self) -> bool {
+        self.holds
+    }
+
+    /// Judges the output `given` for the input `x`, the factor `w` (offset added, 1 without
+    /// weights) and the bias `b` (0 without), whether or not the promise [`holds`](Self::holds).
+    pub fn judge(&self, x: f64, w: f64, b: f64, given: f64) -> Verdict {
+        let Statistics { mean, rstd, .. } = self.statistics;
+        let expected = (x - mean) * rstd * w + b;
+        let (error_ulp, allowed_ulp) = self.measure((x, w, b), expected, given);
+        Verdict { expected, given, error_ulp, allowed_ulp }
+    }
+
+    /// The error and what is allowed, in ULP.
+    fn measure(&self, (x, w, b): (f64, f64, f64), expected: f64, given: f64) -> (f64, f64) {
+        if !expected.is_finite() || given.is_nan() {
+            let equal = expected == given || (expected.is_nan() && given.is_nan());
+            return (if equal { 0.0 } else { f64::INFINITY }, 0.0);
+        }
+        let Statistics { mean, rstd, mean_magnitude, .. } = self.statistics;
+        let underflow = SMALLEST_F32 * w.abs();
+        let exact = self.kind == NormKind::Rms && !self.has_bias;
+        let ulp = ulp(self.y, expected);
+        if exact && self.y != DType::F32 {
+            let steps = ulp_distance(self.y, given, round(self.y, expected));
+            return (steps, 1.0 + underflow / ulp);
+        }
+        // Infinity stands one step beyond the largest, and the reference goes no further.
+        let infinity = largest(self.y) + ulp_of_largest(self.y);
+        let error = given.clamp(-infinity, infinity) - expected.clamp(-infinity, infinity);
+        let bound = if exact {
+            (RELATIVE * expected.abs()).max(SMALLEST_F32 / 2.0)
+        } else {
+            let mean_error = if self.kind == NormKind::Layer { MEAN * mean_magnitude } else { 0.0 };
+            let scale = RELATIVE * (x.abs() + mean.abs()) + mean_error;
+            ulp / 2.0 + scale * rstd * w.abs() + RELATIVE * b.abs()
+        };
+        (error.abs() / ulp, (bound + underflow) / ulp)
+    }
+}
+
+fn ulp_of_largest(dtype: DType) -> f64 {
+    ulp(dtype, largest(dtype))
+}
+
+/// The outcome for a whole row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WorstRow {
+    /// Whether anything is promised for this row.
+    pub promised: bool,
+    /// The index of the element that used most of what is allowed.
+    pub index: usize,
+    /// Its verdict.
+    pub worst: Verdict,
+}
+
+impl WorstRow {
+    /// Whether the promise is kept, as it is where there is none.
+    pub fn is_kept(&self) -> bool {
+        !self.promised || self.worst.is_kept()
+    }
+}
+
+/// Judges the outputs `given`, of type `y`, for the row `x` as the operation sees it
+/// ([`widen_input`](crate::reference::widen_input)).
+///
+/// `x`, `given` and the weights and biases have equal lengths of at least 1.
+pub fn judge_row(x: &[f64], parameters: &Parameters<'_>, y: DType, given: &[f64]) -> WorstRow {
+    let promise = Promise::new(Statistics::of(x, parameters.kind, parameters.eps), parameters, y);
+    let verdict = |index: usize| {
+        promise.judge(x[index], parameters.factor(index), parameters.bias(index), given[index])
+    };
+    let (index, worst) = (0..x.len())
+        .map(|index| (index, verdict(index)))
+        .reduce(|a, b| if b.1.ratio() > a.1.ratio() { b } else { a })
+        .expect("a row has elements");
+    WorstRow { promised: promise.holds(), index, worst }
+}

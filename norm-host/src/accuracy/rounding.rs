@@ -1,0 +1,86 @@
+//! The numbers that a type has, as f64.
+
+use crate::DType;
+
+/// A binary floating-point format.
+struct Format {
+    /// Bits of the significand that are stored.
+    fraction_bits: i32,
+    /// The exponent of the smallest normal number.
+    min_exponent: i32,
+    /// The exponent of the largest number.
+    max_exponent: i32,
+}
+
+fn format(dtype: DType) -> Format {
+    match dtype {
+        DType::F16 => Format { fraction_bits: 10, min_exponent: -14, max_exponent: 15 },
+        DType::BF16 => Format { fraction_bits: 7, min_exponent: -126, max_exponent: 127 },
+        DType::F32 => Format { fraction_bits: 23, min_exponent: -126, max_exponent: 127 },
+    }
+}
+
+/// The distance between neighbours of type `dtype` around `value`: the unit in the last place of
+/// the numbers with its exponent. For 0 and subnormals it is the smallest subnormal, beyond the
+/// largest finite number that number's; NaN for NaN.
+pub fn ulp(dtype: DType, value: f64) -> f64 {
+    if value.is_nan() {
+        return f64::NAN;
+    }
+    let format = format(dtype);
+    exp2(exponent(value).clamp(format.min_exponent, format.max_exponent) - format.fraction_bits)
+}
+
+/// The largest finite number of type `dtype`: 65504 for `f16`.
+pub fn largest(dtype: DType) -> f64 {
+    let Format { fraction_bits, max_exponent, .. } = format(dtype);
+    (2.0 - exp2(-fraction_bits)) * exp2(max_exponent)
+}
+
+/// `value` rounded to nearest even in type `dtype`: exact for subnormals, infinite from half a
+/// ULP beyond the largest finite number on.
+pub fn round(dtype: DType, value: f64) -> f64 {
+    if !value.is_finite() {
+        return value;
+    }
+    // Powers of two scale exactly, and the quotient is below 2⁵³ or already beyond the largest.
+    let ulp = ulp(dtype, value);
+    let rounded = (value / ulp).round_ties_even() * ulp;
+    if rounded.abs() > largest(dtype) { f64::INFINITY.copysign(value) } else { rounded }
+}
+
+/// How many steps from neighbour to neighbour lead from `a` to `b`, both of type `dtype`:
+/// 0 if they are equal, if one is -0 and the other 0, or if both are NaN. One step beyond the
+/// largest finite number is infinity. Infinite if one alone is NaN.
+///
+/// Values that the type does not have are rounded first.
+pub fn ulp_distance(dtype: DType, a: f64, b: f64) -> f64 {
+    match (a.is_nan(), b.is_nan()) {
+        (true, true) => 0.0,
+        (false, false) => (steps(dtype, a) - steps(dtype, b)).abs(),
+        _ => f64::INFINITY,
+    }
+}
+
+/// Steps from 0 to `value`, negative below 0.
+fn steps(dtype: DType, value: f64) -> f64 {
+    let Format { fraction_bits, min_exponent, max_exponent } = format(dtype);
+    let value = round(dtype, value);
+    let magnitude = value.abs().min(exp2(max_exponent + 1));
+    // Below the smallest normal number, steps are equal; above, each exponent has 2^fraction_bits.
+    let exponent = exponent(magnitude).clamp(min_exponent, max_exponent + 1);
+    let in_exponent = magnitude / exp2(exponent - fraction_bits);
+    let before = f64::from(exponent - min_exponent) * exp2(fraction_bits);
+    (before + in_exponent).copysign(value)
+}
+
+/// The exponent of `value` as a normal number, the lowest there is for 0 and subnormals of f64.
+fn exponent(value: f64) -> i32 {
+    let biased = (value.to_bits() >> 52) & 0x7ff;
+    biased as i32 - 1023
+}
+
+/// 2 to the power of `exponent`, from -1022 to 1023.
+fn exp2(exponent: i32) -> f64 {
+    f64::from_bits(((exponent + 1023) as u64) << 52)
+}

@@ -1,0 +1,32 @@
+//! Where operations run.
+
+use crate::{error::Result, problem::Problem, tensor::Place};
+
+/// Something that carries operations out: [`Cpu`](crate::Cpu), or a CUDA
+/// [`Stream`](crate::Stream).
+///
+/// Sealed: an operation's checks and its numbers are promised for these.
+pub trait Backend: sealed::Sealed {
+    /// Where every tensor of an operation must be.
+    fn place(&self) -> Place;
+
+    /// Carries out, or enqueues, what the checks left. Operations call it; there is no need to.
+    ///
+    /// # Errors
+    ///
+    /// What the backend itself may fail with: a launch that the driver refuses.
+    ///
+    /// # Safety
+    ///
+    /// The addresses lie at [`place`](Backend::place), aligned to their elements. Every element
+    /// that the problem's axes, strides and `dim` lead to may be read (`x`, `w`, `b`) or written
+    /// (`y`) until the work is done. No two rows of `y` share an element, and `y` is either
+    /// exactly `x` or apart from `x`, `w` and `b`.
+    #[doc(hidden)]
+    unsafe fn run(&self, problem: &Problem) -> Result<()>;
+}
+
+pub(crate) mod sealed {
+    /// Keeps [`Backend`](super::Backend) to this crate.
+    pub trait Sealed {}
+}

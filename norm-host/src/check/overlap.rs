@@ -1,0 +1,149 @@
+//! Does anything that is written share memory with anything else?
+//!
+//! Two tensors share a byte when one index into each leads to the same address: when integers
+//! `c_k`, each from the range that the extents leave it, satisfy `Σ c_k · stride_k = distance`.
+//! [`solvable`] searches for them from the largest stride down. The smaller strides together can
+//! bridge only so much, which leaves one or two candidates for each `c_k` in any layout that
+//! nests (rows within heads within tokens, columns of a wider buffer): for those the answer is
+//! exact. Where the search would take long, the tensors count as overlapping: no write is ever
+//! let through that could touch what another row, or another tensor, holds.
+
+use crate::{
+    error::{Arg, Error, Result},
+    tensor::{Layout, Raw},
+};
+
+/// Candidates tried before giving up. Nested layouts need 2⁵ at most.
+const BUDGET: u32 = 4096;
+
+/// Strides a problem has at most: four axes of each tensor, and the bytes within their rows.
+const MAX_TERMS: usize = 8;
+
+/// `c · stride` for some `c` from `low` to `high`, which include 0.
+#[derive(Clone, Copy, Debug, Default)]
+struct Term {
+    stride: i128,
+    low: i128,
+    high: i128,
+}
+
+/// `y` does not share memory with `x`, or is the same tensor.
+pub(super) fn x_and_y(x: &Raw, y: &Raw) -> Result<()> {
+    if !share_bytes(x, y) {
+        return Ok(());
+    }
+    if x.address != y.address || !same_elements(&x.layout, &y.layout) {
+        return Err(Error::Overlap { a: Arg::X, b: Arg::Y });
+    }
+    if x.dtype != y.dtype {
+        return Err(Error::DType { arg: Arg::Y, expected: x.dtype, given: y.dtype });
+    }
+    Ok(())
+}
+
+/// A parameter does not share memory with the tensor that is written.
+pub(super) fn param(arg: Arg, param: &Raw, written: Arg, y: &Raw) -> Result<()> {
+    if share_bytes(param, y) { Err(Error::Overlap { a: arg, b: written }) } else { Ok(()) }
+}
+
+/// No two indices into the tensor lead to the same element.
+pub(super) fn within(arg: Arg, tensor: &Raw) -> Result<()> {
+    let Layout { shape, strides } = tensor.layout;
+    let mut terms = Terms::default();
+    for (&extent, &stride) in shape.iter().zip(&*strides) {
+        let reach = extent.saturating_sub(1) as i128;
+        // Unlike in `share_bytes`, equal strides stay apart: they are two ways to one element.
+        terms.push(Term { stride: stride as i128, low: -reach, high: reach });
+    }
+    if !tensor.layout.is_empty() && terms.solvable(0, true) {
+        return Err(Error::SelfOverlap { arg, shape, strides });
+    }
+    Ok(())
+}
+
+/// Whether equal indices lead to equal elements, whatever the strides of axes with one position.
+fn same_elements(a: &Layout, b: &Layout) -> bool {
+    let strides = a.strides.iter().zip(&*b.strides);
+    a.shape == b.shape && a.shape.iter().zip(strides).all(|(&extent, (a, b))| extent <= 1 || a == b)
+}
+
+/// Whether any byte belongs to both, or might.
+fn share_bytes(a: &Raw, b: &Raw) -> bool {
+    if a.layout.is_empty() || b.layout.is_empty() {
+        return false;
+    }
+    let mut terms = Terms::default();
+    for (tensor, sign) in [(a, 1), (b, -1)] {
+        let size = tensor.dtype.size() as i128;
+        let (front, dim) = tensor.layout.shape.split_last();
+        for (&extent, &stride) in front.iter().zip(&*tensor.layout.strides) {
+            terms.combine(stride as i128 * size, sign * (extent as i128 - 1));
+        }
+        // A row is dense: one run of bytes.
+        terms.combine(1, sign * (dim as i128 * size - 1));
+    }
+    terms.solvable(b.address as i128 - a.address as i128, false)
+}
+
+/// The terms of one equation, axes with one position left out.
+#[derive(Default)]
+struct Terms {
+    terms: [Term; MAX_TERMS],
+    count: usize,
+}
+
+impl Terms {
+    fn push(&mut self, term: Term) {
+        if term.low < term.high {
+            self.terms[self.count] = term;
+            self.count += 1;
+        }
+    }
+
+    /// Adds `stride` times anything from 0 to `to`, which may be negative, to what there is of
+    /// that stride: tensors with common strides then take no more terms than one.
+    fn combine(&mut self, stride: i128, to: i128) {
+        let (low, high) = (to.min(0), to.max(0));
+        match self.terms[..self.count].iter_mut().find(|term| term.stride == stride) {
+            Some(term) => {
+                term.low += low;
+                term.high += high;
+            }
+            None => self.push(Term { stride, low, high }),
+        }
+    }
+
+    /// Whether the terms can add up to `distance`, with some factor other than 0 if `nonzero`;
+    /// true as well if that cannot be told within the budget.
+    fn solvable(mut self, distance: i128, nonzero: bool) -> bool {
+        let terms = &mut self.terms[..self.count];
+        terms.sort_unstable_by_key(|term| -term.stride);
+        search(terms, distance, nonzero, &mut { BUDGET })
+    }
+}
+
+fn search(terms: &[Term], distance: i128, nonzero: bool, budget: &mut u32) -> bool {
+    let Some((term, smaller)) = terms.split_first() else {
+        return distance == 0 && !nonzero;
+    };
+    if term.stride == 0 {
+        // Only zero strides are left, and each reaches an element from more than one index.
+        return distance == 0;
+    }
+    let (mut low_rest, mut high_rest) = (0, 0);
+    for term in smaller {
+        low_rest += term.low * term.stride;
+        high_rest += term.high * term.stride;
+    }
+    // The rest must bridge `distance - c * stride`.
+    let from = (distance - high_rest).div_euclid(term.stride)
+        + i128::from((distance - high_rest).rem_euclid(term.stride) != 0);
+    let to = (distance - low_rest).div_euclid(term.stride);
+    for c in from.max(term.low)..=to.min(term.high) {
+        *budget = budget.saturating_sub(1);
+        if *budget == 0 || search(smaller, distance - c * term.stride, nonzero && c == 0, budget) {
+            return true;
+        }
+    }
+    false
+}

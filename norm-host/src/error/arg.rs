@@ -1,0 +1,47 @@
+//! The names of arguments.
+
+use std::fmt;
+
+/// An argument, as the operations name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Arg {
+    /// A view that is being built: it is not yet known what it will be used for.
+    View,
+    /// The input.
+    X,
+    /// The weights.
+    W,
+    /// The biases.
+    B,
+    /// The output.
+    Y,
+    /// What is added before the square root.
+    Eps,
+    /// What is added to every weight.
+    WeightOffset,
+    /// The stream.
+    Stream,
+    /// The device.
+    Device,
+    /// The tensor-parallel context.
+    Tp,
+}
+
+/// The argument's name in the signatures: `x`, `w`, `weight_offset`.
+impl fmt::Display for Arg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Arg::View => "view",
+            Arg::X => "x",
+            Arg::W => "w",
+            Arg::B => "b",
+            Arg::Y => "y",
+            Arg::Eps => "eps",
+            Arg::WeightOffset => "weight_offset",
+            Arg::Stream => "stream",
+            Arg::Device => "device",
+            Arg::Tp => "tp",
+        })
+    }
+}

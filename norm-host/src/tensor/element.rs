@@ -1,0 +1,32 @@
+//! The Rust types a tensor's elements may have.
+
+use half::{bf16, f16};
+
+use crate::DType;
+
+/// A Rust type that is one of the [`DType`]s: [`f16`], [`bf16`] or [`f32`].
+///
+/// Sealed: kernels exist for these three.
+pub trait Element: Copy + Send + Sync + 'static + sealed::Sealed {
+    /// The type's tag.
+    const DTYPE: DType;
+}
+
+impl Element for f16 {
+    const DTYPE: DType = DType::F16;
+}
+
+impl Element for bf16 {
+    const DTYPE: DType = DType::BF16;
+}
+
+impl Element for f32 {
+    const DTYPE: DType = DType::F32;
+}
+
+mod sealed {
+    pub trait Sealed: Into<f64> {}
+    impl Sealed for half::f16 {}
+    impl Sealed for half::bf16 {}
+    impl Sealed for f32 {}
+}
