@@ -34,10 +34,10 @@ pub const EMBEDDED: [Ptx; 2] = [
 /// The best of [`EMBEDDED`] for a device of this compute capability (major, minor).
 ///
 /// # Errors
-/// [`Error::DeviceTooOld`] below the lowest.
+/// [`Error::Capability`] below the lowest.
 pub fn for_capability(capability: (u32, u32)) -> Result<Ptx> {
     let fit = EMBEDDED.into_iter().rev().find(|ptx| ptx.capability <= capability);
-    fit.ok_or(Error::DeviceTooOld { expected: EMBEDDED[0].capability, given: capability })
+    fit.ok_or(Error::Capability { expected: EMBEDDED[0].capability, given: capability })
 }
 
 impl Ptx {
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn a_device_gets_the_newest_ptx_it_runs() {
         let target = |capability| for_capability(capability).map(|ptx| ptx.target);
-        assert!(matches!(target((7, 5)), Err(Error::DeviceTooOld { given: (7, 5), .. })));
+        assert!(matches!(target((7, 5)), Err(Error::Capability { given: (7, 5), .. })));
         assert_eq!(target((8, 0)).unwrap(), "sm_80");
         assert_eq!(target((8, 9)).unwrap(), "sm_80");
         assert_eq!(target((9, 0)).unwrap(), "sm_90");

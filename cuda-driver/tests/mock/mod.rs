@@ -100,8 +100,7 @@ impl Mock {
 
 fn compile() -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cuda-driver/tests/mock/libcuda.rs");
-    let folder =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mock-{}", std::process::id()));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mock-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("the target directory can be written to");
     let library = folder.join("libcuda_mock.so");
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
