@@ -36,10 +36,7 @@ pub(crate) fn name(code: u32) -> Option<String> {
     }
 }
 
-fn ask(
-    function: unsafe extern "C" fn(u32, *mut *const c_char) -> u32,
-    code: u32,
-) -> Option<&'static CStr> {
+fn ask(function: unsafe extern "C" fn(u32, *mut *const c_char) -> u32, code: u32) -> Option<&'static CStr> {
     let mut text = std::ptr::null();
     // SAFETY: `text` is a local. Any number may be asked about.
     let result = unsafe { function(code, &mut text) };

@@ -21,11 +21,7 @@ impl Driver {
     /// # Safety
     /// Both are alive (the stream may be null with a context current), and so is the memory that
     /// the captured work reads and writes, until that work is done.
-    pub unsafe fn graph_launch(
-        &self,
-        exec: CUgraphExec,
-        stream: CUstream,
-    ) -> Result<(), DriverError> {
+    pub unsafe fn graph_launch(&self, exec: CUgraphExec, stream: CUstream) -> Result<(), DriverError> {
         // SAFETY: the caller's promise.
         unsafe { call!(self.extra.cuGraphLaunch(exec, stream)) }
     }

@@ -115,9 +115,7 @@ impl Driver {
             attribute_count: u32::try_from(attributes.len()).unwrap_or(u32::MAX),
         };
         // SAFETY: the caller's promise; the attributes are counted and outlive the call.
-        unsafe {
-            call!(self.extra.cuLaunchKernelEx(&config, function, params.as_mut_ptr(), null_mut()))
-        }
+        unsafe { call!(self.extra.cuLaunchKernelEx(&config, function, params.as_mut_ptr(), null_mut())) }
     }
 
     /// One of a function's properties: registers, shared and local memory in bytes.

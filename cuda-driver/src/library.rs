@@ -34,8 +34,6 @@ pub(crate) fn open() -> Result<Library, NoDriver> {
         .unwrap_or_else(|| OsString::from(DEFAULT));
     // SAFETY: opening a library runs its initializers. The driver's are meant to be run so by any
     // program; a library named by the user is the user's choice, as with `LD_PRELOAD`.
-    unsafe { Library::new(&name) }.map_err(|error| NoDriver {
-        library: name.to_string_lossy().into_owned(),
-        reason: error.to_string(),
-    })
+    unsafe { Library::new(&name) }
+        .map_err(|error| NoDriver { library: name.to_string_lossy().into_owned(), reason: error.to_string() })
 }

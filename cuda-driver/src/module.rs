@@ -36,13 +36,10 @@ impl Driver {
     pub fn module_load(&self, ptx: &CStr) -> Result<CUmodule, LoadError> {
         let mut module = std::ptr::null_mut();
         let mut log = vec![0_u8; 8192];
-        let mut options = [
-            CUjit_option::CU_JIT_ERROR_LOG_BUFFER,
-            CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
-        ];
+        let mut options =
+            [CUjit_option::CU_JIT_ERROR_LOG_BUFFER, CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
         // The second is a number, which travels in the place of a pointer.
-        let mut values =
-            [log.as_mut_ptr().cast(), std::ptr::without_provenance_mut::<c_void>(log.len())];
+        let mut values = [log.as_mut_ptr().cast(), std::ptr::without_provenance_mut::<c_void>(log.len())];
         // SAFETY: PTX ends with a zero; there are as many values as options; the log is as long as
         // its option says.
         let loaded = unsafe {
@@ -74,11 +71,7 @@ impl Driver {
     ///
     /// # Safety
     /// The module is loaded.
-    pub unsafe fn module_function(
-        &self,
-        module: CUmodule,
-        name: &CStr,
-    ) -> Result<CUfunction, DriverError> {
+    pub unsafe fn module_function(&self, module: CUmodule, name: &CStr) -> Result<CUfunction, DriverError> {
         let mut function = std::ptr::null_mut();
         // SAFETY: the caller's promise; writes one handle.
         unsafe { call!(self.forwarded.cuModuleGetFunction(&mut function, module, name.as_ptr())) }?;

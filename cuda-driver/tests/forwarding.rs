@@ -64,12 +64,10 @@ fn a_function_that_the_driver_lacks_is_reported() {
     let _context = context();
     assert_eq!(CurrentContext::get_flags().err(), Some(CudaError::NotSupported));
     let driver = driver().expect("the stand-in opens");
-    let launch =
-        Launch { grid: (1, 1, 1), block: (1, 1, 1), shared_bytes: 0, stream: std::ptr::null_mut() };
+    let launch = Launch { grid: (1, 1, 1), block: (1, 1, 1), shared_bytes: 0, stream: std::ptr::null_mut() };
     let mut attributes = [LaunchAttribute::cluster(2, 1, 1)];
     // SAFETY: the stand-in lacks the function, so nothing is read.
-    let result =
-        unsafe { driver.launch_kernel_ex(std::ptr::null_mut(), &launch, &mut attributes, &mut []) };
+    let result = unsafe { driver.launch_kernel_ex(std::ptr::null_mut(), &launch, &mut attributes, &mut []) };
     let error = result.expect_err("the stand-in lacks it");
     assert_eq!((error.call, error.code), ("cuLaunchKernelEx", 801));
     assert!(error.to_string().contains("no such function"), "{error}");

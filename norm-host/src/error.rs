@@ -18,7 +18,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The element type does not fit: a `y` on `x`'s own memory has another one than `x`.
+    /// The element type does not fit: biases have another one than the weights, or a `y` on `x`'s
+    /// own memory another one than `x`.
     #[error("{arg}: expected dtype {expected}, given {given}")]
     DType {
         /// The argument.
@@ -210,6 +211,14 @@ pub enum Error {
         /// The device's.
         given: (u32, u32),
     },
+    /// The embedded PTX lacks a kernel: this build of the crate is broken.
+    #[error("the PTX for {target} lacks kernel {kernel}")]
+    KernelMissing {
+        /// The kernel's name.
+        kernel: String,
+        /// The PTX's target, such as `sm_90`.
+        target: &'static str,
+    },
     /// A call to the CUDA driver failed.
     #[error("{call} failed: {name} ({code})")]
     Driver {
@@ -219,6 +228,48 @@ pub enum Error {
         code: u32,
         /// The result's name, such as `CUDA_ERROR_INVALID_VALUE`.
         name: String,
+    },
+    /// Memory of a device buffer that belongs to no device, as the driver has it.
+    #[error("{arg}: expected memory of a CUDA device, given {address:#x}, which the driver finds on none")]
+    NotOnDevice {
+        /// The argument.
+        arg: Arg,
+        /// The address.
+        address: u64,
+    },
+    /// A stream belongs to another context than its device's primary one.
+    #[error("{}: expected one of the primary context of {device}, given one of another context", Arg::Stream)]
+    ForeignStream {
+        /// The device.
+        device: Place,
+    },
+    /// A kernel could not be loaded.
+    #[error(
+        "kernel {kernel} cannot be loaded: {call} failed: {name} ({code}); the driver's compiler says: {log:?}"
+    )]
+    Load {
+        /// The kernel's name.
+        kernel: String,
+        /// The driver's function.
+        call: &'static str,
+        /// Its result, a `CUresult`.
+        code: u32,
+        /// The result's name.
+        name: String,
+        /// What the driver's compiler said; may be empty.
+        log: String,
+    },
+    /// One device of a tensor-parallel group failed.
+    #[error("{}: stream {index} ({place}), after {launched} launches: {source}", Arg::Tp)]
+    Tp {
+        /// Which of the group's streams.
+        index: usize,
+        /// Its device.
+        place: Place,
+        /// Launches made on the streams before it. Those go on.
+        launched: usize,
+        /// What went wrong there.
+        source: Box<Error>,
     },
 }
 

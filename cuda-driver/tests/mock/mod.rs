@@ -54,7 +54,11 @@ pub fn mock() -> &'static Mock {
         // environment but through std, which has a lock.
         unsafe { std::env::set_var("NORM_LIBCUDA", &path) };
         // SAFETY: the library has no initializers.
-        Mock(unsafe { Library::new(&path) }.expect("the library just compiled opens"))
+        let library = unsafe { Library::new(&path) }.expect("the library just compiled opens");
+        assert!(cuda_driver::driver().is_ok(), "the driver was asked for before the stand-in");
+        // Open as it is, it stays without its file.
+        let _ = path.parent().map(std::fs::remove_dir_all);
+        Mock(library)
     })
 }
 
@@ -100,8 +104,7 @@ impl Mock {
 
 fn compile() -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cuda-driver/tests/mock/libcuda.rs");
-    let folder =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mock-{}", std::process::id()));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mock-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("the target directory can be written to");
     let library = folder.join("libcuda_mock.so");
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
