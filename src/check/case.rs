@@ -164,7 +164,7 @@ impl Case {
     /// Elements, gaps included, that a tensor takes at most; `None` where they cannot be counted.
     fn span(&self, placement: &Placement) -> Option<usize> {
         let gaps = placement.gaps.iter().copied().take(self.leading().len());
-        let axes = self.leading().iter().zip(gaps).rev();
+        let mut axes = self.leading().iter().zip(gaps).rev();
         axes.try_fold(self.dim(), |inner, (&extent, gap)| {
             inner.checked_add(gap)?.checked_mul(extent.max(1))
         })

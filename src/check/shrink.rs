@@ -79,13 +79,11 @@ fn simpler(case: &Case) -> Vec<Case> {
     step(&|case| case.seed = 0);
     // f32 is the plainest dtype: all that there is to be rounded is then the arithmetic.
     step(&|case| (case.x.dtype, case.y.dtype) = (DType::F32, DType::F32));
-    for param in [|case: &mut Case| case.w.as_mut(), |case: &mut Case| case.b.as_mut()] {
-        step(&|case| {
-            if let Some(param) = param(case) {
-                param.dtype = DType::F32;
-            }
-        });
-    }
+    step(&|case| {
+        for param in [&mut case.w, &mut case.b].into_iter().flatten() {
+            param.dtype = DType::F32;
+        }
+    });
     steps
 }
 
