@@ -72,6 +72,12 @@ fn rest(norm: &Norm<'_>, form: Form, x: &Raw, y: &Raw, written: Arg, place: Plac
     overlap::within(written, y)?;
     let w = param(Arg::W, norm.weight.map(|w| w.raw), form, (x, y, written), place)?;
     let b = param(Arg::B, norm.bias.map(|b| b.raw), form, (x, y, written), place)?;
+    // A kernel is compiled for one type of parameters.
+    if let (Some(w), Some(b)) = (w, b)
+        && w.dtype != b.dtype
+    {
+        return Err(Error::DType { arg: Arg::B, expected: w.dtype, given: b.dtype });
+    }
     let keep_last = [w, b].into_iter().flatten().any(|p| p.stride != 0);
     let too_many = Error::TooManyElements { arg: Arg::X, shape: x.layout.shape };
     let (axes, rows) = merge(&x.layout, &y.layout, keep_last).ok_or(too_many)?;

@@ -18,7 +18,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The element type does not fit: a `y` on `x`'s own memory has another one than `x`.
+    /// The element type does not fit: biases have another one than the weights, or a `y` on `x`'s
+    /// own memory another one than `x`.
     #[error("{arg}: expected dtype {expected}, given {given}")]
     DType {
         /// The argument.
@@ -209,6 +210,14 @@ pub enum Error {
         expected: (u32, u32),
         /// The device's.
         given: (u32, u32),
+    },
+    /// The embedded PTX lacks a kernel: this build of the crate is broken.
+    #[error("the PTX for {target} lacks kernel {kernel}")]
+    KernelMissing {
+        /// The kernel's name.
+        kernel: String,
+        /// The PTX's target, such as `sm_90`.
+        target: &'static str,
     },
     /// A call to the CUDA driver failed.
     #[error("{call} failed: {name} ({code})")]

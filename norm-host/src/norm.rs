@@ -17,7 +17,8 @@ use crate::{
 ///   (the mean of squared differences),
 ///
 /// computed in `f32` and rounded once, to nearest even, to the type of `y`. `w` is 1 and `b` is 0
-/// unless given. The types of `x`, `w`, `b` and `y` are each one of the three, chosen apart.
+/// unless given. The types of `x`, `w` and `y` are each one of the three, chosen apart; `b` has the
+/// type of `w`.
 /// An infinite `f16` in `x` counts as ±65504, the largest finite one; nothing else is clamped, and
 /// NaN passes through.
 ///
@@ -68,7 +69,7 @@ impl<'a> Norm<'a> {
         Norm { weight_offset: offset, ..self }
     }
 
-    /// With biases, shaped as the weights. `None` takes them away.
+    /// With biases, shaped as the weights and of their type. `None` takes them away.
     pub fn bias(self, b: impl Into<Option<View<'a>>>) -> Norm<'a> {
         Norm { bias: b.into(), ..self }
     }

@@ -19,7 +19,7 @@ pub struct Problem {
     pub y: Operand,
     /// The weights: 1 where there are none.
     pub w: Option<Param>,
-    /// The biases: 0 where there are none.
+    /// The biases, of the weights' type: 0 where there are none.
     pub b: Option<Param>,
     /// The axes in front of `dim`, outermost first, padded with [`Axis::ONE`] at the front.
     /// Neighbours are merged where the strides allow it, so a dense tensor leaves one. Where

@@ -6,7 +6,7 @@ mod args;
 mod kernel;
 mod tile;
 
-pub use args::{Args, Axis, PARAM_NONE};
+pub use args::{Args, Axis};
 pub use kernel::{Access, KERNEL_COUNT, Kernel, NormKind};
 pub use tile::{MAX_BLOCK_THREADS, MAX_DIM, Tile, WARP};
 

@@ -17,11 +17,13 @@ pub trait Access {
     /// How many of the `N` elements from `at` on lie in a row of `dim`.
     fn valid<const N: usize>(at: u32, dim: u32) -> u32;
 
-    /// Loads the first `valid` of `N` elements from `address` on; the others are zero.
+    /// Loads the first `valid` of `N` elements from `address` on; the others are what `absent`,
+    /// a word of them, says.
     ///
     /// # Safety
     /// They are readable, and, for [`Vector`], aligned to `N` elements or 16 bytes.
-    unsafe fn fetch<E: Element, const N: usize>(address: u64, valid: u32, reuse: Reuse) -> Words;
+    unsafe fn fetch<E: Element, const N: usize>(address: u64, valid: u32, absent: u32, reuse: Reuse)
+    -> Words;
 
     /// Stores the first `valid` of `values`, rounded to nearest even.
     ///
@@ -41,17 +43,23 @@ impl Access for Vector {
     }
 
     #[inline(always)]
-    unsafe fn fetch<E: Element, const N: usize>(address: u64, valid: u32, reuse: Reuse) -> Words {
+    unsafe fn fetch<E: Element, const N: usize>(
+        address: u64,
+        valid: u32,
+        absent: u32,
+        reuse: Reuse,
+    ) -> Words {
         let wanted = valid != 0;
-        let mut words = [0; 8];
+        let mut words = [absent; 8];
         // SAFETY: the caller vouches for the elements and their alignment.
         unsafe {
             match const { N as u64 * E::SIZE } {
-                8 => [words[0], words[1]] = gpu::load2(address, wanted, reuse),
-                16 => [words[0], words[1], words[2], words[3]] = gpu::load4(address, wanted, reuse),
+                8 => [words[0], words[1]] = gpu::load2(address, wanted, absent, reuse),
+                16 => [words[0], words[1], words[2], words[3]] = gpu::load4(address, wanted, absent, reuse),
                 _ => {
-                    [words[0], words[1], words[2], words[3]] = gpu::load4(address, wanted, reuse);
-                    [words[4], words[5], words[6], words[7]] = gpu::load4(address + 16, wanted, reuse);
+                    [words[0], words[1], words[2], words[3]] = gpu::load4(address, wanted, absent, reuse);
+                    [words[4], words[5], words[6], words[7]] =
+                        gpu::load4(address + 16, wanted, absent, reuse);
                 }
             }
         }
@@ -99,15 +107,22 @@ impl Access for Scalar {
     }
 
     #[inline(always)]
-    unsafe fn fetch<E: Element, const N: usize>(address: u64, valid: u32, _reuse: Reuse) -> Words {
+    unsafe fn fetch<E: Element, const N: usize>(
+        address: u64,
+        valid: u32,
+        absent: u32,
+        _reuse: Reuse,
+    ) -> Words {
         let mut words = [0; 8];
         each::<N>(|i| {
+            let (word, bit) = (i * E::SIZE as usize / 4, i * E::SIZE as usize % 4 * 8);
+            // Shifted left and right, one element of the word remains.
+            let mut element = absent << (32 - 8 * E::SIZE) >> (32 - 8 * E::SIZE);
             if (i as u32) < valid {
                 // SAFETY: one of the elements that the caller vouches for.
-                let element = unsafe { E::load(address + i as u64 * E::SIZE) };
-                let bit = i * E::SIZE as usize * 8;
-                words[bit / 32] |= element << (bit % 32);
+                element = unsafe { E::load(address + i as u64 * E::SIZE) };
             }
+            words[word] |= element << bit;
         });
         words
     }

@@ -14,11 +14,13 @@ use crate::row::Row;
 /// `args` holds what [`Args`] says, for this launch's block and grid, and the rows' vectors of
 /// `N` elements are whole and aligned.
 #[inline(always)]
-unsafe fn held<K: Norm, T: Team, X: Element, Y: Element, const N: usize, const V: usize>(args: &Args) {
-    let row = Row::of_thread::<X, Y, N>(args);
+unsafe fn held<K: Norm, T: Team, X: Element, W: Element, Y: Element, const N: usize, const V: usize>(
+    args: &Args,
+) {
+    let row = Row::of_thread::<X, W, Y, N>(args);
     // SAFETY: the caller vouches for rows, vectors and alignment; the tile gives each element to one thread.
     unsafe {
-        let part = Held::<X, N, V>::load(row);
+        let part = Held::<X, W, N, V>::load(row);
         K::run::<T, Y, N>(part, args.dim, args.eps);
     }
 }
@@ -28,11 +30,11 @@ unsafe fn held<K: Norm, T: Team, X: Element, Y: Element, const N: usize, const V
 /// # Safety
 /// As [`held`].
 #[inline(always)]
-unsafe fn long<K: Norm, X: Element, Y: Element, const N: usize>(args: &Args) {
-    let row = Row::of_thread::<X, Y, N>(args);
+unsafe fn long<K: Norm, X: Element, W: Element, Y: Element, const N: usize>(args: &Args) {
+    let row = Row::of_thread::<X, W, Y, N>(args);
     // SAFETY: the caller vouches for rows, vectors and alignment; the tile gives each element to one thread.
     unsafe {
-        let part = Streamed::<Vector, X, N>::new(row);
+        let part = Streamed::<Vector, X, W, N>::new(row);
         K::run::<Block, Y, N>(part, args.dim, args.eps);
     }
 }
@@ -42,36 +44,20 @@ unsafe fn long<K: Norm, X: Element, Y: Element, const N: usize>(args: &Args) {
 /// # Safety
 /// As [`held`], but for the alignment and wholeness of vectors.
 #[inline(always)]
-unsafe fn scalar<K: Norm, X: Element, Y: Element, const N: usize>(args: &Args) {
-    let row = Row::of_thread::<X, Y, N>(args);
+unsafe fn scalar<K: Norm, X: Element, W: Element, Y: Element, const N: usize>(args: &Args) {
+    let row = Row::of_thread::<X, W, Y, N>(args);
     // SAFETY: the caller vouches for rows; the tile gives each element to one thread.
     unsafe {
-        let part = Streamed::<Scalar, X, N>::new(row);
+        let part = Streamed::<Scalar, X, W, N>::new(row);
         K::run::<Either, Y, N>(part, args.dim, args.eps);
     }
 }
 
-/// The six entry points of a normalization and pair of types; `$n` elements fill 16 bytes of
-/// the wider type.
-macro_rules! entries {
-    ($($kind:ident $x:ident $y:ident $n:literal $module:ident $prefix:literal)*) => { $(
-        mod $module {
-            use super::*;
-
-            entry!($prefix, "warp1", held::<$kind, Lanes, $x, $y, $n, 1>);
-            entry!($prefix, "warp2", held::<$kind, Lanes, $x, $y, $n, 2>);
-            entry!($prefix, "block2", held::<$kind, Block, $x, $y, $n, 2>);
-            entry!($prefix, "block4", held::<$kind, Block, $x, $y, $n, 4>);
-            entry!($prefix, "long", long::<$kind, $x, $y, $n>);
-            entry!($prefix, "scalar", scalar::<$kind, $x, $y, $n>);
-        }
-    )* };
-}
-
+/// One entry point.
 macro_rules! entry {
-    ($prefix:literal, $access:literal, $body:expr) => {
+    ($name:expr, $body:expr) => {
         const _: () = {
-            #[unsafe(export_name = concat!($prefix, "_", $access))]
+            #[unsafe(export_name = $name)]
             unsafe extern "ptx-kernel" fn kernel(args: Args) {
                 // SAFETY: whoever launches a kernel vouches for its arguments.
                 unsafe { $body(&args) }
@@ -80,23 +66,57 @@ macro_rules! entry {
     };
 }
 
-entries! {
-    Rms F16 F16 8 rms_f16_f16 "rms_f16_f16"
-    Rms F16 BF16 8 rms_f16_bf16 "rms_f16_bf16"
-    Rms F16 F32 4 rms_f16_f32 "rms_f16_f32"
-    Rms BF16 F16 8 rms_bf16_f16 "rms_bf16_f16"
-    Rms BF16 BF16 8 rms_bf16_bf16 "rms_bf16_bf16"
-    Rms BF16 F32 4 rms_bf16_f32 "rms_bf16_f32"
-    Rms F32 F16 4 rms_f32_f16 "rms_f32_f16"
-    Rms F32 BF16 4 rms_f32_bf16 "rms_f32_bf16"
-    Rms F32 F32 4 rms_f32_f32 "rms_f32_f32"
-    Layer F16 F16 8 layer_f16_f16 "layer_f16_f16"
-    Layer F16 BF16 8 layer_f16_bf16 "layer_f16_bf16"
-    Layer F16 F32 4 layer_f16_f32 "layer_f16_f32"
-    Layer BF16 F16 8 layer_bf16_f16 "layer_bf16_f16"
-    Layer BF16 BF16 8 layer_bf16_bf16 "layer_bf16_bf16"
-    Layer BF16 F32 4 layer_bf16_f32 "layer_bf16_f32"
-    Layer F32 F16 4 layer_f32_f16 "layer_f32_f16"
-    Layer F32 BF16 4 layer_f32_bf16 "layer_f32_bf16"
-    Layer F32 F32 4 layer_f32_f32 "layer_f32_f32"
+/// The six entry points of a normalization and its types; `$n` elements of the wider of x and y
+/// fill 16 bytes.
+macro_rules! entries {
+    ($kind:ident $kind_name:literal, $x:ident $x_name:literal, $w:ident $w_name:literal, $y:ident $y_name:literal, $n:literal) => {
+        entry!(
+            concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_warp1"),
+            held::<$kind, Lanes, $x, $w, $y, $n, 1>
+        );
+        entry!(
+            concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_warp2"),
+            held::<$kind, Lanes, $x, $w, $y, $n, 2>
+        );
+        entry!(
+            concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_block2"),
+            held::<$kind, Block, $x, $w, $y, $n, 2>
+        );
+        entry!(
+            concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_block4"),
+            held::<$kind, Block, $x, $w, $y, $n, 4>
+        );
+        entry!(
+            concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_long"),
+            long::<$kind, $x, $w, $y, $n>
+        );
+        entry!(
+            concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_scalar"),
+            scalar::<$kind, $x, $w, $y, $n>
+        );
+    };
+}
+
+/// Both normalizations, with weights of each type.
+macro_rules! pairs {
+    ($($x:ident $x_name:literal $y:ident $y_name:literal $n:literal)*) => { $(
+        entries!(Rms "rms", $x $x_name, F16 "f16", $y $y_name, $n);
+        entries!(Rms "rms", $x $x_name, BF16 "bf16", $y $y_name, $n);
+        entries!(Rms "rms", $x $x_name, F32 "f32", $y $y_name, $n);
+        entries!(Layer "layer", $x $x_name, F16 "f16", $y $y_name, $n);
+        entries!(Layer "layer", $x $x_name, BF16 "bf16", $y $y_name, $n);
+        entries!(Layer "layer", $x $x_name, F32 "f32", $y $y_name, $n);
+    )* };
+}
+
+pairs! {
+    F16 "f16" F16 "f16" 8
+    F16 "f16" BF16 "bf16" 8
+    F16 "f16" F32 "f32" 4
+    BF16 "bf16" F16 "f16" 8
+    BF16 "bf16" BF16 "bf16" 8
+    BF16 "bf16" F32 "f32" 4
+    F32 "f32" F16 "f16" 4
+    F32 "f32" BF16 "bf16" 4
+    F32 "f32" F32 "f32" 4
 }

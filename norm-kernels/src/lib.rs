@@ -31,8 +31,6 @@ mod kernels;
 #[cfg(target_arch = "nvptx64")]
 mod norm;
 #[cfg(target_arch = "nvptx64")]
-mod param;
-#[cfg(target_arch = "nvptx64")]
 mod part;
 #[cfg(target_arch = "nvptx64")]
 mod reduce;

@@ -21,19 +21,15 @@ pub trait Part<const N: usize> {
     unsafe fn write<Y: Element>(self, norm: impl Fn(f32) -> f32);
 }
 
-/// The factors of `V` vectors: the weights, offset added.
+/// The weights of the `valid` elements from `at` on, ones where there are none.
 ///
 /// # Safety
-/// The elements that `at` names are in the row, and the weights in memory as the row says.
+/// The elements are in the row, and the weights in memory as the row says.
 #[inline(always)]
-unsafe fn factors<A: Access, const N: usize, const V: usize>(
-    row: &Row,
-    at: impl Fn(usize) -> (u32, u32),
-) -> [[f32; N]; V] {
+unsafe fn weights<A: Access, W: Element, const N: usize>(row: &Row, (at, valid): (u32, u32)) -> Words {
+    let valid = if row.w == 0 { 0 } else { valid };
     // SAFETY: handed on.
-    let mut factors = unsafe { row.weights.load::<A, N, V>(at, 1.0) };
-    each::<V>(|v| each::<N>(|i| factors[v][i] += row.weight_offset));
-    factors
+    unsafe { A::fetch::<W, N>(row.w + at as u64 * W::SIZE, valid, W::ONES, Reuse::Shared) }
 }
 
 /// Scales, shifts, rounds and stores the `valid` elements from `at` on.
@@ -41,32 +37,35 @@ unsafe fn factors<A: Access, const N: usize, const V: usize>(
 /// # Safety
 /// They are in the row, and no other thread touches them.
 #[inline(always)]
-unsafe fn finish<A: Access, Y: Element, const N: usize>(
+unsafe fn finish<A: Access, W: Element, Y: Element, const N: usize>(
     row: &Row,
     (at, valid): (u32, u32),
     mut values: [f32; N],
-    factors: [f32; N],
+    weights: Words,
 ) {
+    let wanted = if row.b == 0 { 0 } else { valid };
     // An absent bias is -0, which alone leaves every sum as it is, zeros' signs included.
     // SAFETY: handed on.
-    let [biases] = unsafe { row.biases.load::<A, N, 1>(|_| (at, valid), -0.0) };
-    each::<N>(|i| values[i] = gpu::fma(values[i], factors[i], biases[i]));
+    let biases =
+        unsafe { A::fetch::<W, N>(row.b + at as u64 * W::SIZE, wanted, W::NEGATIVE_ZEROS, Reuse::Shared) };
+    let (weights, biases) = (unpack::<W, N>(weights), unpack::<W, N>(biases));
+    each::<N>(|i| values[i] = gpu::fma(values[i], weights[i] + row.weight_offset, biases[i]));
     // SAFETY: handed on.
     unsafe { A::store::<Y, N>(row.y + at as u64 * Y::SIZE, valid, values) };
 }
 
 /// A part in registers: `V` aligned vectors, read once.
-pub struct Held<X, const N: usize, const V: usize> {
+pub struct Held<X, W, const N: usize, const V: usize> {
     row: Row,
     x: [Words; V],
-    factors: [[f32; N]; V],
-    element: PhantomData<X>,
+    weights: [Words; V],
+    elements: PhantomData<(X, W)>,
 }
 
-impl<X: Element, const N: usize, const V: usize> Held<X, N, V> {
+impl<X: Element, W: Element, const N: usize, const V: usize> Held<X, W, N, V> {
     /// Weights are loaded with the row, not after the reduction that they would then delay;
-    /// but four vectors of each are more registers than a full block has.
-    const FACTORS_HELD: bool = V <= 2;
+    /// but four vectors of each leave too few registers for a second block beside this one.
+    const WEIGHTS_HELD: bool = V <= 2;
 
     /// Loads the part.
     ///
@@ -79,16 +78,15 @@ impl<X: Element, const N: usize, const V: usize> Held<X, N, V> {
         each::<V>(|v| {
             let (at, valid) = at(v);
             // SAFETY: a whole vector of the row, or nothing.
-            x[v] = unsafe { Vector::fetch::<X, N>(row.x + at as u64 * X::SIZE, valid, Reuse::Once) };
+            x[v] = unsafe { Vector::fetch::<X, N>(row.x + at as u64 * X::SIZE, valid, 0, Reuse::Once) };
         });
-        let factors = if Self::FACTORS_HELD {
+        let mut weights: [Words; V] = [[0; 8]; V];
+        if Self::WEIGHTS_HELD {
             // SAFETY: the same elements.
-            unsafe { factors::<Vector, N, V>(&row, at) }
-        } else {
-            [[0.0; N]; V]
-        };
+            each::<V>(|v| weights[v] = unsafe { self::weights::<Vector, W, N>(&row, at(v)) });
+        }
         each::<V>(|v| x[v] = X::clamp(x[v]));
-        Held { row, x, factors, element: PhantomData }
+        Held { row, x, weights, elements: PhantomData }
     }
 
     /// Vector `v` as floats.
@@ -104,7 +102,7 @@ impl<X: Element, const N: usize, const V: usize> Held<X, N, V> {
     }
 }
 
-impl<X: Element, const N: usize, const V: usize> Part<N> for Held<X, N, V> {
+impl<X: Element, W: Element, const N: usize, const V: usize> Part<N> for Held<X, W, N, V> {
     #[inline(always)]
     fn each(&self, mut f: impl FnMut([f32; N], u32)) {
         each::<V>(|v| f(self.vector(v), Self::at(&self.row, v).1));
@@ -118,25 +116,24 @@ impl<X: Element, const N: usize, const V: usize> Part<N> for Held<X, N, V> {
             each::<N>(|i| values[i] = norm(values[i]));
             // SAFETY: the vector that was loaded, or nothing; the caller vouches for `y`.
             unsafe {
-                let factors = if Self::FACTORS_HELD {
-                    self.factors[v]
+                let weights = if Self::WEIGHTS_HELD {
+                    self.weights[v]
                 } else {
-                    let [factors] = factors::<Vector, N, 1>(&self.row, |_| at);
-                    factors
+                    self::weights::<Vector, W, N>(&self.row, at)
                 };
-                finish::<Vector, Y, N>(&self.row, at, values, factors);
+                finish::<Vector, W, Y, N>(&self.row, at, values, weights);
             }
         });
     }
 }
 
 /// A part left in memory and read again by every pass.
-pub struct Streamed<A, X, const N: usize> {
+pub struct Streamed<A, X, W, const N: usize> {
     row: Row,
-    access: PhantomData<(A, X)>,
+    access: PhantomData<(A, X, W)>,
 }
 
-impl<A: Access, X: Element, const N: usize> Streamed<A, X, N> {
+impl<A: Access, X: Element, W: Element, const N: usize> Streamed<A, X, W, N> {
     /// # Safety
     /// The row lies in memory as it says, and, for [`Vector`], vectors whole and aligned.
     #[inline(always)]
@@ -152,14 +149,14 @@ impl<A: Access, X: Element, const N: usize> Streamed<A, X, N> {
             let valid = A::valid::<N>(at, self.row.dim);
             let address = self.row.x + at as u64 * X::SIZE;
             // SAFETY: `valid` elements of the row; `new`'s caller vouches for their alignment.
-            let words = unsafe { A::fetch::<X, N>(address, valid, Reuse::Again) };
+            let words = unsafe { A::fetch::<X, N>(address, valid, 0, Reuse::Again) };
             f((at, valid), unpack::<X, N>(X::clamp(words)));
             at += self.row.step;
         }
     }
 }
 
-impl<A: Access, X: Element, const N: usize> Part<N> for Streamed<A, X, N> {
+impl<A: Access, X: Element, W: Element, const N: usize> Part<N> for Streamed<A, X, W, N> {
     #[inline(always)]
     fn each(&self, mut f: impl FnMut([f32; N], u32)) {
         self.each_at(|(_, valid), x| f(x, valid));
@@ -171,8 +168,8 @@ impl<A: Access, X: Element, const N: usize> Part<N> for Streamed<A, X, N> {
             each::<N>(|i| values[i] = norm(values[i]));
             // SAFETY: elements that this pass has read already; the caller vouches for `y`.
             unsafe {
-                let [factors] = factors::<A, N, 1>(&self.row, |_| at);
-                finish::<A, Y, N>(&self.row, at, values, factors);
+                let weights = weights::<A, W, N>(&self.row, at);
+                finish::<A, W, Y, N>(&self.row, at, values, weights);
             }
         });
     }

@@ -5,7 +5,6 @@ use core::num::NonZeroU64;
 use crate::abi::Args;
 use crate::element::Element;
 use crate::gpu;
-use crate::param::Param;
 
 /// One row, and this thread's way through it: vectors of `N` elements from `start` on, every
 /// `step` elements.
@@ -15,12 +14,12 @@ pub struct Row {
     pub x: u64,
     /// Address of the row in `y`.
     pub y: u64,
-    /// The row's weights.
-    pub weights: Param,
+    /// Address of the row's weights, 0 where there are none.
+    pub w: u64,
     /// Added to each of them.
     pub weight_offset: f32,
-    /// The row's biases.
-    pub biases: Param,
+    /// Address of the row's biases, 0 where there are none.
+    pub b: u64,
     /// The first element of the thread's first vector.
     pub start: u32,
     /// From one vector of the thread to its next.
@@ -33,19 +32,19 @@ pub struct Row {
 impl Row {
     /// The row of this thread.
     #[inline(always)]
-    pub fn of_thread<X: Element, Y: Element, const N: usize>(args: &Args) -> Row {
+    pub fn of_thread<X: Element, W: Element, Y: Element, const N: usize>(args: &Args) -> Row {
         let index = gpu::grid_x() as u64 * gpu::block_y() as u64 + gpu::thread_y() as u64;
         let [outer, middle, inner] = places(args, index);
         let [a, b, c] = &args.axes;
         let x = outer * a.x_stride + middle * b.x_stride + inner * c.x_stride;
         let y = outer * a.y_stride + middle * b.y_stride + inner * c.y_stride;
-        let weights = Param::of_row(args.w, args.w_dtype, args.w_stride, inner);
         Row {
             x: args.x + x * X::SIZE,
             y: args.y + y * Y::SIZE,
-            weights,
-            weight_offset: if weights.is_present() { args.weight_offset } else { 0.0 },
-            biases: Param::of_row(args.b, args.b_dtype, args.b_stride, inner),
+            // Strides of absent weights and biases are 0.
+            w: args.w + inner * args.w_stride * W::SIZE,
+            weight_offset: args.weight_offset,
+            b: args.b + inner * args.b_stride * W::SIZE,
             start: gpu::thread_x() * N as u32,
             step: gpu::block_x() * N as u32,
             dim: if index < args.rows { args.dim } else { 0 },

@@ -1,9 +1,5 @@
 //! The one parameter of every kernel.
 
-/// The tag of an absent weight or bias in [`Args::w_dtype`] and [`Args::b_dtype`].
-/// Present ones carry their [`DType`](super::DType) as a number.
-pub const PARAM_NONE: u32 = 0;
-
 /// One of the up to three axes in front of the normalized one. Strides are in elements.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +28,9 @@ pub struct Args {
     pub x: u64,
     /// Device address of `y`'s first element.
     pub y: u64,
-    /// Device address of the weights, 0 with [`PARAM_NONE`].
+    /// Device address of the weights, 0 where there are none.
     pub w: u64,
-    /// Device address of the biases, 0 with [`PARAM_NONE`].
+    /// Device address of the biases, 0 where there are none. They have the weights' type.
     pub b: u64,
     /// The axes in front of `dim`, outermost first, padded with [`Axis::ONE`] at the front.
     pub axes: [Axis; 3],
@@ -47,12 +43,8 @@ pub struct Args {
     pub b_stride: u64,
     /// Elements in a row, 1 to [`MAX_DIM`](super::MAX_DIM).
     pub dim: u32,
-    /// The weights' [`DType`](super::DType) as a number, or [`PARAM_NONE`].
-    pub w_dtype: u32,
-    /// The biases' [`DType`](super::DType) as a number, or [`PARAM_NONE`].
-    pub b_dtype: u32,
     /// Added to the mean of squares, or the variance, before the square root.
     pub eps: f32,
-    /// Added to every weight in f32. Where there are no weights the factor is 1, whatever this is.
+    /// Added to every weight in f32; 0 where there are none.
     pub weight_offset: f32,
 }

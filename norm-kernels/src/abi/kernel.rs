@@ -90,6 +90,8 @@ pub struct Kernel {
     pub kind: NormKind,
     /// Element type of `x`.
     pub x: DType,
+    /// Element type of the weights and biases; that of `x` where there are neither.
+    pub w: DType,
     /// Element type of `y`.
     pub y: DType,
     /// How it reaches memory.
@@ -97,31 +99,30 @@ pub struct Kernel {
 }
 
 /// Number of entry points.
-pub const KERNEL_COUNT: usize = NormKind::ALL.len() * DType::ALL.len() * DType::ALL.len() * Access::ALL.len();
+pub const KERNEL_COUNT: usize = NormKind::ALL.len() * DType::ALL.len().pow(3) * Access::ALL.len();
 
 impl Kernel {
     /// A number below [`KERNEL_COUNT`], different for every kernel.
     pub const fn index(self) -> usize {
-        let op = self.kind as usize;
-        let x = self.x as usize - 1;
-        let y = self.y as usize - 1;
-        ((op * 3 + x) * 3 + y) * Access::ALL.len() + self.access as usize
+        let [x, w, y] = [self.x as usize - 1, self.w as usize - 1, self.y as usize - 1];
+        (((self.kind as usize * 3 + x) * 3 + w) * 3 + y) * Access::ALL.len() + self.access as usize
     }
 
     /// Every entry point, in the order of [`Kernel::index`].
     pub fn all() -> impl Iterator<Item = Kernel> {
         (0..KERNEL_COUNT).map(|index| Kernel {
-            kind: NormKind::ALL[index / Access::ALL.len() / 9],
-            x: DType::ALL[index / Access::ALL.len() / 3 % 3],
+            kind: NormKind::ALL[index / Access::ALL.len() / 27],
+            x: DType::ALL[index / Access::ALL.len() / 9 % 3],
+            w: DType::ALL[index / Access::ALL.len() / 3 % 3],
             y: DType::ALL[index / Access::ALL.len() % 3],
             access: Access::ALL[index % Access::ALL.len()],
         })
     }
 }
 
-/// The entry point's name in the PTX, such as `rms_f16_bf16_block2`: kind, x, y, access.
+/// The entry point's name in the PTX, such as `rms_f16_f32_bf16_block2`: kind, x, w, y, access.
 impl core::fmt::Display for Kernel {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}_{}_{}_{}", self.kind.name(), self.x, self.y, self.access.name())
+        write!(f, "{}_{}_{}_{}_{}", self.kind.name(), self.x, self.w, self.y, self.access.name())
     }
 }

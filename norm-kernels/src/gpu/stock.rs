@@ -131,13 +131,13 @@ macro_rules! load {
     };
 }
 
-/// Loads two words where `wanted`, else gives zeros.
+/// Loads two words where `wanted`, else gives `absent` for each.
 ///
 /// # Safety
 /// Where `wanted`, `address` is that of 8 readable bytes in global memory, aligned to 8.
 #[inline(always)]
-pub unsafe fn load2(address: u64, wanted: bool, reuse: Reuse) -> [u32; 2] {
-    let (mut a, mut b) = (0u32, 0u32);
+pub unsafe fn load2(address: u64, wanted: bool, absent: u32, reuse: Reuse) -> [u32; 2] {
+    let (mut a, mut b) = (absent, absent);
     // SAFETY: the caller vouches for the address.
     unsafe {
         match reuse {
@@ -151,13 +151,13 @@ pub unsafe fn load2(address: u64, wanted: bool, reuse: Reuse) -> [u32; 2] {
     [a, b]
 }
 
-/// Loads four words where `wanted`, else gives zeros.
+/// Loads four words where `wanted`, else gives `absent` for each.
 ///
 /// # Safety
 /// Where `wanted`, `address` is that of 16 readable bytes in global memory, aligned to 16.
 #[inline(always)]
-pub unsafe fn load4(address: u64, wanted: bool, reuse: Reuse) -> [u32; 4] {
-    let (mut a, mut b, mut c, mut d) = (0u32, 0u32, 0u32, 0u32);
+pub unsafe fn load4(address: u64, wanted: bool, absent: u32, reuse: Reuse) -> [u32; 4] {
+    let (mut a, mut b, mut c, mut d) = (absent, absent, absent, absent);
     // SAFETY: the caller vouches for the address.
     unsafe {
         match reuse {

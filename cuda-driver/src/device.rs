@@ -1,0 +1,70 @@
+//! Questions about the driver and its devices.
+
+use crate::driver::{Driver, call};
+use crate::error::DriverError;
+use crate::sys::{CUdevice, CUdevice_attribute};
+use std::ffi::CStr;
+
+impl Driver {
+    /// Initializes the driver; again is harmless.
+    /// ([cuInit](https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__INITIALIZE.html))
+    pub fn init(&self) -> Result<(), DriverError> {
+        // SAFETY: takes a number alone.
+        unsafe { call!(self.forwarded.cuInit(0)) }
+    }
+
+    /// The CUDA version that the driver supports, as `(major, minor)`.
+    pub fn version(&self) -> Result<(u32, u32), DriverError> {
+        let mut version = 0;
+        // SAFETY: writes one `int`.
+        unsafe { call!(self.forwarded.cuDriverGetVersion(&mut version)) }?;
+        let version = version.unsigned_abs();
+        Ok((version / 1000, version % 1000 / 10))
+    }
+
+    /// Number of devices.
+    pub fn device_count(&self) -> Result<u32, DriverError> {
+        let mut count = 0;
+        // SAFETY: writes one `int`.
+        unsafe { call!(self.forwarded.cuDeviceGetCount(&mut count)) }?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// The device of a number below [`Driver::device_count`].
+    pub fn device(&self, ordinal: u32) -> Result<CUdevice, DriverError> {
+        let mut device = 0;
+        let ordinal = i32::try_from(ordinal).unwrap_or(i32::MAX);
+        // SAFETY: writes one `CUdevice`, an `int`.
+        unsafe { call!(self.forwarded.cuDeviceGet(&mut device, ordinal)) }?;
+        Ok(device)
+    }
+
+    /// The device's name, such as `NVIDIA H200`.
+    pub fn device_name(&self, device: CUdevice) -> Result<String, DriverError> {
+        let mut name = [0; 256];
+        // SAFETY: writes at most the 255 bytes it is told of, which leaves a zero at the end.
+        unsafe { call!(self.forwarded.cuDeviceGetName(name.as_mut_ptr(), 255, device)) }?;
+        // SAFETY: the array ends with a zero that nobody has written to.
+        Ok(unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
+    }
+
+    /// One of the device's properties.
+    pub fn device_attribute(
+        &self,
+        device: CUdevice,
+        attribute: CUdevice_attribute,
+    ) -> Result<i32, DriverError> {
+        let mut value = 0;
+        // SAFETY: writes one `int`.
+        unsafe { call!(self.forwarded.cuDeviceGetAttribute(&mut value, attribute, device)) }?;
+        Ok(value)
+    }
+
+    /// The device's memory in bytes.
+    pub fn device_memory(&self, device: CUdevice) -> Result<usize, DriverError> {
+        let mut bytes = 0;
+        // SAFETY: writes one `size_t`.
+        unsafe { call!(self.forwarded.cuDeviceTotalMem_v2(&mut bytes, device)) }?;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,66 @@
+//! Device memory.
+
+use crate::driver::{Driver, call};
+use crate::error::DriverError;
+use crate::sys::{CUcontext, CUdeviceptr, CUpointer_attribute, CUstream};
+use std::os::raw::c_void;
+
+impl Driver {
+    /// Bytes of the current context's device that are free, and all of them.
+    pub fn memory_info(&self) -> Result<(usize, usize), DriverError> {
+        let (mut free, mut total) = (0, 0);
+        // SAFETY: writes two `size_t`.
+        unsafe { call!(self.forwarded.cuMemGetInfo_v2(&mut free, &mut total)) }?;
+        Ok((free, total))
+    }
+
+    /// The number of the device on which the memory at an address lives.
+    ///
+    /// # Errors
+    /// `CUDA_ERROR_INVALID_VALUE` for memory that the driver does not know.
+    pub fn pointer_device(&self, address: CUdeviceptr) -> Result<i32, DriverError> {
+        let mut ordinal: i32 = -1;
+        let attribute = CUpointer_attribute::CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL;
+        // SAFETY: writes one `int` for this attribute.
+        unsafe { self.pointer_attribute((&raw mut ordinal).cast(), attribute, address) }?;
+        Ok(ordinal)
+    }
+
+    /// The context in which the memory at an address was allocated; null for some kinds of it,
+    /// such as stream-ordered allocations.
+    pub fn pointer_context(&self, address: CUdeviceptr) -> Result<CUcontext, DriverError> {
+        let mut context: CUcontext = std::ptr::null_mut();
+        let attribute = CUpointer_attribute::CU_POINTER_ATTRIBUTE_CONTEXT;
+        // SAFETY: writes one handle for this attribute.
+        unsafe { self.pointer_attribute((&raw mut context).cast(), attribute, address) }?;
+        Ok(context)
+    }
+
+    /// # Safety
+    /// `data` has room for the attribute's value.
+    unsafe fn pointer_attribute(
+        &self,
+        data: *mut c_void,
+        attribute: CUpointer_attribute,
+        address: CUdeviceptr,
+    ) -> Result<(), DriverError> {
+        // SAFETY: the caller's promise; the driver looks the address up without following it.
+        unsafe { call!(self.extra.cuPointerGetAttribute(data, attribute as u32, address)) }
+    }
+
+    /// Copies within or between the memories of devices, when the stream comes to it.
+    ///
+    /// # Safety
+    /// Both ranges are device memory that stays allocated, and untouched by others, until the
+    /// stream has done this; the stream is alive, or null with a context current.
+    pub unsafe fn copy_async(
+        &self,
+        to: CUdeviceptr,
+        from: CUdeviceptr,
+        bytes: usize,
+        stream: CUstream,
+    ) -> Result<(), DriverError> {
+        // SAFETY: the caller's promise.
+        unsafe { call!(self.forwarded.cuMemcpyDtoDAsync_v2(to, from, bytes, stream)) }
+    }
+}

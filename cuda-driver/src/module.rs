@@ -1,0 +1,86 @@
+//! Modules: compiling PTX and finding the kernels in it.
+
+use crate::driver::{Driver, call};
+use crate::error::DriverError;
+use crate::sys::{CUfunction, CUjit_option, CUmodule};
+use std::ffi::CStr;
+use std::fmt;
+use std::os::raw::c_void;
+
+/// A module was not loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadError {
+    /// The call that failed.
+    pub error: DriverError,
+    /// What the driver's compiler said; often empty.
+    pub log: String,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.log.as_str() {
+            "" => self.error.fmt(f),
+            log => write!(f, "{}; the compiler said: {log}", self.error),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl Driver {
+    /// Compiles PTX for the current context's device and loads it there.
+    pub fn module_load(&self, ptx: &CStr) -> Result<CUmodule, LoadError> {
+        let mut module = std::ptr::null_mut();
+        let mut log = vec![0_u8; 8192];
+        let mut options =
+            [CUjit_option::CU_JIT_ERROR_LOG_BUFFER, CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
+        // The second is a number, which travels in the place of a pointer.
+        let mut values = [log.as_mut_ptr().cast(), std::ptr::without_provenance_mut::<c_void>(log.len())];
+        // SAFETY: PTX ends with a zero; there are as many values as options; the log is as long as
+        // its option says.
+        let loaded = unsafe {
+            call!(self.forwarded.cuModuleLoadDataEx(
+                &mut module,
+                ptx.as_ptr().cast(),
+                2,
+                options.as_mut_ptr(),
+                values.as_mut_ptr(),
+            ))
+        };
+        match loaded {
+            Ok(()) => Ok(module),
+            Err(error) => Err(LoadError { error, log: text(&log) }),
+        }
+    }
+
+    /// Unloads a module.
+    ///
+    /// # Safety
+    /// The module is loaded in the current context; it and its functions are not used afterwards,
+    /// nor do kernels of it still run.
+    pub unsafe fn module_unload(&self, module: CUmodule) -> Result<(), DriverError> {
+        // SAFETY: the caller's promise.
+        unsafe { call!(self.forwarded.cuModuleUnload(module)) }
+    }
+
+    /// One of a module's kernels. It lives as long as the module.
+    ///
+    /// # Safety
+    /// The module is loaded.
+    pub unsafe fn module_function(&self, module: CUmodule, name: &CStr) -> Result<CUfunction, DriverError> {
+        let mut function = std::ptr::null_mut();
+        // SAFETY: the caller's promise; writes one handle.
+        unsafe { call!(self.forwarded.cuModuleGetFunction(&mut function, module, name.as_ptr())) }?;
+        Ok(function)
+    }
+}
+
+/// What stands in front of the first zero of a log.
+fn text(log: &[u8]) -> String {
+    let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+    String::from_utf8_lossy(&log[..end]).trim().to_string()
+}

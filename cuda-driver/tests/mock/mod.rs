@@ -1,0 +1,114 @@
+//! Has the stand-in for libcuda (`libcuda.rs`) compiled and opened in the driver's place.
+#![allow(dead_code)]
+
+use libloading::Library;
+use std::ffi::{CString, c_char};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// A launch that the stand-in has written down.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Launch {
+    pub device: i32,
+    pub captured: i32,
+    pub stream: usize,
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    pub shared_bytes: u32,
+    kernel: [u8; 64],
+    pub first: u64,
+}
+
+impl Launch {
+    pub fn kernel(&self) -> &str {
+        let end = self.kernel.iter().position(|&byte| byte == 0).unwrap_or(64);
+        std::str::from_utf8(&self.kernel[..end]).expect("kernels have ASCII names")
+    }
+}
+
+/// What is alive in the stand-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alive {
+    pub contexts: usize,
+    pub allocations: usize,
+    pub streams: usize,
+    pub modules: usize,
+    pub graphs: usize,
+    pub events: usize,
+}
+
+/// The stand-in, opened. It is one for the whole process, so tests that look at launches or let
+/// calls fail take [`Mock::alone`] first.
+pub struct Mock(Library);
+
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+/// Opens the stand-in. To be called before anything else in every test of the binary.
+pub fn mock() -> &'static Mock {
+    static MOCK: OnceLock<Mock> = OnceLock::new();
+    MOCK.get_or_init(|| {
+        let path = compile();
+        // SAFETY: every test of the binary comes here first, and no other code reads the
+        // environment but through std, which has a lock.
+        unsafe { std::env::set_var("NORM_LIBCUDA", &path) };
+        // SAFETY: the library has no initializers.
+        Mock(unsafe { Library::new(&path) }.expect("the library just compiled opens"))
+    })
+}
+
+impl Mock {
+    /// Keeps other tests out, and forgets what launches there were.
+    pub fn alone(&self) -> std::sync::MutexGuard<'static, ()> {
+        let guard = ALONE.lock().unwrap_or_else(|broken| broken.into_inner());
+        while self.launch().is_some() {}
+        guard
+    }
+
+    /// Lets a driver function (`name` or `name@device`) fail with a code; 0 ends that.
+    pub fn fail(&self, name: &str, code: u32) {
+        let name = CString::new(name).expect("names hold no zero");
+        // SAFETY: the types are the library's.
+        unsafe {
+            let fail = self.0.get::<unsafe extern "C" fn(*const c_char, u32)>(b"mock_fail");
+            fail.expect("the library has it")(name.as_ptr(), code);
+        }
+    }
+
+    /// The oldest launch not yet asked for.
+    pub fn launch(&self) -> Option<Launch> {
+        let mut launch = std::mem::MaybeUninit::uninit();
+        // SAFETY: the types are the library's; with true it has written the launch.
+        unsafe {
+            let next = self.0.get::<unsafe extern "C" fn(*mut Launch) -> bool>(b"mock_launch");
+            next.expect("the library has it")(launch.as_mut_ptr()).then(|| launch.assume_init())
+        }
+    }
+
+    pub fn alive(&self) -> Alive {
+        let mut counts = [0; 6];
+        // SAFETY: the types are the library's.
+        unsafe {
+            let alive = self.0.get::<unsafe extern "C" fn(*mut [usize; 6])>(b"mock_alive");
+            alive.expect("the library has it")(&mut counts);
+        }
+        let [contexts, allocations, streams, modules, graphs, events] = counts;
+        Alive { contexts, allocations, streams, modules, graphs, events }
+    }
+}
+
+fn compile() -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cuda-driver/tests/mock/libcuda.rs");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mock-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("the target directory can be written to");
+    let library = folder.join("libcuda_mock.so");
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--edition", "2024", "--crate-type", "cdylib", "--crate-name", "cuda_mock", "-o"])
+        .args([&library, &source])
+        .output()
+        .expect("rustc starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    library
+}

@@ -1,0 +1,209 @@
+//! Counts of what stands in an entry point's text. Each instruction counts once, however often
+//! it runs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What an instruction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum InstructionKind {
+    /// Arithmetic on floats: `add.rn.f32`, `fma.rn.f32`, `sqrt.rn.f32` and the like.
+    Float,
+    /// Arithmetic and logic on integers.
+    Integer,
+    /// Conversions between types.
+    Convert,
+    /// Comparisons and selections.
+    Compare,
+    /// Moves between registers.
+    Move,
+    /// Loads from global memory.
+    GlobalLoad,
+    /// Stores to global memory.
+    GlobalStore,
+    /// Loads and stores in shared memory.
+    Shared,
+    /// Loads and stores in local memory, where spilled registers go.
+    Local,
+    /// Loads of parameters.
+    Parameter,
+    /// Exchanges between lanes of a warp.
+    Shuffle,
+    /// Barriers.
+    Barrier,
+    /// Jumps and returns.
+    Branch,
+    /// Calls of functions.
+    Call,
+    /// Whatever is none of these.
+    Other,
+}
+
+impl InstructionKind {
+    /// The kind of an instruction, from its opcode with all its suffixes.
+    fn of(opcode: &str) -> InstructionKind {
+        use InstructionKind::*;
+        let mut parts = opcode.split('.');
+        let name = parts.next().unwrap_or_default();
+        let space = parts.next().unwrap_or_default();
+        let is_float = opcode.rsplit('.').next().is_some_and(|last| {
+            last.starts_with("f16") || last.starts_with("bf16") || last == "f32" || last == "f64"
+        });
+        match (name, space) {
+            ("ld", "global") => GlobalLoad,
+            ("st", "global") => GlobalStore,
+            ("ld" | "st", "shared") => Shared,
+            ("ld" | "st", "local") => Local,
+            ("ld", "param") => Parameter,
+            ("shfl", _) => Shuffle,
+            ("bar" | "barrier", _) => Barrier,
+            ("bra" | "ret" | "exit" | "trap", _) => Branch,
+            ("call", _) => Call,
+            ("cvt" | "cvta", _) => Convert,
+            ("setp" | "set" | "selp" | "slct", _) => Compare,
+            ("mov" | "prmt", _) => Move,
+            (
+                "add" | "sub" | "mul" | "fma" | "mad" | "div" | "rcp" | "sqrt" | "rsqrt" | "min" | "max"
+                | "neg" | "abs",
+                _,
+            ) if is_float => Float,
+            (
+                "add" | "sub" | "mul" | "mad" | "div" | "rem" | "min" | "max" | "neg" | "abs" | "and" | "or"
+                | "xor" | "not" | "shl" | "shr" | "shf" | "bfe" | "bfi" | "clz" | "brev" | "popc" | "cnot",
+                _,
+            ) => Integer,
+            _ => Other,
+        }
+    }
+}
+
+impl fmt::Display for InstructionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use InstructionKind::*;
+        f.pad(match self {
+            Float => "float",
+            Integer => "integer",
+            Convert => "convert",
+            Compare => "compare",
+            Move => "move",
+            GlobalLoad => "global load",
+            GlobalStore => "global store",
+            Shared => "shared",
+            Local => "local",
+            Parameter => "parameter",
+            Shuffle => "shuffle",
+            Barrier => "barrier",
+            Branch => "branch",
+            Call => "call",
+            Other => "other",
+        })
+    }
+}
+
+/// Counts for one entry point.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Instructions of each kind that occurs.
+    pub instructions: BTreeMap<InstructionKind, usize>,
+    /// Accesses to global memory, by their bytes.
+    pub global_access_bytes: BTreeMap<usize, usize>,
+    /// The block's threads at most, as `.maxntid` states.
+    pub max_threads: Option<u32>,
+    /// Declarations of local memory, and functions declared or defined: zero in a sound kernel.
+    pub foreign: usize,
+}
+
+impl Stats {
+    /// Instructions of one kind.
+    pub fn count(&self, kind: InstructionKind) -> usize {
+        self.instructions.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// All instructions.
+    pub fn total(&self) -> usize {
+        self.instructions.values().sum()
+    }
+
+    pub(super) fn of(text: &str) -> Stats {
+        let mut stats = Stats::default();
+        // One statement a `;`, labels and braces aside.
+        for statement in text.split(['\n', ';', '{', '}']).map(str::trim) {
+            let opcode =
+                statement.split_whitespace().find(|word| !word.starts_with('@') && !word.ends_with(':'));
+            let Some(opcode) = opcode else { continue };
+            if let Some(directive) = opcode.strip_prefix('.') {
+                match directive {
+                    "maxntid" => {
+                        stats.max_threads = statement.split_whitespace().last().and_then(|n| n.parse().ok())
+                    }
+                    "local" | "func" | "extern" => stats.foreign += 1,
+                    _ => {}
+                }
+            } else if opcode.starts_with(|first: char| first.is_ascii_lowercase()) {
+                let kind = InstructionKind::of(opcode);
+                *stats.instructions.entry(kind).or_default() += 1;
+                if matches!(kind, InstructionKind::GlobalLoad | InstructionKind::GlobalStore) {
+                    *stats.global_access_bytes.entry(access_bytes(opcode)).or_default() += 1;
+                }
+            }
+        }
+        stats
+    }
+}
+
+/// Bytes that a load or store moves, from its opcode: `ld.global.nc.v4.b32` moves 16.
+fn access_bytes(opcode: &str) -> usize {
+    let mut lanes = 1;
+    let mut bits = 0;
+    for part in opcode.split('.') {
+        match part {
+            "v2" => lanes = 2,
+            "v4" => lanes = 4,
+            _ => {
+                let digits = part.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+                if part.len() > digits.len()
+                    && let Ok(width) = digits.parse::<usize>()
+                {
+                    bits = width;
+                }
+            }
+        }
+    }
+    lanes * bits / 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_is_there() {
+        let stats = Stats::of(
+            ".visible .entry k(\n\t.param .b64 k_param_0\n)\n.maxntid 256\n{\n\t.reg .pred \t%p<2>;\n\
+             \tld.param.b64 \t%rd1, [k_param_0];\n\
+             \t{ .reg .pred %wanted; setp.ne.b32 %wanted, %r1, 0;\n\
+             @%wanted ld.global.L1::no_allocate.v4.b32 {%r1, %r2, %r3, %r4}, [%rd1]; }\n\
+             \tfma.rn.f32 \t%r5, %r1, %r2, %r3;\n\tbar.sync \t0;\n$L__BB0_1:\n\tst.global.b16 [%rd1], %rs1;\n\
+             \tbra.uni \t$L__BB0_1;\n\tret;\n}\n",
+        );
+        use InstructionKind::*;
+        assert_eq!(stats.count(Parameter), 1);
+        assert_eq!(stats.count(Compare), 1);
+        assert_eq!(stats.count(Float), 1);
+        assert_eq!(stats.count(Barrier), 1);
+        assert_eq!(stats.count(Branch), 2);
+        assert_eq!(stats.total(), 8);
+        assert_eq!(stats.global_access_bytes, BTreeMap::from([(2, 1), (16, 1)]));
+        assert_eq!((stats.max_threads, stats.foreign), (Some(256), 0));
+    }
+
+    #[test]
+    fn sees_local_memory_and_functions() {
+        let stats = Stats::of(
+            ".visible .entry k()\n{\n\t.local .align 4 .b8 \t__local_depot0[32];\n\tcall.uni f;\n\tst.local.b32 [%rd1], %r1;\n}\n.func f()\n",
+        );
+        assert_eq!(stats.foreign, 2);
+        assert_eq!((stats.count(InstructionKind::Call), stats.count(InstructionKind::Local)), (1, 1));
+    }
+}

@@ -1,0 +1,80 @@
+//! What the checked-in PTX may hold, read from its text.
+
+use norm_host::ptx::{self, InstructionKind};
+use norm_kernels::abi::{Access, DType, Kernel, NormKind};
+
+/// Every kernel with what is in it.
+fn kernels() -> impl Iterator<Item = (Kernel, &'static str, ptx::Stats)> {
+    ptx::EMBEDDED.into_iter().flat_map(|ptx| {
+        Kernel::all().map(move |kernel| {
+            let entry = ptx.entry(&kernel.to_string()).expect("every kernel is embedded");
+            (kernel, ptx.target, entry.stats())
+        })
+    })
+}
+
+#[test]
+fn no_kernel_uses_local_memory_or_calls_anything() {
+    for (kernel, target, stats) in kernels() {
+        assert_eq!(stats.foreign, 0, "{kernel} for {target}");
+        assert_eq!(stats.count(InstructionKind::Local), 0, "{kernel} for {target}");
+        assert_eq!(stats.count(InstructionKind::Call), 0, "{kernel} for {target}");
+    }
+}
+
+/// A compiler that copies a barrier or shuffle into both branches of a condition leaves more of
+/// them than the source has; inside a divergent branch they hang or give wrong sums.
+#[test]
+fn barriers_and_shuffles_are_as_many_as_in_the_source() {
+    for (kernel, target, stats) in kernels() {
+        // A sum over 32 lanes takes five exchanges a word. RMSNorm sums one word (the squares);
+        // LayerNorm that and a sum in two words (the mean).
+        let (sums, words) = match kernel.kind {
+            NormKind::Rms => (1, 1),
+            NormKind::Layer => (2, 3),
+        };
+        // A row of one warp is summed once; one of many again, over the warps' sums.
+        let (barriers, rounds) = match kernel.access {
+            Access::Warp1 | Access::Warp2 => (0, 1),
+            _ => (sums, 2),
+        };
+        assert_eq!(stats.count(InstructionKind::Barrier), barriers, "{kernel} for {target}");
+        assert_eq!(stats.count(InstructionKind::Shuffle), 5 * words * rounds, "{kernel} for {target}");
+    }
+}
+
+#[test]
+fn aligned_rows_move_in_16_byte_accesses() {
+    for (kernel, target, stats) in kernels() {
+        let widths: Vec<_> = stats.global_access_bytes.keys().copied().collect();
+        match kernel.access {
+            // Single elements: x and y, and weights of any type.
+            Access::Scalar => assert_eq!(widths, [2, 4], "{kernel} for {target}"),
+            // Where x and y differ in width, or the weights from both, the narrower moves in 8.
+            _ if kernel.x.size() == 2 && kernel.y.size() == 2 => {
+                assert_eq!(widths, [16], "{kernel} for {target}")
+            }
+            _ => assert_eq!(widths, [8, 16], "{kernel} for {target}"),
+        }
+        assert_ne!(stats.count(InstructionKind::GlobalStore), 0);
+    }
+}
+
+#[test]
+fn every_kernel_states_its_largest_block() {
+    for (kernel, target, stats) in kernels() {
+        assert_eq!(stats.max_threads, Some(kernel.access.max_threads()), "{kernel} for {target}");
+    }
+}
+
+#[test]
+fn no_tile_needs_a_larger_block_than_its_kernel_states() {
+    for (x, y) in DType::ALL.into_iter().flat_map(|x| DType::ALL.map(|y| (x, y))) {
+        for dim in (1..40_000).chain((40_000..=norm_kernels::abi::MAX_DIM).step_by(4093)) {
+            let tile = norm_kernels::abi::Tile::new(x, y, dim);
+            let threads = tile.threads * tile.rows;
+            assert!(threads <= Access::vectored(tile).max_threads(), "{x} to {y}, dim {dim}: {tile:?}");
+            assert!(threads.is_multiple_of(32) && tile.threads * tile.vectors * tile.width >= dim);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The checked-in PTX against the tools that make and take it, where they are installed.
+
+mod support;
+
+#[path = "../build/ptx.rs"]
+mod compile;
+#[path = "../build/nightly.rs"]
+mod nightly;
+#[path = "../src/ptxas.rs"]
+mod ptxas;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use norm_host::ptx::EMBEDDED;
+
+type Error = Box<dyn std::error::Error>;
+
+fn main() {
+    let nightly = nightly::find().map(Arc::new);
+    let ptxas = ptxas::find();
+    let mut trials: Vec<Trial> = compile::TARGETS
+        .map(|target| {
+            let name = format!("{target}_ptx_is_what_its_source_compiles_to");
+            support::trial(&name, &nightly, move |nightly| same_as_compiled(&nightly, target))
+        })
+        .into();
+    for ptx in EMBEDDED {
+        for arch in ["sm_80", "sm_90", "sm_100"].into_iter().filter(|arch| {
+            // PTX runs on its own target and everything newer.
+            arch[3..].parse::<u32>().unwrap_or(0) >= ptx.target[3..].parse().unwrap_or(0)
+        }) {
+            let name = format!("{}_ptx_assembles_for_{arch}_without_stack_or_spills", ptx.target);
+            trials.push(support::trial(&name, &ptxas, move |ptxas| assembles(&ptxas, ptx.text, arch)));
+        }
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn same_as_compiled(nightly: &nightly::Nightly, target: &str) -> Result<(), Failed> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let fresh = compile::compile(nightly, root, out, target).map_err(|error| error.to_string())?;
+    let kept = EMBEDDED.into_iter().find(|ptx| ptx.target == target).ok_or("target is not embedded")?;
+    if fresh != kept.text {
+        return Err(format!("{target}: `NORM_PTX=write cargo build` writes it anew").into());
+    }
+    Ok(())
+}
+
+fn assembles(ptxas: &Path, text: &str, arch: &str) -> Result<(), Failed> {
+    let kernels = ptxas::assemble(ptxas, text, arch).map_err(|error| error.to_string())?;
+    if kernels.len() != norm_kernels::abi::KERNEL_COUNT {
+        return Err(format!("{} kernels assembled", kernels.len()).into());
+    }
+    let spilling: Vec<_> =
+        kernels.iter().filter(|kernel| kernel.stack_bytes + kernel.spill_bytes > 0).collect();
+    if !spilling.is_empty() {
+        return Err(format!("stack or spills: {spilling:?}").into());
+    }
+    Ok(())
+}
