@@ -18,18 +18,20 @@ pub const MIN_MEAN_SQUARE: f64 = 1e-30;
 /// 16 times what two `f32` keep.
 const MEAN: f64 = 1.0 / (1_u64 << 40) as f64;
 
-/// The smallest `f32`: a scaled input may lose it before the weight multiplies it.
+/// The smallest `f32`, which any intermediate result may lose near 0.
 const SMALLEST_F32: f64 = f32::from_bits(1) as f64;
 
 /// What every backend keeps to for the outputs of one row, against the f64
 /// [`reference`](crate::reference) on inputs as the operation sees them.
 ///
 /// - RMSNorm without a bias: `f16` and `bf16` outputs are within 1 ULP of the rounded reference;
-///   `f32` outputs within [`RELATIVE`] of it, or half the smallest subnormal.
+///   `f32` outputs within [`RELATIVE`] of it.
 /// - LayerNorm, and RMSNorm with a bias, where what is subtracted or added may cancel:
 ///   `|error| ≤ ulp(y) / 2 + 1e-6 · ((|x| + |mean|) · rstd · |w| + |b|)`, and, for LayerNorm,
 ///   `+ 2⁻⁴⁰ · mean(|x|) · rstd · |w|` for rows that cancel in the mean itself.
-/// - In each case `2⁻¹⁴⁹ · |w|` is added, which matters only where `x · rstd` is subnormal.
+/// - In each case the smallest `f32` may be lost in the output, before the weight multiplies, and,
+///   for LayerNorm, in the mean: `+ 2⁻¹⁴⁹ · (1 + |w| · (1 + rstd))`, the inner `rstd` for LayerNorm
+///   alone. It matters only where something is subnormal.
 ///
 /// `w` is the factor with the offset added. Outputs beyond the largest finite number become
 /// infinite; for the bound infinity counts as the next power of two. An output is NaN exactly
@@ -105,7 +107,11 @@ impl Promise {
             return (if equal { 0.0 } else { f64::INFINITY }, 0.0);
         }
         let Statistics { mean, rstd, mean_magnitude, .. } = self.statistics;
-        let underflow = SMALLEST_F32 * w.abs();
+        let (mean_error, mean_underflow) = match self.kind {
+            NormKind::Rms => (0.0, 0.0),
+            NormKind::Layer => (MEAN * mean_magnitude, rstd),
+        };
+        let underflow = SMALLEST_F32 * (1.0 + w.abs() * (1.0 + mean_underflow));
         let exact = self.kind == NormKind::Rms && !self.has_bias;
         let ulp = ulp(self.y, expected);
         if exact && self.y != DType::F32 {
@@ -116,9 +122,8 @@ impl Promise {
         let infinity = largest(self.y) + ulp_of_largest(self.y);
         let error = given.clamp(-infinity, infinity) - expected.clamp(-infinity, infinity);
         let bound = if exact {
-            (RELATIVE * expected.abs()).max(SMALLEST_F32 / 2.0)
+            RELATIVE * expected.abs()
         } else {
-            let mean_error = if self.kind == NormKind::Layer { MEAN * mean_magnitude } else { 0.0 };
             let scale = RELATIVE * (x.abs() + mean.abs()) + mean_error;
             ulp / 2.0 + scale * rstd * w.abs() + RELATIVE * b.abs()
         };
@@ -151,7 +156,9 @@ impl WorstRow {
 /// Judges the outputs `given`, of type `y`, for the row `x` as the operation sees it
 /// ([`widen_input`](crate::reference::widen_input)).
 ///
-/// `x`, `given` and the weights and biases have equal lengths of at least 1.
+/// # Panics
+///
+/// If `x` is empty, or `given`, weights or biases are shorter than `x`.
 pub fn judge_row(x: &[f64], parameters: &Parameters<'_>, y: DType, given: &[f64]) -> WorstRow {
     let promise = Promise::new(Statistics::of(x, parameters.kind, parameters.eps), parameters, y);
     let verdict = |index: usize| {

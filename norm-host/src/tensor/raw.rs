@@ -30,6 +30,18 @@ impl Raw {
         Raw { place, address, dtype, layout, available }.within_bounds()
     }
 
+    /// A tensor of these strides, checked against `available`.
+    pub(crate) fn strided(
+        place: Place,
+        address: u64,
+        dtype: DType,
+        (shape, strides): (&[usize], &[usize]),
+        available: Option<u64>,
+    ) -> Result<Raw> {
+        let layout = Layout::row_major(shape)?.with_strides(strides)?;
+        Raw { place, address, dtype, layout, available }.within_bounds()
+    }
+
     /// The same with other strides, checked again.
     pub(crate) fn with_strides(self, strides: &[usize]) -> Result<Raw> {
         let layout = self.layout.with_strides(strides)?;

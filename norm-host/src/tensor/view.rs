@@ -34,6 +34,25 @@ impl<'a> View<'a> {
         Ok(View::from_raw(Raw::new(Place::Host, address, E::DTYPE, shape, available)?))
     }
 
+    /// A view of a slice by shape and strides, in elements. Unlike
+    /// [`with_strides`](View::with_strides) it needs no more elements than the strides lead to:
+    /// with a stride of 0, positions of an axis share theirs.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_slice`](View::from_slice), and
+    /// [`StrideCount`](crate::Error::StrideCount) unless there is one stride an axis.
+    pub fn from_slice_strided<E: Element>(
+        slice: &'a [E],
+        shape: &[usize],
+        strides: &[usize],
+    ) -> Result<View<'a>> {
+        let address = slice.as_ptr().expose_provenance() as u64;
+        let available = Some(slice.len() as u64);
+        let raw = Raw::strided(Place::Host, address, E::DTYPE, (shape, strides), available)?;
+        Ok(View::from_raw(raw))
+    }
+
     /// A row-major view of memory that the caller vouches for.
     ///
     /// `address` is that of the first element. A null or misaligned one is refused by the
@@ -125,8 +144,8 @@ impl<'a> ViewMut<'a> {
 macro_rules! properties {
     ($view:ident) => {
         impl<'a> $view<'a> {
-            /// The same elements' first, with other strides: one an axis, in elements. The last
-            /// axis must stay dense for an operation to accept the view.
+            /// The same shape from the same address on, with other strides: one an axis, in
+            /// elements. The last axis must stay dense for an operation to accept the view.
             ///
             /// # Errors
             ///

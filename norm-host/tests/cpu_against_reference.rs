@@ -1,0 +1,90 @@
+//! The CPU backend keeps the accuracy promise.
+
+mod common;
+
+use common::config;
+use common::{
+    case::{Case, UNTOUCHED, case},
+    values::Values,
+};
+use norm_host::{Cpu, DType, NormKind};
+use proptest::prelude::*;
+
+/// Runs a case, judges every row, and looks that nothing but elements of `y` was written.
+fn check(case: &Case) -> Result<(), TestCaseError> {
+    let mut tensors = case.tensors();
+    case.run(&mut tensors, &Cpu).unwrap();
+    let mut outside = vec![true; tensors.y.bits().len()];
+    for row in 0..case.rows() {
+        let start = case.start(row, &case.y_strides());
+        outside[start..start + case.dim].fill(false);
+        let judged = case.judge(&tensors, row);
+        prop_assert!(judged.is_kept(), "row {row}: {judged:?}");
+        // Nothing is promised for zeros beside a tiny eps; everything else must be held to it.
+        let tiny = matches!(case.values, Values::Zero | Values::Subnormal | Values::Constant);
+        prop_assert!(judged.promised || tiny, "row {row}: {judged:?}");
+    }
+    for index in (0..outside.len()).filter(|&index| outside[index]) {
+        prop_assert_eq!(tensors.y.get(index), UNTOUCHED, "element {} is not part of y", index);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(config(1500))]
+
+    #[test]
+    fn any_case_keeps_the_promise(case in case(3000)) {
+        check(&case)?;
+    }
+}
+
+/// All dtypes and both norms at the dims where tiles, parts and lanes begin and end.
+#[test]
+fn every_dtype_combination_keeps_the_promise() {
+    for dim in [1, 2, 3, 15, 16, 17, 127, 1023, 1024, 1025, 4097] {
+        for [x, w, b, y] in combinations() {
+            for kind in NormKind::ALL {
+                let case = Case { w: Some(w), b: Some(b), ..plain(kind, x, y, dim) };
+                check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+                let case = Case { w: Some(w), b: None, ..case };
+                check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_million_elements_keep_the_promise() {
+    for values in [Values::Plain, Values::Constant, Values::Cancelling, Values::Spike, Values::Offset] {
+        for (x, y) in [(DType::F32, DType::F32), (DType::F16, DType::BF16), (DType::BF16, DType::F32)] {
+            for kind in NormKind::ALL {
+                let case = Case { values, front: vec![], ..plain(kind, x, y, 1 << 20) };
+                check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+            }
+        }
+    }
+}
+
+fn plain(kind: NormKind, x: DType, y: DType, dim: usize) -> Case {
+    Case {
+        kind,
+        heads: false,
+        x,
+        y,
+        w: None,
+        b: None,
+        front: vec![2],
+        dim,
+        gaps: vec![(0, 0); 3],
+        param_gap: 0,
+        values: Values::Plain,
+        eps: 1e-5,
+        weight_offset: 0.0,
+        seed: dim as u64,
+    }
+}
+
+fn combinations() -> impl Iterator<Item = [DType; 4]> {
+    (0..81).map(|n| [n, n / 3, n / 9, n / 27].map(|k| DType::ALL[k % 3]))
+}
