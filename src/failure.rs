@@ -48,9 +48,7 @@ impl Failure {
     /// is no fault.
     pub fn report(&self) -> ExitCode {
         match self {
-            Failure::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                ExitCode::SUCCESS
-            }
+            Failure::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             _ => {
                 // Not `eprintln!`: it panics where stderr is closed.
                 let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("norm: {self}\n"));

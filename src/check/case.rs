@@ -165,9 +165,7 @@ impl Case {
     fn span(&self, placement: &Placement) -> Option<usize> {
         let gaps = placement.gaps.iter().copied().take(self.leading().len());
         let mut axes = self.leading().iter().zip(gaps).rev();
-        axes.try_fold(self.dim(), |inner, (&extent, gap)| {
-            inner.checked_add(gap)?.checked_mul(extent.max(1))
-        })
+        axes.try_fold(self.dim(), |inner, (&extent, gap)| inner.checked_add(gap)?.checked_mul(extent.max(1)))
     }
 
     /// What keeps it from being run, `None` where nothing does: only a text can be at fault.
@@ -187,6 +185,10 @@ impl Case {
         }
         if self.in_place && self.x.dtype != self.y.dtype {
             return Some("inplace needs x and y of one dtype".to_owned());
+        }
+        // The kernels read both as one type.
+        if self.w.zip(self.b).is_some_and(|(w, b)| w.dtype != b.dtype) {
+            return Some("w and b need one dtype".to_owned());
         }
         if self.alone.is_some_and(|row| row >= self.rows()) {
             return Some("alone names a row that shape has not".to_owned());
@@ -223,12 +225,8 @@ impl fmt::Display for Case {
                 write!(f, " {name}={}", param.map_or(0, |param| param.gap))?;
             }
         }
-        let at = [
-            self.x.at,
-            self.y.at,
-            self.w.map_or(0, |param| param.at),
-            self.b.map_or(0, |param| param.at),
-        ];
+        let at =
+            [self.x.at, self.y.at, self.w.map_or(0, |param| param.at), self.b.map_or(0, |param| param.at)];
         if at != [0; 4] {
             write!(f, " at={}", join(&at, ","))?;
         }
@@ -305,11 +303,7 @@ impl Words {
         }
         let unknown = || CaseError::Word { word: word.to_owned() };
         let (key, value) = word.split_once('=').ok_or_else(unknown)?;
-        let no = |expected| CaseError::Value {
-            key: key.to_owned(),
-            value: value.to_owned(),
-            expected,
-        };
+        let no = |expected| CaseError::Value { key: key.to_owned(), value: value.to_owned(), expected };
         let whole = || value.parse::<usize>().map_err(|_| no("a whole number"));
         let real = || value.parse::<f32>().map_err(|_| no("a number"));
         let dtype = || {
@@ -409,6 +403,7 @@ mod tests {
             ("shape=2x3x5", "shape=5", "shape needs 2 to 4 axes"),
             ("shape=2x3x5", "shape=2x0", "last axis"),
             ("y=f16", "y=f32 inplace", "inplace needs"),
+            ("y=f16", "y=f16 w=f16 b=f32", "w and b need one dtype"),
             ("seed=1", "seed=1 alone=6", "alone names a row"),
         ] {
             let error = good.replace(from, to).parse::<Case>().unwrap_err().to_string();

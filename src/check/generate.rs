@@ -8,14 +8,13 @@ use rand_pcg::Pcg64;
 use super::case::{Case, Data, MAX_LEADING, MAX_RANK, Param, Placement};
 
 /// Around the sizes of a lane, a vector, a warp and a head.
-const SMALL_DIMS: [usize; 20] =
-    [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129];
+const SMALL_DIMS: [usize; 20] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129];
 /// Too long for one block's registers, and the longest that are promised.
 const LONG_DIMS: [usize; 8] = [32_768, 32_776, 65_535, 65_536, 131_073, 262_144, 262_145, 1_048_576];
 /// The longest dim of an everyday case.
 const COMMON_DIM: usize = 16_384;
 /// Elements of an everyday case.
-const COMMON_ELEMENTS: usize = 1 << 14;
+const COMMON_ELEMENTS: usize = 1 << 16;
 /// Rows of the cases that are about many of them: past the 65,535 blocks of a grid's y and z.
 const MANY_ROWS: usize = 70_000;
 
@@ -33,7 +32,10 @@ pub fn case(seed: u64, index: u64) -> Case {
         y.dtype = x.dtype;
     }
     let w = rng.random_bool(0.85).then(|| param(rng, heads));
-    let b = rng.random_bool(0.4).then(|| param(rng, heads));
+    let mut b = rng.random_bool(0.4).then(|| param(rng, heads));
+    if let (Some(w), Some(b)) = (&w, &mut b) {
+        b.dtype = w.dtype;
+    }
     let rows: usize = shape[..shape.len() - 1].iter().product();
     let alone = (rows > 0 && rng.random_bool(0.5)).then(|| rng.random_range(0..rows));
     Case {
@@ -132,11 +134,7 @@ fn dtype(rng: &mut Pcg64) -> DType {
 }
 
 fn data(rng: &mut Pcg64) -> Data {
-    if rng.random_bool(0.3) {
-        Data::Normal
-    } else {
-        *Data::ALL.choose(rng).unwrap_or(&Data::Normal)
-    }
+    if rng.random_bool(0.3) { Data::Normal } else { *Data::ALL.choose(rng).unwrap_or(&Data::Normal) }
 }
 
 #[cfg(test)]
