@@ -1,0 +1,18 @@
+//! The command line, as it is typed: the real binary, its output, its files and its exit status.
+
+#[path = "cli/apply.rs"]
+mod apply;
+#[path = "cli/check.rs"]
+mod check;
+#[path = "cli/doctor.rs"]
+mod doctor;
+#[path = "cli/file.rs"]
+mod file;
+#[path = "cli/pipe.rs"]
+mod pipe;
+#[path = "cli/run.rs"]
+mod run;
+#[path = "cli/text.rs"]
+mod text;
+#[path = "cli/tour.rs"]
+mod tour;

@@ -1,0 +1,256 @@
+//! `norm rms`, `norm layer`, `norm head`.
+
+use std::fs;
+use std::path::Path;
+
+use half::f16;
+use safetensors::Dtype;
+use tempfile::TempDir;
+
+use crate::file::{self, bytes};
+use crate::run::norm;
+
+const ROWS: usize = 6;
+const HEADS: usize = 3;
+const DIM: usize = 20;
+
+/// Values without a pattern that a mistake could share.
+fn values(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+/// A model file: activations `x` (rows, heads, dim), `w` and `b` (dim,), `hw` and `hb`
+/// (heads, dim), all f32; and `ids`, which are no numbers to normalize.
+struct Model {
+    folder: TempDir,
+    x: Vec<f32>,
+    w: Vec<f32>,
+    b: Vec<f32>,
+    hw: Vec<f32>,
+    hb: Vec<f32>,
+}
+
+fn model() -> Model {
+    let (x, w, b) = (values(ROWS * HEADS * DIM, 1), values(DIM, 2), values(DIM, 3));
+    let (hw, hb) = (values(HEADS * DIM, 4), values(HEADS * DIM, 5));
+    let folder = tempfile::tempdir().unwrap();
+    file::write(
+        &folder.path().join("model.safetensors"),
+        &[
+            ("x", Dtype::F32, &[ROWS, HEADS, DIM], &bytes(&x)),
+            ("w", Dtype::F32, &[DIM], &bytes(&w)),
+            ("b", Dtype::F32, &[DIM], &bytes(&b)),
+            ("hw", Dtype::F32, &[HEADS, DIM], &bytes(&hw)),
+            ("hb", Dtype::F32, &[HEADS, DIM], &bytes(&hb)),
+            ("ids", Dtype::I64, &[2], &[0; 16]),
+        ],
+    );
+    Model { folder, x, w, b, hw, hb }
+}
+
+impl Model {
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The output of a run that goes well.
+    fn run(&self, args: &str) -> Vec<f32> {
+        let args: Vec<&str> = args.split_whitespace().chain(["--out", "y.safetensors"]).collect();
+        norm(self.path(), &args).good();
+        file::read_f32(&self.path().join("y.safetensors"))
+    }
+
+    /// The message of a run that goes wrong, which leaves nothing behind.
+    fn error(&self, args: &str) -> String {
+        let args: Vec<&str> = args.split_whitespace().chain(["--out", "y.safetensors"]).collect();
+        let before = file::names(self.path());
+        let message = norm(self.path(), &args).bad_input();
+        assert_eq!(file::names(self.path()), before, "a failed run leaves no file");
+        message
+    }
+}
+
+/// The formula, in f64, without this project's code: `heads` sets of weights in turn.
+fn expected(
+    x: &[f32],
+    mean_off: bool,
+    eps: f64,
+    w: impl Fn(usize) -> f64,
+    b: impl Fn(usize) -> f64,
+) -> Vec<f64> {
+    let mut y = Vec::new();
+    for (row, x) in x.chunks(DIM).enumerate() {
+        let sum: f64 = x.iter().map(|&x| f64::from(x)).sum();
+        let mean = if mean_off { sum / DIM as f64 } else { 0.0 };
+        let square: f64 = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / DIM as f64;
+        for (column, &x) in x.iter().enumerate() {
+            let parameter = row % HEADS * DIM + column;
+            y.push((f64::from(x) - mean) / (square + eps).sqrt() * w(parameter) + b(parameter));
+        }
+    }
+    y
+}
+
+#[track_caller]
+fn assert_close(given: &[f32], expected: &[f64]) {
+    assert_eq!(given.len(), expected.len());
+    for (index, (&given, &expected)) in given.iter().zip(expected).enumerate() {
+        let error = (f64::from(given) - expected).abs();
+        assert!(error <= 3e-6, "element {index}: expected {expected}, given {given}");
+    }
+}
+
+#[test]
+fn rms_with_the_usual_eps() {
+    let model = model();
+    let y = model.run("rms --input model.safetensors:x --weight model.safetensors:w");
+    assert_close(&y, &expected(&model.x, false, 1e-6, |i| model.w[i % DIM].into(), |_| 0.0));
+}
+
+#[test]
+fn rms_with_weight_offset_and_bias() {
+    let model = model();
+    let y = model.run(
+        "rms --input model.safetensors:x --weight model.safetensors:w --weight-offset 1 \
+         --bias model.safetensors:b --eps 0.25",
+    );
+    let w = |i: usize| f64::from(model.w[i % DIM]) + 1.0;
+    assert_close(&y, &expected(&model.x, false, 0.25, w, |i| model.b[i % DIM].into()));
+}
+
+#[test]
+fn layer_with_bias_and_without_parameters() {
+    let model = model();
+    let y = model.run(
+        "layer --input model.safetensors:x --weight model.safetensors:w --bias model.safetensors:b --eps 1e-12",
+    );
+    let (w, b) = (|i: usize| f64::from(model.w[i % DIM]), |i: usize| f64::from(model.b[i % DIM]));
+    assert_close(&y, &expected(&model.x, true, 1e-12, w, b));
+    let y = model.run("layer --input model.safetensors:x --device cpu");
+    assert_close(&y, &expected(&model.x, true, 1e-6, |_| 1.0, |_| 0.0));
+}
+
+#[test]
+fn head_has_weights_for_each_head() {
+    let model = model();
+    let args = "head --input model.safetensors:x --weight model.safetensors:hw --bias model.safetensors:hb";
+    let (w, b) = (|i: usize| f64::from(model.hw[i]), |i: usize| f64::from(model.hb[i]));
+    assert_close(&model.run(args), &expected(&model.x, false, 1e-6, w, b));
+    assert_close(&model.run(&format!("{args} --layer")), &expected(&model.x, true, 1e-6, w, b));
+}
+
+#[test]
+fn the_result_has_the_name_and_shape_of_the_input_and_the_dtype_asked_for() {
+    let model = model();
+    let args = ["rms", "--input", "model.safetensors:x", "--out-dtype", "f16", "--out", "y.safetensors"];
+    norm(model.path(), &args).good();
+    let (name, dtype, shape, bytes) = file::read(&model.path().join("y.safetensors"));
+    assert_eq!((name.as_str(), dtype, &shape[..]), ("x", Dtype::F16, &[ROWS, HEADS, DIM][..]));
+    let given: Vec<f32> = bytes.as_chunks().0.iter().map(|&word| f16::from_le_bytes(word).to_f32()).collect();
+    let exact = expected(&model.x, false, 1e-6, |_| 1.0, |_| 0.0);
+    let rounded: Vec<f64> = exact.iter().map(|&y| f16::from_f64(y).to_f64()).collect();
+    let steps = given.iter().zip(&rounded).filter(|&(&given, &rounded)| f64::from(given) != rounded).count();
+    assert!(steps <= given.len() / 100, "{steps} of {} are not the nearest f16", given.len());
+}
+
+#[test]
+fn json_tells_what_was_done() {
+    let model = model();
+    let args = ["rms", "--input", "model.safetensors:x", "--out", "y.safetensors", "--json"];
+    let summary = norm(model.path(), &args).json();
+    assert_eq!(summary["op"], "rms");
+    assert_eq!(summary["shape"], serde_json::json!([ROWS, HEADS, DIM]));
+    assert_eq!(summary["device"], "cpu");
+    assert_eq!(summary["out"], "y.safetensors");
+}
+
+#[test]
+fn elements_that_are_not_aligned_in_the_file_are_read_all_the_same() {
+    let model = model();
+    let x = &model.x[..DIM];
+    file::write_unaligned(&model.path().join("odd.safetensors"), "x", x);
+    let y = model.run("layer --input odd.safetensors:x --weight model.safetensors:w");
+    assert_close(&y, &expected(x, true, 1e-6, |i| model.w[i % DIM].into(), |_| 0.0));
+}
+
+#[test]
+fn the_result_may_replace_the_file_it_is_made_from() {
+    // The input stays mapped until the end: the result gets the name, the map keeps the old file.
+    let model = model();
+    let args = ["rms", "--input", "model.safetensors:x", "--weight", "model.safetensors:w", "--out"];
+    norm(model.path(), &[&args[..], &["model.safetensors"]].concat()).good();
+    let y = file::read_f32(&model.path().join("model.safetensors"));
+    assert_close(&y, &expected(&model.x, false, 1e-6, |i| model.w[i % DIM].into(), |_| 0.0));
+    assert_eq!(file::names(model.path()), ["model.safetensors"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_result_has_the_rights_of_any_new_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let model = model();
+    model.run("rms --input model.safetensors:x");
+    let mode = |name: &str| fs::metadata(model.path().join(name)).unwrap().permissions().mode();
+    fs::write(model.path().join("any"), "").unwrap();
+    assert_eq!(mode("y.safetensors"), mode("any"));
+}
+
+#[test]
+fn a_file_name_may_hold_colons() {
+    let model = model();
+    fs::rename(model.path().join("model.safetensors"), model.path().join("a:b")).unwrap();
+    model.run("rms --input a:b:x");
+}
+
+#[test]
+fn no_rows_give_no_rows() {
+    let model = model();
+    file::write(&model.path().join("empty"), &[("x", Dtype::F32, &[0, DIM], &[])]);
+    assert_eq!(model.run("rms --input empty:x"), [0.0; 0]);
+}
+
+#[test]
+fn bad_input_is_named() {
+    let model = model();
+    fs::write(model.path().join("text"), "no tensors here").unwrap();
+    file::write(&model.path().join("one"), &[("only", Dtype::F32, &[1, 0], &[])]);
+    for (args, parts) in [
+        ("rms --input model.safetensors", &["expected FILE:TENSOR", "'model.safetensors'"][..]),
+        ("rms --input none.safetensors:x", &["cannot open none.safetensors"]),
+        ("rms --input text:x", &["text is not a safetensors file"]),
+        ("rms --input .:x", &["cannot map"]),
+        ("rms --input one:onyl", &["one has no tensor 'onyl'", "it has: only"]),
+        ("rms --input model.safetensors:hx", &["no tensor 'hx'", "nearest of its 6: h"]),
+        ("rms --input model.safetensors:ids", &["model.safetensors:ids is of dtype I64"]),
+        ("rms --input one:only", &["x: ", "at least 1 element", "dim 0"]),
+        ("rms --input model.safetensors:x --weight model.safetensors:hw", &["w: "]),
+        ("head --input model.safetensors:x --weight model.safetensors:w", &["w: "]),
+        ("rms --input model.safetensors:x --eps -1", &["eps: ", "given -1"]),
+        ("rms --input model.safetensors:x --eps NaN", &["eps: ", "given NaN"]),
+        ("rms --input model.safetensors:x --out-dtype f64", &["expected f16, bf16 or f32"]),
+        ("rms --input model.safetensors:x --device gpu", &["expected auto, cpu or cuda:N"]),
+        ("rms --input model.safetensors:x --device cuda:0", &["no CUDA driver"]),
+        ("rms", &["--input <FILE:TENSOR>"]),
+    ] {
+        let message = model.error(args);
+        for part in parts {
+            assert!(message.contains(part), "{args}: {part:?} is not in: {message}");
+        }
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named() {
+    let model = model();
+    fs::create_dir(model.path().join("folder")).unwrap();
+    let to =
+        |out: &str| norm(model.path(), &["rms", "--input", "model.safetensors:x", "--out", out]).bad_input();
+    assert!(to("none/y.safetensors").contains("cannot write none/y.safetensors: "));
+    assert!(to("folder").contains("cannot write folder: it is a folder"));
+    assert_eq!(file::names(model.path()), ["folder", "model.safetensors"]);
+}

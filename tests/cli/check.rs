@@ -1,0 +1,51 @@
+//! `norm check`.
+
+use std::path::Path;
+
+use crate::run::norm;
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn random_cases_pass_on_the_cpu() {
+    let report = norm(here(), &["check", "--cases", "60", "--seed", "5", "--json"]).json();
+    assert_eq!(report["cases"], 60);
+    assert_eq!(report["seed"], 5);
+    assert_eq!(report["device"], "cpu");
+    assert!(report["failure"].is_null());
+    assert!(report["outputs"].as_u64().unwrap() > 1000);
+}
+
+#[test]
+fn one_seed_makes_one_set_of_cases() {
+    let outputs = |seed: &str| {
+        norm(here(), &["check", "--cases", "20", "--seed", seed, "--json"]).json()["outputs"].clone()
+    };
+    assert_eq!(outputs("8"), outputs("8"));
+    assert_ne!(outputs("8"), outputs("9"));
+}
+
+#[test]
+fn cases_can_be_given() {
+    let case = "op=layer over=heads shape=3x2x65 x=f16 y=f16 w=f32 b=f32 eps=1e-5 xgap=1,2 data=shifted seed=4 inplace alone=5";
+    let wrong = norm(here(), &["check", "--case", case]).bad_input();
+    assert!(wrong.contains("'1,2' is no value of xgap: expected three whole numbers"), "{wrong}");
+    let case = case.replace("1,2 ", "1,2,0 ");
+    let text = norm(here(), &["check", "--case", &case, "--case", &case]).good();
+    assert!(text.starts_with("ok: 2 cases on the CPU"), "{text}");
+}
+
+#[test]
+fn cases_are_random_or_given_but_not_both() {
+    let case = "op=rms shape=2 x=f16 y=f16 eps=0 data=normal";
+    let message = norm(here(), &["check", "--cases", "5", "--case", case]).bad_input();
+    assert!(message.contains("cannot be used with"), "{message}");
+}
+
+#[test]
+fn a_device_that_is_not_there_is_bad_input() {
+    let message = norm(here(), &["check", "--device", "cuda:0"]).bad_input();
+    assert!(message.contains("no CUDA driver"), "{message}");
+}
