@@ -48,8 +48,7 @@ pub fn assemble(ptxas: &Path, text: &str, arch: &str) -> io::Result<Vec<Assemble
     let source = folder.path().join("module.ptx");
     fs::write(&source, text)?;
     let cubin = folder.path().join("module.cubin");
-    let output =
-        Command::new(ptxas).args(["-v", "-arch", arch, "-o"]).arg(cubin).arg(&source).output()?;
+    let output = Command::new(ptxas).args(["-v", "-arch", arch, "-o"]).arg(cubin).arg(&source).output()?;
     let report = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         return Err(io::Error::other(format!("{} -arch {arch}: {report}", ptxas.display())));

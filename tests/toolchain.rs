@@ -32,7 +32,8 @@ fn main() {
             arch[3..].parse::<u32>().unwrap_or(0) >= ptx.target[3..].parse().unwrap_or(0)
         }) {
             let name = format!("{}_ptx_assembles_for_{arch}_without_stack_or_spills", ptx.target);
-            trials.push(support::trial(&name, "ptxas", &ptxas, move |ptxas| assembles(&ptxas, ptx.text, arch)));
+            trials
+                .push(support::trial(&name, "ptxas", &ptxas, move |ptxas| assembles(&ptxas, ptx.text, arch)));
         }
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
