@@ -31,13 +31,10 @@ pub fn find() -> Result<Nightly, String> {
 
 /// The pinned nightly, with its `rust-src` or without.
 pub fn toolchain() -> Result<Nightly, String> {
-    let is_pinned = |name: &&str| {
-        rustc(name, &["--version"]).is_some_and(|version| version.starts_with(VERSION))
-    };
+    let is_pinned =
+        |name: &&str| rustc(name, &["--version"]).is_some_and(|version| version.starts_with(VERSION));
     let found = NAMES.into_iter().find(is_pinned).map(|name| Nightly { name });
-    found.ok_or_else(|| {
-        format!("the nightly that compiles kernels ({VERSION}…) is not installed: {INSTALL}")
-    })
+    found.ok_or_else(|| format!("the nightly that compiles kernels ({VERSION}…) is not installed: {INSTALL}"))
 }
 
 /// The sources of `core` that come with `rust-src`.

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 pub use input::InputError;
 use input::{Tensor, TensorRef};
-pub use sink::SinkError;
 use sink::Sink;
+pub use sink::SinkError;
 
 use crate::bytes::AlignedBytes;
 use crate::failure::{Failure, Outcome};
@@ -214,10 +214,8 @@ impl Call<'_> {
         let b = self.b.zip(at.b).map(|(tensor, address)| view(tensor, address)).transpose()?;
         // SAFETY: the caller's promise.
         let mut y = unsafe { ViewMut::from_raw_parts(at.place, at.y, dtype, &self.x.shape) }?;
-        let norm = Norm::new(self.kind, self.args.eps)
-            .weight(w)
-            .weight_offset(self.args.weight_offset)
-            .bias(b);
+        let norm =
+            Norm::new(self.kind, self.args.eps).weight(w).weight_offset(self.args.weight_offset).bias(b);
         if self.heads { norm.heads(x, &mut y, on) } else { norm.rows(x, &mut y, on) }
     }
 }

@@ -132,13 +132,11 @@ fn explain(failing: Failing, device: &str, mut executor: impl Executor) -> Failu
     let Failing { index, case, fault } = failing;
     let mut memory = examine::Memory::default();
     let mut smallest_fault = fault.to_string();
-    let smallest = shrink::shrink(&case, |case| {
-        match examine::examine(case, &mut executor, &mut memory) {
-            Ok(_) => false,
-            Err(fault) => {
-                smallest_fault = fault.to_string();
-                true
-            }
+    let smallest = shrink::shrink(&case, |case| match examine::examine(case, &mut executor, &mut memory) {
+        Ok(_) => false,
+        Err(fault) => {
+            smallest_fault = fault.to_string();
+            true
         }
     });
     FailureReport {

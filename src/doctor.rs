@@ -106,7 +106,9 @@ impl Diagnosis {
         let device = &self.device;
         text += &match self.ready {
             true => format!("\nReady: the operations run on {device}.\n"),
-            false => format!("\nNot ready: see what is BROKEN above. Until then the operations run on {device}.\n"),
+            false => {
+                format!("\nNot ready: see what is BROKEN above. Until then the operations run on {device}.\n")
+            }
         };
         text
     }

@@ -39,6 +39,8 @@ pub enum Failure {
     Input(#[from] crate::apply::InputError),
     #[error(transparent)]
     Sink(#[from] crate::apply::SinkError),
+    #[error(transparent)]
+    Ptx(#[from] crate::ptx::PtxError),
     #[error("cannot write the result: {0}")]
     Stdout(#[source] io::Error),
 }
@@ -48,9 +50,7 @@ impl Failure {
     /// is no fault.
     pub fn report(&self) -> ExitCode {
         match self {
-            Failure::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                ExitCode::SUCCESS
-            }
+            Failure::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             _ => {
                 // Not `eprintln!`: it panics where stderr is closed.
                 let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("norm: {self}\n"));

@@ -17,9 +17,8 @@ impl DeviceBytes {
     pub fn uninitialized(device: &Device, len: usize) -> Result<DeviceBytes, Error> {
         let _current = device.enter()?;
         // SAFETY: any bytes are valid, and the kernels read only what was uploaded.
-        let buffer = unsafe { DeviceBuffer::uninitialized(len.max(1)) }.map_err(|error| {
-            Error::from(DriverError::from_cust("cuMemAlloc_v2", error as u32))
-        })?;
+        let buffer = unsafe { DeviceBuffer::uninitialized(len.max(1)) }
+            .map_err(|error| Error::from(DriverError::from_cust("cuMemAlloc_v2", error as u32)))?;
         Ok(DeviceBytes { buffer: Some(buffer), device: *device })
     }
 

@@ -14,8 +14,7 @@ pub fn text(text: &str) -> Result<(), Failure> {
 
 /// Writes `value` to stdout as one JSON document.
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
-    let mut document =
-        serde_json::to_string_pretty(value).map_err(|error| Failure::Stdout(error.into()))?;
+    let mut document = serde_json::to_string_pretty(value).map_err(|error| Failure::Stdout(error.into()))?;
     document.push('\n');
     text(&document)
 }

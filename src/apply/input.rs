@@ -122,14 +122,12 @@ impl Tensor {
 }
 
 fn map(path: &Path) -> Result<Mmap, InputError> {
-    let file =
-        File::open(path).map_err(|source| InputError::Open { file: path.to_owned(), source })?;
+    let file = File::open(path).map_err(|source| InputError::Open { file: path.to_owned(), source })?;
     // SAFETY: the map is only read, and by this program's own rename of a result onto its path it
     // loses its name but not its contents. Another program that cuts the file short or writes
     // into it meanwhile can end this process or garble its result, which is the understanding
     // under which every reader of model files maps them.
-    unsafe { Mmap::map(&file) }
-        .map_err(|source| InputError::Map { file: path.to_owned(), source })
+    unsafe { Mmap::map(&file) }.map_err(|source| InputError::Map { file: path.to_owned(), source })
 }
 
 /// The few of `names` that look most like `wanted`, likeliest first.

@@ -46,9 +46,8 @@ impl Sink {
         // new file, which is these less the umask.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder
-            .tempfile_in(folder)
-            .map_err(|source| SinkError::Io { path: path.to_owned(), source })?;
+        let file =
+            builder.tempfile_in(folder).map_err(|source| SinkError::Io { path: path.to_owned(), source })?;
         Ok(Sink { file, path: path.to_owned() })
     }
 
@@ -76,12 +75,7 @@ impl Sink {
 }
 
 /// The JSON in front of the elements, padded with spaces.
-fn header(
-    name: &str,
-    dtype: DType,
-    shape: &[usize],
-    bytes: usize,
-) -> Result<Vec<u8>, SafeTensorError> {
+fn header(name: &str, dtype: DType, shape: &[usize], bytes: usize) -> Result<Vec<u8>, SafeTensorError> {
     let dtype = match dtype {
         DType::F16 => Dtype::F16,
         DType::BF16 => Dtype::BF16,

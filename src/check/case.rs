@@ -165,9 +165,7 @@ impl Case {
     fn span(&self, placement: &Placement) -> Option<usize> {
         let gaps = placement.gaps.iter().copied().take(self.leading().len());
         let mut axes = self.leading().iter().zip(gaps).rev();
-        axes.try_fold(self.dim(), |inner, (&extent, gap)| {
-            inner.checked_add(gap)?.checked_mul(extent.max(1))
-        })
+        axes.try_fold(self.dim(), |inner, (&extent, gap)| inner.checked_add(gap)?.checked_mul(extent.max(1)))
     }
 
     /// What keeps it from being run, `None` where nothing does: only a text can be at fault.
@@ -223,12 +221,8 @@ impl fmt::Display for Case {
                 write!(f, " {name}={}", param.map_or(0, |param| param.gap))?;
             }
         }
-        let at = [
-            self.x.at,
-            self.y.at,
-            self.w.map_or(0, |param| param.at),
-            self.b.map_or(0, |param| param.at),
-        ];
+        let at =
+            [self.x.at, self.y.at, self.w.map_or(0, |param| param.at), self.b.map_or(0, |param| param.at)];
         if at != [0; 4] {
             write!(f, " at={}", join(&at, ","))?;
         }
@@ -305,11 +299,7 @@ impl Words {
         }
         let unknown = || CaseError::Word { word: word.to_owned() };
         let (key, value) = word.split_once('=').ok_or_else(unknown)?;
-        let no = |expected| CaseError::Value {
-            key: key.to_owned(),
-            value: value.to_owned(),
-            expected,
-        };
+        let no = |expected| CaseError::Value { key: key.to_owned(), value: value.to_owned(), expected };
         let whole = || value.parse::<usize>().map_err(|_| no("a whole number"));
         let real = || value.parse::<f32>().map_err(|_| no("a number"));
         let dtype = || {

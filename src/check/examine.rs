@@ -63,10 +63,7 @@ pub struct Findings {
 
 impl Findings {
     pub fn and(self, other: Findings) -> Findings {
-        Findings {
-            outputs: self.outputs + other.outputs,
-            ratio: self.ratio.max(other.ratio),
-        }
+        Findings { outputs: self.outputs + other.outputs, ratio: self.ratio.max(other.ratio) }
     }
 }
 
@@ -78,11 +75,7 @@ pub struct Memory {
 }
 
 /// Examines one case.
-pub fn examine(
-    case: &Case,
-    executor: &mut impl Executor,
-    memory: &mut Memory,
-) -> Result<Findings, Fault> {
+pub fn examine(case: &Case, executor: &mut impl Executor, memory: &mut Memory) -> Result<Findings, Fault> {
     let layout = Layout::of(case);
     let Memory { before, image } = memory;
     layout.fill(case, before);
@@ -134,12 +127,8 @@ fn execute(
 
 /// The fault of a changed byte, told from the tensor that starts last before it.
 fn touched(call: &Call, byte: usize) -> Fault {
-    let tensors = [
-        ("x", Some(&call.x)),
-        ("y", call.y.as_ref()),
-        ("w", call.w.as_ref()),
-        ("b", call.b.as_ref()),
-    ];
+    let tensors =
+        [("x", Some(&call.x)), ("y", call.y.as_ref()), ("w", call.w.as_ref()), ("b", call.b.as_ref())];
     let distance = |operand: &Operand| byte.wrapping_sub(operand.byte) as isize;
     let nearest = tensors
         .into_iter()
@@ -158,12 +147,7 @@ fn row_bytes(case: &Case, operand: &Operand, row: usize) -> std::ops::Range<usiz
 }
 
 /// Holds the outputs against the reference.
-fn judge(
-    case: &Case,
-    call: &Call,
-    before: &AlignedBytes,
-    outputs: &[u8],
-) -> Result<Findings, Fault> {
+fn judge(case: &Case, call: &Call, before: &AlignedBytes, outputs: &[u8]) -> Result<Findings, Fault> {
     let mut findings = Findings::default();
     let heads = |param: &Option<Operand>| -> Option<Vec<Vec<f64>>> {
         let param = param.as_ref()?;

@@ -8,8 +8,7 @@ use rand_pcg::Pcg64;
 use super::case::{Case, Data, MAX_LEADING, MAX_RANK, Param, Placement};
 
 /// Around the sizes of a lane, a vector, a warp and a head.
-const SMALL_DIMS: [usize; 20] =
-    [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129];
+const SMALL_DIMS: [usize; 20] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129];
 /// Too long for one block's registers, and the longest that are promised.
 const LONG_DIMS: [usize; 8] = [32_768, 32_776, 65_535, 65_536, 131_073, 262_144, 262_145, 1_048_576];
 /// The longest dim of an everyday case.
@@ -132,11 +131,7 @@ fn dtype(rng: &mut Pcg64) -> DType {
 }
 
 fn data(rng: &mut Pcg64) -> Data {
-    if rng.random_bool(0.3) {
-        Data::Normal
-    } else {
-        *Data::ALL.choose(rng).unwrap_or(&Data::Normal)
-    }
+    if rng.random_bool(0.3) { Data::Normal } else { *Data::ALL.choose(rng).unwrap_or(&Data::Normal) }
 }
 
 #[cfg(test)]

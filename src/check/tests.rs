@@ -26,10 +26,7 @@ fn last_column(call: &Call) -> usize {
     y.byte + (y.shape[y.shape.len() - 1] - 1) * y.dtype.size()
 }
 
-fn check(
-    count: u64,
-    fault: impl Fn(&Call, &mut AlignedBytes) + Sync + Send + Copy,
-) -> Option<FailureReport> {
+fn check(count: u64, fault: impl Fn(&Call, &mut AlignedBytes) + Sync + Send + Copy) -> Option<FailureReport> {
     let cases = Cases::Random { seed: 11, count };
     examine_all(&cases, "cpu", || Ok(Faulty(fault))).unwrap().failure
 }

@@ -15,7 +15,8 @@ pub fn findings() -> Vec<Finding> {
         Ok(toolchain) => nightly::sources(toolchain).map(|core| core.display().to_string()),
         Err(_) => Err("comes with the pinned nightly".to_owned()),
     };
-    let pinned = toolchain.map(|found| format!("{}…), installed as '{}'", nightly::VERSION.trim_end(), found.name));
+    let pinned =
+        toolchain.map(|found| format!("{}…), installed as '{}'", nightly::VERSION.trim_end(), found.name));
     vec![
         Finding::new(
             "CUDA toolkit",

@@ -51,10 +51,7 @@ impl Function {
     }
 
     pub fn in_place(self) -> bool {
-        matches!(
-            self,
-            Function::RmsNormInPlace | Function::LayerNormInPlace | Function::HeadNormInPlace
-        )
+        matches!(self, Function::RmsNormInPlace | Function::LayerNormInPlace | Function::HeadNormInPlace)
     }
 
     /// Whether it is shown with a bias.

@@ -125,7 +125,9 @@ impl Line {
         match &self.outcome {
             Outcome::Skipped { why } => format!("{function:<12}  {shape:<16}  skipped: {why}\n"),
             Outcome::Ok(figures) | Outcome::Fail(figures) => {
-                let Figures { largest_error_ulp, largest_part_of_allowed_error, gigabytes_per_second, .. } = figures;
+                let Figures {
+                    largest_error_ulp, largest_part_of_allowed_error, gigabytes_per_second, ..
+                } = figures;
                 let verdict = if matches!(self.outcome, Outcome::Ok(_)) { "ok" } else { "FAIL" };
                 format!(
                     "{function:<12}  {shape:<16}  {largest_error_ulp:>9.2} ULP  {:>8.0} %  \
