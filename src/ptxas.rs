@@ -44,18 +44,11 @@ pub struct Assembled {
 /// # Errors
 /// What ptxas prints where it rejects the text; and whatever keeps it from running.
 pub fn assemble(ptxas: &Path, text: &str, arch: &str) -> io::Result<Vec<Assembled>> {
-    let folder = env::temp_dir().join(format!("norm-ptxas-{}-{arch}-{}", std::process::id(), text.len()));
-    fs::create_dir_all(&folder)?;
-    let source = folder.join("module.ptx");
-    let run = fs::write(&source, text).and_then(|()| {
-        Command::new(ptxas)
-            .args(["-v", "-arch", arch, "-o"])
-            .arg(folder.join("module.cubin"))
-            .arg(&source)
-            .output()
-    });
-    fs::remove_dir_all(&folder)?;
-    let output = run?;
+    let folder = tempfile::tempdir()?;
+    let source = folder.path().join("module.ptx");
+    fs::write(&source, text)?;
+    let cubin = folder.path().join("module.cubin");
+    let output = Command::new(ptxas).args(["-v", "-arch", arch, "-o"]).arg(cubin).arg(&source).output()?;
     let report = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         return Err(io::Error::other(format!("{} -arch {arch}: {report}", ptxas.display())));

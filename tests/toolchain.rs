@@ -23,7 +23,7 @@ fn main() {
     let mut trials: Vec<Trial> = compile::TARGETS
         .map(|target| {
             let name = format!("{target}_ptx_is_what_its_source_compiles_to");
-            support::trial(&name, &nightly, move |nightly| same_as_compiled(&nightly, target))
+            support::trial(&name, "nightly", &nightly, move |nightly| same_as_compiled(&nightly, target))
         })
         .into();
     for ptx in EMBEDDED {
@@ -32,7 +32,8 @@ fn main() {
             arch[3..].parse::<u32>().unwrap_or(0) >= ptx.target[3..].parse().unwrap_or(0)
         }) {
             let name = format!("{}_ptx_assembles_for_{arch}_without_stack_or_spills", ptx.target);
-            trials.push(support::trial(&name, &ptxas, move |ptxas| assembles(&ptxas, ptx.text, arch)));
+            trials
+                .push(support::trial(&name, "ptxas", &ptxas, move |ptxas| assembles(&ptxas, ptx.text, arch)));
         }
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();

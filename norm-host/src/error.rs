@@ -229,6 +229,48 @@ pub enum Error {
         /// The result's name, such as `CUDA_ERROR_INVALID_VALUE`.
         name: String,
     },
+    /// Memory of a device buffer that belongs to no device, as the driver has it.
+    #[error("{arg}: expected memory of a CUDA device, given {address:#x}, which the driver finds on none")]
+    NotOnDevice {
+        /// The argument.
+        arg: Arg,
+        /// The address.
+        address: u64,
+    },
+    /// A stream belongs to another context than its device's primary one.
+    #[error("{}: expected one of the primary context of {device}, given one of another context", Arg::Stream)]
+    ForeignStream {
+        /// The device.
+        device: Place,
+    },
+    /// A kernel could not be loaded.
+    #[error(
+        "kernel {kernel} cannot be loaded: {call} failed: {name} ({code}); the driver's compiler says: {log:?}"
+    )]
+    Load {
+        /// The kernel's name.
+        kernel: String,
+        /// The driver's function.
+        call: &'static str,
+        /// Its result, a `CUresult`.
+        code: u32,
+        /// The result's name.
+        name: String,
+        /// What the driver's compiler said; may be empty.
+        log: String,
+    },
+    /// One device of a tensor-parallel group failed.
+    #[error("{}: stream {index} ({place}), after {launched} launches: {source}", Arg::Tp)]
+    Tp {
+        /// Which of the group's streams.
+        index: usize,
+        /// Its device.
+        place: Place,
+        /// Launches made on the streams before it. Those go on.
+        launched: usize,
+        /// What went wrong there.
+        source: Box<Error>,
+    },
 }
 
 /// `rank 2` or `rank 1 to 4`.

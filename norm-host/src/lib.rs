@@ -26,9 +26,14 @@ mod tp;
 
 pub use backend::Backend;
 pub use cpu::Cpu;
+pub use device::{Current, Device};
 pub use error::{Arg, Error, Result};
+pub use graph::Graph;
 pub use norm::Norm;
 pub use norm_kernels::abi::{DType, MAX_DIM, NormKind};
 pub use ops::{head_norm, head_norm_, layer_norm, layer_norm_, rms_norm, rms_norm_};
+pub use plan::{MAX_GRID, Plan};
 pub use problem::{Operand, Param, Problem};
-pub use tensor::{Element, MAX_RANK, Place, Shape, View, ViewMut};
+pub use stream::Stream;
+pub use tensor::{BufferElement, Element, MAX_RANK, Place, Shape, View, ViewMut};
+pub use tp::{TpContext, rms_norm_tp};

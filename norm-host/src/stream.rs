@@ -1,1 +1,176 @@
-//! To come.
+//! Streams: the queues that operations go to.
+
+use std::{ffi::c_void, fmt};
+
+use cuda_driver::sys::{CUevent, CUstream};
+
+use crate::{
+    backend::{Backend, sealed::Sealed},
+    device::Device,
+    error::{Error, Result},
+    launch::launch,
+    plan::Plan,
+    problem::Problem,
+    tensor::Place,
+};
+
+/// A CUDA stream, owned or borrowed. Operations given to it are enqueued: they run in order,
+/// after the call has returned; [`synchronize`](Stream::synchronize) waits for them.
+pub struct Stream {
+    device: Device,
+    raw: CUstream,
+    owned: bool,
+}
+
+// SAFETY: the driver lets any thread use a stream, several at a time too.
+unsafe impl Send for Stream {}
+// SAFETY: as above.
+unsafe impl Sync for Stream {}
+
+impl Stream {
+    /// A new stream that does not wait for the default one. Dropped, it is destroyed as soon as
+    /// its work is done; dropping does not wait.
+    ///
+    /// # Errors
+    ///
+    /// What the driver refuses.
+    pub fn new(device: &Device) -> Result<Stream> {
+        let _current = device.enter()?;
+        let raw = device.driver().stream_create()?;
+        Ok(Stream { device: *device, raw, owned: true })
+    }
+
+    /// A stream that somebody else owns: a `CUstream`, or the `cudaStream_t` of the CUDA runtime,
+    /// which is the same. Null is the default stream of the device's primary context.
+    ///
+    /// # Errors
+    ///
+    /// [`ForeignStream`](Error::ForeignStream) if it belongs to another context than the device's
+    /// primary one, and what the driver refuses.
+    ///
+    /// # Safety
+    ///
+    /// The stream is alive, and stays so until this handle is dropped.
+    pub unsafe fn from_raw(device: &Device, raw: *mut c_void) -> Result<Stream> {
+        let raw: CUstream = raw.cast();
+        let _current = device.enter()?;
+        // SAFETY: the caller vouches for the stream; for null a context is current.
+        let context = unsafe { device.driver().stream_context(raw) }?;
+        if context != device.context() {
+            return Err(Error::ForeignStream { device: device.place() });
+        }
+        Ok(Stream { device: *device, raw, owned: false })
+    }
+
+    /// The device it belongs to.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The stream's `CUstream`, alive for as long as this handle.
+    pub fn as_raw(&self) -> *mut c_void {
+        self.raw.cast()
+    }
+
+    /// Waits until everything enqueued so far is done.
+    ///
+    /// # Errors
+    ///
+    /// What the driver refuses. What goes wrong in a kernel comes out here, or in any other call
+    /// that follows.
+    pub fn synchronize(&self) -> Result<()> {
+        let _current = self.device.enter()?;
+        // SAFETY: alive as long as this handle; for null a context is current.
+        Ok(unsafe { self.device.driver().stream_synchronize(self.raw) }?)
+    }
+
+    /// Whether everything enqueued so far is done. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`synchronize`](Stream::synchronize).
+    pub fn is_done(&self) -> Result<bool> {
+        let _current = self.device.enter()?;
+        // SAFETY: as in `synchronize`.
+        Ok(unsafe { self.device.driver().stream_is_done(self.raw) }?)
+    }
+
+    /// Lets what is enqueued here from now on start only when everything that `other` has so far
+    /// is done. `other` may be another device's. Does not wait itself.
+    ///
+    /// # Errors
+    ///
+    /// What the driver refuses.
+    pub fn wait(&self, other: &Stream) -> Result<()> {
+        let event = Event::after(other)?;
+        let _current = self.device.enter()?;
+        // SAFETY: both are alive; for null a context is current.
+        Ok(unsafe { self.device.driver().stream_wait(self.raw, event.raw) }?)
+    }
+
+    pub(crate) fn raw(&self) -> CUstream {
+        self.raw
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.owned {
+            return;
+        }
+        // Errors here would be those of work done before, which others have been told.
+        if let Ok(_current) = self.device.enter() {
+            // SAFETY: it is owned, and this was its last use.
+            let _ = unsafe { self.device.driver().stream_destroy(self.raw) };
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.owned { "owned" } else { "borrowed" };
+        write!(f, "{kind} stream {:p} of {:?}", self.raw, self.device)
+    }
+}
+
+impl Sealed for Stream {}
+
+impl Backend for Stream {
+    fn place(&self) -> Place {
+        self.device.place()
+    }
+
+    unsafe fn run(&self, problem: &Problem) -> Result<()> {
+        if problem.rows == 0 {
+            return Ok(());
+        }
+        let plan = Plan::new(problem)?;
+        // SAFETY: the caller vouches for the problem, and the plan leads nowhere else.
+        unsafe { launch(self, &plan) }
+    }
+}
+
+/// A mark on a stream.
+struct Event {
+    device: Device,
+    raw: CUevent,
+}
+
+impl Event {
+    /// Everything that `stream` has so far.
+    fn after(stream: &Stream) -> Result<Event> {
+        let _current = stream.device.enter()?;
+        let driver = stream.device.driver();
+        let event = Event { device: stream.device, raw: driver.event_create(false)? };
+        // SAFETY: both are alive and of one context, which is current.
+        unsafe { driver.event_record(event.raw, stream.raw) }?;
+        Ok(event)
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: not used afterwards. Streams told to wait for it do so all the same.
+        let _ = unsafe { self.device.driver().event_destroy(self.raw) };
+    }
+}

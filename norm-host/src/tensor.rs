@@ -1,5 +1,6 @@
 //! Views: tensors in memory that somebody else owns.
 
+mod device;
 mod element;
 mod layout;
 mod place;
@@ -7,6 +8,7 @@ mod raw;
 mod shape;
 mod view;
 
+pub use device::BufferElement;
 pub use element::Element;
 pub(crate) use layout::Layout;
 pub use place::Place;

@@ -54,7 +54,11 @@ pub fn mock() -> &'static Mock {
         // environment but through std, which has a lock.
         unsafe { std::env::set_var("NORM_LIBCUDA", &path) };
         // SAFETY: the library has no initializers.
-        Mock(unsafe { Library::new(&path) }.expect("the library just compiled opens"))
+        let library = unsafe { Library::new(&path) }.expect("the library just compiled opens");
+        assert!(cuda_driver::driver().is_ok(), "the driver was asked for before the stand-in");
+        // Open as it is, it stays without its file.
+        let _ = path.parent().map(std::fs::remove_dir_all);
+        Mock(library)
     })
 }
 

@@ -1,0 +1,124 @@
+//! Kernels, each loaded the first time it is asked for.
+
+use std::{
+    ffi::{CStr, CString},
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use cuda_driver::{CaptureMode, Driver, LoadError, sys::CUfunction};
+use norm_kernels::abi::{Access, KERNEL_COUNT, Kernel, Tile};
+
+use super::Device;
+use crate::{
+    DType, MAX_DIM, NormKind,
+    error::{Arg, Error, Result},
+    ptx,
+};
+
+/// A slot a kernel, by [`Kernel::index`].
+pub(super) struct Kernels {
+    slots: [OnceLock<Function>; KERNEL_COUNT],
+    /// Held while a kernel is loaded, so that none is loaded twice.
+    loading: Mutex<()>,
+}
+
+impl Default for Kernels {
+    fn default() -> Kernels {
+        Kernels { slots: [const { OnceLock::new() }; KERNEL_COUNT], loading: Mutex::new(()) }
+    }
+}
+
+struct Function(CUfunction);
+
+// SAFETY: a handle that the driver lets any thread use; it stays valid as long as its module,
+// which is never unloaded.
+unsafe impl Send for Function {}
+// SAFETY: as above.
+unsafe impl Sync for Function {}
+
+impl Device {
+    /// Loads the kernels that rows of `dim` elements may take, `w` being the type of weights and
+    /// biases, or that of `x` where there are neither; so that the first call is as quick as the
+    /// later ones. Without this the driver compiles each when it is first used, which takes tens
+    /// of milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`EmptyRow`](Error::EmptyRow) and [`RowTooLong`](Error::RowTooLong) for such a `dim`, and
+    /// what loading may fail with: see [`Error::Load`].
+    pub fn preload(&self, kind: NormKind, x: DType, w: DType, y: DType, dim: usize) -> Result<()> {
+        if dim == 0 {
+            return Err(Error::EmptyRow { arg: Arg::X });
+        }
+        let too_long = Error::RowTooLong { arg: Arg::X, dim, max: MAX_DIM as usize };
+        let dim = u32::try_from(dim).ok().filter(|&dim| dim <= MAX_DIM).ok_or(too_long)?;
+        for access in [Access::vectored(Tile::new(x, y, dim)), Access::Scalar] {
+            self.kernel(Kernel { kind, x, w, y, access })?;
+        }
+        Ok(())
+    }
+
+    /// The kernel's function, loaded if it is not yet.
+    pub(crate) fn kernel(&self, kernel: Kernel) -> Result<CUfunction> {
+        match self.inner.kernels.slots[kernel.index()].get() {
+            Some(function) => Ok(function.0),
+            None => self.load(kernel),
+        }
+    }
+
+    #[cold]
+    fn load(&self, kernel: Kernel) -> Result<CUfunction> {
+        let Kernels { slots, loading } = &self.inner.kernels;
+        let slot = &slots[kernel.index()];
+        let _one_at_a_time = loading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = slot.get() {
+            return Ok(function.0);
+        }
+
+        let name = kernel.to_string();
+        let mut text = ptx::for_capability(self.capability())?.module(kernel)?;
+        text.push('\0');
+        let text = CStr::from_bytes_until_nul(text.as_bytes()).expect("it ends with a zero");
+        let entry = CString::new(name.as_str()).expect("names hold no zero");
+
+        let _current = self.enter()?;
+        let driver = self.driver();
+        let _permitted = Permitted::new(driver)?;
+        let module = driver.module_load(text).map_err(|LoadError { error, log }| Error::Load {
+            kernel: name,
+            call: error.call,
+            code: error.code,
+            name: error.name,
+            log,
+        })?;
+        // SAFETY: it has just been loaded.
+        match unsafe { driver.module_function(module, &entry) } {
+            Ok(function) => Ok(slot.get_or_init(|| Function(function)).0),
+            Err(error) => {
+                // SAFETY: nothing of it has been used. The first error is the one to tell.
+                let _ = unsafe { driver.module_unload(module) };
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// While it lives, this thread may load modules though a stream is being captured.
+struct Permitted {
+    driver: &'static Driver,
+    before: CaptureMode,
+}
+
+impl Permitted {
+    fn new(driver: &'static Driver) -> Result<Permitted> {
+        let before = driver.exchange_capture_mode(CaptureMode::Relaxed)?;
+        Ok(Permitted { driver, before })
+    }
+}
+
+impl Drop for Permitted {
+    fn drop(&mut self) {
+        // It took this mode a moment ago, so it takes it now.
+        let _ = self.driver.exchange_capture_mode(self.before);
+    }
+}

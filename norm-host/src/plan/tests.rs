@@ -1,0 +1,242 @@
+//! No launch exceeds a device's limits, and every element has one owner.
+
+use norm_kernels::abi::{Axis, MAX_BLOCK_THREADS, MAX_DIM, NormKind, WARP};
+use proptest::prelude::*;
+
+use super::*;
+use crate::problem::Operand;
+
+const DTYPES: [DType; 3] = DType::ALL;
+
+/// Rows close together, at addresses that suit any vector.
+fn dense(x: DType, y: DType, rows: u64, dim: u32) -> Problem {
+    let stride = u64::from(dim);
+    Problem {
+        kind: NormKind::Rms,
+        x: Operand { address: 1 << 20, dtype: x },
+        y: Operand { address: 1 << 40, dtype: y },
+        w: None,
+        b: None,
+        axes: [Axis::ONE, Axis::ONE, Axis { extent: rows, x_stride: stride, y_stride: stride }],
+        rows,
+        dim,
+        eps: 1e-6,
+        weight_offset: 0.0,
+    }
+}
+
+fn tile(plan: &Plan) -> Tile {
+    Tile::new(plan.kernel.x, plan.kernel.y, plan.args.dim)
+}
+
+/// The row and the elements of it that a thread owns, as the kernels work them out from the
+/// block's place in the grid and the thread's in the block.
+fn owned(plan: &Plan, block: u64, [tx, ty]: [u32; 2]) -> (u64, impl Iterator<Item = u32>) {
+    let Tile { width, vectors, .. } = tile(plan);
+    let [across, _, _] = plan.block;
+    let dim = plan.args.dim;
+    let row = block * u64::from(plan.block[1]) + u64::from(ty);
+    let rows = plan.args.rows;
+    let elements = (0..vectors)
+        .flat_map(move |v| (0..width).map(move |lane| (tx + v * across) * width + lane))
+        .filter(move |&element| element < dim && row < rows);
+    (row, elements)
+}
+
+/// Where an element is worked on: block, thread, vector and lane. The other way round.
+fn owner(plan: &Plan, row: u64, element: u32) -> (u64, [u32; 2], u32, u32) {
+    let width = tile(plan).width;
+    let [across, rows, _] = plan.block;
+    let vector = element / width;
+    let thread = [vector % across, (row % u64::from(rows)) as u32];
+    (row / u64::from(rows), thread, vector / across, element % width)
+}
+
+fn dtype() -> impl Strategy<Value = DType> {
+    prop::sample::select(&DTYPES)
+}
+
+/// Dims of every size, and around every threshold of the tiles.
+fn dim() -> impl Strategy<Value = u32> {
+    let near = |at: u32| (at - 2)..=(at + 2);
+    prop_oneof![
+        1..=300_u32,
+        1..=40_000_u32,
+        1..=MAX_DIM,
+        (7..=24_u32).prop_flat_map(move |power| near((1 << power) - 2)),
+        near(896 * 4 * 4),
+        near(896 * 4 * 8),
+    ]
+}
+
+fn rows() -> impl Strategy<Value = u64> {
+    prop_oneof![1..=1000_u64, 1..=(1_u64 << 31) - 1, Just((1 << 31) - 1)]
+}
+
+proptest! {
+    #[test]
+    fn no_launch_exceeds_a_limit(x in dtype(), y in dtype(), rows in rows(), dim in dim(), shift in 0..4_u64) {
+        let mut problem = dense(x, y, rows, dim);
+        problem.x.address += shift * x.size() as u64;
+        let plan = Plan::new(&problem).unwrap();
+        let [across, down, deep] = plan.block;
+        prop_assert!(across * down <= plan.kernel.access.max_threads());
+        prop_assert!(across * down <= MAX_BLOCK_THREADS);
+        prop_assert_eq!(deep, 1);
+        prop_assert!(across.is_multiple_of(WARP) || (across < WARP && across.is_power_of_two()));
+        if across <= WARP {
+            prop_assert_eq!(across * down, Tile::PACKED_THREADS);
+        } else {
+            prop_assert_eq!(down, 1);
+        }
+        prop_assert!(u64::from(plan.grid[0]) <= MAX_GRID && plan.grid[0] >= 1);
+        prop_assert_eq!((plan.grid[1], plan.grid[2]), (1, 1));
+        // The blocks hold the rows, and the last of them is not empty.
+        let blocks = u64::from(plan.grid[0]);
+        prop_assert!(blocks * u64::from(down) >= rows && (blocks - 1) * u64::from(down) < rows);
+    }
+
+    #[test]
+    fn every_element_has_an_owner_that_owns_it_once(
+        x in dtype(), y in dtype(), rows in rows(), dim in dim(), at in any::<(u64, u32)>(),
+    ) {
+        let plan = Plan::new(&dense(x, y, rows, dim)).unwrap();
+        let (row, element) = (at.0 % rows, at.1 % dim);
+        let (block, thread, vector, lane) = owner(&plan, row, element);
+        // It is one of those that are launched,
+        prop_assert!(block < u64::from(plan.grid[0]));
+        prop_assert!(thread[0] < plan.block[0] && thread[1] < plan.block[1]);
+        prop_assert!(vector < tile(&plan).vectors && lane < tile(&plan).width);
+        // and what it owns leads back, once. Others cannot own it: a thread's elements
+        // determine the thread, by the divisions above.
+        let (of_row, elements) = owned(&plan, block, thread);
+        prop_assert_eq!(of_row, row);
+        prop_assert_eq!(elements.filter(|&owned| owned == element).count(), 1);
+    }
+
+    #[test]
+    fn small_launches_cover_every_element_once(
+        x in dtype(), y in dtype(), rows in 1..80_u64, dim in prop_oneof![1..70_u32, 250..1200_u32],
+    ) {
+        let plan = Plan::new(&dense(x, y, rows, dim)).unwrap();
+        let mut times = vec![0_u8; rows as usize * dim as usize];
+        for block in 0..u64::from(plan.grid[0]) {
+            for ty in 0..plan.block[1] {
+                for tx in 0..plan.block[0] {
+                    let (row, elements) = owned(&plan, block, [tx, ty]);
+                    for element in elements {
+                        times[row as usize * dim as usize + element as usize] += 1;
+                    }
+                }
+            }
+        }
+        prop_assert!(times.iter().all(|&times| times == 1));
+    }
+
+    #[test]
+    fn the_number_of_rows_changes_the_grid_alone(
+        x in dtype(), y in dtype(), a in rows(), b in rows(), dim in dim(),
+    ) {
+        let a = Plan::new(&dense(x, y, a, dim)).unwrap();
+        let b = Plan::new(&dense(x, y, b, dim)).unwrap();
+        prop_assert_eq!((a.kernel, a.block, a.shared_bytes), (b.kernel, b.block, b.shared_bytes));
+    }
+
+    #[test]
+    fn vectors_are_taken_only_where_all_are_aligned(
+        x in dtype(), y in dtype(), w in dtype(),
+        address in prop::array::uniform4(0..16_u64), stride in prop::array::uniform4(0..24_u64),
+        dim in 1..100_u32, heads in 1..3_u64,
+    ) {
+        let mut problem = dense(x, y, 1, dim);
+        problem.x.address += address[0] * x.size() as u64;
+        problem.y.address += address[1] * y.size() as u64;
+        let base = 1 << 30;
+        let param = |dtype: DType, address: u64, stride| {
+            Some(Param { address: base + address * dtype.size() as u64, dtype, stride })
+        };
+        problem.w = param(w, address[2], stride[2]);
+        problem.b = param(w, address[3], stride[3]);
+        let rows = 2 * heads;
+        let far = Axis { extent: 2, x_stride: 1000 + stride[0], y_stride: 1000 + stride[1] };
+        problem.axes = [Axis::ONE, far, Axis { extent: heads, x_stride: 200, y_stride: 200 }];
+        problem.rows = rows;
+
+        let plan = Plan::new(&problem).unwrap();
+        let Tile { width, .. } = tile(&plan);
+        // Every vector of every row, one by one.
+        let whole = dim % width == 0;
+        let fits = |address: u64, dtype: DType, element: u64| {
+            let bytes = u64::min(u64::from(width) * dtype.size() as u64, 16);
+            (address + element * dtype.size() as u64).is_multiple_of(bytes)
+        };
+        let mut aligned = true;
+        for outer in 0..2 {
+            for head in 0..heads {
+                for vector in 0..u64::from(dim.div_ceil(width)) {
+                    let column = vector * u64::from(width);
+                    aligned &= fits(problem.x.address, x, outer * far.x_stride + head * 200 + column);
+                    aligned &= fits(problem.y.address, y, outer * far.y_stride + head * 200 + column);
+                    for param in [problem.w, problem.b].into_iter().flatten() {
+                        aligned &= fits(param.address, w, head * param.stride + column);
+                    }
+                }
+            }
+        }
+        prop_assert_eq!(plan.kernel.access != Access::Scalar, whole && aligned);
+        if whole && aligned {
+            prop_assert_eq!(plan.kernel.access, Access::vectored(tile(&plan)));
+        }
+    }
+}
+
+#[test]
+fn every_pair_of_types_takes_every_access() {
+    for x in DTYPES {
+        for y in DTYPES {
+            let access = |dim| Plan::new(&dense(x, y, 5, dim)).unwrap().kernel.access;
+            let width = Tile::new(x, y, 1).width;
+            assert_eq!(access(width), Access::Warp1);
+            assert_eq!(access(32 * width), Access::Warp1);
+            assert_eq!(access(33 * width), Access::Warp2);
+            assert_eq!(access(65 * width), Access::Block2);
+            assert_eq!(access(1025 * width), Access::Block4);
+            assert_eq!(access(1 << 20), Access::Long);
+            assert_eq!(access(65 * width + 1), Access::Scalar);
+        }
+    }
+}
+
+#[test]
+fn parameters_choose_the_kernel_and_are_passed_on() {
+    let param = |dtype, stride| Some(Param { address: 1 << 12, dtype, stride });
+    let plan = |w, b| {
+        let mut problem = dense(DType::F16, DType::F32, 7, 64);
+        (problem.w, problem.b, problem.weight_offset) = (w, b, 1.0);
+        Plan::new(&problem).map(|plan| (plan.kernel.w, plan.args))
+    };
+    let (dtype, args) = plan(None, None).unwrap();
+    assert_eq!((dtype, args.w, args.w_stride, args.weight_offset), (DType::F16, 0, 0, 0.0));
+    assert_eq!((args.rows, args.dim, args.eps), (7, 64, 1e-6));
+    let (dtype, args) = plan(None, param(DType::BF16, 64)).unwrap();
+    assert_eq!((dtype, args.b, args.b_stride), (DType::BF16, 1 << 12, 64));
+    assert_eq!((args.w, args.weight_offset), (0, 0.0));
+    let (dtype, args) = plan(param(DType::F32, 0), param(DType::F32, 64)).unwrap();
+    assert_eq!((dtype, args.w, args.w_stride, args.b_stride), (DType::F32, 1 << 12, 0, 64));
+    assert_eq!(args.weight_offset, 1.0);
+    let mixed = plan(param(DType::F32, 0), param(DType::F16, 0));
+    assert_eq!(mixed, Err(Error::DType { arg: Arg::B, expected: DType::F32, given: DType::F16 }));
+}
+
+#[test]
+fn rows_for_more_blocks_than_a_grid_has_are_an_error() {
+    // One row a block.
+    let dim = 4096;
+    assert!(Plan::new(&dense(DType::F16, DType::F16, MAX_GRID, dim)).is_ok());
+    let error = Plan::new(&dense(DType::F16, DType::F16, MAX_GRID + 1, dim)).unwrap_err();
+    assert_eq!(error, Error::GridTooLarge { arg: Arg::X, blocks: 1 << 31, max: MAX_GRID });
+    // 256 rows a block.
+    assert!(Plan::new(&dense(DType::F32, DType::F32, MAX_GRID * 256, 4)).is_ok());
+    assert!(Plan::new(&dense(DType::F32, DType::F32, MAX_GRID * 256 + 1, 4)).is_err());
+    assert!(Plan::new(&dense(DType::F32, DType::F32, u64::MAX, 4)).is_err());
+}

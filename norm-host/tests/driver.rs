@@ -1,0 +1,404 @@
+//! What is asked of the CUDA driver, seen on a stand-in for it with two devices.
+
+#[path = "../../cuda-driver/tests/mock/mod.rs"]
+mod mock;
+
+use cust::memory::DeviceBuffer;
+use half::f16;
+use mock::{Mock, mock};
+use norm_host::{
+    Arg, DType, Device, Error, Norm, NormKind, Place, Stream, TpContext, View, ViewMut, rms_norm, rms_norm_tp,
+};
+use std::ptr::null_mut;
+use std::sync::MutexGuard;
+
+const INVALID_VALUE: u32 = 1;
+
+/// The stand-in, with this test alone on it, and its first device.
+fn setup() -> (&'static Mock, MutexGuard<'static, ()>, Device) {
+    let mock = mock();
+    let alone = mock.alone();
+    (mock, alone, Device::new(0).unwrap())
+}
+
+/// The context that is current on this thread.
+fn current() -> usize {
+    cuda_driver::driver().unwrap().context_current().unwrap().addr()
+}
+
+fn buffer<T: cust::memory::DeviceCopy>(device: &Device, values: &[T]) -> DeviceBuffer<T> {
+    let _current = device.enter().unwrap();
+    DeviceBuffer::from_slice(values).unwrap()
+}
+
+#[test]
+fn devices_are_found_and_named() {
+    let (_mock, _alone, device) = setup();
+    assert_eq!(Device::count(), Ok(2));
+    assert_eq!((device.ordinal(), device.capability()), (0, (9, 0)));
+    assert_eq!(Device::new(1).unwrap().name(), "Mock device 1");
+    assert_eq!(device.place(), Place::Cuda(0));
+    assert_eq!(Device::new(2), Err(Error::NoDevice { ordinal: 2, count: 2 }));
+}
+
+#[test]
+fn a_device_is_opened_once_and_leaves_no_context_current() {
+    let (mock, _alone, device) = setup();
+    let other = Device::new(1).unwrap();
+    let before = mock.alive();
+    assert_eq!(Device::new(0).unwrap(), device);
+    assert_ne!(other, device);
+    assert_eq!(mock.alive(), before);
+    assert_eq!(current(), 0);
+}
+
+#[test]
+fn entering_a_device_is_undone() {
+    let (_mock, _alone, first) = setup();
+    let second = Device::new(1).unwrap();
+    {
+        let _first = first.enter().unwrap();
+        let inside = current();
+        assert_ne!(inside, 0);
+        {
+            let _again = first.enter().unwrap();
+            assert_eq!(current(), inside);
+            let _second = second.enter().unwrap();
+            assert_ne!(current(), inside);
+        }
+        assert_eq!(current(), inside);
+    }
+    assert_eq!(current(), 0);
+}
+
+#[test]
+fn an_operation_becomes_one_launch_with_its_arguments() {
+    let (mock, _alone, device) = setup();
+    let stream = Stream::new(&device).unwrap();
+    let x = buffer(&device, &[0_u16; 70 * 256]);
+    let mut y = buffer(&device, &[0_f32; 70 * 256]);
+    let w = buffer(&device, &[0_f32; 256]);
+    let x = View::from_buffer::<f16>(&x, &[70, 256]).unwrap();
+    let w = View::from_buffer::<f32>(&w, &[256]).unwrap();
+    let mut y = ViewMut::from_buffer::<f32>(&mut y, &[70, 256]).unwrap();
+    rms_norm(x, w, &mut y, 1e-6, &stream).unwrap();
+
+    let launch = mock.launch().expect("one launch");
+    // 64 vectors of 4 elements, two a thread: a warp a row, eight rows a block.
+    assert_eq!(launch.kernel(), "rms_f16_f32_f32_warp2");
+    assert_eq!((launch.grid, launch.block, launch.shared_bytes), ([9, 1, 1], [32, 8, 1], 0));
+    assert_eq!((launch.device, launch.stream), (0, stream.as_raw().addr()));
+    assert_eq!(launch.first, x.address());
+    assert!(mock.launch().is_none());
+    assert_eq!(current(), 0);
+}
+
+#[test]
+fn a_kernel_is_loaded_once() {
+    let (mock, _alone, device) = setup();
+    let stream = Stream::new(&device).unwrap();
+    let x = buffer(&device, &[0_f32; 12]);
+    let mut y = buffer(&device, &[0_f32; 12]);
+    let x = View::from_buffer::<f32>(&x, &[3, 4]).unwrap();
+    let mut y = ViewMut::from_buffer::<f32>(&mut y, &[3, 4]).unwrap();
+    let mut loaded = || {
+        Norm::layer(0.5).rows(x, &mut y, &stream).unwrap();
+        mock.alive().modules
+    };
+    assert_eq!(loaded(), loaded());
+}
+
+#[test]
+fn preloaded_kernels_need_no_loading_later() {
+    let (mock, _alone, device) = setup();
+    device.preload(NormKind::Layer, DType::BF16, DType::F32, DType::BF16, 4096).unwrap();
+    let before = mock.alive().modules;
+    device.preload(NormKind::Layer, DType::BF16, DType::F32, DType::BF16, 4095).unwrap();
+    assert_eq!(mock.alive().modules, before);
+    let empty = device.preload(NormKind::Layer, DType::BF16, DType::F32, DType::BF16, 0);
+    assert_eq!(empty, Err(Error::EmptyRow { arg: Arg::X }));
+    let long = device.preload(NormKind::Layer, DType::BF16, DType::F32, DType::BF16, 1 << 40);
+    assert!(matches!(long, Err(Error::RowTooLong { arg: Arg::X, .. })), "{long:?}");
+}
+
+#[test]
+fn what_the_driver_refuses_is_returned() {
+    let (mock, _alone, device) = setup();
+    let stream = Stream::new(&device).unwrap();
+    let mut x = buffer(&device, &[0_f32; 8]);
+    let mut x = ViewMut::from_buffer::<f32>(&mut x, &[2, 4]).unwrap();
+    let mut run = || Norm::rms(1e-6).rows_in_place(&mut x, &stream);
+
+    mock.fail("cuModuleLoadDataEx", 218);
+    let not_loaded = run();
+    mock.fail("cuModuleLoadDataEx", 0);
+    let Err(Error::Load { kernel, call, code, .. }) = not_loaded else { panic!("{not_loaded:?}") };
+    assert_eq!((&*kernel, call, code), ("rms_f32_f32_f32_warp1", "cuModuleLoadDataEx", 218));
+
+    mock.fail("cuLaunchKernel", 912);
+    let refused = run();
+    mock.fail("cuLaunchKernel", 0);
+    let name = "CUDA_ERROR_INVALID_CLUSTER_SIZE, invalid cluster size".to_string();
+    assert_eq!(refused, Err(Error::Driver { call: "cuLaunchKernel", code: 912, name }));
+
+    // Neither failure stays.
+    assert_eq!(run(), Ok(()));
+    assert_eq!(current(), 0);
+}
+
+#[test]
+fn nothing_is_launched_without_rows() {
+    let (mock, _alone, device) = setup();
+    let stream = Stream::new(&device).unwrap();
+    // SAFETY: there are no elements.
+    let mut x = unsafe { ViewMut::from_raw_parts(Place::Cuda(0), 256, DType::F32, &[0, 4]) }.unwrap();
+    Norm::rms(1e-6).rows_in_place(&mut x, &stream).unwrap();
+    assert!(mock.launch().is_none());
+}
+
+#[test]
+fn buffers_are_where_the_driver_says() {
+    let (_mock, _alone, first) = setup();
+    let second = Device::new(1).unwrap();
+    let mut here = buffer(&first, &[0_u16; 6]);
+    let there = buffer(&second, &[0_f32; 6]);
+    let view = ViewMut::from_buffer::<f16>(&mut here, &[2, 3]).unwrap();
+    assert_eq!((view.place(), view.dtype()), (Place::Cuda(0), DType::F16));
+    let view = View::from_buffer::<f32>(&there, &[6]).unwrap();
+    assert_eq!((view.place(), view.dtype()), (Place::Cuda(1), DType::F32));
+    // Parts of buffers too, and never past their end.
+    let part = there.index(2..5);
+    let view = View::from_buffer::<f32>(&part, &[3]).unwrap();
+    assert_eq!(view.address(), there.as_device_ptr().as_raw() + 8);
+    let long = View::from_buffer::<f32>(&part, &[4]).map(|view| view.address());
+    assert_eq!(long, Err(Error::OutOfBounds { arg: Arg::View, needed: 4, available: 3 }));
+}
+
+#[test]
+fn tensors_elsewhere_are_refused_before_a_launch() {
+    let (mock, _alone, first) = setup();
+    let second = Device::new(1).unwrap();
+    let stream = Stream::new(&first).unwrap();
+    let there = buffer(&second, &[0_f32; 4]);
+    let mut here = buffer(&first, &[0_f32; 4]);
+    let x = View::from_buffer::<f32>(&there, &[4]).unwrap();
+    let mut y = ViewMut::from_buffer::<f32>(&mut here, &[4]).unwrap();
+    let result = rms_norm(x, None, &mut y, 1e-6, &stream);
+    let (expected, given) = (Place::Cuda(0), Place::Cuda(1));
+    assert_eq!(result, Err(Error::Place { arg: Arg::X, expected, given }));
+    assert!(mock.launch().is_none());
+}
+
+#[test]
+fn streams_are_destroyed_by_their_owner() {
+    let (mock, _alone, device) = setup();
+    let before = mock.alive().streams;
+    let owned = Stream::new(&device).unwrap();
+    assert_eq!(mock.alive().streams, before + 1);
+    // SAFETY: it lives longer.
+    let borrowed = unsafe { Stream::from_raw(&device, owned.as_raw()) }.unwrap();
+    assert_eq!((borrowed.device(), borrowed.as_raw()), (&device, owned.as_raw()));
+    assert_eq!((borrowed.is_done(), borrowed.synchronize()), (Ok(true), Ok(())));
+    drop(borrowed);
+    assert_eq!(mock.alive().streams, before + 1);
+    drop(owned);
+    assert_eq!(mock.alive().streams, before);
+    // SAFETY: the default stream is always there.
+    let default = unsafe { Stream::from_raw(&device, null_mut()) }.unwrap();
+    assert_eq!(default.synchronize(), Ok(()));
+}
+
+#[test]
+fn a_stream_of_another_context_is_refused() {
+    let (_mock, _alone, first) = setup();
+    let second = Device::new(1).unwrap();
+    let stream = Stream::new(&second).unwrap();
+    // SAFETY: it is alive.
+    let result = unsafe { Stream::from_raw(&first, stream.as_raw()) };
+    assert_eq!(result.map(drop), Err(Error::ForeignStream { device: Place::Cuda(0) }));
+    assert_eq!(current(), 0);
+}
+
+#[test]
+fn streams_wait_for_each_other_and_leave_no_events() {
+    let (mock, _alone, first) = setup();
+    let before = mock.alive().events;
+    let a = Stream::new(&first).unwrap();
+    let b = Stream::new(&Device::new(1).unwrap()).unwrap();
+    assert_eq!((a.wait(&b), b.wait(&a)), (Ok(()), Ok(())));
+    assert_eq!(mock.alive().events, before);
+    mock.fail("cuStreamWaitEvent", INVALID_VALUE);
+    assert!(matches!(a.wait(&b), Err(Error::Driver { call: "cuStreamWaitEvent", .. })));
+    mock.fail("cuStreamWaitEvent", 0);
+    assert_eq!(mock.alive().events, before);
+}
+
+#[test]
+fn a_captured_graph_launches_what_was_captured() {
+    let (mock, _alone, device) = setup();
+    let before = mock.alive().graphs;
+    let stream = Stream::new(&device).unwrap();
+    let mut x = buffer(&device, &[0_f32; 2048]);
+    let mut x = ViewMut::from_buffer::<f32>(&mut x, &[2, 1024]).unwrap();
+    // The first of its kind: it is loaded during the capture.
+    let graph = stream.capture(|stream| {
+        Norm::layer(1e-5).rows_in_place(&mut x, stream)?;
+        Norm::rms(1e-5).rows_in_place(&mut x, stream)
+    });
+    let graph = graph.unwrap();
+    assert!(mock.launch().is_none(), "captured, not run");
+    for _ in 0..2 {
+        // SAFETY: `x` is still there, and nobody uses it.
+        unsafe { graph.launch(&stream) }.unwrap();
+        assert_eq!(mock.launch().expect("the first").kernel(), "layer_f32_f32_f32_block2");
+        assert_eq!(mock.launch().expect("the second").kernel(), "rms_f32_f32_f32_block2");
+        assert!(mock.launch().is_none());
+    }
+
+    let elsewhere = Stream::new(&Device::new(1).unwrap()).unwrap();
+    // SAFETY: as above, were it launched.
+    let result = unsafe { graph.launch(&elsewhere) };
+    let (expected, given) = (Place::Cuda(0), Place::Cuda(1));
+    assert_eq!(result, Err(Error::Place { arg: Arg::Stream, expected, given }));
+    drop(graph);
+    assert_eq!(mock.alive().graphs, before);
+}
+
+#[test]
+fn a_capture_that_fails_or_panics_ends() {
+    let (mock, _alone, device) = setup();
+    let before = mock.alive().graphs;
+    let stream = Stream::new(&device).unwrap();
+    let error = Error::Eps { given: -1.0 };
+    assert_eq!(stream.capture(|_| Err(error.clone())).map(drop), Err(error));
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        stream.capture(|_| std::panic::resume_unwind(Box::new(()))).map(drop)
+    }));
+    assert!(panicked.is_err());
+    // The next capture begins, so the others have ended.
+    drop(stream.capture(|_| Ok(())).unwrap());
+    assert_eq!(mock.alive().graphs, before);
+    // SAFETY: the default stream is always there.
+    let default = unsafe { Stream::from_raw(&device, null_mut()) }.unwrap();
+    let result = default.capture(|_| Ok(()));
+    assert!(matches!(result, Err(Error::Driver { call: "cuStreamBeginCapture_v2", .. })));
+}
+
+/// Tensors of two devices, and a group of their streams.
+struct Group {
+    x: Vec<DeviceBuffer<u16>>,
+    w: Vec<DeviceBuffer<u16>>,
+    y: Vec<DeviceBuffer<u16>>,
+    tp: TpContext,
+}
+
+/// What `rms_norm_tp` is given.
+struct Lists<'a> {
+    x: Vec<View<'a>>,
+    w: Vec<View<'a>>,
+    y: Vec<ViewMut<'a>>,
+}
+
+impl Group {
+    fn new() -> Group {
+        let devices: Vec<_> = (0..2).map(|ordinal| Device::new(ordinal).unwrap()).collect();
+        let each = |elements| devices.iter().map(|device| buffer(device, &vec![0; elements])).collect();
+        let streams = devices.iter().map(|device| Stream::new(device).unwrap()).collect();
+        Group { x: each(4 * 512), w: each(512), y: each(4 * 512), tp: TpContext::new(streams) }
+    }
+
+    /// `rms_norm_tp` after `change` has had its way with the lists.
+    fn run(&mut self, eps: f32, change: impl FnOnce(&mut Lists<'_>)) -> Result<(), Error> {
+        let rows = [4, 512];
+        let x = self.x.iter().map(|x| View::from_buffer::<f16>(x, &rows).unwrap());
+        let w = self.w.iter().map(|w| View::from_buffer::<f16>(w, &[512]).unwrap());
+        let y = self.y.iter_mut().map(|y| ViewMut::from_buffer::<f16>(y, &rows).unwrap());
+        let mut lists = Lists { x: x.collect(), w: w.collect(), y: y.collect() };
+        change(&mut lists);
+        rms_norm_tp(&lists.x, &lists.w, &mut lists.y, eps, &self.tp)
+    }
+}
+
+#[test]
+fn tensor_parallel_launches_once_a_device() {
+    let (mock, _alone, _device) = setup();
+    let mut group = Group::new();
+    let _current = Device::new(1).unwrap().enter().unwrap();
+    let before = current();
+    assert_eq!(group.run(1e-6, |_| ()), Ok(()));
+    for (ordinal, stream) in group.tp.streams().iter().enumerate() {
+        let launch = mock.launch().expect("one a device");
+        assert_eq!((launch.device as usize, launch.stream), (ordinal, stream.as_raw().addr()));
+        assert_eq!(launch.first, group.x[ordinal].as_device_ptr().as_raw());
+    }
+    assert!(mock.launch().is_none());
+    assert_eq!(current(), before);
+    assert_eq!(group.tp.synchronize(), Ok(()));
+}
+
+#[test]
+fn tensor_parallel_checks_all_before_the_first_launch() {
+    let (mock, _alone, _device) = setup();
+    let mut group = Group::new();
+    let lists = |arg, given| Err(Error::ListLength { arg, expected: 2, given });
+    assert_eq!(group.run(1e-6, |lists| lists.x.truncate(1)), lists(Arg::X, 1));
+    assert_eq!(group.run(1e-6, |lists| lists.w.push(lists.w[0])), lists(Arg::W, 3));
+    assert_eq!(group.run(1e-6, |lists| lists.y.clear()), lists(Arg::Y, 0));
+
+    let at = |index, source| {
+        let place = Place::Cuda(index as u32);
+        Err(Error::Tp { index, place, launched: 0, source: Box::new(source) })
+    };
+    let swapped = Error::Place { arg: Arg::W, expected: Place::Cuda(0), given: Place::Cuda(1) };
+    assert_eq!(group.run(1e-6, |lists| lists.w.swap(0, 1)), at(0, swapped));
+    let wrong = Error::Place { arg: Arg::Y, expected: Place::Cuda(1), given: Place::Cuda(0) };
+    let elsewhere = |lists: &mut Lists<'_>| {
+        let address = lists.y[0].address() + 2 * 1024;
+        // SAFETY: never launched.
+        lists.y[1] =
+            unsafe { ViewMut::from_raw_parts(Place::Cuda(0), address, DType::F16, &[4, 512]) }.unwrap();
+    };
+    assert_eq!(group.run(1e-6, elsewhere), at(1, wrong));
+    assert_eq!(group.run(-1.0, |_| ()), at(0, Error::Eps { given: -1.0 }));
+
+    let fewer = |lists: &mut Lists<'_>| {
+        let address = lists.x[1].address();
+        // SAFETY: never launched.
+        lists.x[1] = unsafe { View::from_raw_parts(Place::Cuda(1), address, DType::F16, &[3, 512]) }.unwrap();
+    };
+    let result = group.run(1e-6, fewer);
+    let Err(Error::Tp { index: 1, launched: 0, source, .. }) = result else { panic!("{result:?}") };
+    assert!(matches!(*source, Error::Shape { arg: Arg::X, .. }), "{source}");
+
+    mock.fail("cuModuleGetFunction@1", INVALID_VALUE);
+    // A kernel that no other test of this file loads on the second device.
+    let other = |lists: &mut Lists<'_>| {
+        for y in &mut lists.y {
+            // SAFETY: never launched.
+            *y = unsafe { ViewMut::from_raw_parts(y.place(), y.address(), DType::BF16, &[4, 512]) }.unwrap();
+        }
+    };
+    let result = group.run(1e-6, other);
+    mock.fail("cuModuleGetFunction@1", 0);
+    let Err(Error::Tp { index: 1, launched: 0, source, .. }) = result else { panic!("{result:?}") };
+    assert!(matches!(*source, Error::Driver { call: "cuModuleGetFunction", .. }), "{source}");
+
+    assert!(mock.launch().is_none());
+    assert_eq!(current(), 0);
+}
+
+#[test]
+fn tensor_parallel_says_where_a_launch_failed_and_how_many_went_before() {
+    let (mock, _alone, _device) = setup();
+    let mut group = Group::new();
+    mock.fail("cuLaunchKernel@1", INVALID_VALUE);
+    let result = group.run(1e-6, |_| ());
+    mock.fail("cuLaunchKernel@1", 0);
+    let Err(Error::Tp { index: 1, place: Place::Cuda(1), launched: 1, source }) = result else {
+        panic!("{result:?}")
+    };
+    assert!(matches!(*source, Error::Driver { call: "cuLaunchKernel", code: 1, .. }), "{source}");
+    assert_eq!(mock.launch().map(|launch| launch.device), Some(0));
+    assert!(mock.launch().is_none());
+    assert_eq!(current(), 0);
+}
