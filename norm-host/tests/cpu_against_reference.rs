@@ -58,12 +58,20 @@ fn every_dtype_combination_keeps_the_promise() {
 
 #[test]
 fn a_million_elements_keep_the_promise() {
-    for values in [Values::Plain, Values::Constant, Values::Cancelling, Values::Spike, Values::Offset] {
-        for (x, y) in [(DType::F32, DType::F32), (DType::F16, DType::BF16), (DType::BF16, DType::F32)] {
-            for kind in NormKind::ALL {
-                let case = Case { values, front: vec![], ..plain(kind, x, y, 1 << 20) };
-                check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
-            }
+    let [f16, bf16, f32] = DType::ALL;
+    let rows = [
+        (Values::Plain, f16, f16),
+        (Values::Constant, f32, f32),
+        (Values::Constant, bf16, f32),
+        (Values::Cancelling, f32, f32),
+        (Values::Cancelling, f16, bf16),
+        (Values::Spike, f16, f32),
+        (Values::Offset, f32, f16),
+    ];
+    for (values, x, y) in rows {
+        for kind in NormKind::ALL {
+            let case = Case { values, front: vec![], ..plain(kind, x, y, 1 << 20) };
+            check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
         }
     }
 }
