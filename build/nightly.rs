@@ -24,20 +24,34 @@ pub struct Nightly {
 
 /// Finds the pinned nightly and its `rust-src`; the error says what is missing and how to get it.
 pub fn find() -> Result<Nightly, String> {
-    let Some(name) = NAMES
-        .into_iter()
-        .find(|name| rustc(name, &["--version"]).is_some_and(|version| version.starts_with(VERSION)))
-    else {
-        return Err(format!("the nightly that compiles kernels ({VERSION}…) is not installed: {INSTALL}"));
+    let nightly = toolchain()?;
+    sources(&nightly)?;
+    Ok(nightly)
+}
+
+/// The pinned nightly, with its `rust-src` or without.
+pub fn toolchain() -> Result<Nightly, String> {
+    let is_pinned = |name: &&str| {
+        rustc(name, &["--version"]).is_some_and(|version| version.starts_with(VERSION))
     };
+    let found = NAMES.into_iter().find(is_pinned).map(|name| Nightly { name });
+    found.ok_or_else(|| {
+        format!("the nightly that compiles kernels ({VERSION}…) is not installed: {INSTALL}")
+    })
+}
+
+/// The sources of `core` that come with `rust-src`.
+pub fn sources(nightly: &Nightly) -> Result<PathBuf, String> {
+    let name = nightly.name;
     let sysroot = rustc(name, &["--print", "sysroot"]).unwrap_or_default();
     let core = PathBuf::from(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs");
-    if !core.is_file() {
-        return Err(format!(
+    if core.is_file() {
+        Ok(core)
+    } else {
+        Err(format!(
             "rust-src is missing from toolchain '{name}': rustup component add rust-src --toolchain {name}"
-        ));
+        ))
     }
-    Ok(Nightly { name })
 }
 
 /// What `rustc` of toolchain `name` prints, if there is one.

@@ -1,1 +1,45 @@
-fn main() {}
+//! The command line of `norm`: RMSNorm, LayerNorm and head norm on NVIDIA GPUs and on CPUs.
+//!
+//! Results go to stdout, everything else to stderr. Exit status: 0, 1 where a check failed, 2 for
+//! bad usage, bad input or a machine that cannot do what was asked.
+
+mod apply;
+mod bytes;
+mod check;
+mod cli;
+mod doctor;
+mod failure;
+mod memory;
+// What the build needs as a whole, the doctor asks for part by part.
+#[allow(dead_code)]
+#[path = "../build/nightly.rs"]
+mod nightly;
+mod output;
+mod ptxas;
+mod target;
+mod tour;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::failure::{Failure, Outcome};
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(outcome) => outcome.exit_code(),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<Outcome, Failure> {
+    match cli.command {
+        None => tour::run(&cli.tour),
+        Some(Command::Rms(args)) => apply::rms(&args),
+        Some(Command::Layer(args)) => apply::layer(&args),
+        Some(Command::Head(args)) => apply::head(&args),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Doctor(args)) => doctor::run(&args),
+    }
+}

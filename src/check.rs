@@ -1,0 +1,180 @@
+//! `norm check`: random cases against the f64 reference.
+
+mod call;
+mod case;
+mod element;
+mod examine;
+mod generate;
+mod layout;
+mod scan;
+mod shrink;
+
+use std::time::Instant;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use norm_host::{Error, Stream};
+use serde::Serialize;
+
+use call::{Executor, OnCpu, OnCuda};
+use case::Case;
+use examine::Findings;
+use scan::{Cases, Failing};
+
+use crate::failure::{Failure, Outcome};
+use crate::output;
+use crate::target::{DeviceChoice, Target};
+
+/// What `norm check` takes.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// Number of random cases
+    #[arg(long, default_value_t = 2000, value_name = "N")]
+    cases: u64,
+    /// What the cases are made from; one seed always makes the same
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    seed: u64,
+    /// Where to run: auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Examine this case instead of random ones; a failure prints such a text. May be repeated
+    #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed"])]
+    case: Vec<Case>,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &CheckArgs) -> Result<Outcome, Failure> {
+    let target = args.device.open()?;
+    let cases = if args.case.is_empty() {
+        Cases::Random { seed: args.seed, count: args.cases }
+    } else {
+        Cases::Given(args.case.clone())
+    };
+    let report = examine_all(&cases, &target.name(), || executor(&target))?;
+    if args.json {
+        output::json(&report)?;
+    } else {
+        output::text(&report.text(&target.description()))?;
+    }
+    Ok(Outcome::of(report.failure.is_none()))
+}
+
+/// What carries cases out on `target`; each has its own stream and memory.
+fn executor(target: &Target) -> Result<Box<dyn Executor>, Error> {
+    match target {
+        Target::Cpu { .. } => Ok(Box::new(OnCpu)),
+        Target::Cuda { stream } => Ok(Box::new(OnCuda::new(Stream::new(stream.device())?)?)),
+    }
+}
+
+/// How a check came out.
+#[derive(Serialize)]
+struct Report {
+    device: String,
+    seed: Option<u64>,
+    cases: u64,
+    /// Outputs that were held against the reference.
+    outputs: u64,
+    /// The largest part of what the accuracy promise allows that any of them used: 1 is all.
+    largest_part_of_allowed_error: f64,
+    seconds: f64,
+    failure: Option<FailureReport>,
+}
+
+/// A case that failed.
+#[derive(Serialize)]
+struct FailureReport {
+    /// Its place among the cases, from 0.
+    index: u64,
+    case: String,
+    fault: String,
+    smallest_case: String,
+    smallest_fault: String,
+    command: String,
+}
+
+/// Examines all cases on as many threads as there are, and shrinks the first that fails.
+fn examine_all<E: Executor>(
+    cases: &Cases,
+    device: &str,
+    executor: impl Fn() -> Result<E, Error> + Sync,
+) -> Result<Report, Error> {
+    let start = Instant::now();
+    let bar = progress(cases.len());
+    let scanned = scan::scan(cases, &executor, &|| bar.inc(1))?;
+    bar.finish_and_clear();
+    let failure = match scanned.failing {
+        Some(failing) => Some(explain(failing, device, executor()?)),
+        None => None,
+    };
+    let Findings { outputs, ratio } = scanned.findings;
+    Ok(Report {
+        device: device.to_owned(),
+        seed: cases.seed(),
+        cases: scanned.examined,
+        outputs,
+        largest_part_of_allowed_error: ratio,
+        seconds: start.elapsed().as_secs_f64(),
+        failure,
+    })
+}
+
+/// A bar on stderr, where that is a terminal.
+fn progress(cases: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} cases, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(cases).with_style(style)
+}
+
+fn explain(failing: Failing, device: &str, mut executor: impl Executor) -> FailureReport {
+    let Failing { index, case, fault } = failing;
+    let mut memory = examine::Memory::default();
+    let mut smallest_fault = fault.to_string();
+    let smallest = shrink::shrink(&case, |case| {
+        match examine::examine(case, &mut executor, &mut memory) {
+            Ok(_) => false,
+            Err(fault) => {
+                smallest_fault = fault.to_string();
+                true
+            }
+        }
+    });
+    FailureReport {
+        index,
+        case: case.to_string(),
+        fault: fault.to_string(),
+        command: format!("norm check --device {device} --case '{smallest}'"),
+        smallest_case: smallest.to_string(),
+        smallest_fault,
+    }
+}
+
+impl Report {
+    fn text(&self, device: &str) -> String {
+        let Report { cases, outputs, seconds, .. } = self;
+        let of_seed = self.seed.map_or(String::new(), |seed| format!(" of seed {seed}"));
+        let Some(failure) = &self.failure else {
+            let percent = 100.0 * self.largest_part_of_allowed_error;
+            return format!(
+                "ok: {cases} case{}{of_seed} on {device} in {seconds:.1} s. Of {outputs} outputs none is further \
+                 from the f64 reference than {percent:.0} % of what the accuracy promise allows.\n",
+                if *cases == 1 { "" } else { "s" },
+            );
+        };
+        let FailureReport { index, case, fault, smallest_case, smallest_fault, command } = failure;
+        format!(
+            "FAILED: case {index}{of_seed} on {device}\n\
+             \x20 case:          {case}\n\
+             \x20 fault:         {fault}\n\
+             \x20 smallest case: {smallest_case}\n\
+             \x20 its fault:     {smallest_fault}\n\
+             Repeat it with:\n\
+             \x20 {command}\n"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! One call of an operation on tensors in an image, and what carries it out.
+
+use norm_host::{Backend, Cpu, DType, Error, Norm, NormKind, Place, Stream, View, ViewMut};
+
+use crate::bytes::AlignedBytes;
+use crate::memory::DeviceBytes;
+
+/// A tensor in an image. Strides are in elements.
+#[derive(Clone, Debug)]
+pub struct Operand {
+    pub dtype: DType,
+    /// Where its first element is.
+    pub byte: usize,
+    pub shape: Vec<usize>,
+    pub strides: Vec<usize>,
+}
+
+/// A call on tensors in an image, in place where there is no `y`.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub kind: NormKind,
+    pub heads: bool,
+    pub eps: f32,
+    pub weight_offset: f32,
+    pub x: Operand,
+    pub y: Option<Operand>,
+    pub w: Option<Operand>,
+    pub b: Option<Operand>,
+}
+
+impl Call {
+    /// Carries the call out on the image that starts at `base`.
+    ///
+    /// # Safety
+    ///
+    /// At `base` in `place` lies an image with room for all of the call's tensors, aligned to
+    /// their elements, which nothing else uses until `on` is done.
+    unsafe fn run(&self, place: Place, base: u64, on: &impl Backend) -> Result<(), Error> {
+        let view = |operand: &Operand| {
+            let address = base + operand.byte as u64;
+            // SAFETY: the caller's promise.
+            unsafe { View::from_raw_parts(place, address, operand.dtype, &operand.shape) }?
+                .with_strides(&operand.strides)
+        };
+        let view_mut = |operand: &Operand| {
+            let address = base + operand.byte as u64;
+            // SAFETY: the caller's promise; in place there is no other view of `x`.
+            unsafe { ViewMut::from_raw_parts(place, address, operand.dtype, &operand.shape) }?
+                .with_strides(&operand.strides)
+        };
+        let norm = Norm::new(self.kind, self.eps)
+            .weight(self.w.as_ref().map(view).transpose()?)
+            .weight_offset(self.weight_offset)
+            .bias(self.b.as_ref().map(view).transpose()?);
+        match (&self.y, self.heads) {
+            (Some(y), false) => norm.rows(view(&self.x)?, &mut view_mut(y)?, on),
+            (Some(y), true) => norm.heads(view(&self.x)?, &mut view_mut(y)?, on),
+            (None, false) => norm.rows_in_place(&mut view_mut(&self.x)?, on),
+            (None, true) => norm.heads_in_place(&mut view_mut(&self.x)?, on),
+        }
+    }
+}
+
+/// Something that carries calls out: what is checked.
+pub trait Executor {
+    /// Makes of the image before the call the image after it.
+    fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error>;
+}
+
+impl<E: Executor + ?Sized> Executor for Box<E> {
+    fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
+        (**self).execute(call, image)
+    }
+}
+
+/// The CPU backend, on the image itself.
+pub struct OnCpu;
+
+impl Executor for OnCpu {
+    fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
+        let base = image.as_mut_ptr().expose_provenance() as u64;
+        // SAFETY: the image is borrowed for this, a layout keeps its tensors inside and aligned,
+        // and the CPU backend is done when it returns.
+        unsafe { call.run(Place::Host, base, &Cpu) }
+    }
+}
+
+/// A CUDA device, on a copy of the image in memory that is kept from call to call.
+pub struct OnCuda {
+    stream: Stream,
+    arena: DeviceBytes,
+}
+
+impl OnCuda {
+    pub fn new(stream: Stream) -> Result<OnCuda, Error> {
+        let arena = DeviceBytes::uninitialized(stream.device(), 1 << 20)?;
+        Ok(OnCuda { stream, arena })
+    }
+}
+
+impl Executor for OnCuda {
+    fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
+        if self.arena.len() < image.len() {
+            let len = image.len().next_power_of_two();
+            self.arena = DeviceBytes::uninitialized(self.stream.device(), len)?;
+        }
+        self.arena.upload(image, &self.stream)?;
+        let place = self.stream.device().place();
+        // SAFETY: the arena holds a copy of the image, is used by this executor alone, and the
+        // download waits for the stream.
+        unsafe { call.run(place, self.arena.address(), &self.stream) }?;
+        self.arena.download(image, &self.stream)
+    }
+}

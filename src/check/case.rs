@@ -1,0 +1,427 @@
+//! One case: everything a call depends on, and its spelling on the command line.
+//!
+//! A case repeats from its text alone: shapes, dtypes, gaps, offsets, options, and the seed and
+//! manner of its values.
+
+use std::fmt;
+use std::str::FromStr;
+
+use norm_host::{DType, NormKind};
+
+/// The most axes a tensor may have.
+pub const MAX_RANK: usize = 4;
+
+/// Axes in front of the normalized one.
+pub const MAX_LEADING: usize = MAX_RANK - 1;
+
+/// The most elements that a tensor of a case may take, gaps included.
+const MAX_SPAN: usize = 1 << 31;
+
+/// The manner of a case's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// Standard normal.
+    Normal,
+    /// Normal, with one column in 64 a hundred times as large, as LLM activations have them.
+    Outliers,
+    /// All zero, of both signs.
+    Zeros,
+    /// Below the smallest normal number of the dtype.
+    Subnormal,
+    /// ±65504, the largest f16.
+    Largest,
+    /// Now and then ±Inf.
+    Inf,
+    /// Now and then NaN.
+    Nan,
+    /// Large values of both signs whose sum all but vanishes.
+    Cancel,
+    /// One value throughout a row.
+    Constant,
+    /// A large common value with small differences.
+    Shifted,
+    /// Magnitudes spread over the exponents whose squares f32 can sum.
+    Wide,
+}
+
+impl Data {
+    pub const ALL: [Data; 11] = [
+        Data::Normal,
+        Data::Outliers,
+        Data::Zeros,
+        Data::Subnormal,
+        Data::Largest,
+        Data::Inf,
+        Data::Nan,
+        Data::Cancel,
+        Data::Constant,
+        Data::Shifted,
+        Data::Wide,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Data::Normal => "normal",
+            Data::Outliers => "outliers",
+            Data::Zeros => "zeros",
+            Data::Subnormal => "subnormal",
+            Data::Largest => "largest",
+            Data::Inf => "inf",
+            Data::Nan => "nan",
+            Data::Cancel => "cancel",
+            Data::Constant => "constant",
+            Data::Shifted => "shifted",
+            Data::Wide => "wide",
+        }
+    }
+}
+
+/// Weights or biases: their dtype, and for head norms the gap between heads, in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param {
+    pub dtype: DType,
+    pub gap: usize,
+    /// Elements between an aligned address and the first one.
+    pub at: usize,
+}
+
+/// Where `x` or `y` lies: how far from an aligned address, and what is left unused behind each
+/// position of the leading axes, all in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    pub dtype: DType,
+    pub gaps: [usize; MAX_LEADING],
+    pub at: usize,
+}
+
+/// One case. See [`Case::fmt`] for its text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    pub kind: NormKind,
+    /// Whether weights and biases are `(heads, head_dim)` rather than `(dim,)`.
+    pub heads: bool,
+    pub shape: Vec<usize>,
+    pub x: Placement,
+    pub y: Placement,
+    pub w: Option<Param>,
+    pub b: Option<Param>,
+    pub eps: f32,
+    pub weight_offset: f32,
+    pub data: Data,
+    pub seed: u64,
+    /// Whether the norm is done in place too, to give the same bits.
+    pub in_place: bool,
+    /// The row that is done alone too, to give the same bits.
+    pub alone: Option<usize>,
+}
+
+impl Case {
+    /// Elements in a row.
+    pub fn dim(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// The axes in front of the normalized one.
+    pub fn leading(&self) -> &[usize] {
+        &self.shape[..self.shape.len().saturating_sub(1)]
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.leading().iter().product()
+    }
+
+    /// The number of heads that have weights of their own; 1 where all rows share theirs.
+    pub fn heads(&self) -> usize {
+        if self.heads { self.leading().last().copied().unwrap_or(1) } else { 1 }
+    }
+
+    /// The head, and so the weights, of a row.
+    pub fn head_of(&self, row: usize) -> usize {
+        row % self.heads()
+    }
+
+    /// The strides that gaps make of a shape, one an axis, in elements.
+    pub fn strides(&self, placement: &Placement) -> Vec<usize> {
+        let mut strides = vec![1; self.shape.len()];
+        for axis in (0..self.shape.len().saturating_sub(1)).rev() {
+            strides[axis] = strides[axis + 1] * self.shape[axis + 1] + placement.gaps[axis];
+        }
+        strides
+    }
+
+    /// The element at which a row starts, counted from the tensor's first one.
+    pub fn row_start(&self, row: usize, strides: &[usize]) -> usize {
+        let mut rest = row;
+        let mut start = 0;
+        for (extent, stride) in self.leading().iter().zip(strides).rev() {
+            start += rest % extent * stride;
+            rest /= extent;
+        }
+        start
+    }
+
+    /// Elements, gaps included, that a tensor takes at most; `None` where they cannot be counted.
+    fn span(&self, placement: &Placement) -> Option<usize> {
+        let gaps = placement.gaps.iter().copied().take(self.leading().len());
+        let mut axes = self.leading().iter().zip(gaps).rev();
+        axes.try_fold(self.dim(), |inner, (&extent, gap)| {
+            inner.checked_add(gap)?.checked_mul(extent.max(1))
+        })
+    }
+
+    /// What keeps it from being run, `None` where nothing does: only a text can be at fault.
+    fn fault(&self) -> Option<String> {
+        let rank = self.shape.len();
+        let least = if self.heads { 2 } else { 1 };
+        if !(least..=MAX_RANK).contains(&rank) {
+            return Some(format!("shape needs {least} to {MAX_RANK} axes"));
+        }
+        if self.dim() == 0 {
+            return Some("the last axis of shape is empty".to_owned());
+        }
+        for placement in [&self.x, &self.y] {
+            if self.span(placement).is_none_or(|span| span > MAX_SPAN) {
+                return Some(format!("shape and gaps take more than {MAX_SPAN} elements"));
+            }
+        }
+        if self.in_place && self.x.dtype != self.y.dtype {
+            return Some("inplace needs x and y of one dtype".to_owned());
+        }
+        if self.alone.is_some_and(|row| row >= self.rows()) {
+            return Some("alone names a row that shape has not".to_owned());
+        }
+        None
+    }
+}
+
+/// The text of a case: `key=value` words, and `inplace` alone.
+///
+/// `op=rms|layer over=rows|heads shape=2x3x128 x=f16 y=f16 [w=f32] [b=f16] eps=1e-6 [offset=1]
+/// [xgap=8,0,3] [ygap=…] [wgap=4] [bgap=…] [at=x,y,w,b] data=normal seed=7 [inplace] [alone=2]`
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let over = if self.heads { "heads" } else { "rows" };
+        write!(f, "op={} over={over} shape={}", self.kind.name(), join(&self.shape, "x"))?;
+        write!(f, " x={} y={}", self.x.dtype, self.y.dtype)?;
+        for (name, param) in [("w", self.w), ("b", self.b)] {
+            if let Some(param) = param {
+                write!(f, " {name}={}", param.dtype)?;
+            }
+        }
+        write!(f, " eps={:e}", self.eps)?;
+        if self.weight_offset != 0.0 {
+            write!(f, " offset={}", self.weight_offset)?;
+        }
+        for (name, gaps) in [("xgap", self.x.gaps), ("ygap", self.y.gaps)] {
+            if gaps != [0; MAX_LEADING] {
+                write!(f, " {name}={}", join(&gaps, ","))?;
+            }
+        }
+        for (name, param) in [("wgap", self.w), ("bgap", self.b)] {
+            if let Some(Param { gap: 1.., .. }) = param {
+                write!(f, " {name}={}", param.map_or(0, |param| param.gap))?;
+            }
+        }
+        let at = [
+            self.x.at,
+            self.y.at,
+            self.w.map_or(0, |param| param.at),
+            self.b.map_or(0, |param| param.at),
+        ];
+        if at != [0; 4] {
+            write!(f, " at={}", join(&at, ","))?;
+        }
+        write!(f, " data={} seed={}", self.data.name(), self.seed)?;
+        if self.in_place {
+            write!(f, " inplace")?;
+        }
+        if let Some(row) = self.alone {
+            write!(f, " alone={row}")?;
+        }
+        Ok(())
+    }
+}
+
+fn join(numbers: &[usize], separator: &str) -> String {
+    let words: Vec<String> = numbers.iter().map(usize::to_string).collect();
+    words.join(separator)
+}
+
+/// Why a text is not a case.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum CaseError {
+    #[error("'{word}' is not a part of a case: expected KEY=VALUE with a known key, or inplace")]
+    Word { word: String },
+    #[error("'{value}' is no value of {key}: expected {expected}")]
+    Value { key: String, value: String, expected: &'static str },
+    #[error("{key} is missing")]
+    Missing { key: &'static str },
+    #[error("no such case can be: {0}")]
+    Impossible(String),
+}
+
+impl FromStr for Case {
+    type Err = CaseError;
+
+    fn from_str(text: &str) -> Result<Case, CaseError> {
+        let mut words = Words::default();
+        for word in text.split_whitespace() {
+            words.take(word)?;
+        }
+        let case = words.case()?;
+        case.fault().map_or(Ok(case), |fault| Err(CaseError::Impossible(fault)))
+    }
+}
+
+/// The words of a text, as far as they are read.
+#[derive(Default)]
+struct Words {
+    kind: Option<NormKind>,
+    heads: bool,
+    shape: Option<Vec<usize>>,
+    x: Option<DType>,
+    y: Option<DType>,
+    w: Option<DType>,
+    b: Option<DType>,
+    eps: Option<f32>,
+    weight_offset: f32,
+    x_gaps: [usize; MAX_LEADING],
+    y_gaps: [usize; MAX_LEADING],
+    w_gap: usize,
+    b_gap: usize,
+    at: [usize; 4],
+    data: Option<Data>,
+    seed: u64,
+    in_place: bool,
+    alone: Option<usize>,
+}
+
+impl Words {
+    fn take(&mut self, word: &str) -> Result<(), CaseError> {
+        if word == "inplace" {
+            self.in_place = true;
+            return Ok(());
+        }
+        let unknown = || CaseError::Word { word: word.to_owned() };
+        let (key, value) = word.split_once('=').ok_or_else(unknown)?;
+        let no = |expected| CaseError::Value {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            expected,
+        };
+        let whole = || value.parse::<usize>().map_err(|_| no("a whole number"));
+        let real = || value.parse::<f32>().map_err(|_| no("a number"));
+        let dtype = || {
+            let found = DType::ALL.into_iter().find(|dtype| dtype.name() == value);
+            found.ok_or_else(|| no("f16, bf16 or f32"))
+        };
+        match key {
+            "op" => {
+                let found = NormKind::ALL.into_iter().find(|kind| kind.name() == value);
+                self.kind = Some(found.ok_or_else(|| no("rms or layer"))?);
+            }
+            "over" => {
+                self.heads = match value {
+                    "rows" => false,
+                    "heads" => true,
+                    _ => return Err(no("rows or heads")),
+                }
+            }
+            "shape" => {
+                let extents: Result<_, _> = value.split('x').map(str::parse).collect();
+                self.shape = Some(extents.map_err(|_| no("extents such as 2x3x128"))?);
+            }
+            "x" => self.x = Some(dtype()?),
+            "y" => self.y = Some(dtype()?),
+            "w" => self.w = Some(dtype()?),
+            "b" => self.b = Some(dtype()?),
+            "eps" => self.eps = Some(real()?),
+            "offset" => self.weight_offset = real()?,
+            "xgap" => self.x_gaps = numbers(value).ok_or_else(|| no("three whole numbers"))?,
+            "ygap" => self.y_gaps = numbers(value).ok_or_else(|| no("three whole numbers"))?,
+            "wgap" => self.w_gap = whole()?,
+            "bgap" => self.b_gap = whole()?,
+            "at" => self.at = numbers(value).ok_or_else(|| no("four whole numbers"))?,
+            "data" => {
+                let found = Data::ALL.into_iter().find(|data| data.name() == value);
+                self.data = Some(found.ok_or_else(|| no("a manner of values, such as normal"))?);
+            }
+            "seed" => self.seed = value.parse().map_err(|_| no("a whole number"))?,
+            "alone" => self.alone = Some(whole()?),
+            _ => return Err(unknown()),
+        }
+        Ok(())
+    }
+
+    fn case(self) -> Result<Case, CaseError> {
+        let missing = |key| CaseError::Missing { key };
+        let [x_at, y_at, w_at, b_at] = self.at;
+        let x = self.x.ok_or_else(|| missing("x"))?;
+        let y = self.y.ok_or_else(|| missing("y"))?;
+        Ok(Case {
+            kind: self.kind.ok_or_else(|| missing("op"))?,
+            heads: self.heads,
+            shape: self.shape.ok_or_else(|| missing("shape"))?,
+            x: Placement { dtype: x, gaps: self.x_gaps, at: x_at },
+            y: Placement { dtype: y, gaps: self.y_gaps, at: y_at },
+            w: self.w.map(|dtype| Param { dtype, gap: self.w_gap, at: w_at }),
+            b: self.b.map(|dtype| Param { dtype, gap: self.b_gap, at: b_at }),
+            eps: self.eps.ok_or_else(|| missing("eps"))?,
+            weight_offset: self.weight_offset,
+            data: self.data.ok_or_else(|| missing("data"))?,
+            seed: self.seed,
+            in_place: self.in_place,
+            alone: self.alone,
+        })
+    }
+}
+
+/// `N` whole numbers, small enough that no address made of them overflows.
+fn numbers<const N: usize>(text: &str) -> Option<[usize; N]> {
+    let numbers: Result<Vec<usize>, _> = text.split(',').map(str::parse).collect();
+    let numbers: [usize; N] = numbers.ok()?.try_into().ok()?;
+    numbers.iter().all(|&number| number < 1 << 24).then_some(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::generate;
+
+    #[test]
+    fn a_text_gives_back_the_case_it_was_made_of() {
+        for index in 0..2000 {
+            let case = generate::case(7, index);
+            assert_eq!(case.to_string().parse(), Ok(case));
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_case_says_which_part_of_it_is_not() {
+        let good = "op=rms over=heads shape=2x3x5 x=f16 y=f16 eps=1e-6 data=normal seed=1";
+        assert!(good.parse::<Case>().is_ok());
+        for (from, to, part) in [
+            ("op=rms", "op=batch", "'batch' is no value of op"),
+            ("op=rms", "", "op is missing"),
+            ("seed=1", "sead=1", "'sead=1'"),
+            ("shape=2x3x5", "shape=2x3x", "shape"),
+            ("shape=2x3x5", "shape=5", "shape needs 2 to 4 axes"),
+            ("shape=2x3x5", "shape=2x0", "last axis"),
+            ("y=f16", "y=f32 inplace", "inplace needs"),
+            ("seed=1", "seed=1 alone=6", "alone names a row"),
+        ] {
+            let error = good.replace(from, to).parse::<Case>().unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn strides_step_over_gaps() {
+        let text = "op=rms shape=2x3x4x5 x=f16 y=f16 eps=0 xgap=7,2,1 data=normal";
+        let case: Case = text.parse().unwrap();
+        let strides = case.strides(&case.x);
+        assert_eq!(strides, [3 * (4 * 6 + 2) + 7, 4 * 6 + 2, 6, 1]);
+        assert_eq!(case.row_start(23, &strides), strides[0] + 2 * strides[1] + 3 * strides[2]);
+    }
+}

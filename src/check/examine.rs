@@ -1,0 +1,254 @@
+//! One case, examined: against the reference, in place, alone, and for bytes it must not touch.
+
+use std::fmt;
+
+use norm_host::accuracy::{self, Verdict};
+use norm_host::reference::{self, Parameters};
+use norm_host::{DType, Error};
+
+use super::call::{Call, Executor, Operand};
+use super::case::{Case, MAX_LEADING};
+use super::element;
+use super::layout::Layout;
+use crate::bytes::AlignedBytes;
+
+/// What is wrong with a case.
+#[derive(Debug)]
+pub enum Fault {
+    /// It is a case that must be accepted, but was not.
+    Refused(Error),
+    /// An output breaks the accuracy promise.
+    Inaccurate { row: usize, column: usize, dtype: DType, verdict: Verdict },
+    /// A byte changed that is no element of the output.
+    Touched { tensor: &'static str, byte: isize },
+    /// In place gives other bits than out of place.
+    InPlace { row: usize, column: usize },
+    /// A row alone gives other bits than among the others.
+    Alone { row: usize, column: usize },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Refused(error) => write!(f, "a valid call was refused: {error}"),
+            Fault::Inaccurate { row, column, dtype, verdict } => {
+                let Verdict { expected, given, error_ulp, allowed_ulp } = verdict;
+                write!(
+                    f,
+                    "row {row}, column {column}: expected {expected:e}, given {given:e}: \
+                     {error_ulp:.3} ULP of {dtype}, allowed are {allowed_ulp:.3}"
+                )
+            }
+            Fault::Touched { tensor, byte } => {
+                write!(f, "byte {byte} from the start of {tensor}, no element of the output, was changed")
+            }
+            Fault::InPlace { row, column } => {
+                write!(f, "row {row}, column {column}: in place gives other bits than out of place")
+            }
+            Fault::Alone { row, column } => {
+                write!(f, "row {row}, column {column}: the row alone gives other bits than among the others")
+            }
+        }
+    }
+}
+
+/// What was found in cases without a fault.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Findings {
+    /// Outputs that were held against the reference.
+    pub outputs: u64,
+    /// The largest part of what the promise allows that any of them used.
+    pub ratio: f64,
+}
+
+impl Findings {
+    pub fn and(self, other: Findings) -> Findings {
+        Findings {
+            outputs: self.outputs + other.outputs,
+            ratio: self.ratio.max(other.ratio),
+        }
+    }
+}
+
+/// Memory that is used again from case to case.
+#[derive(Default)]
+pub struct Memory {
+    before: AlignedBytes,
+    image: AlignedBytes,
+}
+
+/// Examines one case.
+pub fn examine(
+    case: &Case,
+    executor: &mut impl Executor,
+    memory: &mut Memory,
+) -> Result<Findings, Fault> {
+    let layout = Layout::of(case);
+    let Memory { before, image } = memory;
+    layout.fill(case, before);
+
+    let outputs = execute(case, &layout.call, before, image, executor)?;
+    let findings = judge(case, &layout.call, before, &outputs)?;
+
+    if case.in_place {
+        let call = Call { y: None, ..layout.call.clone() };
+        let in_place = execute(case, &call, before, image, executor)?;
+        if let Some((row, column)) = difference(case, &outputs, &in_place) {
+            return Err(Fault::InPlace { row, column });
+        }
+    }
+    if let Some(row) = case.alone {
+        let bytes = case.dim() * case.y.dtype.size();
+        let alone = alone(case, &layout, row, before, executor)?;
+        if let Some((_, column)) = difference(case, &outputs[row * bytes..][..bytes], &alone) {
+            return Err(Fault::Alone { row, column });
+        }
+    }
+    Ok(findings)
+}
+
+/// Carries `call` out on a copy of `before`, makes sure that nothing but its output changed, and
+/// returns the output, row by row without gaps.
+fn execute(
+    case: &Case,
+    call: &Call,
+    before: &AlignedBytes,
+    image: &mut AlignedBytes,
+    executor: &mut impl Executor,
+) -> Result<Vec<u8>, Fault> {
+    image.clone_from(before);
+    executor.execute(call, image).map_err(Fault::Refused)?;
+
+    let y = call.y.as_ref().unwrap_or(&call.x);
+    let mut outputs = Vec::with_capacity(case.rows() * case.dim() * y.dtype.size());
+    for row in 0..case.rows() {
+        let range = row_bytes(case, y, row);
+        outputs.extend_from_slice(&image[range.clone()]);
+        image[range.clone()].copy_from_slice(&before[range]);
+    }
+    match image.iter().zip(before.iter()).position(|(after, before)| after != before) {
+        None => Ok(outputs),
+        Some(byte) => Err(touched(call, byte)),
+    }
+}
+
+/// The fault of a changed byte, told from the tensor that starts last before it.
+fn touched(call: &Call, byte: usize) -> Fault {
+    let tensors = [
+        ("x", Some(&call.x)),
+        ("y", call.y.as_ref()),
+        ("w", call.w.as_ref()),
+        ("b", call.b.as_ref()),
+    ];
+    let distance = |operand: &Operand| byte.wrapping_sub(operand.byte) as isize;
+    let nearest = tensors
+        .into_iter()
+        .filter_map(|(name, operand)| Some((name, distance(operand?))))
+        // Behind a tensor's start is likelier its own than a little before another's.
+        .min_by_key(|&(_, byte)| if byte < 0 { 16 * byte.unsigned_abs() } else { byte as usize });
+    let (tensor, byte) = nearest.unwrap_or(("x", 0));
+    Fault::Touched { tensor, byte }
+}
+
+/// The bytes of a row's elements in the image.
+fn row_bytes(case: &Case, operand: &Operand, row: usize) -> std::ops::Range<usize> {
+    let size = operand.dtype.size();
+    let start = operand.byte + case.row_start(row, &operand.strides) * size;
+    start..start + case.dim() * size
+}
+
+/// Holds the outputs against the reference.
+fn judge(
+    case: &Case,
+    call: &Call,
+    before: &AlignedBytes,
+    outputs: &[u8],
+) -> Result<Findings, Fault> {
+    let mut findings = Findings::default();
+    let heads = |param: &Option<Operand>| -> Option<Vec<Vec<f64>>> {
+        let param = param.as_ref()?;
+        Some((0..case.heads()).map(|head| head_values(case, param, head, before)).collect())
+    };
+    let (w, b) = (heads(&call.w), heads(&call.b));
+    let row_len = case.dim() * case.y.dtype.size();
+    for (row, given) in outputs.chunks_exact(row_len).enumerate() {
+        let head = case.head_of(row);
+        let parameters = Parameters {
+            kind: case.kind,
+            eps: case.eps.into(),
+            weight: w.as_ref().map(|heads| heads[head].as_slice()),
+            weight_offset: case.weight_offset.into(),
+            bias: b.as_ref().map(|heads| heads[head].as_slice()),
+        };
+        let mut x = element::read(case.x.dtype, &before[row_bytes(case, &call.x, row)]);
+        x.iter_mut().for_each(|x| *x = reference::input(case.x.dtype, *x));
+        let given = element::read(case.y.dtype, given);
+        let judged = accuracy::judge_row(&x, &parameters, case.y.dtype, &given);
+        if !judged.promised {
+            continue;
+        }
+        if !judged.is_kept() {
+            let (column, verdict) = (judged.index, judged.worst);
+            return Err(Fault::Inaccurate { row, column, dtype: case.y.dtype, verdict });
+        }
+        let outputs = given.len() as u64;
+        findings = findings.and(Findings { outputs, ratio: judged.worst.ratio() });
+    }
+    Ok(findings)
+}
+
+/// The weights or biases of a head.
+fn head_values(case: &Case, param: &Operand, head: usize, image: &AlignedBytes) -> Vec<f64> {
+    element::read(param.dtype, &image[head_bytes(case, param, head)])
+}
+
+fn head_bytes(case: &Case, param: &Operand, head: usize) -> std::ops::Range<usize> {
+    let size = param.dtype.size();
+    let start = param.byte + head * param.strides[0] * size;
+    start..start + case.dim() * size
+}
+
+/// The output of one row of the case, with nothing around it and at aligned addresses.
+fn alone(
+    case: &Case,
+    among: &Layout,
+    row: usize,
+    before: &AlignedBytes,
+    executor: &mut impl Executor,
+) -> Result<Vec<u8>, Fault> {
+    let mut single = Case {
+        shape: if case.heads { vec![1, case.dim()] } else { vec![case.dim()] },
+        in_place: false,
+        alone: None,
+        ..case.clone()
+    };
+    for placement in [&mut single.x, &mut single.y] {
+        placement.gaps = [0; MAX_LEADING];
+        placement.at = 0;
+    }
+    for param in [&mut single.w, &mut single.b].into_iter().flatten() {
+        param.gap = 0;
+        param.at = 0;
+    }
+    let layout = Layout::of(&single);
+    let mut start = AlignedBytes::default();
+    layout.blank(&mut start);
+    let mut copy = |from: std::ops::Range<usize>, to: &Operand| {
+        start[to.byte..][..from.len()].copy_from_slice(&before[from]);
+    };
+    copy(row_bytes(case, &among.call.x, row), &layout.call.x);
+    let head = case.head_of(row);
+    for (from, to) in [(&among.call.w, &layout.call.w), (&among.call.b, &layout.call.b)] {
+        if let (Some(from), Some(to)) = (from, to) {
+            copy(head_bytes(case, from, head), to);
+        }
+    }
+    execute(&single, &layout.call, &start, &mut AlignedBytes::default(), executor)
+}
+
+/// The row and column of the first element in which two outputs differ.
+fn difference(case: &Case, a: &[u8], b: &[u8]) -> Option<(usize, usize)> {
+    let byte = a.iter().zip(b).position(|(a, b)| a != b)?;
+    let element = byte / case.y.dtype.size();
+    Some((element / case.dim(), element % case.dim()))
+}

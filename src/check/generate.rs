@@ -1,0 +1,166 @@
+//! Random cases: most small, some large, all sides of every threshold.
+
+use norm_host::{DType, NormKind};
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use super::case::{Case, Data, MAX_LEADING, MAX_RANK, Param, Placement};
+
+/// Around the sizes of a lane, a vector, a warp and a head.
+const SMALL_DIMS: [usize; 20] =
+    [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129];
+/// Too long for one block's registers, and the longest that are promised.
+const LONG_DIMS: [usize; 8] = [32_768, 32_776, 65_535, 65_536, 131_073, 262_144, 262_145, 1_048_576];
+/// The longest dim of an everyday case.
+const COMMON_DIM: usize = 16_384;
+/// Elements of an everyday case.
+const COMMON_ELEMENTS: usize = 1 << 14;
+/// Rows of the cases that are about many of them: past the 65,535 blocks of a grid's y and z.
+const MANY_ROWS: usize = 70_000;
+
+/// The case that `seed` has at `index`, whatever the number of cases.
+pub fn case(seed: u64, index: u64) -> Case {
+    let rng = &mut Pcg64::new(seed.into(), index.into());
+    let heads = rng.random_bool(0.4);
+    let shape = shape(rng, heads);
+    let data = data(rng);
+    let kind = *NormKind::ALL.choose(rng).unwrap_or(&NormKind::Rms);
+    let x = placement(rng, shape.len());
+    let mut y = placement(rng, shape.len());
+    let in_place = rng.random_bool(0.4);
+    if in_place {
+        y.dtype = x.dtype;
+    }
+    let w = rng.random_bool(0.85).then(|| param(rng, heads));
+    let b = rng.random_bool(0.4).then(|| param(rng, heads));
+    let rows: usize = shape[..shape.len() - 1].iter().product();
+    let alone = (rows > 0 && rng.random_bool(0.5)).then(|| rng.random_range(0..rows));
+    Case {
+        kind,
+        heads,
+        shape,
+        x,
+        y,
+        w,
+        b,
+        eps: *[1e-5, 1e-6, 1e-12, 0.0, 0.1].choose(rng).unwrap_or(&1e-6),
+        weight_offset: if rng.random_bool(0.25) { 1.0 } else { 0.0 },
+        data,
+        seed: rng.random_range(0..1 << 32),
+        in_place,
+        alone,
+    }
+}
+
+/// A stream of values that depends on `seed` and `which` tensor alone.
+pub fn values(seed: u64, which: u64) -> Pcg64 {
+    Pcg64::seed_from_u64(seed ^ which.rotate_left(48))
+}
+
+/// Up to four axes.
+fn shape(rng: &mut Pcg64, heads: bool) -> Vec<usize> {
+    if rng.random_bool(0.002) {
+        return many_rows(rng, heads);
+    }
+    let dim = dim(rng);
+    let rank = rng.random_range(if heads { 2 } else { 1 }..=MAX_RANK);
+    let mut room = log_uniform(rng, 1, (COMMON_ELEMENTS / dim).max(4));
+    let mut shape = vec![dim];
+    for _ in 1..rank {
+        let extent = if rng.random_bool(0.005) { 0 } else { log_uniform(rng, 1, room.max(1)) };
+        room /= extent.max(1);
+        shape.push(extent);
+    }
+    shape.reverse();
+    shape
+}
+
+fn many_rows(rng: &mut Pcg64, heads: bool) -> Vec<usize> {
+    let dim = rng.random_range(1..=8);
+    let heads_or_one = if heads { rng.random_range(1..=3) } else { 1 };
+    vec![MANY_ROWS.div_ceil(heads_or_one), heads_or_one, dim]
+}
+
+fn dim(rng: &mut Pcg64) -> usize {
+    match rng.random_range(0..1000) {
+        0..450 => *SMALL_DIMS.choose(rng).unwrap_or(&1),
+        450..800 => {
+            let whole = 8 * log_uniform(rng, 1, 512);
+            (whole + rng.random_range(0..3)) - 1
+        }
+        800..996 => log_uniform(rng, 1, COMMON_DIM),
+        _ => *LONG_DIMS.choose(rng).unwrap_or(&COMMON_DIM),
+    }
+}
+
+/// A number of `low..=high`, each octave as likely as any other.
+fn log_uniform(rng: &mut Pcg64, low: usize, high: usize) -> usize {
+    let (low, high) = (low as f64, high as f64 + 1.0);
+    let drawn = rng.random_range(low.ln()..high.ln()).exp();
+    (drawn as usize).clamp(low as usize, high as usize - 1)
+}
+
+fn placement(rng: &mut Pcg64, rank: usize) -> Placement {
+    let mut gaps = [0; MAX_LEADING];
+    for gap in gaps.iter_mut().take(rank - 1) {
+        *gap = gap_of(rng);
+    }
+    Placement { dtype: dtype(rng), gaps, at: offset(rng) }
+}
+
+fn param(rng: &mut Pcg64, heads: bool) -> Param {
+    let gap = if heads { gap_of(rng) } else { 0 };
+    Param { dtype: dtype(rng), gap, at: offset(rng) }
+}
+
+/// Mostly none; then as often whole vectors, which leave rows aligned, as not.
+fn gap_of(rng: &mut Pcg64) -> usize {
+    match rng.random_range(0..10) {
+        0 => rng.random_range(1..=9),
+        1 => 8 * rng.random_range(1..=4),
+        _ => 0,
+    }
+}
+
+fn offset(rng: &mut Pcg64) -> usize {
+    if rng.random_bool(0.3) { rng.random_range(1..8) } else { 0 }
+}
+
+fn dtype(rng: &mut Pcg64) -> DType {
+    *DType::ALL.choose(rng).unwrap_or(&DType::F16)
+}
+
+fn data(rng: &mut Pcg64) -> Data {
+    if rng.random_bool(0.3) {
+        Data::Normal
+    } else {
+        *Data::ALL.choose(rng).unwrap_or(&Data::Normal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reaches_every_choice() {
+        let cases: Vec<Case> = (0..4000).map(|index| case(1, index)).collect();
+        let some = |found: &dyn Fn(&Case) -> bool| cases.iter().any(found);
+        for data in Data::ALL {
+            assert!(some(&|case| case.data == data), "{}", data.name());
+        }
+        for x in DType::ALL {
+            for y in DType::ALL {
+                assert!(some(&|case| case.x.dtype == x && case.y.dtype == y), "{x} {y}");
+            }
+        }
+        for rank in 1..=MAX_RANK {
+            assert!(some(&|case| case.shape.len() == rank), "rank {rank}");
+        }
+        assert!(some(&|case| case.rows() == 0), "no rows");
+        assert!(some(&|case| case.rows() >= MANY_ROWS), "many rows");
+        assert!(some(&|case| case.dim() >= 262_144), "a long dim");
+        assert!(some(&|case| case.w.is_none() && case.b.is_some()), "b without w");
+    }
+}

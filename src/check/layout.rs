@@ -1,0 +1,148 @@
+//! Where the tensors of a case lie in one block of memory, the image, and what is in it.
+//!
+//! The image holds `x`, `w`, `b` and `y`, each between guard bytes. What is no element of an
+//! input is NaN in every dtype, so that a result made of it shows; what is `y`'s is another
+//! pattern, so that an element left out shows.
+
+use std::ops::Range;
+
+use norm_host::DType;
+use rand::RngExt;
+use rand_distr::{Distribution, StandardNormal};
+use rand_pcg::Pcg64;
+
+use super::call::{Call, Operand};
+use super::case::{Case, Data, Param};
+use super::element;
+use super::generate;
+use crate::bytes::AlignedBytes;
+
+/// Bytes before and behind each tensor.
+const GUARD: usize = 64;
+/// A tensor at offset 0 starts at a multiple of this.
+const ALIGN: usize = 64;
+/// All bits set: NaN in f16, bf16 and f32.
+const UNREAD: u8 = 0xff;
+/// What `y` and its guards hold before: a small finite number.
+const UNWRITTEN: u8 = 0xa5;
+
+/// The image of a case.
+pub struct Layout {
+    pub call: Call,
+    /// Bytes of the image.
+    len: usize,
+    /// The bytes that are `y`'s, guards included.
+    y: Range<usize>,
+}
+
+impl Layout {
+    pub fn of(case: &Case) -> Layout {
+        let mut len = 0;
+        let mut place = |dtype: DType, at: usize, shape: &[usize], strides: Vec<usize>| {
+            let byte = len + GUARD + at * dtype.size();
+            let rows = shape[..shape.len() - 1].iter().zip(&strides);
+            let last: usize = rows.map(|(extent, stride)| extent.max(&1) * stride).sum();
+            let end = byte + (last + shape[shape.len() - 1]) * dtype.size() + GUARD;
+            let region = len..end.next_multiple_of(ALIGN);
+            len = region.end;
+            (Operand { dtype, byte, shape: shape.to_vec(), strides }, region)
+        };
+        let mut param = |param: Param| {
+            let dim = case.dim();
+            if case.heads {
+                let strides = vec![dim + param.gap, 1];
+                place(param.dtype, param.at, &[case.heads(), dim], strides).0
+            } else {
+                place(param.dtype, param.at, &[dim], vec![1]).0
+            }
+        };
+        let w = case.w.map(&mut param);
+        let b = case.b.map(&mut param);
+        let (x, _) = place(case.x.dtype, case.x.at, &case.shape, case.strides(&case.x));
+        let (y, y_region) = place(case.y.dtype, case.y.at, &case.shape, case.strides(&case.y));
+        let call = Call {
+            kind: case.kind,
+            heads: case.heads,
+            eps: case.eps,
+            weight_offset: case.weight_offset,
+            x,
+            y: Some(y),
+            w,
+            b,
+        };
+        Layout { call, len, y: y_region }
+    }
+
+    /// The image before the call, without its values.
+    pub fn blank(&self, image: &mut AlignedBytes) {
+        image.refill(self.len, UNREAD);
+        image[self.y.clone()].fill(UNWRITTEN);
+    }
+
+    /// The image before the call.
+    pub fn fill(&self, case: &Case, image: &mut AlignedBytes) {
+        self.blank(image);
+        let x = &self.call.x;
+        let rng = &mut generate::values(case.seed, 0);
+        for row in 0..case.rows() {
+            let start = x.byte + case.row_start(row, &x.strides) * x.dtype.size();
+            let mut next = row_of(case.data, x.dtype, rng);
+            element::write(x.dtype, &mut image[start..], (0..case.dim()).map(|_| next(rng)));
+        }
+        for (which, param) in [(1, &self.call.w), (2, &self.call.b)] {
+            let Some(param) = param else { continue };
+            let rng = &mut generate::values(case.seed, which);
+            for head in 0..case.heads() {
+                let start = param.byte + param.strides[0] * head * param.dtype.size();
+                let values = (0..case.dim()).map(|_| parameter(case.data, which == 1, rng));
+                element::write(param.dtype, &mut image[start..], values);
+            }
+        }
+    }
+}
+
+/// What draws the elements of one row of `x`.
+fn row_of(data: Data, dtype: DType, rng: &mut Pcg64) -> impl FnMut(&mut Pcg64) -> f64 + use<> {
+    let common = normal(rng) * 100.0;
+    let mut column = 0_usize;
+    move |rng| {
+        column += 1;
+        match data {
+            Data::Normal => normal(rng),
+            Data::Outliers if column % 64 == 7 => 100.0 * normal(rng),
+            Data::Outliers => normal(rng),
+            Data::Zeros => sign(rng) * 0.0,
+            Data::Subnormal => sign(rng) * rng.random::<f64>() * element::smallest_normal(dtype),
+            Data::Largest => sign(rng) * 65504.0,
+            Data::Inf if rng.random_ratio(1, 64) => sign(rng) * f64::INFINITY,
+            Data::Nan if rng.random_ratio(1, 64) => f64::NAN,
+            Data::Inf | Data::Nan => normal(rng),
+            Data::Cancel => sign(rng) * 3e4 + normal(rng),
+            Data::Constant => common,
+            Data::Shifted => 1000.0 + common + 0.5 * normal(rng),
+            // The squares of a row of the longest dim still add up below f32's largest number.
+            Data::Wide if dtype == DType::F16 => sign(rng) * rng.random_range(-24.0..15.9_f64).exp2(),
+            Data::Wide => sign(rng) * rng.random_range(-60.0..50.0_f64).exp2(),
+        }
+    }
+}
+
+/// An element of `w`, which is near 1, or of `b`, which is near 0.
+fn parameter(data: Data, is_weight: bool, rng: &mut Pcg64) -> f64 {
+    let everyday = if is_weight { 1.0 + 0.25 * normal(rng) } else { normal(rng) };
+    match data {
+        Data::Zeros if rng.random_ratio(1, 4) => 0.0,
+        Data::Wide => everyday * rng.random_range(-8.0..8.0_f64).exp2(),
+        Data::Inf if rng.random_ratio(1, 64) => sign(rng) * f64::INFINITY,
+        Data::Nan if rng.random_ratio(1, 64) => f64::NAN,
+        _ => everyday,
+    }
+}
+
+fn normal(rng: &mut Pcg64) -> f64 {
+    StandardNormal.sample(rng)
+}
+
+fn sign(rng: &mut Pcg64) -> f64 {
+    if rng.random() { 1.0 } else { -1.0 }
+}

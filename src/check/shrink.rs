@@ -1,0 +1,112 @@
+//! The smallest case that still fails.
+
+use norm_host::DType;
+
+use super::case::{Case, Data, MAX_LEADING};
+
+/// Attempts after which the smallest case so far will do.
+const MAX_ATTEMPTS: usize = 2000;
+
+/// Simplifies `case` as long as `fails` says that it still does.
+pub fn shrink(case: &Case, mut fails: impl FnMut(&Case) -> bool) -> Case {
+    let mut smallest = case.clone();
+    let mut attempts = 0;
+    'smaller: loop {
+        for candidate in simpler(&smallest) {
+            attempts += 1;
+            if attempts > MAX_ATTEMPTS {
+                return smallest;
+            }
+            if fails(&candidate) {
+                smallest = candidate;
+                continue 'smaller;
+            }
+        }
+        return smallest;
+    }
+}
+
+/// Cases that differ from `case` by one step towards the simplest, the longest steps first.
+fn simpler(case: &Case) -> Vec<Case> {
+    let mut steps: Vec<Case> = Vec::new();
+    let mut step = |change: &dyn Fn(&mut Case)| {
+        let mut candidate = case.clone();
+        change(&mut candidate);
+        let rows = candidate.rows();
+        candidate.alone = candidate.alone.filter(|_| rows > 0).map(|row| row.min(rows - 1));
+        if candidate != *case {
+            steps.push(candidate);
+        }
+    };
+
+    step(&|case| case.alone = None);
+    step(&|case| case.in_place = false);
+    // A leading axis less, and its gaps with it; heads keep theirs.
+    if case.shape.len() > if case.heads { 2 } else { 1 } {
+        step(&|case| {
+            case.shape.remove(0);
+            for placement in [&mut case.x, &mut case.y] {
+                placement.gaps.rotate_left(1);
+                placement.gaps[MAX_LEADING - 1] = 0;
+            }
+        });
+    }
+    for axis in 0..case.shape.len() {
+        let extent = case.shape[axis];
+        for smaller in [1, extent / 2, extent - extent / 8, extent.saturating_sub(1)] {
+            if 0 < smaller && smaller < extent {
+                step(&|case| case.shape[axis] = smaller);
+            }
+        }
+    }
+    step(&|case| case.b = None);
+    step(&|case| case.w = None);
+    step(&|case| case.weight_offset = 0.0);
+    step(&|case| (case.x.gaps, case.y.gaps) = ([0; MAX_LEADING], [0; MAX_LEADING]));
+    step(&|case| case.x.gaps = [0; MAX_LEADING]);
+    step(&|case| case.y.gaps = [0; MAX_LEADING]);
+    step(&|case| case.x.at = 0);
+    step(&|case| case.y.at = 0);
+    step(&|case| {
+        for param in [&mut case.w, &mut case.b].into_iter().flatten() {
+            (param.gap, param.at) = (0, 0);
+        }
+    });
+    if case.data != Data::Normal {
+        step(&|case| case.data = Data::Normal);
+    }
+    step(&|case| case.eps = 1e-6);
+    step(&|case| case.seed = 0);
+    // f32 is the plainest dtype: all that there is to be rounded is then the arithmetic.
+    step(&|case| (case.x.dtype, case.y.dtype) = (DType::F32, DType::F32));
+    step(&|case| {
+        for param in [&mut case.w, &mut case.b].into_iter().flatten() {
+            param.dtype = DType::F32;
+        }
+    });
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_that_the_failure_does_not_need() {
+        let text = "op=layer over=heads shape=3x5x7x200 x=f16 y=f16 w=bf16 b=f16 eps=1e-12 offset=1 \
+                    xgap=1,2,3 ygap=8,8,8 wgap=3 bgap=3 at=1,2,3,4 data=wide seed=99 inplace alone=100";
+        let case: Case = text.parse().unwrap();
+        let smallest = shrink(&case, |case| case.dim() > 64 && case.y.at == 2);
+        assert_eq!(
+            smallest.to_string(),
+            "op=layer over=heads shape=1x65 x=f32 y=f32 eps=1e-6 at=0,2,0,0 data=normal seed=0"
+        );
+        assert_eq!(smallest.to_string().parse(), Ok(smallest));
+    }
+
+    #[test]
+    fn a_case_that_never_fails_is_left_as_it_is() {
+        let case = crate::check::generate::case(3, 3);
+        assert_eq!(shrink(&case, |_| false), case);
+    }
+}

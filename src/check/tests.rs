@@ -1,0 +1,131 @@
+//! The check, checked: the CPU backend passes, and faults planted on top of it are found.
+
+use super::*;
+use crate::bytes::AlignedBytes;
+use call::Call;
+use examine::{Fault, Memory, examine};
+
+/// The CPU backend with a fault.
+struct Faulty<F>(F);
+
+impl<F: Fn(&Call, &mut AlignedBytes)> Executor for Faulty<F> {
+    fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
+        OnCpu.execute(call, image)?;
+        (self.0)(call, image);
+        Ok(())
+    }
+}
+
+fn y(call: &Call) -> &call::Operand {
+    call.y.as_ref().unwrap_or(&call.x)
+}
+
+/// Where the element of the first row and the last column is.
+fn last_column(call: &Call) -> usize {
+    let y = y(call);
+    y.byte + (y.shape[y.shape.len() - 1] - 1) * y.dtype.size()
+}
+
+fn check(
+    count: u64,
+    fault: impl Fn(&Call, &mut AlignedBytes) + Sync + Send + Copy,
+) -> Option<FailureReport> {
+    let cases = Cases::Random { seed: 11, count };
+    examine_all(&cases, "cpu", || Ok(Faulty(fault))).unwrap().failure
+}
+
+#[test]
+fn the_cpu_backend_passes() {
+    let failure = check(300, |_, _| {});
+    assert!(failure.is_none(), "{}", failure.unwrap().command);
+}
+
+#[test]
+fn a_wrong_element_is_found_shrunk_and_repeatable() {
+    // Wrong in rows longer than 64 alone, as a mistake in a tile would be.
+    let corrupt = |call: &Call, image: &mut AlignedBytes| {
+        let y = y(call);
+        let (dim, rows) = (y.shape[y.shape.len() - 1], y.shape.iter().rev().skip(1).product::<usize>());
+        if dim > 64 && rows > 0 {
+            let size = y.dtype.size();
+            let top = last_column(call) + size - 1;
+            image[top] ^= 0x80;
+        }
+    };
+    let failure = check(1000, corrupt).expect("the fault is found");
+    let smallest: Case = failure.smallest_case.parse().unwrap();
+    assert_eq!((smallest.dim(), smallest.rows()), (65, 1), "{smallest}");
+    assert_eq!((smallest.w, smallest.b, smallest.in_place, smallest.alone), (None, None, false, None));
+    assert!(failure.smallest_fault.starts_with("row 0, column 64: expected"), "{}", failure.smallest_fault);
+    assert_eq!(failure.command, format!("norm check --device cpu --case '{smallest}'"));
+
+    let repeated = examine_all(&Cases::Given(vec![smallest]), "cpu", || Ok(Faulty(corrupt))).unwrap();
+    assert_eq!(repeated.failure.unwrap().fault, failure.smallest_fault);
+}
+
+/// The fault of one case, by its text.
+fn fault(text: &str, fault: impl Fn(&Call, &mut AlignedBytes)) -> Fault {
+    let case: Case = text.parse().unwrap();
+    examine(&case, &mut Faulty(fault), &mut Memory::default()).expect_err("the fault is found")
+}
+
+const CASE: &str = "op=rms over=rows shape=4x6 x=f16 y=f16 w=f16 eps=1e-6 ygap=2,0,0 data=normal seed=1";
+
+#[test]
+fn a_byte_in_a_gap_is_found() {
+    let found = fault(CASE, |call, image| image[last_column(call) + 2] ^= 1);
+    assert!(matches!(found, Fault::Touched { tensor: "y", byte: 12 }), "{found}");
+}
+
+#[test]
+fn a_byte_before_the_output_is_found() {
+    let found = fault(CASE, |call, image| image[y(call).byte - 1] ^= 1);
+    assert!(matches!(found, Fault::Touched { tensor: "y", byte: -1 }), "{found}");
+}
+
+#[test]
+fn a_written_weight_is_found() {
+    let found = fault(CASE, |call, image| image[call.w.as_ref().unwrap().byte] ^= 1);
+    assert!(matches!(found, Fault::Touched { tensor: "w", byte: 0 }), "{found}");
+}
+
+#[test]
+fn an_element_left_out_is_found() {
+    let found = fault(CASE, |call, image| image[last_column(call)..][..2].fill(0xa5));
+    assert!(matches!(found, Fault::Inaccurate { row: 0, column: 5, .. }), "{found}");
+}
+
+#[test]
+fn other_bits_in_place_are_found() {
+    let text = format!("{CASE} inplace");
+    let found = fault(&text, |call, image| {
+        if call.y.is_none() {
+            image[last_column(call)] ^= 1;
+        }
+    });
+    assert!(matches!(found, Fault::InPlace { row: 0, column: 5 }), "{found}");
+}
+
+#[test]
+fn bits_that_depend_on_the_number_of_rows_are_found() {
+    let text = format!("{CASE} alone=2");
+    let found = fault(&text, |call, image| {
+        if call.x.shape.len() == 1 {
+            image[last_column(call)] ^= 1;
+        }
+    });
+    assert!(matches!(found, Fault::Alone { row: 2, column: 5 }), "{found}");
+}
+
+#[test]
+fn a_refusal_of_a_valid_call_is_found() {
+    struct Refuses;
+    impl Executor for Refuses {
+        fn execute(&mut self, _: &Call, _: &mut AlignedBytes) -> Result<(), Error> {
+            Err(Error::Eps { given: -1.0 })
+        }
+    }
+    let case: Case = CASE.parse().unwrap();
+    let found = examine(&case, &mut Refuses, &mut Memory::default()).expect_err("the fault is found");
+    assert!(matches!(found, Fault::Refused(Error::Eps { .. })), "{found}");
+}

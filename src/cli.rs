@@ -1,0 +1,33 @@
+//! What can be typed. Each subcommand's own options stand in its own module.
+
+use clap::{Parser, Subcommand};
+
+use crate::{apply, check, doctor, tour};
+
+/// RMSNorm, LayerNorm and head norm on NVIDIA GPUs and on CPUs.
+///
+/// Without a subcommand: a tour of the seven functions on this machine, each checked against an
+/// f64 reference and timed.
+#[derive(Debug, Parser)]
+#[command(name = "norm", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub tour: tour::TourArgs,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// RMSNorm of a tensor in a safetensors file: x / sqrt(mean(x²) + eps) · w + b, row by row
+    Rms(apply::RowsArgs),
+    /// LayerNorm of a tensor in a safetensors file: (x - mean) / sqrt(var + eps) · w + b, row by row
+    Layer(apply::RowsArgs),
+    /// Either norm over the last axis of a (…, heads, head_dim) tensor, with weights for each head
+    Head(apply::HeadArgs),
+    /// Random cases against an f64 reference; a failure comes with the smallest case and the
+    /// command that repeats it
+    Check(check::CheckArgs),
+    /// What this machine has, what it lacks, and how to get it
+    Doctor(doctor::DoctorArgs),
+}

@@ -1,0 +1,60 @@
+//! What only those need who change the kernels.
+
+use std::env;
+use std::path::PathBuf;
+
+use super::{Finding, output_of};
+use crate::{nightly, ptxas};
+
+const NVCC_HOW: &str = "https://developer.nvidia.com/cuda-downloads, if you want its debugger and profilers";
+
+/// The toolkit, the nightly with its sources, and the assembler.
+pub fn findings() -> Vec<Finding> {
+    let toolchain = nightly::toolchain();
+    let sources = match &toolchain {
+        Ok(toolchain) => nightly::sources(toolchain).map(|core| core.display().to_string()),
+        Err(_) => Err("comes with the pinned nightly".to_owned()),
+    };
+    let pinned = toolchain.map(|found| format!("{}…), installed as '{}'", nightly::VERSION.trim_end(), found.name));
+    vec![
+        Finding::new(
+            "CUDA toolkit",
+            toolkit(),
+            "nothing here: rustc compiles the kernels, and the driver is opened at run time",
+            NVCC_HOW,
+        ),
+        Finding::new(
+            "pinned nightly",
+            pinned,
+            "compiling the kernels to PTX; a build takes the checked-in PTX without it",
+            nightly::INSTALL,
+        ),
+        Finding::new("rust-src", sources, "compiling the kernels to PTX, `core` included", nightly::INSTALL),
+        Finding::new(
+            "ptxas",
+            assembler(),
+            "the kernels' registers and spills, in `norm ptx stats` and the tests",
+            ptxas::INSTALL,
+        ),
+    ]
+}
+
+/// Where nvcc is, and the release it names.
+fn toolkit() -> Result<String, String> {
+    let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(env::var_os).map(PathBuf::from);
+    let in_homes = homes.chain([PathBuf::from("/usr/local/cuda")]).map(|home| home.join("bin/nvcc"));
+    let nvcc = which::which("nvcc").into_iter().chain(in_homes).find(|nvcc| nvcc.is_file());
+    release(nvcc.ok_or("no nvcc in PATH or under CUDA_HOME")?)
+}
+
+fn assembler() -> Result<String, String> {
+    release(ptxas::find()?)
+}
+
+/// A tool of the toolkit, and the line in which it names its release.
+fn release(tool: PathBuf) -> Result<String, String> {
+    let tool = tool.display().to_string();
+    let text = output_of(&tool, &["--version"])?;
+    let release = text.lines().find(|line| line.contains("release")).unwrap_or("of unknown release");
+    Ok(format!("{tool}, {release}"))
+}

@@ -1,0 +1,61 @@
+//! How a run ends: the one place where results and errors become exit statuses.
+
+use std::io;
+use std::process::ExitCode;
+
+/// Exit status of a check that found something.
+const CHECK_FAILED: u8 = 1;
+/// Exit status of bad usage or input; clap uses the same.
+const BAD_INPUT: u8 = 2;
+
+/// A run that came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All is well.
+    Good,
+    /// A check found a fault, and has reported it.
+    CheckFailed,
+}
+
+impl Outcome {
+    pub fn of(good: bool) -> Outcome {
+        if good { Outcome::Good } else { Outcome::CheckFailed }
+    }
+
+    pub fn exit_code(self) -> ExitCode {
+        match self {
+            Outcome::Good => ExitCode::SUCCESS,
+            Outcome::CheckFailed => CHECK_FAILED.into(),
+        }
+    }
+}
+
+/// A run that could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Norm(#[from] norm_host::Error),
+    #[error(transparent)]
+    Input(#[from] crate::apply::InputError),
+    #[error(transparent)]
+    Sink(#[from] crate::apply::SinkError),
+    #[error("cannot write the result: {0}")]
+    Stdout(#[source] io::Error),
+}
+
+impl Failure {
+    /// Says on stderr what went wrong. A reader of stdout that has seen enough, such as `head`,
+    /// is no fault.
+    pub fn report(&self) -> ExitCode {
+        match self {
+            Failure::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                ExitCode::SUCCESS
+            }
+            _ => {
+                // Not `eprintln!`: it panics where stderr is closed.
+                let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("norm: {self}\n"));
+                BAD_INPUT.into()
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Bytes in a device's memory.
+
+use cuda_driver::DriverError;
+use cuda_driver::sys::{self, CUresult};
+use cust::memory::DeviceBuffer;
+use norm_host::{Device, Error, Stream};
+
+/// Uninitialized bytes in a device's memory, aligned to 256.
+pub struct DeviceBytes {
+    // The context must be current when this is freed: see `Drop`.
+    buffer: Option<DeviceBuffer<u8>>,
+    device: Device,
+}
+
+impl DeviceBytes {
+    /// `len` bytes on `device`. The driver refuses to allocate none, so there is one at least.
+    pub fn uninitialized(device: &Device, len: usize) -> Result<DeviceBytes, Error> {
+        let _current = device.enter()?;
+        // SAFETY: any bytes are valid, and the kernels read only what was uploaded.
+        let buffer = unsafe { DeviceBuffer::uninitialized(len.max(1)) }.map_err(|error| {
+            Error::from(DriverError::from_cust("cuMemAlloc_v2", error as u32))
+        })?;
+        Ok(DeviceBytes { buffer: Some(buffer), device: *device })
+    }
+
+    /// A copy of `bytes` on the stream's device.
+    pub fn copy_of(bytes: &[u8], stream: &Stream) -> Result<DeviceBytes, Error> {
+        let mut copy = DeviceBytes::uninitialized(stream.device(), bytes.len())?;
+        copy.upload(bytes, stream)?;
+        Ok(copy)
+    }
+
+    pub fn len(&self) -> usize {
+        self.buffer.as_ref().map_or(0, |buffer| buffer.len())
+    }
+
+    pub fn address(&self) -> u64 {
+        self.buffer.as_ref().map_or(0, |buffer| buffer.as_device_ptr().as_raw())
+    }
+
+    /// Copies `bytes` to the front of this, in the stream's order, and waits for it.
+    pub fn upload(&mut self, bytes: &[u8], stream: &Stream) -> Result<(), Error> {
+        assert!(bytes.len() <= self.len(), "{} bytes into {}", bytes.len(), self.len());
+        let _current = self.device.enter()?;
+        // SAFETY: both ranges are as long as the copy, and alive until it is done: the stream is
+        // waited for before this returns. It is a stream of this buffer's device, or else the
+        // driver refuses.
+        let result = unsafe {
+            sys::cuMemcpyHtoDAsync_v2(
+                self.address(),
+                bytes.as_ptr().cast(),
+                bytes.len(),
+                stream.as_raw().cast(),
+            )
+        };
+        check("cuMemcpyHtoDAsync_v2", result)?;
+        stream.synchronize()
+    }
+
+    /// Copies the front of this to `bytes`, in the stream's order, and waits for it.
+    pub fn download(&self, bytes: &mut [u8], stream: &Stream) -> Result<(), Error> {
+        assert!(bytes.len() <= self.len(), "{} bytes out of {}", bytes.len(), self.len());
+        let _current = self.device.enter()?;
+        // SAFETY: as in `upload`, and any bytes are valid in `bytes`.
+        let result = unsafe {
+            sys::cuMemcpyDtoHAsync_v2(
+                bytes.as_mut_ptr().cast(),
+                self.address(),
+                bytes.len(),
+                stream.as_raw().cast(),
+            )
+        };
+        check("cuMemcpyDtoHAsync_v2", result)?;
+        stream.synchronize()
+    }
+}
+
+impl Drop for DeviceBytes {
+    fn drop(&mut self) {
+        match self.device.enter() {
+            Ok(_current) => drop(self.buffer.take()),
+            // Without its context the memory cannot be freed; the process's end does that.
+            Err(_) => std::mem::forget(self.buffer.take()),
+        }
+    }
+}
+
+fn check(call: &'static str, result: CUresult) -> Result<(), Error> {
+    match result {
+        CUresult::CUDA_SUCCESS => Ok(()),
+        code => Err(DriverError::from_cust(call, code as u32).into()),
+    }
+}

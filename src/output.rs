@@ -1,0 +1,21 @@
+//! Writing to stdout without panicking where nobody reads it.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Writes `text` to stdout as it is.
+pub fn text(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failure::Stdout)
+}
+
+/// Writes `value` to stdout as one JSON document.
+pub fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let mut document =
+        serde_json::to_string_pretty(value).map_err(|error| Failure::Stdout(error.into()))?;
+    document.push('\n');
+    text(&document)
+}

@@ -1,0 +1,86 @@
+//! `norm` without a subcommand: the seven functions on this machine, checked and timed.
+
+mod data;
+mod function;
+mod measure;
+mod report;
+mod stage;
+
+use clap::Args;
+use norm_host::{Cpu, Error, Stream, TpContext};
+
+use data::{Data, Size};
+use function::Function;
+use measure::Measured;
+use report::Report;
+use stage::Stage;
+
+use crate::failure::{Failure, Outcome};
+use crate::output;
+use crate::target::{DeviceChoice, Target};
+
+/// What `norm` takes without a subcommand.
+#[derive(Args, Debug)]
+pub struct TourArgs {
+    /// What the tensors are made from; one seed always makes the same
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    seed: u64,
+    /// Where to run: auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &TourArgs) -> Result<Outcome, Failure> {
+    let target = args.device.open()?;
+    let size = match target {
+        Target::Cpu { .. } => Size::SMALL,
+        Target::Cuda { .. } => Size::LARGE,
+    };
+    let mut report = Report::new(&target, args.seed, size);
+    if !args.json {
+        output::text(&report.opening())?;
+    }
+    let data = Data::new(args.seed, size);
+    for function in Function::ALL {
+        let measured = measure(function, &data, &target)?;
+        let line = report.add(function, measured);
+        if !args.json {
+            output::text(&line)?;
+        }
+    }
+    if args.json {
+        output::json(&report)?;
+    } else {
+        output::text(&report.closing())?;
+    }
+    Ok(Outcome::of(report.good()))
+}
+
+/// Checks and times one function; `None` where it cannot run.
+fn measure(function: Function, data: &Data, target: &Target) -> Result<Option<Measured>, Error> {
+    match target {
+        Target::Cpu { .. } if function == Function::RmsNormTp => Ok(None),
+        Target::Cpu { .. } => {
+            let mut stage = Stage::on_host(data, function.heads());
+            let call = |stage: &mut Stage| stage.call(function, &Cpu);
+            measure::measure(function, data, &mut stage, 1, call, || Ok(())).map(Some)
+        }
+        Target::Cuda { stream } => {
+            let mut stage = Stage::on_device(data, function.heads(), stream)?;
+            // Enough launches at a time that waiting for the last of them weighs little.
+            let batch = 20;
+            let measured = if function == Function::RmsNormTp {
+                let tp = TpContext::new(vec![Stream::new(stream.device())?]);
+                let call = |stage: &mut Stage| stage.call_tp(&tp);
+                measure::measure(function, data, &mut stage, batch, call, || tp.synchronize())
+            } else {
+                let call = |stage: &mut Stage| stage.call(function, stream);
+                measure::measure(function, data, &mut stage, batch, call, || stream.synchronize())
+            };
+            measured.map(Some)
+        }
+    }
+}

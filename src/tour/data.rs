@@ -1,0 +1,82 @@
+//! The tour's tensors: activations and weights as in Llama, made from a seed.
+
+use half::f16;
+use rand::SeedableRng;
+use rand_distr::{Distribution, StandardNormal};
+use rand_pcg::Pcg64;
+use rayon::prelude::*;
+
+/// Elements of a row: the hidden size of Llama 2 7B and Llama 3 8B.
+pub const DIM: usize = 4096;
+/// Heads that a row is made of, for head norm.
+pub const HEADS: usize = 32;
+/// Elements of a head.
+pub const HEAD_DIM: usize = DIM / HEADS;
+/// Llama 2's.
+pub const EPS: f32 = 1e-5;
+
+/// Every so many columns one is an outlier.
+const OUTLIER_COLUMNS: usize = 512;
+/// How much larger its elements are.
+const OUTLIER: f64 = 50.0;
+
+/// How much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Tokens.
+    pub rows: usize,
+}
+
+impl Size {
+    /// For a GPU: 32 MiB of f16.
+    pub const LARGE: Size = Size { rows: 4096 };
+    /// For a CPU: seven functions and their references in a few seconds.
+    pub const SMALL: Size = Size { rows: 256 };
+}
+
+/// Activations, weights and biases, all f16. The weights serve as `(dim,)` and as
+/// `(heads, head_dim)`.
+pub struct Data {
+    pub rows: usize,
+    pub x: Vec<f16>,
+    pub w: Vec<f16>,
+    pub b: Vec<f16>,
+}
+
+impl Data {
+    pub fn new(seed: u64, size: Size) -> Data {
+        let rows = size.rows;
+        let mut x = vec![f16::ZERO; rows * DIM];
+        x.par_chunks_mut(DIM).enumerate().for_each(|(row, elements)| {
+            // A stream of its own for each row: the same values on any number of threads.
+            let rng = &mut Pcg64::new(seed.into(), row as u128);
+            for (column, element) in elements.iter_mut().enumerate() {
+                let scale = if column % OUTLIER_COLUMNS == 7 { OUTLIER } else { 1.0 };
+                *element = f16::from_f64(normal(rng) * scale);
+            }
+        });
+        let rng = &mut Pcg64::seed_from_u64(!seed);
+        let w = (0..DIM).map(|_| f16::from_f64(1.0 + 0.2 * normal(rng))).collect();
+        let b = (0..DIM).map(|_| f16::from_f64(0.1 * normal(rng))).collect();
+        Data { rows, x, w, b }
+    }
+
+    /// The shape of `x` and `y`.
+    pub fn shape(&self, heads: bool) -> Vec<usize> {
+        Data::shape_for(self.rows, heads)
+    }
+
+    /// The same, for so many rows.
+    pub fn shape_for(rows: usize, heads: bool) -> Vec<usize> {
+        if heads { vec![rows, HEADS, HEAD_DIM] } else { vec![rows, DIM] }
+    }
+}
+
+/// The shape of the weights and biases.
+pub fn parameter_shape(heads: bool) -> Vec<usize> {
+    if heads { vec![HEADS, HEAD_DIM] } else { vec![DIM] }
+}
+
+fn normal(rng: &mut Pcg64) -> f64 {
+    StandardNormal.sample(rng)
+}

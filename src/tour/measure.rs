@@ -1,0 +1,109 @@
+//! One function's error and time.
+
+use std::time::{Duration, Instant};
+
+use half::f16;
+use norm_host::reference::{Parameters, Statistics, widen, widen_input};
+use norm_host::{DType, Error, accuracy};
+use rayon::prelude::*;
+
+use super::data::{Data, EPS};
+use super::function::Function;
+use super::stage::Stage;
+
+/// How long a function is timed.
+const TIMED: Duration = Duration::from_millis(200);
+
+/// How one function did.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    pub error: WorstError,
+    /// The shortest time of one call.
+    pub time: Duration,
+    /// `x` read once and `y` written once.
+    pub bytes: usize,
+}
+
+/// The largest error of any output.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WorstError {
+    /// In ULP of f16 around the f64 result.
+    pub ulp: f64,
+    /// As a part of what the accuracy promise allows: at most 1 where it is kept.
+    pub part: f64,
+}
+
+impl WorstError {
+    fn or(self, other: WorstError) -> WorstError {
+        // NaN must not be lost: `max` would take the other.
+        let worse = |a: f64, b: f64| if a.is_nan() || a > b { a } else { b };
+        WorstError { ulp: worse(self.ulp, other.ulp), part: worse(self.part, other.part) }
+    }
+
+    pub fn is_kept(self) -> bool {
+        self.part <= 1.0
+    }
+}
+
+/// Calls the function once to check it, then `batch` times at a time to time it. `wait` returns
+/// when all that was called is done.
+pub fn measure(
+    function: Function,
+    data: &Data,
+    stage: &mut Stage,
+    batch: u32,
+    call: impl Fn(&mut Stage) -> Result<(), Error>,
+    wait: impl Fn() -> Result<(), Error>,
+) -> Result<Measured, Error> {
+    // Whatever happens, the stage's memory outlives the work on it.
+    let call_and_wait = |stage: &mut Stage, times: u32| {
+        let called = (0..times).try_for_each(|_| call(stage));
+        called.and(wait())
+    };
+    call_and_wait(stage, 1)?;
+    let error = worst_error(function, data, &stage.output(function)?);
+
+    let start = Instant::now();
+    let mut time = Duration::MAX;
+    while start.elapsed() < TIMED {
+        let before = Instant::now();
+        call_and_wait(stage, batch)?;
+        time = time.min(before.elapsed() / batch);
+    }
+    Ok(Measured { error, time, bytes: 2 * size_of_val(data.x.as_slice()) })
+}
+
+/// Holds the outputs against the f64 reference.
+fn worst_error(function: Function, data: &Data, outputs: &[f16]) -> WorstError {
+    let (w, b) = (widen(&data.w), widen(&data.b));
+    let dim = data.shape(function.heads()).pop().unwrap_or(1);
+    let rows = data.x.par_chunks(dim).zip(outputs.par_chunks(dim)).enumerate();
+    rows.map(|(row, (x, given))| {
+        let first = row * dim % w.len();
+        let parameters = Parameters {
+            kind: function.kind(),
+            eps: EPS.into(),
+            weight: Some(&w[first..first + dim]),
+            weight_offset: 0.0,
+            bias: function.bias().then_some(&b[first..first + dim]),
+        };
+        row_error(x, &parameters, given)
+    })
+    .reduce(WorstError::default, WorstError::or)
+}
+
+fn row_error(x: &[f16], parameters: &Parameters<'_>, given: &[f16]) -> WorstError {
+    let x = widen_input(x);
+    let statistics = Statistics::of(&x, parameters.kind, parameters.eps);
+    let promise = accuracy::Promise::new(statistics, parameters, DType::F16);
+    x.iter()
+        .zip(widen(given))
+        .enumerate()
+        .map(|(column, (&x, given))| {
+            let verdict = promise.judge(x, parameters.factor(column), parameters.bias(column), given);
+            let distance = (given - verdict.expected).abs();
+            let ulp = distance / accuracy::ulp(DType::F16, verdict.expected);
+            WorstError { ulp, part: verdict.ratio() }
+        })
+        .fold(WorstError::default(), WorstError::or)
+}

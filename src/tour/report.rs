@@ -1,0 +1,138 @@
+//! What the tour tells.
+
+use serde::Serialize;
+
+use super::data::{Data, Size};
+use super::function::Function;
+use super::measure::Measured;
+use crate::target::Target;
+
+/// The outcome.
+#[derive(Serialize)]
+pub struct Report {
+    device: String,
+    /// For people: the device and, if it is the CPU, why.
+    #[serde(skip)]
+    device_text: String,
+    seed: u64,
+    #[serde(skip)]
+    rows: usize,
+    functions: Vec<Line>,
+}
+
+/// One function.
+#[derive(Serialize)]
+struct Line {
+    function: &'static str,
+    x: Vec<usize>,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+enum Outcome {
+    Ok(Figures),
+    Fail(Figures),
+    Skipped { why: &'static str },
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Figures {
+    largest_error_ulp: f64,
+    largest_part_of_allowed_error: f64,
+    microseconds: f64,
+    gigabytes_per_second: f64,
+}
+
+impl Report {
+    pub fn new(target: &Target, seed: u64, size: Size) -> Report {
+        let device_text = match target {
+            Target::Cpu { why } => format!("{} ({why})", target.description()),
+            Target::Cuda { .. } => target.description(),
+        };
+        Report { device: target.name(), device_text, seed, rows: size.rows, functions: Vec::new() }
+    }
+
+    /// What stands above the table, and its head.
+    pub fn opening(&self) -> String {
+        let Report { device_text, seed, .. } = self;
+        format!(
+            "norm scales the rows of a tensor to one size, as a language model does between its layers.\n\
+             These are its seven functions on {device_text},\n\
+             with f16 tensors shaped as in Llama, made from seed {seed}; each result is compared with the same\n\
+             formula in f64.\n\
+             \n\
+             {:<12}  {:<16}  {:>13}  {:>10}  {:>13}\n",
+            "function", "shape of x", "largest error", "of allowed", "throughput"
+        )
+    }
+
+    /// Takes a function's outcome in, and tells it.
+    pub fn add(&mut self, function: Function, measured: Option<Measured>) -> String {
+        let outcome = match measured {
+            None => Outcome::Skipped { why: "needs a CUDA device" },
+            Some(Measured { error, time, bytes }) => {
+                let seconds = time.as_secs_f64();
+                let figures = Figures {
+                    largest_error_ulp: error.ulp,
+                    largest_part_of_allowed_error: error.part,
+                    microseconds: seconds * 1e6,
+                    gigabytes_per_second: bytes as f64 / seconds / 1e9,
+                };
+                if error.is_kept() { Outcome::Ok(figures) } else { Outcome::Fail(figures) }
+            }
+        };
+        let x = Data::shape_for(self.rows, function.heads());
+        let line = Line { function: function.name(), x, outcome };
+        let text = line.text();
+        self.functions.push(line);
+        text
+    }
+
+    /// Whether nothing was out of bounds.
+    pub fn good(&self) -> bool {
+        !self.functions.iter().any(|line| matches!(line.outcome, Outcome::Fail(_)))
+    }
+
+    /// What stands below the table.
+    pub fn closing(&self) -> String {
+        let count = |of: fn(&Outcome) -> bool| self.functions.iter().filter(|line| of(&line.outcome)).count();
+        let ok = count(|outcome| matches!(outcome, Outcome::Ok(_)));
+        let failed = count(|outcome| matches!(outcome, Outcome::Fail(_)));
+        let skipped = count(|outcome| matches!(outcome, Outcome::Skipped { .. }));
+        let mut counts = format!("{ok} ok");
+        if failed > 0 {
+            counts += &format!(", {failed} FAILED");
+        }
+        if skipped > 0 {
+            counts += &format!(", {skipped} skipped");
+        }
+        format!(
+            "\n{counts}. An error of 1 ULP is one step from an f16 number to the next, and rounding the exact result\n\
+             alone takes half a step. Throughput counts x read once and y written once.\n\
+             Next: `norm check` tries random shapes, dtypes and values; `norm rms --help` tells how to normalize a\n\
+             tensor from a safetensors file; `norm doctor` tells what this machine has and lacks.\n"
+        )
+    }
+}
+
+impl Line {
+    fn text(&self) -> String {
+        let shape: Vec<String> = self.x.iter().map(usize::to_string).collect();
+        let shape = shape.join(" × ");
+        let function = self.function;
+        match &self.outcome {
+            Outcome::Skipped { why } => format!("{function:<12}  {shape:<16}  skipped: {why}\n"),
+            Outcome::Ok(figures) | Outcome::Fail(figures) => {
+                let Figures { largest_error_ulp, largest_part_of_allowed_error, gigabytes_per_second, .. } = figures;
+                let verdict = if matches!(self.outcome, Outcome::Ok(_)) { "ok" } else { "FAIL" };
+                format!(
+                    "{function:<12}  {shape:<16}  {largest_error_ulp:>9.2} ULP  {:>8.0} %  \
+                     {gigabytes_per_second:>8.1} GB/s  {verdict}\n",
+                    100.0 * largest_part_of_allowed_error,
+                )
+            }
+        }
+    }
+}
