@@ -186,6 +186,10 @@ impl Case {
         if self.in_place && self.x.dtype != self.y.dtype {
             return Some("inplace needs x and y of one dtype".to_owned());
         }
+        // The kernels read both as one type.
+        if self.w.zip(self.b).is_some_and(|(w, b)| w.dtype != b.dtype) {
+            return Some("w and b need one dtype".to_owned());
+        }
         if self.alone.is_some_and(|row| row >= self.rows()) {
             return Some("alone names a row that shape has not".to_owned());
         }
@@ -399,6 +403,7 @@ mod tests {
             ("shape=2x3x5", "shape=5", "shape needs 2 to 4 axes"),
             ("shape=2x3x5", "shape=2x0", "last axis"),
             ("y=f16", "y=f32 inplace", "inplace needs"),
+            ("y=f16", "y=f16 w=f16 b=f32", "w and b need one dtype"),
             ("seed=1", "seed=1 alone=6", "alone names a row"),
         ] {
             let error = good.replace(from, to).parse::<Case>().unwrap_err().to_string();

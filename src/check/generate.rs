@@ -14,7 +14,7 @@ const LONG_DIMS: [usize; 8] = [32_768, 32_776, 65_535, 65_536, 131_073, 262_144,
 /// The longest dim of an everyday case.
 const COMMON_DIM: usize = 16_384;
 /// Elements of an everyday case.
-const COMMON_ELEMENTS: usize = 1 << 14;
+const COMMON_ELEMENTS: usize = 1 << 16;
 /// Rows of the cases that are about many of them: past the 65,535 blocks of a grid's y and z.
 const MANY_ROWS: usize = 70_000;
 
@@ -32,7 +32,10 @@ pub fn case(seed: u64, index: u64) -> Case {
         y.dtype = x.dtype;
     }
     let w = rng.random_bool(0.85).then(|| param(rng, heads));
-    let b = rng.random_bool(0.4).then(|| param(rng, heads));
+    let mut b = rng.random_bool(0.4).then(|| param(rng, heads));
+    if let (Some(w), Some(b)) = (&w, &mut b) {
+        b.dtype = w.dtype;
+    }
     let rows: usize = shape[..shape.len() - 1].iter().product();
     let alone = (rows > 0 && rng.random_bool(0.5)).then(|| rng.random_range(0..rows));
     Case {

@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_that_the_failure_does_not_need() {
-        let text = "op=layer over=heads shape=3x5x7x200 x=f16 y=f16 w=bf16 b=f16 eps=1e-12 offset=1 \
+        let text = "op=layer over=heads shape=3x5x7x200 x=f16 y=f16 w=bf16 b=bf16 eps=1e-12 offset=1 \
                     xgap=1,2,3 ygap=8,8,8 wgap=3 bgap=3 at=1,2,3,4 data=wide seed=99 inplace alone=100";
         let case: Case = text.parse().unwrap();
         let smallest = shrink(&case, |case| case.dim() > 64 && case.y.at == 2);

@@ -15,7 +15,7 @@ const DEVICE_HOW: &str = "use a GPU of compute capability 8.0 (Ampere) or newer,
 pub fn findings() -> Vec<Finding> {
     let driver = match cuda_driver::driver() {
         Ok(driver) => driver,
-        Err(error) => return vec![Finding::new(DRIVER, Err(error.to_string()), DRIVER_USE, DRIVER_HOW)],
+        Err(error) => return vec![Finding::new(DRIVER, Err(error.reason), DRIVER_USE, DRIVER_HOW)],
     };
     let counted = Device::count();
     let count = *counted.as_ref().unwrap_or(&0);

@@ -29,19 +29,17 @@ pub struct Measured {
 pub struct WorstError {
     /// In ULP of f16 around the f64 result.
     pub ulp: f64,
-    /// As a part of what the accuracy promise allows: at most 1 where it is kept.
-    pub part: f64,
+    /// What the accuracy promise allows the output with that error, in ULP.
+    pub allowed_ulp: f64,
+    /// Outputs that break the promise.
+    pub broken: usize,
 }
 
 impl WorstError {
     fn or(self, other: WorstError) -> WorstError {
-        // NaN must not be lost: `max` would take the other.
-        let worse = |a: f64, b: f64| if a.is_nan() || a > b { a } else { b };
-        WorstError { ulp: worse(self.ulp, other.ulp), part: worse(self.part, other.part) }
-    }
-
-    pub fn is_kept(self) -> bool {
-        self.part <= 1.0
+        // The order of `total_cmp` has NaN last, so that it is not lost.
+        let worse = if self.ulp.total_cmp(&other.ulp).is_lt() { other } else { self };
+        WorstError { broken: self.broken + other.broken, ..worse }
     }
 }
 
@@ -103,7 +101,8 @@ fn row_error(x: &[f16], parameters: &Parameters<'_>, given: &[f16]) -> WorstErro
             let verdict = promise.judge(x, parameters.factor(column), parameters.bias(column), given);
             let distance = (given - verdict.expected).abs();
             let ulp = distance / accuracy::ulp(DType::F16, verdict.expected);
-            WorstError { ulp, part: verdict.ratio() }
+            let broken = usize::from(!verdict.is_kept());
+            WorstError { ulp, allowed_ulp: verdict.allowed_ulp, broken }
         })
         .fold(WorstError::default(), WorstError::or)
 }
