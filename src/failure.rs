@@ -39,6 +39,8 @@ pub enum Failure {
     Input(#[from] crate::apply::InputError),
     #[error(transparent)]
     Sink(#[from] crate::apply::SinkError),
+    #[error(transparent)]
+    Ptx(#[from] crate::ptx::PtxError),
     #[error("cannot write the result: {0}")]
     Stdout(#[source] io::Error),
 }

@@ -15,6 +15,7 @@ mod memory;
 #[path = "../build/nightly.rs"]
 mod nightly;
 mod output;
+mod ptx;
 mod ptxas;
 mod target;
 mod tour;
@@ -40,6 +41,7 @@ fn run(cli: Cli) -> Result<Outcome, Failure> {
         Some(Command::Layer(args)) => apply::layer(&args),
         Some(Command::Head(args)) => apply::head(&args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Ptx(args)) => ptx::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
     }
 }

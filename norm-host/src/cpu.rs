@@ -5,8 +5,11 @@ mod row;
 mod sum;
 mod wide;
 
+use std::cell::RefCell;
+
 use rayon::prelude::*;
 
+use self::row::Workspace;
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
@@ -25,6 +28,10 @@ pub struct Cpu;
 /// Elements that make a task: some 10 µs, against which waking a thread is little.
 const TASK: u64 = 32 * 1024;
 
+thread_local! {
+    static SPACE: RefCell<Workspace> = RefCell::new(Workspace::new());
+}
+
 impl Sealed for Cpu {}
 
 impl Backend for Cpu {
@@ -36,15 +43,16 @@ impl Backend for Cpu {
         let normalize = row::normalizer();
         let rows_a_task = TASK.div_ceil(u64::from(problem.dim));
         let tasks = problem.rows.div_ceil(rows_a_task);
-        let task = |task: u64| {
-            let mut space = row::Workspace::EMPTY;
+        let work = |task: u64, space: &mut Workspace| {
+            space.forget();
             let first = task * rows_a_task;
             for index in first..problem.rows.min(first + rows_a_task) {
                 // SAFETY: `index` is one of the problem's rows, for whose memory the caller
                 // vouches; each row is normalized once, and no two rows of `y` share an element.
-                unsafe { normalize(&line::Line::of(problem, index), &mut space) };
+                unsafe { normalize(&line::Line::of(problem, index), space) };
             }
         };
+        let task = |task| SPACE.with_borrow_mut(|space| work(task, space));
         match tasks {
             1 => task(0),
             _ => (0..tasks).into_par_iter().for_each(task),

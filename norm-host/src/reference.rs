@@ -3,6 +3,9 @@
 //! Readable first: slices of f64 in, a `Vec` out. Sums are compensated, so that they are good for
 //! more digits than any bound needs, however the row cancels.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{DType, Element, NormKind};
 
 /// What a row is normalized with.

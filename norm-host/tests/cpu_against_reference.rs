@@ -31,7 +31,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(config(1500))]
+    #![proptest_config(config(600))]
 
     #[test]
     fn any_case_keeps_the_promise(case in case(3000)) {
@@ -43,12 +43,14 @@ proptest! {
 #[test]
 fn every_dtype_combination_keeps_the_promise() {
     for dim in [1, 2, 3, 15, 16, 17, 127, 1023, 1024, 1025, 4097] {
-        for [x, w, b, y] in combinations() {
+        for [x, w, y] in combinations() {
             for kind in NormKind::ALL {
-                let case = Case { w: Some(w), b: Some(b), ..plain(kind, x, y, dim) };
+                let case = Case { w: Some(w), b: Some(w), ..plain(kind, x, y, dim) };
                 check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
-                let case = Case { w: Some(w), b: None, ..case };
-                check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+                for (w, b) in [(Some(w), None), (None, Some(w))] {
+                    let case = Case { w, b, ..case.clone() };
+                    check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+                }
             }
         }
     }
@@ -56,12 +58,20 @@ fn every_dtype_combination_keeps_the_promise() {
 
 #[test]
 fn a_million_elements_keep_the_promise() {
-    for values in [Values::Plain, Values::Constant, Values::Cancelling, Values::Spike, Values::Offset] {
-        for (x, y) in [(DType::F32, DType::F32), (DType::F16, DType::BF16), (DType::BF16, DType::F32)] {
-            for kind in NormKind::ALL {
-                let case = Case { values, front: vec![], ..plain(kind, x, y, 1 << 20) };
-                check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
-            }
+    let [f16, bf16, f32] = DType::ALL;
+    let rows = [
+        (Values::Plain, f16, f16),
+        (Values::Constant, f32, f32),
+        (Values::Constant, bf16, f32),
+        (Values::Cancelling, f32, f32),
+        (Values::Cancelling, f16, bf16),
+        (Values::Spike, f16, f32),
+        (Values::Offset, f32, f16),
+    ];
+    for (values, x, y) in rows {
+        for kind in NormKind::ALL {
+            let case = Case { values, front: vec![], ..plain(kind, x, y, 1 << 20) };
+            check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
         }
     }
 }
@@ -85,6 +95,6 @@ fn plain(kind: NormKind, x: DType, y: DType, dim: usize) -> Case {
     }
 }
 
-fn combinations() -> impl Iterator<Item = [DType; 4]> {
-    (0..81).map(|n| [n, n / 3, n / 9, n / 27].map(|k| DType::ALL[k % 3]))
+fn combinations() -> impl Iterator<Item = [DType; 3]> {
+    (0..27).map(|n| [n, n / 3, n / 9].map(|k| DType::ALL[k % 3]))
 }

@@ -15,8 +15,6 @@ pub trait Element {
 
     /// A word of ones.
     const ONES: u32;
-    /// A word of negative zeros.
-    const NEGATIVE_ZEROS: u32;
 
     /// Element `index` of the vector in `words`.
     fn unpack(words: &Words, index: usize) -> f32;
@@ -57,7 +55,6 @@ fn half(words: &Words, index: usize) -> u16 {
 impl Element for F16 {
     const DTYPE: DType = DType::F16;
     const ONES: u32 = 0x3c00_3c00;
-    const NEGATIVE_ZEROS: u32 = 0x8000_8000;
 
     #[inline(always)]
     fn unpack(words: &Words, index: usize) -> f32 {
@@ -91,7 +88,6 @@ impl Element for F16 {
 impl Element for BF16 {
     const DTYPE: DType = DType::BF16;
     const ONES: u32 = 0x3f80_3f80;
-    const NEGATIVE_ZEROS: u32 = 0x8000_8000;
 
     #[inline(always)]
     fn unpack(words: &Words, index: usize) -> f32 {
@@ -119,7 +115,6 @@ impl Element for BF16 {
 impl Element for F32 {
     const DTYPE: DType = DType::F32;
     const ONES: u32 = 0x3f80_0000;
-    const NEGATIVE_ZEROS: u32 = 0x8000_0000;
 
     #[inline(always)]
     fn unpack(words: &Words, index: usize) -> f32 {

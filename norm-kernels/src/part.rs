@@ -32,24 +32,27 @@ unsafe fn weights<A: Access, W: Element, const N: usize>(row: &Row, (at, valid):
     unsafe { A::fetch::<W, N>(row.w + at as u64 * W::SIZE, valid, W::ONES, Reuse::Shared) }
 }
 
-/// Scales, shifts, rounds and stores the `valid` elements from `at` on.
+/// Scales, shifts, rounds and stores the `valid` elements from `at` on. Without `BIAS` it adds
+/// none.
 ///
 /// # Safety
-/// They are in the row, and no other thread touches them.
+/// They are in the row, no other thread touches them, and with `BIAS` the row has biases.
 #[inline(always)]
-unsafe fn finish<A: Access, W: Element, Y: Element, const N: usize>(
+unsafe fn finish<A: Access, W: Element, Y: Element, const N: usize, const BIAS: bool>(
     row: &Row,
     (at, valid): (u32, u32),
     mut values: [f32; N],
     weights: Words,
 ) {
-    let wanted = if row.b == 0 { 0 } else { valid };
-    // An absent bias is -0, which alone leaves every sum as it is, zeros' signs included.
-    // SAFETY: handed on.
-    let biases =
-        unsafe { A::fetch::<W, N>(row.b + at as u64 * W::SIZE, wanted, W::NEGATIVE_ZEROS, Reuse::Shared) };
-    let (weights, biases) = (unpack::<W, N>(weights), unpack::<W, N>(biases));
-    each::<N>(|i| values[i] = gpu::fma(values[i], weights[i] + row.weight_offset, biases[i]));
+    let weights = unpack::<W, N>(weights);
+    if BIAS {
+        // SAFETY: handed on.
+        let biases = unsafe { A::fetch::<W, N>(row.b + at as u64 * W::SIZE, valid, 0, Reuse::Shared) };
+        let biases = unpack::<W, N>(biases);
+        each::<N>(|i| values[i] = gpu::fma(values[i], weights[i] + row.weight_offset, biases[i]));
+    } else {
+        each::<N>(|i| values[i] *= weights[i] + row.weight_offset);
+    }
     // SAFETY: handed on.
     unsafe { A::store::<Y, N>(row.y + at as u64 * Y::SIZE, valid, values) };
 }
@@ -89,6 +92,28 @@ impl<X: Element, W: Element, const N: usize, const V: usize> Held<X, W, N, V> {
         Held { row, x, weights, elements: PhantomData }
     }
 
+    /// [`Part::write`], with biases or without.
+    ///
+    /// # Safety
+    /// As there, and with `BIAS` the row has biases.
+    #[inline(always)]
+    unsafe fn write_as<Y: Element, const BIAS: bool>(&self, norm: impl Fn(f32) -> f32) {
+        each::<V>(|v| {
+            let at = Self::at(&self.row, v);
+            let mut values = self.vector(v);
+            each::<N>(|i| values[i] = norm(values[i]));
+            // SAFETY: the vector that was loaded, or nothing; the caller vouches for `y`.
+            unsafe {
+                let weights = if Self::WEIGHTS_HELD {
+                    self.weights[v]
+                } else {
+                    self::weights::<Vector, W, N>(&self.row, at)
+                };
+                finish::<Vector, W, Y, N, BIAS>(&self.row, at, values, weights);
+            }
+        });
+    }
+
     /// Vector `v` as floats.
     #[inline(always)]
     fn vector(&self, v: usize) -> [f32; N] {
@@ -110,20 +135,15 @@ impl<X: Element, W: Element, const N: usize, const V: usize> Part<N> for Held<X,
 
     #[inline(always)]
     unsafe fn write<Y: Element>(self, norm: impl Fn(f32) -> f32) {
-        each::<V>(|v| {
-            let at = Self::at(&self.row, v);
-            let mut values = self.vector(v);
-            each::<N>(|i| values[i] = norm(values[i]));
-            // SAFETY: the vector that was loaded, or nothing; the caller vouches for `y`.
-            unsafe {
-                let weights = if Self::WEIGHTS_HELD {
-                    self.weights[v]
-                } else {
-                    self::weights::<Vector, W, N>(&self.row, at)
-                };
-                finish::<Vector, W, Y, N>(&self.row, at, values, weights);
+        // One branch, before the vectors: one in each would keep their loads apart.
+        // SAFETY: handed on.
+        unsafe {
+            if self.row.b == 0 {
+                self.write_as::<Y, false>(norm);
+            } else {
+                self.write_as::<Y, true>(norm);
             }
-        });
+        }
     }
 }
 
@@ -169,7 +189,11 @@ impl<A: Access, X: Element, W: Element, const N: usize> Part<N> for Streamed<A, 
             // SAFETY: elements that this pass has read already; the caller vouches for `y`.
             unsafe {
                 let weights = weights::<A, W, N>(&self.row, at);
-                finish::<A, W, Y, N>(&self.row, at, values, weights);
+                if self.row.b == 0 {
+                    finish::<A, W, Y, N, false>(&self.row, at, values, weights);
+                } else {
+                    finish::<A, W, Y, N, true>(&self.row, at, values, weights);
+                }
             }
         });
     }

@@ -1,5 +1,8 @@
 //! The accuracy promise, in one place.
 
+#[cfg(test)]
+mod tests;
+
 use super::rounding::{largest, round, ulp, ulp_distance};
 use crate::{
     DType, NormKind,

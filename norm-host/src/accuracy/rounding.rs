@@ -1,5 +1,8 @@
 //! The numbers that a type has, as f64.
 
+#[cfg(test)]
+mod tests;
+
 use crate::DType;
 
 /// A binary floating-point format.

@@ -8,6 +8,9 @@
 //! exact. Where the search would take long, the tensors count as overlapping: no write is ever
 //! let through that could touch what another row, or another tensor, holds.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     error::{Arg, Error, Result},
     tensor::{Layout, Raw},

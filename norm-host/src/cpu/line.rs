@@ -7,8 +7,8 @@ use crate::{
     problem::{Operand, Param, Problem},
 };
 
-/// `len` neighbouring elements from an address on.
-#[derive(Clone, Copy, Debug)]
+/// Neighbouring elements from an address on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) address: u64,
     pub(super) dtype: DType,

@@ -1,5 +1,8 @@
 //! One row normalized, part by part: the sums, then the output.
 
+#[cfg(test)]
+mod tests;
+
 use norm_kernels::abi::NormKind;
 
 use super::{
@@ -9,19 +12,25 @@ use super::{
 };
 use crate::DType;
 
-/// Where parts of rows are while they are worked on. One for each task, reused row after row.
+/// Where parts of rows are while they are worked on. One for each thread, reused row after row:
+/// rows that share weights convert them once.
 pub(super) struct Workspace {
     x: Wide,
-    /// Where the part in `x` starts in its row, if it holds one: a row of one part is read once.
-    held: Option<usize>,
     w: Wide,
     b: Wide,
-    y: Wide,
 }
 
 impl Workspace {
-    pub(super) const EMPTY: Workspace =
-        Workspace { x: Wide::ZERO, held: None, w: Wide::ZERO, b: Wide::ZERO, y: Wide::ZERO };
+    pub(super) fn new() -> Workspace {
+        Workspace { x: Wide::new(), w: Wide::new(), b: Wide::new() }
+    }
+
+    /// Forgets what the last operation left: the memory may hold something else by now.
+    pub(super) fn forget(&mut self) {
+        self.x.forget();
+        self.w.forget();
+        self.b.forget();
+    }
 }
 
 /// Normalizes a row.
@@ -59,7 +68,6 @@ unsafe fn normalize_avx2(line: &Line, space: &mut Workspace) {
 /// As [`Normalize`].
 #[inline(always)]
 unsafe fn normalize(line: &Line, space: &mut Workspace) {
-    space.held = None;
     // SAFETY: handed on, to each.
     unsafe {
         match line.kind {
@@ -107,7 +115,7 @@ unsafe fn mean_of(line: &Line, space: &mut Workspace, f: impl Fn(f32) -> f64) ->
     let mut total = 0.0;
     for (from, len) in parts(line.dim) {
         // SAFETY: handed on; the part is within the row.
-        total += sum(unsafe { input(line, space, from, len) }, &f);
+        total += sum(unsafe { input(line, &mut space.x, from, len) }, &f);
     }
     total / line.dim as f64
 }
@@ -124,27 +132,31 @@ unsafe fn write(line: &Line, space: &mut Workspace, norm: impl Fn(f32) -> f32) {
         // SAFETY: the part is within the row. In place, it has been read before it is written,
         // and no later part reads it again.
         unsafe {
-            input(line, space, from, len);
+            let x = input(line, &mut space.x, from, len);
             let w = param(&mut space.w, line.w, from, len);
             let b = param(&mut space.b, line.b, from, len);
-            let x = space.x.first(len);
-            let y = space.y.first_mut(len);
             match (w, b) {
-                (None, None) => scale(y, x, x, x, |x, _, _| norm(x)),
-                (Some(w), None) => scale(y, x, w, w, |x, w, _| norm(x) * (w + offset)),
-                (None, Some(b)) => scale(y, x, b, b, |x, b, _| norm(x) + b),
-                (Some(w), Some(b)) => scale(y, x, w, b, |x, w, b| norm(x).mul_add(w + offset, b)),
+                (None, None) => x.iter_mut().for_each(|x| *x = norm(*x)),
+                (Some(w), None) => each(x, w, |x, w| norm(x) * (w + offset)),
+                (None, Some(b)) => each(x, b, |x, b| norm(x) + b),
+                (Some(w), Some(b)) => {
+                    for ((x, w), b) in x.iter_mut().zip(w).zip(b) {
+                        *x = norm(*x).mul_add(*w + offset, *b);
+                    }
+                }
             }
-            space.y.write(line.y, from, len);
+            space.x.write(line.y, from, len);
+            // It holds outputs now.
+            space.x.forget();
         }
     }
 }
 
-/// `y = f(x, w, b)`, element by element.
+/// `x = f(x, p)`, element by element.
 #[inline(always)]
-fn scale(y: &mut [f32], x: &[f32], w: &[f32], b: &[f32], f: impl Fn(f32, f32, f32) -> f32) {
-    for (((y, x), w), b) in y.iter_mut().zip(x).zip(w).zip(b) {
-        *y = f(*x, *w, *b);
+fn each(x: &mut [f32], p: &[f32], f: impl Fn(f32, f32) -> f32) {
+    for (x, p) in x.iter_mut().zip(p) {
+        *x = f(*x, *p);
     }
 }
 
@@ -154,17 +166,15 @@ fn scale(y: &mut [f32], x: &[f32], w: &[f32], b: &[f32], f: impl Fn(f32, f32, f3
 ///
 /// As [`Normalize`]; the part is within the row.
 #[inline(always)]
-unsafe fn input<'a>(line: &Line, space: &'a mut Workspace, from: usize, len: usize) -> &'a [f32] {
-    if space.held != Some(from) {
-        // SAFETY: handed on.
-        let x = unsafe { space.x.read(line.x, from, len) };
+unsafe fn input<'a>(line: &Line, space: &'a mut Wide, from: usize, len: usize) -> &'a mut [f32] {
+    let as_seen = |x: &mut [f32]| {
         if line.x.dtype == DType::F16 {
             // One infinity from an earlier layer must not wipe out the row. `clamp` keeps NaN.
             x.iter_mut().for_each(|x| *x = x.clamp(-65504.0, 65504.0));
         }
-        space.held = Some(from);
-    }
-    space.x.first(len)
+    };
+    // SAFETY: handed on.
+    unsafe { space.read(line.x, from, len, as_seen) }
 }
 
 /// A part of the weights or biases, if there are any.
@@ -175,7 +185,7 @@ unsafe fn input<'a>(line: &Line, space: &'a mut Workspace, from: usize, len: usi
 #[inline(always)]
 unsafe fn param(space: &mut Wide, param: Option<Run>, from: usize, len: usize) -> Option<&[f32]> {
     // SAFETY: handed on.
-    param.map(|param| unsafe { &*space.read(param, from, len) })
+    param.map(|param| unsafe { &*space.read(param, from, len, |_| {}) })
 }
 
 /// Where each part of a row starts, and how long it is.

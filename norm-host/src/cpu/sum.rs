@@ -5,8 +5,8 @@ const LANES: usize = 16;
 
 /// The sum of `f(x)` over a part of a row, in `f64`.
 ///
-/// A lane adds at most 64 terms, a row of 2²⁰ elements at most 1024 parts: the result is within
-/// 2⁻⁴² of the sum of magnitudes. The order depends on the number of elements alone.
+/// A lane adds at most 512 terms, a row of 2²⁰ elements at most 128 parts, each addition within
+/// 2⁻⁵³: the result is within 2⁻⁴³ of the sum of magnitudes. The order depends on the number of elements alone.
 #[inline(always)]
 pub(super) fn sum(x: &[f32], f: &impl Fn(f32) -> f64) -> f64 {
     let mut lanes = [0.0; LANES];

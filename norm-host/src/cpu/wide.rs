@@ -5,38 +5,47 @@ use half::{bf16, f16, slice::HalfFloatSliceExt};
 use super::line::Run;
 use crate::DType;
 
-/// Elements worked on at a time: little enough for the first-level cache, enough that calling
-/// a conversion for each such part costs nothing.
-pub(super) const PART: usize = 1024;
+/// Elements worked on at a time: what most rows have, so that they are converted once, and
+/// little enough for three such parts to stay in the second-level cache.
+pub(super) const PART: usize = 8192;
 
 /// Up to [`PART`] neighbouring elements.
-#[derive(Clone)]
-#[repr(align(64))]
-pub(super) struct Wide([f32; PART]);
+pub(super) struct Wide {
+    values: Vec<f32>,
+    /// Which elements `values` are, from which on.
+    source: Option<(Run, usize)>,
+}
 
 impl Wide {
-    pub(super) const ZERO: Wide = Wide([0.0; PART]);
-
-    /// The first `len` elements, `len` being at most [`PART`].
-    #[inline(always)]
-    pub(super) fn first(&self, len: usize) -> &[f32] {
-        &self.0[..len]
+    /// Room for a part.
+    pub(super) fn new() -> Wide {
+        Wide { values: vec![0.0; PART], source: None }
     }
 
-    /// The first `len` elements, to be written.
-    #[inline(always)]
-    pub(super) fn first_mut(&mut self, len: usize) -> &mut [f32] {
-        &mut self.0[..len]
+    /// Lets the next [`read`](Wide::read) go to memory, which may have changed.
+    pub(super) fn forget(&mut self) {
+        self.source = None;
     }
 
-    /// Elements `from` to `from + len` of `run`.
+    /// Elements `from` to `from + len` of `run` through `as_seen`, unless they are here already.
+    ///
+    /// `len` is at most [`PART`], and the same for the same `run` and `from`.
     ///
     /// # Safety
     ///
     /// They are there, initialized, and nobody writes them meanwhile.
     #[inline(always)]
-    pub(super) unsafe fn read(&mut self, run: Run, from: usize, len: usize) -> &mut [f32] {
-        let to = self.first_mut(len);
+    pub(super) unsafe fn read(
+        &mut self,
+        run: Run,
+        from: usize,
+        len: usize,
+        as_seen: impl Fn(&mut [f32]),
+    ) -> &mut [f32] {
+        let to = &mut self.values[..len];
+        if self.source == Some((run, from)) {
+            return to;
+        }
         let address = run.at(from);
         // SAFETY: the caller vouches for `len` elements of this type at this address, whose
         // provenance views expose.
@@ -51,6 +60,8 @@ impl Wide {
                 }
             }
         }
+        as_seen(to);
+        self.source = Some((run, from));
         to
     }
 
@@ -61,7 +72,7 @@ impl Wide {
     /// They are there, and nobody else reads or writes them meanwhile.
     #[inline(always)]
     pub(super) unsafe fn write(&self, run: Run, from: usize, len: usize) {
-        let values = self.first(len);
+        let values = &self.values[..len];
         let address = run.at(from);
         // SAFETY: as in `read`, and nobody else holds a reference to them.
         unsafe {

@@ -1,5 +1,8 @@
 //! The fewest axes that lead to the same rows.
 
+#[cfg(test)]
+mod tests;
+
 use norm_kernels::abi::Axis;
 
 use crate::tensor::Layout;

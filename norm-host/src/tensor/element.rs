@@ -4,7 +4,7 @@ use half::{bf16, f16};
 
 use crate::DType;
 
-/// A Rust type that is one of the [`DType`]s: [`f16`], [`bf16`] or [`f32`].
+/// A Rust type that is one of the [`DType`]s: [`struct@f16`], [`bf16`] or [`f32`].
 ///
 /// Sealed: kernels exist for these three.
 pub trait Element: Copy + Send + Sync + 'static + sealed::Sealed {

@@ -73,7 +73,7 @@ impl<'a> View<'a> {
     /// - is not written meanwhile, except through an operation's `y` that is this very tensor.
     ///
     /// For [`Place::Host`] the address must come from a pointer whose provenance is exposed
-    /// ([`expose_provenance`](pointer::expose_provenance) or an `as` cast).
+    /// (by its `expose_provenance` or an `as` cast; see [`std::ptr`]).
     pub unsafe fn from_raw_parts(
         place: Place,
         address: u64,

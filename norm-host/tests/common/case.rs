@@ -54,6 +54,8 @@ prop_compose! {
         seed: u64,
     ) -> Case {
         let heads = heads && !front.is_empty();
+        // Biases have the weights' type.
+        let b = b.map(|b| w.unwrap_or(b));
         Case { kind, heads, x, y, w, b, front, dim, gaps, param_gap, values, eps, weight_offset, seed }
     }
 }

@@ -65,7 +65,7 @@ impl Access {
     pub const fn max_threads(self) -> u32 {
         match self {
             Access::Warp1 | Access::Warp2 => Tile::PACKED_THREADS,
-            Access::Block2 => 512,
+            Access::Block2 => 256,
             Access::Block4 => Tile::MAX_HELD_THREADS,
             Access::Long | Access::Scalar => MAX_BLOCK_THREADS,
         }

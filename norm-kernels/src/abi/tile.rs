@@ -46,8 +46,10 @@ impl Tile {
         // Two vectors a thread from a warp on: one loses 10 to 20 % of bandwidth at large dims.
         let vectors = match row {
             0..=32 => 1,
-            33..=1024 => 2,
-            1025..=HELD => Tile::MAX_HELD,
+            33..=512 => 2,
+            // Four from half a full block on: 0.92 of a copy's bandwidth at 8192 f16, where two
+            // reach 0.72 (NVIDIA H200, 2026-11-22).
+            513..=HELD => Tile::MAX_HELD,
             _ => row.div_ceil(MAX_BLOCK_THREADS),
         };
         let threads = match row {

@@ -1,0 +1,97 @@
+//! The promise must be able to fail.
+
+use super::*;
+use crate::reference;
+
+fn parameters(kind: NormKind, bias: Option<&[f64]>) -> Parameters<'_> {
+    Parameters { kind, eps: 1e-6, weight: None, weight_offset: 0.0, bias }
+}
+
+const X: [f64; 4] = [1.0, -2.0, 3.5, 0.25];
+
+/// The rounded reference for `X`.
+fn outputs(parameters: &Parameters<'_>, y: DType) -> Vec<f64> {
+    reference::norm(&X, parameters).into_iter().map(|value| round(y, value)).collect()
+}
+
+#[test]
+fn the_rounded_reference_is_within_half_a_ulp() {
+    let bias = [0.5, -0.25, 1e-3, 7.0];
+    for y in DType::ALL {
+        for kind in NormKind::ALL {
+            for bias in [None, Some(&bias[..])] {
+                let parameters = parameters(kind, bias);
+                let row = judge_row(&X, &parameters, y, &outputs(&parameters, y));
+                assert!(row.promised && row.is_kept() && row.worst.error_ulp <= 0.5, "{row:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_step_is_kept_and_two_are_not() {
+    for y in [DType::F16, DType::BF16] {
+        let parameters = parameters(NormKind::Rms, None);
+        for (steps, kept) in [(1.0, true), (2.0, false)] {
+            let mut given = outputs(&parameters, y);
+            given[2] += steps * ulp(y, given[2]);
+            let row = judge_row(&X, &parameters, y, &given);
+            assert_eq!((row.index, row.is_kept()), (2, kept), "{row:?}");
+        }
+    }
+}
+
+#[test]
+fn f32_is_held_to_its_relative_bound() {
+    let parameters = parameters(NormKind::Rms, None);
+    for (error, kept) in [(0.9e-6, true), (1.2e-6, false)] {
+        let mut given = outputs(&parameters, DType::F32);
+        given[1] *= 1.0 + error;
+        assert_eq!(judge_row(&X, &parameters, DType::F32, &given).is_kept(), kept);
+    }
+}
+
+#[test]
+fn a_second_rounding_of_f16_is_seen_where_half_a_ulp_is_promised() {
+    let parameters = parameters(NormKind::Layer, None);
+    let mut given = outputs(&parameters, DType::F16);
+    given[0] += ulp(DType::F16, given[0]);
+    assert!(!judge_row(&X, &parameters, DType::F16, &given).is_kept());
+}
+
+#[test]
+fn nan_is_kept_only_where_the_reference_is_nan() {
+    let parameters = parameters(NormKind::Rms, None);
+    let mut given = outputs(&parameters, DType::F32);
+    given[3] = f64::NAN;
+    assert!(!judge_row(&X, &parameters, DType::F32, &given).is_kept());
+    let with_nan = [1.0, f64::NAN];
+    assert!(judge_row(&with_nan, &parameters, DType::F32, &[f64::NAN; 2]).is_kept());
+    let hidden = judge_row(&with_nan, &parameters, DType::F32, &[0.0, f64::NAN]);
+    assert!(hidden.promised && !hidden.is_kept());
+}
+
+#[test]
+fn outputs_beyond_the_largest_become_infinite() {
+    let weight = [1e6; 4];
+    let parameters = Parameters { weight: Some(&weight), ..parameters(NormKind::Layer, None) };
+    let given = outputs(&parameters, DType::F16);
+    assert!(given.iter().all(|y| y.is_infinite()));
+    assert!(judge_row(&X, &parameters, DType::F16, &given).is_kept());
+    let clamped: Vec<f64> = given.iter().map(|y| 65504_f64.copysign(*y)).collect();
+    assert!(!judge_row(&X, &parameters, DType::F16, &clamped).is_kept());
+}
+
+#[test]
+fn nothing_is_promised_for_squares_beyond_f32() {
+    let huge = [1e30, 1e30];
+    let row = judge_row(&huge, &parameters(NormKind::Rms, None), DType::F32, &[0.0, 0.0]);
+    assert!(!row.promised && row.is_kept());
+}
+
+#[test]
+fn nothing_is_promised_where_the_root_is_of_almost_nothing() {
+    let parameters = Parameters { eps: 0.0, ..parameters(NormKind::Rms, None) };
+    assert!(!judge_row(&[0.0; 3], &parameters, DType::F32, &[0.0; 3]).promised);
+    assert!(judge_row(&[1e-14; 3], &parameters, DType::F32, &[1.0; 3]).promised);
+}

@@ -1,0 +1,57 @@
+//! The reference against numbers worked out by hand.
+
+use half::f16;
+
+use super::*;
+
+fn close(given: &[f64], expected: &[f64]) {
+    assert_eq!(given.len(), expected.len());
+    for (given, expected) in given.iter().zip(expected) {
+        assert!((given - expected).abs() <= 4.0 * f64::EPSILON * expected.abs(), "{given} {expected}");
+    }
+}
+
+#[test]
+fn rms_norm_of_three_and_four() {
+    // The mean of 9 and 16 is 12.5.
+    let rms = 12.5_f64.sqrt();
+    close(&rms_norm(&[3.0, 4.0], None, 0.0), &[3.0 / rms, 4.0 / rms]);
+    close(&rms_norm(&[3.0, 4.0], Some(&[2.0, -1.0]), 12.5), &[6.0 / 5.0, -4.0 / 5.0]);
+}
+
+#[test]
+fn layer_norm_of_one_to_four() {
+    // The mean is 2.5, the biased variance (2.25 + 0.25) * 2 / 4 = 1.25; eps makes it 4.
+    let x = [1.0, 2.0, 3.0, 4.0];
+    close(&layer_norm(&x, None, None, 2.75), &[-0.75, -0.25, 0.25, 0.75]);
+    let (w, b) = ([2.0, 2.0, 2.0, 0.0], [1.0, 0.0, 0.0, 5.0]);
+    close(&layer_norm(&x, Some(&w), Some(&b), 2.75), &[-0.5, -0.5, 0.5, 5.0]);
+}
+
+#[test]
+fn the_offset_is_added_to_weights_alone() {
+    let weight = [1.0, 0.0];
+    let with =
+        Parameters { kind: NormKind::Rms, eps: 0.0, weight: Some(&weight), weight_offset: 1.0, bias: None };
+    close(&norm(&[5.0, 5.0], &with), &[2.0, 1.0]);
+    close(&norm(&[5.0, 5.0], &Parameters { weight: None, ..with }), &[1.0, 1.0]);
+}
+
+#[test]
+fn a_sum_that_cancels_keeps_what_is_left() {
+    let terms = [1e30, 1.0, -1e30, 1e-3];
+    assert_eq!(sum(terms.into_iter()), 1.001);
+    assert_eq!(Statistics::of(&terms, NormKind::Layer, 0.0).mean, 1.001 / 4.0);
+}
+
+#[test]
+fn infinite_inputs_are_finite_in_f16_alone() {
+    let inputs = widen_input(&[f16::INFINITY, f16::NEG_INFINITY, f16::NAN, f16::ONE]);
+    assert_eq!((inputs[0], inputs[1], inputs[3]), (65504.0, -65504.0, 1.0));
+    assert!(inputs[2].is_nan());
+    assert_eq!(widen_input(&[f32::INFINITY]), [f64::INFINITY]);
+    assert_eq!(widen(&[f16::INFINITY]), [f64::INFINITY]);
+    // As the formula has it: all but the infinite element become 0.
+    let y = rms_norm(&[f64::INFINITY, 1.0], None, 1e-6);
+    assert!(y[0].is_nan() && y[1] == 0.0);
+}

@@ -1,0 +1,431 @@
+//! Everything that can be asked for wrongly is an error that names the argument, what was
+//! expected and what was given; and nothing has been written when it is returned.
+
+use half::{bf16, f16};
+use norm_host::{
+    Arg, Cpu, DType, Error, MAX_DIM, Norm, NormKind, Place, Result, Shape, View, ViewMut, head_norm,
+    head_norm_, layer_norm, layer_norm_, rms_norm, rms_norm_,
+};
+
+fn shape(extents: &[usize]) -> Shape {
+    Shape::new(extents).unwrap()
+}
+
+/// A view that no operation may follow: every test that uses one must be refused first.
+fn anywhere(place: Place, address: u64, extents: &[usize]) -> View<'static> {
+    // SAFETY: the tests check that operations refuse it, or that there are no rows.
+    unsafe { View::from_raw_parts(place, address, DType::F32, extents).unwrap() }
+}
+
+fn anywhere_mut(place: Place, address: u64, extents: &[usize]) -> ViewMut<'static> {
+    // SAFETY: as above.
+    unsafe { ViewMut::from_raw_parts(place, address, DType::F32, extents).unwrap() }
+}
+
+/// RMSNorm of a (2, 3) tensor of ones with one thing wrong: `y` must be left alone.
+fn refused(norm: Norm<'_>) -> Error {
+    let x = [1.0_f32; 6];
+    let mut y = [7.0_f32; 6];
+    let error = norm
+        .rows(
+            View::from_slice(&x, &[2, 3]).unwrap(),
+            &mut ViewMut::from_slice(&mut y, &[2, 3]).unwrap(),
+            &Cpu,
+        )
+        .unwrap_err();
+    assert_eq!(y, [7.0; 6]);
+    error
+}
+
+/// RMSNorm of an `x` and into a `y` of which one is wrong.
+fn rms(x: View<'_>, mut y: ViewMut<'_>) -> Result<()> {
+    Norm::rms(1e-6).rows(x, &mut y, &Cpu)
+}
+
+#[test]
+fn eps_below_zero_or_not_finite() {
+    for eps in [-1e-6, -1.0, f32::INFINITY, f32::NEG_INFINITY] {
+        assert_eq!(refused(Norm::rms(eps)), Error::Eps { given: eps });
+        assert_eq!(refused(Norm::layer(eps)), Error::Eps { given: eps });
+    }
+    assert!(matches!(refused(Norm::rms(f32::NAN)), Error::Eps { given } if given.is_nan()));
+}
+
+#[test]
+fn weight_offset_not_finite() {
+    let error = refused(Norm::rms(1e-6).weight_offset(f32::INFINITY));
+    assert_eq!(error, Error::WeightOffset { given: f32::INFINITY });
+    assert!(matches!(refused(Norm::rms(1e-6).weight_offset(f32::NAN)), Error::WeightOffset { .. }));
+}
+
+#[test]
+fn biases_of_another_type_than_the_weights() {
+    let (w, b) = ([f16::ONE; 3], [bf16::ONE; 3]);
+    let norm = Norm::layer(1e-6).weight(View::from_slice(&w, &[3]).unwrap());
+    let error = refused(norm.bias(View::from_slice(&b, &[3]).unwrap()));
+    assert_eq!(error, Error::DType { arg: Arg::B, expected: DType::F16, given: DType::BF16 });
+}
+
+#[test]
+fn ranks_that_no_view_has() {
+    let x = [0.0_f32; 1];
+    for extents in [&[][..], &[1; 5]] {
+        let error = View::from_slice(&x, extents).unwrap_err();
+        assert_eq!(error, Error::Rank { arg: Arg::View, expected: 1..=4, given: extents.len() });
+    }
+}
+
+#[test]
+fn ranks_that_do_not_fit() {
+    let w = [1.0_f32; 6];
+    let w = View::from_slice(&w, &[2, 3]).unwrap();
+    assert_eq!(refused(Norm::rms(1e-6).weight(w)), Error::Rank { arg: Arg::W, expected: 1..=1, given: 2 });
+    assert_eq!(refused(Norm::rms(1e-6).bias(w)), Error::Rank { arg: Arg::B, expected: 1..=1, given: 2 });
+
+    let mut buffer = [1.0_f32; 6];
+    let error = rms(w, ViewMut::from_slice(&mut buffer, &[6]).unwrap()).unwrap_err();
+    assert_eq!(error, Error::Rank { arg: Arg::Y, expected: 2..=2, given: 1 });
+
+    let mut row = ViewMut::from_slice(&mut buffer, &[6]).unwrap();
+    let error = Norm::rms(1e-6).heads_in_place(&mut row, &Cpu).unwrap_err();
+    assert_eq!(error, Error::Rank { arg: Arg::X, expected: 2..=4, given: 1 });
+
+    let mut heads = ViewMut::from_slice(&mut buffer, &[2, 3]).unwrap();
+    let w = [1.0_f32; 3];
+    let w = View::from_slice(&w, &[3]).unwrap();
+    let error = Norm::rms(1e-6).weight(w).heads_in_place(&mut heads, &Cpu).unwrap_err();
+    assert_eq!(error, Error::Rank { arg: Arg::W, expected: 2..=2, given: 1 });
+}
+
+#[test]
+fn shapes_that_do_not_fit() {
+    let four = [1.0_f32; 4];
+    let w = View::from_slice(&four, &[4]).unwrap();
+    let expected = shape(&[3]);
+    let error = refused(Norm::rms(1e-6).weight(w));
+    assert_eq!(error, Error::Shape { arg: Arg::W, expected, given: shape(&[4]) });
+    let error = refused(Norm::rms(1e-6).bias(w));
+    assert_eq!(error, Error::Shape { arg: Arg::B, expected, given: shape(&[4]) });
+
+    let mut y = [7.0_f32; 6];
+    let error =
+        rms(View::from_slice(&[1.0_f32; 6], &[2, 3]).unwrap(), ViewMut::from_slice(&mut y, &[3, 2]).unwrap());
+    let (expected, given) = (shape(&[2, 3]), shape(&[3, 2]));
+    assert_eq!(error, Err(Error::Shape { arg: Arg::Y, expected, given }));
+
+    let w = View::from_slice(&four, &[2, 2]).unwrap();
+    let mut heads = ViewMut::from_slice(&mut y, &[2, 3]).unwrap();
+    let error = Norm::rms(1e-6).weight(w).heads_in_place(&mut heads, &Cpu);
+    assert_eq!(error, Err(Error::Shape { arg: Arg::W, expected, given: shape(&[2, 2]) }));
+}
+
+#[test]
+fn tensors_on_another_device() {
+    let cuda = Place::Cuda(1);
+    let elsewhere = |arg| Err(Error::Place { arg, expected: Place::Host, given: cuda });
+    let mut y = [7.0_f32; 6];
+    let mut y = ViewMut::from_slice(&mut y, &[2, 3]).unwrap();
+    assert_eq!(rms(anywhere(cuda, 4096, &[2, 3]), y.reborrow()), elsewhere(Arg::X));
+    let x = [1.0_f32; 6];
+    let x = View::from_slice(&x, &[2, 3]).unwrap();
+    assert_eq!(rms(x, anywhere_mut(cuda, 4096, &[2, 3])), elsewhere(Arg::Y));
+    let param = anywhere(cuda, 4096, &[3]);
+    assert_eq!(refused(Norm::rms(1e-6).weight(param)), elsewhere(Arg::W).unwrap_err());
+    assert_eq!(refused(Norm::rms(1e-6).bias(param)), elsewhere(Arg::B).unwrap_err());
+}
+
+#[test]
+fn null_pointers() {
+    let null = |arg| Error::NullPointer { arg };
+    let host = Place::Host;
+    let x = [1.0_f32; 6];
+    let x = View::from_slice(&x, &[2, 3]).unwrap();
+    assert_eq!(rms(x, anywhere_mut(host, 0, &[2, 3])), Err(null(Arg::Y)));
+    assert_eq!(refused(Norm::rms(1e-6).weight(anywhere(host, 0, &[3]))), null(Arg::W));
+    assert_eq!(refused(Norm::rms(1e-6).bias(anywhere(host, 0, &[3]))), null(Arg::B));
+    let mut in_place = anywhere_mut(host, 0, &[2, 3]);
+    assert_eq!(Norm::rms(1e-6).rows_in_place(&mut in_place, &Cpu), Err(null(Arg::X)));
+}
+
+#[test]
+fn pointers_between_elements() {
+    let misaligned = |arg| Error::Misaligned { arg, align: 4, address: 4098 };
+    let host = Place::Host;
+    let mut y = [7.0_f32; 6];
+    let y = ViewMut::from_slice(&mut y, &[2, 3]).unwrap();
+    assert_eq!(rms(anywhere(host, 4098, &[2, 3]), y), Err(misaligned(Arg::X)));
+    let x = [1.0_f32; 6];
+    let x = View::from_slice(&x, &[2, 3]).unwrap();
+    assert_eq!(rms(x, anywhere_mut(host, 4098, &[2, 3])), Err(misaligned(Arg::Y)));
+    assert_eq!(refused(Norm::rms(1e-6).weight(anywhere(host, 4098, &[3]))), misaligned(Arg::W));
+    assert_eq!(refused(Norm::rms(1e-6).bias(anywhere(host, 4098, &[3]))), misaligned(Arg::B));
+}
+
+#[test]
+fn rows_of_no_elements() {
+    let mut y: [f32; 0] = [];
+    for extents in [&[0][..], &[5, 0], &[0, 0]] {
+        let x = View::from_slice(&[0.0_f32; 0], extents).unwrap();
+        let error = rms(x, ViewMut::from_slice(&mut y, extents).unwrap());
+        assert_eq!(error, Err(Error::EmptyRow { arg: Arg::X }));
+    }
+}
+
+#[test]
+fn rows_longer_than_can_be_counted() {
+    let (dim, max) = (MAX_DIM as usize + 1, MAX_DIM as usize);
+    let error = rms(anywhere(Place::Host, 4096, &[1, dim]), anywhere_mut(Place::Host, 4096, &[1, dim]));
+    assert_eq!(error, Err(Error::RowTooLong { arg: Arg::X, dim, max }));
+}
+
+#[test]
+fn a_last_axis_that_is_not_dense() {
+    let x = [1.0_f32; 12];
+    let mut y = [7.0_f32; 12];
+    let dense = View::from_slice(&x, &[2, 3]).unwrap();
+    let strided = dense.with_strides(&[6, 2]).unwrap();
+    let error = |arg| Err(Error::LastAxisStrided { arg, stride: 2 });
+    assert_eq!(rms(strided, ViewMut::from_slice(&mut y, &[2, 3]).unwrap()), error(Arg::X));
+    let y = ViewMut::from_slice(&mut y, &[2, 3]).unwrap().with_strides(&[6, 2]).unwrap();
+    assert_eq!(rms(dense, y), error(Arg::Y));
+    let param = View::from_slice(&x, &[3]).unwrap().with_strides(&[2]).unwrap();
+    assert_eq!(Err(refused(Norm::rms(1e-6).weight(param))), error(Arg::W));
+    assert_eq!(Err(refused(Norm::rms(1e-6).bias(param))), error(Arg::B));
+    let zero = View::from_slice(&x, &[3]).unwrap().with_strides(&[0]).unwrap();
+    assert!(matches!(refused(Norm::rms(1e-6).weight(zero)), Error::LastAxisStrided { stride: 0, .. }));
+}
+
+#[test]
+fn the_stride_of_a_single_element_does_not_matter() {
+    let x = [2.0_f32; 4];
+    let mut y = [7.0_f32; 4];
+    let x = View::from_slice(&x, &[2, 1]).unwrap().with_strides(&[2, 9]).unwrap();
+    let mut y_view = ViewMut::from_slice(&mut y, &[2, 1]).unwrap().with_strides(&[2, 5]).unwrap();
+    Norm::rms(0.0).rows(x, &mut y_view, &Cpu).unwrap();
+    assert_eq!(y, [1.0, 7.0, 1.0, 7.0]);
+}
+
+#[test]
+fn strides_by_which_rows_of_y_overlap() {
+    let x = [1.0_f32; 6];
+    let x = View::from_slice(&x, &[2, 3]).unwrap();
+    for stride in [0, 1, 2] {
+        let mut y = [7.0_f32; 6];
+        let strided = ViewMut::from_slice(&mut y, &[2, 3]).unwrap().with_strides(&[stride, 1]).unwrap();
+        let (shape, strides) = (shape(&[2, 3]), shape(&[stride, 1]));
+        assert_eq!(rms(x, strided), Err(Error::SelfOverlap { arg: Arg::Y, shape, strides }));
+        let mut in_place = ViewMut::from_slice(&mut y, &[2, 3]).unwrap().with_strides(&[stride, 1]).unwrap();
+        let error = Norm::rms(1e-6).rows_in_place(&mut in_place, &Cpu);
+        assert_eq!(error, Err(Error::SelfOverlap { arg: Arg::X, shape, strides }));
+        assert_eq!(y, [7.0; 6]);
+    }
+}
+
+#[test]
+fn rows_of_x_may_be_the_same() {
+    let x = [3.0_f32, 4.0];
+    let mut y = [7.0_f32; 6];
+    let x = View::from_slice_strided(&x, &[3, 2], &[0, 1]).unwrap();
+    Norm::rms(0.0).rows(x, &mut ViewMut::from_slice(&mut y, &[3, 2]).unwrap(), &Cpu).unwrap();
+    assert_eq!(y[..2], y[2..4]);
+    assert_eq!(y[..2], y[4..]);
+}
+
+/// Views of one buffer, as an engine makes them from pointers.
+struct Shared(Vec<f32>);
+
+impl Shared {
+    fn address(&mut self, offset: usize) -> u64 {
+        self.0[offset..].as_mut_ptr().expose_provenance() as u64
+    }
+
+    fn view(&mut self, dtype: DType, offset: usize, extents: &[usize], strides: &[usize]) -> View<'static> {
+        let address = self.address(offset);
+        // SAFETY: tests stay within the buffer and keep it until they end.
+        let view = unsafe { View::from_raw_parts(Place::Host, address, dtype, extents) };
+        view.and_then(|view| view.with_strides(strides)).unwrap()
+    }
+
+    fn view_mut(
+        &mut self,
+        dtype: DType,
+        offset: usize,
+        extents: &[usize],
+        strides: &[usize],
+    ) -> ViewMut<'static> {
+        let address = self.address(offset);
+        // SAFETY: as above; what shares memory with it is what the tests are about.
+        let view = unsafe { ViewMut::from_raw_parts(Place::Host, address, dtype, extents) };
+        view.and_then(|view| view.with_strides(strides)).unwrap()
+    }
+}
+
+#[test]
+fn x_and_y_that_overlap_and_differ() {
+    let mut buffer = Shared(vec![1.0; 32]);
+    let f32 = DType::F32;
+    let x = buffer.view(f32, 0, &[2, 3], &[8, 1]);
+    let overlap = Err(Error::Overlap { a: Arg::X, b: Arg::Y });
+    // Shifted by one element, by one row, with other strides, inside out.
+    for (offset, strides) in [(1, [8, 1]), (8, [8, 1]), (0, [9, 1]), (2, [3, 1])] {
+        assert_eq!(rms(x, buffer.view_mut(f32, offset, &[2, 3], &strides)), overlap);
+    }
+    assert_eq!(buffer.0, [1.0; 32]);
+}
+
+#[test]
+fn y_in_place_of_x_with_another_type() {
+    let mut buffer = Shared(vec![1.0; 8]);
+    let x = buffer.view(DType::F16, 0, &[2, 3], &[3, 1]);
+    let y = buffer.view_mut(DType::BF16, 0, &[2, 3], &[3, 1]);
+    let error = Error::DType { arg: Arg::Y, expected: DType::F16, given: DType::BF16 };
+    assert_eq!(rms(x, y), Err(error));
+}
+
+#[test]
+fn y_that_is_x() {
+    let mut buffer = Shared(vec![2.0; 6]);
+    let x = buffer.view(DType::F32, 0, &[2, 3], &[3, 1]);
+    let y = buffer.view_mut(DType::F32, 0, &[2, 3], &[3, 1]);
+    Norm::rms(0.0).rows(x, &mut { y }, &Cpu).unwrap();
+    assert_eq!(buffer.0, [1.0; 6]);
+}
+
+#[test]
+fn x_and_y_side_by_side_in_one_buffer() {
+    let mut buffer = Shared(vec![2.0; 24]);
+    let x = buffer.view(DType::F32, 0, &[3, 4], &[8, 1]);
+    let y = buffer.view_mut(DType::F32, 4, &[3, 4], &[8, 1]);
+    Norm::rms(0.0).rows(x, &mut { y }, &Cpu).unwrap();
+    for row in buffer.0.chunks(8) {
+        assert_eq!(row, [2.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0]);
+    }
+}
+
+#[test]
+fn weights_or_biases_that_are_written() {
+    let mut buffer = Shared(vec![1.0; 16]);
+    let f32 = DType::F32;
+    let x = [1.0_f32; 6];
+    let x = View::from_slice(&x, &[2, 3]).unwrap();
+    let param = buffer.view(f32, 5, &[3], &[1]);
+    for (norm, a) in [(Norm::rms(1e-6).weight(param), Arg::W), (Norm::rms(1e-6).bias(param), Arg::B)] {
+        let mut y = buffer.view_mut(f32, 0, &[2, 3], &[3, 1]);
+        assert_eq!(norm.rows(x, &mut y, &Cpu), Err(Error::Overlap { a, b: Arg::Y }));
+        assert_eq!(norm.rows_in_place(&mut y, &Cpu), Err(Error::Overlap { a, b: Arg::X }));
+        // In the gap between two rows they are in nobody's way.
+        let mut y = buffer.view_mut(f32, 2, &[2, 3], &[6, 1]);
+        norm.rows(x, &mut y, &Cpu).unwrap();
+    }
+}
+
+#[test]
+fn views_beyond_the_end_of_a_slice() {
+    let mut x = [1.0_f32; 6];
+    let error = Error::OutOfBounds { arg: Arg::View, needed: 8, available: 6 };
+    assert_eq!(View::from_slice(&x, &[2, 4]).unwrap_err(), error);
+    assert_eq!(View::from_slice_strided(&x, &[2, 3], &[5, 1]).unwrap_err(), error);
+    assert_eq!(View::from_slice(&x, &[2, 3]).unwrap().with_strides(&[5, 1]).unwrap_err(), error);
+    assert_eq!(ViewMut::from_slice(&mut x, &[2, 4]).unwrap_err(), error);
+    let view = ViewMut::from_slice(&mut x, &[2, 3]).unwrap();
+    assert_eq!(view.with_strides(&[5, 1]).unwrap_err(), error);
+}
+
+#[test]
+fn not_one_stride_an_axis() {
+    let x = [1.0_f32; 6];
+    for strides in [&[][..], &[1], &[3, 1, 1], &[1; 6]] {
+        let error = View::from_slice(&x, &[2, 3]).unwrap().with_strides(strides).unwrap_err();
+        assert_eq!(error, Error::StrideCount { arg: Arg::View, expected: 2, given: strides.len() });
+    }
+}
+
+#[test]
+fn sizes_near_the_end_of_64_bits() {
+    let max = usize::MAX;
+    let x = [1.0_f32; 2];
+    for extents in [&[max, max][..], &[max, 2, 1], &[1 << 32, 1 << 32], &[0, max, max]] {
+        let error = View::from_slice(&x, extents).unwrap_err();
+        assert_eq!(error, Error::TooManyElements { arg: Arg::View, shape: shape(extents) });
+    }
+    for strides in [&[max, 1][..], &[max / 2, max / 2 + 1]] {
+        let error = anywhere(Place::Host, 4096, &[3, 2]).with_strides(strides).unwrap_err();
+        assert_eq!(error, Error::TooManyElements { arg: Arg::View, shape: shape(&[3, 2]) });
+    }
+    // Elements can be counted, bytes cannot; or they end past the last address.
+    let huge = [1 << 40, 1 << 22];
+    let error = rms(anywhere(Place::Host, 4096, &huge), anywhere_mut(Place::Host, 4096, &huge));
+    assert_eq!(error, Err(Error::TooManyElements { arg: Arg::X, shape: shape(&huge) }));
+    let address = u64::MAX - 11;
+    let error = rms(anywhere(Place::Host, address, &[1, 3]), anywhere_mut(Place::Host, 4096, &[1, 3]));
+    assert_eq!(error, Err(Error::AddressRange { arg: Arg::X, address, bytes: 12 }));
+    // Rows that share all their elements can be too many to count.
+    let rows = 1 << 40;
+    let many = [rows, rows, 1, 1];
+    let one = [2.0_f32];
+    let x = View::from_slice_strided(&one, &[1; 4], &[0, 0, 0, 1]).unwrap();
+    assert_eq!(x.shape(), [1; 4]);
+    let error = View::from_slice_strided(&one, &many, &[0, 0, 0, 1]).unwrap_err();
+    assert_eq!(error, Error::TooManyElements { arg: Arg::View, shape: shape(&many) });
+}
+
+#[test]
+fn no_rows_is_nothing_to_do() {
+    let mut nothing: [f32; 0] = [];
+    for extents in [&[0, 5][..], &[0, 3, 5], &[2, 0, 5], &[2, 3, 0, 5]] {
+        let x = anywhere(Place::Host, 0, extents);
+        let y = ViewMut::from_slice(&mut nothing, extents).unwrap();
+        assert_eq!(rms(x, y), Ok(()));
+    }
+}
+
+#[test]
+fn no_rows_is_still_checked() {
+    let x = anywhere(Place::Host, 4096, &[0, 5]);
+    let y = || anywhere_mut(Place::Host, 4096, &[0, 5]);
+    assert_eq!(Norm::rms(-1.0).rows(x, &mut y(), &Cpu), Err(Error::Eps { given: -1.0 }));
+    assert_eq!(
+        rms(x, anywhere_mut(Place::Host, 4098, &[0, 5])).unwrap_err(),
+        Error::Misaligned { arg: Arg::Y, align: 4, address: 4098 }
+    );
+    let elsewhere = anywhere(Place::Cuda(0), 4096, &[0, 5]);
+    assert!(matches!(rms(elsewhere, y()), Err(Error::Place { arg: Arg::X, .. })));
+    let w = [1.0_f32; 4];
+    let norm = Norm::rms(1e-6).weight(View::from_slice(&w, &[4]).unwrap());
+    assert!(matches!(norm.rows(x, &mut y(), &Cpu), Err(Error::Shape { arg: Arg::W, .. })));
+}
+
+/// Each of the operations checks, whichever name it has.
+#[test]
+fn every_operation_checks() {
+    let x = [1.0_f32; 6];
+    let x = View::from_slice(&x, &[2, 3]).unwrap();
+    let mut y = [7.0_f32; 6];
+    let mut y = ViewMut::from_slice(&mut y, &[2, 3]).unwrap();
+    let eps = -1.0;
+    let rms = NormKind::Rms;
+    let results = [
+        rms_norm(x, None, &mut y, eps, &Cpu),
+        rms_norm_(&mut y, None, eps, &Cpu),
+        layer_norm(x, None, None, &mut y, eps, &Cpu),
+        layer_norm_(&mut y, None, None, eps, &Cpu),
+        head_norm(x, None, None, &mut y, eps, rms, &Cpu),
+        head_norm_(&mut y, None, None, eps, rms, &Cpu),
+    ];
+    assert_eq!(results, [(); 6].map(|()| Err(Error::Eps { given: eps })));
+}
+
+#[test]
+fn messages_name_the_argument_what_was_expected_and_what_was_given() {
+    let w = [1.0_f32; 4];
+    let error = refused(Norm::rms(1e-6).weight(View::from_slice(&w, &[4]).unwrap()));
+    assert_eq!(error.to_string(), "w: expected shape (3,), given (4,)");
+    let error = refused(Norm::rms(1e-6).bias(View::from_slice(&w, &[2, 2]).unwrap()));
+    assert_eq!(error.to_string(), "b: expected rank 1, given rank 2");
+    let error = refused(Norm::rms(-1.0));
+    assert_eq!(error.to_string(), "eps: expected a finite number, 0 or more, given -1");
+    let error = refused(Norm::rms(1e-6).weight(anywhere(Place::Cuda(0), 4096, &[3])));
+    assert_eq!(error.to_string(), "w: expected on the host, given on cuda:0");
+    let error = refused(Norm::rms(1e-6).weight(anywhere(Place::Host, 4098, &[3])));
+    assert_eq!(error.to_string(), "w: expected an address that is a multiple of 4, given 0x1002");
+}

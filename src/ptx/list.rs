@@ -1,0 +1,46 @@
+//! `norm ptx list`: which kernels there are.
+
+use std::fmt::Write;
+
+use clap::Args;
+use norm_host::ptx::EMBEDDED;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::output;
+
+/// What `norm ptx list` takes.
+#[derive(Args, Debug, Default)]
+pub struct ListArgs {
+    /// Print the list as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Target {
+    target: &'static str,
+    bytes: usize,
+    kernels: Vec<&'static str>,
+}
+
+pub fn run(args: &ListArgs) -> Result<(), Failure> {
+    let targets = EMBEDDED.map(|ptx| Target {
+        target: ptx.target,
+        bytes: ptx.text.len(),
+        kernels: ptx.entries().map(|entry| entry.name()).collect(),
+    });
+    if args.json {
+        return output::json(&targets);
+    }
+    let mut text = String::new();
+    for Target { target, bytes, kernels } in &targets {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{target}: {} kernels, {bytes} bytes of PTX", kernels.len());
+    }
+    text += "\nA kernel's name: norm, types of x, w and y, access.\n";
+    for kernel in &targets[0].kernels {
+        let _ = writeln!(text, "{kernel}");
+    }
+    output::text(&text)
+}

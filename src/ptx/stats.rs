@@ -1,0 +1,138 @@
+//! `norm ptx stats`: what is in each kernel.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use clap::Args;
+use norm_host::ptx::{InstructionKind, Stats};
+use serde::Serialize;
+
+use super::{PtxError, embedded};
+use crate::failure::Failure;
+use crate::{output, ptxas};
+
+/// What `norm ptx stats` takes.
+#[derive(Args, Debug)]
+pub struct StatsArgs {
+    /// Only kernels with this in their name
+    filter: Option<String>,
+    /// The target whose PTX to count; the newest if none is given
+    #[arg(long)]
+    target: Option<String>,
+    /// Print the counts as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One kernel.
+#[derive(Serialize)]
+struct Line {
+    kernel: &'static str,
+    max_threads: Option<u32>,
+    instructions: BTreeMap<String, usize>,
+    global_access_bytes: BTreeMap<usize, usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assembled: Option<Assembled>,
+}
+
+/// What ptxas makes of it for the target itself.
+#[derive(Serialize)]
+struct Assembled {
+    registers: u32,
+    shared_bytes: u32,
+    stack_bytes: u32,
+    spill_bytes: u32,
+}
+
+pub fn run(args: &StatsArgs) -> Result<(), Failure> {
+    let ptx = embedded(args.target.as_deref())?;
+    let filter = args.filter.as_deref().unwrap_or_default();
+    let mut module = ptx.header().to_owned();
+    let entries: Vec<_> = ptx.entries().filter(|entry| entry.name().contains(filter)).collect();
+    if entries.is_empty() {
+        return Err(PtxError::Filter { given: filter.to_owned() }.into());
+    }
+    module.extend(entries.iter().map(|entry| entry.text()));
+
+    let ptxas = ptxas::find();
+    let mut assembled: BTreeMap<String, Assembled> = match &ptxas {
+        Ok(ptxas) => ptxas::assemble(ptxas, &module, ptx.target)
+            .map_err(PtxError::Ptxas)?
+            .into_iter()
+            .map(|ptxas::Assembled { name, registers, shared_bytes, stack_bytes, spill_bytes }| {
+                (name, Assembled { registers, shared_bytes, stack_bytes, spill_bytes })
+            })
+            .collect(),
+        Err(_) => BTreeMap::new(),
+    };
+    let lines: Vec<Line> = entries
+        .iter()
+        .map(|entry| {
+            let Stats { instructions, global_access_bytes, max_threads, .. } = entry.stats();
+            Line {
+                kernel: entry.name(),
+                max_threads,
+                instructions: instructions.iter().map(|(kind, count)| (kind.to_string(), *count)).collect(),
+                global_access_bytes,
+                assembled: assembled.remove(entry.name()),
+            }
+        })
+        .collect();
+    if args.json {
+        return output::json(&lines);
+    }
+    let mut text = table(&lines);
+    if let Err(missing) = ptxas {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "\nregs, shared and spills are unknown: {missing}");
+    }
+    output::text(&text)
+}
+
+/// The columns of instruction kinds, in the order of reading a kernel.
+const COLUMNS: [(InstructionKind, &str); 9] = [
+    (InstructionKind::GlobalLoad, "load"),
+    (InstructionKind::GlobalStore, "store"),
+    (InstructionKind::Float, "float"),
+    (InstructionKind::Integer, "int"),
+    (InstructionKind::Convert, "cvt"),
+    (InstructionKind::Compare, "cmp"),
+    (InstructionKind::Shuffle, "shfl"),
+    (InstructionKind::Barrier, "bar"),
+    (InstructionKind::Branch, "bra"),
+];
+
+fn table(lines: &[Line]) -> String {
+    // Writing to a string cannot fail.
+    let mut text = format!(
+        "{:<28} {:>7} {:>5} {:>6} {:>6} {:>5}",
+        "kernel", "threads", "regs", "shared", "spills", "total"
+    );
+    for (_, name) in COLUMNS {
+        let _ = write!(text, " {name:>5}");
+    }
+    text += "  bytes an access\n";
+    for line in lines {
+        let known = |value: Option<u32>| value.map_or("?".to_owned(), |value| value.to_string());
+        let of = |field: fn(&Assembled) -> u32| known(line.assembled.as_ref().map(field));
+        let total: usize = line.instructions.values().sum();
+        let _ = write!(
+            text,
+            "{:<28} {:>7} {:>5} {:>6} {:>6} {:>5}",
+            line.kernel,
+            known(line.max_threads),
+            of(|a| a.registers),
+            of(|a| a.shared_bytes),
+            of(|a| a.stack_bytes + a.spill_bytes),
+            total,
+        );
+        for (kind, _) in COLUMNS {
+            let count = line.instructions.get(&kind.to_string()).copied().unwrap_or(0);
+            let _ = write!(text, " {count:>5}");
+        }
+        let widths: Vec<_> = line.global_access_bytes.keys().map(usize::to_string).collect();
+        let _ = writeln!(text, "  {}", widths.join(", "));
+    }
+    text += "\nthreads: the largest block; instructions are counted once each, however often they run.\n";
+    text
+}
