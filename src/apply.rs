@@ -34,7 +34,7 @@ pub struct RowsArgs {
     #[arg(long, value_name = "FILE:TENSOR")]
     bias: Option<TensorRef>,
     /// Added under the square root
-    #[arg(long, default_value_t = 1e-6, allow_negative_numbers = true)]
+    #[arg(long, default_value = "1e-6", allow_negative_numbers = true)]
     eps: f32,
     /// Added to every weight, in f32: 1 where a model stores w - 1, as Gemma does
     #[arg(long, default_value_t = 0.0, value_name = "NUMBER", allow_negative_numbers = true)]

@@ -10,6 +10,8 @@ mod doctor;
 mod file;
 #[path = "cli/pipe.rs"]
 mod pipe;
+#[path = "cli/ptx.rs"]
+mod ptx;
 #[path = "cli/run.rs"]
 mod run;
 #[path = "cli/text.rs"]
