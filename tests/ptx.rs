@@ -1,7 +1,9 @@
 //! What the checked-in PTX may hold, read from its text.
 
+use std::collections::BTreeSet;
+
 use norm_host::ptx::{self, InstructionKind};
-use norm_kernels::abi::{Access, DType, Kernel, NormKind};
+use norm_kernels::abi::{Access, DType, Kernel, MAX_DIM, NormKind, Tile};
 
 /// Every kernel with what is in it.
 fn kernels() -> impl Iterator<Item = (Kernel, &'static str, ptx::Stats)> {
@@ -48,8 +50,10 @@ fn aligned_rows_move_in_16_byte_accesses() {
     for (kernel, target, stats) in kernels() {
         let widths: Vec<_> = stats.global_access_bytes.keys().copied().collect();
         match kernel.access {
-            // Single elements: x and y, and weights of any type.
-            Access::Scalar => assert_eq!(widths, [2, 4], "{kernel} for {target}"),
+            Access::Scalar => {
+                let sizes = BTreeSet::from([kernel.x, kernel.w, kernel.y].map(DType::size));
+                assert_eq!(widths, Vec::from_iter(sizes), "{kernel} for {target}");
+            }
             // A tensor whose elements are narrower than the widest of x and y moves in 8.
             _ => {
                 let width = 16 / kernel.x.size().max(kernel.y.size());
@@ -70,13 +74,16 @@ fn every_kernel_states_its_largest_block() {
 }
 
 #[test]
-fn no_tile_needs_a_larger_block_than_its_kernel_states() {
+fn every_tile_fits_its_kernel() {
     for (x, y) in DType::ALL.into_iter().flat_map(|x| DType::ALL.map(|y| (x, y))) {
-        for dim in (1..40_000).chain((40_000..=norm_kernels::abi::MAX_DIM).step_by(4093)) {
-            let tile = norm_kernels::abi::Tile::new(x, y, dim);
+        for dim in (1..70_000).chain((70_000..=MAX_DIM).step_by(4093)) {
+            let tile = Tile::new(x, y, dim);
+            let access = Access::vectored(tile);
             let threads = tile.threads * tile.rows;
-            assert!(threads <= Access::vectored(tile).max_threads(), "{x} to {y}, dim {dim}: {tile:?}");
-            assert!(threads.is_multiple_of(32) && tile.threads * tile.vectors * tile.width >= dim);
+            assert!(threads <= access.max_threads(), "{x} to {y}, dim {dim}: {tile:?}");
+            assert!(access.held_vectors().is_none_or(|held| tile.vectors <= held), "dim {dim}: {tile:?}");
+            assert!(threads.is_multiple_of(32), "dim {dim}: {tile:?}");
+            assert!(tile.threads * tile.vectors * tile.width >= dim, "dim {dim}: {tile:?}");
         }
     }
 }

@@ -61,6 +61,16 @@ impl Access {
         }
     }
 
+    /// Vectors that a thread holds; `None` where it takes any number.
+    pub const fn held_vectors(self) -> Option<u32> {
+        match self {
+            Access::Warp1 => Some(1),
+            Access::Warp2 | Access::Block2 => Some(2),
+            Access::Block4 => Some(4),
+            Access::Long | Access::Scalar => None,
+        }
+    }
+
     /// The largest block that launches it, which the PTX states as `.maxntid`.
     pub const fn max_threads(self) -> u32 {
         match self {
@@ -75,9 +85,9 @@ impl Access {
     pub const fn vectored(tile: Tile) -> Access {
         match (tile.threads, tile.vectors) {
             (..=WARP, 1) => Access::Warp1,
-            (..=WARP, _) => Access::Warp2,
-            (..=Tile::MAX_HELD_THREADS, 2) => Access::Block2,
-            (..=Tile::MAX_HELD_THREADS, _) => Access::Block4,
+            (..=WARP, 2) => Access::Warp2,
+            (..=Tile::MAX_HELD_THREADS, ..=2) => Access::Block2,
+            (..=Tile::MAX_HELD_THREADS, ..=Tile::MAX_HELD) => Access::Block4,
             _ => Access::Long,
         }
     }
