@@ -154,10 +154,13 @@ impl Report {
         let Report { cases, outputs, seconds, .. } = self;
         let of_seed = self.seed.map_or(String::new(), |seed| format!(" of seed {seed}"));
         let Some(failure) = &self.failure else {
-            let percent = 100.0 * self.f32_part_of_allowed_error;
+            let in_f32 = match 100.0 * self.f32_part_of_allowed_error {
+                0.0 => String::new(),
+                percent => format!("; those in f32 use up to {percent:.0} % of the error that it allows"),
+            };
             return format!(
                 "ok: {cases} case{}{of_seed} on {device} in {seconds:.1} s. All {outputs} outputs keep the accuracy \
-                 promise; those in f32 use up to {percent:.0} % of the error that it allows.\n",
+                 promise{in_f32}.\n",
                 if *cases == 1 { "" } else { "s" },
             );
         };
