@@ -1,0 +1,124 @@
+//! A row's bits depend on that row, the parameters, eps, the types and dim: on nothing else.
+
+use libtest_mimic::Failed;
+use norm_host::{Device, Stream};
+use rayon::prelude::*;
+
+use crate::{
+    cases::{dtypes_and_kinds, plain},
+    common::{
+        buffer::Buffer,
+        case::{Case, Tensors},
+        values::Values,
+    },
+    on_device::{OnDevice, Shifts, normalized_bits, row_bits},
+};
+
+/// Dims of whole vectors, some for each shape of tile.
+const WHOLE_VECTORS: [usize; 8] = [8, 64, 256, 512, 4096, 11008, 16384, 32768];
+
+/// Three rows of each combination of types and kind at each of `dims`, with biases in turn. The
+/// magnitudes differ so much that another order of additions would show in the sums.
+fn cases(dims: &[usize]) -> Vec<Case> {
+    let all = dims.iter().flat_map(|&dim| {
+        dtypes_and_kinds().enumerate().map(move |(index, (dtypes, kind))| {
+            let case = Case { values: Values::Extreme, ..plain(kind, dtypes, 3, dim) };
+            Case { b: case.w.filter(|_| index % 3 == 0), weight_offset: 0.5, ..case }
+        })
+    });
+    all.collect()
+}
+
+fn same(case: &Case, what: &str, a: &[Vec<u32>], b: &[Vec<u32>]) -> Result<(), Failed> {
+    match (a.len() == b.len()).then(|| a.iter().zip(b).position(|(a, b)| a != b)) {
+        Some(None) => Ok(()),
+        Some(Some(row)) => Err(format!("{case:?}: {what}: row {row} differs").into()),
+        None => Err(format!("{case:?}: {what}: {} rows and {}", a.len(), b.len()).into()),
+    }
+}
+
+/// One tensor an element off an aligned address is enough for the scalar path.
+pub fn vectors_and_scalars(device: Device) -> Result<(), Failed> {
+    cases(&WHOLE_VECTORS).par_iter().try_for_each(|case| {
+        let vectors = normalized_bits(device, case, Shifts::NONE)?;
+        let one = match case.seed as usize / 8 % 3 {
+            0 => Shifts { x: 1, ..Shifts::NONE },
+            1 => Shifts { w: 1, ..Shifts::NONE },
+            _ => Shifts { y: 1, ..Shifts::NONE },
+        };
+        for by in [Shifts::ALL, one] {
+            same(case, &format!("{by:?}"), &vectors, &normalized_bits(device, case, by)?)?;
+        }
+        Ok(())
+    })
+}
+
+pub fn in_place(device: Device) -> Result<(), Failed> {
+    let mut cases = cases(&[1, 3, 63, 64, 127, 512, 4096, 4097, 11008, 32768]);
+    cases.retain(|case| case.x == case.y);
+    cases.par_iter().try_for_each(|case| {
+        let apart = normalized_bits(device, case, Shifts::NONE)?;
+        let stream = Stream::new(&device)?;
+        let mut tensors = OnDevice::upload(device, case, &case.tensors(), Shifts::NONE)?;
+        tensors.enqueue_in_place(&stream)?;
+        stream.synchronize()?;
+        let in_place = row_bits(case, &tensors.x.download()?, &case.x_strides());
+        same(case, "in place", &apart, &in_place)
+    })
+}
+
+/// 257 rows, the first 3 of them, and some alone; 257 is more than any block takes at once.
+pub fn batches(device: Device) -> Result<(), Failed> {
+    let cases = [1, 5, 64, 127, 512, 4096, 11008].into_iter().enumerate().flat_map(|(index, dim)| {
+        let values = [Values::Extreme, Values::Plain, Values::Offset][index % 3];
+        // Every combination at one dim or another.
+        let some = dtypes_and_kinds().skip(index % 4).step_by(4);
+        some.map(move |(dtypes, kind)| Case { values, ..plain(kind, dtypes, 257, dim) })
+    });
+    cases.collect::<Vec<_>>().par_iter().try_for_each(|case| {
+        let tensors = case.tensors();
+        let all = bits_of_rows(device, case, &tensors, 0, 257)?;
+        for (first, count) in [(0, 1), (0, 3), (100, 1), (127, 3), (256, 1)] {
+            let some = bits_of_rows(device, case, &tensors, first, count)?;
+            same(case, &format!("{count} rows from row {first}"), &all[first..first + count], &some)?;
+        }
+        Ok(())
+    })
+}
+
+/// Normalizes `count` rows of a dense case by themselves.
+fn bits_of_rows(
+    device: Device,
+    case: &Case,
+    tensors: &Tensors,
+    first: usize,
+    count: usize,
+) -> Result<Vec<Vec<u32>>, Failed> {
+    let part = Case { front: vec![count], ..case.clone() };
+    let take = |buffer: &Buffer| {
+        let elements = (first * case.dim..(first + count) * case.dim).map(|index| buffer.get(index));
+        Buffer::new(buffer.dtype(), &elements.collect::<Vec<_>>())
+    };
+    let part_of = Tensors { x: take(&tensors.x), w: tensors.w.clone(), b: None, y: take(&tensors.y) };
+    let stream = Stream::new(&device)?;
+    let mut on_device = OnDevice::upload(device, &part, &part_of, Shifts::NONE)?;
+    on_device.enqueue(&stream)?;
+    stream.synchronize()?;
+    Ok(row_bits(&part, &on_device.y.download()?, &part.y_strides()))
+}
+
+/// Gaps between rows and heads, aligned or not, against none.
+pub fn strides(device: Device) -> Result<(), Failed> {
+    cases(&[1, 63, 64, 127, 512, 4096, 4097, 16384]).par_iter().try_for_each(|case| {
+        for heads in [false, true] {
+            let dense = Case { heads, front: vec![2, 2, 2], ..case.clone() };
+            let expected = normalized_bits(device, &dense, Shifts::NONE)?;
+            for gaps in [[(16, 8), (0, 32), (8, 8)], [(1, 2), (0, 5), (3, 0)]] {
+                let strided = Case { gaps: gaps.into(), ..dense.clone() };
+                let given = normalized_bits(device, &strided, Shifts::NONE)?;
+                same(&strided, "strided and dense", &expected, &given)?;
+            }
+        }
+        Ok(())
+    })
+}

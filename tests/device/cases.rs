@@ -1,0 +1,74 @@
+//! The cases that tests go through.
+
+use norm_host::{DType, NormKind};
+
+use crate::common::{case::Case, values::Values};
+
+/// Types of x, w and y.
+pub type DTypes = [DType; 3];
+
+/// All 27 combinations.
+pub fn dtypes() -> impl Iterator<Item = DTypes> {
+    (0..27).map(|n| [n / 9, n / 3 % 3, n % 3].map(|k| DType::ALL[k]))
+}
+
+/// All 27 combinations with both norms.
+pub fn dtypes_and_kinds() -> impl Iterator<Item = (DTypes, NormKind)> {
+    dtypes().flat_map(|dtypes| NormKind::ALL.map(|kind| (dtypes, kind)))
+}
+
+/// `rows` dense rows of plain values with weights.
+pub fn plain(kind: NormKind, [x, w, y]: DTypes, rows: usize, dim: usize) -> Case {
+    Case {
+        kind,
+        heads: false,
+        x,
+        y,
+        w: Some(w),
+        b: None,
+        front: vec![rows],
+        dim,
+        gaps: vec![(0, 0); 3],
+        param_gap: 0,
+        values: Values::Plain,
+        eps: 1e-5,
+        weight_offset: 0.0,
+        seed: dim as u64,
+    }
+}
+
+/// What an operation may be given or not, each option in turn.
+pub fn options(plain: &Case) -> Vec<Case> {
+    let w = plain.w;
+    let rows = plain.rows();
+    let heads = |gaps: [(usize, usize); 3], param_gap| Case {
+        heads: true,
+        front: vec![rows, 3],
+        gaps: gaps.into(),
+        param_gap,
+        ..plain.clone()
+    };
+    let mut all = vec![
+        plain.clone(),
+        Case { weight_offset: 1.0, ..plain.clone() },
+        Case { b: w, ..plain.clone() },
+        Case { w: None, b: w, ..plain.clone() },
+        Case { front: vec![rows, 2, 2], gaps: vec![(5, 3), (2, 0), (1, 7)], ..plain.clone() },
+        // Gaps that keep vectors aligned, and gaps that do not.
+        Case { b: w, weight_offset: 1.0, ..heads([(16, 0), (8, 24), (0, 0)], 8) },
+        heads([(0, 1), (3, 0), (0, 0)], 1),
+        Case { w: None, ..heads([(0, 0); 3], 0) },
+    ];
+    // Without weights, there is a kernel for w of x's type.
+    if w == Some(plain.x) {
+        all.push(Case { w: None, ..plain.clone() });
+    }
+    all
+}
+
+/// The cases, with values of every kind in turn.
+pub fn with_all_values(cases: impl IntoIterator<Item = Case>) -> Vec<Case> {
+    let values = Values::ALL.into_iter().cycle();
+    let eps = [1e-5, 1e-6, 1e-12].into_iter().cycle();
+    cases.into_iter().zip(values.zip(eps)).map(|(case, (values, eps))| Case { values, eps, ..case }).collect()
+}

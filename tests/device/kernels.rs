@@ -1,0 +1,69 @@
+//! Every kernel there is, once: small enough to be run under compute-sanitizer.
+
+use libtest_mimic::Failed;
+use norm_host::{Device, Operand, Param, Plan, Problem};
+use norm_kernels::abi::{Access, Axis, Kernel, Tile};
+
+use crate::{
+    cases::plain,
+    common::case::Case,
+    on_device::{OnDevice, Shifts, judge},
+};
+
+/// A number of rows, and a number of vectors in a row, for which a kernel of this access runs,
+/// with idle threads in rows, and idle rows in the last block.
+fn size(access: Access) -> [usize; 2] {
+    match access {
+        Access::Warp1 => [67, 5],
+        Access::Warp2 => [19, 40],
+        Access::Block2 => [3, 100],
+        Access::Block4 => [2, 1030],
+        Access::Long => [2, 3600],
+        Access::Scalar => [3, 100],
+    }
+}
+
+pub fn each_once(device: Device) -> Result<(), Failed> {
+    let stream = norm_host::Stream::new(&device)?;
+    for kernel in Kernel::all() {
+        let [rows, vectors] = size(kernel.access);
+        let width = Tile::new(kernel.x, kernel.y, 1).width as usize;
+        // Scalar rows of every length: those of a warp, of a block, and those read again.
+        let dims = match kernel.access {
+            Access::Scalar => vec![5 * width + 1, vectors * width + 1, 3600 * width + 1],
+            _ => vec![vectors * width],
+        };
+        for dim in dims {
+            let case = plain(kernel.kind, [kernel.x, kernel.w, kernel.y], rows, dim);
+            let case = Case { b: case.w.filter(|_| kernel.index() % 2 == 0), ..case };
+            let mut tensors = case.tensors();
+            let mut on_device = OnDevice::upload(device, &case, &tensors, Shifts::NONE)?;
+            assert_eq!(planned(&case, &mut on_device)?, kernel, "{case:?}");
+            on_device.enqueue(&stream)?;
+            stream.synchronize()?;
+            tensors.y = on_device.y.download()?;
+            judge(&case, &tensors)?;
+        }
+    }
+    Ok(())
+}
+
+/// The kernel that a case of dense rows takes.
+fn planned(case: &Case, tensors: &mut OnDevice) -> Result<Kernel, Failed> {
+    let views = tensors.views();
+    let param = |p: norm_host::View<'_>| Param { address: p.address(), dtype: p.dtype(), stride: 0 };
+    let stride = case.dim as u64;
+    let problem = Problem {
+        kind: case.kind,
+        x: Operand { address: views.x.address(), dtype: case.x },
+        y: Operand { address: views.y.address(), dtype: case.y },
+        w: views.w.map(param),
+        b: views.b.map(param),
+        axes: [Axis::ONE, Axis::ONE, Axis { extent: case.rows() as u64, x_stride: stride, y_stride: stride }],
+        rows: case.rows() as u64,
+        dim: u32::try_from(case.dim)?,
+        eps: case.eps,
+        weight_offset: case.weight_offset,
+    };
+    Ok(Plan::new(&problem)?.kernel)
+}

@@ -1,0 +1,111 @@
+//! What holds on a CUDA device. Without one, every test is counted as skipped, with the reason.
+//!
+//! Under compute-sanitizer, `small_everything` as the argument runs every kernel once.
+
+#[path = "../../norm-host/tests/common/mod.rs"]
+mod common;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod accuracy;
+mod bits;
+mod cases;
+mod functions;
+mod graphs;
+mod guards;
+mod kernels;
+mod large;
+mod memory;
+mod misuse;
+mod on_device;
+mod streams;
+mod tensor_parallel;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use norm_host::{Device, NormKind};
+
+type Test = fn(Device) -> Result<(), Failed>;
+type GroupTest = fn(&[Device]) -> Result<(), Failed>;
+
+/// Tests named after what holds if they pass.
+const TESTS: [(&str, Test); 31] = [
+    ("small_everything_every_kernel_keeps_the_promise", kernels::each_once),
+    ("rms_norm_keeps_the_promise", functions::rms),
+    ("rms_norm_in_place_keeps_the_promise", functions::rms_in_place),
+    ("rms_norm_tp_keeps_the_promise", functions::rms_tp),
+    ("layer_norm_keeps_the_promise", functions::layer),
+    ("layer_norm_in_place_keeps_the_promise", functions::layer_in_place),
+    ("head_norm_keeps_the_promise", functions::head),
+    ("head_norm_in_place_keeps_the_promise", functions::head_in_place),
+    ("cust_buffers_are_normalized_where_they_lie", functions::cust_buffers),
+    ("hard_values_keep_the_promise", accuracy::hard_values),
+    ("head_rms_norm_of_70000_rows_keeps_the_promise", |device| accuracy::many_rows(device, NormKind::Rms)),
+    ("head_layer_norm_of_70000_rows_keeps_the_promise", |device| {
+        accuracy::many_rows(device, NormKind::Layer)
+    }),
+    ("cpu_and_device_keep_the_promise_alike", accuracy::same_promise_on_both_backends),
+    ("vectors_and_scalars_give_the_same_bits", bits::vectors_and_scalars),
+    ("in_place_gives_the_bits_of_out_of_place", bits::in_place),
+    ("a_row_has_the_same_bits_in_any_batch", bits::batches),
+    ("strided_rows_have_the_bits_of_dense_ones", bits::strides),
+    ("a_graph_gives_the_bits_of_direct_launches", graphs::same_bits),
+    ("a_graph_outlives_its_stream", graphs::other_streams),
+    ("a_failed_capture_leaves_the_stream_usable", graphs::failed_capture),
+    ("a_borrowed_stream_outlives_its_handle", streams::borrowed),
+    ("the_default_stream_gives_the_same_bits", streams::default_stream),
+    ("two_streams_at_once_give_the_bits_of_each_alone", streams::two_at_once),
+    ("threads_may_share_a_stream", streams::threads),
+    ("streams_wait_for_each_other", streams::waiting),
+    ("bytes_around_and_between_rows_are_untouched", guards::untouched),
+    ("tensors_elsewhere_are_refused", misuse::wrong_places),
+    ("null_and_misaligned_addresses_are_refused", misuse::bad_addresses),
+    ("overlapping_tensors_are_refused", misuse::overlaps),
+    ("wrong_shapes_and_numbers_are_refused", misuse::shapes_and_numbers),
+    ("no_rows_are_nothing_to_do", misuse::no_rows),
+];
+
+fn main() {
+    let device = device();
+    let mut trials: Vec<Trial> = TESTS.map(|(name, test)| support::trial(name, "cuda", &device, test)).into();
+    for dim in accuracy::DIMS {
+        let name = format!("every_dtype_and_option_keeps_the_promise_at_dim_{dim}");
+        trials.push(support::trial(&name, "cuda", &device, move |device| {
+            accuracy::every_dtype_and_option(device, dim)
+        }));
+    }
+    let two = two_devices(&device);
+    let same_device_twice = device.clone().map(|device| [device; 2]);
+    for (group, needed, devices) in
+        [("two_streams", "cuda", same_device_twice), ("two_devices", "two CUDA devices", two)]
+    {
+        let tests: [(&str, GroupTest); 3] = [
+            ("equals_rms_norm", tensor_parallel::equals_rms_norm),
+            ("restores_the_current_context", tensor_parallel::restores_the_context),
+            ("checks_everything_before_launching", tensor_parallel::checks_before_launching),
+        ];
+        for (name, test) in tests {
+            let name = format!("rms_norm_tp_on_{group}_{name}");
+            trials.push(support::trial(&name, needed, &devices, move |devices| test(&devices)));
+        }
+    }
+    let room = device.and_then(|device| large::room(&device));
+    trials.push(support::trial(
+        "rows_past_31_bits_keep_the_promise",
+        "device memory",
+        &room,
+        large::past_31_bits,
+    ));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// The first device, or why there is none.
+fn device() -> Result<Device, String> {
+    Device::new(0).map_err(|error| format!("no CUDA device ({error})"))
+}
+
+/// The first two.
+fn two_devices(first: &Result<Device, String>) -> Result<[Device; 2], String> {
+    let first = first.clone()?;
+    let second = Device::new(1).map_err(|error| format!("no second CUDA device ({error})"))?;
+    Ok([first, second])
+}

@@ -1,0 +1,151 @@
+//! A case with its tensors on a device.
+
+use libtest_mimic::Failed;
+use norm_host::{Device, Norm, Result as NormResult, Stream, View, ViewMut};
+
+use crate::{
+    common::{
+        buffer::Buffer,
+        case::{Case, Tensors, UNTOUCHED},
+    },
+    memory::Memory,
+};
+
+/// Elements by which tensors are moved off an address that suits vectors.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shifts {
+    pub x: usize,
+    pub w: usize,
+    pub b: usize,
+    pub y: usize,
+}
+
+impl Shifts {
+    pub const NONE: Shifts = Shifts { x: 0, w: 0, b: 0, y: 0 };
+    pub const ALL: Shifts = Shifts { x: 1, w: 1, b: 1, y: 1 };
+}
+
+/// A case's tensors in device memory.
+pub struct OnDevice {
+    pub case: Case,
+    pub x: Memory,
+    pub w: Option<Memory>,
+    pub b: Option<Memory>,
+    pub y: Memory,
+}
+
+/// Views of everything an operation takes.
+pub struct Views<'a> {
+    pub x: View<'a>,
+    pub w: Option<View<'a>>,
+    pub b: Option<View<'a>>,
+    pub y: ViewMut<'a>,
+}
+
+impl OnDevice {
+    pub fn upload(device: Device, case: &Case, tensors: &Tensors, by: Shifts) -> Result<OnDevice, Failed> {
+        let param = |p: &Option<Buffer>, by| p.as_ref().map(|p| Memory::upload(device, p, by)).transpose();
+        Ok(OnDevice {
+            case: case.clone(),
+            x: Memory::upload(device, &tensors.x, by.x)?,
+            w: param(&tensors.w, by.w)?,
+            b: param(&tensors.b, by.b)?,
+            y: Memory::upload(device, &tensors.y, by.y)?,
+        })
+    }
+
+    pub fn views(&mut self) -> Views<'_> {
+        let OnDevice { case, x, w, b, y } = self;
+        Views {
+            x: x.view(&case.shape(), &case.x_strides()),
+            w: param(case, w),
+            b: param(case, b),
+            y: y.view_mut(&case.shape(), &case.y_strides()),
+        }
+    }
+
+    /// Enqueues `y = norm(x)`.
+    pub fn enqueue(&mut self, on: &Stream) -> NormResult<()> {
+        let case = self.case.clone();
+        let Views { x, w, b, mut y } = self.views();
+        let norm = Norm::new(case.kind, case.eps).weight(w).weight_offset(case.weight_offset).bias(b);
+        if case.heads { norm.heads(x, &mut y, on) } else { norm.rows(x, &mut y, on) }
+    }
+
+    /// Enqueues `x = norm(x)`.
+    pub fn enqueue_in_place(&mut self, on: &Stream) -> NormResult<()> {
+        let OnDevice { case, x, w, b, .. } = self;
+        let norm = Norm::new(case.kind, case.eps)
+            .weight(param(case, w))
+            .weight_offset(case.weight_offset)
+            .bias(param(case, b));
+        let mut x = x.view_mut(&case.shape(), &case.x_strides());
+        if case.heads { norm.heads_in_place(&mut x, on) } else { norm.rows_in_place(&mut x, on) }
+    }
+}
+
+/// A view of weights or biases.
+fn param<'a>(case: &Case, memory: &'a Option<Memory>) -> Option<View<'a>> {
+    memory.as_ref().map(|memory| memory.view(&case.param_shape(), &case.param_strides()))
+}
+
+/// Runs `y = norm(x)` on a stream of its own and gives the case's tensors with the device's `y`.
+///
+/// # Errors
+/// What goes wrong; and if `x`, `w`, `b` or memory around any tensor has changed.
+pub fn normalize(device: Device, case: &Case, by: Shifts) -> Result<Tensors, Failed> {
+    let mut tensors = case.tensors();
+    let stream = Stream::new(&device)?;
+    let mut on_device = OnDevice::upload(device, case, &tensors, by)?;
+    on_device.enqueue(&stream)?;
+    stream.synchronize()?;
+    tensors.y = on_device.y.download()?;
+    let OnDevice { x, w, b, .. } = on_device;
+    let inputs =
+        [(Some(&x), Some(&tensors.x)), (w.as_ref(), tensors.w.as_ref()), (b.as_ref(), tensors.b.as_ref())];
+    for (memory, before) in inputs {
+        if let (Some(memory), Some(before)) = (memory, before)
+            && memory.download()?.bits() != before.bits()
+        {
+            return Err(format!("{case:?}: an input has changed").into());
+        }
+    }
+    Ok(tensors)
+}
+
+/// The bits of each row of `y` (or of an `x` with `strides` its own), gaps left out.
+pub fn row_bits(case: &Case, buffer: &Buffer, strides: &[usize]) -> Vec<Vec<u32>> {
+    let bits = buffer.bits();
+    (0..case.rows()).map(|row| bits[case.start(row, strides)..][..case.dim].to_vec()).collect()
+}
+
+/// The bits of each row of `y` that [`normalize`] gives.
+pub fn normalized_bits(device: Device, case: &Case, by: Shifts) -> Result<Vec<Vec<u32>>, Failed> {
+    let tensors = normalize(device, case, by)?;
+    Ok(row_bits(case, &tensors.y, &case.y_strides()))
+}
+
+/// Runs the case and holds every row to the promise, and memory between rows to what it was.
+pub fn keeps_the_promise(device: Device, case: &Case) -> Result<(), Failed> {
+    let tensors = normalize(device, case, Shifts::NONE)?;
+    judge(case, &tensors)
+}
+
+/// Holds every row of `y` to the promise, and memory between rows to what it was.
+pub fn judge(case: &Case, tensors: &Tensors) -> Result<(), Failed> {
+    let strides = case.y_strides();
+    let mut end = 0;
+    for row in 0..case.rows() {
+        let start = case.start(row, &strides);
+        if let Some(gap) = (end..start).find(|&index| tensors.y.get(index) != UNTOUCHED) {
+            return Err(format!("{case:?}: element {gap}, between rows of y, was written").into());
+        }
+        end = start + case.dim;
+        let judged = case.judge(tensors, row);
+        // With an `eps` that is not tiny there is a promise for every input.
+        if !(judged.promised && judged.is_kept()) {
+            return Err(format!("{case:?}: row {row}: {judged:?}").into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! `rms_norm_tp` on several streams, of one device or of several.
+
+use std::ptr::null_mut;
+
+use cuda_driver::{driver, sys::CUcontext};
+use libtest_mimic::Failed;
+use norm_host::{
+    Arg, DType, Device, Error, NormKind, Place, Stream, TpContext, View, ViewMut, rms_norm, rms_norm_tp,
+};
+
+use crate::{
+    cases::{dtypes, plain},
+    common::case::Case,
+    on_device::{OnDevice, Shifts, Views},
+};
+
+const EPS: f32 = 1e-6;
+
+/// One set of tensors a device, with different values, and the group's streams.
+fn group(devices: &[Device], case: &Case) -> Result<(Vec<OnDevice>, TpContext), Failed> {
+    let mut tensors = Vec::new();
+    let mut streams = Vec::new();
+    for (seed, device) in devices.iter().enumerate() {
+        let case = Case { seed: seed as u64, ..case.clone() };
+        tensors.push(OnDevice::upload(*device, &case, &case.tensors(), Shifts::NONE)?);
+        streams.push(Stream::new(device)?);
+    }
+    Ok((tensors, TpContext::new(streams)))
+}
+
+/// Runs `rms_norm_tp` on lists that `change` may spoil first.
+fn run(
+    tensors: &mut [OnDevice],
+    tp: &TpContext,
+    change: impl FnOnce(&mut Vec<View<'_>>, &mut Vec<View<'_>>, &mut Vec<ViewMut<'_>>),
+) -> Result<(), Error> {
+    let (mut x, mut w, mut y) = (Vec::new(), Vec::new(), Vec::new());
+    for Views { x: one_x, w: one_w, y: one_y, .. } in tensors.iter_mut().map(OnDevice::views) {
+        x.push(one_x);
+        w.extend(one_w);
+        y.push(one_y);
+    }
+    change(&mut x, &mut w, &mut y);
+    rms_norm_tp(&x, &w, &mut y, EPS, tp)
+}
+
+fn y_bits(tensors: &[OnDevice]) -> Result<Vec<Vec<u32>>, Failed> {
+    tensors.iter().map(|tensors| Ok(tensors.y.download()?.bits())).collect()
+}
+
+/// The same bits as `rms_norm` by itself on each of the streams.
+pub fn equals_rms_norm(devices: &[Device]) -> Result<(), Failed> {
+    for dtypes in dtypes() {
+        for dim in [127, 4096, 33_000] {
+            let case = plain(NormKind::Rms, dtypes, 5, dim);
+            let (mut tensors, tp) = group(devices, &case)?;
+            run(&mut tensors, &tp, |_, _, _| {})?;
+            tp.synchronize()?;
+            let together = y_bits(&tensors)?;
+
+            let (mut tensors, tp) = group(devices, &case)?;
+            for (tensors, stream) in tensors.iter_mut().zip(tp.streams()) {
+                let Views { x, w, mut y, .. } = tensors.views();
+                rms_norm(x, w, &mut y, EPS, stream)?;
+            }
+            tp.synchronize()?;
+            assert_eq!(together, y_bits(&tensors)?, "{case:?}");
+            let written = |bits: &Vec<u32>| bits.iter().any(|&bit| bit != bits[0]);
+            assert!(together.iter().all(written), "{case:?}");
+        }
+    }
+    Ok(())
+}
+
+/// The context that is current stays so, be there none or another device's; after errors too.
+pub fn restores_the_context(devices: &[Device]) -> Result<(), Failed> {
+    let driver = driver()?;
+    let case = plain(NormKind::Rms, [DType::F16; 3], 5, 4096);
+    let (mut tensors, tp) = group(devices, &case)?;
+    let last = devices.len() - 1;
+    let before = driver.context_current()?;
+    // SAFETY: there is none to be alive.
+    unsafe { driver.context_set_current(null_mut()) }?;
+    let mut unchanged = |context: CUcontext| -> Result<(), Failed> {
+        run(&mut tensors, &tp, |_, _, _| {})?;
+        assert_eq!(driver.context_current()?, context);
+        assert!(run(&mut tensors, &tp, |x, _, _| x.truncate(last)).is_err());
+        assert_eq!(driver.context_current()?, context);
+        tp.synchronize()?;
+        assert_eq!(driver.context_current()?, context);
+        Ok(())
+    };
+    unchanged(null_mut())?;
+    {
+        let _current = devices[last].enter()?;
+        unchanged(driver.context_current()?)?;
+    }
+    assert_eq!(driver.context_current()?, null_mut());
+    // SAFETY: it was current, so it is alive, or null.
+    unsafe { driver.context_set_current(before) }?;
+    Ok(())
+}
+
+/// What is wrong with the last of the lists keeps the first from being launched.
+pub fn checks_before_launching(devices: &[Device]) -> Result<(), Failed> {
+    let case = plain(NormKind::Rms, [DType::F32; 3], 5, 256);
+    let (mut tensors, tp) = group(devices, &case)?;
+    let before = y_bits(&tensors)?;
+    let last = devices.len() - 1;
+    let place = devices[last].place();
+    let at_last = |source| Error::Tp { index: last, place, launched: 0, source: Box::new(source) };
+    let length = |arg| Error::ListLength { arg, expected: last + 1, given: last };
+
+    let short = run(&mut tensors, &tp, |x, _, _| x.truncate(last));
+    assert_eq!(short, Err(length(Arg::X)));
+    let short = run(&mut tensors, &tp, |_, w, _| w.truncate(last));
+    assert_eq!(short, Err(length(Arg::W)));
+    let short = run(&mut tensors, &tp, |_, _, y| y.truncate(last));
+    assert_eq!(short, Err(length(Arg::Y)));
+
+    let host = [0.0; 256];
+    let elsewhere = run(&mut tensors, &tp, |_, w, _| {
+        // SAFETY: the operation refuses memory of the host.
+        let host = unsafe { View::from_raw_parts(Place::Host, host.as_ptr() as u64, DType::F32, &[256]) };
+        w[last] = host.expect("one axis");
+    });
+    assert_eq!(elsewhere, Err(at_last(Error::Place { arg: Arg::W, expected: place, given: Place::Host })));
+
+    tp.synchronize()?;
+    assert_eq!(y_bits(&tensors)?, before, "something was launched");
+    Ok(())
+}
