@@ -79,10 +79,10 @@ fn parse(report: &str) -> Vec<Assembled> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn reads_the_report_of_every_kernel() {
+        use super::{Assembled, parse};
+
         let report = "ptxas info    : 0 bytes gmem\n\
             ptxas info    : Compiling entry function 'a' for 'sm_90'\n\
             ptxas info    : Function properties for a\n    32 bytes stack frame, 28 bytes spill stores, 24 bytes spill loads\n\

@@ -66,7 +66,7 @@ pub fn options(plain: &Case) -> Vec<Case> {
     all
 }
 
-/// The cases, with values of every kind in turn.
+/// The cases, with values of every kind and some `eps`, in turn.
 pub fn with_all_values(cases: impl IntoIterator<Item = Case>) -> Vec<Case> {
     let values = Values::ALL.into_iter().cycle();
     let eps = [1e-5, 1e-6, 1e-12].into_iter().cycle();

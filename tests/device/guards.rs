@@ -18,7 +18,7 @@ pub fn untouched(device: Device) -> Result<(), Failed> {
         .into_iter()
         .flat_map(|dim| dtypes_and_kinds().step_by(5).map(move |(dtypes, kind)| (dtypes, kind, dim)))
         .map(|(dtypes, kind, dim)| {
-            // The rows of 16 bytes that the smallest gap leaves would be covered by one vector.
+            // In y at least 16 bytes: wide enough for a vector stored past the end of a row to show.
             let gaps = vec![(1, 40), (8, 8), (0, 8)];
             let case = Case { front: vec![3, 5], gaps, heads: dim % 2 == 0, ..plain(kind, dtypes, 1, dim) };
             Case { b: case.w, ..case }

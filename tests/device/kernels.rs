@@ -17,7 +17,7 @@ fn size(access: Access) -> [usize; 2] {
         Access::Warp1 => [67, 5],
         Access::Warp2 => [19, 40],
         Access::Block2 => [3, 100],
-        Access::Block4 => [2, 1030],
+        Access::Block4 => [2, 600],
         Access::Long => [2, 3600],
         Access::Scalar => [3, 100],
     }

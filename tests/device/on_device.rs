@@ -99,15 +99,22 @@ pub fn normalize(device: Device, case: &Case, by: Shifts) -> Result<Tensors, Fai
     let mut on_device = OnDevice::upload(device, case, &tensors, by)?;
     on_device.enqueue(&stream)?;
     stream.synchronize()?;
-    tensors.y = on_device.y.download()?;
+    let download = |memory: &Memory, name: &str| {
+        let named = |error: Failed| format!("{case:?}: {name}: {}", error.message().unwrap_or_default());
+        memory.download().map_err(named)
+    };
+    tensors.y = download(&on_device.y, "y")?;
     let OnDevice { x, w, b, .. } = on_device;
-    let inputs =
-        [(Some(&x), Some(&tensors.x)), (w.as_ref(), tensors.w.as_ref()), (b.as_ref(), tensors.b.as_ref())];
-    for (memory, before) in inputs {
+    let inputs = [
+        ("x", Some(&x), Some(&tensors.x)),
+        ("w", w.as_ref(), tensors.w.as_ref()),
+        ("b", b.as_ref(), tensors.b.as_ref()),
+    ];
+    for (name, memory, before) in inputs {
         if let (Some(memory), Some(before)) = (memory, before)
-            && memory.download()?.bits() != before.bits()
+            && download(memory, name)?.bits() != before.bits()
         {
-            return Err(format!("{case:?}: an input has changed").into());
+            return Err(format!("{case:?}: {name} has changed").into());
         }
     }
     Ok(tensors)
