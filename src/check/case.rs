@@ -94,7 +94,7 @@ pub struct Placement {
     pub at: usize,
 }
 
-/// One case. See [`Case::fmt`] for its text.
+/// One case. Its `Display` is its text on the command line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
     pub kind: NormKind,
