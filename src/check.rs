@@ -25,8 +25,18 @@ use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::target::{DeviceChoice, Target};
 
+/// How a case is spelled, below the options.
+const CASE_HELP: &str = "\
+A case is spelled in words, of which those in brackets may be left out:
+  op=rms|layer over=rows|heads shape=2x3x128 x=DTYPE y=DTYPE [w=DTYPE] [b=DTYPE] eps=1e-6 [offset=1]
+  [xgap=8,0,3] [ygap=8,0,3] [wgap=4] [bgap=4] [at=x,y,w,b] data=normal seed=7 [inplace] [alone=2]
+Gaps are elements left unused behind each position of a leading axis (w, b: behind each head), outermost
+first; `at` is how many elements past an aligned address each tensor starts; inplace and alone do the
+norm in place and one row alone too, to give the same bits.";
+
 /// What `norm check` takes.
 #[derive(Args, Debug)]
+#[command(after_help = CASE_HELP)]
 pub struct CheckArgs {
     /// Number of random cases
     #[arg(long, default_value_t = 2000, value_name = "N")]

@@ -6,6 +6,8 @@ mod support;
 mod compile;
 #[path = "../build/nightly.rs"]
 mod nightly;
+// Its own tests run with the binary's; without the harness they are not compiled here.
+#[allow(unused_imports)]
 #[path = "../src/ptxas.rs"]
 mod ptxas;
 

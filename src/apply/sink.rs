@@ -15,8 +15,8 @@ const HEADER_ALIGN: usize = 8;
 /// Why the result could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    #[error("cannot write {}: it is a folder", path.display())]
-    Folder { path: PathBuf },
+    #[error("cannot write {}: it is there and no file, which a result could replace", path.display())]
+    NotAFile { path: PathBuf },
     #[error("cannot write {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("cannot describe the tensor for {}: {source}", path.display())]
@@ -33,9 +33,12 @@ pub struct Sink {
 impl Sink {
     /// Opens the temporary file: a folder that cannot be written to shows before any work is done.
     pub fn create(path: &Path) -> Result<Sink, SinkError> {
-        if path.is_dir() {
-            return Err(SinkError::Folder { path: path.to_owned() });
+        // A rename would put a file in the place of a device such as /dev/null.
+        if path.exists() && !path.is_file() {
+            return Err(SinkError::NotAFile { path: path.to_owned() });
         }
+        // Where there is a link, the file that it leads to is replaced, not the link.
+        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let folder = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),

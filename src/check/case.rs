@@ -199,7 +199,7 @@ impl Case {
 
 /// The text of a case: `key=value` words, and `inplace` alone.
 ///
-/// `op=rms|layer over=rows|heads shape=2x3x128 x=f16 y=f16 [w=f32] [b=f16] eps=1e-6 [offset=1]
+/// `op=rms|layer over=rows|heads shape=2x3x128 x=f16 y=f16 [w=f32] [b=f32] eps=1e-6 [offset=1]
 /// [xgap=8,0,3] [ygap=…] [wgap=4] [bgap=…] [at=x,y,w,b] data=normal seed=7 [inplace] [alone=2]`
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

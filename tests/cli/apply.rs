@@ -191,6 +191,17 @@ fn the_result_may_replace_the_file_it_is_made_from() {
 
 #[cfg(unix)]
 #[test]
+fn a_link_leads_to_the_file_that_is_replaced() {
+    let model = model();
+    fs::write(model.path().join("old"), "old").unwrap();
+    std::os::unix::fs::symlink("old", model.path().join("y.safetensors")).unwrap();
+    let y = model.run("rms --input model.safetensors:x");
+    assert_eq!(y, file::read_f32(&model.path().join("old")));
+    assert!(fs::symlink_metadata(model.path().join("y.safetensors")).unwrap().is_symlink());
+}
+
+#[cfg(unix)]
+#[test]
 fn the_result_has_the_rights_of_any_new_file() {
     use std::os::unix::fs::PermissionsExt;
     let model = model();
@@ -251,6 +262,7 @@ fn an_output_that_cannot_be_written_is_named() {
     let to =
         |out: &str| norm(model.path(), &["rms", "--input", "model.safetensors:x", "--out", out]).bad_input();
     assert!(to("none/y.safetensors").contains("cannot write none/y.safetensors: "));
-    assert!(to("folder").contains("cannot write folder: it is a folder"));
+    assert!(to("folder").contains("cannot write folder: it is there and no file"));
+    assert!(to("/dev/null").contains("cannot write /dev/null: it is there and no file"));
     assert_eq!(file::names(model.path()), ["folder", "model.safetensors"]);
 }
