@@ -35,13 +35,13 @@ fn barriers_and_shuffles_are_as_many_as_in_the_source() {
             NormKind::Rms => (1, 1),
             NormKind::Layer => (2, 3),
         };
-        // A row of one warp is summed once; one of many again, over the warps' sums.
-        let (barriers, rounds) = match kernel.access {
-            Access::Warp1 | Access::Warp2 => (0, 1),
-            _ => (sums, 2),
+        // A block's warps meet at one barrier a sum.
+        let barriers = match kernel.access {
+            Access::Warp1 | Access::Warp2 | Access::Warp4 => 0,
+            _ => sums,
         };
         assert_eq!(stats.count(InstructionKind::Barrier), barriers, "{kernel} for {target}");
-        assert_eq!(stats.count(InstructionKind::Shuffle), 5 * words * rounds, "{kernel} for {target}");
+        assert_eq!(stats.count(InstructionKind::Shuffle), 5 * words, "{kernel} for {target}");
     }
 }
 
@@ -75,15 +75,27 @@ fn every_kernel_states_its_largest_block() {
 
 #[test]
 fn every_tile_fits_its_kernel() {
-    for (x, y) in DType::ALL.into_iter().flat_map(|x| DType::ALL.map(|y| (x, y))) {
+    let types = DType::ALL.into_iter().flat_map(|x| DType::ALL.map(|y| (x, y)));
+    let norms = types.flat_map(|(x, y)| NormKind::ALL.map(|kind| (kind, x, y)));
+    let mut chosen = BTreeSet::new();
+    for (kind, x, y) in norms {
         for dim in (1..70_000).chain((70_000..=MAX_DIM).step_by(4093)) {
-            let tile = Tile::new(x, y, dim);
-            let access = Access::vectored(tile);
+            let tile = Tile::new(kind, x, y, dim);
+            let access = Access::vectored(tile, kind, false);
+            chosen.insert((kind.name(), access.name()));
             let threads = tile.threads * tile.rows;
+            assert!(access.serves(kind), "dim {dim}: {tile:?}");
             assert!(threads <= access.max_threads(), "{x} to {y}, dim {dim}: {tile:?}");
             assert!(access.held_vectors().is_none_or(|held| tile.vectors <= held), "dim {dim}: {tile:?}");
             assert!(threads.is_multiple_of(32), "dim {dim}: {tile:?}");
             assert!(tile.threads * tile.vectors * tile.width >= dim, "dim {dim}: {tile:?}");
+        }
+    }
+    // Every kernel has its tiles, and the two that any tile may take besides.
+    for kind in NormKind::ALL {
+        let held = Access::ALL.into_iter().filter(|access| access.held_vectors().is_some());
+        for access in held {
+            assert_eq!(access.serves(kind), chosen.contains(&(kind.name(), access.name())), "{access:?}");
         }
     }
 }

@@ -52,12 +52,16 @@ impl Plan {
             (Some(param), _) | (None, Some(param)) => param.dtype,
             (None, None) => x.dtype,
         };
-        let tile = Tile::new(x.dtype, y.dtype, dim);
+        let tile = Tile::new(kind, x.dtype, y.dtype, dim);
         let blocks = tile.grid(rows);
         let Some(grid) = u32::try_from(blocks).ok().filter(|_| blocks <= MAX_GRID) else {
             return Err(Error::GridTooLarge { arg: Arg::X, blocks, max: MAX_GRID });
         };
-        let access = if takes_vectors(problem, tile) { Access::vectored(tile) } else { Access::Scalar };
+        let access = if takes_vectors(problem, tile) {
+            Access::vectored(tile, kind, b.is_some())
+        } else {
+            Access::Scalar
+        };
         let [threads, rows_a_block] = tile.block();
         Ok(Plan {
             kernel: Kernel { kind, x: x.dtype, w: parameters, y: y.dtype, access },
@@ -73,6 +77,7 @@ impl Plan {
                 rows,
                 w_stride: w.map_or(0, |w| w.stride),
                 b_stride: b.map_or(0, |b| b.stride),
+                reciprocal: 1.0 / f64::from(dim),
                 dim,
                 eps,
                 // Absent weights count as ones, which the offset must not change.

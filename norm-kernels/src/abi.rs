@@ -7,7 +7,7 @@ mod kernel;
 mod tile;
 
 pub use args::{Args, Axis};
-pub use kernel::{Access, KERNEL_COUNT, Kernel, NormKind};
+pub use kernel::{Access, KERNEL_SLOTS, Kernel, NormKind};
 pub use tile::{MAX_BLOCK_THREADS, MAX_DIM, Tile, WARP};
 
 /// The element type of a tensor.

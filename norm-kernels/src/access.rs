@@ -14,6 +14,9 @@ pub fn unpack<E: Element, const N: usize>(words: Words) -> [f32; N] {
 
 /// How a kernel reaches memory.
 pub trait Access {
+    /// Whether all or none of a vector's elements are in the row.
+    const WHOLE: bool;
+
     /// How many of the `N` elements from `at` on lie in a row of `dim`.
     fn valid<const N: usize>(at: u32, dim: u32) -> u32;
 
@@ -37,6 +40,8 @@ pub trait Access {
 pub struct Vector;
 
 impl Access for Vector {
+    const WHOLE: bool = true;
+
     #[inline(always)]
     fn valid<const N: usize>(at: u32, dim: u32) -> u32 {
         if at < dim { N as u32 } else { 0 }
@@ -101,6 +106,8 @@ impl Access for Vector {
 pub struct Scalar;
 
 impl Access for Scalar {
+    const WHOLE: bool = false;
+
     #[inline(always)]
     fn valid<const N: usize>(at: u32, dim: u32) -> u32 {
         u32::min(dim.saturating_sub(at), N as u32)

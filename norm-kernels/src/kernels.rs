@@ -2,55 +2,43 @@
 
 use crate::abi::Args;
 use crate::access::{Scalar, Vector};
-use crate::element::{BF16, Element, F16, F32};
+use crate::element::{BF16, F16, F32};
 use crate::norm::{Layer, Norm, Rms};
 use crate::part::{Held, Streamed};
-use crate::reduce::{Block, Either, Lanes, Team};
+use crate::reduce::{Block, Either, Lanes};
 use crate::row::Row;
 
 /// A row in registers, `V` vectors a thread.
 ///
 /// # Safety
-/// `args` holds what [`Args`] says, for this launch's block and grid, and the rows' vectors of
-/// `N` elements are whole and aligned.
-#[inline(always)]
-unsafe fn held<K: Norm, T: Team, X: Element, W: Element, Y: Element, const N: usize, const V: usize>(
-    args: &Args,
-) {
-    let row = Row::of_thread::<X, W, Y, N>(args);
-    // SAFETY: the caller vouches for rows, vectors and alignment; the tile gives each element to one thread.
-    unsafe {
-        let part = Held::<X, W, N, V>::load(row);
-        K::run::<T, Y, N>(part, args.dim, args.eps);
-    }
+/// `args` holds what [`Args`] says, for this launch's block and grid, the rows' vectors of `N`
+/// elements are whole and aligned, and there are no biases where the norm holds none.
+macro_rules! held {
+    ($kind:ident, $team:ident, $x:ident, $w:ident, $y:ident, $n:literal, $v:literal) => {
+        |args: &Args| {
+            let row = Row::of_thread::<$x, $w, $y, $n>(args);
+            // SAFETY: whoever launches vouches for rows, vectors and alignment; the tile gives
+            // each element to one thread.
+            unsafe {
+                let part = Held::<$x, $w, $n, $v, { $kind::HELD_BIASES }>::load(row);
+                $kind::run::<$team, $y, $n>(part, args.reciprocal, args.eps);
+            }
+        }
+    };
 }
 
-/// A row longer than the registers, in vectors.
-///
-/// # Safety
-/// As [`held`].
-#[inline(always)]
-unsafe fn long<K: Norm, X: Element, W: Element, Y: Element, const N: usize>(args: &Args) {
-    let row = Row::of_thread::<X, W, Y, N>(args);
-    // SAFETY: the caller vouches for rows, vectors and alignment; the tile gives each element to one thread.
-    unsafe {
-        let part = Streamed::<Vector, X, W, N>::new(row);
-        K::run::<Block, Y, N>(part, args.dim, args.eps);
-    }
-}
-
-/// Any row, element by element, in the order of the vectors of `N`.
-///
-/// # Safety
-/// As [`held`], but for the alignment and wholeness of vectors.
-#[inline(always)]
-unsafe fn scalar<K: Norm, X: Element, W: Element, Y: Element, const N: usize>(args: &Args) {
-    let row = Row::of_thread::<X, W, Y, N>(args);
-    // SAFETY: the caller vouches for rows; the tile gives each element to one thread.
-    unsafe {
-        let part = Streamed::<Scalar, X, W, N>::new(row);
-        K::run::<Either, Y, N>(part, args.dim, args.eps);
-    }
+/// Any row, in vectors (whole and aligned) or element by element, in the order of the vectors.
+macro_rules! streamed {
+    ($kind:ident, $access:ident, $x:ident, $w:ident, $y:ident, $n:literal) => {
+        |args: &Args| {
+            let row = Row::of_thread::<$x, $w, $y, $n>(args);
+            // SAFETY: as for `held`.
+            unsafe {
+                let part = Streamed::<$access, $x, $w, $n>::new(row);
+                $kind::run::<Either, $y, $n>(part, args.reciprocal, args.eps);
+            }
+        }
+    };
 }
 
 /// One entry point.
@@ -59,41 +47,32 @@ macro_rules! entry {
         const _: () = {
             #[unsafe(export_name = $name)]
             unsafe extern "ptx-kernel" fn kernel(args: Args) {
-                // SAFETY: whoever launches a kernel vouches for its arguments.
-                unsafe { $body(&args) }
+                $body(&args)
             }
         };
     };
 }
 
-/// The six entry points of a normalization and its types; `$n` elements of the wider of x and y
-/// fill 16 bytes.
+/// The entry points of a normalization and its types; `$n` elements of the wider of x and y fill
+/// 16 bytes.
 macro_rules! entries {
-    ($kind:ident $kind_name:literal, $x:ident $x_name:literal, $w:ident $w_name:literal, $y:ident $y_name:literal, $n:literal) => {
-        entry!(
-            concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_warp1"),
-            held::<$kind, Lanes, $x, $w, $y, $n, 1>
-        );
-        entry!(
-            concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_warp2"),
-            held::<$kind, Lanes, $x, $w, $y, $n, 2>
-        );
-        entry!(
-            concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_block2"),
-            held::<$kind, Block, $x, $w, $y, $n, 2>
-        );
-        entry!(
-            concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_block4"),
-            held::<$kind, Block, $x, $w, $y, $n, 4>
-        );
-        entry!(
-            concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_long"),
-            long::<$kind, $x, $w, $y, $n>
-        );
-        entry!(
-            concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_scalar"),
-            scalar::<$kind, $x, $w, $y, $n>
-        );
+    ($kind:tt $kind_name:literal, $x:ident $x_name:literal, $w:ident $w_name:literal, $y:ident $y_name:literal, $n:literal) => {
+        entries!(@ concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_"), $kind, $x, $w, $y, $n);
+    };
+    (@ $prefix:expr, Rms, $x:ident, $w:ident, $y:ident, $n:literal) => {
+        entry!(concat!($prefix, "warp1"), held!(Rms, Lanes, $x, $w, $y, $n, 1));
+        entry!(concat!($prefix, "warp2"), held!(Rms, Lanes, $x, $w, $y, $n, 2));
+        entry!(concat!($prefix, "block2"), held!(Rms, Block, $x, $w, $y, $n, 2));
+        entry!(concat!($prefix, "block4"), held!(Rms, Block, $x, $w, $y, $n, 4));
+        entry!(concat!($prefix, "stream"), streamed!(Rms, Vector, $x, $w, $y, $n));
+        entry!(concat!($prefix, "scalar"), streamed!(Rms, Scalar, $x, $w, $y, $n));
+    };
+    (@ $prefix:expr, Layer, $x:ident, $w:ident, $y:ident, $n:literal) => {
+        entry!(concat!($prefix, "warp2"), held!(Layer, Lanes, $x, $w, $y, $n, 2));
+        entry!(concat!($prefix, "warp4"), held!(Layer, Lanes, $x, $w, $y, $n, 4));
+        entry!(concat!($prefix, "block4"), held!(Layer, Block, $x, $w, $y, $n, 4));
+        entry!(concat!($prefix, "stream"), streamed!(Layer, Vector, $x, $w, $y, $n));
+        entry!(concat!($prefix, "scalar"), streamed!(Layer, Scalar, $x, $w, $y, $n));
     };
 }
 

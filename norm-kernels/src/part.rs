@@ -10,6 +10,9 @@ use crate::row::Row;
 
 /// A thread's part of a row.
 pub trait Part<const N: usize> {
+    /// Whether all or none of a vector's elements are in the row.
+    const WHOLE: bool;
+
     /// Calls `f` with every vector of the part and the number of its elements that are in the
     /// row; the others are zero.
     fn each(&self, f: impl FnMut([f32; N], u32));
@@ -57,15 +60,15 @@ unsafe fn finish<A: Access, W: Element, Y: Element, const N: usize, const BIAS: 
     unsafe { A::store::<Y, N>(row.y + at as u64 * Y::SIZE, valid, values) };
 }
 
-/// A part in registers: `V` aligned vectors, read once.
-pub struct Held<X, W, const N: usize, const V: usize> {
+/// A part in registers: `V` aligned vectors, read once. Only with `BIASES` does it know biases.
+pub struct Held<X, W, const N: usize, const V: usize, const BIASES: bool> {
     row: Row,
     x: [Words; V],
     weights: [Words; V],
     elements: PhantomData<(X, W)>,
 }
 
-impl<X: Element, W: Element, const N: usize, const V: usize> Held<X, W, N, V> {
+impl<X: Element, W: Element, const N: usize, const V: usize, const BIASES: bool> Held<X, W, N, V, BIASES> {
     /// Weights are loaded with the row, not after the reduction that they would then delay;
     /// but four vectors of each leave too few registers for a second block beside this one.
     const WEIGHTS_HELD: bool = V <= 2;
@@ -73,7 +76,8 @@ impl<X: Element, W: Element, const N: usize, const V: usize> Held<X, W, N, V> {
     /// Loads the part.
     ///
     /// # Safety
-    /// The row lies in memory as it says, vectors whole and aligned, at most `V` a thread.
+    /// The row lies in memory as it says, vectors whole and aligned, at most `V` a thread; without `BIASES` it
+    /// has none.
     #[inline(always)]
     pub unsafe fn load(row: Row) -> Self {
         let at = |v| Self::at(&row, v);
@@ -127,7 +131,11 @@ impl<X: Element, W: Element, const N: usize, const V: usize> Held<X, W, N, V> {
     }
 }
 
-impl<X: Element, W: Element, const N: usize, const V: usize> Part<N> for Held<X, W, N, V> {
+impl<X: Element, W: Element, const N: usize, const V: usize, const BIASES: bool> Part<N>
+    for Held<X, W, N, V, BIASES>
+{
+    const WHOLE: bool = true;
+
     #[inline(always)]
     fn each(&self, mut f: impl FnMut([f32; N], u32)) {
         each::<V>(|v| f(self.vector(v), Self::at(&self.row, v).1));
@@ -138,10 +146,10 @@ impl<X: Element, W: Element, const N: usize, const V: usize> Part<N> for Held<X,
         // One branch, before the vectors: one in each would keep their loads apart.
         // SAFETY: handed on.
         unsafe {
-            if self.row.b == 0 {
-                self.write_as::<Y, false>(norm);
-            } else {
+            if BIASES && self.row.b != 0 {
                 self.write_as::<Y, true>(norm);
+            } else {
+                self.write_as::<Y, false>(norm);
             }
         }
     }
@@ -177,6 +185,8 @@ impl<A: Access, X: Element, W: Element, const N: usize> Streamed<A, X, W, N> {
 }
 
 impl<A: Access, X: Element, W: Element, const N: usize> Part<N> for Streamed<A, X, W, N> {
+    const WHOLE: bool = A::WHOLE;
+
     #[inline(always)]
     fn each(&self, mut f: impl FnMut([f32; N], u32)) {
         self.each_at(|(_, valid), x| f(x, valid));

@@ -74,18 +74,22 @@ fn over_lanes<S: Sum>(mut sum: S, lanes: u32) -> S {
 /// The sum over the warps of a block, from each warp's own in all its lanes.
 #[inline(always)]
 fn over_warps<S: Sum>(sum: S, lane: u32, warp: u32, warps: u32, scratch: u32) -> S {
-    if lane == 0 {
-        // SAFETY: a multiple of 4; 32 warps at most fit the scratch; only this thread writes
-        // its warp's place.
-        unsafe { sum.store_shared(scratch + warp * S::BYTES) };
+    let place = if lane == 0 { warp } else { warps - 1 + lane };
+    // Behind the warps' sums, zeros fill up the last 16 bytes.
+    if lane == 0 || warp == 0 && place < warps.next_multiple_of(16 / S::BYTES) {
+        let sum = if lane == 0 { sum } else { S::ZERO };
+        // SAFETY: a multiple of 4; 32 sums at most fit the scratch; each place has one thread.
+        unsafe { sum.store_shared(scratch + place * S::BYTES) };
     }
     gpu::barrier();
-    // Every warp adds up all partial sums for itself, which saves a second barrier.
-    let place = u32::min(lane, warps - 1);
-    // SAFETY: written above by lane 0 of warp `place`, before the barrier.
-    let mut sum = unsafe { S::load_shared(scratch + place * S::BYTES) };
-    if lane >= warps {
-        sum = S::ZERO;
+    // Every thread adds up all warps' sums for itself, which saves a second barrier. All read the
+    // same address at a time, and that takes one access.
+    let mut total = S::ZERO;
+    let mut offset = 0;
+    while offset < warps * S::BYTES {
+        // SAFETY: written above, before the barrier.
+        total = total.plus(unsafe { S::sum4_shared(scratch + offset) });
+        offset += 16;
     }
-    over_lanes(sum, WARP)
+    total
 }

@@ -34,10 +34,7 @@ impl Row {
     #[inline(always)]
     pub fn of_thread<X: Element, W: Element, Y: Element, const N: usize>(args: &Args) -> Row {
         let index = gpu::grid_x() as u64 * gpu::block_y() as u64 + gpu::thread_y() as u64;
-        let [outer, middle, inner] = places(args, index);
-        let [a, b, c] = &args.axes;
-        let x = outer * a.x_stride + middle * b.x_stride + inner * c.x_stride;
-        let y = outer * a.y_stride + middle * b.y_stride + inner * c.y_stride;
+        let (x, y, inner) = offsets(args, index);
         Row {
             x: args.x + x * X::SIZE,
             y: args.y + y * Y::SIZE,
@@ -58,16 +55,19 @@ impl Row {
     }
 }
 
-/// The row's place on each axis.
+/// The row's offsets in `x` and `y`, in elements, and its place on the last axis.
 #[inline(always)]
-fn places(args: &Args, index: u64) -> [u64; 3] {
-    let [_, middle, inner] = args.axes.map(|axis| axis.extent);
+fn offsets(args: &Args, index: u64) -> (u64, u64, u64) {
+    let [a, b, c] = &args.axes;
     // The common case, where all axes merged into one, needs no division.
-    if inner == args.rows {
-        return [0, 0, index];
+    if c.extent == args.rows {
+        return (index * c.x_stride, index * c.y_stride, index);
     }
     // SAFETY: a launch with an empty axis has no rows, and is never made.
-    let (middle, inner) = unsafe { (NonZeroU64::new_unchecked(middle), NonZeroU64::new_unchecked(inner)) };
+    let [middle, inner] = [b, c].map(|axis| unsafe { NonZeroU64::new_unchecked(axis.extent) });
     let rest = index / inner;
-    [rest / middle, rest % middle, index % inner]
+    let (outer, middle, inner) = (rest / middle, rest % middle, index % inner);
+    let x = outer * a.x_stride + middle * b.x_stride + inner * c.x_stride;
+    let y = outer * a.y_stride + middle * b.y_stride + inner * c.y_stride;
+    (x, y, inner)
 }

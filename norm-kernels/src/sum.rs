@@ -1,8 +1,8 @@
-//! Sums in f32 that stay exact enough over a million terms.
+//! Sums that threads exchange.
 
 use crate::gpu;
 
-/// A partial sum that threads exchange.
+/// A thread's sum, or that of several threads.
 ///
 /// `plus` is commutative to the bit, so that all lanes of a butterfly end with the same bits.
 pub trait Sum: Copy {
@@ -21,13 +21,15 @@ pub trait Sum: Copy {
     /// As [`gpu::store_shared`], for [`Self::BYTES`] bytes.
     unsafe fn store_shared(self, offset: u32);
 
+    /// The sum of all sums in the 16 bytes from `offset` on.
+    ///
     /// # Safety
-    /// As [`gpu::load_shared`], for [`Self::BYTES`] bytes.
-    unsafe fn load_shared(offset: u32) -> Self;
+    /// As [`gpu::load4_shared`].
+    unsafe fn sum4_shared(offset: u32) -> Self;
 }
 
-/// For terms of one sign, already summed with care within a thread: ten levels of a tree add
-/// at most ten half ULPs.
+/// For terms of one sign, already summed with care within a thread: each level of a tree adds
+/// half an ULP.
 impl Sum for f32 {
     const BYTES: u32 = 4;
     const ZERO: f32 = 0.0;
@@ -49,86 +51,54 @@ impl Sum for f32 {
     }
 
     #[inline(always)]
-    unsafe fn load_shared(offset: u32) -> f32 {
+    unsafe fn sum4_shared(offset: u32) -> f32 {
         // SAFETY: handed on.
-        unsafe { gpu::load_shared(offset) }
+        let [a, b, c, d] = unsafe { gpu::load4_shared(offset) };
+        (a + b) + (c + d)
     }
 }
 
-/// `high + low`, `low` being what rounding took from `high`: about 48 bits of a sum, for terms
-/// that can cancel.
-#[derive(Clone, Copy)]
-pub struct Compensated {
-    high: f32,
-    low: f32,
-}
-
-impl Compensated {
-    /// Adds one term.
-    #[inline(always)]
-    pub fn add(self, term: f32) -> Compensated {
-        let (high, error) = two_sum(self.high, term);
-        Compensated { high, low: self.low + error }
-    }
-
-    /// The sum, rounded.
-    #[inline(always)]
-    pub fn value(self) -> f32 {
-        let value = self.high + self.low;
-        // An infinite sum has no error term: infinity less infinity.
-        if value.is_nan() { self.high } else { value }
-    }
-
-    /// The sum divided by `count`, within one ULP, and exact where all terms are equal.
-    #[inline(always)]
-    pub fn mean(self, count: f32) -> f32 {
-        let reciprocal = 1.0 / count;
-        let estimate = self.high * reciprocal;
-        let rest = gpu::fma(-estimate, count, self.high) + self.low;
-        let mean = gpu::fma(rest, reciprocal, estimate);
-        if mean.is_nan() { estimate } else { mean }
-    }
-}
-
-impl Sum for Compensated {
+/// For terms that can cancel.
+impl Sum for f64 {
     const BYTES: u32 = 8;
-    const ZERO: Compensated = Compensated { high: 0.0, low: 0.0 };
+    const ZERO: f64 = 0.0;
 
     #[inline(always)]
-    fn plus(self, other: Compensated) -> Compensated {
-        let (high, error) = two_sum(self.high, other.high);
-        Compensated { high, low: (self.low + other.low) + error }
+    fn plus(self, other: f64) -> f64 {
+        self + other
     }
 
     #[inline(always)]
-    fn shuffle_xor(self, lane_mask: u32) -> Compensated {
-        Compensated {
-            high: gpu::shuffle_xor(self.high, lane_mask),
-            low: gpu::shuffle_xor(self.low, lane_mask),
-        }
+    fn shuffle_xor(self, lane_mask: u32) -> f64 {
+        join(split(self).map(|half| gpu::shuffle_xor(half, lane_mask)))
     }
 
     #[inline(always)]
     unsafe fn store_shared(self, offset: u32) {
+        let [low, high] = split(self);
         // SAFETY: handed on, half for half.
         unsafe {
-            gpu::store_shared(offset, self.high);
-            gpu::store_shared(offset + 4, self.low);
+            gpu::store_shared(offset, low);
+            gpu::store_shared(offset + 4, high);
         }
     }
 
     #[inline(always)]
-    unsafe fn load_shared(offset: u32) -> Compensated {
-        // SAFETY: handed on, half for half.
-        unsafe { Compensated { high: gpu::load_shared(offset), low: gpu::load_shared(offset + 4) } }
+    unsafe fn sum4_shared(offset: u32) -> f64 {
+        // SAFETY: handed on.
+        let [a, b, c, d] = unsafe { gpu::load4_shared(offset) };
+        join([a, b]) + join([c, d])
     }
 }
 
-/// `a + b` rounded, and exactly what rounding took (Knuth's TwoSum; Møller 1965).
+/// The lower and the upper half of the bits.
 #[inline(always)]
-fn two_sum(a: f32, b: f32) -> (f32, f32) {
-    let sum = a + b;
-    let b_part = sum - a;
-    let a_part = sum - b_part;
-    (sum, (a - a_part) + (b - b_part))
+fn split(value: f64) -> [f32; 2] {
+    let bits = value.to_bits();
+    [f32::from_bits(bits as u32), f32::from_bits((bits >> 32) as u32)]
+}
+
+#[inline(always)]
+fn join([low, high]: [f32; 2]) -> f64 {
+    f64::from_bits(low.to_bits() as u64 | (high.to_bits() as u64) << 32)
 }

@@ -2,7 +2,7 @@
 
 use libtest_mimic::Failed;
 use norm_host::{Device, Operand, Param, Plan, Problem};
-use norm_kernels::abi::{Access, Axis, Kernel, Tile};
+use norm_kernels::abi::{Access, Axis, Kernel, NormKind, Tile};
 
 use crate::{
     cases::plain,
@@ -12,13 +12,14 @@ use crate::{
 
 /// A number of rows, and a number of vectors in a row, for which a kernel of this access runs,
 /// with idle threads in rows, and idle rows in the last block.
-fn size(access: Access) -> [usize; 2] {
+fn size(kind: NormKind, access: Access) -> [usize; 2] {
     match access {
         Access::Warp1 => [67, 5],
-        Access::Warp2 => [19, 40],
+        Access::Warp2 => [19, if kind == NormKind::Rms { 40 } else { 10 }],
+        Access::Warp4 => [11, 50],
         Access::Block2 => [3, 100],
         Access::Block4 => [2, 600],
-        Access::Long => [2, 3600],
+        Access::Stream => [2, 3600],
         Access::Scalar => [3, 100],
     }
 }
@@ -26,8 +27,8 @@ fn size(access: Access) -> [usize; 2] {
 pub fn each_once(device: Device) -> Result<(), Failed> {
     let stream = norm_host::Stream::new(&device)?;
     for kernel in Kernel::all() {
-        let [rows, vectors] = size(kernel.access);
-        let width = Tile::new(kernel.x, kernel.y, 1).width as usize;
+        let [rows, vectors] = size(kernel.kind, kernel.access);
+        let width = Tile::new(kernel.kind, kernel.x, kernel.y, 1).width as usize;
         // Scalar rows of every length: those of a warp, of a block, and those read again.
         let dims = match kernel.access {
             Access::Scalar => vec![5 * width + 1, vectors * width + 1, 3600 * width + 1],
@@ -35,7 +36,10 @@ pub fn each_once(device: Device) -> Result<(), Failed> {
         };
         for dim in dims {
             let case = plain(kernel.kind, [kernel.x, kernel.w, kernel.y], rows, dim);
-            let case = Case { b: case.w.filter(|_| kernel.index() % 2 == 0), ..case };
+            // Kernels that hold rows of RMSNorm know no biases.
+            let may_have_biases = kernel.kind == NormKind::Layer || kernel.access == Access::Scalar;
+            let b = case.w.filter(|_| may_have_biases && kernel.index() % 2 == 0);
+            let case = Case { b, ..case };
             let mut tensors = case.tensors();
             let mut on_device = OnDevice::upload(device, &case, &tensors, Shifts::NONE)?;
             assert_eq!(planned(&case, &mut on_device)?, kernel, "{case:?}");

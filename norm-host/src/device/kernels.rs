@@ -6,7 +6,7 @@ use std::{
 };
 
 use cuda_driver::{CaptureMode, Driver, LoadError, sys::CUfunction};
-use norm_kernels::abi::{Access, KERNEL_COUNT, Kernel, Tile};
+use norm_kernels::abi::{Access, KERNEL_SLOTS, Kernel, Tile};
 
 use super::Device;
 use crate::{
@@ -17,14 +17,14 @@ use crate::{
 
 /// A slot a kernel, by [`Kernel::index`].
 pub(super) struct Kernels {
-    slots: [OnceLock<Function>; KERNEL_COUNT],
+    slots: [OnceLock<Function>; KERNEL_SLOTS],
     /// Held while a kernel is loaded, so that none is loaded twice.
     loading: Mutex<()>,
 }
 
 impl Default for Kernels {
     fn default() -> Kernels {
-        Kernels { slots: [const { OnceLock::new() }; KERNEL_COUNT], loading: Mutex::new(()) }
+        Kernels { slots: [const { OnceLock::new() }; KERNEL_SLOTS], loading: Mutex::new(()) }
     }
 }
 
@@ -52,7 +52,10 @@ impl Device {
         }
         let too_long = Error::RowTooLong { arg: Arg::X, dim, max: MAX_DIM as usize };
         let dim = u32::try_from(dim).ok().filter(|&dim| dim <= MAX_DIM).ok_or(too_long)?;
-        for access in [Access::vectored(Tile::new(x, y, dim)), Access::Scalar] {
+        let tile = Tile::new(kind, x, y, dim);
+        for access in
+            [Access::vectored(tile, kind, false), Access::vectored(tile, kind, true), Access::Scalar]
+        {
             self.kernel(Kernel { kind, x, w, y, access })?;
         }
         Ok(())

@@ -26,7 +26,7 @@ fn dense(x: DType, y: DType, rows: u64, dim: u32) -> Problem {
 }
 
 fn tile(plan: &Plan) -> Tile {
-    Tile::new(plan.kernel.x, plan.kernel.y, plan.args.dim)
+    Tile::new(plan.kernel.kind, plan.kernel.x, plan.kernel.y, plan.args.dim)
 }
 
 /// The row and the elements of it that a thread owns, as the kernels work them out from the
@@ -185,7 +185,7 @@ proptest! {
         }
         prop_assert_eq!(plan.kernel.access != Access::Scalar, whole && aligned);
         if whole && aligned {
-            prop_assert_eq!(plan.kernel.access, Access::vectored(tile(&plan)));
+            prop_assert_eq!(plan.kernel.access, Access::vectored(tile(&plan), plan.kernel.kind, plan.args.b != 0));
         }
     }
 }
@@ -195,13 +195,13 @@ fn every_pair_of_types_takes_every_access() {
     for x in DTYPES {
         for y in DTYPES {
             let access = |dim| Plan::new(&dense(x, y, 5, dim)).unwrap().kernel.access;
-            let width = Tile::new(x, y, 1).width;
+            let width = Tile::new(NormKind::Rms, x, y, 1).width;
             assert_eq!(access(width), Access::Warp1);
             assert_eq!(access(32 * width), Access::Warp1);
             assert_eq!(access(33 * width), Access::Warp2);
             assert_eq!(access(65 * width), Access::Block2);
-            assert_eq!(access(1025 * width), Access::Block4);
-            assert_eq!(access(1 << 20), Access::Long);
+            assert_eq!(access(513 * width), Access::Block4);
+            assert_eq!(access(1 << 20), Access::Stream);
             assert_eq!(access(65 * width + 1), Access::Scalar);
         }
     }

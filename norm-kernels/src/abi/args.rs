@@ -41,6 +41,8 @@ pub struct Args {
     pub w_stride: u64,
     /// The same for the biases.
     pub b_stride: u64,
+    /// `1 / dim`, which a kernel would take longer to compute than the row's sum.
+    pub reciprocal: f64,
     /// Elements in a row, 1 to [`MAX_DIM`](super::MAX_DIM).
     pub dim: u32,
     /// Added to the mean of squares, or the variance, before the square root.

@@ -1,7 +1,7 @@
-//! How a row is laid over threads. A function of element types and `dim` alone, so that a
+//! How a row is laid over threads. A function of norm, element types and `dim` alone, so that a
 //! row's bits never depend on how many rows there are or where they stand.
 
-use super::DType;
+use super::{DType, NormKind};
 
 /// Threads in a warp.
 pub const WARP: u32 = 32;
@@ -23,7 +23,8 @@ pub struct Tile {
     pub threads: u32,
     /// Vectors each of them owns.
     pub vectors: u32,
-    /// Rows a block works on: more than one only where a row takes no more than a warp.
+    /// Rows a block works on: more than one only where a row takes no more than a warp, and then
+    /// whole warps of them.
     pub rows: u32,
 }
 
@@ -34,29 +35,40 @@ impl Tile {
     /// The most vectors a thread holds in registers; a longer row is read again in each pass.
     pub const MAX_HELD: u32 = 4;
 
-    /// The largest block that holds that many: at 72 registers a thread, the most that fits the
-    /// 65,536 of a multiprocessor.
-    pub const MAX_HELD_THREADS: u32 = 896;
+    /// The largest block that holds that many: at 80 registers a thread, the most that fits the
+    /// 65,536 of a multiprocessor. At 896 threads LayerNorm spills.
+    pub const MAX_HELD_THREADS: u32 = 768;
+
+    /// The largest block that holds two.
+    pub const MAX_PAIR_THREADS: u32 = 256;
 
     /// The tile for rows of `dim` elements, `1 <= dim <= MAX_DIM`.
-    pub const fn new(x: DType, y: DType, dim: u32) -> Tile {
-        let width = (16 / if x.size() > y.size() { x.size() } else { y.size() }) as u32;
+    ///
+    /// Shares of a copy's bandwidth that stand beside a choice were measured on an NVIDIA H200,
+    /// f16, 256 MiB and more, 2026-11-22.
+    pub const fn new(kind: NormKind, x: DType, y: DType, dim: u32) -> Tile {
         const HELD: u32 = Tile::MAX_HELD * Tile::MAX_HELD_THREADS;
+        let width = (16 / if x.size() > y.size() { x.size() } else { y.size() }) as u32;
         let row = dim.div_ceil(width);
-        // Two vectors a thread from a warp on: one loses 10 to 20 % of bandwidth at large dims.
-        let vectors = match row {
-            0..=32 => 1,
-            33..=512 => 2,
-            // Four from half a full block on: 0.92 of a copy's bandwidth at 8192 f16, where two
-            // reach 0.72 (NVIDIA H200, 2026-11-22).
-            513..=HELD => Tile::MAX_HELD,
+        let vectors = match (kind, row) {
+            // 0.96 at dim 128 and 256; two: 0.93 and 0.94.
+            (NormKind::Rms, ..=32) => 1,
+            // 0.975 at dim 1024 and 2048, 0.95 at 4096; four: 0.97 and 0.93.
+            (NormKind::Rms, ..=512) => 2,
+            // Two reductions cost as much as eight elements more, so a thread has more of them:
+            // 0.92 at dim 128; one vector: 0.58.
+            (NormKind::Layer, ..=32) => 2,
+            // 0.95 at dim 512, 0.92 at 4096; two: 0.93 and 0.69.
+            (_, ..=HELD) => Tile::MAX_HELD,
             _ => row.div_ceil(MAX_BLOCK_THREADS),
         };
-        let threads = match row {
-            0..=32 => row.next_power_of_two(),
-            _ => row.div_ceil(vectors).next_multiple_of(WARP),
+        let threads = match row.div_ceil(vectors) {
+            lanes @ ..=WARP => lanes.next_power_of_two(),
+            threads => threads.next_multiple_of(WARP),
         };
-        let rows = if threads <= WARP { Tile::PACKED_THREADS / threads } else { 1 };
+        // LayerNorm's rows of a whole warp have a block each: 0.94 at dim 1024; packed: 0.90.
+        let packed = threads < WARP || threads == WARP && matches!(kind, NormKind::Rms);
+        let rows = if packed { Tile::PACKED_THREADS / threads } else { 1 };
         Tile { width, threads, vectors, rows }
     }
 
