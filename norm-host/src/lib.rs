@@ -4,6 +4,30 @@
 //! ([`rms_norm`], [`layer_norm`], [`head_norm`], each with an in-place form whose name ends in
 //! `_`), or [`Norm`], which has every option, with a [`Backend`] to run on. Everything that could
 //! go wrong is checked first and is an [`Error`] that names the argument.
+//!
+//! On a GPU, with memory and a stream that the engine owns:
+//!
+//! ```no_run
+//! use norm_host::{DType, Device, Norm, Place, Stream, View, ViewMut};
+//!
+//! /// Normalizes `rows` × `dim` f16 activations in place with f32 weights.
+//! ///
+//! /// # Safety
+//! /// The pointers are device memory on GPU 0 of those sizes, free of other use on other streams;
+//! /// `stream` is a CUstream of that GPU and outlives the work.
+//! unsafe fn normalize(
+//!     x: u64, w: u64, rows: usize, dim: usize, stream: *mut core::ffi::c_void,
+//! ) -> norm_host::Result<()> {
+//!     let device = Device::new(0)?; // cheap after the first call
+//!     let stream = unsafe { Stream::from_raw(&device, stream)? };
+//!     let here = Place::Cuda(0);
+//!     let mut x = unsafe { ViewMut::from_raw_parts(here, x, DType::F16, &[rows, dim])? };
+//!     let w = unsafe { View::from_raw_parts(here, w, DType::F32, &[dim])? };
+//!     Norm::rms(1e-6).weight(w).rows_in_place(&mut x, &stream)
+//! }
+//! ```
+//!
+//! On the host, [`Cpu`] takes the stream's place and [`View::from_slice`] that of raw pointers.
 #![warn(missing_docs)]
 
 pub mod accuracy;
