@@ -42,7 +42,7 @@ pub enum PtxError {
 
 /// The targets' names.
 fn names() -> String {
-    EMBEDDED.map(|ptx| ptx.target).join(" or ")
+    EMBEDDED.each_ref().map(|ptx| ptx.target).join(" or ")
 }
 
 /// The kernel whose name begins most like `given`, if any does.
@@ -55,8 +55,8 @@ fn near(given: &str) -> String {
 /// The embedded PTX for `target`; the newest where none is named.
 fn embedded(target: Option<&str>) -> Result<Ptx, PtxError> {
     let Some(target) = target else { return Ok(EMBEDDED[EMBEDDED.len() - 1]) };
-    let found = EMBEDDED.into_iter().find(|ptx| ptx.target == target);
-    found.ok_or_else(|| PtxError::Target { given: target.to_owned() })
+    let found = EMBEDDED.iter().find(|ptx| ptx.target == target);
+    found.copied().ok_or_else(|| PtxError::Target { given: target.to_owned() })
 }
 
 pub fn run(args: &PtxArgs) -> Result<Outcome, Failure> {

@@ -7,7 +7,7 @@ use norm_kernels::abi::{Access, DType, Kernel, MAX_DIM, NormKind, Tile};
 
 /// Every kernel with what is in it.
 fn kernels() -> impl Iterator<Item = (Kernel, &'static str, ptx::Stats)> {
-    ptx::EMBEDDED.into_iter().flat_map(|ptx| {
+    ptx::EMBEDDED.iter().flat_map(|ptx| {
         Kernel::all().map(move |kernel| {
             let entry = ptx.entry(&kernel.to_string()).expect("every kernel is embedded");
             (kernel, ptx.target, entry.stats())

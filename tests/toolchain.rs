@@ -28,7 +28,7 @@ fn main() {
             support::trial(&name, "nightly", &nightly, move |nightly| same_as_compiled(&nightly, target))
         })
         .into();
-    for ptx in EMBEDDED {
+    for ptx in &EMBEDDED {
         for arch in ["sm_80", "sm_90", "sm_100"].into_iter().filter(|arch| {
             // PTX runs on its own target and everything newer.
             arch[3..].parse::<u32>().unwrap_or(0) >= ptx.target[3..].parse().unwrap_or(0)
@@ -45,7 +45,7 @@ fn same_as_compiled(nightly: &nightly::Nightly, target: &str) -> Result<(), Fail
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let out = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let fresh = compile::compile(nightly, root, out, target).map_err(|error| error.to_string())?;
-    let kept = EMBEDDED.into_iter().find(|ptx| ptx.target == target).ok_or("target is not embedded")?;
+    let kept = EMBEDDED.iter().find(|ptx| ptx.target == target).ok_or("target is not embedded")?;
     if fresh != kept.text {
         return Err(format!("{target}: `NORM_PTX=write cargo build` writes it anew").into());
     }

@@ -26,7 +26,8 @@ pub struct Ptx {
 }
 
 /// What is embedded, lowest capability first.
-pub const EMBEDDED: [Ptx; 2] = [
+// Not a constant: each use of one may leave a copy of both texts in a program.
+pub static EMBEDDED: [Ptx; 2] = [
     Ptx { target: "sm_80", capability: (8, 0), text: include_str!("../ptx/sm_80.ptx") },
     Ptx { target: "sm_90", capability: (9, 0), text: include_str!("../ptx/sm_90.ptx") },
 ];
@@ -36,8 +37,8 @@ pub const EMBEDDED: [Ptx; 2] = [
 /// # Errors
 /// [`Error::Capability`] below the lowest.
 pub fn for_capability(capability: (u32, u32)) -> Result<Ptx> {
-    let fit = EMBEDDED.into_iter().rev().find(|ptx| ptx.capability <= capability);
-    fit.ok_or(Error::Capability { expected: EMBEDDED[0].capability, given: capability })
+    let fit = EMBEDDED.iter().rev().find(|ptx| ptx.capability <= capability);
+    fit.copied().ok_or(Error::Capability { expected: EMBEDDED[0].capability, given: capability })
 }
 
 impl Ptx {
@@ -73,7 +74,7 @@ mod tests {
 
     #[test]
     fn every_kernel_is_embedded_for_every_target_and_nothing_else() {
-        for ptx in EMBEDDED {
+        for ptx in &EMBEDDED {
             let mut embedded: Vec<_> = ptx.entries().map(|entry| entry.name().to_owned()).collect();
             let mut listed: Vec<_> = Kernel::all().map(|kernel| kernel.to_string()).collect();
             embedded.sort();

@@ -25,7 +25,7 @@ struct Target {
 }
 
 pub fn run(args: &ListArgs) -> Result<(), Failure> {
-    let targets = EMBEDDED.map(|ptx| Target {
+    let targets = EMBEDDED.each_ref().map(|ptx| Target {
         target: ptx.target,
         bytes: ptx.text.len(),
         kernels: ptx.entries().map(|entry| entry.name()).collect(),
