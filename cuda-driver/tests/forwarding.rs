@@ -75,7 +75,9 @@ fn a_function_that_the_driver_lacks_is_reported() {
 
 #[test]
 fn the_compilers_message_comes_with_a_module_that_does_not_load() {
-    mock();
+    let mock = mock();
+    // While another test captures, nothing can be loaded.
+    let _alone = mock.alone();
     let _context = context();
     let driver = driver().expect("the stand-in opens");
     let error = driver.module_load(c"nothing").expect_err("there is no kernel in it");
