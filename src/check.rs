@@ -2,7 +2,6 @@
 
 mod call;
 mod case;
-mod element;
 mod examine;
 mod generate;
 mod layout;

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{apply, check, doctor, ptx, tour};
+use crate::{apply, bench, check, doctor, ptx, tour};
 
 /// RMSNorm, LayerNorm and head norm on NVIDIA GPUs and on CPUs.
 ///
@@ -28,6 +28,8 @@ pub enum Command {
     /// Random cases against an f64 reference; a failure comes with the smallest case and the
     /// command that repeats it
     Check(check::CheckArgs),
+    /// Time per call beside the ceilings of the device, measured so that anyone can repeat it
+    Bench(bench::BenchArgs),
     /// The embedded PTX: kernels, text, what is in it
     Ptx(ptx::PtxArgs),
     /// What this machine has, what it lacks, and how to get it

@@ -41,6 +41,8 @@ pub enum Failure {
     Sink(#[from] crate::apply::SinkError),
     #[error(transparent)]
     Ptx(#[from] crate::ptx::PtxError),
+    #[error(transparent)]
+    Bench(#[from] crate::bench::BenchError),
     #[error("cannot write the result: {0}")]
     Stdout(#[source] io::Error),
 }

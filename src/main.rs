@@ -4,10 +4,12 @@
 //! bad usage, bad input or a machine that cannot do what was asked.
 
 mod apply;
+mod bench;
 mod bytes;
 mod check;
 mod cli;
 mod doctor;
+mod element;
 mod failure;
 mod memory;
 // What the build needs as a whole, the doctor asks for part by part.
@@ -41,6 +43,7 @@ fn run(cli: Cli) -> Result<Outcome, Failure> {
         Some(Command::Layer(args)) => apply::layer(&args),
         Some(Command::Head(args)) => apply::head(&args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Ptx(args)) => ptx::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
     }

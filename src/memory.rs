@@ -33,20 +33,29 @@ impl DeviceBytes {
         self.buffer.as_ref().map_or(0, |buffer| buffer.len())
     }
 
+    fn has(&self, start: usize, bytes: usize) -> bool {
+        start.checked_add(bytes).is_some_and(|end| end <= self.len())
+    }
+
     pub fn address(&self) -> u64 {
         self.buffer.as_ref().map_or(0, |buffer| buffer.as_device_ptr().as_raw())
     }
 
     /// Copies `bytes` to the front of this, in the stream's order, and waits for it.
     pub fn upload(&mut self, bytes: &[u8], stream: &Stream) -> Result<(), Error> {
-        assert!(bytes.len() <= self.len(), "{} bytes into {}", bytes.len(), self.len());
+        self.upload_at(0, bytes, stream)
+    }
+
+    /// The same, `start` bytes behind the front.
+    pub fn upload_at(&mut self, start: usize, bytes: &[u8], stream: &Stream) -> Result<(), Error> {
+        assert!(self.has(start, bytes.len()), "{} bytes at {start} into {}", bytes.len(), self.len());
         let _current = self.device.enter()?;
         // SAFETY: both ranges are as long as the copy, and alive until it is done: the stream is
         // waited for before this returns. It is a stream of this buffer's device, or else the
         // driver refuses.
         let result = unsafe {
             sys::cuMemcpyHtoDAsync_v2(
-                self.address(),
+                self.address() + start as u64,
                 bytes.as_ptr().cast(),
                 bytes.len(),
                 stream.as_raw().cast(),
@@ -58,13 +67,18 @@ impl DeviceBytes {
 
     /// Copies the front of this to `bytes`, in the stream's order, and waits for it.
     pub fn download(&self, bytes: &mut [u8], stream: &Stream) -> Result<(), Error> {
-        assert!(bytes.len() <= self.len(), "{} bytes out of {}", bytes.len(), self.len());
+        self.download_at(0, bytes, stream)
+    }
+
+    /// The same, from `start` bytes behind the front.
+    pub fn download_at(&self, start: usize, bytes: &mut [u8], stream: &Stream) -> Result<(), Error> {
+        assert!(self.has(start, bytes.len()), "{} bytes at {start} out of {}", bytes.len(), self.len());
         let _current = self.device.enter()?;
         // SAFETY: as in `upload`, and any bytes are valid in `bytes`.
         let result = unsafe {
             sys::cuMemcpyDtoHAsync_v2(
                 bytes.as_mut_ptr().cast(),
-                self.address(),
+                self.address() + start as u64,
                 bytes.len(),
                 stream.as_raw().cast(),
             )

@@ -108,6 +108,25 @@ impl Stream {
         Ok(unsafe { self.device.driver().stream_wait(self.raw, event.raw) }?)
     }
 
+    /// Enqueues a plan as it stands, so that other tiles than [`Plan::new`] chooses can be
+    /// measured. Operations have no use for it.
+    ///
+    /// # Errors
+    ///
+    /// What the driver refuses, such as a block larger than the kernel allows.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Backend::run`], for the problem that the plan was made for. The block's threads
+    /// own every vector of a row between them: as many lanes of a warp as a power of two, or whole
+    /// warps, each with at most the vectors that the kernel's access holds; and the grid has a
+    /// place for every row.
+    #[doc(hidden)]
+    pub unsafe fn launch_plan(&self, plan: &Plan) -> Result<()> {
+        // SAFETY: the caller vouches for the plan.
+        unsafe { launch(self, plan) }
+    }
+
     pub(crate) fn raw(&self) -> CUstream {
         self.raw
     }

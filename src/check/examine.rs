@@ -8,9 +8,9 @@ use norm_host::{DType, Error};
 
 use super::call::{Call, Executor, Operand};
 use super::case::{Case, MAX_LEADING};
-use super::element;
 use super::layout::Layout;
 use crate::bytes::AlignedBytes;
+use crate::element;
 
 /// What is wrong with a case.
 #[derive(Debug)]

@@ -13,9 +13,9 @@ use rand_pcg::Pcg64;
 
 use super::call::{Call, Operand};
 use super::case::{Case, Data, Param};
-use super::element;
 use super::generate;
 use crate::bytes::AlignedBytes;
+use crate::element;
 
 /// Bytes before and behind each tensor.
 const GUARD: usize = 64;

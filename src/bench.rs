@@ -1,0 +1,332 @@
+//! `norm bench`: time per call, beside what the machine can do at all.
+
+mod call;
+mod case;
+mod cpu;
+mod cuda;
+mod error;
+mod host;
+mod join;
+mod op;
+mod plot;
+mod record;
+mod sets;
+mod sweep;
+mod table;
+mod values;
+mod verify;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use norm_host::{Device, Place, Plan};
+
+use call::Tensors;
+use case::Case;
+use cuda::Work;
+pub use error::BenchError;
+use op::{Extents, Op, TypesChoice};
+use record::{Ceiling, DeviceRecord, Figures, Line, Method, Record, Times, Verdict};
+use sets::Standing;
+use sweep::Tiling;
+
+use crate::failure::{Failure, Outcome};
+use crate::output;
+use crate::target::{DeviceChoice, Target};
+
+/// How it is measured, below the options.
+const METHOD_HELP: &str = "\
+Each round runs every line once on fresh buffers with random inputs: a CUDA graph of 200 calls (20 where a
+tensor is over 16 MiB) on a stream of its own, inputs and outputs rotating through 1 GiB, so that what is read
+has left the L2 (but for shapes of which 200 calls fit it); 5 replays of the graph, timed by events after one
+that is not, and their median. A line's time is the median of its rounds. Beside it stand, in the same rounds, a
+device-to-device copy and an empty kernel. Throughput counts x read once and y written once. A few rows of each
+line's output are held against the f64 reference first: where one is wrong the line is a FAIL, the exit status 1.";
+
+/// What `norm bench` takes.
+#[derive(Args, Debug)]
+#[command(after_help = METHOD_HELP)]
+pub struct BenchArgs {
+    /// Operations to measure [default: all]
+    #[arg(value_name = "OP")]
+    ops: Vec<Op>,
+    /// Element types: one for x, w (and b) and y, or three as X:W:Y, or all. May be repeated
+    /// [default: f16; f32 on the CPU]
+    #[arg(long, value_name = "TYPES")]
+    dtype: Vec<TypesChoice>,
+    /// ROWSxDIM, for head ROWSxHEADSxHEAD_DIM. May be repeated [default: a standing set, from 1 row
+    /// to 1048576 columns]
+    #[arg(long, value_name = "SHAPE")]
+    shape: Vec<Extents>,
+    /// The standing set cut down to a look in a few seconds
+    #[arg(long, conflicts_with = "shape")]
+    quick: bool,
+    /// Rounds, at least 5 for figures to be quoted
+    #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repeats: u32,
+    /// MiB of the copy that is the ceiling [default: 256; 64 on the CPU]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    copy: Option<u32>,
+    /// Where to run: auto (the first CUDA device), cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Measure, for each case, every block that its kernels can hold a row in, beside the one that
+    /// operations take. Other blocks add in another order, so their last bits may differ
+    #[arg(long, requires = "shape")]
+    sweep: bool,
+    /// Measure what a launch costs the host, and the first call of an operation in a new process
+    #[arg(long, conflicts_with_all = ["ops", "dtype", "shape", "quick", "copy", "sweep", "plot"])]
+    host: bool,
+    /// Kept with the results: the commit, or what else they should be known by
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
+    /// Draw throughput over dim
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+    /// Show results that --json printed before, instead of measuring
+    #[arg(long, value_name = "RESULTS.json", conflicts_with_all = ["ops", "dtype", "shape", "quick", "copy", "sweep", "host", "label"])]
+    from: Option<PathBuf>,
+    /// Print a Markdown table of what both have, with ratios, instead of measuring; the peers' are
+    /// what benches/peers.py prints
+    #[arg(long, num_args = 2, value_names = ["OURS.json", "PEERS.json"],
+        conflicts_with_all = ["ops", "dtype", "shape", "quick", "copy", "sweep", "host", "label", "from", "json", "plot"])]
+    join: Option<Vec<PathBuf>>,
+    /// What --host runs in a process of its own
+    #[arg(long, hide = true)]
+    first_call: bool,
+}
+
+pub fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
+    if let Some([ours, peers]) = args.join.as_deref() {
+        output::text(&join::markdown(&Record::read(ours)?, &Record::read(peers)?)?)?;
+        return Ok(Outcome::Good);
+    }
+    if args.host || args.first_call {
+        return run_host(args);
+    }
+    let record = match &args.from {
+        Some(path) => Record::read(path)?,
+        None => measure(args)?,
+    };
+    // The results come first: they took longer to make than the picture.
+    if args.json {
+        output::json(&record)?;
+    } else {
+        output::text(&table::text(&record))?;
+    }
+    if let Some(path) = &args.plot {
+        plot::write(&record, path)?;
+    }
+    Ok(Outcome::of(record.is_good()))
+}
+
+fn run_host(args: &BenchArgs) -> Result<Outcome, Failure> {
+    let device = device(args, "--host")?;
+    if args.first_call {
+        output::json(&host::first_call::first_call(device.ordinal())?)?;
+        return Ok(Outcome::Good);
+    }
+    let record = host::measure(&device, HOST_BATCHES * args.repeats, args.label.clone())?;
+    if args.json {
+        output::json(&record)?;
+    } else {
+        output::text(&record.text())?;
+    }
+    Ok(Outcome::Good)
+}
+
+/// Batches of launches a round of `--host`.
+const HOST_BATCHES: u32 = 20;
+
+/// The CUDA device that was asked for.
+fn device(args: &BenchArgs, option: &'static str) -> Result<Device, Failure> {
+    match args.device.open()? {
+        Target::Cuda { stream } => Ok(*stream.device()),
+        Target::Cpu { .. } if args.device == DeviceChoice::Cpu => Err(BenchError::NotOnCpu { option }.into()),
+        Target::Cpu { why } => Err(BenchError::NeedsDevice { why }.into()),
+    }
+}
+
+fn measure(args: &BenchArgs) -> Result<Record, Failure> {
+    if args.device == DeviceChoice::Cpu {
+        if args.sweep {
+            return Err(BenchError::NotOnCpu { option: "--sweep" }.into());
+        }
+        let cases = sets::cases(&args.ops, &args.dtype, &args.shape, Standing::Cpu)?;
+        return Ok(measure_cpu(args, &cases));
+    }
+    let standing = if args.quick { Standing::Quick } else { Standing::Full };
+    let cases = sets::cases(&args.ops, &args.dtype, &args.shape, standing)?;
+    measure_cuda(args, &cases)
+}
+
+fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Record {
+    let copy = bytes(args.copy, 64);
+    let began = date();
+    let bar = progress((cases.len() as u64 + 1) * u64::from(args.repeats));
+    let (copies, outcomes) = cpu::measure(cases, copy, args.repeats, || bar.inc(1));
+    bar.finish_and_clear();
+    let memcpy = Ceiling::of(copy, Times::of(copies));
+    let lines =
+        cases.iter().zip(outcomes).map(|(case, outcome)| line(case, None, 1, outcome, &memcpy)).collect();
+    let target = Target::Cpu { why: String::new() };
+    Record {
+        schema: record::SCHEMA,
+        program: program(),
+        label: args.label.clone(),
+        commit: commit(),
+        date: began,
+        device: DeviceRecord {
+            place: target.name(),
+            name: target.description(),
+            compute_capability: None,
+            cuda: None,
+            driver: None,
+        },
+        method: Method {
+            description: cpu::DESCRIPTION.to_owned(),
+            repeats: args.repeats,
+            replays: cpu::REPLAYS,
+            rotation_bytes: 0,
+            eps: f64::from(call::EPS),
+        },
+        memcpy,
+        empty_kernel: None,
+        lines,
+    }
+}
+
+fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
+    let device = device(args, "--device")?;
+    let copy = bytes(args.copy, 256);
+    let began = date();
+    let swept: Vec<(&Case, Option<Tiling>)> = if args.sweep {
+        cases
+            .iter()
+            .map(|case| Ok(tilings(case)?.into_iter().map(move |tiling| (case, Some(tiling)))))
+            .collect::<Result<Vec<_>, norm_host::Error>>()?
+            .into_iter()
+            .flatten()
+            .collect()
+    } else {
+        cases.iter().map(|case| (case, None)).collect()
+    };
+    let mut works = vec![Work::Copy(copy), Work::Empty];
+    works.extend(swept.iter().map(|&(case, tiling)| match tiling {
+        Some(tiling) => Work::Tiled(case.clone(), tiling),
+        None => Work::Call(case.clone()),
+    }));
+    let bar = progress(works.len() as u64 * u64::from(args.repeats));
+    let measured = cuda::measure(&device, &works, args.repeats, || bar.inc(1));
+    bar.finish_and_clear();
+    let mut outcomes = measured?.into_iter();
+    let mut ceiling = |what| match outcomes.next() {
+        Some(Ok(samples)) => Ok(Times::of(samples)),
+        other => Err(BenchError::Ceiling { what, why: other.and_then(Result::err).unwrap_or_default() }),
+    };
+    let memcpy = Ceiling::of(copy, ceiling("copy")?);
+    let empty_kernel = Some(ceiling("empty kernel")?);
+    let lines = swept
+        .iter()
+        .zip(outcomes)
+        .map(|(&(case, tiling), outcome)| line(case, tiling, case.calls(), outcome, &memcpy))
+        .collect();
+    Ok(Record {
+        schema: record::SCHEMA,
+        program: program(),
+        label: args.label.clone(),
+        commit: commit(),
+        date: began,
+        device: device_record(&device),
+        method: Method {
+            description: cuda::DESCRIPTION.to_owned(),
+            repeats: args.repeats,
+            replays: cuda::REPLAYS,
+            rotation_bytes: case::ROTATION,
+            eps: f64::from(call::EPS),
+        },
+        memcpy,
+        empty_kernel,
+        lines,
+    })
+}
+
+/// The tilings of a case: they depend on alignment, but not on where its tensors will be.
+fn tilings(case: &Case) -> Result<Vec<Tiling>, norm_host::Error> {
+    let tensors = Tensors { place: Place::Cuda(0), x: 1 << 12, y: 1 << 12, w: 1 << 12, b: 1 << 12 };
+    Ok(sweep::tilings(case, &Plan::new(&call::problem(case, tensors))?))
+}
+
+fn bytes(mib: Option<u32>, default: u32) -> u64 {
+    u64::from(mib.unwrap_or(default)) << 20
+}
+
+fn line(
+    case: &Case,
+    tiling: Option<Tiling>,
+    calls: u32,
+    outcome: Result<Vec<f64>, String>,
+    memcpy: &Ceiling,
+) -> Line {
+    let (verdict, note, figures) = match outcome {
+        Ok(samples) => (Verdict::Ok, None, Some(Figures::of(case.bytes(), Times::of(samples), memcpy))),
+        Err(wrong) => (Verdict::Fail, Some(wrong), None),
+    };
+    Line {
+        implementation: "norm".to_owned(),
+        op: case.op.name().to_owned(),
+        x: case.types.x.to_string(),
+        w: case.types.w.to_string(),
+        y: case.types.y.to_string(),
+        shape: case.extents.as_slice().to_vec(),
+        bytes: case.bytes(),
+        calls,
+        tile: tiling.map(Tiling::record),
+        verdict,
+        note,
+        figures,
+    }
+}
+
+/// A bar on stderr, where that is a terminal.
+fn progress(measurements: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} measurements, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(measurements).with_style(style)
+}
+
+fn program() -> String {
+    concat!("norm ", env!("CARGO_PKG_VERSION")).to_owned()
+}
+
+/// The commit, where whoever builds says it.
+fn commit() -> Option<String> {
+    option_env!("NORM_COMMIT").map(str::to_owned)
+}
+
+/// Now, in UTC, to the second.
+fn date() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn device_record(device: &Device) -> DeviceRecord {
+    let (major, minor) = device.capability();
+    let cuda = cuda_driver::driver().ok().and_then(|driver| driver.version().ok());
+    DeviceRecord {
+        place: device.place().to_string(),
+        name: device.name().to_owned(),
+        compute_capability: Some(format!("{major}.{minor}")),
+        cuda: cuda.map(|(major, minor)| format!("{major}.{minor}")),
+        driver: kernel_module_version(),
+    }
+}
+
+/// The driver's own version, as its kernel module states it.
+fn kernel_module_version() -> Option<String> {
+    let version = std::fs::read_to_string("/sys/module/nvidia/version").ok()?;
+    Some(version.trim().to_owned())
+}

@@ -1,0 +1,144 @@
+//! One measurement: an operation on a shape, and the bytes that it moves.
+
+use super::op::{Extents, Op, Types};
+
+/// Calls of a graph. Where a tensor is larger than [`LARGE`], [`FEW_CALLS`] are enough.
+const CALLS: u32 = 200;
+const FEW_CALLS: u32 = 20;
+/// Bytes of a tensor above which a call takes long enough for few of them.
+const LARGE: u64 = 16 << 20;
+
+/// Bytes of inputs and outputs that the calls of a graph rotate through: twenty times the L2 of
+/// an H200, so that what is read has left it.
+pub const ROTATION: u64 = 1 << 30;
+
+/// Tensors start at a multiple of this, as separate allocations would.
+const ALIGN: u64 = 256;
+
+/// An operation on tensors of these types and extents.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Case {
+    pub op: Op,
+    pub types: Types,
+    pub extents: Extents,
+}
+
+impl Case {
+    pub fn x_bytes(&self) -> u64 {
+        (self.extents.elements() * self.types.x.size()) as u64
+    }
+
+    pub fn y_bytes(&self) -> u64 {
+        (self.extents.elements() * self.types.y.size()) as u64
+    }
+
+    /// What throughput counts: `x` read once and `y` written once. Weights and biases are shared
+    /// by the rows and left out.
+    pub fn bytes(&self) -> u64 {
+        self.x_bytes() + self.y_bytes()
+    }
+
+    /// Calls in a graph.
+    pub fn calls(&self) -> u32 {
+        calls(u64::max(self.x_bytes(), self.y_bytes()))
+    }
+
+    pub fn rotation(&self) -> Rotation {
+        Rotation::new(u64::max(self.x_bytes(), self.y_bytes()), self.calls())
+    }
+
+    /// The extents of weights and biases: `(dim)` or `(heads, head_dim)`.
+    pub fn parameter_extents(&self) -> &[usize] {
+        &self.extents.as_slice()[1..]
+    }
+
+    pub fn parameters(&self) -> usize {
+        self.parameter_extents().iter().product()
+    }
+}
+
+/// Calls in a graph over tensors of this size.
+pub fn calls(tensor: u64) -> u32 {
+    if tensor > LARGE { FEW_CALLS } else { CALLS }
+}
+
+/// The places of inputs, and as many of outputs, that calls take in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// How many.
+    pub sets: u32,
+    /// Bytes from one to the next.
+    pub stride: u64,
+}
+
+impl Rotation {
+    /// As many as [`ROTATION`] holds of inputs and outputs of `tensor` bytes, at least one, and
+    /// at most one a call.
+    pub fn new(tensor: u64, calls: u32) -> Rotation {
+        let stride = tensor.next_multiple_of(ALIGN);
+        let room = (ROTATION / 2 / stride).clamp(1, calls.into());
+        Rotation { sets: room as u32, stride }
+    }
+
+    /// Bytes of all the inputs, and as many of all the outputs.
+    pub fn bytes(self) -> u64 {
+        u64::from(self.sets) * self.stride
+    }
+
+    /// Where the tensors of a call begin.
+    pub fn offset(self, call: u32) -> u64 {
+        u64::from(call % self.sets) * self.stride
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use norm_host::DType;
+
+    fn case(op: Op, types: &str, extents: &str) -> Case {
+        Case { op, types: types.parse().unwrap(), extents: extents.parse().unwrap() }
+    }
+
+    #[test]
+    fn bytes_are_x_read_once_and_y_written_once() {
+        assert_eq!(case(Op::Rms, "f16", "32768x4096").bytes(), 4 * 32768 * 4096);
+        assert_eq!(case(Op::Layer, "f16:f32:f32", "10x100").bytes(), 6 * 1000);
+        assert_eq!(case(Op::RmsInPlace, "f32", "10x100").bytes(), 8 * 1000);
+        assert_eq!(case(Op::Head, "bf16", "4x8x64").bytes(), 4 * 4 * 8 * 64);
+    }
+
+    #[test]
+    fn parameters_are_shared_by_rows_but_not_by_heads() {
+        assert_eq!(case(Op::Layer, "f16", "10x100").parameter_extents(), [100]);
+        assert_eq!(case(Op::Head, "f16", "4x8x64").parameter_extents(), [8, 64]);
+        assert_eq!(Types::of(DType::F16), case(Op::Head, "f16", "4x8x64").types);
+    }
+
+    #[test]
+    fn large_tensors_are_called_less_often_and_all_rotate_through_as_much() {
+        let large = case(Op::Rms, "f16", "32768x4096");
+        assert_eq!((large.calls(), large.rotation().sets), (20, 2));
+        assert_eq!(2 * large.rotation().bytes(), ROTATION);
+        let small = case(Op::Rms, "f16", "1x4096");
+        assert_eq!((small.calls(), small.rotation().sets), (200, 200));
+        let largest = case(Op::Rms, "f16", "512x1048576");
+        assert_eq!((largest.calls(), largest.rotation().sets), (20, 1));
+        // 16 MiB exactly is not above it.
+        assert_eq!(
+            (case(Op::Rms, "f16", "2048x4096").calls(), case(Op::Rms, "f16", "2049x4096").calls()),
+            (200, 20)
+        );
+    }
+
+    #[test]
+    fn places_in_a_rotation_are_aligned_and_apart() {
+        let odd = case(Op::Rms, "f16", "3x1001").rotation();
+        for call in 0..odd.sets {
+            assert_eq!(odd.offset(call) % ALIGN, 0);
+            assert!(odd.offset(call) + 3 * 1001 * 2 <= odd.bytes());
+            assert_eq!(odd.offset(call), odd.offset(call + odd.sets));
+        }
+        assert!(odd.offset(1) >= 3 * 1001 * 2);
+    }
+}

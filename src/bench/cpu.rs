@@ -1,0 +1,106 @@
+//! Measuring the CPU backend, beside a copy that all cores share.
+
+use std::time::Instant;
+
+use norm_host::{Cpu, Error, Place};
+use rayon::prelude::*;
+
+use super::call::{self, Tensors};
+use super::case::Case;
+use super::record::median_of;
+use super::{values, verify};
+use crate::bytes::AlignedBytes;
+
+/// Timed calls in a round.
+pub const REPLAYS: u32 = 5;
+
+/// The method, in words.
+pub const DESCRIPTION: &str = "wall time of a call, median of 5, all lines once a round, each round on fresh buffers; the copy is shared by all cores";
+
+/// Bytes of the copy's parts: small enough to be dealt out evenly, large enough to be worth it.
+const PART: usize = 1 << 20;
+
+/// What became of a case, as on a device.
+pub type Outcome = Result<Vec<f64>, String>;
+
+/// Measures a copy of `copy` bytes and every case once a round: the copy's samples, then each
+/// case's.
+pub fn measure(cases: &[Case], copy: u64, rounds: u32, step: impl Fn()) -> (Vec<f64>, Vec<Outcome>) {
+    let mut copies = Vec::new();
+    let mut outcomes: Vec<Outcome> = cases.iter().map(|_| Ok(Vec::new())).collect();
+    for round in 0..rounds {
+        copies.push(sample_copy(usize::try_from(copy).unwrap_or(usize::MAX)));
+        step();
+        for (case, outcome) in cases.iter().zip(&mut outcomes) {
+            if let Ok(samples) = outcome {
+                match sample(case, round == 0) {
+                    Ok(sample) => samples.push(sample),
+                    Err(wrong) => *outcome = Err(wrong),
+                }
+            }
+            step();
+        }
+    }
+    (copies, outcomes)
+}
+
+/// Microseconds of a call, the median of some after one that is not timed.
+fn time<E>(mut call: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
+    call()?;
+    let times: Result<Vec<f64>, E> = (0..REPLAYS)
+        .map(|_| {
+            let start = Instant::now();
+            call()?;
+            Ok(start.elapsed().as_secs_f64() * 1e6)
+        })
+        .collect();
+    times.map(median_of)
+}
+
+fn sample_copy(bytes: usize) -> f64 {
+    let (from, mut to) = (filled(norm_host::DType::F32, bytes), AlignedBytes::zeroed(bytes));
+    let copied = time(|| {
+        let parts = to.par_chunks_mut(PART).zip(from.par_chunks(PART));
+        parts.for_each(|(to, from)| to.copy_from_slice(from));
+        std::hint::black_box(&mut to);
+        Ok::<(), std::convert::Infallible>(())
+    });
+    match copied {
+        Ok(sample) => sample,
+        Err(never) => match never {},
+    }
+}
+
+fn sample(case: &Case, check: bool) -> Result<f64, String> {
+    let text = |error: Error| error.to_string();
+    let x = filled(case.types.x, case.x_bytes() as usize);
+    let mut y = if case.op.is_in_place() { x.clone() } else { AlignedBytes::zeroed(case.y_bytes() as usize) };
+    let (w, b) = (values::weights(case), values::biases(case));
+    let address = |bytes: &AlignedBytes| bytes.as_ptr().expose_provenance() as u64;
+    let tensors = Tensors {
+        place: Place::Host,
+        x: address(&x),
+        y: y.as_mut_ptr().expose_provenance() as u64,
+        w: address(&w),
+        b: address(&b),
+    };
+    // SAFETY: made above with the case's types and extents, and used by nothing else meanwhile.
+    let call = || unsafe { call::call(case, tensors, &Cpu) };
+    if check {
+        call().map_err(text)?;
+        let dim = case.extents.dim();
+        let (x_row, y_row) = (dim * case.types.x.size(), dim * case.types.y.size());
+        for row in verify::rows(case) {
+            verify::judge(case, row, &x[row * x_row..][..x_row], &w, &b, &y[row * y_row..][..y_row])?;
+        }
+    }
+    time(call).map_err(text)
+}
+
+/// Random numbers, repeated to fill so many bytes.
+fn filled(dtype: norm_host::DType, bytes: usize) -> AlignedBytes {
+    let pattern = values::inputs(dtype, bytes as u64);
+    let mut filled = AlignedBytes::zeroed(bytes);
+    filled.par_chunks_mut(pattern.len().max(1)).for_each(|part| part.copy_from_slice(&pattern[..part.len()]));
+    filled
+}

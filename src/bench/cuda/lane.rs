@@ -1,0 +1,163 @@
+//! A work on the memory of a round, ready to be enqueued.
+
+use norm_host::{Error, Plan, Stream};
+
+use super::super::call::{self, Tensors};
+use super::super::case::{Case, Rotation, calls};
+use super::super::sweep::Tiling;
+use super::super::{values, verify};
+use super::empty::Empty;
+use super::pool::{self, Pool};
+use crate::bytes::AlignedBytes;
+use crate::memory::DeviceBytes;
+
+/// Something to measure.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// An operation, called as an engine calls it.
+    Call(Case),
+    /// The same with rows laid over threads otherwise.
+    Tiled(Case, Tiling),
+    /// A copy of so many bytes on the device.
+    Copy(u64),
+    /// A kernel that does nothing.
+    Empty,
+}
+
+/// Calls in a graph of what touches no tensor.
+const EMPTY_CALLS: u32 = 200;
+
+impl Work {
+    fn case(&self) -> Option<&Case> {
+        match self {
+            Work::Call(case) | Work::Tiled(case, _) => Some(case),
+            Work::Copy(_) | Work::Empty => None,
+        }
+    }
+
+    fn rotation(&self) -> Rotation {
+        match self {
+            Work::Call(case) | Work::Tiled(case, _) => case.rotation(),
+            Work::Copy(bytes) => Rotation::new(*bytes, calls(*bytes)),
+            Work::Empty => Rotation { sets: 1, stride: 0 },
+        }
+    }
+
+    fn calls(&self) -> u32 {
+        match self {
+            Work::Call(case) | Work::Tiled(case, _) => case.calls(),
+            Work::Copy(bytes) => calls(*bytes),
+            Work::Empty => EMPTY_CALLS,
+        }
+    }
+
+    /// Bytes of inputs, and as many of outputs, that it needs.
+    pub fn pool_bytes(&self) -> u64 {
+        self.rotation().bytes()
+    }
+}
+
+/// A work with its memory, which it borrows from the pool, and its weights.
+pub struct Lane<'a> {
+    work: &'a Work,
+    rotation: Rotation,
+    pool: &'a mut Pool,
+    empty: &'a Empty,
+    parameters: Option<Parameters>,
+}
+
+/// Weights and biases, on the host and on the device.
+struct Parameters {
+    w: AlignedBytes,
+    b: AlignedBytes,
+    w_device: DeviceBytes,
+    b_device: DeviceBytes,
+}
+
+impl<'a> Lane<'a> {
+    /// Fills the inputs and makes the weights.
+    pub fn prepare(
+        work: &'a Work,
+        pool: &'a mut Pool,
+        empty: &'a Empty,
+        stream: &Stream,
+    ) -> Result<Lane<'a>, Error> {
+        let rotation = work.rotation();
+        let mut parameters = None;
+        if let Some(case) = work.case() {
+            pool.fill(case.types.x, rotation.bytes(), stream)?;
+            if case.op.is_in_place() {
+                pool.mirror(rotation.bytes(), stream)?;
+            }
+            let (w, b) = (values::weights(case), values::biases(case));
+            let w_device = DeviceBytes::copy_of(&w, stream)?;
+            let b_device = DeviceBytes::copy_of(&b, stream)?;
+            parameters = Some(Parameters { w, b, w_device, b_device });
+        } else {
+            pool.fill(norm_host::DType::F16, rotation.bytes(), stream)?;
+        }
+        Ok(Lane { work, rotation, pool, empty, parameters })
+    }
+
+    pub fn calls(&self) -> u32 {
+        self.work.calls()
+    }
+
+    /// Enqueues every call once.
+    pub fn enqueue(&self, stream: &Stream) -> Result<(), Error> {
+        (0..self.calls()).try_for_each(|index| self.enqueue_one(index, stream))
+    }
+
+    fn enqueue_one(&self, index: u32, stream: &Stream) -> Result<(), Error> {
+        let offset = self.rotation.offset(index);
+        let (x, y) = (self.pool.inputs.address() + offset, self.pool.outputs.address() + offset);
+        let address = |device: fn(&Parameters) -> &DeviceBytes| {
+            self.parameters.as_ref().map_or(0, |parameters| device(parameters).address())
+        };
+        let (w, b) = (address(|parameters| &parameters.w_device), address(|parameters| &parameters.b_device));
+        let tensors = Tensors { place: stream.device().place(), x, y, w, b };
+        match self.work {
+            // SAFETY: the pool has room for the rotation's tensors, and whoever captures or
+            // enqueues this keeps the lane until the work is done.
+            Work::Call(case) => unsafe { call::call(case, tensors, stream) },
+            Work::Tiled(case, tiling) => {
+                let plan = tiling.apply(Plan::new(&call::problem(case, tensors))?);
+                // SAFETY: as above, and a tiling covers every vector and row of its case.
+                unsafe { stream.launch_plan(&plan) }
+            }
+            // SAFETY: from the inputs to the outputs, within the rotation, as above.
+            Work::Copy(bytes) => unsafe { pool::copy(y, x, *bytes, stream) },
+            Work::Empty => self.empty.launch(stream),
+        }
+    }
+
+    /// Makes the first call, and holds a few rows of its output against the reference.
+    pub fn check(&mut self, stream: &Stream) -> Result<(), String> {
+        let (Some(case), Some(Parameters { w, b, .. })) = (self.work.case(), &self.parameters) else {
+            return Ok(());
+        };
+        let text = |error: Error| error.to_string();
+        let dim = case.extents.dim();
+        let (x_row, y_row) = (dim * case.types.x.size(), dim * case.types.y.size());
+        let rows = verify::rows(case);
+        let mut inputs = Vec::new();
+        for &row in &rows {
+            let mut x = vec![0; x_row];
+            self.pool.inputs.download_at(row * x_row, &mut x, stream).map_err(text)?;
+            inputs.push(x);
+            if !case.op.is_in_place() {
+                // Not a number in any type, so that what stood here before is never taken for
+                // the output.
+                self.pool.outputs.upload_at(row * y_row, &vec![0xff; y_row], stream).map_err(text)?;
+            }
+        }
+        let done = self.enqueue_one(0, stream);
+        done.and(stream.synchronize()).map_err(text)?;
+        for (&row, x) in rows.iter().zip(&inputs) {
+            let mut y = vec![0; y_row];
+            self.pool.outputs.download_at(row * y_row, &mut y, stream).map_err(text)?;
+            verify::judge(case, row, x, w, b, &y)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! The memory of a round.
+
+use norm_host::{DType, Error, Stream};
+
+use super::super::values;
+use crate::bytes::AlignedBytes;
+use crate::memory::DeviceBytes;
+
+/// Room for all inputs, and as much for all outputs, of whatever is measured.
+pub struct Pool {
+    pub inputs: DeviceBytes,
+    pub outputs: DeviceBytes,
+    /// What the inputs are filled with.
+    filled: Option<(DType, u64)>,
+}
+
+impl Pool {
+    pub fn new(bytes: u64, stream: &Stream) -> Result<Pool, Error> {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let inputs = DeviceBytes::uninitialized(stream.device(), bytes)?;
+        let outputs = DeviceBytes::uninitialized(stream.device(), bytes)?;
+        Ok(Pool { inputs, outputs, filled: None })
+    }
+
+    /// Has the first `bytes` of the inputs hold random numbers of that type.
+    pub fn fill(&mut self, dtype: DType, bytes: u64, stream: &Stream) -> Result<(), Error> {
+        if self.filled.is_some_and(|(filled, up_to)| filled == dtype && up_to >= bytes) {
+            return Ok(());
+        }
+        let pattern: AlignedBytes = values::inputs(dtype, bytes);
+        self.filled = None;
+        self.inputs.upload(&pattern[..pattern.len().min(self.inputs.len())], stream)?;
+        let base = self.inputs.address();
+        let mut done = pattern.len() as u64;
+        while done < bytes {
+            let more = done.min(bytes - done);
+            // SAFETY: within the inputs, and apart: no more is copied than lies in front.
+            unsafe { copy(base + done, base, more, stream) }?;
+            done += more;
+        }
+        stream.synchronize()?;
+        self.filled = Some((dtype, bytes));
+        Ok(())
+    }
+
+    /// Has the outputs hold what the first `bytes` of the inputs do, for work in place.
+    pub fn mirror(&mut self, bytes: u64, stream: &Stream) -> Result<(), Error> {
+        // SAFETY: the outputs are as long as the inputs, and works ask for no more than both have.
+        unsafe { copy(self.outputs.address(), self.inputs.address(), bytes, stream) }?;
+        stream.synchronize()
+    }
+}
+
+/// Enqueues a copy.
+///
+/// # Safety
+/// Both ranges lie in pools that live until the work is done, and do not overlap.
+pub unsafe fn copy(to: u64, from: u64, bytes: u64, stream: &Stream) -> Result<(), Error> {
+    let _current = stream.device().enter()?;
+    let driver = cuda_driver::driver()?;
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    // SAFETY: the caller's promise; the stream is alive and its context current.
+    unsafe { driver.copy_async(to, from, bytes, stream.as_raw().cast()) }?;
+    Ok(())
+}

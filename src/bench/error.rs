@@ -1,0 +1,33 @@
+//! What keeps a measurement from being made, read or written.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    #[error("norm bench needs a CUDA device ({why}); with --device cpu it measures the CPU")]
+    NeedsDevice { why: String },
+    #[error("{option}: needs a CUDA device, given --device cpu")]
+    NotOnCpu { option: &'static str },
+    #[error("--shape: {op} takes {expected}, and none of that form is given")]
+    Shape { op: &'static str, expected: &'static str },
+    #[error("--dtype: {op} works in place and takes x and y of one type, and no such types are given")]
+    Types { op: &'static str },
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{}: expected results as `norm bench --json` prints them, given something else: {source}", path.display())]
+    Parse { path: PathBuf, source: serde_json::Error },
+    #[error("{}: expected results of schema {expected}, given schema {given}", path.display())]
+    Schema { path: PathBuf, expected: u32, given: u32 },
+    #[error("the two results have no case in common")]
+    NothingInCommon,
+    #[error("--plot: no case has a time to draw")]
+    NothingToPlot,
+    #[error("cannot draw {}: {reason}", path.display())]
+    Plot { path: PathBuf, reason: String },
+    #[error("the {what} cannot be measured: {why}")]
+    Ceiling { what: &'static str, why: String },
+    #[error("cannot measure the first call in a process of its own: {0}")]
+    Child(String),
+}

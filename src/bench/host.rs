@@ -1,0 +1,55 @@
+//! `norm bench --host`: what a launch costs the host, and what the first one does.
+
+pub mod first_call;
+mod launches;
+
+use norm_host::Device;
+use serde::Serialize;
+
+use super::record::{DeviceRecord, SCHEMA};
+use crate::failure::Failure;
+use first_call::FirstCalls;
+use launches::Launches;
+
+/// The outcome.
+#[derive(Serialize)]
+pub struct HostRecord {
+    schema: u32,
+    program: String,
+    label: Option<String>,
+    commit: Option<String>,
+    date: String,
+    device: DeviceRecord,
+    launch: Launches,
+    first_call: FirstCalls,
+}
+
+/// Measures on a device; `batches` of each kind of launch.
+pub fn measure(device: &Device, batches: u32, label: Option<String>) -> Result<HostRecord, Failure> {
+    let launch = launches::measure(device, batches)?;
+    let first_call = first_call::measure(device.ordinal())?;
+    Ok(HostRecord {
+        schema: SCHEMA,
+        program: super::program(),
+        label,
+        commit: super::commit(),
+        date: super::date(),
+        device: super::device_record(device),
+        launch,
+        first_call,
+    })
+}
+
+impl HostRecord {
+    pub fn text(&self) -> String {
+        format!(
+            "{} ({}); {}, {}\n\n{}\n{}",
+            self.device.name,
+            self.device.place,
+            self.program,
+            self.date,
+            self.launch.text(),
+            self.first_call.text()
+        )
+    }
+}

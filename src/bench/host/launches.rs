@@ -1,0 +1,154 @@
+//! Host time of a launch, beside that of the driver's call alone.
+
+use std::ffi::{CString, c_void};
+use std::time::Instant;
+
+use cuda_driver::{Driver, Launch};
+use norm_host::{DType, Device, Error, Norm, Place, Plan, Stream, View, ViewMut};
+use serde::Serialize;
+
+use super::super::call::{self, EPS, Tensors};
+use super::super::case::Case;
+use super::super::op::{Extents, Op, Types};
+use super::super::record::Times;
+use crate::memory::DeviceBytes;
+
+/// Launches between waits: few enough that the driver's queue, of about a thousand, never fills.
+const BATCH: u32 = 500;
+
+/// One row of 4096 f16: the device is done sooner than the host has made the next launch.
+const SHAPE: [usize; 2] = [1, 4096];
+
+/// Nanoseconds of host time.
+#[derive(Serialize)]
+pub struct Launches {
+    shape: [usize; 2],
+    launches_a_batch: u32,
+    /// `Norm::rows` on ready views: checks, plan, launch.
+    norm_ns: Nanoseconds,
+    /// `cuLaunchKernel` of the same kernel with ready arguments.
+    bare_ns: Nanoseconds,
+    ratio: f64,
+}
+
+#[derive(Serialize)]
+struct Nanoseconds {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Nanoseconds {
+    fn of(samples: Vec<f64>) -> Nanoseconds {
+        let Times { us: median, us_min: min, us_max: max, .. } = Times::of(samples);
+        Nanoseconds { median, min, max }
+    }
+}
+
+impl Launches {
+    pub fn text(&self) -> String {
+        let Launches { norm_ns, bare_ns, ratio, launches_a_batch, .. } = self;
+        let line = |name: &str, ns: &Nanoseconds| {
+            format!("  {name:<28} {:>8.0} ns  ({:.0} to {:.0})\n", ns.median, ns.min, ns.max)
+        };
+        format!(
+            "Host time of a launch, rms_norm f16 1 × 4096, median of batches of {launches_a_batch}:\n{}{}  ratio {ratio:>31.3}\n",
+            line("Norm::rows", norm_ns),
+            line("cuLaunchKernel, ready args", bare_ns)
+        )
+    }
+}
+
+/// Both kinds of launch in turn, `batches` times each.
+pub fn measure(device: &Device, batches: u32) -> Result<Launches, Error> {
+    let stream = Stream::new(device)?;
+    let case = Case { op: Op::Rms, types: Types::of(DType::F16), extents: Extents::new(&SHAPE) };
+    let ones = vec![0x3c; case.x_bytes() as usize];
+    let x = DeviceBytes::copy_of(&ones, &stream)?;
+    let w = DeviceBytes::copy_of(&ones, &stream)?;
+    let y = DeviceBytes::uninitialized(device, ones.len())?;
+    let place = device.place();
+    let tensors = Tensors { place, x: x.address(), y: y.address(), w: w.address(), b: 0 };
+    let bare = Bare::load(device, Plan::new(&call::problem(&case, tensors))?)?;
+    // The context is current, as in an engine's thread that makes many launches.
+    let _current = device.enter()?;
+    let (mut norm_ns, mut bare_ns) = (Vec::new(), Vec::new());
+    // The first of each is not counted: it loads the kernel.
+    for batch in 0..=batches {
+        let norm = norms(tensors, place, &stream);
+        let norm = norm.and_then(|ns| stream.synchronize().map(|()| ns))?;
+        let alone = bare.batch(&stream);
+        let alone = alone.and_then(|ns| stream.synchronize().map(|()| ns))?;
+        if batch > 0 {
+            norm_ns.push(norm);
+            bare_ns.push(alone);
+        }
+    }
+    let (norm_ns, bare_ns) = (Nanoseconds::of(norm_ns), Nanoseconds::of(bare_ns));
+    let ratio = norm_ns.median / bare_ns.median;
+    Ok(Launches { shape: SHAPE, launches_a_batch: BATCH, norm_ns, bare_ns, ratio })
+}
+
+/// Nanoseconds of a call, over a batch.
+fn timed(mut call: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
+    let start = Instant::now();
+    for _ in 0..BATCH {
+        call()?;
+    }
+    Ok(start.elapsed().as_nanos() as f64 / f64::from(BATCH))
+}
+
+fn norms(tensors: Tensors, place: Place, stream: &Stream) -> Result<f64, Error> {
+    let Tensors { x, y, w, .. } = tensors;
+    // SAFETY: the caller's memory, of these shapes, alive until it has waited for the stream.
+    let (x, mut y, w) = unsafe {
+        (
+            View::from_raw_parts(place, x, DType::F16, &SHAPE)?,
+            ViewMut::from_raw_parts(place, y, DType::F16, &SHAPE)?,
+            View::from_raw_parts(place, w, DType::F16, &SHAPE[1..])?,
+        )
+    };
+    let norm = Norm::rms(EPS).weight(w);
+    timed(|| norm.rows(x, &mut y, stream))
+}
+
+/// A kernel of our own loading, and everything that a launch of it takes.
+struct Bare {
+    driver: &'static Driver,
+    function: cuda_driver::sys::CUfunction,
+    plan: Plan,
+}
+
+impl Bare {
+    /// Its module stays loaded, as the library's do.
+    fn load(device: &Device, plan: Plan) -> Result<Bare, Error> {
+        let text = norm_host::ptx::for_capability(device.capability())?.module(plan.kernel)?;
+        let broken = || Error::KernelMissing { kernel: plan.kernel.to_string(), target: "this device" };
+        let text = CString::new(text).map_err(|_| broken())?;
+        let name = CString::new(plan.kernel.to_string()).map_err(|_| broken())?;
+        let _current = device.enter()?;
+        let driver = cuda_driver::driver()?;
+        let module = driver.module_load(&text).map_err(|error| error.error)?;
+        // SAFETY: it has just been loaded.
+        let function = unsafe { driver.module_function(module, &name) }?;
+        Ok(Bare { driver, function, plan })
+    }
+
+    fn batch(&self, stream: &Stream) -> Result<f64, Error> {
+        let launch = Launch {
+            grid: self.plan.grid.into(),
+            block: self.plan.block.into(),
+            shared_bytes: self.plan.shared_bytes,
+            stream: stream.as_raw().cast(),
+        };
+        let mut args = self.plan.args;
+        let mut params = [(&raw mut args).cast::<c_void>()];
+        timed(|| {
+            // SAFETY: the function is loaded in the context that the caller made current, the plan
+            // is for tensors that the caller keeps until it has waited, and the kernel's one
+            // parameter is read before this returns.
+            unsafe { self.driver.launch_kernel(self.function, &launch, &mut params) }?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,238 @@
+//! What can be measured: operations, element types, shapes, and the spelling of each.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use norm_host::{DType, MAX_DIM, NormKind};
+
+/// An operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Op {
+    /// RMSNorm with weights
+    Rms,
+    /// The same, in place
+    #[value(name = "rms_")]
+    RmsInPlace,
+    /// LayerNorm with weights and biases
+    Layer,
+    /// RMSNorm of each head, with weights for each
+    Head,
+}
+
+impl Op {
+    pub const ALL: [Op; 4] = [Op::Rms, Op::RmsInPlace, Op::Layer, Op::Head];
+
+    /// Its name in Rust, which is also its name in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Op::Rms => "rms_norm",
+            Op::RmsInPlace => "rms_norm_",
+            Op::Layer => "layer_norm",
+            Op::Head => "head_norm",
+        }
+    }
+
+    /// As it is typed.
+    pub fn word(self) -> &'static str {
+        match self {
+            Op::Rms => "rms",
+            Op::RmsInPlace => "rms_",
+            Op::Layer => "layer",
+            Op::Head => "head",
+        }
+    }
+
+    pub fn kind(self) -> NormKind {
+        match self {
+            Op::Layer => NormKind::Layer,
+            Op::Rms | Op::RmsInPlace | Op::Head => NormKind::Rms,
+        }
+    }
+
+    pub fn has_bias(self) -> bool {
+        self == Op::Layer
+    }
+
+    pub fn is_in_place(self) -> bool {
+        self == Op::RmsInPlace
+    }
+
+    /// Axes of its `x`: rows × dim, or rows × heads × head_dim.
+    pub fn rank(self) -> usize {
+        if self == Op::Head { 3 } else { 2 }
+    }
+
+    /// What its shapes look like.
+    pub fn form(self) -> &'static str {
+        if self == Op::Head { "ROWSxHEADSxHEAD_DIM" } else { "ROWSxDIM" }
+    }
+}
+
+/// The element types of `x`, `w` (and `b`) and `y`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Types {
+    pub x: DType,
+    pub w: DType,
+    pub y: DType,
+}
+
+impl Types {
+    /// All of one type.
+    pub const fn of(dtype: DType) -> Types {
+        Types { x: dtype, w: dtype, y: dtype }
+    }
+
+    /// Every combination there is.
+    pub fn all() -> impl Iterator<Item = Types> {
+        let triples = DType::ALL.into_iter().flat_map(|x| {
+            DType::ALL.into_iter().flat_map(move |w| DType::ALL.map(move |y| Types { x, w, y }))
+        });
+        triples.into_iter()
+    }
+}
+
+/// `f16`, or `f16:f32:bf16` where they differ.
+impl fmt::Display for Types {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Types::of(self.x) {
+            return f.pad(self.x.name());
+        }
+        f.pad(&format!("{}:{}:{}", self.x, self.w, self.y))
+    }
+}
+
+impl FromStr for Types {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Types, String> {
+        let dtype = |word: &str| DType::ALL.into_iter().find(|dtype| dtype.name() == word);
+        let words: Option<Vec<DType>> = text.split(':').map(dtype).collect();
+        match words.as_deref() {
+            Some(&[one]) => Ok(Types::of(one)),
+            Some(&[x, w, y]) => Ok(Types { x, w, y }),
+            _ => Err("expected f16, bf16 or f32, or three of them as X:W:Y such as f16:f32:f16".to_owned()),
+        }
+    }
+}
+
+/// What `--dtype` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TypesChoice {
+    One(Types),
+    All,
+}
+
+impl FromStr for TypesChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TypesChoice, String> {
+        match text {
+            "all" => Ok(TypesChoice::All),
+            _ => text.parse().map(TypesChoice::One).map_err(|expected: String| format!("{expected}, or all")),
+        }
+    }
+}
+
+/// The extents of `x`: rows × dim, or rows × heads × head_dim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Extents(Vec<usize>);
+
+impl Extents {
+    pub fn new(extents: &[usize]) -> Extents {
+        Extents(extents.to_vec())
+    }
+
+    pub fn as_slice(&self) -> &[usize] {
+        &self.0
+    }
+
+    pub fn rank(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Elements of a normalized row.
+    pub fn dim(&self) -> usize {
+        self.0.last().copied().unwrap_or(1)
+    }
+
+    /// Heads with weights of their own, 1 where all rows share theirs.
+    pub fn heads(&self) -> usize {
+        if self.0.len() == 3 { self.0[1] } else { 1 }
+    }
+
+    /// Normalized rows.
+    pub fn rows(&self) -> usize {
+        self.elements() / self.dim()
+    }
+
+    pub fn elements(&self) -> usize {
+        self.0.iter().product()
+    }
+}
+
+/// `32768 × 4096`.
+impl fmt::Display for Extents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&crate::bench::record::shape_text(&self.0))
+    }
+}
+
+/// The most elements a tensor may have: more than any device holds, and countable in bytes.
+const MAX_ELEMENTS: usize = 1 << 40;
+
+impl FromStr for Extents {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Extents, String> {
+        let expected = || "expected ROWSxDIM or ROWSxHEADSxHEAD_DIM, such as 32768x4096".to_owned();
+        let extents: Vec<usize> =
+            text.split('x').map(str::parse).collect::<Result<_, _>>().map_err(|_| expected())?;
+        if !(2..=3).contains(&extents.len()) {
+            return Err(expected());
+        }
+        if extents.contains(&0) {
+            return Err("expected extents of 1 or more".to_owned());
+        }
+        if extents.last().is_some_and(|&dim| dim > MAX_DIM as usize) {
+            return Err(format!("expected a last extent of at most {MAX_DIM}"));
+        }
+        let elements = extents.iter().try_fold(1_usize, |product, &extent| product.checked_mul(extent));
+        match elements {
+            Some(..=MAX_ELEMENTS) => Ok(Extents(extents)),
+            _ => Err(format!("expected at most {MAX_ELEMENTS} elements")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_one_or_three() {
+        assert_eq!("bf16".parse(), Ok(Types::of(DType::BF16)));
+        let mixed = Types { x: DType::F16, w: DType::F32, y: DType::BF16 };
+        assert_eq!("f16:f32:bf16".parse(), Ok(mixed));
+        assert_eq!(
+            (Types::of(DType::F32).to_string(), mixed.to_string()),
+            ("f32".into(), "f16:f32:bf16".into())
+        );
+        for wrong in ["", "f64", "f16:f16", "f16:f16:f16:f16", "f16:"] {
+            assert!(wrong.parse::<Types>().is_err(), "{wrong}");
+        }
+        let all: std::collections::HashSet<Types> = Types::all().collect();
+        assert_eq!(all.len(), 27);
+    }
+
+    #[test]
+    fn extents_are_two_or_three_that_can_be() {
+        let heads: Extents = "64x32x128".parse().unwrap();
+        assert_eq!((heads.rows(), heads.heads(), heads.dim(), heads.rank()), (2048, 32, 128, 3));
+        let rows: Extents = "8x4096".parse().unwrap();
+        assert_eq!((rows.rows(), rows.heads(), rows.dim(), rows.rank()), (8, 1, 4096, 2));
+        for wrong in ["", "5", "0x8", "8x0", "1x1x1x1", "axb", "1x16777217", "1099511627777x1"] {
+            assert!(wrong.parse::<Extents>().is_err(), "{wrong}");
+        }
+    }
+}

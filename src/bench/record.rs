@@ -1,0 +1,256 @@
+//! Results as data: what `--json` prints, `--from`, `--join` and `--plot` read, and
+//! `benches/peers.py` prints too.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::BenchError;
+
+/// The number of this form of results; one that reads otherwise gets another.
+pub const SCHEMA: u32 = 1;
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub schema: u32,
+    /// What measured it, with its version.
+    pub program: String,
+    /// What whoever ran it calls it.
+    pub label: Option<String>,
+    /// The commit it was built from, where the build was told (`NORM_COMMIT`).
+    pub commit: Option<String>,
+    /// When it began, in UTC.
+    pub date: String,
+    pub device: DeviceRecord,
+    pub method: Method,
+    /// A copy, beside which throughputs stand.
+    pub memcpy: Ceiling,
+    /// A kernel that does nothing, on a device.
+    pub empty_kernel: Option<Times>,
+    pub lines: Vec<Line>,
+}
+
+/// Where it ran.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceRecord {
+    /// `cuda:0` or `cpu`.
+    pub place: String,
+    pub name: String,
+    pub compute_capability: Option<String>,
+    /// The CUDA version that the driver supports.
+    pub cuda: Option<String>,
+    /// The driver's own version.
+    pub driver: Option<String>,
+}
+
+/// How it was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Method {
+    pub description: String,
+    /// Rounds over all lines, each on fresh buffers.
+    pub repeats: u32,
+    /// Timed replays, or calls, in a round; their median is the round's sample.
+    pub replays: u32,
+    /// Bytes of inputs and outputs that calls rotate through.
+    pub rotation_bytes: u64,
+    pub eps: f64,
+}
+
+/// The copy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ceiling {
+    /// Bytes copied: as many are read as are written.
+    pub bytes: u64,
+    pub tb_s: f64,
+    #[serde(flatten)]
+    pub times: Times,
+}
+
+/// Time of one call over the rounds, in microseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Times {
+    /// The median.
+    pub us: f64,
+    pub us_min: f64,
+    pub us_max: f64,
+    /// One a round.
+    pub us_rounds: Vec<f64>,
+}
+
+/// One case of one implementation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Whose: `norm`, or a peer's name.
+    pub implementation: String,
+    /// `rms_norm`, `rms_norm_`, `layer_norm` or `head_norm`.
+    pub op: String,
+    pub x: String,
+    pub w: String,
+    pub y: String,
+    /// Extents of `x`.
+    pub shape: Vec<usize>,
+    /// `x` read once and `y` written once.
+    pub bytes: u64,
+    /// Calls in a graph.
+    pub calls: u32,
+    /// How a row was laid over threads, where that was chosen by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tile: Option<TileRecord>,
+    /// `ok`, or `fail` where an output was wrong or the call was refused; then it is not timed.
+    pub verdict: Verdict,
+    /// What is to be known besides: what was wrong, or how a peer's call differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    #[serde(flatten)]
+    pub figures: Option<Figures>,
+}
+
+/// Whether outputs were right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Ok,
+    Fail,
+}
+
+/// The times of a line, and what follows from them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    pub tb_s: f64,
+    /// Of the throughput of the copy.
+    pub share_of_memcpy: f64,
+    #[serde(flatten)]
+    pub times: Times,
+}
+
+/// How a row was laid over threads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TileRecord {
+    /// The kernel's way to reach memory, as in its name.
+    pub access: String,
+    /// Threads that share a row.
+    pub threads: u32,
+    /// Vectors each of them has.
+    pub vectors: u32,
+    /// Rows of a block.
+    pub rows: u32,
+    /// Whether it is the one that operations take.
+    pub chosen: bool,
+}
+
+impl Times {
+    /// Of samples in microseconds.
+    pub fn of(us_rounds: Vec<f64>) -> Times {
+        let mut sorted = us_rounds.clone();
+        sorted.sort_by(f64::total_cmp);
+        let us = median(&sorted);
+        let [us_min, us_max] = [sorted.first(), sorted.last()].map(|end| end.copied().unwrap_or(f64::NAN));
+        Times { us, us_min, us_max, us_rounds }
+    }
+
+    /// TB/s (10¹² bytes a second) of calls that move so many bytes.
+    pub fn tb_s(&self, bytes: u64) -> f64 {
+        bytes as f64 / self.us / 1e6
+    }
+}
+
+/// The middle of sorted samples, or the mean of the two in the middle.
+fn median(sorted: &[f64]) -> f64 {
+    match sorted.len() {
+        0 => f64::NAN,
+        len if len % 2 == 1 => sorted[len / 2],
+        len => (sorted[len / 2 - 1] + sorted[len / 2]) / 2.0,
+    }
+}
+
+/// The median of samples in any order.
+pub fn median_of(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    median(&samples)
+}
+
+impl Ceiling {
+    /// A copy of `bytes` bytes.
+    pub fn of(bytes: u64, times: Times) -> Ceiling {
+        Ceiling { bytes, tb_s: times.tb_s(2 * bytes), times }
+    }
+}
+
+impl Figures {
+    pub fn of(bytes: u64, times: Times, memcpy: &Ceiling) -> Figures {
+        let tb_s = times.tb_s(bytes);
+        Figures { tb_s, share_of_memcpy: tb_s / memcpy.tb_s, times }
+    }
+}
+
+impl Line {
+    /// `f16`, or `f16:f32:bf16` where they differ.
+    pub fn types(&self) -> String {
+        let Line { x, w, y, .. } = self;
+        if x == w && w == y { x.clone() } else { format!("{x}:{w}:{y}") }
+    }
+
+    /// Elements of a normalized row.
+    pub fn dim(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// Whether both are of one operation, types and shape.
+    pub fn is_of_the_case_of(&self, other: &Line) -> bool {
+        let case = |line: &Line| (line.op.clone(), line.types(), line.shape.clone());
+        case(self) == case(other)
+    }
+}
+
+/// `32768 × 4096`.
+pub fn shape_text(shape: &[usize]) -> String {
+    let extents: Vec<String> = shape.iter().map(usize::to_string).collect();
+    extents.join(" × ")
+}
+
+impl Record {
+    pub fn is_good(&self) -> bool {
+        self.lines.iter().all(|line| line.verdict == Verdict::Ok)
+    }
+
+    /// Reads what `--json` printed.
+    pub fn read(path: &Path) -> Result<Record, BenchError> {
+        #[derive(Deserialize)]
+        struct Numbered {
+            schema: u32,
+        }
+        let text =
+            fs::read_to_string(path).map_err(|source| BenchError::Read { path: path.to_owned(), source })?;
+        let parse = |source| BenchError::Parse { path: path.to_owned(), source };
+        let Numbered { schema } = serde_json::from_str(&text).map_err(parse)?;
+        if schema != SCHEMA {
+            return Err(BenchError::Schema { path: path.to_owned(), expected: SCHEMA, given: schema });
+        }
+        serde_json::from_str(&text).map_err(parse)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_the_median_and_the_ends() {
+        let times = Times::of(vec![3.0, 1.0, 2.0]);
+        assert_eq!((times.us, times.us_min, times.us_max), (2.0, 1.0, 3.0));
+        assert_eq!(times.us_rounds, [3.0, 1.0, 2.0]);
+        assert_eq!(Times::of(vec![4.0, 1.0]).us, 2.5);
+        assert!(Times::of(Vec::new()).us.is_nan());
+    }
+
+    #[test]
+    fn a_copy_reads_and_writes_each_byte() {
+        // 4 MB in 1 µs are 4 TB/s.
+        let ceiling = Ceiling::of(2_000_000, Times::of(vec![1.0]));
+        assert!((ceiling.tb_s - 4.0).abs() < 1e-12);
+        let figures = Figures::of(4_000_000, Times::of(vec![2.0]), &ceiling);
+        assert!((figures.tb_s - 2.0).abs() < 1e-12 && (figures.share_of_memcpy - 0.5).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,187 @@
+//! Which cases a run measures: the standing sets, or what was asked for.
+
+use super::case::Case;
+use super::error::BenchError;
+use super::op::{Extents, Op, Types, TypesChoice};
+use norm_host::DType;
+
+/// From one row to a million columns: what decoding sees (up to 256 rows), then 256 MiB of f16 or
+/// more at every dim.
+const ROWS: [[usize; 2]; 19] = [
+    [1, 4096],
+    [1, 8192],
+    [8, 4096],
+    [64, 4096],
+    [256, 4096],
+    [1024, 4096],
+    [4096, 4096],
+    [524_288, 256],
+    [262_144, 512],
+    [32_768, 1024],
+    [32_768, 2048],
+    [32_768, 4096],
+    [32_768, 8192],
+    [16_384, 16_384],
+    [8192, 32_768],
+    [8192, 65_536],
+    [4096, 131_072],
+    [2048, 262_144],
+    [512, 1_048_576],
+];
+
+/// The same for heads: decoding, a prompt, then 256 MiB of f16 at 8 to 64 heads.
+const HEADS: [[usize; 3]; 12] = [
+    [1, 32, 128],
+    [64, 32, 128],
+    [4096, 32, 128],
+    [32_768, 32, 128],
+    [32_768, 40, 64],
+    [16_384, 32, 256],
+    [262_144, 8, 64],
+    [131_072, 8, 128],
+    [65_536, 8, 256],
+    [32_768, 64, 64],
+    [16_384, 64, 128],
+    [8192, 64, 256],
+];
+
+/// In place the kernels are the same; these show it.
+const IN_PLACE: [[usize; 2]; 4] = [[1, 4096], [4096, 4096], [32_768, 4096], [8192, 65_536]];
+
+/// A look in a few seconds.
+const QUICK_ROWS: [[usize; 2]; 5] = [[1, 4096], [4096, 4096], [32_768, 1024], [32_768, 4096], [8192, 32_768]];
+const QUICK_HEADS: [[usize; 3]; 2] = [[64, 32, 128], [32_768, 32, 128]];
+
+/// 64 MiB of f32, for a CPU.
+const CPU_ROWS: [[usize; 2]; 1] = [[4096, 4096]];
+const CPU_HEADS: [[usize; 3]; 1] = [[4096, 32, 128]];
+
+/// What a run without shapes measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Full,
+    Quick,
+    Cpu,
+}
+
+impl Standing {
+    fn extents(self, op: Op) -> Vec<Extents> {
+        let rows: &[[usize; 2]] = match (self, op) {
+            (Standing::Full, Op::RmsInPlace) => &IN_PLACE,
+            (Standing::Full, _) => &ROWS,
+            (Standing::Quick, Op::RmsInPlace) => &QUICK_ROWS[..2],
+            (Standing::Quick, _) => &QUICK_ROWS,
+            (Standing::Cpu, _) => &CPU_ROWS,
+        };
+        let heads: &[[usize; 3]] = match self {
+            Standing::Full => &HEADS,
+            Standing::Quick => &QUICK_HEADS,
+            Standing::Cpu => &CPU_HEADS,
+        };
+        match op {
+            Op::Head => heads.iter().map(|extents| Extents::new(extents)).collect(),
+            _ => rows.iter().map(|extents| Extents::new(extents)).collect(),
+        }
+    }
+
+    fn types(self) -> Types {
+        Types::of(if self == Standing::Cpu { DType::F32 } else { DType::F16 })
+    }
+}
+
+/// The cases of a run: each of `ops` (all, where none is named) with each of `types` on each of
+/// `extents` that has its rank, or on those of the standing set.
+///
+/// # Errors
+/// Where an operation that was named is left without a case.
+pub fn cases(
+    ops: &[Op],
+    types: &[TypesChoice],
+    extents: &[Extents],
+    standing: Standing,
+) -> Result<Vec<Case>, BenchError> {
+    let types: Vec<Types> = match types {
+        [] => vec![standing.types()],
+        given => given.iter().flat_map(|choice| chosen(*choice)).collect(),
+    };
+    let mut cases = Vec::new();
+    for op in if ops.is_empty() { &Op::ALL } else { ops } {
+        let before = cases.len();
+        for &types in types.iter().filter(|types| !op.is_in_place() || types.x == types.y) {
+            let all = if extents.is_empty() { standing.extents(*op) } else { extents.to_vec() };
+            let fitting = all.into_iter().filter(|extents| extents.rank() == op.rank());
+            cases.extend(fitting.map(|extents| Case { op: *op, types, extents }));
+        }
+        if cases.len() == before && !ops.is_empty() {
+            return Err(left_out(*op, extents));
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    cases.retain(|case| seen.insert(case.clone()));
+    Ok(cases)
+}
+
+fn chosen(choice: TypesChoice) -> Vec<Types> {
+    match choice {
+        TypesChoice::One(types) => vec![types],
+        TypesChoice::All => Types::all().collect(),
+    }
+}
+
+/// Why a named operation has no case.
+fn left_out(op: Op, extents: &[Extents]) -> BenchError {
+    if !extents.is_empty() && extents.iter().all(|extents| extents.rank() != op.rank()) {
+        return BenchError::Shape { op: op.word(), expected: op.form() };
+    }
+    BenchError::Types { op: op.word() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed<T: std::str::FromStr<Err = String>>(words: &[&str]) -> Vec<T> {
+        words.iter().map(|word| word.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_standing_set_reaches_from_one_row_to_a_million_columns() {
+        let cases = cases(&[], &[], &[], Standing::Full).unwrap();
+        assert_eq!(cases.len(), 19 + 4 + 19 + 12);
+        let dims = |op| cases.iter().filter(move |case| case.op == op).map(|case| case.extents.dim());
+        assert_eq!((dims(Op::Rms).min(), dims(Op::Rms).max()), (Some(256), Some(1 << 20)));
+        // Above what decoding sees, and but for one shape of prompts, 256 MiB and more.
+        let large = cases.iter().filter(|case| case.extents.elements() > 4096 * 4096);
+        for case in
+            large.filter(|case| !matches!(case.extents.as_slice(), [32_768, 1024 | 2048] | [32_768, 40, 64]))
+        {
+            assert!(case.x_bytes() >= 256 << 20, "{case:?}");
+        }
+    }
+
+    #[test]
+    fn shapes_go_to_the_ops_that_take_them() {
+        let given = parsed(&["8x4096", "4x32x128"]);
+        let cases = cases(&[], &[], &given, Standing::Full).unwrap();
+        let ops: Vec<Op> = cases.iter().map(|case| case.op).collect();
+        assert_eq!(ops, Op::ALL);
+    }
+
+    #[test]
+    fn an_op_without_a_case_is_an_error_that_says_why() {
+        let rows = parsed(&["8x4096"]);
+        let none = cases(&[Op::Head], &[], &rows, Standing::Full);
+        assert!(matches!(none, Err(BenchError::Shape { op: "head", expected: "ROWSxHEADSxHEAD_DIM" })));
+        let mixed = parsed(&["f16:f16:f32"]);
+        let none = cases(&[Op::RmsInPlace], &mixed, &[], Standing::Full);
+        assert!(matches!(none, Err(BenchError::Types { op: "rms_" })));
+    }
+
+    #[test]
+    fn all_types_are_all_and_none_twice() {
+        let shapes = parsed(&["8x4096"]);
+        let types = [TypesChoice::All, TypesChoice::One(Types::of(DType::F16))];
+        assert_eq!(cases(&[Op::Rms], &types, &shapes, Standing::Full).unwrap().len(), 27);
+        assert_eq!(cases(&[Op::RmsInPlace], &types, &shapes, Standing::Full).unwrap().len(), 9);
+    }
+}

@@ -1,0 +1,125 @@
+//! Results as a table for people.
+
+use std::fmt::Write;
+
+use super::record::{Figures, Line, Record, Times, Verdict, shape_text};
+
+/// The whole text.
+pub fn text(record: &Record) -> String {
+    let mut text = opening(record);
+    let swept = record.lines.iter().any(|line| line.tile.is_some());
+    text += &if swept { sweeps(record) } else { lines(record) };
+    text + &closing(record)
+}
+
+fn opening(record: &Record) -> String {
+    let Record { device, memcpy, method, .. } = record;
+    let mut text = format!("{} ({})", device.name, device.place);
+    if let Some(cuda) = &device.cuda {
+        let driver = device.driver.as_ref().map_or(String::new(), |driver| format!(", driver {driver}"));
+        let _ = write!(text, ", CUDA {cuda}{driver}");
+    }
+    let _ = write!(text, "; {}, {}", record.program, record.date);
+    for known in [&record.commit, &record.label].into_iter().flatten() {
+        let _ = write!(text, ", {known}");
+    }
+    let mib = memcpy.bytes as f64 / f64::from(1 << 20);
+    let _ = writeln!(text, "\nmemcpy of {mib} MiB: {:.3} TB/s{}", memcpy.tb_s, spread_text(&memcpy.times));
+    if let Some(empty) = &record.empty_kernel {
+        let _ = writeln!(text, "empty kernel: {:.2} µs{}", empty.us, spread_text(empty));
+    }
+    let _ = writeln!(text, "{} rounds; {}\n", method.repeats, method.description);
+    text
+}
+
+/// ` (1.2 % from least to most)`.
+fn spread_text(times: &Times) -> String {
+    format!(" ({:.1} % from least to most)", 100.0 * spread(times))
+}
+
+/// From the shortest round to the longest, as a part of the median.
+fn spread(times: &Times) -> f64 {
+    (times.us_max - times.us_min) / times.us
+}
+
+fn lines(record: &Record) -> String {
+    let several = record.lines.iter().any(|line| line.implementation != "norm");
+    let by = |name: &str| if several { format!("{name:<16} ") } else { String::new() };
+    let mut text = format!(
+        "{}{:<11} {:<13} {:<17} {:>9} {:>6} {:>10} {:>8}\n",
+        by("by"),
+        "op",
+        "x:w:y",
+        "shape",
+        "µs",
+        "TB/s",
+        "of memcpy",
+        "spread"
+    );
+    for line in &record.lines {
+        let (types, shape) = (line.types(), shape_text(&line.shape));
+        let _ = write!(text, "{}{:<11} {types:<13} {shape:<17} ", by(&line.implementation), line.op);
+        text += &outcome(line);
+    }
+    text
+}
+
+/// The figures of a line, or what was wrong.
+fn outcome(line: &Line) -> String {
+    let Line { verdict, figures, note, .. } = line;
+    let note = note.as_ref().map_or(String::new(), |note| format!("  {note}"));
+    match (verdict, figures) {
+        (Verdict::Ok, Some(Figures { tb_s, share_of_memcpy, times })) => {
+            let percent = 100.0 * spread(times);
+            format!("{:>9.2} {tb_s:>6.3} {share_of_memcpy:>10.3} {percent:>6.1} %{note}\n", times.us)
+        }
+        (Verdict::Ok, None) => format!("not timed{note}\n"),
+        (Verdict::Fail, _) => format!("FAIL{note}\n"),
+    }
+}
+
+/// For each case its tiles, fastest first.
+fn sweeps(record: &Record) -> String {
+    let mut text = String::new();
+    let mut rest: Vec<&Line> = record.lines.iter().collect();
+    while let Some(&first) = rest.first() {
+        let (mut tiles, others): (Vec<&Line>, Vec<&Line>) =
+            rest.into_iter().partition(|line| line.is_of_the_case_of(first));
+        rest = others;
+        let time = |line: &&Line| line.figures.as_ref().map_or(f64::INFINITY, |figures| figures.times.us);
+        tiles.sort_by(|a, b| time(a).total_cmp(&time(b)));
+        let _ = writeln!(
+            text,
+            "{} {} {}, fastest first; * is what operations take\n  {:<8} {:>7} {:>7} {:>5} {:>9} {:>6} {:>10} {:>8}",
+            first.op,
+            first.types(),
+            shape_text(&first.shape),
+            "access",
+            "threads",
+            "vectors",
+            "rows",
+            "µs",
+            "TB/s",
+            "of memcpy",
+            "spread"
+        );
+        for line in tiles {
+            let Some(tile) = &line.tile else { continue };
+            let mark = if tile.chosen { '*' } else { ' ' };
+            let (access, threads, vectors, rows) = (&tile.access, tile.threads, tile.vectors, tile.rows);
+            let _ = write!(text, "{mark} {access:<8} {threads:>7} {vectors:>7} {rows:>5} ");
+            text += &outcome(line);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn closing(record: &Record) -> String {
+    let failed = record.lines.iter().filter(|line| line.verdict == Verdict::Fail).count();
+    let failed = if failed == 0 { String::new() } else { format!("{failed} FAILED. ") };
+    format!(
+        "\n{failed}µs: median of the rounds. TB/s: x read once and y written once (a copy: read and written), \
+         10¹² bytes a second.\nSpread: from the shortest round to the longest, of the median.\n"
+    )
+}
