@@ -90,8 +90,8 @@ pub struct BenchArgs {
     /// Show results that --json printed before, instead of measuring
     #[arg(long, value_name = "RESULTS.json", conflicts_with_all = ["ops", "dtype", "shape", "quick", "copy", "sweep", "host", "label"])]
     from: Option<PathBuf>,
-    /// Print a Markdown table of what both have, with ratios, instead of measuring; the peers' are
-    /// what benches/peers.py prints
+    /// Print a Markdown table of what both have, with ratios, instead of measuring; the peers'
+    /// results have the form of --json
     #[arg(long, num_args = 2, value_names = ["OURS.json", "PEERS.json"],
         conflicts_with_all = ["ops", "dtype", "shape", "quick", "copy", "sweep", "host", "label", "from", "json", "plot"])]
     join: Option<Vec<PathBuf>>,

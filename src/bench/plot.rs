@@ -50,11 +50,14 @@ fn svg(record: &Record) -> Result<String, BenchError> {
     Ok(svg)
 }
 
+/// Dim, bytes and TB/s of a line.
+type Point = (usize, u64, f64);
+
 /// One an implementation, operation and types. Of the shapes of one dim the largest counts: small
 /// ones show latency, which is no throughput.
 fn series(lines: &[Line]) -> Vec<Series> {
     let several = lines.iter().any(|line| line.implementation != "norm");
-    let mut found: Vec<(String, Vec<(usize, u64, f64)>)> = Vec::new();
+    let mut found: Vec<(String, Vec<Point>)> = Vec::new();
     for line in lines {
         let Some(Figures { tb_s, .. }) = &line.figures else { continue };
         let by = if several { format!("{} ", line.implementation) } else { String::new() };

@@ -1,5 +1,4 @@
-//! Results as data: what `--json` prints, `--from`, `--join` and `--plot` read, and
-//! `benches/peers.py` prints too.
+//! Results as data: what `--json` prints, and `--from`, `--join` and `--plot` read.
 
 use std::fs;
 use std::path::Path;
