@@ -13,6 +13,7 @@ mod record;
 mod sets;
 mod sweep;
 mod table;
+mod unit;
 mod values;
 mod verify;
 
@@ -192,7 +193,7 @@ fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Record {
             repeats: args.repeats,
             replays: cpu::REPLAYS,
             rotation_bytes: 0,
-            eps: f64::from(call::EPS),
+            eps: call::EPS,
         },
         memcpy,
         empty_kernel: None,
@@ -247,7 +248,7 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
             repeats: args.repeats,
             replays: cuda::REPLAYS,
             rotation_bytes: case::ROTATION,
-            eps: f64::from(call::EPS),
+            eps: call::EPS,
         },
         memcpy,
         empty_kernel,

@@ -7,8 +7,10 @@ use cust::memory::DeviceBuffer;
 use half::f16;
 use mock::{Mock, mock};
 use norm_host::{
-    Arg, DType, Device, Error, Norm, NormKind, Place, Stream, TpContext, View, ViewMut, rms_norm, rms_norm_tp,
+    Arg, DType, Device, Error, Norm, NormKind, Operand, Place, Plan, Problem, Stream, TpContext, View,
+    ViewMut, rms_norm, rms_norm_tp,
 };
+use norm_kernels::abi::{Access, Axis};
 use std::ptr::null_mut;
 use std::sync::MutexGuard;
 
@@ -91,6 +93,39 @@ fn an_operation_becomes_one_launch_with_its_arguments() {
     assert_eq!(launch.first, x.address());
     assert!(mock.launch().is_none());
     assert_eq!(current(), 0);
+}
+
+#[test]
+fn a_plan_is_launched_as_it_stands() {
+    let (mock, _alone, device) = setup();
+    let stream = Stream::new(&device).unwrap();
+    let memory = buffer(&device, &[0_f32; 8 * 512]);
+    let address = memory.as_device_ptr().as_raw();
+    let tensor = Operand { address, dtype: DType::F32 };
+    let rows = Axis { extent: 8, x_stride: 512, y_stride: 512 };
+    let problem = Problem {
+        kind: NormKind::Rms,
+        x: tensor,
+        y: tensor,
+        w: None,
+        b: None,
+        axes: [Axis::ONE, Axis::ONE, rows],
+        rows: 8,
+        dim: 512,
+        eps: 1e-6,
+        weight_offset: 0.0,
+    };
+    let mut plan = Plan::new(&problem).unwrap();
+    plan.kernel.access = Access::Stream;
+    (plan.block, plan.grid) = ([96, 1, 1], [8, 1, 1]);
+    // SAFETY: the stand-in runs no kernel.
+    unsafe { stream.launch_plan(&plan) }.unwrap();
+    let launch = mock.launch().expect("one launch");
+    assert_eq!(
+        (launch.kernel(), launch.block, launch.grid),
+        ("rms_f32_f32_f32_stream", [96, 1, 1], [8, 1, 1])
+    );
+    assert_eq!(launch.first, address);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use plotters::prelude::*;
 
 use super::error::BenchError;
 use super::record::{Figures, Line, Record};
+use super::unit::Unit;
 
 /// Of the picture, in pixels.
 const SIZE: (u32, u32) = (960, 600);
@@ -24,7 +25,7 @@ const COLOURS: [RGBColor; 6] = [
 /// One line of the picture.
 struct Series {
     name: String,
-    /// log2 of dim, and TB/s; by dim.
+    /// log2 of dim, and throughput in the record's unit; by dim.
     points: Vec<(f64, f64)>,
 }
 
@@ -40,7 +41,7 @@ pub fn write(record: &Record, path: &Path) -> Result<(), BenchError> {
 
 /// The picture's text.
 fn svg(record: &Record) -> Result<String, BenchError> {
-    let series = series(&record.lines);
+    let series = series(&record.lines, Unit::of(record));
     if series.is_empty() {
         return Err(BenchError::NothingToPlot);
     }
@@ -55,11 +56,12 @@ type Point = (usize, u64, f64);
 
 /// One an implementation, operation and types. Of the shapes of one dim the largest counts: small
 /// ones show latency, which is no throughput.
-fn series(lines: &[Line]) -> Vec<Series> {
+fn series(lines: &[Line], unit: Unit) -> Vec<Series> {
     let several = lines.iter().any(|line| line.implementation != "norm");
     let mut found: Vec<(String, Vec<Point>)> = Vec::new();
     for line in lines {
         let Some(Figures { tb_s, .. }) = &line.figures else { continue };
+        let throughput = tb_s * unit.of_tb_s;
         let by = if several { format!("{} ", line.implementation) } else { String::new() };
         let name = format!("{by}{} {}", line.op, line.types());
         let index = found.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
@@ -68,14 +70,17 @@ fn series(lines: &[Line]) -> Vec<Series> {
         });
         let points = &mut found[index].1;
         match points.iter_mut().find(|(dim, ..)| *dim == line.dim()) {
-            Some(point) if line.bytes > point.1 => *point = (line.dim(), line.bytes, *tb_s),
+            Some(point) if line.bytes > point.1 => *point = (line.dim(), line.bytes, throughput),
             Some(_) => {}
-            None => points.push((line.dim(), line.bytes, *tb_s)),
+            None => points.push((line.dim(), line.bytes, throughput)),
         }
     }
     let sorted = found.into_iter().map(|(name, mut points)| {
         points.sort_by_key(|point| point.0);
-        Series { name, points: points.iter().map(|&(dim, _, tb_s)| ((dim as f64).log2(), tb_s)).collect() }
+        Series {
+            name,
+            points: points.iter().map(|&(dim, _, throughput)| ((dim as f64).log2(), throughput)).collect(),
+        }
     });
     sorted.collect()
 }
@@ -91,7 +96,9 @@ fn draw(
     let left = dims().fold(f64::INFINITY, f64::min).floor() - 0.25;
     let right = dims().fold(0.0, f64::max).ceil() + 0.25;
     let most = series.iter().flat_map(|series| series.points.iter().map(|point| point.1));
-    let top = 1.1 * most.fold(record.memcpy.tb_s, f64::max);
+    let unit = Unit::of(record);
+    let ceiling = record.memcpy.tb_s * unit.of_tb_s;
+    let top = 1.1 * most.fold(ceiling, f64::max);
 
     let day = record.date.split('T').next().unwrap_or_default();
     let title = format!("Throughput over dim: {}, {}, {day}", record.device.name, record.program);
@@ -106,19 +113,18 @@ fn draw(
         .light_line_style(TRANSPARENT)
         .x_labels((right - left) as usize + 1)
         .x_label_formatter(&|log2| dim_text(*log2))
-        .y_label_formatter(&|tb_s| format!("{tb_s:.1}"))
+        .y_label_formatter(&|throughput| format!("{throughput:.1}"))
         .x_desc("dim: elements of a row (log scale)")
-        .y_desc("TB/s: x read once, y written once")
+        .y_desc(format!("{}: x read once, y written once", unit.name))
         .label_style((FONT, 14))
         .axis_desc_style((FONT, 15))
         .draw()?;
 
-    let ceiling = record.memcpy.tb_s;
     let mib = record.memcpy.bytes >> 20;
     let grey = RGBColor(90, 90, 90);
     chart
         .draw_series(DashedLineSeries::new([(left, ceiling), (right, ceiling)], 6, 4, grey.stroke_width(2)))?
-        .label(format!("memcpy of {mib} MiB, {ceiling:.2} TB/s"))
+        .label(format!("memcpy of {mib} MiB, {ceiling:.2} {}", unit.name))
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], grey.stroke_width(2)));
     for (index, Series { name, points }) in series.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];

@@ -54,7 +54,7 @@ pub struct Method {
     pub replays: u32,
     /// Bytes of inputs and outputs that calls rotate through.
     pub rotation_bytes: u64,
-    pub eps: f64,
+    pub eps: f32,
 }
 
 /// The copy.

@@ -142,9 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_problem_made_here_is_what_the_checks_make() {
-        // What a call by its views enqueues cannot be looked at; its plan's kernel can be told
-        // from the tile, which depends on types and dim alone.
+    fn problems_have_the_strides_of_dense_tensors() {
         use super::super::op::Op;
         let (_, plan, _) = of(Op::Head, "f16", "9x32x128");
         assert_eq!((plan.args.rows, plan.args.dim), (9 * 32, 128));

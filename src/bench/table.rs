@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::record::{Figures, Line, Record, Times, Verdict, shape_text};
+use super::unit::Unit;
 
 /// The whole text.
 pub fn text(record: &Record) -> String {
@@ -14,6 +15,7 @@ pub fn text(record: &Record) -> String {
 
 fn opening(record: &Record) -> String {
     let Record { device, memcpy, method, .. } = record;
+    let unit = Unit::of(record);
     let mut text = format!("{} ({})", device.name, device.place);
     if let Some(cuda) = &device.cuda {
         let driver = device.driver.as_ref().map_or(String::new(), |driver| format!(", driver {driver}"));
@@ -24,7 +26,13 @@ fn opening(record: &Record) -> String {
         let _ = write!(text, ", {known}");
     }
     let mib = memcpy.bytes as f64 / f64::from(1 << 20);
-    let _ = writeln!(text, "\nmemcpy of {mib} MiB: {:.3} TB/s{}", memcpy.tb_s, spread_text(&memcpy.times));
+    let _ = writeln!(
+        text,
+        "\nmemcpy of {mib} MiB: {} {}{}",
+        unit.text(memcpy.tb_s),
+        unit.name,
+        spread_text(&memcpy.times)
+    );
     if let Some(empty) = &record.empty_kernel {
         let _ = writeln!(text, "empty kernel: {:.2} µs{}", empty.us, spread_text(empty));
     }
@@ -52,26 +60,30 @@ fn lines(record: &Record) -> String {
         "x:w:y",
         "shape",
         "µs",
-        "TB/s",
+        Unit::of(record).name,
         "of memcpy",
         "spread"
     );
     for line in &record.lines {
         let (types, shape) = (line.types(), shape_text(&line.shape));
         let _ = write!(text, "{}{:<11} {types:<13} {shape:<17} ", by(&line.implementation), line.op);
-        text += &outcome(line);
+        text += &outcome(line, Unit::of(record));
     }
     text
 }
 
 /// The figures of a line, or what was wrong.
-fn outcome(line: &Line) -> String {
+fn outcome(line: &Line, unit: Unit) -> String {
     let Line { verdict, figures, note, .. } = line;
     let note = note.as_ref().map_or(String::new(), |note| format!("  {note}"));
     match (verdict, figures) {
         (Verdict::Ok, Some(Figures { tb_s, share_of_memcpy, times })) => {
             let percent = 100.0 * spread(times);
-            format!("{:>9.2} {tb_s:>6.3} {share_of_memcpy:>10.3} {percent:>6.1} %{note}\n", times.us)
+            format!(
+                "{:>9.2} {:>6} {share_of_memcpy:>10.3} {percent:>6.1} %{note}\n",
+                times.us,
+                unit.text(*tb_s)
+            )
         }
         (Verdict::Ok, None) => format!("not timed{note}\n"),
         (Verdict::Fail, _) => format!("FAIL{note}\n"),
@@ -99,7 +111,7 @@ fn sweeps(record: &Record) -> String {
             "vectors",
             "rows",
             "µs",
-            "TB/s",
+            Unit::of(record).name,
             "of memcpy",
             "spread"
         );
@@ -108,7 +120,7 @@ fn sweeps(record: &Record) -> String {
             let mark = if tile.chosen { '*' } else { ' ' };
             let (access, threads, vectors, rows) = (&tile.access, tile.threads, tile.vectors, tile.rows);
             let _ = write!(text, "{mark} {access:<8} {threads:>7} {vectors:>7} {rows:>5} ");
-            text += &outcome(line);
+            text += &outcome(line, Unit::of(record));
         }
         text.push('\n');
     }
@@ -119,7 +131,9 @@ fn closing(record: &Record) -> String {
     let failed = record.lines.iter().filter(|line| line.verdict == Verdict::Fail).count();
     let failed = if failed == 0 { String::new() } else { format!("{failed} FAILED. ") };
     format!(
-        "\n{failed}µs: median of the rounds. TB/s: x read once and y written once (a copy: read and written), \
-         10¹² bytes a second.\nSpread: from the shortest round to the longest, of the median.\n"
+        "\n{failed}µs: median of the rounds. {}: x read once and y written once (a copy: read and written), \
+         {} bytes a second.\nSpread: from the shortest round to the longest, of the median.\n",
+        Unit::of(record).name,
+        if record.device.place == "cpu" { "10⁹" } else { "10¹²" }
     )
 }

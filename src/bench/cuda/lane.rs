@@ -85,7 +85,7 @@ impl<'a> Lane<'a> {
         let rotation = work.rotation();
         let mut parameters = None;
         if let Some(case) = work.case() {
-            pool.fill(case.types.x, rotation.bytes(), stream)?;
+            pool.fill(case.types.x, stream)?;
             if case.op.is_in_place() {
                 pool.mirror(rotation.bytes(), stream)?;
             }
@@ -94,7 +94,7 @@ impl<'a> Lane<'a> {
             let b_device = DeviceBytes::copy_of(&b, stream)?;
             parameters = Some(Parameters { w, b, w_device, b_device });
         } else {
-            pool.fill(norm_host::DType::F16, rotation.bytes(), stream)?;
+            pool.fill(norm_host::DType::F16, stream)?;
         }
         Ok(Lane { work, rotation, pool, empty, parameters })
     }

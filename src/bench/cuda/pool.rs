@@ -3,7 +3,6 @@
 use norm_host::{DType, Error, Stream};
 
 use super::super::values;
-use crate::bytes::AlignedBytes;
 use crate::memory::DeviceBytes;
 
 /// Room for all inputs, and as much for all outputs, of whatever is measured.
@@ -11,7 +10,7 @@ pub struct Pool {
     pub inputs: DeviceBytes,
     pub outputs: DeviceBytes,
     /// What the inputs are filled with.
-    filled: Option<(DType, u64)>,
+    filled: Option<DType>,
 }
 
 impl Pool {
@@ -22,12 +21,13 @@ impl Pool {
         Ok(Pool { inputs, outputs, filled: None })
     }
 
-    /// Has the first `bytes` of the inputs hold random numbers of that type.
-    pub fn fill(&mut self, dtype: DType, bytes: u64, stream: &Stream) -> Result<(), Error> {
-        if self.filled.is_some_and(|(filled, up_to)| filled == dtype && up_to >= bytes) {
+    /// Has the inputs hold random numbers of that type.
+    pub fn fill(&mut self, dtype: DType, stream: &Stream) -> Result<(), Error> {
+        if self.filled == Some(dtype) {
             return Ok(());
         }
-        let pattern: AlignedBytes = values::inputs(dtype, bytes);
+        let bytes = self.inputs.len() as u64;
+        let pattern = values::inputs(dtype, bytes);
         self.filled = None;
         self.inputs.upload(&pattern[..pattern.len().min(self.inputs.len())], stream)?;
         let base = self.inputs.address();
@@ -39,7 +39,7 @@ impl Pool {
             done += more;
         }
         stream.synchronize()?;
-        self.filled = Some((dtype, bytes));
+        self.filled = Some(dtype);
         Ok(())
     }
 
