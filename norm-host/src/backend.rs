@@ -19,9 +19,10 @@ pub trait Backend: sealed::Sealed {
     /// # Safety
     ///
     /// The addresses lie at [`place`](Backend::place), aligned to their elements. Every element
-    /// that the problem's axes, strides and `dim` lead to may be read (`x`, `w`, `b`) or written
-    /// (`y`) until the work is done. No two rows of `y` share an element, and `y` is either
-    /// exactly `x` or apart from `x`, `w` and `b`.
+    /// that the problem's axes, strides and `dim` lead to may be read (`x`, `w`, `b`, `r`, and `y`
+    /// where it is added to) or written (`y`, `r`) until the work is done. No two rows of `y`, or of
+    /// `r`, share an element; `y` is either exactly `x` or apart from `x`, `w` and `b`; `r` is apart
+    /// from all of them.
     #[doc(hidden)]
     unsafe fn run(&self, problem: &Problem) -> Result<()>;
 }

@@ -31,22 +31,51 @@ impl Form {
     }
 }
 
-/// Checks `y = norm(x)`, to run at `place`.
-pub(crate) fn apart(norm: &Norm<'_>, form: Form, x: &Raw, y: &Raw, place: Place) -> Result<Problem> {
+/// What is added, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Residual<'a> {
+    /// Nothing: `y = norm(x)`.
+    None,
+    /// The input to this one, in front of the norm: `r += x; y = norm(r)`.
+    Before(&'a Raw),
+    /// The result to the output, behind the norm: `y += norm(x)`.
+    Behind,
+}
+
+/// Checks an operation from `x` to `y`, to run at `place`.
+pub(crate) fn apart(
+    norm: &Norm<'_>,
+    form: Form,
+    x: &Raw,
+    y: &Raw,
+    residual: Residual<'_>,
+    place: Place,
+) -> Result<Problem> {
     norm_itself(norm)?;
     input(form, x, place)?;
+    before(residual, x, place)?;
     fit::same_shape(Arg::Y, x.layout.shape, y)?;
     memory::usable(Arg::Y, y, place)?;
     fit::dense_rows(Arg::Y, y)?;
     overlap::x_and_y(x, y)?;
-    rest(norm, form, x, y, Arg::Y, place)
+    if let Residual::Before(r) = residual {
+        overlap::apart((Arg::R, r), (Arg::Y, y))?;
+    }
+    rest(norm, form, x, (Arg::Y, y), residual, place)
 }
 
-/// Checks `x = norm(x)`, to run at `place`. Errors name the one tensor `x`.
-pub(crate) fn in_place(norm: &Norm<'_>, form: Form, x: &Raw, place: Place) -> Result<Problem> {
+/// Checks an operation from `x` to `x`, to run at `place`. Errors name the one tensor `x`.
+pub(crate) fn in_place(
+    norm: &Norm<'_>,
+    form: Form,
+    x: &Raw,
+    residual: Residual<'_>,
+    place: Place,
+) -> Result<Problem> {
     norm_itself(norm)?;
     input(form, x, place)?;
-    rest(norm, form, x, x, Arg::X, place)
+    before(residual, x, place)?;
+    rest(norm, form, x, (Arg::X, x), residual, place)
 }
 
 /// `eps` may be 0: a row of zeros then becomes NaN, as the formula says.
@@ -67,11 +96,38 @@ fn input(form: Form, x: &Raw, place: Place) -> Result<()> {
     fit::dense_rows(Arg::X, x)
 }
 
-/// What is checked of the written tensor, whichever it is, and of the parameters.
-fn rest(norm: &Norm<'_>, form: Form, x: &Raw, y: &Raw, written: Arg, place: Place) -> Result<Problem> {
+/// What is checked of a residual in front of the norm by itself and beside `x`.
+fn before(residual: Residual<'_>, x: &Raw, place: Place) -> Result<()> {
+    let Residual::Before(r) = residual else { return Ok(()) };
+    fit::same_shape(Arg::R, x.layout.shape, r)?;
+    // The sum is normalized in `x`'s place: a kernel is compiled for one type of input.
+    if r.dtype != x.dtype {
+        return Err(Error::DType { arg: Arg::R, expected: x.dtype, given: r.dtype });
+    }
+    memory::usable(Arg::R, r, place)?;
+    fit::dense_rows(Arg::R, r)?;
+    overlap::within(Arg::R, r)?;
+    overlap::apart((Arg::X, x), (Arg::R, r))
+}
+
+/// What is checked of the output, `y` or in place `x`, and of the parameters.
+fn rest(
+    norm: &Norm<'_>,
+    form: Form,
+    x: &Raw,
+    output: (Arg, &Raw),
+    residual: Residual<'_>,
+    place: Place,
+) -> Result<Problem> {
+    let (written, y) = output;
     overlap::within(written, y)?;
-    let w = param(Arg::W, norm.weight.map(|w| w.raw), form, (x, y, written), place)?;
-    let b = param(Arg::B, norm.bias.map(|b| b.raw), form, (x, y, written), place)?;
+    let r = match residual {
+        Residual::Before(r) => Some(r),
+        Residual::None | Residual::Behind => None,
+    };
+    let all_written = [Some(output), r.map(|r| (Arg::R, r))];
+    let w = param(Arg::W, norm.weight.map(|w| w.raw), form, x, all_written, place)?;
+    let b = param(Arg::B, norm.bias.map(|b| b.raw), form, x, all_written, place)?;
     // A kernel is compiled for one type of parameters.
     if let (Some(w), Some(b)) = (w, b)
         && w.dtype != b.dtype
@@ -80,13 +136,15 @@ fn rest(norm: &Norm<'_>, form: Form, x: &Raw, y: &Raw, written: Arg, place: Plac
     }
     let keep_last = [w, b].into_iter().flatten().any(|p| p.stride != 0);
     let too_many = Error::TooManyElements { arg: Arg::X, shape: x.layout.shape };
-    let (axes, rows) = merge(&x.layout, &y.layout, keep_last).ok_or(too_many)?;
+    let (axes, rows) = merge(&x.layout, &y.layout, r.map(|r| &r.layout), keep_last).ok_or(too_many)?;
     let (_, dim) = x.layout.shape.split_last();
     let operand = |raw: &Raw| Operand { address: raw.address, dtype: raw.dtype };
     Ok(Problem {
         kind: norm.kind,
         x: operand(x),
         y: operand(y),
+        r: r.map(operand),
+        accumulate: matches!(residual, Residual::Behind),
         w,
         b,
         axes,
@@ -95,6 +153,7 @@ fn rest(norm: &Norm<'_>, form: Form, x: &Raw, y: &Raw, written: Arg, place: Plac
         dim: u32::try_from(dim).unwrap_or(MAX_DIM),
         eps: norm.eps,
         weight_offset: norm.weight_offset,
+        overlap: norm.overlap,
     })
 }
 
@@ -102,7 +161,8 @@ fn param(
     arg: Arg,
     param: Option<Raw>,
     form: Form,
-    (x, y, written): (&Raw, &Raw, Arg),
+    x: &Raw,
+    written: [Option<(Arg, &Raw)>; 2],
     place: Place,
 ) -> Result<Option<Param>> {
     let Some(param) = param else { return Ok(None) };
@@ -112,7 +172,9 @@ fn param(
     fit::same_shape(arg, expected, &param)?;
     memory::usable(arg, &param, place)?;
     fit::dense_rows(arg, &param)?;
-    overlap::param(arg, &param, written, y)?;
+    for written in written.into_iter().flatten() {
+        overlap::apart((arg, &param), written)?;
+    }
     let stride = match form {
         Form::Heads if expected[0] > 1 => param.layout.strides[0] as u64,
         _ => 0,

@@ -18,8 +18,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The element type does not fit: biases have another one than the weights, or a `y` on `x`'s
-    /// own memory another one than `x`.
+    /// The element type does not fit: biases have another one than the weights, a residual
+    /// another one than `x`, or a `y` on `x`'s own memory another one than `x`.
     #[error("{arg}: expected dtype {expected}, given {given}")]
     DType {
         /// The argument.
@@ -138,13 +138,11 @@ pub enum Error {
         address: u64,
     },
     /// Two tensors, at least one of which is written, share memory without being the same.
-    #[error(
-        "{a} and {b}: expected no common memory, or {a} itself for work in place, given tensors that overlap"
-    )]
+    #[error("{a} and {b}: expected no common memory{}, given tensors that overlap", or_in_place(*.a, *.b))]
     Overlap {
-        /// The one that is read.
+        /// One of them.
         a: Arg,
-        /// The one that is written.
+        /// The one that is written, if one alone is.
         b: Arg,
     },
     /// The strides of a tensor that is written lead to one element in two ways.
@@ -271,6 +269,11 @@ pub enum Error {
         /// What went wrong there.
         source: Box<Error>,
     },
+}
+
+/// What is allowed of `x` and `y` alone: to be one tensor.
+fn or_in_place(a: Arg, b: Arg) -> &'static str {
+    if (a, b) == (Arg::X, Arg::Y) { ", or one tensor for work in place" } else { "" }
 }
 
 /// `rank 2` or `rank 1 to 4`.

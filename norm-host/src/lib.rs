@@ -2,8 +2,10 @@
 //!
 //! An engine describes memory that it owns by a [`View`], and calls one of the operations
 //! ([`rms_norm`], [`layer_norm`], [`head_norm`], each with an in-place form whose name ends in
-//! `_`), or [`Norm`], which has every option, with a [`Backend`] to run on. Everything that could
-//! go wrong is checked first and is an [`Error`] that names the argument.
+//! `_`), or [`Norm`], which has every option, with a [`Backend`] to run on. The residual
+//! connection is fused with the norm behind it by [`add_rms_norm`] and [`add_layer_norm`], with the
+//! norm in front of it by [`rms_norm_add`] and [`layer_norm_add`]. Everything that could go wrong is
+//! checked first and is an [`Error`] that names the argument.
 //!
 //! On a GPU, with memory and a stream that the engine owns:
 //!
@@ -55,7 +57,10 @@ pub use error::{Arg, Error, Result};
 pub use graph::Graph;
 pub use norm::Norm;
 pub use norm_kernels::abi::{DType, MAX_DIM, NormKind};
-pub use ops::{head_norm, head_norm_, layer_norm, layer_norm_, rms_norm, rms_norm_};
+pub use ops::{
+    add_layer_norm, add_layer_norm_, add_rms_norm, add_rms_norm_, head_norm, head_norm_, layer_norm,
+    layer_norm_, layer_norm_add, rms_norm, rms_norm_, rms_norm_add,
+};
 pub use plan::{MAX_GRID, Plan};
 pub use problem::{Operand, Param, Problem};
 pub use stream::Stream;

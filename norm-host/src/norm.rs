@@ -1,10 +1,12 @@
 //! The full form of an operation: a description that is then applied to tensors.
 
+mod residual;
+
 use norm_kernels::abi::NormKind;
 
 use crate::{
     backend::Backend,
-    check::{self, Form},
+    check::{self, Form, Residual},
     error::Result,
     tensor::{View, ViewMut},
 };
@@ -21,6 +23,10 @@ use crate::{
 /// type of `w`.
 /// An infinite `f16` in `x` counts as ±65504, the largest finite one; nothing else is clamped, and
 /// NaN passes through.
+///
+/// The residual connection around a norm can be fused with it, so that each tensor is moved once:
+/// in front, `r += x; y = norm(r)` ([`add_rows`](Norm::add_rows)), or behind, `y += norm(x)`
+/// ([`rows_add`](Norm::rows_add)).
 ///
 /// ```
 /// use norm_host::{Cpu, Norm, View, ViewMut};
@@ -40,6 +46,7 @@ pub struct Norm<'a> {
     pub(crate) weight: Option<View<'a>>,
     pub(crate) weight_offset: f32,
     pub(crate) bias: Option<View<'a>>,
+    pub(crate) overlap: bool,
 }
 
 impl<'a> Norm<'a> {
@@ -55,7 +62,7 @@ impl<'a> Norm<'a> {
 
     /// Either of them.
     pub fn new(kind: NormKind, eps: f32) -> Norm<'a> {
-        Norm { kind, eps, weight: None, weight_offset: 0.0, bias: None }
+        Norm { kind, eps, weight: None, weight_offset: 0.0, bias: None, overlap: true }
     }
 
     /// With weights: `(dim,)` for rows, `(heads, head_dim)` for heads. `None` takes them away.
@@ -74,6 +81,18 @@ impl<'a> Norm<'a> {
         Norm { bias: b.into(), ..self }
     }
 
+    /// Whether, on a GPU of compute capability 9.0 or newer, the kernel may start while the one in
+    /// front of it in the stream still finishes (programmatic dependent launch, [CUDA C++
+    /// Programming Guide](https://docs.nvidia.com/cuda/cuda-c-programming-guide/#programmatic-dependent-launch-and-synchronization)):
+    /// true unless it is taken away. Older GPUs and the CPU know no difference.
+    ///
+    /// No result depends on it. Tensors are read and written only after the kernel in front has
+    /// completed and its writes can be seen; before that the kernel is launched, and prefetches
+    /// into the L2 cache, which is coherent for the whole GPU, at most.
+    pub fn overlap(self, overlap: bool) -> Norm<'a> {
+        Norm { overlap, ..self }
+    }
+
     /// Normalizes the last axis: `x` and `y` `(…, dim)`, of rank 1 to 4 and equal shape; weights
     /// and biases `(dim,)`, shared by all rows. The last axis of each is dense, the others may
     /// have any stride.
@@ -87,7 +106,7 @@ impl<'a> Norm<'a> {
     /// [`MAX_DIM`](crate::MAX_DIM), or a `y` that shares memory with itself, with `w` or `b`, or
     /// with an `x` that is not the same tensor. On a stream also what the driver refuses.
     pub fn rows(&self, x: View<'_>, y: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
-        self.apply(Form::Rows, x, y, on)
+        self.apply(Form::Rows, x, y, Residual::None, on)
     }
 
     /// [`rows`](Norm::rows) with `y` the same tensor as `x`.
@@ -96,7 +115,7 @@ impl<'a> Norm<'a> {
     ///
     /// As for [`rows`](Norm::rows).
     pub fn rows_in_place(&self, x: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
-        self.apply_in_place(Form::Rows, x, on)
+        self.apply_in_place(Form::Rows, x, Residual::None, on)
     }
 
     /// Normalizes the last axis, each head with its own weights: `x` and `y`
@@ -107,7 +126,7 @@ impl<'a> Norm<'a> {
     ///
     /// As for [`rows`](Norm::rows).
     pub fn heads(&self, x: View<'_>, y: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
-        self.apply(Form::Heads, x, y, on)
+        self.apply(Form::Heads, x, y, Residual::None, on)
     }
 
     /// [`heads`](Norm::heads) with `y` the same tensor as `x`.
@@ -116,21 +135,35 @@ impl<'a> Norm<'a> {
     ///
     /// As for [`rows`](Norm::rows).
     pub fn heads_in_place(&self, x: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
-        self.apply_in_place(Form::Heads, x, on)
+        self.apply_in_place(Form::Heads, x, Residual::None, on)
     }
 
-    fn apply(&self, form: Form, x: View<'_>, y: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
-        let problem = check::apart(self, form, &x.raw, &y.raw, on.place())?;
+    fn apply(
+        &self,
+        form: Form,
+        x: View<'_>,
+        y: &mut ViewMut<'_>,
+        residual: Residual<'_>,
+        on: &impl Backend,
+    ) -> Result<()> {
+        let problem = check::apart(self, form, &x.raw, &y.raw, residual, on.place())?;
         if problem.rows == 0 {
             return Ok(());
         }
-        // SAFETY: the views vouch for their memory, `y` for writing; the checks made sure that it
-        // is all at the backend's place, aligned, and overlaps no more than allowed.
+        // SAFETY: the views vouch for their memory, `y` and a residual for writing (`add_rows`
+        // borrows it mutably); the checks made sure that it is all at the backend's place, aligned,
+        // and overlaps no more than allowed.
         unsafe { on.run(&problem) }
     }
 
-    fn apply_in_place(&self, form: Form, x: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
-        let problem = check::in_place(self, form, &x.raw, on.place())?;
+    fn apply_in_place(
+        &self,
+        form: Form,
+        x: &mut ViewMut<'_>,
+        residual: Residual<'_>,
+        on: &impl Backend,
+    ) -> Result<()> {
+        let problem = check::in_place(self, form, &x.raw, residual, on.place())?;
         if problem.rows == 0 {
             return Ok(());
         }

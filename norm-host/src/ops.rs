@@ -1,6 +1,11 @@
 //! The operations by their usual names. [`Norm`] has the options that these leave out.
 
+mod residual;
+
 use norm_kernels::abi::NormKind;
+pub use residual::{
+    add_layer_norm, add_layer_norm_, add_rms_norm, add_rms_norm_, layer_norm_add, rms_norm_add,
+};
 
 use crate::{
     backend::Backend,

@@ -44,7 +44,7 @@ impl Plan {
     /// [`GridTooLarge`](Error::GridTooLarge) if the rows take more than [`MAX_GRID`] blocks,
     /// [`DType`](Error::DType) if the biases have another type than the weights.
     pub fn new(problem: &Problem) -> Result<Plan> {
-        let Problem { kind, x, y, w, b, axes, rows, dim, eps, weight_offset } = *problem;
+        let Problem { kind, x, y, w, b, axes, rows, dim, eps, weight_offset, .. } = *problem;
         let parameters = match (w, b) {
             (Some(w), Some(b)) if w.dtype != b.dtype => {
                 return Err(Error::DType { arg: Arg::B, expected: w.dtype, given: b.dtype });

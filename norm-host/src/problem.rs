@@ -8,7 +8,8 @@ use norm_kernels::abi::{Axis, NormKind};
 use crate::DType;
 
 /// A checked operation, `y = norm(x) * (w + weight_offset) + b` row by row, ready to be planned
-/// for a device or computed on the host.
+/// for a device or computed on the host. With a residual, `r += x` comes first and the norm is
+/// that of `r`; or the result is added to `y`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Problem {
     /// Which normalization.
@@ -17,6 +18,12 @@ pub struct Problem {
     pub x: Operand,
     /// The output.
     pub y: Operand,
+    /// The residual, of `x`'s type: where there is one, `x` is added to it, the sum is rounded to
+    /// that type, and the rounded sum is normalized in `x`'s place.
+    pub r: Option<Operand>,
+    /// Whether the result is added to what `y` holds, in `f32`, before the one rounding. Never
+    /// together with `r`.
+    pub accumulate: bool,
     /// The weights: 1 where there are none.
     pub w: Option<Param>,
     /// The biases, of the weights' type: 0 where there are none.
@@ -33,6 +40,9 @@ pub struct Problem {
     pub eps: f32,
     /// Added to every weight in `f32`. Without weights the factor is 1, whatever this is.
     pub weight_offset: f32,
+    /// Whether a device may start the kernel while the one in front of it still finishes: see
+    /// [`Norm::overlap`](crate::Norm::overlap). No output depends on it.
+    pub overlap: bool,
 }
 
 /// A tensor of rows.

@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::{DType, Element, NormKind};
+use crate::{DType, Element, NormKind, accuracy::round};
 
 /// What a row is normalized with.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,9 @@ pub struct Parameters<'a> {
     pub weight_offset: f64,
     /// The biases, as many as the row has elements: 0 where there are none.
     pub bias: Option<&'a [f64]>,
+    /// What the output holds before the norm is added to it, as many as the row has elements;
+    /// `None` where the norm replaces it.
+    pub onto: Option<&'a [f64]>,
 }
 
 impl Parameters<'_> {
@@ -29,9 +32,14 @@ impl Parameters<'_> {
         self.weight.map_or(1.0, |w| w[index] + self.weight_offset)
     }
 
-    /// What is added to element `index`.
+    /// The bias of element `index`.
     pub fn bias(&self, index: usize) -> f64 {
         self.bias.map_or(0.0, |b| b[index])
+    }
+
+    /// What element `index` of the norm is added to.
+    pub fn onto(&self, index: usize) -> f64 {
+        self.onto.map_or(0.0, |onto| onto[index])
     }
 }
 
@@ -69,23 +77,38 @@ impl Statistics {
     }
 }
 
-/// One row normalized: `(x - mean) * rstd * (w + weight_offset) + b`.
+/// One row normalized: `(x - mean) * rstd * (w + weight_offset) + b`, added to what `onto` has.
 ///
 /// RMSNorm is Zhang and Sennrich 2019 (arXiv:1910.07467), LayerNorm Ba, Kiros and Hinton 2016
 /// (arXiv:1607.06450).
 pub fn norm(x: &[f64], parameters: &Parameters<'_>) -> Vec<f64> {
     let Statistics { mean, rstd, .. } = Statistics::of(x, parameters.kind, parameters.eps);
-    x.iter().enumerate().map(|(i, x)| (x - mean) * rstd * parameters.factor(i) + parameters.bias(i)).collect()
+    let one = |(i, x)| (x - mean) * rstd * parameters.factor(i) + parameters.bias(i) + parameters.onto(i);
+    x.iter().enumerate().map(one).collect()
+}
+
+/// The residual with a row added: each sum rounded once, to nearest even, to `dtype`, the type of
+/// both. What is normalized next is [`input`] of these.
+///
+/// Every backend has these bits (any NaN for NaN). In `f64` two `f32` are added well enough for
+/// the rounding that follows to be the only one, and in `f32` two of 16 bits: twice the digits and
+/// two more are enough (Figueroa 1995, "When is double rounding innocuous?").
+///
+/// # Panics
+///
+/// If `r` is shorter than `x`.
+pub fn add(dtype: DType, x: &[f64], r: &[f64]) -> Vec<f64> {
+    x.iter().enumerate().map(|(index, x)| round(dtype, x + r[index])).collect()
 }
 
 /// RMSNorm of one row: `x / sqrt(mean(x²) + eps) * w`.
 pub fn rms_norm(x: &[f64], w: Option<&[f64]>, eps: f64) -> Vec<f64> {
-    norm(x, &Parameters { kind: NormKind::Rms, eps, weight: w, weight_offset: 0.0, bias: None })
+    norm(x, &Parameters { kind: NormKind::Rms, eps, weight: w, weight_offset: 0.0, bias: None, onto: None })
 }
 
 /// LayerNorm of one row: `(x - mean(x)) / sqrt(var(x) + eps) * w + b`, `var` the biased variance.
 pub fn layer_norm(x: &[f64], w: Option<&[f64]>, b: Option<&[f64]>, eps: f64) -> Vec<f64> {
-    norm(x, &Parameters { kind: NormKind::Layer, eps, weight: w, weight_offset: 0.0, bias: b })
+    norm(x, &Parameters { kind: NormKind::Layer, eps, weight: w, weight_offset: 0.0, bias: b, onto: None })
 }
 
 /// Elements of `x` as an operation sees them: infinite `f16` ones count as ±65504, NaN stays.

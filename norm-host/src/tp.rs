@@ -4,7 +4,7 @@ use norm_kernels::abi::NormKind;
 
 use crate::{
     backend::Backend,
-    check::{self, Form},
+    check::{self, Form, Residual},
     error::{Arg, Error, Result},
     launch::launch,
     norm::Norm,
@@ -82,7 +82,7 @@ pub fn rms_norm_tp(
         same_shape(&x[0], &x[index])?;
         let norm = Norm::new(NormKind::Rms, eps).weight(w[index]);
         let place = tp.streams[index].place();
-        let problem = check::apart(&norm, Form::Rows, &x[index].raw, &y[index].raw, place)?;
+        let problem = check::apart(&norm, Form::Rows, &x[index].raw, &y[index].raw, Residual::None, place)?;
         if problem.rows == 0 { Ok(None) } else { Plan::new(&problem).map(Some) }
     };
     for (index, stream) in tp.streams.iter().enumerate() {

@@ -32,6 +32,12 @@ const SMALLEST_F32: f64 = f32::from_bits(1) as f64;
 /// - LayerNorm, and RMSNorm with a bias, where what is subtracted or added may cancel:
 ///   `|error| ≤ ulp(y) / 2 + 1e-6 · ((|x| + |mean|) · rstd · |w| + |b|)`, and, for LayerNorm,
 ///   `+ 2⁻⁴⁰ · mean(|x|) · rstd · |w|` for rows that cancel in the mean itself.
+/// - Either norm added to what the output holds, `y_old`: the bound of LayerNorm with
+///   `1e-6 · |y_old|` more. The norm is in error by as much as ever before it is rounded; the sum
+///   with `y_old` is one addition in `f32`, off by at most 2⁻²⁴ · (|norm| + |y_old|); then comes the
+///   one rounding to `y`. As the two may cancel, nothing relative to the sum can be promised.
+/// - Of a residual that the input is added to first, nothing is left open: it is
+///   [`add`](crate::reference::add) of the two, and `x` below is what that gives.
 /// - In each case the smallest `f32` may be lost in the output, before the weight multiplies, and,
 ///   for LayerNorm, in the mean: `+ 2⁻¹⁴⁹ · (1 + |w| · (1 + rstd))`, the inner `rstd` for LayerNorm
 ///   alone. It matters only where something is subnormal.
@@ -46,9 +52,30 @@ const SMALLEST_F32: f64 = f32::from_bits(1) as f64;
 pub struct Promise {
     kind: NormKind,
     y: DType,
-    has_bias: bool,
+    may_cancel: bool,
     statistics: Statistics,
     holds: bool,
+}
+
+/// What an output is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Element {
+    /// The input, as the operation sees it.
+    pub x: f64,
+    /// What multiplies it: the weight with the offset added, 1 without weights.
+    pub w: f64,
+    /// The bias, 0 without.
+    pub b: f64,
+    /// What the output held before, where the norm is added to it; else 0.
+    pub onto: f64,
+}
+
+impl Element {
+    /// That of a row at `index`.
+    fn of(x: &[f64], parameters: &Parameters<'_>, index: usize) -> Element {
+        let (w, b, onto) = (parameters.factor(index), parameters.bias(index), parameters.onto(index));
+        Element { x: x[index], w, b, onto }
+    }
 }
 
 /// One output, judged.
@@ -86,7 +113,9 @@ impl Promise {
         // Squares of finite f32 values add up to far less than f64 holds, so only an input that
         // is NaN or infinite itself makes the sum so.
         let holds = in_range || !statistics.sum_of_squares.is_finite();
-        Promise { kind: parameters.kind, y, has_bias: parameters.bias.is_some(), statistics, holds }
+        let may_cancel =
+            parameters.kind == NormKind::Layer || parameters.bias.is_some() || parameters.onto.is_some();
+        Promise { kind: parameters.kind, y, may_cancel, statistics, holds }
     }
 
     /// Whether anything is promised for this row.
@@ -94,17 +123,18 @@ impl Promise {
         self.holds
     }
 
-    /// Judges the output `given` for the input `x`, the factor `w` (offset added, 1 without
-    /// weights) and the bias `b` (0 without), whether or not the promise [`holds`](Self::holds).
-    pub fn judge(&self, x: f64, w: f64, b: f64, given: f64) -> Verdict {
+    /// Judges the output `given` for one element, whether or not the promise
+    /// [`holds`](Self::holds).
+    pub fn judge(&self, element: Element, given: f64) -> Verdict {
         let Statistics { mean, rstd, .. } = self.statistics;
-        let expected = (x - mean) * rstd * w + b;
-        let (error_ulp, allowed_ulp) = self.measure((x, w, b), expected, given);
+        let Element { x, w, b, onto } = element;
+        let expected = (x - mean) * rstd * w + b + onto;
+        let (error_ulp, allowed_ulp) = self.measure(element, expected, given);
         Verdict { expected, given, error_ulp, allowed_ulp }
     }
 
     /// The error and what is allowed, in ULP.
-    fn measure(&self, (x, w, b): (f64, f64, f64), expected: f64, given: f64) -> (f64, f64) {
+    fn measure(&self, Element { x, w, b, onto }: Element, expected: f64, given: f64) -> (f64, f64) {
         if !expected.is_finite() || given.is_nan() {
             let equal = expected == given || (expected.is_nan() && given.is_nan());
             return (if equal { 0.0 } else { f64::INFINITY }, 0.0);
@@ -115,20 +145,19 @@ impl Promise {
             NormKind::Layer => (MEAN * mean_magnitude, rstd),
         };
         let underflow = SMALLEST_F32 * (1.0 + w.abs() * (1.0 + mean_underflow));
-        let exact = self.kind == NormKind::Rms && !self.has_bias;
         let ulp = ulp(self.y, expected);
-        if exact && self.y != DType::F32 {
+        if !self.may_cancel && self.y != DType::F32 {
             let steps = ulp_distance(self.y, given, round(self.y, expected));
             return (steps, 1.0 + underflow / ulp);
         }
         // Infinity stands one step beyond the largest, and the reference goes no further.
         let infinity = largest(self.y) + ulp_of_largest(self.y);
         let error = given.clamp(-infinity, infinity) - expected.clamp(-infinity, infinity);
-        let bound = if exact {
-            RELATIVE * expected.abs()
-        } else {
+        let bound = if self.may_cancel {
             let scale = RELATIVE * (x.abs() + mean.abs()) + mean_error;
-            ulp / 2.0 + scale * rstd * w.abs() + RELATIVE * b.abs()
+            ulp / 2.0 + scale * rstd * w.abs() + RELATIVE * (b.abs() + onto.abs())
+        } else {
+            RELATIVE * expected.abs()
         };
         (error.abs() / ulp, (bound + underflow) / ulp)
     }
@@ -161,12 +190,10 @@ impl WorstRow {
 ///
 /// # Panics
 ///
-/// If `x` is empty, or `given`, weights or biases are shorter than `x`.
+/// If `x` is empty, or `given`, weights, biases or what the norm is added to are shorter than `x`.
 pub fn judge_row(x: &[f64], parameters: &Parameters<'_>, y: DType, given: &[f64]) -> WorstRow {
     let promise = Promise::new(Statistics::of(x, parameters.kind, parameters.eps), parameters, y);
-    let verdict = |index: usize| {
-        promise.judge(x[index], parameters.factor(index), parameters.bias(index), given[index])
-    };
+    let verdict = |index: usize| promise.judge(Element::of(x, parameters, index), given[index]);
     let (index, worst) = (0..x.len())
         .map(|index| (index, verdict(index)))
         .reduce(|a, b| if b.1.ratio() > a.1.ratio() { b } else { a })

@@ -44,9 +44,9 @@ pub(super) fn x_and_y(x: &Raw, y: &Raw) -> Result<()> {
     Ok(())
 }
 
-/// A parameter does not share memory with the tensor that is written.
-pub(super) fn param(arg: Arg, param: &Raw, written: Arg, y: &Raw) -> Result<()> {
-    if share_bytes(param, y) { Err(Error::Overlap { a: arg, b: written }) } else { Ok(()) }
+/// Two tensors, of which the second is written, share no memory.
+pub(super) fn apart((a, first): (Arg, &Raw), (b, second): (Arg, &Raw)) -> Result<()> {
+    if share_bytes(first, second) { Err(Error::Overlap { a, b }) } else { Ok(()) }
 }
 
 /// No two indices into the tensor lead to the same element.

@@ -16,6 +16,8 @@ pub enum Arg {
     B,
     /// The output.
     Y,
+    /// The residual.
+    R,
     /// What is added before the square root.
     Eps,
     /// What is added to every weight.
@@ -37,6 +39,7 @@ impl fmt::Display for Arg {
             Arg::W => "w",
             Arg::B => "b",
             Arg::Y => "y",
+            Arg::R => "r",
             Arg::Eps => "eps",
             Arg::WeightOffset => "weight_offset",
             Arg::Stream => "stream",

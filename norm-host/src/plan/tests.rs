@@ -15,13 +15,16 @@ fn dense(x: DType, y: DType, rows: u64, dim: u32) -> Problem {
         kind: NormKind::Rms,
         x: Operand { address: 1 << 20, dtype: x },
         y: Operand { address: 1 << 40, dtype: y },
+        r: None,
+        accumulate: false,
         w: None,
         b: None,
-        axes: [Axis::ONE, Axis::ONE, Axis { extent: rows, x_stride: stride, y_stride: stride }],
+        axes: [Axis::ONE, Axis::ONE, Axis { extent: rows, x_stride: stride, y_stride: stride, r_stride: 0 }],
         rows,
         dim,
         eps: 1e-6,
         weight_offset: 0.0,
+        overlap: true,
     }
 }
 
@@ -158,8 +161,8 @@ proptest! {
         problem.w = param(w, address[2], stride[2]);
         problem.b = param(w, address[3], stride[3]);
         let rows = 2 * heads;
-        let far = Axis { extent: 2, x_stride: 1000 + stride[0], y_stride: 1000 + stride[1] };
-        problem.axes = [Axis::ONE, far, Axis { extent: heads, x_stride: 200, y_stride: 200 }];
+        let far = Axis { extent: 2, x_stride: 1000 + stride[0], y_stride: 1000 + stride[1], r_stride: 0 };
+        problem.axes = [Axis::ONE, far, Axis { extent: heads, x_stride: 200, y_stride: 200, r_stride: 0 }];
         problem.rows = rows;
 
         let plan = Plan::new(&problem).unwrap();

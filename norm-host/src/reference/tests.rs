@@ -32,9 +32,28 @@ fn layer_norm_of_one_to_four() {
 fn the_offset_is_added_to_weights_alone() {
     let weight = [1.0, 0.0];
     let with =
-        Parameters { kind: NormKind::Rms, eps: 0.0, weight: Some(&weight), weight_offset: 1.0, bias: None };
+        Parameters { kind: NormKind::Rms, eps: 0.0, weight: Some(&weight), weight_offset: 1.0, bias: None, onto: None };
     close(&norm(&[5.0, 5.0], &with), &[2.0, 1.0]);
     close(&norm(&[5.0, 5.0], &Parameters { weight: None, ..with }), &[1.0, 1.0]);
+}
+
+#[test]
+fn a_norm_is_added_to_what_is_there() {
+    let (weight, bias, onto) = ([1.0, 0.5], [0.0, 1.0], [10.0, 0.25]);
+    let (weight, bias, onto) = (Some(&weight[..]), Some(&bias[..]), Some(&onto[..]));
+    let parameters = Parameters { kind: NormKind::Rms, eps: 0.0, weight, weight_offset: 0.0, bias, onto };
+    close(&norm(&[5.0, 5.0], &parameters), &[11.0, 1.75]);
+}
+
+#[test]
+fn a_residual_is_rounded_once_to_its_own_type() {
+    // Half a step above 1 goes to the even neighbour, a little more goes up.
+    let step = 2_f64.powi(-10);
+    let x = [step / 2.0, step / 2.0 + 2_f64.powi(-24), 65504.0, f64::INFINITY];
+    let r = add(DType::F16, &x, &[1.0, 1.0, 65504.0, -65504.0]);
+    assert_eq!(r, [1.0, 1.0 + step, f64::INFINITY, f64::INFINITY]);
+    assert_eq!(add(DType::F32, &x[..1], &[1.0]), [1.0 + step / 2.0]);
+    assert!(add(DType::BF16, &[f64::INFINITY], &[f64::NEG_INFINITY])[0].is_nan());
 }
 
 #[test]

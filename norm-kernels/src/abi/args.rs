@@ -10,11 +10,13 @@ pub struct Axis {
     pub x_stride: u64,
     /// Distance between neighbours in `y`.
     pub y_stride: u64,
+    /// Distance between neighbours in the residual, 0 where there is none.
+    pub r_stride: u64,
 }
 
 impl Axis {
     /// An axis with one position.
-    pub const ONE: Axis = Axis { extent: 1, x_stride: 0, y_stride: 0 };
+    pub const ONE: Axis = Axis { extent: 1, x_stride: 0, y_stride: 0, r_stride: 0 };
 }
 
 /// What a kernel is told: `y = norm(x) * (w + weight_offset) + b`, row by row.

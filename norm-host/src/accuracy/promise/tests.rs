@@ -4,7 +4,7 @@ use super::*;
 use crate::reference;
 
 fn parameters(kind: NormKind, bias: Option<&[f64]>) -> Parameters<'_> {
-    Parameters { kind, eps: 1e-6, weight: None, weight_offset: 0.0, bias }
+    Parameters { kind, eps: 1e-6, weight: None, weight_offset: 0.0, bias, onto: None }
 }
 
 const X: [f64; 4] = [1.0, -2.0, 3.5, 0.25];
@@ -48,6 +48,30 @@ fn f32_is_held_to_its_relative_bound() {
         let mut given = outputs(&parameters, DType::F32);
         given[1] *= 1.0 + error;
         assert_eq!(judge_row(&X, &parameters, DType::F32, &given).is_kept(), kept);
+    }
+}
+
+#[test]
+fn what_the_norm_is_added_to_takes_its_part_of_the_error() {
+    let onto = [3.0, 100.0, -1.0, 0.5];
+    for kind in NormKind::ALL {
+        let parameters = Parameters { onto: Some(&onto), ..parameters(kind, None) };
+        // 1e-6 of 100 and 1e-6 of the norm, of about 2, and half a ULP.
+        for (error, kept) in [(1.0e-4, true), (1.2e-4, false)] {
+            let mut given = outputs(&parameters, DType::F32);
+            given[1] += error;
+            assert_eq!(judge_row(&X, &parameters, DType::F32, &given).is_kept(), kept);
+        }
+        // Two roundings in 16 bits are not one.
+        let mut given = outputs(&parameters, DType::BF16);
+        given[0] += ulp(DType::BF16, given[0]);
+        assert!(!judge_row(&X, &parameters, DType::BF16, &given).is_kept());
+        // Nor is what was there left out, or added twice.
+        for times in [0.0, 2.0] {
+            let wrong = onto.map(|onto| onto * times);
+            let given = outputs(&Parameters { onto: Some(&wrong), ..parameters }, DType::F32);
+            assert!(!judge_row(&X, &parameters, DType::F32, &given).is_kept());
+        }
     }
 }
 

@@ -1,0 +1,91 @@
+//! The norm and the residual connection around it, in one pass over memory.
+
+use super::Norm;
+use crate::{
+    backend::Backend,
+    check::{Form, Residual},
+    error::Result,
+    tensor::{View, ViewMut},
+};
+
+impl Norm<'_> {
+    /// Adds `x` to the residual and normalizes the sum over the last axis, as in front of a layer
+    /// (pre-norm): `r += x; y = norm(r)`.
+    ///
+    /// `x`, `r` and `y` `(…, dim)`, of rank 1 to 4 and equal shape, each with strides of its own but
+    /// a dense last axis; weights and biases `(dim,)`. `r` has the type of `x`; those of `w` (and
+    /// `b`) and `y` are chosen apart.
+    ///
+    /// The sum is exact but for one rounding, to nearest even, to the type of `r`, and that rounded
+    /// `r` is what is normalized: `r` and `y` have the bits of an addition followed by
+    /// [`rows`](Norm::rows) of `r`. In particular an `f16` sum beyond ±65504 is infinite in `r`, and
+    /// counts as ±65504 in the norm.
+    ///
+    /// ```
+    /// use norm_host::{Cpu, Norm, View, ViewMut};
+    ///
+    /// let x = [1.0_f32, 5.0];
+    /// let (mut r, mut y) = ([2.0_f32, -1.0], [0.0_f32; 2]);
+    /// let norm = Norm::rms(0.0);
+    /// let (x, y_view) = (View::from_slice(&x, &[2])?, &mut ViewMut::from_slice(&mut y, &[2])?);
+    /// norm.add_rows(x, &mut ViewMut::from_slice(&mut r, &[2])?, y_view, &Cpu)?;
+    /// assert_eq!(r, [3.0, 4.0]);
+    /// assert!((y[0] - 3.0 / 12.5_f32.sqrt()).abs() < 1e-6);
+    /// # Ok::<(), norm_host::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`rows`](Norm::rows); and if `r` does not fit: another shape, place or type than `x`,
+    /// strides that lead to one element twice, or memory in common with `x`, `y`, `w` or `b`. (`y`
+    /// may be `x` itself: [`add_rows_in_place`](Norm::add_rows_in_place).)
+    pub fn add_rows(
+        &self,
+        x: View<'_>,
+        r: &mut ViewMut<'_>,
+        y: &mut ViewMut<'_>,
+        on: &impl Backend,
+    ) -> Result<()> {
+        self.apply(Form::Rows, x, y, Residual::Before(&r.raw), on)
+    }
+
+    /// [`add_rows`](Norm::add_rows) with `y` the same tensor as `x`: `r += x; x = norm(r)`, what
+    /// engines know as `fused_add_rms_norm`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`add_rows`](Norm::add_rows).
+    pub fn add_rows_in_place(
+        &self,
+        x: &mut ViewMut<'_>,
+        r: &mut ViewMut<'_>,
+        on: &impl Backend,
+    ) -> Result<()> {
+        self.apply_in_place(Form::Rows, x, Residual::Before(&r.raw), on)
+    }
+
+    /// Normalizes the last axis and adds the result to the output, as behind a layer (post-norm):
+    /// `y += norm(x)`.
+    ///
+    /// `x` and `y` `(…, dim)`, of rank 1 to 4 and equal shape; weights and biases `(dim,)`. The
+    /// types of `x`, `w` (and `b`) and `y` are chosen apart. The sum is made in `f32` and rounded
+    /// once, to nearest even, to the type of `y`.
+    ///
+    /// ```
+    /// use norm_host::{Cpu, Norm, View, ViewMut};
+    ///
+    /// let x = [2.0_f32, 2.0];
+    /// let mut y = [0.5_f32, 10.0];
+    /// let x = View::from_slice(&x, &[2])?;
+    /// Norm::rms(0.0).rows_add(x, &mut ViewMut::from_slice(&mut y, &[2])?, &Cpu)?;
+    /// assert_eq!(y, [1.5, 11.0]);
+    /// # Ok::<(), norm_host::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`rows`](Norm::rows): `y` may be `x` itself, and share no other memory with it.
+    pub fn rows_add(&self, x: View<'_>, y: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
+        self.apply(Form::Rows, x, y, Residual::Behind, on)
+    }
+}
