@@ -5,6 +5,7 @@ mod convert;
 mod line;
 mod part;
 mod perform;
+mod residual;
 mod row;
 mod split;
 mod sum;
@@ -65,7 +66,7 @@ impl Backend for Cpu {
             let first = task * rows_a_task;
             let rows = first..problem.rows.min(first + rows_a_task);
             // SAFETY: rows of the problem, for whose memory the caller vouches; each is normalized
-            // once, and no two rows of `y` share an element.
+            // once, and no two rows of `y`, or of a residual, share an element.
             unsafe { in_own_space(perform, &Step::Rows(problem, rows)) };
         };
         match problem.rows.div_ceil(rows_a_task) {

@@ -4,28 +4,39 @@ mod common;
 
 use common::config;
 use common::{
-    case::{Case, UNTOUCHED, case},
+    buffer::Buffer,
+    case::{Case, Residual, UNTOUCHED, case},
     values::Values,
 };
 use norm_host::{Cpu, DType, NormKind};
 use proptest::prelude::*;
 
-/// Runs a case, judges every row, and looks that nothing but elements of `y` was written.
+/// Runs a case, judges every row, and looks that nothing but elements of `y` and `r` was written.
 fn check(case: &Case) -> Result<(), TestCaseError> {
-    let mut tensors = case.tensors();
+    let before = case.tensors();
+    let mut tensors = before.clone();
     case.run(&mut tensors, &Cpu).unwrap();
-    let mut outside = vec![true; tensors.y.bits().len()];
     for row in 0..case.rows() {
-        let start = case.start(row, &case.y_strides());
-        outside[start..start + case.dim].fill(false);
-        let judged = case.judge(&tensors, row);
+        let wrong = case.wrong_residual(&before, &tensors, row);
+        prop_assert!(wrong.is_none(), "row {row}: element {wrong:?} of the residual");
+        let judged = case.judge(&before, &tensors, row);
         prop_assert!(judged.is_kept(), "row {row}: {judged:?}");
         // Nothing is promised for zeros beside a tiny eps; everything else must be held to it.
         let tiny = matches!(case.values, Values::Zero | Values::Subnormal | Values::Constant);
         prop_assert!(judged.promised || tiny, "row {row}: {judged:?}");
     }
+    only_elements(case, "y", &tensors.y, &case.y_strides())?;
+    tensors.r.as_ref().map_or(Ok(()), |r| only_elements(case, "r", r, &case.r_strides()))
+}
+
+/// What lies between the rows of a tensor is as it was.
+fn only_elements(case: &Case, name: &str, buffer: &Buffer, strides: &[usize]) -> Result<(), TestCaseError> {
+    let mut outside = vec![true; buffer.bits().len()];
+    for row in 0..case.rows() {
+        outside[case.start(row, strides)..][..case.dim].fill(false);
+    }
     for index in (0..outside.len()).filter(|&index| outside[index]) {
-        prop_assert_eq!(tensors.y.get(index), UNTOUCHED, "element {} is not part of y", index);
+        prop_assert_eq!(buffer.get(index), UNTOUCHED, "element {} is not part of {}", index, name);
     }
     Ok(())
 }
@@ -51,6 +62,10 @@ fn every_dtype_combination_keeps_the_promise() {
                     let case = Case { w, b, ..case.clone() };
                     check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
                 }
+                for residual in [Residual::Before, Residual::Behind] {
+                    let case = Case { residual, ..case.clone() };
+                    check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+                }
             }
         }
     }
@@ -70,8 +85,10 @@ fn a_million_elements_keep_the_promise() {
     ];
     for (values, x, y) in rows {
         for kind in NormKind::ALL {
-            let case = Case { values, front: vec![], ..plain(kind, x, y, 1 << 20) };
-            check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+            for residual in Residual::ALL {
+                let case = Case { values, residual, front: vec![], ..plain(kind, x, y, 1 << 20) };
+                check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+            }
         }
     }
 }
@@ -80,6 +97,7 @@ fn plain(kind: NormKind, x: DType, y: DType, dim: usize) -> Case {
     Case {
         kind,
         heads: false,
+        residual: Residual::None,
         x,
         y,
         w: None,
@@ -87,6 +105,7 @@ fn plain(kind: NormKind, x: DType, y: DType, dim: usize) -> Case {
         front: vec![2],
         dim,
         gaps: vec![(0, 0); 3],
+        r_gaps: [0; 3],
         param_gap: 0,
         values: Values::Plain,
         eps: 1e-5,

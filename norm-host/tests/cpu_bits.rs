@@ -5,18 +5,43 @@ mod common;
 use common::config;
 use common::{
     buffer::Buffer,
-    case::{Case, case},
+    case::{Case, Residual, Tensors, case},
 };
-use norm_host::{Cpu, Norm, NormKind, View, ViewMut};
+use norm_host::{Cpu, Norm, NormKind, Place, View, ViewMut};
 use proptest::prelude::*;
 
-/// The case's `x` alone, in place of `x` and `y`.
-fn run_in_place(case: &Case) -> Buffer {
+/// The case's `x` alone, in place of `x` and `y`, beside what becomes of its residual.
+fn run_in_place(case: &Case) -> Tensors {
     let mut tensors = case.tensors();
     let norm = case.norm(&tensors.w, &tensors.b);
     let mut x = tensors.x.view_mut(&case.shape(), &case.x_strides());
-    if case.heads { norm.heads_in_place(&mut x, &Cpu) } else { norm.rows_in_place(&mut x, &Cpu) }.unwrap();
-    tensors.x
+    match (case.residual, &mut tensors.r) {
+        (Residual::Before, Some(r)) => {
+            norm.add_rows_in_place(&mut x, &mut r.view_mut(&case.shape(), &case.r_strides()), &Cpu)
+        }
+        (Residual::Behind, _) => {
+            // SAFETY: the memory of `x`, which each element is read from before it is written.
+            let same = unsafe { View::from_raw_parts(Place::Host, x.address(), case.x, &case.shape()) };
+            let same = same.and_then(|same| same.with_strides(&case.x_strides())).unwrap();
+            norm.rows_add(same, &mut x, &Cpu)
+        }
+        _ if case.heads => norm.heads_in_place(&mut x, &Cpu),
+        _ => norm.rows_in_place(&mut x, &Cpu),
+    }
+    .unwrap();
+    tensors
+}
+
+/// The bits of each row of a tensor with these strides, gaps left out.
+fn row_bits(case: &Case, buffer: &Buffer, strides: &[usize]) -> Vec<Vec<u32>> {
+    let bits = buffer.bits();
+    (0..case.rows()).map(|row| bits[case.start(row, strides)..][..case.dim].to_vec()).collect()
+}
+
+/// The bits of each row of `y`, and of the residual where there is one.
+fn bits_of(case: &Case, tensors: &Tensors) -> [Vec<Vec<u32>>; 2] {
+    let r = tensors.r.as_ref().map(|r| row_bits(case, r, &case.r_strides()));
+    [row_bits(case, &tensors.y, &case.y_strides()), r.unwrap_or_default()]
 }
 
 proptest! {
@@ -28,41 +53,62 @@ proptest! {
         let gaps = case.gaps.iter().map(|&(x, _)| (x, x)).collect();
         let case = Case { y: case.x, gaps, ..case };
         let mut apart = case.tensors();
-        case.run(&mut apart, &Cpu).unwrap();
-        let (apart, in_place) = (apart.y.bits(), run_in_place(&case).bits());
-        for row in 0..case.rows() {
-            let start = case.start(row, &case.x_strides());
-            prop_assert_eq!(&apart[start..start + case.dim], &in_place[start..start + case.dim]);
+        if case.residual == Residual::Behind {
+            apart.y = apart.x.clone();
         }
+        case.run(&mut apart, &Cpu).unwrap();
+        let mut in_place = run_in_place(&case);
+        in_place.y = in_place.x.clone();
+        prop_assert_eq!(bits_of(&case, &apart), bits_of(&case, &in_place));
     }
 
     #[test]
     fn rows_alone_equal_rows_together(case in case(3000)) {
         let mut together = case.tensors();
         case.run(&mut together, &Cpu).unwrap();
-        let bits = together.y.bits();
+        let [y, r] = bits_of(&case, &together);
         for row in 0..case.rows() {
-            let alone = alone(&case, row);
-            let start = case.start(row, &case.y_strides());
-            prop_assert_eq!(&bits[start..start + case.dim], &alone[..]);
+            let [y_alone, r_alone] = alone(&case, row);
+            prop_assert_eq!(&y[row], &y_alone[0]);
+            prop_assert_eq!(r.get(row), r_alone.first());
         }
+    }
+
+    /// The residual is rounded, and what is rounded is normalized.
+    #[test]
+    fn fused_equals_an_addition_and_a_norm(case in case(3000)) {
+        let case = Case { residual: Residual::Before, heads: false, ..case };
+        let mut fused = case.tensors();
+        case.run(&mut fused, &Cpu).unwrap();
+        // `r` in the place of `x`, with its gaps.
+        let gaps = case.gaps.iter().zip(case.r_gaps).map(|(&(_, y), r)| (r, y)).collect();
+        let norm = Case { residual: Residual::None, gaps, ..case.clone() };
+        let mut apart = Tensors { x: fused.r.clone().unwrap(), r: None, ..case.tensors() };
+        norm.run(&mut apart, &Cpu).unwrap();
+        prop_assert_eq!(&bits_of(&case, &fused)[0], &bits_of(&norm, &apart)[0]);
     }
 }
 
 /// Row `row` of the case, computed as the only row there is.
-fn alone(case: &Case, row: usize) -> Vec<u32> {
+fn alone(case: &Case, row: usize) -> [Vec<Vec<u32>>; 2] {
     let tensors = case.tensors();
-    let take = |buffer: &Buffer, start: usize| {
-        let values: Vec<f64> = (start..start + case.dim).map(|i| buffer.get(i)).collect();
-        Buffer::new(buffer.dtype(), &values)
+    let take = |buffer: &Buffer, strides: &[usize]| {
+        Buffer::new(buffer.dtype(), &case.row(buffer, row, strides))
     };
-    let x = take(&tensors.x, case.start(row, &case.x_strides()));
-    let param = |p: &Option<Buffer>| p.as_ref().map(|p| take(p, case.param_start(row)));
-    let (w, b) = (param(&tensors.w), param(&tensors.b));
-    let mut y = Buffer::new(case.y, &vec![0.0; case.dim]);
+    let param = |p: &Option<Buffer>| {
+        let start = case.param_start(row);
+        p.as_ref().map(|p| Buffer::new(p.dtype(), &case.elements(p, start)))
+    };
+    let mut tensors = Tensors {
+        x: take(&tensors.x, &case.x_strides()),
+        r: tensors.r.as_ref().map(|r| take(r, &case.r_strides())),
+        w: param(&tensors.w),
+        b: param(&tensors.b),
+        y: take(&tensors.y, &case.y_strides()),
+    };
     let one = Case { heads: false, front: vec![], ..case.clone() };
-    one.norm(&w, &b).rows(x.view(&[case.dim], &[1]), &mut y.view_mut(&[case.dim], &[1]), &Cpu).unwrap();
-    y.bits()
+    one.run(&mut tensors, &Cpu).unwrap();
+    bits_of(&one, &tensors)
 }
 
 /// Enough rows that they are spread over threads, and fewer long rows than threads, of which each is
@@ -78,14 +124,23 @@ fn bits_do_not_depend_on_the_number_of_threads() {
     }
 }
 
+/// The bits of the output of each form, and of the residual.
 fn with_threads(threads: usize, kind: NormKind, rows: usize, dim: usize) -> Vec<u32> {
-    let x: Vec<f32> = (0..rows * dim).map(|i| ((i * 7919) % 10007) as f32 / 1000.0 - 5.0).collect();
-    let mut y = vec![0.0_f32; rows * dim];
+    let values = |seed: usize| -> Vec<f32> {
+        (0..rows * dim).map(|i| ((i * 7919 + seed) % 10007) as f32 / 1000.0 - 5.0).collect()
+    };
+    let (x, mut r) = (values(0), values(17));
+    let mut outputs = [vec![0.0_f32; rows * dim], vec![0.0; rows * dim], values(29)];
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
-        let x = View::from_slice(&x, &[rows, dim]).unwrap();
-        let mut y = ViewMut::from_slice(&mut y, &[rows, dim]).unwrap();
-        Norm::new(kind, 1e-6).rows(x, &mut y, &Cpu).unwrap();
+        let shape = [rows, dim];
+        let x = View::from_slice(&x, &shape).unwrap();
+        let mut r = ViewMut::from_slice(&mut r, &shape).unwrap();
+        let [a, b, c] = outputs.each_mut().map(|y| ViewMut::from_slice(y, &shape).unwrap());
+        let norm = Norm::new(kind, 1e-6);
+        norm.rows(x, &mut { a }, &Cpu).unwrap();
+        norm.add_rows(x, &mut r, &mut { b }, &Cpu).unwrap();
+        norm.rows_add(x, &mut { c }, &Cpu).unwrap();
     });
-    y.iter().map(|y| y.to_bits()).collect()
+    outputs.iter().chain([&r]).flatten().map(|y| y.to_bits()).collect()
 }

@@ -15,7 +15,8 @@ pub struct Operand {
     pub strides: Vec<usize>,
 }
 
-/// A call on tensors in an image, in place where there is no `y`.
+/// A call on tensors in an image, in place where there is no `y`. Over heads there is neither a
+/// residual nor accumulation.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub kind: NormKind,
@@ -26,6 +27,10 @@ pub struct Call {
     pub y: Option<Operand>,
     pub w: Option<Operand>,
     pub b: Option<Operand>,
+    /// The residual that `x` is added to first.
+    pub r: Option<Operand>,
+    /// Whether the norm is added to what the output holds.
+    pub accumulate: bool,
 }
 
 impl Call {
@@ -44,7 +49,7 @@ impl Call {
         };
         let view_mut = |operand: &Operand| {
             let address = base + operand.byte as u64;
-            // SAFETY: the caller's promise; in place there is no other view of `x`.
+            // SAFETY: the caller's promise; no tensor's view but one of `x` in place of `y` shares memory.
             unsafe { ViewMut::from_raw_parts(place, address, operand.dtype, &operand.shape) }?
                 .with_strides(&operand.strides)
         };
@@ -52,6 +57,18 @@ impl Call {
             .weight(self.w.as_ref().map(view).transpose()?)
             .weight_offset(self.weight_offset)
             .bias(self.b.as_ref().map(view).transpose()?);
+        if let Some(r) = &self.r {
+            let r = &mut view_mut(r)?;
+            return match &self.y {
+                Some(y) => norm.add_rows(view(&self.x)?, r, &mut view_mut(y)?, on),
+                None => norm.add_rows_in_place(&mut view_mut(&self.x)?, r, on),
+            };
+        }
+        if self.accumulate {
+            // In place it is the same tensor twice, which the operation allows.
+            let y = self.y.as_ref().unwrap_or(&self.x);
+            return norm.rows_add(view(&self.x)?, &mut view_mut(y)?, on);
+        }
         match (&self.y, self.heads) {
             (Some(y), false) => norm.rows(view(&self.x)?, &mut view_mut(y)?, on),
             (Some(y), true) => norm.heads(view(&self.x)?, &mut view_mut(y)?, on),

@@ -94,6 +94,18 @@ pub struct Placement {
     pub at: usize,
 }
 
+/// What is added, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residual {
+    /// Nothing: `y = norm(x)`.
+    None,
+    /// The input to a residual of its type, which is then normalized: `r += x; y = norm(r)`. With
+    /// the residual's gaps, and the elements between an aligned address and its first one.
+    Before { gaps: [usize; MAX_LEADING], at: usize },
+    /// The norm to what the output holds: `y += norm(x)`.
+    Behind,
+}
+
 /// One case. Its `Display` is its text on the command line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
@@ -113,6 +125,7 @@ pub struct Case {
     pub in_place: bool,
     /// The row that is done alone too, to give the same bits.
     pub alone: Option<usize>,
+    pub residual: Residual,
 }
 
 impl Case {
@@ -161,6 +174,14 @@ impl Case {
         start
     }
 
+    /// Where the residual in front of the norm lies, if there is one.
+    pub fn r(&self) -> Option<Placement> {
+        match self.residual {
+            Residual::Before { gaps, at } => Some(Placement { dtype: self.x.dtype, gaps, at }),
+            Residual::None | Residual::Behind => None,
+        }
+    }
+
     /// Elements, gaps included, that a tensor takes at most; `None` where they cannot be counted.
     fn span(&self, placement: &Placement) -> Option<usize> {
         let gaps = placement.gaps.iter().copied().take(self.leading().len());
@@ -178,10 +199,13 @@ impl Case {
         if self.dim() == 0 {
             return Some("the last axis of shape is empty".to_owned());
         }
-        for placement in [&self.x, &self.y] {
-            if self.span(placement).is_none_or(|span| span > MAX_SPAN) {
+        for placement in [Some(self.x), Some(self.y), self.r()].into_iter().flatten() {
+            if self.span(&placement).is_none_or(|span| span > MAX_SPAN) {
                 return Some(format!("shape and gaps take more than {MAX_SPAN} elements"));
             }
+        }
+        if self.heads && self.residual != Residual::None {
+            return Some("residual needs over=rows".to_owned());
         }
         if self.in_place && self.x.dtype != self.y.dtype {
             return Some("inplace needs x and y of one dtype".to_owned());
@@ -200,7 +224,8 @@ impl Case {
 /// The text of a case: `key=value` words, and `inplace` alone.
 ///
 /// `op=rms|layer over=rows|heads shape=2x3x128 x=f16 y=f16 [w=f32] [b=f32] eps=1e-6 [offset=1]
-/// [xgap=8,0,3] [ygap=…] [wgap=4] [bgap=…] [at=x,y,w,b] data=normal seed=7 [inplace] [alone=2]`
+/// [residual=before|behind] [xgap=8,0,3] [ygap=…] [rgap=…] [wgap=4] [bgap=…] [at=x,y,w,b[,r]]
+/// data=normal seed=7 [inplace] [alone=2]`
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let over = if self.heads { "heads" } else { "rows" };
@@ -215,7 +240,13 @@ impl fmt::Display for Case {
         if self.weight_offset != 0.0 {
             write!(f, " offset={}", self.weight_offset)?;
         }
-        for (name, gaps) in [("xgap", self.x.gaps), ("ygap", self.y.gaps)] {
+        match self.residual {
+            Residual::None => {}
+            Residual::Before { .. } => write!(f, " residual=before")?,
+            Residual::Behind => write!(f, " residual=behind")?,
+        }
+        let (r_gaps, r_at) = self.r().map_or(([0; MAX_LEADING], 0), |r| (r.gaps, r.at));
+        for (name, gaps) in [("xgap", self.x.gaps), ("ygap", self.y.gaps), ("rgap", r_gaps)] {
             if gaps != [0; MAX_LEADING] {
                 write!(f, " {name}={}", join(&gaps, ","))?;
             }
@@ -225,10 +256,10 @@ impl fmt::Display for Case {
                 write!(f, " {name}={}", param.map_or(0, |param| param.gap))?;
             }
         }
-        let at =
-            [self.x.at, self.y.at, self.w.map_or(0, |param| param.at), self.b.map_or(0, |param| param.at)];
-        if at != [0; 4] {
-            write!(f, " at={}", join(&at, ","))?;
+        let param = |param: Option<Param>| param.map_or(0, |param| param.at);
+        let at = [self.x.at, self.y.at, param(self.w), param(self.b), r_at];
+        if at != [0; 5] {
+            write!(f, " at={}", join(if r_at == 0 { &at[..4] } else { &at }, ","))?;
         }
         write!(f, " data={} seed={}", self.data.name(), self.seed)?;
         if self.in_place {
@@ -272,6 +303,12 @@ impl FromStr for Case {
     }
 }
 
+/// Where a residual stands.
+enum Position {
+    Before,
+    Behind,
+}
+
 /// The words of a text, as far as they are read.
 #[derive(Default)]
 struct Words {
@@ -286,9 +323,11 @@ struct Words {
     weight_offset: f32,
     x_gaps: [usize; MAX_LEADING],
     y_gaps: [usize; MAX_LEADING],
+    r_gaps: [usize; MAX_LEADING],
     w_gap: usize,
     b_gap: usize,
-    at: [usize; 4],
+    at: [usize; 5],
+    residual: Option<Position>,
     data: Option<Data>,
     seed: u64,
     in_place: bool,
@@ -334,9 +373,20 @@ impl Words {
             "offset" => self.weight_offset = real()?,
             "xgap" => self.x_gaps = numbers(value).ok_or_else(|| no("three whole numbers"))?,
             "ygap" => self.y_gaps = numbers(value).ok_or_else(|| no("three whole numbers"))?,
+            "rgap" => self.r_gaps = numbers(value).ok_or_else(|| no("three whole numbers"))?,
+            "residual" => {
+                self.residual = Some(match value {
+                    "before" => Position::Before,
+                    "behind" => Position::Behind,
+                    _ => return Err(no("before or behind")),
+                })
+            }
             "wgap" => self.w_gap = whole()?,
             "bgap" => self.b_gap = whole()?,
-            "at" => self.at = numbers(value).ok_or_else(|| no("four whole numbers"))?,
+            "at" => {
+                let four = || numbers(value).map(|[x, y, w, b]| [x, y, w, b, 0]);
+                self.at = numbers(value).or_else(four).ok_or_else(|| no("four or five whole numbers"))?;
+            }
             "data" => {
                 let found = Data::ALL.into_iter().find(|data| data.name() == value);
                 self.data = Some(found.ok_or_else(|| no("a manner of values, such as normal"))?);
@@ -350,7 +400,7 @@ impl Words {
 
     fn case(self) -> Result<Case, CaseError> {
         let missing = |key| CaseError::Missing { key };
-        let [x_at, y_at, w_at, b_at] = self.at;
+        let [x_at, y_at, w_at, b_at, r_at] = self.at;
         let x = self.x.ok_or_else(|| missing("x"))?;
         let y = self.y.ok_or_else(|| missing("y"))?;
         Ok(Case {
@@ -367,6 +417,11 @@ impl Words {
             seed: self.seed,
             in_place: self.in_place,
             alone: self.alone,
+            residual: match self.residual {
+                None => Residual::None,
+                Some(Position::Before) => Residual::Before { gaps: self.r_gaps, at: r_at },
+                Some(Position::Behind) => Residual::Behind,
+            },
         })
     }
 }
@@ -405,6 +460,9 @@ mod tests {
             ("y=f16", "y=f32 inplace", "inplace needs"),
             ("y=f16", "y=f16 w=f16 b=f32", "w and b need one dtype"),
             ("seed=1", "seed=1 alone=6", "alone names a row"),
+            ("seed=1", "seed=1 residual=after", "'after' is no value of residual"),
+            ("seed=1", "seed=1 residual=before", "residual needs over=rows"),
+            ("seed=1", "seed=1 at=1,2,3", "four or five"),
         ] {
             let error = good.replace(from, to).parse::<Case>().unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

@@ -7,7 +7,7 @@ use norm_host::reference::{self, Parameters};
 use norm_host::{DType, Error};
 
 use super::call::{Call, Executor, Operand};
-use super::case::{Case, MAX_LEADING};
+use super::case::{Case, MAX_LEADING, Residual};
 use super::layout::Layout;
 use crate::bytes::AlignedBytes;
 use crate::element;
@@ -19,7 +19,9 @@ pub enum Fault {
     Refused(Error),
     /// An output breaks the accuracy promise.
     Inaccurate { row: usize, column: usize, dtype: DType, verdict: Verdict },
-    /// A byte changed that is no element of the output.
+    /// An element of the residual is not the rounded sum.
+    Residual { row: usize, column: usize, expected: f64, given: f64 },
+    /// A byte changed that is no element of the output, or of the residual.
     Touched { tensor: &'static str, byte: isize },
     /// In place gives other bits than out of place.
     InPlace { row: usize, column: usize },
@@ -38,6 +40,9 @@ impl fmt::Display for Fault {
                     "row {row}, column {column}: expected {expected:e}, given {given:e}: \
                      {error_ulp:.3} ULP of {dtype}, allowed are {allowed_ulp:.3}"
                 )
+            }
+            Fault::Residual { row, column, expected, given } => {
+                write!(f, "row {row}, column {column} of r: expected {expected:e}, given {given:e}")
             }
             Fault::Touched { tensor, byte } => {
                 write!(f, "byte {byte} from the start of {tensor}, no element of the output, was changed")
@@ -92,34 +97,54 @@ pub fn examine(case: &Case, executor: &mut impl Executor, memory: &mut Memory) -
         }
     }
     if let Some(row) = case.alone {
-        let bytes = case.dim() * case.y.dtype.size();
         let alone = alone(case, &layout, row, before, executor)?;
-        if let Some((_, column)) = difference(case, &outputs[row * bytes..][..bytes], &alone) {
+        if let Some((_, column)) = difference(case, &outputs.row(case, row), &alone) {
             return Err(Fault::Alone { row, column });
         }
     }
     Ok(findings)
 }
 
-/// Carries `call` out on a copy of `before`, makes sure that nothing but its output changed, and
-/// returns the output, row by row without gaps.
+/// What a call writes, row by row without gaps.
+struct Outputs {
+    y: Vec<u8>,
+    /// Empty where there is no residual in front of the norm.
+    r: Vec<u8>,
+}
+
+impl Outputs {
+    /// Those of one row.
+    fn row(&self, case: &Case, row: usize) -> Outputs {
+        let take = |bytes: &[u8], size: usize| {
+            bytes.chunks_exact(case.dim() * size).nth(row).unwrap_or_default().to_vec()
+        };
+        Outputs { y: take(&self.y, case.y.dtype.size()), r: take(&self.r, case.x.dtype.size()) }
+    }
+}
+
+/// Carries `call` out on a copy of `before`, makes sure that nothing but its outputs changed, and
+/// returns those.
 fn execute(
     case: &Case,
     call: &Call,
     before: &AlignedBytes,
     image: &mut AlignedBytes,
     executor: &mut impl Executor,
-) -> Result<Vec<u8>, Fault> {
+) -> Result<Outputs, Fault> {
     image.clone_from(before);
     executor.execute(call, image).map_err(Fault::Refused)?;
 
-    let y = call.y.as_ref().unwrap_or(&call.x);
-    let mut outputs = Vec::with_capacity(case.rows() * case.dim() * y.dtype.size());
-    for row in 0..case.rows() {
-        let range = row_bytes(case, y, row);
-        outputs.extend_from_slice(&image[range.clone()]);
-        image[range.clone()].copy_from_slice(&before[range]);
-    }
+    let mut take = |written: &Operand| {
+        let mut bytes = Vec::with_capacity(case.rows() * case.dim() * written.dtype.size());
+        for row in 0..case.rows() {
+            let range = row_bytes(case, written, row);
+            bytes.extend_from_slice(&image[range.clone()]);
+            image[range.clone()].copy_from_slice(&before[range]);
+        }
+        bytes
+    };
+    let y = take(call.y.as_ref().unwrap_or(&call.x));
+    let outputs = Outputs { y, r: call.r.as_ref().map(take).unwrap_or_default() };
     match image.iter().zip(before.iter()).position(|(after, before)| after != before) {
         None => Ok(outputs),
         Some(byte) => Err(touched(call, byte)),
@@ -128,8 +153,13 @@ fn execute(
 
 /// The fault of a changed byte, told from the tensor that starts last before it.
 fn touched(call: &Call, byte: usize) -> Fault {
-    let tensors =
-        [("x", Some(&call.x)), ("y", call.y.as_ref()), ("w", call.w.as_ref()), ("b", call.b.as_ref())];
+    let tensors = [
+        ("x", Some(&call.x)),
+        ("y", call.y.as_ref()),
+        ("w", call.w.as_ref()),
+        ("b", call.b.as_ref()),
+        ("r", call.r.as_ref()),
+    ];
     let distance = |operand: &Operand| byte.wrapping_sub(operand.byte) as isize;
     let nearest = tensors
         .into_iter()
@@ -148,7 +178,7 @@ fn row_bytes(case: &Case, operand: &Operand, row: usize) -> std::ops::Range<usiz
 }
 
 /// Holds the outputs against the reference.
-fn judge(case: &Case, call: &Call, before: &AlignedBytes, outputs: &[u8]) -> Result<Findings, Fault> {
+fn judge(case: &Case, call: &Call, before: &AlignedBytes, outputs: &Outputs) -> Result<Findings, Fault> {
     let mut findings = Findings::default();
     let heads = |param: &Option<Operand>| -> Option<Vec<Vec<f64>>> {
         let param = param.as_ref()?;
@@ -156,16 +186,24 @@ fn judge(case: &Case, call: &Call, before: &AlignedBytes, outputs: &[u8]) -> Res
     };
     let (w, b) = (heads(&call.w), heads(&call.b));
     let row_len = case.dim() * case.y.dtype.size();
-    for (row, given) in outputs.chunks_exact(row_len).enumerate() {
+    for (row, given) in outputs.y.chunks_exact(row_len).enumerate() {
         let head = case.head_of(row);
+        let elements =
+            |operand: &Operand| element::read(operand.dtype, &before[row_bytes(case, operand, row)]);
+        let onto = call.y.as_ref().filter(|_| call.accumulate).map(elements);
         let parameters = Parameters {
             kind: case.kind,
             eps: case.eps.into(),
             weight: w.as_ref().map(|heads| heads[head].as_slice()),
             weight_offset: case.weight_offset.into(),
             bias: b.as_ref().map(|heads| heads[head].as_slice()),
+            onto: onto.as_deref(),
         };
-        let mut x = element::read(case.x.dtype, &before[row_bytes(case, &call.x, row)]);
+        let mut x = elements(&call.x);
+        if let Some(r) = &call.r {
+            x = reference::add(r.dtype, &x, &elements(r));
+            judge_residual(row, &x, &element::read(r.dtype, &outputs.row(case, row).r))?;
+        }
         x.iter_mut().for_each(|x| *x = reference::input(case.x.dtype, *x));
         let given = element::read(case.y.dtype, given);
         let judged = accuracy::judge_row(&x, &parameters, case.y.dtype, &given);
@@ -182,6 +220,17 @@ fn judge(case: &Case, call: &Call, before: &AlignedBytes, outputs: &[u8]) -> Res
     Ok(findings)
 }
 
+/// Holds a row of the residual against the rounded sums, with which it has all bits in common but
+/// those of NaN.
+fn judge_residual(row: usize, expected: &[f64], given: &[f64]) -> Result<(), Fault> {
+    for (column, (&expected, &given)) in expected.iter().zip(given).enumerate() {
+        if expected != given && !(expected.is_nan() && given.is_nan()) {
+            return Err(Fault::Residual { row, column, expected, given });
+        }
+    }
+    Ok(())
+}
+
 /// The weights or biases of a head.
 fn head_values(case: &Case, param: &Operand, head: usize, image: &AlignedBytes) -> Vec<f64> {
     element::read(param.dtype, &image[head_bytes(case, param, head)])
@@ -193,14 +242,14 @@ fn head_bytes(case: &Case, param: &Operand, head: usize) -> std::ops::Range<usiz
     start..start + case.dim() * size
 }
 
-/// The output of one row of the case, with nothing around it and at aligned addresses.
+/// The outputs of one row of the case, with nothing around it and at aligned addresses.
 fn alone(
     case: &Case,
     among: &Layout,
     row: usize,
     before: &AlignedBytes,
     executor: &mut impl Executor,
-) -> Result<Vec<u8>, Fault> {
+) -> Result<Outputs, Fault> {
     let mut single = Case {
         shape: if case.heads { vec![1, case.dim()] } else { vec![case.dim()] },
         in_place: false,
@@ -210,6 +259,9 @@ fn alone(
     for placement in [&mut single.x, &mut single.y] {
         placement.gaps = [0; MAX_LEADING];
         placement.at = 0;
+    }
+    if let Residual::Before { gaps, at } = &mut single.residual {
+        (*gaps, *at) = ([0; MAX_LEADING], 0);
     }
     for param in [&mut single.w, &mut single.b].into_iter().flatten() {
         param.gap = 0;
@@ -222,6 +274,12 @@ fn alone(
         start[to.byte..][..from.len()].copy_from_slice(&before[from]);
     };
     copy(row_bytes(case, &among.call.x, row), &layout.call.x);
+    if let (Some(from), Some(to)) = (&among.call.r, &layout.call.r) {
+        copy(row_bytes(case, from, row), to);
+    }
+    if let (Some(from), Some(to), true) = (&among.call.y, &layout.call.y, among.call.accumulate) {
+        copy(row_bytes(case, from, row), to);
+    }
     let head = case.head_of(row);
     for (from, to) in [(&among.call.w, &layout.call.w), (&among.call.b, &layout.call.b)] {
         if let (Some(from), Some(to)) = (from, to) {
@@ -232,8 +290,11 @@ fn alone(
 }
 
 /// The row and column of the first element in which two outputs differ.
-fn difference(case: &Case, a: &[u8], b: &[u8]) -> Option<(usize, usize)> {
-    let byte = a.iter().zip(b).position(|(a, b)| a != b)?;
-    let element = byte / case.y.dtype.size();
-    Some((element / case.dim(), element % case.dim()))
+fn difference(case: &Case, a: &Outputs, b: &Outputs) -> Option<(usize, usize)> {
+    let first = |a: &[u8], b: &[u8], size: usize| {
+        let byte = a.iter().zip(b).position(|(a, b)| a != b)?;
+        let element = byte / size;
+        Some((element / case.dim(), element % case.dim()))
+    };
+    first(&a.y, &b.y, case.y.dtype.size()).or_else(|| first(&a.r, &b.r, case.x.dtype.size()))
 }

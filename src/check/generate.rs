@@ -5,7 +5,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use super::case::{Case, Data, MAX_LEADING, MAX_RANK, Param, Placement};
+use super::case::{Case, Data, MAX_LEADING, MAX_RANK, Param, Placement, Residual};
 
 /// Around the sizes of a lane, a vector, a warp and a head.
 const SMALL_DIMS: [usize; 20] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129];
@@ -36,6 +36,7 @@ pub fn case(seed: u64, index: u64) -> Case {
     if let (Some(w), Some(b)) = (&w, &mut b) {
         b.dtype = w.dtype;
     }
+    let rank = shape.len();
     let rows: usize = shape[..shape.len() - 1].iter().product();
     let alone = (rows > 0 && rng.random_bool(0.5)).then(|| rng.random_range(0..rows));
     Case {
@@ -52,6 +53,7 @@ pub fn case(seed: u64, index: u64) -> Case {
         seed: rng.random_range(0..1 << 32),
         in_place,
         alone,
+        residual: if heads { Residual::None } else { residual(rng, rank) },
     }
 }
 
@@ -111,6 +113,17 @@ fn placement(rng: &mut Pcg64, rank: usize) -> Placement {
     Placement { dtype: dtype(rng), gaps, at: offset(rng) }
 }
 
+fn residual(rng: &mut Pcg64, rank: usize) -> Residual {
+    match rng.random_range(0..4) {
+        0 => {
+            let Placement { gaps, at, .. } = placement(rng, rank);
+            Residual::Before { gaps, at }
+        }
+        1 => Residual::Behind,
+        _ => Residual::None,
+    }
+}
+
 fn param(rng: &mut Pcg64, heads: bool) -> Param {
     let gap = if heads { gap_of(rng) } else { 0 };
     Param { dtype: dtype(rng), gap, at: offset(rng) }
@@ -159,6 +172,13 @@ mod tests {
         assert!(some(&|case| case.rows() == 0), "no rows");
         assert!(some(&|case| case.rows() >= MANY_ROWS), "many rows");
         assert!(some(&|case| case.dim() >= 262_144), "a long dim");
+        for in_place in [false, true] {
+            let with = |found: &dyn Fn(Residual) -> bool| {
+                some(&|case| case.in_place == in_place && found(case.residual))
+            };
+            assert!(with(&|residual| matches!(residual, Residual::Before { gaps: [1.., ..], at: 1.. })));
+            assert!(with(&|residual| residual == Residual::Behind));
+        }
         assert!(some(&|case| case.w.is_none() && case.b.is_some()), "b without w");
     }
 }

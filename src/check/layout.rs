@@ -1,6 +1,6 @@
 //! Where the tensors of a case lie in one block of memory, the image, and what is in it.
 //!
-//! The image holds `x`, `w`, `b` and `y`, each between guard bytes. What is no element of an
+//! The image holds `x`, `w`, `b`, `y` and a residual, each between guard bytes. What is no element of an
 //! input is NaN in every dtype, so that a result made of it shows; what is `y`'s is another
 //! pattern, so that an element left out shows.
 
@@ -12,7 +12,7 @@ use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64;
 
 use super::call::{Call, Operand};
-use super::case::{Case, Data, Param};
+use super::case::{Case, Data, Param, Residual};
 use super::generate;
 use crate::bytes::AlignedBytes;
 use crate::element;
@@ -60,6 +60,7 @@ impl Layout {
         let b = case.b.map(&mut param);
         let (x, _) = place(case.x.dtype, case.x.at, &case.shape, case.strides(&case.x));
         let (y, y_region) = place(case.y.dtype, case.y.at, &case.shape, case.strides(&case.y));
+        let r = case.r().map(|r| place(r.dtype, r.at, &case.shape, case.strides(&r)).0);
         let call = Call {
             kind: case.kind,
             heads: case.heads,
@@ -69,6 +70,8 @@ impl Layout {
             y: Some(y),
             w,
             b,
+            r,
+            accumulate: case.residual == Residual::Behind,
         };
         Layout { call, len, y: y_region }
     }
@@ -82,12 +85,13 @@ impl Layout {
     /// The image before the call.
     pub fn fill(&self, case: &Case, image: &mut AlignedBytes) {
         self.blank(image);
-        let x = &self.call.x;
-        let rng = &mut generate::values(case.seed, 0);
-        for row in 0..case.rows() {
-            let start = x.byte + case.row_start(row, &x.strides) * x.dtype.size();
-            let mut next = row_of(case.data, x.dtype, rng);
-            element::write(x.dtype, &mut image[start..], (0..case.dim()).map(|_| next(rng)));
+        fill_rows(case, &self.call.x, 0, image);
+        if let Some(r) = &self.call.r {
+            fill_rows(case, r, 3, image);
+        }
+        if let (Some(y), true) = (&self.call.y, self.call.accumulate) {
+            // What is there in place is `x`.
+            fill_rows(case, y, if case.in_place { 0 } else { 4 }, image);
         }
         for (which, param) in [(1, &self.call.w), (2, &self.call.b)] {
             let Some(param) = param else { continue };
@@ -101,7 +105,18 @@ impl Layout {
     }
 }
 
-/// What draws the elements of one row of `x`.
+/// Gives a tensor of rows its elements, which `which` tells from those of others.
+fn fill_rows(case: &Case, tensor: &Operand, which: u64, image: &mut AlignedBytes) {
+    let Operand { dtype, byte, strides, .. } = tensor;
+    let rng = &mut generate::values(case.seed, which);
+    for row in 0..case.rows() {
+        let start = byte + case.row_start(row, strides) * dtype.size();
+        let mut next = row_of(case.data, *dtype, rng);
+        element::write(*dtype, &mut image[start..], (0..case.dim()).map(|_| next(rng)));
+    }
+}
+
+/// What draws the elements of one row.
 fn row_of(data: Data, dtype: DType, rng: &mut Pcg64) -> impl FnMut(&mut Pcg64) -> f64 + use<> {
     let common = normal(rng) * 100.0;
     let mut column = 0_usize;

@@ -2,7 +2,7 @@
 
 use norm_host::DType;
 
-use super::case::{Case, Data, MAX_LEADING};
+use super::case::{Case, Data, MAX_LEADING, Residual};
 
 /// Attempts after which the smallest case so far will do.
 const MAX_ATTEMPTS: usize = 2000;
@@ -41,13 +41,18 @@ fn simpler(case: &Case) -> Vec<Case> {
 
     step(&|case| case.alone = None);
     step(&|case| case.in_place = false);
+    step(&|case| case.residual = Residual::None);
     // A leading axis less, and its gaps with it; heads keep theirs.
     if case.shape.len() > if case.heads { 2 } else { 1 } {
         step(&|case| {
             case.shape.remove(0);
-            for placement in [&mut case.x, &mut case.y] {
-                placement.gaps.rotate_left(1);
-                placement.gaps[MAX_LEADING - 1] = 0;
+            let mut all = vec![&mut case.x.gaps, &mut case.y.gaps];
+            if let Residual::Before { gaps, .. } = &mut case.residual {
+                all.push(gaps);
+            }
+            for gaps in all {
+                gaps.rotate_left(1);
+                gaps[MAX_LEADING - 1] = 0;
             }
         });
     }
@@ -65,6 +70,16 @@ fn simpler(case: &Case) -> Vec<Case> {
     step(&|case| (case.x.gaps, case.y.gaps) = ([0; MAX_LEADING], [0; MAX_LEADING]));
     step(&|case| case.x.gaps = [0; MAX_LEADING]);
     step(&|case| case.y.gaps = [0; MAX_LEADING]);
+    step(&|case| {
+        if let Residual::Before { gaps, .. } = &mut case.residual {
+            *gaps = [0; MAX_LEADING];
+        }
+    });
+    step(&|case| {
+        if let Residual::Before { at, .. } = &mut case.residual {
+            *at = 0;
+        }
+    });
     step(&|case| case.x.at = 0);
     step(&|case| case.y.at = 0);
     step(&|case| {
@@ -102,6 +117,21 @@ mod tests {
             "op=layer over=heads shape=1x65 x=f32 y=f32 eps=1e-6 at=0,2,0,0 data=normal seed=0"
         );
         assert_eq!(smallest.to_string().parse(), Ok(smallest));
+    }
+
+    #[test]
+    fn a_residual_goes_unless_the_failure_needs_it() {
+        let text = "op=rms over=rows shape=3x5x200 x=f16 y=f16 w=bf16 eps=1e-12 residual=before \
+                    rgap=1,2,0 at=1,2,3,4,5 data=wide seed=99 inplace alone=7";
+        let case: Case = text.parse().unwrap();
+        let smallest = shrink(&case, |case| matches!(case.residual, Residual::Before { at: 5, .. }));
+        assert_eq!(
+            smallest.to_string(),
+            "op=rms over=rows shape=1 x=f32 y=f32 eps=1e-6 residual=before at=0,0,0,0,5 data=normal seed=0"
+        );
+        assert_eq!(smallest.to_string().parse(), Ok(smallest));
+        let smallest = shrink(&case, |_| true);
+        assert_eq!(smallest.residual, Residual::None);
     }
 
     #[test]

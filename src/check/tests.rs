@@ -87,6 +87,22 @@ fn a_written_weight_is_found() {
 }
 
 #[test]
+fn a_residual_off_by_one_bit_is_found() {
+    let text = CASE.replace("y=f16", "y=f32 residual=before rgap=3,0,0");
+    let found = fault(&text, |call, image| image[call.r.as_ref().unwrap().byte + 2] ^= 1);
+    assert!(matches!(found, Fault::Residual { row: 0, column: 1, .. }), "{found}");
+    let found = fault(&text, |call, image| image[call.r.as_ref().unwrap().byte + 12] ^= 1);
+    assert!(matches!(found, Fault::Touched { tensor: "r", byte: 12 }), "{found}");
+}
+
+#[test]
+fn what_the_norm_should_have_been_added_to_is_missed() {
+    let text = CASE.replace("y=f16", "y=f32 residual=behind");
+    let found = fault(&text, |call, image| image[last_column(call)..][..4].fill(0));
+    assert!(matches!(found, Fault::Inaccurate { row: 0, column: 5, .. }), "{found}");
+}
+
+#[test]
 fn an_element_left_out_is_found() {
     let found = fault(CASE, |call, image| image[last_column(call)..][..2].fill(0xa5));
     assert!(matches!(found, Fault::Inaccurate { row: 0, column: 5, .. }), "{found}");

@@ -84,6 +84,7 @@ fn worst_error(function: Function, data: &Data, outputs: &[f16]) -> WorstError {
             weight: Some(&w[first..first + dim]),
             weight_offset: 0.0,
             bias: function.bias().then_some(&b[first..first + dim]),
+            onto: None,
         };
         row_error(x, &parameters, given)
     })

@@ -30,8 +30,13 @@ impl Run {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line {
     pub(super) kind: NormKind,
+    /// What is normalized: the input, or a residual that it is added to first.
     pub(super) x: Run,
+    /// What is added to `x` first, where `x` is a residual.
+    pub(super) added: Option<Run>,
     pub(super) y: Run,
+    /// Whether the norm is added to what `y` holds.
+    pub(super) accumulate: bool,
     pub(super) w: Option<Run>,
     pub(super) b: Option<Run>,
     pub(super) dim: usize,
@@ -86,17 +91,22 @@ impl Lines<'_> {
     #[inline(always)]
     fn line(&self) -> Line {
         let Lines { problem, position, .. } = self;
-        let (mut x_offset, mut y_offset) = (0, 0);
+        let (mut x_offset, mut y_offset, mut r_offset) = (0, 0, 0);
         for (position, axis) in position.iter().zip(&problem.axes) {
             x_offset += position * axis.x_stride;
             y_offset += position * axis.y_stride;
+            r_offset += position * axis.r_stride;
         }
         let operand = |operand: Operand, offset: u64| run(operand.address, operand.dtype, offset);
         let param = |param: Param| run(param.address, param.dtype, position[2] * param.stride);
+        let input = operand(problem.x, x_offset);
+        let residual = problem.r.map(|r| operand(r, r_offset));
         Line {
             kind: problem.kind,
-            x: operand(problem.x, x_offset),
+            x: residual.unwrap_or(input),
+            added: residual.map(|_| input),
             y: operand(problem.y, y_offset),
+            accumulate: problem.accumulate,
             w: problem.w.map(param),
             b: problem.b.map(param),
             dim: problem.dim as usize,
@@ -132,10 +142,11 @@ impl Iterator for Lines<'_> {
 const STREAMED: u64 = 32 << 20;
 
 /// Whether the output goes past the caches: where it is large, and its memory is not in them
-/// already, as it is in place. 16-bit outputs are written by the conversions, which do not.
+/// already, as it is in place or where it is added to. 16-bit outputs are written by the conversions, which do not.
 fn streams(problem: &Problem) -> bool {
     let bytes = problem.rows.saturating_mul(u64::from(problem.dim) * size_of::<f32>() as u64);
-    problem.y.dtype == DType::F32 && problem.y.address != problem.x.address && bytes >= STREAMED
+    let cached = problem.accumulate || problem.y.address == problem.x.address;
+    problem.y.dtype == DType::F32 && !cached && bytes >= STREAMED
 }
 
 /// The elements of type `dtype` from `offset` elements past `address` on.

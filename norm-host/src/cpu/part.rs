@@ -3,13 +3,12 @@
 use super::{
     affine::{Scale, affine},
     line::{Line, Run},
+    residual::add,
     sum::{Center, Term, sum},
     vector::{STREAM_ALIGN, Vector},
-    wide::{Wide, elements_mut, narrow},
+    wide::{Wide, narrow},
     workspace::Workspace,
 };
-use crate::DType;
-
 /// Elements worked on at a time: what most rows have, so that 16-bit types are converted once, and
 /// little enough for four such parts to stay in the second-level cache.
 pub(super) const PART: usize = 8192;
@@ -31,12 +30,32 @@ fn span(line: &Line, index: usize) -> (usize, usize) {
     (from, PART.min(line.dim - from))
 }
 
-/// A total over part `index` of the row.
+/// Adds part `index` of `added` to that of the row, a residual, and rounds the sum once, to its
+/// type.
 ///
 /// # Safety
 ///
 /// As [`Perform`](super::perform::Perform), for the part, on a machine with the instructions of
 /// `V`.
+#[inline(always)]
+pub(super) unsafe fn accrue<V: Vector>(line: &Line, added: Run, index: usize, space: &mut Workspace) {
+    let (from, len) = span(line, index);
+    // SAFETY: handed on; the part is within the row, and is read before it is written.
+    unsafe {
+        let x = space.addend.read::<V>(added, from, len, f32::INFINITY);
+        let r = space.x.read::<V>(line.x, from, len, f32::INFINITY);
+        add::<V>(space.output(line.x, from), x, r, len);
+        narrow::<V>(&space.y[..len], line.x, from);
+    }
+    // It holds what was there before.
+    space.x.forget();
+}
+
+/// A total over part `index` of the row.
+///
+/// # Safety
+///
+/// As [`accrue`].
 #[inline(always)]
 pub(super) unsafe fn total<V: Vector>(
     line: &Line,
@@ -49,11 +68,12 @@ pub(super) unsafe fn total<V: Vector>(
     unsafe { sum::<V>(space.x.read::<V>(line.x, from, len, LARGEST_F16), len, term) }
 }
 
-/// `y = (x - center) * rstd * (w + weight_offset) + b` over part `index` of the row, rounded once.
+/// `y = (x - center) * rstd * (w + weight_offset) + b` over part `index` of the row, or as much
+/// added to `y`, rounded once.
 ///
 /// # Safety
 ///
-/// As [`total`].
+/// As [`accrue`].
 #[inline(always)]
 pub(super) unsafe fn write<V: Vector, C: Center>(
     line: &Line,
@@ -69,10 +89,7 @@ pub(super) unsafe fn write<V: Vector, C: Center>(
         let x = space.x.read::<V>(line.x, from, len, LARGEST_F16);
         let w = param::<V>(&mut space.w, line.w, from, len);
         let b = param::<V>(&mut space.b, line.b, from, len);
-        let y = match line.y.dtype {
-            DType::F32 => elements_mut(line.y.at(from)),
-            DType::F16 | DType::BF16 => space.y.as_mut_ptr(),
-        };
+        let y = if line.accumulate { space.y.as_mut_ptr() } else { space.output(line.y, from) };
         let none = std::ptr::null();
         let stream = line.stream && y.addr().is_multiple_of(STREAM_ALIGN);
         match (w, b) {
@@ -80,6 +97,10 @@ pub(super) unsafe fn write<V: Vector, C: Center>(
             (Some(w), None) => affine::<V, C, true, false>(y, (x, w, none), len, scale, stream),
             (None, Some(b)) => affine::<V, C, false, true>(y, (x, none, b), len, scale, stream),
             (Some(w), Some(b)) => affine::<V, C, true, true>(y, (x, w, b), len, scale, stream),
+        }
+        if line.accumulate {
+            let before = space.addend.read::<V>(line.y, from, len, f32::INFINITY);
+            add::<V>(space.output(line.y, from), y, before, len);
         }
         narrow::<V>(&space.y[..len], line.y, from);
     }
@@ -89,7 +110,7 @@ pub(super) unsafe fn write<V: Vector, C: Center>(
 ///
 /// # Safety
 ///
-/// As [`total`].
+/// As [`accrue`].
 #[inline(always)]
 unsafe fn param<V: Vector>(
     space: &mut Wide,

@@ -10,7 +10,7 @@ use norm_kernels::abi::NormKind;
 #[cfg(target_arch = "x86_64")]
 use super::vector::Avx2;
 use super::{
-    line::{Line, Lines},
+    line::{Line, Lines, Run},
     part, row,
     sum::{Mean, Origin, Plain, Square},
     vector::{Portable, Vector},
@@ -29,6 +29,8 @@ pub(super) enum Step<'a> {
 /// The passes over a row. LayerNorm's have its mean, once it is known.
 #[derive(Clone, Copy)]
 pub(super) enum Pass {
+    /// What is added to it first, where it is a residual.
+    Accrue(Run),
     /// Its sum, which is the result.
     Sum,
     /// The sum of squares, measured from the mean, which is the result.
@@ -41,8 +43,9 @@ pub(super) enum Pass {
 ///
 /// # Safety
 ///
-/// The elements of the step's `x`, `w` and `b` are there to be read and those of `y` to be
-/// written, and no other thread writes any of the former or touches any of the latter meanwhile.
+/// The elements of the step's `x`, `w` and `b`, and of what is added to a residual, are there to be
+/// read and those of `y`, and of a residual, to be written, and no other thread writes any of the
+/// former or touches any of the latter meanwhile.
 /// What the workspace remembers is still in memory.
 pub(super) type Perform = unsafe fn(&Step<'_>, &mut Workspace) -> f64;
 
@@ -113,6 +116,7 @@ unsafe fn perform<V: Vector>(step: &Step<'_>, space: &mut Workspace) -> f64 {
             }
             Step::Part(line, pass, index) => {
                 match *pass {
+                    Pass::Accrue(added) => part::accrue::<V>(line, added, *index, space),
                     Pass::Sum => return part::total::<V>(line, Plain, *index, space),
                     Pass::Squares(None) => return part::total::<V>(line, Square(Origin), *index, space),
                     Pass::Squares(Some(mean)) => {

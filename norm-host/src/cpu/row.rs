@@ -1,4 +1,4 @@
-//! One row normalized, part by part: the sums, then the output. The number of parts is handed down,
+//! One row normalized, part by part: the residual, the sums, then the output. The number of parts is handed down,
 //! so that it may be a constant.
 
 use super::{
@@ -17,7 +17,10 @@ use super::{
 #[inline(always)]
 pub(super) unsafe fn rms_norm<V: Vector>(line: &Line, parts: usize, space: &mut Workspace) {
     // SAFETY: handed on.
-    unsafe { scale::<V>(line, parts, Origin, space) }
+    unsafe {
+        accrue::<V>(line, parts, space);
+        scale::<V>(line, parts, Origin, space);
+    }
 }
 
 /// LayerNorm of a row.
@@ -29,8 +32,23 @@ pub(super) unsafe fn rms_norm<V: Vector>(line: &Line, parts: usize, space: &mut 
 pub(super) unsafe fn layer_norm<V: Vector>(line: &Line, parts: usize, space: &mut Workspace) {
     // SAFETY: handed on.
     unsafe {
+        accrue::<V>(line, parts, space);
         let mean = line.mean(total::<V>(line, parts, Plain, space));
         scale::<V>(line, parts, mean, space);
+    }
+}
+
+/// Adds to the row what is to be added first, if there is anything.
+///
+/// # Safety
+///
+/// As [`rms_norm`].
+#[inline(always)]
+unsafe fn accrue<V: Vector>(line: &Line, parts: usize, space: &mut Workspace) {
+    let Some(added) = line.added else { return };
+    for index in 0..parts {
+        // SAFETY: handed on.
+        unsafe { part::accrue::<V>(line, added, index, space) };
     }
 }
 

@@ -32,6 +32,9 @@ pub(super) unsafe fn normalize(line: &Line, perform: Perform) {
         });
         totals.iter().sum()
     };
+    if let Some(added) = line.added {
+        pass(Pass::Accrue(added));
+    }
     let mean = match line.kind {
         NormKind::Rms => None,
         NormKind::Layer => Some(line.mean(pass(Pass::Sum))),

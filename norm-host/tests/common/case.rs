@@ -12,11 +12,28 @@ use super::{
     values::{Random, Values},
 };
 
+/// What is added, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residual {
+    /// Nothing: `y = norm(x)`.
+    None,
+    /// The input to a residual that is then normalized: `r += x; y = norm(r)`.
+    Before,
+    /// The norm to what the output holds: `y += norm(x)`.
+    Behind,
+}
+
+impl Residual {
+    pub const ALL: [Residual; 3] = [Residual::None, Residual::Before, Residual::Behind];
+}
+
 /// Everything that makes a case; all data follows from it.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub kind: NormKind,
+    /// Without a residual alone.
     pub heads: bool,
+    pub residual: Residual,
     pub x: DType,
     pub y: DType,
     pub w: Option<DType>,
@@ -26,6 +43,8 @@ pub struct Case {
     pub dim: usize,
     /// Elements left free after each position of each axis of `front`, in x and in y.
     pub gaps: Vec<(usize, usize)>,
+    /// The same in a residual.
+    pub r_gaps: [usize; 3],
     pub param_gap: usize,
     pub values: Values,
     pub eps: f32,
@@ -42,27 +61,33 @@ prop_compose! {
     pub fn case(max_dim: usize)(
         kind in select(&NormKind::ALL),
         heads: bool,
+        residual in select(&Residual::ALL),
         (x, y) in (dtype(), dtype()),
         (w, b) in (option::of(dtype()), option::of(dtype())),
         front in vec(1_usize..4, 0..4),
         dim in prop_oneof![1_usize..70, 1..=max_dim, select(&[63, 64, 65, 1023, 1024, 1025, 2048])],
-        gaps in vec((0_usize..3, 0_usize..3), 3),
+        (gaps, r_gaps) in (vec((0_usize..3, 0_usize..3), 3), [0_usize..3, 0..3, 0..3]),
         param_gap in 0_usize..3,
         values in Values::any(),
         eps in select(&[1e-5_f32, 1e-6, 1e-12, 1.0]),
         weight_offset in select(&[0.0_f32, 1.0, -0.5]),
         seed: u64,
     ) -> Case {
-        let heads = heads && !front.is_empty();
+        let heads = heads && !front.is_empty() && residual == Residual::None;
         // Biases have the weights' type.
         let b = b.map(|b| w.unwrap_or(b));
-        Case { kind, heads, x, y, w, b, front, dim, gaps, param_gap, values, eps, weight_offset, seed }
+        Case {
+            kind, heads, residual, x, y, w, b, front, dim, gaps, r_gaps, param_gap, values, eps, weight_offset, seed,
+        }
     }
 }
 
-/// The tensors of a case. Memory that belongs to no element holds 77 in `y`.
+/// The tensors of a case. Memory that belongs to no element holds 77 in `y` and `r`.
+#[derive(Clone)]
 pub struct Tensors {
     pub x: Buffer,
+    /// The residual in front of the norm, where there is one.
+    pub r: Option<Buffer>,
     pub w: Option<Buffer>,
     pub b: Option<Buffer>,
     pub y: Buffer,
@@ -80,11 +105,11 @@ impl Case {
     }
 
     /// Row-major, but for the gaps.
-    fn strides(&self, gap: impl Fn(&(usize, usize)) -> usize) -> Vec<usize> {
+    fn strides(&self, gap: impl Fn(usize) -> usize) -> Vec<usize> {
         let mut strides = vec![1];
         let mut span = self.dim;
-        for (extent, gaps) in self.front.iter().zip(&self.gaps).rev() {
-            span += gap(gaps);
+        for (axis, extent) in self.front.iter().enumerate().rev() {
+            span += gap(axis);
             strides.insert(0, span);
             span *= extent;
         }
@@ -92,11 +117,15 @@ impl Case {
     }
 
     pub fn x_strides(&self) -> Vec<usize> {
-        self.strides(|gaps| gaps.0)
+        self.strides(|axis| self.gaps[axis].0)
     }
 
     pub fn y_strides(&self) -> Vec<usize> {
-        self.strides(|gaps| gaps.1)
+        self.strides(|axis| self.gaps[axis].1)
+    }
+
+    pub fn r_strides(&self) -> Vec<usize> {
+        self.strides(|axis| self.r_gaps[axis])
     }
 
     pub fn param_shape(&self) -> Vec<usize> {
@@ -129,23 +158,30 @@ impl Case {
         let mut random = Random(self.seed);
         let x_strides = self.x_strides();
         let len = |strides: &[usize]| self.start(self.rows() - 1, strides) + self.dim;
-        let mut x = vec![f64::NAN; len(&x_strides)];
-        for row in 0..self.rows() {
-            let start = self.start(row, &x_strides);
-            x[start..start + self.dim].copy_from_slice(&self.values.row(self.x, self.dim, &mut random));
-        }
+        let rows = |dtype, strides: &[usize], unused, random: &mut Random| {
+            let mut values = vec![unused; len(strides)];
+            for row in 0..self.rows() {
+                let start = self.start(row, strides);
+                values[start..start + self.dim].copy_from_slice(&self.values.row(dtype, self.dim, random));
+            }
+            Buffer::new(dtype, &values)
+        };
+        let x = rows(self.x, &x_strides, f64::NAN, &mut random);
         let heads = self.param_shape().iter().rev().nth(1).copied().unwrap_or(1);
         let count = heads * (self.dim + self.param_gap);
         let mut param = |dtype| {
             let values: Vec<f64> = (0..count).map(|_| round(dtype, random.signed(2.0))).collect();
             Buffer::new(dtype, &values)
         };
-        Tensors {
-            x: Buffer::new(self.x, &x),
-            w: self.w.map(&mut param),
-            b: self.b.map(&mut param),
-            y: Buffer::new(self.y, &vec![UNTOUCHED; len(&self.y_strides())]),
-        }
+        let (w, b) = (self.w.map(&mut param), self.b.map(&mut param));
+        let (y_strides, r_strides) = (self.y_strides(), self.r_strides());
+        let before = self.residual == Residual::Before;
+        let r = before.then(|| rows(self.x, &r_strides, UNTOUCHED, &mut random));
+        let y = match self.residual {
+            Residual::Behind => rows(self.y, &y_strides, UNTOUCHED, &mut random),
+            Residual::None | Residual::Before => Buffer::new(self.y, &vec![UNTOUCHED; len(&y_strides)]),
+        };
+        Tensors { x, r, w, b, y }
     }
 
     /// The operation, its parameters borrowed from `w` and `b`.
@@ -157,32 +193,63 @@ impl Case {
             .bias(b.as_ref().map(view))
     }
 
-    /// Runs it, `y = norm(x)`.
+    /// Runs it.
     pub fn run(&self, tensors: &mut Tensors, on: &impl Backend) -> Result<()> {
-        let Tensors { x, w, b, y } = tensors;
+        let Tensors { x, r, w, b, y } = tensors;
         let x = x.view(&self.shape(), &self.x_strides());
         let mut y = y.view_mut(&self.shape(), &self.y_strides());
         let norm = self.norm(w, b);
-        if self.heads { norm.heads(x, &mut y, on) } else { norm.rows(x, &mut y, on) }
+        match (self.residual, r) {
+            (Residual::Before, Some(r)) => {
+                norm.add_rows(x, &mut r.view_mut(&self.shape(), &self.r_strides()), &mut y, on)
+            }
+            (Residual::Behind, _) => norm.rows_add(x, &mut y, on),
+            _ if self.heads => norm.heads(x, &mut y, on),
+            _ => norm.rows(x, &mut y, on),
+        }
     }
 
-    /// Judges row `index` of what [`run`](Self::run) left in `tensors`.
-    pub fn judge(&self, tensors: &Tensors, index: usize) -> WorstRow {
-        let take = |buffer: &Buffer, start: usize| -> Vec<f64> {
-            (start..start + self.dim).map(|i| buffer.get(i)).collect()
-        };
-        let x: Vec<f64> = take(&tensors.x, self.start(index, &self.x_strides()));
+    /// The elements of row `index` of a tensor with these strides.
+    pub fn row(&self, buffer: &Buffer, index: usize, strides: &[usize]) -> Vec<f64> {
+        self.elements(buffer, self.start(index, strides))
+    }
+
+    /// A row's elements from `start` on.
+    pub fn elements(&self, buffer: &Buffer, start: usize) -> Vec<f64> {
+        (start..start + self.dim).map(|i| buffer.get(i)).collect()
+    }
+
+    /// What row `index` of the residual must be, where there is one.
+    fn residual_of(&self, before: &Tensors, index: usize) -> Option<Vec<f64>> {
+        let r = self.row(before.r.as_ref()?, index, &self.r_strides());
+        let x = self.row(&before.x, index, &self.x_strides());
+        Some(reference::add(self.x, &x, &r))
+    }
+
+    /// Judges row `index` of what the operation made of `before`.
+    pub fn judge(&self, before: &Tensors, after: &Tensors, index: usize) -> WorstRow {
+        let x = self.residual_of(before, index);
+        let x = x.unwrap_or_else(|| self.row(&before.x, index, &self.x_strides()));
         let x: Vec<f64> = x.into_iter().map(|x| reference::input(self.x, x)).collect();
-        let param = |p: &Option<Buffer>| p.as_ref().map(|p| take(p, self.param_start(index)));
-        let (w, b) = (param(&tensors.w), param(&tensors.b));
+        let param = |p: &Option<Buffer>| p.as_ref().map(|p| self.elements(p, self.param_start(index)));
+        let (w, b) = (param(&before.w), param(&before.b));
+        let y_strides = self.y_strides();
+        let onto = (self.residual == Residual::Behind).then(|| self.row(&before.y, index, &y_strides));
         let parameters = Parameters {
             kind: self.kind,
             eps: self.eps.into(),
             weight: w.as_deref(),
             weight_offset: self.weight_offset.into(),
             bias: b.as_deref(),
+            onto: onto.as_deref(),
         };
-        let y = take(&tensors.y, self.start(index, &self.y_strides()));
-        judge_row(&x, &parameters, self.y, &y)
+        judge_row(&x, &parameters, self.y, &self.row(&after.y, index, &y_strides))
+    }
+
+    /// The first element of row `index` of the residual that is not what it must be.
+    pub fn wrong_residual(&self, before: &Tensors, after: &Tensors, index: usize) -> Option<usize> {
+        let expected = self.residual_of(before, index)?;
+        let given = self.row(after.r.as_ref()?, index, &self.r_strides());
+        expected.iter().zip(given).position(|(e, g)| *e != g && !(e.is_nan() && g.is_nan()))
     }
 }

@@ -45,7 +45,16 @@ impl Tensor {
     }
 }
 
-/// The bits of `y` by a version, whole rows at a time, or part by part, past the caches or not.
+/// What is added where: nothing, the input to a residual, the norm to what the output holds.
+#[derive(Clone, Copy, PartialEq)]
+enum Residual {
+    None,
+    Before,
+    Behind,
+}
+
+/// The bits of `y`, and of a residual, by a version, whole rows at a time, or part by part, past
+/// the caches or not.
 fn bits(
     perform: Perform,
     kind: NormKind,
@@ -54,7 +63,21 @@ fn bits(
     offset: usize,
     split: Option<bool>,
 ) -> Vec<u128> {
+    let of = |residual| bits_of(residual, perform, kind, dtypes, dim, offset, split);
+    [Residual::None, Residual::Before, Residual::Behind].into_iter().flat_map(of).collect()
+}
+
+fn bits_of(
+    residual: Residual,
+    perform: Perform,
+    kind: NormKind,
+    dtypes: [DType; 3],
+    dim: usize,
+    offset: usize,
+    split: Option<bool>,
+) -> Vec<u128> {
     let [x, w, y] = dtypes;
+    let mut r = Tensor::new(x, ROWS * dim, 4, offset);
     let mut x = Tensor::new(x, ROWS * dim, 1, offset);
     let (mut w, mut b) = (Tensor::new(w, dim, 2, offset), Tensor::new(w, dim, 3, offset));
     let mut y = Tensor::new(y, ROWS * dim, 0, offset);
@@ -63,23 +86,26 @@ fn bits(
         kind,
         x: Operand { address: x.address(), dtype: x.dtype },
         y: Operand { address: y.address(), dtype: y.dtype },
+        r: (residual == Residual::Before).then(|| Operand { address: r.address(), dtype: r.dtype }),
+        accumulate: residual == Residual::Behind,
         w: Some(param(&mut w)),
         b: Some(param(&mut b)),
         axes: [
             Axis::ONE,
             Axis::ONE,
-            Axis { extent: ROWS as u64, x_stride: dim as u64, y_stride: dim as u64 },
+            Axis { extent: ROWS as u64, x_stride: dim as u64, y_stride: dim as u64, r_stride: dim as u64 },
         ],
         rows: ROWS as u64,
         dim: dim as u32,
         eps: 1e-6,
         weight_offset: 1.0,
+        overlap: true,
     };
     let space = &mut Workspace::new();
     let Some(stream) = split else {
         // SAFETY: all tensors are this function's own and as large as the problem says.
         unsafe { perform(&Step::Rows(&problem, 0..ROWS as u64), space) };
-        return y.bytes;
+        return [y.bytes, r.bytes].concat();
     };
     for mut line in Lines::of(&problem, 0..ROWS as u64) {
         line.stream = stream;
@@ -87,6 +113,9 @@ fn bits(
             // SAFETY: as above.
             (0..parts(dim)).map(|index| unsafe { perform(&Step::Part(&line, pass, index), space) }).sum()
         };
+        if let Some(added) = line.added {
+            pass(Pass::Accrue(added));
+        }
         let mean = match kind {
             NormKind::Rms => None,
             NormKind::Layer => Some(line.mean(pass(Pass::Sum))),
@@ -94,7 +123,7 @@ fn bits(
         let rstd = line.rstd(pass(Pass::Squares(mean)));
         pass(Pass::Write(mean, rstd));
     }
-    y.bytes
+    [y.bytes, r.bytes].concat()
 }
 
 fn for_each_case(check: impl Fn(NormKind, [DType; 3], usize)) {

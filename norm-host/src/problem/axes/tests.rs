@@ -29,7 +29,7 @@ fn layouts() -> impl Strategy<Value = [Layout; 3]> {
 fn rows_of(axes: &[Axis]) -> Vec<([u64; 3], u64)> {
     let mut rows = vec![([0; 3], 0)];
     for axis in axes {
-        let step = |([x, y, r], _)| {
+        let step = |([x, y, r], _): ([u64; 3], u64)| {
             (0..axis.extent)
                 .map(move |i| ([x + i * axis.x_stride, y + i * axis.y_stride, r + i * axis.r_stride], i))
         };
