@@ -42,8 +42,9 @@ Each round runs every line once on fresh buffers with random inputs: a CUDA grap
 tensor is over 16 MiB) on a stream of its own, inputs and outputs rotating through 1 GiB, so that what is read
 has left the L2 (but for shapes of which 200 calls fit it); 5 replays of the graph, timed by events after one
 that is not, and their median. A line's time is the median of its rounds. Beside it stand, in the same rounds, a
-device-to-device copy and an empty kernel. Throughput counts x read once and y written once. A few rows of each
-line's output are held against the f64 reference first: where one is wrong the line is a FAIL, the exit status 1.";
+device-to-device copy and an empty kernel. Throughput counts x read once and y written once, a residual read and
+written once. A few rows of each line's output are held against the f64 reference first: where one is wrong the
+line is a FAIL, the exit status 1.";
 
 /// What `norm bench` takes.
 #[derive(Args, Debug)]
@@ -258,7 +259,8 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
 
 /// The tilings of a case: they depend on alignment, but not on where its tensors will be.
 fn tilings(case: &Case) -> Result<Vec<Tiling>, norm_host::Error> {
-    let tensors = Tensors { place: Place::Cuda(0), x: 1 << 12, y: 1 << 12, w: 1 << 12, b: 1 << 12 };
+    let tensors =
+        Tensors { place: Place::Cuda(0), x: 1 << 12, y: 1 << 12, w: 1 << 12, b: 1 << 12, r: 1 << 12 };
     Ok(sweep::tilings(case, &Plan::new(&call::problem(case, tensors))?))
 }
 

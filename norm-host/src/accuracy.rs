@@ -3,5 +3,5 @@
 mod promise;
 mod rounding;
 
-pub use promise::{Element, MIN_MEAN_SQUARE, Promise, RELATIVE, Verdict, WorstRow, judge_row};
+pub use promise::{MIN_MEAN_SQUARE, Promise, RELATIVE, Terms, Verdict, WorstRow, judge_row};
 pub use rounding::{largest, round, ulp, ulp_distance};

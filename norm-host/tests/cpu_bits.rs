@@ -92,9 +92,8 @@ proptest! {
 /// Row `row` of the case, computed as the only row there is.
 fn alone(case: &Case, row: usize) -> [Vec<Vec<u32>>; 2] {
     let tensors = case.tensors();
-    let take = |buffer: &Buffer, strides: &[usize]| {
-        Buffer::new(buffer.dtype(), &case.row(buffer, row, strides))
-    };
+    let take =
+        |buffer: &Buffer, strides: &[usize]| Buffer::new(buffer.dtype(), &case.row(buffer, row, strides));
     let param = |p: &Option<Buffer>| {
         let start = case.param_start(row);
         p.as_ref().map(|p| Buffer::new(p.dtype(), &case.elements(p, start)))

@@ -3,8 +3,9 @@
 
 use half::{bf16, f16};
 use norm_host::{
-    Arg, Cpu, DType, Error, MAX_DIM, Norm, NormKind, Place, Result, Shape, View, ViewMut, head_norm,
-    head_norm_, layer_norm, layer_norm_, rms_norm, rms_norm_,
+    Arg, Cpu, DType, Error, MAX_DIM, Norm, NormKind, Place, Result, Shape, View, ViewMut, add_layer_norm,
+    add_layer_norm_, add_rms_norm, add_rms_norm_, head_norm, head_norm_, layer_norm, layer_norm_,
+    layer_norm_add, rms_norm, rms_norm_, rms_norm_add,
 };
 
 fn shape(extents: &[usize]) -> Shape {
@@ -319,6 +320,131 @@ fn weights_or_biases_that_are_written() {
     }
 }
 
+/// `r += x; y = rms_norm(r)` of a (2, 3) tensor of ones with a residual that is wrong: `y` must be
+/// left alone.
+fn refused_residual(mut r: ViewMut<'_>) -> Error {
+    let x = [1.0_f32; 6];
+    let mut y = [7.0_f32; 6];
+    let x = View::from_slice(&x, &[2, 3]).unwrap();
+    let mut to = ViewMut::from_slice(&mut y, &[2, 3]).unwrap();
+    let error = Norm::rms(1e-6).add_rows(x, &mut r, &mut to, &Cpu).unwrap_err();
+    // In place too.
+    let mut in_place = [7.0_f32; 6];
+    let mut x = ViewMut::from_slice(&mut in_place, &[2, 3]).unwrap();
+    let error_in_place = Norm::rms(1e-6).add_rows_in_place(&mut x, &mut r, &Cpu).unwrap_err();
+    assert_eq!(error, error_in_place);
+    assert_eq!((y, in_place), ([7.0; 6], [7.0; 6]));
+    error
+}
+
+#[test]
+fn a_residual_of_another_type() {
+    let mut r = [f16::ONE; 6];
+    let error = refused_residual(ViewMut::from_slice(&mut r, &[2, 3]).unwrap());
+    assert_eq!(error, Error::DType { arg: Arg::R, expected: DType::F32, given: DType::F16 });
+    assert_eq!(error.to_string(), "r: expected dtype f32, given f16");
+    assert_eq!(r, [f16::ONE; 6]);
+}
+
+#[test]
+fn a_residual_of_another_shape() {
+    let mut r = [1.0_f32; 6];
+    let error = refused_residual(ViewMut::from_slice(&mut r, &[3, 2]).unwrap());
+    assert_eq!(error, Error::Shape { arg: Arg::R, expected: shape(&[2, 3]), given: shape(&[3, 2]) });
+    let error = refused_residual(ViewMut::from_slice(&mut r, &[6]).unwrap());
+    assert_eq!(error, Error::Rank { arg: Arg::R, expected: 2..=2, given: 1 });
+    assert_eq!(r, [1.0; 6]);
+}
+
+#[test]
+fn a_residual_that_cannot_be_reached() {
+    let (host, cuda) = (Place::Host, Place::Cuda(1));
+    let error = refused_residual(anywhere_mut(cuda, 4096, &[2, 3]));
+    assert_eq!(error, Error::Place { arg: Arg::R, expected: host, given: cuda });
+    assert_eq!(refused_residual(anywhere_mut(host, 0, &[2, 3])), Error::NullPointer { arg: Arg::R });
+    let error = refused_residual(anywhere_mut(host, 4098, &[2, 3]));
+    assert_eq!(error, Error::Misaligned { arg: Arg::R, align: 4, address: 4098 });
+}
+
+#[test]
+fn strides_of_a_residual_that_do_not_fit() {
+    let mut r = [1.0_f32; 12];
+    let strided = ViewMut::from_slice(&mut r, &[2, 3]).unwrap().with_strides(&[6, 2]).unwrap();
+    assert_eq!(refused_residual(strided), Error::LastAxisStrided { arg: Arg::R, stride: 2 });
+    let strided = ViewMut::from_slice(&mut r, &[2, 3]).unwrap().with_strides(&[2, 1]).unwrap();
+    let (shape, strides) = (shape(&[2, 3]), shape(&[2, 1]));
+    assert_eq!(refused_residual(strided), Error::SelfOverlap { arg: Arg::R, shape, strides });
+    assert_eq!(r, [1.0; 12]);
+}
+
+#[test]
+fn a_residual_on_the_memory_of_another_tensor() {
+    let mut buffer = Shared(vec![1.0; 40]);
+    let f32 = DType::F32;
+    let overlap = |a, b| Err(Error::Overlap { a, b });
+    let (dense, rms) = ([3, 1], Norm::rms(1e-6));
+    // x at 0, y at 10, w or b at 20; r on one of them, wholly or by one element.
+    let x = buffer.view(f32, 0, &[2, 3], &dense);
+    let param = buffer.view(f32, 20, &[3], &[1]);
+    let mut y = buffer.view_mut(f32, 10, &[2, 3], &dense);
+    for (at, a, b) in [
+        (0, Arg::X, Arg::R),
+        (5, Arg::X, Arg::R),
+        (10, Arg::R, Arg::Y),
+        (15, Arg::R, Arg::Y),
+        (20, Arg::W, Arg::R),
+        (22, Arg::W, Arg::R),
+    ] {
+        let mut r = buffer.view_mut(f32, at, &[2, 3], &dense);
+        assert_eq!(rms.weight(param).add_rows(x, &mut r, &mut y, &Cpu), overlap(a, b), "at {at}");
+        let a = if a == Arg::W { Arg::B } else { a };
+        assert_eq!(rms.bias(param).add_rows(x, &mut r, &mut y, &Cpu), overlap(a, b), "at {at}");
+    }
+    let mut in_place = buffer.view_mut(f32, 0, &[2, 3], &dense);
+    let mut r = buffer.view_mut(f32, 2, &[2, 3], &dense);
+    assert_eq!(rms.add_rows_in_place(&mut in_place, &mut r, &Cpu), overlap(Arg::X, Arg::R));
+    // Parameters on the output are still refused, in front of nothing that is written.
+    let mut r = buffer.view_mut(f32, 30, &[2, 3], &dense);
+    let on_y = buffer.view(f32, 12, &[3], &[1]);
+    assert_eq!(rms.weight(on_y).add_rows(x, &mut r, &mut y, &Cpu), overlap(Arg::W, Arg::Y));
+    // Weights may overlap biases, and a residual may lie in a gap.
+    assert_eq!(buffer.0, [1.0; 40]);
+    rms.weight(param).bias(param).add_rows(x, &mut r, &mut y, &Cpu).unwrap();
+    assert_eq!(buffer.0[30..36], [2.0; 6]);
+}
+
+#[test]
+fn an_output_of_the_sum_that_overlaps_x_and_differs() {
+    let mut buffer = Shared(vec![1.0; 32]);
+    let mut r = [1.0_f32; 6];
+    let mut r = ViewMut::from_slice(&mut r, &[2, 3]).unwrap();
+    let x = buffer.view(DType::F32, 0, &[2, 3], &[3, 1]);
+    let mut y = buffer.view_mut(DType::F32, 1, &[2, 3], &[3, 1]);
+    let overlap = Err(Error::Overlap { a: Arg::X, b: Arg::Y });
+    assert_eq!(Norm::rms(1e-6).add_rows(x, &mut r, &mut y, &Cpu), overlap);
+    assert_eq!(Norm::rms(1e-6).rows_add(x, &mut y, &Cpu), overlap);
+    assert_eq!(buffer.0, [1.0; 32]);
+    // The same tensor is work in place.
+    let mut y = buffer.view_mut(DType::F32, 0, &[2, 3], &[3, 1]);
+    Norm::rms(0.0).add_rows(x, &mut r, &mut y, &Cpu).unwrap();
+    assert_eq!(buffer.0[..6], [1.0; 6]);
+    Norm::rms(0.0).rows_add(x, &mut y, &Cpu).unwrap();
+    assert_eq!(buffer.0[..6], [2.0; 6]);
+}
+
+#[test]
+fn no_rows_with_a_residual_are_nothing_to_do_but_are_checked() {
+    let mut nothing: [f32; 0] = [];
+    let x = anywhere(Place::Host, 0, &[0, 5]);
+    let mut y = ViewMut::from_slice(&mut nothing, &[0, 5]).unwrap();
+    let norm = Norm::layer(1e-6);
+    assert_eq!(norm.add_rows(x, &mut anywhere_mut(Place::Host, 0, &[0, 5]), &mut y, &Cpu), Ok(()));
+    assert_eq!(norm.rows_add(x, &mut y, &Cpu), Ok(()));
+    let mut elsewhere = anywhere_mut(Place::Cuda(0), 4096, &[0, 5]);
+    let refused = norm.add_rows(x, &mut elsewhere, &mut y, &Cpu);
+    assert!(matches!(refused, Err(Error::Place { arg: Arg::R, .. })), "{refused:?}");
+}
+
 #[test]
 fn views_beyond_the_end_of_a_slice() {
     let mut x = [1.0_f32; 6];
@@ -402,6 +528,8 @@ fn every_operation_checks() {
     let x = View::from_slice(&x, &[2, 3]).unwrap();
     let mut y = [7.0_f32; 6];
     let mut y = ViewMut::from_slice(&mut y, &[2, 3]).unwrap();
+    let mut r = [7.0_f32; 6];
+    let mut r = ViewMut::from_slice(&mut r, &[2, 3]).unwrap();
     let eps = -1.0;
     let rms = NormKind::Rms;
     let results = [
@@ -411,8 +539,14 @@ fn every_operation_checks() {
         layer_norm_(&mut y, None, None, eps, &Cpu),
         head_norm(x, None, None, &mut y, eps, rms, &Cpu),
         head_norm_(&mut y, None, None, eps, rms, &Cpu),
+        add_rms_norm(x, &mut r, None, &mut y, eps, &Cpu),
+        add_rms_norm_(&mut y, &mut r, None, eps, &Cpu),
+        rms_norm_add(x, None, &mut y, eps, &Cpu),
+        add_layer_norm(x, &mut r, None, None, &mut y, eps, &Cpu),
+        add_layer_norm_(&mut y, &mut r, None, None, eps, &Cpu),
+        layer_norm_add(x, None, None, &mut y, eps, &Cpu),
     ];
-    assert_eq!(results, [(); 6].map(|()| Err(Error::Eps { given: eps })));
+    assert_eq!(results, [(); 12].map(|()| Err(Error::Eps { given: eps })));
 }
 
 #[test]
@@ -428,4 +562,10 @@ fn messages_name_the_argument_what_was_expected_and_what_was_given() {
     assert_eq!(error.to_string(), "w: expected on the host, given on cuda:0");
     let error = refused(Norm::rms(1e-6).weight(anywhere(Place::Host, 4098, &[3])));
     assert_eq!(error.to_string(), "w: expected an address that is a multiple of 4, given 0x1002");
+    let overlap = |a, b| Error::Overlap { a, b }.to_string();
+    assert_eq!(
+        overlap(Arg::X, Arg::Y),
+        "x and y: expected no common memory, or one tensor for work in place, given tensors that overlap"
+    );
+    assert_eq!(overlap(Arg::X, Arg::R), "x and r: expected no common memory, given tensors that overlap");
 }

@@ -32,19 +32,32 @@ impl Case {
         (self.extents.elements() * self.types.y.size()) as u64
     }
 
-    /// What throughput counts: `x` read once and `y` written once. Weights and biases are shared
-    /// by the rows and left out.
+    /// What throughput counts: `x` read once and `y` written once; a residual, which has the type of
+    /// `x`, read and written once. Weights and biases are shared by the rows and left out.
     pub fn bytes(&self) -> u64 {
-        self.x_bytes() + self.y_bytes()
+        let residual = if self.op.has_residual() { 2 * self.x_bytes() } else { 0 };
+        self.x_bytes() + residual + self.y_bytes()
+    }
+
+    /// Bytes of the larger of `x` and `y`.
+    fn tensor_bytes(&self) -> u64 {
+        u64::max(self.x_bytes(), self.y_bytes())
     }
 
     /// Calls in a graph.
     pub fn calls(&self) -> u32 {
-        calls(u64::max(self.x_bytes(), self.y_bytes()))
+        calls(self.tensor_bytes())
     }
 
+    /// The places of `x`, and of `y` with a residual behind it.
     pub fn rotation(&self) -> Rotation {
-        Rotation::new(u64::max(self.x_bytes(), self.y_bytes()), self.calls())
+        let tensors = if self.op.has_residual() { 2 } else { 1 };
+        Rotation::new(tensors * self.residual_offset(), self.calls())
+    }
+
+    /// Bytes from the start of `y` to that of a residual.
+    pub fn residual_offset(&self) -> u64 {
+        self.tensor_bytes().next_multiple_of(ALIGN)
     }
 
     /// The extents of weights and biases: `(dim)` or `(heads, head_dim)`.
@@ -106,6 +119,24 @@ mod tests {
         assert_eq!(case(Op::Layer, "f16:f32:f32", "10x100").bytes(), 6 * 1000);
         assert_eq!(case(Op::RmsInPlace, "f32", "10x100").bytes(), 8 * 1000);
         assert_eq!(case(Op::Head, "bf16", "4x8x64").bytes(), 4 * 4 * 8 * 64);
+    }
+
+    #[test]
+    fn a_residual_is_read_and_written_too() {
+        assert_eq!(case(Op::AddRms, "f16", "10x100").bytes(), 8 * 1000);
+        // x read, r read and written: 2 bytes each; y written: 4.
+        assert_eq!(case(Op::AddLayer, "bf16:f32:f32", "10x100").bytes(), (3 * 2 + 4) * 1000);
+    }
+
+    #[test]
+    fn a_residual_has_a_place_of_its_own() {
+        let odd = case(Op::AddRms, "f16:f16:f32", "3x1001");
+        let rotation = odd.rotation();
+        assert!(odd.residual_offset() >= odd.y_bytes());
+        assert_eq!(odd.residual_offset() % ALIGN, 0);
+        assert!(odd.residual_offset() + odd.x_bytes() <= rotation.stride);
+        assert_eq!(rotation.sets, 200);
+        assert_eq!(case(Op::AddRms, "f16", "32768x4096").rotation().sets, 1);
     }
 
     #[test]

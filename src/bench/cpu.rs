@@ -75,6 +75,7 @@ fn sample(case: &Case, check: bool) -> Result<f64, String> {
     let text = |error: Error| error.to_string();
     let x = filled(case.types.x, case.x_bytes() as usize);
     let mut y = if case.op.is_in_place() { x.clone() } else { AlignedBytes::zeroed(case.y_bytes() as usize) };
+    let mut r = if case.op.has_residual() { residual(case) } else { AlignedBytes::default() };
     let (w, b) = (values::weights(case), values::biases(case));
     let address = |bytes: &AlignedBytes| bytes.as_ptr().expose_provenance() as u64;
     let tensors = Tensors {
@@ -83,18 +84,32 @@ fn sample(case: &Case, check: bool) -> Result<f64, String> {
         y: y.as_mut_ptr().expose_provenance() as u64,
         w: address(&w),
         b: address(&b),
+        r: r.as_mut_ptr().expose_provenance() as u64,
     };
     // SAFETY: made above with the case's types and extents, and used by nothing else meanwhile.
     let call = || unsafe { call::call(case, tensors, &Cpu) };
     if check {
+        let before = r.clone();
         call().map_err(text)?;
         let dim = case.extents.dim();
         let (x_row, y_row) = (dim * case.types.x.size(), dim * case.types.y.size());
-        for row in verify::rows(case) {
-            verify::judge(case, row, &x[row * x_row..][..x_row], &w, &b, &y[row * y_row..][..y_row])?;
+        for index in verify::rows(case) {
+            let row = verify::Row {
+                x: &x[index * x_row..][..x_row],
+                r: case.op.has_residual().then(|| [&before, &r].map(|r| &r[index * x_row..][..x_row])),
+                y: &y[index * y_row..][..y_row],
+            };
+            verify::judge(case, index, &row, &w, &b)?;
         }
     }
     time(call).map_err(text)
+}
+
+/// Other numbers than the inputs are, or a residual read in their place would not show.
+fn residual(case: &Case) -> AlignedBytes {
+    let mut r = filled(case.types.x, case.x_bytes() as usize);
+    r.rotate_left(case.extents.elements() / 2 * case.types.x.size());
+    r
 }
 
 /// Random numbers, repeated to fill so many bytes.

@@ -18,10 +18,16 @@ pub enum Op {
     Layer,
     /// RMSNorm of each head, with weights for each
     Head,
+    /// The input added to a residual, and RMSNorm of the sum, with weights
+    #[value(name = "add_rms")]
+    AddRms,
+    /// The same with LayerNorm, with weights and biases
+    #[value(name = "add_layer")]
+    AddLayer,
 }
 
 impl Op {
-    pub const ALL: [Op; 4] = [Op::Rms, Op::RmsInPlace, Op::Layer, Op::Head];
+    pub const ALL: [Op; 6] = [Op::Rms, Op::RmsInPlace, Op::Layer, Op::Head, Op::AddRms, Op::AddLayer];
 
     /// Its name in Rust, which is also its name in results.
     pub fn name(self) -> &'static str {
@@ -30,6 +36,8 @@ impl Op {
             Op::RmsInPlace => "rms_norm_",
             Op::Layer => "layer_norm",
             Op::Head => "head_norm",
+            Op::AddRms => "add_rms_norm",
+            Op::AddLayer => "add_layer_norm",
         }
     }
 
@@ -40,18 +48,25 @@ impl Op {
             Op::RmsInPlace => "rms_",
             Op::Layer => "layer",
             Op::Head => "head",
+            Op::AddRms => "add_rms",
+            Op::AddLayer => "add_layer",
         }
     }
 
     pub fn kind(self) -> NormKind {
         match self {
-            Op::Layer => NormKind::Layer,
-            Op::Rms | Op::RmsInPlace | Op::Head => NormKind::Rms,
+            Op::Layer | Op::AddLayer => NormKind::Layer,
+            Op::Rms | Op::RmsInPlace | Op::Head | Op::AddRms => NormKind::Rms,
         }
     }
 
     pub fn has_bias(self) -> bool {
-        self == Op::Layer
+        self.kind() == NormKind::Layer
+    }
+
+    /// Whether its input is added to a residual first.
+    pub fn has_residual(self) -> bool {
+        matches!(self, Op::AddRms | Op::AddLayer)
     }
 
     pub fn is_in_place(self) -> bool {

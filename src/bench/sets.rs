@@ -48,6 +48,18 @@ const HEADS: [[usize; 3]; 12] = [
 /// In place the kernels are the same; these show it.
 const IN_PLACE: [[usize; 2]; 4] = [[1, 4096], [4096, 4096], [32_768, 4096], [8192, 65_536]];
 
+/// With a residual: the shapes of decoding and of prompts in a Transformer.
+const RESIDUAL: [[usize; 2]; 8] = [
+    [1, 4096],
+    [8, 4096],
+    [64, 8192],
+    [256, 4096],
+    [4096, 4096],
+    [32_768, 1024],
+    [32_768, 4096],
+    [32_768, 8192],
+];
+
 /// A look in a few seconds.
 const QUICK_ROWS: [[usize; 2]; 5] = [[1, 4096], [4096, 4096], [32_768, 1024], [32_768, 4096], [8192, 32_768]];
 const QUICK_HEADS: [[usize; 3]; 2] = [[64, 32, 128], [32_768, 32, 128]];
@@ -70,8 +82,10 @@ impl Standing {
     fn extents(self, op: Op) -> Vec<Extents> {
         let rows: &[[usize; 2]] = match (self, op) {
             (Standing::Full, Op::RmsInPlace) => &IN_PLACE,
+            (Standing::Full, Op::AddRms | Op::AddLayer) => &RESIDUAL,
             (Standing::Full, _) => &ROWS,
             (Standing::Quick, Op::RmsInPlace) => &QUICK_ROWS[..2],
+            (Standing::Quick, Op::AddRms | Op::AddLayer) => &QUICK_ROWS[..4],
             (Standing::Quick, _) => &QUICK_ROWS,
             (Standing::Cpu, _) => &CPU_ROWS,
         };
@@ -149,7 +163,7 @@ mod tests {
     #[test]
     fn the_standing_set_reaches_from_one_row_to_a_million_columns() {
         let cases = cases(&[], &[], &[], Standing::Full).unwrap();
-        assert_eq!(cases.len(), 19 + 4 + 19 + 12);
+        assert_eq!(cases.len(), 19 + 4 + 19 + 12 + 2 * 8);
         let dims = |op| cases.iter().filter(move |case| case.op == op).map(|case| case.extents.dim());
         assert_eq!((dims(Op::Rms).min(), dims(Op::Rms).max()), (Some(256), Some(1 << 20)));
         // Above what decoding sees, and but for one shape of prompts, 256 MiB and more.

@@ -103,7 +103,8 @@ mod tests {
 
     fn of(op: super::super::op::Op, types: &str, extents: &str) -> (Case, Plan, Vec<Tiling>) {
         let case = Case { op, types: types.parse().unwrap(), extents: extents.parse().unwrap() };
-        let tensors = Tensors { place: Place::Cuda(0), x: 1 << 20, y: 1 << 40, w: 1 << 50, b: 1 << 51 };
+        let tensors =
+            Tensors { place: Place::Cuda(0), x: 1 << 20, y: 1 << 40, w: 1 << 50, b: 1 << 51, r: 1 << 52 };
         let plan = Plan::new(&call::problem(&case, tensors)).unwrap();
         let tilings = tilings(&case, &plan);
         (case, plan, tilings)

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use half::f16;
+use norm_host::accuracy::Terms;
 use norm_host::reference::{Parameters, Statistics, widen, widen_input};
 use norm_host::{DType, Error, accuracy};
 use rayon::prelude::*;
@@ -99,7 +100,8 @@ fn row_error(x: &[f16], parameters: &Parameters<'_>, given: &[f16]) -> WorstErro
         .zip(widen(given))
         .enumerate()
         .map(|(column, (&x, given))| {
-            let verdict = promise.judge(x, parameters.factor(column), parameters.bias(column), given);
+            let (w, b) = (parameters.factor(column), parameters.bias(column));
+            let verdict = promise.judge(Terms { x, w, b, onto: 0.0 }, given);
             let distance = (given - verdict.expected).abs();
             let ulp = distance / accuracy::ulp(DType::F16, verdict.expected);
             let broken = usize::from(!verdict.is_kept());

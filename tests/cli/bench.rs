@@ -55,7 +55,7 @@ fn wrong_arguments_are_named() {
         (&["--shape", "0x4096"], "expected extents of 1 or more"),
         (&["--shape", "1x16777217"], "expected a last extent of at most 16777216"),
         (&["--repeats", "0"], "--repeats"),
-        (&["softmax"], "possible values: rms, rms_, layer, head"),
+        (&["softmax"], "possible values: rms, rms_, layer, head, add_rms, add_layer"),
         (&["--sweep"], "--shape"),
         (&["--quick", "--shape", "2x8"], "cannot be used with"),
         (&["--device", "cpu", "head", "--shape", "2x8"], "--shape: head takes ROWSxHEADSxHEAD_DIM"),
@@ -69,8 +69,20 @@ fn wrong_arguments_are_named() {
 #[test]
 fn json_says_what_was_measured_and_how() {
     let args = ["bench", "--device", "cpu", "--copy", "1", "--repeats", "2", "--json", "--label", "a test"];
-    let shapes =
-        ["rms", "rms_", "layer", "head", "--shape", "3x100", "--shape", "2x4x33", "--dtype", "f16:f32:f16"];
+    let shapes = [
+        "rms",
+        "rms_",
+        "layer",
+        "head",
+        "add_rms",
+        "add_layer",
+        "--shape",
+        "3x100",
+        "--shape",
+        "2x4x33",
+        "--dtype",
+        "f16:f32:f16",
+    ];
     let record = norm(here(), &[&args[..], &shapes].concat()).json();
     assert_eq!(record["schema"], 1);
     assert_eq!(record["label"], "a test");
@@ -81,15 +93,17 @@ fn json_says_what_was_measured_and_how() {
     assert!(date.len() == 20 && date.ends_with('Z') && &date[10..11] == "T", "{date}");
     let lines = record["lines"].as_array().unwrap();
     let ops: Vec<&str> = lines.iter().map(|line| line["op"].as_str().unwrap()).collect();
-    assert_eq!(ops, ["rms_norm", "rms_norm_", "layer_norm", "head_norm"]);
-    for line in lines {
-        let elements = if line["op"] == "head_norm" { 2 * 4 * 33 } else { 300 };
-        assert_eq!(line["bytes"], 4 * elements, "x read and y written, both f16");
+    assert_eq!(ops, ["rms_norm", "rms_norm_", "layer_norm", "head_norm", "add_rms_norm", "add_layer_norm"]);
+    for (line, op) in lines.iter().zip(ops) {
+        let elements = if op == "head_norm" { 2 * 4 * 33 } else { 300 };
+        // All f16: x read and y written, and a residual read and written.
+        let bytes = if op.starts_with("add_") { 8 } else { 4 } * elements;
+        assert_eq!(line["bytes"], bytes);
         assert_eq!((&line["x"], &line["w"], &line["y"]), (&"f16".into(), &"f32".into(), &"f16".into()));
         assert_eq!((&line["implementation"], &line["verdict"]), (&"norm".into(), &"ok".into()));
         assert_eq!(line["us_rounds"].as_array().unwrap().len(), 2);
         let [us, tb_s] = ["us", "tb_s"].map(|name| line[name].as_f64().unwrap());
-        let expected = f64::from(4 * elements) / us / 1e6;
+        let expected = f64::from(bytes) / us / 1e6;
         assert!((tb_s / expected - 1.0).abs() < 1e-9, "{line}");
     }
 }

@@ -50,8 +50,9 @@ pub fn many_rows(device: Device, kind: NormKind) -> Result<(), Failed> {
         let case = Case { heads: true, front, ..plain(kind, dtypes, 1, 64) };
         let case = Case { b: case.w, ..case };
         let tensors = normalize(device, &case, Shifts::NONE)?;
+        let before = case.tensors();
         (0..case.rows()).into_par_iter().try_for_each(|row| {
-            let judged = case.judge(&tensors, row);
+            let judged = case.judge(&before, &tensors, row);
             // Judged against a promise: there is one for plain values.
             if judged.promised && judged.is_kept() { Ok(()) } else { Err(format!("row {row}: {judged:?}")) }
         })?;

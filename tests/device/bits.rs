@@ -8,21 +8,23 @@ use crate::{
     cases::{dtypes_and_kinds, plain},
     common::{
         buffer::Buffer,
-        case::{Case, Tensors},
+        case::{Case, Residual, Tensors},
         values::Values,
     },
-    on_device::{OnDevice, Shifts, normalized_bits, row_bits},
+    on_device::{OnDevice, Shifts, normalized_bits, residual_bits, row_bits},
 };
 
 /// Dims of whole vectors, some for each shape of tile.
 const WHOLE_VECTORS: [usize; 8] = [8, 64, 256, 512, 4096, 11008, 16384, 32768];
 
-/// Three rows of each combination of types and kind at each of `dims`, with biases in turn. The
-/// magnitudes differ so much that another order of additions would show in the sums.
+/// Three rows of each combination of types and kind at each of `dims`, with biases and residuals in
+/// turn. The magnitudes differ so much that another order of additions would show in the sums.
 fn cases(dims: &[usize]) -> Vec<Case> {
-    let all = dims.iter().flat_map(|&dim| {
+    let all = dims.iter().enumerate().flat_map(|(turn, &dim)| {
         dtypes_and_kinds().enumerate().map(move |(index, (dtypes, kind))| {
-            let case = Case { values: Values::Extreme, ..plain(kind, dtypes, 3, dim) };
+            // Pairs of neighbours differ in the kind of norm alone.
+            let residual = Residual::ALL[(index / 2 + turn) % 3];
+            let case = Case { values: Values::Extreme, residual, ..plain(kind, dtypes, 3, dim) };
             Case { b: case.w.filter(|_| index % 3 == 0), weight_offset: 0.5, ..case }
         })
     });
@@ -42,6 +44,7 @@ pub fn vectors_and_scalars(device: Device) -> Result<(), Failed> {
     cases(&WHOLE_VECTORS).par_iter().try_for_each(|case| {
         let vectors = normalized_bits(device, case, Shifts::NONE)?;
         let one = match case.seed as usize / 8 % 3 {
+            _ if case.residual == Residual::Before => Shifts { r: 1, ..Shifts::NONE },
             0 => Shifts { x: 1, ..Shifts::NONE },
             1 => Shifts { w: 1, ..Shifts::NONE },
             _ => Shifts { y: 1, ..Shifts::NONE },
@@ -55,14 +58,17 @@ pub fn vectors_and_scalars(device: Device) -> Result<(), Failed> {
 
 pub fn in_place(device: Device) -> Result<(), Failed> {
     let mut cases = cases(&[1, 3, 63, 64, 127, 512, 4096, 4097, 11008, 32768]);
-    cases.retain(|case| case.x == case.y);
+    // What is added to differs in place: there it is `x`.
+    cases.retain(|case| case.x == case.y && case.residual != Residual::Behind);
     cases.par_iter().try_for_each(|case| {
         let apart = normalized_bits(device, case, Shifts::NONE)?;
         let stream = Stream::new(&device)?;
         let mut tensors = OnDevice::upload(device, case, &case.tensors(), Shifts::NONE)?;
         tensors.enqueue_in_place(&stream)?;
         stream.synchronize()?;
-        let in_place = row_bits(case, &tensors.x.download()?, &case.x_strides());
+        let mut in_place = row_bits(case, &tensors.x.download()?, &case.x_strides());
+        let r = tensors.r.as_ref().map(|r| r.download()).transpose()?;
+        in_place.extend(residual_bits(case, r.as_ref()));
         same(case, "in place", &apart, &in_place)
     })
 }
@@ -72,8 +78,8 @@ pub fn batches(device: Device) -> Result<(), Failed> {
     let cases = [1, 5, 64, 127, 512, 4096, 11008].into_iter().enumerate().flat_map(|(index, dim)| {
         let values = [Values::Extreme, Values::Plain, Values::Offset][index % 3];
         // Every combination at one dim or another.
-        let some = dtypes_and_kinds().skip(index % 4).step_by(4);
-        some.map(move |(dtypes, kind)| Case { values, ..plain(kind, dtypes, 257, dim) })
+        let some = dtypes_and_kinds().skip(index % 4).step_by(4).zip(Residual::ALL.into_iter().cycle());
+        some.map(move |((dtypes, kind), residual)| Case { values, residual, ..plain(kind, dtypes, 257, dim) })
     });
     cases.collect::<Vec<_>>().par_iter().try_for_each(|case| {
         let tensors = case.tensors();
@@ -99,7 +105,8 @@ fn bits_of_rows(
         let elements = (first * case.dim..(first + count) * case.dim).map(|index| buffer.get(index));
         Buffer::new(buffer.dtype(), &elements.collect::<Vec<_>>())
     };
-    let part_of = Tensors { x: take(&tensors.x), w: tensors.w.clone(), b: None, y: take(&tensors.y) };
+    let (r, w) = (tensors.r.as_ref().map(take), tensors.w.clone());
+    let part_of = Tensors { x: take(&tensors.x), r, w, b: None, y: take(&tensors.y) };
     let stream = Stream::new(&device)?;
     let mut on_device = OnDevice::upload(device, &part, &part_of, Shifts::NONE)?;
     on_device.enqueue(&stream)?;
@@ -111,10 +118,13 @@ fn bits_of_rows(
 pub fn strides(device: Device) -> Result<(), Failed> {
     cases(&[1, 63, 64, 127, 512, 4096, 4097, 16384]).par_iter().try_for_each(|case| {
         for heads in [false, true] {
-            let dense = Case { heads, front: vec![2, 2, 2], ..case.clone() };
+            let residual = if heads { Residual::None } else { case.residual };
+            let dense = Case { heads, residual, front: vec![2, 2, 2], ..case.clone() };
             let expected = normalized_bits(device, &dense, Shifts::NONE)?;
-            for gaps in [[(16, 8), (0, 32), (8, 8)], [(1, 2), (0, 5), (3, 0)]] {
-                let strided = Case { gaps: gaps.into(), ..dense.clone() };
+            for (gaps, r_gaps) in
+                [([(16, 8), (0, 32), (8, 8)], [8, 0, 16]), ([(1, 2), (0, 5), (3, 0)], [1, 3, 0])]
+            {
+                let strided = Case { gaps: gaps.into(), r_gaps, ..dense.clone() };
                 let given = normalized_bits(device, &strided, Shifts::NONE)?;
                 same(&strided, "strided and dense", &expected, &given)?;
             }

@@ -2,7 +2,10 @@
 
 use norm_host::{DType, NormKind};
 
-use crate::common::{case::Case, values::Values};
+use crate::common::{
+    case::{Case, Residual},
+    values::Values,
+};
 
 /// Types of x, w and y.
 pub type DTypes = [DType; 3];
@@ -22,6 +25,7 @@ pub fn plain(kind: NormKind, [x, w, y]: DTypes, rows: usize, dim: usize) -> Case
     Case {
         kind,
         heads: false,
+        residual: Residual::None,
         x,
         y,
         w: Some(w),
@@ -29,6 +33,7 @@ pub fn plain(kind: NormKind, [x, w, y]: DTypes, rows: usize, dim: usize) -> Case
         front: vec![rows],
         dim,
         gaps: vec![(0, 0); 3],
+        r_gaps: [0; 3],
         param_gap: 0,
         values: Values::Plain,
         eps: 1e-5,
@@ -54,6 +59,23 @@ pub fn options(plain: &Case) -> Vec<Case> {
         Case { b: w, ..plain.clone() },
         Case { w: None, b: w, ..plain.clone() },
         Case { front: vec![rows, 2, 2], gaps: vec![(5, 3), (2, 0), (1, 7)], ..plain.clone() },
+        Case { residual: Residual::Before, b: w, weight_offset: 1.0, ..plain.clone() },
+        Case {
+            residual: Residual::Before,
+            front: vec![rows, 2, 2],
+            gaps: vec![(8, 0), (0, 8), (0, 0)],
+            r_gaps: [16, 8, 0],
+            ..plain.clone()
+        },
+        Case { residual: Residual::Before, r_gaps: [3, 1, 0], ..plain.clone() },
+        Case { residual: Residual::Behind, ..plain.clone() },
+        Case {
+            residual: Residual::Behind,
+            b: w,
+            front: vec![rows, 2],
+            gaps: vec![(8, 16), (0, 8), (0, 0)],
+            ..plain.clone()
+        },
         // Gaps that keep vectors aligned, and gaps that do not.
         Case { b: w, weight_offset: 1.0, ..heads([(16, 0), (8, 24), (0, 0)], 8) },
         heads([(0, 1), (3, 0), (0, 0)], 1),

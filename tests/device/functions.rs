@@ -5,13 +5,14 @@ use half::f16;
 use libtest_mimic::Failed;
 use norm_host::{
     DType::{BF16, F16, F32},
-    Device, NormKind, Place, Result as NormResult, Stream, TpContext, View, ViewMut, head_norm, head_norm_,
-    layer_norm, layer_norm_, rms_norm, rms_norm_, rms_norm_tp,
+    Device, NormKind, Place, Result as NormResult, Stream, TpContext, View, ViewMut, add_layer_norm,
+    add_layer_norm_, add_rms_norm, add_rms_norm_, head_norm, head_norm_, layer_norm, layer_norm_,
+    layer_norm_add, rms_norm, rms_norm_, rms_norm_add, rms_norm_tp,
 };
 
 use crate::{
     cases::{DTypes, plain},
-    common::case::Case,
+    common::case::{Case, Residual},
     memory::settle,
     on_device::{OnDevice, Shifts, Views, judge},
 };
@@ -36,6 +37,7 @@ fn holds(
     operation(on_device.views(), &stream)?;
     stream.synchronize()?;
     tensors.y = on_device.y.download()?;
+    tensors.r = on_device.r.as_ref().map(|r| r.download()).transpose()?;
     judge(case, &tensors)
 }
 
@@ -64,7 +66,7 @@ pub fn layer(device: Device) -> Result<(), Failed> {
         for b in [case.w, None] {
             let case = Case { b, ..case.clone() };
             holds(device, &case, false, |v, on| {
-                let Views { x, w, b, mut y } = v;
+                let Views { x, w, b, mut y, .. } = v;
                 layer_norm(x, w, b, &mut y, case.eps, on)
             })?;
         }
@@ -83,6 +85,70 @@ pub fn layer_in_place(device: Device) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Rows with a residual of the type of `x` in front of the norm, or behind it.
+fn residual_case(kind: NormKind, residual: Residual, dtypes: DTypes) -> Case {
+    let case = Case { residual, ..plain(kind, dtypes, 37, 4096) };
+    Case { b: case.w.filter(|_| kind == NormKind::Layer), ..case }
+}
+
+pub fn add_rms(device: Device) -> Result<(), Failed> {
+    for dtypes in DTYPES {
+        let case = residual_case(NormKind::Rms, Residual::Before, dtypes);
+        holds(device, &case, false, |v, on| {
+            let Views { x, w, mut y, r, .. } = v;
+            add_rms_norm(x, &mut r.expect("the case has a residual"), w, &mut y, case.eps, on)
+        })?;
+    }
+    Ok(())
+}
+
+pub fn add_rms_in_place(device: Device) -> Result<(), Failed> {
+    for [x, w, _] in DTYPES {
+        let case = residual_case(NormKind::Rms, Residual::Before, [x, w, x]);
+        holds(device, &case, true, |mut v, on| {
+            add_rms_norm_(&mut v.y, &mut v.r.expect("the case has a residual"), v.w, case.eps, on)
+        })?;
+    }
+    Ok(())
+}
+
+pub fn rms_add(device: Device) -> Result<(), Failed> {
+    for dtypes in DTYPES {
+        let case = residual_case(NormKind::Rms, Residual::Behind, dtypes);
+        holds(device, &case, false, |mut v, on| rms_norm_add(v.x, v.w, &mut v.y, case.eps, on))?;
+    }
+    Ok(())
+}
+
+pub fn add_layer(device: Device) -> Result<(), Failed> {
+    for dtypes in DTYPES {
+        let case = residual_case(NormKind::Layer, Residual::Before, dtypes);
+        holds(device, &case, false, |v, on| {
+            let Views { x, w, b, mut y, r } = v;
+            add_layer_norm(x, &mut r.expect("the case has a residual"), w, b, &mut y, case.eps, on)
+        })?;
+    }
+    Ok(())
+}
+
+pub fn add_layer_in_place(device: Device) -> Result<(), Failed> {
+    for [x, w, _] in DTYPES {
+        let case = residual_case(NormKind::Layer, Residual::Before, [x, w, x]);
+        holds(device, &case, true, |mut v, on| {
+            add_layer_norm_(&mut v.y, &mut v.r.expect("the case has a residual"), v.w, v.b, case.eps, on)
+        })?;
+    }
+    Ok(())
+}
+
+pub fn layer_add(device: Device) -> Result<(), Failed> {
+    for dtypes in DTYPES {
+        let case = residual_case(NormKind::Layer, Residual::Behind, dtypes);
+        holds(device, &case, false, |mut v, on| layer_norm_add(v.x, v.w, v.b, &mut v.y, case.eps, on))?;
+    }
+    Ok(())
+}
+
 /// `(tokens, heads, head_dim)` with each head's own weights, and biases or none.
 fn head_cases(kind: NormKind, dtypes: DTypes) -> [Case; 2] {
     let case = Case { heads: true, front: vec![17, 32], ..plain(kind, dtypes, 1, 128) };
@@ -93,7 +159,7 @@ pub fn head(device: Device) -> Result<(), Failed> {
     for (kind, dtypes) in NormKind::ALL.into_iter().flat_map(|kind| DTYPES.map(|dtypes| (kind, dtypes))) {
         for case in head_cases(kind, dtypes) {
             holds(device, &case, false, |v, on| {
-                let Views { x, w, b, mut y } = v;
+                let Views { x, w, b, mut y, .. } = v;
                 head_norm(x, w, b, &mut y, case.eps, kind, on)
             })?;
         }

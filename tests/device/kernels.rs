@@ -57,17 +57,21 @@ fn planned(case: &Case, tensors: &mut OnDevice) -> Result<Kernel, Failed> {
     let views = tensors.views();
     let param = |p: norm_host::View<'_>| Param { address: p.address(), dtype: p.dtype(), stride: 0 };
     let stride = case.dim as u64;
+    let rows = Axis { extent: case.rows() as u64, x_stride: stride, y_stride: stride, r_stride: 0 };
     let problem = Problem {
         kind: case.kind,
         x: Operand { address: views.x.address(), dtype: case.x },
         y: Operand { address: views.y.address(), dtype: case.y },
+        r: None,
+        accumulate: false,
         w: views.w.map(param),
         b: views.b.map(param),
-        axes: [Axis::ONE, Axis::ONE, Axis { extent: case.rows() as u64, x_stride: stride, y_stride: stride }],
+        axes: [Axis::ONE, Axis::ONE, rows],
         rows: case.rows() as u64,
         dim: u32::try_from(case.dim)?,
         eps: case.eps,
         weight_offset: case.weight_offset,
+        overlap: true,
     };
     Ok(Plan::new(&problem)?.kernel)
 }

@@ -60,8 +60,14 @@ pub fn past_31_bits(device: Device) -> Result<(), Failed> {
     rms_norm_(&mut ViewMut::from_buffer::<f16>(&mut x, &[ROWS, DIM])?, None, eps, &stream)?;
     stream.synchronize()?;
 
-    let parameters =
-        Parameters { kind: NormKind::Rms, eps: eps.into(), weight: None, weight_offset: 0.0, bias: None, onto: None };
+    let parameters = Parameters {
+        kind: NormKind::Rms,
+        eps: eps.into(),
+        weight: None,
+        weight_offset: 0.0,
+        bias: None,
+        onto: None,
+    };
     for (row, values) in rows {
         let mut y = vec![0; DIM];
         x.index(row * DIM..(row + 1) * DIM).copy_to(&mut y)?;

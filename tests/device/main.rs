@@ -28,7 +28,7 @@ type Test = fn(Device) -> Result<(), Failed>;
 type GroupTest = fn(&[Device]) -> Result<(), Failed>;
 
 /// Tests named after what holds if they pass.
-const TESTS: [(&str, Test); 31] = [
+const TESTS: [(&str, Test); 38] = [
     ("small_everything_every_kernel_keeps_the_promise", kernels::each_once),
     ("rms_norm_keeps_the_promise", functions::rms),
     ("rms_norm_in_place_keeps_the_promise", functions::rms_in_place),
@@ -37,6 +37,12 @@ const TESTS: [(&str, Test); 31] = [
     ("layer_norm_in_place_keeps_the_promise", functions::layer_in_place),
     ("head_norm_keeps_the_promise", functions::head),
     ("head_norm_in_place_keeps_the_promise", functions::head_in_place),
+    ("add_rms_norm_keeps_the_promise", functions::add_rms),
+    ("add_rms_norm_in_place_keeps_the_promise", functions::add_rms_in_place),
+    ("rms_norm_add_keeps_the_promise", functions::rms_add),
+    ("add_layer_norm_keeps_the_promise", functions::add_layer),
+    ("add_layer_norm_in_place_keeps_the_promise", functions::add_layer_in_place),
+    ("layer_norm_add_keeps_the_promise", functions::layer_add),
     ("cust_buffers_are_normalized_where_they_lie", functions::cust_buffers),
     ("hard_values_keep_the_promise", accuracy::hard_values),
     ("head_rms_norm_of_70000_rows_keeps_the_promise", |device| accuracy::many_rows(device, NormKind::Rms)),
@@ -60,6 +66,7 @@ const TESTS: [(&str, Test); 31] = [
     ("tensors_elsewhere_are_refused", misuse::wrong_places),
     ("null_and_misaligned_addresses_are_refused", misuse::bad_addresses),
     ("overlapping_tensors_are_refused", misuse::overlaps),
+    ("residuals_that_do_not_fit_are_refused", misuse::residuals),
     ("wrong_shapes_and_numbers_are_refused", misuse::shapes_and_numbers),
     ("no_rows_are_nothing_to_do", misuse::no_rows),
 ];

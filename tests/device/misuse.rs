@@ -2,13 +2,13 @@
 
 use libtest_mimic::Failed;
 use norm_host::{
-    Arg, Cpu, DType, Device, Error, Norm, NormKind, Place, Stream, View, ViewMut, head_norm, layer_norm,
-    rms_norm,
+    Arg, Cpu, DType, Device, Error, Norm, NormKind, Place, Stream, View, ViewMut, add_layer_norm, head_norm,
+    layer_norm, rms_norm,
 };
 
 use crate::{
     cases::plain,
-    common::case::Case,
+    common::case::{Case, Residual},
     on_device::{OnDevice, Shifts, Views},
 };
 
@@ -154,6 +154,49 @@ pub fn overlaps(device: Device) -> Result<(), Failed> {
     )
 }
 
+/// A residual elsewhere, of another type than `x`, or on memory of another tensor.
+pub fn residuals(device: Device) -> Result<(), Failed> {
+    let case = Case { residual: Residual::Before, ..good() };
+    let add = |v: Views<'_>, r: &mut ViewMut<'_>, on: &Stream| {
+        let Views { x, w, b, mut y, .. } = v;
+        add_layer_norm(x, r, w, b, &mut y, 1e-6, on)
+    };
+    let mut host_r = [0.0_f32; ROWS * DIM];
+    let mut r = ViewMut::from_slice(&mut host_r, &[ROWS, DIM])?;
+    let place = Error::Place { arg: Arg::R, expected: device.place(), given: Place::Host };
+    refuses(device, &case, |_| place, |v, on| add(v, &mut r, on))?;
+
+    let dtype = Error::DType { arg: Arg::R, expected: DType::F32, given: DType::BF16 };
+    refuses(
+        device,
+        &case,
+        |_| dtype,
+        |v, on| {
+            let address = v.r.as_ref().expect("the case has a residual").address();
+            // SAFETY: the first half of the residual, which the operation refuses to read.
+            let mut r = unsafe { ViewMut::from_raw_parts(v.x.place(), address, DType::BF16, &[ROWS, DIM]) }?;
+            add(v, &mut r, on)
+        },
+    )?;
+
+    let tensors: [(Arg, Arg, fn(&Views<'_>) -> u64); 2] =
+        [(Arg::X, Arg::R, |v| v.x.address()), (Arg::R, Arg::Y, |v| v.y.address())];
+    for (a, b, address) in tensors {
+        refuses(
+            device,
+            &case,
+            |_| Error::Overlap { a, b },
+            |v, on| {
+                // SAFETY: it shares memory with another tensor, so the operation refuses it.
+                let mut r =
+                    unsafe { ViewMut::from_raw_parts(v.x.place(), address(&v), DType::F32, &[ROWS, DIM]) }?;
+                add(v, &mut r, on)
+            },
+        )?;
+    }
+    Ok(())
+}
+
 pub fn shapes_and_numbers(device: Device) -> Result<(), Failed> {
     let case = good();
     for eps in [-1e-6, f32::NAN, f32::INFINITY] {
@@ -212,7 +255,7 @@ pub fn no_rows(device: Device) -> Result<(), Failed> {
     let case = good();
     let stream = Stream::new(&device)?;
     let mut tensors = OnDevice::upload(device, &case, &case.tensors(), Shifts::NONE)?;
-    let Views { x, w, b, y } = tensors.views();
+    let Views { x, w, b, y, .. } = tensors.views();
     // SAFETY: there are no elements.
     let none = unsafe { View::from_raw_parts(x.place(), x.address(), DType::F32, &[0, DIM]) }?;
     // SAFETY: as above.

@@ -6,7 +6,7 @@ use norm_host::{Device, Norm, Result as NormResult, Stream, View, ViewMut};
 use crate::{
     common::{
         buffer::Buffer,
-        case::{Case, Tensors, UNTOUCHED},
+        case::{Case, Residual, Tensors, UNTOUCHED},
     },
     memory::Memory,
 };
@@ -18,11 +18,12 @@ pub struct Shifts {
     pub w: usize,
     pub b: usize,
     pub y: usize,
+    pub r: usize,
 }
 
 impl Shifts {
-    pub const NONE: Shifts = Shifts { x: 0, w: 0, b: 0, y: 0 };
-    pub const ALL: Shifts = Shifts { x: 1, w: 1, b: 1, y: 1 };
+    pub const NONE: Shifts = Shifts { x: 0, w: 0, b: 0, y: 0, r: 0 };
+    pub const ALL: Shifts = Shifts { x: 1, w: 1, b: 1, y: 1, r: 1 };
 }
 
 /// A case's tensors in device memory.
@@ -32,6 +33,7 @@ pub struct OnDevice {
     pub w: Option<Memory>,
     pub b: Option<Memory>,
     pub y: Memory,
+    pub r: Option<Memory>,
 }
 
 /// Views of everything an operation takes.
@@ -40,6 +42,8 @@ pub struct Views<'a> {
     pub w: Option<View<'a>>,
     pub b: Option<View<'a>>,
     pub y: ViewMut<'a>,
+    /// The residual in front of the norm, where the case has one.
+    pub r: Option<ViewMut<'a>>,
 }
 
 impl OnDevice {
@@ -51,36 +55,47 @@ impl OnDevice {
             w: param(&tensors.w, by.w)?,
             b: param(&tensors.b, by.b)?,
             y: Memory::upload(device, &tensors.y, by.y)?,
+            r: param(&tensors.r, by.r)?,
         })
     }
 
     pub fn views(&mut self) -> Views<'_> {
-        let OnDevice { case, x, w, b, y } = self;
+        let OnDevice { case, x, w, b, y, r } = self;
         Views {
             x: x.view(&case.shape(), &case.x_strides()),
             w: param(case, w),
             b: param(case, b),
             y: y.view_mut(&case.shape(), &case.y_strides()),
+            r: r.as_mut().map(|r| r.view_mut(&case.shape(), &case.r_strides())),
         }
     }
 
-    /// Enqueues `y = norm(x)`.
+    /// Enqueues the operation, from `x` to `y`.
     pub fn enqueue(&mut self, on: &Stream) -> NormResult<()> {
         let case = self.case.clone();
-        let Views { x, w, b, mut y } = self.views();
+        let Views { x, w, b, mut y, r } = self.views();
         let norm = Norm::new(case.kind, case.eps).weight(w).weight_offset(case.weight_offset).bias(b);
-        if case.heads { norm.heads(x, &mut y, on) } else { norm.rows(x, &mut y, on) }
+        match (case.residual, r) {
+            (Residual::Before, Some(mut r)) => norm.add_rows(x, &mut r, &mut y, on),
+            (Residual::Behind, _) => norm.rows_add(x, &mut y, on),
+            _ if case.heads => norm.heads(x, &mut y, on),
+            _ => norm.rows(x, &mut y, on),
+        }
     }
 
-    /// Enqueues `x = norm(x)`.
+    /// Enqueues `x = norm(x)`, or with a residual in front `r += x; x = norm(r)`.
     pub fn enqueue_in_place(&mut self, on: &Stream) -> NormResult<()> {
-        let OnDevice { case, x, w, b, .. } = self;
+        let OnDevice { case, x, w, b, r, .. } = self;
         let norm = Norm::new(case.kind, case.eps)
             .weight(param(case, w))
             .weight_offset(case.weight_offset)
             .bias(param(case, b));
         let mut x = x.view_mut(&case.shape(), &case.x_strides());
-        if case.heads { norm.heads_in_place(&mut x, on) } else { norm.rows_in_place(&mut x, on) }
+        match r {
+            Some(r) => norm.add_rows_in_place(&mut x, &mut r.view_mut(&case.shape(), &case.r_strides()), on),
+            None if case.heads => norm.heads_in_place(&mut x, on),
+            None => norm.rows_in_place(&mut x, on),
+        }
     }
 }
 
@@ -89,7 +104,8 @@ fn param<'a>(case: &Case, memory: &'a Option<Memory>) -> Option<View<'a>> {
     memory.as_ref().map(|memory| memory.view(&case.param_shape(), &case.param_strides()))
 }
 
-/// Runs `y = norm(x)` on a stream of its own and gives the case's tensors with the device's `y`.
+/// Runs the operation on a stream of its own and gives the case's tensors with the device's `y`, and
+/// its residual where there is one.
 ///
 /// # Errors
 /// What goes wrong; and if `x`, `w`, `b` or memory around any tensor has changed.
@@ -104,6 +120,7 @@ pub fn normalize(device: Device, case: &Case, by: Shifts) -> Result<Tensors, Fai
         memory.download().map_err(named)
     };
     tensors.y = download(&on_device.y, "y")?;
+    tensors.r = on_device.r.as_ref().map(|r| download(r, "r")).transpose()?;
     let OnDevice { x, w, b, .. } = on_device;
     let inputs = [
         ("x", Some(&x), Some(&tensors.x)),
@@ -126,10 +143,17 @@ pub fn row_bits(case: &Case, buffer: &Buffer, strides: &[usize]) -> Vec<Vec<u32>
     (0..case.rows()).map(|row| bits[case.start(row, strides)..][..case.dim].to_vec()).collect()
 }
 
-/// The bits of each row of `y` that [`normalize`] gives.
+/// The bits of each row of `y` that [`normalize`] gives, and then of each of the residual.
 pub fn normalized_bits(device: Device, case: &Case, by: Shifts) -> Result<Vec<Vec<u32>>, Failed> {
     let tensors = normalize(device, case, by)?;
-    Ok(row_bits(case, &tensors.y, &case.y_strides()))
+    let mut bits = row_bits(case, &tensors.y, &case.y_strides());
+    bits.extend(residual_bits(case, tensors.r.as_ref()));
+    Ok(bits)
+}
+
+/// The bits of each row of the residual, if there is one.
+pub fn residual_bits(case: &Case, r: Option<&Buffer>) -> Vec<Vec<u32>> {
+    r.map_or(Vec::new(), |r| row_bits(case, r, &case.r_strides()))
 }
 
 /// Runs the case and holds every row to the promise, and memory between rows to what it was.
@@ -138,21 +162,32 @@ pub fn keeps_the_promise(device: Device, case: &Case) -> Result<(), Failed> {
     judge(case, &tensors)
 }
 
-/// Holds every row of `y` to the promise, and memory between rows to what it was.
+/// Holds every row of `y` to the promise, every row of the residual to the rounded sums, and memory
+/// between rows to what it was.
 pub fn judge(case: &Case, tensors: &Tensors) -> Result<(), Failed> {
-    let strides = case.y_strides();
-    let mut end = 0;
+    let before = case.tensors();
     for row in 0..case.rows() {
-        let start = case.start(row, &strides);
-        if let Some(gap) = (end..start).find(|&index| tensors.y.get(index) != UNTOUCHED) {
-            return Err(format!("{case:?}: element {gap}, between rows of y, was written").into());
+        if let Some(element) = case.wrong_residual(&before, tensors, row) {
+            return Err(format!("{case:?}: row {row}: element {element} of the residual is wrong").into());
         }
-        end = start + case.dim;
-        let judged = case.judge(tensors, row);
+        let judged = case.judge(&before, tensors, row);
         // With an `eps` that is not tiny there is a promise for every input.
         if !(judged.promised && judged.is_kept()) {
             return Err(format!("{case:?}: row {row}: {judged:?}").into());
         }
+    }
+    gaps_untouched(case, "y", &tensors.y, &case.y_strides())?;
+    tensors.r.as_ref().map_or(Ok(()), |r| gaps_untouched(case, "r", r, &case.r_strides()))
+}
+
+fn gaps_untouched(case: &Case, name: &str, buffer: &Buffer, strides: &[usize]) -> Result<(), Failed> {
+    let mut end = 0;
+    for row in 0..case.rows() {
+        let start = case.start(row, strides);
+        if let Some(gap) = (end..start).find(|&index| buffer.get(index) != UNTOUCHED) {
+            return Err(format!("{case:?}: element {gap}, between rows of {name}, was written").into());
+        }
+        end = start + case.dim;
     }
     Ok(())
 }

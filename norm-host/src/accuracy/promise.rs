@@ -59,7 +59,7 @@ pub struct Promise {
 
 /// What an output is made of.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Element {
+pub struct Terms {
     /// The input, as the operation sees it.
     pub x: f64,
     /// What multiplies it: the weight with the offset added, 1 without weights.
@@ -70,11 +70,11 @@ pub struct Element {
     pub onto: f64,
 }
 
-impl Element {
+impl Terms {
     /// That of a row at `index`.
-    fn of(x: &[f64], parameters: &Parameters<'_>, index: usize) -> Element {
+    fn of(x: &[f64], parameters: &Parameters<'_>, index: usize) -> Terms {
         let (w, b, onto) = (parameters.factor(index), parameters.bias(index), parameters.onto(index));
-        Element { x: x[index], w, b, onto }
+        Terms { x: x[index], w, b, onto }
     }
 }
 
@@ -125,16 +125,16 @@ impl Promise {
 
     /// Judges the output `given` for one element, whether or not the promise
     /// [`holds`](Self::holds).
-    pub fn judge(&self, element: Element, given: f64) -> Verdict {
+    pub fn judge(&self, terms: Terms, given: f64) -> Verdict {
         let Statistics { mean, rstd, .. } = self.statistics;
-        let Element { x, w, b, onto } = element;
+        let Terms { x, w, b, onto } = terms;
         let expected = (x - mean) * rstd * w + b + onto;
-        let (error_ulp, allowed_ulp) = self.measure(element, expected, given);
+        let (error_ulp, allowed_ulp) = self.measure(terms, expected, given);
         Verdict { expected, given, error_ulp, allowed_ulp }
     }
 
     /// The error and what is allowed, in ULP.
-    fn measure(&self, Element { x, w, b, onto }: Element, expected: f64, given: f64) -> (f64, f64) {
+    fn measure(&self, Terms { x, w, b, onto }: Terms, expected: f64, given: f64) -> (f64, f64) {
         if !expected.is_finite() || given.is_nan() {
             let equal = expected == given || (expected.is_nan() && given.is_nan());
             return (if equal { 0.0 } else { f64::INFINITY }, 0.0);
@@ -193,7 +193,7 @@ impl WorstRow {
 /// If `x` is empty, or `given`, weights, biases or what the norm is added to are shorter than `x`.
 pub fn judge_row(x: &[f64], parameters: &Parameters<'_>, y: DType, given: &[f64]) -> WorstRow {
     let promise = Promise::new(Statistics::of(x, parameters.kind, parameters.eps), parameters, y);
-    let verdict = |index: usize| promise.judge(Element::of(x, parameters, index), given[index]);
+    let verdict = |index: usize| promise.judge(Terms::of(x, parameters, index), given[index]);
     let (index, worst) = (0..x.len())
         .map(|index| (index, verdict(index)))
         .reduce(|a, b| if b.1.ratio() > a.1.ratio() { b } else { a })

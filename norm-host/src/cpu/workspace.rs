@@ -21,13 +21,7 @@ pub(super) struct Workspace {
 
 impl Workspace {
     pub(super) fn new() -> Workspace {
-        Workspace {
-            x: Wide::new(),
-            w: Wide::new(),
-            b: Wide::new(),
-            addend: Wide::new(),
-            y: vec![0.0; PART],
-        }
+        Workspace { x: Wide::new(), w: Wide::new(), b: Wide::new(), addend: Wide::new(), y: vec![0.0; PART] }
     }
 
     /// Where to write elements `from` on of `run`: where they lie if they are `f32`, and else to

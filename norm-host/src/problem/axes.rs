@@ -12,12 +12,7 @@ use crate::tensor::Layout;
 /// itself.
 ///
 /// The layouts have the same shape. `None` if the rows cannot be counted in 64 bits.
-pub(crate) fn merge(
-    x: &Layout,
-    y: &Layout,
-    r: Option<&Layout>,
-    keep_last: bool,
-) -> Option<([Axis; 3], u64)> {
+pub(crate) fn merge(x: &Layout, y: &Layout, r: Option<&Layout>, keep_last: bool) -> Option<([Axis; 3], u64)> {
     let (extents, _) = x.shape.split_last();
     let axis = |k: usize| Axis {
         extent: extents[k] as u64,

@@ -31,8 +31,14 @@ fn layer_norm_of_one_to_four() {
 #[test]
 fn the_offset_is_added_to_weights_alone() {
     let weight = [1.0, 0.0];
-    let with =
-        Parameters { kind: NormKind::Rms, eps: 0.0, weight: Some(&weight), weight_offset: 1.0, bias: None, onto: None };
+    let with = Parameters {
+        kind: NormKind::Rms,
+        eps: 0.0,
+        weight: Some(&weight),
+        weight_offset: 1.0,
+        bias: None,
+        onto: None,
+    };
     close(&norm(&[5.0, 5.0], &with), &[2.0, 1.0]);
     close(&norm(&[5.0, 5.0], &Parameters { weight: None, ..with }), &[1.0, 1.0]);
 }

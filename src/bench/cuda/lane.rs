@@ -86,7 +86,8 @@ impl<'a> Lane<'a> {
         let mut parameters = None;
         if let Some(case) = work.case() {
             pool.fill(case.types.x, stream)?;
-            if case.op.is_in_place() {
+            // A residual lies behind each output: what is behind the inputs is no input of this case.
+            if case.op.is_in_place() || case.op.has_residual() {
                 pool.mirror(rotation.bytes(), stream)?;
             }
             let (w, b) = (values::weights(case), values::biases(case));
@@ -115,7 +116,8 @@ impl<'a> Lane<'a> {
             self.parameters.as_ref().map_or(0, |parameters| device(parameters).address())
         };
         let (w, b) = (address(|parameters| &parameters.w_device), address(|parameters| &parameters.b_device));
-        let tensors = Tensors { place: stream.device().place(), x, y, w, b };
+        let r = self.work.case().map_or(0, |case| y + case.residual_offset());
+        let tensors = Tensors { place: stream.device().place(), x, y, w, b, r };
         match self.work {
             // SAFETY: the pool has room for the rotation's tensors, and whoever captures or
             // enqueues this keeps the lane until the work is done.
@@ -140,11 +142,20 @@ impl<'a> Lane<'a> {
         let dim = case.extents.dim();
         let (x_row, y_row) = (dim * case.types.x.size(), dim * case.types.y.size());
         let rows = verify::rows(case);
+        let residual = |pool: &Pool, row: usize| {
+            let mut r = vec![0; if case.op.has_residual() { x_row } else { 0 }];
+            // The pool's first set; more than a host can address was never allocated.
+            let start = usize::try_from(case.residual_offset()).unwrap_or(usize::MAX);
+            match r.is_empty() {
+                true => Ok(r),
+                false => pool.outputs.download_at(start + row * x_row, &mut r, stream).map(|()| r),
+            }
+        };
         let mut inputs = Vec::new();
         for &row in &rows {
             let mut x = vec![0; x_row];
             self.pool.inputs.download_at(row * x_row, &mut x, stream).map_err(text)?;
-            inputs.push(x);
+            inputs.push((x, residual(self.pool, row).map_err(text)?));
             if !case.op.is_in_place() {
                 // Not a number in any type, so that what stood here before is never taken for
                 // the output.
@@ -153,10 +164,12 @@ impl<'a> Lane<'a> {
         }
         let done = self.enqueue_one(0, stream);
         done.and(stream.synchronize()).map_err(text)?;
-        for (&row, x) in rows.iter().zip(&inputs) {
+        for (&index, (x, before)) in rows.iter().zip(&inputs) {
             let mut y = vec![0; y_row];
-            self.pool.outputs.download_at(row * y_row, &mut y, stream).map_err(text)?;
-            verify::judge(case, row, x, w, b, &y)?;
+            self.pool.outputs.download_at(index * y_row, &mut y, stream).map_err(text)?;
+            let after = residual(self.pool, index).map_err(text)?;
+            let r = case.op.has_residual().then_some([&before[..], &after[..]]);
+            verify::judge(case, index, &verify::Row { x, r, y: &y }, w, b)?;
         }
         Ok(())
     }

@@ -85,8 +85,14 @@ pub fn first_call(ordinal: u32) -> Result<FirstCall, Error> {
         let y = DeviceBytes::uninitialized(&device, case.y_bytes() as usize)?;
         let w = DeviceBytes::copy_of(&values::weights(&case), &stream)?;
         let b = DeviceBytes::copy_of(&values::biases(&case), &stream)?;
-        let tensors =
-            Tensors { place: device.place(), x: x.address(), y: y.address(), w: w.address(), b: b.address() };
+        let tensors = Tensors {
+            place: device.place(),
+            x: x.address(),
+            y: y.address(),
+            w: w.address(),
+            b: b.address(),
+            r: 0,
+        };
         for times in [&mut first_ms, &mut second_ms] {
             let start = Instant::now();
             // SAFETY: made above with the case's types and extents, and kept until the work is done.
