@@ -14,6 +14,9 @@ Method, as in `norm bench`: GPU time a call from CUDA graphs of 200 calls (20 wh
 round runs every line once, on fresh buffers; a line's time is the median of its rounds. A copy of
 256 MiB and an empty kernel are measured in the same rounds.
 
+A residual (`r += x; y = norm(r)`) lies behind each output, as large as it, and is added to in place;
+what it holds at first is what lies behind the inputs.
+
 Outputs are allocated beforehand where a peer takes them (torch.compile, Triton, QuACK,
 FlashInfer's RMSNorm). Where it allocates them itself (PyTorch's own norms, Liger), each is kept
 until its turn in the rotation comes again, so that it is as cold as the others'; their lines say
@@ -64,7 +67,14 @@ class Case:
             self.elements *= extent
         self.x_bytes = self.elements * self.x.itemsize
         self.y_bytes = self.elements * self.y.itemsize
-        self.calls, self.sets, self.stride = rotation(max(self.x_bytes, self.y_bytes))
+        self.layer = self.op in ("layer_norm", "add_layer_norm")
+        self.residual = self.op in ("add_rms_norm", "add_layer_norm")
+        larger = max(self.x_bytes, self.y_bytes)
+        self.calls, self.sets, self.stride = rotation(larger, places=2 if self.residual else 1)
+        # From the start of an output to that of the residual behind it.
+        self.residual_offset = aligned(larger)
+        # x read and y written; a residual read and written.
+        self.bytes = self.x_bytes + self.y_bytes + (2 * self.x_bytes if self.residual else 0)
 
     def parameters(self):
         """Weights and biases: (dim,) or (heads, head_dim)."""
@@ -74,15 +84,20 @@ class Case:
         return (1 + 0.2 * normal).to(self.w), (0.1 * biases).to(self.w)
 
 
-def rotation(tensor):
-    """Calls of a graph, and how many inputs and outputs they take in turn, how far apart."""
+def aligned(size):
+    return -(-size // ALIGN) * ALIGN
+
+
+def rotation(tensor, places=1):
+    """Calls of a graph, and how many inputs and outputs, of so many tensors each, they take in turn,
+    how far apart."""
     calls = 20 if tensor > LARGE else 200
-    stride = -(-tensor // ALIGN) * ALIGN
+    stride = places * aligned(tensor)
     return calls, min(max(ROTATION // 2 // stride, 1), calls), stride
 
 
-# Peers: each makes, for a case, its weights and biases, a function call(x, y) that returns the
-# output, and a note; or raises Unfit.
+# Peers: each makes, for a case, its weights and biases, a function call(x, y, r) that returns the
+# output, and a note; or raises Unfit. `r` is None but for the operations with a residual.
 
 
 class Unfit(Exception):
@@ -97,19 +112,23 @@ def uniform(case):
 def formula(case, w, b):
     """The operation in PyTorch's functions."""
     if case.op == "rms_norm":
-        return lambda x: F.rms_norm(x, (case.dim,), w, EPS)
+        return lambda x, r: F.rms_norm(x, (case.dim,), w, EPS)
     if case.op == "layer_norm":
-        return lambda x: F.layer_norm(x, (case.dim,), w, b, EPS)
+        return lambda x, r: F.layer_norm(x, (case.dim,), w, b, EPS)
     if case.op == "head_norm":
         # Weights differ from head to head, which no function of PyTorch's takes.
-        return lambda x: F.rms_norm(x, (case.dim,), None, EPS) * w
+        return lambda x, r: F.rms_norm(x, (case.dim,), None, EPS) * w
+    if case.op == "add_rms_norm":
+        return lambda x, r: F.rms_norm(r.add_(x), (case.dim,), w, EPS)
+    if case.op == "add_layer_norm":
+        return lambda x, r: F.layer_norm(r.add_(x), (case.dim,), w, b, EPS)
     raise Unfit("is not compared in place")
 
 
 def torch_eager(case, w, b):
     uniform(case)
     call = formula(case, w, b)
-    return lambda x, y: call(x), ALLOCATES
+    return lambda x, y, r: call(x, r), ALLOCATES
 
 
 def torch_compiled(case, w, b):
@@ -117,12 +136,12 @@ def torch_compiled(case, w, b):
     call = formula(case, w, b)
 
     @torch.compile(dynamic=False)
-    def into(x, y):
-        # Inductor writes through to y: one kernel, no copy.
-        y.copy_(call(x))
+    def into(x, y, r):
+        # Inductor writes through to y, and to r: one kernel, no copy.
+        y.copy_(call(x, r))
 
-    def run(x, y):
-        into(x, y)
+    def run(x, y, r):
+        into(x, y, r)
         return y
 
     return run, None
@@ -131,7 +150,10 @@ def torch_compiled(case, w, b):
 if triton is not None:
 
     @triton.jit
-    def one_pass(x, w, b, y, rows, heads, dim, eps, LAYER: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    def one_pass(
+        x, w, b, y, r, rows, heads, dim, eps,
+        LAYER: tl.constexpr, RESIDUAL: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    ):
         row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
         column = tl.arange(0, BLOCK)[None, :]
         mask = (row < rows) & (column < dim)
@@ -139,6 +161,11 @@ if triton is not None:
         weight_at = (row % heads) * dim + column
         weight = tl.load(w + weight_at, mask=mask, other=0.0).to(tl.float32)
         value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
+        if RESIDUAL:
+            # What is rounded is normalized.
+            total = (value + tl.load(r + at, mask=mask, other=0.0).to(tl.float32)).to(r.dtype.element_ty)
+            tl.store(r + at, total, mask=mask)
+            value = total.to(tl.float32)
         if LAYER:
             value = tl.where(mask, value - tl.sum(value, 1)[:, None] / dim, 0.0)
         rstd = 1 / tl.sqrt(tl.sum(value * value, 1) / dim + eps)
@@ -159,10 +186,12 @@ def triton_one_pass(case, w, b):
     block = triton.next_power_of_2(case.dim)
 
     def with_settings(rows_a_block, warps):
-        def run(x, y):
+        def run(x, y, r):
             grid = (triton.cdiv(rows, rows_a_block),)
             one_pass[grid](
-                x, w, b, y, rows, case.heads, case.dim, EPS, case.op == "layer_norm", rows_a_block, block,
+                # Without a residual its place is not looked at.
+                x, w, b, y, y if r is None else r, rows, case.heads, case.dim, EPS,
+                case.layer, case.residual, rows_a_block, block,
                 num_warps=warps,
             )
             return y
@@ -176,14 +205,15 @@ def triton_one_pass(case, w, b):
     # The fastest of its settings on this very case, as autotuning would choose.
     x = torch.randn(case.shape, device="cuda").to(case.x)
     y = torch.empty(case.shape, dtype=case.y, device="cuda")
+    r = torch.zeros_like(x) if case.residual else None
     timed = []
     for setting in settings:
         run = with_settings(*setting)
-        run(x, y)
+        run(x, y, r)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             for _ in range(10):
-                run(x, y)
+                run(x, y, r)
         timed.append((statistics.median(replay(graph)), setting))
     rows_a_block, warps = min(timed)[1]
     return with_settings(rows_a_block, warps), f"{rows_a_block} rows a block, {warps} warps"
@@ -194,12 +224,13 @@ def quack(case, w, b):
         from quack.rmsnorm import _rmsnorm_fwd as forward
     except ImportError as error:
         raise Unfit(f"cannot be imported: {error}")
-    if case.op not in ("rms_norm", "layer_norm"):
-        raise Unfit("does rms_norm and layer_norm")
-    layer = case.op == "layer_norm"
+    if case.op not in ("rms_norm", "layer_norm", "add_rms_norm", "add_layer_norm"):
+        raise Unfit("does rms_norm and layer_norm, with and without a residual")
 
-    def run(x, y):
-        forward(x, w, y, bias=b if layer else None, eps=EPS, is_layernorm=layer)
+    def run(x, y, r):
+        forward(
+            x, w, y, bias=b if case.layer else None, residual=r, residual_out=r, eps=EPS, is_layernorm=case.layer
+        )
         return y
 
     return run, None
@@ -208,13 +239,21 @@ def quack(case, w, b):
 def flashinfer(pdl):
     def peer(case, w, b):
         try:
-            from flashinfer.norm import rmsnorm
+            from flashinfer.norm import fused_add_rmsnorm, rmsnorm
         except ImportError as error:
             raise Unfit(f"cannot be imported: {error}")
         uniform(case)
-        if case.op != "rms_norm" or case.x == torch.float32:
-            raise Unfit("does rms_norm of f16 and bf16")
-        return lambda x, y: rmsnorm(x, w, EPS, out=y, enable_pdl=pdl), None
+        if case.op not in ("rms_norm", "add_rms_norm") or case.x == torch.float32:
+            raise Unfit("does rms_norm of f16 and bf16, with and without a residual")
+        if not case.residual:
+            return lambda x, y, r: rmsnorm(x, w, EPS, out=y, enable_pdl=pdl), None
+
+        def run(x, y, r):
+            fused_add_rmsnorm(y, r, w, EPS, enable_pdl=pdl)
+            return y
+
+        # Outputs hold what the inputs do at first; no input is read.
+        return run, "in place: adds its output of the call before to the residual"
 
     return peer
 
@@ -228,9 +267,9 @@ def liger(case, w, b):
     uniform(case)
     note = ALLOCATES + ", and stores rstd for training too"
     if case.op == "rms_norm":
-        return lambda x, y: LigerRMSNormFunction.apply(x, w, EPS), note
+        return lambda x, y, r: LigerRMSNormFunction.apply(x, w, EPS), note
     if case.op == "layer_norm":
-        return lambda x, y: LigerLayerNormFunction.apply(x, w, b, EPS), note
+        return lambda x, y, r: LigerLayerNormFunction.apply(x, w, b, EPS), note
     raise Unfit("does rms_norm and layer_norm")
 
 
@@ -258,11 +297,18 @@ class Pool:
             self.inputs.view(dtype).normal_()
             self.filled = dtype
 
+    def mirror(self, size):
+        """Has the outputs hold what the inputs do."""
+        self.outputs[:size].copy_(self.inputs[:size])
+
     def tensors(self, case, index):
         start = index % case.sets * case.stride
         x = self.inputs[start : start + case.x_bytes].view(case.x).view(case.shape)
         y = self.outputs[start : start + case.y_bytes].view(case.y).view(case.shape)
-        return x, y
+        if not case.residual:
+            return x, y, None
+        start += case.residual_offset
+        return x, y, self.outputs[start : start + case.x_bytes].view(case.x).view(case.shape)
 
 
 class CaseWork:
@@ -278,26 +324,31 @@ class CaseWork:
 
     def prepare(self, pool):
         pool.fill(self.case.x)
+        if self.case.residual:
+            pool.mirror(self.pool_bytes())
         self.kept = [None] * self.sets
 
     def one(self, pool, index):
-        x, y = pool.tensors(self.case, index)
         # A peer's own output stays until its turn comes again.
-        self.kept[index % self.sets] = self.call(x, y)
+        self.kept[index % self.sets] = self.call(*pool.tensors(self.case, index))
 
     def check(self, pool):
         """The largest error on a few rows, in parts of what is allowed."""
-        self.one(pool, 0)
         case = self.case
-        x, _ = pool.tensors(case, 0)
+        x, _, r = pool.tensors(case, 0)
+        rows = sorted({0, 1 % case.shape[0], case.shape[0] // 2, case.shape[0] - 1})
+        # The rounded sum is what is normalized.
+        inputs = [x[row].float() if r is None else (r[row] + x[row]).float() for row in rows]
+        self.one(pool, 0)
         y = self.kept[0]
         worst = 0.0
-        for row in {0, 1 % case.shape[0], case.shape[0] // 2, case.shape[0] - 1}:
-            value = x[row].float()
-            if case.op == "layer_norm":
+        for row, value in zip(rows, inputs):
+            if r is not None and not torch.equal(r[row].float(), value):
+                return float("inf")
+            if case.layer:
                 value = value - value.mean(-1, keepdim=True)
             expected = value * torch.rsqrt(value.square().mean(-1, keepdim=True) + EPS) * self.w.float()
-            if case.op == "layer_norm":
+            if case.layer:
                 expected = expected + self.b.float()
             error = (y[row].float() - expected).abs() / expected.abs().clamp(min=1)
             # Comparisons with NaN are false, so it is looked for by itself.
@@ -431,13 +482,12 @@ def measure(works, ceilings, repeats):
 
 def line(work, outcome, memcpy_tb_s):
     case = work.case
-    bytes_moved = case.x_bytes + case.y_bytes
     record = {
         "implementation": work.name,
         "op": case.op,
         **case.names,
         "shape": case.shape,
-        "bytes": bytes_moved,
+        "bytes": case.bytes,
         "calls": case.calls,
         "verdict": "fail" if isinstance(outcome, Wrong) else "ok",
     }
@@ -446,7 +496,7 @@ def line(work, outcome, memcpy_tb_s):
         record["note"] = note
     if not isinstance(outcome, Wrong):
         figures = times(outcome)
-        tb_s = bytes_moved / figures["us"] / 1e6
+        tb_s = case.bytes / figures["us"] / 1e6
         record |= {"tb_s": tb_s, "share_of_memcpy": tb_s / memcpy_tb_s, **figures}
     return record
 

@@ -5,6 +5,7 @@ mod case;
 mod examine;
 mod generate;
 mod layout;
+mod outputs;
 mod scan;
 mod shrink;
 

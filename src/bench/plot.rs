@@ -115,7 +115,7 @@ fn draw(
         .x_label_formatter(&|log2| dim_text(*log2))
         .y_label_formatter(&|throughput| format!("{throughput:.1}"))
         .x_desc("dim: elements of a row (log scale)")
-        .y_desc(format!("{}: x read once, y written once", unit.name))
+        .y_desc(format!("{}: x (and a residual) read once, y (and a residual) written once", unit.name))
         .label_style((FONT, 14))
         .axis_desc_style((FONT, 15))
         .draw()?;

@@ -90,7 +90,7 @@ pub struct Line {
     pub y: String,
     /// Extents of `x`.
     pub shape: Vec<usize>,
-    /// `x` read once and `y` written once.
+    /// `x` read once and `y` written once; a residual read and written once.
     pub bytes: u64,
     /// Calls in a graph.
     pub calls: u32,

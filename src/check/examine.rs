@@ -9,6 +9,7 @@ use norm_host::{DType, Error};
 use super::call::{Call, Executor, Operand};
 use super::case::{Case, MAX_LEADING, Residual};
 use super::layout::Layout;
+use super::outputs::{Outputs, difference, execute, row_bytes};
 use crate::bytes::AlignedBytes;
 use crate::element;
 
@@ -103,78 +104,6 @@ pub fn examine(case: &Case, executor: &mut impl Executor, memory: &mut Memory) -
         }
     }
     Ok(findings)
-}
-
-/// What a call writes, row by row without gaps.
-struct Outputs {
-    y: Vec<u8>,
-    /// Empty where there is no residual in front of the norm.
-    r: Vec<u8>,
-}
-
-impl Outputs {
-    /// Those of one row.
-    fn row(&self, case: &Case, row: usize) -> Outputs {
-        let take = |bytes: &[u8], size: usize| {
-            bytes.chunks_exact(case.dim() * size).nth(row).unwrap_or_default().to_vec()
-        };
-        Outputs { y: take(&self.y, case.y.dtype.size()), r: take(&self.r, case.x.dtype.size()) }
-    }
-}
-
-/// Carries `call` out on a copy of `before`, makes sure that nothing but its outputs changed, and
-/// returns those.
-fn execute(
-    case: &Case,
-    call: &Call,
-    before: &AlignedBytes,
-    image: &mut AlignedBytes,
-    executor: &mut impl Executor,
-) -> Result<Outputs, Fault> {
-    image.clone_from(before);
-    executor.execute(call, image).map_err(Fault::Refused)?;
-
-    let mut take = |written: &Operand| {
-        let mut bytes = Vec::with_capacity(case.rows() * case.dim() * written.dtype.size());
-        for row in 0..case.rows() {
-            let range = row_bytes(case, written, row);
-            bytes.extend_from_slice(&image[range.clone()]);
-            image[range.clone()].copy_from_slice(&before[range]);
-        }
-        bytes
-    };
-    let y = take(call.y.as_ref().unwrap_or(&call.x));
-    let outputs = Outputs { y, r: call.r.as_ref().map(take).unwrap_or_default() };
-    match image.iter().zip(before.iter()).position(|(after, before)| after != before) {
-        None => Ok(outputs),
-        Some(byte) => Err(touched(call, byte)),
-    }
-}
-
-/// The fault of a changed byte, told from the tensor that starts last before it.
-fn touched(call: &Call, byte: usize) -> Fault {
-    let tensors = [
-        ("x", Some(&call.x)),
-        ("y", call.y.as_ref()),
-        ("w", call.w.as_ref()),
-        ("b", call.b.as_ref()),
-        ("r", call.r.as_ref()),
-    ];
-    let distance = |operand: &Operand| byte.wrapping_sub(operand.byte) as isize;
-    let nearest = tensors
-        .into_iter()
-        .filter_map(|(name, operand)| Some((name, distance(operand?))))
-        // Behind a tensor's start is likelier its own than a little before another's.
-        .min_by_key(|&(_, byte)| if byte < 0 { 16 * byte.unsigned_abs() } else { byte as usize });
-    let (tensor, byte) = nearest.unwrap_or(("x", 0));
-    Fault::Touched { tensor, byte }
-}
-
-/// The bytes of a row's elements in the image.
-fn row_bytes(case: &Case, operand: &Operand, row: usize) -> std::ops::Range<usize> {
-    let size = operand.dtype.size();
-    let start = operand.byte + case.row_start(row, &operand.strides) * size;
-    start..start + case.dim() * size
 }
 
 /// Holds the outputs against the reference.
@@ -287,14 +216,4 @@ fn alone(
         }
     }
     execute(&single, &layout.call, &start, &mut AlignedBytes::default(), executor)
-}
-
-/// The row and column of the first element in which two outputs differ.
-fn difference(case: &Case, a: &Outputs, b: &Outputs) -> Option<(usize, usize)> {
-    let first = |a: &[u8], b: &[u8], size: usize| {
-        let byte = a.iter().zip(b).position(|(a, b)| a != b)?;
-        let element = byte / size;
-        Some((element / case.dim(), element % case.dim()))
-    };
-    first(&a.y, &b.y, case.y.dtype.size()).or_else(|| first(&a.r, &b.r, case.x.dtype.size()))
 }
