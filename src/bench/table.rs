@@ -54,7 +54,7 @@ fn lines(record: &Record) -> String {
     let several = record.lines.iter().any(|line| line.implementation != "norm");
     let by = |name: &str| if several { format!("{name:<16} ") } else { String::new() };
     let mut text = format!(
-        "{}{:<11} {:<13} {:<17} {:>9} {:>6} {:>10} {:>8}\n",
+        "{}{:<14} {:<13} {:<17} {:>9} {:>6} {:>10} {:>8}\n",
         by("by"),
         "op",
         "x:w:y",
@@ -66,7 +66,7 @@ fn lines(record: &Record) -> String {
     );
     for line in &record.lines {
         let (types, shape) = (line.types(), shape_text(&line.shape));
-        let _ = write!(text, "{}{:<11} {types:<13} {shape:<17} ", by(&line.implementation), line.op);
+        let _ = write!(text, "{}{:<14} {types:<13} {shape:<17} ", by(&line.implementation), line.op);
         text += &outcome(line, Unit::of(record));
     }
     text
