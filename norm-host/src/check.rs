@@ -3,6 +3,8 @@
 mod fit;
 mod memory;
 mod overlap;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     MAX_DIM,
