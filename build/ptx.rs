@@ -46,7 +46,7 @@ pub fn compile(nightly: &Nightly, root: &Path, out: &Path, target: &str) -> Resu
             cargo.env_remove(name);
         }
     }
-    cargo.env("RUSTFLAGS", format!("-Ctarget-cpu={target} {}", FLAGS.join(" ")));
+    cargo.env("RUSTFLAGS", format!("-Ctarget-cpu={target} --cfg {target} {}", FLAGS.join(" ")));
     // Fat LTO merges `core` and the kernels into one file of assembly, which is the PTX.
     cargo.env("CARGO_PROFILE_RELEASE_LTO", "fat");
     cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
@@ -81,6 +81,12 @@ fn tidy(assembly: &str) -> Result<String, crate::Error> {
             && let Some(kernel) = entry.take()
         {
             writeln!(text, ".maxntid {}", kernel.access.max_threads())?;
+            if let Some(registers) = kernel.max_registers() {
+                writeln!(text, ".maxnreg {registers}")?;
+            }
+            if let Some(blocks) = kernel.min_blocks() {
+                writeln!(text, ".minnctapersm {blocks}")?;
+            }
         }
         let comment = line.trim_start().starts_with("//");
         if !(comment || line.is_empty() && text.ends_with("\n\n")) {

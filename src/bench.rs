@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use norm_host::{Device, Place, Plan};
+use norm_host::{Device, Limits, Place, Plan};
 
 use call::Tensors;
 use case::Case;
@@ -209,7 +209,9 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
     let swept: Vec<(&Case, Option<Tiling>)> = if args.sweep {
         cases
             .iter()
-            .map(|case| Ok(tilings(case)?.into_iter().map(move |tiling| (case, Some(tiling)))))
+            .map(|case| {
+                Ok(tilings(case, device.limits())?.into_iter().map(move |tiling| (case, Some(tiling))))
+            })
             .collect::<Result<Vec<_>, norm_host::Error>>()?
             .into_iter()
             .flatten()
@@ -258,10 +260,10 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
 }
 
 /// The tilings of a case: they depend on alignment, but not on where its tensors will be.
-fn tilings(case: &Case) -> Result<Vec<Tiling>, norm_host::Error> {
+fn tilings(case: &Case, limits: Limits) -> Result<Vec<Tiling>, norm_host::Error> {
     let tensors =
         Tensors { place: Place::Cuda(0), x: 1 << 12, y: 1 << 12, w: 1 << 12, b: 1 << 12, r: 1 << 12 };
-    Ok(sweep::tilings(case, &Plan::new(&call::problem(case, tensors))?))
+    Ok(sweep::tilings(case, &Plan::new(&call::problem(case, tensors), limits)?, limits))
 }
 
 fn bytes(mib: Option<u32>, default: u32) -> u64 {

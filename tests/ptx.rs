@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use norm_host::ptx::{self, InstructionKind};
-use norm_kernels::abi::{Access, DType, Kernel, MAX_DIM, NormKind, Tile};
+use norm_kernels::abi::{Access, DType, Kernel, Limits, MAX_DIM, NormKind, Tile};
 
 /// Every kernel with what is in it.
 fn kernels() -> impl Iterator<Item = (Kernel, &'static str, ptx::Stats)> {
@@ -37,10 +37,13 @@ fn barriers_and_shuffles_are_as_many_as_in_the_source() {
         };
         // A block's warps meet at one barrier a sum.
         let barriers = match kernel.access {
-            Access::Warp1 | Access::Warp2 | Access::Warp4 => 0,
+            Access::Warp2 | Access::Warp4 => 0,
             _ => sums,
         };
         assert_eq!(stats.count(InstructionKind::Barrier), barriers, "{kernel} for {target}");
+        // Those of a cluster arrive and wait twice: having started, and having told their sums.
+        let clusters = kernel.access.takes_clusters() && target == "sm_90";
+        assert_eq!(stats.count(InstructionKind::ClusterBarrier), if clusters { 4 } else { 0 }, "{kernel}");
         assert_eq!(stats.count(InstructionKind::Shuffle), 5 * words, "{kernel} for {target}");
     }
 }
@@ -63,6 +66,8 @@ fn aligned_rows_move_in_16_byte_accesses() {
             }
         }
         assert_ne!(stats.count(InstructionKind::GlobalStore), 0);
+        let staged = stats.count(InstructionKind::AsyncCopy) > 0;
+        assert_eq!(staged, kernel.access == Access::Staged, "{kernel} for {target}");
     }
 }
 
@@ -80,21 +85,33 @@ fn every_tile_fits_its_kernel() {
     let mut chosen = BTreeSet::new();
     for (kind, x, y) in norms {
         for dim in (1..70_000).chain((70_000..=MAX_DIM).step_by(4093)) {
-            let tile = Tile::new(kind, x, y, dim);
-            let access = Access::vectored(tile, kind, false);
-            chosen.insert((kind.name(), access.name()));
-            let threads = tile.threads * tile.rows;
-            assert!(access.serves(kind), "dim {dim}: {tile:?}");
-            assert!(threads <= access.max_threads(), "{x} to {y}, dim {dim}: {tile:?}");
-            assert!(access.held_vectors().is_none_or(|held| tile.vectors <= held), "dim {dim}: {tile:?}");
-            assert!(threads.is_multiple_of(32), "dim {dim}: {tile:?}");
-            assert!(tile.threads * tile.vectors * tile.width >= dim, "dim {dim}: {tile:?}");
+            for limits in [Limits::LEAST, Limits::of_capability((8, 0)), Limits::of_capability((9, 0))] {
+                let tile = Tile::new(kind, x, y, dim, limits);
+                let access = Access::vectored(tile, kind, x, false, limits);
+                chosen.insert((kind.name(), access.name()));
+                let threads = tile.threads * tile.rows;
+                assert!(access.serves(kind), "dim {dim}: {tile:?}");
+                assert!(threads <= access.max_threads(), "{x} to {y}, dim {dim}: {tile:?}");
+                assert!(access.held_vectors().is_none_or(|held| tile.vectors <= held), "dim {dim}: {tile:?}");
+                assert!(threads.is_multiple_of(32), "dim {dim}: {tile:?}");
+                assert!(tile.threads * tile.vectors * tile.width >= tile.share(dim), "dim {dim}: {tile:?}");
+                assert!(tile.share(dim) * tile.blocks >= dim, "dim {dim}: {tile:?}");
+                assert!(
+                    tile.share(dim) * (tile.blocks - 1) < dim,
+                    "dim {dim}: {tile:?}: the last has nothing"
+                );
+                assert!(tile.blocks <= limits.cluster && (tile.blocks == 1 || access.takes_clusters()));
+                assert!(tile.rows == 1 || tile.threads <= 32, "dim {dim}: {tile:?}");
+                let staged = tile.staged_bytes(x);
+                assert!(access != Access::Staged || staged <= limits.shared_bytes, "dim {dim}: {tile:?}");
+                // Vectors that may be many are summed in groups, which the others are not.
+                assert!(access.held_vectors().is_some() || access != Access::Staged || tile.vectors <= 16);
+            }
         }
     }
-    // Every kernel has its tiles, and the two that any tile may take besides.
+    // Every kernel has its tiles, but the one for rows that are not made of whole vectors.
     for kind in NormKind::ALL {
-        let held = Access::ALL.into_iter().filter(|access| access.held_vectors().is_some());
-        for access in held {
+        for access in Access::ALL.into_iter().filter(|&access| access != Access::Scalar) {
             assert_eq!(access.serves(kind), chosen.contains(&(kind.name(), access.name())), "{access:?}");
         }
     }

@@ -133,17 +133,26 @@ impl Driver {
         Ok(value)
     }
 
-    /// Sets one of a function's properties, such as the most dynamic shared memory it may have.
+    /// Lets launches of a function have so much dynamic shared memory; without, it is what is left
+    /// of 48 KiB.
     ///
     /// # Safety
     /// The function's module is loaded.
-    pub unsafe fn function_set_attribute(
-        &self,
-        function: CUfunction,
-        attribute: CUfunction_attribute,
-        value: i32,
-    ) -> Result<(), DriverError> {
+    pub unsafe fn allow_shared_memory(&self, function: CUfunction, bytes: u32) -> Result<(), DriverError> {
+        const MAX_DYNAMIC_SHARED_SIZE_BYTES: u32 = 8;
+        let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
         // SAFETY: the caller's promise.
-        unsafe { call!(self.extra.cuFuncSetAttribute(function, attribute as u32, value)) }
+        unsafe { call!(self.extra.cuFuncSetAttribute(function, MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes)) }
+    }
+
+    /// Lets launches of a function have clusters of more than the 8 blocks that every device with
+    /// clusters takes.
+    ///
+    /// # Safety
+    /// The function's module is loaded.
+    pub unsafe fn allow_large_clusters(&self, function: CUfunction) -> Result<(), DriverError> {
+        const NON_PORTABLE_CLUSTER_SIZE_ALLOWED: u32 = 14;
+        // SAFETY: the caller's promise.
+        unsafe { call!(self.extra.cuFuncSetAttribute(function, NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1)) }
     }
 }

@@ -19,6 +19,7 @@ use cust::{
 pub(crate) use convert::cust_error;
 pub use current::Current;
 use kernels::Kernels;
+use norm_kernels::abi::Limits;
 
 use crate::{
     error::{Error, Result},
@@ -94,6 +95,11 @@ impl Device {
     /// Its compute capability, major and minor.
     pub fn capability(&self) -> (u32, u32) {
         self.inner.capability
+    }
+
+    /// What it lets a kernel use, which decides how rows are laid out there.
+    pub fn limits(&self) -> Limits {
+        Limits::of_capability(self.capability())
     }
 
     /// Where its memory is.

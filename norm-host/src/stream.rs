@@ -163,7 +163,7 @@ impl Backend for Stream {
         if problem.rows == 0 {
             return Ok(());
         }
-        let plan = Plan::new(problem)?;
+        let plan = Plan::new(problem, self.device.limits())?;
         // SAFETY: the caller vouches for the problem, and the plan leads nowhere else.
         unsafe { launch(self, &plan) }
     }

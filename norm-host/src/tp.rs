@@ -83,7 +83,8 @@ pub fn rms_norm_tp(
         let norm = Norm::new(NormKind::Rms, eps).weight(w[index]);
         let place = tp.streams[index].place();
         let problem = check::apart(&norm, Form::Rows, &x[index].raw, &y[index].raw, Residual::None, place)?;
-        if problem.rows == 0 { Ok(None) } else { Plan::new(&problem).map(Some) }
+        let limits = tp.streams[index].device().limits();
+        if problem.rows == 0 { Ok(None) } else { Plan::new(&problem, limits).map(Some) }
     };
     for (index, stream) in tp.streams.iter().enumerate() {
         let load = |plan: Option<Plan>| match plan {

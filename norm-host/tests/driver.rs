@@ -118,7 +118,7 @@ fn a_plan_is_launched_as_it_stands() {
         weight_offset: 0.0,
         overlap: true,
     };
-    let mut plan = Plan::new(&problem).unwrap();
+    let mut plan = Plan::new(&problem, device.limits()).unwrap();
     plan.kernel.access = Access::Stream;
     (plan.block, plan.grid) = ([96, 1, 1], [8, 1, 1]);
     // SAFETY: the stand-in runs no kernel.

@@ -3,12 +3,14 @@
 //! Nothing here touches a device, so a host planner, a simulator and the kernels share one copy.
 
 mod args;
+mod divisor;
 mod kernel;
 mod tile;
 
-pub use args::{Args, Axis};
+pub use args::{Args, Axis, NONE_AHEAD};
+pub use divisor::Divisor;
 pub use kernel::{Access, KERNEL_SLOTS, Kernel, NormKind};
-pub use tile::{MAX_BLOCK_THREADS, MAX_DIM, Tile, WARP};
+pub use tile::{Limits, MAX_BLOCK_THREADS, MAX_DIM, Tile, WARP};
 
 /// The element type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

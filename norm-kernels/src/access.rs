@@ -12,6 +12,23 @@ pub fn unpack<E: Element, const N: usize>(words: Words) -> [f32; N] {
     values
 }
 
+/// `N` elements as a vector, rounded to nearest even.
+#[inline(always)]
+pub fn pack<E: Element, const N: usize>(values: [f32; N]) -> Words {
+    let mut words = [0; 8];
+    each::<4>(|i| {
+        if 2 * i < N {
+            let [low, high] = E::pack(values[2 * i], values[2 * i + 1]);
+            let at = 2 * i * E::SIZE as usize / 4;
+            words[at] = low;
+            if E::SIZE == 4 {
+                words[at + 1] = high;
+            }
+        }
+    });
+    words
+}
+
 /// How a kernel reaches memory.
 pub trait Access {
     /// Whether all or none of a vector's elements are in the row.
@@ -76,17 +93,7 @@ impl Access for Vector {
         if valid == 0 {
             return;
         }
-        let mut words = [0; 8];
-        each::<4>(|i| {
-            if 2 * i < N {
-                let [low, high] = E::pack(values[2 * i], values[2 * i + 1]);
-                let at = 2 * i * E::SIZE as usize / 4;
-                words[at] = low;
-                if E::SIZE == 4 {
-                    words[at + 1] = high;
-                }
-            }
-        });
+        let words = pack::<E, N>(values);
         let [a, b, c, d, e, f, g, h] = words;
         // SAFETY: the caller vouches for the elements and their alignment.
         unsafe {

@@ -3,26 +3,41 @@
 use crate::abi::Args;
 use crate::access::{Scalar, Vector};
 use crate::element::{BF16, F16, F32};
+use crate::gpu;
 use crate::norm::{Layer, Norm, Rms};
-use crate::part::{Held, Streamed};
-use crate::reduce::{Block, Either, Lanes};
-use crate::row::Row;
+use crate::part::{Held, Staged, Streamed};
+use crate::reduce::{Any, Block, Lanes, Team};
+use crate::row::{Row, look_ahead};
 
 /// A row in registers, `V` vectors a thread.
 ///
 /// # Safety
 /// `args` holds what [`Args`] says, for this launch's block and grid, the rows' vectors of `N`
-/// elements are whole and aligned, and there are no biases where the norm holds none.
+/// elements are whole and aligned, there is no residual and nothing to add to, and there are no
+/// biases where the norm has none in registers.
 macro_rules! held {
     ($kind:ident, $team:ident, $x:ident, $w:ident, $y:ident, $n:literal, $v:literal) => {
         |args: &Args| {
+            gpu::let_next_kernel_start();
+            look_ahead::<$x, $w>(args);
             let row = Row::of_thread::<$x, $w, $y, $n>(args);
             // SAFETY: whoever launches vouches for rows, vectors and alignment; the tile gives
             // each element to one thread.
-            unsafe {
-                let part = Held::<$x, $w, $n, $v, { $kind::HELD_BIASES }>::load(row);
-                $kind::run::<$team, $y, $n>(part, args.reciprocal, args.eps);
-            }
+            unsafe { $kind::run::<$team, $y, $n>(Held::<$x, $w, $n, $v>::load(row), args) };
+        }
+    };
+}
+
+/// Any row of whole, aligned vectors that fit the block's shared memory.
+macro_rules! staged {
+    ($kind:ident, $x:ident, $w:ident, $y:ident, $n:literal) => {
+        |args: &Args| {
+            gpu::let_next_kernel_start();
+            Any::start();
+            look_ahead::<$x, $w>(args);
+            let row = Row::of_cluster::<$x, $w, $y, $n>(args);
+            // SAFETY: as for `held`.
+            unsafe { $kind::run::<Any, $y, $n>(Staged::<$x, $w, $n>::load(row), args) };
         }
     };
 }
@@ -31,12 +46,12 @@ macro_rules! held {
 macro_rules! streamed {
     ($kind:ident, $access:ident, $x:ident, $w:ident, $y:ident, $n:literal) => {
         |args: &Args| {
-            let row = Row::of_thread::<$x, $w, $y, $n>(args);
+            gpu::let_next_kernel_start();
+            Any::start();
+            look_ahead::<$x, $w>(args);
+            let row = Row::of_cluster::<$x, $w, $y, $n>(args);
             // SAFETY: as for `held`.
-            unsafe {
-                let part = Streamed::<$access, $x, $w, $n>::new(row);
-                $kind::run::<Either, $y, $n>(part, args.reciprocal, args.eps);
-            }
+            unsafe { $kind::run::<Any, $y, $n>(Streamed::<$access, $x, $w, $n>::new(row), args) };
         }
     };
 }
@@ -60,19 +75,21 @@ macro_rules! entries {
         entries!(@ concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_"), $kind, $x, $w, $y, $n);
     };
     (@ $prefix:expr, Rms, $x:ident, $w:ident, $y:ident, $n:literal) => {
-        entry!(concat!($prefix, "warp1"), held!(Rms, Lanes, $x, $w, $y, $n, 1));
         entry!(concat!($prefix, "warp2"), held!(Rms, Lanes, $x, $w, $y, $n, 2));
         entry!(concat!($prefix, "block2"), held!(Rms, Block, $x, $w, $y, $n, 2));
         entry!(concat!($prefix, "block4"), held!(Rms, Block, $x, $w, $y, $n, 4));
-        entry!(concat!($prefix, "stream"), streamed!(Rms, Vector, $x, $w, $y, $n));
-        entry!(concat!($prefix, "scalar"), streamed!(Rms, Scalar, $x, $w, $y, $n));
+        entries!(@ $prefix, any Rms, $x, $w, $y, $n);
     };
     (@ $prefix:expr, Layer, $x:ident, $w:ident, $y:ident, $n:literal) => {
         entry!(concat!($prefix, "warp2"), held!(Layer, Lanes, $x, $w, $y, $n, 2));
         entry!(concat!($prefix, "warp4"), held!(Layer, Lanes, $x, $w, $y, $n, 4));
         entry!(concat!($prefix, "block4"), held!(Layer, Block, $x, $w, $y, $n, 4));
-        entry!(concat!($prefix, "stream"), streamed!(Layer, Vector, $x, $w, $y, $n));
-        entry!(concat!($prefix, "scalar"), streamed!(Layer, Scalar, $x, $w, $y, $n));
+        entries!(@ $prefix, any Layer, $x, $w, $y, $n);
+    };
+    (@ $prefix:expr, any $kind:ident, $x:ident, $w:ident, $y:ident, $n:literal) => {
+        entry!(concat!($prefix, "staged"), staged!($kind, $x, $w, $y, $n));
+        entry!(concat!($prefix, "stream"), streamed!($kind, Vector, $x, $w, $y, $n));
+        entry!(concat!($prefix, "scalar"), streamed!($kind, Scalar, $x, $w, $y, $n));
     };
 }
 

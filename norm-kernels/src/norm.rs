@@ -1,23 +1,26 @@
 //! The two normalizations, over any part of a row and any team of threads.
 
+use crate::abi::Args;
+use crate::access::unpack;
 use crate::each::each;
 use crate::element::Element;
 use crate::gpu;
 use crate::part::Part;
 use crate::reduce::{FIRST, SECOND, Team};
+use crate::sum::{join, split};
 
 /// A normalization.
 pub trait Norm {
-    /// Whether its kernels that hold a row can add biases. RMSNorm has them so seldom that they
-    /// are left to the kernel that streams, for registers: 0.975 instead of 0.938 of a copy's
-    /// bandwidth at 1024 f16 (NVIDIA H200, 2026-11-22).
-    const HELD_BIASES: bool;
+    /// Whether biases are common, so that kernels which hold a row in registers add them. RMSNorm
+    /// has them so seldom that they are left to the others, for registers: 0.975 instead of 0.938
+    /// of a copy's bandwidth at 1024 f16 (NVIDIA H200, 2026-11-22).
+    const BIASES: bool;
 
-    /// Normalizes one row of `1 / reciprocal` elements, `y = norm(x) * (w + offset) + b`.
+    /// Normalizes one row, `y = norm(x) * (w + offset) + b`.
     ///
     /// # Safety
     /// As [`Part::write`].
-    unsafe fn run<T: Team, Y: Element, const N: usize>(part: impl Part<N>, reciprocal: f64, eps: f32);
+    unsafe fn run<T: Team, Y: Element, const N: usize>(part: impl Part<N>, args: &Args);
 }
 
 /// `x / sqrt(mean(x²) + eps)` (Zhang and Sennrich 2019, arXiv:1910.07467).
@@ -27,56 +30,107 @@ pub struct Rms;
 pub struct Layer;
 
 impl Norm for Rms {
-    const HELD_BIASES: bool = false;
+    const BIASES: bool = false;
 
     #[inline(always)]
-    unsafe fn run<T: Team, Y: Element, const N: usize>(part: impl Part<N>, reciprocal: f64, eps: f32) {
-        let rstd = rstd::<T, _, N>(&part, reciprocal, eps, |x| x);
+    unsafe fn run<T: Team, Y: Element, const N: usize>(part: impl Part<N>, args: &Args) {
+        let share = T::sum(squares(&part, |x| x), SECOND);
+        let mut sum = share;
+        if T::is_spread() {
+            T::exchange([share, 0.0, 0.0, 0.0]);
+            sum = 0.0;
+            T::each_received(|_, [share, ..]| sum += share);
+        }
+        let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
         // SAFETY: handed on.
-        unsafe { part.write::<Y>(|x| x * rstd) };
+        unsafe { part.write::<Y, { Self::BIASES }>(|x| x * rstd) };
     }
 }
 
 impl Norm for Layer {
-    const HELD_BIASES: bool = true;
+    const BIASES: bool = true;
 
+    /// Two passes, the mean first. A block of a cluster does so for its share of the row; the
+    /// squares about the row's mean are then those about the shares' means and those of these
+    /// means' distances from it (Chan, Golub and LeVeque 1983, "Algorithms for Computing the
+    /// Sample Variance"), so one exchange does for both.
     #[inline(always)]
-    unsafe fn run<T: Team, Y: Element, const N: usize>(part: impl Part<N>, reciprocal: f64, eps: f32) {
-        // In f64, because terms can cancel: no f32 sum would keep the accuracy promise.
-        // A sum a vector first, so that the adder has several chains to work on.
-        let mut sum = 0.0;
-        part.each(|x, _| {
-            let mut vector = 0.0;
-            each::<N>(|i| vector += x[i] as f64);
-            sum += vector;
-        });
-        let mean = (T::sum(sum, FIRST) * reciprocal) as f32;
-        let rstd = rstd::<T, _, N>(&part, reciprocal, eps, |x| x - mean);
+    unsafe fn run<T: Team, Y: Element, const N: usize>(part: impl Part<N>, args: &Args) {
+        let last = T::is_spread() && gpu::cluster_rank() == gpu::cluster_blocks() - 1;
+        let share = T::sum(total(&part), FIRST);
+        let mut mean = (share * reciprocal(args, last)) as f32;
+        let mut squares = T::sum(squares(&part, |x| x - mean), SECOND);
+        if T::is_spread() {
+            let [low, high] = split(share);
+            T::exchange([low, high, squares, 0.0]);
+            let mut sum = 0.0;
+            squares = 0.0;
+            T::each_received(|_, [low, high, share, _]| {
+                sum += join([low, high]);
+                squares += share;
+            });
+            let row_mean = sum * args.reciprocal;
+            T::each_received(|last, [low, high, ..]| {
+                let distance = (join([low, high]) * reciprocal(args, last) - row_mean) as f32;
+                let elements =
+                    if last { args.dim - args.share * (gpu::cluster_blocks() - 1) } else { args.share };
+                squares = gpu::fma(elements as f32 * distance, distance, squares);
+            });
+            mean = row_mean as f32;
+        }
+        // An infinite element, which `total` takes for a finite one, leaves NaN everywhere.
+        let rstd = gpu::rsqrt(squares * args.reciprocal_f32 + args.eps) + (squares - squares);
         // SAFETY: handed on.
-        unsafe { part.write::<Y>(|x| (x - mean) * rstd) };
+        unsafe { part.write::<Y, { Self::BIASES }>(|x| (x - mean) * rstd) };
     }
 }
 
-/// `1 / sqrt(mean(f(x)²) + eps)` over the row.
-///
-/// Squares are summed in f32 within a vector, and in f64 from vector to vector: a thread's sum is
-/// off by few ULPs however long the row is.
+/// One over the elements in a block's share of the row.
 #[inline(always)]
-fn rstd<T: Team, P: Part<N>, const N: usize>(
-    part: &P,
-    reciprocal: f64,
-    eps: f32,
-    f: impl Fn(f32) -> f32,
-) -> f32 {
+fn reciprocal(args: &Args, last: bool) -> f64 {
+    let [share, last_share] = args.share_reciprocals;
+    if last { last_share } else { share }
+}
+
+/// The sum of a thread's elements.
+///
+/// In f64, because terms can cancel: no f32 sum would keep the accuracy promise.
+#[inline(always)]
+fn total<P: Part<N>, const N: usize>(part: &P) -> f64 {
     let mut sum = 0.0;
+    part.each(|x, _| {
+        // As a tree: a chain would wait for each addition.
+        let x = |i| P::X::wide(&x, i);
+        let mut vector = (x(0) + x(1)) + (x(2) + x(3));
+        if N == 8 {
+            vector += (x(4) + x(5)) + (x(6) + x(7));
+        }
+        sum += vector;
+    });
+    sum * P::X::WIDE_UNIT
+}
+
+/// Vectors whose squares are summed in f32, before the sum goes into one in f64: a thread's sum is
+/// off by few ULPs however long the row is.
+pub const GROUP: u32 = 16;
+
+/// The sum of `f(x)²` over a thread's elements.
+#[inline(always)]
+fn squares<P: Part<N>, const N: usize>(part: &P, f: impl Fn(f32) -> f32) -> f32 {
+    let (mut groups, mut group, mut vectors) = (0.0, 0.0, 0);
     part.each(|x, valid| {
-        let mut squares = 0.0;
+        let x = unpack::<P::X, N>(x);
+        let mut vector = 0.0;
         each::<N>(|i| {
             let value = if P::WHOLE || (i as u32) < valid { f(x[i]) } else { 0.0 };
-            squares = gpu::fma(value, value, squares);
+            vector = gpu::fma(value, value, vector);
         });
-        sum += if P::WHOLE && valid == 0 { 0.0 } else { squares as f64 };
+        group += if P::WHOLE && valid == 0 { 0.0 } else { vector };
+        vectors += 1;
+        if P::LONG && vectors == GROUP {
+            groups += group as f64;
+            (group, vectors) = (0.0, 0);
+        }
     });
-    let mean = T::sum(sum as f32, SECOND) * reciprocal as f32;
-    gpu::rsqrt(mean + eps)
+    if P::LONG { (groups + group as f64) as f32 } else { group }
 }

@@ -9,12 +9,38 @@ use crate::sum::Sum;
 pub const FIRST: u32 = 0;
 /// Scratch for the second reduction, of `f32` sums.
 pub const SECOND: u32 = 8 * WARP;
+/// Scratch for what the blocks of a cluster tell each other, 16 bytes from each.
+const RECEIVED: u32 = SECOND + 4 * WARP;
 
 /// The threads that share a row.
 pub trait Team {
-    /// The sum over the team, the same bits in every thread. `scratch` is [`FIRST`] or
+    /// Whether they may be spread over the blocks of a cluster.
+    const SPREADS: bool = false;
+
+    /// The sum over those of this block, the same bits in every thread. `scratch` is [`FIRST`] or
     /// [`SECOND`], each used once. Every thread of the block must call.
     fn sum<S: Sum>(partial: S, scratch: u32) -> S;
+
+    /// Whether they are. The same for all threads of a launch.
+    #[inline(always)]
+    fn is_spread() -> bool {
+        Self::SPREADS && gpu::cluster_blocks() > 1
+    }
+
+    /// Comes first in every kernel. Every thread must call.
+    #[inline(always)]
+    fn start() {
+        if Self::is_spread() {
+            gpu::cluster_announce();
+        }
+    }
+
+    /// Tells all blocks of the cluster what this one has, once. Every thread must call.
+    fn exchange(_own: [f32; 4]) {}
+
+    /// Calls `f` with what each block of the cluster told, in their order, and whether it is the
+    /// last.
+    fn each_received(_f: impl FnMut(bool, [f32; 4])) {}
 }
 
 /// A warp or less a row, `block_x` lanes: no barrier.
@@ -23,8 +49,8 @@ pub struct Lanes;
 /// A block a row, whole warps.
 pub struct Block;
 
-/// Either, as `block_x` says.
-pub struct Either;
+/// Any of them, as `block_x` and the cluster say.
+pub struct Any;
 
 impl Team for Lanes {
     #[inline(always)]
@@ -42,7 +68,9 @@ impl Team for Block {
     }
 }
 
-impl Team for Either {
+impl Team for Any {
+    const SPREADS: bool = true;
+
     #[inline(always)]
     fn sum<S: Sum>(partial: S, scratch: u32) -> S {
         let row = gpu::block_x();
@@ -53,6 +81,30 @@ impl Team for Either {
         let warps = row * gpu::block_y() / WARP;
         let across = over_warps(within, thread % WARP, thread / WARP, warps, scratch);
         if row > WARP { across } else { within }
+    }
+
+    #[inline(always)]
+    fn exchange(own: [f32; 4]) {
+        let (from, to) = (gpu::cluster_rank(), gpu::thread_x());
+        gpu::cluster_wait();
+        if to < gpu::cluster_blocks() {
+            // SAFETY: 16 blocks at most fit the scratch, all have started, and each place of each
+            // has one thread, since a row that takes a cluster takes each block whole.
+            unsafe { gpu::store4_cluster(to, RECEIVED + 16 * from, own) };
+        }
+        gpu::cluster_arrive();
+        gpu::cluster_wait();
+    }
+
+    #[inline(always)]
+    fn each_received(mut f: impl FnMut(bool, [f32; 4])) {
+        let blocks = gpu::cluster_blocks();
+        let mut from = 0;
+        while from < blocks {
+            // SAFETY: written by `exchange`, before the barrier.
+            f(from == blocks - 1, unsafe { gpu::load4_shared(RECEIVED + 16 * from) });
+            from += 1;
+        }
     }
 }
 

@@ -1,50 +1,72 @@
 //! Where a row lies, and which part of it a thread owns.
 
-use core::num::NonZeroU64;
-
-use crate::abi::Args;
+use crate::abi::{Args, NONE_AHEAD};
 use crate::element::Element;
 use crate::gpu;
 
-/// One row, and this thread's way through it: vectors of `N` elements from `start` on, every
-/// `step` elements.
+/// One row, and this thread's way through its block's share of it: vectors of `N` elements from
+/// `start` on, every `step` elements.
 #[derive(Clone, Copy)]
 pub struct Row {
     /// Address of the row in `x`.
     pub x: u64,
     /// Address of the row in `y`.
     pub y: u64,
+    /// Address of the row in `r`, 0 where there is no residual.
+    pub r: u64,
     /// Address of the row's weights, 0 where there are none.
     pub w: u64,
     /// Added to each of them.
     pub weight_offset: f32,
     /// Address of the row's biases, 0 where there are none.
     pub b: u64,
+    /// Whether the result is added to what `y` holds.
+    pub accumulate: bool,
     /// The first element of the thread's first vector.
     pub start: u32,
     /// From one vector of the thread to its next.
     pub step: u32,
-    /// Elements in the row; 0 for threads past the last row, which own nothing but take part
-    /// in shuffles.
-    pub dim: u32,
+    /// Where the block's share of the row ends; 0 for threads past the last row, which own
+    /// nothing but take part in shuffles.
+    pub end: u32,
 }
 
 impl Row {
-    /// The row of this thread.
+    /// The row of this thread, whose block works on it alone.
     #[inline(always)]
     pub fn of_thread<X: Element, W: Element, Y: Element, const N: usize>(args: &Args) -> Row {
-        let index = gpu::grid_x() as u64 * gpu::block_y() as u64 + gpu::thread_y() as u64;
-        let (x, y, inner) = offsets(args, index);
+        let index = gpu::grid_x() * gpu::block_y() + gpu::thread_y();
+        Row::share::<X, W, Y, N>(args, index, 0, args.dim)
+    }
+
+    /// The share of this thread's block in a row that a cluster works on, or a single block.
+    #[inline(always)]
+    pub fn of_cluster<X: Element, W: Element, Y: Element, const N: usize>(args: &Args) -> Row {
+        let index = gpu::cluster() * gpu::block_y() + gpu::thread_y();
+        let from = gpu::cluster_rank() * args.share;
+        Row::share::<X, W, Y, N>(args, index, from, u32::min(from + args.share, args.dim))
+    }
+
+    #[inline(always)]
+    fn share<X: Element, W: Element, Y: Element, const N: usize>(
+        args: &Args,
+        index: u32,
+        from: u32,
+        end: u32,
+    ) -> Row {
+        let place = Place::of(args, index);
         Row {
-            x: args.x + x * X::SIZE,
-            y: args.y + y * Y::SIZE,
+            x: args.x + place.x * X::SIZE,
+            y: args.y + place.y * Y::SIZE,
+            r: if args.r == 0 { 0 } else { args.r + place.r * X::SIZE },
             // Strides of absent weights and biases are 0.
-            w: args.w + inner * args.w_stride * W::SIZE,
+            w: args.w + place.inner * args.w_stride * W::SIZE,
             weight_offset: args.weight_offset,
-            b: args.b + inner * args.b_stride * W::SIZE,
-            start: gpu::thread_x() * N as u32,
+            b: args.b + place.inner * args.b_stride * W::SIZE,
+            accumulate: args.accumulate != 0,
+            start: from + gpu::thread_x() * N as u32,
             step: gpu::block_x() * N as u32,
-            dim: if index < args.rows { args.dim } else { 0 },
+            end: if index < args.rows { end } else { 0 },
         }
     }
 
@@ -55,19 +77,63 @@ impl Row {
     }
 }
 
-/// The row's offsets in `x` and `y`, in elements, and its place on the last axis.
-#[inline(always)]
-fn offsets(args: &Args, index: u64) -> (u64, u64, u64) {
-    let [a, b, c] = &args.axes;
-    // The common case, where all axes merged into one, needs no division.
-    if c.extent == args.rows {
-        return (index * c.x_stride, index * c.y_stride, index);
+/// A row's offsets in the tensors, in elements, and its place on the last axis.
+struct Place {
+    x: u64,
+    y: u64,
+    r: u64,
+    inner: u64,
+}
+
+impl Place {
+    #[inline(always)]
+    fn of(args: &Args, index: u32) -> Place {
+        let [a, b, c] = &args.axes;
+        // The common case, where all axes merged into one, needs no division.
+        if c.extent as u32 == args.rows {
+            let inner = index as u64;
+            return Place { x: inner * c.x_stride, y: inner * c.y_stride, r: inner * c.r_stride, inner };
+        }
+        let (rest, inner) = args.divisors[1].divide(index);
+        let (outer, middle) = args.divisors[0].divide(rest);
+        let [outer, middle, inner] = [outer as u64, middle as u64, inner as u64];
+        Place {
+            x: outer * a.x_stride + middle * b.x_stride + inner * c.x_stride,
+            y: outer * a.y_stride + middle * b.y_stride + inner * c.y_stride,
+            r: outer * a.r_stride + middle * b.r_stride + inner * c.r_stride,
+            inner,
+        }
     }
-    // SAFETY: a launch with an empty axis has no rows, and is never made.
-    let [middle, inner] = [b, c].map(|axis| unsafe { NonZeroU64::new_unchecked(axis.extent) });
-    let rest = index / inner;
-    let (outer, middle, inner) = (rest / middle, rest % middle, index % inner);
-    let x = outer * a.x_stride + middle * b.x_stride + inner * c.x_stride;
-    let y = outer * a.y_stride + middle * b.y_stride + inner * c.y_stride;
-    (x, y, inner)
+}
+
+/// Asks the L2 cache for this block's share of the row that is `args.ahead` rows further, so that
+/// whichever block gets that row finds it there: the memory stays busy while this block reduces
+/// and writes. 0.94 becomes 0.985 of a copy's bandwidth for LayerNorm at 8192 f16, 0.90 becomes
+/// 0.985 for RMSNorm at 65536.
+///
+/// In short grids, where latency is all that counts, it is the block's own row, and its weights:
+/// they are on their way while the kernel before this one ends. Nothing is read before it has, so
+/// it may well write them. 2.90 µs become 2.42 for 256 rows of 4096 f16 (NVIDIA H200,
+/// 2026-11-23).
+#[inline(always)]
+pub fn look_ahead<X: Element, W: Element>(args: &Args) {
+    let index = (gpu::cluster() * gpu::block_y() + gpu::thread_y()).wrapping_add(args.ahead);
+    if args.ahead != NONE_AHEAD && index < args.rows && gpu::thread_x() == 0 {
+        let from = gpu::cluster_rank() * args.share;
+        let end = u32::min(from + args.share, args.dim);
+        let place = Place::of(args, index);
+        let prefetch = |row: u64, size: u64| {
+            // Whole 16 bytes that lie within the share.
+            let first = (row + from as u64 * size).next_multiple_of(16);
+            let bytes = (row + end as u64 * size).saturating_sub(first) as u32 / 16 * 16;
+            if bytes != 0 {
+                // SAFETY: part of a row or of its weights, in whole 16 bytes.
+                unsafe { gpu::prefetch_bulk(first, bytes) };
+            }
+        };
+        prefetch(args.x + place.x * X::SIZE, X::SIZE);
+        if args.ahead == 0 && args.w != 0 {
+            prefetch(args.w + place.inner * args.w_stride * W::SIZE, W::SIZE);
+        }
+    }
 }

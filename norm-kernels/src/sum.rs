@@ -93,12 +93,13 @@ impl Sum for f64 {
 
 /// The lower and the upper half of the bits.
 #[inline(always)]
-fn split(value: f64) -> [f32; 2] {
+pub fn split(value: f64) -> [f32; 2] {
     let bits = value.to_bits();
     [f32::from_bits(bits as u32), f32::from_bits((bits >> 32) as u32)]
 }
 
+/// The float with this lower and upper half.
 #[inline(always)]
-fn join([low, high]: [f32; 2]) -> f64 {
+pub fn join([low, high]: [f32; 2]) -> f64 {
     f64::from_bits(low.to_bits() as u64 | (high.to_bits() as u64) << 32)
 }

@@ -129,7 +129,10 @@ pub struct Figures {
 pub struct TileRecord {
     /// The kernel's way to reach memory, as in its name.
     pub access: String,
-    /// Threads that share a row.
+    /// Blocks that share a row.
+    #[serde(default = "one")]
+    pub blocks: u32,
+    /// Threads of each that do.
     pub threads: u32,
     /// Vectors each of them has.
     pub vectors: u32,
@@ -137,6 +140,10 @@ pub struct TileRecord {
     pub rows: u32,
     /// Whether it is the one that operations take.
     pub chosen: bool,
+}
+
+fn one() -> u32 {
+    1
 }
 
 impl Times {

@@ -5,9 +5,9 @@ use super::error::BenchError;
 use super::op::{Extents, Op, Types, TypesChoice};
 use norm_host::DType;
 
-/// From one row to a million columns: what decoding sees (up to 256 rows), then 256 MiB of f16 or
-/// more at every dim.
-const ROWS: [[usize; 2]; 19] = [
+/// From one row to a million columns: what decoding sees (up to 256 rows), prompts, and 256 MiB of
+/// f16 or more at every dim.
+const ROWS: [[usize; 2]; 21] = [
     [1, 4096],
     [1, 8192],
     [8, 4096],
@@ -18,7 +18,9 @@ const ROWS: [[usize; 2]; 19] = [
     [524_288, 256],
     [262_144, 512],
     [32_768, 1024],
+    [131_072, 1024],
     [32_768, 2048],
+    [65_536, 2048],
     [32_768, 4096],
     [32_768, 8192],
     [16_384, 16_384],
@@ -163,10 +165,10 @@ mod tests {
     #[test]
     fn the_standing_set_reaches_from_one_row_to_a_million_columns() {
         let cases = cases(&[], &[], &[], Standing::Full).unwrap();
-        assert_eq!(cases.len(), 19 + 4 + 19 + 12 + 2 * 8);
+        assert_eq!(cases.len(), 21 + 4 + 21 + 12 + 2 * 8);
         let dims = |op| cases.iter().filter(move |case| case.op == op).map(|case| case.extents.dim());
         assert_eq!((dims(Op::Rms).min(), dims(Op::Rms).max()), (Some(256), Some(1 << 20)));
-        // Above what decoding sees, and but for one shape of prompts, 256 MiB and more.
+        // Above what decoding sees, and but for three shapes of prompts, 256 MiB and more.
         let large = cases.iter().filter(|case| case.extents.elements() > 4096 * 4096);
         for case in
             large.filter(|case| !matches!(case.extents.as_slice(), [32_768, 1024 | 2048] | [32_768, 40, 64]))

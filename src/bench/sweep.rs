@@ -1,25 +1,25 @@
 //! Other ways to lay a row over threads than the one that operations take.
 
-use norm_host::Plan;
-use norm_kernels::abi::{Access, Tile, WARP};
+use norm_host::{Limits, Plan};
+use norm_kernels::abi::{Access, Kernel, Tile, WARP};
 
 use super::case::Case;
 use super::record::TileRecord;
 
 /// Threads of the blocks that are tried where several rows share one.
-const PACKED: [u32; 3] = [64, 128, 256];
+const PACKED: [u32; 4] = [64, 128, 256, 512];
 
 /// Threads of the blocks that are tried where rows are streamed.
 const STREAMED: [u32; 10] = [32, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
 
-/// A kernel's way to reach memory with a block for it.
+/// Threads of the blocks that are tried where they stage rows in shared memory.
+const STAGED: [u32; 4] = [128, 256, 512, 1024];
+
+/// A kernel's way to reach memory with a tile for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiling {
     access: Access,
-    /// Threads that share a row, and rows of a block.
-    block: [u32; 2],
-    /// Vectors of a row's threads, the same for each.
-    vectors: u32,
+    tile: Tile,
     /// Whether operations take it.
     chosen: bool,
 }
@@ -27,70 +27,74 @@ pub struct Tiling {
 impl Tiling {
     /// A plan for the same problem with this tiling in its tile's place.
     pub fn apply(self, plan: Plan) -> Plan {
-        let mut plan = plan;
-        plan.kernel.access = self.access;
-        let [threads, rows] = self.block;
-        plan.block = [threads, rows, 1];
-        plan.grid[0] = u32::try_from(plan.args.rows.div_ceil(rows.into())).unwrap_or(u32::MAX);
-        plan
+        plan.with_tile(self.access, self.tile)
     }
 
     pub fn record(self) -> TileRecord {
-        TileRecord {
-            access: self.access.name().to_owned(),
-            threads: self.block[0],
-            vectors: self.vectors,
-            rows: self.block[1],
-            chosen: self.chosen,
-        }
+        let Tile { blocks, threads, vectors, rows, .. } = self.tile;
+        let access = self.access.name().to_owned();
+        TileRecord { access, blocks, threads, vectors, rows, chosen: self.chosen }
     }
 }
 
 /// The tiling that operations take for a case, and every other that holds its rows. `plan` is the
-/// one for the case, on any addresses aligned to 16.
-pub fn tilings(case: &Case, plan: &Plan) -> Vec<Tiling> {
-    let tile = Tile::new(plan.kernel.kind, plan.kernel.x, plan.kernel.y, plan.args.dim);
-    let vectors = plan.args.dim.div_ceil(tile.width);
-    let chosen = tiling(plan.kernel.access, [plan.block[0], plan.block[1]], vectors, true);
-    let mut found = vec![chosen];
+/// one for the case, on any addresses aligned to 16, on a device of these limits.
+pub fn tilings(case: &Case, plan: &Plan, limits: Limits) -> Vec<Tiling> {
+    let Kernel { kind, x, y, access: taken, .. } = plan.kernel;
+    let tile = Tile::new(kind, x, y, plan.args.dim, limits);
+    let mut found = vec![Tiling { access: taken, tile, chosen: true }];
     for access in Access::ALL {
-        let serves = access.serves(plan.kernel.kind)
+        let any = matches!(access, Access::Staged | Access::Stream);
+        let serves = access.serves(kind)
             // Where vectors are not whole, only the scalar path may be taken; where they are, it
             // is never the fastest.
-            && (access == Access::Scalar) == (plan.kernel.access == Access::Scalar)
-            // Kernels that hold a row of RMSNorm add no biases.
-            && (!case.op.has_bias() || plan.kernel.kind == norm_host::NormKind::Layer || access == Access::Stream);
-        let blocks = if serves { blocks(access, vectors) } else { Vec::new() };
-        let others = blocks.into_iter().filter(|block| (access, *block) != (chosen.access, chosen.block));
-        found.extend(others.map(|block| tiling(access, block, vectors, false)));
+            && (access == Access::Scalar) == (taken == Access::Scalar)
+            // Kernels that hold a row in registers know no residual, and no biases of RMSNorm.
+            && (any || !case.op.has_residual() && (!case.op.has_bias() || kind == norm_host::NormKind::Layer));
+        if serves {
+            let tiles = tiles(access, tile, plan.args.dim, limits).into_iter();
+            let fits = |tile: &Tile| access != Access::Staged || tile.staged_bytes(x) <= limits.shared_bytes;
+            let others = tiles.filter(|other| (access, *other) != (taken, tile) && fits(other));
+            found.extend(others.map(|tile| Tiling { access, tile, chosen: false }));
+        }
     }
-    found.retain(|tiling| plan.args.rows.div_ceil(tiling.block[1].into()) <= norm_host::MAX_GRID);
+    found.retain(|tiling| tiling.tile.grid(plan.args.rows.into()) <= norm_host::MAX_GRID);
     found
 }
 
-fn tiling(access: Access, block: [u32; 2], vectors: u32, chosen: bool) -> Tiling {
-    Tiling { access, block, vectors: vectors.div_ceil(block[0]), chosen }
-}
-
-/// The blocks with which `access` can take rows of so many vectors.
-fn blocks(access: Access, vectors: u32) -> Vec<[u32; 2]> {
+/// The tiles with which `access` can take rows of `dim`, beside `chosen`.
+fn tiles(access: Access, chosen: Tile, dim: u32, limits: Limits) -> Vec<Tile> {
+    let row = dim.div_ceil(chosen.width);
+    let tile = |blocks: u32, threads: u32, rows: u32| {
+        let vectors = row.div_ceil(blocks).div_ceil(threads);
+        Tile { blocks, threads, vectors, rows, ..chosen }
+    };
     match (access, access.held_vectors()) {
-        (Access::Warp1 | Access::Warp2 | Access::Warp4, Some(held)) => {
-            let lanes = vectors.div_ceil(held).next_power_of_two();
-            if lanes > WARP {
-                return Vec::new();
-            }
-            PACKED.into_iter().map(|threads| [lanes, threads / lanes]).collect()
+        (Access::Warp2 | Access::Warp4, Some(held)) => {
+            let lanes = row.div_ceil(held).next_power_of_two();
+            let packed =
+                PACKED.into_iter().filter(|&threads| lanes <= WARP && threads <= access.max_threads());
+            packed.map(|threads| Tile { vectors: held, ..tile(1, lanes, threads / lanes) }).collect()
         }
         (_, Some(held)) => {
-            let least = vectors.div_ceil(held).next_multiple_of(WARP);
+            let least = row.div_ceil(held).next_multiple_of(WARP);
             // Beyond twice the least, half of the threads would have nothing.
             let most = u32::min(access.max_threads(), 2 * least);
-            (least..=most).step_by(WARP as usize).map(|threads| [threads, 1]).collect()
+            (least..=most).step_by(WARP as usize).map(|threads| tile(1, threads, 1)).collect()
+        }
+        (Access::Staged, None) => {
+            let blocks = [1, 2, 4, 8, 16].into_iter().filter(|&blocks| blocks <= limits.cluster);
+            let shares = blocks.filter(|&blocks| blocks == 1 || row / blocks >= 512);
+            let tiles = shares.flat_map(|blocks| STAGED.map(|threads| tile(blocks, threads, 1)));
+            tiles.filter(|tile| tile.threads / 2 < row.div_ceil(tile.blocks)).collect()
         }
         (_, None) => {
-            let useful = u32::max(vectors, 1).next_multiple_of(WARP);
-            STREAMED.into_iter().filter(|&threads| threads <= useful).map(|threads| [threads, 1]).collect()
+            let useful = row.next_multiple_of(WARP);
+            STREAMED
+                .into_iter()
+                .filter(|&threads| threads <= useful)
+                .map(|threads| tile(1, threads, 1))
+                .collect()
         }
     }
 }
@@ -101,12 +105,14 @@ mod tests {
     use crate::bench::call::{self, Tensors};
     use norm_host::Place;
 
+    const H200: Limits = Limits::of_capability((9, 0));
+
     fn of(op: super::super::op::Op, types: &str, extents: &str) -> (Case, Plan, Vec<Tiling>) {
         let case = Case { op, types: types.parse().unwrap(), extents: extents.parse().unwrap() };
         let tensors =
             Tensors { place: Place::Cuda(0), x: 1 << 20, y: 1 << 40, w: 1 << 50, b: 1 << 51, r: 1 << 52 };
-        let plan = Plan::new(&call::problem(&case, tensors)).unwrap();
-        let tilings = tilings(&case, &plan);
+        let plan = Plan::new(&call::problem(&case, tensors), H200).unwrap();
+        let tilings = tilings(&case, &plan, H200);
         (case, plan, tilings)
     }
 
@@ -129,14 +135,16 @@ mod tests {
             for tiling in tilings {
                 let other = tiling.apply(plan);
                 let [threads, rows, _] = other.block;
-                assert!(u64::from(other.grid[0]) * u64::from(rows) >= other.args.rows, "{tiling:?}");
+                let blocks = other.cluster;
+                assert!(other.grid[0] / blocks * rows >= other.args.rows, "{tiling:?}");
                 assert!(threads * rows <= other.kernel.access.max_threads(), "{tiling:?}");
                 assert!(threads.is_multiple_of(WARP) || threads.is_power_of_two() && threads < WARP);
                 assert!((threads * rows).is_multiple_of(WARP), "{tiling:?}");
                 let held = other.kernel.access.held_vectors();
-                let covers = |held: u32| threads * held * width >= other.args.dim;
+                let covers = |held: u32| threads * held * width >= other.args.share;
+                assert!(other.args.share * blocks >= other.args.dim, "{tiling:?}");
                 assert!(held.is_none_or(covers), "{tiling:?}");
-                assert_eq!((other.args, other.shared_bytes), (plan.args, plan.shared_bytes));
+                assert!(other.shared_bytes <= H200.shared_bytes);
                 assert!(norm_kernels::abi::Kernel::all().any(|kernel| kernel == other.kernel), "{tiling:?}");
             }
         }

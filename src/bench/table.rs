@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::record::{Figures, Line, Record, Times, Verdict, shape_text};
+use super::record::{Figures, Line, Record, TileRecord, Times, Verdict, shape_text};
 use super::unit::Unit;
 
 /// The whole text.
@@ -102,11 +102,12 @@ fn sweeps(record: &Record) -> String {
         tiles.sort_by(|a, b| time(a).total_cmp(&time(b)));
         let _ = writeln!(
             text,
-            "{} {} {}, fastest first; * is what operations take\n  {:<8} {:>7} {:>7} {:>5} {:>9} {:>6} {:>10} {:>8}",
+            "{} {} {}, fastest first; * is what operations take\n  {:<8} {:>6} {:>7} {:>7} {:>5} {:>9} {:>6} {:>10} {:>8}",
             first.op,
             first.types(),
             shape_text(&first.shape),
             "access",
+            "blocks",
             "threads",
             "vectors",
             "rows",
@@ -118,8 +119,8 @@ fn sweeps(record: &Record) -> String {
         for line in tiles {
             let Some(tile) = &line.tile else { continue };
             let mark = if tile.chosen { '*' } else { ' ' };
-            let (access, threads, vectors, rows) = (&tile.access, tile.threads, tile.vectors, tile.rows);
-            let _ = write!(text, "{mark} {access:<8} {threads:>7} {vectors:>7} {rows:>5} ");
+            let TileRecord { access, blocks, threads, vectors, rows, .. } = tile;
+            let _ = write!(text, "{mark} {access:<8} {blocks:>6} {threads:>7} {vectors:>7} {rows:>5} ");
             text += &outcome(line, Unit::of(record));
         }
         text.push('\n');

@@ -14,12 +14,13 @@ use crate::{
 /// with idle threads in rows, and idle rows in the last block.
 fn size(kind: NormKind, access: Access) -> [usize; 2] {
     match access {
-        Access::Warp1 => [67, 5],
-        Access::Warp2 => [19, if kind == NormKind::Rms { 40 } else { 10 }],
+        Access::Warp2 => [131, if kind == NormKind::Rms { 40 } else { 7 }],
         Access::Warp4 => [11, 50],
         Access::Block2 => [3, 100],
         Access::Block4 => [2, 600],
-        Access::Stream => [2, 3600],
+        // A cluster's last block has a shorter share than the others.
+        Access::Staged => [2, 9005],
+        Access::Stream => [1, 480_001],
         Access::Scalar => [3, 100],
     }
 }
@@ -28,10 +29,10 @@ pub fn each_once(device: Device) -> Result<(), Failed> {
     let stream = norm_host::Stream::new(&device)?;
     for kernel in Kernel::all() {
         let [rows, vectors] = size(kernel.kind, kernel.access);
-        let width = Tile::new(kernel.kind, kernel.x, kernel.y, 1).width as usize;
-        // Scalar rows of every length: those of a warp, of a block, and those read again.
+        let width = Tile::new(kernel.kind, kernel.x, kernel.y, 1, device.limits()).width as usize;
+        // Scalar rows of every length: those of a warp, of a block, of a cluster.
         let dims = match kernel.access {
-            Access::Scalar => vec![5 * width + 1, vectors * width + 1, 3600 * width + 1],
+            Access::Scalar => vec![5 * width + 1, vectors * width + 1, 9005 * width + 1],
             _ => vec![vectors * width],
         };
         for dim in dims {
@@ -42,7 +43,7 @@ pub fn each_once(device: Device) -> Result<(), Failed> {
             let case = Case { b, ..case };
             let mut tensors = case.tensors();
             let mut on_device = OnDevice::upload(device, &case, &tensors, Shifts::NONE)?;
-            assert_eq!(planned(&case, &mut on_device)?, kernel, "{case:?}");
+            assert_eq!(planned(device, &case, &mut on_device)?, kernel, "{case:?}");
             on_device.enqueue(&stream)?;
             stream.synchronize()?;
             tensors.y = on_device.y.download()?;
@@ -53,7 +54,7 @@ pub fn each_once(device: Device) -> Result<(), Failed> {
 }
 
 /// The kernel that a case of dense rows takes.
-fn planned(case: &Case, tensors: &mut OnDevice) -> Result<Kernel, Failed> {
+fn planned(device: Device, case: &Case, tensors: &mut OnDevice) -> Result<Kernel, Failed> {
     let views = tensors.views();
     let param = |p: norm_host::View<'_>| Param { address: p.address(), dtype: p.dtype(), stride: 0 };
     let stride = case.dim as u64;
@@ -73,5 +74,5 @@ fn planned(case: &Case, tensors: &mut OnDevice) -> Result<Kernel, Failed> {
         weight_offset: case.weight_offset,
         overlap: true,
     };
-    Ok(Plan::new(&problem)?.kernel)
+    Ok(Plan::new(&problem, device.limits())?.kernel)
 }

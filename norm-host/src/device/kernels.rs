@@ -5,8 +5,8 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-use cuda_driver::{CaptureMode, Driver, LoadError, sys::CUfunction};
-use norm_kernels::abi::{Access, KERNEL_SLOTS, Kernel, Tile};
+use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
+use norm_kernels::abi::{Access, KERNEL_SLOTS, Kernel, Limits, Tile};
 
 use super::Device;
 use crate::{
@@ -52,10 +52,10 @@ impl Device {
         }
         let too_long = Error::RowTooLong { arg: Arg::X, dim, max: MAX_DIM as usize };
         let dim = u32::try_from(dim).ok().filter(|&dim| dim <= MAX_DIM).ok_or(too_long)?;
-        let tile = Tile::new(kind, x, y, dim);
-        for access in
-            [Access::vectored(tile, kind, false), Access::vectored(tile, kind, true), Access::Scalar]
-        {
+        let limits = self.limits();
+        let tile = Tile::new(kind, x, y, dim, limits);
+        let vectored = |extras| Access::vectored(tile, kind, x, extras, limits);
+        for access in [vectored(false), vectored(true), Access::Scalar] {
             self.kernel(Kernel { kind, x, w, y, access })?;
         }
         Ok(())
@@ -95,7 +95,8 @@ impl Device {
             log,
         })?;
         // SAFETY: it has just been loaded.
-        match unsafe { driver.module_function(module, &entry) } {
+        let function = unsafe { driver.module_function(module, &entry) };
+        match function.and_then(|function| self.permit(function, kernel.access).map(|()| function)) {
             Ok(function) => Ok(slot.get_or_init(|| Function(function)).0),
             Err(error) => {
                 // SAFETY: nothing of it has been used. The first error is the one to tell.
@@ -103,6 +104,23 @@ impl Device {
                 Err(error.into())
             }
         }
+    }
+}
+
+impl Device {
+    /// Allows a function what its launches ask for beyond what every device has.
+    fn permit(&self, function: CUfunction, access: Access) -> std::result::Result<(), DriverError> {
+        const PORTABLE_CLUSTER: u32 = 8;
+        let Limits { cluster, shared_bytes, .. } = self.limits();
+        if access == Access::Staged {
+            // SAFETY: the function's module has just been loaded, in the current context.
+            unsafe { self.driver().allow_shared_memory(function, shared_bytes) }?;
+        }
+        if access.takes_clusters() && cluster > PORTABLE_CLUSTER {
+            // SAFETY: as above.
+            unsafe { self.driver().allow_large_clusters(function) }?;
+        }
+        Ok(())
     }
 }
 

@@ -28,31 +28,45 @@ fn dense(x: DType, y: DType, rows: u64, dim: u32) -> Problem {
     }
 }
 
-fn tile(plan: &Plan) -> Tile {
-    Tile::new(plan.kernel.kind, plan.kernel.x, plan.kernel.y, plan.args.dim)
+/// With clusters, without, and with little shared memory.
+const LIMITS: [Limits; 3] =
+    [Limits::of_capability((9, 0)), Limits::of_capability((8, 0)), Limits::of_capability((8, 6))];
+
+fn limits() -> impl Strategy<Value = Limits> {
+    prop::sample::select(&LIMITS)
+}
+
+/// The vectors of a thread, and the elements of a vector.
+fn tile(plan: &Plan) -> (u32, u32) {
+    let width = 16 / usize::max(plan.kernel.x.size(), plan.kernel.y.size()) as u32;
+    (plan.args.share.div_ceil(width).div_ceil(plan.block[0]), width)
 }
 
 /// The row and the elements of it that a thread owns, as the kernels work them out from the
 /// block's place in the grid and the thread's in the block.
 fn owned(plan: &Plan, block: u64, [tx, ty]: [u32; 2]) -> (u64, impl Iterator<Item = u32>) {
-    let Tile { width, vectors, .. } = tile(plan);
+    let (vectors, width) = tile(plan);
     let [across, _, _] = plan.block;
-    let dim = plan.args.dim;
-    let row = block * u64::from(plan.block[1]) + u64::from(ty);
-    let rows = plan.args.rows;
+    let (cluster, rank) = (block / u64::from(plan.cluster), (block % u64::from(plan.cluster)) as u32);
+    let row = cluster * u64::from(plan.block[1]) + u64::from(ty);
+    let from = rank * plan.args.share;
+    let end = u32::min(from + plan.args.share, plan.args.dim);
+    let rows = u64::from(plan.args.rows);
     let elements = (0..vectors)
-        .flat_map(move |v| (0..width).map(move |lane| (tx + v * across) * width + lane))
-        .filter(move |&element| element < dim && row < rows);
+        .flat_map(move |v| (0..width).map(move |lane| from + (tx + v * across) * width + lane))
+        .filter(move |&element| element < end && row < rows);
     (row, elements)
 }
 
 /// Where an element is worked on: block, thread, vector and lane. The other way round.
 fn owner(plan: &Plan, row: u64, element: u32) -> (u64, [u32; 2], u32, u32) {
-    let width = tile(plan).width;
+    let (_, width) = tile(plan);
     let [across, rows, _] = plan.block;
+    let (rank, element) = (element / plan.args.share, element % plan.args.share);
     let vector = element / width;
     let thread = [vector % across, (row % u64::from(rows)) as u32];
-    (row / u64::from(rows), thread, vector / across, element % width)
+    let block = row / u64::from(rows) * u64::from(plan.cluster) + u64::from(rank);
+    (block, thread, vector / across, element % width)
 }
 
 fn dtype() -> impl Strategy<Value = DType> {
@@ -67,49 +81,56 @@ fn dim() -> impl Strategy<Value = u32> {
         1..=40_000_u32,
         1..=MAX_DIM,
         (7..=24_u32).prop_flat_map(move |power| near((1 << power) - 2)),
-        near(896 * 4 * 4),
-        near(896 * 4 * 8),
+        near(512 * 4 * 4),
+        near(512 * 4 * 8),
     ]
 }
 
 fn rows() -> impl Strategy<Value = u64> {
-    prop_oneof![1..=1000_u64, 1..=(1_u64 << 31) - 1, Just((1 << 31) - 1)]
+    // So many that clusters of 16 fit the grid.
+    prop_oneof![1..=1000_u64, 1..=(1_u64 << 27) - 1, Just((1 << 27) - 1)]
 }
 
 proptest! {
     #[test]
-    fn no_launch_exceeds_a_limit(x in dtype(), y in dtype(), rows in rows(), dim in dim(), shift in 0..4_u64) {
+    fn no_launch_exceeds_a_limit(
+        x in dtype(), y in dtype(), rows in rows(), dim in dim(), shift in 0..4_u64, limits in limits(),
+        layer in any::<bool>(),
+    ) {
         let mut problem = dense(x, y, rows, dim);
+        problem.kind = if layer { NormKind::Layer } else { NormKind::Rms };
         problem.x.address += shift * x.size() as u64;
-        let plan = Plan::new(&problem).unwrap();
+        let plan = Plan::new(&problem, limits).unwrap();
         let [across, down, deep] = plan.block;
         prop_assert!(across * down <= plan.kernel.access.max_threads());
         prop_assert!(across * down <= MAX_BLOCK_THREADS);
         prop_assert_eq!(deep, 1);
         prop_assert!(across.is_multiple_of(WARP) || (across < WARP && across.is_power_of_two()));
-        if across <= WARP {
-            prop_assert_eq!(across * down, Tile::PACKED_THREADS);
-        } else {
-            prop_assert_eq!(down, 1);
-        }
+        prop_assert!((across * down).is_multiple_of(WARP));
+        prop_assert!(down == 1 || across <= WARP);
+        prop_assert!(plan.cluster <= limits.cluster && plan.grid[0].is_multiple_of(plan.cluster));
+        prop_assert!(plan.cluster == 1 || (down == 1 && plan.kernel.access.takes_clusters()));
+        prop_assert!(plan.shared_bytes <= limits.shared_bytes);
+        prop_assert!(plan.args.share * plan.cluster >= dim && plan.args.share * (plan.cluster - 1) < dim);
         prop_assert!(u64::from(plan.grid[0]) <= MAX_GRID && plan.grid[0] >= 1);
         prop_assert_eq!((plan.grid[1], plan.grid[2]), (1, 1));
         // The blocks hold the rows, and the last of them is not empty.
-        let blocks = u64::from(plan.grid[0]);
-        prop_assert!(blocks * u64::from(down) >= rows && (blocks - 1) * u64::from(down) < rows);
+        let clusters = u64::from(plan.grid[0] / plan.cluster);
+        prop_assert!(clusters * u64::from(down) >= rows && (clusters - 1) * u64::from(down) < rows);
     }
 
     #[test]
     fn every_element_has_an_owner_that_owns_it_once(
-        x in dtype(), y in dtype(), rows in rows(), dim in dim(), at in any::<(u64, u32)>(),
+        x in dtype(), y in dtype(), rows in rows(), dim in dim(), at in any::<(u64, u32)>(), limits in limits(),
     ) {
-        let plan = Plan::new(&dense(x, y, rows, dim)).unwrap();
+        let plan = Plan::new(&dense(x, y, rows, dim), limits).unwrap();
         let (row, element) = (at.0 % rows, at.1 % dim);
         let (block, thread, vector, lane) = owner(&plan, row, element);
         // It is one of those that are launched,
         prop_assert!(block < u64::from(plan.grid[0]));
         prop_assert!(thread[0] < plan.block[0] && thread[1] < plan.block[1]);
-        prop_assert!(vector < tile(&plan).vectors && lane < tile(&plan).width);
+        let (vectors, width) = tile(&plan);
+        prop_assert!(vector < vectors && lane < width);
         // and what it owns leads back, once. Others cannot own it: a thread's elements
         // determine the thread, by the divisions above.
         let (of_row, elements) = owned(&plan, block, thread);
@@ -121,7 +142,7 @@ proptest! {
     fn small_launches_cover_every_element_once(
         x in dtype(), y in dtype(), rows in 1..80_u64, dim in prop_oneof![1..70_u32, 250..1200_u32],
     ) {
-        let plan = Plan::new(&dense(x, y, rows, dim)).unwrap();
+        let plan = Plan::new(&dense(x, y, rows, dim), LIMITS[0]).unwrap();
         let mut times = vec![0_u8; rows as usize * dim as usize];
         for block in 0..u64::from(plan.grid[0]) {
             for ty in 0..plan.block[1] {
@@ -138,11 +159,12 @@ proptest! {
 
     #[test]
     fn the_number_of_rows_changes_the_grid_alone(
-        x in dtype(), y in dtype(), a in rows(), b in rows(), dim in dim(),
+        x in dtype(), y in dtype(), a in rows(), b in rows(), dim in dim(), limits in limits(),
     ) {
-        let a = Plan::new(&dense(x, y, a, dim)).unwrap();
-        let b = Plan::new(&dense(x, y, b, dim)).unwrap();
-        prop_assert_eq!((a.kernel, a.block, a.shared_bytes), (b.kernel, b.block, b.shared_bytes));
+        let a = Plan::new(&dense(x, y, a, dim), limits).unwrap();
+        let b = Plan::new(&dense(x, y, b, dim), limits).unwrap();
+        let tile = |plan: &Plan| (plan.kernel, plan.block, plan.cluster, plan.shared_bytes, plan.args.share);
+        prop_assert_eq!(tile(&a), tile(&b));
     }
 
     #[test]
@@ -165,8 +187,8 @@ proptest! {
         problem.axes = [Axis::ONE, far, Axis { extent: heads, x_stride: 200, y_stride: 200, r_stride: 0 }];
         problem.rows = rows;
 
-        let plan = Plan::new(&problem).unwrap();
-        let Tile { width, .. } = tile(&plan);
+        let plan = Plan::new(&problem, LIMITS[0]).unwrap();
+        let (_, width) = tile(&plan);
         // Every vector of every row, one by one.
         let whole = dim % width == 0;
         let fits = |address: u64, dtype: DType, element: u64| {
@@ -187,9 +209,6 @@ proptest! {
             }
         }
         prop_assert_eq!(plan.kernel.access != Access::Scalar, whole && aligned);
-        if whole && aligned {
-            prop_assert_eq!(plan.kernel.access, Access::vectored(tile(&plan), plan.kernel.kind, plan.args.b != 0));
-        }
     }
 }
 
@@ -197,15 +216,19 @@ proptest! {
 fn every_pair_of_types_takes_every_access() {
     for x in DTYPES {
         for y in DTYPES {
-            let access = |dim| Plan::new(&dense(x, y, 5, dim)).unwrap().kernel.access;
-            let width = Tile::new(NormKind::Rms, x, y, 1).width;
-            assert_eq!(access(width), Access::Warp1);
-            assert_eq!(access(32 * width), Access::Warp1);
-            assert_eq!(access(33 * width), Access::Warp2);
+            let plan = |dim| Plan::new(&dense(x, y, 5, dim), LIMITS[0]).unwrap();
+            let access = |dim| plan(dim).kernel.access;
+            let width = Tile::new(NormKind::Rms, x, y, 1, LIMITS[0]).width;
+            assert_eq!(access(width), Access::Warp2);
+            assert_eq!(access(64 * width), Access::Warp2);
             assert_eq!(access(65 * width), Access::Block2);
             assert_eq!(access(513 * width), Access::Block4);
-            assert_eq!(access(1 << 20), Access::Stream);
+            assert_eq!(access(1025 * width), Access::Staged);
+            assert_eq!((access(131_072 * width), plan(131_072 * width).cluster), (Access::Staged, 16));
+            assert_eq!((access(300_000 * width), plan(300_000 * width).cluster), (Access::Stream, 16));
             assert_eq!(access(65 * width + 1), Access::Scalar);
+            let old = Plan::new(&dense(x, y, 5, 131_072 * width), LIMITS[1]).unwrap();
+            assert_eq!((old.kernel.access, old.cluster), (Access::Stream, 1));
         }
     }
 }
@@ -216,14 +239,14 @@ fn parameters_choose_the_kernel_and_are_passed_on() {
     let plan = |w, b| {
         let mut problem = dense(DType::F16, DType::F32, 7, 64);
         (problem.w, problem.b, problem.weight_offset) = (w, b, 1.0);
-        Plan::new(&problem).map(|plan| (plan.kernel.w, plan.args))
+        Plan::new(&problem, LIMITS[0]).map(|plan| (plan.kernel.w, plan.args))
     };
     let (dtype, args) = plan(None, None).unwrap();
-    assert_eq!((dtype, args.w, args.w_stride, args.weight_offset), (DType::F16, 0, 0, 0.0));
+    assert_eq!((dtype, args.w, args.w_stride, args.weight_offset.to_bits()), (DType::F16, 0, 0, 1 << 31));
     assert_eq!((args.rows, args.dim, args.eps), (7, 64, 1e-6));
     let (dtype, args) = plan(None, param(DType::BF16, 64)).unwrap();
     assert_eq!((dtype, args.b, args.b_stride), (DType::BF16, 1 << 12, 64));
-    assert_eq!((args.w, args.weight_offset), (0, 0.0));
+    assert_eq!((args.w, args.weight_offset.to_bits()), (0, 1 << 31));
     let (dtype, args) = plan(param(DType::F32, 0), param(DType::F32, 64)).unwrap();
     assert_eq!((dtype, args.w, args.w_stride, args.b_stride), (DType::F32, 1 << 12, 0, 64));
     assert_eq!(args.weight_offset, 1.0);
@@ -233,13 +256,33 @@ fn parameters_choose_the_kernel_and_are_passed_on() {
 
 #[test]
 fn rows_for_more_blocks_than_a_grid_has_are_an_error() {
+    let plan = |dtype, rows, dim| Plan::new(&dense(dtype, dtype, rows, dim), LIMITS[0]);
     // One row a block.
-    let dim = 4096;
-    assert!(Plan::new(&dense(DType::F16, DType::F16, MAX_GRID, dim)).is_ok());
-    let error = Plan::new(&dense(DType::F16, DType::F16, MAX_GRID + 1, dim)).unwrap_err();
+    assert!(plan(DType::F16, MAX_GRID, 4096).is_ok());
+    let error = plan(DType::F16, MAX_GRID + 1, 4096).unwrap_err();
     assert_eq!(error, Error::GridTooLarge { arg: Arg::X, blocks: 1 << 31, max: MAX_GRID });
-    // 256 rows a block.
-    assert!(Plan::new(&dense(DType::F32, DType::F32, MAX_GRID * 256, 4)).is_ok());
-    assert!(Plan::new(&dense(DType::F32, DType::F32, MAX_GRID * 256 + 1, 4)).is_err());
-    assert!(Plan::new(&dense(DType::F32, DType::F32, u64::MAX, 4)).is_err());
+    // Many rows a block, and still no more rows than that.
+    assert!(plan(DType::F32, MAX_GRID, 4).is_ok());
+    assert!(plan(DType::F32, MAX_GRID + 1, 4).is_err());
+    assert!(plan(DType::F32, u64::MAX, 4).is_err());
+    // Eight blocks a row.
+    assert!(plan(DType::F16, MAX_GRID / 8, 131_072).is_ok());
+    assert!(plan(DType::F16, MAX_GRID / 8 + 1, 131_072).is_err());
+    assert!(plan(DType::F16, u64::MAX, 131_072).is_err());
+}
+
+#[test]
+fn rows_are_asked_for_ahead_of_time_where_it_pays() {
+    let ahead = |kind, rows, dim| {
+        let problem = Problem { kind, ..dense(DType::F16, DType::F16, rows, dim) };
+        Plan::new(&problem, LIMITS[0]).unwrap().args.ahead
+    };
+    // A block's own row, where the grid is short; no other, where rows are short.
+    assert_eq!((ahead(NormKind::Rms, 1, 4096), ahead(NormKind::Rms, 512, 4096)), (0, 0));
+    assert_eq!(ahead(NormKind::Rms, 513, 4096), NONE_AHEAD);
+    assert_eq!(ahead(NormKind::Rms, 32768, 64), NONE_AHEAD);
+    // 4 MiB.
+    assert_eq!(ahead(NormKind::Layer, 32768, 4096), 512);
+    assert_eq!(ahead(NormKind::Rms, 32768, 8192), 256);
+    assert_eq!(ahead(NormKind::Rms, 512, 1 << 20), 2);
 }

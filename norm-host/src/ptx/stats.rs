@@ -22,6 +22,10 @@ pub enum InstructionKind {
     GlobalLoad,
     /// Stores to global memory.
     GlobalStore,
+    /// Copies from global to shared memory that a thread starts and does not wait for.
+    AsyncCopy,
+    /// Requests that a cache fetch what is read later.
+    Prefetch,
     /// Loads and stores in shared memory.
     Shared,
     /// Loads and stores in local memory, where spilled registers go.
@@ -30,8 +34,10 @@ pub enum InstructionKind {
     Parameter,
     /// Exchanges between lanes of a warp.
     Shuffle,
-    /// Barriers.
+    /// Barriers of a block.
     Barrier,
+    /// Arrivals and waits at a cluster's barrier.
+    ClusterBarrier,
     /// Jumps and returns.
     Branch,
     /// Calls of functions.
@@ -57,7 +63,11 @@ impl InstructionKind {
             ("ld" | "st", "local") => Local,
             ("ld", "param") => Parameter,
             ("shfl", _) => Shuffle,
+            ("barrier", "cluster") => ClusterBarrier,
             ("bar" | "barrier", _) => Barrier,
+            ("cp", "async") if opcode.contains(".prefetch.") => Prefetch,
+            ("cp", "async") if opcode.contains(".shared") => AsyncCopy,
+            ("prefetch", _) => Prefetch,
             ("bra" | "ret" | "exit" | "trap", _) => Branch,
             ("call", _) => Call,
             ("cvt" | "cvta", _) => Convert,
@@ -89,11 +99,14 @@ impl fmt::Display for InstructionKind {
             Move => "move",
             GlobalLoad => "global load",
             GlobalStore => "global store",
+            AsyncCopy => "async copy",
+            Prefetch => "prefetch",
             Shared => "shared",
             Local => "local",
             Parameter => "parameter",
             Shuffle => "shuffle",
             Barrier => "barrier",
+            ClusterBarrier => "cluster barrier",
             Branch => "branch",
             Call => "call",
             Other => "other",
@@ -196,6 +209,12 @@ mod tests {
         assert_eq!(stats.total(), 8);
         assert_eq!(stats.global_access_bytes, BTreeMap::from([(2, 1), (16, 1)]));
         assert_eq!((stats.max_threads, stats.foreign), (Some(256), 0));
+
+        let stats = Stats::of(
+            "cp.async.cg.shared.global.L2::cache_hint [%r1], [%rd1], 16, %r2, %rd2;\ncp.async.wait_all;\n\
+             cp.async.bulk.prefetch.L2.global [%rd1], %r1;\nbarrier.cluster.arrive;\nbarrier.cluster.wait;\n",
+        );
+        assert_eq!((stats.count(AsyncCopy), stats.count(Prefetch), stats.count(ClusterBarrier)), (1, 1, 2));
     }
 
     #[test]

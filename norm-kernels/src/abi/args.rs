@@ -1,5 +1,7 @@
 //! The one parameter of every kernel.
 
+use super::Divisor;
+
 /// One of the up to three axes in front of the normalized one. Strides are in elements.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +36,13 @@ pub struct Args {
     pub w: u64,
     /// Device address of the biases, 0 where there are none. They have the weights' type.
     pub b: u64,
+    /// Device address of the residual, 0 where there is none: `r += x`, and `r` is normalized
+    /// in place of `x`. It has the type of `x`.
+    pub r: u64,
     /// The axes in front of `dim`, outermost first, padded with [`Axis::ONE`] at the front.
     pub axes: [Axis; 3],
-    /// Number of rows: the product of the extents of `axes`.
-    pub rows: u64,
+    /// The extents of the last two of `axes`.
+    pub divisors: [Divisor; 2],
     /// Distance, in elements, between the weights of neighbours on the last of `axes`: 0 where
     /// all rows share theirs.
     pub w_stride: u64,
@@ -45,10 +50,27 @@ pub struct Args {
     pub b_stride: u64,
     /// `1 / dim`, which a kernel would take longer to compute than the row's sum.
     pub reciprocal: f64,
+    /// One over the elements in the share of a row that a block has, and in that of the last
+    /// block of a cluster.
+    pub share_reciprocals: [f64; 2],
+    /// `1 / dim`.
+    pub reciprocal_f32: f32,
+    /// Number of rows, the product of the extents of `axes`: below 2³¹.
+    pub rows: u32,
     /// Elements in a row, 1 to [`MAX_DIM`](super::MAX_DIM).
     pub dim: u32,
+    /// Elements of a row that a block has; the last block of a cluster may have fewer.
+    pub share: u32,
+    /// How many rows later the row is which a block asks the L2 cache for before it starts on its
+    /// own: with 0 it asks for its own and the weights, with [`NONE_AHEAD`] for none.
+    pub ahead: u32,
     /// Added to the mean of squares, or the variance, before the square root.
     pub eps: f32,
-    /// Added to every weight in f32; 0 where there are none.
+    /// Added to every weight in f32; -0, which changes none, where there is none.
     pub weight_offset: f32,
+    /// Not 0 where the result is added to what `y` holds.
+    pub accumulate: u32,
 }
+
+/// As [`Args::ahead`]: ask for no row.
+pub const NONE_AHEAD: u32 = u32::MAX;

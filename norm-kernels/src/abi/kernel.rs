@@ -1,6 +1,6 @@
 //! Which kernels there are, and what they are called.
 
-use super::{DType, MAX_BLOCK_THREADS, Tile};
+use super::{DType, Limits, MAX_BLOCK_THREADS, Tile};
 
 /// Which normalization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,9 +30,7 @@ impl NormKind {
 /// they give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// One vector a thread, held in registers; several rows a block.
-    Warp1,
-    /// The same with two vectors a thread.
+    /// Two vectors a thread, held in registers; several rows a block.
     Warp2,
     /// The same with four vectors a thread.
     Warp4,
@@ -40,6 +38,9 @@ pub enum Access {
     Block2,
     /// The same with four vectors a thread.
     Block4,
+    /// Any tile whose vectors fit the shared memory, where they are kept; also adds biases to
+    /// RMSNorm, and residuals.
+    Staged,
     /// Any row of whole, aligned vectors: every pass reads it again.
     Stream,
     /// Any row, element by element: odd lengths and unaligned addresses.
@@ -49,11 +50,11 @@ pub enum Access {
 impl Access {
     /// All of them, in the order of kernel numbers.
     pub const ALL: [Access; 7] = [
-        Access::Warp1,
         Access::Warp2,
         Access::Warp4,
         Access::Block2,
         Access::Block4,
+        Access::Staged,
         Access::Stream,
         Access::Scalar,
     ];
@@ -61,11 +62,11 @@ impl Access {
     /// The name used in kernel names.
     pub const fn name(self) -> &'static str {
         match self {
-            Access::Warp1 => "warp1",
             Access::Warp2 => "warp2",
             Access::Warp4 => "warp4",
             Access::Block2 => "block2",
             Access::Block4 => "block4",
+            Access::Staged => "staged",
             Access::Stream => "stream",
             Access::Scalar => "scalar",
         }
@@ -73,46 +74,50 @@ impl Access {
 
     /// Whether [`Tile`] ever chooses it for that normalization.
     pub const fn serves(self, kind: NormKind) -> bool {
-        !matches!(
-            (kind, self),
-            (NormKind::Rms, Access::Warp4) | (NormKind::Layer, Access::Warp1 | Access::Block2)
-        )
+        !matches!((kind, self), (NormKind::Rms, Access::Warp4) | (NormKind::Layer, Access::Block2))
     }
 
     /// Vectors that a thread holds; `None` where it takes any number.
     pub const fn held_vectors(self) -> Option<u32> {
         match self {
-            Access::Warp1 => Some(1),
             Access::Warp2 | Access::Block2 => Some(2),
             Access::Warp4 | Access::Block4 => Some(4),
-            Access::Stream | Access::Scalar => None,
+            Access::Staged | Access::Stream | Access::Scalar => None,
         }
     }
 
     /// The largest block that launches it, which the PTX states as `.maxntid`.
     pub const fn max_threads(self) -> u32 {
         match self {
-            Access::Warp1 | Access::Warp2 | Access::Warp4 => Tile::PACKED_THREADS,
-            Access::Block2 => Tile::MAX_PAIR_THREADS,
+            Access::Warp2 => Tile::MAX_PACKED_THREADS,
+            Access::Warp4 | Access::Block2 => Tile::MAX_PAIR_THREADS,
             Access::Block4 => Tile::MAX_HELD_THREADS,
-            Access::Stream | Access::Scalar => MAX_BLOCK_THREADS,
+            Access::Staged | Access::Stream | Access::Scalar => MAX_BLOCK_THREADS,
         }
     }
 
-    /// The access for a tile whose vectors are all whole and aligned.
-    ///
-    /// A kernel that holds rows of RMSNorm adds no biases: that is left to [`Access::Stream`].
-    pub const fn vectored(tile: Tile, kind: NormKind, biases: bool) -> Access {
-        if biases && matches!(kind, NormKind::Rms) {
-            return Access::Stream;
-        }
-        match (tile.rows, tile.vectors) {
-            (1, ..=2) => Access::Block2,
-            (1, ..=Tile::MAX_HELD) if tile.threads <= Tile::MAX_HELD_THREADS => Access::Block4,
-            (1, _) => Access::Stream,
-            (_, 1) => Access::Warp1,
-            (_, 2) => Access::Warp2,
-            (_, _) => Access::Warp4,
+    /// Whether its blocks may work on a row together, as a cluster.
+    pub const fn takes_clusters(self) -> bool {
+        self.held_vectors().is_none()
+    }
+
+    /// The access for a tile whose vectors of `x` are all whole and aligned. `extras`: there is a
+    /// residual, `y` is added to, or RMSNorm has biases, which kernels that hold the row do not
+    /// know.
+    pub const fn vectored(tile: Tile, kind: NormKind, x: DType, extras: bool, limits: Limits) -> Access {
+        let staged = tile.staged_bytes(x) <= limits.shared_bytes;
+        match (kind, tile.rows, tile.vectors) {
+            _ if extras && staged => Access::Staged,
+            _ if extras => Access::Stream,
+            (_, 2.., 2) => Access::Warp2,
+            (_, 2.., _) => Access::Warp4,
+            (NormKind::Rms, _, 2) => Access::Block2,
+            // 8192 elements of f16 in registers: 0.99; in shared memory: 0.96. With 16384 it is
+            // 0.99 and 1.00 (NVIDIA H200, 2026-11-23).
+            (NormKind::Rms, _, 4) if tile.threads <= Tile::MAX_PAIR_THREADS => Access::Block4,
+            (NormKind::Layer, _, 4) if tile.threads <= Tile::MAX_HELD_THREADS => Access::Block4,
+            _ if staged => Access::Staged,
+            _ => Access::Stream,
         }
     }
 }
@@ -130,6 +135,31 @@ pub struct Kernel {
     pub y: DType,
     /// How it reaches memory.
     pub access: Access,
+}
+
+impl Kernel {
+    /// The most registers a thread may take, where that is to be fewer than the largest block
+    /// leaves it; the PTX states them as `.maxnreg`. Three blocks of 512 threads in place of two take
+    /// 1.00 in place of 0.98 of a copy's bandwidth at 16384 f16, 0.95 in place of 0.87 at 131072
+    /// (NVIDIA H200, 2026-11-23).
+    pub const fn max_registers(self) -> Option<u32> {
+        // Two vectors of weights in f32 beside x in 16 bits fill twice the registers.
+        let wide = self.w.size() > self.x.size() && self.w.size() > self.y.size();
+        match self.access {
+            Access::Staged => Some(if wide { 48 } else { 40 }),
+            _ => None,
+        }
+    }
+
+    /// So many blocks are to fit a multiprocessor, and no more, where ptxas would else aim at more
+    /// and spill registers for it; the PTX states it as `.minnctapersm`.
+    pub const fn min_blocks(self) -> Option<u32> {
+        match self.access {
+            Access::Warp4 if matches!(self.x, DType::BF16) => Some(3),
+            Access::Stream | Access::Scalar => Some(1),
+            _ => None,
+        }
+    }
 }
 
 /// A number above every [`Kernel::index`].

@@ -1,5 +1,5 @@
-//! How a row is laid over threads. A function of norm, element types and `dim` alone, so that a
-//! row's bits never depend on how many rows there are or where they stand.
+//! How a row is laid over threads. A function of norm, element types, `dim` and the device's
+//! limits alone, so that a row's bits never depend on how many rows there are or where they stand.
 
 use super::{DType, NormKind};
 
@@ -12,14 +12,46 @@ pub const MAX_BLOCK_THREADS: u32 = 1024;
 /// The longest row: up to 2²⁴ every count of elements is exact in `f32`.
 pub const MAX_DIM: u32 = 1 << 24;
 
-/// A row cut into vectors of `width` elements and dealt to `threads` threads, `vectors` each:
-/// thread `t` owns vectors `t`, `t + threads`, `t + 2 * threads` and so on.
+/// What a device lets a tile use (CUDA C++ Programming Guide, "Technical Specifications per
+/// Compute Capability").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Blocks of a cluster; 1 where there are no clusters.
+    pub cluster: u32,
+    /// Bytes of shared memory that a block may keep its share of a row in.
+    pub shared_bytes: u32,
+    /// Whether a kernel may start while the one in front of it finishes.
+    pub overlap: bool,
+}
+
+impl Limits {
+    /// Compute capability 8.6 and 8.9.
+    pub const LEAST: Limits = Limits { cluster: 1, shared_bytes: 96 << 10, overlap: false };
+
+    /// Those of a compute capability from 8.0 on.
+    pub const fn of_capability(capability: (u32, u32)) -> Limits {
+        match capability {
+            (8, 0 | 7) => Limits { shared_bytes: 160 << 10, ..Limits::LEAST },
+            // Clusters of 16 are beyond the 8 that every such device has, and must be allowed.
+            (9 | 10, _) => Limits { cluster: 16, shared_bytes: 224 << 10, overlap: true },
+            (..=8, _) => Limits::LEAST,
+            // What is not known better.
+            _ => Limits { overlap: true, ..Limits::LEAST },
+        }
+    }
+}
+
+/// A row cut into vectors of `width` elements and dealt to `blocks` blocks, an equal share to
+/// each, and in each to `threads` threads, `vectors` each: thread `t` owns vectors `t`,
+/// `t + threads`, `t + 2 * threads` and so on of its block's share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     /// Elements in a vector: 16 bytes of the wider of `x` and `y`.
     pub width: u32,
-    /// Threads that work on one row: a power of two up to [`WARP`], from there a multiple of it
-    /// up to [`MAX_BLOCK_THREADS`].
+    /// Blocks that work on one row, as a cluster: 1 or a power of two up to 16.
+    pub blocks: u32,
+    /// Threads of a block that work on one row: a power of two up to [`WARP`], from there a
+    /// multiple of it up to [`MAX_BLOCK_THREADS`].
     pub threads: u32,
     /// Vectors each of them owns.
     pub vectors: u32,
@@ -28,48 +60,93 @@ pub struct Tile {
     pub rows: u32,
 }
 
+/// How rows up to a length are laid out. The shares of a copy's bandwidth that stand beside each
+/// were measured on an NVIDIA H200 with f16, 256 MiB and more, 2026-11-23.
+struct Layout {
+    /// Vectors in the longest such row.
+    up_to: u32,
+    /// Blocks for a row.
+    blocks: u32,
+    /// Vectors a thread.
+    vectors: u32,
+    /// Threads of a block that packs several rows; 0 for a row a block.
+    packed: u32,
+}
+
+const RMS: [Layout; 9] = [
+    // 0.99 at dim 64, 0.99 at 128, 0.995 at 512. One vector a thread: 0.985, 0.98; 256 threads:
+    // 0.99, 0.97, 0.98.
+    Layout { up_to: 64, blocks: 1, vectors: 2, packed: 512 },
+    // 1.00 at 1024 and 2048, 0.99 at 4096; four: 0.99, 0.99, 0.97.
+    Layout { up_to: 512, blocks: 1, vectors: 2, packed: 0 },
+    // 0.99 at 8192; eight: 0.98; two: 0.96.
+    Layout { up_to: 1024, blocks: 1, vectors: 4, packed: 0 },
+    // In shared memory from here on: 1.00 at 16384; in registers: 0.99.
+    Layout { up_to: 2048, blocks: 1, vectors: 4, packed: 0 },
+    // 0.997 at 32768; two blocks: 0.97; in registers: 0.92.
+    Layout { up_to: 4096, blocks: 1, vectors: 8, packed: 0 },
+    // 0.985 at 65536; two blocks: 0.97, four: 0.97.
+    Layout { up_to: 8192, blocks: 1, vectors: 8, packed: 0 },
+    // 0.955 at 131072; two of 1024 threads: 0.95, four of 512: 0.94.
+    Layout { up_to: 16384, blocks: 8, vectors: 8, packed: 0 },
+    // 0.91 at 262144; sixteen: 0.90, four: 0.90.
+    Layout { up_to: 32768, blocks: 8, vectors: 8, packed: 0 },
+    // 0.84 at 524288, 0.715 at 1048576.
+    Layout { up_to: u32::MAX, blocks: 16, vectors: 8, packed: 0 },
+];
+
+const LAYER: [Layout; 6] = [
+    // 0.90 at dim 64; four: 0.78.
+    Layout { up_to: 8, blocks: 1, vectors: 2, packed: 256 },
+    // 0.97 at 128, 0.98 at 256 to 1024; two: 0.84, 0.90 at 256 and 512; 512 threads: 0.91.
+    Layout { up_to: 128, blocks: 1, vectors: 4, packed: 256 },
+    // 0.975 at 2048, 0.98 at 4096, 0.985 at 8192, 0.955 at 16384; eight: 0.89, 0.74 at 4096 and
+    // 16384; two: 0.80 at 4096.
+    Layout { up_to: 2048, blocks: 1, vectors: 4, packed: 0 },
+    // In shared memory from here on: 0.87 at 32768; one block of 512: 0.85.
+    Layout { up_to: 4096, blocks: 2, vectors: 8, packed: 0 },
+    // 0.83 at 65536; two of 512 threads: 0.78.
+    Layout { up_to: 8192, blocks: 4, vectors: 8, packed: 0 },
+    // 0.76 at 131072 and 0.75 at 262144 with eight; sixteen: 0.73 at 262144.
+    Layout { up_to: 32768, blocks: 8, vectors: 8, packed: 0 },
+];
+
 impl Tile {
-    /// Threads a block has where several rows share one.
-    pub const PACKED_THREADS: u32 = 256;
+    /// The largest block with four vectors a thread in registers. From 544 threads on ptxas takes
+    /// 84 registers where 60 do.
+    pub const MAX_HELD_THREADS: u32 = 512;
 
-    /// The most vectors a thread holds in registers; a longer row is read again in each pass.
-    pub const MAX_HELD: u32 = 4;
-
-    /// The largest block that holds that many: at 112 registers a thread, the most that fits the
-    /// 65,536 of a multiprocessor. From 608 threads on ptxas 13.5 spills in LayerNorm.
-    pub const MAX_HELD_THREADS: u32 = 576;
-
-    /// The largest block that holds two.
+    /// The largest block with two.
     pub const MAX_PAIR_THREADS: u32 = 256;
 
+    /// The most threads a block of several rows has.
+    pub const MAX_PACKED_THREADS: u32 = 512;
+
     /// The tile for rows of `dim` elements, `1 <= dim <= MAX_DIM`.
-    ///
-    /// Shares of a copy's bandwidth that stand beside a choice were measured on an NVIDIA H200,
-    /// f16, 256 MiB and more, 2026-11-22.
-    pub const fn new(kind: NormKind, x: DType, y: DType, dim: u32) -> Tile {
-        const HELD: u32 = Tile::MAX_HELD * Tile::MAX_HELD_THREADS;
+    pub const fn new(kind: NormKind, x: DType, y: DType, dim: u32, limits: Limits) -> Tile {
         let width = (16 / if x.size() > y.size() { x.size() } else { y.size() }) as u32;
         let row = dim.div_ceil(width);
-        let vectors = match (kind, row) {
-            // 0.96 at dim 128 and 256; two: 0.93 and 0.94.
-            (NormKind::Rms, ..=32) => 1,
-            // 0.975 at dim 1024 and 2048, 0.95 at 4096; four: 0.97 and 0.93.
-            (NormKind::Rms, ..=512) => 2,
-            // Two reductions cost as much as eight elements more, so a thread has more of them:
-            // 0.92 at dim 128; one vector: 0.58.
-            (NormKind::Layer, ..=32) => 2,
-            // 0.95 at dim 512, 0.92 at 4096; two: 0.93 and 0.69.
-            (_, ..=HELD) => Tile::MAX_HELD,
-            _ => row.div_ceil(MAX_BLOCK_THREADS),
+        let layouts: &[Layout] = match kind {
+            NormKind::Rms => &RMS,
+            NormKind::Layer => &LAYER,
         };
-        let threads = match row.div_ceil(vectors) {
-            lanes @ ..=WARP => lanes.next_power_of_two(),
+        let mut index = 0;
+        while index < layouts.len() - 1 && layouts[index].up_to < row {
+            index += 1;
+        }
+        // Rows above the last bound take the whole cluster.
+        let Layout { up_to, blocks, vectors, packed } = layouts[index];
+        let blocks = if row > up_to { 16 } else { blocks };
+        let blocks = if blocks > limits.cluster { limits.cluster } else { blocks };
+        let share = row.div_ceil(blocks);
+        let least = share.div_ceil(MAX_BLOCK_THREADS);
+        let vectors = if vectors < least { least } else { vectors };
+        let threads = match share.div_ceil(vectors) {
+            lanes @ ..=WARP if packed > 0 => lanes.next_power_of_two(),
             threads => threads.next_multiple_of(WARP),
         };
-        // LayerNorm's rows of a whole warp have a block each: 0.94 at dim 1024; packed: 0.90.
-        let packed = threads < WARP || threads == WARP && matches!(kind, NormKind::Rms);
-        let rows = if packed { Tile::PACKED_THREADS / threads } else { 1 };
-        Tile { width, threads, vectors, rows }
+        let rows = if packed > threads { packed / threads } else { 1 };
+        Tile { width, blocks, threads, vectors, rows }
     }
 
     /// Threads of a block: along the row, and rows.
@@ -79,6 +156,17 @@ impl Tile {
 
     /// Blocks that `rows` rows take.
     pub const fn grid(self, rows: u64) -> u64 {
-        rows.div_ceil(self.rows as u64)
+        rows.div_ceil(self.rows as u64).saturating_mul(self.blocks as u64)
+    }
+
+    /// Elements of a row of `dim` in the share of each block but the last.
+    pub const fn share(self, dim: u32) -> u32 {
+        let vectors = dim.div_ceil(self.width).div_ceil(self.blocks);
+        if self.blocks == 1 { dim } else { vectors * self.width }
+    }
+
+    /// Bytes of shared memory that hold a block's vectors of `x`, an even number for each thread.
+    pub const fn staged_bytes(self, x: DType) -> u32 {
+        self.vectors.next_multiple_of(2) * self.threads * self.rows * self.width * x.size() as u32
     }
 }

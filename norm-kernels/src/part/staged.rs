@@ -1,0 +1,217 @@
+//! A part in shared memory.
+
+use core::marker::PhantomData;
+
+use super::{Part, finish, is_common, weights};
+use crate::access::{Access, Vector, pack, unpack};
+use crate::each::each;
+use crate::element::{Element, Words};
+use crate::gpu::{self, Reuse};
+use crate::row::Row;
+
+/// Aligned vectors, as many as there are, read once and kept in shared memory: they hold no
+/// registers on their way, so all can be on it at once. A thread touches only its own, which takes
+/// no barrier.
+pub struct Staged<X, W, const N: usize> {
+    row: Row,
+    /// Where its first vector is in the block's shared memory.
+    slot: u32,
+    elements: PhantomData<(X, W)>,
+}
+
+/// Neighbours among a thread's vectors that are on their way between memory and registers at the
+/// same time: two where the passes are short, one where they take the registers for more.
+#[derive(Clone, Copy)]
+struct Flight<const F: usize> {
+    /// The first element of each, and how many of its elements are in the row.
+    places: [(u32, u32); F],
+    /// Where each is in shared memory. Those behind the row have a slot too.
+    slots: [u32; F],
+}
+
+impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
+    /// Bytes of a vector: 16, or 8 where `y` has the wider elements.
+    const BYTES: u32 = N as u32 * X::SIZE as u32;
+
+    /// Loads the part, once the kernel before this one has ended. With a residual, `r += x` is
+    /// what is loaded.
+    ///
+    /// # Safety
+    /// The row lies in memory as it says, vectors whole and aligned, and the block has shared
+    /// memory for all of its threads' vectors, an even number each. No other thread touches these
+    /// elements of `r`.
+    #[inline(always)]
+    pub unsafe fn load(row: Row) -> Self {
+        let thread = gpu::thread_y() * gpu::block_x() + gpu::thread_x();
+        let part = Staged { row, slot: thread * Self::BYTES, elements: PhantomData };
+        gpu::wait_for_previous_kernel();
+        if row.r == 0 {
+            part.flights(|Flight::<2> { places, slots }| {
+                each::<2>(|v| {
+                    let (at, valid) = places[v];
+                    let address = row.x + at as u64 * X::SIZE;
+                    // SAFETY: a whole vector of the row, or nothing; the slot is this thread's.
+                    unsafe { Self::stage(slots[v], address, valid != 0) };
+                });
+            });
+            gpu::wait_for_staged();
+        } else {
+            // SAFETY: handed on.
+            unsafe { part.add() };
+        }
+        part
+    }
+
+    /// Adds `x` to the residual and keeps the sum.
+    ///
+    /// # Safety
+    /// As [`load`](Self::load).
+    #[inline(always)]
+    unsafe fn add(&self) {
+        self.flights(|Flight::<2> { places, slots }| {
+            // One after the other, for registers; but the one behind the row too, whose slot is to
+            // hold zeros.
+            each::<2>(|v| {
+                let (at, valid) = places[v];
+                let at = at as u64 * X::SIZE;
+                // SAFETY: a whole vector of each row, or nothing; the slot is this thread's.
+                unsafe {
+                    let x = Vector::fetch::<X, N>(self.row.x + at, valid, 0, Reuse::Once);
+                    let r = Vector::fetch::<X, N>(self.row.r + at, valid, 0, Reuse::Once);
+                    let (x, mut sum) = (unpack::<X, N>(x), unpack::<X, N>(r));
+                    each::<N>(|i| sum[i] += x[i]);
+                    Vector::store::<X, N>(self.row.r + at, valid, sum);
+                    Self::store(slots[v], pack::<X, N>(sum));
+                }
+            });
+        });
+    }
+
+    /// Calls `f` with all of the thread's vectors.
+    #[inline(always)]
+    fn flights<const F: usize>(&self, mut f: impl FnMut(Flight<F>)) {
+        let mut at = self.row.start;
+        let mut slot = self.slot;
+        let hop = gpu::block_x() * gpu::block_y() * Self::BYTES;
+        while at < self.row.end {
+            let mut flight = Flight { places: [(0, 0); F], slots: [0; F] };
+            each::<F>(|v| {
+                let at = at + v as u32 * self.row.step;
+                flight.places[v] = (at, Vector::valid::<N>(at, self.row.end));
+                flight.slots[v] = slot + v as u32 * hop;
+            });
+            f(flight);
+            at += F as u32 * self.row.step;
+            slot += F as u32 * hop;
+        }
+    }
+
+    /// Starts to copy a vector to its slot, or zeros where not `wanted`.
+    ///
+    /// # Safety
+    /// As [`gpu::stage4`], for [`Self::BYTES`].
+    #[inline(always)]
+    unsafe fn stage(slot: u32, address: u64, wanted: bool) {
+        // SAFETY: handed on.
+        unsafe {
+            match Self::BYTES {
+                8 => gpu::stage2(slot, address, wanted),
+                _ => gpu::stage4(slot, address, wanted),
+            }
+        }
+    }
+
+    /// Puts a vector into its slot.
+    ///
+    /// # Safety
+    /// As [`gpu::store4_staged`], for [`Self::BYTES`].
+    #[inline(always)]
+    unsafe fn store(slot: u32, [a, b, c, d, ..]: Words) {
+        // SAFETY: handed on.
+        unsafe {
+            match Self::BYTES {
+                8 => gpu::store2_staged(slot, [a, b]),
+                _ => gpu::store4_staged(slot, [a, b, c, d]),
+            }
+        }
+    }
+
+    /// The vector in a slot.
+    ///
+    /// # Safety
+    /// As [`gpu::load4_staged`], for [`Self::BYTES`].
+    #[inline(always)]
+    unsafe fn fetch(slot: u32) -> Words {
+        let mut words = [0; 8];
+        // SAFETY: handed on.
+        unsafe {
+            match Self::BYTES {
+                8 => [words[0], words[1]] = gpu::load2_staged(slot),
+                _ => [words[0], words[1], words[2], words[3]] = gpu::load4_staged(slot),
+            }
+        }
+        words
+    }
+
+    /// What the slots hold, as the arithmetic is to see it.
+    #[inline(always)]
+    fn words<const F: usize>(slots: [u32; F]) -> [Words; F] {
+        let mut words = [[0; 8]; F];
+        // SAFETY: filled by `load`, by this thread.
+        each::<F>(|v| words[v] = X::clamp(unsafe { Self::fetch(slots[v]) }));
+        words
+    }
+
+    /// [`Part::write`], of the common case or of any.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn write_as<Y: Element, const F: usize, const BIASES: bool, const EXTRAS: bool>(
+        &self,
+        norm: impl Fn(f32) -> f32,
+    ) {
+        self.flights(|Flight::<F> { places, slots }| {
+            let mut weights: [Words; F] = [[0; 8]; F];
+            // SAFETY: vectors of the row, or nothing.
+            each::<F>(|v| weights[v] = unsafe { self::weights::<Vector, W, N>(&self.row, places[v]) });
+            let x = Self::words(slots);
+            each::<F>(|v| {
+                let mut values = unpack::<X, N>(x[v]);
+                each::<N>(|i| values[i] = norm(values[i]));
+                // SAFETY: the caller vouches for `y`.
+                unsafe {
+                    finish::<Vector, W, Y, N, BIASES, EXTRAS, EXTRAS>(
+                        &self.row, places[v], values, weights[v],
+                    );
+                }
+            });
+        });
+    }
+}
+
+impl<X: Element, W: Element, const N: usize> Part<N> for Staged<X, W, N> {
+    type X = X;
+    const WHOLE: bool = true;
+    const LONG: bool = false;
+
+    #[inline(always)]
+    fn each(&self, mut f: impl FnMut(Words, u32)) {
+        self.flights(|Flight::<2> { places, slots }| {
+            let x = Self::words(slots);
+            each::<2>(|v| f(x[v], places[v].1));
+        });
+    }
+
+    #[inline(always)]
+    unsafe fn write<Y: Element, const BIASES: bool>(self, norm: impl Fn(f32) -> f32) {
+        // SAFETY: handed on.
+        unsafe {
+            if is_common::<BIASES>(&self.row) {
+                self.write_as::<Y, 2, BIASES, false>(norm);
+            } else {
+                self.write_as::<Y, 1, true, true>(norm);
+            }
+        }
+    }
+}
