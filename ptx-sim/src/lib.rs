@@ -52,3 +52,8 @@ pub use kernel::{Kernel, Parameter};
 pub use memory::{Memory, MemoryError};
 pub use module::Module;
 pub use run::launch::{Argument, Launch};
+
+// The README's example is compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

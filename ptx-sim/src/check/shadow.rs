@@ -69,11 +69,11 @@ pub fn touch(
     writes: bool,
     before: impl Fn(Entry) -> bool,
 ) -> Option<(Entry, bool, usize)> {
-    for index in at / 2..(at + bytes).div_ceil(2) {
+    let range = at / 2..(at + bytes).div_ceil(2);
+    for (index, record) in range.clone().zip(&mut records[range]) {
         let low = u64::from(index * 2 >= at);
         let high = u64::from(index * 2 + 1 < at + bytes);
         let me = me.with_bytes(low | high << 1);
-        let record = &mut records[index];
         let found = |other: Entry, wrote: bool| Some((other, wrote, (index * 2).max(at)));
         if record.writer != me && me.meets(record.writer) && !before(record.writer) {
             return found(record.writer, true);

@@ -35,10 +35,10 @@ pub fn conflicts(addresses: &[u64; WARP], active: Mask, bytes: u32) -> u64 {
     for first in (0..WARP).step_by(group) {
         let mut wanted = [u64::MAX; WARP];
         let mut count = 0;
-        for lane in first..first + group {
+        for (lane, address) in addresses.iter().enumerate().skip(first).take(group) {
             for word in 0..words as u64 {
                 if active >> lane & 1 == 1 {
-                    let word = addresses[lane] / 4 + word;
+                    let word = address / 4 + word;
                     if !wanted[..count].contains(&word) {
                         wanted[count] = word;
                         count += 1;

@@ -64,10 +64,8 @@ macro_rules! integers {
 fn comparison(i: &mut Request<'_, '_>, ty: Type, first: usize) -> Result<Test, LoadError> {
     let s = i.sources(first, ty)?;
     let ftz = i.has("ftz");
-    if i.has("lo") || i.has("ls") || i.has("hi") || i.has("hs") {
-        if ty.is_signed() {
-            return Err(i.unsupported("an unsigned comparison of signed numbers is not"));
-        }
+    if ty.is_signed() && ["lo", "ls", "hi", "hs"].into_iter().any(|word| i.has(word)) {
+        return Err(i.unsupported("an unsigned comparison of signed numbers is not"));
     }
     Ok(match ty {
         Type::B16 | Type::U16 => integers!(i, s, u16),
