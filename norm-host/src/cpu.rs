@@ -1,15 +1,26 @@
 //! The operations on the host's own memory.
 
+mod affine;
+mod convert;
 mod line;
+mod part;
+mod perform;
 mod row;
+mod split;
 mod sum;
+mod vector;
 mod wide;
+mod workspace;
 
 use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use self::row::Workspace;
+use self::{
+    line::Lines,
+    perform::{Perform, Step},
+    workspace::Workspace,
+};
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
@@ -20,13 +31,14 @@ use crate::{
 /// The host's cores, for views of [`Place::Host`]. An operation has finished when it returns.
 ///
 /// Element by element the arithmetic is `f32`, as on a GPU; sums are kept in `f64`. Rows are
-/// spread over rayon's current thread pool, and a row is always the work of one thread: its bits
-/// depend on the row, the parameters and `dim`, never on how many rows or threads there are.
+/// spread over rayon's current thread pool, and where there are fewer long rows than threads, the
+/// shares of each row are. Shares are cut and added up by `dim` alone: a row's bits depend on the
+/// row, the parameters and `dim`, never on how many rows or threads there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cpu;
 
 /// Elements that make a task: some 10 µs, against which waking a thread is little.
-const TASK: u64 = 32 * 1024;
+const TASK: usize = 32 * 1024;
 
 thread_local! {
     static SPACE: RefCell<Workspace> = RefCell::new(Workspace::new());
@@ -40,23 +52,39 @@ impl Backend for Cpu {
     }
 
     unsafe fn run(&self, problem: &Problem) -> Result<()> {
-        let normalize = row::normalizer();
-        let rows_a_task = TASK.div_ceil(u64::from(problem.dim));
-        let tasks = problem.rows.div_ceil(rows_a_task);
-        let work = |task: u64, space: &mut Workspace| {
-            space.forget();
-            let first = task * rows_a_task;
-            for index in first..problem.rows.min(first + rows_a_task) {
-                // SAFETY: `index` is one of the problem's rows, for whose memory the caller
-                // vouches; each row is normalized once, and no two rows of `y` share an element.
-                unsafe { normalize(&line::Line::of(problem, index), space) };
+        let perform = perform::fastest();
+        if problem.dim as usize > TASK && problem.rows < rayon::current_num_threads() as u64 {
+            for line in Lines::of(problem, 0..problem.rows) {
+                // SAFETY: a row of the problem, for whose memory the caller vouches.
+                unsafe { split::normalize(&line, perform) };
             }
+            return Ok(());
+        }
+        let rows_a_task = TASK.div_ceil(problem.dim as usize) as u64;
+        let task = |task: u64| {
+            let first = task * rows_a_task;
+            let rows = first..problem.rows.min(first + rows_a_task);
+            // SAFETY: rows of the problem, for whose memory the caller vouches; each is normalized
+            // once, and no two rows of `y` share an element.
+            unsafe { in_own_space(perform, &Step::Rows(problem, rows)) };
         };
-        let task = |task| SPACE.with_borrow_mut(|space| work(task, space));
-        match tasks {
+        match problem.rows.div_ceil(rows_a_task) {
             1 => task(0),
-            _ => (0..tasks).into_par_iter().for_each(task),
+            tasks => (0..tasks).into_par_iter().for_each(task),
         }
         Ok(())
     }
+}
+
+/// Carries a step out in this thread's workspace.
+///
+/// # Safety
+///
+/// As [`Perform`].
+unsafe fn in_own_space(perform: Perform, step: &Step<'_>) -> f64 {
+    SPACE.with_borrow_mut(|space| {
+        space.forget();
+        // SAFETY: handed on.
+        unsafe { perform(step, space) }
+    })
 }

@@ -7,7 +7,7 @@ use common::{
     buffer::Buffer,
     case::{Case, case},
 };
-use norm_host::{Cpu, View, ViewMut, rms_norm};
+use norm_host::{Cpu, Norm, NormKind, View, ViewMut};
 use proptest::prelude::*;
 
 /// The case's `x` alone, in place of `x` and `y`.
@@ -65,22 +65,27 @@ fn alone(case: &Case, row: usize) -> Vec<u32> {
     y.bits()
 }
 
-/// Enough rows that they are spread over threads, in pools of different sizes.
+/// Enough rows that they are spread over threads, and fewer long rows than threads, of which each is
+/// spread itself; in pools of different sizes.
 #[test]
 fn bits_do_not_depend_on_the_number_of_threads() {
-    let (rows, dim) = (701, 777);
+    for (rows, dim) in [(701, 777), (2, 100_003)] {
+        for kind in NormKind::ALL {
+            let one = with_threads(1, kind, rows, dim);
+            assert_eq!(one, with_threads(2, kind, rows, dim));
+            assert_eq!(one, with_threads(7, kind, rows, dim));
+        }
+    }
+}
+
+fn with_threads(threads: usize, kind: NormKind, rows: usize, dim: usize) -> Vec<u32> {
     let x: Vec<f32> = (0..rows * dim).map(|i| ((i * 7919) % 10007) as f32 / 1000.0 - 5.0).collect();
-    let run = |threads: usize| {
-        let mut y = vec![0.0_f32; rows * dim];
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            let x = View::from_slice(&x, &[rows, dim]).unwrap();
-            let mut y = ViewMut::from_slice(&mut y, &[rows, dim]).unwrap();
-            rms_norm(x, None, &mut y, 1e-6, &Cpu).unwrap();
-        });
-        y.iter().map(|y| y.to_bits()).collect::<Vec<_>>()
-    };
-    let one = run(1);
-    assert_eq!(one, run(2));
-    assert_eq!(one, run(7));
+    let mut y = vec![0.0_f32; rows * dim];
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| {
+        let x = View::from_slice(&x, &[rows, dim]).unwrap();
+        let mut y = ViewMut::from_slice(&mut y, &[rows, dim]).unwrap();
+        Norm::new(kind, 1e-6).rows(x, &mut y, &Cpu).unwrap();
+    });
+    y.iter().map(|y| y.to_bits()).collect()
 }

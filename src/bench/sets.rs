@@ -52,9 +52,11 @@ const IN_PLACE: [[usize; 2]; 4] = [[1, 4096], [4096, 4096], [32_768, 4096], [819
 const QUICK_ROWS: [[usize; 2]; 5] = [[1, 4096], [4096, 4096], [32_768, 1024], [32_768, 4096], [8192, 32_768]];
 const QUICK_HEADS: [[usize; 3]; 2] = [[64, 32, 128], [32_768, 32, 128]];
 
-/// 64 MiB of f32, for a CPU.
-const CPU_ROWS: [[usize; 2]; 1] = [[4096, 4096]];
-const CPU_HEADS: [[usize; 3]; 1] = [[4096, 32, 128]];
+/// 64 MiB of f32, for a CPU: from rows so short that each instruction tells to rows larger than
+/// its second-level cache.
+const CPU_ROWS: [[usize; 2]; 6] =
+    [[262_144, 64], [131_072, 128], [16_384, 1024], [4096, 4096], [256, 65_536], [16, 1_048_576]];
+const CPU_HEADS: [[usize; 3]; 2] = [[8192, 32, 64], [4096, 32, 128]];
 
 /// What a run without shapes measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +158,13 @@ mod tests {
             large.filter(|case| !matches!(case.extents.as_slice(), [32_768, 1024 | 2048] | [32_768, 40, 64]))
         {
             assert!(case.x_bytes() >= 256 << 20, "{case:?}");
+        }
+    }
+
+    #[test]
+    fn the_set_for_a_cpu_moves_what_the_copy_beside_it_moves() {
+        for case in cases(&[], &[], &[], Standing::Cpu).unwrap() {
+            assert_eq!((case.x_bytes(), case.y_bytes()), (64 << 20, 64 << 20), "{case:?}");
         }
     }
 

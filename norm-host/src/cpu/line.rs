@@ -1,7 +1,10 @@
 //! One row of a problem: where it is, and what to do with it.
 
+use std::ops::Range;
+
 use norm_kernels::abi::NormKind;
 
+use super::sum::Mean;
 use crate::{
     DType,
     problem::{Operand, Param, Problem},
@@ -16,6 +19,7 @@ pub(super) struct Run {
 
 impl Run {
     /// The address of element `index`.
+    #[inline(always)]
     pub(super) fn at(self, index: usize) -> usize {
         // The host's addresses fit its `usize`.
         self.address as usize + index * self.dtype.size()
@@ -31,23 +35,64 @@ pub(super) struct Line {
     pub(super) w: Option<Run>,
     pub(super) b: Option<Run>,
     pub(super) dim: usize,
+    /// `1 / dim`: a division less on the way from a sum to an output.
+    pub(super) share: f64,
     pub(super) eps: f32,
     pub(super) weight_offset: f32,
+    /// Whether the output goes past the caches.
+    pub(super) stream: bool,
 }
 
 impl Line {
-    /// Row `index` of `problem`, the last axis varying fastest.
-    pub(super) fn of(problem: &Problem, index: u64) -> Line {
-        let (mut rest, mut x_offset, mut y_offset) = (index, 0, 0);
-        for axis in problem.axes.iter().rev() {
-            let position = rest % axis.extent;
+    /// The mean, given the sum.
+    #[inline(always)]
+    pub(super) fn mean(&self, sum: f64) -> Mean {
+        Mean::new(sum * self.share)
+    }
+
+    /// What its elements are multiplied by, given the sum of their squares:
+    /// `1 / sqrt(mean(x²) + eps)`.
+    #[inline(always)]
+    pub(super) fn rstd(&self, squares: f64) -> f32 {
+        (1.0 / (squares * self.share + f64::from(self.eps)).sqrt()) as f32
+    }
+}
+
+/// Consecutive rows of a [`Problem`], the last axis varying fastest.
+pub(super) struct Lines<'a> {
+    problem: &'a Problem,
+    left: u64,
+    share: f64,
+    stream: bool,
+    /// The next row's position on each axis.
+    position: [u64; 3],
+}
+
+impl Lines<'_> {
+    /// The rows `rows` of `problem`.
+    #[inline(always)]
+    pub(super) fn of(problem: &Problem, rows: Range<u64>) -> Lines<'_> {
+        let mut rest = rows.start;
+        let mut position = [0; 3];
+        for (position, axis) in position.iter_mut().zip(&problem.axes).rev() {
+            *position = rest % axis.extent;
             rest /= axis.extent;
+        }
+        let share = 1.0 / f64::from(problem.dim);
+        let stream = streams(problem);
+        Lines { problem, left: rows.end - rows.start, share, stream, position }
+    }
+
+    #[inline(always)]
+    fn line(&self) -> Line {
+        let Lines { problem, position, .. } = self;
+        let (mut x_offset, mut y_offset) = (0, 0);
+        for (position, axis) in position.iter().zip(&problem.axes) {
             x_offset += position * axis.x_stride;
             y_offset += position * axis.y_stride;
         }
-        let head = index % problem.axes[2].extent;
         let operand = |operand: Operand, offset: u64| run(operand.address, operand.dtype, offset);
-        let param = |param: Param| run(param.address, param.dtype, head * param.stride);
+        let param = |param: Param| run(param.address, param.dtype, position[2] * param.stride);
         Line {
             kind: problem.kind,
             x: operand(problem.x, x_offset),
@@ -55,13 +100,46 @@ impl Line {
             w: problem.w.map(param),
             b: problem.b.map(param),
             dim: problem.dim as usize,
+            share: self.share,
             eps: problem.eps,
             weight_offset: problem.weight_offset,
+            stream: self.stream,
         }
     }
 }
 
+impl Iterator for Lines<'_> {
+    type Item = Line;
+
+    // Counts up instead of dividing: a row of 64 elements takes no longer than a few divisions.
+    #[inline(always)]
+    fn next(&mut self) -> Option<Line> {
+        self.left = self.left.checked_sub(1)?;
+        let line = self.line();
+        for (position, axis) in self.position.iter_mut().zip(&self.problem.axes).rev() {
+            *position += 1;
+            if *position < axis.extent {
+                break;
+            }
+            *position = 0;
+        }
+        Some(line)
+    }
+}
+
+/// Bytes of an output of which the first rows have left most last-level caches before the last is
+/// written, so that whoever reads it next loses nothing when it goes past them (docs/TUNING.md).
+const STREAMED: u64 = 32 << 20;
+
+/// Whether the output goes past the caches: where it is large, and its memory is not in them
+/// already, as it is in place. 16-bit outputs are written by the conversions, which do not.
+fn streams(problem: &Problem) -> bool {
+    let bytes = problem.rows.saturating_mul(u64::from(problem.dim) * size_of::<f32>() as u64);
+    problem.y.dtype == DType::F32 && problem.y.address != problem.x.address && bytes >= STREAMED
+}
+
 /// The elements of type `dtype` from `offset` elements past `address` on.
+#[inline(always)]
 fn run(address: u64, dtype: DType, offset: u64) -> Run {
     Run { address: address + offset * dtype.size() as u64, dtype }
 }

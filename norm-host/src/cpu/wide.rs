@@ -1,15 +1,16 @@
 //! Part of a row in `f32`, on its way from memory and back.
 
-use half::{bf16, f16, slice::HalfFloatSliceExt};
+use half::{bf16, f16};
 
-use super::line::Run;
+use super::{
+    convert::{narrow_bf16, narrow_f16, widen_bf16, widen_f16},
+    line::Run,
+    part::PART,
+    vector::Vector,
+};
 use crate::DType;
 
-/// Elements worked on at a time: what most rows have, so that they are converted once, and
-/// little enough for three such parts to stay in the second-level cache.
-pub(super) const PART: usize = 8192;
-
-/// Up to [`PART`] neighbouring elements.
+/// Room for up to [`PART`] neighbouring elements.
 pub(super) struct Wide {
     values: Vec<f32>,
     /// Which elements `values` are, from which on.
@@ -27,75 +28,81 @@ impl Wide {
         self.source = None;
     }
 
-    /// Elements `from` to `from + len` of `run` through `as_seen`, unless they are here already.
-    ///
-    /// `len` is at most [`PART`], and the same for the same `run` and `from`.
+    /// Elements `from` to `from + len` of `run`: where they lie if they are `f32`, and else in memory
+    /// of their own, converted unless they are here already. Those of `f16` are kept within ±`limit`,
+    /// but for NaN. `len` is at most [`PART`], and `len` and `limit` are the same for the same `run`
+    /// and `from`.
     ///
     /// # Safety
     ///
-    /// They are there, initialized, and nobody writes them meanwhile.
+    /// They are there, initialized, and nobody writes them meanwhile. Those where they lie must not
+    /// be read once they have been written. The machine has the instructions of `V`.
     #[inline(always)]
-    pub(super) unsafe fn read(
+    pub(super) unsafe fn read<V: Vector>(
         &mut self,
         run: Run,
         from: usize,
         len: usize,
-        as_seen: impl Fn(&mut [f32]),
-    ) -> &mut [f32] {
+        limit: f32,
+    ) -> *const f32 {
+        let address = run.at(from);
+        if run.dtype == DType::F32 {
+            return elements(address);
+        }
         let to = &mut self.values[..len];
-        if self.source == Some((run, from)) {
-            return to;
-        }
-        let address = run.at(from);
-        // SAFETY: the caller vouches for `len` elements of this type at this address, whose
-        // provenance views expose.
-        unsafe {
-            match run.dtype {
-                DType::F32 => to.copy_from_slice(elements(address, len)),
-                DType::F16 => elements::<f16>(address, len).convert_to_f32_slice(to),
-                DType::BF16 => {
-                    for (to, from) in to.iter_mut().zip(elements::<bf16>(address, len)) {
-                        *to = f32::from_bits(u32::from(from.to_bits()) << 16);
-                    }
+        if self.source != Some((run, from)) {
+            // SAFETY: the caller vouches for `len` elements of this type at this address.
+            unsafe {
+                match run.dtype {
+                    DType::F16 => widen_f16::<V>(slice::<f16>(address, len), to, limit),
+                    _ => widen_bf16(slice::<bf16>(address, len), to),
                 }
             }
+            self.source = Some((run, from));
         }
-        as_seen(to);
-        self.source = Some((run, from));
-        to
+        to.as_ptr()
     }
+}
 
-    /// Rounds the first `len` elements, to nearest even, into elements `from` on of `run`.
-    ///
-    /// # Safety
-    ///
-    /// They are there, and nobody else reads or writes them meanwhile.
-    #[inline(always)]
-    pub(super) unsafe fn write(&self, run: Run, from: usize, len: usize) {
-        let values = &self.values[..len];
-        let address = run.at(from);
-        // SAFETY: as in `read`, and nobody else holds a reference to them.
-        unsafe {
-            match run.dtype {
-                DType::F32 => elements_mut(address, len).copy_from_slice(values),
-                DType::F16 => elements_mut::<f16>(address, len).convert_from_f32_slice(values),
-                DType::BF16 => {
-                    for (to, value) in elements_mut(address, len).iter_mut().zip(values) {
-                        *to = bf16::from_f32(*value);
-                    }
-                }
-            }
+/// Rounds `values`, to nearest even, into elements `from` on of `run`, unless those are `f32` and
+/// were written where they lie.
+///
+/// # Safety
+///
+/// They are there, and nobody else reads or writes them meanwhile. The machine has the instructions
+/// of `V`.
+#[inline(always)]
+pub(super) unsafe fn narrow<V: Vector>(values: &[f32], run: Run, from: usize) {
+    let (address, len) = (run.at(from), values.len());
+    // SAFETY: the caller vouches for `len` elements of this type at this address.
+    unsafe {
+        match run.dtype {
+            DType::F32 => {}
+            DType::F16 => narrow_f16::<V>(values, slice_mut(address, len)),
+            DType::BF16 => narrow_bf16(values, slice_mut(address, len)),
         }
     }
+}
+
+/// The elements at an address, whose provenance views expose.
+#[inline(always)]
+pub(super) fn elements<E>(address: usize) -> *const E {
+    std::ptr::with_exposed_provenance(address)
+}
+
+/// The same to write.
+#[inline(always)]
+pub(super) fn elements_mut<E>(address: usize) -> *mut E {
+    std::ptr::with_exposed_provenance_mut(address)
 }
 
 /// # Safety
 ///
 /// As for [`std::slice::from_raw_parts`], for a lifetime of the caller's choice.
 #[inline(always)]
-unsafe fn elements<'a, E>(address: usize, len: usize) -> &'a [E] {
+unsafe fn slice<'a, E>(address: usize, len: usize) -> &'a [E] {
     // SAFETY: handed on.
-    unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(address), len) }
+    unsafe { std::slice::from_raw_parts(elements(address), len) }
 }
 
 /// # Safety
@@ -103,7 +110,7 @@ unsafe fn elements<'a, E>(address: usize, len: usize) -> &'a [E] {
 /// As for [`std::slice::from_raw_parts_mut`], for a lifetime of the caller's choice; but what is
 /// there may be uninitialized where the caller only writes.
 #[inline(always)]
-unsafe fn elements_mut<'a, E>(address: usize, len: usize) -> &'a mut [E] {
+unsafe fn slice_mut<'a, E>(address: usize, len: usize) -> &'a mut [E] {
     // SAFETY: handed on.
-    unsafe { std::slice::from_raw_parts_mut(std::ptr::with_exposed_provenance_mut(address), len) }
+    unsafe { std::slice::from_raw_parts_mut(elements_mut(address), len) }
 }

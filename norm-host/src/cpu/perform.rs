@@ -1,0 +1,129 @@
+//! What a thread is given to do, compiled for each instruction set that is worth it.
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use norm_kernels::abi::NormKind;
+
+#[cfg(target_arch = "x86_64")]
+use super::vector::Avx2;
+use super::{
+    line::{Line, Lines},
+    part, row,
+    sum::{Mean, Origin, Plain, Square},
+    vector::{Portable, Vector},
+    workspace::Workspace,
+};
+use crate::problem::Problem;
+
+/// A thread's piece of work.
+pub(super) enum Step<'a> {
+    /// These rows, from their sums to their output.
+    Rows(&'a Problem, Range<u64>),
+    /// One pass over one part of a row.
+    Part(&'a Line, Pass, usize),
+}
+
+/// The passes over a row. LayerNorm's have its mean, once it is known.
+#[derive(Clone, Copy)]
+pub(super) enum Pass {
+    /// Its sum, which is the result.
+    Sum,
+    /// The sum of squares, measured from the mean, which is the result.
+    Squares(Option<Mean>),
+    /// The output, given what the elements are multiplied by.
+    Write(Option<Mean>, f32),
+}
+
+/// Carries a step out. [`Pass::Sum`] and [`Pass::Squares`] alone have a result to look at.
+///
+/// # Safety
+///
+/// The elements of the step's `x`, `w` and `b` are there to be read and those of `y` to be
+/// written, and no other thread writes any of the former or touches any of the latter meanwhile.
+/// What the workspace remembers is still in memory.
+pub(super) type Perform = unsafe fn(&Step<'_>, &mut Workspace) -> f64;
+
+/// The fastest for this machine. All give the same bits.
+pub(super) fn fastest() -> Perform {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+    {
+        return avx2;
+    }
+    portable
+}
+
+/// # Safety
+///
+/// As [`Perform`], on a machine with AVX2, FMA and F16C.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn avx2(step: &Step<'_>, space: &mut Workspace) -> f64 {
+    // SAFETY: handed on.
+    unsafe { perform::<Avx2>(step, space) }
+}
+
+/// # Safety
+///
+/// As [`Perform`].
+unsafe fn portable(step: &Step<'_>, space: &mut Workspace) -> f64 {
+    // SAFETY: handed on; every machine has these.
+    unsafe { perform::<Portable<f32>>(step, space) }
+}
+
+/// # Safety
+///
+/// As [`Perform`], on a machine with the instructions of `V`.
+#[inline(always)]
+unsafe fn perform<V: Vector>(step: &Step<'_>, space: &mut Workspace) -> f64 {
+    // SAFETY: handed on, to each.
+    unsafe {
+        match step {
+            Step::Rows(problem, rows) => {
+                let lines = Lines::of(problem, rows.clone());
+                // Rows of one part have a version of their own, without loops over parts: in short
+                // rows each instruction tells.
+                match (problem.kind, part::parts(problem.dim as usize)) {
+                    (NormKind::Rms, 1) => {
+                        for line in lines {
+                            row::rms_norm::<V>(&line, 1, space);
+                        }
+                    }
+                    (NormKind::Rms, parts) => {
+                        for line in lines {
+                            row::rms_norm::<V>(&line, parts, space);
+                        }
+                    }
+                    (NormKind::Layer, 1) => {
+                        for line in lines {
+                            row::layer_norm::<V>(&line, 1, space);
+                        }
+                    }
+                    (NormKind::Layer, parts) => {
+                        for line in lines {
+                            row::layer_norm::<V>(&line, parts, space);
+                        }
+                    }
+                }
+                V::fence();
+                0.0
+            }
+            Step::Part(line, pass, index) => {
+                match *pass {
+                    Pass::Sum => return part::total::<V>(line, Plain, *index, space),
+                    Pass::Squares(None) => return part::total::<V>(line, Square(Origin), *index, space),
+                    Pass::Squares(Some(mean)) => {
+                        return part::total::<V>(line, Square(mean), *index, space);
+                    }
+                    Pass::Write(None, rstd) => part::write::<V, _>(line, Origin, rstd, *index, space),
+                    Pass::Write(Some(mean), rstd) => part::write::<V, _>(line, mean, rstd, *index, space),
+                }
+                V::fence();
+                0.0
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Whichever version of the code this machine takes, the bits are the same.
+
+use half::{bf16, f16};
+
+use super::{
+    super::part::{PART, parts},
+    *,
+};
+use crate::{
+    DType,
+    problem::{Operand, Param},
+};
+use norm_kernels::abi::Axis;
+
+const DIMS: [usize; 10] = [1, 7, 8, 15, 16, 17, 100, PART - 1, PART + 17, 3 * PART + 5];
+const ROWS: usize = 3;
+
+/// Rows of any type, as bytes that are aligned to 16, and as far as `offset` from there.
+struct Tensor {
+    bytes: Vec<u128>,
+    dtype: DType,
+    offset: usize,
+}
+
+impl Tensor {
+    fn new(dtype: DType, len: usize, seed: usize, offset: usize) -> Tensor {
+        let mut tensor = Tensor { bytes: vec![0; (len + 8).div_ceil(4)], dtype, offset };
+        for i in 0..len {
+            let value = ((i * 7919 + seed) % 10_007) as f32 / 997.0 - 5.0;
+            let at = tensor.address() as usize + i * dtype.size();
+            // SAFETY: within `bytes`, aligned to the element.
+            unsafe {
+                match dtype {
+                    DType::F16 => *std::ptr::with_exposed_provenance_mut(at) = f16::from_f32(value),
+                    DType::BF16 => *std::ptr::with_exposed_provenance_mut(at) = bf16::from_f32(value),
+                    DType::F32 => *std::ptr::with_exposed_provenance_mut(at) = value,
+                }
+            }
+        }
+        tensor
+    }
+
+    fn address(&mut self) -> u64 {
+        (self.bytes.as_mut_ptr().expose_provenance() + self.offset * self.dtype.size()) as u64
+    }
+}
+
+/// The bits of `y` by a version, whole rows at a time, or part by part, past the caches or not.
+fn bits(
+    perform: Perform,
+    kind: NormKind,
+    dtypes: [DType; 3],
+    dim: usize,
+    offset: usize,
+    split: Option<bool>,
+) -> Vec<u128> {
+    let [x, w, y] = dtypes;
+    let mut x = Tensor::new(x, ROWS * dim, 1, offset);
+    let (mut w, mut b) = (Tensor::new(w, dim, 2, offset), Tensor::new(w, dim, 3, offset));
+    let mut y = Tensor::new(y, ROWS * dim, 0, offset);
+    let param = |p: &mut Tensor| Param { address: p.address(), dtype: p.dtype, stride: 0 };
+    let problem = Problem {
+        kind,
+        x: Operand { address: x.address(), dtype: x.dtype },
+        y: Operand { address: y.address(), dtype: y.dtype },
+        w: Some(param(&mut w)),
+        b: Some(param(&mut b)),
+        axes: [
+            Axis::ONE,
+            Axis::ONE,
+            Axis { extent: ROWS as u64, x_stride: dim as u64, y_stride: dim as u64 },
+        ],
+        rows: ROWS as u64,
+        dim: dim as u32,
+        eps: 1e-6,
+        weight_offset: 1.0,
+    };
+    let space = &mut Workspace::new();
+    let Some(stream) = split else {
+        // SAFETY: all tensors are this function's own and as large as the problem says.
+        unsafe { perform(&Step::Rows(&problem, 0..ROWS as u64), space) };
+        return y.bytes;
+    };
+    for mut line in Lines::of(&problem, 0..ROWS as u64) {
+        line.stream = stream;
+        let mut pass = |pass| -> f64 {
+            // SAFETY: as above.
+            (0..parts(dim)).map(|index| unsafe { perform(&Step::Part(&line, pass, index), space) }).sum()
+        };
+        let mean = match kind {
+            NormKind::Rms => None,
+            NormKind::Layer => Some(line.mean(pass(Pass::Sum))),
+        };
+        let rstd = line.rstd(pass(Pass::Squares(mean)));
+        pass(Pass::Write(mean, rstd));
+    }
+    y.bytes
+}
+
+fn for_each_case(check: impl Fn(NormKind, [DType; 3], usize)) {
+    for kind in NormKind::ALL {
+        for x in DType::ALL {
+            for y in DType::ALL {
+                for dim in DIMS {
+                    check(kind, [x, DType::F32, y], dim);
+                    check(kind, [x, x, y], dim);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_fastest_version_gives_the_bits_of_the_plain_one() {
+    for_each_case(|kind, dtypes, dim| {
+        let of = |perform| bits(perform, kind, dtypes, dim, 0, None);
+        assert_eq!(of(fastest()), of(portable), "{kind:?} {dtypes:?} {dim}");
+    });
+}
+
+#[test]
+fn rows_in_parts_have_the_bits_of_whole_rows() {
+    for_each_case(|kind, dtypes, dim| {
+        let of = |split| bits(fastest(), kind, dtypes, dim, 0, split);
+        assert_eq!(of(Some(false)), of(None), "{kind:?} {dtypes:?} {dim}");
+    });
+}
+
+/// Where they are aligned they are streamed, and else stored.
+#[test]
+fn outputs_past_the_caches_have_the_bits_of_others() {
+    for offset in 0..5 {
+        for dim in DIMS {
+            let of =
+                |perform, stream| bits(perform, NormKind::Layer, [DType::F32; 3], dim, offset, Some(stream));
+            assert_eq!(of(fastest(), true), of(portable, false), "{dim} from {offset}");
+        }
+    }
+}
