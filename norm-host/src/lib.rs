@@ -44,6 +44,8 @@ mod plan;
 mod problem;
 pub mod ptx;
 pub mod reference;
+#[cfg(feature = "sim")]
+mod sim;
 mod stream;
 mod tensor;
 mod tp;
@@ -51,6 +53,8 @@ mod tp;
 pub use backend::Backend;
 pub use cpu::Cpu;
 pub use device::{Current, Device};
+#[cfg(feature = "sim")]
+pub use error::SimulatorError;
 pub use error::{Arg, Error, Result};
 pub use graph::Graph;
 pub use norm::Norm;
@@ -58,6 +62,8 @@ pub use norm_kernels::abi::{DType, MAX_DIM, NormKind};
 pub use ops::{head_norm, head_norm_, layer_norm, layer_norm_, rms_norm, rms_norm_};
 pub use plan::{MAX_GRID, Plan};
 pub use problem::{Operand, Param, Problem};
+#[cfg(feature = "sim")]
+pub use sim::Simulator;
 pub use stream::Stream;
 pub use tensor::{BufferElement, Element, MAX_RANK, Place, Shape, View, ViewMut};
 pub use tp::{TpContext, rms_norm_tp};
