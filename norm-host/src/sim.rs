@@ -80,3 +80,19 @@ impl Backend for Simulator {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kernel_of_every_target_is_understood() {
+        for target in &ptx::EMBEDDED {
+            let module = Module::parse(target.text).unwrap();
+            assert_eq!(module.kernels().count(), target.entries().count());
+            for name in module.kernels() {
+                module.kernel(name).unwrap_or_else(|error| panic!("{}: {name}: {error}", target.target));
+            }
+        }
+    }
+}

@@ -1,9 +1,12 @@
 //! Running a kernel.
 
 mod access;
+mod blame;
 mod cluster;
 mod collective;
 mod copies;
+mod grid;
+mod lane;
 pub mod launch;
 mod meeting;
 mod presets;

@@ -1,5 +1,7 @@
 //! The blocks of one cluster, run together. Without clusters, a block is one.
 
+use super::grid::Grid;
+use super::lane::Who;
 use super::meeting::Meeting;
 use super::presets::{self, Setting};
 use super::shape::Shape;
@@ -9,31 +11,17 @@ use super::warp::{Wait, Warp};
 use crate::check::pages::Pages;
 use crate::check::shadow::Entry;
 use crate::counts::requests;
-use crate::fault::{Fault, FaultKind, Party};
+use crate::fault::{Fault, FaultKind};
 use crate::kernel::Kernel;
 use crate::kernel::file::{Mask, Row};
 use crate::kernel::op::CopyAsync;
 use crate::memory::Memory;
-use crate::run::access::Who;
-
-/// What all clusters of a launch share.
-pub struct Grid<'a> {
-    pub kernel: &'a Kernel,
-    pub memory: &'a Memory,
-    pub shape: Shape,
-    pub arguments: &'a [u8],
-    pub variables: &'a [u64],
-    pub dynamic_shared: u32,
-    pub shared_bytes: u64,
-    /// Instructions that a warp may run.
-    pub limit: u64,
-}
 
 /// Why a warp stopped: the lane and, where it is not the instruction under way, the place.
 pub struct Stop {
-    lane: u32,
-    at: Option<u32>,
-    kind: FaultKind,
+    pub lane: u32,
+    pub at: Option<u32>,
+    pub kind: FaultKind,
 }
 
 impl Stop {
@@ -96,6 +84,14 @@ impl<'a> Cluster<'a> {
             reached: Vec::new(),
             warps: Vec::new(),
         }
+    }
+
+    pub fn shape(&self) -> &'a Shape {
+        &self.grid.shape
+    }
+
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Runs the cluster of that number to its end.
@@ -243,21 +239,6 @@ impl<'a> Cluster<'a> {
         (!who.strong).then(|| Entry::new(thread, warp.now(), who.at, self.pages.generation))
     }
 
-    pub fn race(
-        &self,
-        space: &'static str,
-        address: u64,
-        writes: bool,
-        other: Entry,
-        wrote: bool,
-    ) -> FaultKind {
-        let (block, thread) = self.place(other.thread() as usize);
-        let line =
-            self.kernel.code.get(other.instruction() as usize).map_or(0, |instruction| instruction.line);
-        let other = Party { line, block, thread: Some(thread), writes: wrote };
-        FaultKind::Race { space, address, writes, other }
-    }
-
     pub fn count_copy(&mut self, copy: &CopyAsync, sources: &Row<u64>, active: Mask) {
         if active == 0 {
             return;
@@ -267,69 +248,5 @@ impl<'a> Cluster<'a> {
         loads.accesses += u64::from(active.count_ones());
         loads.bytes += u64::from(active.count_ones()) * u64::from(copy.size);
         loads.sectors += requests::sectors(sources, active);
-    }
-
-    /// The block and thread behind a thread's number in the cluster.
-    fn place(&self, thread: usize) -> ([u32; 3], [u32; 3]) {
-        let shape = &self.grid.shape;
-        let (warp, lane) = (thread / 32, thread % 32);
-        let (block, in_block) = (warp / shape.warps(), warp % shape.warps());
-        (shape.block_at(self.number, block as u32), shape.thread_at((in_block * 32 + lane) as u32))
-    }
-
-    fn fault(&self, warp: &Warp, stop: Stop) -> Box<Fault> {
-        let (block, thread) = self.place(warp.index * 32 + stop.lane as usize % 32);
-        let line = stop
-            .at
-            .and_then(|at| self.kernel.code.get(at as usize))
-            .map_or(0, |instruction| instruction.line);
-        Box::new(Fault { kernel: self.kernel.name.clone(), line, block, thread, kind: stop.kind })
-    }
-
-    /// Why nothing goes on.
-    fn stuck(&self, warps: &[Warp]) -> Box<Fault> {
-        let parts = || warps.iter().flat_map(|warp| warp.parts.iter().map(move |part| (warp, part)));
-        // Lanes that wait for the rest of their warp name the cause; others only suffer.
-        let split = parts().find(|(_, part)| matches!(part.wait, Wait::Lanes(_)));
-        let Some((warp, part)) = split.or_else(|| parts().next()) else {
-            // Not reached: with no parts, all warps have ended.
-            return Box::new(Fault {
-                kernel: self.kernel.name.clone(),
-                line: 0,
-                block: [0; 3],
-                thread: [0; 3],
-                kind: FaultKind::Deadlock { instruction: "nothing", waiting: 0, exited: 0 },
-            });
-        };
-        let lane = part.lanes.trailing_zeros();
-        let (at, kind) = match part.wait {
-            Wait::Lanes(needed) => {
-                let kind =
-                    FaultKind::Divergence { instruction: self.called(part.at), present: part.lanes, needed };
-                (part.at, kind)
-            }
-            _ => {
-                let waiting = parts().map(|(_, part)| part.lanes.count_ones()).sum();
-                let exited = warps.iter().map(|warp| (warp.valid & !warp.live).count_ones()).sum();
-                // A part that waits for a barrier has passed it.
-                let at = part.at.saturating_sub(1);
-                (at, FaultKind::Deadlock { instruction: self.called(at), waiting, exited })
-            }
-        };
-        self.fault(warp, Stop::at(at, lane, kind))
-    }
-
-    /// The instruction's name in a message.
-    fn called(&self, at: u32) -> &'static str {
-        use crate::kernel::op::Op;
-        match self.kernel.code.get(at as usize).map(|instruction| &instruction.op) {
-            Some(Op::Shuffle(_)) => "shfl.sync",
-            Some(Op::Vote(_)) => "a vote",
-            Some(Op::WarpBarrier { .. }) => "bar.warp.sync",
-            Some(Op::Barrier(_)) => "a barrier of the block",
-            Some(Op::ClusterArrive { .. }) => "barrier.cluster.arrive",
-            Some(Op::ClusterWait { .. }) => "barrier.cluster.wait",
-            _ => "an instruction",
-        }
     }
 }

@@ -1,8 +1,9 @@
 //! One warp, instruction by instruction, until it waits or ends.
 
-use super::access::{Who, addresses, aligned, lanes};
+use super::access::{addresses, lanes};
 use super::cluster::{Cluster, Stop};
 use super::collective;
+use super::lane::{Who, aligned};
 use super::warp::{Wait, Warp};
 use crate::fault::FaultKind;
 use crate::kernel::file::Mask;
