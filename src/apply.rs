@@ -42,7 +42,7 @@ pub struct RowsArgs {
     /// Element type of the result [default: that of the input]
     #[arg(long, value_name = "f16|bf16|f32", value_parser = dtype)]
     out_dtype: Option<DType>,
-    /// Where to run: auto, cpu or cuda:N
+    /// Where to run: auto, cpu, sim (the shipped PTX, simulated) or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// The safetensors file to write; its tensor is named as the input's
@@ -158,24 +158,28 @@ struct Addresses {
 }
 
 impl Call<'_> {
+    /// Computes `y` from the tensors where they are.
+    fn on_host(&self, y: &mut AlignedBytes, dtype: DType, on: &impl Backend) -> Result<(), Error> {
+        let address = |tensor: &Tensor| tensor.bytes().as_ptr().expose_provenance() as u64;
+        let addresses = Addresses {
+            place: Place::Host,
+            x: address(self.x),
+            y: y.as_mut_ptr().expose_provenance() as u64,
+            w: self.w.map(address),
+            b: self.b.map(address),
+        };
+        // SAFETY: these are the tensors' own bytes, and `y` has room for as many elements.
+        unsafe { self.run(&addresses, dtype, on) }
+    }
+
     /// The result's bytes, and the time from host memory to host memory.
     fn on(&self, target: &Target, dtype: DType) -> Result<(AlignedBytes, Duration), Error> {
         let elements = self.x.bytes().len() / self.x.dtype.size();
         let mut y = AlignedBytes::zeroed(elements * dtype.size());
         let start = Instant::now();
         match target {
-            Target::Cpu { .. } => {
-                let address = |tensor: &Tensor| tensor.bytes().as_ptr().expose_provenance() as u64;
-                let addresses = Addresses {
-                    place: Place::Host,
-                    x: address(self.x),
-                    y: y.as_mut_ptr().expose_provenance() as u64,
-                    w: self.w.map(address),
-                    b: self.b.map(address),
-                };
-                // SAFETY: these are the tensors' own bytes, and `y` has room for as many elements.
-                unsafe { self.run(&addresses, dtype, &Cpu) }?;
-            }
+            Target::Cpu { .. } => self.on_host(&mut y, dtype, &Cpu)?,
+            Target::Sim { simulator } => self.on_host(&mut y, dtype, simulator)?,
             Target::Cuda { stream } => {
                 let upload = |tensor: &Tensor| DeviceBytes::copy_of(tensor.bytes(), stream);
                 let x_there = upload(self.x)?;

@@ -150,6 +150,11 @@ fn device(args: &BenchArgs, option: &'static str) -> Result<Device, Failure> {
         Target::Cuda { stream } => Ok(*stream.device()),
         Target::Cpu { .. } if args.device == DeviceChoice::Cpu => Err(BenchError::NotOnCpu { option }.into()),
         Target::Cpu { why } => Err(BenchError::NeedsDevice { why }.into()),
+        Target::Sim { .. } => {
+            let why = "a simulator's time says nothing of a GPU's; `norm ptx report` counts what it does"
+                .to_owned();
+            Err(BenchError::NeedsDevice { why }.into())
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use norm_host::{Error, Stream};
 use serde::Serialize;
 
-use call::{Executor, OnCpu, OnCuda};
+use call::{Executor, OnCpu, OnCuda, OnSimulator};
 use case::Case;
 use examine::Findings;
 use scan::{Cases, Failing};
@@ -46,7 +46,7 @@ pub struct CheckArgs {
     /// What the cases are made from; one seed always makes the same
     #[arg(long, default_value_t = 1, value_name = "S")]
     seed: u64,
-    /// Where to run: auto, cpu or cuda:N
+    /// Where to run: auto, cpu, sim (the shipped PTX, simulated) or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// Examine this case instead of random ones; a failure prints such a text. May be repeated
@@ -77,6 +77,7 @@ pub fn run(args: &CheckArgs) -> Result<Outcome, Failure> {
 fn executor(target: &Target) -> Result<Box<dyn Executor>, Error> {
     match target {
         Target::Cpu { .. } => Ok(Box::new(OnCpu)),
+        Target::Sim { .. } => Ok(Box::new(OnSimulator::default())),
         Target::Cuda { stream } => Ok(Box::new(OnCuda::new(Stream::new(stream.device())?)?)),
     }
 }

@@ -1,6 +1,7 @@
 //! `norm ptx`: the embedded PTX, for a reader.
 
 mod list;
+mod report;
 mod show;
 mod stats;
 
@@ -22,6 +23,9 @@ enum PtxCommand {
     List(list::ListArgs),
     /// One kernel's text, as the module that the driver is given
     Show(show::ShowArgs),
+    /// What each kernel does when it runs, counted by the simulator: traffic, accesses, bank
+    /// conflicts, divergence
+    Report(report::ReportArgs),
     /// What is in each kernel: instructions by kind, width of global accesses; registers and
     /// shared memory where ptxas is there
     Stats(stats::StatsArgs),
@@ -63,6 +67,7 @@ pub fn run(args: &PtxArgs) -> Result<Outcome, Failure> {
     match &args.command {
         None => list::run(&list::ListArgs::default()),
         Some(PtxCommand::List(args)) => list::run(args),
+        Some(PtxCommand::Report(args)) => report::run(args),
         Some(PtxCommand::Show(args)) => show::run(args),
         Some(PtxCommand::Stats(args)) => stats::run(args),
     }?;

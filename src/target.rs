@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use norm_host::{Device, Error, Stream};
+use norm_host::{Device, Error, Simulator, Stream};
 
 /// What `--device` asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum DeviceChoice {
     Auto,
     /// The CPU.
     Cpu,
+    /// The shipped kernels, on a simulator.
+    Sim,
     /// The CUDA device of this ordinal.
     Cuda(u32),
 }
@@ -24,8 +26,9 @@ impl FromStr for DeviceChoice {
         match (text, ordinal) {
             ("auto", _) => Ok(DeviceChoice::Auto),
             ("cpu", _) => Ok(DeviceChoice::Cpu),
+            ("sim", _) => Ok(DeviceChoice::Sim),
             (_, Some(ordinal)) => Ok(DeviceChoice::Cuda(ordinal)),
-            _ => Err("expected auto, cpu or cuda:N, such as cuda:0".to_owned()),
+            _ => Err("expected auto, cpu, sim or cuda:N, such as cuda:0".to_owned()),
         }
     }
 }
@@ -34,6 +37,8 @@ impl FromStr for DeviceChoice {
 pub enum Target {
     /// The CPU, and why it is not a CUDA device.
     Cpu { why: String },
+    /// The simulator.
+    Sim { simulator: Simulator },
     /// A stream of a CUDA device.
     Cuda { stream: Stream },
 }
@@ -43,6 +48,7 @@ impl DeviceChoice {
     pub fn open(self) -> Result<Target, Error> {
         match self {
             DeviceChoice::Cpu => Ok(Target::Cpu { why: "asked for with --device cpu".to_owned() }),
+            DeviceChoice::Sim => Ok(Target::Sim { simulator: Simulator::new() }),
             DeviceChoice::Cuda(ordinal) => cuda(ordinal),
             DeviceChoice::Auto => Ok(auto()),
         }
@@ -69,10 +75,11 @@ fn cuda(ordinal: u32) -> Result<Target, Error> {
 }
 
 impl Target {
-    /// As `--device` spells it: `cpu` or `cuda:0`.
+    /// As `--device` spells it: `cpu`, `sim` or `cuda:0`.
     pub fn name(&self) -> String {
         match self {
             Target::Cpu { .. } => "cpu".to_owned(),
+            Target::Sim { .. } => "sim".to_owned(),
             Target::Cuda { stream } => format!("cuda:{}", stream.device().ordinal()),
         }
     }
@@ -83,6 +90,9 @@ impl Target {
             Target::Cpu { .. } => {
                 let threads = rayon::current_num_threads();
                 format!("the CPU, with {threads} thread{}", if threads == 1 { "" } else { "s" })
+            }
+            Target::Sim { .. } => {
+                "the simulator, which runs the shipped PTX and checks every access".to_owned()
             }
             Target::Cuda { stream } => {
                 let device = stream.device();
@@ -101,6 +111,7 @@ mod tests {
     fn a_device_is_auto_cpu_or_a_cuda_ordinal() {
         assert_eq!("auto".parse(), Ok(DeviceChoice::Auto));
         assert_eq!("cpu".parse(), Ok(DeviceChoice::Cpu));
+        assert_eq!("sim".parse(), Ok(DeviceChoice::Sim));
         assert_eq!("cuda:3".parse(), Ok(DeviceChoice::Cuda(3)));
         for text in ["", "cuda", "cuda:", "cuda:x", "cuda:-1", "gpu"] {
             assert!(text.parse::<DeviceChoice>().is_err(), "{text}");

@@ -25,7 +25,7 @@ pub struct TourArgs {
     /// What the tensors are made from; one seed always makes the same
     #[arg(long, default_value_t = 1, value_name = "S")]
     seed: u64,
-    /// Where to run: auto, cpu or cuda:N
+    /// Where to run: auto, cpu, sim (the shipped PTX, simulated) or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// Print the outcome as JSON
@@ -37,6 +37,7 @@ pub fn run(args: &TourArgs) -> Result<Outcome, Failure> {
     let target = args.device.open()?;
     let size = match target {
         Target::Cpu { .. } => Size::SMALL,
+        Target::Sim { .. } => Size::TINY,
         Target::Cuda { .. } => Size::LARGE,
     };
     let mut report = Report::new(&target, args.seed, size);
@@ -62,10 +63,15 @@ pub fn run(args: &TourArgs) -> Result<Outcome, Failure> {
 /// Checks and times one function; `None` where it cannot run.
 fn measure(function: Function, data: &Data, target: &Target) -> Result<Option<Measured>, Error> {
     match target {
-        Target::Cpu { .. } if function == Function::RmsNormTp => Ok(None),
+        Target::Cpu { .. } | Target::Sim { .. } if function == Function::RmsNormTp => Ok(None),
         Target::Cpu { .. } => {
             let mut stage = Stage::on_host(data, function.heads());
             let call = |stage: &mut Stage| stage.call(function, &Cpu);
+            measure::measure(function, data, &mut stage, 1, call, || Ok(())).map(Some)
+        }
+        Target::Sim { simulator } => {
+            let mut stage = Stage::on_host(data, function.heads());
+            let call = |stage: &mut Stage| stage.call(function, simulator);
             measure::measure(function, data, &mut stage, 1, call, || Ok(())).map(Some)
         }
         Target::Cuda { stream } => {

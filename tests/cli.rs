@@ -16,6 +16,8 @@ mod pipe;
 mod ptx;
 #[path = "cli/run.rs"]
 mod run;
+#[path = "cli/sim.rs"]
+mod sim;
 #[path = "cli/text.rs"]
 mod text;
 #[path = "cli/tour.rs"]

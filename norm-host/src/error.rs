@@ -257,6 +257,10 @@ pub enum Error {
         /// What the driver's compiler said; may be empty.
         log: String,
     },
+    /// The simulated kernel did something wrong, or cannot be loaded.
+    #[cfg(feature = "sim")]
+    #[error("simulator: {0}")]
+    Simulated(Box<SimulatorError>),
     /// One device of a tensor-parallel group failed.
     #[error("{}: stream {index} ({place}), after {launched} launches: {source}", Arg::Tp)]
     Tp {
@@ -281,5 +285,28 @@ fn ranks(expected: &RangeInclusive<usize>) -> String {
     match (expected.start(), expected.end()) {
         (low, high) if low == high => format!("rank {low}"),
         (low, high) => format!("rank {low} to {high}"),
+    }
+}
+
+/// What the simulator has to say.
+#[cfg(feature = "sim")]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SimulatorError {
+    /// The PTX cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] ptx_sim::LoadError),
+    /// The kernel failed.
+    #[error(transparent)]
+    Launch(#[from] ptx_sim::LaunchError),
+    /// The tensors cannot lie in the simulator's memory as they lie in the host's.
+    #[error(transparent)]
+    Memory(#[from] ptx_sim::MemoryError),
+}
+
+#[cfg(feature = "sim")]
+impl<E: Into<SimulatorError>> From<E> for Error {
+    fn from(error: E) -> Error {
+        Error::Simulated(Box::new(error.into()))
     }
 }

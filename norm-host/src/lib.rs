@@ -46,6 +46,8 @@ mod plan;
 mod problem;
 pub mod ptx;
 pub mod reference;
+#[cfg(feature = "sim")]
+mod sim;
 mod stream;
 mod tensor;
 mod tp;
@@ -53,6 +55,8 @@ mod tp;
 pub use backend::Backend;
 pub use cpu::Cpu;
 pub use device::{Current, Device};
+#[cfg(feature = "sim")]
+pub use error::SimulatorError;
 pub use error::{Arg, Error, Result};
 pub use graph::Graph;
 pub use norm::Norm;
@@ -63,6 +67,8 @@ pub use ops::{
 };
 pub use plan::{MAX_GRID, Plan};
 pub use problem::{Operand, Param, Problem};
+#[cfg(feature = "sim")]
+pub use sim::Simulator;
 pub use stream::Stream;
 pub use tensor::{BufferElement, Element, MAX_RANK, Place, Shape, View, ViewMut};
 pub use tp::{TpContext, rms_norm_tp};

@@ -1,6 +1,6 @@
 //! One call of an operation on tensors in an image, and what carries it out.
 
-use norm_host::{Backend, Cpu, DType, Error, Norm, NormKind, Place, Stream, View, ViewMut};
+use norm_host::{Backend, Cpu, DType, Error, Norm, NormKind, Place, Simulator, Stream, View, ViewMut};
 
 use crate::bytes::AlignedBytes;
 use crate::memory::DeviceBytes;
@@ -99,6 +99,20 @@ impl Executor for OnCpu {
         // SAFETY: the image is borrowed for this, a layout keeps its tensors inside and aligned,
         // and the CPU backend is done when it returns.
         unsafe { call.run(Place::Host, base, &Cpu) }
+    }
+}
+
+/// The shipped kernels on a simulator, on the image itself.
+#[derive(Default)]
+pub struct OnSimulator {
+    simulator: Simulator,
+}
+
+impl Executor for OnSimulator {
+    fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
+        let base = image.as_mut_ptr().expose_provenance() as u64;
+        // SAFETY: as for `OnCpu`.
+        unsafe { call.run(Place::Host, base, &self.simulator) }
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Size {
 impl Size {
     /// For a GPU: 32 MiB of f16.
     pub const LARGE: Size = Size { rows: 4096 };
+    /// For a simulator, which runs the same code some thousand times slower.
+    pub const TINY: Size = Size { rows: 8 };
     /// For a CPU: seven functions and their references in a few seconds.
     pub const SMALL: Size = Size { rows: 256 };
 }

@@ -51,7 +51,7 @@ impl Report {
     pub fn new(target: &Target, seed: u64, size: Size) -> Report {
         let device_text = match target {
             Target::Cpu { why } => format!("{}.\nWhy not on a GPU: {why}.", target.description()),
-            Target::Cuda { .. } => format!("{}.", target.description()),
+            Target::Sim { .. } | Target::Cuda { .. } => format!("{}.", target.description()),
         };
         Report { device: target.name(), device_text, seed, rows: size.rows, functions: Vec::new() }
     }

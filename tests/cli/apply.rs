@@ -244,7 +244,7 @@ fn bad_input_is_named() {
         ("rms --input model.safetensors:x --eps -1", &["eps: ", "given -1"]),
         ("rms --input model.safetensors:x --eps NaN", &["eps: ", "given NaN"]),
         ("rms --input model.safetensors:x --out-dtype f64", &["expected f16, bf16 or f32"]),
-        ("rms --input model.safetensors:x --device gpu", &["expected auto, cpu or cuda:N"]),
+        ("rms --input model.safetensors:x --device gpu", &["expected auto, cpu, sim or cuda:N"]),
         ("rms --input model.safetensors:x --device cuda:0", &["no CUDA driver"]),
         ("rms", &["--input <FILE:TENSOR>"]),
     ] {

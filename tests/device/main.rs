@@ -4,6 +4,8 @@
 
 #[path = "../../norm-host/tests/common/mod.rs"]
 mod common;
+#[path = "../../ptx-sim/tests/common/program.rs"]
+mod program;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -18,6 +20,7 @@ mod large;
 mod memory;
 mod misuse;
 mod on_device;
+mod programs;
 mod streams;
 mod tensor_parallel;
 
@@ -28,7 +31,7 @@ type Test = fn(Device) -> Result<(), Failed>;
 type GroupTest = fn(&[Device]) -> Result<(), Failed>;
 
 /// Tests named after what holds if they pass.
-const TESTS: [(&str, Test); 38] = [
+const TESTS: [(&str, Test); 39] = [
     ("small_everything_every_kernel_keeps_the_promise", kernels::each_once),
     ("rms_norm_keeps_the_promise", functions::rms),
     ("rms_norm_in_place_keeps_the_promise", functions::rms_in_place),
@@ -68,6 +71,7 @@ const TESTS: [(&str, Test); 38] = [
     ("overlapping_tensors_are_refused", misuse::overlaps),
     ("residuals_that_do_not_fit_are_refused", misuse::residuals),
     ("wrong_shapes_and_numbers_are_refused", misuse::shapes_and_numbers),
+    ("random_programs_give_the_bits_of_the_simulator", programs::agree),
     ("no_rows_are_nothing_to_do", misuse::no_rows),
 ];
 

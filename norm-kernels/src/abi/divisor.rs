@@ -20,10 +20,15 @@ impl Divisor {
         Divisor { divisor, multiplier: multiplier as u32, shift: 31 + bits }
     }
 
+    /// The divisor, the multiplier and the shift, in the order of memory.
+    pub const fn words(self) -> [u32; 3] {
+        [self.divisor, self.multiplier, self.shift]
+    }
+
     /// Quotient and remainder of a number below 2³¹.
     #[inline(always)]
     pub const fn divide(self, number: u32) -> (u32, u32) {
-        let quotient = (number as u64 * self.multiplier as u64 >> self.shift) as u32;
+        let quotient = ((number as u64 * self.multiplier as u64) >> self.shift) as u32;
         (quotient, number - quotient * self.divisor)
     }
 }

@@ -1,0 +1,79 @@
+//! The kernels' parameter as bytes.
+
+use norm_kernels::abi::{Args, Axis, Divisor};
+
+/// The bytes of `args` as a kernel reads them: `repr(C)`, with zeros for padding.
+pub fn bytes(args: &Args) -> Vec<u8> {
+    // Taken apart, so that a new field cannot be forgotten here.
+    let Args { x, y, w, b, r, axes, divisors, w_stride, b_stride, reciprocal, share_reciprocals, .. } = *args;
+    let Args { reciprocal_f32, rows, dim, share, ahead, eps, weight_offset, accumulate, .. } = *args;
+    let mut bytes = Vec::with_capacity(size_of::<Args>());
+    let axes = axes
+        .into_iter()
+        .flat_map(|Axis { extent, x_stride, y_stride, r_stride }| [extent, x_stride, y_stride, r_stride]);
+    for word in [x, y, w, b, r].into_iter().chain(axes) {
+        bytes.extend(word.to_le_bytes());
+    }
+    for word in divisors.into_iter().flat_map(Divisor::words) {
+        bytes.extend(word.to_le_bytes());
+    }
+    let [share_reciprocal, last_share_reciprocal] = share_reciprocals;
+    let reciprocals = [reciprocal, share_reciprocal, last_share_reciprocal].map(f64::to_bits);
+    for word in [w_stride, b_stride].into_iter().chain(reciprocals) {
+        bytes.extend(word.to_le_bytes());
+    }
+    let floats = [eps, weight_offset].map(f32::to_bits);
+    let words = [reciprocal_f32.to_bits(), rows, dim, share, ahead].into_iter().chain(floats);
+    for word in words.chain([accumulate]) {
+        bytes.extend(word.to_le_bytes());
+    }
+    debug_assert!(bytes.len().next_multiple_of(8) == size_of::<Args>(), "a field is missing");
+    bytes.resize(size_of::<Args>(), 0);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn every_field_lies_where_the_struct_has_it() {
+        let axis = |extent| Axis { extent, x_stride: extent + 1, y_stride: extent + 2, r_stride: extent + 3 };
+        let args = Args {
+            x: 1,
+            y: 2,
+            w: 3,
+            b: 4,
+            r: 9,
+            axes: [axis(10), axis(20), axis(30)],
+            divisors: [Divisor::new(20), Divisor::new(30)],
+            w_stride: 6,
+            b_stride: 7,
+            reciprocal: 0.125,
+            share_reciprocals: [0.5, 0.25],
+            reciprocal_f32: 0.125,
+            rows: 5,
+            dim: 8,
+            share: 6,
+            ahead: 11,
+            eps: 0.5,
+            weight_offset: 0.25,
+            accumulate: 12,
+        };
+        let bytes = bytes(&args);
+        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        assert_eq!(bytes.len(), size_of::<Args>());
+        assert_eq!(word(offset_of!(Args, b)), 4);
+        assert_eq!(word(offset_of!(Args, axes) + size_of::<Axis>() + 16), 22);
+        assert_eq!(half(offset_of!(Args, divisors) + size_of::<Divisor>()), 30);
+        assert_eq!(word(offset_of!(Args, share_reciprocals) + 8), 0.25f64.to_bits());
+        assert_eq!(half(offset_of!(Args, rows)), 5);
+        assert_eq!(half(offset_of!(Args, accumulate)), 12);
+        assert_eq!(word(offset_of!(Args, reciprocal)), 0.125f64.to_bits());
+        assert_eq!(half(offset_of!(Args, dim)), 8);
+        assert_eq!(half(offset_of!(Args, weight_offset)), 0.25f32.to_bits());
+    }
+}

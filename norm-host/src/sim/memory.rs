@@ -1,0 +1,114 @@
+//! The host's tensors in the simulator's memory, at the addresses they have.
+//!
+//! Only elements of rows, weights and biases are there: a kernel that reaches for the bytes
+//! between rows is found out.
+
+use ptx_sim::{Memory, MemoryError};
+
+use crate::problem::{Operand, Param, Problem};
+
+/// Neighbouring bytes of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    start: u64,
+    end: u64,
+    name: &'static str,
+    /// Whether something is there before the operation, and whether the operation writes it.
+    read: bool,
+    written: bool,
+}
+
+/// What an operation accesses, by address; what overlaps or touches is one.
+pub fn spans(problem: &Problem) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for row in 0..problem.rows {
+        let [mut x, mut y, mut r] = [0, 0, 0];
+        let mut rest = row;
+        for axis in problem.axes.iter().rev() {
+            let position = rest % axis.extent.max(1);
+            rest /= axis.extent.max(1);
+            x += position * axis.x_stride;
+            y += position * axis.y_stride;
+            r += position * axis.r_stride;
+        }
+        let mut add = |tensor: Operand, offset: u64, name: &'static str, read: bool, written: bool| {
+            let size = tensor.dtype.size() as u64;
+            let start = tensor.address + offset * size;
+            push(&mut spans, Span { start, end: start + u64::from(problem.dim) * size, name, read, written });
+        };
+        add(problem.x, x, "x", true, false);
+        add(problem.y, y, "y", problem.accumulate, true);
+        if let Some(tensor) = problem.r {
+            add(tensor, r, "r", true, true);
+        }
+    }
+    for (param, name) in [(problem.w, "w"), (problem.b, "b")] {
+        let Some(Param { address, dtype, stride }) = param else { continue };
+        let rows = if stride == 0 { 1 } else { problem.axes[2].extent };
+        for row in 0..rows {
+            let start = address + row * stride * dtype.size() as u64;
+            let end = start + u64::from(problem.dim) * dtype.size() as u64;
+            push(&mut spans, Span { start, end, name, read: true, written: false });
+        }
+    }
+    spans.sort_by_key(|span| span.start);
+    let mut merged: Vec<Span> = Vec::new();
+    for span in spans {
+        match merged.last_mut() {
+            // What two tensors share (in place, or weights that are biases too) is one
+            // allocation; neighbours by accident are not.
+            Some(last) if span.start < last.end || span.start == last.end && is_like(last, &span) => {
+                last.end = last.end.max(span.end);
+                last.read |= span.read;
+                last.written |= span.written;
+            }
+            _ => merged.push(span),
+        }
+    }
+    merged
+}
+
+fn is_like(a: &Span, b: &Span) -> bool {
+    a.name == b.name && a.written == b.written
+}
+
+/// Adds a span, or makes the one before it longer.
+fn push(spans: &mut Vec<Span>, span: Span) {
+    // Rows of x, y and r take turns.
+    let at = spans.len().saturating_sub(3);
+    let before = spans[at..].iter_mut().find(|before| before.end == span.start && is_like(before, &span));
+    match before {
+        Some(before) => before.end = span.end,
+        None => spans.push(span),
+    }
+}
+
+/// Puts the host's bytes into the simulator's memory. What is only written is an output there.
+///
+/// # Safety
+/// The spans that are read may be.
+pub unsafe fn upload(spans: &[Span], memory: &mut Memory) -> Result<(), MemoryError> {
+    for &Span { start, end, name, read, .. } in spans {
+        let pointer = std::ptr::with_exposed_provenance::<u8>(start as usize);
+        // SAFETY: the caller vouches for the bytes; nothing writes them while this borrows them.
+        let contents = read.then(|| unsafe { std::slice::from_raw_parts(pointer, (end - start) as usize) });
+        memory.place(start, name, end - start, contents, !read)?;
+    }
+    Ok(())
+}
+
+/// Brings back what the operation wrote.
+///
+/// # Safety
+/// The spans that are written may be, and nothing else uses them meanwhile.
+pub unsafe fn download(spans: &[Span], memory: &Memory) -> Result<(), MemoryError> {
+    for &Span { start, end, written, .. } in spans {
+        if written {
+            let bytes = memory.read(start, end - start)?;
+            let pointer = std::ptr::with_exposed_provenance_mut::<u8>(start as usize);
+            // SAFETY: the caller vouches for the bytes, and `bytes` is a copy of its own.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), pointer, bytes.len()) };
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! What is remembered of accesses, to find races.
+
+pub mod overlap;
+pub mod pages;
+pub mod shadow;

@@ -1,0 +1,99 @@
+//! Who touched which bytes last, within a cluster.
+//!
+//! Threads have clocks that barriers advance and exchange (vector clocks, a component a warp).
+//! An access that another's clock does not show to lie before it is a race: the method of
+//! FastTrack (Flanagan and Freund 2009), with two readers kept where it keeps all. With barriers
+//! that all threads of a block take part in, that misses nothing.
+
+/// Two neighbouring bytes: the last write, and the last reads by two different threads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Record {
+    writer: Entry,
+    readers: [Entry; 2],
+}
+
+/// An access in one word: 14 bits of thread, 20 of clock, 20 of instruction, 2 of bytes, 8 of
+/// generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entry(u64);
+
+const CLOCK_BITS: u32 = 20;
+const INSTRUCTION_BITS: u32 = 20;
+
+impl Entry {
+    /// An access by a thread of the cluster. Generations tell clusters apart that use the same
+    /// records one after the other; 0 is none.
+    pub fn new(thread: u32, clock: u32, instruction: u32, generation: u8) -> Entry {
+        let clock = u64::from(clock.min((1 << CLOCK_BITS) - 1));
+        let instruction = u64::from(instruction.min((1 << INSTRUCTION_BITS) - 1));
+        Entry(u64::from(thread) | clock << 14 | instruction << 34 | u64::from(generation) << 56)
+    }
+
+    fn with_bytes(self, bytes: u64) -> Entry {
+        Entry(self.0 | bytes << 54)
+    }
+
+    pub fn thread(self) -> u32 {
+        self.0 as u32 & 0x3fff
+    }
+
+    pub fn clock(self) -> u32 {
+        (self.0 >> 14) as u32 & ((1 << CLOCK_BITS) - 1)
+    }
+
+    pub fn instruction(self) -> u32 {
+        (self.0 >> 34) as u32 & ((1 << INSTRUCTION_BITS) - 1)
+    }
+
+    fn bytes(self) -> u64 {
+        self.0 >> 54 & 3
+    }
+
+    fn generation(self) -> u64 {
+        self.0 >> 56
+    }
+
+    /// Whether both are of one cluster and touch a common byte.
+    fn meets(self, other: Entry) -> bool {
+        self.generation() == other.generation() && self.bytes() & other.bytes() != 0
+    }
+}
+
+/// Notes an access of `bytes` bytes from `at` on, and finds the access it races with: that
+/// other, whether it wrote, and the byte. `before` says whether an access lies before this one.
+pub fn touch(
+    records: &mut [Record],
+    at: usize,
+    bytes: usize,
+    me: Entry,
+    writes: bool,
+    before: impl Fn(Entry) -> bool,
+) -> Option<(Entry, bool, usize)> {
+    let range = at / 2..(at + bytes).div_ceil(2);
+    for (index, record) in range.clone().zip(&mut records[range]) {
+        let low = u64::from(index * 2 >= at);
+        let high = u64::from(index * 2 + 1 < at + bytes);
+        let me = me.with_bytes(low | high << 1);
+        let found = |other: Entry, wrote: bool| Some((other, wrote, (index * 2).max(at)));
+        if record.writer != me && me.meets(record.writer) && !before(record.writer) {
+            return found(record.writer, true);
+        }
+        if writes {
+            for reader in record.readers {
+                if me.meets(reader) && !before(reader) {
+                    return found(reader, false);
+                }
+            }
+            let same = me.generation() == record.writer.generation() && me.thread() == record.writer.thread();
+            let bytes = if same { record.writer.bytes() } else { 0 };
+            record.writer = me.with_bytes(bytes);
+        } else if record.readers[0].generation() == me.generation()
+            && record.readers[0].thread() == me.thread()
+        {
+            record.readers[0] = me.with_bytes(record.readers[0].bytes());
+        } else {
+            record.readers = [me, record.readers[0]];
+        }
+    }
+    None
+}

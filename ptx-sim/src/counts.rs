@@ -1,0 +1,135 @@
+//! What a launch did, in numbers.
+
+mod kind;
+pub(crate) mod requests;
+
+use std::collections::BTreeMap;
+
+pub use kind::InstructionKind;
+
+/// Bytes of a sector: what a GPU moves between its L2 cache and a multiprocessor at least.
+pub const SECTOR: u64 = 32;
+
+/// What a launch did.
+///
+/// "Instructions" are a warp's: one for all its lanes. "Thread instructions" count the lanes
+/// that took part. Requests are memory instructions of a warp that moved something.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Counts {
+    /// Instructions of each kind.
+    pub instructions: BTreeMap<InstructionKind, u64>,
+    /// Instructions, times lanes that took part.
+    pub thread_instructions: u64,
+    /// The most instructions that one warp ran.
+    pub longest_warp: u64,
+    /// Global memory by the allocation's name.
+    pub global: BTreeMap<String, Traffic>,
+    /// Loads and stores of shared memory.
+    pub shared: SharedTraffic,
+    /// Barriers of blocks and clusters, each warp's passing counted.
+    pub barriers: u64,
+    /// Branches that lanes of one warp took different ways.
+    pub divergent_branches: u64,
+    /// `griddepcontrol` instructions.
+    pub dependent_launch: u64,
+    /// How often each line of the PTX was run by a warp, and in how many threads.
+    pub lines: BTreeMap<u32, (u64, u64)>,
+}
+
+/// Traffic between a kernel and one allocation of global memory. No cache is modelled: what is
+/// read twice counts twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Traffic {
+    /// What loads did.
+    pub loads: Requests,
+    /// What stores did.
+    pub stores: Requests,
+}
+
+/// Requests of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Requests {
+    /// Memory instructions of warps.
+    pub requests: u64,
+    /// Accesses of threads.
+    pub accesses: u64,
+    /// Bytes that threads asked for.
+    pub bytes: u64,
+    /// Sectors of 32 bytes that the requests touched.
+    pub sectors: u64,
+}
+
+/// Traffic with shared memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct SharedTraffic {
+    /// Memory instructions of warps.
+    pub requests: u64,
+    /// Bytes that threads asked for.
+    pub bytes: u64,
+    /// Passes that the 32 banks need beyond those that any addresses would: bank conflicts.
+    pub conflicts: u64,
+    /// Accesses of threads to other blocks of their cluster.
+    pub remote: u64,
+}
+
+impl Requests {
+    /// Sectors a request; 16 where 32 lanes access 16 bytes each side by side.
+    pub fn sectors_a_request(&self) -> f64 {
+        self.sectors as f64 / self.requests.max(1) as f64
+    }
+
+    /// Bytes a thread's access.
+    pub fn bytes_an_access(&self) -> f64 {
+        self.bytes as f64 / self.accesses.max(1) as f64
+    }
+
+    /// Bytes of sectors moved, as a multiple of `minimum`, the bytes that had to be.
+    pub fn factor(&self, minimum: u64) -> f64 {
+        (self.sectors * SECTOR) as f64 / minimum.max(1) as f64
+    }
+
+    fn add(&mut self, other: &Requests) {
+        self.requests += other.requests;
+        self.accesses += other.accesses;
+        self.bytes += other.bytes;
+        self.sectors += other.sectors;
+    }
+}
+
+impl Traffic {
+    pub(crate) fn add(&mut self, other: &Traffic) {
+        self.loads.add(&other.loads);
+        self.stores.add(&other.stores);
+    }
+}
+
+impl SharedTraffic {
+    pub(crate) fn add(&mut self, other: &SharedTraffic) {
+        self.requests += other.requests;
+        self.bytes += other.bytes;
+        self.conflicts += other.conflicts;
+        self.remote += other.remote;
+    }
+}
+
+impl Counts {
+    /// Instructions of all kinds.
+    pub fn total(&self) -> u64 {
+        self.instructions.values().sum()
+    }
+
+    /// The traffic of all allocations together.
+    pub fn all_global(&self) -> Traffic {
+        let mut sum = Traffic::default();
+        self.global.values().for_each(|traffic| sum.add(traffic));
+        sum
+    }
+}

@@ -1,0 +1,180 @@
+//! Loads, stores, copies and prefetches (PTX ISA, "Data Movement and Conversion Instructions").
+//!
+//! Cache hints are read and change nothing: they decide where data waits, not what it is.
+
+use super::form::Form;
+use super::request::{Request, shown};
+use super::types::Type;
+use crate::counts::InstructionKind;
+use crate::error::LoadError;
+use crate::kernel::op::{Access, CopyAsync, Op, Space};
+use crate::text::operand::Operand;
+use crate::text::registers::{Class, Register};
+
+const DATA: &str = "b8 b16 b32 b64 u8 u16 u32 u64 s8 s16 s32 s64 f32 f64";
+const LOAD_GLOBAL: &str = "weak|volatile|relaxed|acquire? cta|cluster|gpu|sys? global? nc? ca|cg|cs|lu|cv? \
+    L1::evict_normal|L1::evict_unchanged|L1::evict_first|L1::evict_last|L1::no_allocate? \
+    L2::evict_normal|L2::evict_first|L2::evict_last? L2::cache_hint? L2::64B|L2::128B|L2::256B? v2|v4|v8?";
+const STORE_GLOBAL: &str = "weak|volatile|relaxed|release? cta|cluster|gpu|sys? global? wb|cg|cs|wt? \
+    L1::evict_normal|L1::evict_unchanged|L1::evict_first|L1::evict_last|L1::no_allocate? \
+    L2::evict_normal|L2::evict_first|L2::evict_last? L2::cache_hint? v2|v4|v8?";
+const SHARED: &str = "shared|shared::cta|shared::cluster weak|volatile|relaxed|acquire|release? \
+    cta|cluster|gpu|sys? v2|v4?";
+
+macro_rules! form {
+    ($kind:ident, $name:literal, $modifiers:expr, $types:expr, $operands:expr, $build:expr) => {
+        Form {
+            name: $name,
+            modifiers: $modifiers,
+            types: $types,
+            from: "",
+            operands: $operands,
+            kind: InstructionKind::$kind,
+            build: $build,
+        }
+    };
+}
+
+pub const FORMS: &[Form] = &[
+    form!(Param, "ld", "param|param::entry v2|v4?", DATA, (2, 2), load),
+    form!(Shared, "ld", SHARED, DATA, (2, 2), load),
+    form!(Local, "ld", "local ca|cg|cs|lu|cv? v2|v4?", DATA, (2, 2), load),
+    form!(Global, "ld", "const v2|v4?", DATA, (2, 2), load),
+    form!(Global, "ld", LOAD_GLOBAL, DATA, (2, 3), load),
+    form!(Global, "ldu", "global? v2|v4?", DATA, (2, 2), load),
+    form!(Shared, "st", SHARED, DATA, (2, 2), store),
+    form!(Local, "st", "local wb|cg|cs|wt? v2|v4?", DATA, (2, 2), store),
+    form!(Global, "st", STORE_GLOBAL, DATA, (2, 3), store),
+    form!(
+        CopyAsync,
+        "cp",
+        "async ca|cg shared|shared::cta global L2::cache_hint? L2::64B|L2::128B|L2::256B?",
+        "",
+        (3, 5),
+        copy
+    ),
+    form!(CopyAsync, "cp", "async commit_group", "", (0, 0), |_| Ok(Op::CommitCopies)),
+    form!(CopyAsync, "cp", "async wait_group", "", (1, 1), |i| Ok(Op::WaitCopies(Some(
+        i.number(0, 1 << 16)?
+    )))),
+    form!(CopyAsync, "cp", "async wait_all", "", (0, 0), |_| Ok(Op::WaitCopies(None))),
+    form!(Prefetch, "cp", "async bulk prefetch L2 global L2::cache_hint?", "", (2, 3), hint),
+    form!(Prefetch, "prefetch", "global|local? L1|L2", "", (1, 1), hint),
+    form!(Prefetch, "prefetch", "global L2::evict_last|L2::evict_normal", "", (1, 1), hint),
+    form!(Prefetch, "prefetchu", "L1", "", (1, 1), hint),
+    form!(Prefetch, "applypriority", "global? L2::evict_normal", "", (2, 2), hint),
+    form!(
+        Prefetch,
+        "createpolicy",
+        "fractional L2::evict_last|L2::evict_normal|L2::evict_first|L2::evict_unchanged L2::evict_first|L2::evict_unchanged?",
+        "b64",
+        (1, 2),
+        policy
+    ),
+];
+
+type Built = Result<Op, LoadError>;
+
+fn space(i: &Request<'_, '_>) -> Space {
+    match () {
+        _ if i.has("global") => Space::Global,
+        _ if i.has("const") => Space::Constant,
+        _ if i.has("shared::cluster") => Space::Cluster,
+        _ if i.has("shared") || i.has("shared::cta") => Space::Shared,
+        _ if i.has("local") => Space::Local,
+        _ if i.has("param") || i.has("param::entry") => Space::Param,
+        _ => Space::Generic,
+    }
+}
+
+fn load(i: &mut Request<'_, '_>) -> Built {
+    access(i, 0, 1, true).map(Op::Load)
+}
+
+fn store(i: &mut Request<'_, '_>) -> Built {
+    access(i, 1, 0, false).map(Op::Store)
+}
+
+fn access(i: &mut Request<'_, '_>, data: usize, address: usize, loads: bool) -> Result<Access, LoadError> {
+    let ty = i.ty();
+    let space = space(i);
+    if i.count() == 3 && !i.has("L2::cache_hint") {
+        return Err(i.wrong("2 operands without .L2::cache_hint", "3"));
+    }
+    if i.count() == 3 {
+        i.source(2, Type::B64)?;
+    }
+    let place = i.place(address, space)?;
+    let elements = match i.operand(data)? {
+        Operand::Vector(elements) => &elements[..],
+        single => std::slice::from_ref(single),
+    };
+    let expected = match () {
+        _ if i.has("v2") => 2,
+        _ if i.has("v4") => 4,
+        _ if i.has("v8") => 8,
+        _ => 1,
+    };
+    if elements.len() != expected || expected as u32 * ty.bits() > 256 {
+        return Err(i.wrong(format!("{expected} registers of at most 32 bytes"), elements.len().to_string()));
+    }
+    let mut registers = Vec::with_capacity(expected);
+    for element in elements {
+        registers.push(match element {
+            Operand::Sink if loads => None,
+            // Registers may be wider than what is moved.
+            Operand::Register(Register { class, .. })
+                if *class != Class::Predicate && *class >= ty.class() =>
+            {
+                Some(if loads { i.target_of(element, *class)? } else { i.source_of(element, ty, *class)? })
+            }
+            _ if !loads => Some(i.source_of(element, ty, ty.class())?),
+            other => return Err(i.wrong(ty.class().name(), shown(other))),
+        });
+    }
+    let strong = ["volatile", "relaxed", "acquire", "release"].into_iter().any(|word| i.has(word));
+    Ok(Access {
+        space,
+        place,
+        size: ty.bits() / 8,
+        signed: ty.is_signed(),
+        registers: registers.into(),
+        strong,
+    })
+}
+
+/// `cp.async [shared], [global], size{, bytes read or predicate to read none}{, hint}`.
+fn copy(i: &mut Request<'_, '_>) -> Built {
+    let size = i.number(2, 16)?;
+    if !matches!(size, 4 | 8 | 16) || i.has("cg") && size != 16 {
+        return Err(i.wrong("4, 8 or 16 bytes, and 16 with .cg", size.to_string()));
+    }
+    let (target, source) = (i.place(0, Space::Shared)?, i.place(1, Space::Global)?);
+    let (mut source_size, mut ignore) = (None, None);
+    let hint = usize::from(i.has("L2::cache_hint"));
+    if hint == 1 {
+        let last = i.count() - 1;
+        i.source(last, Type::B64)?;
+    }
+    if i.count() - hint == 4 {
+        match i.operand(3)? {
+            Operand::Register(Register { class: Class::Predicate, .. }) | Operand::Not(_) => {
+                ignore = Some(i.condition(3)?);
+            }
+            _ => source_size = Some(i.source(3, Type::U32)?),
+        }
+    }
+    Ok(Op::CopyAsync(CopyAsync { target, source, size, source_size, ignore }))
+}
+
+/// Prefetches may name any address, so none is checked.
+fn hint(i: &mut Request<'_, '_>) -> Built {
+    i.place(0, space(i))?;
+    Ok(Op::Nothing)
+}
+
+/// A cache policy: an opaque number.
+fn policy(i: &mut Request<'_, '_>) -> Built {
+    let d = i.target(0, Class::Wide)?;
+    Ok(Op::Compute(Box::new(move |file, active| file.write(d, &[0u64; 32], active))))
+}

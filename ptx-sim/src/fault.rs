@@ -1,0 +1,105 @@
+//! What a kernel can do wrong.
+
+/// Something a kernel did wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[error("kernel {kernel}, line {line}, block {block:?}, thread {thread:?}: {kind}")]
+pub struct Fault {
+    /// The kernel.
+    pub kernel: String,
+    /// The instruction's line in the PTX, from 1.
+    pub line: u32,
+    /// The block, along x, y and z.
+    pub block: [u32; 3],
+    /// The thread, along x, y and z.
+    pub thread: [u32; 3],
+    /// What it did.
+    pub kind: FaultKind,
+}
+
+/// The other thread of a race.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Party {
+    /// Its instruction's line in the PTX, from 1.
+    pub line: u32,
+    /// Its block.
+    pub block: [u32; 3],
+    /// The thread; `None` where only the block is known.
+    pub thread: Option<[u32; 3]>,
+    /// Whether it wrote.
+    pub writes: bool,
+}
+
+/// What a kernel did wrong. Addresses in shared memory count from the block's first byte.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// An access outside every allocation.
+    #[error("{bytes} bytes at {space} address {address:#x} are in no allocation{}", near.as_ref().map(|near| format!("; {near}")).unwrap_or_default())]
+    #[allow(missing_docs)]
+    OutOfBounds { space: &'static str, address: u64, bytes: u32, near: Option<String> },
+    /// An access to memory that has been freed.
+    #[error("{bytes} bytes at global address {address:#x} are in {buffer}, which has been freed")]
+    #[allow(missing_docs)]
+    Freed { address: u64, bytes: u32, buffer: String },
+    /// A store to memory that may only be read.
+    #[error("store to global address {address:#x} in {buffer}, which may only be read")]
+    #[allow(missing_docs)]
+    ReadOnly { address: u64, buffer: String },
+    /// An address that is no multiple of the access's bytes.
+    #[error("{space} address {address:#x} is not a multiple of {align}")]
+    #[allow(missing_docs)]
+    Misaligned { space: &'static str, address: u64, align: u32 },
+    /// A register is read that the thread has not written.
+    #[error("reads a register that nothing wrote")]
+    UninitializedRegister,
+    /// Memory is read that nothing wrote.
+    #[error("reads {space} address {address:#x}, which nothing wrote")]
+    #[allow(missing_docs)]
+    UninitializedMemory { space: &'static str, address: u64 },
+    /// Two threads access the same byte, at least one of them writes, and no barrier is between.
+    #[error("{} {space} address {address:#x}, which block {:?}, thread {:?} {} at line {} with no barrier between", if *.writes { "writes" } else { "reads" }, other.block, other.thread, if other.writes { "writes" } else { "reads" }, other.line)]
+    #[allow(missing_docs)]
+    Race { space: &'static str, address: u64, writes: bool, other: Party },
+    /// Only some lanes of a warp come to an instruction that all of them must reach together.
+    #[error("lanes {present:#010x} of the warp come to {instruction}, which needs lanes {needed:#010x}")]
+    #[allow(missing_docs)]
+    Divergence { instruction: &'static str, present: u32, needed: u32 },
+    /// A lane takes part in an instruction whose member mask does not name it, or that another
+    /// lane gave another mask.
+    #[error(
+        "lane {lane} executes {instruction} with member mask {members:#010x}, which does not fit lanes {present:#010x}"
+    )]
+    #[allow(missing_docs)]
+    Members { instruction: &'static str, lane: u32, members: u32, present: u32 },
+    /// A shuffle reads from a lane that takes no part in it.
+    #[error("lane {lane} shuffles from lane {source_lane}, which takes no part")]
+    #[allow(missing_docs)]
+    ShuffleSource { lane: u32, source_lane: u32 },
+    /// All threads wait, and nothing can end that.
+    #[error("waits at {instruction} for ever: {waiting} threads wait, {exited} have exited")]
+    #[allow(missing_docs)]
+    Deadlock { instruction: &'static str, waiting: u32, exited: u32 },
+    /// A barrier that does not exist, or with an impossible number of threads.
+    #[error("barrier {number} with {threads} threads: expected 0 to 15 and a multiple of 32 threads")]
+    #[allow(missing_docs)]
+    Barrier { number: u32, threads: u32 },
+    /// `barrier.cluster.arrive` twice without a wait, or a wait without it.
+    #[error("barrier.cluster.{instruction} out of turn")]
+    #[allow(missing_docs)]
+    ClusterBarrier { instruction: &'static str },
+    /// Another block's shared memory is accessed with no cluster barrier after that block's
+    /// start, or none before its end.
+    #[error("accesses shared memory of block {rank} of the cluster, which may have {state}")]
+    #[allow(missing_docs)]
+    RemoteLifetime { rank: u32, state: &'static str },
+    /// The kernel executed `trap`.
+    #[error("trap")]
+    Trap,
+    /// A warp ran more instructions than the launch allows.
+    #[error("the warp has run {instructions} instructions, the launch's limit")]
+    #[allow(missing_docs)]
+    Endless { instructions: u64 },
+}

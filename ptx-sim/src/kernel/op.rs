@@ -1,0 +1,236 @@
+//! What a decoded instruction does.
+
+use super::file::Mask;
+use super::lanes::Compute;
+use crate::counts::InstructionKind;
+use crate::text::body::Guard;
+use crate::text::registers::Register;
+
+/// A decoded instruction.
+pub struct Instruction {
+    /// Its line in the module's text.
+    pub line: u32,
+    pub kind: InstructionKind,
+    pub guard: Option<Guard>,
+    pub op: Op,
+    /// Registers that it reads and that some path to it does not write.
+    pub reads: Box<[Register]>,
+    /// Registers that it writes and that some instruction lists in `reads`.
+    pub writes: Box<[Register]>,
+}
+
+/// What an instruction does.
+pub enum Op {
+    /// Arithmetic in registers.
+    Compute(Compute),
+    /// Memory to registers.
+    Load(Access),
+    /// Registers to memory.
+    Store(Access),
+    /// `cp.async`: global memory to shared memory, done by a later wait.
+    CopyAsync(CopyAsync),
+    /// `cp.async.commit_group`.
+    CommitCopies,
+    /// `cp.async.wait_group`: all but that many of the last groups; `None` for `wait_all`.
+    WaitCopies(Option<u32>),
+    /// `shfl.sync`.
+    Shuffle(Shuffle),
+    /// `vote.sync`, `activemask`, `redux.sync`, `match.sync`, `elect.sync`.
+    Vote(Vote),
+    /// `bar.warp.sync`.
+    WarpBarrier { members: u32 },
+    /// `bar` and `barrier`.
+    Barrier(Barrier),
+    /// `barrier.cluster.arrive`.
+    ClusterArrive { aligned: bool, release: bool },
+    /// `barrier.cluster.wait`.
+    ClusterWait { aligned: bool },
+    /// Goes on at another instruction.
+    Branch { target: u32 },
+    /// Ends the thread.
+    Exit,
+    /// A trap: the kernel says that something is wrong.
+    Trap,
+    /// Nothing that shows in a simulator: fences, prefetches, hints.
+    Nothing,
+}
+
+/// The state space that an access names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    Generic,
+    Global,
+    Constant,
+    Shared,
+    /// `.shared::cluster`.
+    Cluster,
+    Local,
+    Param,
+}
+
+/// `[register + offset]`; without a register, the offset alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub base: Option<Register>,
+    pub offset: i64,
+}
+
+/// A load or a store of one or more elements side by side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    pub space: Space,
+    pub place: Place,
+    /// Bytes of an element: 1, 2, 4 or 8.
+    pub size: u32,
+    /// Whether an element is extended by its sign into a wider register.
+    pub signed: bool,
+    /// A register an element; `None` drops a loaded one.
+    pub registers: Box<[Option<Register>]>,
+    /// Whether the access orders memory by itself, as volatile, relaxed and stronger ones do:
+    /// then it is no race.
+    pub strong: bool,
+}
+
+impl Access {
+    /// Bytes that a thread moves.
+    pub fn bytes(&self) -> u32 {
+        self.size * self.registers.len() as u32
+    }
+}
+
+/// `cp.async`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyAsync {
+    /// In shared memory.
+    pub target: Place,
+    /// In global memory.
+    pub source: Place,
+    /// Bytes written: 4, 8 or 16.
+    pub size: u32,
+    /// Bytes read, the others being zeros; a register of them.
+    pub source_size: Option<u32>,
+    /// A predicate that says to read none.
+    pub ignore: Option<Guard>,
+}
+
+/// `shfl.sync`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shuffle {
+    pub mode: ShuffleMode,
+    pub target: u32,
+    /// Whether the source lane was in range.
+    pub in_range: Option<u32>,
+    pub source: u32,
+    pub lane: u32,
+    pub clamp: u32,
+    pub members: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShuffleMode {
+    Up,
+    Down,
+    Butterfly,
+    Index,
+}
+
+/// Instructions that tell all lanes something about all lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vote {
+    pub mode: VoteMode,
+    /// A predicate for `All`, `Any`, `Uniform` and `Elect`, else a word.
+    pub target: Register,
+    /// A second result: the elected lane, or whether all lanes match.
+    pub second: Option<Register>,
+    /// The predicate or word that each lane brings.
+    pub source: Option<Register>,
+    pub negated: bool,
+    /// A word with the lanes that must take part; `None` for `activemask`.
+    pub members: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoteMode {
+    All,
+    Any,
+    Uniform,
+    Ballot,
+    ActiveMask,
+    Elect,
+    MatchAny,
+    MatchAll,
+    Reduce(Reduction),
+}
+
+/// `redux.sync`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    Add,
+    And,
+    Or,
+    Xor,
+    MinUnsigned,
+    MaxUnsigned,
+    MinSigned,
+    MaxSigned,
+}
+
+/// `bar` and `barrier`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Barrier {
+    /// A word with the barrier's number, the same in all lanes.
+    pub number: u32,
+    /// A word with the number of threads; all of the block without.
+    pub threads: Option<u32>,
+    /// Whether all threads of a warp come together.
+    pub aligned: bool,
+    /// Whether the thread waits, or only arrives.
+    pub waits: bool,
+}
+
+/// Something that a register holds before the first instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Preset {
+    /// A literal, or an address that is known when the kernel is loaded.
+    Constant(u64),
+    /// The address of one of the kernel's global or constant variables.
+    Variable(u32),
+    /// A special register.
+    Special(Special),
+}
+
+/// Special registers (PTX ISA, "Special Registers").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Special {
+    Thread(u8),
+    Threads(u8),
+    Block(u8),
+    Blocks(u8),
+    Cluster(u8),
+    Clusters(u8),
+    BlockInCluster(u8),
+    BlocksInCluster(u8),
+    BlockRank,
+    BlockRanks,
+    Lane,
+    Warp,
+    Warps,
+    LanesEqual,
+    LanesBelow,
+    LanesUpTo,
+    LanesAbove,
+    LanesFrom,
+    DynamicShared,
+    TotalShared,
+}
+
+/// The lanes of a guard's instruction, among those in `mask`.
+pub fn guarded(guard: Option<Guard>, predicates: &[Mask], mask: Mask) -> Mask {
+    match guard {
+        None => mask,
+        Some(Guard { predicate, negated }) => {
+            let lanes = predicates[predicate.slot as usize];
+            mask & if negated { !lanes } else { lanes }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! PTX's arithmetic on floats: formats, rounding, approximations.
+
+pub mod approximate;
+pub mod double;
+pub mod half;
+pub mod round;
+pub mod single;

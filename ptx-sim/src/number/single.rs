@@ -1,0 +1,139 @@
+//! f32 arithmetic in every rounding mode.
+
+use super::round::{Rounding, SINGLE, round, to_odd, two_sum};
+
+/// The NaN that f32 arithmetic gives.
+pub const NAN: u32 = 0x7fff_ffff;
+
+/// The same number, or the one NaN there is.
+pub fn canonical(value: f32) -> f32 {
+    if value.is_nan() { f32::from_bits(NAN) } else { value }
+}
+
+/// Subnormals as zeros of their sign.
+pub fn flush(value: f32) -> f32 {
+    let bits = value.to_bits();
+    f32::from_bits(if bits & 0x7f80_0000 == 0 { bits & 0x8000_0000 } else { bits })
+}
+
+/// Held to `[0, 1]`, NaN as 0.
+pub fn saturate(value: f32) -> f32 {
+    // `max` drops the NaN.
+    if value > 0.0 { value.min(1.0) } else { 0.0 }
+}
+
+pub fn add(a: f32, b: f32, rounding: Rounding) -> f32 {
+    match rounding {
+        Rounding::Nearest => a + b,
+        _ => sum(f64::from(a), f64::from(b), rounding),
+    }
+}
+
+pub fn mul(a: f32, b: f32, rounding: Rounding) -> f32 {
+    match rounding {
+        Rounding::Nearest => a * b,
+        // The product of two f32 is exact in f64.
+        _ => round(f64::from(a) * f64::from(b), SINGLE, rounding) as f32,
+    }
+}
+
+pub fn fma(a: f32, b: f32, c: f32, rounding: Rounding) -> f32 {
+    match rounding {
+        Rounding::Nearest => a.mul_add(b, c),
+        _ => sum(f64::from(a) * f64::from(b), f64::from(c), rounding),
+    }
+}
+
+pub fn div(a: f32, b: f32, rounding: Rounding) -> f32 {
+    if rounding == Rounding::Nearest {
+        return a / b;
+    }
+    let (a, b) = (f64::from(a), f64::from(b));
+    let quotient = a / b;
+    if !quotient.is_finite() || b.is_infinite() {
+        return quotient as f32;
+    }
+    let rest = (-quotient).mul_add(b, a);
+    round(to_odd(quotient, if b < 0.0 { -rest } else { rest }), SINGLE, rounding) as f32
+}
+
+pub fn sqrt(a: f32, rounding: Rounding) -> f32 {
+    if rounding == Rounding::Nearest {
+        return a.sqrt();
+    }
+    let a = f64::from(a);
+    let root = a.sqrt();
+    if !root.is_finite() {
+        return root as f32;
+    }
+    round(to_odd(root, (-root).mul_add(root, a)), SINGLE, rounding) as f32
+}
+
+fn sum(a: f64, b: f64, rounding: Rounding) -> f32 {
+    let (sum, error) = two_sum(a, b);
+    if sum == 0.0 {
+        // Opposite numbers cancel to +0, rounding down to -0 (IEEE 754-2019, 6.3).
+        let negative = rounding == Rounding::Down && !(a.is_sign_positive() && b.is_sign_positive());
+        return if negative { -0.0 } else { sum as f32 };
+    }
+    round(to_odd(sum, error), SINGLE, rounding) as f32
+}
+
+/// The lesser, or with `greater` the greater; -0 is less than +0. A NaN loses, or with
+/// `propagate` wins.
+pub fn extreme(a: f32, b: f32, greater: bool, propagate: bool) -> f32 {
+    if a.is_nan() || b.is_nan() {
+        return if propagate || a.is_nan() && b.is_nan() {
+            f32::from_bits(NAN)
+        } else if a.is_nan() {
+            b
+        } else {
+            a
+        };
+    }
+    if (a.total_cmp(&b).is_gt()) == greater { a } else { b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rustc_apfloat::{Float, Round, ieee::Single};
+
+    const MODES: [(Rounding, Round); 4] = [
+        (Rounding::Nearest, Round::NearestTiesToEven),
+        (Rounding::Zero, Round::TowardZero),
+        (Rounding::Down, Round::TowardNegative),
+        (Rounding::Up, Round::TowardPositive),
+    ];
+
+    fn same(ours: f32, theirs: Single) -> bool {
+        ours.is_nan() && theirs.is_nan() || u128::from(ours.to_bits()) == theirs.to_bits()
+    }
+
+    proptest! {
+        #[test]
+        fn arithmetic_rounds_as_an_independent_implementation(bits: [u32; 3], near: bool) {
+            let mut bits = bits;
+            if near {
+                // Of one magnitude, so that sums cancel and round.
+                bits[1] = bits[0] & 0xff80_0000 | bits[1] & 0x807f_ffff;
+            }
+            let [a, b, c] = bits.map(f32::from_bits);
+            let [x, y, z] = bits.map(|bits| Single::from_bits(u128::from(bits)));
+            for (ours, theirs) in MODES {
+                prop_assert!(same(add(a, b, ours), x.add_r(y, theirs).value));
+                prop_assert!(same(mul(a, b, ours), x.mul_r(y, theirs).value));
+                prop_assert!(same(div(a, b, ours), x.div_r(y, theirs).value));
+                prop_assert!(same(fma(a, b, c, ours), x.mul_add_r(y, z, theirs).value));
+            }
+        }
+
+        #[test]
+        fn directed_roots_enclose(a in 0f32..) {
+            let low = f64::from(sqrt(a, Rounding::Down));
+            let high = f64::from(sqrt(a, Rounding::Up));
+            prop_assert!(low * low <= f64::from(a) && f64::from(a) <= high * high);
+        }
+    }
+}

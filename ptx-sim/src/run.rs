@@ -1,0 +1,17 @@
+//! Running a kernel.
+
+mod access;
+mod blame;
+mod cluster;
+mod collective;
+mod copies;
+mod grid;
+mod lane;
+pub mod launch;
+mod meeting;
+mod presets;
+mod shape;
+mod shared;
+mod step;
+mod tally;
+mod warp;

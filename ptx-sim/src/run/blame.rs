@@ -1,0 +1,87 @@
+//! Who is to blame: faults with their places.
+
+use super::cluster::{Cluster, Stop};
+use super::warp::{Wait, Warp};
+use crate::check::shadow::Entry;
+use crate::fault::{Fault, FaultKind, Party};
+use crate::kernel::op::Op;
+
+impl Cluster<'_> {
+    pub fn race(
+        &self,
+        space: &'static str,
+        address: u64,
+        writes: bool,
+        other: Entry,
+        wrote: bool,
+    ) -> FaultKind {
+        let (block, thread) = self.place(other.thread() as usize);
+        let line =
+            self.kernel.code.get(other.instruction() as usize).map_or(0, |instruction| instruction.line);
+        let other = Party { line, block, thread: Some(thread), writes: wrote };
+        FaultKind::Race { space, address, writes, other }
+    }
+
+    /// The block and thread behind a thread's number in the cluster.
+    fn place(&self, thread: usize) -> ([u32; 3], [u32; 3]) {
+        let shape = self.shape();
+        let (warp, lane) = (thread / 32, thread % 32);
+        let (block, in_block) = (warp / shape.warps(), warp % shape.warps());
+        (shape.block_at(self.number(), block as u32), shape.thread_at((in_block * 32 + lane) as u32))
+    }
+
+    pub fn fault(&self, warp: &Warp, stop: Stop) -> Box<Fault> {
+        let (block, thread) = self.place(warp.index * 32 + stop.lane as usize % 32);
+        let line = stop
+            .at
+            .and_then(|at| self.kernel.code.get(at as usize))
+            .map_or(0, |instruction| instruction.line);
+        Box::new(Fault { kernel: self.kernel.name.clone(), line, block, thread, kind: stop.kind })
+    }
+
+    /// Why nothing goes on.
+    pub fn stuck(&self, warps: &[Warp]) -> Box<Fault> {
+        let parts = || warps.iter().flat_map(|warp| warp.parts.iter().map(move |part| (warp, part)));
+        // Lanes that wait for the rest of their warp name the cause; others only suffer.
+        let split = parts().find(|(_, part)| matches!(part.wait, Wait::Lanes(_)));
+        let Some((warp, part)) = split.or_else(|| parts().next()) else {
+            // Not reached: with no parts, all warps have ended.
+            return Box::new(Fault {
+                kernel: self.kernel.name.clone(),
+                line: 0,
+                block: [0; 3],
+                thread: [0; 3],
+                kind: FaultKind::Deadlock { instruction: "nothing", waiting: 0, exited: 0 },
+            });
+        };
+        let lane = part.lanes.trailing_zeros();
+        let (at, kind) = match part.wait {
+            Wait::Lanes(needed) => {
+                let kind =
+                    FaultKind::Divergence { instruction: self.called(part.at), present: part.lanes, needed };
+                (part.at, kind)
+            }
+            _ => {
+                let waiting = parts().map(|(_, part)| part.lanes.count_ones()).sum();
+                let exited = warps.iter().map(|warp| (warp.valid & !warp.live).count_ones()).sum();
+                // A part that waits for a barrier has passed it.
+                let at = part.at.saturating_sub(1);
+                (at, FaultKind::Deadlock { instruction: self.called(at), waiting, exited })
+            }
+        };
+        self.fault(warp, Stop::at(at, lane, kind))
+    }
+
+    /// The instruction's name in a message.
+    fn called(&self, at: u32) -> &'static str {
+        match self.kernel.code.get(at as usize).map(|instruction| &instruction.op) {
+            Some(Op::Shuffle(_)) => "shfl.sync",
+            Some(Op::Vote(_)) => "a vote",
+            Some(Op::WarpBarrier { .. }) => "bar.warp.sync",
+            Some(Op::Barrier(_)) => "a barrier of the block",
+            Some(Op::ClusterArrive { .. }) => "barrier.cluster.arrive",
+            Some(Op::ClusterWait { .. }) => "barrier.cluster.wait",
+            _ => "an instruction",
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The blocks of one cluster, run together. Without clusters, a block is one.
+
+use super::grid::Grid;
+use super::lane::Who;
+use super::meeting::Meeting;
+use super::presets::{self, Setting};
+use super::shape::Shape;
+use super::shared::Shared;
+use super::tally::Tally;
+use super::warp::{Wait, Warp};
+use crate::check::pages::Pages;
+use crate::check::shadow::Entry;
+use crate::counts::requests;
+use crate::fault::{Fault, FaultKind};
+use crate::kernel::Kernel;
+use crate::kernel::file::{Mask, Row};
+use crate::kernel::op::CopyAsync;
+use crate::memory::Memory;
+
+/// Why a warp stopped: the lane and, where it is not the instruction under way, the place.
+pub struct Stop {
+    pub lane: u32,
+    pub at: Option<u32>,
+    pub kind: FaultKind,
+}
+
+impl Stop {
+    pub fn new(lane: u32, kind: FaultKind) -> Stop {
+        Stop { lane, at: None, kind }
+    }
+
+    pub fn at(at: u32, lane: u32, kind: FaultKind) -> Stop {
+        Stop { lane, at: Some(at), kind }
+    }
+
+    pub fn or_at(self, at: u32) -> Stop {
+        Stop { at: self.at.or(Some(at)), ..self }
+    }
+}
+
+/// A cluster under way. One worker uses it for one cluster after another.
+pub struct Cluster<'a> {
+    pub kernel: &'a Kernel,
+    pub memory: &'a Memory,
+    pub arguments: &'a [u8],
+    pub limit: u64,
+    pub shared: Vec<Shared>,
+    /// Sixteen a block.
+    pub barriers: Vec<Vec<Meeting>>,
+    pub cluster_barrier: Meeting,
+    pub pages: Pages,
+    pub tally: Tally,
+    /// The allocation that the last access was in.
+    pub guess: usize,
+    grid: &'a Grid<'a>,
+    number: u64,
+    /// The valid and the live lanes of each warp.
+    lanes: Vec<(Mask, Mask)>,
+    /// What the last thread of a block to exit knew of all warps' clocks.
+    ended: Vec<Option<Vec<u32>>>,
+    /// The clock of each warp's last access to each block's shared memory from outside.
+    reached: Vec<Vec<u32>>,
+    warps: Vec<Warp>,
+}
+
+impl<'a> Cluster<'a> {
+    pub fn new(grid: &'a Grid<'a>) -> Cluster<'a> {
+        let tally = Tally::new(grid.kernel.code.len(), grid.memory.regions().len());
+        Cluster {
+            kernel: grid.kernel,
+            memory: grid.memory,
+            arguments: grid.arguments,
+            limit: grid.limit,
+            shared: Vec::new(),
+            barriers: Vec::new(),
+            cluster_barrier: Meeting::default(),
+            pages: Pages::default(),
+            tally,
+            guess: 0,
+            grid,
+            number: 0,
+            lanes: Vec::new(),
+            ended: Vec::new(),
+            reached: Vec::new(),
+            warps: Vec::new(),
+        }
+    }
+
+    pub fn shape(&self) -> &'a Shape {
+        &self.grid.shape
+    }
+
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Runs the cluster of that number to its end.
+    pub fn run_all(&mut self, number: u64) -> Result<(), Box<Fault>> {
+        self.start(number);
+        let mut warps = std::mem::take(&mut self.warps);
+        let result = self.take_turns(&mut warps);
+        for warp in &warps {
+            self.tally.longest_warp = self.tally.longest_warp.max(warp.instructions);
+        }
+        self.warps = warps;
+        result
+    }
+
+    fn start(&mut self, number: u64) {
+        let grid = self.grid;
+        let (ranks, a_block) = (grid.shape.ranks() as usize, grid.shape.warps());
+        let count = ranks * a_block;
+        self.number = number;
+        self.pages.start();
+        // Generations begin anew: records of before must not look like ones of now.
+        let clear = self.pages.generation == 1;
+        self.shared.resize_with(ranks, Shared::default);
+        self.shared.iter_mut().for_each(|shared| shared.start(grid.shared_bytes, clear));
+        self.barriers = (0..ranks).map(|_| (0..16).map(|_| Meeting::new(a_block)).collect()).collect();
+        self.cluster_barrier = Meeting::new(count);
+        self.ended = vec![None; ranks];
+        self.reached = vec![vec![0; count]; ranks];
+        self.warps.resize_with(count, Warp::default);
+        self.lanes.clear();
+        let setting = Setting {
+            shape: &grid.shape,
+            cluster: number,
+            variables: grid.variables,
+            dynamic_shared: grid.dynamic_shared,
+            total_shared: grid.shared_bytes as u32,
+        };
+        for (index, warp) in self.warps.iter_mut().enumerate() {
+            let (block, in_block) = (index / a_block, index % a_block);
+            let threads = grid.shape.threads() - in_block as u32 * 32;
+            let valid = if threads >= 32 { Mask::MAX } else { (1 << threads) - 1 };
+            warp.start(grid.kernel, valid, [index, block, in_block], count);
+            presets::write(&grid.kernel.presets, &setting, warp);
+            self.lanes.push((valid, valid));
+        }
+    }
+
+    /// Runs each warp in turn until all have ended.
+    fn take_turns(&mut self, warps: &mut [Warp]) -> Result<(), Box<Fault>> {
+        loop {
+            let mut progress = false;
+            for warp in warps.iter_mut() {
+                self.wake(warp);
+                if warp.next().is_some() {
+                    progress = true;
+                    self.run(warp).map_err(|stop| self.fault(warp, stop))?;
+                }
+            }
+            if warps.iter().all(|warp| warp.parts.is_empty()) {
+                return Ok(());
+            }
+            if !progress {
+                return Err(self.stuck(warps));
+            }
+        }
+    }
+
+    /// Lets go of parts whose barrier has completed.
+    fn wake(&mut self, warp: &mut Warp) {
+        for part in 0..warp.parts.len() {
+            let meeting = match warp.parts[part].wait {
+                Wait::Barrier { number, generation } => {
+                    let meeting = &self.barriers[warp.block][number as usize];
+                    (meeting.generation != generation).then_some(meeting)
+                }
+                Wait::Cluster { generation } => {
+                    (self.cluster_barrier.generation != generation).then_some(&self.cluster_barrier)
+                }
+                Wait::Nothing | Wait::Lanes(_) => None,
+            };
+            if let Some(meeting) = meeting {
+                warp.learn(&meeting.released);
+                warp.has_met_cluster |= matches!(warp.parts[part].wait, Wait::Cluster { .. });
+                warp.parts[part].wait = Wait::Nothing;
+            }
+        }
+        if warp.parts.len() > 1 {
+            warp.merge();
+        }
+    }
+
+    /// Completes those of a block's barriers that all have come to.
+    pub fn settle(&mut self, block: usize) {
+        let a_block = self.grid.shape.warps();
+        for meeting in &mut self.barriers[block] {
+            meeting.complete(self.lanes[block * a_block..][..a_block].iter().copied());
+        }
+    }
+
+    pub fn settle_cluster(&mut self) {
+        self.cluster_barrier.complete(self.lanes.iter().copied());
+    }
+
+    /// Threads have exited: nobody waits for them any more.
+    pub fn leave(&mut self, warp: &Warp, active: Mask) -> Result<(), Stop> {
+        self.lanes[warp.index].1 = warp.live;
+        self.settle(warp.block);
+        self.settle_cluster();
+        if warp.live != 0 {
+            return Ok(());
+        }
+        let known = self.ended[warp.block].get_or_insert_with(Vec::new);
+        super::meeting::join(known, &warp.clock);
+        let a_block = self.grid.shape.warps();
+        if self.lanes[warp.block * a_block..][..a_block].iter().any(|(_, live)| *live != 0) {
+            return Ok(());
+        }
+        // The block's shared memory ends with it: whoever used it must have told it so.
+        let late = self.reached[warp.block].iter().zip(&*known).any(|(&reached, &known)| reached > known);
+        if late {
+            let kind =
+                FaultKind::RemoteLifetime { rank: warp.block as u32, state: "ended: it exits unwarned" };
+            return Err(Stop::new(active.trailing_zeros(), kind));
+        }
+        Ok(())
+    }
+
+    /// A warp reaches into another block's shared memory.
+    pub fn reach(&mut self, warp: &Warp, rank: usize) -> Result<(), FaultKind> {
+        let a_block = self.grid.shape.warps();
+        let lifetime = |state| FaultKind::RemoteLifetime { rank: rank as u32, state };
+        let range = rank * a_block..(rank + 1) * a_block;
+        if self.lanes[range.clone()].iter().all(|(_, live)| *live == 0) {
+            return Err(lifetime("ended"));
+        }
+        if !warp.has_met_cluster && warp.clock[range].iter().all(|&clock| clock == 0) {
+            return Err(lifetime("not begun"));
+        }
+        self.reached[rank][warp.index] = warp.now();
+        Ok(())
+    }
+
+    /// How an access is remembered; none that orders memory by itself is.
+    pub fn entry(&self, warp: &Warp, who: Who) -> Option<Entry> {
+        let thread = warp.index as u32 * 32 + who.lane;
+        (!who.strong).then(|| Entry::new(thread, warp.now(), who.at, self.pages.generation))
+    }
+
+    pub fn count_copy(&mut self, copy: &CopyAsync, sources: &Row<u64>, active: Mask) {
+        if active == 0 {
+            return;
+        }
+        let loads = &mut self.tally.global[self.guess].loads;
+        loads.requests += 1;
+        loads.accesses += u64::from(active.count_ones());
+        loads.bytes += u64::from(active.count_ones()) * u64::from(copy.size);
+        loads.sectors += requests::sectors(sources, active);
+    }
+}

@@ -1,0 +1,100 @@
+//! All clusters of a launch.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use rayon::prelude::*;
+
+use super::cluster::Cluster;
+use super::shape::Shape;
+use super::tally::Tally;
+use crate::check::pages::Footprint;
+use crate::error::LaunchError;
+use crate::fault::Fault;
+use crate::kernel::{Initial, Kernel};
+use crate::memory::Memory;
+
+/// What all clusters of a launch share.
+pub struct Grid<'a> {
+    pub kernel: &'a Kernel,
+    pub memory: &'a Memory,
+    pub shape: Shape,
+    pub arguments: &'a [u8],
+    pub variables: &'a [u64],
+    pub dynamic_shared: u32,
+    pub shared_bytes: u64,
+    /// Instructions that a warp may run.
+    pub limit: u64,
+}
+
+/// What the clusters of a launch leave.
+#[derive(Default)]
+pub struct Done {
+    pub tally: Tally,
+    pub footprints: Vec<(u64, Footprint)>,
+}
+
+pub fn run_clusters(grid: &Grid<'_>) -> Result<Done, LaunchError> {
+    let failed = AtomicBool::new(false);
+    let first: Mutex<Option<(u64, Box<Fault>)>> = Mutex::new(None);
+    let count = grid.shape.cluster_count();
+    // A worker keeps its registers and shadows from one cluster to the next.
+    let workers = rayon::current_num_threads().max(1) as u64 * 4;
+    let share = count.div_ceil(workers).max(1);
+    let done = (0..count.div_ceil(share)).into_par_iter().map(|worker| {
+        let mut cluster = Cluster::new(grid);
+        let mut footprints = Vec::new();
+        for number in worker * share..count.min((worker + 1) * share) {
+            if failed.load(Relaxed) {
+                break;
+            }
+            match cluster.run_all(number) {
+                Ok(()) => footprints.push((number, cluster.pages.footprint())),
+                Err(fault) => {
+                    failed.store(true, Relaxed);
+                    if let Ok(mut first) = first.lock()
+                        && first.as_ref().is_none_or(|(earlier, _)| number < *earlier)
+                    {
+                        *first = Some((number, fault));
+                    }
+                }
+            }
+        }
+        Done { tally: cluster.tally, footprints }
+    });
+    let done = done.reduce(Done::default, |mut sum, one| {
+        sum.footprints.extend(one.footprints);
+        Done { tally: sum.tally.add(one.tally), footprints: sum.footprints }
+    });
+    match first.into_inner() {
+        Ok(None) => Ok(done),
+        Ok(Some((_, fault))) => Err(LaunchError::Fault(fault)),
+        Err(poisoned) => poisoned.into_inner().map_or(Ok(done), |(_, fault)| Err(LaunchError::Fault(fault))),
+    }
+}
+
+/// Notes which bytes have been written, for this launch's outputs and for later launches.
+pub fn note(memory: &mut Memory, footprints: &[(u64, Footprint)]) {
+    for &(start, length) in footprints.iter().flat_map(|(_, footprint)| &footprint.written) {
+        let mut at = start;
+        while at < start + length {
+            let Some(region) = memory.find(at) else { break };
+            let region = &mut memory.regions_mut()[region];
+            let end = region.end().min(start + length);
+            region.written.set_all(at - region.start, end - at);
+            at = end;
+        }
+    }
+}
+
+/// Gives the module's variables memory for this launch.
+pub fn place(variables: &[Initial], memory: &mut Memory) -> Vec<u64> {
+    let add = |variable: &Initial, memory: &mut Memory| {
+        if variable.constant {
+            memory.upload_read_only(&variable.name, &variable.bytes)
+        } else {
+            memory.upload(&variable.name, &variable.bytes)
+        }
+    };
+    variables.iter().map(|variable| add(variable, memory)).collect()
+}

@@ -1,0 +1,211 @@
+//! One thread's access to memory, with every check.
+
+use super::cluster::Cluster;
+use super::shared::Wrong;
+use super::warp::Warp;
+use crate::check::pages::PAGE;
+use crate::check::shadow::{Entry, touch};
+use crate::fault::FaultKind;
+use crate::kernel::op::Space;
+use crate::memory::address;
+use crate::memory::bits::low_bits;
+
+/// One thread at one instruction.
+#[derive(Clone, Copy)]
+pub struct Who {
+    pub lane: u32,
+    pub at: u32,
+    /// Whether the access orders memory by itself, and so races with none.
+    pub strong: bool,
+}
+
+impl Cluster<'_> {
+    pub fn load_lane(
+        &mut self,
+        warp: &mut Warp,
+        who: Who,
+        space: Space,
+        address: u64,
+        data: &mut [u8],
+    ) -> Result<(), FaultKind> {
+        let (space, address) = resolve(space, address);
+        match space {
+            Space::Shared | Space::Cluster => {
+                aligned("shared", address, data.len())?;
+                let (rank, offset) = self.locate(warp, address)?;
+                let me = self.entry(warp, who);
+                let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
+                let result = self.shared[rank].load(offset, data, me, before);
+                result.map_err(|wrong| self.wrong(wrong, "shared", false))
+            }
+            Space::Local => {
+                let range = local(warp, who.lane, address, data.len())?;
+                match warp.local_written[range.clone()].iter().position(|&written| !written) {
+                    Some(missing) => {
+                        let address = address + missing as u64;
+                        Err(FaultKind::UninitializedMemory { space: "local", address })
+                    }
+                    None => {
+                        data.copy_from_slice(&warp.local[range]);
+                        Ok(())
+                    }
+                }
+            }
+            Space::Param => {
+                aligned("param", address, data.len())?;
+                self.param(address, data)
+            }
+            Space::Global | Space::Constant | Space::Generic => self.load_global(warp, who, address, data),
+        }
+    }
+
+    pub fn store_lane(
+        &mut self,
+        warp: &mut Warp,
+        who: Who,
+        space: Space,
+        address: u64,
+        data: &[u8],
+    ) -> Result<(), FaultKind> {
+        let (space, address) = resolve(space, address);
+        match space {
+            Space::Shared | Space::Cluster => {
+                aligned("shared", address, data.len())?;
+                let (rank, offset) = self.locate(warp, address)?;
+                let me = self.entry(warp, who);
+                let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
+                let result = self.shared[rank].store(offset, data, me, before);
+                result.map_err(|wrong| self.wrong(wrong, "shared", true))
+            }
+            Space::Local => {
+                let range = local(warp, who.lane, address, data.len())?;
+                warp.local[range.clone()].copy_from_slice(data);
+                warp.local_written[range].fill(true);
+                Ok(())
+            }
+            Space::Param => Err(FaultKind::ReadOnly { address, buffer: "the parameters".to_owned() }),
+            Space::Global | Space::Constant | Space::Generic => self.store_global(warp, who, address, data),
+        }
+    }
+
+    fn load_global(&mut self, warp: &Warp, who: Who, address: u64, data: &mut [u8]) -> Result<(), FaultKind> {
+        aligned("global", address, data.len())?;
+        let bytes = data.len() as u32;
+        let region = self.memory.check(address, bytes, false, self.guess)?;
+        self.guess = region;
+        let region = &self.memory.regions()[region];
+        let me = self.entry(warp, who);
+        let page = self.pages.of(address);
+        let within = address % PAGE;
+        // Written before the launch, or by this cluster; by another one, it is a race.
+        let written = region.written.get(address - region.start, bytes) | page.written.get(within, bytes);
+        if written != low_bits(bytes) {
+            let address = address + u64::from(written.trailing_ones());
+            return Err(FaultKind::UninitializedMemory { space: "global", address });
+        }
+        if let Some(me) = me {
+            page.read.set(within, bytes);
+            let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
+            let race = touch(&mut page.records, within as usize, data.len(), me, false, before);
+            if let Some((other, wrote, at)) = race {
+                return Err(self.race("global", address - within + at as u64, false, other, wrote));
+            }
+        }
+        region.load(address, data);
+        Ok(())
+    }
+
+    fn store_global(&mut self, warp: &Warp, who: Who, address: u64, data: &[u8]) -> Result<(), FaultKind> {
+        aligned("global", address, data.len())?;
+        let bytes = data.len() as u32;
+        let region = self.memory.check(address, bytes, true, self.guess)?;
+        self.guess = region;
+        let region = &self.memory.regions()[region];
+        let me = self.entry(warp, who);
+        let page = self.pages.of(address);
+        let within = address % PAGE;
+        page.written.set(within, bytes);
+        if let Some(me) = me {
+            let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
+            let race = touch(&mut page.records, within as usize, data.len(), me, true, before);
+            if let Some((other, wrote, at)) = race {
+                return Err(self.race("global", address - within + at as u64, true, other, wrote));
+            }
+        }
+        region.store(address, data);
+        Ok(())
+    }
+
+    /// Whose shared memory an address is in, and where there.
+    fn locate(&mut self, warp: &Warp, at: u64) -> Result<(usize, u64), FaultKind> {
+        let Some(rank) = address::rank(at) else { return Ok((warp.block, at)) };
+        if rank >= self.shared.len() as u64 {
+            let near = Some(format!("the cluster has {} blocks", self.shared.len()));
+            return Err(FaultKind::OutOfBounds { space: "shared::cluster", address: at, bytes: 0, near });
+        }
+        let rank = rank as usize;
+        if rank != warp.block {
+            self.reach(warp, rank)?;
+        }
+        Ok((rank, address::offset(at)))
+    }
+
+    pub fn param(&self, address: u64, data: &mut [u8]) -> Result<(), FaultKind> {
+        let from = usize::try_from(address).ok();
+        let found = from.and_then(|from| self.arguments.get(from..from.checked_add(data.len())?));
+        match found {
+            Some(found) => {
+                data.copy_from_slice(found);
+                Ok(())
+            }
+            None => {
+                let near = Some(format!("the parameters have {} bytes", self.arguments.len()));
+                Err(FaultKind::OutOfBounds { space: "param", address, bytes: data.len() as u32, near })
+            }
+        }
+    }
+
+    fn wrong(&self, wrong: Wrong, space: &'static str, writes: bool) -> FaultKind {
+        match wrong {
+            Wrong::Fault(kind) => kind,
+            Wrong::Race(race) => self.race(space, race.address, writes, race.other, race.wrote),
+        }
+    }
+}
+
+/// The space of a generic address, and the address there.
+pub fn resolve(space: Space, address: u64) -> (Space, u64) {
+    if space != Space::Generic {
+        return (space, address);
+    }
+    match address::window(address) {
+        Some(address::SHARED) => (Space::Cluster, address - address::SHARED),
+        Some(address::LOCAL) => (Space::Local, address - address::LOCAL),
+        Some(address::PARAM) => (Space::Param, address - address::PARAM),
+        _ => (Space::Global, address),
+    }
+}
+
+pub fn aligned(space: &'static str, address: u64, bytes: usize) -> Result<(), FaultKind> {
+    // Vectors of a length that is no power of two do not exist.
+    if address & (bytes as u64 - 1) == 0 {
+        Ok(())
+    } else {
+        Err(FaultKind::Misaligned { space, address, align: bytes as u32 })
+    }
+}
+
+fn local(warp: &Warp, lane: u32, address: u64, bytes: usize) -> Result<std::ops::Range<usize>, FaultKind> {
+    aligned("local", address, bytes)?;
+    let size = warp.local.len() as u64 / 32;
+    match address.checked_add(bytes as u64) {
+        Some(end) if end <= size => {
+            let from = (u64::from(lane) * size + address) as usize;
+            Ok(from..from + bytes)
+        }
+        _ => {
+            let near = Some(format!("the thread has {size} bytes"));
+            Err(FaultKind::OutOfBounds { space: "local", address, bytes: bytes as u32, near })
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Launches.
+
+use std::sync::Arc;
+
+use super::grid::{Grid, note, place, run_clusters};
+use super::shape::{Shape, product};
+use crate::check::overlap;
+use crate::counts::Counts;
+use crate::error::LaunchError;
+use crate::fault::{Fault, FaultKind, Party};
+use crate::kernel::Kernel;
+use crate::memory::{Memory, unwritten};
+
+/// The most shared memory of a block: that of compute capability 9.0 (CUDA C++ Programming
+/// Guide, "Technical Specifications per Compute Capability").
+const MOST_SHARED: u64 = 227 * 1024;
+
+/// An argument: its bytes, and how its type is aligned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Argument {
+    bytes: Vec<u8>,
+    align: u64,
+}
+
+impl Argument {
+    /// A value of any type, by its bytes.
+    pub fn bytes(bytes: &[u8], align: u64) -> Argument {
+        Argument { bytes: bytes.to_vec(), align }
+    }
+}
+
+macro_rules! arguments {
+    ($($type:ty)*) => { $(
+        impl From<$type> for Argument {
+            fn from(value: $type) -> Argument {
+                Argument { bytes: value.to_le_bytes().to_vec(), align: size_of::<$type>() as u64 }
+            }
+        }
+    )* };
+}
+
+arguments!(u8 i8 u16 i16 u32 i32 u64 i64 f32 f64);
+
+/// A launch of a kernel, built step by step.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    kernel: Arc<Kernel>,
+    shape: Shape,
+    dynamic_shared: u32,
+    arguments: Vec<Argument>,
+    limit: u64,
+}
+
+impl Launch {
+    /// A launch of one block of one thread.
+    pub fn new(kernel: &Arc<Kernel>) -> Launch {
+        let shape = Shape { grid: [1; 3], block: [1; 3], cluster: kernel.limits.cluster.unwrap_or([1; 3]) };
+        Launch { kernel: Arc::clone(kernel), shape, dynamic_shared: 0, arguments: Vec::new(), limit: 1 << 32 }
+    }
+
+    /// Blocks along x, y and z.
+    #[must_use]
+    pub fn grid(mut self, grid: [u32; 3]) -> Launch {
+        self.shape.grid = grid;
+        self
+    }
+
+    /// Threads of a block along x, y and z.
+    #[must_use]
+    pub fn block(mut self, block: [u32; 3]) -> Launch {
+        self.shape.block = block;
+        self
+    }
+
+    /// Blocks of a cluster along x, y and z.
+    #[must_use]
+    pub fn cluster(mut self, cluster: [u32; 3]) -> Launch {
+        self.shape.cluster = cluster;
+        self
+    }
+
+    /// Bytes of dynamic shared memory.
+    #[must_use]
+    pub fn dynamic_shared(mut self, bytes: u32) -> Launch {
+        self.dynamic_shared = bytes;
+        self
+    }
+
+    /// The next argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl Into<Argument>) -> Launch {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// The most instructions that a warp may run; 2^32 without.
+    #[must_use]
+    pub fn limit(mut self, instructions: u64) -> Launch {
+        self.limit = instructions;
+        self
+    }
+
+    /// Runs the kernel to its end, blocks in parallel on rayon's thread pool.
+    ///
+    /// # Errors
+    /// [`LaunchError`]: before anything runs, where the launch does not fit the kernel; the
+    /// kernel's first fault; races between blocks and output bytes left unwritten, at the end.
+    /// After an error, what the kernel had written is in memory.
+    pub fn run(&self, memory: &mut Memory) -> Result<Counts, LaunchError> {
+        self.check_shape()?;
+        let arguments = self.pack()?;
+        let shared_bytes = self.check_shared()?;
+        let variables = place(&self.kernel.variables, memory);
+        let grid = Grid {
+            kernel: &self.kernel,
+            memory,
+            shape: self.shape,
+            arguments: &arguments,
+            variables: &variables,
+            dynamic_shared: self.dynamic_shared,
+            shared_bytes,
+            limit: self.limit,
+        };
+        let result = run_clusters(&grid);
+        let counts = result.as_ref().map(|done| done.tally.named(&self.kernel, memory.regions())).ok();
+        let result = result.and_then(|done| {
+            let raced = overlap::find(&done.footprints).map(|found| self.raced(found));
+            note(memory, &done.footprints);
+            raced.map_or(Ok(()), |fault| Err(LaunchError::Fault(Box::new(fault))))
+        });
+        variables.iter().for_each(|&address| memory.remove(address));
+        result?;
+        if let Some((buffer, address, offset, count)) = unwritten(memory) {
+            let kernel = self.kernel.name.clone();
+            return Err(LaunchError::Unwritten { kernel, buffer, address, offset, count });
+        }
+        Ok(counts.unwrap_or_default())
+    }
+
+    fn check_shape(&self) -> Result<(), LaunchError> {
+        let Shape { grid, block, cluster } = self.shape;
+        let limits = self.kernel.limits;
+        let kernel = || self.kernel.name.clone();
+        let refuse = |what, expected: &str, given| {
+            Err(LaunchError::Shape { kernel: kernel(), what, expected: expected.to_owned(), given })
+        };
+        // CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+        let [x, y, z] = grid;
+        if grid.contains(&0) || x > i32::MAX as u32 || y > 65535 || z > 65535 {
+            return refuse("grid", "1 to 2^31-1, 65535 and 65535 blocks", grid);
+        }
+        if block.contains(&0) || product(block) > 1024 || block[2] > 64 {
+            return refuse("block", "1 to 1024 threads, at most 64 along z", block);
+        }
+        if let Some(most) = limits.most_threads
+            && product(block) > product(most)
+        {
+            return refuse("block", &format!("at most .maxntid {most:?}"), block);
+        }
+        if let Some(threads) = limits.threads
+            && block != threads
+        {
+            return refuse("block", &format!(".reqntid {threads:?}"), block);
+        }
+        let fits = (0..3).all(|axis| cluster[axis] != 0 && grid[axis].is_multiple_of(cluster[axis]));
+        if !fits || product(cluster) > 16 {
+            return refuse("cluster", "1 to 16 blocks, extents that divide the grid's", cluster);
+        }
+        if let Some(wanted) = limits.cluster
+            && cluster != wanted
+        {
+            return refuse("cluster", &format!(".reqnctapercluster {wanted:?}"), cluster);
+        }
+        if let Some(most) = limits.most_blocks
+            && product(cluster) > u64::from(most)
+        {
+            return refuse("cluster", &format!("at most .maxclusterrank {most}"), cluster);
+        }
+        Ok(())
+    }
+
+    fn check_shared(&self) -> Result<u64, LaunchError> {
+        let dynamic = u64::from(self.dynamic_shared);
+        let given =
+            if dynamic == 0 { self.kernel.static_shared } else { self.kernel.dynamic_start + dynamic };
+        if given > MOST_SHARED {
+            return Err(LaunchError::SharedMemory {
+                kernel: self.kernel.name.clone(),
+                max: MOST_SHARED,
+                given,
+            });
+        }
+        Ok(given)
+    }
+
+    /// The arguments as the kernel's parameter space holds them.
+    fn pack(&self) -> Result<Vec<u8>, LaunchError> {
+        let (parameters, kernel) = (&self.kernel.parameters, || self.kernel.name.clone());
+        if parameters.len() != self.arguments.len() {
+            let (expected, given) = (parameters.len(), self.arguments.len());
+            return Err(LaunchError::ArgumentCount { kernel: kernel(), expected, given });
+        }
+        let mut packed = Vec::new();
+        for (index, (parameter, argument)) in parameters.iter().zip(&self.arguments).enumerate() {
+            let name = || parameter.name.clone();
+            let given = argument.bytes.len() as u64;
+            if given != parameter.size {
+                let expected = parameter.size;
+                return Err(LaunchError::ArgumentSize {
+                    kernel: kernel(),
+                    index,
+                    parameter: name(),
+                    expected,
+                    given,
+                });
+            }
+            if argument.align < parameter.align {
+                let (expected, given) = (parameter.align, argument.align);
+                return Err(LaunchError::ArgumentAlignment {
+                    kernel: kernel(),
+                    index,
+                    parameter: name(),
+                    expected,
+                    given,
+                });
+            }
+            packed.resize(parameter.offset as usize, 0);
+            packed.extend_from_slice(&argument.bytes);
+        }
+        Ok(packed)
+    }
+
+    /// A race between clusters. Which instruction it was is not remembered.
+    fn raced(&self, found: overlap::Overlap) -> Fault {
+        let first = |cluster| self.shape.block_at(cluster, 0);
+        let other = Party { line: 0, block: first(found.other), thread: None, writes: found.other_writes };
+        let kind = FaultKind::Race { space: "global", address: found.address, writes: true, other };
+        let (kernel, block) = (self.kernel.name.clone(), first(found.writer));
+        Fault { kernel, line: 0, block, thread: [0; 3], kind }
+    }
+}

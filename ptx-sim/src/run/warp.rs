@@ -1,0 +1,148 @@
+//! A warp: registers, and the parts that it has split into.
+
+use crate::kernel::file::{File, Mask};
+use crate::kernel::{Kernel, Order};
+use crate::run::copies::Copies;
+
+/// Lanes that go the same way.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    pub at: u32,
+    pub lanes: Mask,
+    /// How far it is, in the kernel's order.
+    pub place: u32,
+    pub wait: Wait,
+}
+
+/// What a part waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    Nothing,
+    /// Lanes that must come to the same instruction.
+    Lanes(Mask),
+    /// The end of a barrier's generation.
+    Barrier {
+        number: u32,
+        generation: u32,
+    },
+    /// The end of a generation of the cluster's barrier.
+    Cluster {
+        generation: u32,
+    },
+}
+
+/// A warp.
+#[derive(Debug, Default)]
+pub struct Warp {
+    pub file: File,
+    pub parts: Vec<Part>,
+    /// Lanes that have a thread, and those whose thread still runs.
+    pub valid: Mask,
+    pub live: Mask,
+    /// Its place in the cluster, its block's place there, and its place in the block.
+    pub index: usize,
+    pub block: usize,
+    pub in_block: usize,
+    /// What it knows of all warps' clocks, its own included.
+    pub clock: Vec<u32>,
+    /// Lanes that have arrived at the cluster's barrier and not waited, and when.
+    pub cluster_arrived: Mask,
+    pub cluster_generation: u32,
+    /// Whether it has been through the cluster's barrier: then all blocks have begun, also where
+    /// they arrived `.relaxed` and told nothing else.
+    pub has_met_cluster: bool,
+    pub instructions: u64,
+    pub copies: Copies,
+    /// Each lane's local memory, and which of its bytes have been written.
+    pub local: Vec<u8>,
+    pub local_written: Vec<bool>,
+}
+
+impl Warp {
+    /// Makes it a new warp at the kernel's first instruction.
+    pub fn start(
+        &mut self,
+        kernel: &Kernel,
+        valid: Mask,
+        [index, block, in_block]: [usize; 3],
+        warps: usize,
+    ) {
+        self.file.reset(kernel.files);
+        self.parts.clear();
+        self.parts.push(Part { at: 0, lanes: valid, place: 0, wait: Wait::Nothing });
+        (self.valid, self.live) = (valid, valid);
+        (self.index, self.block, self.in_block) = (index, block, in_block);
+        self.clock.clear();
+        self.clock.resize(warps, 0);
+        self.clock[index] = 1;
+        (self.cluster_arrived, self.cluster_generation, self.has_met_cluster) = (0, 0, false);
+        self.instructions = 0;
+        self.copies = Copies::default();
+        let local = kernel.local as usize * 32;
+        self.local.clear();
+        self.local.resize(local, 0);
+        self.local_written.clear();
+        self.local_written.resize(local, false);
+    }
+
+    /// The clock of its own that accesses carry.
+    pub fn now(&self) -> u32 {
+        self.clock[self.index]
+    }
+
+    /// Whether an access by a lane comes after one that another thread of the cluster made.
+    pub fn is_after(&self, lane: usize, thread: u32, clock: u32) -> bool {
+        let warp = (thread / 32) as usize;
+        if warp == self.index {
+            thread as usize % 32 == lane || clock < self.now()
+        } else {
+            self.clock.get(warp).is_some_and(|&known| known >= clock)
+        }
+    }
+
+    /// Ends the span of time whose accesses nobody has been told of.
+    pub fn tick(&mut self) {
+        self.clock[self.index] += 1;
+    }
+
+    /// Learns what a barrier's generation knew.
+    pub fn learn(&mut self, released: &[u32]) {
+        let own = self.now();
+        super::meeting::join(&mut self.clock, released);
+        self.clock[self.index] = own;
+    }
+
+    /// The part to run next: the one that is furthest behind.
+    pub fn next(&self) -> Option<usize> {
+        let ready = self.parts.iter().enumerate().filter(|(_, part)| part.wait == Wait::Nothing);
+        ready.min_by_key(|(_, part)| (part.place, part.at)).map(|(at, _)| at)
+    }
+
+    /// Makes one part of those that stand at the same instruction and wait for no barrier.
+    pub fn merge(&mut self) {
+        let open = |part: &Part| matches!(part.wait, Wait::Nothing | Wait::Lanes(_));
+        let mut at = 0;
+        while at < self.parts.len() {
+            let mut other = at + 1;
+            while other < self.parts.len() {
+                let (a, b) = (self.parts[at], self.parts[other]);
+                if a.at == b.at && a.place == b.place && open(&a) && open(&b) {
+                    self.parts[at].lanes |= b.lanes;
+                    self.parts[at].wait = Wait::Nothing;
+                    self.parts.swap_remove(other);
+                } else {
+                    other += 1;
+                }
+            }
+            at += 1;
+        }
+    }
+
+    /// Sends lanes of a part another way.
+    pub fn split(&mut self, part: usize, lanes: Mask, to: u32, order: &Order) {
+        let from = self.parts[part].at;
+        self.parts[part].lanes &= !lanes;
+        let place = order.arrival(from, to);
+        self.parts.push(Part { at: to, lanes, place, wait: Wait::Nothing });
+    }
+}

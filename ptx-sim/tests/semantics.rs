@@ -1,0 +1,110 @@
+//! Results that the PTX ISA's text fixes, case by case.
+
+mod common;
+
+use common::{store_result, words};
+
+/// What one thread computes.
+fn result(instructions: &str) -> u32 {
+    words(&format!("{instructions}\n{}", store_result("%r0")), 1).unwrap()[0]
+}
+
+#[test]
+fn integers() {
+    assert_eq!(result("mov.b32 %r1, -7; shr.s32 %r0, %r1, 40;"), u32::MAX);
+    assert_eq!(result("mov.b32 %r1, -7; shr.u32 %r0, %r1, 40;"), 0);
+    assert_eq!(result("mov.b32 %r1, 0x80000000; mov.b32 %r2, -1; add.sat.s32 %r0, %r1, %r2;"), 0x8000_0000);
+    assert_eq!(result("mov.b32 %r1, 0x12345678; prmt.b32 %r0, %r1, 0, 0x0123;"), 0x7856_3412);
+    assert_eq!(result("mov.b32 %r1, 0x80; prmt.b32 %r0, %r1, 0, 0x8888;"), 0xffff_ffff);
+    assert_eq!(result("mov.b32 %r1, 0xf0f0; bfe.s32 %r0, %r1, 4, 4;"), u32::MAX);
+    assert_eq!(result("mov.b32 %r1, 0; bfind.u32 %r0, %r1;"), u32::MAX);
+    assert_eq!(result("mov.b32 %r1, 3; bfind.shiftamt.u32 %r0, %r1;"), 30);
+    assert_eq!(result("mov.b32 %r1, 1; mov.b32 %r2, 2; shf.l.wrap.b32 %r0, %r1, %r2, 33;"), 4);
+    assert_eq!(result("mov.b32 %r1, 1; mov.b32 %r2, 2; shf.l.clamp.b32 %r0, %r1, %r2, 33;"), 1);
+    assert_eq!(result("mov.b32 %r1, 5; bfi.b32 %r0, %r1, -1, 8, 4;"), 0xffff_f5ff);
+    assert_eq!(result("mov.b64 %d1, -5; cvt.u32.u64 %r0, %d1;"), -5i32 as u32);
+    assert_eq!(result("mov.b32 %r1, 200; cvt.sat.s8.s32 %r2, %r1; mov.b32 %r0, %r2;"), 127);
+}
+
+#[test]
+fn floats() {
+    let bits = |value: f32| value.to_bits();
+    assert_eq!(
+        result("mov.b32 %r1, 0f3F800000; mov.b32 %r2, 0f33000000; add.rn.f32 %r0, %r1, %r2;"),
+        bits(1.0)
+    );
+    assert_eq!(
+        result("mov.b32 %r1, 0f3F800000; mov.b32 %r2, 0f33000000; add.rp.f32 %r0, %r1, %r2;"),
+        bits(1.0) + 1
+    );
+    assert_eq!(result("mov.b32 %r1, 0f00000001; add.ftz.f32 %r0, %r1, %r1;"), 0);
+    assert_eq!(result("mov.b32 %r1, 0f7F800000; sub.f32 %r0, %r1, %r1;"), 0x7fff_ffff);
+    assert_eq!(result("mov.b32 %r1, 0f80000000; mov.b32 %r2, 0; min.f32 %r0, %r2, %r1;"), 0x8000_0000);
+    assert_eq!(result("mov.b32 %r1, 0f7FC00000; mul.sat.f32 %r0, %r1, %r1;"), 0);
+    assert_eq!(result("mov.b32 %r1, 0f4F800000; cvt.rzi.s32.f32 %r0, %r1;"), i32::MAX as u32);
+    assert_eq!(result("mov.b32 %r1, 0fBFC00000; cvt.rni.s32.f32 %r0, %r1;"), -2i32 as u32);
+    assert_eq!(result("mov.b32 %r1, 0f40800000; rsqrt.approx.f32 %r0, %r1;"), bits(0.5));
+    assert_eq!(result("mov.b32 %r1, 0f80000000; rsqrt.approx.f32 %r0, %r1;"), bits(f32::NEG_INFINITY));
+    assert_eq!(
+        result("mov.b32 %r1, 0f3F800000; mov.b32 %r2, 0f40000000; cvt.rn.f16x2.f32 %r0, %r1, %r2;"),
+        0x3c00_4000
+    );
+    assert_eq!(
+        result("mov.b32 %r1, 0x7c00fe00; mov.b32 %r2, 0x7bff7bff; min.NaN.f16x2 %r0, %r1, %r2;"),
+        0x7bff_7fff
+    );
+}
+
+#[test]
+fn shuffles_and_votes() {
+    let shuffle = |mode: &str, lane: u32, clamp: u32| {
+        let body = format!("mov.u32 %r1, %tid.x; shfl.sync.{mode}.b32 %r0|%p1, %r1, {lane}, {clamp}, -1;");
+        words(&format!("{body}{}", store_result("%r0")), 32).unwrap()
+    };
+    assert_eq!(shuffle("bfly", 3, 31), (0..32).map(|lane| lane ^ 3).collect::<Vec<u32>>());
+    assert_eq!(
+        shuffle("up", 2, 0),
+        (0..32u32).map(|lane| if lane < 2 { lane } else { lane - 2 }).collect::<Vec<_>>()
+    );
+    assert_eq!(shuffle("down", 1, 31), (0..32).map(|lane| (lane + 1).min(31)).collect::<Vec<u32>>());
+    // Segments of eight lanes: the mask is in the upper bits of the clamp.
+    assert_eq!(shuffle("idx", 5, 0x181f), (0..32).map(|lane| lane / 8 * 8 + 5).collect::<Vec<u32>>());
+    let vote = "mov.u32 %r1, %tid.x; setp.lt.u32 %p1, %r1, 3; vote.sync.ballot.b32 %r0, %p1, -1;";
+    assert_eq!(words(&format!("{vote}{}", store_result("%r0")), 32).unwrap(), [7; 32]);
+    let sum = "mov.u32 %r1, %tid.x; redux.sync.add.u32 %r0, %r1, -1;";
+    assert_eq!(words(&format!("{sum}{}", store_result("%r0")), 32).unwrap(), [496; 32]);
+}
+
+#[test]
+fn lanes_part_and_meet_again() {
+    // Loops of different length in every lane, a return from within, and a shuffle behind.
+    let body = "mov.u32 %r1, %tid.x; mov.b32 %r0, 0; mov.b32 %r2, 0;
+        setp.eq.u32 %p1, %r1, 31;
+        @%p1 bra OUT;
+        LOOP: setp.ge.u32 %p2, %r2, %r1; @%p2 bra DONE;
+        add.u32 %r2, %r2, 1; and.b32 %r3, %r2, 1; setp.eq.u32 %p3, %r3, 0; @%p3 bra LOOP;
+        add.u32 %r0, %r0, 1; bra LOOP;
+        OUT: mov.b32 %r0, 99;
+        DONE: activemask.b32 %r4; setp.ne.b32 %p4, %r4, -1; @%p4 mov.b32 %r0, 1000;\n";
+    let expected: Vec<u32> = (0..32u32).map(|lane| if lane == 31 { 99 } else { lane.div_ceil(2) }).collect();
+    assert_eq!(words(&format!("{body}{}", store_result("%r0")), 32).unwrap(), expected);
+}
+
+#[test]
+fn what_is_not_known_is_refused_with_its_line() {
+    let load = |line: &str| {
+        let text = format!(
+            ".version 8.0\n.target sm_90\n.address_size 64\n.visible .entry k()\n{{\n.reg .b32 %r<4>;\n.reg .f64 %f<4>;\n{line}\nret;\n}}"
+        );
+        ptx_sim::Module::parse(text).unwrap().kernel("k").unwrap_err().to_string()
+    };
+    let unknown = load("atom.global.add.u32 %r1, [%f1], 1;");
+    assert!(unknown.contains("line 8") && unknown.contains("atom.global.add.u32"), "{unknown}");
+    let modifier = load("add.rna.f64 %f1, %f2, %f3;");
+    assert!(modifier.contains("modifier .rna"), "{modifier}");
+    let width = load("add.u32 %r1, %r2, %f3;");
+    assert!(width.contains("found a 64-bit register"), "{width}");
+    assert!(load("add.u32 %r1, %r2, %r9;").contains("%r9 is not declared"));
+    assert!(load("bra NOWHERE;").contains("NOWHERE is not declared"));
+    assert!(load("mov.u32 %r1, %clock;").contains("special register %clock"));
+}

@@ -1,0 +1,65 @@
+//! The shipped PTX on the simulator: what CI holds it to where there is no GPU.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use crate::run::norm;
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn random_cases_keep_every_promise_on_the_shipped_ptx() {
+    // Either norm over rows and heads, every type, odd lengths, strides, unaligned starts, in
+    // place, hard values, one row alone: each run checks every access too.
+    let report =
+        norm(here(), &["check", "--device", "sim", "--cases", "1500", "--seed", "3", "--json"]).json();
+    assert_eq!(report["device"], "sim");
+    assert_eq!(report["cases"], 1500);
+    assert!(report["failure"].is_null(), "{report}");
+}
+
+#[test]
+fn the_tour_runs_on_the_simulator() {
+    let text = norm(here(), &["--device", "sim"]).good();
+    assert!(text.contains("6 ok, 1 skipped"), "{text}");
+}
+
+#[test]
+fn every_kernel_moves_what_it_must_and_no_more() {
+    let report = norm(here(), &["ptx", "report", "--json"]).json();
+    let lines = report.as_array().unwrap();
+    let list = norm(here(), &["ptx", "list", "--json"]).json();
+    let shipped = list.as_array().unwrap().last().unwrap()["kernels"].as_array().unwrap();
+    let counted: HashSet<&str> = lines.iter().map(|line| line["kernel"].as_str().unwrap()).collect();
+    assert!(shipped.iter().all(|kernel| counted.contains(kernel.as_str().unwrap())));
+
+    for line in lines {
+        let kernel = line["kernel"].as_str().unwrap();
+        let number = |path: &str| line.pointer(path).and_then(serde_json::Value::as_f64).unwrap();
+        let (divergent, barriers) = (number("/divergent_branches"), number("/barriers"));
+        assert_eq!(number("/bank_conflicts"), 0.0, "{kernel}");
+        if kernel.ends_with("_scalar") {
+            // Rows that no vector divides: where a row ends, lanes part.
+            continue;
+        }
+        // A kernel that streams reads a row once a pass; all others hold it.
+        let passes = match kernel {
+            _ if !kernel.ends_with("_stream") => 1.0,
+            _ if kernel.starts_with("rms") => 2.0,
+            _ => 3.0,
+        };
+        assert_eq!(number("/x/factor"), passes, "{kernel}");
+        assert_eq!(number("/y/factor"), 1.0, "{kernel}");
+        let widest = number("/x/bytes_an_access").max(number("/y/bytes_an_access"));
+        assert_eq!(widest, 16.0, "{kernel}");
+        // The branches that part lanes: a warp's first lane stores its sum before a barrier, and a
+        // row's first thread asks the L2 cache for it.
+        let rows = number("/rows");
+        assert!(
+            divergent <= barriers + rows,
+            "{kernel}: {divergent} divergent branches, {barriers} barriers"
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! Random programs give the same bits on the device and on the simulator.
+
+use std::ffi::{CString, c_void};
+use std::ptr::null_mut;
+
+use cuda_driver::Launch;
+use cust::memory::{CopyDestination, DeviceBuffer};
+use libtest_mimic::Failed;
+use norm_host::Device;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::memory::settle;
+use crate::program::{INPUTS, OUTPUTS, inputs, module, programs, simulate};
+
+/// Threads of a program.
+const THREADS: u32 = 64;
+
+/// Each of 300 random programs of integer, f16, bf16 and f32 arithmetic in all rounding modes. A
+/// failure prints the smallest program that differs.
+pub fn agree(device: Device) -> Result<(), Failed> {
+    let config = Config { cases: 300, failure_persistence: None, ..Config::default() };
+    let input = prop::collection::vec(inputs(), THREADS as usize);
+    let outcome = TestRunner::new(config).run(&(programs(), input), |(steps, input)| {
+        let text = module(&steps);
+        let simulated = simulate(&text, &input, THREADS);
+        let given = on_device(&device, &text, &input)
+            .map_err(|failed| TestCaseError::fail(format!("{failed:?}\n{text}")))?;
+        let differs = simulated.iter().zip(&given).position(|(simulated, given)| simulated != given);
+        if let Some(at) = differs {
+            let (thread, place) = (at / OUTPUTS, at % OUTPUTS);
+            return Err(TestCaseError::fail(format!(
+                "result {place} of inputs {:#010x?}: {:#010x} simulated, {:#010x} on the device\n{text}",
+                input[thread], simulated[at], given[at]
+            )));
+        }
+        Ok(())
+    });
+    outcome.map_err(|error| error.to_string().into())
+}
+
+/// What the device makes of a program.
+fn on_device(device: &Device, text: &str, input: &[[u32; INPUTS]]) -> Result<Vec<u32>, Failed> {
+    let driver = cuda_driver::driver()?;
+    let _current = device.enter()?;
+    let source = DeviceBuffer::from_slice(&input.concat())?;
+    let target = DeviceBuffer::from_slice(&vec![0u32; input.len() * OUTPUTS])?;
+    settle()?;
+    let text = CString::new(text)?;
+    let module = driver.module_load(&text)?;
+    let mut addresses = [source.as_device_ptr().as_raw(), target.as_device_ptr().as_raw()];
+    let mut params = addresses.each_mut().map(|address| (address as *mut u64).cast::<c_void>());
+    let launch = Launch {
+        grid: (1, 1, 1),
+        block: (input.len() as u32, 1, 1),
+        shared_bytes: 0,
+        // The default stream: the copies below wait for it.
+        stream: null_mut(),
+    };
+    // SAFETY: the module has just been loaded, in the context that is current; the program has two
+    // parameters and reads and writes the two buffers, which live until it has ended.
+    unsafe {
+        let function = driver.module_function(module, c"program")?;
+        driver.launch_kernel(function, &launch, &mut params)?;
+    }
+    settle()?;
+    let mut results = vec![0; input.len() * OUTPUTS];
+    target.copy_to(&mut results)?;
+    // SAFETY: the program has ended, and nothing of the module is kept.
+    unsafe { driver.module_unload(module) }?;
+    Ok(results)
+}
