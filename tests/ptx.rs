@@ -104,8 +104,7 @@ fn every_tile_fits_its_kernel() {
                 assert!(tile.rows == 1 || tile.threads <= 32, "dim {dim}: {tile:?}");
                 let staged = tile.staged_bytes(x);
                 assert!(access != Access::Staged || staged <= limits.shared_bytes, "dim {dim}: {tile:?}");
-                // Vectors that may be many are summed in groups, which the others are not.
-                assert!(access.held_vectors().is_some() || access != Access::Staged || tile.vectors <= 16);
+                assert!(access != Access::Staged || tile.vectors <= Tile::MAX_STAGED, "dim {dim}: {tile:?}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The two normalizations, over any part of a row and any team of threads.
 
-use crate::abi::Args;
+use crate::abi::{Args, Tile};
 use crate::access::unpack;
 use crate::each::each;
 use crate::element::Element;
@@ -112,7 +112,7 @@ fn total<P: Part<N>, const N: usize>(part: &P) -> f64 {
 
 /// Vectors whose squares are summed in f32, before the sum goes into one in f64: a thread's sum is
 /// off by few ULPs however long the row is.
-pub const GROUP: u32 = 16;
+pub const GROUP: u32 = Tile::MAX_STAGED;
 
 /// The sum of `f(x)²` over a thread's elements.
 #[inline(always)]

@@ -105,7 +105,7 @@ impl Access {
     /// residual, `y` is added to, or RMSNorm has biases, which kernels that hold the row do not
     /// know.
     pub const fn vectored(tile: Tile, kind: NormKind, x: DType, extras: bool, limits: Limits) -> Access {
-        let staged = tile.staged_bytes(x) <= limits.shared_bytes;
+        let staged = tile.vectors <= Tile::MAX_STAGED && tile.staged_bytes(x) <= limits.shared_bytes;
         match (kind, tile.rows, tile.vectors) {
             _ if extras && staged => Access::Staged,
             _ if extras => Access::Stream,

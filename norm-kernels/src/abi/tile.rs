@@ -119,6 +119,10 @@ impl Tile {
     /// The largest block with two.
     pub const MAX_PAIR_THREADS: u32 = 256;
 
+    /// The most vectors a thread stages. Their squares are one sum in `f32`; those of longer rows,
+    /// which are streamed, go into `f64` after so many.
+    pub const MAX_STAGED: u32 = 16;
+
     /// The most threads a block of several rows has.
     pub const MAX_PACKED_THREADS: u32 = 512;
 
