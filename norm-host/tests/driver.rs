@@ -86,9 +86,10 @@ fn an_operation_becomes_one_launch_with_its_arguments() {
     rms_norm(x, w, &mut y, 1e-6, &stream).unwrap();
 
     let launch = mock.launch().expect("one launch");
-    // 64 vectors of 4 elements, two a thread: a warp a row, eight rows a block.
+    // 64 vectors of 4 elements, two a thread: a warp a row, sixteen rows a block.
     assert_eq!(launch.kernel(), "rms_f16_f32_f32_warp2");
-    assert_eq!((launch.grid, launch.block, launch.shared_bytes), ([9, 1, 1], [32, 8, 1], 0));
+    assert_eq!((launch.grid, launch.block, launch.shared_bytes), ([5, 1, 1], [32, 16, 1], 0));
+    assert_eq!((launch.cluster, launch.overlap), (1, 1));
     assert_eq!((launch.device, launch.stream), (0, stream.as_raw().addr()));
     assert_eq!(launch.first, x.address());
     assert!(mock.launch().is_none());
@@ -171,13 +172,13 @@ fn what_the_driver_refuses_is_returned() {
     let not_loaded = run();
     mock.fail("cuModuleLoadDataEx", 0);
     let Err(Error::Load { kernel, call, code, .. }) = not_loaded else { panic!("{not_loaded:?}") };
-    assert_eq!((&*kernel, call, code), ("rms_f32_f32_f32_warp1", "cuModuleLoadDataEx", 218));
+    assert_eq!((&*kernel, call, code), ("rms_f32_f32_f32_warp2", "cuModuleLoadDataEx", 218));
 
-    mock.fail("cuLaunchKernel", 912);
+    mock.fail("cuLaunchKernelEx", 912);
     let refused = run();
-    mock.fail("cuLaunchKernel", 0);
+    mock.fail("cuLaunchKernelEx", 0);
     let name = "CUDA_ERROR_INVALID_CLUSTER_SIZE, invalid cluster size".to_string();
-    assert_eq!(refused, Err(Error::Driver { call: "cuLaunchKernel", code: 912, name }));
+    assert_eq!(refused, Err(Error::Driver { call: "cuLaunchKernelEx", code: 912, name }));
 
     // Neither failure stays.
     assert_eq!(run(), Ok(()));
@@ -429,13 +430,13 @@ fn tensor_parallel_checks_all_before_the_first_launch() {
 fn tensor_parallel_says_where_a_launch_failed_and_how_many_went_before() {
     let (mock, _alone, _device) = setup();
     let mut group = Group::new();
-    mock.fail("cuLaunchKernel@1", INVALID_VALUE);
+    mock.fail("cuLaunchKernelEx@1", INVALID_VALUE);
     let result = group.run(1e-6, |_| ());
-    mock.fail("cuLaunchKernel@1", 0);
+    mock.fail("cuLaunchKernelEx@1", 0);
     let Err(Error::Tp { index: 1, place: Place::Cuda(1), launched: 1, source }) = result else {
         panic!("{result:?}")
     };
-    assert!(matches!(*source, Error::Driver { call: "cuLaunchKernel", code: 1, .. }), "{source}");
+    assert!(matches!(*source, Error::Driver { call: "cuLaunchKernelEx", code: 1, .. }), "{source}");
     assert_eq!(mock.launch().map(|launch| launch.device), Some(0));
     assert!(mock.launch().is_none());
     assert_eq!(current(), 0);

@@ -25,6 +25,9 @@ const RELAXED: c_uint = 2;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Launch {
+    /// Blocks of a cluster along x, and whether it may start before the one in front has ended.
+    pub cluster: u32,
+    pub overlap: c_int,
     pub device: c_int,
     pub captured: c_int,
     pub stream: usize,
@@ -52,6 +55,59 @@ struct State {
     /// What a function is to return instead of doing its work; `name` or `name@device`.
     failures: HashMap<String, u32>,
     handles: usize,
+}
+
+/// `CUlaunchConfig` and `CUlaunchAttribute`, as the driver's header has them.
+#[repr(C)]
+struct Config {
+    grid: [u32; 3],
+    block: [u32; 3],
+    shared_bytes: u32,
+    stream: usize,
+    attributes: *const Attribute,
+    attribute_count: u32,
+}
+
+#[repr(C)]
+struct Attribute {
+    id: u32,
+    padding: u32,
+    value: [u32; 16],
+}
+
+const CLUSTER_DIMENSION: u32 = 4;
+const PROGRAMMATIC_SERIALIZATION: u32 = 6;
+
+/// Notes a launch, on the stream or in what it captures.
+fn launch(
+    function: usize,
+    [grid, block]: [[u32; 3]; 2],
+    shared_bytes: u32,
+    stream: usize,
+    first: u64,
+    (cluster, overlap): (u32, c_int),
+) -> Result<(), u32> {
+    let device = current().ok_or(INVALID_CONTEXT)?;
+    with(|state| {
+        let (home, name) = state.functions.get(&function).ok_or(INVALID_HANDLE)?;
+        if *home != device || state.device_of(stream)? != device {
+            return Err(INVALID_HANDLE);
+        }
+        let mut kernel = [0; 64];
+        kernel[..name.len()].copy_from_slice(name.as_bytes());
+        let device = device as c_int;
+        let captured = 0;
+        let mut launch =
+            Launch { cluster, overlap, device, captured, stream, kernel, shared_bytes, grid, block, first };
+        match state.streams.get_mut(&stream) {
+            Some((_, Some(list))) => {
+                launch.captured = 1;
+                list.push(launch);
+            }
+            _ => state.launches.push(launch),
+        }
+        Ok(())
+    })
 }
 
 static STATE: Mutex<Option<State>> = Mutex::new(None);
@@ -274,28 +330,25 @@ cuda! {
         block_y: c_uint, block_z: c_uint, shared_bytes: c_uint, stream: usize,
         params: *const *const u64, _extra: *mut c_void
     ) {
-        let device = current().ok_or(INVALID_CONTEXT)?;
-        with(|state| {
-            let (home, name) = state.functions.get(&function).ok_or(INVALID_HANDLE)?;
-            if *home != device || state.device_of(stream)? != device {
-                return Err(INVALID_HANDLE);
+        let geometry = [[grid_x, grid_y, grid_z], [block_x, block_y, block_z]];
+        launch(function, geometry, shared_bytes, stream, **params, (1, 0))
+    }
+    cuLaunchKernelEx(
+        config: *const Config, function: usize, params: *const *const u64, _extra: *mut c_void
+    ) {
+        let Config { grid, block, shared_bytes, stream, attributes, attribute_count } = &*config;
+        let (mut cluster, mut overlap) = (1, 0);
+        for attribute in std::slice::from_raw_parts(*attributes, *attribute_count as usize) {
+            match attribute.id {
+                CLUSTER_DIMENSION => cluster = attribute.value[0],
+                PROGRAMMATIC_SERIALIZATION => overlap = attribute.value[0] as c_int,
+                _ => return Err(INVALID_VALUE),
             }
-            let mut kernel = [0; 64];
-            kernel[..name.len()].copy_from_slice(name.as_bytes());
-            let mut launch = Launch {
-                device: device as c_int, captured: 0, stream, kernel, shared_bytes,
-                grid: [grid_x, grid_y, grid_z], block: [block_x, block_y, block_z],
-                first: **params,
-            };
-            match state.streams.get_mut(&stream) {
-                Some((_, Some(captured))) => {
-                    launch.captured = 1;
-                    captured.push(launch);
-                }
-                _ => state.launches.push(launch),
-            }
-            Ok(())
-        })
+        }
+        launch(function, [*grid, *block], *shared_bytes, *stream, **params, (cluster, overlap))
+    }
+    cuFuncSetAttribute(function: usize, _attribute: c_uint, _value: c_int) {
+        with(|state| state.functions.get(&function).map(drop)).ok_or(INVALID_HANDLE)
     }
 
     cuStreamCreateWithPriority(out: *mut usize, _flags: c_uint, _priority: c_int) {

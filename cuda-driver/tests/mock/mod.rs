@@ -11,6 +11,9 @@ use std::sync::OnceLock;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Launch {
+    /// Blocks of a cluster along x, and whether it may start before the one in front has ended.
+    pub cluster: u32,
+    pub overlap: i32,
     pub device: i32,
     pub captured: i32,
     pub stream: usize,

@@ -280,7 +280,7 @@ fn rows_are_asked_for_ahead_of_time_where_it_pays() {
     // A block's own row, where the grid is short; no other, where rows are short.
     assert_eq!((ahead(NormKind::Rms, 1, 4096), ahead(NormKind::Rms, 512, 4096)), (0, 0));
     assert_eq!(ahead(NormKind::Rms, 513, 4096), NONE_AHEAD);
-    assert_eq!(ahead(NormKind::Rms, 32768, 64), NONE_AHEAD);
+    assert_eq!(ahead(NormKind::Rms, 1 << 20, 64), NONE_AHEAD);
     // 4 MiB.
     assert_eq!(ahead(NormKind::Layer, 32768, 4096), 512);
     assert_eq!(ahead(NormKind::Rms, 32768, 8192), 256);
