@@ -12,10 +12,10 @@ proptest! {
     /// predicates must not mix them up.
     #[test]
     fn threads_do_not_depend_on_their_neighbours(
-        steps in program::programs(),
+        program in program::programs(),
         inputs in prop::collection::vec(program::inputs(), 64),
     ) {
-        let text = program::module(&steps);
+        let text = program::module(&program);
         let together = program::simulate(&text, &inputs, 64);
         prop_assert_eq!(&together, &program::simulate(&text, &inputs, 1));
         // The same programs in the other order of threads.

@@ -49,6 +49,10 @@ fn floats() {
         result("mov.b32 %r1, 0f3F800000; mov.b32 %r2, 0f40000000; cvt.rn.f16x2.f32 %r0, %r1, %r2;"),
         0x3c00_4000
     );
+    // A NaN of bf16 keeps its bits, one of f16 does not.
+    assert_eq!(result("mov.b16 %h1, 0xffc1; cvt.f32.bf16 %r0, %h1;"), 0xffc1_0000);
+    assert_eq!(result("mov.b16 %h1, 0xfe01; cvt.f32.f16 %r0, %h1;"), 0x7fff_ffff);
+    assert_eq!(result("mov.b16 %h1, 0x7e00; cvt.rzi.s64.f16 %d1, %h1; mov.b64 {_, %r0}, %d1;"), 1 << 31);
     assert_eq!(
         result("mov.b32 %r1, 0x7c00fe00; mov.b32 %r2, 0x7bff7bff; min.NaN.f16x2 %r0, %r1, %r2;"),
         0x7bff_7fff

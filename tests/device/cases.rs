@@ -1,6 +1,7 @@
 //! The cases that tests go through.
 
-use norm_host::{DType, NormKind};
+use norm_host::{DType, Limits, NormKind};
+use norm_kernels::abi::{Access, Kernel, Tile};
 
 use crate::common::{
     case::{Case, Residual},
@@ -40,6 +41,27 @@ pub fn plain(kind: NormKind, [x, w, y]: DTypes, rows: usize, dim: usize) -> Case
         weight_offset: 0.0,
         seed: dim as u64,
     }
+}
+
+/// Small cases that take this kernel, with idle threads in rows, and idle rows in the last block.
+pub fn of_kernel(kernel: Kernel, limits: Limits) -> impl Iterator<Item = Case> {
+    let Kernel { kind, x, w, y, access } = kernel;
+    let width = Tile::new(kind, x, y, 1, limits).width as usize;
+    let (rows, dims) = match access {
+        Access::Warp2 => (131, vec![if kind == NormKind::Rms { 40 } else { 7 } * width]),
+        Access::Warp4 => (11, vec![50 * width]),
+        Access::Block2 => (3, vec![100 * width]),
+        Access::Block4 => (2, vec![600 * width]),
+        // A cluster's last block has a shorter share than the others.
+        Access::Staged => (2, vec![9005 * width]),
+        Access::Stream => (1, vec![270_001 * width]),
+        // Rows of a warp, of a block, of a cluster.
+        Access::Scalar => (3, [5, 100, 9005].map(|vectors| vectors * width + 1).to_vec()),
+    };
+    // Kernels that hold rows of RMSNorm know no biases.
+    let may_have_biases = kind == NormKind::Layer || access == Access::Scalar;
+    let b = (may_have_biases && kernel.index().is_multiple_of(2)).then_some(w);
+    dims.into_iter().map(move |dim| Case { b, ..plain(kind, [x, w, y], rows, dim) })
 }
 
 /// What an operation may be given or not, each option in turn.

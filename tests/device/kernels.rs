@@ -2,45 +2,18 @@
 
 use libtest_mimic::Failed;
 use norm_host::{Device, Operand, Param, Plan, Problem};
-use norm_kernels::abi::{Access, Axis, Kernel, NormKind, Tile};
+use norm_kernels::abi::{Axis, Kernel};
 
 use crate::{
-    cases::plain,
+    cases::of_kernel,
     common::case::Case,
     on_device::{OnDevice, Shifts, judge},
 };
 
-/// A number of rows, and a number of vectors in a row, for which a kernel of this access runs,
-/// with idle threads in rows, and idle rows in the last block.
-fn size(kind: NormKind, access: Access) -> [usize; 2] {
-    match access {
-        Access::Warp2 => [131, if kind == NormKind::Rms { 40 } else { 7 }],
-        Access::Warp4 => [11, 50],
-        Access::Block2 => [3, 100],
-        Access::Block4 => [2, 600],
-        // A cluster's last block has a shorter share than the others.
-        Access::Staged => [2, 9005],
-        Access::Stream => [1, 480_001],
-        Access::Scalar => [3, 100],
-    }
-}
-
 pub fn each_once(device: Device) -> Result<(), Failed> {
     let stream = norm_host::Stream::new(&device)?;
     for kernel in Kernel::all() {
-        let [rows, vectors] = size(kernel.kind, kernel.access);
-        let width = Tile::new(kernel.kind, kernel.x, kernel.y, 1, device.limits()).width as usize;
-        // Scalar rows of every length: those of a warp, of a block, of a cluster.
-        let dims = match kernel.access {
-            Access::Scalar => vec![5 * width + 1, vectors * width + 1, 9005 * width + 1],
-            _ => vec![vectors * width],
-        };
-        for dim in dims {
-            let case = plain(kernel.kind, [kernel.x, kernel.w, kernel.y], rows, dim);
-            // Kernels that hold rows of RMSNorm know no biases.
-            let may_have_biases = kernel.kind == NormKind::Layer || kernel.access == Access::Scalar;
-            let b = case.w.filter(|_| may_have_biases && kernel.index() % 2 == 0);
-            let case = Case { b, ..case };
+        for case in of_kernel(kernel, device.limits()) {
             let mut tensors = case.tensors();
             let mut on_device = OnDevice::upload(device, &case, &tensors, Shifts::NONE)?;
             assert_eq!(planned(device, &case, &mut on_device)?, kernel, "{case:?}");

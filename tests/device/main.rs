@@ -23,6 +23,7 @@ mod on_device;
 mod programs;
 mod streams;
 mod tensor_parallel;
+mod vectors;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use norm_host::{Device, NormKind};
@@ -31,7 +32,7 @@ type Test = fn(Device) -> Result<(), Failed>;
 type GroupTest = fn(&[Device]) -> Result<(), Failed>;
 
 /// Tests named after what holds if they pass.
-const TESTS: [(&str, Test); 38] = [
+const TESTS: [(&str, Test); 39] = [
     ("small_everything_every_kernel_keeps_the_promise", kernels::each_once),
     ("rms_norm_keeps_the_promise", functions::rms),
     ("rms_norm_in_place_keeps_the_promise", functions::rms_in_place),
@@ -72,6 +73,7 @@ const TESTS: [(&str, Test); 38] = [
     ("residuals_that_do_not_fit_are_refused", misuse::residuals),
     ("wrong_shapes_and_numbers_are_refused", misuse::shapes_and_numbers),
     ("no_rows_are_nothing_to_do", misuse::no_rows),
+    ("each_instruction_gives_the_bits_of_the_simulator", programs::each_agrees),
 ];
 
 fn main() {
@@ -87,6 +89,18 @@ fn main() {
     let programs =
         support::trial("random_programs_give_the_bits_of_the_simulator", "cuda", &device, programs::agree);
     trials.push(programs.with_kind("known to fail").with_ignored_flag(true));
+    let recorded = device.clone().and_then(|device| Ok((device, support::vectors::load()?)));
+    trials.push(support::trial(
+        "recorded_vectors_are_what_this_device_gives",
+        "vectors",
+        &recorded,
+        |(device, recorded)| vectors::agree(device, &recorded),
+    ));
+    if let Ok(file) = std::env::var("NORM_RECORD") {
+        trials.push(support::trial("vectors_are_recorded", "cuda", &device, move |device| {
+            vectors::record(device, &file)
+        }));
+    }
     let two = two_devices(&device);
     let same_device_twice = device.clone().map(|device| [device; 2]);
     for (group, needed, devices) in

@@ -2,45 +2,67 @@
 
 use std::ffi::{CString, c_void};
 use std::ptr::null_mut;
+use std::slice;
 
 use cuda_driver::Launch;
 use cust::memory::{CopyDestination, DeviceBuffer};
 use libtest_mimic::Failed;
 use norm_host::Device;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::memory::settle;
-use crate::program::{INPUTS, OUTPUTS, inputs, module, programs, simulate};
+use crate::program::{INPUTS, OUTPUTS, each_instruction, inputs, module, programs, simulate};
 
 /// Threads of a program.
 const THREADS: u32 = 64;
+
+/// Each instruction by itself. A failure names every instruction that differs.
+pub fn each_agrees(device: Device) -> Result<(), Failed> {
+    let mut runner = TestRunner::deterministic();
+    let mut differing = Vec::new();
+    for instruction in each_instruction() {
+        let input = prop::collection::vec(inputs(), 4 * THREADS as usize).new_tree(&mut runner)?.current();
+        let text = module(slice::from_ref(&instruction));
+        if let Some(difference) = difference(&device, &text, &input)? {
+            differing.push(format!("{instruction}    {difference}"));
+        }
+    }
+    if differing.is_empty() { Ok(()) } else { Err(differing.join("\n").into()) }
+}
 
 /// Each of 300 random programs of integer, f16, bf16 and f32 arithmetic in all rounding modes. A
 /// failure prints the smallest program that differs.
 pub fn agree(device: Device) -> Result<(), Failed> {
     let config = Config { cases: 300, failure_persistence: None, ..Config::default() };
     let input = prop::collection::vec(inputs(), THREADS as usize);
-    let outcome = TestRunner::new(config).run(&(programs(), input), |(steps, input)| {
-        let text = module(&steps);
-        let simulated = simulate(&text, &input, THREADS);
-        let given = on_device(&device, &text, &input)
+    let outcome = TestRunner::new(config).run(&(programs(), input), |(program, input)| {
+        let text = module(&program);
+        let difference = difference(&device, &text, &input)
             .map_err(|failed| TestCaseError::fail(format!("{failed:?}\n{text}")))?;
-        let differs = simulated.iter().zip(&given).position(|(simulated, given)| simulated != given);
-        if let Some(at) = differs {
-            let (thread, place) = (at / OUTPUTS, at % OUTPUTS);
-            return Err(TestCaseError::fail(format!(
-                "result {place} of inputs {:#010x?}: {:#010x} simulated, {:#010x} on the device\n{text}",
-                input[thread], simulated[at], given[at]
-            )));
-        }
+        prop_assert!(difference.is_none(), "{}\n{text}", difference.unwrap_or_default());
         Ok(())
     });
     outcome.map_err(|error| error.to_string().into())
 }
 
+/// The first result that differs, if one does.
+fn difference(device: &Device, text: &str, input: &[[u32; INPUTS]]) -> Result<Option<String>, Failed> {
+    let simulated = simulate(text, input, THREADS);
+    let given = on_device(device, text, input)?;
+    let differs = simulated.iter().zip(&given).position(|(simulated, given)| simulated != given);
+    Ok(differs.map(|at| {
+        let (thread, place) = (at / OUTPUTS, at % OUTPUTS);
+        format!(
+            "result {place} of inputs {:#010x?}: {:#010x} simulated, {:#010x} on the device",
+            input[thread], simulated[at], given[at]
+        )
+    }))
+}
+
 /// What the device makes of a program.
-fn on_device(device: &Device, text: &str, input: &[[u32; INPUTS]]) -> Result<Vec<u32>, Failed> {
+pub fn on_device(device: &Device, text: &str, input: &[[u32; INPUTS]]) -> Result<Vec<u32>, Failed> {
     let driver = cuda_driver::driver()?;
     let _current = device.enter()?;
     let source = DeviceBuffer::from_slice(&input.concat())?;

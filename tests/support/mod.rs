@@ -1,4 +1,7 @@
 //! Tests that need what not every machine has.
+#![allow(dead_code)] // Each test file uses its own part.
+
+pub mod vectors;
 
 use libtest_mimic::{Failed, Trial};
 

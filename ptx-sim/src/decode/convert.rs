@@ -161,14 +161,13 @@ fn integral_rounding(i: &Request<'_, '_>) -> Rounding {
     }
 }
 
-/// Floats to integers are always held to the integer's range; NaN gives 0, or, from `f64` and
-/// to 64 bits, the sign bit alone (PTX ISA, "cvt": "the result is 0 or the sign bit set").
+/// Floats to integers are always held to the integer's range; NaN gives 0, or, from `f64` or
+/// to 64 bits, the highest bit alone (PTX ISA, "cvt").
 fn to_whole(i: &mut Request<'_, '_>) -> Built {
     let (to, from, ftz, rounding) = (i.ty(), i.from(), i.has("ftz"), integral_rounding(i));
     let (d, a) = (target(i, to)?, source(i, 1, from)?);
     let (low, high) = range(to);
-    let nan =
-        if from == Type::F64 || to.bits() == 64 && from == Type::F32 { 1u64 << (to.bits() - 1) } else { 0 };
+    let nan = if from == Type::F64 || to.bits() == 64 { 1u64 << (to.bits() - 1) } else { 0 };
     Ok(Op::Compute(between(d, a, move |raw| {
         let raw = if ftz && from == Type::F32 {
             u64::from(single::flush(f32::from_bits(raw as u32)).to_bits())
@@ -233,7 +232,8 @@ fn widen(i: &mut Request<'_, '_>) -> Built {
     }
     Ok(Op::Compute(match (from, ftz) {
         (Type::F16, _) => lift(d, a, to, sat, F16::to_f32),
-        (Type::Bf16, _) => lift(d, a, to, sat, |a| single::canonical(Bf16::to_f32(a))),
+        // An f32 of whose bits the upper half is given: ptxas makes a shift of it, and a NaN stays as it is.
+        (Type::Bf16, _) => lift(d, a, to, sat, Bf16::to_f32),
         (_, false) => lift(d, a, to, sat, |a: f32| a),
         (_, true) => lift(d, a, to, sat, single::flush),
     }))

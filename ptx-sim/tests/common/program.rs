@@ -1,5 +1,6 @@
 //! Random straight-line programs, whose results are the same bits on every machine: no
 //! approximate instruction, no shift or division whose result PTX leaves open.
+#![allow(dead_code)] // Each test file uses its own part.
 
 use proptest::prelude::*;
 
@@ -8,7 +9,7 @@ pub const INPUTS: usize = 8;
 pub const OUTPUTS: usize = 8 + 4 + 8 + 4;
 
 /// Instructions. `$R`, `$H`, `$D` and `$P` are results of 32, 16 and 64 bits and predicates, small
-/// letters operands; `$i` is a small number.
+/// letters operands; `$q` is an operand of 32 bits that is not the one before it, `$i` a small number.
 const TEMPLATES: &[&str] = &[
     "add.u32 $R, $r, $r",
     "sub.s32 $R, $r, $r",
@@ -80,9 +81,10 @@ const TEMPLATES: &[&str] = &[
     "sqrt.rn.f32 $R, $r",
     "sqrt.rp.f32 $R, $r",
     "rcp.rn.f32 $R, $r",
-    "min.f32 $R, $r, $r",
+    // Of a NaN and itself ptxas makes a move, which keeps the NaN's bits: hence `$q`.
+    "min.f32 $R, $r, $q",
     "max.NaN.f32 $R, $r, $r",
-    "max.ftz.f32 $R, $r, $r",
+    "max.ftz.f32 $R, $r, $q",
     "add.rn.f16x2 $R, $r, $r",
     "sub.rn.f16x2 $R, $r, $r",
     "mul.rn.sat.f16x2 $R, $r, $r",
@@ -144,48 +146,48 @@ const TEMPLATES: &[&str] = &[
     "cvt.f64.f32 %d8, $r;\ncvt.f64.f32 %d9, $r;\nadd.rn.f64 %d8, %d8, %d9;\ncvt.rz.f32.f64 $R, %d8",
 ];
 
-/// One instruction with its registers, under a predicate or not.
-#[derive(Clone, Debug)]
-pub struct Step {
-    template: &'static str,
-    numbers: [usize; 8],
-    guard: Option<(usize, bool)>,
+/// A template with its registers and numbers, under a predicate or not.
+fn instruction(template: &str, numbers: [usize; 8], guard: Option<(usize, bool)>) -> String {
+    let mut numbers = numbers.into_iter().cycle();
+    let mut text = String::new();
+    let mut parts = template.split('$');
+    text += parts.next().unwrap_or_default();
+    let mut before = 0;
+    for part in parts {
+        let (kind, rest) = part.split_at(1);
+        let number = numbers.next().unwrap_or(0);
+        text += &match kind {
+            "R" | "r" => {
+                before = number % 8;
+                format!("%r{before}")
+            }
+            "q" => format!("%r{}", (before + 1 + number % 7) % 8),
+            "H" | "h" => format!("%h{}", number % 4),
+            "D" | "d" => format!("%d{}", number % 4),
+            "P" | "p" => format!("%p{}", number % 4),
+            _ => number.to_string(),
+        };
+        text += rest;
+    }
+    // All that a template writes but its last result is scratch, so a guard may stand there.
+    let (first, last) = text.rsplit_once(";\n").unwrap_or(("", &text));
+    let guard = guard.map(|(number, negated)| format!("@{}%p{number} ", if negated { "!" } else { "" }));
+    let between = if first.is_empty() { "" } else { ";\n" };
+    format!("{first}{between}{}{last};\n", guard.unwrap_or_default())
 }
 
-impl Step {
-    fn text(&self) -> String {
-        let mut numbers = self.numbers.into_iter().cycle();
-        let mut text = String::new();
-        let mut parts = self.template.split('$');
-        text += parts.next().unwrap_or_default();
-        for part in parts {
-            let (kind, rest) = part.split_at(1);
-            let number = numbers.next().unwrap_or(0);
-            text += &match kind {
-                "R" | "r" => format!("%r{}", number % 8),
-                "H" | "h" => format!("%h{}", number % 4),
-                "D" | "d" => format!("%d{}", number % 4),
-                "P" | "p" => format!("%p{}", number % 4),
-                _ => number.to_string(),
-            };
-            text += rest;
-        }
-        // All that a template writes but its last result is scratch, so a guard may stand there.
-        let (first, last) = text.rsplit_once(";\n").unwrap_or(("", &text));
-        let guard =
-            self.guard.map(|(number, negated)| format!("@{}%p{number} ", if negated { "!" } else { "" }));
-        let between = if first.is_empty() { "" } else { ";\n" };
-        format!("{first}{between}{}{last};\n", guard.unwrap_or_default())
-    }
+/// Each instruction there is, once, with operands that differ.
+pub fn each_instruction() -> impl Iterator<Item = String> {
+    TEMPLATES.iter().map(|template| instruction(template, [0, 1, 2, 3, 4, 5, 6, 7], None))
 }
 
 /// Programs of 1 to 40 instructions.
-pub fn programs() -> impl Strategy<Value = Vec<Step>> {
+pub fn programs() -> impl Strategy<Value = Vec<String>> {
     let template = prop::sample::select(TEMPLATES);
     let guard = prop::option::weighted(0.2, (0..4usize, any::<bool>()));
     let numbers = prop::array::uniform8(0..40usize);
-    let step =
-        (template, numbers, guard).prop_map(|(template, numbers, guard)| Step { template, numbers, guard });
+    let step = (template, numbers, guard)
+        .prop_map(|(template, numbers, guard)| instruction(template, numbers, guard));
     prop::collection::vec(step, 1..40)
 }
 
@@ -219,7 +221,7 @@ pub fn inputs() -> impl Strategy<Value = [u32; INPUTS]> {
 
 /// The module: entry `program`, a thread's words at `input + 32 * thread`, its results at
 /// `output + 4 * OUTPUTS * thread`.
-pub fn module(steps: &[Step]) -> String {
+pub fn module(instructions: &[String]) -> String {
     let mut text = String::from(
         ".version 8.0\n.target sm_90\n.address_size 64\n
 .visible .entry program(.param .u64 input, .param .u64 output)\n{\n
@@ -234,7 +236,7 @@ ld.global.v4.b32 {%r0, %r1, %r2, %r3}, [%d4];\nld.global.v4.b32 {%r4, %r5, %r6, 
             "cvt.u16.u32 %h{i}, %r{i};\nmov.b64 %d{i}, {{%r{i}, %r{j}}};\nsetp.lt.s32 %p{i}, %r{i}, %r{j};\n"
         );
     }
-    steps.iter().for_each(|step| text += &step.text());
+    instructions.iter().for_each(|instruction| text += instruction);
     text += &format!(
         "ld.param.u64 %d6, [output];\nmul.wide.u32 %d7, %r8, {};\nadd.s64 %d6, %d6, %d7;\n",
         4 * OUTPUTS

@@ -1,0 +1,76 @@
+//! Vectors: recorded on a device, and compared with what was recorded.
+
+use libtest_mimic::Failed;
+use norm_host::Device;
+use norm_kernels::abi::Kernel;
+use proptest::{
+    collection::vec,
+    strategy::{Strategy, ValueTree},
+    test_runner::TestRunner,
+};
+
+use crate::{
+    cases::of_kernel,
+    on_device::{Shifts, normalize},
+    program::{INPUTS, each_instruction, inputs, module, programs},
+    programs::on_device,
+    support::vectors::{Outputs, Program, THREADS, Vectors, positions},
+};
+
+/// Random programs that are recorded beside every instruction by itself.
+const PROGRAMS: usize = 40;
+
+/// Writes what this device gives to a file.
+pub fn record(device: Device, file: &str) -> Result<(), Failed> {
+    let mut runner = TestRunner::deterministic();
+    let mut texts: Vec<Vec<String>> = each_instruction().map(|instruction| vec![instruction]).collect();
+    for _ in 0..PROGRAMS {
+        texts.push(programs().new_tree(&mut runner)?.current());
+    }
+    let mut recorded = Vec::new();
+    for instructions in texts {
+        let inputs = vec(inputs(), THREADS).new_tree(&mut runner)?.current();
+        let outputs = on_device(&device, &module(&instructions), &inputs)?;
+        recorded.push(Program { instructions, inputs: inputs.concat(), outputs });
+    }
+    let vectors = Vectors {
+        device: device.name().to_owned(),
+        capability: device.capability(),
+        programs: recorded,
+        kernels: kernels(device)?,
+    };
+    std::fs::write(file, serde_json::to_string(&vectors)?)?;
+    Ok(())
+}
+
+/// Every kernel's sampled outputs.
+fn kernels(device: Device) -> Result<Vec<Outputs>, Failed> {
+    let mut outputs = Vec::new();
+    for kernel in Kernel::all() {
+        for case in of_kernel(kernel, device.limits()) {
+            let all = normalize(device, &case, Shifts::NONE)?.y.bits();
+            let bits = positions(all.len()).map(|position| all[position]).collect();
+            outputs.push(Outputs { kernel: kernel.to_string(), dim: case.dim, bits });
+        }
+    }
+    Ok(outputs)
+}
+
+/// The same programs give the same bits here; so do the kernels, where rows are cut alike.
+pub fn agree(device: Device, recorded: &Vectors) -> Result<(), Failed> {
+    for Program { instructions, inputs, outputs } in &recorded.programs {
+        let (inputs, _) = inputs.as_chunks::<INPUTS>();
+        if on_device(&device, &module(instructions), inputs)? != *outputs {
+            return Err(format!("other results than on {}: {instructions:?}", recorded.device).into());
+        }
+    }
+    if device.limits() != norm_host::Limits::of_capability(recorded.capability) {
+        return Ok(());
+    }
+    for (given, expected) in kernels(device)?.iter().zip(&recorded.kernels) {
+        if (given.dim, &given.bits) != (expected.dim, &expected.bits) {
+            return Err(format!("{}: other bits than on {}", given.kernel, recorded.device).into());
+        }
+    }
+    Ok(())
+}
