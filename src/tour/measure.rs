@@ -19,8 +19,8 @@ const TIMED: Duration = Duration::from_millis(200);
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     pub error: WorstError,
-    /// The shortest time of one call.
-    pub time: Duration,
+    /// The shortest time of one call, where it was timed.
+    pub time: Option<Duration>,
     /// `x` read once and `y` written once.
     pub bytes: usize,
 }
@@ -44,13 +44,13 @@ impl WorstError {
     }
 }
 
-/// Calls the function once to check it, then `batch` times at a time to time it. `wait` returns
-/// when all that was called is done.
+/// Calls the function once to check it, then, if there is a `batch`, so many times at a time to time it.
+/// `wait` returns when all that was called is done.
 pub fn measure(
     function: Function,
     data: &Data,
     stage: &mut Stage,
-    batch: u32,
+    batch: Option<u32>,
     call: impl Fn(&mut Stage) -> Result<(), Error>,
     wait: impl Fn() -> Result<(), Error>,
 ) -> Result<Measured, Error> {
@@ -62,13 +62,17 @@ pub fn measure(
     call_and_wait(stage, 1)?;
     let error = worst_error(function, data, &stage.output(function)?);
 
-    let start = Instant::now();
-    let mut time = Duration::MAX;
-    while start.elapsed() < TIMED {
-        let before = Instant::now();
-        call_and_wait(stage, batch)?;
-        time = time.min(before.elapsed() / batch);
-    }
+    let timed = |batch: u32| -> Result<Duration, Error> {
+        let start = Instant::now();
+        let mut time = Duration::MAX;
+        while start.elapsed() < TIMED {
+            let before = Instant::now();
+            call_and_wait(stage, batch)?;
+            time = time.min(before.elapsed() / batch);
+        }
+        Ok(time)
+    };
+    let time = batch.map(timed).transpose()?;
     Ok(Measured { error, time, bytes: 2 * size_of_val(data.x.as_slice()) })
 }
 

@@ -43,8 +43,9 @@ struct Figures {
     /// For the output with that error.
     allowed_ulp: f64,
     outputs_out_of_bounds: usize,
-    microseconds: f64,
-    gigabytes_per_second: f64,
+    /// Of one call, where it was timed.
+    microseconds: Option<f64>,
+    gigabytes_per_second: Option<f64>,
 }
 
 impl Report {
@@ -75,13 +76,13 @@ impl Report {
         let outcome = match measured {
             None => Outcome::Skipped { why: "needs a CUDA device" },
             Some(Measured { error, time, bytes }) => {
-                let seconds = time.as_secs_f64();
+                let seconds = time.map(|time| time.as_secs_f64());
                 let figures = Figures {
                     largest_error_ulp: error.ulp,
                     allowed_ulp: error.allowed_ulp,
                     outputs_out_of_bounds: error.broken,
-                    microseconds: seconds * 1e6,
-                    gigabytes_per_second: bytes as f64 / seconds / 1e9,
+                    microseconds: seconds.map(|seconds| seconds * 1e6),
+                    gigabytes_per_second: seconds.map(|seconds| bytes as f64 / seconds / 1e9),
                 };
                 if error.broken == 0 { Outcome::Ok(figures) } else { Outcome::Fail(figures) }
             }
@@ -129,10 +130,12 @@ impl Line {
             Outcome::Skipped { why } => format!("{function:<12}  {shape:<16}  skipped: {why}\n"),
             Outcome::Ok(figures) | Outcome::Fail(figures) => {
                 let Figures { largest_error_ulp, allowed_ulp, gigabytes_per_second, .. } = figures;
+                let throughput =
+                    gigabytes_per_second.map_or("not timed".to_owned(), |speed| format!("{speed:.1} GB/s"));
                 let verdict = if matches!(self.outcome, Outcome::Ok(_)) { "ok" } else { "FAIL" };
                 format!(
                     "{function:<12}  {shape:<16}  {largest_error_ulp:>9.2} ULP  {allowed_ulp:>6.2} ULP  \
-                     {gigabytes_per_second:>8.1} GB/s  {verdict}\n"
+                     {throughput:>13}  {verdict}\n"
                 )
             }
         }

@@ -24,6 +24,7 @@ fn random_cases_keep_every_promise_on_the_shipped_ptx() {
 fn the_tour_runs_on_the_simulator() {
     let text = norm(here(), &["--device", "sim"]).good();
     assert!(text.contains("6 ok, 1 skipped"), "{text}");
+    assert!(text.contains("not timed") && !text.contains("GB/s"), "{text}");
 }
 
 #[test]
