@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-use norm_kernels::abi::Kernel;
+use norm_kernels::abi::EntryPoint;
 
 use crate::nightly::Nightly;
 
@@ -74,13 +74,13 @@ fn tidy(assembly: &str) -> Result<String, crate::Error> {
         let line = line.trim_end();
         if let Some(rest) = line.strip_prefix(".visible .entry ") {
             let name = rest.trim_end_matches('(');
-            let kernel = Kernel::all().find(|kernel| kernel.to_string() == name);
+            let kernel = EntryPoint::all().find(|kernel| kernel.to_string() == name);
             entry = Some(kernel.ok_or_else(|| format!("kernel '{name}' is none that abi lists"))?);
         }
         if line == "{"
             && let Some(kernel) = entry.take()
         {
-            writeln!(text, ".maxntid {}", kernel.access.max_threads())?;
+            writeln!(text, ".maxntid {}", kernel.max_threads())?;
             if let Some(registers) = kernel.max_registers() {
                 writeln!(text, ".maxnreg {registers}")?;
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use norm_host::ptx::{self, InstructionKind};
-use norm_kernels::abi::{Access, DType, Kernel, Limits, MAX_DIM, NormKind, Tile};
+use norm_kernels::abi::{Access, DType, EntryPoint, Kernel, Limits, MAX_DIM, NormKind, ShardKernel, Tile};
 
 /// Every kernel with what is in it.
 fn kernels() -> impl Iterator<Item = (Kernel, &'static str, ptx::Stats)> {
@@ -15,9 +15,19 @@ fn kernels() -> impl Iterator<Item = (Kernel, &'static str, ptx::Stats)> {
     })
 }
 
+/// Every entry point, those of norms over split rows too.
+fn entry_points() -> impl Iterator<Item = (EntryPoint, &'static str, ptx::Stats)> {
+    ptx::EMBEDDED.iter().flat_map(|ptx| {
+        EntryPoint::all().map(move |entry| {
+            let text = ptx.entry(&entry.to_string()).expect("every kernel is embedded");
+            (entry, ptx.target, text.stats())
+        })
+    })
+}
+
 #[test]
 fn no_kernel_uses_local_memory_or_calls_anything() {
-    for (kernel, target, stats) in kernels() {
+    for (kernel, target, stats) in entry_points() {
         assert_eq!(stats.foreign, 0, "{kernel} for {target}");
         assert_eq!(stats.count(InstructionKind::Local), 0, "{kernel} for {target}");
         assert_eq!(stats.count(InstructionKind::Call), 0, "{kernel} for {target}");
@@ -48,6 +58,30 @@ fn barriers_and_shuffles_are_as_many_as_in_the_source() {
     }
 }
 
+/// The first step of a norm over split rows sums once, the second not at all.
+#[test]
+fn steps_over_shards_have_no_more_barriers_than_the_source() {
+    for (entry, target, stats) in entry_points() {
+        let EntryPoint::Shard(kernel) = entry else { continue };
+        let (sums, widths) = match kernel {
+            ShardKernel::Partial { x, vectors } => (1, if vectors { vec![4, 16] } else { vec![x.size(), 4] }),
+            ShardKernel::Apply { x, w, y, vectors: true } => {
+                let width = 16 / x.size().max(y.size());
+                let narrow = [x, w, y].iter().any(|dtype| dtype.size() * width < 16);
+                (0, if narrow { vec![4, 8, 16] } else { vec![4, 16] })
+            }
+            ShardKernel::Apply { x, w, y, vectors: false } => {
+                (0, Vec::from_iter(BTreeSet::from([x.size(), w.size(), y.size(), 4])))
+            }
+        };
+        assert_eq!(stats.count(InstructionKind::Barrier), sums, "{kernel} for {target}");
+        assert_eq!(stats.count(InstructionKind::Shuffle), 5 * sums, "{kernel} for {target}");
+        assert_eq!(stats.count(InstructionKind::ClusterBarrier), 0, "{kernel} for {target}");
+        let given = BTreeSet::from_iter(stats.global_access_bytes.keys().copied());
+        assert_eq!(given, BTreeSet::from_iter(widths), "{kernel} for {target}");
+    }
+}
+
 #[test]
 fn aligned_rows_move_in_16_byte_accesses() {
     for (kernel, target, stats) in kernels() {
@@ -73,8 +107,8 @@ fn aligned_rows_move_in_16_byte_accesses() {
 
 #[test]
 fn every_kernel_states_its_largest_block() {
-    for (kernel, target, stats) in kernels() {
-        assert_eq!(stats.max_threads, Some(kernel.access.max_threads()), "{kernel} for {target}");
+    for (kernel, target, stats) in entry_points() {
+        assert_eq!(stats.max_threads, Some(kernel.max_threads()), "{kernel} for {target}");
     }
 }
 

@@ -54,7 +54,7 @@ fn same_as_compiled(nightly: &nightly::Nightly, target: &str) -> Result<(), Fail
 
 fn assembles(ptxas: &Path, text: &str, arch: &str) -> Result<(), Failed> {
     let kernels = ptxas::assemble(ptxas, text, arch).map_err(|error| error.to_string())?;
-    if kernels.len() != norm_kernels::abi::Kernel::all().count() {
+    if kernels.len() != norm_kernels::abi::EntryPoint::all().count() {
         return Err(format!("{} kernels assembled", kernels.len()).into());
     }
     let spilling: Vec<_> =

@@ -22,6 +22,17 @@ impl Driver {
         unsafe { call!(self.forwarded.cuDevicePrimaryCtxRelease_v2(device)) }
     }
 
+    /// Destroys what is in the device's primary context, also where it is broken; the next retain gets
+    /// a new one
+    /// ([cuDevicePrimaryCtxReset](https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__PRIMARY__CTX.html)).
+    ///
+    /// # Safety
+    /// Nobody uses anything of the context afterwards.
+    pub unsafe fn primary_context_reset(&self, device: CUdevice) -> Result<(), DriverError> {
+        // SAFETY: the caller's promise.
+        unsafe { call!(self.forwarded.cuDevicePrimaryCtxReset_v2(device)) }
+    }
+
     /// The calling thread's current context, null if it has none.
     pub fn context_current(&self) -> Result<CUcontext, DriverError> {
         let mut context = std::ptr::null_mut();

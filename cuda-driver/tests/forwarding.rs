@@ -84,7 +84,7 @@ fn launches_are_made_and_captured() {
     let _alone = mock.alone();
     let _context = context();
     let driver = driver().expect("the stand-in opens");
-    let module = driver.module_load(c".entry twice()").expect("it has a kernel");
+    let module = driver.module_load(c".entry twice(.param .u64 value)").expect("it has a kernel");
     let mut value = 7_u64;
     let mut params = [(&raw mut value).cast::<c_void>()];
     // SAFETY: the handles are alive, the stand-in reads eight bytes of the parameter, and nothing

@@ -1,6 +1,10 @@
 //! Where operations run.
 
-use crate::{error::Result, problem::Problem, tensor::Place};
+use crate::{
+    error::Result,
+    problem::{Problem, ShardProblem},
+    tensor::Place,
+};
 
 /// Something that carries operations out: [`Cpu`](crate::Cpu), or a CUDA
 /// [`Stream`](crate::Stream).
@@ -25,6 +29,20 @@ pub trait Backend: sealed::Sealed {
     /// from all of them.
     #[doc(hidden)]
     unsafe fn run(&self, problem: &Problem) -> Result<()>;
+
+    /// Carries out, or enqueues, a step of a norm whose rows are split over devices.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Backend::run).
+    ///
+    /// # Safety
+    ///
+    /// As for [`run`](Backend::run), but that the first step does not write `y`. There is an `f32` a
+    /// row at the address of the sums, apart from all else that is written, to be written by the
+    /// first step and read by the second.
+    #[doc(hidden)]
+    unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()>;
 }
 
 pub(crate) mod sealed {

@@ -3,8 +3,11 @@
 mod fit;
 mod memory;
 mod overlap;
+mod sharded;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use sharded::{apply, partial};
 
 use crate::{
     MAX_DIM,
@@ -136,6 +139,19 @@ fn rest(
     {
         return Err(Error::DType { arg: Arg::B, expected: w.dtype, given: b.dtype });
     }
+    let accumulate = matches!(residual, Residual::Behind);
+    assemble(norm, x, y, r, (w, b), accumulate)
+}
+
+/// The problem, of what has been checked.
+fn assemble(
+    norm: &Norm<'_>,
+    x: &Raw,
+    y: &Raw,
+    r: Option<&Raw>,
+    (w, b): (Option<Param>, Option<Param>),
+    accumulate: bool,
+) -> Result<Problem> {
     let keep_last = [w, b].into_iter().flatten().any(|p| p.stride != 0);
     let too_many = Error::TooManyElements { arg: Arg::X, shape: x.layout.shape };
     let (axes, rows) = merge(&x.layout, &y.layout, r.map(|r| &r.layout), keep_last).ok_or(too_many)?;
@@ -146,7 +162,7 @@ fn rest(
         x: operand(x),
         y: operand(y),
         r: r.map(operand),
-        accumulate: matches!(residual, Residual::Behind),
+        accumulate,
         w,
         b,
         axes,

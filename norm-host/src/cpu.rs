@@ -7,6 +7,7 @@ mod part;
 mod perform;
 mod residual;
 mod row;
+mod sharded;
 mod split;
 mod sum;
 mod vector;
@@ -25,7 +26,7 @@ use self::{
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    problem::Problem,
+    problem::{Problem, ShardProblem},
     tensor::Place,
 };
 
@@ -73,6 +74,12 @@ impl Backend for Cpu {
             1 => task(0),
             tasks => (0..tasks).into_par_iter().for_each(task),
         }
+        Ok(())
+    }
+
+    unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
+        // SAFETY: handed on.
+        unsafe { sharded::run(problem, perform::fastest()) };
         Ok(())
     }
 }

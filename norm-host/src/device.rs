@@ -3,13 +3,14 @@
 mod convert;
 mod current;
 mod kernels;
+mod lost;
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
-use cuda_driver::{Driver, sys};
+use cuda_driver::{Driver, DriverError, sys};
 use cust::{
     CudaFlags,
     context::Context,
@@ -18,6 +19,7 @@ use cust::{
 
 pub(crate) use convert::cust_error;
 pub use current::Current;
+pub(crate) use current::Kept;
 use kernels::Kernels;
 use norm_kernels::abi::Limits;
 
@@ -35,6 +37,11 @@ use crate::{
 /// The context and the kernels stay until the process ends. They are not given back with the
 /// last handle, because streams that others own, and graphs, may still run kernels then; to
 /// unload those one would have to wait for everything the process does on the device.
+///
+/// If the context is lost, because a kernel of the process trapped or reached for memory that is not
+/// there, every call through this handle, and through streams and graphs of it, is
+/// [`ContextLost`](Error::ContextLost) from then on. [`Device::new`] then gives a handle with a new
+/// context.
 #[derive(Clone, Copy)]
 pub struct Device {
     inner: &'static Inner,
@@ -47,8 +54,11 @@ struct Inner {
     context: Context,
     driver: &'static Driver,
     kernels: Kernels,
+    /// What the driver said when the context was lost.
+    lost: OnceLock<DriverError>,
 }
 
+/// One entry a device; where its context was lost, the one that came after.
 static DEVICES: Mutex<Vec<&'static Inner>> = Mutex::new(Vec::new());
 
 impl Device {
@@ -69,17 +79,32 @@ impl Device {
     /// The device of a number below [`Device::count`]. The first call for a device creates its
     /// primary context, unless the process has it already; which context is current stays.
     ///
+    /// If the context was lost, the primary context is reset and a new one is created, with all
+    /// kernels still to be loaded. What others hold of the old one was lost before.
+    ///
     /// # Errors
     ///
-    /// [`NoDriver`](Error::NoDriver), [`NoDevice`](Error::NoDevice), or what the driver refuses.
+    /// [`NoDriver`](Error::NoDriver), [`NoDevice`](Error::NoDevice),
+    /// [`OutOfMemory`](Error::OutOfMemory), or what the driver refuses.
     pub fn new(ordinal: u32) -> Result<Device> {
         let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(inner) = devices.iter().find(|device| device.ordinal == ordinal) {
-            return Ok(Device { inner });
+        let known = devices.iter_mut().find(|device| device.ordinal == ordinal);
+        match known {
+            Some(inner) if inner.lost.get().is_none() => Ok(Device { inner }),
+            Some(inner) => {
+                let device = inner.driver.device(ordinal)?;
+                // SAFETY: the context is lost: to whoever still has something of it, each call is an
+                // error. Handles of this crate do not even call (`alive`).
+                unsafe { inner.driver.primary_context_reset(device) }?;
+                *inner = Inner::open(ordinal)?;
+                Ok(Device { inner })
+            }
+            None => {
+                let inner = Inner::open(ordinal)?;
+                devices.push(inner);
+                Ok(Device { inner })
+            }
         }
-        let inner: &'static Inner = Box::leak(Box::new(Inner::open(ordinal)?));
-        devices.push(inner);
-        Ok(Device { inner })
     }
 
     /// Its number.
@@ -112,8 +137,9 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// What the driver refuses.
+    /// [`ContextLost`](Error::ContextLost), and what the driver refuses.
     pub fn enter(&self) -> Result<Current> {
+        self.alive()?;
         // SAFETY: the primary context is retained and never released.
         unsafe { Current::enter(self.driver(), self.context()) }
     }
@@ -128,7 +154,8 @@ impl Device {
 }
 
 impl Inner {
-    fn open(ordinal: u32) -> Result<Inner> {
+    /// Opens the device. It stays open until the process ends.
+    fn open(ordinal: u32) -> Result<&'static Inner> {
         let count = Device::count()?;
         if ordinal >= count {
             return Err(Error::NoDevice { ordinal, count });
@@ -151,13 +178,15 @@ impl Inner {
         let context = Context::new(device).map_err(cust_error("cuDevicePrimaryCtxRetain"))?;
         // SAFETY: it was current until now, so it is alive, or null.
         unsafe { driver.context_set_current(before) }?;
-        Ok(Inner { ordinal, name, capability, context, driver, kernels: Kernels::default() })
+        let (kernels, lost) = (Kernels::default(), OnceLock::new());
+        Ok(Box::leak(Box::new(Inner { ordinal, name, capability, context, driver, kernels, lost })))
     }
 }
 
 impl PartialEq for Device {
     fn eq(&self, other: &Device) -> bool {
-        self.inner.ordinal == other.inner.ordinal
+        // A device whose context was lost is another than the one that came after.
+        std::ptr::eq(self.inner, other.inner)
     }
 }
 
@@ -167,19 +196,4 @@ impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.place(), self.inner.name)
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{graph::Graph, stream::Stream, tp::TpContext};
-
-    const fn is_shared<T: Send + Sync>() {}
-    const fn is_sent<T: Send>() {}
-
-    // These hold or this does not compile.
-    const _: () = is_shared::<Device>();
-    const _: () = is_shared::<Stream>();
-    const _: () = is_shared::<TpContext>();
-    const _: () = is_sent::<Graph>();
 }

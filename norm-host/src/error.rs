@@ -83,6 +83,17 @@ pub enum Error {
         /// The longest row: [`MAX_DIM`](crate::MAX_DIM).
         max: usize,
     },
+    /// A row that is split over devices is said to be shorter than what is here of it.
+    #[error(
+        "{}: expected the length of whole rows, at least the {here} elements that are here, given {given}",
+        Arg::Dim
+    )]
+    SplitRow {
+        /// Elements of a row in the tensors given.
+        here: usize,
+        /// Its length, as given.
+        given: usize,
+    },
     /// The elements, or the distance between the first and the last, cannot be counted in 64 bits.
     #[error("{arg}: expected fewer than 2^64 bytes and rows, given shape {shape}")]
     TooManyElements {
@@ -217,7 +228,41 @@ pub enum Error {
         /// The PTX's target, such as `sm_90`.
         target: &'static str,
     },
-    /// A call to the CUDA driver failed.
+    /// The CUDA driver is older than the kernels' PTX.
+    #[error(
+        "the CUDA driver is too old: expected one for CUDA {}.{} or newer, given one for CUDA {}.{}",
+        .expected.0, .expected.1, .given.0, .given.1
+    )]
+    DriverTooOld {
+        /// The oldest version of CUDA whose drivers read the PTX, major and minor.
+        expected: (u32, u32),
+        /// The newest that this driver supports.
+        given: (u32, u32),
+    },
+    /// The device has too little free memory for what the driver was to do: create a context, a
+    /// stream or a graph, or load a kernel.
+    #[error("{call} failed: the device is out of memory")]
+    OutOfMemory {
+        /// The driver's function.
+        call: &'static str,
+    },
+    /// A kernel of this process trapped, reached for memory that is not there, or the device failed
+    /// under it. Everything in the device's context is lost: memory, streams, graphs. Nothing of it
+    /// can be used again; [`Device::new`](crate::Device::new) starts over.
+    #[error(
+        "the context of {device} is lost, and all memory and streams in it: {call} failed: {name} ({code})"
+    )]
+    ContextLost {
+        /// The device.
+        device: Place,
+        /// The driver's function that was the first to say so.
+        call: &'static str,
+        /// Its result, a `CUresult`.
+        code: u32,
+        /// The result's name.
+        name: String,
+    },
+    /// A call to the CUDA driver failed in some other way.
     #[error("{call} failed: {name} ({code})")]
     Driver {
         /// The driver's function.
@@ -227,7 +272,7 @@ pub enum Error {
         /// The result's name, such as `CUDA_ERROR_INVALID_VALUE`.
         name: String,
     },
-    /// Memory of a device buffer that belongs to no device, as the driver has it.
+    /// Memory that belongs to no device, as the driver has it.
     #[error("{arg}: expected memory of a CUDA device, given {address:#x}, which the driver finds on none")]
     NotOnDevice {
         /// The argument.
@@ -261,6 +306,57 @@ pub enum Error {
     #[cfg(feature = "sim")]
     #[error("simulator: {0}")]
     Simulated(Box<SimulatorError>),
+    /// A tensor-parallel group without streams.
+    #[error("{}: expected at least one stream, given none", Arg::Tp)]
+    EmptyGroup,
+    /// Two streams of a tensor-parallel group are of one device, or are one stream.
+    #[error(
+        "{}: expected streams of different devices, given {first} and {second}, both of {place}",
+        Arg::Tp
+    )]
+    DuplicateDevice {
+        /// The device.
+        place: Place,
+        /// Which of the streams.
+        first: usize,
+        /// And which other.
+        second: usize,
+    },
+    /// NCCL's library could not be opened, or lacks a function.
+    #[error("no NCCL: {reason}")]
+    NoNccl {
+        /// What the dynamic linker said.
+        reason: String,
+    },
+    /// A call to NCCL failed.
+    #[error("{call} failed: {name} ({code})")]
+    Nccl {
+        /// NCCL's function.
+        call: &'static str,
+        /// Its result, an `ncclResult_t`.
+        code: i32,
+        /// What NCCL says about it.
+        name: String,
+    },
+    /// The communicators are not those of the group: NCCL has them on other devices.
+    #[error(
+        "{}: expected a communicator of {expected} for stream {index}, given one of {given}",
+        Arg::Reduce
+    )]
+    Communicator {
+        /// Which of the group's streams.
+        index: usize,
+        /// Its device.
+        expected: Place,
+        /// The communicator's.
+        given: Place,
+    },
+    /// The caller's own reduction failed. For those who write one.
+    #[error("{}: {reason}", Arg::Reduce)]
+    Reduction {
+        /// What it said.
+        reason: String,
+    },
     /// One device of a tensor-parallel group failed.
     #[error("{}: stream {index} ({place}), after {launched} launches: {source}", Arg::Tp)]
     Tp {

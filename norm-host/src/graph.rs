@@ -38,7 +38,7 @@ impl Stream {
         let graph = capture.end()?;
         let _current = self.device().enter()?;
         // SAFETY: it has just been captured.
-        let exec = unsafe { self.device().driver().graph_instantiate(graph.raw) }?;
+        let exec = self.device().told(unsafe { self.device().driver().graph_instantiate(graph.raw) })?;
         Ok(Graph { device: *self.device(), exec })
     }
 }
@@ -56,20 +56,23 @@ impl Graph {
     /// What the captured operations' views promised is true once more, until the work is done:
     /// their memory is still allocated, and nobody else writes it, or reads what they write.
     pub unsafe fn launch(&self, on: &Stream) -> Result<()> {
+        let _current = self.device.enter()?;
         if *on.device() != self.device {
             let expected = self.device.place();
             return Err(Error::Place { arg: Arg::Stream, expected, given: on.place() });
         }
-        let _current = self.device.enter()?;
         // SAFETY: both are alive; the caller vouches for the memory.
-        Ok(unsafe { self.device.driver().graph_launch(self.exec, on.raw()) }?)
+        self.device.told(unsafe { self.device.driver().graph_launch(self.exec, on.raw()) })
     }
 }
 
 impl Drop for Graph {
     fn drop(&mut self) {
-        // SAFETY: not used afterwards; the driver keeps it until launches are done.
-        let _ = unsafe { self.device.driver().graph_exec_destroy(self.exec) };
+        // It went with its context, if that is lost.
+        if let Ok(_current) = self.device.enter() {
+            // SAFETY: not used afterwards; the driver keeps it until launches are done.
+            let _ = unsafe { self.device.driver().graph_exec_destroy(self.exec) };
+        }
     }
 }
 
@@ -85,7 +88,7 @@ impl<'a> Capture<'a> {
         // The other threads of an engine may go on allocating meanwhile.
         let mode = CaptureMode::ThreadLocal;
         // SAFETY: the stream is alive as long as its handle.
-        unsafe { stream.device().driver().stream_begin_capture(stream.raw(), mode) }?;
+        stream.device().told(unsafe { stream.device().driver().stream_begin_capture(stream.raw(), mode) })?;
         Ok(Capture { stream, running: true })
     }
 
@@ -98,7 +101,7 @@ impl<'a> Capture<'a> {
         let device = self.stream.device();
         let _current = device.enter()?;
         // SAFETY: the stream is alive as long as its handle.
-        let raw = unsafe { device.driver().stream_end_capture(self.stream.raw()) }?;
+        let raw = device.told(unsafe { device.driver().stream_end_capture(self.stream.raw()) })?;
         Ok(Captured { device, raw })
     }
 }

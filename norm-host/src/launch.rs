@@ -2,9 +2,13 @@
 
 use std::ffi::c_void;
 
-use cuda_driver::{Launch, LaunchAttribute};
+use cuda_driver::{Launch, LaunchAttribute, sys::CUfunction};
 
-use crate::{error::Result, plan::Plan, stream::Stream};
+use crate::{
+    error::Result,
+    plan::{Plan, ShardPlan},
+    stream::Stream,
+};
 
 /// Enqueues the plan's kernel. Allocates nothing, waits for nothing and, but for the first launch
 /// of a kernel on its device, looks nothing up.
@@ -14,10 +18,8 @@ use crate::{error::Result, plan::Plan, stream::Stream};
 /// The plan's arguments lead to memory of the stream's device, as
 /// [`Backend::run`](crate::backend::Backend::run) asks.
 pub(crate) unsafe fn launch(stream: &Stream, plan: &Plan) -> Result<()> {
-    let device = stream.device();
-    let function = device.kernel(plan.kernel)?;
-    let _current = device.enter()?;
-    let launch = Launch {
+    let function = stream.device().kernel(plan.kernel)?;
+    let geometry = Launch {
         grid: plan.grid.into(),
         block: plan.block.into(),
         shared_bytes: plan.shared_bytes,
@@ -25,21 +27,54 @@ pub(crate) unsafe fn launch(stream: &Stream, plan: &Plan) -> Result<()> {
     };
     let mut args = plan.args;
     let mut params = [(&raw mut args).cast::<c_void>()];
+    // SAFETY: the kernel has the one parameter; the caller vouches for what it leads to.
+    unsafe { enqueue(stream, function, geometry, (plan.cluster, plan.overlap), &mut params) }
+}
+
+/// Enqueues the kernel of a step of a norm whose rows are split over devices, as [`launch`].
+///
+/// # Safety
+///
+/// As [`launch`], as [`Backend::run_shard`](crate::backend::Backend::run_shard) asks.
+pub(crate) unsafe fn launch_shard(stream: &Stream, plan: &ShardPlan) -> Result<()> {
+    let function = stream.device().shard_kernel(plan.kernel)?;
+    let geometry =
+        Launch { grid: plan.grid.into(), block: plan.block.into(), shared_bytes: 0, stream: stream.raw() };
+    let (mut args, mut sums) = (plan.args, plan.sums);
+    let mut params = [(&raw mut args).cast::<c_void>(), (&raw mut sums).cast()];
+    // SAFETY: the kernel has these two parameters; the caller vouches for what they lead to.
+    unsafe { enqueue(stream, function, geometry, (1, plan.overlap), &mut params) }
+}
+
+/// Enqueues a kernel, in clusters of so many blocks, and said to overlap with the one before it or
+/// not.
+///
+/// # Safety
+///
+/// The function was loaded on the stream's device, `params` are its parameters, and they lead to
+/// what the kernel expects.
+unsafe fn enqueue(
+    stream: &Stream,
+    function: CUfunction,
+    geometry: Launch,
+    (cluster, overlap): (u32, bool),
+    params: &mut [*mut c_void],
+) -> Result<()> {
+    let device = stream.device();
+    let _current = device.enter()?;
     let mut attributes =
-        [LaunchAttribute::programmatic_serialization(), LaunchAttribute::cluster(plan.cluster, 1, 1)];
-    let from = if plan.overlap { 0 } else { 1 };
-    let to = if plan.cluster > 1 { 2 } else { 1 };
+        [LaunchAttribute::programmatic_serialization(), LaunchAttribute::cluster(cluster, 1, 1)];
+    let from = if overlap { 0 } else { 1 };
+    let to = if cluster > 1 { 2 } else { 1 };
     // Neither is known before compute capability 9.0.
     let attributes = if device.limits().overlap { &mut attributes[from..to] } else { &mut attributes[..0] };
     // SAFETY: the function was loaded in the context just made current, the stream belongs to it,
-    // the kernel has the one parameter, which the driver copies before it returns, and the caller
-    // vouches for what it leads to.
-    unsafe {
+    // the driver copies parameters before it returns, and the caller vouches for the rest.
+    device.told(unsafe {
         if attributes.is_empty() {
-            device.driver().launch_kernel(function, &launch, &mut params)?;
+            device.driver().launch_kernel(function, &geometry, params)
         } else {
-            device.driver().launch_kernel_ex(function, &launch, attributes, &mut params)?;
+            device.driver().launch_kernel_ex(function, &geometry, attributes, params)
         }
-    }
-    Ok(())
+    })
 }

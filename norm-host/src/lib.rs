@@ -30,6 +30,9 @@
 //! ```
 //!
 //! On the host, [`Cpu`] takes the stream's place and [`View::from_slice`] that of raw pointers.
+//!
+//! On several devices there are [`rms_norm_tp`] and its likes, and [`rms_norm_sharded`] for rows that
+//! are split over them.
 #![warn(missing_docs)]
 
 pub mod accuracy;
@@ -40,6 +43,7 @@ mod device;
 mod error;
 mod graph;
 mod launch;
+mod nccl;
 mod norm;
 mod ops;
 mod plan;
@@ -59,16 +63,25 @@ pub use device::{Current, Device};
 pub use error::SimulatorError;
 pub use error::{Arg, Error, Result};
 pub use graph::Graph;
+pub use nccl::{NcclGroup, NcclId};
 pub use norm::Norm;
 pub use norm_kernels::abi::{DType, Limits, MAX_DIM, NormKind};
 pub use ops::{
     add_layer_norm, add_layer_norm_, add_rms_norm, add_rms_norm_, head_norm, head_norm_, layer_norm,
-    layer_norm_, layer_norm_add, rms_norm, rms_norm_, rms_norm_add,
+    layer_norm_, layer_norm_add, rms_norm, rms_norm_, rms_norm_add, rms_norm_apply, rms_norm_partial,
 };
 pub use plan::{MAX_GRID, Plan};
-pub use problem::{Operand, Param, Problem};
+pub use problem::{Operand, Param, Problem, ShardProblem, ShardStep};
 #[cfg(feature = "sim")]
 pub use sim::Simulator;
 pub use stream::Stream;
 pub use tensor::{BufferElement, Element, MAX_RANK, Place, Shape, View, ViewMut};
-pub use tp::{TpContext, rms_norm_tp};
+pub use tp::{
+    AllReduce, DeviceSums, RowSums, Shard, TpContext, head_norm_tp, layer_norm_tp, rms_norm_sharded,
+    rms_norm_tp,
+};
+
+/// Its examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/PARALLEL.md")]
+mod parallel {}

@@ -1,11 +1,13 @@
 //! The operations by their usual names. [`Norm`] has the options that these leave out.
 
 mod residual;
+mod sharded;
 
 use norm_kernels::abi::NormKind;
 pub use residual::{
     add_layer_norm, add_layer_norm_, add_rms_norm, add_rms_norm_, layer_norm_add, rms_norm_add,
 };
+pub use sharded::{rms_norm_apply, rms_norm_partial};
 
 use crate::{
     backend::Backend,

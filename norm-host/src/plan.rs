@@ -1,7 +1,10 @@
 //! From a checked problem to a launch, as pure data.
 
+mod sharded;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use sharded::ShardPlan;
 
 use norm_kernels::abi::{Access, Args, Divisor, Kernel, Limits, NONE_AHEAD, NormKind, Tile};
 

@@ -1,9 +1,11 @@
 //! What the checks leave of an operation: plain numbers.
 
 mod axes;
+mod sharded;
 
 pub(crate) use axes::merge;
 use norm_kernels::abi::{Axis, NormKind};
+pub use sharded::{ShardProblem, ShardStep};
 
 use crate::DType;
 

@@ -7,12 +7,16 @@
 mod entry;
 mod stats;
 
-use norm_kernels::abi::Kernel;
+use norm_kernels::abi::EntryPoint;
 
 pub use entry::Entry;
 pub use stats::{InstructionKind, Stats};
 
 use crate::error::{Error, Result};
+
+/// The oldest version of CUDA whose drivers read the embedded PTX, of version 8.0 ([PTX ISA, Release
+/// Notes](https://docs.nvidia.com/cuda/parallel-thread-execution/#release-notes)).
+pub const CUDA: (u32, u32) = (12, 0);
 
 /// PTX for one target and everything newer.
 #[derive(Clone, Copy, Debug)]
@@ -57,12 +61,12 @@ impl Ptx {
         entry::header(self.text)
     }
 
-    /// The text of a module that holds `kernel` alone.
+    /// The text of a module that holds the kernel of an entry point alone.
     ///
     /// # Errors
     /// [`Error::KernelMissing`] where the embedded text lacks it.
-    pub fn module(&self, kernel: Kernel) -> Result<String> {
-        let name = kernel.to_string();
+    pub fn module(&self, entry: impl Into<EntryPoint>) -> Result<String> {
+        let name = entry.into().to_string();
         let entry = self.entry(&name).ok_or(Error::KernelMissing { kernel: name, target: self.target })?;
         Ok(format!("{}{}", self.header(), entry.text()))
     }
@@ -76,17 +80,18 @@ mod tests {
     fn every_kernel_is_embedded_for_every_target_and_nothing_else() {
         for ptx in &EMBEDDED {
             let mut embedded: Vec<_> = ptx.entries().map(|entry| entry.name().to_owned()).collect();
-            let mut listed: Vec<_> = Kernel::all().map(|kernel| kernel.to_string()).collect();
+            let mut listed: Vec<_> = EntryPoint::all().map(|entry| entry.to_string()).collect();
             embedded.sort();
             listed.sort();
             assert_eq!(embedded, listed, "{}", ptx.target);
             assert!(ptx.header().contains(&format!(".target {}\n", ptx.target)));
+            assert!(ptx.header().contains(".version 8.0\n"), "`CUDA` is for another version");
         }
     }
 
     #[test]
     fn a_module_holds_its_kernel_alone() {
-        for kernel in Kernel::all() {
+        for kernel in EntryPoint::all() {
             let module = EMBEDDED[0].module(kernel).unwrap();
             assert_eq!(module.matches(".entry").count(), 1);
             assert!(module.starts_with(".version ") && module.contains(&format!(".entry {kernel}(")));

@@ -3,19 +3,19 @@
 mod args;
 mod memory;
 
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use ptx_sim::{Argument, Counts, Launch, Memory, Module};
+use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module};
 
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    plan::Plan,
-    problem::Problem,
+    plan::{Plan, ShardPlan},
+    problem::{Problem, ShardProblem},
     ptx,
     tensor::Place,
 };
-use norm_kernels::abi::Limits;
+use norm_kernels::abi::{Args, Limits};
 
 /// The PTX that runs: that of the newest target.
 static MODULE: LazyLock<std::result::Result<Module, ptx_sim::LoadError>> = LazyLock::new(|| {
@@ -47,24 +47,62 @@ impl Simulator {
         Simulator { limits, counts: Mutex::default() }
     }
 
-    /// What the last operation did, counted; allocations are called `x`, `y`, `w`, `b` and `r`.
+    /// What the last operation did, counted; allocations are called `x`, `y`, `w`, `b`,
+    /// `r` and `sums`.
     pub fn counts(&self) -> Option<Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Runs a plan's kernel on memory.
     fn launch(plan: &Plan, memory: &mut Memory) -> Result<Counts> {
-        let module = MODULE.as_ref().map_err(Clone::clone)?;
-        let kernel = module.kernel(&plan.kernel.to_string())?;
-        let align = align_of::<norm_kernels::abi::Args>() as u64;
+        let kernel = kernel(&plan.kernel)?;
         let launch = Launch::new(&kernel)
             .grid(plan.grid)
             .block(plan.block)
             .cluster([plan.cluster, 1, 1])
             .dynamic_shared(plan.shared_bytes)
-            .arg(Argument::bytes(&args::bytes(&plan.args), align));
+            .arg(argument(&plan.args));
         Ok(launch.run(memory)?)
     }
+
+    /// Runs the kernel of a step of a norm whose rows are split on memory.
+    fn launch_shard(plan: &ShardPlan, memory: &mut Memory) -> Result<Counts> {
+        let kernel = kernel(&plan.kernel)?;
+        let sums = Argument::bytes(&plan.sums.to_le_bytes(), align_of::<u64>() as u64);
+        let launch =
+            Launch::new(&kernel).grid(plan.grid).block(plan.block).arg(argument(&plan.args)).arg(sums);
+        Ok(launch.run(memory)?)
+    }
+
+    /// Has a kernel run on a copy of what the spans tell of, and brings back what it wrote.
+    ///
+    /// # Safety
+    ///
+    /// The spans that are read may be, those that are written too, and nothing else uses them.
+    unsafe fn on_copy(
+        &self,
+        spans: &[memory::Span],
+        launch: impl FnOnce(&mut Memory) -> Result<Counts>,
+    ) -> Result<()> {
+        let mut simulated = Memory::new();
+        // SAFETY: handed on.
+        unsafe { memory::upload(spans, &mut simulated) }?;
+        let counts = launch(&mut simulated)?;
+        // SAFETY: handed on.
+        unsafe { memory::download(spans, &simulated) }?;
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
+        Ok(())
+    }
+}
+
+/// The shipped kernel of this name.
+fn kernel(name: &impl ToString) -> Result<Arc<Kernel>> {
+    let module = MODULE.as_ref().map_err(Clone::clone)?;
+    Ok(module.kernel(&name.to_string())?)
+}
+
+fn argument(args: &Args) -> Argument {
+    Argument::bytes(&args::bytes(args), align_of::<Args>() as u64)
 }
 
 impl Default for Simulator {
@@ -82,16 +120,19 @@ impl Backend for Simulator {
 
     unsafe fn run(&self, problem: &Problem) -> Result<()> {
         let plan = Plan::new(problem, self.limits)?;
-        let mut simulated = Memory::new();
-        let spans = memory::spans(problem);
         // SAFETY: the spans are the problem's rows, weights and biases, which the caller vouches
-        // may be read.
-        unsafe { memory::upload(&spans, &mut simulated) }?;
-        let counts = Self::launch(&plan, &mut simulated)?;
-        // SAFETY: those that are written are the rows of `y` and `r`, which the caller vouches may be.
-        unsafe { memory::download(&spans, &simulated) }?;
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
-        Ok(())
+        // may be read; those that are written are the rows of `y` and `r`, which may be.
+        unsafe { self.on_copy(&memory::spans(problem), |memory| Self::launch(&plan, memory)) }
+    }
+
+    unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
+        if problem.part.rows == 0 {
+            return Ok(());
+        }
+        let plan = ShardPlan::new(problem, self.limits)?;
+        let spans = memory::shard_spans(problem);
+        // SAFETY: as in `run`; the sums are the caller's to vouch for too.
+        unsafe { self.on_copy(&spans, |memory| Self::launch_shard(&plan, memory)) }
     }
 }
 

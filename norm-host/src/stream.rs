@@ -1,16 +1,19 @@
 //! Streams: the queues that operations go to.
 
+mod event;
+
 use std::{ffi::c_void, fmt};
 
-use cuda_driver::sys::{CUevent, CUstream};
+use cuda_driver::sys::CUstream;
+pub(crate) use event::Event;
 
 use crate::{
     backend::{Backend, sealed::Sealed},
     device::Device,
     error::{Error, Result},
-    launch::launch,
-    plan::Plan,
-    problem::Problem,
+    launch::{launch, launch_shard},
+    plan::{Plan, ShardPlan},
+    problem::{Problem, ShardProblem},
     tensor::Place,
 };
 
@@ -36,7 +39,7 @@ impl Stream {
     /// What the driver refuses.
     pub fn new(device: &Device) -> Result<Stream> {
         let _current = device.enter()?;
-        let raw = device.driver().stream_create()?;
+        let raw = device.told(device.driver().stream_create())?;
         Ok(Stream { device: *device, raw, owned: true })
     }
 
@@ -55,7 +58,7 @@ impl Stream {
         let raw: CUstream = raw.cast();
         let _current = device.enter()?;
         // SAFETY: the caller vouches for the stream; for null a context is current.
-        let context = unsafe { device.driver().stream_context(raw) }?;
+        let context = device.told(unsafe { device.driver().stream_context(raw) })?;
         if context != device.context() {
             return Err(Error::ForeignStream { device: device.place() });
         }
@@ -81,7 +84,7 @@ impl Stream {
     pub fn synchronize(&self) -> Result<()> {
         let _current = self.device.enter()?;
         // SAFETY: alive as long as this handle; for null a context is current.
-        Ok(unsafe { self.device.driver().stream_synchronize(self.raw) }?)
+        self.device.told(unsafe { self.device.driver().stream_synchronize(self.raw) })
     }
 
     /// Whether everything enqueued so far is done. Does not wait.
@@ -92,7 +95,7 @@ impl Stream {
     pub fn is_done(&self) -> Result<bool> {
         let _current = self.device.enter()?;
         // SAFETY: as in `synchronize`.
-        Ok(unsafe { self.device.driver().stream_is_done(self.raw) }?)
+        self.device.told(unsafe { self.device.driver().stream_is_done(self.raw) })
     }
 
     /// Lets what is enqueued here from now on start only when everything that `other` has so far
@@ -102,10 +105,14 @@ impl Stream {
     ///
     /// What the driver refuses.
     pub fn wait(&self, other: &Stream) -> Result<()> {
-        let event = Event::after(other)?;
+        self.wait_for(&Event::after(other)?)
+    }
+
+    /// Lets what is enqueued here from now on start only after the event.
+    pub(crate) fn wait_for(&self, event: &Event) -> Result<()> {
         let _current = self.device.enter()?;
         // SAFETY: both are alive; for null a context is current.
-        Ok(unsafe { self.device.driver().stream_wait(self.raw, event.raw) }?)
+        self.device.told(unsafe { self.device.driver().stream_wait(self.raw, event.raw()) })
     }
 
     /// Enqueues a plan as it stands, so that other tiles than [`Plan::new`] chooses can be
@@ -167,29 +174,13 @@ impl Backend for Stream {
         // SAFETY: the caller vouches for the problem, and the plan leads nowhere else.
         unsafe { launch(self, &plan) }
     }
-}
 
-/// A mark on a stream.
-struct Event {
-    device: Device,
-    raw: CUevent,
-}
-
-impl Event {
-    /// Everything that `stream` has so far.
-    fn after(stream: &Stream) -> Result<Event> {
-        let _current = stream.device.enter()?;
-        let driver = stream.device.driver();
-        let event = Event { device: stream.device, raw: driver.event_create(false)? };
-        // SAFETY: both are alive and of one context, which is current.
-        unsafe { driver.event_record(event.raw, stream.raw) }?;
-        Ok(event)
-    }
-}
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        // SAFETY: not used afterwards. Streams told to wait for it do so all the same.
-        let _ = unsafe { self.device.driver().event_destroy(self.raw) };
+    unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
+        if problem.part.rows == 0 {
+            return Ok(());
+        }
+        let plan = ShardPlan::new(problem, self.device.limits())?;
+        // SAFETY: as in `run`.
+        unsafe { launch_shard(self, &plan) }
     }
 }

@@ -1,33 +1,101 @@
-//! Tensor parallelism: the same operation on several devices.
+//! Tensor parallelism: one operation on several devices.
 
-use norm_kernels::abi::NormKind;
+mod memory;
+mod replicated;
+mod sharded;
+
+pub use replicated::{head_norm_tp, layer_norm_tp, rms_norm_tp};
+pub use sharded::{AllReduce, DeviceSums, RowSums, Shard, rms_norm_sharded};
 
 use crate::{
-    backend::Backend,
-    check::{self, Form, Residual},
+    device::Device,
     error::{Arg, Error, Result},
-    launch::launch,
-    norm::Norm,
-    plan::Plan,
-    stream::Stream,
-    tensor::{View, ViewMut},
+    stream::{Event, Stream},
 };
 
 /// The streams of a tensor-parallel group, one a device, in the order of the lists of tensors.
+///
+/// Each stream is owned ([`Stream::new`]) or borrowed from the engine ([`Stream::from_raw`]); the
+/// group takes the handles. It is built once and shared by threads: nothing in it changes.
+///
+/// ```no_run
+/// use norm_host::{Stream, TpContext, View, ViewMut, rms_norm_tp};
+///
+/// # fn layer(x: &[View], w: &[View], y: &mut [ViewMut], main: &Stream) -> norm_host::Result<()> {
+/// let tp = TpContext::on_devices(&[0, 1])?; // once
+/// tp.wait(main)?; // x is written on `main`
+/// rms_norm_tp(x, w, y, 1e-6, &tp)?;
+/// tp.join(main)?; // what `main` has next may read y
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TpContext {
     streams: Vec<Stream>,
 }
 
 impl TpContext {
-    /// A group of these streams. Two may be of one device.
-    pub fn new(streams: Vec<Stream>) -> TpContext {
-        TpContext { streams }
+    /// A group of these streams, each of another device.
+    ///
+    /// # Errors
+    ///
+    /// [`EmptyGroup`](Error::EmptyGroup) without streams, and
+    /// [`DuplicateDevice`](Error::DuplicateDevice).
+    pub fn new(streams: Vec<Stream>) -> Result<TpContext> {
+        for (second, stream) in streams.iter().enumerate() {
+            let place = stream.device().place();
+            if let Some(first) = streams[..second].iter().position(|first| first.device().place() == place) {
+                return Err(Error::DuplicateDevice { place, first, second });
+            }
+        }
+        TpContext::sharing_devices(streams)
+    }
+
+    /// A group with a stream of its own on each of these devices.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](TpContext::new), [`Device::new`] and [`Stream::new`].
+    pub fn on_devices(ordinals: &[u32]) -> Result<TpContext> {
+        let streams = ordinals.iter().map(|&ordinal| Stream::new(&Device::new(ordinal)?));
+        TpContext::new(streams.collect::<Result<_>>()?)
+    }
+
+    /// A group of these streams, of which several may be of one device: a part each for the streams
+    /// of one device, or a trial of several devices on a machine that has fewer.
+    ///
+    /// # Errors
+    ///
+    /// [`EmptyGroup`](Error::EmptyGroup) without streams.
+    pub fn sharing_devices(streams: Vec<Stream>) -> Result<TpContext> {
+        if streams.is_empty() { Err(Error::EmptyGroup) } else { Ok(TpContext { streams }) }
     }
 
     /// The streams.
     pub fn streams(&self) -> &[Stream] {
         &self.streams
+    }
+
+    /// Lets what is enqueued on the group's streams from now on start only when everything that
+    /// `other`, which may be of any device, has so far is done. Does not wait itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Tp`](Error::Tp) with the stream of the group that could not be told, and what `other`'s
+    /// device refuses. Streams told before stay so.
+    pub fn wait(&self, other: &Stream) -> Result<()> {
+        let event = Event::after(other)?;
+        self.each(|stream| stream.wait_for(&event))
+    }
+
+    /// Lets what is enqueued on `other` from now on start only when everything that the group's
+    /// streams have so far is done. Does not wait itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Tp`](Error::Tp) with the stream of the group that could not be waited for.
+    pub fn join(&self, other: &Stream) -> Result<()> {
+        self.each(|stream| other.wait(stream))
     }
 
     /// Waits until all that was enqueued on the streams is done.
@@ -43,69 +111,21 @@ impl TpContext {
         first
     }
 
+    /// Calls `f` with each stream, up to the first error.
+    fn each(&self, mut f: impl FnMut(&Stream) -> Result<()>) -> Result<()> {
+        let mut streams = self.streams.iter().enumerate();
+        streams.try_for_each(|(index, stream)| f(stream).map_err(|error| self.at(index, 0, error)))
+    }
+
     /// The error for the `index`-th stream after `launched` launches.
     fn at(&self, index: usize, launched: usize, source: Error) -> Error {
-        let place = self.streams[index].place();
+        let place = self.streams[index].device().place();
         Error::Tp { index, place, launched, source: Box::new(source) }
     }
-}
 
-/// `rms_norm` on each device of a tensor-parallel group, on that device's own stream: `y[i]` from
-/// `x[i]` and `w[i]`, with `x[i]` and `y[i]` `(rows, dim)` (or any rank [`Norm::rows`] takes) and
-/// `w[i]` `(dim,)`. Rows and weights are replicated, so all `x[i]` have one shape; nothing is
-/// exchanged between devices. Types are each of the three, chosen apart.
-///
-/// Everything is checked, and every kernel loaded, before the first launch. The calling thread's
-/// current context is the same afterwards as before, also after an error.
-///
-/// # Errors
-///
-/// [`ListLength`](Error::ListLength) unless there is one tensor of each kind a stream. Else
-/// [`Tp`](Error::Tp), which says on which device, how many launches there had been, and what is
-/// wrong: any of the errors of [`Norm::rows`], or a shape that is not that of `x[0]`.
-pub fn rms_norm_tp(
-    x: &[View<'_>],
-    w: &[View<'_>],
-    y: &mut [ViewMut<'_>],
-    eps: f32,
-    tp: &TpContext,
-) -> Result<()> {
-    let expected = tp.streams.len();
-    for (arg, given) in [(Arg::X, x.len()), (Arg::W, w.len()), (Arg::Y, y.len())] {
-        if given != expected {
-            return Err(Error::ListLength { arg, expected, given });
-        }
+    /// There is one element of the list for each stream.
+    fn matches(&self, arg: Arg, given: usize) -> Result<()> {
+        let expected = self.streams.len();
+        if given == expected { Ok(()) } else { Err(Error::ListLength { arg, expected, given }) }
     }
-
-    // Once to check and load, and once to launch: a list of plans would have to be allocated.
-    let plan = |index: usize| -> Result<Option<Plan>> {
-        same_shape(&x[0], &x[index])?;
-        let norm = Norm::new(NormKind::Rms, eps).weight(w[index]);
-        let place = tp.streams[index].place();
-        let problem = check::apart(&norm, Form::Rows, &x[index].raw, &y[index].raw, Residual::None, place)?;
-        let limits = tp.streams[index].device().limits();
-        if problem.rows == 0 { Ok(None) } else { Plan::new(&problem, limits).map(Some) }
-    };
-    for (index, stream) in tp.streams.iter().enumerate() {
-        let load = |plan: Option<Plan>| match plan {
-            Some(plan) => stream.device().kernel(plan.kernel).map(drop),
-            None => Ok(()),
-        };
-        plan(index).and_then(load).map_err(|error| tp.at(index, 0, error))?;
-    }
-    for (index, stream) in tp.streams.iter().enumerate() {
-        let launch = |plan: Option<Plan>| match plan {
-            // SAFETY: the views vouch for their memory, `y` for writing; the checks made sure that
-            // it is all on the stream's device, aligned, and overlaps no more than allowed.
-            Some(plan) => unsafe { launch(stream, &plan) },
-            None => Ok(()),
-        };
-        plan(index).and_then(launch).map_err(|error| tp.at(index, index, error))?;
-    }
-    Ok(())
-}
-
-fn same_shape(first: &View<'_>, x: &View<'_>) -> Result<()> {
-    let (expected, given) = (first.raw.layout.shape, x.raw.layout.shape);
-    if expected == given { Ok(()) } else { Err(Error::Shape { arg: Arg::X, expected, given }) }
 }

@@ -6,7 +6,11 @@ mod mock;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use norm_host::{DType, Device, Norm, Place, Stream, TpContext, View, ViewMut, rms_norm_tp};
+use cust::memory::DeviceBuffer;
+use norm_host::{
+    DType, Device, Norm, Place, RowSums, Shard, Stream, TpContext, View, ViewMut, rms_norm_sharded,
+    rms_norm_tp,
+};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -39,33 +43,48 @@ fn allocations(work: impl FnOnce()) -> usize {
     ALLOCATIONS.get() - before
 }
 
-fn x() -> View<'static> {
-    // SAFETY: the mock driver never follows the address.
-    unsafe { View::from_raw_parts(Place::Cuda(0), 1 << 20, DType::F16, &[4, 256]) }.unwrap()
+/// A view of memory of the first device, which stays allocated.
+fn memory(dtype: DType, shape: &[usize]) -> ViewMut<'static> {
+    let _current = Device::new(0).unwrap().enter().unwrap();
+    let buffer = DeviceBuffer::from_slice(&[0_f32; 4 * 256]).unwrap();
+    let address = buffer.as_device_ptr().as_raw();
+    std::mem::forget(buffer);
+    // SAFETY: large enough for any shape below, and nobody else has it.
+    unsafe { ViewMut::from_raw_parts(Place::Cuda(0), address, dtype, shape) }.unwrap()
 }
 
-fn w() -> View<'static> {
+/// The same, to be read.
+fn read(dtype: DType, shape: &[usize]) -> View<'static> {
+    let address = memory(dtype, shape).address();
     // SAFETY: as above.
-    unsafe { View::from_raw_parts(Place::Cuda(0), 1 << 21, DType::F32, &[256]) }.unwrap()
+    unsafe { View::from_raw_parts(Place::Cuda(0), address, dtype, shape) }.unwrap()
 }
 
-fn y() -> ViewMut<'static> {
-    // SAFETY: as above.
-    unsafe { ViewMut::from_raw_parts(Place::Cuda(0), 1 << 22, DType::BF16, &[4, 256]) }.unwrap()
-}
+const ROWS: [usize; 2] = [4, 256];
 
 #[test]
 fn launches_allocate_nothing_after_the_first() {
     mock::mock();
     let device = Device::new(0).unwrap();
     let stream = Stream::new(&device).unwrap();
-    let one = || Norm::layer(1e-6).weight(w()).rows(x(), &mut y(), &stream).unwrap();
-    assert_ne!(allocations(one), 0, "the first call loads the kernel, which allocates");
+    let (x, w) = (read(DType::F16, &ROWS), read(DType::F32, &[256]));
+    let mut y = memory(DType::BF16, &ROWS);
+    let mut one = || Norm::layer(1e-6).weight(w).rows(x, &mut y, &stream).unwrap();
+    assert_ne!(allocations(&mut one), 0, "the first call loads the kernel, which allocates");
     assert_eq!(allocations(one), 0);
 
-    let tp = TpContext::new(vec![Stream::new(&device).unwrap(), Stream::new(&device).unwrap()]);
-    let (xs, ws, mut ys) = ([x(), x()], [w(), w()], [y(), y()]);
+    let streams = vec![Stream::new(&device).unwrap(), Stream::new(&device).unwrap()];
+    let tp = TpContext::sharing_devices(streams).unwrap();
+    let (xs, ws) = ([x; 2], [w; 2]);
+    let mut ys = [memory(DType::BF16, &ROWS), memory(DType::BF16, &ROWS)];
     let mut several = || rms_norm_tp(&xs, &ws, &mut ys, 1e-6, &tp).unwrap();
     several();
     assert_eq!(allocations(several), 0);
+
+    let shard = || Shard { x, w: Some(w), y: memory(DType::BF16, &ROWS), sums: memory(DType::F32, &[4]) };
+    let mut shards = [shard(), shard()];
+    let none = |_: &RowSums<'_>| Ok(());
+    let mut sharded = || rms_norm_sharded(&mut shards, 1e-6, 512, &tp, &none).unwrap();
+    sharded();
+    assert_eq!(allocations(sharded), 0);
 }

@@ -4,12 +4,16 @@
 
 mod args;
 mod divisor;
+mod entry_point;
 mod kernel;
+mod sharded;
 mod tile;
 
 pub use args::{Args, Axis, NONE_AHEAD};
 pub use divisor::Divisor;
+pub use entry_point::EntryPoint;
 pub use kernel::{Access, KERNEL_SLOTS, Kernel, NormKind};
+pub use sharded::{SHARD_KERNEL_SLOTS, ShardKernel};
 pub use tile::{Limits, MAX_BLOCK_THREADS, MAX_DIM, Tile, WARP};
 
 /// The element type of a tensor.

@@ -1,4 +1,5 @@
-//! The entry points: every combination that [`Kernel::all`](crate::abi::Kernel::all) lists.
+//! The entry points of norms of whole rows: every combination that
+//! [`Kernel::all`](crate::abi::Kernel::all) lists.
 
 use crate::abi::Args;
 use crate::access::{Scalar, Vector};

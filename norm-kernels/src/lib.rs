@@ -37,6 +37,8 @@ mod reduce;
 #[cfg(target_arch = "nvptx64")]
 mod row;
 #[cfg(target_arch = "nvptx64")]
+mod sharded;
+#[cfg(target_arch = "nvptx64")]
 mod sum;
 
 #[cfg(target_arch = "nvptx64")]

@@ -116,7 +116,7 @@ pub const GROUP: u32 = Tile::MAX_STAGED;
 
 /// The sum of `f(x)²` over a thread's elements.
 #[inline(always)]
-fn squares<P: Part<N>, const N: usize>(part: &P, f: impl Fn(f32) -> f32) -> f32 {
+pub fn squares<P: Part<N>, const N: usize>(part: &P, f: impl Fn(f32) -> f32) -> f32 {
     let (mut groups, mut group, mut vectors) = (0.0, 0.0, 0);
     part.each(|x, valid| {
         let x = unpack::<P::X, N>(x);

@@ -1,6 +1,9 @@
 //! One call of an operation on tensors in an image, and what carries it out.
 
-use norm_host::{Backend, Cpu, DType, Error, Norm, NormKind, Place, Simulator, Stream, View, ViewMut};
+use norm_host::{
+    Backend, Cpu, DType, Error, Norm, NormKind, Place, Simulator, Stream, View, ViewMut, rms_norm_apply,
+    rms_norm_partial,
+};
 
 use crate::bytes::AlignedBytes;
 use crate::memory::DeviceBytes;
@@ -13,6 +16,16 @@ pub struct Operand {
     pub byte: usize,
     pub shape: Vec<usize>,
     pub strides: Vec<usize>,
+}
+
+/// The whole of an operation, or a step of RMSNorm over rows that are split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Whole,
+    /// The sums of all shards.
+    Partial,
+    /// The outputs of all shards, of the sums that stand where the first shard's were.
+    Apply,
 }
 
 /// A call on tensors in an image, in place where there is no `y`. Over heads there is neither a
@@ -31,6 +44,20 @@ pub struct Call {
     pub r: Option<Operand>,
     /// Whether the norm is added to what the output holds.
     pub accumulate: bool,
+    pub step: Step,
+    /// Parts of a row, which differ in length by one element at most.
+    pub shards: usize,
+    /// Sums of squares, those of each shard behind those of the one before, where rows are split.
+    pub sums: Option<Operand>,
+}
+
+impl Operand {
+    /// Columns `from..to` of each row.
+    fn columns(&self, from: usize, to: usize) -> Operand {
+        let mut part = Operand { byte: self.byte + from * self.dtype.size(), ..self.clone() };
+        *part.shape.last_mut().expect("a rank of at least 1") = to - from;
+        part
+    }
 }
 
 impl Call {
@@ -53,6 +80,24 @@ impl Call {
             unsafe { ViewMut::from_raw_parts(place, address, operand.dtype, &operand.shape) }?
                 .with_strides(&operand.strides)
         };
+        if let Some(sums) = &self.sums {
+            let dim = self.x.shape[self.x.shape.len() - 1];
+            let rows = sums.shape[0] / self.shards;
+            for shard in 0..self.shards {
+                let (from, to) = (shard * dim / self.shards, (shard + 1) * dim / self.shards);
+                let x = view(&self.x.columns(from, to))?;
+                let of_shard = if self.step == Step::Partial { shard } else { 0 };
+                let sums = sums.columns(of_shard * rows, (of_shard + 1) * rows);
+                if self.step == Step::Partial {
+                    rms_norm_partial(x, &mut view_mut(&sums)?, on)?;
+                    continue;
+                }
+                let w = self.w.as_ref().map(|w| view(&w.columns(from, to))).transpose()?;
+                let y = self.y.as_ref().unwrap_or(&self.x).columns(from, to);
+                rms_norm_apply(x, w, view(&sums)?, &mut view_mut(&y)?, self.eps, dim, on)?;
+            }
+            return Ok(());
+        }
         let norm = Norm::new(self.kind, self.eps)
             .weight(self.w.as_ref().map(view).transpose()?)
             .weight_offset(self.weight_offset)

@@ -126,9 +126,17 @@ pub struct Case {
     /// The row that is done alone too, to give the same bits.
     pub alone: Option<usize>,
     pub residual: Residual,
+    /// In how many parts each row is, as if over so many devices; 1 for whole rows.
+    pub shards: usize,
 }
 
 impl Case {
+    /// Whether rows may be split: RMSNorm with weights at most.
+    pub fn may_be_split(&self) -> bool {
+        let plain = self.b.is_none() && self.weight_offset == 0.0 && self.residual == Residual::None;
+        self.kind == NormKind::Rms && !self.heads && plain && self.dim() > 1
+    }
+
     /// Elements in a row.
     pub fn dim(&self) -> usize {
         self.shape.last().copied().unwrap_or(1)
@@ -214,6 +222,11 @@ impl Case {
         if self.w.zip(self.b).is_some_and(|(w, b)| w.dtype != b.dtype) {
             return Some("w and b need one dtype".to_owned());
         }
+        if self.shards != 1 && !(self.may_be_split() && (2..=self.dim()).contains(&self.shards)) {
+            return Some(
+                "shards needs op=rms over=rows of as many elements, without b, offset, residual".to_owned(),
+            );
+        }
         if self.alone.is_some_and(|row| row >= self.rows()) {
             return Some("alone names a row that shape has not".to_owned());
         }
@@ -225,7 +238,7 @@ impl Case {
 ///
 /// `op=rms|layer over=rows|heads shape=2x3x128 x=f16 y=f16 [w=f32] [b=f32] eps=1e-6 [offset=1]
 /// [residual=before|behind] [xgap=8,0,3] [ygap=…] [rgap=…] [wgap=4] [bgap=…] [at=x,y,w,b[,r]]
-/// data=normal seed=7 [inplace] [alone=2]`
+/// data=normal seed=7 [shards=2] [inplace] [alone=2]`
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let over = if self.heads { "heads" } else { "rows" };
@@ -262,6 +275,9 @@ impl fmt::Display for Case {
             write!(f, " at={}", join(if r_at == 0 { &at[..4] } else { &at }, ","))?;
         }
         write!(f, " data={} seed={}", self.data.name(), self.seed)?;
+        if self.shards != 1 {
+            write!(f, " shards={}", self.shards)?;
+        }
         if self.in_place {
             write!(f, " inplace")?;
         }
@@ -332,6 +348,7 @@ struct Words {
     seed: u64,
     in_place: bool,
     alone: Option<usize>,
+    shards: Option<usize>,
 }
 
 impl Words {
@@ -393,6 +410,7 @@ impl Words {
             }
             "seed" => self.seed = value.parse().map_err(|_| no("a whole number"))?,
             "alone" => self.alone = Some(whole()?),
+            "shards" => self.shards = Some(whole()?),
             _ => return Err(unknown()),
         }
         Ok(())
@@ -422,6 +440,7 @@ impl Words {
                 Some(Position::Before) => Residual::Before { gaps: self.r_gaps, at: r_at },
                 Some(Position::Behind) => Residual::Behind,
             },
+            shards: self.shards.unwrap_or(1),
         })
     }
 }
@@ -462,6 +481,8 @@ mod tests {
             ("seed=1", "seed=1 alone=6", "alone names a row"),
             ("seed=1", "seed=1 residual=after", "'after' is no value of residual"),
             ("seed=1", "seed=1 residual=before", "residual needs over=rows"),
+            ("seed=1", "seed=1 shards=2", "shards needs"),
+            ("over=heads", "shards=6", "shards needs"),
             ("seed=1", "seed=1 at=1,2,3", "four or five"),
         ] {
             let error = good.replace(from, to).parse::<Case>().unwrap_err().to_string();

@@ -39,7 +39,7 @@ pub fn case(seed: u64, index: u64) -> Case {
     let rank = shape.len();
     let rows: usize = shape[..shape.len() - 1].iter().product();
     let alone = (rows > 0 && rng.random_bool(0.5)).then(|| rng.random_range(0..rows));
-    Case {
+    let mut case = Case {
         kind,
         heads,
         shape,
@@ -54,7 +54,12 @@ pub fn case(seed: u64, index: u64) -> Case {
         in_place,
         alone,
         residual: if heads { Residual::None } else { residual(rng, rank) },
+        shards: 1,
+    };
+    if case.may_be_split() && rng.random_bool(0.5) {
+        case.shards = rng.random_range(2..=case.dim().min(5));
     }
+    case
 }
 
 /// A stream of values that depends on `seed` and `which` tensor alone.
@@ -181,5 +186,6 @@ mod tests {
             assert!(with(&|residual| residual == Residual::Behind));
         }
         assert!(some(&|case| case.w.is_none() && case.b.is_some()), "b without w");
+        assert!(some(&|case| case.shards == 2 && case.in_place) && some(&|case| case.shards == 5), "shards");
     }
 }

@@ -1,6 +1,6 @@
 //! Where the tensors of a case lie in one block of memory, the image, and what is in it.
 //!
-//! The image holds `x`, `w`, `b`, `y` and a residual, each between guard bytes. What is no element of an
+//! The image holds `x`, `w`, `b`, `y`, a residual and sums, each between guard bytes. What is no element of an
 //! input is NaN in every dtype, so that a result made of it shows; what is `y`'s is another
 //! pattern, so that an element left out shows.
 
@@ -11,7 +11,7 @@ use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64;
 
-use super::call::{Call, Operand};
+use super::call::{Call, Operand, Step};
 use super::case::{Case, Data, Param, Residual};
 use super::generate;
 use crate::bytes::AlignedBytes;
@@ -61,7 +61,12 @@ impl Layout {
         let (x, _) = place(case.x.dtype, case.x.at, &case.shape, case.strides(&case.x));
         let (y, y_region) = place(case.y.dtype, case.y.at, &case.shape, case.strides(&case.y));
         let r = case.r().map(|r| place(r.dtype, r.at, &case.shape, case.strides(&r)).0);
+        let split = case.shards > 1;
+        let sums = split.then(|| place(DType::F32, 0, &[case.shards * case.rows()], vec![1]).0);
         let call = Call {
+            step: if split { Step::Partial } else { Step::Whole },
+            shards: case.shards,
+            sums,
             kind: case.kind,
             heads: case.heads,
             eps: case.eps,

@@ -1,9 +1,10 @@
 //! What a call writes, and that it writes nothing else.
 
-use super::call::{Call, Executor, Operand};
+use super::call::{Call, Executor, Operand, Step};
 use super::case::Case;
 use super::examine::Fault;
 use crate::bytes::AlignedBytes;
+use crate::element;
 
 /// What a call writes, row by row without gaps.
 pub struct Outputs {
@@ -33,6 +34,13 @@ pub fn execute(
 ) -> Result<Outputs, Fault> {
     image.clone_from(before);
     executor.execute(call, image).map_err(Fault::Refused)?;
+    if let Some(sums) = &call.sums {
+        add_up(sums, call.shards, image);
+        let apply = Call { step: Step::Apply, ..call.clone() };
+        executor.execute(&apply, image).map_err(Fault::Refused)?;
+        let sums = sums.byte..sums.byte + sums.shape[0] * sums.dtype.size();
+        image[sums.clone()].copy_from_slice(&before[sums]);
+    }
 
     let mut take = |written: &Operand| {
         let mut bytes = Vec::with_capacity(case.rows() * case.dim() * written.dtype.size());
@@ -51,6 +59,20 @@ pub fn execute(
     }
 }
 
+/// What a communicator does: for each row the sum over all shards, in place of the first shard's.
+fn add_up(sums: &Operand, shards: usize, image: &mut AlignedBytes) {
+    let mut values: Vec<f32> =
+        element::read(sums.dtype, &image[sums.byte..][..sums.shape[0] * sums.dtype.size()])
+            .into_iter()
+            .map(|sum| sum as f32)
+            .collect();
+    let rows = values.len() / shards;
+    for row in 0..rows {
+        values[row] = (0..shards).map(|shard| values[shard * rows + row]).sum();
+    }
+    element::write(sums.dtype, &mut image[sums.byte..], values.into_iter().map(f64::from));
+}
+
 /// The fault of a changed byte, told from the tensor that starts last before it.
 fn touched(call: &Call, byte: usize) -> Fault {
     let tensors = [
@@ -59,6 +81,7 @@ fn touched(call: &Call, byte: usize) -> Fault {
         ("w", call.w.as_ref()),
         ("b", call.b.as_ref()),
         ("r", call.r.as_ref()),
+        ("sums", call.sums.as_ref()),
     ];
     let distance = |operand: &Operand| byte.wrapping_sub(operand.byte) as isize;
     let nearest = tensors

@@ -33,6 +33,8 @@ fn simpler(case: &Case) -> Vec<Case> {
         let mut candidate = case.clone();
         change(&mut candidate);
         let rows = candidate.rows();
+        // Never more than the row has elements.
+        candidate.shards = candidate.shards.min(candidate.dim());
         candidate.alone = candidate.alone.filter(|_| rows > 0).map(|row| row.min(rows - 1));
         if candidate != *case {
             steps.push(candidate);
@@ -42,6 +44,7 @@ fn simpler(case: &Case) -> Vec<Case> {
     step(&|case| case.alone = None);
     step(&|case| case.in_place = false);
     step(&|case| case.residual = Residual::None);
+    step(&|case| case.shards = 1);
     // A leading axis less, and its gaps with it; heads keep theirs.
     if case.shape.len() > if case.heads { 2 } else { 1 } {
         step(&|case| {

@@ -38,7 +38,7 @@ pub fn run(args: &ListArgs) -> Result<(), Failure> {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{target}: {} kernels, {bytes} bytes of PTX", kernels.len());
     }
-    text += "\nA kernel's name: norm, types of x, w and y, access.\n";
+    text += "\nA kernel's name: norm, types of x, w and y, access. rms_partial and rms_apply are the steps of RMSNorm over\nrows that are split over devices: x, or x, w and y, and access.\n";
     for kernel in &targets[0].kernels {
         let _ = writeln!(text, "{kernel}");
     }

@@ -4,8 +4,11 @@ use std::fmt::Write;
 
 use clap::Args;
 use norm_host::ptx::EMBEDDED;
-use norm_host::{Backend, DType, Error, Limits, Operand, Param, Plan, Problem, Simulator};
-use norm_kernels::abi::{Access, Axis, Kernel, Tile};
+use norm_host::{
+    Backend, DType, Error, Limits, NormKind, Operand, Param, Plan, Problem, ShardProblem, ShardStep,
+    Simulator,
+};
+use norm_kernels::abi::{Access, Axis, EntryPoint, Kernel, ShardKernel, Tile};
 use ptx_sim::{Counts, Requests};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -52,6 +55,8 @@ struct Moved {
 
 /// Lengths of rows in models: a kernel is counted at the longest of these that it serves.
 const DIMS: [u32; 12] = [32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 131_072];
+/// What a device has of a row that is split.
+const SHARD: u32 = 4096;
 /// For kernels that go element by element: no vector divides it.
 const ODD: u32 = 4095;
 /// Tensors start at multiples of this, as the CUDA driver's allocations do.
@@ -65,7 +70,12 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
     if shipped.is_empty() {
         return Err(PtxError::Filter { given: filter.to_owned() }.into());
     }
-    let kernels: Vec<Kernel> = Kernel::all().filter(|kernel| shipped.contains(&kernel.to_string())).collect();
+    let kernels: Vec<EntryPoint> =
+        EntryPoint::all().filter(|kernel| shipped.contains(&kernel.to_string())).collect();
+    let count = |kernel| match kernel {
+        EntryPoint::Norm(kernel) => count(kernel),
+        EntryPoint::Shard(kernel) => count_shard(kernel).map(Some),
+    };
     let lines: Result<Vec<Option<Line>>, Error> = kernels.into_par_iter().map(count).collect();
     let lines: Vec<Line> = lines?.into_iter().flatten().collect();
     if args.json { output::json(&lines) } else { output::text(&table(&lines)) }
@@ -80,30 +90,8 @@ fn count(kernel: Kernel) -> Result<Option<Line>, Error> {
     let serves = |dim: &u32| Access::vectored(tile(*dim), kind, x, false, limits) == access;
     let dim = if access == Access::Scalar { Some(ODD) } else { DIMS.into_iter().rev().find(serves) };
     let Some(dim) = dim else { return Ok(None) };
-    let rows = 2 * u64::from(tile(dim).rows);
-    let elements = rows as usize * dim as usize;
-    let mut x_bytes = tensor(x, elements);
-    let mut y_bytes = tensor(y, elements);
-    let mut w_bytes = tensor(w, dim as usize);
-    let problem = Problem {
-        kind,
-        x: Operand { address: start(&mut x_bytes), dtype: x },
-        y: Operand { address: start(&mut y_bytes), dtype: y },
-        w: Some(Param { address: start(&mut w_bytes), dtype: w, stride: 0 }),
-        b: None,
-        axes: [
-            Axis::ONE,
-            Axis::ONE,
-            Axis { extent: rows, x_stride: u64::from(dim), y_stride: u64::from(dim), r_stride: 0 },
-        ],
-        rows,
-        dim,
-        eps: 1e-5,
-        weight_offset: 0.0,
-        r: None,
-        accumulate: false,
-        overlap: true,
-    };
+    let tensors = Tensors::new([x, w, y], 2 * u64::from(tile(dim).rows), dim);
+    let problem = tensors.problem(kind);
     if Plan::new(&problem, limits)?.kernel != kernel {
         return Ok(None);
     }
@@ -112,28 +100,101 @@ fn count(kernel: Kernel) -> Result<Option<Line>, Error> {
     // and nothing else uses them.
     unsafe { simulator.run(&problem) }?;
     let Some(counts) = simulator.counts() else { return Ok(None) };
-    let minimum = |dtype: DType| rows * u64::from(dim) * dtype.size() as u64;
-    let moved = |requests: Requests, minimum: u64| Moved {
-        factor: requests.factor(minimum),
-        bytes_an_access: requests.bytes_an_access(),
-        sectors_a_request: requests.sectors_a_request(),
+    Ok(Some(tensors.line(kernel.to_string(), &counts)))
+}
+
+/// Runs a step of a norm whose rows are split over devices on two blocks' rows.
+fn count_shard(kernel: ShardKernel) -> Result<Line, Error> {
+    let (step, [x, w, y], vectors) = match kernel {
+        ShardKernel::Partial { x, vectors } => (ShardStep::Partial, [x; 3], vectors),
+        ShardKernel::Apply { x, w, y, vectors } => (ShardStep::Apply, [x, w, y], vectors),
     };
-    let traffic = |name: &str| counts.global.get(name).copied().unwrap_or_default();
-    let Counts { divergent_branches, barriers, longest_warp, thread_instructions, .. } = counts;
-    Ok(Some(Line {
-        kernel: kernel.to_string(),
-        rows,
-        dim,
-        x: moved(traffic("x").loads, minimum(x)),
-        w: moved(traffic("w").loads, minimum(w)),
-        y: moved(traffic("y").stores, minimum(y)),
-        bank_conflicts: counts.shared.conflicts,
-        divergent_branches,
-        barriers,
-        instructions: counts.total(),
-        longest_warp,
-        thread_instructions_an_element: thread_instructions as f64 / elements as f64,
-    }))
+    let tensors = Tensors::new([x, w, y], 2, if vectors { SHARD } else { ODD });
+    let mut part = tensors.problem(NormKind::Rms);
+    if step == ShardStep::Partial {
+        (part.y, part.w) = (part.x, None);
+    }
+    let problem = ShardProblem { step, dim: 2 * part.dim, sums: tensors.sums, part };
+    let simulator = Simulator::new();
+    // SAFETY: as in `count`; there are as many sums as rows.
+    unsafe { simulator.run_shard(&problem) }?;
+    Ok(tensors.line(kernel.to_string(), &simulator.counts().unwrap_or_default()))
+}
+
+/// Tensors of rows with numbers in them.
+struct Tensors {
+    dtypes: [DType; 3],
+    rows: u64,
+    dim: u32,
+    /// Addresses of x, w, y.
+    addresses: [u64; 3],
+    /// Address of one `f32` a row.
+    sums: u64,
+    /// What lies there.
+    _memory: [AlignedBytes; 4],
+}
+
+impl Tensors {
+    fn new([x, w, y]: [DType; 3], rows: u64, dim: u32) -> Tensors {
+        let elements = rows as usize * dim as usize;
+        let mut memory = [
+            tensor(x, elements),
+            tensor(w, dim as usize),
+            tensor(y, elements),
+            tensor(DType::F32, rows as usize),
+        ];
+        let [x_at, w_at, y_at, sums] = memory.each_mut().map(start);
+        Tensors { dtypes: [x, w, y], rows, dim, addresses: [x_at, w_at, y_at], sums, _memory: memory }
+    }
+
+    fn problem(&self, kind: NormKind) -> Problem {
+        let Tensors { dtypes: [x, w, y], rows, dim, addresses: [x_at, w_at, y_at], .. } = *self;
+        Problem {
+            kind,
+            x: Operand { address: x_at, dtype: x },
+            y: Operand { address: y_at, dtype: y },
+            w: Some(Param { address: w_at, dtype: w, stride: 0 }),
+            b: None,
+            axes: [
+                Axis::ONE,
+                Axis::ONE,
+                Axis { extent: rows, x_stride: u64::from(dim), y_stride: u64::from(dim), r_stride: 0 },
+            ],
+            rows,
+            dim,
+            eps: 1e-5,
+            weight_offset: 0.0,
+            r: None,
+            accumulate: false,
+            overlap: true,
+        }
+    }
+
+    fn line(&self, kernel: String, counts: &Counts) -> Line {
+        let Tensors { dtypes: [x, w, y], rows, dim, .. } = *self;
+        let elements = rows * u64::from(dim);
+        let minimum = |dtype: DType| elements * dtype.size() as u64;
+        let moved = |requests: Requests, minimum: u64| Moved {
+            factor: requests.factor(minimum),
+            bytes_an_access: requests.bytes_an_access(),
+            sectors_a_request: requests.sectors_a_request(),
+        };
+        let traffic = |name: &str| counts.global.get(name).copied().unwrap_or_default();
+        Line {
+            kernel,
+            rows,
+            dim,
+            x: moved(traffic("x").loads, minimum(x)),
+            w: moved(traffic("w").loads, minimum(w)),
+            y: moved(traffic("y").stores, minimum(y)),
+            bank_conflicts: counts.shared.conflicts,
+            divergent_branches: counts.divergent_branches,
+            barriers: counts.barriers,
+            instructions: counts.total(),
+            longest_warp: counts.longest_warp,
+            thread_instructions_an_element: counts.thread_instructions as f64 / elements as f64,
+        }
+    }
 }
 
 /// Memory for that many elements behind an aligned place, with numbers in it.

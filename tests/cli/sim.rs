@@ -45,6 +45,10 @@ fn every_kernel_moves_what_it_must_and_no_more() {
             // Rows that no vector divides: where a row ends, lanes part.
             continue;
         }
+        if kernel.starts_with("rms_partial_") {
+            assert_eq!((number("/x/factor"), number("/x/bytes_an_access")), (1.0, 16.0), "{kernel}");
+            continue;
+        }
         // A kernel that streams reads a row once a pass; all others hold it.
         let passes = match kernel {
             _ if !kernel.ends_with("_stream") => 1.0,

@@ -179,7 +179,7 @@ pub fn head_in_place(device: Device) -> Result<(), Failed> {
 pub fn rms_tp(device: Device) -> Result<(), Failed> {
     for dtypes in DTYPES {
         let case = plain(NormKind::Rms, dtypes, 37, 4096);
-        let tp = TpContext::new(vec![Stream::new(&device)?]);
+        let tp = TpContext::on_devices(&[device.ordinal()])?;
         holds(device, &case, false, |v, _| {
             let Views { x, w, y, .. } = v;
             rms_norm_tp(&[x], &[w.expect("the case has weights")], &mut [y], case.eps, &tp)?;

@@ -1,6 +1,7 @@
 //! What holds on a CUDA device. Without one, every test is counted as skipped, with the reason.
 //!
-//! Under compute-sanitizer, `small_everything` as the argument runs every kernel once.
+//! Under compute-sanitizer, `small_everything` as the argument runs every kernel once; `tests/torture.sh`
+//! does that, and the rest that takes long.
 
 #[path = "../../norm-host/tests/common/mod.rs"]
 mod common;
@@ -12,6 +13,7 @@ mod support;
 mod accuracy;
 mod bits;
 mod cases;
+mod endurance;
 mod functions;
 mod graphs;
 mod guards;
@@ -20,20 +22,29 @@ mod large;
 mod memory;
 mod misuse;
 mod on_device;
+mod processes;
 mod programs;
+mod sharded;
 mod streams;
 mod tensor_parallel;
 mod vectors;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use norm_host::{Device, NormKind};
+use norm_host::{Device, NcclId, NormKind};
+use std::process::ExitCode;
 
 type Test = fn(Device) -> Result<(), Failed>;
 type GroupTest = fn(&[Device]) -> Result<(), Failed>;
 
 /// Tests named after what holds if they pass.
-const TESTS: [(&str, Test); 39] = [
+const TESTS: [(&str, Test); 45] = [
     ("small_everything_every_kernel_keeps_the_promise", kernels::each_once),
+    ("small_everything_every_kernel_over_shards_keeps_the_promise", sharded::each_kernel_once),
+    ("rms_norm_sharded_over_streams_keeps_the_promise", sharded::over_streams),
+    ("many_threads_for_a_while_give_the_same_bits_and_keep_no_memory", endurance::many_threads),
+    ("a_trap_loses_the_context_and_a_new_device_works", processes::a_trap_loses_the_context),
+    ("little_memory_is_said_to_be", processes::little_memory),
+    ("a_device_that_is_not_visible_is_none", processes::no_visible_device),
     ("rms_norm_keeps_the_promise", functions::rms),
     ("rms_norm_in_place_keeps_the_promise", functions::rms_in_place),
     ("rms_norm_tp_keeps_the_promise", functions::rms_tp),
@@ -76,7 +87,10 @@ const TESTS: [(&str, Test); 39] = [
     ("each_instruction_gives_the_bits_of_the_simulator", programs::each_agrees),
 ];
 
-fn main() {
+fn main() -> ExitCode {
+    if let Some(done) = processes::child() {
+        return done;
+    }
     let device = device();
     let mut trials: Vec<Trial> = TESTS.map(|(name, test)| support::trial(name, "cuda", &device, test)).into();
     for dim in accuracy::DIMS {
@@ -102,12 +116,31 @@ fn main() {
         }));
     }
     let two = two_devices(&device);
+    let connected = two.clone().and_then(|two| NcclId::new().map(|_| two).map_err(|error| error.to_string()));
+    let over_nccl: [(&str, GroupTest); 3] = [
+        ("rms_norm_sharded_over_two_devices_keeps_the_promise", sharded::over_devices),
+        ("rms_norm_sharded_over_two_devices_says_what_it_adds_to_nccl", sharded::overhead),
+        ("rms_norm_sharded_over_two_processes_keeps_the_promise", processes::two_processes),
+    ];
+    for (name, test) in over_nccl {
+        trials.push(support::trial(name, "two CUDA devices and NCCL", &connected, move |devices| {
+            test(&devices)
+        }));
+    }
+    trials.push(support::trial(
+        "rms_norm_tp_keeps_two_devices_busy_at_once",
+        "two CUDA devices",
+        &two,
+        |two| sharded::at_the_same_time(&two),
+    ));
     let same_device_twice = device.clone().map(|device| [device; 2]);
     for (group, needed, devices) in
         [("two_streams", "cuda", same_device_twice), ("two_devices", "two CUDA devices", two)]
     {
-        let tests: [(&str, GroupTest); 3] = [
+        let tests: [(&str, GroupTest); 5] = [
             ("equals_rms_norm", tensor_parallel::equals_rms_norm),
+            ("and_its_likes_equal_layer_and_head_norm", tensor_parallel::others_equal),
+            ("waits_and_is_waited_for", tensor_parallel::waits),
             ("restores_the_current_context", tensor_parallel::restores_the_context),
             ("checks_everything_before_launching", tensor_parallel::checks_before_launching),
         ];
@@ -123,7 +156,7 @@ fn main() {
         &room,
         large::past_31_bits,
     ));
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
 /// The first device, or why there is none.

@@ -5,7 +5,8 @@ use std::ptr::null_mut;
 use cuda_driver::{driver, sys::CUcontext};
 use libtest_mimic::Failed;
 use norm_host::{
-    Arg, DType, Device, Error, NormKind, Place, Stream, TpContext, View, ViewMut, rms_norm, rms_norm_tp,
+    Arg, DType, Device, Error, NormKind, Place, Stream, TpContext, View, ViewMut, head_norm_tp,
+    layer_norm_tp, rms_norm, rms_norm_tp,
 };
 
 use crate::{
@@ -25,7 +26,7 @@ fn group(devices: &[Device], case: &Case) -> Result<(Vec<OnDevice>, TpContext), 
         tensors.push(OnDevice::upload(*device, &case, &case.tensors(), Shifts::NONE)?);
         streams.push(Stream::new(device)?);
     }
-    Ok((tensors, TpContext::new(streams)))
+    Ok((tensors, TpContext::sharing_devices(streams)?))
 }
 
 /// Runs `rms_norm_tp` on lists that `change` may spoil first.
@@ -69,6 +70,61 @@ pub fn equals_rms_norm(devices: &[Device]) -> Result<(), Failed> {
             assert!(together.iter().all(written), "{case:?}");
         }
     }
+    Ok(())
+}
+
+/// LayerNorm and head norm, too, have the bits that they have by themselves on each of the streams.
+pub fn others_equal(devices: &[Device]) -> Result<(), Failed> {
+    for (kind, heads) in [(NormKind::Layer, false), (NormKind::Rms, true), (NormKind::Layer, true)] {
+        for dtypes in dtypes() {
+            let case = plain(kind, dtypes, 5, 1000);
+            let front = if heads { vec![5, 3] } else { vec![5] };
+            let case = Case { heads, front, b: case.w, ..case };
+            let (mut tensors, tp) = group(devices, &case)?;
+            let (mut x, mut w, mut b, mut y) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            for views in tensors.iter_mut().map(OnDevice::views) {
+                x.push(views.x);
+                w.extend(views.w);
+                b.extend(views.b);
+                y.push(views.y);
+            }
+            match heads {
+                true => head_norm_tp(&x, &w, Some(&b), &mut y, case.eps, kind, &tp)?,
+                false => layer_norm_tp(&x, &w, Some(&b), &mut y, case.eps, &tp)?,
+            }
+            tp.synchronize()?;
+            let together = y_bits(&tensors)?;
+            let (mut tensors, tp) = group(devices, &case)?;
+            for (tensors, stream) in tensors.iter_mut().zip(tp.streams()) {
+                tensors.enqueue(stream)?;
+            }
+            tp.synchronize()?;
+            assert_eq!(together, y_bits(&tensors)?, "{case:?}");
+        }
+    }
+    Ok(())
+}
+
+/// A stream of the caller and one of the group take turns, and each step reads what the one before
+/// wrote.
+pub fn waits(devices: &[Device]) -> Result<(), Failed> {
+    let case = plain(NormKind::Rms, [DType::F32; 3], 2000, 4096);
+    let (mut in_turn, tp) = group(devices, &case)?;
+    let (mut alone, _) = group(&devices[..1], &case)?;
+    let [main, other] = [Stream::new(&devices[0])?, Stream::new(&devices[0])?];
+    for step in 0..20 {
+        alone[0].enqueue_in_place(&other)?;
+        if step % 2 == 0 {
+            in_turn[0].enqueue_in_place(&main)?;
+            tp.wait(&main)?;
+        } else {
+            in_turn[0].enqueue_in_place(&tp.streams()[0])?;
+            tp.join(&main)?;
+        }
+    }
+    [&main, &other].into_iter().try_for_each(Stream::synchronize)?;
+    tp.synchronize()?;
+    assert_eq!(in_turn[0].x.download()?.bits(), alone[0].x.download()?.bits());
     Ok(())
 }
 

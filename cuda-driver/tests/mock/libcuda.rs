@@ -1,5 +1,6 @@
 //! A stand-in for libcuda with two devices whose memory is the host's. Kernels are not run, only
-//! written down. Tests compile it into a library and have it opened in the driver's place.
+//! written down. Tests compile it into a library and have it opened in the driver's place, and in
+//! that of NCCL (`nccl.rs`), whose sums it does run.
 //!
 //! It checks what the driver would check and a test could get wrong: that a context is current,
 //! that a stream belongs to it, that handles are its own. It lacks most functions on purpose.
@@ -9,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 const INVALID_VALUE: u32 = 1;
 const INVALID_DEVICE: u32 = 101;
@@ -35,8 +37,9 @@ pub struct Launch {
     pub block: [u32; 3],
     pub shared_bytes: u32,
     pub kernel: [u8; 64],
-    /// The first eight bytes of the first parameter.
+    /// The first eight bytes of the first parameter, and of the second where there is one.
     pub first: u64,
+    pub second: u64,
 }
 
 #[derive(Default)]
@@ -48,10 +51,15 @@ struct State {
     /// Stream to device, and what it captures.
     streams: HashMap<usize, (usize, Option<Vec<Launch>>)>,
     modules: HashMap<usize, (usize, String)>,
-    functions: HashMap<usize, (usize, String)>,
+    /// Function to device, name and number of parameters.
+    functions: HashMap<usize, (usize, String, usize)>,
     graphs: HashMap<usize, Vec<Launch>>,
-    events: HashMap<usize, usize>,
+    /// Event to device, and the stream it was last recorded on.
+    events: HashMap<usize, (usize, usize)>,
     launches: Vec<Launch>,
+    /// Which stream was told to wait for which.
+    waits: Vec<[usize; 2]>,
+    comms: nccl::Comms,
     /// What a function is to return instead of doing its work; `name` or `name@device`.
     failures: HashMap<String, u32>,
     handles: usize,
@@ -84,12 +92,14 @@ fn launch(
     [grid, block]: [[u32; 3]; 2],
     shared_bytes: u32,
     stream: usize,
-    first: u64,
+    params: *const *const u64,
     (cluster, overlap): (u32, c_int),
 ) -> Result<(), u32> {
     let device = current().ok_or(INVALID_CONTEXT)?;
     with(|state| {
-        let (home, name) = state.functions.get(&function).ok_or(INVALID_HANDLE)?;
+        let (home, name, count) = state.functions.get(&function).ok_or(INVALID_HANDLE)?;
+        let param = |index: usize| if index < *count { unsafe { **params.add(index) } } else { 0 };
+        let (first, second) = (param(0), param(1));
         if *home != device || state.device_of(stream)? != device {
             return Err(INVALID_HANDLE);
         }
@@ -98,7 +108,7 @@ fn launch(
         let device = device as c_int;
         let captured = 0;
         let mut launch =
-            Launch { cluster, overlap, device, captured, stream, kernel, shared_bytes, grid, block, first };
+            Launch { cluster, overlap, device, captured, stream, kernel, shared_bytes, grid, block, first, second };
         match state.streams.get_mut(&stream) {
             Some((_, Some(list))) => {
                 launch.captured = 1;
@@ -121,15 +131,18 @@ fn with<T>(f: impl FnOnce(&mut State) -> T) -> T {
     f(STATE.lock().unwrap_or_else(|broken| broken.into_inner()).get_or_insert_default())
 }
 
-/// Device `d` has context `0x100 + d`; null is none.
+/// How often each device's primary context has been reset.
+static RESETS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// Device `d` has context `0x100 + d` until it is reset, then another; null is none.
 fn context(device: usize) -> usize {
-    0x100 + device
+    0x100 + device + 0x10 * RESETS[device].load(SeqCst)
 }
 
+/// The device whose context is current on this thread, unless that has been reset meanwhile.
 fn current() -> Option<usize> {
-    CURRENT
-        .with_borrow(|stack| stack.last().copied().filter(|&context| context != 0))
-        .map(|context| context - 0x100)
+    let top = CURRENT.with_borrow(|stack| stack.last().copied())?;
+    (0..2).find(|&device| context(device) == top)
 }
 
 impl State {
@@ -176,6 +189,8 @@ macro_rules! cuda {
     )*};
 }
 
+mod nccl;
+
 cuda! {
     cuInit(flags: c_uint) {
         if flags != 0 { return Err(INVALID_VALUE); }
@@ -217,8 +232,21 @@ cuda! {
             _ => { state.retained[device as usize] -= 1; Ok(()) }
         })
     }
+    cuDevicePrimaryCtxReset_v2(device: c_int) {
+        if !(0..2).contains(&device) { return Err(INVALID_DEVICE); }
+        let device = device as usize;
+        RESETS[device].fetch_add(1, SeqCst);
+        with(|state| {
+            state.allocations.retain(|_, (_, home)| *home != device);
+            state.streams.retain(|_, (home, _)| *home != device);
+            state.modules.retain(|_, (home, _)| *home != device);
+            state.functions.retain(|_, (home, ..)| *home != device);
+            state.events.retain(|_, (home, _)| *home != device);
+        });
+        Ok(())
+    }
     cuCtxGetCurrent(out: *mut usize) {
-        out.write(current().map_or(0, context));
+        out.write(CURRENT.with_borrow(|stack| stack.last().copied()).unwrap_or(0));
         Ok(())
     }
     cuCtxSetCurrent(new: usize) {
@@ -318,10 +346,11 @@ cuda! {
         out.write(with(|state| {
             let (device, text) = state.modules.get(&module).ok_or(INVALID_HANDLE)?;
             let device = *device;
-            if !text.contains(&name) { return Err(NOT_FOUND); }
+            let header = text.split_once(&format!(".entry {name}(")).ok_or(NOT_FOUND)?.1;
+            let params = header.split(')').next().unwrap_or_default().matches(".param").count();
             let handle = state.handle();
-            state.functions.insert(handle, (device, name));
-            Ok(handle)
+            state.functions.insert(handle, (device, name, params));
+            Ok::<_, u32>(handle)
         })?);
         Ok(())
     }
@@ -331,7 +360,7 @@ cuda! {
         params: *const *const u64, _extra: *mut c_void
     ) {
         let geometry = [[grid_x, grid_y, grid_z], [block_x, block_y, block_z]];
-        launch(function, geometry, shared_bytes, stream, **params, (1, 0))
+        launch(function, geometry, shared_bytes, stream, params, (1, 0))
     }
     cuLaunchKernelEx(
         config: *const Config, function: usize, params: *const *const u64, _extra: *mut c_void
@@ -345,7 +374,7 @@ cuda! {
                 _ => return Err(INVALID_VALUE),
             }
         }
-        launch(function, [*grid, *block], *shared_bytes, *stream, **params, (cluster, overlap))
+        launch(function, [*grid, *block], *shared_bytes, *stream, params, (cluster, overlap))
     }
     cuFuncSetAttribute(function: usize, _attribute: c_uint, _value: c_int) {
         with(|state| state.functions.get(&function).map(drop)).ok_or(INVALID_HANDLE)
@@ -398,14 +427,16 @@ cuda! {
     cuStreamWaitEvent(stream: usize, event: usize, _flags: c_uint) {
         with(|state| {
             state.device_of(stream)?;
-            state.events.get(&event).map(drop).ok_or(INVALID_HANDLE)
+            let (_, recorded) = *state.events.get(&event).ok_or(INVALID_HANDLE)?;
+            state.waits.push([stream, recorded]);
+            Ok(())
         })
     }
     cuEventCreate(out: *mut usize, _flags: c_uint) {
         let device = current().ok_or(INVALID_CONTEXT)?;
         out.write(with(|state| {
             let handle = state.handle();
-            state.events.insert(handle, device);
+            state.events.insert(handle, (device, 0));
             handle
         }));
         Ok(())
@@ -413,8 +444,8 @@ cuda! {
     cuEventRecord(event: usize, stream: usize) {
         with(|state| {
             let device = state.device_of(stream)?;
-            match state.events.get(&event) {
-                Some(home) if *home == device => Ok(()),
+            match state.events.get_mut(&event) {
+                Some((home, recorded)) if *home == device => { *recorded = stream; Ok(()) }
                 _ => Err(INVALID_HANDLE),
             }
         })
@@ -483,6 +514,18 @@ pub unsafe extern "C" fn mock_launch(out: *mut Launch) -> bool {
             return false;
         }
         unsafe { out.write(state.launches.remove(0)) };
+        true
+    })
+}
+
+/// Takes the oldest wait: the stream that waits, and the one that it waits for; false if there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mock_wait(out: *mut [usize; 2]) -> bool {
+    with(|state| {
+        if state.waits.is_empty() {
+            return false;
+        }
+        unsafe { out.write(state.waits.remove(0)) };
         true
     })
 }

@@ -22,6 +22,7 @@ pub struct Launch {
     pub shared_bytes: u32,
     kernel: [u8; 64],
     pub first: u64,
+    pub second: u64,
 }
 
 impl Launch {
@@ -55,7 +56,11 @@ pub fn mock() -> &'static Mock {
         let path = compile();
         // SAFETY: every test of the binary comes here first, and no other code reads the
         // environment but through std, which has a lock.
-        unsafe { std::env::set_var("NORM_LIBCUDA", &path) };
+        unsafe {
+            std::env::set_var("NORM_LIBCUDA", &path);
+            // It plays both parts. By this very path, which is open already, it needs no file.
+            std::env::set_var("NORM_LIBNCCL", &path);
+        }
         // SAFETY: the library has no initializers.
         let library = unsafe { Library::new(&path) }.expect("the library just compiled opens");
         assert!(cuda_driver::driver().is_ok(), "the driver was asked for before the stand-in");
@@ -70,6 +75,7 @@ impl Mock {
     pub fn alone(&self) -> std::sync::MutexGuard<'static, ()> {
         let guard = ALONE.lock().unwrap_or_else(|broken| broken.into_inner());
         while self.launch().is_some() {}
+        while self.wait().is_some() {}
         guard
     }
 
@@ -90,6 +96,16 @@ impl Mock {
         unsafe {
             let next = self.0.get::<unsafe extern "C" fn(*mut Launch) -> bool>(b"mock_launch");
             next.expect("the library has it")(launch.as_mut_ptr()).then(|| launch.assume_init())
+        }
+    }
+
+    /// The oldest wait not yet asked for: the stream that waits, and the one it waits for.
+    pub fn wait(&self) -> Option<[usize; 2]> {
+        let mut wait = [0; 2];
+        // SAFETY: the types are the library's.
+        unsafe {
+            let next = self.0.get::<unsafe extern "C" fn(*mut [usize; 2]) -> bool>(b"mock_wait");
+            next.expect("the library has it")(&mut wait).then_some(wait)
         }
     }
 

@@ -1,12 +1,15 @@
 //! From the errors of the layers below to this crate's.
 
-use cuda_driver::{DriverError, NoDriver};
+use cuda_driver::{DriverError, NoDriver, sys::CUresult};
 use cust::error::CudaError;
 
 use crate::error::Error;
 
 impl From<DriverError> for Error {
     fn from(DriverError { call, code, name }: DriverError) -> Error {
+        if code == CUresult::CUDA_ERROR_OUT_OF_MEMORY as u32 {
+            return Error::OutOfMemory { call };
+        }
         Error::Driver { call, code, name }
     }
 }

@@ -38,3 +38,25 @@ impl Drop for Current {
         }
     }
 }
+
+/// While it lives, others may make contexts current on this thread; dropped, it restores the one that
+/// was.
+pub(crate) struct Kept {
+    driver: &'static Driver,
+    before: CUcontext,
+}
+
+impl Kept {
+    pub(crate) fn current() -> Result<Kept> {
+        let driver = cuda_driver::driver()?;
+        Ok(Kept { driver, before: driver.context_current()? })
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // SAFETY: it was current when this was made, so it was alive, or null; contexts that libraries
+        // work with are not destroyed.
+        let _ = unsafe { self.driver.context_set_current(self.before) };
+    }
+}

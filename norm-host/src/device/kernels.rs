@@ -5,8 +5,13 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
-use norm_kernels::abi::{Access, KERNEL_SLOTS, Kernel, Limits, Tile};
+use cuda_driver::{
+    CaptureMode, Driver, DriverError, LoadError,
+    sys::{CUfunction, CUresult},
+};
+use norm_kernels::abi::{
+    Access, EntryPoint, KERNEL_SLOTS, Kernel, Limits, SHARD_KERNEL_SLOTS, ShardKernel, Tile,
+};
 
 use super::Device;
 use crate::{
@@ -15,16 +20,23 @@ use crate::{
     ptx,
 };
 
-/// A slot a kernel, by [`Kernel::index`].
+/// A slot a kernel.
 pub(super) struct Kernels {
+    /// By [`Kernel::index`].
     slots: [OnceLock<Function>; KERNEL_SLOTS],
+    /// By [`ShardKernel::index`].
+    shard_slots: [OnceLock<Function>; SHARD_KERNEL_SLOTS],
     /// Held while a kernel is loaded, so that none is loaded twice.
     loading: Mutex<()>,
 }
 
 impl Default for Kernels {
     fn default() -> Kernels {
-        Kernels { slots: [const { OnceLock::new() }; KERNEL_SLOTS], loading: Mutex::new(()) }
+        Kernels {
+            slots: [const { OnceLock::new() }; KERNEL_SLOTS],
+            shard_slots: [const { OnceLock::new() }; SHARD_KERNEL_SLOTS],
+            loading: Mutex::new(()),
+        }
     }
 }
 
@@ -61,56 +73,83 @@ impl Device {
         Ok(())
     }
 
+    /// Loads the kernels that [`rms_norm_sharded`](crate::rms_norm_sharded) takes for these types, as
+    /// [`preload`](Device::preload) does for whole rows.
+    ///
+    /// # Errors
+    ///
+    /// What loading may fail with: see [`Error::Load`].
+    pub fn preload_sharded(&self, x: DType, w: DType, y: DType) -> Result<()> {
+        for vectors in [true, false] {
+            self.shard_kernel(ShardKernel::Partial { x, vectors })?;
+            self.shard_kernel(ShardKernel::Apply { x, w, y, vectors })?;
+        }
+        Ok(())
+    }
+
     /// The kernel's function, loaded if it is not yet.
     pub(crate) fn kernel(&self, kernel: Kernel) -> Result<CUfunction> {
-        match self.inner.kernels.slots[kernel.index()].get() {
+        self.function(EntryPoint::Norm(kernel), &self.inner.kernels.slots[kernel.index()])
+    }
+
+    /// The kernel's function, loaded if it is not yet.
+    pub(crate) fn shard_kernel(&self, kernel: ShardKernel) -> Result<CUfunction> {
+        self.function(EntryPoint::Shard(kernel), &self.inner.kernels.shard_slots[kernel.index()])
+    }
+
+    fn function(&self, entry: EntryPoint, slot: &OnceLock<Function>) -> Result<CUfunction> {
+        match slot.get() {
             Some(function) => Ok(function.0),
-            None => self.load(kernel),
+            None => self.load(entry, slot),
         }
     }
 
     #[cold]
-    fn load(&self, kernel: Kernel) -> Result<CUfunction> {
-        let Kernels { slots, loading } = &self.inner.kernels;
-        let slot = &slots[kernel.index()];
+    fn load(&self, entry: EntryPoint, slot: &OnceLock<Function>) -> Result<CUfunction> {
+        let loading = &self.inner.kernels.loading;
         let _one_at_a_time = loading.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(function) = slot.get() {
             return Ok(function.0);
         }
 
-        let name = kernel.to_string();
-        let mut text = ptx::for_capability(self.capability())?.module(kernel)?;
+        let name = entry.to_string();
+        let mut text = ptx::for_capability(self.capability())?.module(entry)?;
         text.push('\0');
         let text = CStr::from_bytes_until_nul(text.as_bytes()).expect("it ends with a zero");
-        let entry = CString::new(name.as_str()).expect("names hold no zero");
+        let symbol = CString::new(name.as_str()).expect("names hold no zero");
 
         let _current = self.enter()?;
         let driver = self.driver();
         let _permitted = Permitted::new(driver)?;
-        let module = driver.module_load(text).map_err(|LoadError { error, log }| Error::Load {
-            kernel: name,
-            call: error.call,
-            code: error.code,
-            name: error.name,
-            log,
-        })?;
+        let module = driver.module_load(text).map_err(|error| self.not_loaded(name, error))?;
         // SAFETY: it has just been loaded.
-        let function = unsafe { driver.module_function(module, &entry) };
-        match function.and_then(|function| self.permit(function, kernel.access).map(|()| function)) {
+        let function = unsafe { driver.module_function(module, &symbol) };
+        match function.and_then(|function| self.permit(function, entry).map(|()| function)) {
             Ok(function) => Ok(slot.get_or_init(|| Function(function)).0),
             Err(error) => {
                 // SAFETY: nothing of it has been used. The first error is the one to tell.
                 let _ = unsafe { driver.module_unload(module) };
-                Err(error.into())
+                Err(self.failed(error))
             }
         }
     }
-}
 
-impl Device {
+    /// What the driver refused a kernel for.
+    fn not_loaded(&self, kernel: String, LoadError { error, log }: LoadError) -> Error {
+        if error.code == CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION as u32
+            && let Ok(given) = self.driver().version()
+        {
+            return Error::DriverTooOld { expected: ptx::CUDA, given };
+        }
+        match self.failed(error) {
+            Error::Driver { call, code, name } => Error::Load { kernel, call, code, name, log },
+            error => error,
+        }
+    }
     /// Allows a function what its launches ask for beyond what every device has.
-    fn permit(&self, function: CUfunction, access: Access) -> std::result::Result<(), DriverError> {
+    fn permit(&self, function: CUfunction, entry: EntryPoint) -> std::result::Result<(), DriverError> {
         const PORTABLE_CLUSTER: u32 = 8;
+        let EntryPoint::Norm(Kernel { access, .. }) = entry else { return Ok(()) };
         let Limits { cluster, shared_bytes, .. } = self.limits();
         if access == Access::Staged {
             // SAFETY: the function's module has just been loaded, in the current context.

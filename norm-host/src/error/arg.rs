@@ -18,6 +18,10 @@ pub enum Arg {
     Y,
     /// The residual.
     R,
+    /// The sums of squares of rows that are split over devices.
+    Sums,
+    /// The length of such rows.
+    Dim,
     /// What is added before the square root.
     Eps,
     /// What is added to every weight.
@@ -28,6 +32,10 @@ pub enum Arg {
     Device,
     /// The tensor-parallel context.
     Tp,
+    /// What each device of a group has of a row.
+    Shards,
+    /// What adds sums up over devices.
+    Reduce,
 }
 
 /// The argument's name in the signatures: `x`, `w`, `weight_offset`.
@@ -40,11 +48,15 @@ impl fmt::Display for Arg {
             Arg::B => "b",
             Arg::Y => "y",
             Arg::R => "r",
+            Arg::Sums => "sums",
+            Arg::Dim => "dim",
             Arg::Eps => "eps",
             Arg::WeightOffset => "weight_offset",
             Arg::Stream => "stream",
             Arg::Device => "device",
             Arg::Tp => "tp",
+            Arg::Shards => "shards",
+            Arg::Reduce => "reduce",
         })
     }
 }

@@ -5,7 +5,7 @@
 
 use ptx_sim::{Memory, MemoryError};
 
-use crate::problem::{Operand, Param, Problem};
+use crate::problem::{Operand, Param, Problem, ShardProblem, ShardStep};
 
 /// Neighbouring bytes of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,21 @@ pub struct Span {
 
 /// What an operation accesses, by address; what overlaps or touches is one.
 pub fn spans(problem: &Problem) -> Vec<Span> {
+    merged(rows(problem, true))
+}
+
+/// What a step of a norm whose rows are split accesses.
+pub fn shard_spans(problem: &ShardProblem) -> Vec<Span> {
+    let ShardProblem { step, part, sums, .. } = problem;
+    let written = *step == ShardStep::Partial;
+    let mut spans = rows(part, !written);
+    let end = sums + part.rows * size_of::<f32>() as u64;
+    spans.push(Span { start: *sums, end, name: "sums", read: !written, written });
+    merged(spans)
+}
+
+/// The rows, their parameters, and, where they are written, their outputs.
+fn rows(problem: &Problem, outputs: bool) -> Vec<Span> {
     let mut spans = Vec::new();
     for row in 0..problem.rows {
         let [mut x, mut y, mut r] = [0, 0, 0];
@@ -37,7 +52,9 @@ pub fn spans(problem: &Problem) -> Vec<Span> {
             push(&mut spans, Span { start, end: start + u64::from(problem.dim) * size, name, read, written });
         };
         add(problem.x, x, "x", true, false);
-        add(problem.y, y, "y", problem.accumulate, true);
+        if outputs {
+            add(problem.y, y, "y", problem.accumulate, true);
+        }
         if let Some(tensor) = problem.r {
             add(tensor, r, "r", true, true);
         }
@@ -51,6 +68,11 @@ pub fn spans(problem: &Problem) -> Vec<Span> {
             push(&mut spans, Span { start, end, name, read: true, written: false });
         }
     }
+    spans
+}
+
+/// In order, and one where they overlap.
+fn merged(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_by_key(|span| span.start);
     let mut merged: Vec<Span> = Vec::new();
     for span in spans {

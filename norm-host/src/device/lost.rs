@@ -1,0 +1,50 @@
+//! Contexts that are lost: what the driver says then, and what is remembered of it.
+
+use cuda_driver::{DriverError, sys::CUresult};
+
+use super::Device;
+use crate::error::{Error, Result};
+
+/// Results after which the driver gives the same to every further call in that context ([CUresult](
+/// https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__TYPES.html): "this leaves the process in
+/// an inconsistent state").
+const FATAL: [CUresult; 12] = [
+    CUresult::CUDA_ERROR_ECC_UNCORRECTABLE,
+    CUresult::CUDA_ERROR_NVLINK_UNCORRECTABLE,
+    CUresult::CUDA_ERROR_ILLEGAL_ADDRESS,
+    CUresult::CUDA_ERROR_LAUNCH_TIMEOUT,
+    CUresult::CUDA_ERROR_CONTEXT_IS_DESTROYED,
+    CUresult::CUDA_ERROR_ASSERT,
+    CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR,
+    CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION,
+    CUresult::CUDA_ERROR_MISALIGNED_ADDRESS,
+    CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE,
+    CUresult::CUDA_ERROR_INVALID_PC,
+    CUresult::CUDA_ERROR_LAUNCH_FAILED,
+];
+
+impl Device {
+    /// What the driver returned from a call in this device's context.
+    pub(crate) fn told<T>(&self, result: std::result::Result<T, DriverError>) -> Result<T> {
+        result.map_err(|error| self.failed(error))
+    }
+
+    /// A call in this device's context that failed. If that says that the context is lost, no later
+    /// call asks the driver again.
+    pub(super) fn failed(&self, error: DriverError) -> Error {
+        if !FATAL.iter().any(|&fatal| fatal as u32 == error.code) {
+            return error.into();
+        }
+        // Of threads that hear of it at once, one is first.
+        self.lost(self.inner.lost.get_or_init(|| error))
+    }
+
+    /// The context, unless it is lost.
+    pub(super) fn alive(&self) -> Result<()> {
+        self.inner.lost.get().map_or(Ok(()), |error| Err(self.lost(error)))
+    }
+
+    fn lost(&self, DriverError { call, code, name }: &DriverError) -> Error {
+        Error::ContextLost { device: self.place(), call, code: *code, name: name.clone() }
+    }
+}

@@ -1,0 +1,6 @@
+//! NCCL: sums over the devices of one process, or of many on any number of hosts.
+
+mod group;
+mod library;
+
+pub use group::{NcclGroup, NcclId};

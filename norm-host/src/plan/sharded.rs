@@ -1,0 +1,43 @@
+//! The launch of a step of a norm whose rows are split over devices.
+
+use norm_kernels::abi::{Access, Args, Limits, ShardKernel};
+
+use super::Plan;
+use crate::{
+    error::Result,
+    problem::{ShardProblem, ShardStep},
+};
+
+/// A launch: a block a row, or for several, as for whole rows of that length.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ShardPlan {
+    pub(crate) kernel: ShardKernel,
+    pub(crate) grid: [u32; 3],
+    pub(crate) block: [u32; 3],
+    pub(crate) overlap: bool,
+    /// The kernel's parameters.
+    pub(crate) args: Args,
+    pub(crate) sums: u64,
+}
+
+impl ShardPlan {
+    /// The launch for at least one row.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Plan::new`].
+    pub(crate) fn new(problem: &ShardProblem, limits: Limits) -> Result<ShardPlan> {
+        let ShardProblem { step, part, sums, dim } = problem;
+        // The kernels know no clusters: a shard is seldom long enough for one.
+        let Plan { kernel, grid, block, overlap, args, .. } =
+            Plan::new(part, Limits { cluster: 1, ..limits })?;
+        let vectors = kernel.access != Access::Scalar;
+        let kernel = match step {
+            ShardStep::Partial => ShardKernel::Partial { x: kernel.x, vectors },
+            ShardStep::Apply => ShardKernel::Apply { x: kernel.x, w: kernel.w, y: kernel.y, vectors },
+        };
+        let reciprocal = 1.0 / f64::from(*dim);
+        let args = Args { reciprocal, reciprocal_f32: reciprocal as f32, ..args };
+        Ok(ShardPlan { kernel, grid, block, overlap, args, sums: *sums })
+    }
+}

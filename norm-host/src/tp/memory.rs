@@ -1,0 +1,35 @@
+//! Is memory on the device that its view names?
+
+use cuda_driver::sys::CUresult;
+
+use crate::{
+    device::Device,
+    error::{Arg, Error, Result},
+    tensor::{Place, Raw},
+};
+
+/// The driver finds the first and the last byte of the tensor, if it has any, on `device`.
+///
+/// With several devices a view is easily given the wrong one, and a kernel there would trap, or
+/// reach through peer access at a fraction of the speed. Managed memory is on the device that it was
+/// allocated for.
+pub(super) fn is_on(device: &Device, arg: Arg, tensor: &Raw) -> Result<()> {
+    let bytes = tensor.layout.span()? * tensor.dtype.size() as u64;
+    if bytes == 0 {
+        return Ok(());
+    }
+    let _current = device.enter()?;
+    for address in [tensor.address, tensor.address + bytes - 1] {
+        let ordinal = match device.driver().pointer_device(address) {
+            Err(error) if error.code == CUresult::CUDA_ERROR_INVALID_VALUE as u32 => -1,
+            result => device.told(result)?,
+        };
+        // Negative where the memory belongs to no device.
+        let Ok(ordinal) = u32::try_from(ordinal) else { return Err(Error::NotOnDevice { arg, address }) };
+        let (expected, given) = (device.place(), Place::Cuda(ordinal));
+        if given != expected {
+            return Err(Error::Place { arg, expected, given });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Rows and weights that every device of a group has whole: nothing is exchanged.
+
+use norm_kernels::abi::NormKind;
+
+use super::{TpContext, memory};
+use crate::{
+    backend::Backend,
+    check::{self, Form, Residual},
+    error::{Arg, Error, Result},
+    launch::launch,
+    norm::Norm,
+    plan::Plan,
+    tensor::{Raw, View, ViewMut},
+};
+
+/// [`rms_norm`](crate::rms_norm) on each device of a tensor-parallel group, on that device's own
+/// stream: `y[i]` from `x[i]` and `w[i]`, with `x[i]` and `y[i]` `(rows, dim)` (or any rank
+/// [`Norm::rows`] takes) and `w[i]` `(dim,)`. Rows and weights are replicated, so all `x[i]` have one
+/// shape; nothing is exchanged between devices. Types are each of the three, chosen apart. `y[i]`
+/// may be `x[i]` itself.
+///
+/// Everything is checked, and every kernel loaded, before the first launch. That includes what no
+/// other operation asks the driver: whether it finds each tensor on its device. The calling
+/// thread's current context is the same afterwards as before, also after an error.
+///
+/// # Errors
+///
+/// [`ListLength`](Error::ListLength) unless there is one tensor of each kind a stream. Else
+/// [`Tp`](Error::Tp), which says on which device, how many launches there had been, and what is
+/// wrong: any of the errors of [`Norm::rows`], a shape that is not that of `x[0]`, or memory of
+/// another device ([`Place`](Error::Place)) or of none ([`NotOnDevice`](Error::NotOnDevice)).
+pub fn rms_norm_tp(
+    x: &[View<'_>],
+    w: &[View<'_>],
+    y: &mut [ViewMut<'_>],
+    eps: f32,
+    tp: &TpContext,
+) -> Result<()> {
+    run(tp, Form::Rows, Norm::rms(eps), Lists { x, w, b: None, y })
+}
+
+/// [`layer_norm`](crate::layer_norm) on each device of a tensor-parallel group, as [`rms_norm_tp`]:
+/// `x[i]` and `y[i]` `(rows, dim)`, `w[i]` and `b[i]`, where there are biases, `(dim,)`.
+///
+/// # Errors
+///
+/// As for [`rms_norm_tp`].
+pub fn layer_norm_tp(
+    x: &[View<'_>],
+    w: &[View<'_>],
+    b: Option<&[View<'_>]>,
+    y: &mut [ViewMut<'_>],
+    eps: f32,
+    tp: &TpContext,
+) -> Result<()> {
+    run(tp, Form::Rows, Norm::layer(eps), Lists { x, w, b, y })
+}
+
+/// [`head_norm`](crate::head_norm) on each device of a tensor-parallel group, as [`rms_norm_tp`]:
+/// `x[i]` and `y[i]` `(…, heads, head_dim)`, `w[i]` and `b[i]`, where there are biases,
+/// `(heads, head_dim)`. Heads that are dealt out to devices are whole on theirs, so this serves them
+/// as well: `heads` is then the number on each.
+///
+/// # Errors
+///
+/// As for [`rms_norm_tp`].
+pub fn head_norm_tp(
+    x: &[View<'_>],
+    w: &[View<'_>],
+    b: Option<&[View<'_>]>,
+    y: &mut [ViewMut<'_>],
+    eps: f32,
+    kind: NormKind,
+    tp: &TpContext,
+) -> Result<()> {
+    run(tp, Form::Heads, Norm::new(kind, eps), Lists { x, w, b, y })
+}
+
+/// Tensors, one of each kind a stream.
+struct Lists<'a, 'v> {
+    x: &'a [View<'v>],
+    w: &'a [View<'v>],
+    b: Option<&'a [View<'v>]>,
+    y: &'a [ViewMut<'v>],
+}
+
+fn run(tp: &TpContext, form: Form, norm: Norm<'_>, lists: Lists<'_, '_>) -> Result<()> {
+    let Lists { x, w, b, y } = lists;
+    tp.matches(Arg::X, x.len())?;
+    tp.matches(Arg::W, w.len())?;
+    b.map_or(Ok(()), |b| tp.matches(Arg::B, b.len()))?;
+    tp.matches(Arg::Y, y.len())?;
+
+    // Once to check and load, and once to launch: a list of plans would have to be allocated.
+    let plan = |index: usize| -> Result<Option<Plan>> {
+        let norm = norm.weight(w[index]).bias(b.map(|b| b[index]));
+        let stream = &tp.streams[index];
+        let (x, y) = (&x[index].raw, &y[index].raw);
+        let problem = check::apart(&norm, form, x, y, Residual::None, stream.place())?;
+        if problem.rows == 0 { Ok(None) } else { Plan::new(&problem, stream.device().limits()).map(Some) }
+    };
+    for (index, stream) in tp.streams.iter().enumerate() {
+        let check = || -> Result<()> {
+            same_shape(&x[0].raw, &x[index].raw)?;
+            let plan = plan(index)?;
+            let b = b.map(|b| b[index].raw);
+            for (arg, tensor) in [(Arg::X, x[index].raw), (Arg::W, w[index].raw), (Arg::Y, y[index].raw)] {
+                memory::is_on(stream.device(), arg, &tensor)?;
+            }
+            b.map_or(Ok(()), |b| memory::is_on(stream.device(), Arg::B, &b))?;
+            plan.map_or(Ok(()), |plan| stream.device().kernel(plan.kernel).map(drop))
+        };
+        check().map_err(|error| tp.at(index, 0, error))?;
+    }
+    for (index, stream) in tp.streams.iter().enumerate() {
+        let launch = |plan: Option<Plan>| match plan {
+            // SAFETY: the views vouch for their memory, `y` for writing; the checks made sure that
+            // it is all on the stream's device, aligned, and overlaps no more than allowed.
+            Some(plan) => unsafe { launch(stream, &plan) },
+            None => Ok(()),
+        };
+        plan(index).and_then(launch).map_err(|error| tp.at(index, index, error))?;
+    }
+    Ok(())
+}
+
+fn same_shape(first: &Raw, x: &Raw) -> Result<()> {
+    let (expected, given) = (first.layout.shape, x.layout.shape);
+    if expected == given { Ok(()) } else { Err(Error::Shape { arg: Arg::X, expected, given }) }
+}

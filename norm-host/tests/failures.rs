@@ -1,0 +1,192 @@
+//! What fails at the driver: each a typed error, and what can go on goes on.
+
+#[path = "../../cuda-driver/tests/mock/mod.rs"]
+mod mock;
+
+use cust::memory::DeviceBuffer;
+use mock::{Mock, mock};
+use norm_host::{DType, Device, Error, Norm, NormKind, Place, Stream, TpContext, ViewMut};
+use std::sync::MutexGuard;
+
+const OUT_OF_MEMORY: u32 = 2;
+const NO_DEVICE: u32 = 100;
+const INVALID_PTX: u32 = 218;
+const UNSUPPORTED_PTX_VERSION: u32 = 222;
+const ILLEGAL_ADDRESS: u32 = 700;
+const LAUNCH_FAILED: u32 = 719;
+
+/// The stand-in, with this test alone on it.
+fn setup() -> (&'static Mock, MutexGuard<'static, ()>) {
+    let mock = mock();
+    (mock, mock.alone())
+}
+
+fn current() -> usize {
+    cuda_driver::driver().unwrap().context_current().unwrap().addr()
+}
+
+fn buffer(device: &Device) -> DeviceBuffer<f32> {
+    let _current = device.enter().unwrap();
+    DeviceBuffer::from_slice(&[0_f32; 8]).unwrap()
+}
+
+fn run(x: &mut DeviceBuffer<f32>, stream: &Stream) -> Result<(), Error> {
+    Norm::rms(1e-6).rows_in_place(&mut ViewMut::from_buffer::<f32>(x, &[2, 4])?, stream)
+}
+
+/// What is used in this file of a lost context is forgotten, not dropped: cust's own buffers know
+/// nothing of the loss.
+fn lose(mock: &Mock, stream: &Stream, code: u32) -> Error {
+    mock.fail("cuStreamSynchronize@0", code);
+    let error = stream.synchronize().unwrap_err();
+    mock.fail("cuStreamSynchronize@0", 0);
+    error
+}
+
+#[test]
+fn a_lost_context_is_said_to_be_until_the_device_is_opened_anew() {
+    let (mock, _alone) = setup();
+    for code in [LAUNCH_FAILED, ILLEGAL_ADDRESS] {
+        let device = Device::new(0).unwrap();
+        let stream = Stream::new(&device).unwrap();
+        let mut x = buffer(&device);
+        let graph = stream.capture(|stream| run(&mut x, stream)).unwrap();
+        let error = lose(mock, &stream, code);
+        let Error::ContextLost { device: Place::Cuda(0), call: "cuStreamSynchronize", code: told, .. } =
+            &error
+        else {
+            panic!("{error:?}")
+        };
+        assert_eq!(*told, code);
+
+        // Every further call says so, without asking the driver, which no longer fails here.
+        assert_eq!(stream.synchronize(), Err(error.clone()));
+        assert_eq!(stream.is_done(), Err(error.clone()));
+        let mut view = ViewMut::from_buffer::<f32>(&mut x, &[2, 4]).unwrap();
+        assert_eq!(Norm::rms(1e-6).rows_in_place(&mut view, &stream), Err(error.clone()));
+        assert_eq!(Stream::new(&device).map(drop), Err(error.clone()));
+        assert_eq!(device.enter().map(drop), Err(error.clone()));
+        // SAFETY: never launched.
+        assert_eq!(unsafe { graph.launch(&stream) }, Err(error.clone()));
+        assert_eq!(
+            device.preload(NormKind::Rms, DType::BF16, DType::BF16, DType::F32, 7),
+            Err(error.clone())
+        );
+        let group = TpContext::new(vec![stream]).unwrap();
+        let Err(Error::Tp { index: 0, source, .. }) = group.synchronize() else { panic!("not lost") };
+        assert_eq!(*source, error);
+        assert_eq!(current(), 0);
+
+        let modules = mock.alive().modules;
+        let anew = Device::new(0).unwrap();
+        assert_ne!(anew, device);
+        assert_eq!(Device::new(0), Ok(anew), "once");
+        assert!(mock.alive().modules < modules, "the old ones went with their context");
+        let stream = Stream::new(&anew).unwrap();
+        let mut y = buffer(&anew);
+        assert_eq!(run(&mut y, &stream), Ok(()));
+        assert_eq!(stream.synchronize(), Ok(()));
+        assert!(mock.launch().is_some() && mock.launch().is_none());
+        // The old handles stay lost, and letting go of them reaches nothing of the new context.
+        let alive = mock.alive().streams;
+        assert_eq!(group.synchronize().map_err(|_| ()), Err(()));
+        drop((group, graph));
+        assert_eq!(mock.alive().streams, alive);
+        std::mem::forget(x);
+    }
+}
+
+#[test]
+fn another_device_goes_on_when_one_is_lost() {
+    let (mock, _alone) = setup();
+    let [first, second] = [0, 1].map(|ordinal| Device::new(ordinal).unwrap());
+    let [lost, good] = [first, second].map(|device| Stream::new(&device).unwrap());
+    let error = lose(mock, &lost, LAUNCH_FAILED);
+    let mut x = buffer(&second);
+    assert_eq!(run(&mut x, &good), Ok(()));
+    assert_eq!(good.wait(&lost), Err(error));
+    let launch = mock.launch().expect("one");
+    assert_eq!(launch.device, 1);
+    assert!(Device::new(0).is_ok());
+}
+
+#[test]
+fn a_device_that_cannot_be_opened_anew_says_why() {
+    let (mock, _alone) = setup();
+    let device = Device::new(0).unwrap();
+    lose(mock, &Stream::new(&device).unwrap(), LAUNCH_FAILED);
+    mock.fail("cuDevicePrimaryCtxReset_v2", 46);
+    let result = Device::new(0);
+    mock.fail("cuDevicePrimaryCtxReset_v2", 0);
+    let refused = matches!(result, Err(Error::Driver { call: "cuDevicePrimaryCtxReset_v2", code: 46, .. }));
+    assert!(refused, "{result:?}");
+    assert!(Device::new(0).is_ok(), "the next try may");
+}
+
+#[test]
+fn threads_that_hear_of_a_loss_tell_the_same() {
+    let (mock, _alone) = setup();
+    let device = Device::new(0).unwrap();
+    let streams: Vec<_> = (0..16).map(|_| Stream::new(&device).unwrap()).collect();
+    mock.fail("cuStreamSynchronize@0", LAUNCH_FAILED);
+    let errors: Vec<_> = std::thread::scope(|scope| {
+        let waiting: Vec<_> = streams.iter().map(|stream| scope.spawn(|| stream.synchronize())).collect();
+        waiting.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    mock.fail("cuStreamSynchronize@0", 0);
+    assert!(matches!(errors[0], Err(Error::ContextLost { .. })));
+    assert!(errors.iter().all(|error| *error == errors[0]));
+    // Threads that open it anew at once get one device.
+    let anew: Vec<_> = std::thread::scope(|scope| {
+        let opening: Vec<_> = (0..16).map(|_| scope.spawn(|| Device::new(0).unwrap())).collect();
+        opening.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    assert!(anew.iter().all(|device| *device == anew[0]));
+}
+
+#[test]
+fn little_memory_is_said_to_be() {
+    let (mock, _alone) = setup();
+    let device = Device::new(0).unwrap();
+    mock.fail("cuStreamCreateWithPriority", OUT_OF_MEMORY);
+    let stream = Stream::new(&device).map(drop);
+    mock.fail("cuStreamCreateWithPriority", 0);
+    assert_eq!(stream, Err(Error::OutOfMemory { call: "cuStreamCreateWithPriority" }));
+
+    // A kernel that no other test of this file loads.
+    let load = || device.preload(NormKind::Layer, DType::F16, DType::F32, DType::F16, 99);
+    mock.fail("cuModuleLoadDataEx", OUT_OF_MEMORY);
+    let loaded = load();
+    mock.fail("cuModuleLoadDataEx", 0);
+    assert_eq!(loaded, Err(Error::OutOfMemory { call: "cuModuleLoadDataEx" }));
+    assert_eq!(load(), Ok(()), "with memory it goes on");
+}
+
+#[test]
+fn modules_that_the_driver_rejects_are_told_apart() {
+    let (mock, _alone) = setup();
+    let device = Device::new(0).unwrap();
+    let load = || device.preload(NormKind::Layer, DType::BF16, DType::F16, DType::F16, 99);
+    mock.fail("cuModuleLoadDataEx", UNSUPPORTED_PTX_VERSION);
+    let too_old = load();
+    mock.fail("cuModuleLoadDataEx", INVALID_PTX);
+    let rejected = load();
+    mock.fail("cuModuleLoadDataEx", 0);
+    // The stand-in says that it is of CUDA 13.0.
+    assert_eq!(too_old, Err(Error::DriverTooOld { expected: (12, 0), given: (13, 0) }));
+    assert!(matches!(rejected, Err(Error::Load { code: INVALID_PTX, .. })), "{rejected:?}");
+    assert_eq!(load(), Ok(()));
+    assert_eq!(current(), 0);
+}
+
+#[test]
+fn a_device_that_is_not_visible_is_none() {
+    let (mock, _alone) = setup();
+    assert_eq!(Device::new(2), Err(Error::NoDevice { ordinal: 2, count: 2 }));
+    // As with an empty `CUDA_VISIBLE_DEVICES`.
+    mock.fail("cuInit", NO_DEVICE);
+    let (count, device) = (Device::count(), Device::new(2));
+    mock.fail("cuInit", 0);
+    assert_eq!(count, Ok(0));
+    assert_eq!(device, Err(Error::NoDevice { ordinal: 2, count: 0 }));
+}

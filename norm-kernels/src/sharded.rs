@@ -1,0 +1,115 @@
+//! RMSNorm of rows that are split over devices, in two kernels: between them, others add up one
+//! `f32` a row over all devices. See [`ShardKernel`](crate::abi::ShardKernel).
+
+use crate::abi::Args;
+use crate::access::{Access, Scalar, Vector};
+use crate::element::{BF16, Element, F16, F32};
+use crate::gpu;
+use crate::norm::squares;
+use crate::part::{Part, Streamed};
+use crate::reduce::{Any, SECOND, Team};
+use crate::row::Row;
+
+/// `sums[row] = Σ x²`, over the shard that is here.
+///
+/// # Safety
+/// `args` holds what [`Args`] says, for this launch's block and grid; vectors are whole and aligned
+/// where the access is [`Vector`]; there is no residual. `sums` is the address of an `f32` a row,
+/// which nobody else touches.
+#[inline(always)]
+unsafe fn partial<A: Access, X: Element, const N: usize>(args: &Args, sums: u64) {
+    gpu::let_next_kernel_start();
+    let row = Row::of_thread::<X, X, X, N>(args);
+    // SAFETY: handed on.
+    let part = unsafe { Streamed::<A, X, X, N>::new(row) };
+    let sum = Any::sum(squares(&part, |x| x), SECOND);
+    let index = row_index();
+    if index < args.rows && gpu::thread_x() == 0 {
+        // SAFETY: the row's own.
+        unsafe { gpu::store_u32(sums + 4 * index as u64, sum.to_bits()) };
+    }
+}
+
+/// `y = x / sqrt(sums[row] / dim + eps) * (w + weight_offset) + b`.
+///
+/// # Safety
+/// As [`partial`], but that others may read `sums` too; each element of `y` is one thread's.
+#[inline(always)]
+unsafe fn apply<A: Access, X: Element, W: Element, Y: Element, const N: usize>(args: &Args, sums: u64) {
+    gpu::let_next_kernel_start();
+    let row = Row::of_thread::<X, W, Y, N>(args);
+    // SAFETY: handed on. It waits for whoever wrote the sums.
+    let part = unsafe { Streamed::<A, X, W, N>::new(row) };
+    let index = row_index();
+    let mut sum = 0.0;
+    if index < args.rows {
+        // SAFETY: the row's own.
+        sum = f32::from_bits(unsafe { gpu::load_u32(sums + 4 * index as u64) });
+    }
+    let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
+    // SAFETY: handed on.
+    unsafe { part.write::<Y, false>(|x| x * rstd) };
+}
+
+/// The number of this thread's row, past the last where it has none.
+#[inline(always)]
+fn row_index() -> u32 {
+    gpu::grid_x() * gpu::block_y() + gpu::thread_y()
+}
+
+/// One entry point.
+macro_rules! entry {
+    ($name:expr, $body:expr) => {
+        const _: () = {
+            #[unsafe(export_name = $name)]
+            unsafe extern "ptx-kernel" fn kernel(args: Args, sums: u64) {
+                // SAFETY: whoever launches vouches for what the arguments lead to.
+                unsafe { $body(&args, sums) }
+            }
+        };
+    };
+}
+
+macro_rules! partials {
+    ($($x:ident $x_name:literal $n:literal)*) => { $(
+        entry!(concat!("rms_partial_", $x_name, "_vector"), partial::<Vector, $x, $n>);
+        entry!(concat!("rms_partial_", $x_name, "_scalar"), partial::<Scalar, $x, $n>);
+    )* };
+}
+
+/// With weights of each type; `$n` elements of the wider of x and y fill 16 bytes.
+macro_rules! applies {
+    ($($x:ident $x_name:literal $y:ident $y_name:literal $n:literal)*) => { $(
+        applies!(@ $x $x_name, F16 "f16", $y $y_name, $n);
+        applies!(@ $x $x_name, BF16 "bf16", $y $y_name, $n);
+        applies!(@ $x $x_name, F32 "f32", $y $y_name, $n);
+    )* };
+    (@ $x:ident $x_name:literal, $w:ident $w_name:literal, $y:ident $y_name:literal, $n:literal) => {
+        entry!(
+            concat!("rms_apply_", $x_name, "_", $w_name, "_", $y_name, "_vector"),
+            apply::<Vector, $x, $w, $y, $n>
+        );
+        entry!(
+            concat!("rms_apply_", $x_name, "_", $w_name, "_", $y_name, "_scalar"),
+            apply::<Scalar, $x, $w, $y, $n>
+        );
+    };
+}
+
+partials! {
+    F16 "f16" 8
+    BF16 "bf16" 8
+    F32 "f32" 4
+}
+
+applies! {
+    F16 "f16" F16 "f16" 8
+    F16 "f16" BF16 "bf16" 8
+    F16 "f16" F32 "f32" 4
+    BF16 "bf16" F16 "f16" 8
+    BF16 "bf16" BF16 "bf16" 8
+    BF16 "bf16" F32 "f32" 4
+    F32 "f32" F16 "f16" 4
+    F32 "f32" BF16 "bf16" 4
+    F32 "f32" F32 "f32" 4
+}
