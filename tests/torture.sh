@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# What takes a GPU and minutes: every kernel under compute-sanitizer, sixteen threads for a while, traps, lack of
+# memory, groups of devices, many random cases. Writes a report; fails if anything did.
+#
+#   tests/torture.sh [REPORT]          # docs/TORTURE.md unless told otherwise
+#   SECONDS_OF_THREADS=60 CASES=1000000 tests/torture.sh
+#
+# What is not there (a GPU, a second one, NCCL, compute-sanitizer) is said to be skipped in the report.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+report=${1:-docs/TORTURE.md}
+threads=${SECONDS_OF_THREADS:-60}
+cases=${CASES:-100000}
+log=$(mktemp)
+failed=0
+
+cargo build --release --quiet || exit 2
+binary=$(cargo test --release --test device --no-run --message-format=json 2>/dev/null |
+  sed -n 's/.*"executable":"\([^"]*device-[^"]*\)".*/\1/p' | tail -1)
+[ -x "$binary" ] || { echo "the device tests do not build" >&2; exit 2; }
+norm=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/norm
+
+# say NAME OUTCOME DETAIL
+say() {
+  printf '| %s | %s | %s |\n' "$1" "$2" "$3" >> "$report"
+  printf '%s: %s %s\n' "$1" "$2" "$3"
+}
+
+# run NAME COMMAND...: its last line that says something is the detail.
+run() {
+  local name=$1
+  shift
+  if "$@" > "$log" 2>&1; then
+    say "$name" ok "$(grep -E "$detail" "$log" | tail -"${lines:-1}" | tr '\n' ' ')"
+  else
+    say "$name" "**failed**" "$(tail -3 "$log" | tr '\n|' '  ')"
+    failed=1
+  fi
+}
+
+{
+  echo "# Torture"
+  echo
+  echo "Commit $(git rev-parse --short HEAD), $(date -u +%F), by \`tests/torture.sh\`:"
+  nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null || echo "no GPU: nothing below was run on one"
+  echo
+  echo "| what | outcome | detail |"
+  echo "|---|---|---|"
+} > "$report"
+
+sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
+detail='ERROR SUMMARY|RACECHECK SUMMARY'
+for tool in memcheck racecheck initcheck synccheck; do
+  if [ -n "$sanitizer" ] && nvidia-smi > /dev/null 2>&1; then
+    run "compute-sanitizer $tool, every kernel" "$sanitizer" --tool "$tool" --error-exitcode 9 \
+      --require-cuda-init=no "$binary" --test-threads=1 small_everything
+  else
+    say "compute-sanitizer $tool, every kernel" skipped "it, or a GPU, is not there"
+  fi
+done
+
+export NORM_TORTURE_SECONDS=$threads
+detail='growth'
+run "16 threads of 4 streams for $threads s, every function" "$binary" --nocapture many_threads
+detail='test result'
+run "a kernel that traps, little memory, no visible device" "$binary" a_trap little_memory a_device_that
+run "everything else on a device: limits, guard bands, misuse, graphs, groups" \
+  "$binary" --skip many_threads --skip small_everything
+detail='busy|µs'
+lines=4
+run "two devices: both busy, overhead over NCCL" "$binary" --nocapture says_what_it_adds keeps_two_devices_busy
+lines=1
+detail='cases'
+if nvidia-smi > /dev/null 2>&1; then
+  run "norm check --cases $cases" "$norm" check --cases "$cases" --device cuda:0
+else
+  say "norm check --cases $cases" skipped "no GPU"
+fi
+
+rm -f "$log"
+exit $failed
