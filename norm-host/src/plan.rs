@@ -35,6 +35,7 @@ const AHEAD_BYTES: u64 = 4 << 20;
 /// The tile, and with it the order of every sum, comes from the types and `dim` alone. The number
 /// of rows changes only how many blocks there are, and the alignment only how memory is reached.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Plan {
     /// The entry point.
     pub kernel: Kernel,

@@ -20,6 +20,7 @@ pub const CUDA: (u32, u32) = (12, 0);
 
 /// PTX for one target and everything newer.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Ptx {
     /// The target's name, such as `sm_90`.
     pub target: &'static str,

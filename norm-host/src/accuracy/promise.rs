@@ -169,6 +169,7 @@ fn ulp_of_largest(dtype: DType) -> f64 {
 
 /// The outcome for a whole row.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct WorstRow {
     /// Whether anything is promised for this row.
     pub promised: bool,

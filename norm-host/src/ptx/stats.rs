@@ -116,6 +116,7 @@ impl fmt::Display for InstructionKind {
 
 /// Counts for one entry point.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Instructions of each kind that occurs.
     pub instructions: BTreeMap<InstructionKind, usize>,

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// Where a tensor is, or where an operation runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Place {
     /// The process's own memory.
     Host,
