@@ -1,0 +1,23 @@
+//! The residual connection and the norm behind it in one pass, as between a decoder's layers.
+
+use norm_host::{Cpu, Norm, Result, View, ViewMut};
+
+fn main() -> Result<()> {
+    let (rows, dim) = (2, 3);
+    // What a layer has computed, and the stream that it is added to.
+    let mut x = [1.0_f32, 1.0, 1.0, 0.0, 0.0, 3.0];
+    let mut r = [0.0_f32, 1.0, 0.0, 1.0, 0.0, 0.0];
+    // A model whose file holds the weights less 1, as Gemma's does.
+    let w = [0.0_f32, 0.0, 0.5];
+
+    let norm = Norm::rms(1e-6).weight(View::from_slice(&w, &[dim])?).weight_offset(1.0);
+    let shape = [rows, dim];
+    norm.add_rows_in_place(
+        &mut ViewMut::from_slice(&mut x, &shape)?,
+        &mut ViewMut::from_slice(&mut r, &shape)?,
+        &Cpu,
+    )?;
+    println!("the stream       {r:.4?}");
+    println!("the next input   {x:.4?}");
+    Ok(())
+}

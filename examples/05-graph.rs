@@ -1,0 +1,41 @@
+//! A chain of norms captured into a CUDA graph, and launched again for new data.
+
+use std::error::Error;
+
+use cust::memory::{CopyDestination, DeviceBuffer};
+use norm_host::{DType, Device, Norm, NormKind, Stream, View, ViewMut};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let device = Device::new(0)?;
+    let stream = Stream::new(&device)?;
+    let (rows, dim) = (1, 4);
+    let [mut x, mut r] = {
+        let _current = device.enter()?;
+        [DeviceBuffer::<f32>::zeroed(rows * dim)?, DeviceBuffer::<f32>::zeroed(rows * dim)?]
+    };
+
+    // Kernels are loaded at first use; an engine that must not wait then loads them ahead.
+    device.preload(NormKind::Rms, DType::F32, DType::F32, DType::F32, dim)?;
+    let graph = {
+        let mut x = ViewMut::from_buffer::<f32>(&mut x, &[rows, dim])?;
+        let mut r = ViewMut::from_buffer::<f32>(&mut r, &[rows, dim])?;
+        stream.capture(|stream| {
+            let norm = Norm::rms(1e-6);
+            norm.add_rows_in_place(&mut x, &mut r, stream)?;
+            norm.rows_in_place(&mut x, stream)
+        })?
+    };
+
+    let mut y = [0.0_f32; 4];
+    for step in 1..=3 {
+        x.copy_from(&[step as f32; 4])?;
+        // SAFETY: both buffers are still there, and nobody else uses them until the wait is over.
+        unsafe { graph.launch(&stream)? };
+        stream.synchronize()?;
+        r.copy_to(&mut y)?;
+        println!("step {step}: the residual is {y:?}");
+    }
+    let w = View::from_buffer::<f32>(&r, &[dim])?;
+    println!("captured on {}, over {:?} of {}", device.name(), w.shape(), w.dtype());
+    Ok(())
+}
