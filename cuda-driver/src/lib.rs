@@ -18,8 +18,10 @@
 //! `NORM_LIBCUDA` names another library to open, as a path or as a name for the dynamic linker.
 //!
 //! Linux only. A program that has, beside cust, another crate that links to libcuda by name (such
-//! as cudarc without its `dynamic-loading` feature) gets from here only the functions that cust
-//! calls; let such a crate open the library at run time as well.
+//! as cudarc with its `dynamic-linking` feature, which candle asks for) gets from here only the
+//! functions that cust calls: let such a crate open the library at run time as well, or enable the
+//! feature `linked`. The linker is then given the CUDA toolkit's libcuda beside this crate, and the
+//! program needs the driver to start.
 #![warn(missing_docs)]
 
 mod code;

@@ -28,7 +28,7 @@ pub(crate) enum Form {
 
 impl Form {
     /// The rank of weights and biases, and the lowest of `x`.
-    const fn param_rank(self) -> usize {
+    pub(crate) const fn param_rank(self) -> usize {
         match self {
             Form::Rows => 1,
             Form::Heads => 2,

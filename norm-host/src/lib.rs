@@ -33,12 +33,32 @@
 //!
 //! On several devices there are [`rms_norm_tp`] and its likes, and [`rms_norm_sharded`] for rows that
 //! are split over them.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! - `cudarc`: views of cudarc's memory, and its streams (module `cudarc`).
+//! - `candle`: operations and modules over candle's tensors (module `candle`); `candle-cuda` for those
+//!   on its CUDA devices too, for which candle needs a CUDA toolkit.
+//! - `linked`: for a program with another crate that links to libcuda by name, as cudarc's feature
+//!   `dynamic-linking` does. `candle-cuda` has it.
+//! - `sim`: a backend that runs the kernels' PTX on a simulator.
+//!
+//! # Building without CUDA
+//!
+//! cust's build script insists on a folder with a folder `lib64` in it. Where no CUDA toolkit is
+//! installed, the environment variable `CUDA_LIBRARY_PATH` names one: `/usr` will do.
 #![warn(missing_docs)]
 
 pub mod accuracy;
 mod backend;
+#[cfg(feature = "candle")]
+pub mod candle;
 mod check;
 mod cpu;
+#[cfg(feature = "cudarc")]
+pub mod cudarc;
 mod device;
 mod error;
 mod graph;

@@ -22,7 +22,18 @@ use crate::{
 pub struct Stream {
     device: Device,
     raw: CUstream,
-    owned: bool,
+    owner: Owner,
+}
+
+/// Who sees to it that a stream stays alive.
+pub(crate) enum Owner {
+    /// This handle, which destroys it.
+    Handle,
+    /// Whoever called [`Stream::from_raw`].
+    Caller,
+    /// cudarc's handle, kept until this one is dropped.
+    #[cfg(feature = "cudarc")]
+    Cudarc(#[expect(dead_code, reason = "kept, not used")] std::sync::Arc<cudarc::driver::CudaStream>),
 }
 
 // SAFETY: the driver lets any thread use a stream, several at a time too.
@@ -40,7 +51,7 @@ impl Stream {
     pub fn new(device: &Device) -> Result<Stream> {
         let _current = device.enter()?;
         let raw = device.told(device.driver().stream_create())?;
-        Ok(Stream { device: *device, raw, owned: true })
+        Ok(Stream { device: *device, raw, owner: Owner::Handle })
     }
 
     /// A stream that somebody else owns: a `CUstream`, or the `cudaStream_t` of the CUDA runtime,
@@ -55,14 +66,23 @@ impl Stream {
     ///
     /// The stream is alive, and stays so until this handle is dropped.
     pub unsafe fn from_raw(device: &Device, raw: *mut c_void) -> Result<Stream> {
-        let raw: CUstream = raw.cast();
+        // SAFETY: the caller keeps it alive.
+        unsafe { Stream::borrow(device, raw.cast(), Owner::Caller) }
+    }
+
+    /// A handle for a stream of somebody else's.
+    ///
+    /// # Safety
+    ///
+    /// `owner` sees to it that the stream stays alive until this handle is dropped.
+    pub(crate) unsafe fn borrow(device: &Device, raw: CUstream, owner: Owner) -> Result<Stream> {
         let _current = device.enter()?;
-        // SAFETY: the caller vouches for the stream; for null a context is current.
+        // SAFETY: the stream is alive; for null a context is current.
         let context = device.told(unsafe { device.driver().stream_context(raw) })?;
         if context != device.context() {
             return Err(Error::ForeignStream { device: device.place() });
         }
-        Ok(Stream { device: *device, raw, owned: false })
+        Ok(Stream { device: *device, raw, owner })
     }
 
     /// The device it belongs to.
@@ -141,7 +161,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if !self.owned {
+        if !matches!(self.owner, Owner::Handle) {
             return;
         }
         // Errors here would be those of work done before, which others have been told.
@@ -154,7 +174,12 @@ impl Drop for Stream {
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.owned { "owned" } else { "borrowed" };
+        let kind = match self.owner {
+            Owner::Handle => "owned",
+            Owner::Caller => "borrowed",
+            #[cfg(feature = "cudarc")]
+            Owner::Cudarc(_) => "cudarc's",
+        };
         write!(f, "{kind} stream {:p} of {:?}", self.raw, self.device)
     }
 }

@@ -1,25 +1,7 @@
 //! Tests that need what not every machine has.
 #![allow(dead_code)] // Each test file uses its own part.
 
+mod trial;
 pub mod vectors;
 
-use libtest_mimic::{Failed, Trial};
-
-/// A test that runs where `needed` is there. Where not, it is counted apart, with the reason;
-/// or fails, if `$NORM_REQUIRE`, a list of names, has `name_of_needed` in it.
-pub fn trial<T, R>(name: &str, name_of_needed: &str, needed: &Result<T, String>, run: R) -> Trial
-where
-    T: Clone + Send + 'static,
-    R: FnOnce(T) -> Result<(), Failed> + Send + 'static,
-{
-    let required = std::env::var("NORM_REQUIRE").unwrap_or_default();
-    match needed.clone() {
-        Ok(needed) => Trial::test(name, move || run(needed)),
-        Err(reason) if required.split_whitespace().any(|required| required == name_of_needed) => {
-            Trial::test(name, || Err(reason.into()))
-        }
-        Err(reason) => {
-            Trial::test(name, || Ok(())).with_kind(format!("skipped: {reason}")).with_ignored_flag(true)
-        }
-    }
-}
+pub use trial::trial;

@@ -151,10 +151,11 @@ impl State {
         0x10000 + self.handles
     }
 
-    /// The device of a stream; null means the current context's.
+    /// The device of a stream. Null and the two other default streams (1 for the one that waits for all,
+    /// 2 for the thread's own) are of the current context's.
     fn device_of(&self, stream: usize) -> Result<usize, u32> {
         match stream {
-            0 => current().ok_or(INVALID_CONTEXT),
+            0..=2 => current().ok_or(INVALID_CONTEXT),
             _ => self.streams.get(&stream).map(|stream| stream.0).ok_or(INVALID_HANDLE),
         }
     }
@@ -216,7 +217,7 @@ cuda! {
     }
     cuDeviceTotalMem_v2(bytes: *mut usize, _device: c_int) { bytes.write(1 << 33); Ok(()) }
     cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, _device: c_int) {
-        value.write(match attribute { 75 => 9, 76 => 0, _ => return Err(INVALID_VALUE) });
+        value.write(match attribute { 75 => 9, 76 | 115 => 0, _ => return Err(INVALID_VALUE) });
         Ok(())
     }
 

@@ -128,7 +128,9 @@ fn compile() -> PathBuf {
     let library = folder.join("libcuda_mock.so");
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc)
-        .args(["--edition", "2024", "--crate-type", "cdylib", "--crate-name", "cuda_mock", "-o"])
+        .args(["--edition", "2024", "--crate-type", "cdylib", "--crate-name", "cuda_mock"])
+        // Whoever opens the driver by its name, as cudarc does, is given this one, open as it is.
+        .args(["-C", "link-arg=-Wl,-soname,libcuda.so", "-o"])
         .args([&library, &source])
         .output()
         .expect("rustc starts");

@@ -1,0 +1,177 @@
+//! One Llama-shaped decoder block with random weights: RMSNorm in front of attention and MLP, each
+//! with the residual connection around it, and a norm of every head of queries and keys, as Qwen3 has
+//! it (<https://arxiv.org/abs/2505.09388>).
+
+use candle_core::{D, DType, Device, Module, Result, Tensor};
+use candle_nn::{
+    Linear,
+    kv_cache::KvCache,
+    ops::{silu, softmax_last_dim},
+    rotary_emb::rope,
+};
+
+use crate::norms::Norms;
+
+/// The sizes of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Elements of a token's vector.
+    pub hidden: usize,
+    /// Heads of queries.
+    pub heads: usize,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// Elements between the MLP's two products.
+    pub intermediate: usize,
+}
+
+impl Sizes {
+    /// Those of Llama 3 8B (<https://arxiv.org/abs/2407.21783>, table 3).
+    pub const LLAMA_8B: Sizes =
+        Sizes { hidden: 4096, heads: 32, kv_heads: 8, head_dim: 128, intermediate: 14336 };
+    /// Small ones, for a CPU.
+    pub const SMALL: Sizes = Sizes { hidden: 256, heads: 8, kv_heads: 2, head_dim: 32, intermediate: 704 };
+}
+
+const EPS: f32 = 1e-6;
+const ROPE_BASE: f32 = 500_000.0;
+
+/// The block's weights.
+pub struct Block {
+    sizes: Sizes,
+    attention_norm: Tensor,
+    qkv: Linear,
+    q_norm: Tensor,
+    k_norm: Tensor,
+    out: Linear,
+    mlp_norm: Tensor,
+    gate_up: Linear,
+    down: Linear,
+    cos: Tensor,
+    sin: Tensor,
+}
+
+impl Block {
+    /// Random weights, for up to `positions` tokens.
+    ///
+    /// # Errors
+    ///
+    /// candle's.
+    pub fn random(sizes: Sizes, positions: usize, dtype: DType, device: &Device) -> Result<Block> {
+        let Sizes { hidden, heads, kv_heads, head_dim, intermediate } = sizes;
+        let linear = |from: usize, to: usize| {
+            let weights = Tensor::randn(0_f32, (from as f32).powf(-0.5), (to, from), device)?;
+            Ok::<_, candle_core::Error>(Linear::new(weights.to_dtype(dtype)?, None))
+        };
+        let norm = |dim: usize| Tensor::randn(1_f32, 0.1, dim, device)?.to_dtype(dtype);
+        let angle = |index: usize| {
+            let (position, pair) = (index / (head_dim / 2), index % (head_dim / 2));
+            position as f32 * ROPE_BASE.powf(-2.0 * pair as f32 / head_dim as f32)
+        };
+        let angles: Vec<f32> = (0..positions * head_dim / 2).map(angle).collect();
+        let angles = Tensor::from_vec(angles, (positions, head_dim / 2), device)?;
+        Ok(Block {
+            sizes,
+            attention_norm: norm(hidden)?,
+            qkv: linear(hidden, (heads + 2 * kv_heads) * head_dim)?,
+            q_norm: norm(head_dim)?,
+            k_norm: norm(head_dim)?,
+            out: linear(heads * head_dim, hidden)?,
+            mlp_norm: norm(hidden)?,
+            gate_up: linear(hidden, 2 * intermediate)?,
+            down: linear(intermediate, hidden)?,
+            cos: angles.cos()?.to_dtype(dtype)?,
+            sin: angles.sin()?.to_dtype(dtype)?,
+        })
+    }
+
+    /// The block's contribution and the residual stream that it is to be added to, from those of the
+    /// block in front: each `(1, tokens, hidden)`. `residual` may be changed on the way. The tokens come
+    /// behind those in the cache.
+    ///
+    /// # Errors
+    ///
+    /// candle's, and those of the norms.
+    pub fn forward<N: Norms>(
+        &self,
+        xs: &Tensor,
+        residual: &Tensor,
+        cache: &mut KvCache,
+    ) -> Result<(Tensor, Tensor)> {
+        let (residual, xs) = N::add_rms(xs, residual, &self.attention_norm, EPS)?;
+        let xs = self.attention::<N>(&xs, cache)?;
+        let (residual, xs) = N::add_rms(&xs, &residual, &self.mlp_norm, EPS)?;
+        Ok((self.mlp(&xs)?, residual))
+    }
+
+    fn attention<N: Norms>(&self, xs: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
+        let Sizes { heads, kv_heads, head_dim, .. } = self.sizes;
+        let (_, tokens, _) = xs.dims3()?;
+        // All heads lie side by side: those of queries, keys and values are strided views.
+        let qkv = self.qkv.forward(xs)?.reshape((1, tokens, heads + 2 * kv_heads, head_dim))?;
+        let q = N::heads(&qkv.narrow(2, 0, heads)?, &self.q_norm, EPS)?;
+        let k = N::heads(&qkv.narrow(2, heads, kv_heads)?, &self.k_norm, EPS)?;
+        let v = qkv.narrow(2, heads + kv_heads, kv_heads)?.transpose(1, 2)?.contiguous()?;
+
+        let before = cache.current_seq_len();
+        let (cos, sin) = (self.cos.narrow(0, before, tokens)?, self.sin.narrow(0, before, tokens)?);
+        let q = rope(&q.transpose(1, 2)?.contiguous()?, &cos, &sin)?;
+        let k = rope(&k.transpose(1, 2)?.contiguous()?, &cos, &sin)?;
+        let (k, v) = cache.append(&k, &v)?;
+
+        // The queries that share a head of keys are rows of one product.
+        let q = q.reshape((1, kv_heads, heads / kv_heads * tokens, head_dim))?;
+        let scores = (q.matmul(&k.t()?)? / (head_dim as f64).sqrt())?;
+        let scores = scores.reshape((1, heads, tokens, before + tokens))?;
+        let scores = match tokens {
+            1 => scores,
+            _ => scores.broadcast_add(&causal(before, tokens, &scores)?)?,
+        };
+        let shares = softmax_last_dim(&scores)?;
+        let shares = shares.reshape((1, kv_heads, heads / kv_heads * tokens, before + tokens))?;
+        let mixed = shares.matmul(&v)?.reshape((1, heads, tokens, head_dim))?;
+        self.out.forward(&mixed.transpose(1, 2)?.reshape((1, tokens, heads * head_dim))?)
+    }
+
+    fn mlp(&self, xs: &Tensor) -> Result<Tensor> {
+        let gate_up = self.gate_up.forward(xs)?.chunk(2, D::Minus1)?;
+        self.down.forward(&(silu(&gate_up[0])? * &gate_up[1])?)
+    }
+
+    /// The block's norms alone, on tensors of the shapes that they have in [`Block::forward`]:
+    /// `xs` and `residual` `(1, tokens, hidden)`, `qkv` `(1, tokens, all heads, head_dim)`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the norms.
+    pub fn norms_alone<N: Norms>(&self, xs: &Tensor, residual: &Tensor, qkv: &Tensor) -> Result<()> {
+        let Sizes { heads, kv_heads, .. } = self.sizes;
+        let (residual, _) = N::add_rms(xs, residual, &self.attention_norm, EPS)?;
+        N::heads(&qkv.narrow(2, 0, heads)?, &self.q_norm, EPS)?;
+        N::heads(&qkv.narrow(2, heads, kv_heads)?, &self.k_norm, EPS)?;
+        N::add_rms(xs, &residual, &self.mlp_norm, EPS)?;
+        Ok(())
+    }
+
+    /// An empty cache for that many tokens.
+    pub fn cache(positions: usize) -> KvCache {
+        KvCache::new(2, positions)
+    }
+
+    /// The block's sizes.
+    pub fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+}
+
+/// Added to the scores of `tokens` queries behind `before` others: what comes later counts nothing.
+fn causal(before: usize, tokens: usize, like: &Tensor) -> Result<Tensor> {
+    let score = |index: usize| {
+        let (query, key) = (index / (before + tokens), index % (before + tokens));
+        if key > before + query { f32::NEG_INFINITY } else { 0.0 }
+    };
+    let scores: Vec<f32> = (0..tokens * (before + tokens)).map(score).collect();
+    Tensor::from_vec(scores, (tokens, before + tokens), like.device())?.to_dtype(like.dtype())
+}

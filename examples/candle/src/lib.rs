@@ -1,0 +1,10 @@
+//! Two models in candle, each with the norms of `norm-host` or with candle's own.
+
+pub mod decoder;
+pub mod encoder;
+pub mod norms;
+
+// What the README tells an engine to write is compiled, and run where it needs no GPU.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,0 +1,78 @@
+//! Which norms a model uses: [`Candle`]'s or [`Ours`]. All that differs between the two stands here.
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
+use norm_host::{NormKind, candle};
+
+/// The norms that the models ask for.
+pub trait Norms {
+    /// A LayerNorm with its weights and biases.
+    type Layer: Module;
+
+    /// Loads a LayerNorm.
+    fn layer(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<Self::Layer>;
+
+    /// `residual + xs`, normalized. `residual` may be changed on the way.
+    fn add_layer(norm: &Self::Layer, xs: &Tensor, residual: &Tensor) -> Result<Tensor>;
+
+    /// `residual + xs`, and that normalized by RMSNorm. `residual` may be changed on the way.
+    fn add_rms(xs: &Tensor, residual: &Tensor, w: &Tensor, eps: f32) -> Result<(Tensor, Tensor)>;
+
+    /// RMSNorm of each head of `xs` `(…, heads, head_dim)`, whose heads may be some of those that lie
+    /// there; `w` `(head_dim,)` is shared by the heads.
+    fn heads(xs: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor>;
+}
+
+/// candle's own.
+#[derive(Debug)]
+pub struct Candle;
+
+impl Norms for Candle {
+    type Layer = candle_nn::LayerNorm;
+
+    fn layer(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<candle_nn::LayerNorm> {
+        candle_nn::layer_norm(size, eps, vb)
+    }
+
+    fn add_layer(norm: &candle_nn::LayerNorm, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        norm.forward(&(residual + xs)?)
+    }
+
+    fn add_rms(xs: &Tensor, residual: &Tensor, w: &Tensor, eps: f32) -> Result<(Tensor, Tensor)> {
+        let sum = (residual + xs)?;
+        let normalized = candle_nn::ops::rms_norm(&sum, w, eps)?;
+        Ok((sum, normalized))
+    }
+
+    fn heads(xs: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
+        // candle's kernel takes contiguous tensors.
+        candle_nn::ops::rms_norm(&xs.contiguous()?, w, eps)
+    }
+}
+
+/// Those of `norm-host`.
+#[derive(Debug)]
+pub struct Ours;
+
+impl Norms for Ours {
+    type Layer = candle::LayerNorm;
+
+    fn layer(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<candle::LayerNorm> {
+        candle::layer_norm(size, eps, vb)
+    }
+
+    fn add_layer(norm: &candle::LayerNorm, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        norm.forward_add(xs, residual)
+    }
+
+    fn add_rms(xs: &Tensor, residual: &Tensor, w: &Tensor, eps: f32) -> Result<(Tensor, Tensor)> {
+        let normalized = candle::ops::add_rms_norm(xs, residual, w, eps)?;
+        Ok((residual.clone(), normalized))
+    }
+
+    fn heads(xs: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
+        let heads = xs.dim(xs.rank() - 2)?;
+        let w = w.broadcast_as((heads, w.dims1()?))?;
+        candle::ops::head_norm(xs, &w, None, eps, NormKind::Rms)
+    }
+}

@@ -1,0 +1,279 @@
+//! The operations over candle's tensors agree with candle's own, whatever the layout.
+
+use candle_core::{D, DType, Device, Module, Result, Tensor};
+use candle_nn::ops::{layer_norm_slow, rms_norm_slow};
+use norm_host::{
+    NormKind,
+    candle::{LayerNorm, Norm, RmsNorm, ops},
+};
+use proptest::{prelude::*, test_runner::TestCaseError};
+
+const EPS: f32 = 1e-5;
+
+/// How a tensor lies in its storage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Lie {
+    /// As candle makes it.
+    Contiguous,
+    /// Rows with other elements in front and behind.
+    RowsApart,
+    /// The first two axes swapped, as heads and positions are.
+    Swapped,
+    /// Elements of a row apart.
+    LastApart,
+    /// Rows that are all the same one.
+    Broadcast,
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    shape: Vec<usize>,
+    lie: Lie,
+    dtype: DType,
+    w_dtype: DType,
+    layer: bool,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let dtype = || prop::sample::select(vec![DType::F16, DType::BF16, DType::F32]);
+    let lies = vec![Lie::Contiguous, Lie::RowsApart, Lie::Swapped, Lie::LastApart, Lie::Broadcast];
+    let shape = prop::collection::vec(1_usize..5, 1..6)
+        .prop_flat_map(|front| (1_usize..300).prop_map(move |dim| [&front[1..], &[dim]].concat()));
+    (shape, prop::sample::select(lies), dtype(), dtype(), any::<bool>())
+        .prop_map(|(shape, lie, dtype, w_dtype, layer)| Case { shape, lie, dtype, w_dtype, layer })
+}
+
+impl Case {
+    /// A tensor of this shape, type and layout.
+    fn tensor(&self, dtype: DType) -> Result<Tensor> {
+        let random = |shape: &[usize]| Tensor::randn(0.3_f32, 1.5, shape, &Device::Cpu)?.to_dtype(dtype);
+        let shape = &self.shape;
+        let rank = shape.len();
+        match self.lie {
+            Lie::RowsApart => {
+                let mut wider = shape.clone();
+                wider[rank - 1] += 5;
+                random(&wider)?.narrow(rank - 1, 2, shape[rank - 1])
+            }
+            Lie::Swapped | Lie::LastApart if rank > 1 => {
+                let axes = if self.lie == Lie::Swapped && rank > 2 { (0, 1) } else { (rank - 2, rank - 1) };
+                let mut swapped = shape.clone();
+                swapped.swap(axes.0, axes.1);
+                random(&swapped)?.transpose(axes.0, axes.1)
+            }
+            Lie::Broadcast => random(&shape[rank - 1..])?.broadcast_as(shape.as_slice()),
+            _ => random(shape),
+        }
+    }
+
+    /// The same, lying so that it can be written: what cannot is refused, as shown below.
+    fn writable(self) -> Case {
+        let lie = match (self.lie, self.shape.len()) {
+            (_, 5..) => Lie::Contiguous,
+            (Lie::Broadcast | Lie::LastApart, _) | (Lie::Swapped, ..=2) => Lie::RowsApart,
+            (lie, _) => lie,
+        };
+        Case { lie, ..self }
+    }
+
+    fn dim(&self) -> usize {
+        self.shape[self.shape.len() - 1]
+    }
+
+    /// Weights or biases.
+    fn parameter(&self) -> Result<Tensor> {
+        Tensor::randn(1_f32, 0.5, self.dim(), &Device::Cpu)?.to_dtype(self.w_dtype)
+    }
+
+    /// candle's norm of `x`, in f32.
+    fn expected(&self, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
+        let [x, w, b] = [x, w, b].map(|tensor| tensor.to_dtype(DType::F32));
+        if self.layer { layer_norm_slow(&x?, &w?, &b?, EPS) } else { rms_norm_slow(&x?, &w?, EPS) }
+    }
+
+    fn norm(&self, w: &Tensor, b: &Tensor) -> Norm {
+        match self.layer {
+            true => Norm::layer(EPS).weight(w.clone()).bias(b.clone()),
+            false => Norm::rms(EPS).weight(w.clone()),
+        }
+    }
+}
+
+/// Elements agree to f32's rounding of terms of a few, and to one rounding of the result's type.
+fn assert_close(given: &Tensor, expected: &Tensor, dtype: DType) -> std::result::Result<(), TestCaseError> {
+    prop_assert_eq!((given.dtype(), given.shape()), (dtype, expected.shape()));
+    let values = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+    let rounding = match dtype {
+        DType::F16 => 2.0_f32.powi(-11),
+        DType::BF16 => 2.0_f32.powi(-8),
+        _ => 0.0,
+    };
+    for (given, expected) in values(given)?.into_iter().zip(values(expected)?) {
+        // The least f16s are further apart than that.
+        let allowed = expected.abs() * (1.01 * rounding + 1e-5) + 1e-5;
+        prop_assert!((given - expected).abs() <= allowed, "{} for {}", given, expected);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    #[test]
+    fn rows_agree(case in case()) {
+        let (x, w, b) = (case.tensor(case.dtype)?, case.parameter()?, case.parameter()?);
+        let given = case.norm(&w, &b).rows(&x)?;
+        prop_assert!(given.is_contiguous());
+        assert_close(&given, &case.expected(&x, &w, &b)?, case.dtype)?;
+    }
+
+    #[test]
+    fn a_residual_in_front_becomes_the_sum(case in case()) {
+        let case = case.writable();
+        let (x, w, b) = (case.tensor(case.dtype)?, case.parameter()?, case.parameter()?);
+        let r = case.tensor(case.dtype)?;
+        let sum = (&r + &x)?;
+        let given = case.norm(&w, &b).add_rows(&x, &r)?;
+        prop_assert_eq!(bits(&r)?, bits(&sum)?);
+        assert_close(&given, &case.expected(&sum, &w, &b)?, case.dtype)?;
+    }
+
+    #[test]
+    fn a_result_is_added_to_what_is_there(case in case()) {
+        let case = case.writable();
+        let (x, w, b) = (case.tensor(case.dtype)?, case.parameter()?, case.parameter()?);
+        // Its type is chosen apart.
+        let y = case.tensor(case.w_dtype)?;
+        let before = y.to_dtype(DType::F32)?.copy()?;
+        case.norm(&w, &b).rows_add(&x, &y)?;
+        assert_close(&y, &(before + case.expected(&x, &w, &b)?)?, case.w_dtype)?;
+    }
+
+    #[test]
+    fn heads_agree_with_each_by_itself(case in case(), heads in 1_usize..6, shared: bool) {
+        let case = Case { shape: [&case.shape[..case.shape.len() - 1], &[heads, case.dim()]].concat(), ..case };
+        prop_assume!(case.shape.len() <= 5);
+        let x = case.tensor(case.dtype)?;
+        let (w, b) = match shared {
+            true => {
+                let all = (heads, case.dim());
+                (case.parameter()?.broadcast_as(all)?, case.parameter()?.broadcast_as(all)?)
+            }
+            false => {
+                let all = |_| case.parameter();
+                let stack = || Tensor::stack(&(0..heads).map(all).collect::<Result<Vec<_>>>()?, 0);
+                (stack()?, stack()?)
+            }
+        };
+        let given = case.norm(&w, &b).heads(&x)?;
+        let axis = case.shape.len() - 2;
+        for head in 0..heads {
+            let expected = case.expected(&x.narrow(axis, head, 1)?, &w.get(head)?, &b.get(head)?)?;
+            assert_close(&given.narrow(axis, head, 1)?, &expected, case.dtype)?;
+        }
+    }
+
+    #[test]
+    fn modules_take_the_place_of_candles(case in case()) {
+        let case = Case { w_dtype: case.dtype, ..case };
+        let (x, w, b) = (case.tensor(case.dtype)?, case.parameter()?, case.parameter()?);
+        let (given, expected) = if case.layer {
+            let candles = candle_nn::LayerNorm::new(w, b, EPS.into());
+            (LayerNorm::from(candles.clone()).forward(&x)?, candles.forward(&x)?)
+        } else {
+            let candles = candle_nn::RmsNorm::new(w, EPS.into());
+            (RmsNorm::from(candles.clone()).forward(&x)?, candles.forward(&x)?)
+        };
+        // candle rounds on the way too.
+        let wide = [given, expected].map(|tensor| tensor.to_dtype(DType::F32));
+        let [given, expected] = wide;
+        let (given, expected) = (given?, expected?);
+        let apart = (&given - &expected)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
+        let largest = expected.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
+        let allowed = match case.dtype { DType::F16 => 4e-3, DType::BF16 => 3e-2, _ => 1e-5 };
+        prop_assert!(apart <= allowed * (1.0 + largest), "{} of {}", apart, largest);
+    }
+}
+
+fn bits(tensor: &Tensor) -> Result<Vec<u32>> {
+    let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    Ok(values.into_iter().map(f32::to_bits).collect())
+}
+
+fn ones(shape: &[usize]) -> Tensor {
+    Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap()
+}
+
+/// The text of the error that an operation ends with, without the backtrace that candle may add.
+fn error<T: std::fmt::Debug>(result: Result<T>) -> String {
+    let text = result.unwrap_err().to_string();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn no_rows_give_no_rows() {
+    let y = ops::rms_norm(&ones(&[0, 8]), &ones(&[8]), EPS).unwrap();
+    assert_eq!(y.dims(), [0, 8]);
+}
+
+#[test]
+fn weight_offsets_are_added() {
+    let (x, w) = (Tensor::new(&[[3_f32, 4.0]], &Device::Cpu).unwrap(), ones(&[2]));
+    let plain = Norm::rms(0.0).weight(w.clone()).rows(&x).unwrap();
+    let twice = Norm::rms(0.0).weight(w).weight_offset(1.0).rows(&x).unwrap();
+    assert_eq!(bits(&twice).unwrap(), bits(&(plain * 2.0).unwrap()).unwrap());
+}
+
+#[test]
+fn weights_that_do_not_fit_are_refused() {
+    let given = error(ops::rms_norm(&ones(&[2, 3]), &ones(&[4]), EPS));
+    assert_eq!(given, "w: expected shape (3,), given (4,)");
+    let given = error(ops::layer_norm(&ones(&[2, 3]), &ones(&[3]), &ones(&[1, 3]), EPS));
+    assert_eq!(given, "b: expected rank 1, given rank 2");
+    let given = error(ops::head_norm(&ones(&[4, 2, 3]), &ones(&[3]), None, EPS, NormKind::Rms));
+    assert_eq!(given, "w: expected rank 2, given rank 1");
+}
+
+#[test]
+fn numbers_and_types_without_a_norm_are_refused() {
+    assert_eq!(
+        error(ops::rms_norm(&ones(&[2, 3]), &ones(&[3]), -1.0)),
+        "eps: expected a finite number, 0 or more, given -1"
+    );
+    let given = error(ops::rms_norm(&ones(&[2, 3]).to_dtype(DType::F64).unwrap(), &ones(&[3]), EPS));
+    assert_eq!(given, "unsupported dtype F64 for op rms-norm");
+    let given = error(ops::rms_norm(&ones(&[2, 3]), &ones(&[3]).to_dtype(DType::U8).unwrap(), EPS));
+    assert_eq!(given, "unsupported dtype U8 for op rms-norm");
+    let given = error(ops::rms_norm(&Tensor::new(1_f32, &Device::Cpu).unwrap(), &ones(&[1]), EPS));
+    assert_eq!(given, "view: expected rank 1 to 4, given rank 0");
+}
+
+#[test]
+fn residuals_that_do_not_fit_are_refused_and_left_alone() {
+    let (x, w) = (ones(&[2, 3]), ones(&[3]));
+    let r = ones(&[2, 4]);
+    assert_eq!(error(ops::add_rms_norm(&x, &r, &w, EPS)), "r: expected shape (2, 3), given (2, 4)");
+    let r = ones(&[2, 3]).to_dtype(DType::F16).unwrap();
+    assert_eq!(error(ops::add_rms_norm(&x, &r, &w, EPS)), "r: expected dtype f32, given f16");
+    assert_eq!(bits(&r).unwrap(), bits(&x).unwrap());
+    let r = ones(&[3, 2]).t().unwrap();
+    let given = error(ops::add_rms_norm(&x, &r, &w, EPS));
+    assert_eq!(given, "r: expected a dense last axis (stride 1), given stride 2");
+    let r = ones(&[3]).broadcast_as((2, 3)).unwrap();
+    assert!(error(ops::add_rms_norm(&x, &r, &w, EPS)).contains("repeated elements"));
+}
+
+#[test]
+fn tensors_that_share_storage_with_one_that_is_written_are_refused() {
+    let (x, w) = (ones(&[2, 3]), ones(&[3]));
+    assert!(error(ops::add_rms_norm(&x, &x.clone(), &w, EPS)).contains("shares storage"));
+    let r = ones(&[2, 3]);
+    let given = error(ops::add_rms_norm(&x, &r, &r.get(0).unwrap(), EPS));
+    assert_eq!(given, "w and r: expected no common memory, given tensors that overlap");
+    let given = error(ops::layer_norm_add(&x, &w, &r.get(0).unwrap(), &r, EPS));
+    assert_eq!(given, "b and y: expected no common memory, given tensors that overlap");
+    assert_eq!(bits(&r).unwrap(), bits(&x).unwrap());
+    // The last axis of what is only read may be anything.
+    let sum = ops::add_rms_norm(&ones(&[3, 2]).t().unwrap(), &r, &w, EPS).unwrap();
+    assert_eq!(sum.dim(D::Minus1).unwrap(), 3);
+}

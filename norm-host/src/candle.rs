@@ -1,0 +1,47 @@
+//! Norms over candle's tensors (feature `candle`; `candle-cuda` for those on its CUDA devices).
+//!
+//! [`ops`] and the modules have the names and arguments that candle-nn's have, so that an engine
+//! changes its `use` lines: `candle_nn::ops::rms_norm` to `norm_host::candle::ops::rms_norm`,
+//! `candle_nn::{RmsNorm, rms_norm}` to `norm_host::candle::{RmsNorm, rms_norm}`. [`Norm`] has every
+//! option, the residual connection too.
+//!
+//! ```
+//! use candle_core::{Device, Module, Tensor};
+//! use norm_host::candle::{RmsNorm, ops};
+//!
+//! # fn main() -> candle_core::Result<()> {
+//! let xs = Tensor::new(&[[3.0_f32, 4.0], [6.0, 8.0]], &Device::Cpu)?;
+//! let alpha = Tensor::new(&[1.0_f32, 10.0], &Device::Cpu)?;
+//! let ys = ops::rms_norm(&xs, &alpha, 0.0)?;
+//! assert_eq!(ys.to_vec2::<f32>()?[0], ys.to_vec2::<f32>()?[1]);
+//! assert_eq!(RmsNorm::new(alpha, 0.0).forward(&xs)?.to_vec2::<f32>()?, ys.to_vec2::<f32>()?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Tensors are f16, bf16 or f32, weights and biases in any of the three, results in the type of
+//! their input; what [`Norm`](crate::Norm) promises of accuracy holds. A tensor whose last axis is
+//! dense is read where it lies, whatever its other strides (a `narrow`, a `transpose` of heads and
+//! positions); others, and those of more than four axes that are not contiguous, are copied first.
+//! Nothing is recorded for backpropagation, as by candle-nn's own fast norms. On a CUDA device the
+//! work goes to the device's stream, tied to cudarc's events.
+//!
+//! Errors of this crate come wrapped in candle's, with their text.
+
+mod cpu;
+#[cfg(feature = "candle-cuda")]
+mod cuda;
+mod modules;
+mod norm;
+pub mod ops;
+mod residual;
+mod store;
+
+pub use modules::{LayerNorm, RmsNorm, layer_norm, layer_norm_no_bias, rms_norm};
+pub use norm::Norm;
+
+impl From<crate::Error> for candle_core::Error {
+    fn from(error: crate::Error) -> candle_core::Error {
+        candle_core::Error::wrap(error)
+    }
+}

@@ -1,0 +1,121 @@
+//! candle's storage on a CUDA device.
+
+use std::sync::Arc;
+
+use ::cudarc::driver::{CudaSlice, CudaStream};
+use candle_core::{
+    CudaStorage, Error, Result, Storage, backend::BackendStorage, cuda_backend::CudaStorageSlice,
+};
+
+use super::store::{Lend, LendMut, Spot, Store};
+use crate::{
+    Element, Stream, View, ViewMut,
+    cudarc::{Tracked, place},
+    tensor::Raw,
+};
+
+/// The stream of a candle device.
+pub(super) struct Queue {
+    cudarc: Arc<CudaStream>,
+    stream: Stream,
+}
+
+impl AsRef<Stream> for Queue {
+    fn as_ref(&self) -> &Stream {
+        &self.stream
+    }
+}
+
+impl Store for CudaStorage {
+    type Queue = Queue;
+    type On = Stream;
+    type Read<'a> = Tracked<'a, View<'a>>;
+    type Write<'a> = Tracked<'a, ViewMut<'a>>;
+
+    fn of(storage: &Storage) -> Option<&CudaStorage> {
+        match storage {
+            Storage::Cuda(storage) => Some(storage),
+            _ => None,
+        }
+    }
+
+    fn into_storage(self) -> Storage {
+        Storage::Cuda(self)
+    }
+
+    fn queue(&self) -> Result<Queue> {
+        let cudarc = self.device.cuda_stream();
+        let stream = Stream::from_cudarc(&cudarc)?;
+        Ok(Queue { cudarc, stream })
+    }
+
+    fn like(&self, elements: usize, op: &'static str) -> Result<CudaStorage> {
+        // SAFETY: every element is written before anything reads it, by a norm on the stream that
+        // the memory is allocated on.
+        let slice = unsafe {
+            match &self.slice {
+                CudaStorageSlice::F16(_) => CudaStorageSlice::F16(self.device.alloc(elements)?),
+                CudaStorageSlice::BF16(_) => CudaStorageSlice::BF16(self.device.alloc(elements)?),
+                CudaStorageSlice::F32(_) => CudaStorageSlice::F32(self.device.alloc(elements)?),
+                _ => return Err(Error::UnsupportedDTypeForOp(self.dtype(), op).bt()),
+            }
+        };
+        Ok(CudaStorage { slice, device: self.device.clone() })
+    }
+
+    fn read<'a>(&'a self, queue: &'a Queue, at: &Spot) -> Result<Tracked<'a, View<'a>>> {
+        fn view<'a, E: Element>(
+            memory: &'a CudaSlice<E>,
+            queue: &'a Queue,
+            at: &Spot,
+        ) -> Result<Tracked<'a, View<'a>>> {
+            let from = memory.slice(at.offset.min(memory.len())..);
+            let (elements, place) = (from.len() as u64, place(memory.stream()));
+            let (address, event) = from.view_ptr(&queue.cudarc);
+            let layout = (&*at.shape, &*at.strides);
+            let raw = Raw::strided(place, address, E::DTYPE, layout, Some(elements))?;
+            Ok(Tracked::new(View::from_raw(raw), event))
+        }
+        match &self.slice {
+            CudaStorageSlice::F16(memory) => view(memory, queue, at),
+            CudaStorageSlice::BF16(memory) => view(memory, queue, at),
+            CudaStorageSlice::F32(memory) => view(memory, queue, at),
+            _ => Err(at.unsupported(self.dtype())),
+        }
+    }
+
+    fn write<'a>(&'a mut self, queue: &'a Queue, at: &Spot) -> Result<Tracked<'a, ViewMut<'a>>> {
+        fn view<'a, E: Element>(
+            memory: &'a mut CudaSlice<E>,
+            queue: &'a Queue,
+            at: &Spot,
+        ) -> Result<Tracked<'a, ViewMut<'a>>> {
+            let (from, place) = (at.offset.min(memory.len()).., place(memory.stream()));
+            let from = memory.slice_mut(from);
+            let elements = from.len() as u64;
+            let (address, event) = from.view_ptr_mut(&queue.cudarc);
+            let layout = (&*at.shape, &*at.strides);
+            let raw = Raw::strided(place, address, E::DTYPE, layout, Some(elements))?;
+            Ok(Tracked::new(ViewMut::from_raw(raw), event))
+        }
+        let dtype = self.dtype();
+        match &mut self.slice {
+            CudaStorageSlice::F16(memory) => view(memory, queue, at),
+            CudaStorageSlice::BF16(memory) => view(memory, queue, at),
+            CudaStorageSlice::F32(memory) => view(memory, queue, at),
+            _ => Err(at.unsupported(dtype)),
+        }
+    }
+}
+
+impl Lend for Tracked<'_, View<'_>> {
+    fn lend(&self) -> View<'_> {
+        self.view()
+    }
+}
+
+impl LendMut for Tracked<'_, ViewMut<'_>> {
+    fn lend_mut(&mut self) -> ViewMut<'_> {
+        self.view_mut()
+    }
+}

@@ -1,0 +1,153 @@
+//! The modules of candle-nn, computed here.
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::{LayerNormConfig, VarBuilder};
+
+use super::Norm;
+
+/// RMSNorm with its weights, in the place of `candle_nn::RmsNorm`.
+#[derive(Clone, Debug)]
+pub struct RmsNorm {
+    norm: Norm,
+    weight: Tensor,
+    eps: f64,
+}
+
+/// LayerNorm with its weights and biases, in the place of `candle_nn::LayerNorm`.
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    norm: Norm,
+    weight: Tensor,
+    bias: Option<Tensor>,
+    remove_mean: bool,
+    eps: f64,
+}
+
+impl RmsNorm {
+    /// RMSNorm with weights `(dim,)`.
+    pub fn new(weight: Tensor, eps: f64) -> RmsNorm {
+        RmsNorm { norm: Norm::rms(eps as f32).weight(weight.clone()), weight, eps }
+    }
+
+    /// The weights.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// What is added to the mean of squares.
+    pub fn eps(&self) -> f64 {
+        self.eps
+    }
+
+    /// `residual += xs`, where it lies, and the norm of that.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Norm::add_rows`].
+    pub fn forward_add(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.norm.add_rows(xs, residual)
+    }
+}
+
+impl LayerNorm {
+    /// LayerNorm with weights and biases `(dim,)`.
+    pub fn new(weight: Tensor, bias: Tensor, eps: f64) -> LayerNorm {
+        LayerNorm::with(weight, Some(bias), true, eps)
+    }
+
+    /// LayerNorm with weights `(dim,)` alone.
+    pub fn new_no_bias(weight: Tensor, eps: f64) -> LayerNorm {
+        LayerNorm::with(weight, None, true, eps)
+    }
+
+    /// RMSNorm with weights `(dim,)`: the mean stays.
+    pub fn rms_norm(weight: Tensor, eps: f64) -> LayerNorm {
+        LayerNorm::with(weight, None, false, eps)
+    }
+
+    fn with(weight: Tensor, bias: Option<Tensor>, remove_mean: bool, eps: f64) -> LayerNorm {
+        let norm = if remove_mean { Norm::layer(eps as f32) } else { Norm::rms(eps as f32) };
+        let norm = norm.weight(weight.clone()).bias(bias.clone());
+        LayerNorm { norm, weight, bias, remove_mean, eps }
+    }
+
+    /// The weights.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The biases.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
+    /// What is added to the variance.
+    pub fn eps(&self) -> f64 {
+        self.eps
+    }
+
+    /// Whether the mean is taken away: false for RMSNorm.
+    pub fn remove_mean(&self) -> bool {
+        self.remove_mean
+    }
+
+    /// `residual += xs`, where it lies, and the norm of that.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Norm::add_rows`].
+    pub fn forward_add(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.norm.add_rows(xs, residual)
+    }
+}
+
+impl Module for RmsNorm {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        self.norm.rows(xs)
+    }
+}
+
+impl Module for LayerNorm {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        self.norm.rows(xs)
+    }
+}
+
+impl From<candle_nn::RmsNorm> for RmsNorm {
+    fn from(norm: candle_nn::RmsNorm) -> RmsNorm {
+        RmsNorm::new(norm.weight().clone(), norm.eps())
+    }
+}
+
+impl From<candle_nn::LayerNorm> for LayerNorm {
+    fn from(norm: candle_nn::LayerNorm) -> LayerNorm {
+        LayerNorm::with(norm.weight().clone(), norm.bias().cloned(), norm.remove_mean(), norm.eps())
+    }
+}
+
+/// Loads an [`RmsNorm`] as `candle_nn::rms_norm` does.
+///
+/// # Errors
+///
+/// What the loading fails with.
+pub fn rms_norm(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<RmsNorm> {
+    candle_nn::rms_norm(size, eps, vb).map(RmsNorm::from)
+}
+
+/// Loads a [`LayerNorm`] as `candle_nn::layer_norm` does.
+///
+/// # Errors
+///
+/// What the loading fails with.
+pub fn layer_norm(size: usize, config: impl Into<LayerNormConfig>, vb: VarBuilder<'_>) -> Result<LayerNorm> {
+    candle_nn::layer_norm(size, config, vb).map(LayerNorm::from)
+}
+
+/// Loads a [`LayerNorm`] without biases as `candle_nn::layer_norm_no_bias` does.
+///
+/// # Errors
+///
+/// What the loading fails with.
+pub fn layer_norm_no_bias(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<LayerNorm> {
+    candle_nn::layer_norm_no_bias(size, eps, vb).map(LayerNorm::from)
+}

@@ -1,0 +1,97 @@
+//! The operations by their usual names, the arguments as candle-nn has them.
+
+use candle_core::{Result, Tensor};
+
+use super::Norm;
+use crate::NormKind;
+
+/// RMSNorm over the last axis: `y = x / sqrt(mean(x²) + eps) * alpha`, in the place of
+/// `candle_nn::ops::rms_norm`.
+///
+/// `xs`: `(…, dim)`; `alpha`: `(dim,)`.
+///
+/// # Errors
+///
+/// As for [`Norm::rows`].
+pub fn rms_norm(xs: &Tensor, alpha: &Tensor, eps: f32) -> Result<Tensor> {
+    Norm::rms(eps).weight(alpha.clone()).rows(xs)
+}
+
+/// LayerNorm over the last axis: `y = (x - mean(x)) / sqrt(var(x) + eps) * alpha + beta`, in the place
+/// of `candle_nn::ops::layer_norm`.
+///
+/// `xs`: `(…, dim)`; `alpha`, `beta`: `(dim,)`.
+///
+/// # Errors
+///
+/// As for [`Norm::rows`].
+pub fn layer_norm(xs: &Tensor, alpha: &Tensor, beta: &Tensor, eps: f32) -> Result<Tensor> {
+    Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).rows(xs)
+}
+
+/// Either norm over the last axis, each head with its own weights.
+///
+/// `xs`: `(…, heads, head_dim)`; `alpha`, `beta`: `(heads, head_dim)`.
+///
+/// # Errors
+///
+/// As for [`Norm::heads`].
+pub fn head_norm(
+    xs: &Tensor,
+    alpha: &Tensor,
+    beta: Option<&Tensor>,
+    eps: f32,
+    kind: NormKind,
+) -> Result<Tensor> {
+    Norm::new(kind, eps).weight(alpha.clone()).bias(beta.cloned()).heads(xs)
+}
+
+/// `residual += xs; y = rms_norm(residual)`: updates `residual` where it lies and gives `y`.
+///
+/// `xs`, `residual`: `(…, dim)`, of one type; `alpha`: `(dim,)`.
+///
+/// # Errors
+///
+/// As for [`Norm::add_rows`].
+pub fn add_rms_norm(xs: &Tensor, residual: &Tensor, alpha: &Tensor, eps: f32) -> Result<Tensor> {
+    Norm::rms(eps).weight(alpha.clone()).add_rows(xs, residual)
+}
+
+/// `residual += xs; y = layer_norm(residual)`: updates `residual` where it lies and gives `y`.
+///
+/// `xs`, `residual`: `(…, dim)`, of one type; `alpha`, `beta`: `(dim,)`.
+///
+/// # Errors
+///
+/// As for [`Norm::add_rows`].
+pub fn add_layer_norm(
+    xs: &Tensor,
+    residual: &Tensor,
+    alpha: &Tensor,
+    beta: &Tensor,
+    eps: f32,
+) -> Result<Tensor> {
+    Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).add_rows(xs, residual)
+}
+
+/// `ys += rms_norm(xs)`, where `ys` lies.
+///
+/// `xs`, `ys`: `(…, dim)`; `alpha`: `(dim,)`.
+///
+/// # Errors
+///
+/// As for [`Norm::rows_add`].
+pub fn rms_norm_add(xs: &Tensor, alpha: &Tensor, ys: &Tensor, eps: f32) -> Result<()> {
+    Norm::rms(eps).weight(alpha.clone()).rows_add(xs, ys)
+}
+
+/// `ys += layer_norm(xs)`, where `ys` lies.
+///
+/// `xs`, `ys`: `(…, dim)`; `alpha`, `beta`: `(dim,)`.
+///
+/// # Errors
+///
+/// As for [`Norm::rows_add`].
+pub fn layer_norm_add(xs: &Tensor, alpha: &Tensor, beta: &Tensor, ys: &Tensor, eps: f32) -> Result<()> {
+    Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).rows_add(xs, ys)
+}

@@ -1,0 +1,133 @@
+//! The norm and the residual connection around it, over candle's tensors.
+
+use std::cell::RefCell;
+
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Storage, Tensor, op::BackpropOp};
+
+use super::{
+    norm::{Locked, Norm, readable},
+    store::{Lend, LendMut, Spot, Store},
+};
+use crate::{Arg, Error};
+
+impl Norm {
+    /// `r += x; y = norm(r)` in one pass, as in front of a layer (pre-norm): updates `residual` where
+    /// it lies, as candle's in-place operations do, and gives `y`, a new tensor.
+    ///
+    /// `xs` and `residual` `(…, dim)` have one shape and type. What
+    /// [`add_rows`](crate::Norm::add_rows) says of rounding holds.
+    ///
+    /// # Errors
+    ///
+    /// As for [`rows`](Norm::rows); if `residual` shares its storage with `xs` or a parameter; if
+    /// its last axis is not dense, or it has more than four axes and is not contiguous.
+    pub fn add_rows(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.apart_from(residual, Arg::R)?;
+        let op = AddRows { norm: self, y: RefCell::new(None) };
+        residual.inplace_op2(&readable(xs)?, &op)?;
+        let y = op.y.into_inner().expect("the operation has returned without an error");
+        Ok(Tensor::from_storage(y, residual.shape(), BackpropOp::none(), false))
+    }
+
+    /// `y += norm(x)` in one pass, as behind a layer (post-norm): updates `ys` where it lies.
+    ///
+    /// `xs` and `ys` `(…, dim)` have one shape; their types are chosen apart.
+    ///
+    /// # Errors
+    ///
+    /// As for [`add_rows`](Norm::add_rows), with `ys` in `residual`'s place.
+    pub fn rows_add(&self, xs: &Tensor, ys: &Tensor) -> Result<()> {
+        self.apart_from(ys, Arg::Y)?;
+        ys.inplace_op2(&readable(xs)?, &RowsAdd { norm: self })
+    }
+
+    /// No parameter is in the storage of a tensor that is written, which is locked meanwhile.
+    fn apart_from(&self, written: &Tensor, arg: Arg) -> Result<()> {
+        let storage = |tensor: &Tensor| std::ptr::from_ref(&*tensor.storage_and_layout().0);
+        for (parameter, a) in [(self.weights(), Arg::W), (self.biases(), Arg::B)] {
+            if parameter.is_some_and(|parameter| storage(parameter) == storage(written)) {
+                return Err(Error::Overlap { a, b: arg }.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+struct AddRows<'a> {
+    norm: &'a Norm,
+    /// The result, once it is there.
+    y: RefCell<Option<Storage>>,
+}
+
+impl AddRows<'_> {
+    fn forward<S: Store>(&self, r: &mut S, r_layout: &Layout, x: &S, layout: &Layout) -> Result<()> {
+        let op = self.norm.name();
+        let mut y = x.like(layout.shape().elem_count(), op)?;
+        let queue = x.queue()?;
+        let (w, b) = (Locked::new(self.norm.weights()), Locked::new(self.norm.biases()));
+        {
+            let w = w.as_ref().map(|w| w.read(x, &queue, op)).transpose()?;
+            let b = b.as_ref().map(|b| b.read(x, &queue, op)).transpose()?;
+            let x = x.read(&queue, &Spot::new(layout, 1, op)?)?;
+            let mut r = r.write(&queue, &Spot::new(r_layout, 1, op)?)?;
+            let mut y = y.write(&queue, &Spot::new(&Layout::contiguous(layout.shape()), 1, op)?)?;
+            let norm = self.norm.over(w.as_ref(), b.as_ref());
+            norm.add_rows(x.lend(), &mut r.lend_mut(), &mut y.lend_mut(), queue.as_ref())?;
+        }
+        self.y.replace(Some(y.into_storage()));
+        Ok(())
+    }
+}
+
+struct RowsAdd<'a> {
+    norm: &'a Norm,
+}
+
+impl RowsAdd<'_> {
+    fn forward<S: Store>(&self, y: &mut S, y_layout: &Layout, x: &S, layout: &Layout) -> Result<()> {
+        let op = self.norm.name();
+        let queue = x.queue()?;
+        let (w, b) = (Locked::new(self.norm.weights()), Locked::new(self.norm.biases()));
+        let w = w.as_ref().map(|w| w.read(x, &queue, op)).transpose()?;
+        let b = b.as_ref().map(|b| b.read(x, &queue, op)).transpose()?;
+        let x = x.read(&queue, &Spot::new(layout, 1, op)?)?;
+        let mut y = y.write(&queue, &Spot::new(y_layout, 1, op)?)?;
+        let norm = self.norm.over(w.as_ref(), b.as_ref());
+        Ok(norm.rows_add(x.lend(), &mut y.lend_mut(), queue.as_ref())?)
+    }
+}
+
+/// Both kinds of storage take the one way.
+macro_rules! in_place {
+    ($op:ident) => {
+        impl InplaceOp2 for $op<'_> {
+            fn name(&self) -> &'static str {
+                self.norm.name()
+            }
+
+            fn cpu_fwd(
+                &self,
+                written: &mut CpuStorage,
+                written_layout: &Layout,
+                x: &CpuStorage,
+                layout: &Layout,
+            ) -> Result<()> {
+                self.forward(written, written_layout, x, layout)
+            }
+
+            #[cfg(feature = "candle-cuda")]
+            fn cuda_fwd(
+                &self,
+                written: &mut candle_core::CudaStorage,
+                written_layout: &Layout,
+                x: &candle_core::CudaStorage,
+                layout: &Layout,
+            ) -> Result<()> {
+                self.forward(written, written_layout, x, layout)
+            }
+        }
+    };
+}
+
+in_place!(AddRows);
+in_place!(RowsAdd);

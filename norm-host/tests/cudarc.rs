@@ -1,0 +1,111 @@
+//! cudarc's memory and streams, on a stand-in for the driver that cudarc opens too.
+
+#[path = "../../cuda-driver/tests/mock/mod.rs"]
+mod mock;
+
+use std::sync::{Arc, MutexGuard};
+
+use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr};
+use half::f16;
+use mock::{Mock, mock};
+use norm_host::{Arg, Error, Norm, Place, Stream, View, ViewMut};
+
+const NOT_READY: u32 = 600;
+
+/// The stand-in, with this test alone on it, and two of cudarc's streams: with more than one, cudarc
+/// keeps events with its memory.
+fn setup() -> (&'static Mock, MutexGuard<'static, ()>, Arc<CudaContext>, [Arc<CudaStream>; 2]) {
+    let mock = mock();
+    let alone = mock.alone();
+    let context = CudaContext::new(0).unwrap();
+    // cudarc makes its context current and leaves it so.
+    let streams = [(); 2].map(|()| context.new_stream_with_priority(0).unwrap());
+    assert!(context.is_managing_stream_synchronization());
+    (mock, alone, context, streams)
+}
+
+fn memory(stream: &Arc<CudaStream>, elements: usize) -> CudaSlice<f16> {
+    // SAFETY: the stand-in runs no kernel that could read it.
+    unsafe { stream.alloc(elements).unwrap() }
+}
+
+/// Whether cudarc calls a function of the driver meanwhile: it keeps the error that it is given.
+fn calls<T>(mock: &Mock, context: &CudaContext, function: &str, what: impl FnOnce() -> T) -> (bool, T) {
+    context.check_err().unwrap();
+    mock.fail(function, NOT_READY);
+    let value = what();
+    mock.fail(function, 0);
+    (context.check_err().is_err(), value)
+}
+
+#[test]
+fn an_operation_is_launched_on_cudarcs_stream_with_its_addresses() {
+    let (mock, _alone, _, [stream, _]) = setup();
+    let mut x = memory(&stream, 3 * 256);
+    let address = x.device_ptr(&stream).0;
+    let on = Stream::from_cudarc(&stream).unwrap();
+    {
+        // SAFETY: used on that stream alone, and dropped.
+        let mut x = unsafe { ViewMut::from_cudarc(&mut x, &[3, 256], &stream) }.unwrap();
+        Norm::rms(1e-6).rows_in_place(&mut x.view_mut(), &on).unwrap();
+    }
+    let launch = mock.launch().unwrap();
+    assert_eq!((launch.device, launch.stream, launch.first), (0, stream.cu_stream() as usize, address));
+    assert!(mock.launch().is_none());
+}
+
+#[test]
+fn a_handle_keeps_cudarcs_stream_alive() {
+    let (mock, _alone, _, [stream, other]) = setup();
+    let on = Stream::from_cudarc(&stream).unwrap();
+    let streams = mock.alive().streams;
+    drop(stream);
+    assert_eq!(mock.alive().streams, streams);
+    assert_eq!(on.is_done(), Ok(true));
+    drop(on);
+    assert_eq!(mock.alive().streams, streams - 1);
+    drop(other);
+}
+
+#[test]
+fn the_default_streams_can_be_borrowed() {
+    let (_mock, _alone, context, _) = setup();
+    for stream in [context.default_stream(), context.per_thread_stream()] {
+        let on = Stream::from_cudarc(&stream).unwrap();
+        assert_eq!((on.as_raw(), on.device().ordinal()), (stream.cu_stream().cast(), 0));
+    }
+}
+
+#[test]
+fn a_view_waits_for_the_writes_of_other_streams_and_leaves_an_event() {
+    let (mock, _alone, context, [stream, _]) = setup();
+    let mut x = memory(&stream, 8);
+    // SAFETY: used by nothing.
+    let (waited, view) =
+        calls(mock, &context, "cuStreamWaitEvent", || unsafe { View::from_cudarc(&x, &[8], &stream) });
+    let view = view.unwrap();
+    assert!(waited);
+    assert_eq!((view.view().place(), view.view().shape()), (Place::Cuda(0), &[8][..]));
+    assert!(calls(mock, &context, "cuEventRecord", || drop(view)).0);
+
+    // SAFETY: as above.
+    let (waited, view) =
+        calls(mock, &context, "cuStreamWaitEvent", || unsafe { ViewMut::from_cudarc(&mut x, &[8], &stream) });
+    assert!(waited);
+    assert!(calls(mock, &context, "cuEventRecord", || drop(view.unwrap())).0);
+}
+
+#[test]
+fn parts_of_memory_are_viewed_where_they_lie() {
+    let (_mock, _alone, _, [stream, _]) = setup();
+    let x = memory(&stream, 100);
+    let (part, start) = (x.slice(10..90), x.device_ptr(&stream).0);
+    // SAFETY: used by nothing.
+    let view = unsafe { View::from_cudarc(&part, &[8, 10], &stream) }.unwrap();
+    assert_eq!(view.view().address(), start + 20);
+    let strided = view.view().with_strides(&[20, 1]).unwrap_err();
+    assert_eq!(strided, Error::OutOfBounds { arg: Arg::View, needed: 150, available: 80 });
+    // SAFETY: as above.
+    let long = unsafe { View::from_cudarc(&part, &[81], &stream) }.map(|_| ()).unwrap_err();
+    assert_eq!(long, Error::OutOfBounds { arg: Arg::View, needed: 81, available: 80 });
+}
