@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         streams.push(Stream::new(device)?);
     }
 
-    let group = TpContext::new(streams);
+    // `new` refuses two streams of one device, which is rarely meant.
+    let group = TpContext::sharing_devices(streams)?;
     {
         let view = |buffer, shape: &[usize]| View::from_buffer::<f32>(buffer, shape);
         let x = x.iter().map(|x| view(x, &[rows, dim])).collect::<norm_host::Result<Vec<_>>>()?;
