@@ -23,6 +23,7 @@ use norm_kernels::abi::Limits;
 
 use crate::{
     error::{Error, Result},
+    ptx::{self, Ptx},
     tensor::Place,
 };
 
@@ -46,6 +47,7 @@ struct Inner {
     capability: (u32, u32),
     context: Context,
     driver: &'static Driver,
+    ptx: &'static [Ptx],
     kernels: Kernels,
 }
 
@@ -73,11 +75,24 @@ impl Device {
     ///
     /// [`NoDriver`](Error::NoDriver), [`NoDevice`](Error::NoDevice), or what the driver refuses.
     pub fn new(ordinal: u32) -> Result<Device> {
+        Device::with_ptx(ordinal, &ptx::EMBEDDED)
+    }
+
+    /// As [`Device::new`], but with kernels from `ptx`, lowest capability first, in place of those
+    /// that are embedded. One device can have handles with kernels of several sets; the handles are
+    /// equal, and share its context.
+    ///
+    /// # Errors
+    ///
+    /// As [`Device::new`]. That a set lacks a kernel, or suits no such device, shows when a kernel is
+    /// loaded.
+    pub fn with_ptx(ordinal: u32, ptx: &'static [Ptx]) -> Result<Device> {
         let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(inner) = devices.iter().find(|device| device.ordinal == ordinal) {
+        let same = |device: &&&Inner| device.ordinal == ordinal && std::ptr::eq(device.ptx, ptx);
+        if let Some(inner) = devices.iter().find(same) {
             return Ok(Device { inner });
         }
-        let inner: &'static Inner = Box::leak(Box::new(Inner::open(ordinal)?));
+        let inner: &'static Inner = Box::leak(Box::new(Inner::open(ordinal, ptx)?));
         devices.push(inner);
         Ok(Device { inner })
     }
@@ -95,6 +110,15 @@ impl Device {
     /// Its compute capability, major and minor.
     pub fn capability(&self) -> (u32, u32) {
         self.inner.capability
+    }
+
+    /// The PTX that its kernels are loaded from.
+    ///
+    /// # Errors
+    ///
+    /// [`Capability`](Error::Capability) where there is none for such a device.
+    pub fn ptx(&self) -> Result<Ptx> {
+        ptx::for_capability(self.inner.ptx, self.capability())
     }
 
     /// What it lets a kernel use, which decides how rows are laid out there.
@@ -128,7 +152,7 @@ impl Device {
 }
 
 impl Inner {
-    fn open(ordinal: u32) -> Result<Inner> {
+    fn open(ordinal: u32, ptx: &'static [Ptx]) -> Result<Inner> {
         let count = Device::count()?;
         if ordinal >= count {
             return Err(Error::NoDevice { ordinal, count });
@@ -151,7 +175,7 @@ impl Inner {
         let context = Context::new(device).map_err(cust_error("cuDevicePrimaryCtxRetain"))?;
         // SAFETY: it was current until now, so it is alive, or null.
         unsafe { driver.context_set_current(before) }?;
-        Ok(Inner { ordinal, name, capability, context, driver, kernels: Kernels::default() })
+        Ok(Inner { ordinal, name, capability, context, driver, ptx, kernels: Kernels::default() })
     }
 }
 

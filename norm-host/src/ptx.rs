@@ -32,13 +32,15 @@ pub static EMBEDDED: [Ptx; 2] = [
     Ptx { target: "sm_90", capability: (9, 0), text: include_str!("../ptx/sm_90.ptx") },
 ];
 
-/// The best of [`EMBEDDED`] for a device of this compute capability (major, minor).
+/// The best of a set, lowest capability first, for a device of this compute capability (major,
+/// minor).
 ///
 /// # Errors
 /// [`Error::Capability`] below the lowest.
-pub fn for_capability(capability: (u32, u32)) -> Result<Ptx> {
-    let fit = EMBEDDED.iter().rev().find(|ptx| ptx.capability <= capability);
-    fit.copied().ok_or(Error::Capability { expected: EMBEDDED[0].capability, given: capability })
+pub fn for_capability(set: &[Ptx], capability: (u32, u32)) -> Result<Ptx> {
+    let fit = set.iter().rev().find(|ptx| ptx.capability <= capability);
+    let lowest = set.first().map_or((0, 0), |ptx| ptx.capability);
+    fit.copied().ok_or(Error::Capability { expected: lowest, given: capability })
 }
 
 impl Ptx {
@@ -96,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_device_gets_the_newest_ptx_it_runs() {
-        let target = |capability| for_capability(capability).map(|ptx| ptx.target);
+        let target = |capability| for_capability(&EMBEDDED, capability).map(|ptx| ptx.target);
         assert!(matches!(target((7, 5)), Err(Error::Capability { given: (7, 5), .. })));
         assert_eq!(target((8, 0)).unwrap(), "sm_80");
         assert_eq!(target((8, 9)).unwrap(), "sm_80");

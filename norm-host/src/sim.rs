@@ -3,7 +3,7 @@
 mod args;
 mod memory;
 
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ptx_sim::{Argument, Counts, Launch, Memory, Module};
 
@@ -12,16 +12,16 @@ use crate::{
     error::Result,
     plan::Plan,
     problem::Problem,
-    ptx,
+    ptx::{self, Ptx},
     tensor::Place,
 };
 use norm_kernels::abi::Limits;
 
-/// The PTX that runs: that of the newest target.
-static MODULE: LazyLock<std::result::Result<Module, ptx_sim::LoadError>> = LazyLock::new(|| {
-    let newest = ptx::EMBEDDED.last().map_or("", |ptx| ptx.text);
-    Module::parse(newest)
-});
+/// A text, parsed when it is first needed.
+type Parsed = OnceLock<std::result::Result<Module, ptx_sim::LoadError>>;
+
+/// The embedded text for the newest target.
+static EMBEDDED: Parsed = OnceLock::new();
 
 /// The kernels as they ship, run by [`ptx_sim`] on views of [`Place::Host`]: the same plans, the
 /// same PTX, the same arguments as on a GPU. An operation has finished when it returns.
@@ -33,6 +33,8 @@ static MODULE: LazyLock<std::result::Result<Module, ptx_sim::LoadError>> = LazyL
 #[derive(Debug)]
 pub struct Simulator {
     limits: Limits,
+    text: &'static str,
+    module: &'static Parsed,
     counts: Mutex<Option<Counts>>,
 }
 
@@ -44,7 +46,20 @@ impl Simulator {
 
     /// One of a device with these limits, which decide how rows are laid out.
     pub fn with_limits(limits: Limits) -> Simulator {
-        Simulator { limits, counts: Mutex::default() }
+        let text = ptx::EMBEDDED.last().map_or("", |ptx| ptx.text);
+        Simulator { limits, text, module: &EMBEDDED, counts: Mutex::default() }
+    }
+
+    /// One of a device that `ptx` is for, which runs its kernels in place of those that are embedded.
+    /// What is parsed of them stays until the process ends.
+    pub fn with_ptx(ptx: Ptx) -> Simulator {
+        let limits = Limits::of_capability(ptx.capability);
+        Simulator { limits, text: ptx.text, module: Box::leak(Box::default()), counts: Mutex::default() }
+    }
+
+    /// Another with the same kernels, on a device with these limits, that has run nothing.
+    pub fn on(&self, limits: Limits) -> Simulator {
+        Simulator { limits, counts: Mutex::default(), ..*self }
     }
 
     /// What the last operation did, counted; allocations are called `x`, `y`, `w`, `b` and `r`.
@@ -53,8 +68,8 @@ impl Simulator {
     }
 
     /// Runs a plan's kernel on memory.
-    fn launch(plan: &Plan, memory: &mut Memory) -> Result<Counts> {
-        let module = MODULE.as_ref().map_err(Clone::clone)?;
+    fn launch(&self, plan: &Plan, memory: &mut Memory) -> Result<Counts> {
+        let module = self.module.get_or_init(|| Module::parse(self.text)).as_ref().map_err(Clone::clone)?;
         let kernel = module.kernel(&plan.kernel.to_string())?;
         let align = align_of::<norm_kernels::abi::Args>() as u64;
         let launch = Launch::new(&kernel)
@@ -87,7 +102,7 @@ impl Backend for Simulator {
         // SAFETY: the spans are the problem's rows, weights and biases, which the caller vouches
         // may be read.
         unsafe { memory::upload(&spans, &mut simulated) }?;
-        let counts = Self::launch(&plan, &mut simulated)?;
+        let counts = self.launch(&plan, &mut simulated)?;
         // SAFETY: those that are written are the rows of `y` and `r`, which the caller vouches may be.
         unsafe { memory::download(&spans, &simulated) }?;
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);

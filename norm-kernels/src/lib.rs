@@ -20,25 +20,25 @@
 pub mod abi;
 
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
-mod access;
+pub mod access;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
-mod each;
+pub mod each;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
-mod element;
+pub mod element;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
-mod gpu;
+pub mod gpu;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 mod kernels;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
-mod norm;
+pub mod norm;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
-mod part;
+pub mod part;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
-mod reduce;
+pub mod reduce;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
-mod row;
+pub mod row;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
-mod sum;
+pub mod sum;
 
 // `cuda_std` has one too.
 #[cfg(all(target_arch = "nvptx64", not(feature = "rust-cuda")))]

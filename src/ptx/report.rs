@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 use clap::Args;
-use norm_host::ptx::EMBEDDED;
+use norm_host::ptx::Ptx;
 use norm_host::{Backend, DType, Error, Limits, Operand, Param, Plan, Problem, Simulator};
 use norm_kernels::abi::{Access, Axis, Kernel, Tile};
 use ptx_sim::{Counts, Requests};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::PtxError;
+use super::{PtxError, text_for};
 use crate::bytes::AlignedBytes;
 use crate::failure::Failure;
 use crate::{element, output};
@@ -57,22 +57,23 @@ const ODD: u32 = 4095;
 /// Tensors start at multiples of this, as the CUDA driver's allocations do.
 const ALIGN: usize = 256;
 
-pub fn run(args: &ReportArgs) -> Result<(), Failure> {
+pub fn run(args: &ReportArgs, set: &[Ptx], simulator: &Simulator) -> Result<(), Failure> {
     let filter = args.filter.as_deref().unwrap_or_default();
-    let shipped =
-        EMBEDDED.last().into_iter().flat_map(|ptx| ptx.entries()).map(|entry| entry.name().to_owned());
+    let ptx = text_for(set, None)?;
+    let shipped = ptx.entries().map(|entry| entry.name().to_owned());
     let shipped: Vec<String> = shipped.filter(|name| name.contains(filter)).collect();
     if shipped.is_empty() {
         return Err(PtxError::Filter { given: filter.to_owned() }.into());
     }
     let kernels: Vec<Kernel> = Kernel::all().filter(|kernel| shipped.contains(&kernel.to_string())).collect();
-    let lines: Result<Vec<Option<Line>>, Error> = kernels.into_par_iter().map(count).collect();
+    let lines: Result<Vec<Option<Line>>, Error> =
+        kernels.into_par_iter().map(|kernel| count(kernel, simulator)).collect();
     let lines: Vec<Line> = lines?.into_iter().flatten().collect();
     if args.json { output::json(&lines) } else { output::text(&table(&lines)) }
 }
 
 /// Runs a kernel on two blocks' rows; `None` for one that serves none of the lengths.
-fn count(kernel: Kernel) -> Result<Option<Line>, Error> {
+fn count(kernel: Kernel, simulator: &Simulator) -> Result<Option<Line>, Error> {
     let Kernel { kind, x, w, y, access } = kernel;
     // A row that no shared memory holds is shorter where there are no clusters.
     let limits = if access == Access::Stream { Limits::LEAST } else { Limits::of_capability((9, 0)) };
@@ -107,7 +108,7 @@ fn count(kernel: Kernel) -> Result<Option<Line>, Error> {
     if Plan::new(&problem, limits)?.kernel != kernel {
         return Ok(None);
     }
-    let simulator = Simulator::with_limits(limits);
+    let simulator = simulator.on(limits);
     // SAFETY: the tensors have room for the rows from their starts on, live until this is done,
     // and nothing else uses them.
     unsafe { simulator.run(&problem) }?;

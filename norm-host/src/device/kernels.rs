@@ -12,7 +12,6 @@ use super::Device;
 use crate::{
     DType, MAX_DIM, NormKind,
     error::{Arg, Error, Result},
-    ptx,
 };
 
 /// A slot a kernel, by [`Kernel::index`].
@@ -79,7 +78,7 @@ impl Device {
         }
 
         let name = kernel.to_string();
-        let mut text = ptx::for_capability(self.capability())?.module(kernel)?;
+        let mut text = self.ptx()?.module(kernel)?;
         text.push('\0');
         let text = CStr::from_bytes_until_nul(text.as_bytes()).expect("it ends with a zero");
         let entry = CString::new(name.as_str()).expect("names hold no zero");
