@@ -1,37 +1,97 @@
-//! Compiles `norm-kernels` to the PTX that `norm-host` embeds, when asked.
+//! Compiles `norm-kernels` to PTX, when asked.
 //!
 //! A default build takes the PTX that is checked in and needs stable Rust alone.
 //! `NORM_PTX=write cargo build` compiles it anew; `NORM_PTX=check cargo build` compiles it and
-//! fails where it differs from what is checked in.
+//! fails where it differs from what is checked in. `NORM_CODEGEN=rust-cuda` does so with rust-cuda
+//! in place of stock rustc; without `NORM_PTX`, it writes.
 
+#[path = "build/directives.rs"]
+mod directives;
 #[path = "build/nightly.rs"]
 mod nightly;
 #[path = "build/ptx.rs"]
 mod ptx;
+#[path = "build/rust_cuda.rs"]
+mod rust_cuda;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 type Error = Box<dyn std::error::Error>;
 
+/// What is done with fresh PTX.
+#[derive(Clone, Copy)]
+enum Mode {
+    Write,
+    Check,
+}
+
 fn main() -> Result<(), Error> {
     println!("cargo::rerun-if-env-changed=NORM_PTX");
+    println!("cargo::rerun-if-env-changed=NORM_CODEGEN");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
-    let Some(mode) = env::var_os("NORM_PTX") else { return Ok(()) };
+    let [mode, codegen] = ["NORM_PTX", "NORM_CODEGEN"].map(env::var_os);
+    let is_rust_cuda = match codegen.as_deref().map(|codegen| codegen.to_str()) {
+        None | Some(Some("stock")) => false,
+        Some(Some("rust-cuda")) => true,
+        Some(_) => return Err(format!("NORM_CODEGEN is {codegen:?}: expected 'stock' or 'rust-cuda'").into()),
+    };
+    let mode = match mode.as_deref().map(|mode| mode.to_str()) {
+        None if is_rust_cuda => Mode::Write,
+        None => return Ok(()),
+        Some(Some("write")) => Mode::Write,
+        Some(Some("check")) => Mode::Check,
+        Some(_) => return Err(format!("NORM_PTX is {mode:?}: expected 'write' or 'check'").into()),
+    };
 
     println!("cargo::rerun-if-changed=norm-kernels");
     println!("cargo::rerun-if-changed=norm-host/ptx");
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
+    if is_rust_cuda { with_rust_cuda(mode, &root, &out) } else { with_stock(mode, &root, &out) }
+}
+
+fn with_stock(mode: Mode, root: &Path, out: &Path) -> Result<(), Error> {
     let nightly = nightly::find()?;
     for target in ptx::TARGETS {
-        let text = ptx::compile(&nightly, &root, &out, target)?;
+        let text = ptx::compile(&nightly, root, out, target)?;
         let file = root.join("norm-host/ptx").join(format!("{target}.ptx"));
-        match mode.to_str() {
-            Some("write") => fs::write(&file, text)?,
-            Some("check") => compare(&file, &text)?,
-            _ => return Err(format!("NORM_PTX is {mode:?}: expected 'write' or 'check'").into()),
+        match mode {
+            Mode::Write => fs::write(&file, text)?,
+            Mode::Check => compare(&file, &text)?,
+        }
+    }
+    Ok(())
+}
+
+/// Runs the program in `rust-cuda/`, which has a workspace, a lock file and a toolchain of its own.
+fn with_rust_cuda(mode: Mode, root: &Path, out: &Path) -> Result<(), Error> {
+    println!("cargo::rerun-if-changed=rust-cuda");
+    for name in ["LLVM_CONFIG", "CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR"] {
+        println!("cargo::rerun-if-env-changed={name}");
+    }
+    let found = rust_cuda::find();
+    let toolchain = found
+        .map_err(|missing| format!("rust-cuda's toolchain is not here: {missing}; {}", rust_cuda::INSTALL))?;
+    let kept = root.join("norm-host/ptx");
+    let fresh = if let Mode::Write = mode { &kept } else { out };
+
+    let mut cargo = Command::new("rustup");
+    cargo.args(["run", rust_cuda::NIGHTLY, "cargo", "run", "--release", "--locked", "--target-dir"]);
+    cargo.arg(out.join("rust-cuda")).arg("--").arg(fresh);
+    ptx::forget_this_build(&mut cargo);
+    cargo.env("CUDA_PATH", toolchain.cuda).env("LLVM_CONFIG", toolchain.llvm_config);
+    cargo.current_dir(root.join("rust-cuda"));
+    let output = cargo.output()?;
+    if !output.status.success() {
+        return Err(format!("{cargo:?} failed:\n{}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    if let Mode::Check = mode {
+        for target in ptx::TARGETS {
+            let name = format!("rust-cuda-{target}.ptx");
+            compare(&kept.join(&name), &fs::read_to_string(fresh.join(&name))?)?;
         }
     }
     Ok(())

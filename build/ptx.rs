@@ -1,12 +1,10 @@
 //! `norm-kernels` to PTX, by stock rustc: neither a CUDA toolkit nor a linker takes part.
 
-use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-use norm_kernels::abi::EntryPoint;
-
+use crate::directives;
 use crate::nightly::Nightly;
 
 /// The oldest device of each checked-in PTX.
@@ -38,14 +36,7 @@ pub fn compile(nightly: &Nightly, root: &Path, out: &Path, target: &str) -> Resu
     cargo.arg("--manifest-path").arg(root.join("Cargo.toml"));
     cargo.arg("--target-dir").arg(&target_dir);
     cargo.args(["--", "--emit=asm"]);
-    // What cargo set for this build script is not meant for the cargo started here.
-    for (name, _) in env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        let inherited = name.starts_with("CARGO") && name != "CARGO_HOME";
-        if inherited || ["RUSTC", "RUSTDOC", "RUSTFLAGS", "RUSTUP_TOOLCHAIN"].contains(&name.as_str()) {
-            cargo.env_remove(name);
-        }
-    }
+    forget_this_build(&mut cargo);
     cargo.env("RUSTFLAGS", format!("-Ctarget-cpu={target} --cfg {target} {}", FLAGS.join(" ")));
     // Fat LTO merges `core` and the kernels into one file of assembly, which is the PTX.
     cargo.env("CARGO_PROFILE_RELEASE_LTO", "fat");
@@ -60,38 +51,18 @@ pub fn compile(nightly: &Nightly, root: &Path, out: &Path, target: &str) -> Resu
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "s"));
     match (assembly.next(), assembly.next()) {
-        (Some(file), None) => tidy(&fs::read_to_string(file)?),
+        (Some(file), None) => Ok(directives::add(&fs::read_to_string(file)?)?),
         _ => Err(format!("expected one assembly file in {}", deps.display()).into()),
     }
 }
 
-/// Drops comments that carry nothing, and states each kernel's largest block: neither compiler
-/// can, and without it ptxas may take more registers than such a block has.
-fn tidy(assembly: &str) -> Result<String, crate::Error> {
-    let mut text = String::with_capacity(assembly.len());
-    let mut entry = None;
-    for line in assembly.lines() {
-        let line = line.trim_end();
-        if let Some(rest) = line.strip_prefix(".visible .entry ") {
-            let name = rest.trim_end_matches('(');
-            let kernel = EntryPoint::all().find(|kernel| kernel.to_string() == name);
-            entry = Some(kernel.ok_or_else(|| format!("kernel '{name}' is none that abi lists"))?);
-        }
-        if line == "{"
-            && let Some(kernel) = entry.take()
-        {
-            writeln!(text, ".maxntid {}", kernel.max_threads())?;
-            if let Some(registers) = kernel.max_registers() {
-                writeln!(text, ".maxnreg {registers}")?;
-            }
-            if let Some(blocks) = kernel.min_blocks() {
-                writeln!(text, ".minnctapersm {blocks}")?;
-            }
-        }
-        let comment = line.trim_start().starts_with("//");
-        if !(comment || line.is_empty() && text.ends_with("\n\n")) {
-            writeln!(text, "{line}")?;
+/// What cargo set for this build script is not meant for the cargo started here.
+pub fn forget_this_build(cargo: &mut Command) {
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let inherited = name.starts_with("CARGO") && name != "CARGO_HOME";
+        if inherited || ["RUSTC", "RUSTDOC", "RUSTFLAGS", "RUSTUP_TOOLCHAIN"].contains(&name.as_str()) {
+            cargo.env_remove(name);
         }
     }
-    Ok(text.trim_start().to_owned())
 }

@@ -19,7 +19,7 @@ use crate::bytes::AlignedBytes;
 use crate::failure::{Failure, Outcome};
 use crate::memory::DeviceBytes;
 use crate::output;
-use crate::target::{DeviceChoice, Target};
+use crate::target::{Target, TargetArgs};
 
 /// What `norm rms` and `norm layer` take.
 #[derive(Args, Debug)]
@@ -42,9 +42,8 @@ pub struct RowsArgs {
     /// Element type of the result [default: that of the input]
     #[arg(long, value_name = "f16|bf16|f32", value_parser = dtype)]
     out_dtype: Option<DType>,
-    /// Where to run: auto, cpu, sim (the shipped PTX, simulated) or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
+    #[command(flatten)]
+    target: TargetArgs,
     /// The safetensors file to write; its tensor is named as the input's
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -98,7 +97,7 @@ fn apply(args: &RowsArgs, kind: NormKind, heads: bool) -> Result<Outcome, Failur
     let w = args.weight.as_ref().map(Tensor::load).transpose()?;
     let b = args.bias.as_ref().map(Tensor::load).transpose()?;
     let call = Call { x: &x, w: w.as_ref(), b: b.as_ref(), args, kind, heads };
-    let target = args.device.open()?;
+    let target = args.target.open()?;
     let sink = Sink::create(&args.out)?;
 
     let dtype = args.out_dtype.unwrap_or(x.dtype);

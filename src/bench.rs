@@ -33,6 +33,7 @@ use sets::Standing;
 use sweep::Tiling;
 
 use crate::failure::{Failure, Outcome};
+use crate::kernel_set::KernelSet;
 use crate::output;
 use crate::target::{DeviceChoice, Target};
 
@@ -73,6 +74,10 @@ pub struct BenchArgs {
     /// Where to run: auto (the first CUDA device), cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
+    /// Whose kernels to measure: stock, or the PTX in a file. Several, with commas between
+    /// them, are measured in the same rounds
+    #[arg(long, default_value = "stock", value_delimiter = ',', value_name = "stock|FILE")]
+    ptx: Vec<KernelSet>,
     /// Measure, for each case, every block that its kernels can hold a row in, beside the one that
     /// operations take. Other blocks add in another order, so their last bits may differ
     #[arg(long, requires = "shape")]
@@ -93,8 +98,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "RESULTS.json", conflicts_with_all = ["ops", "dtype", "shape", "quick", "copy", "sweep", "host", "label"])]
     from: Option<PathBuf>,
     /// Print a Markdown table of what both have, with ratios, instead of measuring; the peers'
-    /// results have the form of --json
-    #[arg(long, num_args = 2, value_names = ["OURS.json", "PEERS.json"],
+    /// results have the form of --json. Without them, ours with other kernels than stock are
+    #[arg(long, num_args = 1..=2, value_names = ["OURS.json", "PEERS.json"],
         conflicts_with_all = ["ops", "dtype", "shape", "quick", "copy", "sweep", "host", "label", "from", "json", "plot"])]
     join: Option<Vec<PathBuf>>,
     /// What --host runs in a process of its own
@@ -103,8 +108,14 @@ pub struct BenchArgs {
 }
 
 pub fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
-    if let Some([ours, peers]) = args.join.as_deref() {
-        output::text(&join::markdown(&Record::read(ours)?, &Record::read(peers)?)?)?;
+    if let Some([ours, peers @ ..]) = args.join.as_deref() {
+        let ours = Record::read(ours)?;
+        let (stock, others) = ours.clone().split(NAME);
+        let table = match peers {
+            [] => join::markdown(&stock, &others)?,
+            [peers, ..] => join::markdown(&ours, &Record::read(peers)?)?,
+        };
+        output::text(&table)?;
         return Ok(Outcome::Good);
     }
     if args.host || args.first_call {
@@ -127,12 +138,13 @@ pub fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
 }
 
 fn run_host(args: &BenchArgs) -> Result<Outcome, Failure> {
-    let device = device(args, "--host")?;
+    let set = one_set(args, "--host")?;
+    let device = device(args, set, "--host")?;
     if args.first_call {
-        output::json(&host::first_call::first_call(device.ordinal())?)?;
+        output::json(&host::first_call::first_call(device.ordinal(), set)?)?;
         return Ok(Outcome::Good);
     }
-    let record = host::measure(&device, HOST_BATCHES * args.repeats, args.label.clone())?;
+    let record = host::measure(&device, set, HOST_BATCHES * args.repeats, args.label.clone())?;
     if args.json {
         output::json(&record)?;
     } else {
@@ -144,9 +156,20 @@ fn run_host(args: &BenchArgs) -> Result<Outcome, Failure> {
 /// Batches of launches a round of `--host`.
 const HOST_BATCHES: u32 = 20;
 
-/// The CUDA device that was asked for.
-fn device(args: &BenchArgs, option: &'static str) -> Result<Device, Failure> {
-    match args.device.open()? {
+/// What the lines of stock kernels go by.
+const NAME: &str = "norm";
+
+/// The one set of kernels that `option` takes.
+fn one_set<'a>(args: &'a BenchArgs, option: &'static str) -> Result<&'a KernelSet, BenchError> {
+    match &args.ptx[..] {
+        [set] => Ok(set),
+        sets => Err(BenchError::OneSet { option, given: sets.len() }),
+    }
+}
+
+/// The CUDA device that was asked for, with kernels of that set.
+fn device(args: &BenchArgs, set: &KernelSet, option: &'static str) -> Result<Device, Failure> {
+    match args.device.open(set)? {
         Target::Cuda { stream } => Ok(*stream.device()),
         Target::Cpu { .. } if args.device == DeviceChoice::Cpu => Err(BenchError::NotOnCpu { option }.into()),
         Target::Cpu { why } => Err(BenchError::NeedsDevice { why }.into()),
@@ -163,6 +186,8 @@ fn measure(args: &BenchArgs) -> Result<Record, Failure> {
         if args.sweep {
             return Err(BenchError::NotOnCpu { option: "--sweep" }.into());
         }
+        // The CPU runs no kernels, and says so where some are named.
+        args.ptx.iter().try_for_each(|set| args.device.open(set).map(drop))?;
         let cases = sets::cases(&args.ops, &args.dtype, &args.shape, Standing::Cpu)?;
         return Ok(measure_cpu(args, &cases));
     }
@@ -178,8 +203,11 @@ fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Record {
     let (copies, outcomes) = cpu::measure(cases, copy, args.repeats, || bar.inc(1));
     bar.finish_and_clear();
     let memcpy = Ceiling::of(copy, Times::of(copies));
-    let lines =
-        cases.iter().zip(outcomes).map(|(case, outcome)| line(case, None, 1, outcome, &memcpy)).collect();
+    let lines = cases
+        .iter()
+        .zip(outcomes)
+        .map(|(case, outcome)| line(NAME, case, None, 1, outcome, &memcpy))
+        .collect();
     let target = Target::Cpu { why: String::new() };
     Record {
         schema: record::SCHEMA,
@@ -208,7 +236,13 @@ fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Record {
 }
 
 fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
-    let device = device(args, "--device")?;
+    if args.sweep {
+        one_set(args, "--sweep")?;
+    }
+    let devices = args.ptx.iter().map(|set| device(args, set, "--device"));
+    let devices: Vec<Device> = devices.collect::<Result<_, _>>()?;
+    let device = devices[0];
+    let names: Vec<String> = args.ptx.iter().map(implementation).collect();
     let copy = bytes(args.copy, 256);
     let began = date();
     let swept: Vec<(&Case, Option<Tiling>)> = if args.sweep {
@@ -224,13 +258,18 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
     } else {
         cases.iter().map(|case| (case, None)).collect()
     };
-    let mut works = vec![Work::Copy(copy), Work::Empty];
-    works.extend(swept.iter().map(|&(case, tiling)| match tiling {
-        Some(tiling) => Work::Tiled(case.clone(), tiling),
-        None => Work::Call(case.clone()),
+    // Every set's kernels for a case one after the other.
+    let lines: Vec<(usize, &Case, Option<Tiling>)> = swept
+        .into_iter()
+        .flat_map(|(case, tiling)| (0..devices.len()).map(move |set| (set, case, tiling)))
+        .collect();
+    let mut works = vec![(0, Work::Copy(copy)), (0, Work::Empty)];
+    works.extend(lines.iter().map(|&(set, case, tiling)| match tiling {
+        Some(tiling) => (set, Work::Tiled(case.clone(), tiling)),
+        None => (set, Work::Call(case.clone())),
     }));
     let bar = progress(works.len() as u64 * u64::from(args.repeats));
-    let measured = cuda::measure(&device, &works, args.repeats, || bar.inc(1));
+    let measured = cuda::measure(&devices, &works, args.repeats, || bar.inc(1));
     bar.finish_and_clear();
     let mut outcomes = measured?.into_iter();
     let mut ceiling = |what| match outcomes.next() {
@@ -239,10 +278,12 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
     };
     let memcpy = Ceiling::of(copy, ceiling("copy")?);
     let empty_kernel = Some(ceiling("empty kernel")?);
-    let lines = swept
+    let lines = lines
         .iter()
         .zip(outcomes)
-        .map(|(&(case, tiling), outcome)| line(case, tiling, case.calls(), outcome, &memcpy))
+        .map(|(&(set, case, tiling), outcome)| {
+            line(&names[set], case, tiling, case.calls(), outcome, &memcpy)
+        })
         .collect();
     Ok(Record {
         schema: record::SCHEMA,
@@ -264,6 +305,14 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
     })
 }
 
+/// What lines of that set's kernels go by.
+fn implementation(set: &KernelSet) -> String {
+    match set {
+        KernelSet::Stock => NAME.to_owned(),
+        set => format!("{NAME} by {set}"),
+    }
+}
+
 /// The tilings of a case: they depend on alignment, but not on where its tensors will be.
 fn tilings(case: &Case, limits: Limits) -> Result<Vec<Tiling>, norm_host::Error> {
     let tensors =
@@ -276,6 +325,7 @@ fn bytes(mib: Option<u32>, default: u32) -> u64 {
 }
 
 fn line(
+    implementation: &str,
     case: &Case,
     tiling: Option<Tiling>,
     calls: u32,
@@ -287,7 +337,7 @@ fn line(
         Err(wrong) => (Verdict::Fail, Some(wrong), None),
     };
     Line {
-        implementation: "norm".to_owned(),
+        implementation: implementation.to_owned(),
         op: case.op.name().to_owned(),
         x: case.types.x.to_string(),
         w: case.types.w.to_string(),

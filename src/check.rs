@@ -23,7 +23,7 @@ use scan::{Cases, Failing};
 
 use crate::failure::{Failure, Outcome};
 use crate::output;
-use crate::target::{DeviceChoice, Target};
+use crate::target::{Target, TargetArgs};
 
 /// How a case is spelled, below the options.
 const CASE_HELP: &str = "\
@@ -47,9 +47,8 @@ pub struct CheckArgs {
     /// What the cases are made from; one seed always makes the same
     #[arg(long, default_value_t = 1, value_name = "S")]
     seed: u64,
-    /// Where to run: auto, cpu, sim (the shipped PTX, simulated) or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
+    #[command(flatten)]
+    target: TargetArgs,
     /// Examine this case instead of random ones; a failure prints such a text. May be repeated
     #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed"])]
     case: Vec<Case>,
@@ -59,13 +58,14 @@ pub struct CheckArgs {
 }
 
 pub fn run(args: &CheckArgs) -> Result<Outcome, Failure> {
-    let target = args.device.open()?;
+    let target = args.target.open()?;
     let cases = if args.case.is_empty() {
         Cases::Random { seed: args.seed, count: args.cases }
     } else {
         Cases::Given(args.case.clone())
     };
-    let report = examine_all(&cases, &target.name(), || executor(&target))?;
+    let options = args.target.options(&target.name());
+    let report = examine_all(&cases, &target.name(), &options, || executor(&target))?;
     if args.json {
         output::json(&report)?;
     } else {
@@ -75,10 +75,10 @@ pub fn run(args: &CheckArgs) -> Result<Outcome, Failure> {
 }
 
 /// What carries cases out on `target`; each has its own stream and memory.
-fn executor(target: &Target) -> Result<Box<dyn Executor>, Error> {
+fn executor(target: &Target) -> Result<Box<dyn Executor + '_>, Error> {
     match target {
         Target::Cpu { .. } => Ok(Box::new(OnCpu)),
-        Target::Sim { .. } => Ok(Box::new(OnSimulator::default())),
+        Target::Sim { simulator } => Ok(Box::new(OnSimulator { simulator })),
         Target::Cuda { stream } => Ok(Box::new(OnCuda::new(Stream::new(stream.device())?)?)),
     }
 }
@@ -113,6 +113,7 @@ struct FailureReport {
 fn examine_all<E: Executor>(
     cases: &Cases,
     device: &str,
+    options: &str,
     executor: impl Fn() -> Result<E, Error> + Sync,
 ) -> Result<Report, Error> {
     let start = Instant::now();
@@ -120,7 +121,7 @@ fn examine_all<E: Executor>(
     let scanned = scan::scan(cases, &executor, &|| bar.inc(1))?;
     bar.finish_and_clear();
     let failure = match scanned.failing {
-        Some(failing) => Some(explain(failing, device, executor()?)),
+        Some(failing) => Some(explain(failing, options, executor()?)),
         None => None,
     };
     let Findings { outputs, f32_ratio } = scanned.findings;
@@ -142,7 +143,7 @@ fn progress(cases: u64) -> ProgressBar {
     ProgressBar::new(cases).with_style(style)
 }
 
-fn explain(failing: Failing, device: &str, mut executor: impl Executor) -> FailureReport {
+fn explain(failing: Failing, options: &str, mut executor: impl Executor) -> FailureReport {
     let Failing { index, case, fault } = failing;
     let mut memory = examine::Memory::default();
     let mut smallest_fault = fault.to_string();
@@ -157,7 +158,7 @@ fn explain(failing: Failing, device: &str, mut executor: impl Executor) -> Failu
         index,
         case: case.to_string(),
         fault: fault.to_string(),
-        command: format!("norm check --device {device} --case '{smallest}'"),
+        command: format!("norm check {options} --case '{smallest}'"),
         smallest_case: smallest.to_string(),
         smallest_fault,
     }

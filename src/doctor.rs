@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, Outcome};
 use crate::output;
+use crate::target::TargetArgs;
 
 /// What `norm doctor` takes.
 #[derive(Args, Debug)]
@@ -77,7 +78,7 @@ pub fn run(args: &DoctorArgs) -> Result<Outcome, Failure> {
     let mut findings = cuda::findings();
     findings.extend(toolchain::findings());
     let ready = findings.iter().all(|finding| finding.state != State::Broken);
-    let device = crate::target::DeviceChoice::Auto.open()?.description();
+    let device = TargetArgs::default().open()?.description();
     let diagnosis = Diagnosis { ready, device, findings };
     if args.json {
         output::json(&diagnosis)?;

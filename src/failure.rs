@@ -42,6 +42,8 @@ pub enum Failure {
     #[error(transparent)]
     Ptx(#[from] crate::ptx::PtxError),
     #[error(transparent)]
+    KernelSet(#[from] crate::kernel_set::KernelSetError),
+    #[error(transparent)]
     Bench(#[from] crate::bench::BenchError),
     #[error("cannot write the result: {0}")]
     Stdout(#[source] io::Error),

@@ -11,6 +11,7 @@ mod cli;
 mod doctor;
 mod element;
 mod failure;
+mod kernel_set;
 mod memory;
 // What the build needs as a whole, the doctor asks for part by part.
 #[allow(dead_code)]
@@ -19,6 +20,10 @@ mod nightly;
 mod output;
 mod ptx;
 mod ptxas;
+// As for `nightly`.
+#[allow(dead_code)]
+#[path = "../build/rust_cuda.rs"]
+mod rust_cuda;
 mod target;
 mod tour;
 

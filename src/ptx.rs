@@ -1,4 +1,4 @@
-//! `norm ptx`: the embedded PTX, for a reader.
+//! `norm ptx`: the shipped PTX, for a reader.
 
 mod list;
 mod report;
@@ -6,13 +6,17 @@ mod show;
 mod stats;
 
 use clap::{Args, Subcommand};
-use norm_host::ptx::{EMBEDDED, Ptx};
+use norm_host::ptx::Ptx;
 
 use crate::failure::{Failure, Outcome};
+use crate::kernel_set::KernelSet;
 
 /// What `norm ptx` takes.
 #[derive(Args, Debug)]
 pub struct PtxArgs {
+    /// Whose kernels: stock (what stock rustc made of them), or the PTX in a file
+    #[arg(long, default_value = "stock", value_name = "stock|FILE", global = true)]
+    ptx: KernelSet,
     #[command(subcommand)]
     command: Option<PtxCommand>,
 }
@@ -31,45 +35,43 @@ enum PtxCommand {
     Stats(stats::StatsArgs),
 }
 
-/// What about the embedded PTX was asked wrongly.
+/// What about PTX was asked wrongly.
 #[derive(Debug, thiserror::Error)]
 pub enum PtxError {
-    #[error("TARGET: expected {}, given '{given}'", names())]
-    Target { given: String },
-    #[error("KERNEL: expected a name that `norm ptx list` prints, given '{given}'{}", near(.given))]
-    Kernel { given: String },
+    #[error("TARGET: expected {expected}, given '{given}'")]
+    Target { expected: String, given: String },
+    #[error("KERNEL: expected a name that `norm ptx list` prints, given '{given}'{near}")]
+    Kernel { given: String, near: String },
     #[error("FILTER: expected a part of a kernel's name, given '{given}', which is in none")]
     Filter { given: String },
     #[error("ptxas: {0}")]
     Ptxas(#[source] std::io::Error),
 }
 
-/// The targets' names.
-fn names() -> String {
-    EMBEDDED.each_ref().map(|ptx| ptx.target).join(" or ")
-}
-
 /// The kernel whose name begins most like `given`, if any does.
-fn near(given: &str) -> String {
+fn near(ptx: &Ptx, given: &str) -> String {
     let shared = |name: &str| name.bytes().zip(given.bytes()).take_while(|(a, b)| a == b).count();
-    let nearest = EMBEDDED[0].entries().map(|entry| entry.name()).max_by_key(|name| shared(name));
+    let nearest = ptx.entries().map(|entry| entry.name()).max_by_key(|name| shared(name));
     nearest.filter(|name| shared(name) > 0).map(|name| format!("; near it is '{name}'")).unwrap_or_default()
 }
 
-/// The embedded PTX for `target`; the newest where none is named.
-fn embedded(target: Option<&str>) -> Result<Ptx, PtxError> {
-    let Some(target) = target else { return Ok(EMBEDDED[EMBEDDED.len() - 1]) };
-    let found = EMBEDDED.iter().find(|ptx| ptx.target == target);
-    found.copied().ok_or_else(|| PtxError::Target { given: target.to_owned() })
+/// The text for `target`; the newest where none is named.
+fn text_for(set: &[Ptx], target: Option<&str>) -> Result<Ptx, PtxError> {
+    let found = set.iter().rev().find(|ptx| target.is_none_or(|target| ptx.target == target));
+    found.copied().ok_or_else(|| PtxError::Target {
+        expected: set.iter().map(|ptx| ptx.target).collect::<Vec<_>>().join(" or "),
+        given: target.unwrap_or_default().to_owned(),
+    })
 }
 
 pub fn run(args: &PtxArgs) -> Result<Outcome, Failure> {
+    let set = args.ptx.open()?;
     match &args.command {
-        None => list::run(&list::ListArgs::default()),
-        Some(PtxCommand::List(args)) => list::run(args),
-        Some(PtxCommand::Report(args)) => report::run(args),
-        Some(PtxCommand::Show(args)) => show::run(args),
-        Some(PtxCommand::Stats(args)) => stats::run(args),
+        None => list::run(&list::ListArgs::default(), set),
+        Some(PtxCommand::List(args)) => list::run(args, set),
+        Some(PtxCommand::Report(report)) => report::run(report, set, &args.ptx.simulator()?),
+        Some(PtxCommand::Show(args)) => show::run(args, set),
+        Some(PtxCommand::Stats(args)) => stats::run(args, set),
     }?;
     Ok(Outcome::Good)
 }

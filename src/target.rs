@@ -1,8 +1,39 @@
-//! `--device`: where an operation runs.
+//! `--device` and `--ptx`: where an operation runs, and whose kernels.
 
 use std::str::FromStr;
 
+use clap::Args;
+use norm_host::ptx::Ptx;
 use norm_host::{Device, Error, Simulator, Stream};
+
+use crate::failure::Failure;
+use crate::kernel_set::{KernelSet, KernelSetError};
+
+/// Where an operation runs, as the command line says it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TargetArgs {
+    /// Where to run: auto, cpu, sim (the shipped PTX, simulated) or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Whose kernels run there: stock (what stock rustc made of them), or the PTX in a file
+    #[arg(long, default_value = "stock", value_name = "stock|FILE")]
+    ptx: KernelSet,
+}
+
+impl TargetArgs {
+    /// Finds what was asked for.
+    pub fn open(&self) -> Result<Target, Failure> {
+        self.device.open(&self.ptx)
+    }
+
+    /// The options that ask for the same kernels on a target that goes by `name`.
+    pub fn options(&self, name: &str) -> String {
+        match &self.ptx {
+            KernelSet::Stock => format!("--device {name}"),
+            set => format!("--device {name} --ptx {set}"),
+        }
+    }
+}
 
 /// What `--device` asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,21 +76,28 @@ pub enum Target {
 
 impl DeviceChoice {
     /// Finds what was asked for. Only a device asked for by its number must be there.
-    pub fn open(self) -> Result<Target, Error> {
-        match self {
-            DeviceChoice::Cpu => Ok(Target::Cpu { why: "asked for with --device cpu".to_owned() }),
-            DeviceChoice::Sim => Ok(Target::Sim { simulator: Simulator::new() }),
-            DeviceChoice::Cuda(ordinal) => cuda(ordinal),
-            DeviceChoice::Auto => Ok(auto()),
+    pub fn open(self, set: &KernelSet) -> Result<Target, Failure> {
+        let target = match self {
+            DeviceChoice::Cpu => Target::Cpu { why: "asked for with --device cpu".to_owned() },
+            DeviceChoice::Sim => Target::Sim { simulator: set.simulator()? },
+            DeviceChoice::Cuda(ordinal) => cuda(ordinal, set.open()?)?,
+            DeviceChoice::Auto => auto(set.open()?),
+        };
+        match target {
+            // The CPU runs no kernels: whoever names some must not take its results for theirs.
+            Target::Cpu { why } if *set != KernelSet::Stock => {
+                Err(KernelSetError::NothingRuns { set: set.to_string(), why }.into())
+            }
+            target => Ok(target),
         }
     }
 }
 
-fn auto() -> Target {
+fn auto(set: &'static [Ptx]) -> Target {
     let why = match Device::count() {
         Err(error) => error.to_string(),
         Ok(0) => "the CUDA driver has no device".to_owned(),
-        Ok(_) => match cuda(0) {
+        Ok(_) => match cuda(0, set) {
             Ok(target) => return target,
             Err(error) => format!("cuda:0 cannot be used: {error}"),
         },
@@ -67,10 +105,10 @@ fn auto() -> Target {
     Target::Cpu { why }
 }
 
-fn cuda(ordinal: u32) -> Result<Target, Error> {
-    let device = Device::new(ordinal)?;
+fn cuda(ordinal: u32, set: &'static [Ptx]) -> Result<Target, Error> {
+    let device = Device::with_ptx(ordinal, set)?;
     // A device too old for all the PTX there is shows here rather than at the first launch.
-    norm_host::ptx::for_capability(device.capability())?;
+    device.ptx()?;
     Ok(Target::Cuda { stream: Stream::new(&device)? })
 }
 
@@ -91,9 +129,7 @@ impl Target {
                 let threads = rayon::current_num_threads();
                 format!("the CPU, with {threads} thread{}", if threads == 1 { "" } else { "s" })
             }
-            Target::Sim { .. } => {
-                "the simulator, which runs the shipped PTX and checks every access".to_owned()
-            }
+            Target::Sim { .. } => "the simulator, which runs PTX and checks every access".to_owned(),
             Target::Cuda { stream } => {
                 let device = stream.device();
                 let (major, minor) = device.capability();

@@ -17,7 +17,7 @@ use stage::Stage;
 
 use crate::failure::{Failure, Outcome};
 use crate::output;
-use crate::target::{DeviceChoice, Target};
+use crate::target::{Target, TargetArgs};
 
 /// What `norm` takes without a subcommand.
 #[derive(Args, Debug)]
@@ -25,16 +25,15 @@ pub struct TourArgs {
     /// What the tensors are made from; one seed always makes the same
     #[arg(long, default_value_t = 1, value_name = "S")]
     seed: u64,
-    /// Where to run: auto, cpu, sim (the shipped PTX, simulated) or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
+    #[command(flatten)]
+    target: TargetArgs,
     /// Print the outcome as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &TourArgs) -> Result<Outcome, Failure> {
-    let target = args.device.open()?;
+    let target = args.target.open()?;
     let size = match target {
         Target::Cpu { .. } => Size::SMALL,
         Target::Sim { .. } => Size::TINY,

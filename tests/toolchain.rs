@@ -4,6 +4,8 @@ mod support;
 
 #[path = "../build/ptx.rs"]
 mod compile;
+#[path = "../build/directives.rs"]
+mod directives;
 #[path = "../build/nightly.rs"]
 mod nightly;
 // Its own tests run with the binary's; without the harness they are not compiled here.

@@ -25,6 +25,7 @@ use norm_kernels::abi::Limits;
 
 use crate::{
     error::{Error, Result},
+    ptx::{self, Ptx},
     tensor::Place,
 };
 
@@ -53,6 +54,7 @@ struct Inner {
     capability: (u32, u32),
     context: Context,
     driver: &'static Driver,
+    ptx: &'static [Ptx],
     kernels: Kernels,
     /// What the driver said when the context was lost.
     lost: OnceLock<DriverError>,
@@ -87,24 +89,38 @@ impl Device {
     /// [`NoDriver`](Error::NoDriver), [`NoDevice`](Error::NoDevice),
     /// [`OutOfMemory`](Error::OutOfMemory), or what the driver refuses.
     pub fn new(ordinal: u32) -> Result<Device> {
+        Device::with_ptx(ordinal, &ptx::EMBEDDED)
+    }
+
+    /// As [`Device::new`], but with kernels from `ptx`, lowest capability first, in place of those
+    /// that are embedded. One device can have handles with kernels of several sets; the handles are
+    /// equal, and share its context.
+    ///
+    /// # Errors
+    ///
+    /// As [`Device::new`]. That a set lacks a kernel, or suits no such device, shows when a kernel is
+    /// loaded.
+    pub fn with_ptx(ordinal: u32, ptx: &'static [Ptx]) -> Result<Device> {
         let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = devices.iter_mut().find(|device| device.ordinal == ordinal);
-        match known {
-            Some(inner) if inner.lost.get().is_none() => Ok(Device { inner }),
-            Some(inner) => {
-                let device = inner.driver.device(ordinal)?;
-                // SAFETY: the context is lost: to whoever still has something of it, each call is an
-                // error. Handles of this crate do not even call (`alive`).
-                unsafe { inner.driver.primary_context_reset(device) }?;
-                *inner = Inner::open(ordinal)?;
-                Ok(Device { inner })
-            }
-            None => {
-                let inner = Inner::open(ordinal)?;
-                devices.push(inner);
-                Ok(Device { inner })
-            }
+        // What one handle has learnt of a lost context holds for all of that device.
+        let of_device = || devices.iter().filter(|inner| inner.ordinal == ordinal);
+        if let Some((first, error)) = of_device().find_map(|inner| Some((inner, inner.lost.get()?))) {
+            of_device().for_each(|inner| {
+                inner.lost.get_or_init(|| error.clone());
+            });
+            let device = first.driver.device(ordinal)?;
+            // SAFETY: the context is lost: to whoever still has something of it, each call is an
+            // error. Handles of this crate do not even call (`alive`).
+            unsafe { first.driver.primary_context_reset(device) }?;
+            devices.retain(|inner| inner.ordinal != ordinal);
         }
+        let same = |inner: &&&Inner| inner.ordinal == ordinal && std::ptr::eq(inner.ptx, ptx);
+        if let Some(inner) = devices.iter().find(same) {
+            return Ok(Device { inner });
+        }
+        let inner = Inner::open(ordinal, ptx)?;
+        devices.push(inner);
+        Ok(Device { inner })
     }
 
     /// Its number.
@@ -120,6 +136,15 @@ impl Device {
     /// Its compute capability, major and minor.
     pub fn capability(&self) -> (u32, u32) {
         self.inner.capability
+    }
+
+    /// The PTX that its kernels are loaded from.
+    ///
+    /// # Errors
+    ///
+    /// [`Capability`](Error::Capability) where there is none for such a device.
+    pub fn ptx(&self) -> Result<Ptx> {
+        ptx::for_capability(self.inner.ptx, self.capability())
     }
 
     /// What it lets a kernel use, which decides how rows are laid out there.
@@ -155,7 +180,7 @@ impl Device {
 
 impl Inner {
     /// Opens the device. It stays open until the process ends.
-    fn open(ordinal: u32) -> Result<&'static Inner> {
+    fn open(ordinal: u32, ptx: &'static [Ptx]) -> Result<&'static Inner> {
         let count = Device::count()?;
         if ordinal >= count {
             return Err(Error::NoDevice { ordinal, count });
@@ -179,7 +204,7 @@ impl Inner {
         // SAFETY: it was current until now, so it is alive, or null.
         unsafe { driver.context_set_current(before) }?;
         let (kernels, lost) = (Kernels::default(), OnceLock::new());
-        Ok(Box::leak(Box::new(Inner { ordinal, name, capability, context, driver, kernels, lost })))
+        Ok(Box::leak(Box::new(Inner { ordinal, name, capability, context, driver, ptx, kernels, lost })))
     }
 }
 

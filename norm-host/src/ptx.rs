@@ -37,16 +37,28 @@ pub static EMBEDDED: [Ptx; 2] = [
     Ptx { target: "sm_90", capability: (9, 0), text: include_str!("../ptx/sm_90.ptx") },
 ];
 
-/// The best of [`EMBEDDED`] for a device of this compute capability (major, minor).
+/// The best of a set, lowest capability first, for a device of this compute capability (major,
+/// minor).
 ///
 /// # Errors
 /// [`Error::Capability`] below the lowest.
-pub fn for_capability(capability: (u32, u32)) -> Result<Ptx> {
-    let fit = EMBEDDED.iter().rev().find(|ptx| ptx.capability <= capability);
-    fit.copied().ok_or(Error::Capability { expected: EMBEDDED[0].capability, given: capability })
+pub fn for_capability(set: &[Ptx], capability: (u32, u32)) -> Result<Ptx> {
+    let fit = set.iter().rev().find(|ptx| ptx.capability <= capability);
+    let lowest = set.first().map_or((0, 0), |ptx| ptx.capability);
+    fit.copied().ok_or(Error::Capability { expected: lowest, given: capability })
 }
 
 impl Ptx {
+    /// A text, with what its line `.target` says: `sm_90` or, for one architecture alone, `sm_90a`.
+    /// `None` where it has no such line.
+    pub fn from_text(text: &'static str) -> Option<Ptx> {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(".target"))?;
+        let target = line.split(',').next()?.trim();
+        let number = target.strip_prefix("sm_")?.trim_end_matches(char::is_alphabetic);
+        let number: u32 = number.parse().ok()?;
+        Some(Ptx { target, capability: (number / 10, number % 10), text })
+    }
+
     /// Every entry point, in the order of the text.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'static>> {
         entry::entries(self.text)
@@ -101,8 +113,19 @@ mod tests {
     }
 
     #[test]
+    fn a_text_says_what_it_is_for() {
+        let of = |text| Ptx::from_text(text).map(|ptx| (ptx.target, ptx.capability));
+        assert_eq!(of(".version 8.0\n.target sm_90a\n"), Some(("sm_90a", (9, 0))));
+        assert_eq!(of(".target sm_103, debug\n"), Some(("sm_103", (10, 3))));
+        assert_eq!(of(".version 8.0\n"), None);
+        assert_eq!(of(".target x\n"), None);
+        let embedded = Ptx::from_text(EMBEDDED[1].text).map(|ptx| (ptx.target, ptx.capability));
+        assert_eq!(embedded, Some((EMBEDDED[1].target, EMBEDDED[1].capability)));
+    }
+
+    #[test]
     fn a_device_gets_the_newest_ptx_it_runs() {
-        let target = |capability| for_capability(capability).map(|ptx| ptx.target);
+        let target = |capability| for_capability(&EMBEDDED, capability).map(|ptx| ptx.target);
         assert!(matches!(target((7, 5)), Err(Error::Capability { given: (7, 5), .. })));
         assert_eq!(target((8, 0)).unwrap(), "sm_80");
         assert_eq!(target((8, 9)).unwrap(), "sm_80");

@@ -3,7 +3,7 @@
 mod args;
 mod memory;
 
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module};
 
@@ -12,16 +12,16 @@ use crate::{
     error::Result,
     plan::{Plan, ShardPlan},
     problem::{Problem, ShardProblem},
-    ptx,
+    ptx::{self, Ptx},
     tensor::Place,
 };
 use norm_kernels::abi::{Args, Limits};
 
-/// The PTX that runs: that of the newest target.
-static MODULE: LazyLock<std::result::Result<Module, ptx_sim::LoadError>> = LazyLock::new(|| {
-    let newest = ptx::EMBEDDED.last().map_or("", |ptx| ptx.text);
-    Module::parse(newest)
-});
+/// A text, parsed when it is first needed.
+type Parsed = OnceLock<std::result::Result<Module, ptx_sim::LoadError>>;
+
+/// The embedded text for the newest target.
+static EMBEDDED: Parsed = OnceLock::new();
 
 /// The kernels as they ship, run by [`ptx_sim`] on views of [`Place::Host`]: the same plans, the
 /// same PTX, the same arguments as on a GPU. An operation has finished when it returns.
@@ -33,6 +33,8 @@ static MODULE: LazyLock<std::result::Result<Module, ptx_sim::LoadError>> = LazyL
 #[derive(Debug)]
 pub struct Simulator {
     limits: Limits,
+    text: &'static str,
+    module: &'static Parsed,
     counts: Mutex<Option<Counts>>,
 }
 
@@ -44,7 +46,20 @@ impl Simulator {
 
     /// One of a device with these limits, which decide how rows are laid out.
     pub fn with_limits(limits: Limits) -> Simulator {
-        Simulator { limits, counts: Mutex::default() }
+        let text = ptx::EMBEDDED.last().map_or("", |ptx| ptx.text);
+        Simulator { limits, text, module: &EMBEDDED, counts: Mutex::default() }
+    }
+
+    /// One of a device that `ptx` is for, which runs its kernels in place of those that are embedded.
+    /// What is parsed of them stays until the process ends.
+    pub fn with_ptx(ptx: Ptx) -> Simulator {
+        let limits = Limits::of_capability(ptx.capability);
+        Simulator { limits, text: ptx.text, module: Box::leak(Box::default()), counts: Mutex::default() }
+    }
+
+    /// Another with the same kernels, on a device with these limits, that has run nothing.
+    pub fn on(&self, limits: Limits) -> Simulator {
+        Simulator { limits, counts: Mutex::default(), ..*self }
     }
 
     /// What the last operation did, counted; allocations are called `x`, `y`, `w`, `b`,
@@ -53,9 +68,15 @@ impl Simulator {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The kernel of this name.
+    fn kernel(&self, name: &impl ToString) -> Result<Arc<Kernel>> {
+        let module = self.module.get_or_init(|| Module::parse(self.text)).as_ref().map_err(Clone::clone)?;
+        Ok(module.kernel(&name.to_string())?)
+    }
+
     /// Runs a plan's kernel on memory.
-    fn launch(plan: &Plan, memory: &mut Memory) -> Result<Counts> {
-        let kernel = kernel(&plan.kernel)?;
+    fn launch(&self, plan: &Plan, memory: &mut Memory) -> Result<Counts> {
+        let kernel = self.kernel(&plan.kernel)?;
         let launch = Launch::new(&kernel)
             .grid(plan.grid)
             .block(plan.block)
@@ -66,8 +87,8 @@ impl Simulator {
     }
 
     /// Runs the kernel of a step of a norm whose rows are split on memory.
-    fn launch_shard(plan: &ShardPlan, memory: &mut Memory) -> Result<Counts> {
-        let kernel = kernel(&plan.kernel)?;
+    fn launch_shard(&self, plan: &ShardPlan, memory: &mut Memory) -> Result<Counts> {
+        let kernel = self.kernel(&plan.kernel)?;
         let sums = Argument::bytes(&plan.sums.to_le_bytes(), align_of::<u64>() as u64);
         let launch =
             Launch::new(&kernel).grid(plan.grid).block(plan.block).arg(argument(&plan.args)).arg(sums);
@@ -95,12 +116,6 @@ impl Simulator {
     }
 }
 
-/// The shipped kernel of this name.
-fn kernel(name: &impl ToString) -> Result<Arc<Kernel>> {
-    let module = MODULE.as_ref().map_err(Clone::clone)?;
-    Ok(module.kernel(&name.to_string())?)
-}
-
 fn argument(args: &Args) -> Argument {
     Argument::bytes(&args::bytes(args), align_of::<Args>() as u64)
 }
@@ -122,7 +137,7 @@ impl Backend for Simulator {
         let plan = Plan::new(problem, self.limits)?;
         // SAFETY: the spans are the problem's rows, weights and biases, which the caller vouches
         // may be read; those that are written are the rows of `y` and `r`, which may be.
-        unsafe { self.on_copy(&memory::spans(problem), |memory| Self::launch(&plan, memory)) }
+        unsafe { self.on_copy(&memory::spans(problem), |memory| self.launch(&plan, memory)) }
     }
 
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
@@ -132,7 +147,7 @@ impl Backend for Simulator {
         let plan = ShardPlan::new(problem, self.limits)?;
         let spans = memory::shard_spans(problem);
         // SAFETY: as in `run`; the sums are the caller's to vouch for too.
-        unsafe { self.on_copy(&spans, |memory| Self::launch_shard(&plan, memory)) }
+        unsafe { self.on_copy(&spans, |memory| self.launch_shard(&plan, memory)) }
     }
 }
 

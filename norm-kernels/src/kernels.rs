@@ -60,12 +60,12 @@ macro_rules! streamed {
 /// One entry point.
 macro_rules! entry {
     ($name:expr, $body:expr) => {
-        const _: () = {
-            #[unsafe(export_name = $name)]
-            unsafe extern "ptx-kernel" fn kernel(args: Args) {
+        gpu::kernel!(
+            $name,
+            fn kernel(args: Args) {
                 $body(&args)
             }
-        };
+        );
     };
 }
 

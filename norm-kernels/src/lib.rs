@@ -1,7 +1,8 @@
 //! Normalization kernels for NVIDIA GPUs in `no_std` Rust.
 //!
 //! [`abi`] is what the kernels and whoever launches them agree on; it compiles everywhere. The
-//! kernels themselves compile for `nvptx64-nvidia-cuda` alone.
+//! kernels themselves compile for `nvptx64-nvidia-cuda` alone: by stock rustc, or, with the feature
+//! `rust-cuda`, by rust-cuda.
 #![no_std]
 #![cfg_attr(
     target_arch = "nvptx64",
@@ -18,30 +19,31 @@
 
 pub mod abi;
 
-#[cfg(target_arch = "nvptx64")]
-mod access;
-#[cfg(target_arch = "nvptx64")]
-mod each;
-#[cfg(target_arch = "nvptx64")]
-mod element;
-#[cfg(target_arch = "nvptx64")]
-mod gpu;
-#[cfg(target_arch = "nvptx64")]
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+pub mod access;
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+pub mod each;
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+pub mod element;
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+pub mod gpu;
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 mod kernels;
-#[cfg(target_arch = "nvptx64")]
-mod norm;
-#[cfg(target_arch = "nvptx64")]
-mod part;
-#[cfg(target_arch = "nvptx64")]
-mod reduce;
-#[cfg(target_arch = "nvptx64")]
-mod row;
-#[cfg(target_arch = "nvptx64")]
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+pub mod norm;
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+pub mod part;
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+pub mod reduce;
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+pub mod row;
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 mod sharded;
-#[cfg(target_arch = "nvptx64")]
-mod sum;
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+pub mod sum;
 
-#[cfg(target_arch = "nvptx64")]
+// `cuda_std` has one too.
+#[cfg(all(target_arch = "nvptx64", not(feature = "rust-cuda")))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     // SAFETY: ends the kernel.

@@ -96,7 +96,7 @@ fn reciprocal(args: &Args, last: bool) -> f64 {
 ///
 /// In f64, because terms can cancel: no f32 sum would keep the accuracy promise.
 #[inline(always)]
-fn total<P: Part<N>, const N: usize>(part: &P) -> f64 {
+pub fn total<P: Part<N>, const N: usize>(part: &P) -> f64 {
     let mut sum = 0.0;
     part.each(|x, _| {
         // As a tree: a chain would wait for each addition.

@@ -60,13 +60,13 @@ fn row_index() -> u32 {
 /// One entry point.
 macro_rules! entry {
     ($name:expr, $body:expr) => {
-        const _: () = {
-            #[unsafe(export_name = $name)]
-            unsafe extern "ptx-kernel" fn kernel(args: Args, sums: u64) {
+        gpu::kernel!(
+            $name,
+            fn kernel(args: Args, sums: u64) {
                 // SAFETY: whoever launches vouches for what the arguments lead to.
                 unsafe { $body(&args, sums) }
             }
-        };
+        );
     };
 }
 

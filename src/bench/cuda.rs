@@ -26,24 +26,31 @@ pub const DESCRIPTION: &str = "GPU time a call from CUDA graphs of 200 calls (20
 /// What became of a work: microseconds a call, one sample a round, or what was wrong.
 pub type Outcome = Result<Vec<f64>, String>;
 
-/// Measures every work once a round. `step` is told of each measurement that is made.
+/// Measures every work once a round, on the device of the number beside it: one device, with
+/// kernels of several sets. `step` is told of each measurement that is made.
 ///
 /// # Errors
 /// What keeps the device from being used at all. What a single work fails with is its outcome.
-pub fn measure(device: &Device, works: &[Work], rounds: u32, step: impl Fn()) -> Result<Vec<Outcome>, Error> {
-    let stream = Stream::new(device)?;
+pub fn measure(
+    devices: &[Device],
+    works: &[(usize, Work)],
+    rounds: u32,
+    step: impl Fn(),
+) -> Result<Vec<Outcome>, Error> {
+    let device = &devices[0];
+    let streams: Vec<Stream> = devices.iter().map(Stream::new).collect::<Result<_, _>>()?;
     let clock = Clock::new(device, REPLAYS)?;
     let empty = Empty::load(device)?;
-    let bytes = works.iter().map(Work::pool_bytes).max().unwrap_or(0);
+    let bytes = works.iter().map(|(_, work)| work.pool_bytes()).max().unwrap_or(0);
     let mut outcomes: Vec<Outcome> = works.iter().map(|_| Ok(Vec::new())).collect();
     // The former round's memory is kept until there is the next one's, so that the driver cannot
     // hand out the same again.
     let mut former: Option<Pool> = None;
     for round in 0..rounds {
-        let mut pool = Pool::new(bytes, &stream)?;
-        for (work, outcome) in works.iter().zip(&mut outcomes) {
+        let mut pool = Pool::new(bytes, &streams[0])?;
+        for ((set, work), outcome) in works.iter().zip(&mut outcomes) {
             if let Ok(samples) = outcome {
-                match sample(work, &mut pool, &empty, &clock, &stream, round == 0) {
+                match sample(work, &mut pool, &empty, &clock, &streams[*set], round == 0) {
                     Ok(sample) => samples.push(sample),
                     Err(wrong) => *outcome = Err(wrong),
                 }

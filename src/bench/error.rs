@@ -10,6 +10,8 @@ pub enum BenchError {
     NeedsDevice { why: String },
     #[error("{option}: needs a CUDA device, given --device cpu")]
     NotOnCpu { option: &'static str },
+    #[error("{option}: takes kernels of one set, given {given} of them in --ptx")]
+    OneSet { option: &'static str, given: usize },
     #[error("--shape: {op} takes {expected}, and none of that form is given")]
     Shape { op: &'static str, expected: &'static str },
     #[error("--dtype: {op} works in place and takes x and y of one type, and no such types are given")]

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::record::{DeviceRecord, SCHEMA};
 use crate::failure::Failure;
+use crate::kernel_set::KernelSet;
 use first_call::FirstCalls;
 use launches::Launches;
 
@@ -25,9 +26,14 @@ pub struct HostRecord {
 }
 
 /// Measures on a device; `batches` of each kind of launch.
-pub fn measure(device: &Device, batches: u32, label: Option<String>) -> Result<HostRecord, Failure> {
+pub fn measure(
+    device: &Device,
+    set: &KernelSet,
+    batches: u32,
+    label: Option<String>,
+) -> Result<HostRecord, Failure> {
     let launch = launches::measure(device, batches)?;
-    let first_call = first_call::measure(device.ordinal())?;
+    let first_call = first_call::measure(device.ordinal(), set)?;
     Ok(HostRecord {
         schema: SCHEMA,
         program: super::program(),

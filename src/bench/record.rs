@@ -217,6 +217,12 @@ pub fn shape_text(shape: &[usize]) -> String {
 }
 
 impl Record {
+    /// The lines of one implementation, and those of all others.
+    pub fn split(self, implementation: &str) -> (Record, Record) {
+        let (of, others) = self.lines.iter().cloned().partition(|line| line.implementation == implementation);
+        (Record { lines: of, ..self.clone() }, Record { lines: others, ..self })
+    }
+
     pub fn is_good(&self) -> bool {
         self.lines.iter().all(|line| line.verdict == Verdict::Ok)
     }

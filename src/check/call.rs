@@ -148,16 +148,15 @@ impl Executor for OnCpu {
 }
 
 /// The shipped kernels on a simulator, on the image itself.
-#[derive(Default)]
-pub struct OnSimulator {
-    simulator: Simulator,
+pub struct OnSimulator<'a> {
+    pub simulator: &'a Simulator,
 }
 
-impl Executor for OnSimulator {
+impl Executor for OnSimulator<'_> {
     fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
         let base = image.as_mut_ptr().expose_provenance() as u64;
         // SAFETY: as for `OnCpu`.
-        unsafe { call.run(Place::Host, base, &self.simulator) }
+        unsafe { call.run(Place::Host, base, self.simulator) }
     }
 }
 

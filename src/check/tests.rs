@@ -28,7 +28,7 @@ fn last_column(call: &Call) -> usize {
 
 fn check(count: u64, fault: impl Fn(&Call, &mut AlignedBytes) + Sync + Send + Copy) -> Option<FailureReport> {
     let cases = Cases::Random { seed: 11, count };
-    examine_all(&cases, "cpu", || Ok(Faulty(fault))).unwrap().failure
+    examine_all(&cases, "cpu", "--device cpu", || Ok(Faulty(fault))).unwrap().failure
 }
 
 #[test]
@@ -56,7 +56,8 @@ fn a_wrong_element_is_found_shrunk_and_repeatable() {
     assert!(failure.smallest_fault.starts_with("row 0, column 64: expected"), "{}", failure.smallest_fault);
     assert_eq!(failure.command, format!("norm check --device cpu --case '{smallest}'"));
 
-    let repeated = examine_all(&Cases::Given(vec![smallest]), "cpu", || Ok(Faulty(corrupt))).unwrap();
+    let repeated =
+        examine_all(&Cases::Given(vec![smallest]), "cpu", "--device cpu", || Ok(Faulty(corrupt))).unwrap();
     assert_eq!(repeated.failure.unwrap().fault, failure.smallest_fault);
 }
 

@@ -1,6 +1,6 @@
 //! The driver and its devices.
 
-use norm_host::{Device, Error, ptx};
+use norm_host::{Device, Error};
 
 use super::{Finding, State};
 
@@ -44,7 +44,7 @@ fn device(ordinal: u32) -> Finding {
 fn describe(ordinal: u32) -> Result<String, Error> {
     let device = Device::new(ordinal)?;
     let (major, minor) = device.capability();
-    let ptx = ptx::for_capability((major, minor))?;
+    let ptx = device.ptx()?;
     let driver = cuda_driver::driver()?;
     let memory = driver.device_memory(driver.device(ordinal)?)? as f64 / f64::from(1 << 30);
     Ok(format!(

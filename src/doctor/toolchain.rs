@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 use super::{Finding, output_of};
-use crate::{nightly, ptxas};
+use crate::{nightly, ptxas, rust_cuda};
 
 const NVCC_HOW: &str = "https://developer.nvidia.com/cuda-downloads, if you want its debugger and profilers";
 
@@ -31,6 +31,7 @@ pub fn findings() -> Vec<Finding> {
             nightly::INSTALL,
         ),
         Finding::new("rust-src", sources, "compiling the kernels to PTX, `core` included", nightly::INSTALL),
+        Finding::new("rust-cuda", rust_cuda(), "compiling the kernels with rust-cuda", rust_cuda::INSTALL),
         Finding::new(
             "ptxas",
             assembler(),
@@ -38,6 +39,12 @@ pub fn findings() -> Vec<Finding> {
             ptxas::INSTALL,
         ),
     ]
+}
+
+/// The parts of rust-cuda's toolchain, or those that are missing.
+fn rust_cuda() -> Result<String, String> {
+    let rust_cuda::Toolchain { cuda, llvm_config } = rust_cuda::find()?;
+    Ok(format!("{}, {}, {}", rust_cuda::NIGHTLY, llvm_config.display(), cuda.display()))
 }
 
 /// Where nvcc is, and the release it names.

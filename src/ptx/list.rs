@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args;
-use norm_host::ptx::EMBEDDED;
+use norm_host::ptx::Ptx;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -24,12 +24,13 @@ struct Target {
     kernels: Vec<&'static str>,
 }
 
-pub fn run(args: &ListArgs) -> Result<(), Failure> {
-    let targets = EMBEDDED.each_ref().map(|ptx| Target {
+pub fn run(args: &ListArgs, set: &[Ptx]) -> Result<(), Failure> {
+    let targets = set.iter().map(|ptx| Target {
         target: ptx.target,
         bytes: ptx.text.len(),
         kernels: ptx.entries().map(|entry| entry.name()).collect(),
     });
+    let targets: Vec<Target> = targets.collect();
     if args.json {
         return output::json(&targets);
     }
@@ -39,7 +40,7 @@ pub fn run(args: &ListArgs) -> Result<(), Failure> {
         let _ = writeln!(text, "{target}: {} kernels, {bytes} bytes of PTX", kernels.len());
     }
     text += "\nA kernel's name: norm, types of x, w and y, access. rms_partial and rms_apply are the steps of RMSNorm over\nrows that are split over devices: x, or x, w and y, and access.\n";
-    for kernel in &targets[0].kernels {
+    for kernel in targets.first().into_iter().flat_map(|target| &target.kernels) {
         let _ = writeln!(text, "{kernel}");
     }
     output::text(&text)

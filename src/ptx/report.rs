@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args;
-use norm_host::ptx::EMBEDDED;
+use norm_host::ptx::Ptx;
 use norm_host::{
     Backend, DType, Error, Limits, NormKind, Operand, Param, Plan, Problem, ShardProblem, ShardStep,
     Simulator,
@@ -13,7 +13,7 @@ use ptx_sim::{Counts, Requests};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::PtxError;
+use super::{PtxError, text_for};
 use crate::bytes::AlignedBytes;
 use crate::failure::Failure;
 use crate::{element, output};
@@ -62,10 +62,10 @@ const ODD: u32 = 4095;
 /// Tensors start at multiples of this, as the CUDA driver's allocations do.
 const ALIGN: usize = 256;
 
-pub fn run(args: &ReportArgs) -> Result<(), Failure> {
+pub fn run(args: &ReportArgs, set: &[Ptx], simulator: &Simulator) -> Result<(), Failure> {
     let filter = args.filter.as_deref().unwrap_or_default();
-    let shipped =
-        EMBEDDED.last().into_iter().flat_map(|ptx| ptx.entries()).map(|entry| entry.name().to_owned());
+    let ptx = text_for(set, None)?;
+    let shipped = ptx.entries().map(|entry| entry.name().to_owned());
     let shipped: Vec<String> = shipped.filter(|name| name.contains(filter)).collect();
     if shipped.is_empty() {
         return Err(PtxError::Filter { given: filter.to_owned() }.into());
@@ -73,8 +73,8 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
     let kernels: Vec<EntryPoint> =
         EntryPoint::all().filter(|kernel| shipped.contains(&kernel.to_string())).collect();
     let count = |kernel| match kernel {
-        EntryPoint::Norm(kernel) => count(kernel),
-        EntryPoint::Shard(kernel) => count_shard(kernel).map(Some),
+        EntryPoint::Norm(kernel) => count(kernel, simulator),
+        EntryPoint::Shard(kernel) => count_shard(kernel, simulator).map(Some),
     };
     let lines: Result<Vec<Option<Line>>, Error> = kernels.into_par_iter().map(count).collect();
     let lines: Vec<Line> = lines?.into_iter().flatten().collect();
@@ -82,7 +82,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
 }
 
 /// Runs a kernel on two blocks' rows; `None` for one that serves none of the lengths.
-fn count(kernel: Kernel) -> Result<Option<Line>, Error> {
+fn count(kernel: Kernel, simulator: &Simulator) -> Result<Option<Line>, Error> {
     let Kernel { kind, x, w, y, access } = kernel;
     // A row that no shared memory holds is shorter where there are no clusters.
     let limits = if access == Access::Stream { Limits::LEAST } else { Limits::of_capability((9, 0)) };
@@ -95,7 +95,7 @@ fn count(kernel: Kernel) -> Result<Option<Line>, Error> {
     if Plan::new(&problem, limits)?.kernel != kernel {
         return Ok(None);
     }
-    let simulator = Simulator::with_limits(limits);
+    let simulator = simulator.on(limits);
     // SAFETY: the tensors have room for the rows from their starts on, live until this is done,
     // and nothing else uses them.
     unsafe { simulator.run(&problem) }?;
@@ -104,7 +104,7 @@ fn count(kernel: Kernel) -> Result<Option<Line>, Error> {
 }
 
 /// Runs a step of a norm whose rows are split over devices on two blocks' rows.
-fn count_shard(kernel: ShardKernel) -> Result<Line, Error> {
+fn count_shard(kernel: ShardKernel, simulator: &Simulator) -> Result<Line, Error> {
     let (step, [x, w, y], vectors) = match kernel {
         ShardKernel::Partial { x, vectors } => (ShardStep::Partial, [x; 3], vectors),
         ShardKernel::Apply { x, w, y, vectors } => (ShardStep::Apply, [x, w, y], vectors),
@@ -115,7 +115,7 @@ fn count_shard(kernel: ShardKernel) -> Result<Line, Error> {
         (part.y, part.w) = (part.x, None);
     }
     let problem = ShardProblem { step, dim: 2 * part.dim, sums: tensors.sums, part };
-    let simulator = Simulator::new();
+    let simulator = simulator.on(Limits::of_capability((9, 0)));
     // SAFETY: as in `count`; there are as many sums as rows.
     unsafe { simulator.run_shard(&problem) }?;
     Ok(tensors.line(kernel.to_string(), &simulator.counts().unwrap_or_default()))

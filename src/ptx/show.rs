@@ -1,8 +1,9 @@
 //! `norm ptx show`: one kernel's text.
 
 use clap::Args;
+use norm_host::ptx::Ptx;
 
-use super::{PtxError, embedded};
+use super::{PtxError, near, text_for};
 use crate::failure::Failure;
 use crate::output;
 
@@ -16,9 +17,10 @@ pub struct ShowArgs {
     target: Option<String>,
 }
 
-pub fn run(args: &ShowArgs) -> Result<(), Failure> {
-    let ptx = embedded(args.target.as_deref())?;
-    let entry = ptx.entry(&args.kernel).ok_or_else(|| PtxError::Kernel { given: args.kernel.clone() })?;
+pub fn run(args: &ShowArgs, set: &[Ptx]) -> Result<(), Failure> {
+    let ptx = text_for(set, args.target.as_deref())?;
+    let unknown = || PtxError::Kernel { given: args.kernel.clone(), near: near(&ptx, &args.kernel) };
+    let entry = ptx.entry(&args.kernel).ok_or_else(unknown)?;
     output::text(ptx.header())?;
     output::text(entry.text())
 }

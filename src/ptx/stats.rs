@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use clap::Args;
-use norm_host::ptx::{InstructionKind, Stats};
+use norm_host::ptx::{InstructionKind, Ptx, Stats};
 use serde::Serialize;
 
-use super::{PtxError, embedded};
+use super::{PtxError, text_for};
 use crate::failure::Failure;
 use crate::{output, ptxas};
 
@@ -44,8 +44,8 @@ struct Assembled {
     spill_bytes: u32,
 }
 
-pub fn run(args: &StatsArgs) -> Result<(), Failure> {
-    let ptx = embedded(args.target.as_deref())?;
+pub fn run(args: &StatsArgs, set: &[Ptx]) -> Result<(), Failure> {
+    let ptx = text_for(set, args.target.as_deref())?;
     let filter = args.filter.as_deref().unwrap_or_default();
     let mut module = ptx.header().to_owned();
     let entries: Vec<_> = ptx.entries().filter(|entry| entry.name().contains(filter)).collect();

@@ -18,7 +18,7 @@ fn json_holds_every_finding() {
     assert_eq!(diagnosis["ready"], true);
     let findings = diagnosis["findings"].as_array().unwrap();
     let names: Vec<&str> = findings.iter().map(|finding| finding["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["CUDA driver", "CUDA toolkit", "pinned nightly", "rust-src", "ptxas"]);
+    assert_eq!(names, ["CUDA driver", "CUDA toolkit", "pinned nightly", "rust-src", "rust-cuda", "ptxas"]);
     for finding in findings {
         let missing = finding["state"] == "missing";
         assert_eq!(finding["how_to_get_it"].is_string(), missing, "{finding}");

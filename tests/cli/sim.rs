@@ -21,6 +21,33 @@ fn random_cases_keep_every_promise_on_the_shipped_ptx() {
 }
 
 #[test]
+fn kernels_run_from_a_file() {
+    // Those for an older device, which plans no clusters.
+    let older = here().join("norm-host/ptx/sm_80.ptx");
+    let older = older.to_str().unwrap();
+    let check = ["check", "--device", "sim", "--ptx", older, "--cases", "100", "--json"];
+    let report = norm(here(), &check).json();
+    assert_eq!((&report["cases"], report["failure"].is_null()), (&100.into(), true), "{report}");
+}
+
+#[test]
+fn kernels_that_nothing_can_run_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("no.ptx"), ".version 8.0\n").unwrap();
+    std::fs::write(folder.path().join("empty.ptx"), ".version 8.0\n.target sm_90\n").unwrap();
+    let message = |args: &[&str]| norm(folder.path(), args).bad_input();
+    assert!(message(&["check", "--ptx", "none.ptx", "--device", "sim"]).contains("expected stock or a file"));
+    assert!(message(&["check", "--ptx", "no.ptx", "--device", "sim"]).contains("`.target sm_90`"));
+    // The CPU would give results that are nobody's kernels'.
+    for device in ["cpu", "auto"] {
+        let message = message(&["check", "--ptx", "empty.ptx", "--device", device]);
+        assert!(message.contains("expected a GPU or the simulator"), "{message}");
+    }
+    let message = message(&["bench", "--ptx", "stock,empty.ptx", "--host"]);
+    assert!(message.contains("--host: takes kernels of one set, given 2"), "{message}");
+}
+
+#[test]
 fn the_tour_runs_on_the_simulator() {
     let text = norm(here(), &["--device", "sim"]).good();
     assert!(text.contains("6 ok, 1 skipped"), "{text}");

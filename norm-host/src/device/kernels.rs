@@ -113,7 +113,7 @@ impl Device {
         }
 
         let name = entry.to_string();
-        let mut text = ptx::for_capability(self.capability())?.module(entry)?;
+        let mut text = self.ptx()?.module(entry)?;
         text.push('\0');
         let text = CStr::from_bytes_until_nul(text.as_bytes()).expect("it ends with a zero");
         let symbol = CString::new(name.as_str()).expect("names hold no zero");

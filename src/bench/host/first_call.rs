@@ -5,7 +5,7 @@ use std::env;
 use std::process::Command;
 use std::time::Instant;
 
-use norm_host::{DType, Device, Error, Stream};
+use norm_host::{DType, Device, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::super::call::{self, Tensors};
@@ -13,6 +13,8 @@ use super::super::case::Case;
 use super::super::error::BenchError;
 use super::super::op::{Extents, Op, Types};
 use super::super::values;
+use crate::failure::Failure;
+use crate::kernel_set::KernelSet;
 use crate::memory::DeviceBytes;
 
 /// Cold and warm.
@@ -52,12 +54,19 @@ impl FirstCalls {
 }
 
 /// Runs this program three times: without a cache, to fill one, and with it.
-pub fn measure(ordinal: u32) -> Result<FirstCalls, BenchError> {
+pub fn measure(ordinal: u32, set: &KernelSet) -> Result<FirstCalls, BenchError> {
     let failed = |error: std::io::Error| BenchError::Child(error.to_string());
     let cache = tempfile::tempdir().map_err(failed)?;
     let run = |disabled: bool| -> Result<FirstCall, BenchError> {
         let mut command = Command::new(env::current_exe().map_err(failed)?);
-        command.args(["bench", "--first-call", "--device", &format!("cuda:{ordinal}")]);
+        command.args([
+            "bench",
+            "--first-call",
+            "--device",
+            &format!("cuda:{ordinal}"),
+            "--ptx",
+            &set.to_string(),
+        ]);
         command.env("CUDA_CACHE_DISABLE", if disabled { "1" } else { "0" });
         command.env("CUDA_CACHE_PATH", cache.path());
         let output = command.output().map_err(failed)?;
@@ -72,9 +81,10 @@ pub fn measure(ordinal: u32) -> Result<FirstCalls, BenchError> {
 }
 
 /// What such a process does.
-pub fn first_call(ordinal: u32) -> Result<FirstCall, Error> {
+pub fn first_call(ordinal: u32, set: &KernelSet) -> Result<FirstCall, Failure> {
+    let ptx = set.open()?;
     let start = Instant::now();
-    let device = Device::new(ordinal)?;
+    let device = Device::with_ptx(ordinal, ptx)?;
     let stream = Stream::new(&device)?;
     stream.synchronize()?;
     let device_ms = milliseconds(start);

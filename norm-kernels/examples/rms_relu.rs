@@ -1,0 +1,27 @@
+//! A kernel of one's own on the building blocks: `y = max(x / rms(x), 0) * w`, f16 throughout.
+//!
+//! A block a row, `dim` a multiple of 8 and at most 16 elements a thread; the arguments are those
+//! that `norm-host` makes for its own kernels.
+#![no_std]
+
+use cuda_std::kernel;
+use norm_kernels::abi::Args;
+use norm_kernels::element::F16;
+use norm_kernels::gpu;
+use norm_kernels::norm::squares;
+use norm_kernels::part::{Held, Part};
+use norm_kernels::reduce::{Block, SECOND, Team};
+use norm_kernels::row::Row;
+
+/// # Safety
+/// `args` holds what `Args` says, for this launch's block and grid.
+#[kernel]
+pub unsafe fn rms_relu(args: Args) {
+    let row = Row::of_thread::<F16, F16, F16, 8>(&args);
+    // SAFETY: whoever launches vouches for the tensors.
+    let part = unsafe { Held::<F16, F16, 8, 2>::load(row) };
+    let sum = Block::sum(squares(&part, |x| x), SECOND);
+    let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
+    // SAFETY: as above; the tile gives each element to one thread.
+    unsafe { part.write::<F16, false>(|x| f32::max(x * rstd, 0.0)) };
+}
