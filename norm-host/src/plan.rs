@@ -71,13 +71,19 @@ impl Plan {
             (Some(param), _) | (None, Some(param)) => param.dtype,
             (None, None) => x.dtype,
         };
+        // Absent weights count as ones, which the offset must not change.
+        let weight_offset = if w.is_some() && weight_offset != 0.0 { weight_offset } else { -0.0 };
         let tile = Tile::new(kind, x.dtype, y.dtype, dim, limits);
         let most = u64::max(tile.grid(rows), rows);
         if most > MAX_GRID {
             return Err(Error::GridTooLarge { arg: Arg::X, blocks: most, max: MAX_GRID });
         }
         let access = if takes_vectors(problem, tile) {
-            let extras = kind == NormKind::Rms && b.is_some() || r.is_some() || accumulate;
+            let rare = match kind {
+                NormKind::Rms => b.is_some(),
+                NormKind::Layer => weight_offset != 0.0,
+            };
+            let extras = rare || r.is_some() || accumulate;
             Access::vectored(tile, kind, x.dtype, extras, limits)
         } else {
             Access::Scalar
@@ -109,8 +115,7 @@ impl Plan {
                 share: 0,
                 ahead: 0,
                 eps,
-                // Absent weights count as ones, which the offset must not change.
-                weight_offset: if w.is_some() && weight_offset != 0.0 { weight_offset } else { -0.0 },
+                weight_offset,
                 accumulate: accumulate.into(),
             },
         };

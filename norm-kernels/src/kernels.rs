@@ -15,7 +15,7 @@ use crate::row::{Row, look_ahead};
 /// # Safety
 /// `args` holds what [`Args`] says, for this launch's block and grid, the rows' vectors of `N`
 /// elements are whole and aligned, there is no residual and nothing to add to, and there are no
-/// biases where the norm has none in registers.
+/// biases and no weight offset where the norm has none in registers.
 macro_rules! held {
     ($kind:ident, $team:ident, $x:ident, $w:ident, $y:ident, $n:literal, $v:literal) => {
         |args: &Args| {

@@ -16,6 +16,11 @@ pub trait Norm {
     /// of a copy's bandwidth at 1024 f16 (NVIDIA H200, 2026-11-22).
     const BIASES: bool;
 
+    /// Whether a weight offset is common, so that kernels which hold a row in registers add it, in
+    /// a second copy of what writes the row. Few models with LayerNorm have one, and without that
+    /// copy a kernel takes a fifth less time to compile at its first call.
+    const OFFSETS: bool;
+
     /// Normalizes one row, `y = norm(x) * (w + offset) + b`.
     ///
     /// # Safety
@@ -31,6 +36,7 @@ pub struct Layer;
 
 impl Norm for Rms {
     const BIASES: bool = false;
+    const OFFSETS: bool = true;
 
     #[inline(always)]
     unsafe fn run<T: Team, Y: Element, const N: usize>(part: impl Part<N>, args: &Args) {
@@ -43,12 +49,13 @@ impl Norm for Rms {
         }
         let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
         // SAFETY: handed on.
-        unsafe { part.write::<Y, { Self::BIASES }>(|x| x * rstd) };
+        unsafe { part.write::<Y, { Self::BIASES }, { Self::OFFSETS }>(|x| x * rstd) };
     }
 }
 
 impl Norm for Layer {
     const BIASES: bool = true;
+    const OFFSETS: bool = false;
 
     /// Two passes, the mean first. A block of a cluster does so for its share of the row; the
     /// squares about the row's mean are then those about the shares' means and those of these
@@ -81,7 +88,7 @@ impl Norm for Layer {
         // An infinite element, which `total` takes for a finite one, leaves NaN everywhere.
         let rstd = gpu::rsqrt(squares * args.reciprocal_f32 + args.eps) + (squares - squares);
         // SAFETY: handed on.
-        unsafe { part.write::<Y, { Self::BIASES }>(|x| (x - mean) * rstd) };
+        unsafe { part.write::<Y, { Self::BIASES }, { Self::OFFSETS }>(|x| (x - mean) * rstd) };
     }
 }
 

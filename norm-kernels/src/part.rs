@@ -30,11 +30,11 @@ pub trait Part<const N: usize> {
     fn each(&self, f: impl FnMut(Words, u32));
 
     /// Writes `norm(x) * (w + offset) + b` for every element of the part. Without `BIASES` the
-    /// common case is that there are none.
+    /// common case is that there are none; without `OFFSETS` a row in registers has no offset.
     ///
     /// # Safety
     /// No other thread reads or writes these elements of `y`, nor, in place, of `x`.
-    unsafe fn write<Y: Element, const BIASES: bool>(self, norm: impl Fn(f32) -> f32);
+    unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32);
 }
 
 /// The weights of the `valid` elements from `at` on, ones where there are none.

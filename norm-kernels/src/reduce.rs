@@ -64,7 +64,7 @@ impl Team for Block {
     fn sum<S: Sum>(partial: S, scratch: u32) -> S {
         let lane = gpu::thread_x() % WARP;
         let warp = gpu::thread_x() / WARP;
-        over_warps(over_lanes(partial, WARP), lane, warp, gpu::block_x() / WARP, scratch)
+        over_warps::<S, true>(over_lanes(partial, WARP), lane, warp, gpu::block_x() / WARP, scratch)
     }
 }
 
@@ -79,7 +79,7 @@ impl Team for Any {
         // Blocks of several rows do this too, and drop what comes out: a condition around a
         // barrier invites compilers to copy it into both branches.
         let warps = row * gpu::block_y() / WARP;
-        let across = over_warps(within, thread % WARP, thread / WARP, warps, scratch);
+        let across = over_warps::<S, false>(within, thread % WARP, thread / WARP, warps, scratch);
         if row > WARP { across } else { within }
     }
 
@@ -123,12 +123,13 @@ fn over_lanes<S: Sum>(mut sum: S, lanes: u32) -> S {
     sum
 }
 
-/// The sum over the warps of a block, from each warp's own in all its lanes.
+/// The sum over the warps of a block, from each warp's own in all its lanes. `FEW`: unrolling the
+/// loop over them would only cost compile time.
 #[inline(always)]
-fn over_warps<S: Sum>(sum: S, lane: u32, warp: u32, warps: u32, scratch: u32) -> S {
+fn over_warps<S: Sum, const FEW: bool>(sum: S, lane: u32, warp: u32, warps: u32, scratch: u32) -> S {
     let place = if lane == 0 { warp } else { warps - 1 + lane };
-    // Behind the warps' sums, zeros fill up the last 16 bytes.
-    if lane == 0 || warp == 0 && place < warps.next_multiple_of(16 / S::BYTES) {
+    // Behind the warps' sums, zeros fill up the last four.
+    if lane == 0 || warp == 0 && place < warps.next_multiple_of(4) {
         let sum = if lane == 0 { sum } else { S::ZERO };
         // SAFETY: a multiple of 4; 32 sums at most fit the scratch; each place has one thread.
         unsafe { sum.store_shared(scratch + place * S::BYTES) };
@@ -139,9 +140,12 @@ fn over_warps<S: Sum>(sum: S, lane: u32, warp: u32, warps: u32, scratch: u32) ->
     let mut total = S::ZERO;
     let mut offset = 0;
     while offset < warps * S::BYTES {
+        if FEW {
+            gpu::keep_rolled();
+        }
         // SAFETY: written above, before the barrier.
         total = total.plus(unsafe { S::sum4_shared(scratch + offset) });
-        offset += 16;
+        offset += 4 * S::BYTES;
     }
     total
 }

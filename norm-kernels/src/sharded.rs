@@ -48,7 +48,7 @@ unsafe fn apply<A: Access, X: Element, W: Element, Y: Element, const N: usize>(a
     }
     let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
     // SAFETY: handed on.
-    unsafe { part.write::<Y, false>(|x| x * rstd) };
+    unsafe { part.write::<Y, false, true>(|x| x * rstd) };
 }
 
 /// The number of this thread's row, past the last where it has none.

@@ -21,10 +21,10 @@ pub trait Sum: Copy {
     /// As [`gpu::store_shared`], for [`Self::BYTES`] bytes.
     unsafe fn store_shared(self, offset: u32);
 
-    /// The sum of all sums in the 16 bytes from `offset` on.
+    /// The sum of the four sums from `offset` on.
     ///
     /// # Safety
-    /// As [`gpu::load4_shared`].
+    /// As [`gpu::load4_shared`], for four times [`Self::BYTES`] bytes.
     unsafe fn sum4_shared(offset: u32) -> Self;
 }
 
@@ -85,9 +85,10 @@ impl Sum for f64 {
 
     #[inline(always)]
     unsafe fn sum4_shared(offset: u32) -> f64 {
-        // SAFETY: handed on.
-        let [a, b, c, d] = unsafe { gpu::load4_shared(offset) };
-        join([a, b]) + join([c, d])
+        // SAFETY: handed on, half for half.
+        let ([a, b, c, d], [e, f, g, h]) =
+            unsafe { (gpu::load4_shared(offset), gpu::load4_shared(offset + 16)) };
+        (join([a, b]) + join([c, d])) + (join([e, f]) + join([g, h]))
     }
 }
 

@@ -234,6 +234,24 @@ fn every_pair_of_types_takes_every_access() {
 }
 
 #[test]
+fn what_kernels_in_registers_do_not_know_is_staged() {
+    let w = Some(Param { address: 1 << 12, dtype: DType::F16, stride: 0 });
+    for (kind, in_registers) in [(NormKind::Rms, Access::Block2), (NormKind::Layer, Access::Block4)] {
+        let access = |problem| Plan::new(&problem, LIMITS[0]).unwrap().kernel.access;
+        let plain = Problem { kind, w, ..dense(DType::F16, DType::F16, 5, 2048) };
+        assert_eq!(access(plain), in_registers);
+        let rms = kind == NormKind::Rms;
+        let biased = if rms { Access::Staged } else { in_registers };
+        assert_eq!(access(Problem { b: w, ..plain }), biased);
+        let offset = if rms { in_registers } else { Access::Staged };
+        assert_eq!(access(Problem { weight_offset: 1.0, ..plain }), offset);
+        // Nothing to be added to.
+        assert_eq!(access(Problem { w: None, weight_offset: 1.0, ..plain }), in_registers);
+        assert_eq!(access(Problem { accumulate: true, ..plain }), Access::Staged);
+    }
+}
+
+#[test]
 fn parameters_choose_the_kernel_and_are_passed_on() {
     let param = |dtype, stride| Some(Param { address: 1 << 12, dtype, stride });
     let plan = |w, b| {

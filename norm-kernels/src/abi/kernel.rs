@@ -39,7 +39,7 @@ pub enum Access {
     /// The same with four vectors a thread.
     Block4,
     /// Any tile whose vectors fit the shared memory, where they are kept; also adds biases to
-    /// RMSNorm, and residuals.
+    /// RMSNorm, offsets to LayerNorm's weights, and residuals.
     Staged,
     /// Any row of whole, aligned vectors: every pass reads it again.
     Stream,
@@ -102,8 +102,8 @@ impl Access {
     }
 
     /// The access for a tile whose vectors of `x` are all whole and aligned. `extras`: there is a
-    /// residual, `y` is added to, or RMSNorm has biases, which kernels that hold the row do not
-    /// know.
+    /// residual, `y` is added to, RMSNorm has biases or LayerNorm a weight offset, which kernels
+    /// that hold the row do not know.
     pub const fn vectored(tile: Tile, kind: NormKind, x: DType, extras: bool, limits: Limits) -> Access {
         let staged = tile.vectors <= Tile::MAX_STAGED && tile.staged_bytes(x) <= limits.shared_bytes;
         match (kind, tile.rows, tile.vectors) {

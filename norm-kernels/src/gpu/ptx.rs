@@ -9,6 +9,15 @@ use super::asm;
 use super::grid_blocks;
 use super::grid_x;
 
+/// Keeps ptxas from unrolling the loop whose body this begins: what it makes for a loop of unknown
+/// length takes more time to compile than the rest of a reduction (PTX ISA, "Pragma Strings:
+/// nounroll").
+#[inline(always)]
+pub fn keep_rolled() {
+    // SAFETY: no instruction.
+    unsafe { asm!(".pragma \"nounroll\";", options(nomem, nostack, preserves_flags)) }
+}
+
 /// A special register.
 #[cfg(sm_90)]
 macro_rules! special {

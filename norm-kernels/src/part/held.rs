@@ -9,8 +9,8 @@ use crate::element::{Element, Words};
 use crate::gpu::{self, Reuse};
 use crate::row::Row;
 
-/// `V` aligned vectors, read once. It knows no residual and adds to nothing; biases only where
-/// `write` is asked for them.
+/// `V` aligned vectors, read once. It knows no residual and adds to nothing; biases and a weight
+/// offset only where `write` is asked for them.
 pub struct Held<X, W, const N: usize, const V: usize> {
     row: Row,
     x: [Words; V],
@@ -88,10 +88,10 @@ impl<X: Element, W: Element, const N: usize, const V: usize> Part<N> for Held<X,
     }
 
     #[inline(always)]
-    unsafe fn write<Y: Element, const BIASES: bool>(self, norm: impl Fn(f32) -> f32) {
+    unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
         // SAFETY: handed on.
         unsafe {
-            if self.row.weight_offset == 0.0 {
+            if !OFFSETS || self.row.weight_offset == 0.0 {
                 self.write_as::<Y, BIASES, false>(norm);
             } else {
                 self.write_as::<Y, BIASES, true>(norm);

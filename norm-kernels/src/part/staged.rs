@@ -204,7 +204,7 @@ impl<X: Element, W: Element, const N: usize> Part<N> for Staged<X, W, N> {
     }
 
     #[inline(always)]
-    unsafe fn write<Y: Element, const BIASES: bool>(self, norm: impl Fn(f32) -> f32) {
+    unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
         // SAFETY: handed on.
         unsafe {
             if is_common::<BIASES>(&self.row) {

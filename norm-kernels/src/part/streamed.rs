@@ -107,7 +107,7 @@ impl<A: Access, X: Element, W: Element, const N: usize> Part<N> for Streamed<A, 
     }
 
     #[inline(always)]
-    unsafe fn write<Y: Element, const BIASES: bool>(self, norm: impl Fn(f32) -> f32) {
+    unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
         // SAFETY: handed on.
         unsafe {
             // The scalar kernels are not worth a second copy of the pass.
