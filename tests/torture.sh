@@ -4,6 +4,7 @@
 #
 #   tests/torture.sh [REPORT]          # docs/TORTURE.md unless told otherwise
 #   SECONDS_OF_THREADS=60 CASES=1000000 tests/torture.sh
+#   NORM=FILE DEVICE_TESTS=FILE COMMIT=HASH tests/torture.sh   # with programs that are built already
 #
 # What is not there (a GPU, a second one, NCCL, compute-sanitizer) is said to be skipped in the report.
 set -uo pipefail
@@ -15,11 +16,15 @@ cases=${CASES:-100000}
 log=$(mktemp)
 failed=0
 
-cargo build --release --quiet || exit 2
-binary=$(cargo test --release --test device --no-run --message-format=json 2>/dev/null |
-  sed -n 's/.*"executable":"\([^"]*device-[^"]*\)".*/\1/p' | tail -1)
-[ -x "$binary" ] || { echo "the device tests do not build" >&2; exit 2; }
-norm=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/norm
+# A machine without cargo gets both programs built elsewhere, and is told of which commit they are.
+norm=${NORM:-} binary=${DEVICE_TESTS:-} commit=${COMMIT:-$(git rev-parse --short HEAD)}
+if [ -z "$norm" ] || [ -z "$binary" ]; then
+  cargo build --release --quiet || exit 2
+  binary=$(cargo test --release --test device --no-run --message-format=json 2>/dev/null |
+    sed -n 's/.*"executable":"\([^"]*device-[^"]*\)".*/\1/p' | tail -1)
+  norm=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/norm
+fi
+[ -x "$binary" ] && [ -x "$norm" ] || { echo "no device tests: '$binary', or no norm: '$norm'" >&2; exit 2; }
 
 # say NAME OUTCOME DETAIL
 say() {
@@ -42,7 +47,7 @@ run() {
 {
   echo "# Torture"
   echo
-  echo "Commit $(git rev-parse --short HEAD), $(date -u +%F), by \`tests/torture.sh\`:"
+  echo "Commit $commit, $(date -u +%F), by \`tests/torture.sh\`:"
   nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null || echo "no GPU: nothing below was run on one"
   echo
   echo "| what | outcome | detail |"
