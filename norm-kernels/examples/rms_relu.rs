@@ -23,5 +23,5 @@ pub unsafe fn rms_relu(args: Args) {
     let sum = Block::sum(squares(&part, |x| x), SECOND);
     let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
     // SAFETY: as above; the tile gives each element to one thread.
-    unsafe { part.write::<F16, false>(|x| f32::max(x * rstd, 0.0)) };
+    unsafe { part.write::<F16, false, true>(|x| f32::max(x * rstd, 0.0)) };
 }
