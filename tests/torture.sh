@@ -74,7 +74,11 @@ run "everything else on a device: limits, guard bands, misuse, graphs, groups" \
   "$binary" --skip many_threads --skip small_everything
 detail='busy|µs'
 lines=4
-run "two devices: both busy, overhead over NCCL" "$binary" --nocapture says_what_it_adds keeps_two_devices_busy
+if [ "$(nvidia-smi --list-gpus 2> /dev/null | wc -l)" -ge 2 ]; then
+  run "two devices: both busy, overhead over NCCL" "$binary" --nocapture says_what_it_adds keeps_two_devices_busy
+else
+  say "two devices: both busy, overhead over NCCL" skipped "no second GPU"
+fi
 lines=1
 detail='cases'
 if nvidia-smi > /dev/null 2>&1; then

@@ -41,8 +41,9 @@ use crate::{
 ///
 /// If the context is lost, because a kernel of the process trapped or reached for memory that is not
 /// there, every call through this handle, and through streams and graphs of it, is
-/// [`ContextLost`](Error::ContextLost) from then on. [`Device::new`] then gives a handle with a new
-/// context.
+/// [`ContextLost`](Error::ContextLost) from then on. [`Device::new`] then asks the driver for a new
+/// context. Drivers of CUDA 13 give none to a process that had a kernel trap, and say so in the same
+/// error: then a new process has to take over (CUDA driver API, `CUDA_ERROR_LAUNCH_FAILED`).
 #[derive(Clone, Copy)]
 pub struct Device {
     inner: &'static Inner,
@@ -82,12 +83,14 @@ impl Device {
     /// primary context, unless the process has it already; which context is current stays.
     ///
     /// If the context was lost, the primary context is reset and a new one is created, with all
-    /// kernels still to be loaded. What others hold of the old one was lost before.
+    /// kernels still to be loaded, where the driver gives a new one to this process. What others hold
+    /// of the old one was lost before.
     ///
     /// # Errors
     ///
     /// [`NoDriver`](Error::NoDriver), [`NoDevice`](Error::NoDevice),
-    /// [`OutOfMemory`](Error::OutOfMemory), or what the driver refuses.
+    /// [`OutOfMemory`](Error::OutOfMemory), [`ContextLost`](Error::ContextLost) where the driver gives
+    /// this process no context any more, or what else it refuses.
     pub fn new(ordinal: u32) -> Result<Device> {
         Device::with_ptx(ordinal, &ptx::EMBEDDED)
     }
@@ -111,14 +114,15 @@ impl Device {
             let device = first.driver.device(ordinal)?;
             // SAFETY: the context is lost: to whoever still has something of it, each call is an
             // error. Handles of this crate do not even call (`alive`).
-            unsafe { first.driver.primary_context_reset(device) }?;
+            let reset = unsafe { first.driver.primary_context_reset(device) };
+            reset.map_err(|error| lost::opening(ordinal, error.into()))?;
             devices.retain(|inner| inner.ordinal != ordinal);
         }
         let same = |inner: &&&Inner| inner.ordinal == ordinal && std::ptr::eq(inner.ptx, ptx);
         if let Some(inner) = devices.iter().find(same) {
             return Ok(Device { inner });
         }
-        let inner = Inner::open(ordinal, ptx)?;
+        let inner = Inner::open(ordinal, ptx).map_err(|error| lost::opening(ordinal, error))?;
         devices.push(inner);
         Ok(Device { inner })
     }

@@ -248,7 +248,8 @@ pub enum Error {
     },
     /// A kernel of this process trapped, reached for memory that is not there, or the device failed
     /// under it. Everything in the device's context is lost: memory, streams, graphs. Nothing of it
-    /// can be used again; [`Device::new`](crate::Device::new) starts over.
+    /// can be used again; [`Device::new`](crate::Device::new) starts over, or gives this error where the
+    /// driver lets only a new process do so.
     #[error(
         "the context of {device} is lost, and all memory and streams in it: {call} failed: {name} ({code})"
     )]

@@ -62,12 +62,12 @@ fn bits(stream: &Stream, case: &Case, times: usize) -> Result<Vec<Vec<u32>>, Fai
     Ok(bits)
 }
 
-/// Goes through the cases until the time is up; how many.
+/// Goes through the cases until the time is up, and through all of them at least once; how many.
 fn work(device: Device, cases: &[Expected], until: Instant) -> Result<usize, Failed> {
     let streams: Result<Vec<_>, _> = (0..STREAMS).map(|_| Stream::new(&device)).collect();
     let streams = streams?;
     for (done, ((case, expected), stream)) in cases.iter().cycle().zip(streams.iter().cycle()).enumerate() {
-        if Instant::now() > until {
+        if done >= cases.len() && Instant::now() > until {
             return Ok(done);
         }
         let times = if case.residual == Residual::None { REPEATS } else { 1 };
@@ -97,8 +97,8 @@ pub fn many_threads(device: Device) -> Result<(), Failed> {
             threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
         })
     };
-    // Once for what is kept for good: pools, stacks, kernels' code.
-    round(Instant::now() + duration() / 10)?;
+    // Once for what is kept for good: pools, stacks, each thread's largest case.
+    round(Instant::now())?;
     let before = taken(device)?;
     let done = round(Instant::now() + duration())?;
     let after = taken(device)?;

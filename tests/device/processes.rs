@@ -29,6 +29,7 @@ pub fn child() -> Option<ExitCode> {
     let mut words = task.split(' ');
     let done = match (words.next(), words.next(), words.next()) {
         (Some("trap"), ..) => trap(),
+        (Some("fresh"), ..) => fresh(),
         (Some("out_of_memory"), ..) => out_of_memory(),
         (Some("invisible"), ..) => invisible(),
         (Some("rank"), Some(rank), Some(id)) => shard_of(rank, id),
@@ -69,7 +70,9 @@ fn finish(mut child: Child) -> Result<(), Failed> {
 }
 
 pub fn a_trap_loses_the_context(_device: Device) -> Result<(), Failed> {
-    finish(start("trap", &[])?)
+    finish(start("trap", &[])?)?;
+    // A process that takes over has nothing of it.
+    finish(start("fresh", &[])?)
 }
 
 pub fn little_memory(_device: Device) -> Result<(), Failed> {
@@ -80,7 +83,13 @@ pub fn no_visible_device(_device: Device) -> Result<(), Failed> {
     finish(start("invisible", &[("CUDA_VISIBLE_DEVICES", "")])?)
 }
 
-/// A kernel traps: the next call says that the context is lost, and a new device works.
+/// A device in a process of its own works.
+fn fresh() -> Result<(), Failed> {
+    keeps_the_promise(Device::new(0)?, &plain(NormKind::Rms, [DType::F16; 3], 64, 4096))
+}
+
+/// A kernel traps: the next call says that the context is lost. A new device works, or says the same
+/// where the driver gives this process no other context.
 fn trap() -> Result<(), Failed> {
     let device = Device::new(0)?;
     let stream = Stream::new(&device)?;
@@ -107,8 +116,11 @@ fn trap() -> Result<(), Failed> {
     if again != lost {
         return Err(format!("the next call gives {again:?}").into());
     }
-    let anew = Device::new(0)?;
-    keeps_the_promise(anew, &plain(NormKind::Rms, [DType::F16; 3], 64, 4096))
+    match Device::new(0) {
+        Ok(anew) => keeps_the_promise(anew, &plain(NormKind::Rms, [DType::F16; 3], 64, 4096)),
+        Err(Error::ContextLost { device: Place::Cuda(0), .. }) => Ok(()),
+        Err(error) => Err(format!("a new device after a trap: {error:?}").into()),
+    }
 }
 
 /// With all memory taken, each call works or says so; with memory again, all work.

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Random programs that are recorded beside every instruction by itself.
-const PROGRAMS: usize = 40;
+const PROGRAMS: usize = 100;
 
 /// Writes what this device gives to a file.
 pub fn record(device: Device, file: &str) -> Result<(), Failed> {

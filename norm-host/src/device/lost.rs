@@ -3,7 +3,10 @@
 use cuda_driver::{DriverError, sys::CUresult};
 
 use super::Device;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    tensor::Place,
+};
 
 /// Results after which the driver gives the same to every further call in that context ([CUresult](
 /// https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__TYPES.html): "this leaves the process in
@@ -23,6 +26,21 @@ const FATAL: [CUresult; 12] = [
     CUresult::CUDA_ERROR_LAUNCH_FAILED,
 ];
 
+/// Whether, after that error, the driver gives it to every further call.
+fn is_fatal(code: u32) -> bool {
+    FATAL.iter().any(|&fatal| fatal as u32 == code)
+}
+
+/// An error of opening a device: that the process has lost its contexts, if that is what it says.
+pub(super) fn opening(ordinal: u32, error: Error) -> Error {
+    match error {
+        Error::Driver { call, code, name } if is_fatal(code) => {
+            Error::ContextLost { device: Place::Cuda(ordinal), call, code, name }
+        }
+        error => error,
+    }
+}
+
 impl Device {
     /// What the driver returned from a call in this device's context.
     pub(crate) fn told<T>(&self, result: std::result::Result<T, DriverError>) -> Result<T> {
@@ -32,7 +50,7 @@ impl Device {
     /// A call in this device's context that failed. If that says that the context is lost, no later
     /// call asks the driver again.
     pub(super) fn failed(&self, error: DriverError) -> Error {
-        if !FATAL.iter().any(|&fatal| fatal as u32 == error.code) {
+        if !is_fatal(error.code) {
             return error.into();
         }
         // Of threads that hear of it at once, one is first.

@@ -7,6 +7,7 @@ use crate::counts::InstructionKind::Convert;
 use crate::error::LoadError;
 use crate::kernel::lanes::{Compute, Value, binary, unary};
 use crate::kernel::op::Op;
+use crate::number::double;
 use crate::number::half::{Bf16, F16, Half, relu, saturate};
 use crate::number::round::{Rounding, SINGLE, round};
 use crate::number::single;
@@ -197,7 +198,7 @@ fn from_whole(i: &mut Request<'_, '_>) -> Built {
         let (sum, error) = crate::number::round::two_sum(high, (value & 0xffff_ffff) as f64);
         let sum = if sat { sum.clamp(0.0, 1.0) } else { sum };
         match to {
-            Type::F64 => crate::number::double::add(high, sum - high + error, rounding).to_bits(),
+            Type::F64 => double::add(high, sum - high + error, rounding).to_bits(),
             _ => encoded(crate::number::round::to_odd(sum, if sat { 0.0 } else { error }), to, rounding),
         }
     })))
@@ -224,7 +225,7 @@ fn widen(i: &mut Request<'_, '_>) -> Built {
         f: impl Fn(A) -> f32 + Send + Sync + 'static,
     ) -> Compute {
         match (to, sat) {
-            (Type::F64, false) => unary(d, a, move |a| f64::from(f(a))),
+            (Type::F64, false) => unary(d, a, move |a| double::from_single(f(a))),
             (Type::F64, true) => unary(d, a, move |a| f64::from(single::saturate(f(a)))),
             (_, false) => unary(d, a, f),
             (_, true) => unary(d, a, move |a| single::saturate(f(a))),
@@ -245,13 +246,19 @@ fn narrow(i: &mut Request<'_, '_>) -> Built {
     let (d, a) = (target(i, to)?, source(i, 1, from)?);
     let plain = !ftz && !sat && !clip && rounding == Rounding::Nearest;
     Ok(Op::Compute(match (to, from) {
-        (Type::F32, Type::F64) if plain => unary(d.slot, a.slot, |a: f64| single::canonical(a as f32)),
+        (Type::F32, Type::F64) if plain => unary(d.slot, a.slot, |a: f64| {
+            if a.is_nan() { f32::from_bits(double::nan_to_single(a)) } else { a as f32 }
+        }),
         (Type::F16, Type::F32) if plain => unary(d.slot, a.slot, F16::from_f32),
         (Type::Bf16, Type::F32) if plain => unary(d.slot, a.slot, Bf16::from_f32),
         _ => between(d, a, move |raw| {
             let value = float(raw, from);
             let value = if ftz && from == Type::F32 { f64::from(single::flush(value as f32)) } else { value };
-            let bits = encoded(value, to, rounding);
+            let bits = match to {
+                Type::F32 if from == Type::F64 && value.is_nan() => u64::from(double::nan_to_single(value)),
+                Type::F16 if from == Type::F64 && value.is_nan() => u64::from(double::nan_to_half(value)),
+                _ => encoded(value, to, rounding),
+            };
             match to {
                 Type::F32 => {
                     let value = f32::from_bits(bits as u32);
@@ -286,7 +293,13 @@ fn to_integral(i: &mut Request<'_, '_>) -> Built {
 fn to_integral_double(i: &mut Request<'_, '_>) -> Built {
     let rounding = integral_rounding(i);
     let (d, a) = (target(i, Type::F64)?.slot, source(i, 1, Type::F64)?.slot);
-    Ok(Op::Compute(unary(d, a, move |a: f64| integral(a, rounding))))
+    Ok(Op::Compute(unary(
+        d,
+        a,
+        move |a: f64| {
+            if a.is_nan() { double::quiet(a) } else { integral(a, rounding) }
+        },
+    )))
 }
 
 /// Two floats in one word, the first operand in its upper half.

@@ -47,7 +47,7 @@ pub const FORMS: &[Form] = &[
     form!(Special, "lg2", "approx ftz?", "f32", 2, |i| special(i, approximate::logarithm)),
     form!(Special, "tanh", "approx", "f32", 2, |i| special(i, approximate::hyperbolic_tangent)),
     form!(Double, "add", "rn|rz|rm|rp?", "f64", 3, |i| doubles(i, double::add)),
-    form!(Double, "sub", "rn|rz|rm|rp?", "f64", 3, |i| doubles(i, |a, b, r| double::add(a, -b, r))),
+    form!(Double, "sub", "rn|rz|rm|rp?", "f64", 3, |i| doubles(i, double::sub)),
     form!(Double, "mul", "rn|rz|rm|rp?", "f64", 3, |i| doubles(i, double::mul)),
     form!(Double, "div", "rn|rz|rm|rp", "f64", 3, |i| doubles(i, double::div)),
     form!(Double, "fma", "rn|rz|rm|rp", "f64", 4, fused_double),
@@ -157,7 +157,7 @@ fn fused_double(i: &mut Request<'_, '_>) -> Built {
 
 fn flip_double(i: &mut Request<'_, '_>, f: fn(u64) -> u64) -> Built {
     let (d, a) = (i.target(0, Type::F64.class())?, i.source(1, Type::F64)?);
-    Ok(Op::Compute(unary(d, a, f)))
+    Ok(Op::Compute(unary(d, a, move |a: f64| double::flip(a, f))))
 }
 
 fn root_double(i: &mut Request<'_, '_>) -> Built {
