@@ -51,7 +51,7 @@ pub fn compile(nightly: &Nightly, root: &Path, out: &Path, target: &str) -> Resu
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "s"));
     match (assembly.next(), assembly.next()) {
-        (Some(file), None) => Ok(directives::add(&fs::read_to_string(file)?)?),
+        (Some(file), None) => Ok(directives::add(&fs::read_to_string(file)?, |_| 0)?),
         _ => Err(format!("expected one assembly file in {}", deps.display()).into()),
     }
 }

@@ -74,9 +74,9 @@ pub struct BenchArgs {
     /// Where to run: auto (the first CUDA device), cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// Whose kernels to measure: stock, or the PTX in a file. Several, with commas between
+    /// Whose kernels to measure: stock, rust-cuda, or the PTX in a file. Several, with commas between
     /// them, are measured in the same rounds
-    #[arg(long, default_value = "stock", value_delimiter = ',', value_name = "stock|FILE")]
+    #[arg(long, default_value = "stock", value_delimiter = ',', value_name = "stock|rust-cuda|FILE")]
     ptx: Vec<KernelSet>,
     /// Measure, for each case, every block that its kernels can hold a row in, beside the one that
     /// operations take. Other blocks add in another order, so their last bits may differ

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use norm_host::Simulator;
-use norm_host::ptx::{EMBEDDED, Ptx};
+use norm_host::ptx::{EMBEDDED, Ptx, RUST_CUDA};
 
 use crate::failure::Failure;
 
@@ -17,6 +17,8 @@ pub enum KernelSet {
     /// What stock rustc made of them, which `norm-host` embeds.
     #[default]
     Stock,
+    /// What rust-cuda made of them.
+    RustCuda,
     /// The text in a file.
     File(PathBuf),
 }
@@ -24,7 +26,7 @@ pub enum KernelSet {
 /// Why there are no such kernels.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelSetError {
-    #[error("--ptx: expected stock or a file of PTX, given '{path}': {source}")]
+    #[error("--ptx: expected stock, rust-cuda or a file of PTX, given '{path}': {source}")]
     Read { path: String, source: io::Error },
     #[error("--ptx: expected PTX with a line such as `.target sm_90`, given '{path}', which has none")]
     Target { path: String },
@@ -38,6 +40,7 @@ impl FromStr for KernelSet {
     fn from_str(text: &str) -> Result<KernelSet, Infallible> {
         Ok(match text {
             "stock" => KernelSet::Stock,
+            "rust-cuda" => KernelSet::RustCuda,
             file => KernelSet::File(file.into()),
         })
     }
@@ -48,6 +51,7 @@ impl fmt::Display for KernelSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             KernelSet::Stock => f.write_str("stock"),
+            KernelSet::RustCuda => f.write_str("rust-cuda"),
             KernelSet::File(path) => path.display().fmt(f),
         }
     }
@@ -58,6 +62,7 @@ impl KernelSet {
     pub fn open(&self) -> Result<&'static [Ptx], Failure> {
         match self {
             KernelSet::Stock => Ok(&EMBEDDED),
+            KernelSet::RustCuda => Ok(&RUST_CUDA),
             KernelSet::File(path) => {
                 let given = path.display().to_string();
                 let text = std::fs::read_to_string(path)
@@ -82,8 +87,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_is_stock_or_a_file() {
-        for text in ["stock", "kernels.ptx"] {
+    fn a_set_is_stock_rust_cuda_or_a_file() {
+        for text in ["stock", "rust-cuda", "kernels.ptx"] {
             let set: KernelSet = text.parse().unwrap();
             assert_eq!(set.to_string(), text);
             assert_eq!(matches!(set, KernelSet::File(_)), text == "kernels.ptx");

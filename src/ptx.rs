@@ -14,8 +14,8 @@ use crate::kernel_set::KernelSet;
 /// What `norm ptx` takes.
 #[derive(Args, Debug)]
 pub struct PtxArgs {
-    /// Whose kernels: stock (what stock rustc made of them), or the PTX in a file
-    #[arg(long, default_value = "stock", value_name = "stock|FILE", global = true)]
+    /// Whose kernels: stock or rust-cuda, the compiler that made them, or the PTX in a file
+    #[arg(long, default_value = "stock", value_name = "stock|rust-cuda|FILE", global = true)]
     ptx: KernelSet,
     #[command(subcommand)]
     command: Option<PtxCommand>,

@@ -15,8 +15,8 @@ pub struct TargetArgs {
     /// Where to run: auto, cpu, sim (the shipped PTX, simulated) or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// Whose kernels run there: stock (what stock rustc made of them), or the PTX in a file
-    #[arg(long, default_value = "stock", value_name = "stock|FILE")]
+    /// Whose kernels run there: stock or rust-cuda, the compiler that made them, or the PTX in a file
+    #[arg(long, default_value = "stock", value_name = "stock|rust-cuda|FILE")]
     ptx: KernelSet,
 }
 

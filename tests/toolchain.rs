@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use norm_host::ptx::EMBEDDED;
+use norm_host::ptx::{EMBEDDED, RUST_CUDA};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -30,12 +30,13 @@ fn main() {
             support::trial(&name, "nightly", &nightly, move |nightly| same_as_compiled(&nightly, target))
         })
         .into();
-    for ptx in &EMBEDDED {
+    let stock = EMBEDDED.iter().map(|ptx| ("", ptx));
+    for (compiler, ptx) in stock.chain(RUST_CUDA.iter().map(|ptx| ("rust_cuda_", ptx))) {
         for arch in ["sm_80", "sm_90", "sm_100"].into_iter().filter(|arch| {
             // PTX runs on its own target and everything newer.
             arch[3..].parse::<u32>().unwrap_or(0) >= ptx.target[3..].parse().unwrap_or(0)
         }) {
-            let name = format!("{}_ptx_assembles_for_{arch}_without_stack_or_spills", ptx.target);
+            let name = format!("{compiler}{}_ptx_assembles_for_{arch}_without_stack_or_spills", ptx.target);
             trials
                 .push(support::trial(&name, "ptxas", &ptxas, move |ptxas| assembles(&ptxas, ptx.text, arch)));
         }

@@ -14,10 +14,6 @@ pub use stats::{InstructionKind, Stats};
 
 use crate::error::{Error, Result};
 
-/// The oldest version of CUDA whose drivers read the embedded PTX, of version 8.0 ([PTX ISA, Release
-/// Notes](https://docs.nvidia.com/cuda/parallel-thread-execution/#release-notes)).
-pub const CUDA: (u32, u32) = (12, 0);
-
 /// PTX for one target and everything newer.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -35,6 +31,14 @@ pub struct Ptx {
 pub static EMBEDDED: [Ptx; 2] = [
     Ptx { target: "sm_80", capability: (8, 0), text: include_str!("../ptx/sm_80.ptx") },
     Ptx { target: "sm_90", capability: (9, 0), text: include_str!("../ptx/sm_90.ptx") },
+];
+
+/// What rust-cuda made of the same source, lowest capability first, for
+/// [`Device::with_ptx`](crate::Device::with_ptx) and `Simulator::with_ptx`.
+#[cfg(feature = "rust-cuda")]
+pub static RUST_CUDA: [Ptx; 2] = [
+    Ptx { target: "sm_80", capability: (8, 0), text: include_str!("../ptx/rust-cuda-sm_80.ptx") },
+    Ptx { target: "sm_90", capability: (9, 0), text: include_str!("../ptx/rust-cuda-sm_90.ptx") },
 ];
 
 /// The best of a set, lowest capability first, for a device of this compute capability (major,
@@ -57,6 +61,21 @@ impl Ptx {
         let number = target.strip_prefix("sm_")?.trim_end_matches(char::is_alphabetic);
         let number: u32 = number.parse().ok()?;
         Some(Ptx { target, capability: (number / 10, number % 10), text })
+    }
+
+    /// The oldest version of CUDA whose drivers read the text, by its line `.version` ([PTX ISA,
+    /// Release Notes](https://docs.nvidia.com/cuda/parallel-thread-execution/#release-notes)).
+    /// `None` where it has no such line, or a version from before CUDA 12 or after 13.
+    pub fn cuda(&self) -> Option<(u32, u32)> {
+        let version = self.text.lines().find_map(|line| line.trim().strip_prefix(".version"))?;
+        let (major, minor) = version.trim().split_once('.')?;
+        match (major.parse().ok()?, minor.parse().ok()?) {
+            // 8.5 came with CUDA 12.5 and served 12.6 too.
+            (8, minor @ 0..=5) => Some((12, minor)),
+            (8, minor @ 6..=8) => Some((12, minor + 1)),
+            (9, minor) => Some((13, minor)),
+            _ => None,
+        }
     }
 
     /// Every entry point, in the order of the text.
@@ -91,14 +110,18 @@ mod tests {
 
     #[test]
     fn every_kernel_is_embedded_for_every_target_and_nothing_else() {
-        for ptx in &EMBEDDED {
+        #[cfg(feature = "rust-cuda")]
+        let sets = [(&EMBEDDED, (12, 0)), (&RUST_CUDA, (13, 0))];
+        #[cfg(not(feature = "rust-cuda"))]
+        let sets = [(&EMBEDDED, (12, 0))];
+        for (ptx, cuda) in sets.into_iter().flat_map(|(set, cuda)| set.iter().map(move |ptx| (ptx, cuda))) {
             let mut embedded: Vec<_> = ptx.entries().map(|entry| entry.name().to_owned()).collect();
             let mut listed: Vec<_> = EntryPoint::all().map(|entry| entry.to_string()).collect();
             embedded.sort();
             listed.sort();
             assert_eq!(embedded, listed, "{}", ptx.target);
             assert!(ptx.header().contains(&format!(".target {}\n", ptx.target)));
-            assert!(ptx.header().contains(".version 8.0\n"), "`CUDA` is for another version");
+            assert_eq!(ptx.cuda(), Some(cuda));
         }
     }
 
@@ -119,6 +142,14 @@ mod tests {
         assert_eq!(of(".target sm_103, debug\n"), Some(("sm_103", (10, 3))));
         assert_eq!(of(".version 8.0\n"), None);
         assert_eq!(of(".target x\n"), None);
+        let cuda = |version: &str| {
+            let text = format!(".version {version}\n.target sm_90\n").leak();
+            Ptx::from_text(text).and_then(|ptx| ptx.cuda())
+        };
+        let versions = ["8.0", "8.5", "8.6", "8.8", "9.0", "9.1"];
+        let known = [(12, 0), (12, 5), (12, 7), (12, 9), (13, 0), (13, 1)];
+        assert_eq!(versions.map(cuda), known.map(Some));
+        assert_eq!(["7.8", "10.0", "x"].map(cuda), [None; 3]);
         let embedded = Ptx::from_text(EMBEDDED[1].text).map(|ptx| (ptx.target, ptx.capability));
         assert_eq!(embedded, Some((EMBEDDED[1].target, EMBEDDED[1].capability)));
     }

@@ -62,6 +62,11 @@ impl Simulator {
         Simulator { limits, counts: Mutex::default(), ..*self }
     }
 
+    /// What the simulated device has, which decides how rows are laid out.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// What the last operation did, counted; allocations are called `x`, `y`, `w`, `b`,
     /// `r` and `sums`.
     pub fn counts(&self) -> Option<Counts> {

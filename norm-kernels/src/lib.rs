@@ -4,16 +4,10 @@
 //! kernels themselves compile for `nvptx64-nvidia-cuda` alone: by stock rustc, or, with the feature
 //! `rust-cuda`, by rust-cuda.
 #![no_std]
+#![cfg_attr(target_arch = "nvptx64", feature(asm_experimental_arch))]
 #![cfg_attr(
-    target_arch = "nvptx64",
-    feature(
-        abi_ptx,
-        abi_unadjusted,
-        asm_experimental_arch,
-        core_intrinsics,
-        link_llvm_intrinsics,
-        stdarch_nvptx
-    ),
+    all(target_arch = "nvptx64", not(feature = "rust-cuda")),
+    feature(abi_ptx, abi_unadjusted, core_intrinsics, link_llvm_intrinsics, stdarch_nvptx),
     allow(internal_features)
 )]
 

@@ -96,7 +96,7 @@ impl Norm for Layer {
 #[inline(always)]
 fn reciprocal(args: &Args, last: bool) -> f64 {
     let [share, last_share] = args.share_reciprocals;
-    if last { last_share } else { share }
+    gpu::select(last, last_share, share)
 }
 
 /// The sum of a thread's elements.

@@ -101,6 +101,7 @@ impl Team for Any {
         let blocks = gpu::cluster_blocks();
         let mut from = 0;
         while from < blocks {
+            from = gpu::opaque(from);
             // SAFETY: written by `exchange`, before the barrier.
             f(from == blocks - 1, unsafe { gpu::load4_shared(RECEIVED + 16 * from) });
             from += 1;
@@ -143,6 +144,7 @@ fn over_warps<S: Sum, const FEW: bool>(sum: S, lane: u32, warp: u32, warps: u32,
         if FEW {
             gpu::keep_rolled();
         }
+        offset = gpu::opaque(offset);
         // SAFETY: written above, before the barrier.
         total = total.plus(unsafe { S::sum4_shared(scratch + offset) });
         offset += 4 * S::BYTES;

@@ -85,7 +85,7 @@ pub fn run(args: &ReportArgs, set: &[Ptx], simulator: &Simulator) -> Result<(), 
 fn count(kernel: Kernel, simulator: &Simulator) -> Result<Option<Line>, Error> {
     let Kernel { kind, x, w, y, access } = kernel;
     // A row that no shared memory holds is shorter where there are no clusters.
-    let limits = if access == Access::Stream { Limits::LEAST } else { Limits::of_capability((9, 0)) };
+    let limits = if access == Access::Stream { Limits::LEAST } else { simulator.limits() };
     let tile = |dim: u32| Tile::new(kind, x, y, dim, limits);
     let serves = |dim: &u32| Access::vectored(tile(*dim), kind, x, false, limits) == access;
     let dim = if access == Access::Scalar { Some(ODD) } else { DIMS.into_iter().rev().find(serves) };
@@ -115,7 +115,7 @@ fn count_shard(kernel: ShardKernel, simulator: &Simulator) -> Result<Line, Error
         (part.y, part.w) = (part.x, None);
     }
     let problem = ShardProblem { step, dim: 2 * part.dim, sums: tensors.sums, part };
-    let simulator = simulator.on(Limits::of_capability((9, 0)));
+    let simulator = simulator.on(simulator.limits());
     // SAFETY: as in `count`; there are as many sums as rows.
     unsafe { simulator.run_shard(&problem) }?;
     Ok(tensors.line(kernel.to_string(), &simulator.counts().unwrap_or_default()))

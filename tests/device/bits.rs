@@ -1,7 +1,7 @@
 //! A row's bits depend on that row, the parameters, eps, the types and dim: on nothing else.
 
 use libtest_mimic::Failed;
-use norm_host::{Device, Stream};
+use norm_host::{Device, Stream, ptx::RUST_CUDA};
 use rayon::prelude::*;
 
 use crate::{
@@ -53,6 +53,17 @@ pub fn vectors_and_scalars(device: Device) -> Result<(), Failed> {
             same(case, &format!("{by:?}"), &vectors, &normalized_bits(device, case, by)?)?;
         }
         Ok(())
+    })
+}
+
+/// rust-cuda's kernels against stock rustc's.
+pub fn compilers(device: Device) -> Result<(), Failed> {
+    let other = Device::with_ptx(device.ordinal(), &RUST_CUDA)?;
+    let mut cases = cases(&WHOLE_VECTORS);
+    cases.extend(self::cases(&[1, 63, 127, 4097, 131_072]));
+    cases.par_iter().try_for_each(|case| {
+        let stock = normalized_bits(device, case, Shifts::NONE)?;
+        same(case, "rust-cuda", &stock, &normalized_bits(other, case, Shifts::NONE)?)
     })
 }
 

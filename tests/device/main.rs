@@ -30,20 +30,21 @@ mod tensor_parallel;
 mod vectors;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use norm_host::{Device, NcclId, NormKind};
-use std::process::ExitCode;
+use norm_host::{Device, NcclId, NormKind, ptx::RUST_CUDA};
+use std::{
+    process::ExitCode,
+    sync::{PoisonError, RwLock},
+};
 
 type Test = fn(Device) -> Result<(), Failed>;
 type GroupTest = fn(&[Device]) -> Result<(), Failed>;
 
 /// Tests named after what holds if they pass.
-const TESTS: [(&str, Test); 45] = [
+const TESTS: [(&str, Test); 43] = [
     ("small_everything_every_kernel_keeps_the_promise", kernels::each_once),
     ("small_everything_every_kernel_over_shards_keeps_the_promise", sharded::each_kernel_once),
     ("rms_norm_sharded_over_streams_keeps_the_promise", sharded::over_streams),
-    ("many_threads_for_a_while_give_the_same_bits_and_keep_no_memory", endurance::many_threads),
-    ("a_trap_loses_the_context_and_a_new_device_works", processes::a_trap_loses_the_context),
-    ("little_memory_is_said_to_be", processes::little_memory),
+    ("a_trap_loses_the_context_and_a_new_process_works", processes::a_trap_loses_the_context),
     ("a_device_that_is_not_visible_is_none", processes::no_visible_device),
     ("rms_norm_keeps_the_promise", functions::rms),
     ("rms_norm_in_place_keeps_the_promise", functions::rms_in_place),
@@ -87,31 +88,64 @@ const TESTS: [(&str, Test); 45] = [
     ("each_instruction_gives_the_bits_of_the_simulator", programs::each_agrees),
 ];
 
+/// Tests that take or count the memory of a whole device: no other runs beside them.
+const ALONE: [(&str, Test); 2] = [
+    ("many_threads_for_a_while_give_the_same_bits_and_keep_no_memory", endurance::many_threads),
+    ("little_memory_is_said_to_be", processes::little_memory),
+];
+
+/// Held by every test, and for writing by one that is to be alone.
+static DEVICE: RwLock<()> = RwLock::new(());
+
+/// A test that runs beside others.
+fn trial<T: Clone + Send + 'static>(
+    name: &str,
+    name_of_needed: &str,
+    needed: &Result<T, String>,
+    run: impl FnOnce(T) -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    support::trial(name, name_of_needed, needed, |needed| {
+        let _others = DEVICE.read().unwrap_or_else(PoisonError::into_inner);
+        run(needed)
+    })
+}
+
 fn main() -> ExitCode {
     if let Some(done) = processes::child() {
         return done;
     }
     let device = device();
-    let mut trials: Vec<Trial> = TESTS.map(|(name, test)| support::trial(name, "cuda", &device, test)).into();
-    for dim in accuracy::DIMS {
-        let name = format!("every_dtype_and_option_keeps_the_promise_at_dim_{dim}");
-        trials.push(support::trial(&name, "cuda", &device, move |device| {
-            accuracy::every_dtype_and_option(device, dim)
+    let mut trials: Vec<Trial> = TESTS.map(|(name, test)| trial(name, "cuda", &device, test)).into();
+    for (name, test) in ALONE {
+        trials.push(support::trial(name, "cuda", &device, move |device| {
+            let _alone = DEVICE.write().unwrap_or_else(PoisonError::into_inner);
+            test(device)
         }));
     }
+    for dim in accuracy::DIMS {
+        let name = format!("every_dtype_and_option_keeps_the_promise_at_dim_{dim}");
+        trials
+            .push(trial(&name, "cuda", &device, move |device| accuracy::every_dtype_and_option(device, dim)));
+    }
+    let reads_rust_cuda = device.clone().and_then(reads_rust_cuda);
+    trials.push(trial(
+        "both_compilers_kernels_give_the_same_bits",
+        "cuda",
+        &reads_rust_cuda,
+        bits::compilers,
+    ));
     // It does not hold yet: some program gives other bits on an H200. Run it with `--ignored`.
-    let programs =
-        support::trial("random_programs_give_the_bits_of_the_simulator", "cuda", &device, programs::agree);
+    let programs = trial("random_programs_give_the_bits_of_the_simulator", "cuda", &device, programs::agree);
     trials.push(programs.with_kind("known to fail").with_ignored_flag(true));
     let recorded = device.clone().and_then(|device| Ok((device, support::vectors::load()?)));
-    trials.push(support::trial(
+    trials.push(trial(
         "recorded_vectors_are_what_this_device_gives",
         "vectors",
         &recorded,
         |(device, recorded)| vectors::agree(device, &recorded),
     ));
     if let Ok(file) = std::env::var("NORM_RECORD") {
-        trials.push(support::trial("vectors_are_recorded", "cuda", &device, move |device| {
+        trials.push(trial("vectors_are_recorded", "cuda", &device, move |device| {
             vectors::record(device, &file)
         }));
     }
@@ -123,16 +157,11 @@ fn main() -> ExitCode {
         ("rms_norm_sharded_over_two_processes_keeps_the_promise", processes::two_processes),
     ];
     for (name, test) in over_nccl {
-        trials.push(support::trial(name, "two CUDA devices and NCCL", &connected, move |devices| {
-            test(&devices)
-        }));
+        trials.push(trial(name, "two CUDA devices and NCCL", &connected, move |devices| test(&devices)));
     }
-    trials.push(support::trial(
-        "rms_norm_tp_keeps_two_devices_busy_at_once",
-        "two CUDA devices",
-        &two,
-        |two| sharded::at_the_same_time(&two),
-    ));
+    trials.push(trial("rms_norm_tp_keeps_two_devices_busy_at_once", "two CUDA devices", &two, |two| {
+        sharded::at_the_same_time(&two)
+    }));
     let same_device_twice = device.clone().map(|device| [device; 2]);
     for (group, needed, devices) in
         [("two_streams", "cuda", same_device_twice), ("two_devices", "two CUDA devices", two)]
@@ -146,22 +175,25 @@ fn main() -> ExitCode {
         ];
         for (name, test) in tests {
             let name = format!("rms_norm_tp_on_{group}_{name}");
-            trials.push(support::trial(&name, needed, &devices, move |devices| test(&devices)));
+            trials.push(trial(&name, needed, &devices, move |devices| test(&devices)));
         }
     }
     let room = device.and_then(|device| large::room(&device));
-    trials.push(support::trial(
-        "rows_past_31_bits_keep_the_promise",
-        "device memory",
-        &room,
-        large::past_31_bits,
-    ));
+    trials.push(trial("rows_past_31_bits_keep_the_promise", "device memory", &room, large::past_31_bits));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
 /// The first device, or why there is none.
 fn device() -> Result<Device, String> {
     Device::new(0).map_err(|error| format!("no CUDA device ({error})"))
+}
+
+/// The device, if its driver reads what rust-cuda made: PTX of CUDA 13.
+fn reads_rust_cuda(device: Device) -> Result<Device, String> {
+    let oldest = RUST_CUDA[0].cuda().ok_or("its PTX has an unknown version")?;
+    let driver = cuda_driver::driver().map_err(|error| error.to_string())?;
+    let (major, minor) = driver.version().map_err(|error| error.to_string())?;
+    if (major, minor) >= oldest { Ok(device) } else { Err(format!("a driver for CUDA {major}.{minor}")) }
 }
 
 /// The first two.

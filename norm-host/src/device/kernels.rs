@@ -17,7 +17,7 @@ use super::Device;
 use crate::{
     DType, MAX_DIM, NormKind,
     error::{Arg, Error, Result},
-    ptx,
+    ptx::Ptx,
 };
 
 /// A slot a kernel.
@@ -113,7 +113,8 @@ impl Device {
         }
 
         let name = entry.to_string();
-        let mut text = self.ptx()?.module(entry)?;
+        let ptx = self.ptx()?;
+        let mut text = ptx.module(entry)?;
         text.push('\0');
         let text = CStr::from_bytes_until_nul(text.as_bytes()).expect("it ends with a zero");
         let symbol = CString::new(name.as_str()).expect("names hold no zero");
@@ -121,7 +122,7 @@ impl Device {
         let _current = self.enter()?;
         let driver = self.driver();
         let _permitted = Permitted::new(driver)?;
-        let module = driver.module_load(text).map_err(|error| self.not_loaded(name, error))?;
+        let module = driver.module_load(text).map_err(|error| self.not_loaded(ptx, name, error))?;
         // SAFETY: it has just been loaded.
         let function = unsafe { driver.module_function(module, &symbol) };
         match function.and_then(|function| self.permit(function, entry).map(|()| function)) {
@@ -135,17 +136,18 @@ impl Device {
     }
 
     /// What the driver refused a kernel for.
-    fn not_loaded(&self, kernel: String, LoadError { error, log }: LoadError) -> Error {
+    fn not_loaded(&self, ptx: Ptx, kernel: String, LoadError { error, log }: LoadError) -> Error {
         if error.code == CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION as u32
-            && let Ok(given) = self.driver().version()
+            && let (Some(expected), Ok(given)) = (ptx.cuda(), self.driver().version())
         {
-            return Error::DriverTooOld { expected: ptx::CUDA, given };
+            return Error::DriverTooOld { expected, given };
         }
         match self.failed(error) {
             Error::Driver { call, code, name } => Error::Load { kernel, call, code, name, log },
             error => error,
         }
     }
+
     /// Allows a function what its launches ask for beyond what every device has.
     fn permit(&self, function: CUfunction, entry: EntryPoint) -> std::result::Result<(), DriverError> {
         const PORTABLE_CLUSTER: u32 = 8;

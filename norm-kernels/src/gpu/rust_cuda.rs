@@ -6,7 +6,7 @@
 
 use core::mem::MaybeUninit;
 
-use cuda_std::{address_space, shared, thread, warp};
+use cuda_std::{address_space, thread, warp};
 
 use super::asm;
 
@@ -35,9 +35,21 @@ struct Quad<T>([T; 4]);
 #[repr(C, align(8))]
 struct Pair<T>([T; 2]);
 
-/// The block's scratch memory. What the launch adds, for the row, is `cuda_std`'s.
+/// The block's scratch memory.
 #[address_space(shared)]
 static mut PARTIALS: [MaybeUninit<Quad<f32>>; 40] = [const { MaybeUninit::uninit() }; 40];
+
+unsafe extern "C" {
+    /// What the launch adds, for the row.
+    ///
+    /// Not `cuda_std::shared::dynamic_shared_mem`, whose symbol has a size, 16 bytes: ptxas then
+    /// gives it those, before `PARTIALS`, and rows overwrite what is there. Without a size it
+    /// begins where static shared memory ends, which is a multiple of 16: the backend gives it the
+    /// alignment of a float. The attribute is what `address_space` ends as, which cannot be said
+    /// of foreign items.
+    #[cfg_attr(target_arch = "nvptx64", nvvm_internal::addrspace(3))]
+    static ROW: [Quad<f32>; 0];
+}
 
 /// The thread's place along its row.
 #[inline(always)]
@@ -127,6 +139,27 @@ pub fn shuffle_xor(value: f32, lane_mask: u32) -> f32 {
     other
 }
 
+/// The counter of a loop that is not to be unrolled before ptxas sees it.
+///
+/// libNVVM unrolls a loop whose turns it can count, by four and with 64-bit counters, which takes
+/// the registers that staged kernels have none of.
+#[inline(always)]
+pub fn opaque(mut counter: u32) -> u32 {
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {0} */", inout(reg32) counter, options(nomem, nostack, preserves_flags)) }
+    counter
+}
+
+/// `yes` or `no`.
+///
+/// By bits: libNVVM makes one load of a condition's two, at an address that the condition chooses,
+/// and parameters that are indexed are copied into local memory first.
+#[inline(always)]
+pub fn select(condition: bool, yes: f64, no: f64) -> f64 {
+    let mask = (condition as u64).wrapping_neg();
+    f64::from_bits(yes.to_bits() & mask | no.to_bits() & !mask)
+}
+
 /// A place in the block's scratch memory.
 #[inline(always)]
 fn partials<T>(offset: u32) -> *mut T {
@@ -201,7 +234,7 @@ pub unsafe fn store4_cluster(rank: u32, offset: u32, values: [f32; 4]) {
 /// A place in the row's shared memory.
 #[inline(always)]
 fn staged<T>(slot: u32) -> *mut T {
-    shared::dynamic_shared_mem::<u8>().wrapping_add(slot as usize).cast()
+    (&raw const ROW).cast_mut().cast::<u8>().wrapping_add(slot as usize).cast()
 }
 
 /// Starts to copy 8 or 16 bytes from global memory into the row's shared memory, or to fill them

@@ -123,6 +123,19 @@ pub fn shuffle_xor(value: f32, lane_mask: u32) -> f32 {
     unsafe { shfl_sync_bfly_f32(u32::MAX, value, lane_mask, 31) }
 }
 
+/// The counter of a loop that is not to be unrolled before ptxas sees it: rustc's LLVM leaves such
+/// loops alone.
+#[inline(always)]
+pub fn opaque(counter: u32) -> u32 {
+    counter
+}
+
+/// `yes` or `no`.
+#[inline(always)]
+pub fn select(condition: bool, yes: f64, no: f64) -> f64 {
+    if condition { yes } else { no }
+}
+
 /// Writes a float to the block's scratch memory, at a byte offset.
 ///
 /// # Safety
