@@ -4,6 +4,7 @@
 #
 #   tests/torture.sh [REPORT]          # docs/TORTURE.md unless told otherwise
 #   SECONDS_OF_THREADS=60 CASES=1000000 tests/torture.sh
+#   SANITIZERS="memcheck racecheck" JOBS=8 PATIENCE=3600 tests/torture.sh   # which, how many processes, for how long
 #   NORM=FILE DEVICE_TESTS=FILE COMMIT=HASH tests/torture.sh   # with programs that are built already
 #
 # What is not there (a GPU, a second one, NCCL, compute-sanitizer) is said to be skipped in the report.
@@ -13,6 +14,7 @@ cd "$(dirname "$0")/.."
 report=${1:-docs/TORTURE.md}
 threads=${SECONDS_OF_THREADS:-60}
 cases=${CASES:-100000}
+jobs=${JOBS:-8} patience=${PATIENCE:-3600}
 log=$(mktemp)
 failed=0
 
@@ -54,22 +56,44 @@ run() {
   echo "|---|---|---|"
 } > "$report"
 
+# sanitize TOOL: every kernel under it, in as many processes as there are tests of them, so many at a time.
+sanitize() {
+  local logs part slow=() bad=() clean=0
+  logs=$(mktemp -d)
+  xargs -P "$jobs" -I '{}' sh -c 'timeout "$0" "$@" --exact "{}" > "'"$logs"'/{}" 2>&1; echo $? > "'"$logs"'/{}.status"' \
+    "$patience" "$sanitizer" --tool "$1" --error-exitcode 9 --require-cuda-init=no "$binary" --test-threads=1 <<< "$parts"
+  for part in $parts; do
+    case $(cat "$logs/$part.status") in
+      0) clean=$((clean + 1)) ;;
+      124) slow+=("$part") ;;
+      *) bad+=("$part: $(grep -E 'SUMMARY|panicked|FAILED' "$logs/$part" | tail -1)") ;;
+    esac
+  done
+  local outcome=ok detail="0 findings in $clean of $(wc -l <<< "$parts") groups of kernels"
+  [ ${#slow[@]} = 0 ] || { outcome="not finished"; detail+="; not done after $patience s: ${slow[*]}"; }
+  [ ${#bad[@]} = 0 ] || { outcome="**failed**"; detail+="; ${bad[*]}"; }
+  [ "$outcome" = ok ] || failed=1
+  say "compute-sanitizer $1, every kernel" "$outcome" "$detail"
+  rm -r "$logs"
+}
+
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
-detail='ERROR SUMMARY|RACECHECK SUMMARY'
-for tool in memcheck racecheck initcheck synccheck; do
+parts=$("$binary" --list small_everything 2> /dev/null | sed -n 's/^\(\[.*\] *\)\?\(.*\): test$/\2/p')
+for tool in ${SANITIZERS-memcheck initcheck synccheck racecheck}; do
   if [ -n "$sanitizer" ] && nvidia-smi > /dev/null 2>&1; then
-    run "compute-sanitizer $tool, every kernel" "$sanitizer" --tool "$tool" --error-exitcode 9 \
-      --require-cuda-init=no "$binary" --test-threads=1 small_everything
+    sanitize "$tool"
   else
     say "compute-sanitizer $tool, every kernel" skipped "it, or a GPU, is not there"
   fi
 done
 
-export NORM_TORTURE_SECONDS=$threads
+export NORM_TORTURE_SECONDS=$threads NORM_REQUIRE=cuda
 detail='growth'
 run "16 threads of 4 streams for $threads s, every function" "$binary" --nocapture many_threads
 detail='test result'
-run "a kernel that traps, little memory, no visible device" "$binary" a_trap little_memory a_device_that
+for test in a_trap little_memory a_device_that; do
+  run "in a process of its own: $test" "$binary" "$test"
+done
 run "everything else on a device: limits, guard bands, misuse, graphs, groups" \
   "$binary" --skip many_threads --skip small_everything
 detail='busy|µs'

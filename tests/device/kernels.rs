@@ -1,8 +1,8 @@
 //! Every kernel there is, once: small enough to be run under compute-sanitizer.
 
 use libtest_mimic::Failed;
-use norm_host::{Device, Operand, Param, Plan, Problem};
-use norm_kernels::abi::{Axis, Kernel};
+use norm_host::{Device, NormKind, Operand, Param, Plan, Problem};
+use norm_kernels::abi::{Access, Axis, Kernel};
 
 use crate::{
     cases::of_kernel,
@@ -10,9 +10,10 @@ use crate::{
     on_device::{OnDevice, Shifts, judge},
 };
 
-pub fn each_once(device: Device) -> Result<(), Failed> {
+/// Those of one normalization and access.
+pub fn each_once(device: Device, kind: NormKind, access: Access) -> Result<(), Failed> {
     let stream = norm_host::Stream::new(&device)?;
-    for kernel in Kernel::all() {
+    for kernel in Kernel::all().filter(|kernel| (kernel.kind, kernel.access) == (kind, access)) {
         for case in of_kernel(kernel, device.limits()) {
             let mut tensors = case.tensors();
             let mut on_device = OnDevice::upload(device, &case, &tensors, Shifts::NONE)?;

@@ -1,7 +1,7 @@
 //! What holds on a CUDA device. Without one, every test is counted as skipped, with the reason.
 //!
-//! Under compute-sanitizer, `small_everything` as the argument runs every kernel once; `tests/torture.sh`
-//! does that, and the rest that takes long.
+//! The tests that `small_everything` selects run every kernel once, small enough for compute-sanitizer;
+//! `tests/torture.sh` does that, and the rest that takes long.
 
 #[path = "../../norm-host/tests/common/mod.rs"]
 mod common;
@@ -31,6 +31,7 @@ mod vectors;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use norm_host::{Device, NcclId, NormKind, ptx::RUST_CUDA};
+use norm_kernels::abi::Access;
 use std::{
     process::ExitCode,
     sync::{PoisonError, RwLock},
@@ -41,8 +42,7 @@ type GroupTest = fn(&[Device]) -> Result<(), Failed>;
 
 /// Tests named after what holds if they pass.
 const TESTS: [(&str, Test); 43] = [
-    ("small_everything_every_kernel_keeps_the_promise", kernels::each_once),
-    ("small_everything_every_kernel_over_shards_keeps_the_promise", sharded::each_kernel_once),
+    ("small_everything_over_shards_keeps_the_promise", sharded::each_kernel_once),
     ("rms_norm_sharded_over_streams_keeps_the_promise", sharded::over_streams),
     ("a_trap_loses_the_context_and_a_new_process_works", processes::a_trap_loses_the_context),
     ("a_device_that_is_not_visible_is_none", processes::no_visible_device),
@@ -86,6 +86,7 @@ const TESTS: [(&str, Test); 43] = [
     ("wrong_shapes_and_numbers_are_refused", misuse::shapes_and_numbers),
     ("no_rows_are_nothing_to_do", misuse::no_rows),
     ("each_instruction_gives_the_bits_of_the_simulator", programs::each_agrees),
+    ("random_programs_give_the_bits_of_the_simulator", programs::agree),
 ];
 
 /// Tests that take or count the memory of a whole device: no other runs beside them.
@@ -116,6 +117,13 @@ fn main() -> ExitCode {
     }
     let device = device();
     let mut trials: Vec<Trial> = TESTS.map(|(name, test)| trial(name, "cuda", &device, test)).into();
+    for kind in NormKind::ALL {
+        for access in Access::ALL.into_iter().filter(|access| access.serves(kind)) {
+            let name = format!("small_everything_{}_{}_keeps_the_promise", kind.name(), access.name());
+            trials
+                .push(trial(&name, "cuda", &device, move |device| kernels::each_once(device, kind, access)));
+        }
+    }
     for (name, test) in ALONE {
         trials.push(support::trial(name, "cuda", &device, move |device| {
             let _alone = DEVICE.write().unwrap_or_else(PoisonError::into_inner);
@@ -134,9 +142,6 @@ fn main() -> ExitCode {
         &reads_rust_cuda,
         bits::compilers,
     ));
-    // It does not hold yet: some program gives other bits on an H200. Run it with `--ignored`.
-    let programs = trial("random_programs_give_the_bits_of_the_simulator", "cuda", &device, programs::agree);
-    trials.push(programs.with_kind("known to fail").with_ignored_flag(true));
     let recorded = device.clone().and_then(|device| Ok((device, support::vectors::load()?)));
     trials.push(trial(
         "recorded_vectors_are_what_this_device_gives",

@@ -36,7 +36,8 @@ const TEMPLATES: &[&str] = &[
     "shr.u32 $R, $r, $r",
     "shr.s32 $R, $r, $i",
     "shl.b64 $D, $d, $i",
-    "shr.s64 $D, $d, $r",
+    // Of an amount that an instruction on f32 gave, ptxas 13.0 takes the number (`F2I`), not the bits.
+    "shr.s64 $D, $d, %r10",
     "shl.b16 $H, $h, $i",
     "shr.s16 $H, $h, $i",
     "add.s64 $D, $d, $d",
@@ -147,8 +148,9 @@ const TEMPLATES: &[&str] = &[
     "add.rn.f64 $D, $d, $d",
     "sub.rz.f64 $D, $d, $d",
     "mul.rn.f64 $D, $d, $d",
-    "fma.rn.f64 $D, $d, $d, $d",
-    "fma.rp.f64 $D, $d, $d, $d",
+    // Where two of these are one register, ptxas may exchange them, and which NaN it is that comes out.
+    "fma.rn.f64 $D, %d0, %d1, %d2",
+    "fma.rp.f64 $D, %d3, %d1, %d0",
     "cvt.f64.f32 $D, $r",
     "cvt.rn.f32.f64 $R, $d",
     "cvt.rz.f32.f64 $R, $d",
