@@ -37,7 +37,7 @@ const TEMPLATES: &[&str] = &[
     "shr.s32 $R, $r, $i",
     "shl.b64 $D, $d, $i",
     // Of an amount that an instruction on f32 gave, ptxas 13.0 takes the number (`F2I`), not the bits.
-    "shr.s64 $D, $d, %r10",
+    "shr.s64 $D, $d, %r13",
     "shl.b16 $H, $h, $i",
     "shr.s16 $H, $h, $i",
     "add.s64 $D, $d, $d",
@@ -245,7 +245,7 @@ pub fn module(instructions: &[String]) -> String {
 .reg .pred %p<4>;\n.reg .b16 %h<4>;\n.reg .b32 %r<16>;\n.reg .b64 %d<8>;\n
 mov.u32 %r8, %ctaid.x;\nmov.u32 %r9, %ntid.x;\nmov.u32 %r10, %tid.x;\nmad.lo.u32 %r8, %r8, %r9, %r10;\n
 ld.param.u64 %d4, [input];\nmul.wide.u32 %d5, %r8, 32;\nadd.s64 %d4, %d4, %d5;\n
-ld.global.v4.b32 {%r0, %r1, %r2, %r3}, [%d4];\nld.global.v4.b32 {%r4, %r5, %r6, %r7}, [%d4+16];\n",
+ld.global.v4.b32 {%r0, %r1, %r2, %r3}, [%d4];\nld.global.v4.b32 {%r4, %r5, %r6, %r7}, [%d4+16];\nand.b32 %r13, %r7, 127;\n",
     );
     for i in 0..4 {
         let j = i + 4;
