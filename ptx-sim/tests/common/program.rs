@@ -145,12 +145,12 @@ const TEMPLATES: &[&str] = &[
     "and.pred $P, $p, $p",
     "xor.pred $P, $p, $p",
     "not.pred $P, $p",
-    "add.rn.f64 $D, $d, $d",
-    "sub.rz.f64 $D, $d, $d",
-    "mul.rn.f64 $D, $d, $d",
-    // Where two of these are one register, ptxas may exchange them, and which NaN it is that comes out.
-    "fma.rn.f64 $D, %d0, %d1, %d2",
-    "fma.rp.f64 $D, %d3, %d1, %d0",
+    // With a number, for of two NaNs ptxas may exchange the operands, and which of them comes out.
+    "add.rn.f64 $D, $d, %d8",
+    "sub.rz.f64 $D, %d9, $d",
+    "mul.rn.f64 $D, $d, %d8",
+    "fma.rn.f64 $D, $d, %d8, %d9",
+    "fma.rp.f64 $D, %d8, %d9, $d",
     "cvt.f64.f32 $D, $r",
     "cvt.rn.f32.f64 $R, $d",
     "cvt.rz.f32.f64 $R, $d",
@@ -242,10 +242,11 @@ pub fn module(instructions: &[String]) -> String {
     let mut text = String::from(
         ".version 8.0\n.target sm_90\n.address_size 64\n
 .visible .entry program(.param .u64 input, .param .u64 output)\n{\n
-.reg .pred %p<4>;\n.reg .b16 %h<4>;\n.reg .b32 %r<16>;\n.reg .b64 %d<8>;\n
+.reg .pred %p<4>;\n.reg .b16 %h<4>;\n.reg .b32 %r<16>;\n.reg .b64 %d<10>;\n
 mov.u32 %r8, %ctaid.x;\nmov.u32 %r9, %ntid.x;\nmov.u32 %r10, %tid.x;\nmad.lo.u32 %r8, %r8, %r9, %r10;\n
 ld.param.u64 %d4, [input];\nmul.wide.u32 %d5, %r8, 32;\nadd.s64 %d4, %d4, %d5;\n
-ld.global.v4.b32 {%r0, %r1, %r2, %r3}, [%d4];\nld.global.v4.b32 {%r4, %r5, %r6, %r7}, [%d4+16];\nand.b32 %r13, %r7, 127;\n",
+ld.global.v4.b32 {%r0, %r1, %r2, %r3}, [%d4];\nld.global.v4.b32 {%r4, %r5, %r6, %r7}, [%d4+16];
+and.b32 %r13, %r7, 127;\ncvt.rn.f64.s32 %d8, %r4;\ncvt.rn.f64.u32 %d9, %r6;\n",
     );
     for i in 0..4 {
         let j = i + 4;
