@@ -10,6 +10,7 @@ mod float;
 mod form;
 mod half;
 mod integer;
+mod mbarrier;
 mod memory;
 mod request;
 mod types;
@@ -33,6 +34,7 @@ const FORMS: &[&[Form]] = &[
     data::FORMS,
     memory::FORMS,
     control::FORMS,
+    mbarrier::FORMS,
 ];
 
 /// The supported instructions as a Markdown table, made from what the decoder goes by. Words in

@@ -2,7 +2,7 @@
 
 /// Something a kernel did wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[error("kernel {kernel}, line {line}, block {block:?}, thread {thread:?}: {kind}")]
 pub struct Fault {
     /// The kernel.
@@ -19,7 +19,7 @@ pub struct Fault {
 
 /// The other thread of a race.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Party {
     /// Its instruction's line in the PTX, from 1.
     pub line: u32,
@@ -33,7 +33,7 @@ pub struct Party {
 
 /// What a kernel did wrong. Addresses in shared memory count from the block's first byte.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum FaultKind {
     /// An access outside every allocation.
@@ -90,6 +90,10 @@ pub enum FaultKind {
     #[error("barrier.cluster.{instruction} out of turn")]
     #[allow(missing_docs)]
     ClusterBarrier { instruction: &'static str },
+    /// An mbarrier that is none, or is not used as one can be.
+    #[error("the mbarrier at shared address {address:#x} {problem}")]
+    #[allow(missing_docs)]
+    Mbarrier { address: u64, problem: String },
     /// Another block's shared memory is accessed with no cluster barrier after that block's
     /// start, or none before its end.
     #[error("accesses shared memory of block {rank} of the cluster, which may have {state}")]

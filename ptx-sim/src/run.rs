@@ -8,6 +8,7 @@ mod copies;
 mod grid;
 mod lane;
 pub mod launch;
+mod mbarrier;
 mod meeting;
 mod presets;
 mod shape;

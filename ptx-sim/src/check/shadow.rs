@@ -12,13 +12,13 @@ pub struct Record {
     readers: [Entry; 2],
 }
 
-/// An access in one word: 14 bits of thread, 20 of clock, 20 of instruction, 2 of bytes, 8 of
-/// generation.
+/// An access in one word: 15 bits of thread (16384 of a cluster at most, and as many that stand for
+/// their asynchronous stores), 20 of clock, 19 of instruction, 2 of bytes, 8 of generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry(u64);
 
 const CLOCK_BITS: u32 = 20;
-const INSTRUCTION_BITS: u32 = 20;
+const INSTRUCTION_BITS: u32 = 19;
 
 impl Entry {
     /// An access by a thread of the cluster. Generations tell clusters apart that use the same
@@ -26,7 +26,7 @@ impl Entry {
     pub fn new(thread: u32, clock: u32, instruction: u32, generation: u8) -> Entry {
         let clock = u64::from(clock.min((1 << CLOCK_BITS) - 1));
         let instruction = u64::from(instruction.min((1 << INSTRUCTION_BITS) - 1));
-        Entry(u64::from(thread) | clock << 14 | instruction << 34 | u64::from(generation) << 56)
+        Entry(u64::from(thread) | clock << 15 | instruction << 35 | u64::from(generation) << 56)
     }
 
     fn with_bytes(self, bytes: u64) -> Entry {
@@ -34,15 +34,15 @@ impl Entry {
     }
 
     pub fn thread(self) -> u32 {
-        self.0 as u32 & 0x3fff
+        self.0 as u32 & 0x7fff
     }
 
     pub fn clock(self) -> u32 {
-        (self.0 >> 14) as u32 & ((1 << CLOCK_BITS) - 1)
+        (self.0 >> 15) as u32 & ((1 << CLOCK_BITS) - 1)
     }
 
     pub fn instruction(self) -> u32 {
-        (self.0 >> 34) as u32 & ((1 << INSTRUCTION_BITS) - 1)
+        (self.0 >> 35) as u32 & ((1 << INSTRUCTION_BITS) - 1)
     }
 
     fn bytes(self) -> u64 {

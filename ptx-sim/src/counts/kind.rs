@@ -42,6 +42,7 @@ kinds! {
     Shuffle "shuffle" "Shuffles.",
     Vote "vote" "Votes, matches and reductions over a warp.",
     Barrier "barrier" "Barriers of warps, blocks and clusters.",
+    Mbarrier "mbarrier" "Mbarriers: arrivals and waits.",
     Fence "fence" "Fences.",
     Prefetch "prefetch" "Prefetches and cache hints.",
     DependentLaunch "griddepcontrol" "`griddepcontrol`.",

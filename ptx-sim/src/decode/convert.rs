@@ -244,6 +244,7 @@ fn narrow(i: &mut Request<'_, '_>) -> Built {
     let (to, from, ftz, rounding) = (i.ty(), i.from(), i.has("ftz"), i.rounding());
     let (sat, clip) = (i.has("sat"), i.has("relu"));
     let (d, a) = (target(i, to)?, source(i, 1, from)?);
+    let mode = single::Mode { rounding, ftz };
     let plain = !ftz && !sat && !clip && rounding == Rounding::Nearest;
     Ok(Op::Compute(match (to, from) {
         (Type::F32, Type::F64) if plain => unary(d.slot, a.slot, |a: f64| {
@@ -257,12 +258,12 @@ fn narrow(i: &mut Request<'_, '_>) -> Built {
             let bits = match to {
                 Type::F32 if from == Type::F64 && value.is_nan() => u64::from(double::nan_to_single(value)),
                 Type::F16 if from == Type::F64 && value.is_nan() => u64::from(double::nan_to_half(value)),
+                Type::F32 if ftz => u64::from(single::canonical(mode.round(value)).to_bits()),
                 _ => encoded(value, to, rounding),
             };
             match to {
                 Type::F32 => {
                     let value = f32::from_bits(bits as u32);
-                    let value = if ftz { single::flush(value) } else { value };
                     u64::from(if sat { single::saturate(value) } else { value }.to_bits())
                 }
                 Type::F16 => u64::from(held::<F16>(bits as u16, sat, clip)),

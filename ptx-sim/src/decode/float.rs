@@ -8,6 +8,7 @@ use crate::error::LoadError;
 use crate::kernel::lanes::{binary, ternary, unary};
 use crate::kernel::op::Op;
 use crate::number::round::Rounding;
+use crate::number::single::Mode;
 use crate::number::{approximate, double, single};
 
 macro_rules! form {
@@ -64,17 +65,20 @@ type Built = Result<Op, LoadError>;
 
 fn singles(
     i: &mut Request<'_, '_>,
-    f: impl Fn(f32, f32, Rounding) -> f32 + Copy + Send + Sync + 'static,
+    f: impl Fn(f32, f32, Mode) -> f32 + Copy + Send + Sync + 'static,
 ) -> Built {
-    let rounding = i.rounding();
+    let mode = mode(i);
     let (d, s) = (i.target(0, Type::F32.class())?, i.sources(1, Type::F32)?);
     // The common case is compiled by itself: nothing is asked in the loop.
-    if rounding == Rounding::Nearest && !i.has("ftz") && !i.has("sat") {
-        return Ok(Op::Compute(binary(d, s, move |a, b| single::canonical(f(a, b, Rounding::Nearest)))));
+    if mode == Mode::NEAREST && !i.has("sat") {
+        return Ok(Op::Compute(binary(d, s, move |a, b| single::canonical(f(a, b, Mode::NEAREST)))));
     }
-    let (ftz, sat) = (i.has("ftz"), i.has("sat"));
-    let (before, after) = (tune_operand(ftz), tune_result(ftz, sat));
-    Ok(Op::Compute(binary(d, s, move |a, b| after(f(before(a), before(b), rounding)))))
+    let (before, after) = (tune_operand(mode.ftz), tune_result(mode.ftz, i.has("sat")));
+    Ok(Op::Compute(binary(d, s, move |a, b| after(f(before(a), before(b), mode)))))
+}
+
+fn mode(i: &Request<'_, '_>) -> Mode {
+    Mode { rounding: i.rounding(), ftz: i.has("ftz") }
 }
 
 /// What `.ftz` does to an operand.
@@ -91,15 +95,13 @@ fn tune_result(ftz: bool, sat: bool) -> impl Fn(f32) -> f32 + Copy + Send + Sync
 }
 
 fn fused_single(i: &mut Request<'_, '_>) -> Built {
-    let (rounding, ftz, sat) = (i.rounding(), i.has("ftz"), i.has("sat"));
+    let (mode, sat) = (mode(i), i.has("sat"));
     let (d, s) = (i.target(0, Type::F32.class())?, i.sources(1, Type::F32)?);
-    if rounding == Rounding::Nearest && !ftz && !sat {
+    if mode == Mode::NEAREST && !sat {
         return Ok(Op::Compute(ternary(d, s, |a: f32, b: f32, c: f32| single::canonical(a.mul_add(b, c)))));
     }
-    let (before, after) = (tune_operand(ftz), tune_result(ftz, sat));
-    Ok(Op::Compute(ternary(d, s, move |a, b, c| {
-        after(single::fma(before(a), before(b), before(c), rounding))
-    })))
+    let (before, after) = (tune_operand(mode.ftz), tune_result(mode.ftz, sat));
+    Ok(Op::Compute(ternary(d, s, move |a, b, c| after(single::fma(before(a), before(b), before(c), mode)))))
 }
 
 fn extreme_single(i: &mut Request<'_, '_>, greater: bool) -> Built {
@@ -116,17 +118,17 @@ fn flip_single(i: &mut Request<'_, '_>, f: fn(u32) -> u32) -> Built {
 }
 
 fn root_single(i: &mut Request<'_, '_>) -> Built {
-    let (rounding, ftz) = (i.rounding(), i.has("ftz"));
-    let (before, after) = (tune_operand(ftz), tune_result(ftz, false));
+    let mode = mode(i);
+    let (before, after) = (tune_operand(mode.ftz), tune_result(mode.ftz, false));
     let (d, a) = (i.target(0, Type::F32.class())?, i.source(1, Type::F32)?);
-    Ok(Op::Compute(unary(d, a, move |a| after(single::sqrt(before(a), rounding)))))
+    Ok(Op::Compute(unary(d, a, move |a| after(single::sqrt(before(a), mode)))))
 }
 
 fn reciprocal_single(i: &mut Request<'_, '_>) -> Built {
-    let (rounding, ftz) = (i.rounding(), i.has("ftz"));
-    let (before, after) = (tune_operand(ftz), tune_result(ftz, false));
+    let mode = mode(i);
+    let (before, after) = (tune_operand(mode.ftz), tune_result(mode.ftz, false));
     let (d, a) = (i.target(0, Type::F32.class())?, i.source(1, Type::F32)?);
-    Ok(Op::Compute(unary(d, a, move |a| after(single::div(1.0, before(a), rounding)))))
+    Ok(Op::Compute(unary(d, a, move |a| after(single::div(1.0, before(a), mode)))))
 }
 
 fn special(i: &mut Request<'_, '_>, f: fn(f64) -> f64) -> Built {

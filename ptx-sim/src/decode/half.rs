@@ -100,7 +100,7 @@ fn arithmetic(i: &mut Request<'_, '_>, f: fn(f64, f64) -> f64) -> Built {
     let (ty, ftz, sat) = (i.ty(), i.has("ftz"), i.has("sat"));
     let (d, s) = (i.target(0, ty.class())?, i.sources(1, ty)?);
     Ok(Op::Compute(each_half!(ty, binary, (a, b), d, s, H => |a, b| {
-        after::<H>(half::arithmetic::<H>(before::<H>(a, ftz), before::<H>(b, ftz), f), ftz, sat, false)
+        after::<H>(half::arithmetic::<H>(before::<H>(a, ftz), before::<H>(b, ftz), ftz, f), ftz, sat, false)
     })))
 }
 
@@ -109,7 +109,7 @@ fn fused(i: &mut Request<'_, '_>) -> Built {
     let (d, s) = (i.target(0, ty.class())?, i.sources(1, ty)?);
     Ok(Op::Compute(each_half!(ty, ternary, (a, b, c), d, s, H => |a, b, c| {
         let [a, b, c] = [a, b, c].map(|bits| before::<H>(bits, ftz));
-        after::<H>(half::fused::<H>(a, b, c), ftz, sat, relu)
+        after::<H>(half::fused::<H>(a, b, c, ftz), ftz, sat, relu)
     })))
 }
 

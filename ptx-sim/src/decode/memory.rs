@@ -7,7 +7,7 @@ use super::request::{Request, shown};
 use super::types::Type;
 use crate::counts::InstructionKind;
 use crate::error::LoadError;
-use crate::kernel::op::{Access, CopyAsync, Op, Space};
+use crate::kernel::op::{Access, CopyAsync, Op, Space, StoreAsync};
 use crate::text::operand::Operand;
 use crate::text::registers::{Class, Register};
 
@@ -44,6 +44,14 @@ pub const FORMS: &[Form] = &[
     form!(Global, "ldu", "global? v2|v4?", DATA, (2, 2), load),
     form!(Shared, "st", SHARED, DATA, (2, 2), store),
     form!(Local, "st", "local wb|cg|cs|wt? v2|v4?", DATA, (2, 2), store),
+    form!(
+        Shared,
+        "st",
+        "async weak? shared::cluster? mbarrier::complete_tx::bytes v2|v4?",
+        "b32 b64 u32 u64 s32 s64 f32 f64",
+        (3, 3),
+        store_async
+    ),
     form!(Global, "st", STORE_GLOBAL, DATA, (2, 3), store),
     form!(
         CopyAsync,
@@ -75,7 +83,7 @@ pub const FORMS: &[Form] = &[
 
 type Built = Result<Op, LoadError>;
 
-fn space(i: &Request<'_, '_>) -> Space {
+pub fn space(i: &Request<'_, '_>) -> Space {
     match () {
         _ if i.has("global") => Space::Global,
         _ if i.has("const") => Space::Constant,
@@ -95,13 +103,20 @@ fn store(i: &mut Request<'_, '_>) -> Built {
     access(i, 1, 0, false).map(Op::Store)
 }
 
+/// `st.async [shared], data, [mbarrier]`.
+fn store_async(i: &mut Request<'_, '_>) -> Built {
+    let space = space(i);
+    let barrier = i.place(2, space)?;
+    Ok(Op::StoreAsync(StoreAsync { access: access(i, 1, 0, false)?, barrier }))
+}
+
 fn access(i: &mut Request<'_, '_>, data: usize, address: usize, loads: bool) -> Result<Access, LoadError> {
     let ty = i.ty();
     let space = space(i);
-    if i.count() == 3 && !i.has("L2::cache_hint") {
+    if i.count() == 3 && !i.has("L2::cache_hint") && !i.has("async") {
         return Err(i.wrong("2 operands without .L2::cache_hint", "3"));
     }
-    if i.count() == 3 {
+    if i.has("L2::cache_hint") && i.count() == 3 {
         i.source(2, Type::B64)?;
     }
     let place = i.place(address, space)?;

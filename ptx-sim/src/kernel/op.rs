@@ -45,6 +45,12 @@ pub enum Op {
     ClusterArrive { aligned: bool, release: bool },
     /// `barrier.cluster.wait`.
     ClusterWait { aligned: bool },
+    /// `mbarrier`.
+    Mbarrier(Mbarrier),
+    /// `fence.mbarrier_init`.
+    FenceMbarriers,
+    /// `st.async`.
+    StoreAsync(StoreAsync),
     /// Goes on at another instruction.
     Branch { target: u32 },
     /// Ends the thread.
@@ -186,6 +192,76 @@ pub struct Barrier {
     pub aligned: bool,
     /// Whether the thread waits, or only arrives.
     pub waits: bool,
+}
+
+/// `mbarrier`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mbarrier {
+    pub space: Space,
+    pub place: Place,
+    pub action: MbarrierAction,
+}
+
+/// What is done to an mbarrier. Counts and bytes are words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MbarrierAction {
+    Initialize {
+        count: u32,
+    },
+    Invalidate,
+    /// With the bytes that are expected from now on; the phase goes to a wide register.
+    Arrive {
+        count: Option<u32>,
+        bytes: Option<u32>,
+        state: Option<u32>,
+        scope: Scope,
+    },
+    Expect {
+        bytes: u32,
+    },
+    /// Whether a phase has ended: a predicate. `waits` for `try_wait`.
+    Test {
+        done: u32,
+        phase: Phase,
+        waits: bool,
+        scope: Scope,
+    },
+}
+
+/// Which phase of an mbarrier is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// A wide register that an arrival gave.
+    State(u32),
+    /// A word that says whether its number is even or odd.
+    Parity(u32),
+}
+
+/// Whom an operation on an mbarrier tells of accesses before it, or learns from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// `.relaxed`: nobody.
+    Nobody,
+    Block,
+    Cluster,
+}
+
+impl Scope {
+    /// Whether it orders accesses of this block, or of any.
+    pub fn orders(self, own_block: bool) -> bool {
+        match self {
+            Scope::Nobody => false,
+            Scope::Block => own_block,
+            Scope::Cluster => true,
+        }
+    }
+}
+
+/// `st.async`: a store that arrives at an mbarrier beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreAsync {
+    pub access: Access,
+    pub barrier: Place,
 }
 
 /// Something that a register holds before the first instruction.

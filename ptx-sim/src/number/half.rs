@@ -1,6 +1,6 @@
 //! f16 and bf16: conversions by their bits, arithmetic through `f64`.
 
-use super::round::{BFLOAT, Format, HALF, Rounding, round, to_odd, two_sum};
+use super::round::{BFLOAT, Format, HALF, Rounding, round, round_flushed, to_odd, two_sum};
 
 /// A 16-bit float format, as bits.
 pub trait Half: Copy + Send + Sync + 'static {
@@ -79,18 +79,24 @@ impl Half for Bf16 {
     }
 }
 
-/// Sum, product and the like, rounded once: `f64` has more than twice the bits and two, so
-/// rounding to it first changes nothing (Figueroa 1995, "When is double rounding innocuous?").
-pub fn arithmetic<H: Half>(a: u16, b: u16, operation: impl Fn(f64, f64) -> f64) -> u16 {
-    let value = operation(f64::from(H::to_f32(a)), f64::from(H::to_f32(b)));
+/// Rounds what an instruction computed, with `ftz` to zero where that is subnormal.
+fn rounded<H: Half>(value: f64, ftz: bool) -> u16 {
+    let value = if ftz { round_flushed(value, H::FORMAT, Rounding::Nearest) } else { value };
     H::round_from_f64(value, Rounding::Nearest)
 }
 
+/// Sum, product and the like, rounded once: `f64` has more than twice the bits and two, so
+/// rounding to it first changes nothing (Figueroa 1995, "When is double rounding innocuous?").
+pub fn arithmetic<H: Half>(a: u16, b: u16, ftz: bool, operation: impl Fn(f64, f64) -> f64) -> u16 {
+    let value = operation(f64::from(H::to_f32(a)), f64::from(H::to_f32(b)));
+    rounded::<H>(value, ftz)
+}
+
 /// `a * b + c`, rounded once.
-pub fn fused<H: Half>(a: u16, b: u16, c: u16) -> u16 {
+pub fn fused<H: Half>(a: u16, b: u16, c: u16, ftz: bool) -> u16 {
     let [a, b, c] = [a, b, c].map(|bits| f64::from(H::to_f32(bits)));
     let (sum, error) = two_sum(a * b, c);
-    H::round_from_f64(to_odd(sum, error), Rounding::Nearest)
+    rounded::<H>(to_odd(sum, error), ftz)
 }
 
 pub fn is_nan<H: Half>(bits: u16) -> bool {
@@ -199,5 +205,18 @@ mod tests {
         assert_eq!(extreme::<F16>(0x7e00, 0x3c00, true, false), 0x3c00);
         assert_eq!(extreme::<F16>(0x7e00, 0x3c00, true, true), F16::NAN);
         assert_eq!(extreme::<F16>(0xbc00, 0x3c00, false, true), 0xbc00);
+    }
+
+    /// What an NVIDIA H200 gave (2026-11-23).
+    #[test]
+    fn what_is_subnormal_but_for_its_rounding_is_flushed() {
+        for (a, b, flushed, kept) in
+            [(0x8b3f, 0xb46a, 0, 0x0400), (0x3bff, 0x0400, 0, 0x0400), (0x3801, 0x07fe, 0x0400, 0x0400)]
+        {
+            for (ftz, expected) in [(true, flushed), (false, kept)] {
+                assert_eq!(arithmetic::<F16>(a, b, ftz, |a, b| a * b), expected);
+                assert_eq!(fused::<F16>(a, b, 0, ftz), expected);
+            }
+        }
     }
 }

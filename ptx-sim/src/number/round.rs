@@ -61,6 +61,14 @@ pub fn round(value: f64, format: Format, rounding: Rounding) -> f64 {
     if outward { f64::INFINITY.copysign(value) } else { largest.copysign(value) }
 }
 
+/// The same for `.ftz`: what is below the smallest normal number is zero. An NVIDIA H200 rounds as if
+/// exponents had no end and looks then, so that half of what would round up to that number is zero too
+/// (2026-11-23, f32 and f16).
+pub fn round_flushed(value: f64, format: Format, rounding: Rounding) -> f64 {
+    let rounded = round(value, Format { lowest: -1000, ..format }, rounding);
+    if rounded.abs() < power(format.lowest) { 0f64.copysign(value) } else { rounded }
+}
+
 /// A double that rounds to any narrower format as `value + error` would, when `value` is that
 /// sum to nearest: of the two doubles around the sum, the odd one (Boldo and Melquiond 2008,
 /// "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd").

@@ -1,6 +1,6 @@
 //! f32 arithmetic in every rounding mode.
 
-use super::round::{Rounding, SINGLE, round, to_odd, two_sum};
+use super::round::{Rounding, SINGLE, round, round_flushed, to_odd, two_sum};
 
 /// The NaN that f32 arithmetic gives.
 pub const NAN: u32 = 0x7fff_ffff;
@@ -22,30 +22,47 @@ pub fn saturate(value: f32) -> f32 {
     if value > 0.0 { value.min(1.0) } else { 0.0 }
 }
 
-pub fn add(a: f32, b: f32, rounding: Rounding) -> f32 {
-    match rounding {
-        Rounding::Nearest => a + b,
-        _ => sum(f64::from(a), f64::from(b), rounding),
+/// How a result is rounded, and whether one that is subnormal becomes zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode {
+    pub rounding: Rounding,
+    pub ftz: bool,
+}
+
+impl Mode {
+    /// What processors do, too.
+    pub const NEAREST: Mode = Mode { rounding: Rounding::Nearest, ftz: false };
+
+    pub fn round(self, value: f64) -> f32 {
+        let round = if self.ftz { round_flushed } else { round };
+        round(value, SINGLE, self.rounding) as f32
     }
 }
 
-pub fn mul(a: f32, b: f32, rounding: Rounding) -> f32 {
-    match rounding {
-        Rounding::Nearest => a * b,
+pub fn add(a: f32, b: f32, mode: Mode) -> f32 {
+    match mode {
+        Mode::NEAREST => a + b,
+        _ => sum(f64::from(a), f64::from(b), mode),
+    }
+}
+
+pub fn mul(a: f32, b: f32, mode: Mode) -> f32 {
+    match mode {
+        Mode::NEAREST => a * b,
         // The product of two f32 is exact in f64.
-        _ => round(f64::from(a) * f64::from(b), SINGLE, rounding) as f32,
+        _ => mode.round(f64::from(a) * f64::from(b)),
     }
 }
 
-pub fn fma(a: f32, b: f32, c: f32, rounding: Rounding) -> f32 {
-    match rounding {
-        Rounding::Nearest => a.mul_add(b, c),
-        _ => sum(f64::from(a) * f64::from(b), f64::from(c), rounding),
+pub fn fma(a: f32, b: f32, c: f32, mode: Mode) -> f32 {
+    match mode {
+        Mode::NEAREST => a.mul_add(b, c),
+        _ => sum(f64::from(a) * f64::from(b), f64::from(c), mode),
     }
 }
 
-pub fn div(a: f32, b: f32, rounding: Rounding) -> f32 {
-    if rounding == Rounding::Nearest {
+pub fn div(a: f32, b: f32, mode: Mode) -> f32 {
+    if mode == Mode::NEAREST {
         return a / b;
     }
     let (a, b) = (f64::from(a), f64::from(b));
@@ -54,11 +71,11 @@ pub fn div(a: f32, b: f32, rounding: Rounding) -> f32 {
         return quotient as f32;
     }
     let rest = (-quotient).mul_add(b, a);
-    round(to_odd(quotient, if b < 0.0 { -rest } else { rest }), SINGLE, rounding) as f32
+    mode.round(to_odd(quotient, if b < 0.0 { -rest } else { rest }))
 }
 
-pub fn sqrt(a: f32, rounding: Rounding) -> f32 {
-    if rounding == Rounding::Nearest {
+pub fn sqrt(a: f32, mode: Mode) -> f32 {
+    if mode == Mode::NEAREST {
         return a.sqrt();
     }
     let a = f64::from(a);
@@ -66,17 +83,17 @@ pub fn sqrt(a: f32, rounding: Rounding) -> f32 {
     if !root.is_finite() {
         return root as f32;
     }
-    round(to_odd(root, (-root).mul_add(root, a)), SINGLE, rounding) as f32
+    mode.round(to_odd(root, (-root).mul_add(root, a)))
 }
 
-fn sum(a: f64, b: f64, rounding: Rounding) -> f32 {
+fn sum(a: f64, b: f64, mode: Mode) -> f32 {
     let (sum, error) = two_sum(a, b);
     if sum == 0.0 {
         // Opposite numbers cancel to +0, rounding down to -0 (IEEE 754-2019, 6.3).
-        let negative = rounding == Rounding::Down && !(a.is_sign_positive() && b.is_sign_positive());
+        let negative = mode.rounding == Rounding::Down && !(a.is_sign_positive() && b.is_sign_positive());
         return if negative { -0.0 } else { sum as f32 };
     }
-    round(to_odd(sum, error), SINGLE, rounding) as f32
+    mode.round(to_odd(sum, error))
 }
 
 /// The lesser, or with `greater` the greater; -0 is less than +0. A NaN loses, or with
@@ -121,7 +138,8 @@ mod tests {
             }
             let [a, b, c] = bits.map(f32::from_bits);
             let [x, y, z] = bits.map(|bits| Single::from_bits(u128::from(bits)));
-            for (ours, theirs) in MODES {
+            for (rounding, theirs) in MODES {
+                let ours = Mode { rounding, ftz: false };
                 prop_assert!(same(add(a, b, ours), x.add_r(y, theirs).value));
                 prop_assert!(same(mul(a, b, ours), x.mul_r(y, theirs).value));
                 prop_assert!(same(div(a, b, ours), x.div_r(y, theirs).value));
@@ -131,9 +149,31 @@ mod tests {
 
         #[test]
         fn directed_roots_enclose(a in 0f32..) {
-            let low = f64::from(sqrt(a, Rounding::Down));
-            let high = f64::from(sqrt(a, Rounding::Up));
+            let low = f64::from(sqrt(a, Mode { rounding: Rounding::Down, ftz: false }));
+            let high = f64::from(sqrt(a, Mode { rounding: Rounding::Up, ftz: false }));
             prop_assert!(low * low <= f64::from(a) && f64::from(a) <= high * high);
         }
+    }
+
+    /// What an NVIDIA H200 gave (2026-11-23).
+    #[test]
+    fn what_is_subnormal_but_for_its_rounding_is_flushed() {
+        let least = f32::MIN_POSITIVE;
+        let [zero, kept] = [0.0, least].map(f32::to_bits);
+        let mul = |a, b, rounding| {
+            mul(f32::from_bits(a), f32::from_bits(b), Mode { rounding, ftz: true }).to_bits()
+        };
+        for rounding in [Rounding::Nearest, Rounding::Zero, Rounding::Up] {
+            assert_eq!(mul(0x3f7f_ffff, 0x0080_0000, rounding), zero);
+        }
+        assert_eq!(mul(0x00ff_ffff, 0x3f00_0000, Rounding::Nearest), zero);
+        for rounding in [Rounding::Nearest, Rounding::Up] {
+            assert_eq!(mul(0x3f00_0001, 0x00ff_fffe, rounding), kept);
+        }
+        let nearest = Mode { rounding: Rounding::Nearest, ftz: true };
+        assert_eq!(div(f32::from_bits(0x00ff_ffff), 2.0, nearest).to_bits(), zero);
+        assert_eq!(fma(f32::from_bits(0x3f7f_ffff), least, 0.0, nearest).to_bits(), zero);
+        assert_eq!(nearest.round(f64::from(least) * (1.0 - 2f64.powi(-24))).to_bits(), zero);
+        assert_eq!(nearest.round(f64::from(least) * (1.0 - 2f64.powi(-26))).to_bits(), kept);
     }
 }

@@ -62,24 +62,7 @@ impl Cluster<'_> {
     pub fn store(&mut self, warp: &mut Warp, access: &Access, active: Mask, at: u32) -> Result<(), Stop> {
         let addresses = addresses(warp, access.place);
         let bytes = access.bytes() as usize;
-        let mut data: Row<Data> = [[0; 32]; WARP];
-        let size = access.size as usize;
-        for (element, register) in access.registers.iter().enumerate() {
-            let Some(register) = register else { continue };
-            let range = element * size..(element + 1) * size;
-            match register.class {
-                Class::Wide => {
-                    for (data, value) in data.iter_mut().zip(u64::row(&warp.file, register.slot)) {
-                        data[range.clone()].copy_from_slice(&value.to_le_bytes()[..size]);
-                    }
-                }
-                _ => {
-                    for (data, value) in data.iter_mut().zip(u32::row(&warp.file, register.slot)) {
-                        data[range.clone()].copy_from_slice(&value.to_le_bytes()[..size]);
-                    }
-                }
-            }
-        }
+        let data = gathered(warp, access);
         for lane in lanes(active) {
             let who = Who { lane: lane as u32, at, strong: access.strong };
             self.store_lane(warp, who, access.space, addresses[lane], &data[lane][..bytes])
@@ -90,7 +73,7 @@ impl Cluster<'_> {
     }
 
     /// What the request of a warp was to memory.
-    fn count(&mut self, access: &Access, at: &Row<u64>, active: Mask, writes: bool, block: usize) {
+    pub fn count(&mut self, access: &Access, at: &Row<u64>, active: Mask, writes: bool, block: usize) {
         let (mut global, mut shared, mut remote): (Mask, Mask, u64) = (0, 0, 0);
         let mut offsets = [0; WARP];
         for lane in lanes(active) {
@@ -125,6 +108,29 @@ impl Cluster<'_> {
             traffic.remote += remote;
         }
     }
+}
+
+/// What each lane stores: its elements side by side.
+pub fn gathered(warp: &Warp, access: &Access) -> Row<Data> {
+    let mut data: Row<Data> = [[0; 32]; WARP];
+    let size = access.size as usize;
+    for (element, register) in access.registers.iter().enumerate() {
+        let Some(register) = register else { continue };
+        let range = element * size..(element + 1) * size;
+        match register.class {
+            Class::Wide => {
+                for (data, value) in data.iter_mut().zip(u64::row(&warp.file, register.slot)) {
+                    data[range.clone()].copy_from_slice(&value.to_le_bytes()[..size]);
+                }
+            }
+            _ => {
+                for (data, value) in data.iter_mut().zip(u32::row(&warp.file, register.slot)) {
+                    data[range.clone()].copy_from_slice(&value.to_le_bytes()[..size]);
+                }
+            }
+        }
+    }
+    data
 }
 
 /// Puts one element of each lane's data into a register, extended to its width.

@@ -25,7 +25,8 @@ impl Cluster<'_> {
     /// The block and thread behind a thread's number in the cluster.
     fn place(&self, thread: usize) -> ([u32; 3], [u32; 3]) {
         let shape = self.shape();
-        let (warp, lane) = (thread / 32, thread % 32);
+        // A thread's asynchronous stores have a number of their own.
+        let (warp, lane) = (thread / 32 % self.warps(), thread % 32);
         let (block, in_block) = (warp / shape.warps(), warp % shape.warps());
         (shape.block_at(self.number(), block as u32), shape.thread_at((in_block * 32 + lane) as u32))
     }
@@ -61,11 +62,12 @@ impl Cluster<'_> {
                     FaultKind::Divergence { instruction: self.called(part.at), present: part.lanes, needed };
                 (part.at, kind)
             }
-            _ => {
+            wait => {
                 let waiting = parts().map(|(_, part)| part.lanes.count_ones()).sum();
                 let exited = warps.iter().map(|warp| (warp.valid & !warp.live).count_ones()).sum();
                 // A part that waits for a barrier has passed it.
-                let at = part.at.saturating_sub(1);
+                let passed = !matches!(wait, Wait::Mbarrier { .. });
+                let at = part.at.saturating_sub(u32::from(passed));
                 (at, FaultKind::Deadlock { instruction: self.called(at), waiting, exited })
             }
         };
@@ -81,6 +83,7 @@ impl Cluster<'_> {
             Some(Op::Barrier(_)) => "a barrier of the block",
             Some(Op::ClusterArrive { .. }) => "barrier.cluster.arrive",
             Some(Op::ClusterWait { .. }) => "barrier.cluster.wait",
+            Some(Op::Mbarrier(_)) => "mbarrier.try_wait",
             _ => "an instruction",
         }
     }

@@ -1,7 +1,10 @@
 //! The blocks of one cluster, run together. Without clusters, a block is one.
 
+use std::collections::HashMap;
+
 use super::grid::Grid;
 use super::lane::Who;
+use super::mbarrier::Mbarrier;
 use super::meeting::Meeting;
 use super::presets::{self, Setting};
 use super::shape::Shape;
@@ -48,6 +51,8 @@ pub struct Cluster<'a> {
     /// Sixteen a block.
     pub barriers: Vec<Vec<Meeting>>,
     pub cluster_barrier: Meeting,
+    /// By block and place in its shared memory.
+    pub mbarriers: HashMap<(usize, u64), Mbarrier>,
     pub pages: Pages,
     pub tally: Tally,
     /// The allocation that the last access was in.
@@ -58,7 +63,8 @@ pub struct Cluster<'a> {
     lanes: Vec<(Mask, Mask)>,
     /// What the last thread of a block to exit knew of all warps' clocks.
     ended: Vec<Option<Vec<u32>>>,
-    /// The clock of each warp's last access to each block's shared memory from outside.
+    /// The clock of each warp's last access to each block's shared memory from outside, and behind
+    /// those the same of its asynchronous stores.
     reached: Vec<Vec<u32>>,
     warps: Vec<Warp>,
 }
@@ -74,6 +80,7 @@ impl<'a> Cluster<'a> {
             shared: Vec::new(),
             barriers: Vec::new(),
             cluster_barrier: Meeting::default(),
+            mbarriers: HashMap::new(),
             pages: Pages::default(),
             tally,
             guess: 0,
@@ -88,6 +95,15 @@ impl<'a> Cluster<'a> {
 
     pub fn shape(&self) -> &'a Shape {
         &self.grid.shape
+    }
+
+    /// Warps of a block, and of all.
+    pub fn warps_a_block(&self) -> usize {
+        self.grid.shape.warps()
+    }
+
+    pub fn warps(&self) -> usize {
+        self.lanes.len()
     }
 
     pub fn number(&self) -> u64 {
@@ -118,8 +134,9 @@ impl<'a> Cluster<'a> {
         self.shared.iter_mut().for_each(|shared| shared.start(grid.shared_bytes, clear));
         self.barriers = (0..ranks).map(|_| (0..16).map(|_| Meeting::new(a_block)).collect()).collect();
         self.cluster_barrier = Meeting::new(count);
+        self.mbarriers.clear();
         self.ended = vec![None; ranks];
-        self.reached = vec![vec![0; count]; ranks];
+        self.reached = vec![vec![0; 2 * count]; ranks];
         self.warps.resize_with(count, Warp::default);
         self.lanes.clear();
         let setting = Setting {
@@ -162,7 +179,14 @@ impl<'a> Cluster<'a> {
     /// Lets go of parts whose barrier has completed.
     fn wake(&mut self, warp: &mut Warp) {
         for part in 0..warp.parts.len() {
-            let meeting = match warp.parts[part].wait {
+            let wait = warp.parts[part].wait;
+            let meeting = match wait {
+                Wait::Mbarrier { offset, phase } => {
+                    if self.has_ended(warp.block, offset, phase) {
+                        warp.parts[part].wait = Wait::Nothing;
+                    }
+                    None
+                }
                 Wait::Barrier { number, generation } => {
                     let meeting = &self.barriers[warp.block][number as usize];
                     (meeting.generation != generation).then_some(meeting)
@@ -174,7 +198,7 @@ impl<'a> Cluster<'a> {
             };
             if let Some(meeting) = meeting {
                 warp.learn(&meeting.released);
-                warp.has_met_cluster |= matches!(warp.parts[part].wait, Wait::Cluster { .. });
+                warp.met_cluster += u32::from(matches!(wait, Wait::Cluster { .. }));
                 warp.parts[part].wait = Wait::Nothing;
             }
         }
@@ -210,7 +234,8 @@ impl<'a> Cluster<'a> {
             return Ok(());
         }
         // The block's shared memory ends with it: whoever used it must have told it so.
-        let late = self.reached[warp.block].iter().zip(&*known).any(|(&reached, &known)| reached > known);
+        let mut known = known.iter().copied().chain(std::iter::repeat(0));
+        let late = self.reached[warp.block].iter().any(|&reached| Some(reached) > known.next());
         if late {
             let kind =
                 FaultKind::RemoteLifetime { rank: warp.block as u32, state: "ended: it exits unwarned" };
@@ -219,18 +244,19 @@ impl<'a> Cluster<'a> {
         Ok(())
     }
 
-    /// A warp reaches into another block's shared memory.
-    pub fn reach(&mut self, warp: &Warp, rank: usize) -> Result<(), FaultKind> {
+    /// A warp reaches into another block's shared memory, or stores in any asynchronously: that
+    /// block is to know of it before it ends.
+    pub fn reach(&mut self, warp: &Warp, rank: usize, user: usize) -> Result<(), FaultKind> {
         let a_block = self.grid.shape.warps();
         let lifetime = |state| FaultKind::RemoteLifetime { rank: rank as u32, state };
         let range = rank * a_block..(rank + 1) * a_block;
         if self.lanes[range.clone()].iter().all(|(_, live)| *live == 0) {
             return Err(lifetime("ended"));
         }
-        if !warp.has_met_cluster && warp.clock[range].iter().all(|&clock| clock == 0) {
+        if warp.met_cluster == 0 && warp.clock[range].iter().all(|&clock| clock == 0) {
             return Err(lifetime("not begun"));
         }
-        self.reached[rank][warp.index] = warp.now();
+        self.reached[rank][user] = warp.now();
         Ok(())
     }
 

@@ -32,7 +32,7 @@ impl Cluster<'_> {
         match space {
             Space::Shared | Space::Cluster => {
                 aligned("shared", address, data.len())?;
-                let (rank, offset) = self.locate(warp, address)?;
+                let (rank, offset) = self.locate(warp, address, warp.index)?;
                 let me = self.entry(warp, who);
                 let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
                 let result = self.shared[rank].load(offset, data, me, before);
@@ -71,7 +71,7 @@ impl Cluster<'_> {
         match space {
             Space::Shared | Space::Cluster => {
                 aligned("shared", address, data.len())?;
-                let (rank, offset) = self.locate(warp, address)?;
+                let (rank, offset) = self.locate(warp, address, warp.index)?;
                 let me = self.entry(warp, who);
                 let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
                 let result = self.shared[rank].store(offset, data, me, before);
@@ -136,16 +136,17 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    /// Whose shared memory an address is in, and where there.
-    fn locate(&mut self, warp: &Warp, at: u64) -> Result<(usize, u64), FaultKind> {
-        let Some(rank) = address::rank(at) else { return Ok((warp.block, at)) };
+    /// Whose shared memory an address is in, and where there. `user` is the warp whose clock says when
+    /// it is used, or what stands for the warp's asynchronous stores.
+    pub fn locate(&mut self, warp: &Warp, at: u64, user: usize) -> Result<(usize, u64), FaultKind> {
+        let rank = address::rank(at).unwrap_or(warp.block as u64);
         if rank >= self.shared.len() as u64 {
             let near = Some(format!("the cluster has {} blocks", self.shared.len()));
             return Err(FaultKind::OutOfBounds { space: "shared::cluster", address: at, bytes: 0, near });
         }
         let rank = rank as usize;
-        if rank != warp.block {
-            self.reach(warp, rank)?;
+        if rank != warp.block || user != warp.index {
+            self.reach(warp, rank, user)?;
         }
         Ok((rank, address::offset(at)))
     }
@@ -165,7 +166,7 @@ impl Cluster<'_> {
         }
     }
 
-    fn wrong(&self, wrong: Wrong, space: &'static str, writes: bool) -> FaultKind {
+    pub fn wrong(&self, wrong: Wrong, space: &'static str, writes: bool) -> FaultKind {
         match wrong {
             Wrong::Fault(kind) => kind,
             Wrong::Race(race) => self.race(space, race.address, writes, race.other, race.wrote),

@@ -51,7 +51,7 @@ impl Cluster<'_> {
                     break;
                 }
                 let next = warp.parts[part].at;
-                if !alone && kernel.order.begins[next as usize] {
+                if kernel.order.begins[next as usize] && (!alone || warp.instructions >= until) {
                     break;
                 }
             }
@@ -140,6 +140,13 @@ impl Cluster<'_> {
                 goes_on = self.cluster_wait(warp, part, active)?;
             }
             Op::Barrier(_) | Op::ClusterArrive { .. } | Op::ClusterWait { .. } => {}
+            Op::Mbarrier(mbarrier) => {
+                if active != 0 && !self.mbarrier(warp, part, mbarrier, active, at)? {
+                    return Ok(false);
+                }
+            }
+            Op::FenceMbarriers => self.fence_mbarriers(warp),
+            Op::StoreAsync(store) => self.store_async(warp, store, active, at)?,
             Op::Branch { target } => return Ok(self.branch(warp, part, active, *target)),
             Op::Exit => {
                 self.finish_copies(warp, active, None)?;
@@ -227,6 +234,7 @@ impl Cluster<'_> {
         self.tally.barriers += 1;
         warp.cluster_arrived |= active;
         warp.cluster_generation = self.cluster_barrier.generation;
+        self.announce_mbarriers(warp);
         self.cluster_barrier.arrive(warp.index, active, release.then_some(&warp.clock));
         warp.tick();
         self.settle_cluster();

@@ -29,6 +29,11 @@ pub enum Wait {
     Cluster {
         generation: u32,
     },
+    /// The end of a phase of one of the block's mbarriers.
+    Mbarrier {
+        offset: u64,
+        phase: u32,
+    },
 }
 
 /// A warp.
@@ -48,9 +53,11 @@ pub struct Warp {
     /// Lanes that have arrived at the cluster's barrier and not waited, and when.
     pub cluster_arrived: Mask,
     pub cluster_generation: u32,
-    /// Whether it has been through the cluster's barrier: then all blocks have begun, also where
-    /// they arrived `.relaxed` and told nothing else.
-    pub has_met_cluster: bool,
+    /// How often it has been through the cluster's barrier: after once all blocks have begun, also
+    /// where they arrived `.relaxed` and told nothing else.
+    pub met_cluster: u32,
+    /// The mbarrier and its phase for which `try_wait` has said once that it has not ended.
+    pub gave_up: Option<(u64, u32)>,
     pub instructions: u64,
     pub copies: Copies,
     /// Each lane's local memory, and which of its bytes have been written.
@@ -75,7 +82,8 @@ impl Warp {
         self.clock.clear();
         self.clock.resize(warps, 0);
         self.clock[index] = 1;
-        (self.cluster_arrived, self.cluster_generation, self.has_met_cluster) = (0, 0, false);
+        (self.cluster_arrived, self.cluster_generation, self.met_cluster) = (0, 0, 0);
+        self.gave_up = None;
         self.instructions = 0;
         self.copies = Copies::default();
         let local = kernel.local as usize * 32;

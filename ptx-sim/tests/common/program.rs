@@ -25,7 +25,6 @@ const TEMPLATES: &[&str] = &[
     "mul.wide.s16 $R, $h, $h",
     "min.s32 $R, $r, $r",
     "max.u32 $R, $r, $r",
-    "neg.s32 $R, $r",
     "and.b32 $R, $r, $r",
     "or.b32 $R, $r, $r",
     "xor.b32 $R, $r, $r",
@@ -82,10 +81,7 @@ const TEMPLATES: &[&str] = &[
     "sqrt.rn.f32 $R, $r",
     "sqrt.rp.f32 $R, $r",
     "rcp.rn.f32 $R, $r",
-    // Of a NaN and itself ptxas makes a move, which keeps the NaN's bits: hence `$q`.
-    "min.f32 $R, $r, $q",
     "max.NaN.f32 $R, $r, $r",
-    "max.ftz.f32 $R, $r, $q",
     "add.rn.f16x2 $R, $r, $r",
     "sub.rn.f16x2 $R, $r, $r",
     "mul.rn.sat.f16x2 $R, $r, $r",
@@ -159,8 +155,16 @@ const TEMPLATES: &[&str] = &[
 /// Instructions that are compared by themselves alone: together with others ptxas 13.0 makes of them
 /// what the PTX ISA does not say. It takes the result of `set` for 0 or 1 when it is converted from
 /// an integer, the amount of a 64-bit shift for a number to convert (`F2I`) where f32 arithmetic
-/// gave it, and the absolute value of the least integer for a negative number.
-const ALONE: &[&str] = &["set.gt.f32.f32 $R, $r, $r", "shr.s64 $D, $d, $r", "abs.s32 $R, $r"];
+/// gave it, the absolute value and the negation of the least integer for what only a wider register
+/// holds, and the lesser or greater of a NaN and its copy for a move, which keeps the NaN's bits.
+const ALONE: &[&str] = &[
+    "set.gt.f32.f32 $R, $r, $r",
+    "shr.s64 $D, $d, $r",
+    "abs.s32 $R, $r",
+    "neg.s32 $R, $r",
+    "min.f32 $R, $r, $q",
+    "max.ftz.f32 $R, $r, $q",
+];
 
 /// A template with its registers and numbers, under a predicate or not.
 fn instruction(template: &str, numbers: [usize; 8], guard: Option<(usize, bool)>) -> String {
