@@ -5,12 +5,12 @@ use std::fmt::Write;
 use norm_kernels::abi::EntryPoint;
 
 /// Drops comments that carry nothing, and states each kernel's largest block: neither compiler
-/// can, and without it ptxas may take more registers than such a block has. A kernel whose
-/// registers are limited may have `more` of them: what the compiler makes of it.
+/// can, and without it ptxas may take more registers than such a block has. The `registers` that it may
+/// take at most are [`EntryPoint::max_registers`], or what the compiler's output needs besides.
 ///
 /// # Errors
 /// A kernel that `abi` does not list.
-pub fn add(assembly: &str, more: impl Fn(EntryPoint) -> u32) -> Result<String, String> {
+pub fn add(assembly: &str, registers: impl Fn(EntryPoint) -> Option<u32>) -> Result<String, String> {
     let mut text = String::with_capacity(assembly.len());
     let mut entry = None;
     for line in assembly.lines() {
@@ -24,8 +24,8 @@ pub fn add(assembly: &str, more: impl Fn(EntryPoint) -> u32) -> Result<String, S
             && let Some(kernel) = entry.take()
         {
             let _ = writeln!(text, ".maxntid {}", kernel.max_threads());
-            if let Some(registers) = kernel.max_registers() {
-                let _ = writeln!(text, ".maxnreg {}", registers + more(kernel));
+            if let Some(registers) = registers(kernel) {
+                let _ = writeln!(text, ".maxnreg {registers}");
             }
             if let Some(blocks) = kernel.min_blocks() {
                 let _ = writeln!(text, ".minnctapersm {blocks}");

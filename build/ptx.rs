@@ -4,16 +4,22 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
+use norm_kernels::abi::EntryPoint;
+
 use crate::directives;
 use crate::nightly::Nightly;
 
 /// The oldest device of each checked-in PTX.
 pub const TARGETS: [&str; 2] = ["sm_80", "sm_90"];
 
+/// The oldest PTX with all that the kernels use on a target: bf16 conversions need 8.0, which CUDA 12.0
+/// and newer read, `st.async` of sm_90 needs 8.1, which CUDA 12.1 and newer read.
+fn version(target: &str) -> &'static str {
+    if target == "sm_80" { "+ptx80" } else { "+ptx81" }
+}
+
 /// Compiler flags that every target shares.
-const FLAGS: [&str; 4] = [
-    // The oldest PTX with all that the kernels use: CUDA 12.0 and newer read it.
-    "-Ctarget-feature=+ptx80",
+const FLAGS: [&str; 3] = [
     // Arrays that live across a loop stay in registers only if it is unrolled.
     "-Cllvm-args=-unroll-threshold=10000",
     // Jump threading copies what lies between two tests of one condition into both branches,
@@ -37,7 +43,8 @@ pub fn compile(nightly: &Nightly, root: &Path, out: &Path, target: &str) -> Resu
     cargo.arg("--target-dir").arg(&target_dir);
     cargo.args(["--", "--emit=asm"]);
     forget_this_build(&mut cargo);
-    cargo.env("RUSTFLAGS", format!("-Ctarget-cpu={target} --cfg {target} {}", FLAGS.join(" ")));
+    let target = format!("-Ctarget-cpu={target} --cfg {target} -Ctarget-feature={}", version(target));
+    cargo.env("RUSTFLAGS", format!("{target} {}", FLAGS.join(" ")));
     // Fat LTO merges `core` and the kernels into one file of assembly, which is the PTX.
     cargo.env("CARGO_PROFILE_RELEASE_LTO", "fat");
     cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
@@ -51,7 +58,7 @@ pub fn compile(nightly: &Nightly, root: &Path, out: &Path, target: &str) -> Resu
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "s"));
     match (assembly.next(), assembly.next()) {
-        (Some(file), None) => Ok(directives::add(&fs::read_to_string(file)?, |_| 0)?),
+        (Some(file), None) => Ok(directives::add(&fs::read_to_string(file)?, EntryPoint::max_registers)?),
         _ => Err(format!("expected one assembly file in {}", deps.display()).into()),
     }
 }

@@ -47,6 +47,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub struct Device {
     inner: &'static Inner,
+    limits: Limits,
 }
 
 struct Inner {
@@ -120,11 +121,11 @@ impl Device {
         }
         let same = |inner: &&&Inner| inner.ordinal == ordinal && std::ptr::eq(inner.ptx, ptx);
         if let Some(inner) = devices.iter().find(same) {
-            return Ok(Device { inner });
+            return Ok(inner.handle());
         }
         let inner = Inner::open(ordinal, ptx).map_err(|error| lost::opening(ordinal, error))?;
         devices.push(inner);
-        Ok(Device { inner })
+        Ok(inner.handle())
     }
 
     /// Its number.
@@ -151,9 +152,26 @@ impl Device {
         ptx::for_capability(self.inner.ptx, self.capability())
     }
 
-    /// What it lets a kernel use, which decides how rows are laid out there.
+    /// What kernels may use through this handle, which decides how rows are laid out: all that the device
+    /// has, unless it comes from [`with_limits`](Device::with_limits).
     pub fn limits(&self) -> Limits {
-        Limits::of_capability(self.capability())
+        self.limits
+    }
+
+    /// The same device through a handle whose kernels use no more than this, nor more than the device has.
+    ///
+    /// With [`Limits::LEAST`] rows are cut and summed in the same way on every device.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Device {
+        let all = Limits::of_capability(self.capability());
+        let limits = Limits {
+            // Clusters are powers of two.
+            cluster: 1 << limits.cluster.clamp(1, all.cluster).ilog2(),
+            shared_bytes: limits.shared_bytes.min(all.shared_bytes),
+            overlap: limits.overlap && all.overlap,
+            short_grid: limits.short_grid,
+        };
+        Device { limits, ..self }
     }
 
     /// Where its memory is.
@@ -183,6 +201,10 @@ impl Device {
 }
 
 impl Inner {
+    fn handle(&'static self) -> Device {
+        Device { inner: self, limits: Limits::of_capability(self.capability) }
+    }
+
     /// Opens the device. It stays open until the process ends.
     fn open(ordinal: u32, ptx: &'static [Ptx]) -> Result<&'static Inner> {
         let count = Device::count()?;

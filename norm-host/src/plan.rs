@@ -6,7 +6,7 @@ mod tests;
 
 pub(crate) use sharded::ShardPlan;
 
-use norm_kernels::abi::{Access, Args, Divisor, Kernel, Limits, NONE_AHEAD, NormKind, Tile};
+use norm_kernels::abi::{Access, Args, Demand, Divisor, Kernel, Limits, NONE_AHEAD, NormKind, Tile};
 
 use crate::{
     DType,
@@ -21,11 +21,6 @@ pub const MAX_GRID: u64 = (1 << 31) - 1;
 /// The widest access a thread can make, in bytes.
 const WIDEST: u64 = 16;
 
-/// Blocks up to which latency is all that counts, and a block asks the L2 cache for its own row
-/// before the kernel in front has ended: 2.90 µs become 2.42 for 256 rows of 4096 f16; with 1024
-/// rows 5.8 become 6.0 (NVIDIA H200, 2026-11-23).
-const SHORT_GRID: u64 = 512;
-
 /// Bytes of rows that blocks ask the L2 cache for ahead of time. From 1 MiB on it helps, from
 /// 8 MiB on the rows drive each other out (NVIDIA H200, 50 MB of L2, 2026-11-23).
 const AHEAD_BYTES: u64 = 4 << 20;
@@ -33,7 +28,7 @@ const AHEAD_BYTES: u64 = 4 << 20;
 /// A launch: which kernel, how many threads, with what.
 ///
 /// The tile, and with it the order of every sum, comes from the types and `dim` alone. The number
-/// of rows changes only how many blocks there are, and the alignment only how memory is reached.
+/// of rows changes only how many blocks there are and, as the alignment does, how memory is reached.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Plan {
@@ -83,8 +78,9 @@ impl Plan {
                 NormKind::Rms => b.is_some(),
                 NormKind::Layer => weight_offset != 0.0,
             };
-            let extras = rare || r.is_some() || accumulate;
-            Access::vectored(tile, kind, x.dtype, extras, limits)
+            let demand =
+                Demand { residual: r.is_some(), extras: rare || accumulate, blocks: tile.grid(rows) };
+            Access::vectored(tile, kind, [x.dtype, parameters, y.dtype], demand, limits)
         } else {
             Access::Scalar
         };
@@ -119,13 +115,13 @@ impl Plan {
                 accumulate: accumulate.into(),
             },
         };
-        Ok(plan.with_tile(access, tile))
+        Ok(plan.with_tile(access, tile, limits))
     }
 
     /// The plan with another kernel and tile, which must suit it: to measure others than
     /// operations take.
     #[doc(hidden)]
-    pub fn with_tile(self, access: Access, tile: Tile) -> Plan {
+    pub fn with_tile(self, access: Access, tile: Tile, limits: Limits) -> Plan {
         let Args { rows, dim, .. } = self.args;
         let [threads, rows_a_block] = tile.block();
         let share = tile.share(dim);
@@ -141,7 +137,7 @@ impl Plan {
             args: Args {
                 share,
                 share_reciprocals: [share, last_share].map(|share| 1.0 / f64::from(share)),
-                ahead: rows_ahead(kernel, tile, rows, dim),
+                ahead: rows_ahead(kernel, tile, rows, dim, limits),
                 ..self.args
             },
         }
@@ -150,7 +146,7 @@ impl Plan {
 
 /// How far ahead of its own a block asks for a row, as [`Args::ahead`]. Short rows are many at a
 /// time anyway, and element by element the memory is not what is waited for.
-fn rows_ahead(kernel: Kernel, tile: Tile, rows: u32, dim: u32) -> u32 {
+fn rows_ahead(kernel: Kernel, tile: Tile, rows: u32, dim: u32, limits: Limits) -> u32 {
     let row = u64::from(dim) * kernel.x.size() as u64;
     // 0.996 at 8 KiB for RMSNorm without, 0.985 with; 0.985 and 0.99 at 16 KiB. LayerNorm at
     // 8 KiB: 0.96 and 0.975, at 4 KiB: 0.974 and 0.971.
@@ -160,7 +156,9 @@ fn rows_ahead(kernel: Kernel, tile: Tile, rows: u32, dim: u32) -> u32 {
     };
     match kernel.access {
         Access::Scalar => NONE_AHEAD,
-        _ if tile.grid(rows.into()) <= SHORT_GRID => 0,
+        // A block asks for its own row before the kernel in front has ended: 2.90 µs become 2.42
+        // for 256 rows of 4096 f16; with 1024 rows 5.8 become 6.0 (NVIDIA H200, 2026-11-23).
+        _ if tile.grid(rows.into()) <= limits.short_grid => 0,
         _ if tile.rows == 1 && row >= least => {
             u32::try_from((AHEAD_BYTES / row).max(1)).unwrap_or(NONE_AHEAD)
         }

@@ -111,10 +111,10 @@ mod tests {
     #[test]
     fn every_kernel_is_embedded_for_every_target_and_nothing_else() {
         #[cfg(feature = "rust-cuda")]
-        let sets = [(&EMBEDDED, (12, 0)), (&RUST_CUDA, (13, 0))];
+        let sets = [(&EMBEDDED, [(12, 0), (12, 1)]), (&RUST_CUDA, [(13, 0); 2])];
         #[cfg(not(feature = "rust-cuda"))]
-        let sets = [(&EMBEDDED, (12, 0))];
-        for (ptx, cuda) in sets.into_iter().flat_map(|(set, cuda)| set.iter().map(move |ptx| (ptx, cuda))) {
+        let sets = [(&EMBEDDED, [(12, 0), (12, 1)])];
+        for (ptx, cuda) in sets.into_iter().flat_map(|(set, cuda)| set.iter().zip(cuda)) {
             let mut embedded: Vec<_> = ptx.entries().map(|entry| entry.name().to_owned()).collect();
             let mut listed: Vec<_> = EntryPoint::all().map(|entry| entry.to_string()).collect();
             embedded.sort();

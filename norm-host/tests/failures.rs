@@ -173,7 +173,7 @@ fn modules_that_the_driver_rejects_are_told_apart() {
     let rejected = load();
     mock.fail("cuModuleLoadDataEx", 0);
     // The stand-in says that it is of CUDA 13.0.
-    assert_eq!(too_old, Err(Error::DriverTooOld { expected: (12, 0), given: (13, 0) }));
+    assert_eq!(too_old, Err(Error::DriverTooOld { expected: (12, 1), given: (13, 0) }));
     assert!(matches!(rejected, Err(Error::Load { code: INVALID_PTX, .. })), "{rejected:?}");
     assert_eq!(load(), Ok(()));
     assert_eq!(current(), 0);

@@ -19,8 +19,8 @@ use norm_kernels::row::Row;
 pub unsafe fn rms_relu(args: Args) {
     let row = Row::of_thread::<F16, F16, F16, 8>(&args);
     // SAFETY: whoever launches vouches for the tensors.
-    let part = unsafe { Held::<F16, F16, 8, 2>::load(row) };
-    let sum = Block::sum(squares(&part, |x| x), SECOND);
+    let part = unsafe { Held::<F16, F16, 8, 2, true>::load::<false, false>(row) };
+    let sum = Block::sum(squares::<_, 8, true>(&part, |x| x), SECOND);
     let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
     // SAFETY: as above; the tile gives each element to one thread.
     unsafe { part.write::<F16, false, true>(|x| f32::max(x * rstd, 0.0)) };

@@ -42,6 +42,9 @@ pub trait Element {
     /// `address` is that of a writable element in global memory.
     unsafe fn store(address: u64, value: f32);
 
+    /// Whether [`clamp`](Self::clamp) changes anything.
+    const CLAMPS: bool = false;
+
     /// A vector of inputs as the arithmetic is to see it.
     #[inline(always)]
     fn clamp(words: Words) -> Words {
@@ -110,6 +113,8 @@ impl Element for F16 {
         // SAFETY: the caller vouches for the address.
         unsafe { gpu::store_u16(address, gpu::f16x2_from_f32(value, 0.0) as u16) }
     }
+
+    const CLAMPS: bool = true;
 
     /// One infinity from an earlier layer must not wipe out the row; NaN stays NaN.
     #[inline(always)]

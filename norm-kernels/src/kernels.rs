@@ -3,28 +3,32 @@
 
 use crate::abi::Args;
 use crate::access::{Scalar, Vector};
-use crate::element::{BF16, F16, F32};
+use crate::element::{BF16, Element, F16, F32};
 use crate::gpu;
 use crate::norm::{Layer, Norm, Rms};
 use crate::part::{Held, Staged, Streamed};
 use crate::reduce::{Any, Block, Lanes, Team};
 use crate::row::{Row, look_ahead};
 
-/// A row in registers, `V` vectors a thread.
+/// A row in registers, `$v` vectors a thread; `$early`, with its weights and biases; `$residual`, the sum
+/// of it and a residual.
 ///
 /// # Safety
 /// `args` holds what [`Args`] says, for this launch's block and grid, the rows' vectors of `N`
-/// elements are whole and aligned, there is no residual and nothing to add to, and there are no
+/// elements are whole and aligned, there is a residual where `$residual` says so alone, nothing to add to, and no
 /// biases and no weight offset where the norm has none in registers.
 macro_rules! held {
-    ($kind:ident, $team:ident, $x:ident, $w:ident, $y:ident, $n:literal, $v:literal) => {
+    ($kind:ident, $team:ident, $x:ident, $w:ident, $y:ident, $n:literal, $v:literal, $early:expr, $residual:literal) => {
         |args: &Args| {
             gpu::let_next_kernel_start();
-            look_ahead::<$x, $w>(args);
+            look_ahead::<$x, $w, $residual>(args);
             let row = Row::of_thread::<$x, $w, $y, $n>(args);
             // SAFETY: whoever launches vouches for rows, vectors and alignment; the tile gives
             // each element to one thread.
-            unsafe { $kind::run::<$team, $y, $n>(Held::<$x, $w, $n, $v>::load(row), args) };
+            unsafe {
+                let part = Held::<$x, $w, $n, $v, { $early }>::load::<{ $kind::BIASES }, $residual>(row);
+                $kind::run::<$team, $y, $n>(part, args)
+            };
         }
     };
 }
@@ -35,7 +39,7 @@ macro_rules! staged {
         |args: &Args| {
             gpu::let_next_kernel_start();
             Any::start();
-            look_ahead::<$x, $w>(args);
+            look_ahead::<$x, $w, false>(args);
             let row = Row::of_cluster::<$x, $w, $y, $n>(args);
             // SAFETY: as for `held`.
             unsafe { $kind::run::<Any, $y, $n>(Staged::<$x, $w, $n>::load(row), args) };
@@ -49,7 +53,7 @@ macro_rules! streamed {
         |args: &Args| {
             gpu::let_next_kernel_start();
             Any::start();
-            look_ahead::<$x, $w>(args);
+            look_ahead::<$x, $w, false>(args);
             let row = Row::of_cluster::<$x, $w, $y, $n>(args);
             // SAFETY: as for `held`.
             unsafe { $kind::run::<Any, $y, $n>(Streamed::<$access, $x, $w, $n>::new(row), args) };
@@ -76,15 +80,23 @@ macro_rules! entries {
         entries!(@ concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_"), $kind, $x, $w, $y, $n);
     };
     (@ $prefix:expr, Rms, $x:ident, $w:ident, $y:ident, $n:literal) => {
-        entry!(concat!($prefix, "warp2"), held!(Rms, Lanes, $x, $w, $y, $n, 2));
-        entry!(concat!($prefix, "block2"), held!(Rms, Block, $x, $w, $y, $n, 2));
-        entry!(concat!($prefix, "block4"), held!(Rms, Block, $x, $w, $y, $n, 4));
+        entry!(concat!($prefix, "warp2"), held!(Rms, Lanes, $x, $w, $y, $n, 2, true, false));
+        entry!(concat!($prefix, "block2"), held!(Rms, Block, $x, $w, $y, $n, 2, true, false));
+        entry!(concat!($prefix, "block4"), held!(Rms, Block, $x, $w, $y, $n, 4, true, false));
+        entry!(concat!($prefix, "add2"), held!(Rms, Block, $x, $w, $y, $n, 2, true, true));
+        entry!(concat!($prefix, "add4"), held!(Rms, Block, $x, $w, $y, $n, 4, true, true));
         entries!(@ $prefix, any Rms, $x, $w, $y, $n);
     };
     (@ $prefix:expr, Layer, $x:ident, $w:ident, $y:ident, $n:literal) => {
-        entry!(concat!($prefix, "warp2"), held!(Layer, Lanes, $x, $w, $y, $n, 2));
-        entry!(concat!($prefix, "warp4"), held!(Layer, Lanes, $x, $w, $y, $n, 4));
-        entry!(concat!($prefix, "block4"), held!(Layer, Block, $x, $w, $y, $n, 4));
+        entry!(concat!($prefix, "warp2"), held!(Layer, Lanes, $x, $w, $y, $n, 2, true, false));
+        entry!(concat!($prefix, "warp4"), held!(Layer, Lanes, $x, $w, $y, $n, 4, false, false));
+        entry!(concat!($prefix, "block4"), held!(Layer, Block, $x, $w, $y, $n, 4, false, false));
+        entry!(concat!($prefix, "short4"), held!(Layer, Block, $x, $w, $y, $n, 4, true, false));
+        // In f32 beside x in 16 bits, weights and biases would take more registers than there are.
+        entry!(
+            concat!($prefix, "add4"),
+            held!(Layer, Block, $x, $w, $y, $n, 4, $w::SIZE <= $x::SIZE, true)
+        );
         entries!(@ $prefix, any Layer, $x, $w, $y, $n);
     };
     (@ $prefix:expr, any $kind:ident, $x:ident, $w:ident, $y:ident, $n:literal) => {

@@ -3,7 +3,7 @@
 use crate::abi::{Args, Tile};
 use crate::access::unpack;
 use crate::each::each;
-use crate::element::Element;
+use crate::element::{Element, Words};
 use crate::gpu;
 use crate::part::Part;
 use crate::reduce::{FIRST, SECOND, Team};
@@ -40,7 +40,7 @@ impl Norm for Rms {
 
     #[inline(always)]
     unsafe fn run<T: Team, Y: Element, const N: usize>(part: impl Part<N>, args: &Args) {
-        let share = T::sum(squares(&part, |x| x), SECOND);
+        let share = T::sum(squares::<_, N, true>(&part, |x| x), SECOND);
         let mut sum = share;
         if T::is_spread() {
             T::exchange([share, 0.0, 0.0, 0.0]);
@@ -66,7 +66,7 @@ impl Norm for Layer {
         let last = T::is_spread() && gpu::cluster_rank() == gpu::cluster_blocks() - 1;
         let share = T::sum(total(&part), FIRST);
         let mut mean = (share * reciprocal(args, last)) as f32;
-        let mut squares = T::sum(squares(&part, |x| x - mean), SECOND);
+        let mut squares = T::sum(squares::<_, N, false>(&part, |x| x - mean), SECOND);
         if T::is_spread() {
             let [low, high] = split(share);
             T::exchange([low, high, squares, 0.0]);
@@ -99,13 +99,13 @@ fn reciprocal(args: &Args, last: bool) -> f64 {
     gpu::select(last, last_share, share)
 }
 
-/// The sum of a thread's elements.
+/// The sum of a thread's elements, in the first pass over them.
 ///
 /// In f64, because terms can cancel: no f32 sum would keep the accuracy promise.
 #[inline(always)]
 pub fn total<P: Part<N>, const N: usize>(part: &P) -> f64 {
     let mut sum = 0.0;
-    part.each(|x, _| {
+    part.each_first(|x, _| {
         // As a tree: a chain would wait for each addition.
         let x = |i| P::X::wide(&x, i);
         let mut vector = (x(0) + x(1)) + (x(2) + x(3));
@@ -121,11 +121,11 @@ pub fn total<P: Part<N>, const N: usize>(part: &P) -> f64 {
 /// off by few ULPs however long the row is.
 pub const GROUP: u32 = Tile::MAX_STAGED;
 
-/// The sum of `f(x)²` over a thread's elements.
+/// The sum of `f(x)²` over a thread's elements, in the `FIRST` pass over them or a later one.
 #[inline(always)]
-pub fn squares<P: Part<N>, const N: usize>(part: &P, f: impl Fn(f32) -> f32) -> f32 {
+pub fn squares<P: Part<N>, const N: usize, const FIRST: bool>(part: &P, f: impl Fn(f32) -> f32) -> f32 {
     let (mut groups, mut group, mut vectors) = (0.0, 0.0, 0);
-    part.each(|x, valid| {
+    let add = |x: Words, valid: u32| {
         let x = unpack::<P::X, N>(x);
         let mut vector = 0.0;
         each::<N>(|i| {
@@ -138,6 +138,11 @@ pub fn squares<P: Part<N>, const N: usize>(part: &P, f: impl Fn(f32) -> f32) -> 
             groups += group as f64;
             (group, vectors) = (0.0, 0);
         }
-    });
+    };
+    if FIRST {
+        part.each_first(add);
+    } else {
+        part.each(add);
+    }
     if P::LONG { (groups + group as f64) as f32 } else { group }
 }

@@ -8,7 +8,7 @@ pub use held::Held;
 pub use staged::Staged;
 pub use streamed::Streamed;
 
-use crate::access::{Access, unpack};
+use crate::access::{Access, Vector, pack, unpack};
 use crate::each::each;
 use crate::element::{Element, Words};
 use crate::gpu::{self, Reuse};
@@ -29,6 +29,12 @@ pub trait Part<const N: usize> {
     /// its elements that are in the row; the others are zero.
     fn each(&self, f: impl FnMut(Words, u32));
 
+    /// [`each`](Self::each), which must come first, and once.
+    #[inline(always)]
+    fn each_first(&self, f: impl FnMut(Words, u32)) {
+        self.each(f);
+    }
+
     /// Writes `norm(x) * (w + offset) + b` for every element of the part. Without `BIASES` the
     /// common case is that there are none; without `OFFSETS` a row in registers has no offset.
     ///
@@ -37,26 +43,36 @@ pub trait Part<const N: usize> {
     unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32);
 }
 
-/// The weights of the `valid` elements from `at` on, ones where there are none.
-///
-/// # Safety
-/// The elements are in the row, and the weights in memory as the row says.
-#[inline(always)]
-unsafe fn weights<A: Access, W: Element, const N: usize>(row: &Row, (at, valid): (u32, u32)) -> Words {
-    let valid = if row.w == 0 { 0 } else { valid };
-    // SAFETY: handed on.
-    unsafe { A::fetch::<W, N>(row.w + at as u64 * W::SIZE, valid, W::ONES, Reuse::Shared) }
+/// The weights and biases of a vector.
+#[derive(Clone, Copy)]
+struct Params {
+    /// Ones where there are none.
+    weights: Words,
+    /// Where there are none -0: added, it changes nothing, not even a zero's sign.
+    biases: Words,
 }
 
-/// Their biases, where there are none -0: added, it changes nothing, not even a zero's sign.
-///
-/// # Safety
-/// As [`weights`].
-#[inline(always)]
-unsafe fn biases<A: Access, W: Element, const N: usize>(row: &Row, (at, valid): (u32, u32)) -> Words {
-    let valid = if row.b == 0 { 0 } else { valid };
-    // SAFETY: handed on.
-    unsafe { A::fetch::<W, N>(row.b + at as u64 * W::SIZE, valid, W::NEGATIVE_ZEROS, Reuse::Shared) }
+impl Params {
+    const NONE: Params = Params { weights: [0; 8], biases: [0; 8] };
+
+    /// Those of the `valid` elements from `at` on; no biases without `BIASES`.
+    ///
+    /// # Safety
+    /// The elements are in the row, and weights and biases in memory as the row says.
+    #[inline(always)]
+    unsafe fn load<A: Access, W: Element, const N: usize, const BIASES: bool>(
+        row: &Row,
+        (at, valid): (u32, u32),
+    ) -> Params {
+        let offset = at as u64 * W::SIZE;
+        let fetch = |param: u64, absent: u32| {
+            let valid = if param == 0 { 0 } else { valid };
+            // SAFETY: handed on.
+            unsafe { A::fetch::<W, N>(param + offset, valid, absent, Reuse::Shared) }
+        };
+        let weights = fetch(row.w, W::ONES);
+        Params { weights, biases: if BIASES { fetch(row.b, W::NEGATIVE_ZEROS) } else { [0; 8] } }
+    }
 }
 
 /// Whether a row needs no more than weights, and biases where the norm commonly has them: no
@@ -67,8 +83,22 @@ fn is_common<const BIASES: bool>(row: &Row) -> bool {
     row.weight_offset == 0.0 && !row.accumulate && (BIASES || row.b == 0)
 }
 
-/// Scales, shifts, rounds and stores the `valid` elements from `at` on. Without `BIASES` there are
-/// none, without `OFFSET` there is no weight offset, without `ADD` nothing to add to.
+/// Adds a vector of `x` to the residual's at `address`, where the sum is stored, and gives it, rounded
+/// as it is there.
+///
+/// # Safety
+/// A whole, aligned vector of the row, or nothing; no other thread touches it.
+#[inline(always)]
+unsafe fn add_to_residual<X: Element, const N: usize>(address: u64, valid: u32, x: Words, r: Words) -> Words {
+    let (x, mut sum) = (unpack::<X, N>(x), unpack::<X, N>(r));
+    each::<N>(|i| sum[i] += x[i]);
+    // SAFETY: handed on.
+    unsafe { Vector::store::<X, N>(address, valid, sum) };
+    pack::<X, N>(sum)
+}
+
+/// Scales, shifts, rounds and stores the `valid` elements from `at` on. Without `BIASES` nothing is
+/// added, without `OFFSET` there is no weight offset, without `ADD` nothing to add to.
 ///
 /// # Safety
 /// They are in the row, and no other thread touches them.
@@ -85,16 +115,15 @@ unsafe fn finish<
     row: &Row,
     place: (u32, u32),
     mut values: [f32; N],
-    weights: Words,
+    params: Params,
 ) {
     let (at, valid) = place;
-    let mut weights = unpack::<W, N>(weights);
+    let mut weights = unpack::<W, N>(params.weights);
     if OFFSET {
         each::<N>(|i| weights[i] += row.weight_offset);
     }
     if BIASES {
-        // SAFETY: handed on.
-        let biases = unpack::<W, N>(unsafe { biases::<A, W, N>(row, place) });
+        let biases = unpack::<W, N>(params.biases);
         each::<N>(|i| values[i] = gpu::fma(values[i], weights[i], biases[i]));
     } else {
         each::<N>(|i| values[i] *= weights[i]);

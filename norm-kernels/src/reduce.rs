@@ -9,8 +9,10 @@ use crate::sum::Sum;
 pub const FIRST: u32 = 0;
 /// Scratch for the second reduction, of `f32` sums.
 pub const SECOND: u32 = 8 * WARP;
-/// Scratch for what the blocks of a cluster tell each other, 16 bytes from each.
+/// Scratch for what the blocks of a cluster tell each other, [`TOLD`] bytes from each.
 const RECEIVED: u32 = SECOND + 4 * WARP;
+/// Bytes that a block tells each.
+const TOLD: u32 = 16;
 
 /// The threads that share a row.
 pub trait Team {
@@ -31,6 +33,9 @@ pub trait Team {
     #[inline(always)]
     fn start() {
         if Self::is_spread() {
+            if gpu::thread_x() == 0 {
+                gpu::ready_to_receive();
+            }
             gpu::cluster_announce();
         }
     }
@@ -86,14 +91,16 @@ impl Team for Any {
     #[inline(always)]
     fn exchange(own: [f32; 4]) {
         let (from, to) = (gpu::cluster_rank(), gpu::thread_x());
+        if to == 0 {
+            gpu::expect_received(TOLD * gpu::cluster_blocks());
+        }
         gpu::cluster_wait();
         if to < gpu::cluster_blocks() {
-            // SAFETY: 16 blocks at most fit the scratch, all have started, and each place of each
-            // has one thread, since a row that takes a cluster takes each block whole.
-            unsafe { gpu::store4_cluster(to, RECEIVED + 16 * from, own) };
+            // SAFETY: 16 blocks at most fit the scratch, all have started and wait below, and each
+            // place of each has one thread, since a row that takes a cluster takes each block whole.
+            unsafe { gpu::send4(to, RECEIVED + TOLD * from, own) };
         }
-        gpu::cluster_arrive();
-        gpu::cluster_wait();
+        while !gpu::has_received() {}
     }
 
     #[inline(always)]
@@ -102,8 +109,8 @@ impl Team for Any {
         let mut from = 0;
         while from < blocks {
             from = gpu::opaque(from);
-            // SAFETY: written by `exchange`, before the barrier.
-            f(from == blocks - 1, unsafe { gpu::load4_shared(RECEIVED + 16 * from) });
+            // SAFETY: received by `exchange`.
+            f(from == blocks - 1, unsafe { gpu::load4_shared(RECEIVED + TOLD * from) });
             from += 1;
         }
     }

@@ -22,7 +22,7 @@ unsafe fn partial<A: Access, X: Element, const N: usize>(args: &Args, sums: u64)
     let row = Row::of_thread::<X, X, X, N>(args);
     // SAFETY: handed on.
     let part = unsafe { Streamed::<A, X, X, N>::new(row) };
-    let sum = Any::sum(squares(&part, |x| x), SECOND);
+    let sum = Any::sum(squares::<_, N, true>(&part, |x| x), SECOND);
     let index = row_index();
     if index < args.rows && gpu::thread_x() == 0 {
         // SAFETY: the row's own.

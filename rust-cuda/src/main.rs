@@ -16,11 +16,9 @@ const TARGETS: [(&str, NvvmArch); 2] = [("sm_80", NvvmArch::Compute80), ("sm_90"
 fn main() -> Result<(), Box<dyn Error>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let out = env::args_os().nth(1).map_or_else(|| here.join("../norm-host/ptx"), PathBuf::from);
-    // `CudaBuilder` looks for the compiler's backend in `target`.
-    env::set_current_dir(here)?;
     for (target, arch) in TARGETS {
-        let ptx = compile(target, arch)?;
-        let text = directives::add(&fs::read_to_string(ptx)?, more_registers)?;
+        let ptx = compile(&here.join("kernels"), target, arch)?;
+        let text = directives::add(&fs::read_to_string(ptx)?, registers)?;
         let file = out.join(format!("rust-cuda-{target}.ptx"));
         fs::write(&file, text)?;
         println!("{}", file.display());
@@ -28,27 +26,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What libNVVM leaves to ptxas of these kernels takes a register or two more than of stock rustc,
-/// which ptxas would spill. Registers are handed out by eight.
-fn more_registers(kernel: EntryPoint) -> u32 {
-    match kernel {
-        EntryPoint::Norm(kernel)
-            if (kernel.kind, kernel.access) == (NormKind::Layer, Access::Staged)
-                && kernel.w == DType::F32
-                && kernel.y != DType::F32 =>
-        {
-            8
-        }
-        _ => 0,
+/// What libNVVM leaves to ptxas of some kernels takes a register or two more than of stock rustc, which
+/// ptxas would spill to fit one more block on a multiprocessor. Registers are handed out by eight.
+fn registers(entry: EntryPoint) -> Option<u32> {
+    let most = entry.max_registers();
+    let EntryPoint::Norm(kernel) = entry else { return most };
+    match (kernel.kind, kernel.access, kernel.x, kernel.w, kernel.y) {
+        (_, _, DType::F32, DType::F16 | DType::BF16, _) => most,
+        (NormKind::Layer, Access::Staged, .., DType::F16 | DType::BF16) => most.map(|most| most + 8),
+        (NormKind::Rms, Access::Add4, DType::F16, DType::F16 | DType::BF16, DType::F32) => Some(48),
+        _ => most,
     }
 }
 
-fn compile(target: &str, arch: NvvmArch) -> Result<PathBuf, Box<dyn Error>> {
+fn compile(kernels: &Path, target: &str, arch: NvvmArch) -> Result<PathBuf, Box<dyn Error>> {
     // As for stock rustc: what is `cfg` there, and no barrier copied into both branches of a condition.
     let flags = format!(
         "profile.release.package.norm-kernels.rustflags=['--cfg={target}', '-Zmir-enable-passes=-JumpThreading']"
     );
-    let ptx = CudaBuilder::new("kernels")
+    let ptx = CudaBuilder::new(kernels)
         .arch(arch)
         // The source says itself where it means fma, and where bits must not change.
         .fma_contraction(false)

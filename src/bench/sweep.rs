@@ -26,8 +26,8 @@ pub struct Tiling {
 
 impl Tiling {
     /// A plan for the same problem with this tiling in its tile's place.
-    pub fn apply(self, plan: Plan) -> Plan {
-        plan.with_tile(self.access, self.tile)
+    pub fn apply(self, plan: Plan, limits: Limits) -> Plan {
+        plan.with_tile(self.access, self.tile, limits)
     }
 
     pub fn record(self) -> TileRecord {
@@ -49,8 +49,10 @@ pub fn tilings(case: &Case, plan: &Plan, limits: Limits) -> Vec<Tiling> {
             // Where vectors are not whole, only the scalar path may be taken; where they are, it
             // is never the fastest.
             && (access == Access::Scalar) == (taken == Access::Scalar)
-            // Kernels that hold a row in registers know no residual, and no biases of RMSNorm.
-            && (any || !case.op.has_residual() && (!case.op.has_bias() || kind == norm_host::NormKind::Layer));
+            // Kernels that hold a row in registers know a residual each or none, and no biases of RMSNorm.
+            && (any
+                || access.adds() == case.op.has_residual()
+                    && (!case.op.has_bias() || kind == norm_host::NormKind::Layer));
         if serves {
             let tiles = tiles(access, tile, plan.args.dim, limits).into_iter();
             let fits = |tile: &Tile| access != Access::Staged || tile.staged_bytes(x) <= limits.shared_bytes;
@@ -130,10 +132,10 @@ mod tests {
             let (case, plan, tilings) = of(op, types, extents);
             assert!(tilings.len() > 1, "{case:?}");
             assert_eq!(tilings.iter().filter(|tiling| tiling.chosen).count(), 1);
-            assert_eq!(tilings[0].apply(plan), plan, "the chosen one changes nothing");
+            assert_eq!(tilings[0].apply(plan, H200), plan, "the chosen one changes nothing");
             let width = 16 / u32::max(case.types.x.size() as u32, case.types.y.size() as u32);
             for tiling in tilings {
-                let other = tiling.apply(plan);
+                let other = tiling.apply(plan, H200);
                 let [threads, rows, _] = other.block;
                 let blocks = other.cluster;
                 assert!(other.grid[0] / blocks * rows >= other.args.rows, "{tiling:?}");

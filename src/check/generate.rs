@@ -17,6 +17,8 @@ const COMMON_DIM: usize = 16_384;
 const COMMON_ELEMENTS: usize = 1 << 16;
 /// Rows of the cases that are about many of them: past the 65,535 blocks of a grid's y and z.
 const MANY_ROWS: usize = 70_000;
+/// Rows above `Limits::short_grid`.
+const LONG_GRID: usize = 520;
 
 /// The case that `seed` has at `index`, whatever the number of cases.
 pub fn case(seed: u64, index: u64) -> Case {
@@ -72,6 +74,9 @@ fn shape(rng: &mut Pcg64, heads: bool) -> Vec<usize> {
     if rng.random_bool(0.002) {
         return many_rows(rng, heads);
     }
+    if rng.random_bool(0.003) {
+        return long_grid(rng, heads);
+    }
     let dim = dim(rng);
     let rank = rng.random_range(if heads { 2 } else { 1 }..=MAX_RANK);
     let mut room = log_uniform(rng, 1, (COMMON_ELEMENTS / dim).max(4));
@@ -89,6 +94,13 @@ fn many_rows(rng: &mut Pcg64, heads: bool) -> Vec<usize> {
     let dim = rng.random_range(1..=8);
     let heads_or_one = if heads { rng.random_range(1..=3) } else { 1 };
     vec![MANY_ROWS.div_ceil(heads_or_one), heads_or_one, dim]
+}
+
+/// Rows of a block each, so many that another kernel may serve them than a few.
+fn long_grid(rng: &mut Pcg64, heads: bool) -> Vec<usize> {
+    let dim = 8 * log_uniform(rng, 130, 1100);
+    let heads_or_one = if heads { rng.random_range(1..=3) } else { 1 };
+    vec![LONG_GRID.div_ceil(heads_or_one), heads_or_one, dim]
 }
 
 fn dim(rng: &mut Pcg64) -> usize {
@@ -177,6 +189,7 @@ mod tests {
         assert!(some(&|case| case.rows() == 0), "no rows");
         assert!(some(&|case| case.rows() >= MANY_ROWS), "many rows");
         assert!(some(&|case| case.dim() >= 262_144), "a long dim");
+        assert!(some(&|case| case.rows() >= LONG_GRID && case.dim() > 4096), "a long grid");
         for in_place in [false, true] {
             let with = |found: &dyn Fn(Residual) -> bool| {
                 some(&|case| case.in_place == in_place && found(case.residual))

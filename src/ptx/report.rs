@@ -8,7 +8,7 @@ use norm_host::{
     Backend, DType, Error, Limits, NormKind, Operand, Param, Plan, Problem, ShardProblem, ShardStep,
     Simulator,
 };
-use norm_kernels::abi::{Access, Axis, EntryPoint, Kernel, ShardKernel, Tile};
+use norm_kernels::abi::{Access, Axis, Demand, EntryPoint, Kernel, ShardKernel, Tile};
 use ptx_sim::{Counts, Requests};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -29,7 +29,7 @@ pub struct ReportArgs {
 }
 
 /// One kernel's run. Factors are sectors of 32 bytes moved, over the bytes that the operation
-/// needs: x and w once a row, y once.
+/// needs: x and w once a row, y once, a residual once each way.
 #[derive(Serialize)]
 struct Line {
     kernel: String,
@@ -38,6 +38,8 @@ struct Line {
     x: Moved,
     w: Moved,
     y: Moved,
+    /// Where there is a residual: loads, and stores as many.
+    r: Option<[Moved; 2]>,
     bank_conflicts: u64,
     divergent_branches: u64,
     barriers: u64,
@@ -84,14 +86,24 @@ pub fn run(args: &ReportArgs, set: &[Ptx], simulator: &Simulator) -> Result<(), 
 /// Runs a kernel on two blocks' rows; `None` for one that serves none of the lengths.
 fn count(kernel: Kernel, simulator: &Simulator) -> Result<Option<Line>, Error> {
     let Kernel { kind, x, w, y, access } = kernel;
-    // A row that no shared memory holds is shorter where there are no clusters.
-    let limits = if access == Access::Stream { Limits::LEAST } else { simulator.limits() };
+    let limits = match access {
+        // A row that no shared memory holds is shorter where there are no clusters.
+        Access::Stream => Limits::LEAST,
+        // Two blocks are to count as many.
+        _ if access.is_for_long_grids(kind) => Limits { short_grid: 1, ..simulator.limits() },
+        _ => simulator.limits(),
+    };
     let tile = |dim: u32| Tile::new(kind, x, y, dim, limits);
-    let serves = |dim: &u32| Access::vectored(tile(*dim), kind, x, false, limits) == access;
+    let blocks = if access.is_for_long_grids(kind) { u64::MAX } else { 1 };
+    let demand = Demand { residual: access.adds(), extras: false, blocks };
+    let serves = |dim: &u32| Access::vectored(tile(*dim), kind, [x, w, y], demand, limits) == access;
     let dim = if access == Access::Scalar { Some(ODD) } else { DIMS.into_iter().rev().find(serves) };
     let Some(dim) = dim else { return Ok(None) };
     let tensors = Tensors::new([x, w, y], 2 * u64::from(tile(dim).rows), dim);
-    let problem = tensors.problem(kind);
+    let mut problem = tensors.problem(kind);
+    if access.adds() {
+        problem.r = Some(tensors.residual());
+    }
     if Plan::new(&problem, limits)?.kernel != kernel {
         return Ok(None);
     }
@@ -126,12 +138,12 @@ struct Tensors {
     dtypes: [DType; 3],
     rows: u64,
     dim: u32,
-    /// Addresses of x, w, y.
-    addresses: [u64; 3],
+    /// Addresses of x, w, y, and of a residual.
+    addresses: [u64; 4],
     /// Address of one `f32` a row.
     sums: u64,
     /// What lies there.
-    _memory: [AlignedBytes; 4],
+    _memory: [AlignedBytes; 5],
 }
 
 impl Tensors {
@@ -141,14 +153,15 @@ impl Tensors {
             tensor(x, elements),
             tensor(w, dim as usize),
             tensor(y, elements),
+            tensor(x, elements),
             tensor(DType::F32, rows as usize),
         ];
-        let [x_at, w_at, y_at, sums] = memory.each_mut().map(start);
-        Tensors { dtypes: [x, w, y], rows, dim, addresses: [x_at, w_at, y_at], sums, _memory: memory }
+        let [x_at, w_at, y_at, r_at, sums] = memory.each_mut().map(start);
+        Tensors { dtypes: [x, w, y], rows, dim, addresses: [x_at, w_at, y_at, r_at], sums, _memory: memory }
     }
 
     fn problem(&self, kind: NormKind) -> Problem {
-        let Tensors { dtypes: [x, w, y], rows, dim, addresses: [x_at, w_at, y_at], .. } = *self;
+        let Tensors { dtypes: [x, w, y], rows, dim, addresses: [x_at, w_at, y_at, _], .. } = *self;
         Problem {
             kind,
             x: Operand { address: x_at, dtype: x },
@@ -158,7 +171,12 @@ impl Tensors {
             axes: [
                 Axis::ONE,
                 Axis::ONE,
-                Axis { extent: rows, x_stride: u64::from(dim), y_stride: u64::from(dim), r_stride: 0 },
+                Axis {
+                    extent: rows,
+                    x_stride: u64::from(dim),
+                    y_stride: u64::from(dim),
+                    r_stride: u64::from(dim),
+                },
             ],
             rows,
             dim,
@@ -168,6 +186,11 @@ impl Tensors {
             accumulate: false,
             overlap: true,
         }
+    }
+
+    /// As long as x, and of its type.
+    fn residual(&self) -> Operand {
+        Operand { address: self.addresses[3], dtype: self.dtypes[0] }
     }
 
     fn line(&self, kernel: String, counts: &Counts) -> Line {
@@ -187,6 +210,7 @@ impl Tensors {
             x: moved(traffic("x").loads, minimum(x)),
             w: moved(traffic("w").loads, minimum(w)),
             y: moved(traffic("y").stores, minimum(y)),
+            r: counts.global.get("r").map(|r| [r.loads, r.stores].map(|moves| moved(moves, minimum(x)))),
             bank_conflicts: counts.shared.conflicts,
             divergent_branches: counts.divergent_branches,
             barriers: counts.barriers,

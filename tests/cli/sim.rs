@@ -98,6 +98,12 @@ fn moves_what_it_must_and_no_more(set: &str) {
         };
         assert_eq!(number("/x/factor"), passes, "{set}: {kernel}");
         assert_eq!(number("/y/factor"), 1.0, "{set}: {kernel}");
+        // What adds a residual reads and writes it once; those that hold the row do nothing else.
+        let adds = kernel.ends_with("_add2") || kernel.ends_with("_add4");
+        assert_eq!(line["r"].is_null(), !adds, "{set}: {kernel}");
+        if adds {
+            assert_eq!((number("/r/0/factor"), number("/r/1/factor")), (1.0, 1.0), "{set}: {kernel}");
+        }
         let widest = number("/x/bytes_an_access").max(number("/y/bytes_an_access"));
         assert_eq!(widest, 16.0, "{set}: {kernel}");
         // The branches that part lanes: a warp's first lane stores its sum before a barrier, and a

@@ -1,7 +1,7 @@
 //! A row's bits depend on that row, the parameters, eps, the types and dim: on nothing else.
 
 use libtest_mimic::Failed;
-use norm_host::{Device, Stream, ptx::RUST_CUDA};
+use norm_host::{Device, Limits, Stream, ptx::RUST_CUDA};
 use rayon::prelude::*;
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         case::{Case, Residual, Tensors},
         values::Values,
     },
-    on_device::{OnDevice, Shifts, normalized_bits, residual_bits, row_bits},
+    on_device::{OnDevice, Shifts, keeps_the_promise, normalized_bits, residual_bits, row_bits},
 };
 
 /// Dims of whole vectors, some for each shape of tile.
@@ -67,6 +67,20 @@ pub fn compilers(device: Device) -> Result<(), Failed> {
     })
 }
 
+/// Shared memory decides where a row waits, not how it is cut; clusters do, and there may be none.
+pub fn lower_limits(device: Device) -> Result<(), Failed> {
+    let more = Limits { cluster: u32::MAX, shared_bytes: u32::MAX, overlap: true, ..device.limits() };
+    assert_eq!(device.with_limits(more).limits(), device.limits(), "more than it has");
+    let least = device.with_limits(Limits::LEAST);
+    assert_eq!(least.limits(), Limits::LEAST);
+    let streamed = device.with_limits(Limits { shared_bytes: 0, ..Limits::LEAST });
+    cases(&[8192, 16_384, 32_768, 131_072]).par_iter().try_for_each(|case| {
+        let staged = normalized_bits(least, case, Shifts::NONE)?;
+        same(case, "streamed", &staged, &normalized_bits(streamed, case, Shifts::NONE)?)?;
+        keeps_the_promise(least, case)
+    })
+}
+
 pub fn in_place(device: Device) -> Result<(), Failed> {
     let mut cases = cases(&[1, 3, 63, 64, 127, 512, 4096, 4097, 11008, 32768]);
     // What is added to differs in place: there it is `x`.
@@ -84,18 +98,19 @@ pub fn in_place(device: Device) -> Result<(), Failed> {
     })
 }
 
-/// 257 rows, the first 3 of them, and some alone; 257 is more than any block takes at once.
+/// 600 rows, the first 3 of them, and some alone: 600 are more than any block takes at once, and at
+/// a row a block more than a short grid has.
 pub fn batches(device: Device) -> Result<(), Failed> {
-    let cases = [1, 5, 64, 127, 512, 4096, 11008].into_iter().enumerate().flat_map(|(index, dim)| {
+    let cases = [1, 5, 64, 127, 512, 4096, 8192, 11008].into_iter().enumerate().flat_map(|(index, dim)| {
         let values = [Values::Extreme, Values::Plain, Values::Offset][index % 3];
         // Every combination at one dim or another.
         let some = dtypes_and_kinds().skip(index % 4).step_by(4).zip(Residual::ALL.into_iter().cycle());
-        some.map(move |((dtypes, kind), residual)| Case { values, residual, ..plain(kind, dtypes, 257, dim) })
+        some.map(move |((dtypes, kind), residual)| Case { values, residual, ..plain(kind, dtypes, 600, dim) })
     });
     cases.collect::<Vec<_>>().par_iter().try_for_each(|case| {
         let tensors = case.tensors();
-        let all = bits_of_rows(device, case, &tensors, 0, 257)?;
-        for (first, count) in [(0, 1), (0, 3), (100, 1), (127, 3), (256, 1)] {
+        let all = bits_of_rows(device, case, &tensors, 0, 600)?;
+        for (first, count) in [(0, 1), (0, 3), (100, 1), (127, 3), (599, 1)] {
             let some = bits_of_rows(device, case, &tensors, first, count)?;
             same(case, &format!("{count} rows from row {first}"), &all[first..first + count], &some)?;
         }

@@ -50,10 +50,14 @@ pub fn of_kernel(kernel: Kernel, limits: Limits) -> impl Iterator<Item = Case> {
     let (rows, dims) = match access {
         Access::Warp2 => (131, vec![if kind == NormKind::Rms { 40 } else { 7 } * width]),
         Access::Warp4 => (11, vec![50 * width]),
-        Access::Block2 => (3, vec![100 * width]),
-        Access::Block4 => (2, vec![600 * width]),
+        Access::Block2 | Access::Add2 => (3, vec![100 * width]),
+        Access::Block4 if kind == NormKind::Rms => (2, vec![600 * width]),
+        Access::Block4 => (limits.short_grid as usize + 2, vec![200 * width]),
+        Access::Short4 | Access::Add4 => (2, vec![600 * width]),
         // A cluster's last block has a shorter share than the others.
         Access::Staged => (2, vec![9005 * width]),
+        // Where no shared memory is to be used, shorter ones are streamed.
+        Access::Stream if limits.shared_bytes == 0 => (2, vec![9005 * width]),
         Access::Stream => (1, vec![270_001 * width]),
         // Rows of a warp, of a block, of a cluster.
         Access::Scalar => (3, [5, 100, 9005].map(|vectors| vectors * width + 1).to_vec()),
@@ -61,7 +65,8 @@ pub fn of_kernel(kernel: Kernel, limits: Limits) -> impl Iterator<Item = Case> {
     // Kernels that hold rows of RMSNorm know no biases.
     let may_have_biases = kind == NormKind::Layer || access == Access::Scalar;
     let b = (may_have_biases && kernel.index().is_multiple_of(2)).then_some(w);
-    dims.into_iter().map(move |dim| Case { b, ..plain(kind, [x, w, y], rows, dim) })
+    let residual = if access.adds() { Residual::Before } else { Residual::None };
+    dims.into_iter().map(move |dim| Case { b, residual, ..plain(kind, [x, w, y], rows, dim) })
 }
 
 /// What an operation may be given or not, each option in turn.

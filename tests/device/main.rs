@@ -41,7 +41,7 @@ type Test = fn(Device) -> Result<(), Failed>;
 type GroupTest = fn(&[Device]) -> Result<(), Failed>;
 
 /// Tests named after what holds if they pass.
-const TESTS: [(&str, Test); 43] = [
+const TESTS: [(&str, Test); 44] = [
     ("small_everything_over_shards_keeps_the_promise", sharded::each_kernel_once),
     ("rms_norm_sharded_over_streams_keeps_the_promise", sharded::over_streams),
     ("a_trap_loses_the_context_and_a_new_process_works", processes::a_trap_loses_the_context),
@@ -69,6 +69,7 @@ const TESTS: [(&str, Test); 43] = [
     ("vectors_and_scalars_give_the_same_bits", bits::vectors_and_scalars),
     ("in_place_gives_the_bits_of_out_of_place", bits::in_place),
     ("a_row_has_the_same_bits_in_any_batch", bits::batches),
+    ("lower_limits_keep_the_promise_and_shared_memory_changes_no_bit", bits::lower_limits),
     ("strided_rows_have_the_bits_of_dense_ones", bits::strides),
     ("a_graph_gives_the_bits_of_direct_launches", graphs::same_bits),
     ("a_graph_outlives_its_stream", graphs::other_streams),

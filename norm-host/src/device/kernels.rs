@@ -10,7 +10,7 @@ use cuda_driver::{
     sys::{CUfunction, CUresult},
 };
 use norm_kernels::abi::{
-    Access, EntryPoint, KERNEL_SLOTS, Kernel, Limits, SHARD_KERNEL_SLOTS, ShardKernel, Tile,
+    Access, Demand, EntryPoint, KERNEL_SLOTS, Kernel, Limits, SHARD_KERNEL_SLOTS, ShardKernel, Tile,
 };
 
 use super::Device;
@@ -66,10 +66,20 @@ impl Device {
         let dim = u32::try_from(dim).ok().filter(|&dim| dim <= MAX_DIM).ok_or(too_long)?;
         let limits = self.limits();
         let tile = Tile::new(kind, x, y, dim, limits);
-        let vectored = |extras| Access::vectored(tile, kind, x, extras, limits);
-        for access in [vectored(false), vectored(true), Access::Scalar] {
+        // Grids that are short, of middle length, and long.
+        let grids = [1, limits.short_grid.saturating_add(1), u64::MAX].into_iter();
+        let demands = grids.flat_map(|blocks| {
+            [(false, false), (true, false), (true, true)].map(|(residual, extras)| Demand {
+                residual,
+                extras,
+                blocks,
+            })
+        });
+        for demand in demands {
+            let access = Access::vectored(tile, kind, [x, w, y], demand, limits);
             self.kernel(Kernel { kind, x, w, y, access })?;
         }
+        self.kernel(Kernel { kind, x, w, y, access: Access::Scalar })?;
         Ok(())
     }
 
@@ -152,7 +162,8 @@ impl Device {
     fn permit(&self, function: CUfunction, entry: EntryPoint) -> std::result::Result<(), DriverError> {
         const PORTABLE_CLUSTER: u32 = 8;
         let EntryPoint::Norm(Kernel { access, .. }) = entry else { return Ok(()) };
-        let Limits { cluster, shared_bytes, .. } = self.limits();
+        // Other handles may have other limits, and use this function.
+        let Limits { cluster, shared_bytes, .. } = Limits::of_capability(self.capability());
         if access == Access::Staged {
             // SAFETY: the function's module has just been loaded, in the current context.
             unsafe { self.driver().allow_shared_memory(function, shared_bytes) }?;

@@ -158,13 +158,24 @@ proptest! {
     }
 
     #[test]
-    fn the_number_of_rows_changes_the_grid_alone(
+    fn the_number_of_rows_changes_no_tile(
         x in dtype(), y in dtype(), a in rows(), b in rows(), dim in dim(), limits in limits(),
+        layer in any::<bool>(), residual in any::<bool>(),
     ) {
-        let a = Plan::new(&dense(x, y, a, dim), limits).unwrap();
-        let b = Plan::new(&dense(x, y, b, dim), limits).unwrap();
-        let tile = |plan: &Plan| (plan.kernel, plan.block, plan.cluster, plan.shared_bytes, plan.args.share);
+        let plan = |rows| {
+            let mut problem = dense(x, y, rows, dim);
+            problem.kind = if layer { NormKind::Layer } else { NormKind::Rms };
+            problem.r = residual.then_some(Operand { address: 1 << 13, dtype: x });
+            Plan::new(&problem, limits).unwrap()
+        };
+        let (a, b) = (plan(a), plan(b));
+        let tile = |plan: &Plan| (plan.block, plan.cluster, plan.args.share, plan.args.share_reciprocals);
         prop_assert_eq!(tile(&a), tile(&b));
+        // The kernel neither, among few rows, among many or between.
+        let length = |plan: &Plan| [1, 8].map(|times| u64::from(plan.grid[0]) <= times * limits.short_grid);
+        if length(&a) == length(&b) {
+            prop_assert_eq!((a.kernel, a.shared_bytes), (b.kernel, b.shared_bytes));
+        }
     }
 
     #[test]
@@ -236,7 +247,7 @@ fn every_pair_of_types_takes_every_access() {
 #[test]
 fn what_kernels_in_registers_do_not_know_is_staged() {
     let w = Some(Param { address: 1 << 12, dtype: DType::F16, stride: 0 });
-    for (kind, in_registers) in [(NormKind::Rms, Access::Block2), (NormKind::Layer, Access::Block4)] {
+    for (kind, in_registers) in [(NormKind::Rms, Access::Block2), (NormKind::Layer, Access::Short4)] {
         let access = |problem| Plan::new(&problem, LIMITS[0]).unwrap().kernel.access;
         let plain = Problem { kind, w, ..dense(DType::F16, DType::F16, 5, 2048) };
         assert_eq!(access(plain), in_registers);
@@ -249,6 +260,65 @@ fn what_kernels_in_registers_do_not_know_is_staged() {
         assert_eq!(access(Problem { w: None, weight_offset: 1.0, ..plain }), in_registers);
         assert_eq!(access(Problem { accumulate: true, ..plain }), Access::Staged);
     }
+}
+
+#[test]
+fn residuals_are_added_in_registers_where_that_is_faster() {
+    let access = |kind, rows, dim, problem: fn(Problem) -> Problem| {
+        let r = Some(Operand { address: 1 << 13, dtype: DType::F16 });
+        let plan =
+            Plan::new(&problem(Problem { kind, r, ..dense(DType::F16, DType::F16, rows, dim) }), LIMITS[0]);
+        plan.unwrap().kernel.access
+    };
+    for (kind, dim, expected) in [
+        (NormKind::Rms, 512, [Access::Staged; 2]),
+        (NormKind::Rms, 2048, [Access::Add2; 2]),
+        (NormKind::Rms, 4096, [Access::Add2; 2]),
+        (NormKind::Rms, 8192, [Access::Add4; 2]),
+        (NormKind::Rms, 16_384, [Access::Staged; 2]),
+        (NormKind::Layer, 1024, [Access::Staged; 2]),
+        (NormKind::Layer, 8192, [Access::Add4; 2]),
+        (NormKind::Layer, 16_384, [Access::Add4, Access::Staged]),
+    ] {
+        assert_eq!(
+            [512, 513].map(|rows| access(kind, rows, dim, |plain| plain)),
+            expected,
+            "{kind:?} of {dim}"
+        );
+        let accumulated = |plain| Problem { accumulate: true, ..plain };
+        assert_eq!(access(kind, 5, dim, accumulated), Access::Staged);
+    }
+    let many = |rows| access(NormKind::Rms, rows, 4096, |plain| plain);
+    assert_eq!([4096, 4097].map(many), [Access::Add2, Access::Staged]);
+}
+
+/// The bits stay: the tile is the same.
+#[test]
+fn rows_beyond_a_short_grid_may_take_another_kernel_with_the_same_tile() {
+    let access = |kind, w: DType, rows, dim, limits| {
+        let w = Some(Param { address: 1 << 12, dtype: w, stride: 0 });
+        let plan =
+            Plan::new(&Problem { kind, w, ..dense(DType::F16, DType::F16, rows, dim) }, limits).unwrap();
+        (plan.kernel.access, plan.block, plan.cluster, plan.args.share)
+    };
+    let cases = [
+        (NormKind::Layer, DType::F16, 4096, [Access::Short4, Access::Block4]),
+        (NormKind::Layer, DType::F16, 1024, [Access::Warp4; 2]),
+        (NormKind::Layer, DType::F16, 32_768, [Access::Staged; 2]),
+        (NormKind::Rms, DType::F16, 7168, [Access::Block4; 2]),
+        (NormKind::Rms, DType::F16, 8192, [Access::Block4, Access::Stream]),
+        (NormKind::Rms, DType::F32, 8192, [Access::Block4; 2]),
+        (NormKind::Rms, DType::F16, 32_768, [Access::Staged, Access::Stream]),
+        (NormKind::Rms, DType::F16, 40_960, [Access::Staged; 2]),
+    ];
+    for (kind, w, dim, expected) in cases {
+        let [few, many] = [512, 513].map(|rows| access(kind, w, rows, dim, LIMITS[0]));
+        assert_eq!([few.0, many.0], expected, "{kind:?} of {dim}");
+        assert_eq!((few.1, few.2, few.3), (many.1, many.2, many.3), "{kind:?} of {dim}");
+    }
+    // An L1 cache that is too small for the rows of all blocks.
+    let a100 = Limits::of_capability((8, 0));
+    assert_eq!(access(NormKind::Rms, DType::F16, 513, 8192, a100).0, Access::Block4);
 }
 
 #[test]

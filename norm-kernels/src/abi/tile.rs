@@ -22,18 +22,21 @@ pub struct Limits {
     pub shared_bytes: u32,
     /// Whether a kernel may start while the one in front of it finishes.
     pub overlap: bool,
+    /// Blocks of a grid up to which latency is all that counts, not bandwidth: some four for each
+    /// multiprocessor.
+    pub short_grid: u64,
 }
 
 impl Limits {
     /// Compute capability 8.6 and 8.9.
-    pub const LEAST: Limits = Limits { cluster: 1, shared_bytes: 96 << 10, overlap: false };
+    pub const LEAST: Limits = Limits { cluster: 1, shared_bytes: 96 << 10, overlap: false, short_grid: 512 };
 
     /// Those of a compute capability from 8.0 on.
     pub const fn of_capability(capability: (u32, u32)) -> Limits {
         match capability {
             (8, 0 | 7) => Limits { shared_bytes: 160 << 10, ..Limits::LEAST },
             // Clusters of 16 are beyond the 8 that every such device has, and must be allowed.
-            (9 | 10, _) => Limits { cluster: 16, shared_bytes: 224 << 10, overlap: true },
+            (9 | 10, _) => Limits { cluster: 16, shared_bytes: 224 << 10, overlap: true, ..Limits::LEAST },
             (..=8, _) => Limits::LEAST,
             // What is not known better.
             _ => Limits { overlap: true, ..Limits::LEAST },
@@ -79,19 +82,19 @@ const RMS: [Layout; 9] = [
     Layout { up_to: 64, blocks: 1, vectors: 2, packed: 512 },
     // 1.00 at 1024 and 2048, 0.99 at 4096; four: 0.99, 0.99, 0.97.
     Layout { up_to: 512, blocks: 1, vectors: 2, packed: 0 },
-    // 0.99 at 8192; eight: 0.98; two: 0.96.
+    // 0.997 at 8192, read twice; held, four vectors a thread: 0.985; eight: 0.98; two: 0.96.
     Layout { up_to: 1024, blocks: 1, vectors: 4, packed: 0 },
-    // In shared memory from here on: 1.00 at 16384; in registers: 0.99.
+    // 0.99 at 16384, read twice; in shared memory: 0.98.
     Layout { up_to: 2048, blocks: 1, vectors: 4, packed: 0 },
-    // 0.997 at 32768; two blocks: 0.97; in registers: 0.92.
+    // 0.975 at 32768, read twice; in shared memory, as all from here on: 0.965; two blocks: 0.97.
     Layout { up_to: 4096, blocks: 1, vectors: 8, packed: 0 },
     // 0.985 at 65536; two blocks: 0.97, four: 0.97.
     Layout { up_to: 8192, blocks: 1, vectors: 8, packed: 0 },
-    // 0.955 at 131072; two of 1024 threads: 0.95, four of 512: 0.94.
+    // 0.975 at 131072; four of 512 threads: 0.94.
     Layout { up_to: 16384, blocks: 8, vectors: 8, packed: 0 },
-    // 0.91 at 262144; sixteen: 0.90, four: 0.90.
+    // 0.96 at 262144; four: 0.90.
     Layout { up_to: 32768, blocks: 8, vectors: 8, packed: 0 },
-    // 0.84 at 524288, 0.715 at 1048576.
+    // 0.90 at 524288, 0.745 at 1048576.
     Layout { up_to: u32::MAX, blocks: 16, vectors: 8, packed: 0 },
 ];
 
@@ -151,6 +154,17 @@ impl Tile {
         };
         let rows = if packed > threads { packed / threads } else { 1 };
         Tile { width, blocks, threads, vectors, rows }
+    }
+
+    /// Whether a row of RMSNorm is read twice from memory, the second time from L1, at least as fast as it
+    /// can be kept: where rows are so long that blocks which keep them are few, and so short that the
+    /// L1 caches hold those of all blocks. f16 at 8192: 0.995 of a copy's bandwidth, in registers 0.985;
+    /// at 16384: 0.99, in shared memory 0.98; at 32768: 0.955 and 0.945. But 0.985 and 1.00 at 5120,
+    /// and less with weights or a y wider than x (NVIDIA H200, 2026-11-23).
+    pub(super) const fn streams_well(self, [x, w, y]: [DType; 3], limits: Limits) -> bool {
+        let vectors = self.threads * self.vectors;
+        let narrow = x.size() == y.size() && w.size() <= x.size();
+        narrow && self.blocks == 1 && 896 < vectors && vectors <= 4096 && limits.shared_bytes >= 224 << 10
     }
 
     /// Threads of a block: along the row, and rows.

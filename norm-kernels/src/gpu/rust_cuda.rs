@@ -35,9 +35,15 @@ struct Quad<T>([T; 4]);
 #[repr(C, align(8))]
 struct Pair<T>([T; 2]);
 
-/// The block's scratch memory.
+/// 128 bytes that are a line of shared memory.
+#[derive(Clone, Copy)]
+#[repr(C, align(128))]
+struct Line([MaybeUninit<u32>; 32]);
+
+/// The block's scratch memory, the mbarrier at byte 640 of it; as long as in `stock.rs`, for the row
+/// behind it.
 #[address_space(shared)]
-static mut PARTIALS: [MaybeUninit<Quad<f32>>; 40] = [const { MaybeUninit::uninit() }; 40];
+static mut PARTIALS: [Line; 6] = [const { Line([MaybeUninit::uninit(); 32]) }; 6];
 
 unsafe extern "C" {
     /// What the launch adds, for the row.
@@ -95,23 +101,13 @@ pub fn grid_blocks() -> u32 {
 #[inline(always)]
 pub fn cluster_announce() {
     #[cfg(sm_90)]
-    // SAFETY: a wait follows before the next arrival; all threads of a cluster come here.
+    // SAFETY: a wait follows, before the kernel ends; all threads of a cluster come here.
     unsafe {
         asm!("barrier.cluster.arrive.relaxed;", options(nostack, preserves_flags))
     }
 }
 
-/// Says that this block has written what others are to read.
-#[inline(always)]
-pub fn cluster_arrive() {
-    #[cfg(sm_90)]
-    // SAFETY: as for `cluster_announce`.
-    unsafe {
-        asm!("barrier.cluster.arrive;", options(nostack, preserves_flags))
-    }
-}
-
-/// Waits for all threads of the cluster to arrive, and makes visible what they wrote before.
+/// Waits until all blocks of the cluster have started.
 #[inline(always)]
 pub fn cluster_wait() {
     #[cfg(sm_90)]
@@ -119,6 +115,70 @@ pub fn cluster_wait() {
     unsafe {
         asm!("barrier.cluster.wait;", options(nostack, preserves_flags))
     }
+}
+
+/// The 32-bit address of the block's mbarrier.
+#[inline(always)]
+#[cfg(sm_90)]
+fn mbarrier() -> u32 {
+    address_of(partials(640))
+}
+
+/// Makes the block's mbarrier, for what the cluster's blocks send. One thread calls, once, before
+/// [`cluster_announce`].
+#[inline(always)]
+pub fn ready_to_receive() {
+    #[cfg(sm_90)]
+    // SAFETY: the mbarrier is in the scratch memory, where nothing else is.
+    unsafe {
+        asm!(
+            "mbarrier.init.shared::cta.b64 [{barrier}], 1; fence.mbarrier_init.release.cluster;",
+            barrier = in(reg32) mbarrier(),
+            options(nostack, preserves_flags)
+        )
+    }
+}
+
+/// Says how many bytes the cluster's blocks send. One thread calls, once, a [`barrier`] after
+/// [`ready_to_receive`]; some of the bytes may have come already.
+#[inline(always)]
+pub fn expect_received(bytes: u32) {
+    #[cfg(not(sm_90))]
+    let _ = bytes;
+    #[cfg(sm_90)]
+    // SAFETY: as for `ready_to_receive`.
+    unsafe {
+        asm!(
+            "{{ .reg .b64 %state;",
+            "mbarrier.arrive.expect_tx.shared::cta.b64 %state, [{barrier}], {bytes}; }}",
+            barrier = in(reg32) mbarrier(),
+            bytes = in(reg32) bytes,
+            options(nostack, preserves_flags)
+        )
+    }
+}
+
+/// Whether all bytes that were expected have arrived, and can be read. May wait for them a while.
+#[inline(always)]
+pub fn has_received() -> bool {
+    let received: u32;
+    // SAFETY: as for `ready_to_receive`.
+    #[cfg(sm_90)]
+    unsafe {
+        asm!(
+            "{{ .reg .pred %received;",
+            "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 %received, [{barrier}], 0;",
+            "selp.b32 {received}, 1, 0, %received; }}",
+            barrier = in(reg32) mbarrier(),
+            received = out(reg32) received,
+            options(nostack, preserves_flags)
+        )
+    }
+    #[cfg(not(sm_90))]
+    {
+        received = 1;
+    }
+    received != 0
 }
 
 /// Waits for all threads of the block, and makes their shared memory writes visible.
@@ -204,13 +264,14 @@ fn address_of(place: *mut u8) -> u32 {
     address
 }
 
-/// Writes four floats to the scratch memory of another block of the cluster, at a byte offset.
+/// Sends four floats to the scratch memory of a block of the cluster, at a byte offset, where
+/// [`has_received`] tells of their arrival.
 ///
 /// # Safety
-/// `offset` is a multiple of 16 below 640, block `rank` of the cluster has started and waits at a
-/// [`cluster_wait`] that comes after this, and no other thread touches the 16 bytes.
+/// `offset` is a multiple of 16 below 640, block `rank` of the cluster has started, expects them and
+/// does not end before they have arrived, and no other thread touches the 16 bytes.
 #[inline(always)]
-pub unsafe fn store4_cluster(rank: u32, offset: u32, values: [f32; 4]) {
+pub unsafe fn send4(rank: u32, offset: u32, values: [f32; 4]) {
     #[cfg(not(sm_90))]
     let _ = (rank, offset, values);
     #[cfg(sm_90)]
@@ -218,9 +279,11 @@ pub unsafe fn store4_cluster(rank: u32, offset: u32, values: [f32; 4]) {
     unsafe {
         let [a, b, c, d] = values;
         asm!(
-            "{{ .reg .b32 %place; mapa.shared::cluster.u32 %place, {own}, {rank};",
-            "st.shared::cluster.v4.f32 [%place], {{{a}, {b}, {c}, {d}}}; }}",
+            "{{ .reg .b32 %place, %barrier; mapa.shared::cluster.u32 %place, {own}, {rank};",
+            "mapa.shared::cluster.u32 %barrier, {barrier}, {rank};",
+            "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%place], {{{a}, {b}, {c}, {d}}}, [%barrier]; }}",
             own = in(reg32) address_of(partials(offset)),
+            barrier = in(reg32) mbarrier(),
             rank = in(reg32) rank,
             a = in(reg32) a,
             b = in(reg32) b,

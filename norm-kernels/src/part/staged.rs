@@ -2,8 +2,8 @@
 
 use core::marker::PhantomData;
 
-use super::{Part, finish, is_common, weights};
-use crate::access::{Access, Vector, pack, unpack};
+use super::{Params, Part, add_to_residual, finish, is_common};
+use crate::access::{Access, Vector, unpack};
 use crate::each::each;
 use crate::element::{Element, Words};
 use crate::gpu::{self, Reuse};
@@ -78,10 +78,7 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
                 unsafe {
                     let x = Vector::fetch::<X, N>(self.row.x + at, valid, 0, Reuse::Once);
                     let r = Vector::fetch::<X, N>(self.row.r + at, valid, 0, Reuse::Once);
-                    let (x, mut sum) = (unpack::<X, N>(x), unpack::<X, N>(r));
-                    each::<N>(|i| sum[i] += x[i]);
-                    Vector::store::<X, N>(self.row.r + at, valid, sum);
-                    Self::store(slots[v], pack::<X, N>(sum));
+                    Self::store(slots[v], add_to_residual::<X, N>(self.row.r + at, valid, x, r));
                 }
             });
         });
@@ -153,12 +150,12 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
         words
     }
 
-    /// What the slots hold, as the arithmetic is to see it.
+    /// What the slots hold: from [`Part::each_first`] on, as the arithmetic is to see it.
     #[inline(always)]
     fn words<const F: usize>(slots: [u32; F]) -> [Words; F] {
         let mut words = [[0; 8]; F];
         // SAFETY: filled by `load`, by this thread.
-        each::<F>(|v| words[v] = X::clamp(unsafe { Self::fetch(slots[v]) }));
+        each::<F>(|v| words[v] = unsafe { Self::fetch(slots[v]) });
         words
     }
 
@@ -172,9 +169,9 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
         norm: impl Fn(f32) -> f32,
     ) {
         self.flights(|Flight::<F> { places, slots }| {
-            let mut weights: [Words; F] = [[0; 8]; F];
+            let mut params = [Params::NONE; F];
             // SAFETY: vectors of the row, or nothing.
-            each::<F>(|v| weights[v] = unsafe { self::weights::<Vector, W, N>(&self.row, places[v]) });
+            each::<F>(|v| params[v] = unsafe { Params::load::<Vector, W, N, BIASES>(&self.row, places[v]) });
             let x = Self::words(slots);
             each::<F>(|v| {
                 let mut values = unpack::<X, N>(x[v]);
@@ -182,7 +179,7 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
                 // SAFETY: the caller vouches for `y`.
                 unsafe {
                     finish::<Vector, W, Y, N, BIASES, EXTRAS, EXTRAS>(
-                        &self.row, places[v], values, weights[v],
+                        &self.row, places[v], values, params[v],
                     );
                 }
             });
@@ -194,6 +191,22 @@ impl<X: Element, W: Element, const N: usize> Part<N> for Staged<X, W, N> {
     type X = X;
     const WHOLE: bool = true;
     const LONG: bool = false;
+
+    /// Also clamps what the slots hold, once for all passes.
+    #[inline(always)]
+    fn each_first(&self, mut f: impl FnMut(Words, u32)) {
+        self.flights(|Flight::<2> { places, slots }| {
+            let mut x = Self::words(slots);
+            if X::CLAMPS {
+                each::<2>(|v| {
+                    x[v] = X::clamp(x[v]);
+                    // SAFETY: the slot is this thread's.
+                    unsafe { Self::store(slots[v], x[v]) };
+                });
+            }
+            each::<2>(|v| f(x[v], places[v].1));
+        });
+    }
 
     #[inline(always)]
     fn each(&self, mut f: impl FnMut(Words, u32)) {

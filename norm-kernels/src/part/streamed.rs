@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use super::{Part, finish, is_common, weights};
+use super::{Params, Part, finish, is_common};
 use crate::access::{Access, unpack};
 use crate::each::each;
 use crate::element::{Element, Words};
@@ -89,8 +89,8 @@ impl<A: Access, X: Element, W: Element, const N: usize> Streamed<A, X, W, N> {
             each::<N>(|i| values[i] = norm(values[i]));
             // SAFETY: elements that this pass has read already; the caller vouches for `y`.
             unsafe {
-                let weights = weights::<A, W, N>(&self.row, place);
-                finish::<A, W, Y, N, BIASES, EXTRAS, EXTRAS>(&self.row, place, values, weights);
+                let params = Params::load::<A, W, N, BIASES>(&self.row, place);
+                finish::<A, W, Y, N, BIASES, EXTRAS, EXTRAS>(&self.row, place, values, params);
             }
         });
     }

@@ -1,0 +1,49 @@
+//! A row's bits do not depend on how many rows there are: the kernels that a launch takes for few and
+//! for many, on the simulator.
+
+#[path = "device/cases.rs"]
+#[allow(dead_code)]
+mod cases;
+#[path = "../norm-host/tests/common/mod.rs"]
+mod common;
+
+use norm_host::{Limits, NormKind, Simulator};
+use rayon::prelude::*;
+
+use cases::{dtypes_and_kinds, plain};
+use common::{
+    case::{Case, Residual},
+    values::Values,
+};
+
+/// Limits that make a grid of any length a short one, or a long one.
+fn simulator(short_grid: u64) -> Simulator {
+    Simulator::with_limits(Limits { short_grid, ..Limits::of_capability((9, 0)) })
+}
+
+/// At dims where the two kernels differ: LayerNorm's from registers, RMSNorm's from registers or
+/// shared memory and from L1; and where there is one for both.
+#[test]
+fn short_and_long_grids_have_the_same_bits() {
+    let cases: Vec<Case> = [264, 1608, 8192, 16_384]
+        .into_iter()
+        .flat_map(|dim| dtypes_and_kinds().map(move |(dtypes, kind)| plain(kind, dtypes, 2, dim)))
+        .enumerate()
+        .map(|(index, case)| Case {
+            b: case.w.filter(|_| case.kind == NormKind::Layer && index % 3 == 0),
+            residual: if index % 4 == 1 { Residual::Before } else { Residual::None },
+            // Their sums show another order of additions.
+            values: Values::Extreme,
+            ..case
+        })
+        .collect();
+    cases.par_iter().for_each(|case| {
+        let [short, long] = [u64::MAX, 0].map(|short_grid| {
+            let mut tensors = case.tensors();
+            case.run(&mut tensors, &simulator(short_grid))
+                .unwrap_or_else(|error| panic!("{case:?}: {error}"));
+            (tensors.y.bits(), tensors.r.map(|r| r.bits()))
+        });
+        assert_eq!(short, long, "{case:?}");
+    });
+}
