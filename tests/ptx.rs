@@ -143,7 +143,9 @@ fn every_tile_fits_its_kernel() {
     let mut chosen = BTreeSet::new();
     for (kind, x, y) in norms {
         for dim in (1..70_000).chain((70_000..=MAX_DIM).step_by(4093)) {
-            for limits in [Limits::LEAST, Limits::of_capability((8, 0)), Limits::of_capability((9, 0))] {
+            let h200 = Limits::of_capability((9, 0));
+            let h100 = Limits { memory_rate: 12, ..h200 };
+            for limits in [Limits::LEAST, Limits::of_capability((8, 0)), h100, h200] {
                 let tile = Tile::new(kind, x, y, dim, limits);
                 let threads = tile.threads * tile.rows;
                 assert!(threads.is_multiple_of(32), "dim {dim}: {tile:?}");
@@ -152,6 +154,7 @@ fn every_tile_fits_its_kernel() {
                     let access = Access::vectored(tile, kind, [x, x, y], demand, limits);
                     chosen.insert((kind.name(), access.name()));
                     assert!(access.serves(kind), "dim {dim}: {tile:?}");
+                    let threads = tile.taken_by(access).threads * tile.taken_by(access).rows;
                     assert!(threads <= access.max_threads(), "{x} to {y}, dim {dim}: {tile:?}");
                     let held = access.held_vectors();
                     assert!(held.is_none_or(|held| tile.vectors <= held), "dim {dim}: {tile:?}");

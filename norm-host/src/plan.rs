@@ -115,7 +115,7 @@ impl Plan {
                 accumulate: accumulate.into(),
             },
         };
-        Ok(plan.with_tile(access, tile, limits))
+        Ok(plan.with_tile(access, tile.taken_by(access), limits))
     }
 
     /// The plan with another kernel and tile, which must suit it: to measure others than

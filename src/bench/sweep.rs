@@ -41,7 +41,7 @@ impl Tiling {
 /// one for the case, on any addresses aligned to 16, on a device of these limits.
 pub fn tilings(case: &Case, plan: &Plan, limits: Limits) -> Vec<Tiling> {
     let Kernel { kind, x, y, access: taken, .. } = plan.kernel;
-    let tile = Tile::new(kind, x, y, plan.args.dim, limits);
+    let tile = Tile::new(kind, x, y, plan.args.dim, limits).taken_by(taken);
     let mut found = vec![Tiling { access: taken, tile, chosen: true }];
     for access in Access::ALL {
         let any = matches!(access, Access::Staged | Access::Stream);
@@ -89,6 +89,12 @@ fn tiles(access: Access, chosen: Tile, dim: u32, limits: Limits) -> Vec<Tile> {
             let shares = blocks.filter(|&blocks| blocks == 1 || row / blocks >= 512);
             let tiles = shares.flat_map(|blocks| STAGED.map(|threads| tile(blocks, threads, 1)));
             tiles.filter(|tile| tile.threads / 2 < row.div_ceil(tile.blocks)).collect()
+        }
+        (Access::Stream, None) => {
+            let blocks = [1, 2, 4, 8, 16].into_iter().filter(|&blocks| blocks <= limits.cluster);
+            let shares = blocks.filter(|&blocks| blocks == 1 || row / blocks >= 4096);
+            let tiles = shares.flat_map(|blocks| STREAMED.map(|threads| tile(blocks, threads, 1)));
+            tiles.filter(|tile| tile.threads <= row.next_multiple_of(WARP)).collect()
         }
         (_, None) => {
             let useful = row.next_multiple_of(WARP);

@@ -99,7 +99,7 @@ fn count(kernel: Kernel, simulator: &Simulator) -> Result<Option<Line>, Error> {
     let serves = |dim: &u32| Access::vectored(tile(*dim), kind, [x, w, y], demand, limits) == access;
     let dim = if access == Access::Scalar { Some(ODD) } else { DIMS.into_iter().rev().find(serves) };
     let Some(dim) = dim else { return Ok(None) };
-    let tensors = Tensors::new([x, w, y], 2 * u64::from(tile(dim).rows), dim);
+    let tensors = Tensors::new([x, w, y], 2 * u64::from(tile(dim).taken_by(access).rows), dim);
     let mut problem = tensors.problem(kind);
     if access.adds() {
         problem.r = Some(tensors.residual());

@@ -1,7 +1,7 @@
 //! Vectors: recorded on a device, and compared with what was recorded.
 
 use libtest_mimic::Failed;
-use norm_host::Device;
+use norm_host::{Device, Limits};
 use norm_kernels::abi::Kernel;
 use proptest::{
     collection::vec,
@@ -20,8 +20,14 @@ use crate::{
 /// Random programs that are recorded beside every instruction by itself.
 const PROGRAMS: usize = 100;
 
+/// A handle whose rows are cut as on any device of its capability.
+fn as_its_capability(device: Device) -> Device {
+    device.with_limits(Limits::of_capability(device.capability()))
+}
+
 /// Writes what this device gives to a file.
 pub fn record(device: Device, file: &str) -> Result<(), Failed> {
+    let device = as_its_capability(device);
     let mut runner = TestRunner::deterministic();
     let mut texts: Vec<Vec<String>> = each_instruction().map(|instruction| vec![instruction]).collect();
     for _ in 0..PROGRAMS {
@@ -58,13 +64,14 @@ fn kernels(device: Device) -> Result<Vec<Outputs>, Failed> {
 
 /// The same programs give the same bits here; so do the kernels, where rows are cut alike.
 pub fn agree(device: Device, recorded: &Vectors) -> Result<(), Failed> {
+    let device = as_its_capability(device);
     for Program { instructions, inputs, outputs } in &recorded.programs {
         let (inputs, _) = inputs.as_chunks::<INPUTS>();
         if on_device(&device, &module(instructions), inputs)? != *outputs {
             return Err(format!("other results than on {}: {instructions:?}", recorded.device).into());
         }
     }
-    if device.limits() != norm_host::Limits::of_capability(recorded.capability) {
+    if device.limits() != Limits::of_capability(recorded.capability) {
         return Ok(());
     }
     for (given, expected) in kernels(device)?.iter().zip(&recorded.kernels) {

@@ -217,7 +217,16 @@ cuda! {
     }
     cuDeviceTotalMem_v2(bytes: *mut usize, _device: c_int) { bytes.write(1 << 33); Ok(()) }
     cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, _device: c_int) {
-        value.write(match attribute { 75 => 9, 76 | 115 => 0, _ => return Err(INVALID_VALUE) });
+        value.write(match attribute {
+            75 => 9,
+            76 | 115 => 0,
+            // An H200's multiprocessors, their clock, its memory's clock and bus.
+            16 => 132,
+            13 => 1_980_000,
+            36 => 3_201_000,
+            37 => 6144,
+            _ => return Err(INVALID_VALUE),
+        });
         Ok(())
     }
 

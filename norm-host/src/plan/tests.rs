@@ -276,7 +276,7 @@ fn residuals_are_added_in_registers_where_that_is_faster() {
         (NormKind::Rms, 4096, [Access::Add2; 2]),
         (NormKind::Rms, 8192, [Access::Add4; 2]),
         (NormKind::Rms, 16_384, [Access::Staged; 2]),
-        (NormKind::Layer, 1024, [Access::Staged; 2]),
+        (NormKind::Layer, 1024, [Access::Add4; 2]),
         (NormKind::Layer, 8192, [Access::Add4; 2]),
         (NormKind::Layer, 16_384, [Access::Add4, Access::Staged]),
     ] {
@@ -290,6 +290,12 @@ fn residuals_are_added_in_registers_where_that_is_faster() {
     }
     let many = |rows| access(NormKind::Rms, rows, 4096, |plain| plain);
     assert_eq!([4096, 4097].map(many), [Access::Add2, Access::Staged]);
+    // A row a block, though without a residual several share one.
+    let problem = |r| Problem { kind: NormKind::Layer, r, ..dense(DType::F16, DType::F16, 9, 1024) };
+    let block = |r| Plan::new(&problem(r), LIMITS[0]).map(|plan| (plan.kernel.access, plan.block, plan.grid));
+    assert_eq!(block(None), Ok((Access::Warp4, [32, 8, 1], [2, 1, 1])));
+    let r = problem(None).x;
+    assert_eq!(block(Some(r)), Ok((Access::Add4, [32, 1, 1], [9, 1, 1])));
 }
 
 /// The bits stay: the tile is the same.
@@ -316,6 +322,21 @@ fn rows_beyond_a_short_grid_may_take_another_kernel_with_the_same_tile() {
         assert_eq!([few.0, many.0], expected, "{kind:?} of {dim}");
         assert_eq!((few.1, few.2, few.3), (many.1, many.2, many.3), "{kind:?} of {dim}");
     }
+    // Slower memory, where registers are no longer what long grids lack.
+    let h100 = Limits { memory_rate: 12, ..LIMITS[0] };
+    let cases = [
+        (NormKind::Rms, DType::F16, 8192, [Access::Block4; 2]),
+        (NormKind::Rms, DType::F16, 16_384, [Access::Staged, Access::Stream]),
+        (NormKind::Rms, DType::F16, 32_768, [Access::Staged, Access::Stream]),
+        (NormKind::Layer, DType::F32, 4096, [Access::Short4, Access::Block4]),
+        (NormKind::Layer, DType::F32, 8192, [Access::Short4, Access::Stream]),
+    ];
+    for (kind, w, dim, expected) in cases {
+        let [few, many] = [512, 513].map(|rows| access(kind, w, rows, dim, h100));
+        assert_eq!([few.0, many.0], expected, "{kind:?} of {dim}");
+        assert_eq!((few.1, few.2, few.3), (many.1, many.2, many.3), "{kind:?} of {dim}");
+    }
+    assert_eq!(access(NormKind::Rms, DType::F16, 1, 32_768, h100).1, [1024, 1, 1]);
     // An L1 cache that is too small for the rows of all blocks.
     let a100 = Limits::of_capability((8, 0));
     assert_eq!(access(NormKind::Rms, DType::F16, 513, 8192, a100).0, Access::Block4);

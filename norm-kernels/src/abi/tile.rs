@@ -1,7 +1,7 @@
 //! How a row is laid over threads. A function of norm, element types, `dim` and the device's
 //! limits alone, so that a row's bits never depend on how many rows there are or where they stand.
 
-use super::{DType, NormKind};
+use super::{Access, DType, NormKind};
 
 /// Threads in a warp.
 pub const WARP: u32 = 32;
@@ -25,22 +25,51 @@ pub struct Limits {
     /// Blocks of a grid up to which latency is all that counts, not bandwidth: some four for each
     /// multiprocessor.
     pub short_grid: u64,
+    /// Bytes that the memory moves for a multiprocessor in one of its clocks, at the highest clocks of
+    /// both: 18 on an H200, 12 on an H100. Where it is less, there is more time to compute, and to wait
+    /// for other warps.
+    pub memory_rate: u32,
 }
 
 impl Limits {
     /// Compute capability 8.6 and 8.9.
-    pub const LEAST: Limits = Limits { cluster: 1, shared_bytes: 96 << 10, overlap: false, short_grid: 512 };
+    pub const LEAST: Limits =
+        Limits { cluster: 1, shared_bytes: 96 << 10, overlap: false, short_grid: 512, memory_rate: 10 };
 
-    /// Those of a compute capability from 8.0 on.
+    /// Shared memory from which on the L1 cache, which shares a memory with it, holds the rows of all
+    /// blocks of a multiprocessor.
+    const LARGE_L1: u32 = 224 << 10;
+
+    /// The [`memory_rate`](Limits::memory_rate) from which on it is fast.
+    const FAST_MEMORY: u32 = 16;
+
+    /// Those of a compute capability from 8.0 on, with the fastest memory that one of 9.0 or 10.x has or
+    /// more.
     pub const fn of_capability(capability: (u32, u32)) -> Limits {
         match capability {
             (8, 0 | 7) => Limits { shared_bytes: 160 << 10, ..Limits::LEAST },
             // Clusters of 16 are beyond the 8 that every such device has, and must be allowed.
-            (9 | 10, _) => Limits { cluster: 16, shared_bytes: 224 << 10, overlap: true, ..Limits::LEAST },
+            (9 | 10, _) => Limits {
+                cluster: 16,
+                shared_bytes: Limits::LARGE_L1,
+                overlap: true,
+                memory_rate: 18,
+                ..Limits::LEAST
+            },
             (..=8, _) => Limits::LEAST,
             // What is not known better.
             _ => Limits { overlap: true, ..Limits::LEAST },
         }
+    }
+
+    /// Whether memory is so fast that instructions are what a long grid waits for: then what takes the
+    /// fewest of them and of registers is best.
+    pub(super) const fn has_fast_memory(self) -> bool {
+        self.memory_rate >= Limits::FAST_MEMORY
+    }
+
+    pub(super) const fn has_large_l1(self) -> bool {
+        self.shared_bytes >= Limits::LARGE_L1
     }
 }
 
@@ -65,6 +94,7 @@ pub struct Tile {
 
 /// How rows up to a length are laid out. The shares of a copy's bandwidth that stand beside each
 /// were measured on an NVIDIA H200 with f16, 256 MiB and more, 2026-11-23.
+#[derive(Clone, Copy)]
 struct Layout {
     /// Vectors in the longest such row.
     up_to: u32,
@@ -97,6 +127,14 @@ const RMS: [Layout; 9] = [
     // 0.90 at 524288, 0.745 at 1048576.
     Layout { up_to: u32::MAX, blocks: 16, vectors: 8, packed: 0 },
 ];
+
+/// Where memory is slower and the L1 cache as large: 1.010 at 32768, read twice; eight vectors: 0.93, in
+/// shared memory 0.986 (NVIDIA H100, 2026-11-25).
+const RMS_OF_SLOW_MEMORY: [Layout; 9] = {
+    let mut layouts = RMS;
+    layouts[4].vectors = 4;
+    layouts
+};
 
 const LAYER: [Layout; 6] = [
     // 0.90 at dim 64; four: 0.78.
@@ -134,6 +172,7 @@ impl Tile {
         let width = (16 / if x.size() > y.size() { x.size() } else { y.size() }) as u32;
         let row = dim.div_ceil(width);
         let layouts: &[Layout] = match kind {
+            NormKind::Rms if !limits.has_fast_memory() && limits.has_large_l1() => &RMS_OF_SLOW_MEMORY,
             NormKind::Rms => &RMS,
             NormKind::Layer => &LAYER,
         };
@@ -160,11 +199,27 @@ impl Tile {
     /// can be kept: where rows are so long that blocks which keep them are few, and so short that the
     /// L1 caches hold those of all blocks. f16 at 8192: 0.995 of a copy's bandwidth, in registers 0.985;
     /// at 16384: 0.99, in shared memory 0.98; at 32768: 0.955 and 0.945. But 0.985 and 1.00 at 5120,
-    /// and less with weights or a y wider than x (NVIDIA H200, 2026-11-23).
+    /// and less with weights or a y wider than x (NVIDIA H200, 2026-11-23). Where memory is slower, 8192
+    /// takes 0.965 so and 1.00 in registers, 16384 1.007 (NVIDIA H100, 2026-11-25).
     pub(super) const fn streams_well(self, [x, w, y]: [DType; 3], limits: Limits) -> bool {
         let vectors = self.threads * self.vectors;
         let narrow = x.size() == y.size() && w.size() <= x.size();
-        narrow && self.blocks == 1 && 896 < vectors && vectors <= 4096 && limits.shared_bytes >= 224 << 10
+        let least = if limits.has_fast_memory() { 896 } else { 1792 };
+        narrow && self.blocks == 1 && least < vectors && vectors <= 4096 && limits.has_large_l1()
+    }
+
+    /// Whether a row of LayerNorm is read again by each pass, from L1, faster than it can be kept in
+    /// registers: where weights and biases of 32 bits beside 16 leave few of them. 0.994 of a copy's
+    /// bandwidth at 8192 in place of 0.936, 0.89 at 16384 in place of 0.81; at 4096 1.00 in registers
+    /// (f16 with weights of f32, NVIDIA H100, 2026-11-25). Not measured where memory is fast.
+    pub(super) const fn wide_weights_stream_well(self, [x, w, y]: [DType; 3], limits: Limits) -> bool {
+        let wide = w.size() > x.size() && w.size() > y.size();
+        wide && self.threads >= 256 && limits.has_large_l1() && !limits.has_fast_memory()
+    }
+
+    /// The tile as the blocks of an access work on it: those that add a residual have a row each.
+    pub const fn taken_by(self, access: Access) -> Tile {
+        if access.adds() { Tile { rows: 1, ..self } } else { self }
     }
 
     /// Threads of a block: along the row, and rows.
