@@ -26,6 +26,24 @@ impl Driver {
         Ok(ordinal)
     }
 
+    /// Whether the memory at an address is the host's: pinned memory, for which the driver names a
+    /// device all the same. Managed memory, which goes where it is needed, is not.
+    pub fn pointer_is_of_host(&self, address: CUdeviceptr) -> Result<bool, DriverError> {
+        /// `CU_MEMORYTYPE_HOST`.
+        const HOST: u32 = 1;
+        let (mut kind, mut managed): (u32, u32) = (0, 0);
+        let attribute = CUpointer_attribute::CU_POINTER_ATTRIBUTE_MEMORY_TYPE;
+        // SAFETY: writes one `CUmemorytype`, an `unsigned int`, for this attribute.
+        unsafe { self.pointer_attribute((&raw mut kind).cast(), attribute, address) }?;
+        if kind != HOST {
+            return Ok(false);
+        }
+        let attribute = CUpointer_attribute::CU_POINTER_ATTRIBUTE_IS_MANAGED;
+        // SAFETY: writes one truth value, no wider than an `unsigned int`, for this attribute.
+        unsafe { self.pointer_attribute((&raw mut managed).cast(), attribute, address) }?;
+        Ok(managed == 0)
+    }
+
     /// The context in which the memory at an address was allocated; null for some kinds of it,
     /// such as stream-ordered allocations.
     pub fn pointer_context(&self, address: CUdeviceptr) -> Result<CUcontext, DriverError> {

@@ -60,11 +60,11 @@ struct Inner {
     driver: &'static Driver,
     ptx: &'static [Ptx],
     kernels: Kernels,
-    /// What the driver said when the context was lost.
-    lost: OnceLock<DriverError>,
+    /// What the driver said when the context was lost; one for all that is open in that context.
+    lost: &'static OnceLock<DriverError>,
 }
 
-/// One entry a device; where its context was lost, the one that came after.
+/// One entry for each device and set of PTX; where a context was lost, those that came after.
 static DEVICES: Mutex<Vec<&'static Inner>> = Mutex::new(Vec::new());
 
 impl Device {
@@ -99,8 +99,9 @@ impl Device {
     }
 
     /// As [`Device::new`], but with kernels from `ptx`, lowest capability first, in place of those
-    /// that are embedded. One device can have handles with kernels of several sets; the handles are
-    /// equal, and share its context.
+    /// that are embedded. One device can have handles with kernels of several sets. They are equal, as
+    /// those with other [limits](Device::with_limits) are: they stand for the same context, so that what
+    /// one has captured the other's streams launch, and what is lost for one is lost for all.
     ///
     /// # Errors
     ///
@@ -108,24 +109,22 @@ impl Device {
     /// loaded.
     pub fn with_ptx(ordinal: u32, ptx: &'static [Ptx]) -> Result<Device> {
         let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
-        // What one handle has learnt of a lost context holds for all of that device.
-        let of_device = || devices.iter().filter(|inner| inner.ordinal == ordinal);
-        if let Some((first, error)) = of_device().find_map(|inner| Some((inner, inner.lost.get()?))) {
-            of_device().for_each(|inner| {
-                inner.lost.get_or_init(|| error.clone());
-            });
+        let open = devices.iter().find(|inner| inner.ordinal == ordinal);
+        let mut lost = open.map(|inner| inner.lost);
+        if let Some(first) = open.filter(|inner| inner.lost.get().is_some()) {
             let device = first.driver.device(ordinal)?;
             // SAFETY: the context is lost: to whoever still has something of it, each call is an
             // error. Handles of this crate do not even call (`alive`).
             let reset = unsafe { first.driver.primary_context_reset(device) };
             reset.map_err(|error| lost::opening(ordinal, error.into()))?;
             devices.retain(|inner| inner.ordinal != ordinal);
+            lost = None;
         }
         let same = |inner: &&&Inner| inner.ordinal == ordinal && std::ptr::eq(inner.ptx, ptx);
         if let Some(inner) = devices.iter().find(same) {
             return Ok(inner.handle());
         }
-        let inner = Inner::open(ordinal, ptx).map_err(|error| lost::opening(ordinal, error))?;
+        let inner = Inner::open(ordinal, ptx, lost).map_err(|error| lost::opening(ordinal, error))?;
         devices.push(inner);
         Ok(inner.handle())
     }
@@ -209,8 +208,13 @@ impl Inner {
         Device { inner: self, limits: self.limits }
     }
 
-    /// Opens the device. It stays open until the process ends.
-    fn open(ordinal: u32, ptx: &'static [Ptx]) -> Result<&'static Inner> {
+    /// Opens the device, in the context that others may have opened before: it has their `lost`. It stays
+    /// open until the process ends.
+    fn open(
+        ordinal: u32,
+        ptx: &'static [Ptx],
+        lost: Option<&'static OnceLock<DriverError>>,
+    ) -> Result<&'static Inner> {
         let count = Device::count()?;
         if ordinal >= count {
             return Err(Error::NoDevice { ordinal, count });
@@ -241,7 +245,8 @@ impl Inner {
         let context = Context::new(device).map_err(cust_error("cuDevicePrimaryCtxRetain"))?;
         // SAFETY: it was current until now, so it is alive, or null.
         unsafe { driver.context_set_current(before) }?;
-        let (kernels, lost) = (Kernels::default(), OnceLock::new());
+        let kernels = Kernels::default();
+        let lost = lost.unwrap_or_else(|| Box::leak(Box::default()));
         Ok(Box::leak(Box::new(Inner {
             ordinal,
             name,
@@ -266,8 +271,8 @@ fn memory_rate([memory_khz, bus_bits, khz, multiprocessors]: [u32; 4]) -> Option
 
 impl PartialEq for Device {
     fn eq(&self, other: &Device) -> bool {
-        // A device whose context was lost is another than the one that came after.
-        std::ptr::eq(self.inner, other.inner)
+        // The same context: a device whose context was lost is another than the one that came after.
+        std::ptr::eq(self.inner.lost, other.inner.lost)
     }
 }
 

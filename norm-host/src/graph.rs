@@ -44,12 +44,13 @@ impl Stream {
 }
 
 impl Graph {
-    /// Enqueues the captured work on a stream of the same device, with the addresses it was
-    /// captured with.
+    /// Enqueues the captured work on a stream of the same device, with the addresses and the kernels
+    /// that it was captured with, whichever the stream's handle has.
     ///
     /// # Errors
     ///
-    /// [`Place`](Error::Place) for another device's stream, and what the driver refuses.
+    /// [`Place`](Error::Place) for another device's stream, [`ContextLost`](Error::ContextLost) if the
+    /// graph or the stream is of a context that was lost, and what the driver refuses.
     ///
     /// # Safety
     ///
@@ -57,6 +58,7 @@ impl Graph {
     /// their memory is still allocated, and nobody else writes it, or reads what they write.
     pub unsafe fn launch(&self, on: &Stream) -> Result<()> {
         let _current = self.device.enter()?;
+        on.device().alive()?;
         if *on.device() != self.device {
             let expected = self.device.place();
             return Err(Error::Place { arg: Arg::Stream, expected, given: on.place() });

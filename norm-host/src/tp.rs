@@ -21,13 +21,17 @@ use crate::{
 /// ```no_run
 /// use norm_host::{Stream, TpContext, View, ViewMut, rms_norm_tp};
 ///
-/// # fn layer(x: &[View], w: &[View], y: &mut [ViewMut], main: &Stream) -> norm_host::Result<()> {
-/// let tp = TpContext::on_devices(&[0, 1])?; // once
-/// tp.wait(main)?; // x is written on `main`
-/// rms_norm_tp(x, w, y, 1e-6, &tp)?;
-/// tp.join(main)?; // what `main` has next may read y
-/// # Ok(())
-/// # }
+/// fn start() -> norm_host::Result<TpContext> {
+///     TpContext::on_devices(&[0, 1]) // once
+/// }
+///
+/// fn layer(
+///     x: &[View], w: &[View], y: &mut [ViewMut], main: &Stream, tp: &TpContext,
+/// ) -> norm_host::Result<()> {
+///     tp.wait(main)?; // x is written on `main`
+///     rms_norm_tp(x, w, y, 1e-6, tp)?;
+///     tp.join(main) // what `main` has next may read y
+/// }
 /// ```
 #[derive(Debug)]
 pub struct TpContext {

@@ -6,10 +6,11 @@ mod mock;
 use cust::memory::DeviceBuffer;
 use half::f16;
 use mock::{Mock, mock};
+use norm_host::ptx::EMBEDDED;
 use norm_host::{
     Arg, DType, Device, Error, Norm, NormKind, Operand, Place, Plan, Problem, Stream, View, ViewMut, rms_norm,
 };
-use norm_kernels::abi::{Access, Axis};
+use norm_kernels::abi::{Access, Axis, Limits};
 use std::ptr::null_mut;
 use std::sync::MutexGuard;
 
@@ -20,6 +21,12 @@ fn setup() -> (&'static Mock, MutexGuard<'static, ()>, Device) {
     let mock = mock();
     let alone = mock.alone();
     (mock, alone, Device::new(0).unwrap())
+}
+
+/// The context that a device makes current.
+fn context(device: &Device) -> usize {
+    let _current = device.enter().unwrap();
+    current()
 }
 
 /// The context that is current on this thread.
@@ -300,6 +307,30 @@ fn a_captured_graph_launches_what_was_captured() {
     assert_eq!(result, Err(Error::Place { arg: Arg::Stream, expected, given }));
     drop(graph);
     assert_eq!(mock.alive().graphs, before);
+}
+
+#[test]
+fn handles_with_other_kernels_are_of_the_same_device() {
+    let (mock, _alone, device) = setup();
+    let contexts = mock.alive().contexts;
+    let set: &'static [_] = vec![EMBEDDED[0]].leak();
+    let other = Device::with_ptx(0, set).unwrap();
+    assert_eq!(mock.alive().contexts, contexts + 1, "retained, not made");
+    assert_eq!(Device::with_ptx(0, set), Ok(other));
+    assert_eq!(mock.alive().contexts, contexts + 1, "once");
+    assert_eq!((other, context(&other)), (device, context(&device)));
+    assert_eq!((device.ptx().unwrap().target, other.ptx().unwrap().target), ("sm_90", "sm_80"));
+    assert_eq!(device.with_limits(Limits::LEAST), device);
+
+    // One set's graph on a stream of the other's.
+    let [captured, launched] = [other, device].map(|device| Stream::new(&device).unwrap());
+    let mut x = buffer(&device, &[0_f32; 2048]);
+    let mut x = ViewMut::from_buffer::<f32>(&mut x, &[2, 1024]).unwrap();
+    let graph = captured.capture(|stream| Norm::rms(1e-5).rows_in_place(&mut x, stream)).unwrap();
+    // SAFETY: `x` is still there, and nobody uses it.
+    assert_eq!(unsafe { graph.launch(&launched) }, Ok(()));
+    let launch = mock.launch().expect("one");
+    assert_eq!((launch.kernel(), launch.stream), ("rms_f32_f32_f32_block2", launched.as_raw().addr()));
 }
 
 #[test]

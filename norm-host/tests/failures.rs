@@ -5,7 +5,8 @@ mod mock;
 
 use cust::memory::DeviceBuffer;
 use mock::{Mock, mock};
-use norm_host::{DType, Device, Error, Norm, NormKind, Place, Stream, TpContext, ViewMut};
+use norm_host::ptx::EMBEDDED;
+use norm_host::{DType, Device, Error, NcclGroup, Norm, NormKind, Place, Stream, TpContext, ViewMut};
 use std::sync::MutexGuard;
 
 const OUT_OF_MEMORY: u32 = 2;
@@ -97,6 +98,23 @@ fn a_lost_context_is_said_to_be_until_the_device_is_opened_anew() {
 }
 
 #[test]
+fn what_is_lost_is_lost_for_handles_with_other_kernels_too() {
+    let (mock, _alone) = setup();
+    let device = Device::new(0).unwrap();
+    let other = Device::with_ptx(0, vec![EMBEDDED[0]].leak()).unwrap();
+    let stream = Stream::new(&other).unwrap();
+    let error = lose(mock, &Stream::new(&device).unwrap(), LAUNCH_FAILED);
+    assert_eq!(stream.synchronize(), Err(error.clone()));
+
+    // A stream of the old context is said to be lost, not to be elsewhere.
+    let anew = Device::new(0).unwrap();
+    assert_ne!(anew, other);
+    let graph = Stream::new(&anew).unwrap().capture(|_| Ok(())).unwrap();
+    // SAFETY: it does nothing.
+    assert_eq!(unsafe { graph.launch(&stream) }, Err(error));
+}
+
+#[test]
 fn another_device_goes_on_when_one_is_lost() {
     let (mock, _alone) = setup();
     let [first, second] = [0, 1].map(|ordinal| Device::new(ordinal).unwrap());
@@ -107,6 +125,20 @@ fn another_device_goes_on_when_one_is_lost() {
     assert_eq!(good.wait(&lost), Err(error));
     let launch = mock.launch().expect("one");
     assert_eq!(launch.device, 1);
+    assert!(Device::new(0).is_ok());
+}
+
+#[test]
+fn communicators_are_not_begun_for_a_context_that_is_lost() {
+    let (mock, _alone) = setup();
+    let group = TpContext::on_devices(&[1, 0]).unwrap();
+    let error = lose(mock, &group.streams()[1], LAUNCH_FAILED);
+    // The end of what is begun here would wait for the lost one's rank.
+    mock.fail("ncclGroupStart", 3);
+    let begun = NcclGroup::new(&group).map(drop);
+    mock.fail("ncclGroupStart", 0);
+    assert_eq!(begun, Err(error));
+    assert_eq!(current(), 0);
     assert!(Device::new(0).is_ok());
 }
 

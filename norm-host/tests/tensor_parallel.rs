@@ -3,7 +3,7 @@
 #[path = "../../cuda-driver/tests/mock/mod.rs"]
 mod mock;
 
-use cust::memory::{CopyDestination, DeviceBuffer};
+use cust::memory::{CopyDestination, DeviceBuffer, LockedBuffer};
 use half::f16;
 use mock::{Mock, mock};
 use norm_host::{
@@ -229,6 +229,19 @@ fn memory_must_be_where_its_view_says() {
     };
     assert_eq!(group.run(1e-6, of_the_host), at(1, Error::NotOnDevice { arg: Arg::W, address }));
 
+    // The driver names a device for pinned memory too.
+    let pinned = {
+        let _current = device(1).enter().unwrap();
+        LockedBuffer::new(&0_u16, 512).unwrap()
+    };
+    let address = pinned.as_slice().as_ptr().addr() as u64;
+    assert_eq!(cuda_driver::driver().unwrap().pointer_device(address), Ok(1));
+    let pinned_weights = |lists: &mut Lists<'_>| {
+        // SAFETY: refused: it is the host's.
+        lists.w[1] = unsafe { View::from_raw_parts(Place::Cuda(1), address, DType::F16, &[512]) }.unwrap();
+    };
+    assert_eq!(group.run(1e-6, pinned_weights), at(1, Error::NotOnDevice { arg: Arg::W, address }));
+
     // It begins where it should, and ends past its allocation.
     let last = group.y[0].as_device_ptr().as_raw() + 2 * (4 * 512 - 512);
     let too_far = |lists: &mut Lists<'_>| {
@@ -438,6 +451,56 @@ fn what_nccl_refuses_is_returned() {
     let result = NcclGroup::new(&twice.unwrap()).map(drop);
     assert!(matches!(result, Err(Error::Nccl { call: "ncclCommInitRank", code: 5, .. })), "{result:?}");
     assert_eq!(current(), 0);
+}
+
+#[test]
+fn communicators_are_aborted_after_an_error_and_else_destroyed() {
+    let (mock, _alone) = setup();
+    let mut group = Group::new();
+    let before = mock.alive().communicators;
+    let make = |group: &Group| {
+        let nccl = NcclGroup::new(&group.tp).unwrap();
+        assert_eq!(mock.alive().communicators, before + 2);
+        nccl
+    };
+    // Of the two ways one is barred, so that what is gone went the other way.
+    let dropped = |nccl: NcclGroup, barred: &str| {
+        mock.fail(barred, 6);
+        drop(nccl);
+        mock.fail(barred, 0);
+        assert_eq!((mock.alive().communicators, current()), (before, 0), "by {barred}");
+    };
+    let nccl = make(&group);
+    assert_eq!(group.run_sharded(1024, &nccl, |_| ()), Ok(()));
+    dropped(nccl, "ncclCommAbort");
+
+    let nccl = make(&group);
+    mock.fail("ncclAllReduce", 2);
+    assert!(group.run_sharded(1024, &nccl, |_| ()).is_err());
+    mock.fail("ncclAllReduce", 0);
+    dropped(nccl, "ncclCommDestroy");
+
+    let nccl = make(&group);
+    mock.fail("ncclCommGetAsyncError", 6);
+    let status = nccl.status();
+    assert!(matches!(status, Err(Error::Nccl { call: "ncclCommGetAsyncError", code: 6, .. })), "{status:?}");
+    mock.fail("ncclCommGetAsyncError", 0);
+    dropped(nccl, "ncclCommDestroy");
+
+    // Nobody has asked yet when it is dropped.
+    let nccl = make(&group);
+    mock.fail("ncclCommGetAsyncError", 6);
+    dropped(nccl, "ncclCommDestroy");
+    mock.fail("ncclCommGetAsyncError", 0);
+
+    // An engine's own stay, whatever became of them.
+    let nccl = make(&group);
+    // SAFETY: a device has no such communicator: the stand-in refuses it.
+    let borrowed = unsafe { NcclGroup::from_raw(vec![null_mut(); 2]) }.unwrap();
+    assert!(matches!(borrowed.status(), Err(Error::Nccl { code: 4, .. })));
+    drop(borrowed);
+    assert_eq!(mock.alive().communicators, before + 2);
+    dropped(nccl, "ncclCommAbort");
 }
 
 #[test]

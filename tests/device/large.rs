@@ -4,8 +4,9 @@ use cust::memory::{CopyDestination, DeviceBuffer};
 use half::f16;
 use libtest_mimic::Failed;
 use norm_host::{
-    DType, Device, NormKind, Stream, ViewMut,
+    Arg, DType, Device, Error, NormKind, Stream, View, ViewMut,
     accuracy::judge_row,
+    head_norm,
     reference::{Parameters, widen, widen_input},
     rms_norm_,
 };
@@ -75,6 +76,76 @@ pub fn past_31_bits(device: Device) -> Result<(), Failed> {
         let judged = judge_row(&widen_input(&values), &parameters, DType::F16, &widen(&y));
         assert!(judged.promised && judged.is_kept(), "row {row}: {judged:?}");
     }
+    Ok(())
+}
+
+/// Heads of `2³¹ - 2` rows, which a grid still has blocks for, and then of `2³¹`: an error that names them,
+/// before anything is read or written. All rows of `x` are one, so every head's result is known.
+pub fn heads_past_31_bits(device: Device) -> Result<(), Failed> {
+    const HEADS: usize = 2;
+    const HEAD: usize = 2;
+    const MOST: usize = (1 << 30) - 1;
+    /// What `y` holds at first.
+    const POISON: u16 = 0x7a7a;
+    const LOOK: usize = 1 << 20;
+    let stream = Stream::new(&device)?;
+    let _current = device.enter()?;
+    let row = [3.0, -1.0, 0.5, 2.0].map(f16::from_f32);
+    let x = DeviceBuffer::from_slice(&bits(&row))?;
+    // SAFETY: all of it is set before it is read.
+    let mut y = unsafe { DeviceBuffer::<u16>::uninitialized((MOST + 1) * HEADS * HEAD) }?;
+    y.set_16(POISON)?;
+    settle()?;
+    let address = x.as_device_ptr().as_raw();
+    let x = |rows: usize| -> Result<View<'_>, Failed> {
+        // SAFETY: every row is the one that is there, in a buffer that outlives the calls.
+        let view = unsafe { View::from_raw_parts(device.place(), address, DType::F16, &[rows, HEADS, HEAD]) };
+        Ok(view?.with_strides(&[0, HEAD, 1])?)
+    };
+    let eps = 1e-6_f32;
+    let run = |y: &mut DeviceBuffer<u16>, rows: usize| -> Result<Result<(), Error>, Failed> {
+        let mut y = ViewMut::from_buffer::<f16>(y, &[rows, HEADS, HEAD])?;
+        let done = head_norm(x(rows)?, None, None, &mut y, eps, NormKind::Rms, &stream);
+        stream.synchronize()?;
+        Ok(done)
+    };
+    let places = |end: usize| {
+        let around = |at: usize| at.saturating_sub(LOOK / 2).min(end - LOOK);
+        [0, 1 << 28, 1 << 29, 1 << 30, 1 << 31, 3 << 30, end].map(around)
+    };
+
+    let refused = run(&mut y, MOST + 1)?;
+    let blocks = 1 << 31;
+    assert_eq!(refused, Err(Error::GridTooLarge { arg: Arg::X, blocks, max: blocks - 1 }));
+    let mut seen = vec![0_u16; LOOK];
+    for place in places(y.len()) {
+        y.index(place..place + LOOK).copy_to(&mut seen)?;
+        assert!(seen.iter().all(|&bits| bits == POISON), "something was written by a call that was refused");
+    }
+
+    run(&mut y, MOST)??;
+    for place in places(MOST * HEADS * HEAD) {
+        y.index(place..place + LOOK).copy_to(&mut seen)?;
+        let first = seen[..HEADS * HEAD].to_vec();
+        assert!(seen.chunks(first.len()).all(|row| row == first), "a row near element {place} is another");
+        let given: Vec<f16> = first.into_iter().map(f16::from_bits).collect();
+        for (x, y) in row.chunks(HEAD).zip(given.chunks(HEAD)) {
+            let parameters = Parameters {
+                kind: NormKind::Rms,
+                eps: eps.into(),
+                weight: None,
+                weight_offset: 0.0,
+                bias: None,
+                onto: None,
+            };
+            let judged = judge_row(&widen_input(x), &parameters, DType::F16, &widen(y));
+            assert!(judged.promised && judged.is_kept(), "near element {place}: {judged:?}");
+        }
+    }
+    // The one row more is nobody's.
+    let last = &mut seen[..HEADS * HEAD];
+    y.index(MOST * HEADS * HEAD..).copy_to(last)?;
+    assert!(last.iter().all(|&bits| bits == POISON), "it wrote past its rows");
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! What holds on a CUDA device. Without one, every test is counted as skipped, with the reason.
 //!
 //! The tests that `small_everything` selects run every kernel once, small enough for compute-sanitizer;
-//! `tests/torture.sh` does that, and the rest that takes long.
+//! `tests/torture.sh` does that, and the rest that takes long. `two_devices` selects what takes two, and
+//! `timed_` what is measured. A line that begins with `report: ` is copied into the script's report.
 
 #[path = "../../norm-host/tests/common/mod.rs"]
 mod common;
@@ -12,7 +13,9 @@ mod support;
 
 mod accuracy;
 mod bits;
+mod captured;
 mod cases;
+mod communicators;
 mod endurance;
 mod functions;
 mod graphs;
@@ -24,7 +27,9 @@ mod misuse;
 mod on_device;
 mod processes;
 mod programs;
+mod rejected;
 mod sharded;
+mod shards;
 mod streams;
 mod tensor_parallel;
 mod vectors;
@@ -41,9 +46,12 @@ type Test = fn(Device) -> Result<(), Failed>;
 type GroupTest = fn(&[Device]) -> Result<(), Failed>;
 
 /// Tests named after what holds if they pass.
-const TESTS: [(&str, Test); 44] = [
+const TESTS: [(&str, Test); 47] = [
     ("small_everything_over_shards_keeps_the_promise", sharded::each_kernel_once),
     ("rms_norm_sharded_over_streams_keeps_the_promise", sharded::over_streams),
+    ("rms_norm_sharded_over_streams_can_be_captured", captured::over_streams),
+    ("ptx_that_is_none_is_refused_with_the_compilers_log", rejected::garbage),
+    ("ptx_of_a_newer_cuda_says_that_the_driver_is_too_old", rejected::of_the_future),
     ("a_trap_loses_the_context_and_a_new_process_works", processes::a_trap_loses_the_context),
     ("a_device_that_is_not_visible_is_none", processes::no_visible_device),
     ("rms_norm_keeps_the_promise", functions::rms),
@@ -90,13 +98,13 @@ const TESTS: [(&str, Test); 44] = [
     ("random_programs_give_the_bits_of_the_simulator", programs::agree),
 ];
 
-/// Tests that take or count the memory of a whole device: no other runs beside them.
+/// Tests that take or count the memory of a whole device.
 const ALONE: [(&str, Test); 2] = [
     ("many_threads_for_a_while_give_the_same_bits_and_keep_no_memory", endurance::many_threads),
     ("little_memory_is_said_to_be", processes::little_memory),
 ];
 
-/// Held by every test, and for writing by one that is to be alone.
+/// Held by every test, and for writing by one that is alone: it measures, or takes much memory.
 static DEVICE: RwLock<()> = RwLock::new(());
 
 /// A test that runs beside others.
@@ -108,6 +116,19 @@ fn trial<T: Clone + Send + 'static>(
 ) -> Trial {
     support::trial(name, name_of_needed, needed, |needed| {
         let _others = DEVICE.read().unwrap_or_else(PoisonError::into_inner);
+        run(needed)
+    })
+}
+
+/// A test beside which no other runs.
+fn alone<T: Clone + Send + 'static>(
+    name: &str,
+    name_of_needed: &str,
+    needed: &Result<T, String>,
+    run: impl FnOnce(T) -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    support::trial(name, name_of_needed, needed, |needed| {
+        let _alone = DEVICE.write().unwrap_or_else(PoisonError::into_inner);
         run(needed)
     })
 }
@@ -126,10 +147,7 @@ fn main() -> ExitCode {
         }
     }
     for (name, test) in ALONE {
-        trials.push(support::trial(name, "cuda", &device, move |device| {
-            let _alone = DEVICE.write().unwrap_or_else(PoisonError::into_inner);
-            test(device)
-        }));
+        trials.push(alone(name, "cuda", &device, test));
     }
     for dim in accuracy::DIMS {
         let name = format!("every_dtype_and_option_keeps_the_promise_at_dim_{dim}");
@@ -157,20 +175,27 @@ fn main() -> ExitCode {
     }
     let two = two_devices(&device);
     let connected = two.clone().and_then(|two| NcclId::new().map(|_| two).map_err(|error| error.to_string()));
-    let over_nccl: [(&str, GroupTest); 3] = [
+    let over_nccl: [(&str, GroupTest); 4] = [
         ("rms_norm_sharded_over_two_devices_keeps_the_promise", sharded::over_devices),
-        ("rms_norm_sharded_over_two_devices_says_what_it_adds_to_nccl", sharded::overhead),
-        ("rms_norm_sharded_over_two_processes_keeps_the_promise", processes::two_processes),
+        ("rms_norm_sharded_over_two_devices_takes_an_engines_communicators", communicators::of_an_engine),
+        ("rms_norm_sharded_over_two_devices_can_be_captured", processes::captured_over_two_devices),
+        ("rms_norm_sharded_over_two_devices_of_two_processes_keeps_the_promise", processes::two_processes),
     ];
     for (name, test) in over_nccl {
-        trials.push(trial(name, "two CUDA devices and NCCL", &connected, move |devices| test(&devices)));
+        trials.push(trial(name, "nccl", &connected, move |devices| test(&devices)));
     }
-    trials.push(trial("rms_norm_tp_keeps_two_devices_busy_at_once", "two CUDA devices", &two, |two| {
+    trials.push(alone(
+        "timed_rms_norm_sharded_over_two_devices_beside_nccl_alone",
+        "nccl",
+        &connected,
+        |devices| sharded::overhead(&devices),
+    ));
+    trials.push(alone("timed_rms_norm_tp_keeps_two_devices_busy_at_once", "two_devices", &two, |two| {
         sharded::at_the_same_time(&two)
     }));
     let same_device_twice = device.clone().map(|device| [device; 2]);
     for (group, needed, devices) in
-        [("two_streams", "cuda", same_device_twice), ("two_devices", "two CUDA devices", two)]
+        [("two_streams", "cuda", same_device_twice), ("two_devices", "two_devices", two)]
     {
         let tests: [(&str, GroupTest); 5] = [
             ("equals_rms_norm", tensor_parallel::equals_rms_norm),
@@ -185,7 +210,13 @@ fn main() -> ExitCode {
         }
     }
     let room = device.and_then(|device| large::room(&device));
-    trials.push(trial("rows_past_31_bits_keep_the_promise", "device memory", &room, large::past_31_bits));
+    trials.push(alone("rows_past_31_bits_keep_the_promise", "device_memory", &room, large::past_31_bits));
+    trials.push(alone(
+        "heads_past_31_bits_keep_the_promise_or_are_refused",
+        "device_memory",
+        &room,
+        large::heads_past_31_bits,
+    ));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 

@@ -4,8 +4,9 @@
 
 use std::{
     env,
-    io::Write,
+    io::{Read, Write},
     process::{Child, Command, ExitCode, Stdio},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -15,7 +16,7 @@ use norm_host::{
     DType, Device, Error, NcclGroup, NcclId, NormKind, Place, Shard, Stream, TpContext, rms_norm_sharded,
 };
 
-use crate::{cases::plain, common::buffer::Buffer, memory::Memory, on_device::keeps_the_promise};
+use crate::{captured, cases::plain, common::buffer::Buffer, memory::Memory, on_device::keeps_the_promise};
 
 /// Says what the process is to do.
 const TASK: &str = "NORM_DEVICE_CHILD";
@@ -33,6 +34,7 @@ pub fn child() -> Option<ExitCode> {
         (Some("out_of_memory"), ..) => out_of_memory(),
         (Some("invisible"), ..) => invisible(),
         (Some("rank"), Some(rank), Some(id)) => shard_of(rank, id),
+        (Some("captured"), ..) => captured::over_two_devices(),
         _ => Err(format!("no such task: {task}").into()),
     };
     Some(match done {
@@ -45,47 +47,97 @@ pub fn child() -> Option<ExitCode> {
     })
 }
 
-/// Starts this binary with a task.
-fn start(task: &str, environment: &[(&str, &str)]) -> Result<Child, Failed> {
-    let mut command = Command::new(env::current_exe()?);
-    command.env(TASK, task).envs(environment.iter().copied());
-    Ok(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?)
+/// A process of this binary. Dropped, it is ended, so that an error in one leaves no other behind.
+struct Running {
+    child: Child,
+    /// Reads what it says, which must not fill its pipe.
+    said: Option<JoinHandle<String>>,
 }
 
-/// Waits for it to succeed. One that hangs is ended.
-fn finish(mut child: Child) -> Result<(), Failed> {
+impl Running {
+    /// Starts this binary with a task.
+    fn start(task: &str, environment: &[(&str, &str)]) -> Result<Running, Failed> {
+        let mut command = Command::new(env::current_exe()?);
+        command.env(TASK, task).envs(environment.iter().copied());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let said = child.stderr.take().map(|mut stderr| {
+            std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                // What came until an error is still what it said.
+                let _ = stderr.read_to_end(&mut bytes);
+                String::from_utf8_lossy(&bytes).into_owned()
+            })
+        });
+        Ok(Running { child, said })
+    }
+
+    /// What it said, once it has ended; an error if that was no success.
+    fn ended(&mut self) -> Result<Option<String>, Failed> {
+        let Some(status) = self.child.try_wait()? else { return Ok(None) };
+        let said = self.said.take().and_then(|said| said.join().ok()).unwrap_or_default();
+        if status.success() { Ok(Some(said)) } else { Err(format!("{status}: {said}").into()) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for all to succeed, and gives what they said. When one fails, or hangs, the others are ended.
+fn finish(mut all: Vec<Running>) -> Result<Vec<String>, Failed> {
     let start = Instant::now();
-    while child.try_wait()?.is_none() {
+    let mut said = vec![None; all.len()];
+    while said.iter().any(Option::is_none) {
+        for (running, said) in all.iter_mut().zip(&mut said) {
+            if said.is_none() {
+                *said = running.ended()?;
+            }
+        }
         if start.elapsed() > PATIENCE {
-            child.kill()?;
             return Err("it hangs".into());
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let output = child.wait_with_output()?;
-    if output.status.success() {
-        return Ok(());
+    Ok(said.into_iter().flatten().collect())
+}
+
+/// Waits for one process, and puts what it said into the report.
+fn report(name: &str, task: &str, environment: &[(&str, &str)]) -> Result<(), Failed> {
+    let said = finish(vec![Running::start(task, environment)?])?;
+    for line in said.iter().flat_map(|said| said.lines()) {
+        println!("report: {name}: {line}");
     }
-    Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
+    Ok(())
 }
 
 pub fn a_trap_loses_the_context(_device: Device) -> Result<(), Failed> {
-    finish(start("trap", &[])?)?;
+    report("a trap", "trap", &[])?;
     // A process that takes over has nothing of it.
-    finish(start("fresh", &[])?)
+    report("a new process after it", "fresh", &[])
 }
 
 pub fn little_memory(_device: Device) -> Result<(), Failed> {
-    finish(start("out_of_memory", &[])?)
+    report("no memory", "out_of_memory", &[])
 }
 
 pub fn no_visible_device(_device: Device) -> Result<(), Failed> {
-    finish(start("invisible", &[("CUDA_VISIBLE_DEVICES", "")])?)
+    report("CUDA_VISIBLE_DEVICES empty", "invisible", &[("CUDA_VISIBLE_DEVICES", "")])
+}
+
+/// In a process of its own, as one that waits for the other device could not be ended otherwise.
+pub fn captured_over_two_devices(_devices: &[Device]) -> Result<(), Failed> {
+    report("a graph of two devices", "captured", &[])
 }
 
 /// A device in a process of its own works.
 fn fresh() -> Result<(), Failed> {
-    keeps_the_promise(Device::new(0)?, &plain(NormKind::Rms, [DType::F16; 3], 64, 4096))
+    keeps_the_promise(Device::new(0)?, &plain(NormKind::Rms, [DType::F16; 3], 64, 4096))?;
+    eprintln!("it works");
+    Ok(())
 }
 
 /// A kernel traps: the next call says that the context is lost. A new device works, or says the same
@@ -116,59 +168,83 @@ fn trap() -> Result<(), Failed> {
     if again != lost {
         return Err(format!("the next call gives {again:?}").into());
     }
+    eprintln!("the next call says '{}'", lost.map_or_else(|error| error.to_string(), |()| String::new()));
     match Device::new(0) {
-        Ok(anew) => keeps_the_promise(anew, &plain(NormKind::Rms, [DType::F16; 3], 64, 4096)),
-        Err(Error::ContextLost { device: Place::Cuda(0), .. }) => Ok(()),
-        Err(error) => Err(format!("a new device after a trap: {error:?}").into()),
+        Ok(anew) => {
+            keeps_the_promise(anew, &plain(NormKind::Rms, [DType::F16; 3], 64, 4096))?;
+            eprintln!("a new Device in the same process works");
+        }
+        Err(error @ Error::ContextLost { device: Place::Cuda(0), .. }) => {
+            eprintln!("a new Device in the same process does not work with this driver: '{error}'");
+        }
+        Err(error) => return Err(format!("a new device after a trap: {error:?}").into()),
     }
+    Ok(())
 }
 
-/// With all memory taken, each call works or says so; with memory again, all work.
+/// With all memory taken, each call works or says so, and some do say so; with memory again, all work.
 fn out_of_memory() -> Result<(), Failed> {
     let device = Device::new(0)?;
     let mut taken = Vec::new();
     {
         let _current = device.enter()?;
-        for shift in (16..38).rev() {
+        for shift in (9..38).rev() {
             // SAFETY: never read.
             while let Ok(buffer) = unsafe { cust::memory::DeviceBuffer::<u8>::uninitialized(1 << shift) } {
                 taken.push(buffer);
             }
         }
     }
-    let mut told = 0;
-    for (x, y) in DType::ALL.into_iter().zip(DType::ALL.into_iter().rev()) {
-        for (kind, dim) in [(NormKind::Rms, 100), (NormKind::Layer, 20_000)] {
-            let outcomes = [
-                device.preload(kind, x, x, y, dim),
-                Stream::new(&device).map(drop),
-                device.preload_sharded(x, y, y),
-            ];
-            for outcome in outcomes {
-                match outcome {
-                    Ok(()) => {}
-                    Err(Error::OutOfMemory { .. }) => told += 1,
-                    Err(error) => return Err(format!("without memory: {error:?}").into()),
+    let (mut told, mut worked) = (Vec::new(), 0);
+    // The driver has kept some for code and for streams: that goes first.
+    let mut streams = Vec::new();
+    'all: for (x, y) in DType::ALL.into_iter().flat_map(|x| DType::ALL.map(|y| (x, y))) {
+        for w in DType::ALL {
+            for (kind, dim) in NormKind::ALL.into_iter().flat_map(|kind| DIMS.map(|dim| (kind, dim))) {
+                let outcomes = [
+                    device.preload(kind, x, w, y, dim),
+                    Stream::new(&device).map(|stream| streams.push(stream)),
+                    device.preload_sharded(x, w, y),
+                ];
+                for outcome in outcomes {
+                    match outcome {
+                        Ok(()) => worked += 1,
+                        Err(error @ Error::OutOfMemory { .. }) => told.push(error.to_string()),
+                        Err(error) => return Err(format!("without memory: {error:?}").into()),
+                    }
+                }
+                if told.len() > 5 {
+                    break 'all;
                 }
             }
         }
     }
-    // The driver may have kept enough for all of this.
-    eprintln!("{told} calls were refused for want of memory");
+    let Some(last) = told.last() else {
+        return Err(format!("with no memory left, {worked} calls worked and none was refused").into());
+    };
+    eprintln!("{worked} calls worked from what the driver had kept, {} were refused: '{last}'", told.len());
     {
         let _current = device.enter()?;
         drop(taken);
     }
-    keeps_the_promise(device, &plain(NormKind::Layer, [DType::F16; 3], 64, 20_000))
+    keeps_the_promise(device, &plain(NormKind::Layer, [DType::F16; 3], 64, 20_000))?;
+    eprintln!("with memory again all work");
+    Ok(())
 }
 
 /// With `CUDA_VISIBLE_DEVICES` empty there is no device, and that is no other error.
 fn invisible() -> Result<(), Failed> {
     match (Device::count(), Device::new(0)) {
-        (Ok(0), Err(Error::NoDevice { ordinal: 0, count: 0 })) => Ok(()),
+        (Ok(0), Err(error @ Error::NoDevice { ordinal: 0, count: 0 })) => {
+            eprintln!("'{error}'");
+            Ok(())
+        }
         given => Err(format!("without a visible device: {given:?}").into()),
     }
 }
+
+/// Of rows that each take other kernels.
+const DIMS: [usize; 4] = [100, 2000, 20_000, 200_000];
 
 const ROWS: usize = 33;
 const DIM: usize = 4096;
@@ -176,11 +252,12 @@ const DIM: usize = 4096;
 /// Two processes, a device each, norm one set of rows: each holds its half to the promise.
 pub fn two_processes(_devices: &[Device]) -> Result<(), Failed> {
     let id: String = NcclId::new()?.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let ranks = [0, 1].map(|rank| start(&format!("rank {rank} {id}"), &[]));
-    for rank in ranks {
-        finish(rank?)?;
+    // One that does not start ends the other, which would wait for it.
+    let mut ranks = Vec::new();
+    for rank in [0, 1] {
+        ranks.push(Running::start(&format!("rank {rank} {id}"), &[])?);
     }
-    Ok(())
+    finish(ranks).map(drop)
 }
 
 /// The part of rank `rank`.
@@ -213,8 +290,17 @@ fn shard_of(rank: &str, id: &str) -> Result<(), Failed> {
         y: y.view_mut(&[ROWS, half], &strides),
         sums: sums.view_mut(&[ROWS], &[1]),
     }];
+    let mut call = || rms_norm_sharded(&mut shards, case.eps, DIM, &tp, &nccl);
     for _ in 0..3 {
-        rms_norm_sharded(&mut shards, case.eps, DIM, &tp, &nccl)?;
+        call()?;
+    }
+    tp.synchronize()?;
+    // And in a graph, as all ranks do, over an output that holds what it held before.
+    let graph = tp.streams()[0].capture(|_| call())?;
+    y.write(&columns(&before.y, ROWS))?;
+    for _ in 0..3 {
+        // SAFETY: the tensors are still there, and nothing else uses them.
+        unsafe { graph.launch(&tp.streams()[0]) }?;
     }
     tp.synchronize()?;
     nccl.status()?;

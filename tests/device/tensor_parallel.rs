@@ -3,10 +3,11 @@
 use std::ptr::null_mut;
 
 use cuda_driver::{driver, sys::CUcontext};
+use cust::memory::LockedBuffer;
 use libtest_mimic::Failed;
 use norm_host::{
     Arg, DType, Device, Error, NormKind, Place, Stream, TpContext, View, ViewMut, head_norm_tp,
-    layer_norm_tp, rms_norm, rms_norm_tp,
+    layer_norm_tp, rms_norm_tp,
 };
 
 use crate::{
@@ -21,12 +22,30 @@ const EPS: f32 = 1e-6;
 fn group(devices: &[Device], case: &Case) -> Result<(Vec<OnDevice>, TpContext), Failed> {
     let mut tensors = Vec::new();
     let mut streams = Vec::new();
-    for (seed, device) in devices.iter().enumerate() {
-        let case = Case { seed: seed as u64, ..case.clone() };
-        tensors.push(OnDevice::upload(*device, &case, &case.tensors(), Shifts::NONE)?);
+    for (index, device) in devices.iter().enumerate() {
+        tensors.push(upload(*device, case, index)?);
         streams.push(Stream::new(device)?);
     }
     Ok((tensors, TpContext::sharing_devices(streams)?))
+}
+
+/// The tensors that the `index`-th of a group has.
+fn upload(device: Device, case: &Case, index: usize) -> Result<OnDevice, Failed> {
+    let case = Case { seed: index as u64, ..case.clone() };
+    OnDevice::upload(device, &case, &case.tensors(), Shifts::NONE)
+}
+
+/// What the first device makes of the tensors of each, by plain calls on one stream.
+fn on_the_first(devices: &[Device], case: &Case) -> Result<Vec<Vec<u32>>, Failed> {
+    let stream = Stream::new(&devices[0])?;
+    let mut tensors = Vec::new();
+    for index in 0..devices.len() {
+        let mut on_device = upload(devices[0], case, index)?;
+        on_device.enqueue(&stream)?;
+        tensors.push(on_device);
+    }
+    stream.synchronize()?;
+    y_bits(&tensors)
 }
 
 /// Runs `rms_norm_tp` on lists that `change` may spoil first.
@@ -49,23 +68,17 @@ fn y_bits(tensors: &[OnDevice]) -> Result<Vec<Vec<u32>>, Failed> {
     tensors.iter().map(|tensors| Ok(tensors.y.download()?.bits())).collect()
 }
 
-/// The same bits as `rms_norm` by itself on each of the streams.
+/// Each device has the bits that the first makes of the same tensors by itself. The devices are of
+/// one capability.
 pub fn equals_rms_norm(devices: &[Device]) -> Result<(), Failed> {
     for dtypes in dtypes() {
         for dim in [127, 4096, 33_000] {
-            let case = plain(NormKind::Rms, dtypes, 5, dim);
+            let case = Case { eps: EPS, ..plain(NormKind::Rms, dtypes, 5, dim) };
             let (mut tensors, tp) = group(devices, &case)?;
             run(&mut tensors, &tp, |_, _, _| {})?;
             tp.synchronize()?;
             let together = y_bits(&tensors)?;
-
-            let (mut tensors, tp) = group(devices, &case)?;
-            for (tensors, stream) in tensors.iter_mut().zip(tp.streams()) {
-                let Views { x, w, mut y, .. } = tensors.views();
-                rms_norm(x, w, &mut y, EPS, stream)?;
-            }
-            tp.synchronize()?;
-            assert_eq!(together, y_bits(&tensors)?, "{case:?}");
+            assert_eq!(together, on_the_first(devices, &case)?, "{case:?}");
             let written = |bits: &Vec<u32>| bits.iter().any(|&bit| bit != bits[0]);
             assert!(together.iter().all(written), "{case:?}");
         }
@@ -73,36 +86,40 @@ pub fn equals_rms_norm(devices: &[Device]) -> Result<(), Failed> {
     Ok(())
 }
 
-/// LayerNorm and head norm, too, have the bits that they have by themselves on each of the streams.
+/// LayerNorm and head norm, too, with biases and without, have the bits that the first device makes of
+/// the same tensors by itself.
 pub fn others_equal(devices: &[Device]) -> Result<(), Failed> {
     for (kind, heads) in [(NormKind::Layer, false), (NormKind::Rms, true), (NormKind::Layer, true)] {
-        for dtypes in dtypes() {
-            let case = plain(kind, dtypes, 5, 1000);
+        for (index, dtypes) in dtypes().enumerate() {
+            let case = plain(kind, dtypes, 5, [1000, 128, 9000][index % 3]);
             let front = if heads { vec![5, 3] } else { vec![5] };
-            let case = Case { heads, front, b: case.w, ..case };
+            let b = case.w.filter(|_| index % 2 == 0);
+            let case = Case { heads, front, b, ..case };
             let (mut tensors, tp) = group(devices, &case)?;
-            let (mut x, mut w, mut b, mut y) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-            for views in tensors.iter_mut().map(OnDevice::views) {
-                x.push(views.x);
-                w.extend(views.w);
-                b.extend(views.b);
-                y.push(views.y);
-            }
-            match heads {
-                true => head_norm_tp(&x, &w, Some(&b), &mut y, case.eps, kind, &tp)?,
-                false => layer_norm_tp(&x, &w, Some(&b), &mut y, case.eps, &tp)?,
-            }
+            enqueue(&mut tensors, &tp)?;
             tp.synchronize()?;
-            let together = y_bits(&tensors)?;
-            let (mut tensors, tp) = group(devices, &case)?;
-            for (tensors, stream) in tensors.iter_mut().zip(tp.streams()) {
-                tensors.enqueue(stream)?;
-            }
-            tp.synchronize()?;
-            assert_eq!(together, y_bits(&tensors)?, "{case:?}");
+            assert_eq!(y_bits(&tensors)?, on_the_first(devices, &case)?, "{case:?}");
         }
     }
     Ok(())
+}
+
+/// The function for a group that does what the tensors' case says: one without a residual or offset.
+pub fn enqueue(tensors: &mut [OnDevice], tp: &TpContext) -> Result<(), Error> {
+    let Case { kind, heads, eps, .. } = tensors[0].case;
+    let (mut x, mut w, mut b, mut y) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for views in tensors.iter_mut().map(OnDevice::views) {
+        x.push(views.x);
+        w.extend(views.w);
+        b.extend(views.b);
+        y.push(views.y);
+    }
+    let b = (!b.is_empty()).then_some(&b[..]);
+    match (kind, heads) {
+        (_, true) => head_norm_tp(&x, &w, b, &mut y, eps, kind, tp),
+        (NormKind::Layer, false) => layer_norm_tp(&x, &w, b, &mut y, eps, tp),
+        (NormKind::Rms, false) => rms_norm_tp(&x, &w, &mut y, eps, tp),
+    }
 }
 
 /// A stream of the caller and one of the group take turns, and each step reads what the one before
@@ -181,6 +198,18 @@ pub fn checks_before_launching(devices: &[Device]) -> Result<(), Failed> {
         w[last] = host.expect("one axis");
     });
     assert_eq!(elsewhere, Err(at_last(Error::Place { arg: Arg::W, expected: place, given: Place::Host })));
+
+    // A device can reach pinned memory, and the driver names a device for it; it is the host's all the same.
+    let pinned = {
+        let _current = devices[last].enter()?;
+        LockedBuffer::new(&0_f32, 256)?
+    };
+    let address = pinned.as_slice().as_ptr().addr() as u64;
+    let of_the_host = run(&mut tensors, &tp, |_, w, _| {
+        // SAFETY: the operation refuses memory of the host.
+        w[last] = unsafe { View::from_raw_parts(place, address, DType::F32, &[256]) }.expect("one axis");
+    });
+    assert_eq!(of_the_host, Err(at_last(Error::NotOnDevice { arg: Arg::W, address })));
 
     tp.synchronize()?;
     assert_eq!(y_bits(&tensors)?, before, "something was launched");

@@ -7,7 +7,7 @@
 #![allow(non_snake_case, clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -48,6 +48,8 @@ struct State {
     /// Retains of each device's primary context.
     retained: [usize; 2],
     allocations: HashMap<u64, (usize, usize)>,
+    /// Those of them that are pinned memory of the host: where they start.
+    pinned: HashSet<u64>,
     /// Stream to device, and what it captures.
     streams: HashMap<usize, (usize, Option<Vec<Launch>>)>,
     modules: HashMap<usize, (usize, String)>,
@@ -293,6 +295,16 @@ cuda! {
     cuMemFree_v2(address: u64) {
         with(|state| state.allocations.remove(&address)).map(drop).ok_or(INVALID_VALUE)
     }
+    cuMemAllocHost_v2(out: *mut u64, bytes: usize) {
+        let code = cuMemAlloc_v2(out, bytes);
+        if code != 0 { return Err(code); }
+        with(|state| state.pinned.insert(*out));
+        Ok(())
+    }
+    cuMemFreeHost(address: u64) {
+        if !with(|state| state.pinned.remove(&address)) { return Err(INVALID_VALUE); }
+        with(|state| state.allocations.remove(&address)).map(drop).ok_or(INVALID_VALUE)
+    }
     cuMemGetInfo_v2(free: *mut usize, total: *mut usize) {
         current().ok_or(INVALID_CONTEXT)?;
         free.write(1 << 32);
@@ -314,9 +326,17 @@ cuda! {
         Ok(())
     }
     cuPointerGetAttribute(out: *mut c_void, attribute: c_uint, address: u64) {
-        let (device, _) = with(|state| state.holding(address)).ok_or(INVALID_VALUE)?;
+        let (device, room) = with(|state| state.holding(address)).ok_or(INVALID_VALUE)?;
+        let pinned = with(|state| {
+            let start = state.allocations.iter().find(|(start, (bytes, _))| **start + *bytes as u64 == address + room);
+            start.is_some_and(|(start, _)| state.pinned.contains(start))
+        });
         match attribute {
             1 => out.cast::<usize>().write(context(device)),
+            // `CU_MEMORYTYPE_HOST`, `CU_MEMORYTYPE_DEVICE`.
+            2 => out.cast::<c_uint>().write(if pinned { 1 } else { 2 }),
+            // Managed?
+            8 => out.cast::<c_uint>().write(0),
             9 => out.cast::<c_int>().write(device as c_int),
             _ => return Err(INVALID_VALUE),
         }
@@ -540,9 +560,9 @@ pub unsafe extern "C" fn mock_wait(out: *mut [usize; 2]) -> bool {
     })
 }
 
-/// What is alive: contexts retained, allocations, streams, modules, graphs, events.
+/// What is alive: contexts retained, allocations, streams, modules, graphs, events, communicators.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn mock_alive(out: *mut [usize; 6]) {
+pub unsafe extern "C" fn mock_alive(out: *mut [usize; 7]) {
     with(|state| unsafe {
         out.write([
             state.retained.iter().sum(),
@@ -551,6 +571,7 @@ pub unsafe extern "C" fn mock_alive(out: *mut [usize; 6]) {
             state.modules.len(),
             state.graphs.len(),
             state.events.len(),
+            state.comms.alive.len(),
         ]);
     });
 }

@@ -41,6 +41,7 @@ pub struct Alive {
     pub modules: usize,
     pub graphs: usize,
     pub events: usize,
+    pub communicators: usize,
 }
 
 /// The stand-in, opened. It is one for the whole process, so tests that look at launches or let
@@ -110,14 +111,14 @@ impl Mock {
     }
 
     pub fn alive(&self) -> Alive {
-        let mut counts = [0; 6];
+        let mut counts = [0; 7];
         // SAFETY: the types are the library's.
         unsafe {
-            let alive = self.0.get::<unsafe extern "C" fn(*mut [usize; 6])>(b"mock_alive");
+            let alive = self.0.get::<unsafe extern "C" fn(*mut [usize; 7])>(b"mock_alive");
             alive.expect("the library has it")(&mut counts);
         }
-        let [contexts, allocations, streams, modules, graphs, events] = counts;
-        Alive { contexts, allocations, streams, modules, graphs, events }
+        let [contexts, allocations, streams, modules, graphs, events, communicators] = counts;
+        Alive { contexts, allocations, streams, modules, graphs, events, communicators }
     }
 }
 

@@ -12,7 +12,7 @@ const INVALID_USAGE: u32 = 5;
 pub struct Id([u8; 128]);
 
 #[derive(Clone, Copy)]
-struct Comm {
+pub struct Comm {
     id: Id,
     ranks: c_int,
     device: usize,
@@ -28,7 +28,7 @@ struct Sum {
 #[derive(Default)]
 pub struct Comms {
     ids: u64,
-    alive: HashMap<usize, Comm>,
+    pub alive: HashMap<usize, Comm>,
     /// `ncclGroupStart`s that have not ended, and the sums since the first.
     depth: usize,
     pending: Vec<Sum>,
@@ -58,6 +58,9 @@ cuda! {
         Ok(())
     }
     ncclCommDestroy(comm: usize) {
+        with(|state| state.comms.alive.remove(&comm)).map(drop).ok_or(INVALID_ARGUMENT)
+    }
+    ncclCommAbort(comm: usize) {
         with(|state| state.comms.alive.remove(&comm)).map(drop).ok_or(INVALID_ARGUMENT)
     }
     ncclCommCuDevice(comm: usize, out: *mut c_int) {

@@ -17,8 +17,8 @@ pub const RELATIVE: f64 = 1e-6;
 /// numbers in `f32` with room to spare.
 pub const MIN_MEAN_SQUARE: f64 = 1e-30;
 
-/// How far a compensated `f32` mean may be off, relative to the mean of magnitudes: 2⁻⁴⁰, some
-/// 16 times what two `f32` keep.
+/// How far a mean that is summed in `f64` may be off before it is rounded, relative to the mean of
+/// magnitudes: 2⁻⁴⁰, more than sums of the longest rows lose.
 const MEAN: f64 = 1.0 / (1_u64 << 40) as f64;
 
 /// The smallest `f32`, which any intermediate result may lose near 0.

@@ -58,7 +58,7 @@ impl Device {
     }
 
     /// The context, unless it is lost.
-    pub(super) fn alive(&self) -> Result<()> {
+    pub(crate) fn alive(&self) -> Result<()> {
         self.inner.lost.get().map_or(Ok(()), |error| Err(self.lost(error)))
     }
 

@@ -3,7 +3,10 @@
 use std::{
     ffi::{c_int, c_void},
     fmt, ptr,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use super::library::{Comm, Nccl, UniqueId, nccl};
@@ -67,6 +70,8 @@ pub struct NcclGroup {
     nccl: &'static Nccl,
     comms: Vec<Comm>,
     owned: bool,
+    /// Whether a call has failed. What was begun then may never end, and is not waited for.
+    broken: AtomicBool,
     /// NCCL's communicators take one call at a time.
     calling: Mutex<()>,
 }
@@ -82,7 +87,8 @@ impl NcclGroup {
     /// # Errors
     ///
     /// [`NoNccl`](Error::NoNccl); [`Nccl`](Error::Nccl), also where two streams are of one device,
-    /// which NCCL does not serve.
+    /// which NCCL does not serve; what [`Device::enter`](crate::Device::enter) says of a device, before
+    /// anything is begun.
     pub fn new(tp: &TpContext) -> Result<NcclGroup> {
         NcclGroup::join(tp, NcclId::new()?, tp.streams().len(), 0)
     }
@@ -97,8 +103,13 @@ impl NcclGroup {
     pub fn join(tp: &TpContext, id: NcclId, ranks: usize, first: usize) -> Result<NcclGroup> {
         let nccl = nccl()?;
         let _kept = Kept::current()?;
+        // NCCL's group waits for every rank when it ends, so a context that is lost is to be known of before.
+        for stream in tp.streams() {
+            drop(stream.device().enter()?);
+        }
         let comms = vec![ptr::null_mut(); tp.streams().len()];
-        let mut group = NcclGroup { nccl, comms, owned: true, calling: Mutex::default() };
+        let mut group =
+            NcclGroup { nccl, comms, owned: true, broken: AtomicBool::new(true), calling: Mutex::default() };
         nccl.grouped(|| {
             for (index, (stream, comm)) in tp.streams().iter().zip(&mut group.comms).enumerate() {
                 let _current = stream.device().enter()?;
@@ -109,6 +120,7 @@ impl NcclGroup {
             }
             Ok(())
         })?;
+        group.broken = AtomicBool::new(false);
         Ok(group)
     }
 
@@ -124,17 +136,30 @@ impl NcclGroup {
     /// They are alive, of the very library that is opened here, and stay so until this is dropped;
     /// nobody else calls NCCL with them at the same time.
     pub unsafe fn from_raw(comms: Vec<*mut c_void>) -> Result<NcclGroup> {
-        Ok(NcclGroup { nccl: nccl()?, comms, owned: false, calling: Mutex::default() })
+        let (broken, calling) = (AtomicBool::new(false), Mutex::default());
+        Ok(NcclGroup { nccl: nccl()?, comms, owned: false, broken, calling })
     }
 
     /// Whether the communicators still work. A peer that is gone shows here, or by work that is never
-    /// done.
+    /// done. After an error here, or of a call that sums, own communicators are aborted when this is
+    /// dropped, which ends such work; else they are destroyed, which waits for it.
     ///
     /// # Errors
     ///
     /// [`Nccl`](Error::Nccl) with what went wrong since.
     pub fn status(&self) -> Result<()> {
         let _one_at_a_time = self.calling.lock().unwrap_or_else(PoisonError::into_inner);
+        self.noted(self.asked())
+    }
+
+    /// Remembers an error.
+    fn noted(&self, result: Result<()>) -> Result<()> {
+        self.broken.fetch_or(result.is_err(), Relaxed);
+        result
+    }
+
+    /// What went wrong meanwhile, by NCCL's own account.
+    fn asked(&self) -> Result<()> {
         for &comm in &self.comms {
             let mut state = 0;
             // SAFETY: alive; writes one `int`.
@@ -155,7 +180,9 @@ impl AllReduce for NcclGroup {
     fn all_reduce(&self, sums: &RowSums<'_>) -> Result<()> {
         let _kept = Kept::current()?;
         let _one_at_a_time = self.calling.lock().unwrap_or_else(PoisonError::into_inner);
-        self.nccl.grouped(|| {
+        // As when they are made: the end of a group waits for each.
+        sums.iter().try_for_each(|sum| sum.stream.device().alive())?;
+        let done = self.nccl.grouped(|| {
             for (sum, &comm) in sums.iter().zip(&self.comms) {
                 let stream = sum.stream.as_raw();
                 // SAFETY: both are alive, and of one device (`check`); the shard's `sums`, a `ViewMut`,
@@ -163,7 +190,8 @@ impl AllReduce for NcclGroup {
                 unsafe { self.nccl.sum(comm, sum.address, sum.rows, stream) }?;
             }
             Ok(())
-        })
+        });
+        self.noted(done)
     }
 
     fn check(&self, tp: &TpContext) -> Result<()> {
@@ -191,9 +219,13 @@ impl Drop for NcclGroup {
             return;
         }
         let _kept = Kept::current();
-        for &comm in self.comms.iter().filter(|comm| !comm.is_null()) {
+        self.comms.retain(|comm| !comm.is_null());
+        // To be destroyed, a communicator waits for its peers, and one that is gone never answers.
+        let broken = self.broken.load(Relaxed) || self.asked().is_err();
+        let end = if broken { self.nccl.ncclCommAbort } else { self.nccl.ncclCommDestroy };
+        for &comm in &self.comms {
             // SAFETY: owned, and this was its last use. Errors would be those of work done before.
-            let _ = unsafe { (self.nccl.ncclCommDestroy)(comm) };
+            let _ = unsafe { end(comm) };
         }
     }
 }

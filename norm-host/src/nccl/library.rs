@@ -61,6 +61,7 @@ functions! {
         from: *const c_void, to: *mut c_void, count: usize, dtype: c_int, op: c_int, comm: Comm,
         stream: *mut c_void
     );
+    ncclCommAbort(comm: Comm);
     ncclCommCuDevice(comm: Comm, device: *mut c_int);
     ncclCommDestroy(comm: Comm);
     ncclCommGetAsyncError(comm: Comm, error: *mut c_int);

@@ -12,7 +12,7 @@ use crate::{
 ///
 /// With several devices a view is easily given the wrong one, and a kernel there would trap, or
 /// reach through peer access at a fraction of the speed. Managed memory is on the device that it was
-/// allocated for.
+/// allocated for. Pinned memory of the host has a device's number too, and is on none.
 pub(super) fn is_on(device: &Device, arg: Arg, tensor: &Raw) -> Result<()> {
     let bytes = tensor.layout.span()? * tensor.dtype.size() as u64;
     if bytes == 0 {
@@ -26,6 +26,9 @@ pub(super) fn is_on(device: &Device, arg: Arg, tensor: &Raw) -> Result<()> {
         };
         // Negative where the memory belongs to no device.
         let Ok(ordinal) = u32::try_from(ordinal) else { return Err(Error::NotOnDevice { arg, address }) };
+        if device.told(device.driver().pointer_is_of_host(address))? {
+            return Err(Error::NotOnDevice { arg, address });
+        }
         let (expected, given) = (device.place(), Place::Cuda(ordinal));
         if given != expected {
             return Err(Error::Place { arg, expected, given });

@@ -106,7 +106,9 @@ impl<'a> RowSums<'a> {
 ///
 /// Everything about this process's shards is checked, and every kernel loaded, before the first
 /// launch, as for [`rms_norm_tp`](crate::rms_norm_tp). The calling thread's current context is the
-/// same afterwards as before. All can be captured into a CUDA graph.
+/// same afterwards as before. All can be captured into a CUDA graph, by a stream that the group
+/// [waits](TpContext::wait) for and that then [joins](TpContext::join) it, if `reduce` can: NCCL can, after
+/// one call outside a graph, if every process captures the call.
 ///
 /// # Errors
 ///

@@ -1,0 +1,54 @@
+//! PTX that the driver does not take.
+
+use libtest_mimic::Failed;
+use norm_host::{
+    DType, Device, Error, NormKind,
+    ptx::{EMBEDDED, Ptx},
+};
+
+use crate::{cases::plain, on_device::keeps_the_promise};
+
+/// `CUDA_ERROR_INVALID_PTX`.
+const INVALID_PTX: u32 = 218;
+
+/// The device with kernels from another text, which is kept, as its kernels are.
+fn with_text(device: Device, text: String) -> Result<Device, Failed> {
+    let ptx = Ptx::from_text(text.leak()).ok_or("a text with a target")?;
+    Ok(Device::with_ptx(device.ordinal(), vec![ptx].leak())?)
+}
+
+/// The case that both tests run, with embedded kernels too: what one set lacks is no other's loss.
+fn run(device: Device) -> Result<(), Error> {
+    device.preload(NormKind::Rms, DType::F16, DType::F16, DType::F16, 4096)
+}
+
+fn others_still_work(device: Device) -> Result<(), Failed> {
+    keeps_the_promise(device, &plain(NormKind::Rms, [DType::F16; 3], 5, 4096))
+}
+
+/// Entry points by the right names, in which no instruction is one: an error with the compiler's log.
+pub fn garbage(device: Device) -> Result<(), Failed> {
+    let spoilt = EMBEDDED[0].text.replace("ret;", "this is no instruction;");
+    let refused = run(with_text(device, spoilt)?);
+    let Err(Error::Load { kernel, call, code: INVALID_PTX, log, .. }) = &refused else {
+        return Err(format!("garbage gives {refused:?}").into());
+    };
+    if log.trim().is_empty() {
+        return Err(format!("{call} of {kernel} says nothing").into());
+    }
+    println!("report: garbage for PTX: {}", log.lines().next().unwrap_or_default().replace('|', "/"));
+    others_still_work(device)
+}
+
+/// PTX of a version that no driver reads: an error that says which is needed and which there is.
+pub fn of_the_future(device: Device) -> Result<(), Failed> {
+    let ptx = EMBEDDED[0];
+    let version = ptx.text.lines().find(|line| line.starts_with(".version")).ok_or("it has a version")?;
+    let refused = run(with_text(device, ptx.text.replacen(version, ".version 9.9", 1))?);
+    let given = cuda_driver::driver()?.version()?;
+    if refused != Err(Error::DriverTooOld { expected: (13, 9), given }) {
+        return Err(format!("PTX 9.9 gives {refused:?}").into());
+    }
+    println!("report: PTX 9.9: {}", refused.map_or_else(|error| error.to_string(), |()| String::new()));
+    others_still_work(device)
+}
