@@ -27,7 +27,7 @@ pub struct Limits {
     pub short_grid: u64,
     /// Bytes that the memory moves for a multiprocessor in one of its clocks, at the highest clocks of
     /// both: 18 on an H200, 12 on an H100. Where it is less, there is more time to compute, and to wait
-    /// for other warps.
+    /// for other warps. It has a say in which kernel is taken, none in the tile: the bits are the same.
     pub memory_rate: u32,
 }
 
@@ -94,7 +94,6 @@ pub struct Tile {
 
 /// How rows up to a length are laid out. The shares of a copy's bandwidth that stand beside each
 /// were measured on an NVIDIA H200 with f16, 256 MiB and more, 2026-11-23.
-#[derive(Clone, Copy)]
 struct Layout {
     /// Vectors in the longest such row.
     up_to: u32,
@@ -127,14 +126,6 @@ const RMS: [Layout; 9] = [
     // 0.90 at 524288, 0.745 at 1048576.
     Layout { up_to: u32::MAX, blocks: 16, vectors: 8, packed: 0 },
 ];
-
-/// Where memory is slower and the L1 cache as large: 1.010 at 32768, read twice; eight vectors: 0.93, in
-/// shared memory 0.986 (NVIDIA H100, 2026-11-25).
-const RMS_OF_SLOW_MEMORY: [Layout; 9] = {
-    let mut layouts = RMS;
-    layouts[4].vectors = 4;
-    layouts
-};
 
 const LAYER: [Layout; 6] = [
     // 0.90 at dim 64; four: 0.78.
@@ -172,7 +163,6 @@ impl Tile {
         let width = (16 / if x.size() > y.size() { x.size() } else { y.size() }) as u32;
         let row = dim.div_ceil(width);
         let layouts: &[Layout] = match kind {
-            NormKind::Rms if !limits.has_fast_memory() && limits.has_large_l1() => &RMS_OF_SLOW_MEMORY,
             NormKind::Rms => &RMS,
             NormKind::Layer => &LAYER,
         };
@@ -200,12 +190,13 @@ impl Tile {
     /// L1 caches hold those of all blocks. f16 at 8192: 0.995 of a copy's bandwidth, in registers 0.985;
     /// at 16384: 0.99, in shared memory 0.98; at 32768: 0.955 and 0.945. But 0.985 and 1.00 at 5120,
     /// and less with weights or a y wider than x (NVIDIA H200, 2026-11-23). Where memory is slower, 8192
-    /// takes 0.965 so and 1.00 in registers, 16384 1.007 (NVIDIA H100, 2026-11-25).
+    /// takes 0.965 so and 1.00 in registers, 32768 0.93 and 0.986 in shared memory, but 16384 1.007 so (NVIDIA H100,
+    /// 2026-11-25).
     pub(super) const fn streams_well(self, [x, w, y]: [DType; 3], limits: Limits) -> bool {
         let vectors = self.threads * self.vectors;
         let narrow = x.size() == y.size() && w.size() <= x.size();
-        let least = if limits.has_fast_memory() { 896 } else { 1792 };
-        narrow && self.blocks == 1 && least < vectors && vectors <= 4096 && limits.has_large_l1()
+        let (least, most) = if limits.has_fast_memory() { (896, 4096) } else { (1792, 2048) };
+        narrow && self.blocks == 1 && least < vectors && vectors <= most && limits.has_large_l1()
     }
 
     /// Whether a row of LayerNorm is read again by each pass, from L1, faster than it can be kept in
