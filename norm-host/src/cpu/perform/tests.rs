@@ -15,6 +15,11 @@ use norm_kernels::abi::Axis;
 const DIMS: [usize; 10] = [1, 7, 8, 15, 16, 17, 100, PART - 1, PART + 17, 3 * PART + 5];
 const ROWS: usize = 3;
 
+/// All of them; under Miri, which is slow, of less than a part and of more.
+fn dims() -> impl Iterator<Item = usize> {
+    DIMS.into_iter().filter(|&dim| !cfg!(miri) || dim == 17 || dim == PART + 17)
+}
+
 /// Rows of any type, as bytes that are aligned to 16, and as far as `offset` from there.
 struct Tensor {
     bytes: Vec<u128>,
@@ -25,9 +30,11 @@ struct Tensor {
 impl Tensor {
     fn new(dtype: DType, len: usize, seed: usize, offset: usize) -> Tensor {
         let mut tensor = Tensor { bytes: vec![0; (len + 8).div_ceil(4)], dtype, offset };
+        // Once: each time exposes the memory anew, of which Miri keeps account.
+        let start = tensor.address() as usize;
         for i in 0..len {
             let value = ((i * 7919 + seed) % 10_007) as f32 / 997.0 - 5.0;
-            let at = tensor.address() as usize + i * dtype.size();
+            let at = start + i * dtype.size();
             // SAFETY: within `bytes`, aligned to the element.
             unsafe {
                 match dtype {
@@ -129,9 +136,12 @@ fn bits_of(
 fn for_each_case(check: impl Fn(NormKind, [DType; 3], usize)) {
     for kind in NormKind::ALL {
         for x in DType::ALL {
-            for y in DType::ALL {
-                for dim in DIMS {
-                    check(kind, [x, DType::F32, y], dim);
+            // Miri sees each conversion to and from memory once.
+            for y in DType::ALL.into_iter().filter(|&y| !cfg!(miri) || y == x) {
+                for dim in dims() {
+                    if !cfg!(miri) {
+                        check(kind, [x, DType::F32, y], dim);
+                    }
                     check(kind, [x, x, y], dim);
                 }
             }
@@ -159,7 +169,7 @@ fn rows_in_parts_have_the_bits_of_whole_rows() {
 #[test]
 fn outputs_past_the_caches_have_the_bits_of_others() {
     for offset in 0..5 {
-        for dim in DIMS {
+        for dim in dims() {
             let of =
                 |perform, stream| bits(perform, NormKind::Layer, [DType::F32; 3], dim, offset, Some(stream));
             assert_eq!(of(fastest(), true), of(portable, false), "{dim} from {offset}");
