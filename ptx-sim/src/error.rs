@@ -70,6 +70,20 @@ pub enum LoadError {
         /// The name.
         name: String,
     },
+    /// A variable with which a kernel has more of a space than there can be.
+    #[error("line {line}: {name}: expected at most {max} bytes of {space} memory a kernel, given {given}")]
+    Size {
+        /// Where it is declared.
+        line: u32,
+        /// Its name.
+        name: String,
+        /// The space.
+        space: &'static str,
+        /// The most, in bytes.
+        max: u64,
+        /// Those of all the kernel's variables up to this one, in bytes.
+        given: u64,
+    },
     /// The module has no such kernel.
     #[error("no kernel is called {name}")]
     NoKernel {

@@ -1,7 +1,7 @@
 //! No text makes the crate panic: it is an error, or a kernel, and the kernel runs or is at fault.
 
 use proptest::prelude::*;
-use ptx_sim::{Argument, Launch, Memory, Module};
+use ptx_sim::{Argument, Launch, LoadError, Memory, Module};
 
 const TEXTS: [&str; 2] =
     [include_str!("../examples/ptx/vector_add.ptx"), include_str!("../examples/ptx/reduction.ptx")];
@@ -73,4 +73,39 @@ proptest! {
         survive(text.clone());
         survive(format!(".version 8.0 .target sm_90 .address_size 64 .visible .entry k() {{ {text} }}"));
     }
+}
+
+/// Variables of more memory than there can be are refused before any of it is asked for; one less is not.
+#[test]
+fn variables_that_no_memory_holds() {
+    let load = |outer: &str, inner: &str| {
+        let text = format!(
+            ".version 8.0\n.target sm_90\n.address_size 64\n{outer}\n.visible .entry k()\n{{\n{inner}\n\
+             .reg .b64 %d<2>;\nmov.u64 %d1, v;\nret;\n}}\n"
+        );
+        Module::parse(text).unwrap().kernel("k")
+    };
+    let spaces = [
+        ("local", 512 << 10, false, 99_999_999_999_u64),
+        ("const", 64 << 10, true, 70_000),
+        ("shared", 1 << 32, true, 99_999_999_999),
+        ("global", 256 << 20, true, 400_000_000_000),
+    ];
+    for (space, most, outside, huge) in spaces {
+        let declared = |bytes: u64| format!(".{space} .b8 v[{bytes}];");
+        let load = |bytes| if outside { load(&declared(bytes), "") } else { load("", &declared(bytes)) };
+        for bytes in [most + 1, huge] {
+            match load(bytes).unwrap_err() {
+                LoadError::Size { line, name, max, given, .. } => {
+                    assert_eq!((line, name.as_str()), (if outside { 4 } else { 7 }, "v"));
+                    assert_eq!((max, given), (most, bytes));
+                }
+                other => panic!("{space}: {other}"),
+            }
+        }
+        load(most).unwrap();
+    }
+    // Together, too.
+    let half = ".local .b8 w[300000];\n.local .b8 v[300000];";
+    assert!(matches!(load("", half), Err(LoadError::Size { line: 8, given: 600_000, .. })));
 }

@@ -100,6 +100,9 @@ struct Layout {
     param: u64,
     shared: u64,
     local: u64,
+    /// Bytes of global and of constant variables.
+    global: u64,
+    constant: u64,
     variables: Vec<Initial>,
 }
 
@@ -112,18 +115,25 @@ impl Layout {
             VariableSpace::Param => &mut self.param,
             VariableSpace::Shared => &mut self.shared,
             VariableSpace::Local => &mut self.local,
-            VariableSpace::Global | VariableSpace::Constant => {
-                let at = self.variables.len() as u64;
-                let mut bytes = initial.clone();
-                bytes.resize(size as usize, 0);
-                let constant = *space == VariableSpace::Constant;
-                self.variables.push(Initial { name: name.clone(), bytes, align: *align, constant });
-                self.insert(*line, name, Symbol { space: *space, at })?;
-                return Ok(at);
-            }
+            VariableSpace::Global => &mut self.global,
+            VariableSpace::Constant => &mut self.constant,
         };
-        let at = end.next_multiple_of(*align);
+        let mut at = end.next_multiple_of(*align);
         *end = at.saturating_add(size);
+        // Before a byte of it is asked for.
+        let (given, max) = (*end, space.most());
+        if given > max {
+            let (line, name, space) = (*line, name.clone(), space.name());
+            return Err(LoadError::Size { line, name, space, max, given });
+        }
+        if matches!(space, VariableSpace::Global | VariableSpace::Constant) {
+            // These are allocations of their own.
+            at = self.variables.len() as u64;
+            let mut bytes = initial.clone();
+            bytes.resize(size as usize, 0);
+            let constant = *space == VariableSpace::Constant;
+            self.variables.push(Initial { name: name.clone(), bytes, align: *align, constant });
+        }
         self.insert(*line, name, Symbol { space: *space, at })?;
         Ok(at)
     }

@@ -14,6 +14,32 @@ pub enum VariableSpace {
     Param,
 }
 
+impl VariableSpace {
+    /// Its name, as messages say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            VariableSpace::Global => "global",
+            VariableSpace::Constant => "constant",
+            VariableSpace::Shared => "shared",
+            VariableSpace::Local => "local",
+            VariableSpace::Param => "parameter",
+        }
+    }
+
+    /// The most bytes that a kernel's variables may take: what CUDA has of local and constant memory and
+    /// of parameters; of shared memory what its addresses reach, since a launch looks at what a block
+    /// may have; of global memory what a machine that simulates can spare.
+    pub fn most(self) -> u64 {
+        match self {
+            VariableSpace::Global => 256 << 20,
+            VariableSpace::Constant => 64 << 10,
+            VariableSpace::Shared => 1 << 32,
+            VariableSpace::Local => 512 << 10,
+            VariableSpace::Param => 32764,
+        }
+    }
+}
+
 /// A variable as it is declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {

@@ -1,0 +1,121 @@
+//! Every kernel entry of the norms keeps the accuracy promise: the shipped PTX on the simulator.
+
+#[path = "device/cases.rs"]
+#[allow(dead_code)]
+mod cases;
+#[path = "../norm-host/tests/common/mod.rs"]
+mod common;
+
+use norm_host::{Limits, Operand, Param, Plan, Problem, Simulator};
+use norm_kernels::abi::{Access, Axis, Kernel};
+use rayon::prelude::*;
+
+use cases::of_kernel;
+use common::{
+    buffer::Buffer,
+    case::{Case, Tensors},
+    values::Values,
+};
+
+/// A device's limits, beside memory that is fast or not.
+fn limits(access: Access, memory_rate: u32) -> Limits {
+    let limits = Limits { memory_rate, ..Limits::of_capability((9, 0)) };
+    // Rows that fit no shared memory are long.
+    Limits { shared_bytes: if access == Access::Stream { 0 } else { limits.shared_bytes }, ..limits }
+}
+
+#[test]
+fn every_kernel_keeps_the_promise() {
+    let all: Vec<Kernel> = Kernel::all().collect();
+    all.into_par_iter().for_each(|kernel| {
+        let mut taken = Vec::new();
+        for limits in [12, 18].map(|rate| limits(kernel.access, rate)) {
+            for case in of_kernel(kernel, limits) {
+                let plan = planned(&case, &case.tensors(), limits);
+                let launch = (case.dim, plan.block, plan.cluster, plan.shared_bytes);
+                // What memory of another speed gives to another kernel is that one's to be tried with.
+                if plan.kernel == kernel && !taken.contains(&launch) {
+                    taken.push(launch);
+                    holds(&case, limits);
+                }
+            }
+        }
+        assert!(!taken.is_empty(), "{kernel}: none of its cases takes it");
+    });
+}
+
+/// Values plain and hard; in place; one row alone.
+fn holds(case: &Case, limits: Limits) {
+    let hard = Values::ALL[case.seed as usize % Values::ALL.len()];
+    for values in [Values::Plain, Values::Extreme, hard] {
+        let case = Case { values, ..case.clone() };
+        let before = case.tensors();
+        let mut after = before.clone();
+        let device = Simulator::with_limits(limits);
+        case.run(&mut after, &device).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+        for row in 0..case.rows() {
+            assert_eq!(case.wrong_residual(&before, &after, row), None, "{case:?}: row {row}");
+            let judged = case.judge(&before, &after, row);
+            assert!(judged.promised && judged.is_kept(), "{case:?}: row {row}: {judged:?}");
+        }
+        if case.x == case.y {
+            assert_eq!(in_place(&case, &before, &device), after.y.bits(), "{case:?}: in place");
+        }
+        let alone = Case { front: vec![1], ..case.clone() };
+        let mut first = Tensors {
+            x: head(&before.x, case.dim),
+            r: before.r.as_ref().map(|r| head(r, case.dim)),
+            y: head(&before.y, case.dim),
+            ..before.clone()
+        };
+        alone.run(&mut first, &device).unwrap_or_else(|error| panic!("{alone:?}: {error}"));
+        assert_eq!(first.y.bits(), after.y.bits()[..case.dim], "{case:?}: one row alone");
+    }
+}
+
+/// The first elements.
+fn head(buffer: &Buffer, elements: usize) -> Buffer {
+    Buffer::new(buffer.dtype(), &(0..elements).map(|index| buffer.get(index)).collect::<Vec<f64>>())
+}
+
+/// The bits that the operation writes over its input.
+fn in_place(case: &Case, before: &Tensors, device: &Simulator) -> Vec<u32> {
+    let Tensors { mut x, r, w, b, .. } = before.clone();
+    let (norm, shape, strides) = (case.norm(&w, &b), case.shape(), case.x_strides());
+    let mut rows = x.view_mut(&shape, &strides);
+    match r {
+        Some(mut r) => norm.add_rows_in_place(&mut rows, &mut r.view_mut(&shape, &case.r_strides()), device),
+        None => norm.rows_in_place(&mut rows, device),
+    }
+    .unwrap_or_else(|error| panic!("{case:?}: in place: {error}"));
+    x.bits()
+}
+
+/// The plan of a case of dense rows.
+fn planned(case: &Case, tensors: &Tensors, limits: Limits) -> Plan {
+    let (shape, strides) = (case.shape(), case.x_strides());
+    let operand =
+        |buffer: &Buffer| Operand { address: buffer.view(&shape, &strides).address(), dtype: buffer.dtype() };
+    let param = |buffer: &Buffer| {
+        let view = buffer.view(&[case.dim], &[1]);
+        Param { address: view.address(), dtype: view.dtype(), stride: 0 }
+    };
+    let stride = case.dim as u64;
+    let rows = Axis { extent: case.rows() as u64, x_stride: stride, y_stride: stride, r_stride: stride };
+    let problem = Problem {
+        kind: case.kind,
+        x: operand(&tensors.x),
+        y: operand(&tensors.y),
+        r: tensors.r.as_ref().map(operand),
+        accumulate: false,
+        w: tensors.w.as_ref().map(param),
+        b: tensors.b.as_ref().map(param),
+        axes: [Axis::ONE, Axis::ONE, rows],
+        rows: case.rows() as u64,
+        dim: u32::try_from(case.dim).unwrap(),
+        eps: case.eps,
+        weight_offset: case.weight_offset,
+        overlap: true,
+    };
+    Plan::new(&problem, limits).unwrap()
+}
