@@ -43,7 +43,7 @@
 //!   on its CUDA devices too, for which candle needs a CUDA toolkit.
 //! - `linked`: for a program with another crate that links to libcuda by name, as cudarc's feature
 //!   `dynamic-linking` does. `candle-cuda` has it.
-//! - `rust-cuda`: the kernels as rust-cuda compiles them too ([`ptx`], `RUST_CUDA`), 20 MB of text.
+//! - `rust-cuda`: the kernels as rust-cuda compiles them too ([`ptx`], `RUST_CUDA`), 27 MB of text.
 //! - `sim`: a backend that runs the kernels' PTX on a simulator.
 //!
 //! # Building without CUDA
