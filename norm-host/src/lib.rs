@@ -49,7 +49,8 @@
 //! # Building without CUDA
 //!
 //! cust's build script insists on a folder with a folder `lib64` in it. Where no CUDA toolkit is
-//! installed, the environment variable `CUDA_LIBRARY_PATH` names one: `/usr` will do.
+//! installed, the environment variable `CUDA_LIBRARY_PATH` names one, which may be empty:
+//! `mkdir -p ~/.no-cuda/lib64 && export CUDA_LIBRARY_PATH=~/.no-cuda`.
 #![warn(missing_docs)]
 
 pub mod accuracy;
