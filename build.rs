@@ -48,6 +48,7 @@ fn main() -> Result<(), Error> {
 
     println!("cargo::rerun-if-changed=norm-kernels");
     println!("cargo::rerun-if-changed=norm-host/ptx");
+    println!("cargo::rerun-if-changed=norm-ptx-rust-cuda");
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
     if is_rust_cuda { with_rust_cuda(mode, &root, &out) } else { with_stock(mode, &root, &out) }
@@ -75,7 +76,7 @@ fn with_rust_cuda(mode: Mode, root: &Path, out: &Path) -> Result<(), Error> {
     let found = rust_cuda::find();
     let toolchain = found
         .map_err(|missing| format!("rust-cuda's toolchain is not here: {missing}; {}", rust_cuda::INSTALL))?;
-    let kept = root.join("norm-host/ptx");
+    let kept = root.join("norm-ptx-rust-cuda");
     let fresh = if let Mode::Write = mode { &kept } else { out };
 
     let mut cargo = Command::new("rustup");
@@ -90,7 +91,7 @@ fn with_rust_cuda(mode: Mode, root: &Path, out: &Path) -> Result<(), Error> {
     }
     if let Mode::Check = mode {
         for target in ptx::TARGETS {
-            let name = format!("rust-cuda-{target}.ptx");
+            let name = format!("{target}.ptx");
             compare(&kept.join(&name), &fs::read_to_string(fresh.join(&name))?)?;
         }
     }

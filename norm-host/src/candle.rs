@@ -23,8 +23,10 @@
 //! their input; what [`Norm`](crate::Norm) promises of accuracy holds. A tensor whose last axis is
 //! dense is read where it lies, whatever its other strides (a `narrow`, a `transpose` of heads and
 //! positions); others, and those of more than four axes that are not contiguous, are copied first.
-//! Nothing is recorded for backpropagation, as by candle-nn's own fast norms. On a CUDA device the
-//! work goes to the device's stream, tied to cudarc's events.
+//! Nothing is recorded for backpropagation, as by candle-nn's own fast norms; candle-nn's `LayerNorm` is
+//! one only with biases and of contiguous tensors. To train, take [`RmsNorm::forward_diff`],
+//! [`ops::rms_norm_slow`] or [`ops::layer_norm_slow`], which are candle's. On a CUDA device the work goes
+//! to the device's stream, tied to cudarc's events.
 //!
 //! Errors of this crate come wrapped in candle's, with their text.
 
@@ -37,6 +39,7 @@ pub mod ops;
 mod residual;
 mod store;
 
+pub use candle_nn::LayerNormConfig;
 pub use modules::{LayerNorm, RmsNorm, layer_norm, layer_norm_no_bias, rms_norm};
 pub use norm::Norm;
 

@@ -43,13 +43,14 @@
 //!   on its CUDA devices too, for which candle needs a CUDA toolkit.
 //! - `linked`: for a program with another crate that links to libcuda by name, as cudarc's feature
 //!   `dynamic-linking` does. `candle-cuda` has it.
-//! - `rust-cuda`: the kernels as rust-cuda compiles them too ([`ptx`], `RUST_CUDA`), 20 MB of text.
+//! - `rust-cuda`: the kernels as rust-cuda compiles them too ([`ptx`], `RUST_CUDA`), 27 MB of text.
 //! - `sim`: a backend that runs the kernels' PTX on a simulator.
 //!
 //! # Building without CUDA
 //!
 //! cust's build script insists on a folder with a folder `lib64` in it. Where no CUDA toolkit is
-//! installed, the environment variable `CUDA_LIBRARY_PATH` names one: `/usr` will do.
+//! installed, the environment variable `CUDA_LIBRARY_PATH` names one, which may be empty:
+//! `mkdir -p ~/.no-cuda/lib64 && export CUDA_LIBRARY_PATH=~/.no-cuda`.
 #![warn(missing_docs)]
 
 pub mod accuracy;

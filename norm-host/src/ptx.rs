@@ -37,8 +37,8 @@ pub static EMBEDDED: [Ptx; 2] = [
 /// [`Device::with_ptx`](crate::Device::with_ptx) and `Simulator::with_ptx`.
 #[cfg(feature = "rust-cuda")]
 pub static RUST_CUDA: [Ptx; 2] = [
-    Ptx { target: "sm_80", capability: (8, 0), text: include_str!("../ptx/rust-cuda-sm_80.ptx") },
-    Ptx { target: "sm_90", capability: (9, 0), text: include_str!("../ptx/rust-cuda-sm_90.ptx") },
+    Ptx { target: "sm_80", capability: (8, 0), text: norm_ptx_rust_cuda::SM_80 },
+    Ptx { target: "sm_90", capability: (9, 0), text: norm_ptx_rust_cuda::SM_90 },
 ];
 
 /// The best of a set, lowest capability first, for a device of this compute capability (major,

@@ -1,4 +1,4 @@
-//! Compiles `norm-kernels` with rust-cuda, and writes the PTX beside that of stock rustc.
+//! Compiles `norm-kernels` with rust-cuda, and writes the PTX into the package of its own.
 
 #[path = "../../build/directives.rs"]
 mod directives;
@@ -15,11 +15,11 @@ const TARGETS: [(&str, NvvmArch); 2] = [("sm_80", NvvmArch::Compute80), ("sm_90"
 
 fn main() -> Result<(), Box<dyn Error>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let out = env::args_os().nth(1).map_or_else(|| here.join("../norm-host/ptx"), PathBuf::from);
+    let out = env::args_os().nth(1).map_or_else(|| here.join("../norm-ptx-rust-cuda"), PathBuf::from);
     for (target, arch) in TARGETS {
         let ptx = compile(&here.join("kernels"), target, arch)?;
         let text = directives::add(&fs::read_to_string(ptx)?, registers)?;
-        let file = out.join(format!("rust-cuda-{target}.ptx"));
+        let file = out.join(format!("{target}.ptx"));
         fs::write(&file, text)?;
         println!("{}", file.display());
     }

@@ -35,6 +35,23 @@ impl Sizes {
     pub const SMALL: Sizes = Sizes { hidden: 256, heads: 8, kv_heads: 2, head_dim: 32, intermediate: 704 };
 }
 
+/// Sees each of a block's norms while it is computed: [`Marks`](crate::clock::Marks) takes the time, `()`
+/// does nothing.
+pub trait Watch {
+    /// Computes the norm.
+    ///
+    /// # Errors
+    ///
+    /// The norm's, and the watch's own.
+    fn norm<T>(&mut self, norm: impl FnOnce() -> Result<T>) -> Result<T>;
+}
+
+impl Watch for () {
+    fn norm<T>(&mut self, norm: impl FnOnce() -> Result<T>) -> Result<T> {
+        norm()
+    }
+}
+
 const EPS: f32 = 1e-6;
 const ROPE_BASE: f32 = 500_000.0;
 
@@ -51,6 +68,8 @@ pub struct Block {
     down: Linear,
     cos: Tensor,
     sin: Tensor,
+    /// Added to scores: what comes later counts nothing.
+    causal: Tensor,
 }
 
 impl Block {
@@ -72,6 +91,11 @@ impl Block {
         };
         let angles: Vec<f32> = (0..positions * head_dim / 2).map(angle).collect();
         let angles = Tensor::from_vec(angles, (positions, head_dim / 2), device)?;
+        let causal = |index: usize| {
+            let (query, key) = (index / positions, index % positions);
+            if key > query { f32::NEG_INFINITY } else { 0.0 }
+        };
+        let causal: Vec<f32> = (0..positions * positions).map(causal).collect();
         Ok(Block {
             sizes,
             attention_norm: norm(hidden)?,
@@ -84,6 +108,7 @@ impl Block {
             down: linear(intermediate, hidden)?,
             cos: angles.cos()?.to_dtype(dtype)?,
             sin: angles.sin()?.to_dtype(dtype)?,
+            causal: Tensor::from_vec(causal, (positions, positions), device)?.to_dtype(dtype)?,
         })
     }
 
@@ -99,20 +124,26 @@ impl Block {
         xs: &Tensor,
         residual: &Tensor,
         cache: &mut KvCache,
+        watch: &mut impl Watch,
     ) -> Result<(Tensor, Tensor)> {
-        let (residual, xs) = N::add_rms(xs, residual, &self.attention_norm, EPS)?;
-        let xs = self.attention::<N>(&xs, cache)?;
-        let (residual, xs) = N::add_rms(&xs, &residual, &self.mlp_norm, EPS)?;
+        let (residual, xs) = watch.norm(|| N::add_rms(xs, residual, &self.attention_norm, EPS))?;
+        let xs = self.attention::<N>(&xs, cache, watch)?;
+        let (residual, xs) = watch.norm(|| N::add_rms(&xs, &residual, &self.mlp_norm, EPS))?;
         Ok((self.mlp(&xs)?, residual))
     }
 
-    fn attention<N: Norms>(&self, xs: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
+    fn attention<N: Norms>(
+        &self,
+        xs: &Tensor,
+        cache: &mut KvCache,
+        watch: &mut impl Watch,
+    ) -> Result<Tensor> {
         let Sizes { heads, kv_heads, head_dim, .. } = self.sizes;
         let (_, tokens, _) = xs.dims3()?;
         // All heads lie side by side: those of queries, keys and values are strided views.
         let qkv = self.qkv.forward(xs)?.reshape((1, tokens, heads + 2 * kv_heads, head_dim))?;
-        let q = N::heads(&qkv.narrow(2, 0, heads)?, &self.q_norm, EPS)?;
-        let k = N::heads(&qkv.narrow(2, heads, kv_heads)?, &self.k_norm, EPS)?;
+        let q = watch.norm(|| N::heads(&qkv.narrow(2, 0, heads)?, &self.q_norm, EPS))?;
+        let k = watch.norm(|| N::heads(&qkv.narrow(2, heads, kv_heads)?, &self.k_norm, EPS))?;
         let v = qkv.narrow(2, heads + kv_heads, kv_heads)?.transpose(1, 2)?.contiguous()?;
 
         let before = cache.current_seq_len();
@@ -127,7 +158,10 @@ impl Block {
         let scores = scores.reshape((1, heads, tokens, before + tokens))?;
         let scores = match tokens {
             1 => scores,
-            _ => scores.broadcast_add(&causal(before, tokens, &scores)?)?,
+            _ => {
+                let causal = self.causal.narrow(0, before, tokens)?.narrow(1, 0, before + tokens)?;
+                scores.broadcast_add(&causal)?
+            }
         };
         let shares = softmax_last_dim(&scores)?;
         let shares = shares.reshape((1, kv_heads, heads / kv_heads * tokens, before + tokens))?;
@@ -140,21 +174,6 @@ impl Block {
         self.down.forward(&(silu(&gate_up[0])? * &gate_up[1])?)
     }
 
-    /// The block's norms alone, on tensors of the shapes that they have in [`Block::forward`]:
-    /// `xs` and `residual` `(1, tokens, hidden)`, `qkv` `(1, tokens, all heads, head_dim)`.
-    ///
-    /// # Errors
-    ///
-    /// Those of the norms.
-    pub fn norms_alone<N: Norms>(&self, xs: &Tensor, residual: &Tensor, qkv: &Tensor) -> Result<()> {
-        let Sizes { heads, kv_heads, .. } = self.sizes;
-        let (residual, _) = N::add_rms(xs, residual, &self.attention_norm, EPS)?;
-        N::heads(&qkv.narrow(2, 0, heads)?, &self.q_norm, EPS)?;
-        N::heads(&qkv.narrow(2, heads, kv_heads)?, &self.k_norm, EPS)?;
-        N::add_rms(xs, &residual, &self.mlp_norm, EPS)?;
-        Ok(())
-    }
-
     /// An empty cache for that many tokens.
     pub fn cache(positions: usize) -> KvCache {
         KvCache::new(2, positions)
@@ -164,14 +183,4 @@ impl Block {
     pub fn sizes(&self) -> Sizes {
         self.sizes
     }
-}
-
-/// Added to the scores of `tokens` queries behind `before` others: what comes later counts nothing.
-fn causal(before: usize, tokens: usize, like: &Tensor) -> Result<Tensor> {
-    let score = |index: usize| {
-        let (query, key) = (index / (before + tokens), index % (before + tokens));
-        if key > before + query { f32::NEG_INFINITY } else { 0.0 }
-    };
-    let scores: Vec<f32> = (0..tokens * (before + tokens)).map(score).collect();
-    Tensor::from_vec(scores, (tokens, before + tokens), like.device())?.to_dtype(like.dtype())
 }

@@ -1,5 +1,6 @@
 //! Two models in candle, each with the norms of `norm-host` or with candle's own.
 
+pub mod clock;
 pub mod decoder;
 pub mod encoder;
 pub mod norms;

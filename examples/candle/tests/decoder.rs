@@ -26,7 +26,7 @@ impl Run<'_> {
         for &tokens in steps {
             let part = |tensor: &Tensor| tensor.narrow(1, done, tokens)?.copy();
             let (xs, residual) =
-                self.block.forward::<N>(&part(self.xs)?, &part(self.residual)?, &mut cache)?;
+                self.block.forward::<N>(&part(self.xs)?, &part(self.residual)?, &mut cache, &mut ())?;
             outputs.push((xs + residual)?);
             done += tokens;
         }
@@ -64,4 +64,10 @@ fn the_example_finds_both_norms_to_agree() {
     let count = |what: &str| text.lines().filter(|line| line.starts_with(what)).count();
     let rows = ["prefill", "decode", "candle", "norm-host", "apart by"].map(count);
     assert_eq!(rows, [1, 1, 2, 2, 2], "{text}");
+    for row in text.lines().filter(|line| line.starts_with("candle") || line.starts_with("norm-host")) {
+        let columns: Vec<f64> = row.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let [block, norms, share, _] = columns[..] else { panic!("{row}") };
+        assert!(0.0 < norms && norms < block, "{row}");
+        assert!((share - 100.0 * norms / block).abs() < 1.0, "{row}");
+    }
 }

@@ -277,3 +277,86 @@ fn tensors_that_share_storage_with_one_that_is_written_are_refused() {
     let sum = ops::add_rms_norm(&ones(&[3, 2]).t().unwrap(), &r, &w, EPS).unwrap();
     assert_eq!(sum.dim(D::Minus1).unwrap(), 3);
 }
+
+/// Written as for candle-nn, against whatever modules are named: what compiles with candle's compiles here.
+macro_rules! candles_interface {
+    ($test:ident, $modules:path, $ops:path) => {
+        #[test]
+        fn $test() -> Result<()> {
+            use $modules as nn;
+            use $ops as ops;
+
+            let x = Tensor::new(&[[3_f32, 4.0], [-8.0, 6.0]], &Device::Cpu)?;
+            let (w, b) =
+                (Tensor::new(&[1_f32, 2.0], &Device::Cpu)?, Tensor::new(&[0.5_f32, 0.0], &Device::Cpu)?);
+            let weights = candle_nn::VarBuilder::from_tensors(
+                [("weight".to_owned(), w.clone()), ("bias".to_owned(), b.clone())].into(),
+                DType::F32,
+                &Device::Cpu,
+            );
+            let config = nn::LayerNormConfig { remove_mean: false, ..1e-5.into() };
+            let rms = nn::rms_norm(2, 0.0, weights.clone())?;
+            let norms: [nn::LayerNorm; 6] = [
+                nn::LayerNorm::new(w.clone(), b.clone(), 0.0),
+                nn::LayerNorm::new_no_bias(w.clone(), 0.0),
+                nn::LayerNorm::rms_norm(w.clone(), 0.0),
+                nn::layer_norm(2, config, weights.clone())?,
+                nn::layer_norm_no_bias(2, 0.0, weights)?,
+                rms.clone().into_inner(),
+            ];
+            let kept = |norm: &nn::LayerNorm| (norm.bias().is_some(), norm.remove_mean(), norm.eps());
+            let expected = [
+                (true, true, 0.0),
+                (false, true, 0.0),
+                (false, false, 0.0),
+                (true, false, 1e-5),
+                (false, true, 0.0),
+                (false, false, 0.0),
+            ];
+            assert_eq!([0, 1, 2, 3, 4, 5].map(|i| kept(&norms[i])), expected);
+            assert_eq!((norms[5].weight().dims(), rms.weight().dims(), rms.eps()), (&[2][..], &[2][..], 0.0));
+
+            // (-1, 1) twice by the deviation; (3, 4) and (-8, 6) by the root of 12.5 and 50.
+            let layer = [[-1_f32, 2.0]; 2];
+            let root = [[0.848_528_1_f32, 2.262_741_7], [-1.131_370_9, 1.697_056_3]];
+            let with = |rows: [[f32; 2]; 2], first: f32| rows.map(|row| [row[0] + first, row[1]]);
+            let given = [
+                (norms[0].forward(&x)?, with(layer, 0.5)),
+                (norms[1].forward(&x)?, layer),
+                (norms[2].forward(&x)?, root),
+                (norms[3].forward(&x)?, with(root, 0.5)),
+                (norms[4].forward(&x)?, layer),
+                (norms[5].forward(&x)?, root),
+                (rms.forward(&x)?, root),
+                (rms.forward_diff(&x)?, root),
+                (ops::rms_norm(&x, &w, 0.0)?, root),
+                (ops::rms_norm_slow(&x, &w, 0.0)?, root),
+                (ops::layer_norm(&x, &w, &b, 0.0)?, with(layer, 0.5)),
+                (ops::layer_norm_slow(&x, &w, &b, 0.0)?, with(layer, 0.5)),
+            ];
+            for (index, (given, expected)) in given.into_iter().enumerate() {
+                let apart = (given - Tensor::new(&expected, &Device::Cpu)?)?.abs()?.max_all()?;
+                assert!(apart.to_scalar::<f32>()? < 1e-5, "{index}: off by {apart}");
+            }
+            assert_eq!(ops::softmax(&x.zeros_like()?, D::Minus1)?.to_vec2::<f32>()?, [[0.5; 2]; 2]);
+            Ok(())
+        }
+    };
+}
+
+candles_interface!(candles_own_interface, candle_nn, candle_nn::ops);
+candles_interface!(the_interface_is_candles, norm_host::candle, norm_host::candle::ops);
+
+#[test]
+fn a_norm_by_candles_operations_has_gradients() -> Result<()> {
+    let x = candle_core::Var::new(&[[3_f32, 4.0]], &Device::Cpu)?;
+    let norm = RmsNorm::new(ones(&[2]), 0.0);
+    // d/dx of x₀ / sqrt(mean(x²)), and its partner in x₁, which add up to (16 - 12, 9 - 12) / 12.5^1.5 / 2.
+    let gradients = norm.forward_diff(&x)?.sum_all()?.backward()?;
+    let gradient = gradients.get(&x).expect("x is a variable").to_vec2::<f32>()?;
+    for (given, expected) in gradient[0].iter().zip([4.0, -3.0]) {
+        assert!((given - expected / (2.0 * 12.5_f32.powf(1.5))).abs() < 1e-5, "{gradient:?}");
+    }
+    assert!(norm.forward(&x)?.sum_all()?.backward()?.get(&x).is_none());
+    Ok(())
+}

@@ -7,11 +7,7 @@ use super::Norm;
 
 /// RMSNorm with its weights, in the place of `candle_nn::RmsNorm`.
 #[derive(Clone, Debug)]
-pub struct RmsNorm {
-    norm: Norm,
-    weight: Tensor,
-    eps: f64,
-}
+pub struct RmsNorm(LayerNorm);
 
 /// LayerNorm with its weights and biases, in the place of `candle_nn::LayerNorm`.
 #[derive(Clone, Debug)]
@@ -26,17 +22,32 @@ pub struct LayerNorm {
 impl RmsNorm {
     /// RMSNorm with weights `(dim,)`.
     pub fn new(weight: Tensor, eps: f64) -> RmsNorm {
-        RmsNorm { norm: Norm::rms(eps as f32).weight(weight.clone()), weight, eps }
+        RmsNorm(LayerNorm::rms_norm(weight, eps))
+    }
+
+    /// The same as a [`LayerNorm`] whose mean stays.
+    pub fn into_inner(self) -> LayerNorm {
+        self.0
     }
 
     /// The weights.
     pub fn weight(&self) -> &Tensor {
-        &self.weight
+        self.0.weight()
     }
 
     /// What is added to the mean of squares.
     pub fn eps(&self) -> f64 {
-        self.eps
+        self.0.eps()
+    }
+
+    /// The norm of `xs` by candle's own operations one by one, which are recorded for backpropagation as
+    /// those of [`forward`](Module::forward) are not.
+    ///
+    /// # Errors
+    ///
+    /// candle's.
+    pub fn forward_diff(&self, xs: &Tensor) -> Result<Tensor> {
+        candle_nn::RmsNorm::new(self.weight().clone(), self.eps()).forward_diff(xs)
     }
 
     /// `residual += xs`, where it lies, and the norm of that.
@@ -45,7 +56,7 @@ impl RmsNorm {
     ///
     /// As for [`Norm::add_rows`].
     pub fn forward_add(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.norm.add_rows(xs, residual)
+        self.0.forward_add(xs, residual)
     }
 }
 
@@ -103,7 +114,7 @@ impl LayerNorm {
 
 impl Module for RmsNorm {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        self.norm.rows(xs)
+        self.0.forward(xs)
     }
 }
 

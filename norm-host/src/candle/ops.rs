@@ -1,6 +1,10 @@
-//! The operations by their usual names, the arguments as candle-nn has them.
+//! The operations by their usual names, the arguments as candle-nn has them. What candle-nn's `ops` has
+//! besides (`softmax`, `silu`, `rms_norm_slow`) is here too, as it is there: the whole module can be exchanged.
 
 use candle_core::{Result, Tensor};
+
+// What is defined below stands in front of what has its name there.
+pub use candle_nn::ops::*;
 
 use super::Norm;
 use crate::NormKind;

@@ -1,0 +1,132 @@
+//! When a block's work is done, by the clock of the device that does it.
+
+use std::time::Instant;
+
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaStream, sys::CUevent_flags};
+use candle_core::{DType, Device, Result, Tensor};
+
+use crate::decoder::Watch;
+
+/// Moments of some work.
+pub enum Marks {
+    /// On the CPU: when the call was made, which returns when the work is done.
+    Host(Vec<Instant>),
+    /// On a CUDA device: events in its stream, which the device comes by when it has done what is in front.
+    #[cfg(feature = "cuda")]
+    Stream(std::sync::Arc<CudaStream>, Vec<CudaEvent>),
+}
+
+impl Marks {
+    /// None yet.
+    pub fn new(device: &Device) -> Marks {
+        match device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => Marks::Stream(device.cuda_stream(), vec![]),
+            _ => Marks::Host(vec![]),
+        }
+    }
+
+    /// Marks the end of what was asked for so far.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    pub fn mark(&mut self) -> Result<()> {
+        match self {
+            Marks::Host(moments) => moments.push(Instant::now()),
+            // By default cudarc's events keep no time.
+            #[cfg(feature = "cuda")]
+            Marks::Stream(stream, events) => events.push(
+                stream
+                    .record_event(Some(CUevent_flags::CU_EVENT_DEFAULT))
+                    .map_err(candle_core::Error::wrap)?,
+            ),
+        }
+        Ok(())
+    }
+
+    /// Whether the device has come by the first of them.
+    pub fn has_begun(&self) -> bool {
+        match self {
+            Marks::Host(moments) => !moments.is_empty(),
+            #[cfg(feature = "cuda")]
+            Marks::Stream(_, events) => events.first().is_some_and(CudaEvent::is_complete),
+        }
+    }
+
+    /// The seconds between each and the next, once the device has come by all.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    pub fn intervals(&self) -> Result<Vec<f64>> {
+        match self {
+            Marks::Host(moments) => {
+                Ok(moments.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect())
+            }
+            #[cfg(feature = "cuda")]
+            Marks::Stream(_, events) => events
+                .windows(2)
+                .map(|pair| {
+                    let milliseconds = pair[0].elapsed_ms(&pair[1]).map_err(candle_core::Error::wrap)?;
+                    Ok(f64::from(milliseconds) / 1e3)
+                })
+                .collect(),
+        }
+    }
+}
+
+/// In front of each norm and behind it: the norms are then every second interval.
+impl Watch for Marks {
+    fn norm<T>(&mut self, norm: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.mark()?;
+        let result = norm()?;
+        self.mark()?;
+        Ok(result)
+    }
+}
+
+/// Work in front of what is timed, so that a CUDA device is still busy with it when the host has asked for
+/// all the rest. What is timed is then the device's time, without waits for the host.
+pub struct Ahead {
+    matrix: Option<Tensor>,
+    products: usize,
+}
+
+impl Ahead {
+    /// Of a few milliseconds on a CUDA device; of none on the CPU, which does not run behind its host.
+    ///
+    /// # Errors
+    ///
+    /// candle's.
+    pub fn new(device: &Device) -> Result<Ahead> {
+        let zeros = || Tensor::zeros((8192, 8192), DType::F16, device);
+        Ok(Ahead { matrix: device.is_cuda().then(zeros).transpose()?, products: 8 })
+    }
+
+    /// The moments that `work` marks. It is repeated, behind more, until the device has begun none of it when
+    /// all of it is asked for.
+    ///
+    /// # Errors
+    ///
+    /// `work`'s, and one if the host falls behind however long it is given.
+    pub fn of(&mut self, device: &Device, mut work: impl FnMut(&mut Marks) -> Result<()>) -> Result<Marks> {
+        loop {
+            if let Some(matrix) = &self.matrix {
+                for _ in 0..self.products {
+                    matrix.matmul(matrix)?;
+                }
+            }
+            let mut marks = Marks::new(device);
+            work(&mut marks)?;
+            if self.matrix.is_none() || !marks.has_begun() {
+                return Ok(marks);
+            }
+            self.products *= 2;
+            if self.products > 1024 {
+                candle_core::bail!("something in what is timed makes the host wait for the device");
+            }
+        }
+    }
+}
