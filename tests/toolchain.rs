@@ -32,8 +32,10 @@ fn main() {
         .into();
     let stock = EMBEDDED.iter().map(|ptx| ("", ptx));
     for (compiler, ptx) in stock.chain(RUST_CUDA.iter().map(|ptx| ("rust_cuda_", ptx))) {
-        // What a driver makes of each text: that for sm_80 is loaded by devices older than 9.0 alone.
-        for arch in if ptx.target == "sm_80" { ["sm_80", "sm_89"] } else { ["sm_90", "sm_100"] } {
+        for arch in ["sm_80", "sm_90", "sm_100"].into_iter().filter(|arch| {
+            // PTX runs on its own target and everything newer.
+            arch[3..].parse::<u32>().unwrap_or(0) >= ptx.target[3..].parse().unwrap_or(0)
+        }) {
             let name = format!("{compiler}{}_ptx_assembles_for_{arch}_without_stack_or_spills", ptx.target);
             trials
                 .push(support::trial(&name, "ptxas", &ptxas, move |ptxas| assembles(&ptxas, ptx.text, arch)));
