@@ -35,6 +35,18 @@ pub fn room(device: &Device) -> Result<Device, String> {
     }
 }
 
+/// RMSNorm and nothing else.
+fn plain_rms(eps: f32) -> Parameters<'static> {
+    Parameters {
+        kind: NormKind::Rms,
+        eps: eps.into(),
+        weight: None,
+        weight_offset: 0.0,
+        bias: None,
+        onto: None,
+    }
+}
+
 /// In place over 2³¹ elements and more. Rows at the ends, on both sides of the boundary and some
 /// between are compared; the others all hold the same.
 pub fn past_31_bits(device: Device) -> Result<(), Failed> {
@@ -61,14 +73,7 @@ pub fn past_31_bits(device: Device) -> Result<(), Failed> {
     rms_norm_(&mut ViewMut::from_buffer::<f16>(&mut x, &[ROWS, DIM])?, None, eps, &stream)?;
     stream.synchronize()?;
 
-    let parameters = Parameters {
-        kind: NormKind::Rms,
-        eps: eps.into(),
-        weight: None,
-        weight_offset: 0.0,
-        bias: None,
-        onto: None,
-    };
+    let parameters = plain_rms(eps);
     for (row, values) in rows {
         let mut y = vec![0; DIM];
         x.index(row * DIM..(row + 1) * DIM).copy_to(&mut y)?;
@@ -130,15 +135,7 @@ pub fn heads_past_31_bits(device: Device) -> Result<(), Failed> {
         assert!(seen.chunks(first.len()).all(|row| row == first), "a row near element {place} is another");
         let given: Vec<f16> = first.into_iter().map(f16::from_bits).collect();
         for (x, y) in row.chunks(HEAD).zip(given.chunks(HEAD)) {
-            let parameters = Parameters {
-                kind: NormKind::Rms,
-                eps: eps.into(),
-                weight: None,
-                weight_offset: 0.0,
-                bias: None,
-                onto: None,
-            };
-            let judged = judge_row(&widen_input(x), &parameters, DType::F16, &widen(y));
+            let judged = judge_row(&widen_input(x), &plain_rms(eps), DType::F16, &widen(y));
             assert!(judged.promised && judged.is_kept(), "near element {place}: {judged:?}");
         }
     }
