@@ -21,13 +21,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let right = sums.chunks_exact(4).enumerate().all(|(i, sum)| sum == (3.0 * i as f32).to_le_bytes());
     println!("c = a + b for {n} elements: {}", if right { "right" } else { "wrong" });
     println!("{} instructions, {} in the longest warp", counts.total(), counts.longest_warp);
-    println!("{} divergent branches: the last warp is not full", counts.divergent_branches);
+    println!("{} divergent branch: the last warp is not full", counts.divergent_branches);
     for (name, traffic) in &counts.global {
         let requests = if traffic.loads.requests > 0 { traffic.loads } else { traffic.stores };
         println!(
-            "{name}: {} bytes in {} sectors, {:.2} of the minimum, {:.1} sectors a request",
+            "{name}: {} bytes in {} sectors, {} of them distinct, {:.2} of the minimum, {:.1} sectors a request",
             requests.bytes,
             requests.sectors,
+            requests.distinct_sectors,
             requests.factor(u64::from(n) * 4),
             requests.sectors_a_request()
         );

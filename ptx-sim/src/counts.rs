@@ -1,5 +1,6 @@
 //! What a launch did, in numbers.
 
+pub(crate) mod distinct;
 mod kind;
 pub(crate) mod requests;
 
@@ -39,7 +40,7 @@ pub struct Counts {
 }
 
 /// Traffic between a kernel and one allocation of global memory. No cache is modelled: what is
-/// read twice counts twice.
+/// asked for twice counts twice, but for [`Requests::distinct_sectors`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -61,8 +62,11 @@ pub struct Requests {
     pub accesses: u64,
     /// Bytes that threads asked for.
     pub bytes: u64,
-    /// Sectors of 32 bytes that the requests touched.
+    /// Sectors of 32 bytes that the requests touched, each request's counted: the traffic with L1.
     pub sectors: u64,
+    /// Sectors that any request touched, each counted once a launch: the traffic with memory where
+    /// caches hold what is asked for again.
+    pub distinct_sectors: u64,
 }
 
 /// Traffic with shared memory.
@@ -91,9 +95,14 @@ impl Requests {
         self.bytes as f64 / self.accesses.max(1) as f64
     }
 
-    /// Bytes of sectors moved, as a multiple of `minimum`, the bytes that had to be.
+    /// Bytes of the requests' sectors, as a multiple of `minimum`, the bytes that had to be moved.
     pub fn factor(&self, minimum: u64) -> f64 {
         (self.sectors * SECTOR) as f64 / minimum.max(1) as f64
+    }
+
+    /// Bytes of distinct sectors, as a multiple of the same.
+    pub fn distinct_factor(&self, minimum: u64) -> f64 {
+        (self.distinct_sectors * SECTOR) as f64 / minimum.max(1) as f64
     }
 
     fn add(&mut self, other: &Requests) {
@@ -101,6 +110,7 @@ impl Requests {
         self.accesses += other.accesses;
         self.bytes += other.bytes;
         self.sectors += other.sectors;
+        self.distinct_sectors += other.distinct_sectors;
     }
 }
 
@@ -126,7 +136,7 @@ impl Counts {
         self.instructions.values().sum()
     }
 
-    /// The traffic of all allocations together.
+    /// The traffic of all allocations together. A sector that two of them share is two.
     pub fn all_global(&self) -> Traffic {
         let mut sum = Traffic::default();
         self.global.values().for_each(|traffic| sum.add(traffic));

@@ -1,5 +1,7 @@
 //! What a kernel can do wrong.
 
+use std::fmt;
+
 /// Something a kernel did wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -7,7 +9,8 @@
 pub struct Fault {
     /// The kernel.
     pub kernel: String,
-    /// The instruction's line in the PTX, from 1.
+    /// The instruction's line in the PTX, from 1; 0 only in a race between blocks, where the kernel
+    /// did not do the same when it was run again to find out.
     pub line: u32,
     /// The block, along x, y and z.
     pub block: [u32; 3],
@@ -21,7 +24,7 @@ pub struct Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Party {
-    /// Its instruction's line in the PTX, from 1.
+    /// Its instruction's line in the PTX, from 1; 0 where only the block is known.
     pub line: u32,
     /// Its block.
     pub block: [u32; 3],
@@ -29,6 +32,20 @@ pub struct Party {
     pub thread: Option<[u32; 3]>,
     /// Whether it wrote.
     pub writes: bool,
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Party { line, block, thread, writes } = self;
+        match thread {
+            Some(thread) => write!(f, "block {block:?}, thread {thread:?} {} at line {line}", does(*writes)),
+            None => write!(f, "block {block:?} {}", does(*writes)),
+        }
+    }
+}
+
+fn does(writes: bool) -> &'static str {
+    if writes { "writes" } else { "reads" }
 }
 
 /// What a kernel did wrong. Addresses in shared memory count from the block's first byte.
@@ -60,7 +77,7 @@ pub enum FaultKind {
     #[allow(missing_docs)]
     UninitializedMemory { space: &'static str, address: u64 },
     /// Two threads access the same byte, at least one of them writes, and no barrier is between.
-    #[error("{} {space} address {address:#x}, which block {:?}, thread {:?} {} at line {} with no barrier between", if *.writes { "writes" } else { "reads" }, other.block, other.thread, if other.writes { "writes" } else { "reads" }, other.line)]
+    #[error("{} {space} address {address:#x}, which {other} with no barrier between", does(*.writes))]
     #[allow(missing_docs)]
     Race { space: &'static str, address: u64, writes: bool, other: Party },
     /// Only some lanes of a warp come to an instruction that all of them must reach together.
@@ -95,10 +112,10 @@ pub enum FaultKind {
     #[allow(missing_docs)]
     Mbarrier { address: u64, problem: String },
     /// Another block's shared memory is accessed with no cluster barrier after that block's
-    /// start, or none before its end.
-    #[error("accesses shared memory of block {rank} of the cluster, which may have {state}")]
+    /// start, or none before its end. Where the end is the fault, the address is not known any more.
+    #[error("accesses shared{} of block {rank} of the cluster, which may have {state}", address.map_or(" memory".to_owned(), |address| format!(" address {address:#x}")))]
     #[allow(missing_docs)]
-    RemoteLifetime { rank: u32, state: &'static str },
+    RemoteLifetime { rank: u32, address: Option<u64>, state: &'static str },
     /// The kernel executed `trap`.
     #[error("trap")]
     Trap,

@@ -78,7 +78,7 @@ impl Kernel {
         &self.parameters
     }
 
-    /// Its instructions.
+    /// Its instructions, and the return behind the last of them.
     pub fn instructions(&self) -> usize {
         self.code.len()
     }

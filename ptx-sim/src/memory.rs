@@ -140,6 +140,11 @@ impl Memory {
         Ok(contents)
     }
 
+    /// The same once more. What may only be read is shared.
+    pub(crate) fn copy(&self) -> Memory {
+        Memory { regions: self.regions.iter().map(Region::copy).collect() }
+    }
+
     /// The allocations, as places in a table that counts are kept by.
     pub(crate) fn regions(&self) -> &[Region] {
         &self.regions

@@ -1,6 +1,7 @@
 //! Running a kernel.
 
 mod access;
+mod between;
 mod blame;
 mod cluster;
 mod collective;

@@ -2,7 +2,7 @@
 //! is a race. Found when all have run, from what each accessed: exactly, and whatever the order
 //! in which they happened to run.
 
-use super::pages::Footprint;
+use super::pages::{Footprint, Runs};
 
 /// A byte that two clusters access: its address, the cluster that wrote it, and the other one
 /// with whether it wrote too.
@@ -15,19 +15,19 @@ pub struct Overlap {
 }
 
 /// The first such byte in the order of addresses, of writes before reads. Footprints carry their
-/// cluster's number.
+/// cluster's number; strong accesses race with none.
 pub fn find(footprints: &[(u64, Footprint)]) -> Option<Overlap> {
-    let runs = |pick: fn(&Footprint) -> &Vec<(u64, u64)>| {
+    let runs = |pick: fn(&Runs) -> &Vec<(u64, u64)>| {
         let mut runs: Vec<(u64, u64, u64)> = footprints
             .iter()
             .flat_map(|(cluster, footprint)| {
-                pick(footprint).iter().map(|&(start, length)| (start, start + length, *cluster))
+                pick(&footprint.weak).iter().map(|&(start, length)| (start, start + length, *cluster))
             })
             .collect();
         runs.sort_unstable();
         runs
     };
-    let written = runs(|footprint| &footprint.written);
+    let written = runs(|runs| &runs.written);
     for pair in written.windows(2) {
         let [(_, end, writer), (start, _, other)] = [pair[0], pair[1]];
         if start < end {
@@ -35,7 +35,7 @@ pub fn find(footprints: &[(u64, Footprint)]) -> Option<Overlap> {
         }
     }
     // Written runs are apart from each other now, so ends are in order too.
-    for (start, end, reader) in runs(|footprint| &footprint.read) {
+    for (start, end, reader) in runs(|runs| &runs.read) {
         let first = written.partition_point(|&(_, written_end, _)| written_end <= start);
         let met = written[first..].iter().take_while(|&&(from, _, _)| from < end);
         if let Some(&(from, _, writer)) = met.into_iter().find(|&&(_, _, writer)| writer != reader) {

@@ -11,8 +11,42 @@ pub const PAGE: u64 = 4096;
 /// A page.
 pub struct Page {
     pub records: Vec<Record>,
+    pub weak: Touched,
+    /// By accesses that order memory themselves, and so race with none.
+    pub strong: Touched,
+}
+
+/// Bytes of a page that have been accessed.
+pub struct Touched {
     pub read: Bits,
     pub written: Bits,
+}
+
+impl Page {
+    fn new() -> Page {
+        let records = vec![Record::default(); PAGE as usize / 2];
+        Page { records, weak: Touched::new(), strong: Touched::new() }
+    }
+
+    pub fn touched(&mut self, strong: bool) -> &mut Touched {
+        if strong { &mut self.strong } else { &mut self.weak }
+    }
+
+    /// Which of these bytes the cluster has written.
+    pub fn written(&self, from: u64, bytes: u32) -> u64 {
+        self.weak.written.get(from, bytes) | self.strong.written.get(from, bytes)
+    }
+}
+
+impl Touched {
+    fn new() -> Touched {
+        Touched { read: Bits::new(PAGE), written: Bits::new(PAGE) }
+    }
+
+    fn clear(&mut self) {
+        self.read.clear();
+        self.written.clear();
+    }
 }
 
 /// The pages that a cluster has touched. One worker uses them for one cluster after another.
@@ -25,11 +59,42 @@ pub struct Pages {
     pub generation: u8,
 }
 
-/// Runs of bytes that one cluster accessed, by address.
+/// What one cluster accessed.
 #[derive(Clone, Debug, Default)]
 pub struct Footprint {
+    pub weak: Runs,
+    pub strong: Runs,
+}
+
+impl Footprint {
+    pub fn read(&self) -> impl Iterator<Item = &(u64, u64)> {
+        self.weak.read.iter().chain(&self.strong.read)
+    }
+
+    pub fn written(&self) -> impl Iterator<Item = &(u64, u64)> {
+        self.weak.written.iter().chain(&self.strong.written)
+    }
+}
+
+/// Runs of bytes, each its address and length, by address.
+#[derive(Clone, Debug, Default)]
+pub struct Runs {
     pub read: Vec<(u64, u64)>,
     pub written: Vec<(u64, u64)>,
+}
+
+impl Runs {
+    /// Adds the runs of a page that lies behind all that are here.
+    fn extend(&mut self, start: u64, touched: &Touched) {
+        for (runs, bits) in [(&mut self.read, &touched.read), (&mut self.written, &touched.written)] {
+            for (offset, length) in bits.runs(PAGE) {
+                match runs.last_mut() {
+                    Some(last) if last.0 + last.1 == start + offset => last.1 += length,
+                    _ => runs.push((start + offset, length)),
+                }
+            }
+        }
+    }
 }
 
 impl Pages {
@@ -51,11 +116,10 @@ impl Pages {
             let count = self.places.len();
             let at = *self.places.entry(number).or_insert(count);
             if at == self.pages.len() {
-                let records = vec![Record::default(); PAGE as usize / 2];
-                self.pages.push(Page { records, read: Bits::new(PAGE), written: Bits::new(PAGE) });
+                self.pages.push(Page::new());
             } else if at == count {
-                self.pages[at].read.clear();
-                self.pages[at].written.clear();
+                self.pages[at].weak.clear();
+                self.pages[at].strong.clear();
             }
             self.last = (number, at);
         }
@@ -69,15 +133,8 @@ impl Pages {
         let mut footprint = Footprint::default();
         for (number, at) in places {
             let page = &self.pages[at];
-            for (from, bits) in [(&mut footprint.read, &page.read), (&mut footprint.written, &page.written)] {
-                for (start, length) in bits.runs(PAGE) {
-                    let start = number * PAGE + start;
-                    match from.last_mut() {
-                        Some(last) if last.0 + last.1 == start => last.1 += length,
-                        _ => from.push((start, length)),
-                    }
-                }
-            }
+            footprint.weak.extend(number * PAGE, &page.weak);
+            footprint.strong.extend(number * PAGE, &page.strong);
         }
         footprint
     }

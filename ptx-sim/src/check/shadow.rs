@@ -59,6 +59,13 @@ impl Entry {
     }
 }
 
+/// The last access of that kind to the byte at `at`, of this generation.
+pub fn last(records: &[Record], at: usize, writes: bool, generation: u8) -> Option<Entry> {
+    let Record { writer, readers } = records[at / 2];
+    let mut entries = if writes { [writer; 2] } else { readers }.into_iter();
+    entries.find(|entry| entry.generation() == u64::from(generation) && entry.bytes() >> (at % 2) & 1 == 1)
+}
+
 /// Notes an access of `bytes` bytes from `at` on, and finds the access it races with: that
 /// other, whether it wrote, and the byte. `before` says whether an access lies before this one.
 pub fn touch(

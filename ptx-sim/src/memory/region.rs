@@ -1,5 +1,6 @@
 //! One allocation of global memory.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::bits::Bits;
@@ -25,7 +26,7 @@ pub struct Region {
     /// Bytes written before the launch under way.
     pub written: Bits,
     /// From the multiple of 4 at or below `start` on.
-    words: Vec<AtomicU32>,
+    words: Arc<[AtomicU32]>,
 }
 
 impl Region {
@@ -40,6 +41,17 @@ impl Region {
             written: Bits::new(bytes),
             words: (0..words).map(|_| AtomicU32::new(0)).collect(),
         }
+    }
+
+    /// The same once more.
+    pub fn copy(&self) -> Region {
+        let words = match self.state {
+            State::Writable => self.words.iter().map(|word| AtomicU32::new(word.load(Relaxed))).collect(),
+            // Nothing changes it any more.
+            State::ReadOnly | State::Freed => Arc::clone(&self.words),
+        };
+        let (name, written) = (self.name.clone(), self.written.clone());
+        Region { name, written, words, ..*self }
     }
 
     /// Where it ends.

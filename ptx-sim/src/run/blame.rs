@@ -2,7 +2,8 @@
 
 use super::cluster::{Cluster, Stop};
 use super::warp::{Wait, Warp};
-use crate::check::shadow::Entry;
+use crate::check::pages::PAGE;
+use crate::check::shadow::{self, Entry};
 use crate::fault::{Fault, FaultKind, Party};
 use crate::kernel::op::Op;
 
@@ -15,11 +16,22 @@ impl Cluster<'_> {
         other: Entry,
         wrote: bool,
     ) -> FaultKind {
-        let (block, thread) = self.place(other.thread() as usize);
+        FaultKind::Race { space, address, writes, other: self.party(other, wrote) }
+    }
+
+    /// Who accessed a byte of global memory last in that way.
+    pub fn last(&mut self, address: u64, writes: bool) -> Option<Party> {
+        let generation = self.pages.generation;
+        let records = &self.pages.of(address).records;
+        let entry = shadow::last(records, (address % PAGE) as usize, writes, generation)?;
+        Some(self.party(entry, writes))
+    }
+
+    fn party(&self, entry: Entry, writes: bool) -> Party {
+        let (block, thread) = self.place(entry.thread() as usize);
         let line =
-            self.kernel.code.get(other.instruction() as usize).map_or(0, |instruction| instruction.line);
-        let other = Party { line, block, thread: Some(thread), writes: wrote };
-        FaultKind::Race { space, address, writes, other }
+            self.kernel.code.get(entry.instruction() as usize).map_or(0, |instruction| instruction.line);
+        Party { line, block, thread: Some(thread), writes }
     }
 
     /// The block and thread behind a thread's number in the cluster.

@@ -237,8 +237,8 @@ impl<'a> Cluster<'a> {
         let mut known = known.iter().copied().chain(std::iter::repeat(0));
         let late = self.reached[warp.block].iter().any(|&reached| Some(reached) > known.next());
         if late {
-            let kind =
-                FaultKind::RemoteLifetime { rank: warp.block as u32, state: "ended: it exits unwarned" };
+            let (rank, state) = (warp.block as u32, "ended: it exits unwarned");
+            let kind = FaultKind::RemoteLifetime { rank, address: None, state };
             return Err(Stop::new(active.trailing_zeros(), kind));
         }
         Ok(())
@@ -246,9 +246,9 @@ impl<'a> Cluster<'a> {
 
     /// A warp reaches into another block's shared memory, or stores in any asynchronously: that
     /// block is to know of it before it ends.
-    pub fn reach(&mut self, warp: &Warp, rank: usize, user: usize) -> Result<(), FaultKind> {
+    pub fn reach(&mut self, warp: &Warp, rank: usize, address: u64, user: usize) -> Result<(), FaultKind> {
         let a_block = self.grid.shape.warps();
-        let lifetime = |state| FaultKind::RemoteLifetime { rank: rank as u32, state };
+        let lifetime = |state| FaultKind::RemoteLifetime { rank: rank as u32, address: Some(address), state };
         let range = rank * a_block..(rank + 1) * a_block;
         if self.lanes[range.clone()].iter().all(|(_, live)| *live == 0) {
             return Err(lifetime("ended"));

@@ -1,7 +1,7 @@
 //! All clusters of a launch.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
@@ -9,12 +9,14 @@ use super::cluster::Cluster;
 use super::shape::Shape;
 use super::tally::Tally;
 use crate::check::pages::Footprint;
+use crate::counts::{Counts, distinct};
 use crate::error::LaunchError;
 use crate::fault::Fault;
 use crate::kernel::{Initial, Kernel};
 use crate::memory::Memory;
 
 /// What all clusters of a launch share.
+#[derive(Clone, Copy)]
 pub struct Grid<'a> {
     pub kernel: &'a Kernel,
     pub memory: &'a Memory,
@@ -30,12 +32,22 @@ pub struct Grid<'a> {
 /// What the clusters of a launch leave.
 #[derive(Default)]
 pub struct Done {
-    pub tally: Tally,
+    tally: Tally,
     pub footprints: Vec<(u64, Footprint)>,
 }
 
+impl Done {
+    pub fn counts(&self, grid: &Grid<'_>) -> Counts {
+        let regions = grid.memory.regions();
+        let mut counts = self.tally.named(grid.kernel, regions);
+        distinct::add(&mut counts, &self.footprints, regions);
+        counts
+    }
+}
+
+/// Runs all clusters. The fault is that of the first cluster that has one, whichever ran first.
 pub fn run_clusters(grid: &Grid<'_>) -> Result<Done, LaunchError> {
-    let failed = AtomicBool::new(false);
+    let failed = AtomicU64::new(u64::MAX);
     let first: Mutex<Option<(u64, Box<Fault>)>> = Mutex::new(None);
     let count = grid.shape.cluster_count();
     // A worker keeps its registers and shadows from one cluster to the next.
@@ -45,13 +57,13 @@ pub fn run_clusters(grid: &Grid<'_>) -> Result<Done, LaunchError> {
         let mut cluster = Cluster::new(grid);
         let mut footprints = Vec::new();
         for number in worker * share..count.min((worker + 1) * share) {
-            if failed.load(Relaxed) {
+            if failed.load(Relaxed) < number {
                 break;
             }
             match cluster.run_all(number) {
                 Ok(()) => footprints.push((number, cluster.pages.footprint())),
                 Err(fault) => {
-                    failed.store(true, Relaxed);
+                    failed.fetch_min(number, Relaxed);
                     if let Ok(mut first) = first.lock()
                         && first.as_ref().is_none_or(|(earlier, _)| number < *earlier)
                     {
@@ -75,7 +87,7 @@ pub fn run_clusters(grid: &Grid<'_>) -> Result<Done, LaunchError> {
 
 /// Notes which bytes have been written, for this launch's outputs and for later launches.
 pub fn note(memory: &mut Memory, footprints: &[(u64, Footprint)]) {
-    for &(start, length) in footprints.iter().flat_map(|(_, footprint)| &footprint.written) {
+    for &(start, length) in footprints.iter().flat_map(|(_, footprint)| footprint.written()) {
         let mut at = start;
         while at < start + length {
             let Some(region) = memory.find(at) else { break };

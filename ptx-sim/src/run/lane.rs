@@ -32,7 +32,7 @@ impl Cluster<'_> {
         match space {
             Space::Shared | Space::Cluster => {
                 aligned("shared", address, data.len())?;
-                let (rank, offset) = self.locate(warp, address, warp.index)?;
+                let (rank, offset) = self.locate(warp, address, data.len(), warp.index)?;
                 let me = self.entry(warp, who);
                 let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
                 let result = self.shared[rank].load(offset, data, me, before);
@@ -71,7 +71,7 @@ impl Cluster<'_> {
         match space {
             Space::Shared | Space::Cluster => {
                 aligned("shared", address, data.len())?;
-                let (rank, offset) = self.locate(warp, address, warp.index)?;
+                let (rank, offset) = self.locate(warp, address, data.len(), warp.index)?;
                 let me = self.entry(warp, who);
                 let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
                 let result = self.shared[rank].store(offset, data, me, before);
@@ -98,13 +98,13 @@ impl Cluster<'_> {
         let page = self.pages.of(address);
         let within = address % PAGE;
         // Written before the launch, or by this cluster; by another one, it is a race.
-        let written = region.written.get(address - region.start, bytes) | page.written.get(within, bytes);
+        let written = region.written.get(address - region.start, bytes) | page.written(within, bytes);
         if written != low_bits(bytes) {
             let address = address + u64::from(written.trailing_ones());
             return Err(FaultKind::UninitializedMemory { space: "global", address });
         }
+        page.touched(who.strong).read.set(within, bytes);
         if let Some(me) = me {
-            page.read.set(within, bytes);
             let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
             let race = touch(&mut page.records, within as usize, data.len(), me, false, before);
             if let Some((other, wrote, at)) = race {
@@ -124,7 +124,7 @@ impl Cluster<'_> {
         let me = self.entry(warp, who);
         let page = self.pages.of(address);
         let within = address % PAGE;
-        page.written.set(within, bytes);
+        page.touched(who.strong).written.set(within, bytes);
         if let Some(me) = me {
             let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
             let race = touch(&mut page.records, within as usize, data.len(), me, true, before);
@@ -138,15 +138,22 @@ impl Cluster<'_> {
 
     /// Whose shared memory an address is in, and where there. `user` is the warp whose clock says when
     /// it is used, or what stands for the warp's asynchronous stores.
-    pub fn locate(&mut self, warp: &Warp, at: u64, user: usize) -> Result<(usize, u64), FaultKind> {
+    pub fn locate(
+        &mut self,
+        warp: &Warp,
+        at: u64,
+        bytes: usize,
+        user: usize,
+    ) -> Result<(usize, u64), FaultKind> {
         let rank = address::rank(at).unwrap_or(warp.block as u64);
         if rank >= self.shared.len() as u64 {
             let near = Some(format!("the cluster has {} blocks", self.shared.len()));
-            return Err(FaultKind::OutOfBounds { space: "shared::cluster", address: at, bytes: 0, near });
+            let bytes = bytes as u32;
+            return Err(FaultKind::OutOfBounds { space: "shared::cluster", address: at, bytes, near });
         }
         let rank = rank as usize;
         if rank != warp.block || user != warp.index {
-            self.reach(warp, rank, user)?;
+            self.reach(warp, rank, address::offset(at), user)?;
         }
         Ok((rank, address::offset(at)))
     }

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
+use super::between;
 use super::grid::{Grid, note, place, run_clusters};
 use super::shape::{Shape, product};
-use crate::check::overlap;
 use crate::counts::Counts;
 use crate::error::LaunchError;
-use crate::fault::{Fault, FaultKind, Party};
 use crate::kernel::Kernel;
 use crate::memory::{Memory, unwritten};
 
@@ -111,6 +110,9 @@ impl Launch {
         let arguments = self.pack()?;
         let shared_bytes = self.check_shared()?;
         let variables = place(&self.kernel.variables, memory);
+        // Blocks of one cluster are watched as they run; to name who raced with whom between clusters,
+        // two of them are run again.
+        let before = (self.shape.cluster_count() > 1).then(|| memory.copy());
         let grid = Grid {
             kernel: &self.kernel,
             memory,
@@ -121,20 +123,24 @@ impl Launch {
             shared_bytes,
             limit: self.limit,
         };
-        let result = run_clusters(&grid);
-        let counts = result.as_ref().map(|done| done.tally.named(&self.kernel, memory.regions())).ok();
-        let result = result.and_then(|done| {
-            let raced = overlap::find(&done.footprints).map(|found| self.raced(found));
-            note(memory, &done.footprints);
-            raced.map_or(Ok(()), |fault| Err(LaunchError::Fault(Box::new(fault))))
+        let done = run_clusters(&grid).map(|done| {
+            let before = before.as_ref().map(|memory| Grid { memory, ..grid });
+            let raced = before.and_then(|before| between::race(&before, &done.footprints));
+            (done.counts(&grid), raced, done.footprints)
         });
+        if let Ok((_, _, footprints)) = &done {
+            note(memory, footprints);
+        }
         variables.iter().for_each(|&address| memory.remove(address));
-        result?;
+        let (counts, raced, _) = done?;
+        if let Some(fault) = raced {
+            return Err(LaunchError::Fault(fault));
+        }
         if let Some((buffer, address, offset, count)) = unwritten(memory) {
             let kernel = self.kernel.name.clone();
             return Err(LaunchError::Unwritten { kernel, buffer, address, offset, count });
         }
-        Ok(counts.unwrap_or_default())
+        Ok(counts)
     }
 
     fn check_shape(&self) -> Result<(), LaunchError> {
@@ -228,14 +234,5 @@ impl Launch {
             packed.extend_from_slice(&argument.bytes);
         }
         Ok(packed)
-    }
-
-    /// A race between clusters. Which instruction it was is not remembered.
-    fn raced(&self, found: overlap::Overlap) -> Fault {
-        let first = |cluster| self.shape.block_at(cluster, 0);
-        let other = Party { line: 0, block: first(found.other), thread: None, writes: found.other_writes };
-        let kind = FaultKind::Race { space: "global", address: found.address, writes: true, other };
-        let (kernel, block) = (self.kernel.name.clone(), first(found.writer));
-        Fault { kernel, line: 0, block, thread: [0; 3], kind }
     }
 }

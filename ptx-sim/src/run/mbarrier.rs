@@ -147,7 +147,7 @@ impl Cluster<'_> {
     fn find(&mut self, warp: &Warp, lane: u32, space: Space, at: u64, user: usize) -> Result<Key, FaultKind> {
         let (_, address) = resolve(space, at);
         aligned("shared", address, 8)?;
-        let (rank, offset) = self.locate(warp, address, user)?;
+        let (rank, offset) = self.locate(warp, address, 8, user)?;
         let mut held = [0; 8];
         // Whoever initialized it is asked below, so that no record of the bytes is needed.
         let intact = self.shared[rank].load(offset, &mut held, None, |_| true).is_ok() && held == MARK;
@@ -295,7 +295,7 @@ impl Cluster<'_> {
         // A clock of its own, which only the mbarrier tells: as if another warp had written.
         let sender = warp.index + self.warps();
         let key = self.find(warp, lane as u32, space, barrier, sender)?;
-        let (rank, offset) = self.locate(warp, target, sender)?;
+        let (rank, offset) = self.locate(warp, target, data.len(), sender)?;
         if rank != key.0 {
             let problem =
                 format!("is in block {} of the cluster, what `st.async` writes in block {rank}", key.0);

@@ -2,19 +2,43 @@
 // Every test file uses its own part of this.
 #![allow(dead_code)]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ptx_sim::{Counts, Fault, Kernel, Launch, LaunchError, Memory, Module};
 
-/// A kernel `k` with these parameters and instructions, and registers of each kind.
-pub fn kernel(parameters: &str, body: &str) -> Arc<Kernel> {
-    let text = format!(
+/// A module with a kernel `k` of these parameters and instructions, and registers of each kind.
+pub fn text(parameters: &str, body: &str) -> String {
+    format!(
         ".version 8.0\n.target sm_90\n.address_size 64\n\
          .shared .align 16 .b8 scratch[1024];\n\
          .visible .entry k({parameters})\n{{\n\
          .reg .pred %p<8>;\n.reg .b16 %h<16>;\n.reg .b32 %r<32>;\n.reg .b64 %d<32>;\n{body}\n}}\n"
-    );
-    Module::parse(text).unwrap().kernel("k").unwrap()
+    )
+}
+
+/// The kernel `k` of such a module.
+pub fn kernel(parameters: &str, body: &str) -> Arc<Kernel> {
+    Module::parse(text(parameters, body)).unwrap().kernel("k").unwrap()
+}
+
+/// The line of a text, from 1, that has this mark in it; 0 if none has.
+pub fn marked(text: &str, mark: &str) -> u32 {
+    text.lines().position(|line| line.contains(mark)).map_or(0, |line| line as u32 + 1)
+}
+
+/// The variants of an enum of this crate, by its source: `#[non_exhaustive]` keeps a test from
+/// matching them all.
+pub fn variants(source: &str, name: &str) -> BTreeSet<String> {
+    let begin = format!("pub enum {name} {{\n");
+    let body = source.split_once(&begin).and_then(|(_, rest)| rest.split_once("\n}")).unwrap().0;
+    let variants = body.lines().filter_map(|line| line.strip_prefix("    "));
+    variants.filter(|line| line.starts_with(char::is_uppercase)).map(variant).collect()
+}
+
+/// The variant's name in front of its fields, in Rust or as `Debug` writes it.
+pub fn variant(value: &str) -> String {
+    value.chars().take_while(|letter| letter.is_alphanumeric()).collect()
 }
 
 /// The text `out[tid] = <register>` for a kernel with a parameter `out`; uses %d30 and %d31.

@@ -1,0 +1,36 @@
+//! Races between clusters, and whose they are.
+//!
+//! Of a cluster that has ended only the bytes are remembered that it accessed. So the two clusters
+//! of a race are run once more, on memory as it was before the launch, and looked at while each of
+//! their accesses still has its thread and instruction.
+
+use super::cluster::Cluster;
+use super::grid::Grid;
+use crate::check::overlap::{self, Overlap};
+use crate::check::pages::Footprint;
+use crate::fault::{Fault, FaultKind, Party};
+
+/// The first race between clusters, if there is one. `before` is the launch on memory as it was.
+pub fn race(before: &Grid<'_>, footprints: &[(u64, Footprint)]) -> Option<Box<Fault>> {
+    let Overlap { address, writer, other, other_writes } = overlap::find(footprints)?;
+    let (writer, other) = (party(before, writer, address, true), party(before, other, address, other_writes));
+    Some(Box::new(Fault {
+        kernel: before.kernel.name.clone(),
+        line: writer.line,
+        block: writer.block,
+        thread: writer.thread.unwrap_or_default(),
+        kind: FaultKind::Race { space: "global", address, writes: true, other },
+    }))
+}
+
+/// Who of a cluster accessed a byte last. Where it does not do so again, because what it does hangs
+/// on another cluster, all there is to say is which cluster it was.
+fn party(before: &Grid<'_>, number: u64, address: u64, writes: bool) -> Party {
+    let mut cluster = Cluster::new(before);
+    // What it meets this time is no news: the access may lie before it.
+    let _ = cluster.run_all(number);
+    cluster.last(address, writes).unwrap_or_else(|| {
+        let block = before.shape.block_at(number, 0);
+        Party { line: 0, block, thread: None, writes }
+    })
+}
