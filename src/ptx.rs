@@ -44,6 +44,8 @@ pub enum PtxError {
     Kernel { given: String, near: String },
     #[error("FILTER: expected a part of a kernel's name, given '{given}', which is in none")]
     Filter { given: String },
+    #[error("--ptx: expected PTX with kernels of this library, given '{given}', which has none")]
+    NoKernels { given: String },
     #[error("ptxas: {0}")]
     Ptxas(#[source] std::io::Error),
 }
@@ -69,7 +71,7 @@ pub fn run(args: &PtxArgs) -> Result<Outcome, Failure> {
     match &args.command {
         None => list::run(&list::ListArgs::default(), set),
         Some(PtxCommand::List(args)) => list::run(args, set),
-        Some(PtxCommand::Report(report)) => report::run(report, set, &args.ptx.simulator()?),
+        Some(PtxCommand::Report(report)) => report::run(report, &args.ptx),
         Some(PtxCommand::Show(args)) => show::run(args, set),
         Some(PtxCommand::Stats(args)) => stats::run(args, set),
     }?;

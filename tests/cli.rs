@@ -14,6 +14,8 @@ mod file;
 mod pipe;
 #[path = "cli/ptx.rs"]
 mod ptx;
+#[path = "cli/report.rs"]
+mod report;
 #[path = "cli/run.rs"]
 mod run;
 #[path = "cli/sim.rs"]

@@ -35,8 +35,21 @@ pub struct Counts {
     pub divergent_branches: u64,
     /// `griddepcontrol` instructions.
     pub dependent_launch: u64,
-    /// How often each line of the PTX was run by a warp, and in how many threads.
-    pub lines: BTreeMap<u32, (u64, u64)>,
+    /// What was run of each line of the PTX.
+    pub lines: BTreeMap<u32, LineCounts>,
+}
+
+/// What was run of one line of the PTX.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct LineCounts {
+    /// Instructions of warps.
+    pub instructions: u64,
+    /// The same, times lanes that took part.
+    pub thread_instructions: u64,
+    /// Branches that lanes of one warp took different ways.
+    pub divergent_branches: u64,
 }
 
 /// Traffic between a kernel and one allocation of global memory. No cache is modelled: what is
@@ -118,6 +131,14 @@ impl Traffic {
     pub(crate) fn add(&mut self, other: &Traffic) {
         self.loads.add(&other.loads);
         self.stores.add(&other.stores);
+    }
+}
+
+impl LineCounts {
+    pub(crate) fn add(&mut self, other: &LineCounts) {
+        self.instructions += other.instructions;
+        self.thread_instructions += other.thread_instructions;
+        self.divergent_branches += other.divergent_branches;
     }
 }
 

@@ -44,7 +44,7 @@ mod number;
 mod run;
 mod text;
 
-pub use counts::{Counts, InstructionKind, Requests, SECTOR, SharedTraffic, Traffic};
+pub use counts::{Counts, InstructionKind, LineCounts, Requests, SECTOR, SharedTraffic, Traffic};
 pub use decode::instruction_table;
 pub use error::{LaunchError, LoadError};
 pub use fault::{Fault, FaultKind, Party};

@@ -115,7 +115,9 @@ fn instructions_are_counted_a_warp_and_a_thread() {
     let counts = Launch::new(&kernel).block([40, 1, 1]).run(&mut Memory::new()).unwrap();
     assert_eq!(counts.divergent_branches, 1);
     assert_eq!(counts.instructions[&InstructionKind::Integer], 4);
-    assert_eq!(counts.lines[&12], (2, 36));
+    let [branch, addition] = [11, 12].map(|line| counts.lines[&line]);
+    assert_eq!((addition.instructions, addition.thread_instructions), (2, 36));
+    assert_eq!((branch.divergent_branches, addition.divergent_branches), (1, 0));
     // `mov`, `setp` and `ret` by all, the branch by the lanes that take it, two additions by 36.
     assert_eq!(counts.thread_instructions, 3 * 40 + 4 + 2 * 36);
     assert_eq!(counts.total(), counts.instructions.values().sum());

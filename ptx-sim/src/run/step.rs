@@ -184,7 +184,7 @@ impl Cluster<'_> {
             self.advance(warp, part, next);
             return true;
         }
-        self.tally.divergent_branches += 1;
+        self.tally.diverge(warp.parts[part].at);
         warp.split(part, taken, target, &self.kernel.order);
         let next = warp.parts[part].at + 1;
         self.advance(warp, part, next);

@@ -1,35 +1,38 @@
 //! What one worker counts.
 
-use crate::counts::{Counts, InstructionKind, SharedTraffic, Traffic};
+use crate::counts::{Counts, InstructionKind, LineCounts, SharedTraffic, Traffic};
 use crate::kernel::Kernel;
 use crate::memory::region::Region;
 
 /// Counts by instruction and allocation, in tables.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// How often each instruction ran, and in how many threads.
-    instructions: Vec<(u64, u64)>,
+    /// Of each instruction.
+    instructions: Vec<LineCounts>,
     /// Traffic with each allocation.
     pub global: Vec<Traffic>,
     pub shared: SharedTraffic,
     pub barriers: u64,
-    pub divergent_branches: u64,
     pub longest_warp: u64,
 }
 
 impl Tally {
     pub fn new(instructions: usize, regions: usize) -> Tally {
         Tally {
-            instructions: vec![(0, 0); instructions],
+            instructions: vec![LineCounts::default(); instructions],
             global: vec![Traffic::default(); regions],
             ..Tally::default()
         }
     }
 
     pub fn count(&mut self, at: u32, active: u32) {
-        let (warps, threads) = &mut self.instructions[at as usize];
-        *warps += 1;
-        *threads += u64::from(active.count_ones());
+        let counts = &mut self.instructions[at as usize];
+        counts.instructions += 1;
+        counts.thread_instructions += u64::from(active.count_ones());
+    }
+
+    pub fn diverge(&mut self, at: u32) {
+        self.instructions[at as usize].divergent_branches += 1;
     }
 
     /// Both together.
@@ -38,12 +41,11 @@ impl Tally {
             return other;
         }
         for (sum, one) in self.instructions.iter_mut().zip(&other.instructions) {
-            *sum = (sum.0 + one.0, sum.1 + one.1);
+            sum.add(one);
         }
         self.global.iter_mut().zip(&other.global).for_each(|(sum, one)| sum.add(one));
         self.shared.add(&other.shared);
         self.barriers += other.barriers;
-        self.divergent_branches += other.divergent_branches;
         self.longest_warp = self.longest_warp.max(other.longest_warp);
         self
     }
@@ -54,19 +56,18 @@ impl Tally {
             longest_warp: self.longest_warp,
             shared: self.shared,
             barriers: self.barriers,
-            divergent_branches: self.divergent_branches,
             ..Counts::default()
         };
-        for (instruction, &(warps, threads)) in kernel.code.iter().zip(&self.instructions) {
-            if warps == 0 {
+        for (instruction, run) in kernel.code.iter().zip(&self.instructions) {
+            if run.instructions == 0 {
                 continue;
             }
-            *counts.instructions.entry(instruction.kind).or_default() += warps;
-            counts.thread_instructions += threads;
-            let line = counts.lines.entry(instruction.line).or_default();
-            *line = (line.0 + warps, line.1 + threads);
+            *counts.instructions.entry(instruction.kind).or_default() += run.instructions;
+            counts.thread_instructions += run.thread_instructions;
+            counts.divergent_branches += run.divergent_branches;
+            counts.lines.entry(instruction.line).or_default().add(run);
             if instruction.kind == InstructionKind::DependentLaunch {
-                counts.dependent_launch += warps;
+                counts.dependent_launch += run.instructions;
             }
         }
         for (region, traffic) in regions.iter().zip(&self.global) {

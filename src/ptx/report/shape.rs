@@ -1,0 +1,105 @@
+//! What kernels are counted at.
+
+use norm_host::{DType, Limits, NormKind, Operand, Param, Plan, Problem};
+use norm_kernels::abi::{Access, Axis, Kernel, Tile};
+
+/// Lengths of rows as models have them: 32, 64 and 128 are heads', 2048, 4096 and 8192 hidden states';
+/// 16384 is a long one, which is staged in shared memory, 131072 one that clusters share, or no shared
+/// memory holds.
+const TYPICAL: [u32; 8] = [32, 64, 128, 2048, 4096, 8192, 16384, 131_072];
+/// For kernels that go element by element: no vector divides it.
+const ODD: u32 = 4095;
+/// What a device has of a row that is split.
+const SHARD: u32 = 4096;
+/// Where tensors may start, as the CUDA driver's allocations do.
+pub const ALIGN: usize = 256;
+
+/// A norm of dense rows: RMSNorm with weights, LayerNorm with weights and biases, either with a
+/// residual or without.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub kind: NormKind,
+    /// Of x, weights and biases, y.
+    pub dtypes: [DType; 3],
+    pub rows: u64,
+    pub dim: u32,
+    pub residual: bool,
+    /// Threads that share a row: lanes of a warp where they are fewer than a warp has, or those of
+    /// all a cluster's blocks.
+    pub threads_a_row: u32,
+    pub blocks_a_row: u32,
+}
+
+/// Where tensors start.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    pub x: u64,
+    pub w: u64,
+    pub b: u64,
+    pub y: u64,
+    pub r: u64,
+}
+
+impl Shape {
+    /// Two rows' shares on one of the devices that they are split over.
+    pub fn shard(dtypes: [DType; 3], vectors: bool) -> Shape {
+        let dim = if vectors { SHARD } else { ODD };
+        let [x, _, y] = dtypes;
+        let threads_a_row = Tile::new(NormKind::Rms, x, y, dim, Limits::LEAST).threads;
+        Shape { kind: NormKind::Rms, dtypes, rows: 2, dim, residual: false, threads_a_row, blocks_a_row: 1 }
+    }
+
+    pub fn problem(&self, at: Addresses) -> Problem {
+        let Shape { kind, dtypes: [x, w, y], rows, dim, residual, .. } = *self;
+        let stride = u64::from(dim);
+        let rows_apart = Axis { extent: rows, x_stride: stride, y_stride: stride, r_stride: stride };
+        let parameter = |address| Param { address, dtype: w, stride: 0 };
+        Problem {
+            kind,
+            x: Operand { address: at.x, dtype: x },
+            y: Operand { address: at.y, dtype: y },
+            w: Some(parameter(at.w)),
+            b: (kind == NormKind::Layer).then(|| parameter(at.b)),
+            axes: [Axis::ONE, Axis::ONE, rows_apart],
+            rows,
+            dim,
+            eps: 1e-5,
+            weight_offset: 0.0,
+            r: residual.then_some(Operand { address: at.r, dtype: x }),
+            accumulate: false,
+            overlap: true,
+        }
+    }
+}
+
+/// The shapes of [`TYPICAL`] lengths for which operations take this kernel, of as many rows as two
+/// blocks or a cluster have, and the limits of a device on which they do.
+pub fn typical(kernel: Kernel, device: Limits) -> norm_host::Result<Vec<(Shape, Limits)>> {
+    // The device itself; with two blocks as a long grid; and one that has neither clusters nor much
+    // shared memory, where rows are long earlier.
+    let devices = [device, Limits { short_grid: 1, ..device }, Limits::LEAST];
+    let lengths = if kernel.access == Access::Scalar { &[ODD][..] } else { &TYPICAL };
+    let mut found = Vec::new();
+    for &dim in lengths {
+        for residual in [false, true] {
+            for limits in devices {
+                let shape = two_blocks_or_a_cluster(kernel, dim, residual, limits);
+                let at = ALIGN as u64;
+                let problem = shape.problem(Addresses { x: at, w: at, b: at, y: at, r: at });
+                if Plan::new(&problem, limits)?.kernel == kernel {
+                    found.push((shape, limits));
+                    break;
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn two_blocks_or_a_cluster(kernel: Kernel, dim: u32, residual: bool, limits: Limits) -> Shape {
+    let Kernel { kind, x, w, y, access } = kernel;
+    let tile = Tile::new(kind, x, y, dim, limits).taken_by(access);
+    let rows = if tile.blocks > 1 { 1 } else { 2 * u64::from(tile.rows) };
+    let threads_a_row = tile.threads * tile.blocks;
+    Shape { kind, dtypes: [x, w, y], rows, dim, residual, threads_a_row, blocks_a_row: tile.blocks }
+}

@@ -1,0 +1,58 @@
+//! The report as a table.
+
+use std::fmt::Write;
+
+use super::line::{Line, Moved};
+
+const HEAD: &str = "\
+Each kernel on the rows of two blocks or of a cluster, at the typical lengths that operations take it for: heads
+of 32 to 128, hidden states of 2048 to 8192, long rows of 16384 and 131072 elements (4095 where it goes element
+by element); with a residual (r) where that takes it too. LayerNorm has biases (b).
+
+requested: sectors of 32 bytes that warps' requests touch, over those that hold the tensor (w, b: once a row).
+           2.00 of w: each half of a thread's 32 bytes is a request of its own; less than 1: rows of a warp share
+           requests. 2.00 and more of x or r: a kernel that streams reads them once a pass.
+distinct:  sectors that the launch touches, over those that hold the tensor: what memory moves at least.
+access:    bytes that a thread moves at a time.
+
+";
+
+pub fn table(lines: &[Line]) -> String {
+    let mut text = String::from(HEAD);
+    let moves = ["x", "w", "b", "r", "y", "r out"];
+    let columns = moves.map(|name| format!(" {name:>5}")).concat();
+    let groups = [("requested", 6 * moves.len()), ("distinct", 6 * moves.len()), ("access", 15)];
+    let groups = groups.map(|(name, width)| format!(" |{name:^width$}")).concat();
+    let _ = writeln!(text, "{:<28} {:>10}{groups} |", "", "");
+    let _ = writeln!(
+        text,
+        "{:<28} {:>10} |{columns} |{columns} |{:>5}{:>5}{:>5} |{:>10}{:>10}{:>9}{:>8}{:>11}",
+        "kernel", "shape", "x", "w", "y", "conflicts", "divergent", "barriers", "longest", "an element"
+    );
+    for line in lines {
+        let Line { kernel, rows, dim, x, w, b, y, r, r_stored, .. } = line;
+        let moves = [x, w, b, r, y, r_stored];
+        let shape = format!("{rows}x{dim}");
+        let _ = writeln!(
+            text,
+            "{kernel:<28} {shape:>10} |{} |{} |{} |{:>10}{:>10}{:>9}{:>8}{:>11.1}",
+            moves.map(|moved| number(moved, 6, 2, |moved| moved.requested)).concat(),
+            moves.map(|moved| number(moved, 6, 2, |moved| moved.distinct)).concat(),
+            [x, w, y].map(|moved| number(moved, 5, 0, |moved| moved.bytes_an_access)).concat(),
+            line.bank_conflicts,
+            line.divergent_branches,
+            line.barriers,
+            line.longest_warp,
+            line.thread_instructions_an_element
+        );
+    }
+    text
+}
+
+/// A number of what is moved; a dash where nothing is.
+fn number(moved: &Option<Moved>, width: usize, decimals: usize, of: fn(&Moved) -> f64) -> String {
+    match moved {
+        Some(moved) => format!("{:>width$.decimals$}", of(moved)),
+        None => format!("{:>width$}", "-"),
+    }
+}

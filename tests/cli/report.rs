@@ -1,0 +1,243 @@
+//! `norm ptx report`, and what it holds every kernel to: memory traffic, accesses, bank conflicts,
+//! divergence.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use crate::run::norm;
+
+/// Both compilers' kernels.
+const SETS: [&str; 2] = ["stock", "rust-cuda"];
+const WARP: u64 = 32;
+/// The widest access of a thread, in bytes.
+const WIDEST: u64 = 16;
+
+/// One kernel's counts at one shape.
+struct Run {
+    set: &'static str,
+    /// Set, kernel and shape, for messages.
+    name: String,
+    counts: Value,
+    kind: Kind,
+    /// What it does with a row of vectors, by the last part of its name.
+    access: String,
+    /// Bytes of an element of x, w and y.
+    sizes: [u64; 3],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Rms,
+    Layer,
+    /// The steps of RMSNorm over rows that are split.
+    Partial,
+    Apply,
+}
+
+/// Of all kernels of both sets; counted once for all tests.
+static RUNS: LazyLock<Vec<Run>> = LazyLock::new(|| SETS.into_iter().flat_map(runs).collect());
+
+fn runs(set: &'static str) -> Vec<Run> {
+    let report = norm(here(), &["ptx", "report", "--ptx", set, "--json"]).json();
+    report.as_array().unwrap().iter().map(|counts| Run::new(set, counts)).collect()
+}
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+impl Run {
+    fn new(set: &'static str, counts: &Value) -> Run {
+        let kernel = counts["kernel"].as_str().unwrap();
+        let parts: Vec<&str> = kernel.split('_').collect();
+        let kind = match parts[..2] {
+            ["rms", "partial"] => Kind::Partial,
+            ["rms", "apply"] => Kind::Apply,
+            ["rms", _] => Kind::Rms,
+            _ => Kind::Layer,
+        };
+        let size = |part: &&str| match *part {
+            "f16" | "bf16" => Some(2),
+            "f32" => Some(4),
+            _ => None,
+        };
+        let sizes: Vec<u64> = parts.iter().filter_map(size).collect();
+        // A partial sum has but an x.
+        let sizes = sizes.clone().try_into().unwrap_or([sizes[0]; 3]);
+        let residual = if counts["r"].is_null() { "" } else { ", residual" };
+        Run {
+            set,
+            name: format!("{set}: {kernel}, {} x {}{residual}", counts["rows"], counts["dim"]),
+            counts: counts.clone(),
+            kind,
+            access: parts.last().unwrap().to_string(),
+            sizes,
+        }
+    }
+
+    fn number(&self, key: &str) -> u64 {
+        self.counts[key].as_u64().unwrap()
+    }
+
+    /// What is said of each tensor that is moved, with the bytes of its elements.
+    fn moved(&self) -> impl Iterator<Item = (&'static str, &Value, u64)> {
+        let [x, w, y] = self.sizes;
+        let tensors = [("x", x), ("w", w), ("b", w), ("y", y), ("r", x), ("r_stored", x)];
+        let moved = tensors.into_iter().map(|(tensor, size)| (tensor, &self.counts[tensor], size));
+        moved.filter(|(_, moved, _)| !moved.is_null())
+    }
+
+    fn adds(&self) -> bool {
+        !self.counts["r"].is_null()
+    }
+
+    /// Elements of a vector: 16 bytes of the wider of x and y.
+    fn vector(&self) -> u64 {
+        let [x, _, y] = self.sizes;
+        WIDEST / x.max(y)
+    }
+
+    /// How often the row is read that is normalized.
+    fn passes(&self) -> u64 {
+        match self.kind {
+            // One that streams holds nothing of it: for the mean, for the squares, for the output.
+            Kind::Rms if self.access == "stream" => 2,
+            Kind::Layer if self.access == "stream" => 3,
+            _ => 1,
+        }
+    }
+
+    /// Sums over a row's threads.
+    fn reductions(&self) -> usize {
+        match self.kind {
+            Kind::Rms | Kind::Partial => 1,
+            Kind::Layer => 2,
+            Kind::Apply => 0,
+        }
+    }
+
+    /// What the kernel is to ask for of a tensor, over what holds it, if it goes by vectors.
+    fn requested(&self, tensor: &str, size: u64) -> f64 {
+        let streams = self.access == "stream";
+        let times = match tensor {
+            // What is normalized is the residual then; x is added to it once.
+            "x" if self.adds() => 1,
+            "x" => self.passes(),
+            // Added to, and where nothing holds the sum, read again by each pass.
+            "r" if streams => 1 + self.passes(),
+            "r" | "r_stored" | "y" => 1,
+            _ => {
+                // Of 32-bit weights beside 16-bit x and y a thread's vector takes two requests, 16 bytes
+                // apart, and both touch all of its sectors. Rows of one warp share their requests.
+                let halves = (self.vector() * size).div_ceil(WIDEST);
+                let lanes = self.number("threads_a_row").min(WARP);
+                return halves as f64 * lanes as f64 / WARP as f64;
+            }
+        };
+        times as f64
+    }
+}
+
+#[test]
+fn every_kernel_is_in_it() {
+    for set in SETS {
+        let list = norm(here(), &["ptx", "list", "--ptx", set, "--json"]).json();
+        let shipped = list.as_array().unwrap().last().unwrap()["kernels"].as_array().unwrap().clone();
+        let counted = RUNS.iter().filter(|run| run.set == set);
+        let counted: HashSet<&str> = counted.map(|run| run.counts["kernel"].as_str().unwrap()).collect();
+        for kernel in shipped {
+            assert!(counted.contains(kernel.as_str().unwrap()), "{set}: {kernel}");
+        }
+    }
+}
+
+#[test]
+fn every_kernel_moves_what_it_must_and_no_more() {
+    for run in RUNS.iter() {
+        let name = &run.name;
+        // What is there, is moved, and nothing else.
+        let expected: &[&str] = match (run.kind, run.adds()) {
+            (Kind::Rms, false) | (Kind::Apply, _) => &["x", "w", "y"],
+            (Kind::Rms, true) => &["x", "w", "y", "r", "r_stored"],
+            (Kind::Layer, false) => &["x", "w", "b", "y"],
+            (Kind::Layer, true) => &["x", "w", "b", "y", "r", "r_stored"],
+            (Kind::Partial, _) => &["x"],
+        };
+        assert_eq!(run.moved().map(|(tensor, ..)| tensor).collect::<Vec<_>>(), expected, "{name}");
+        assert_eq!(run.number("bank_conflicts"), 0, "{name}");
+        for (tensor, moved, size) in run.moved() {
+            let number = |key: &str| moved[key].as_f64().unwrap();
+            assert_eq!(number("distinct"), 1.0, "{name}: {tensor}");
+            if run.access == "scalar" {
+                // Element by element, which no vector could do: each of a vector's elements asks for
+                // its sectors again.
+                assert_eq!(number("bytes_an_access"), size as f64, "{name}: {tensor}");
+            } else {
+                let widest = (run.vector() * size).min(WIDEST);
+                assert_eq!(number("bytes_an_access"), widest as f64, "{name}: {tensor}");
+                assert_eq!(number("requested"), run.requested(tensor, size), "{name}: {tensor}");
+            }
+        }
+    }
+}
+
+/// Lanes part where one of them does something for all: stores a warp's sum, or asks the L2 cache for
+/// the row; and, element by element, where the row ends.
+#[test]
+fn warps_part_where_one_lane_acts_for_all_and_where_rows_end() {
+    for run in RUNS.iter() {
+        let name = &run.name;
+        let branches: BTreeMap<u32, u64> =
+            serde_json::from_value(run.counts["divergent_lines"].clone()).unwrap();
+        assert_eq!(branches.values().sum::<u64>(), run.number("divergent_branches"), "{name}");
+        let (rows, blocks_a_row) = (run.number("rows"), run.number("blocks_a_row"));
+        let threads_a_row = run.number("threads_a_row");
+        let warps = rows * threads_a_row / WARP;
+        // No branch parts a warp twice: none does in a loop.
+        assert!(branches.values().all(|&times| times <= warps), "{name}: {branches:?}");
+        // In every warp its first lane stores a sum. All else is in one warp of a row's blocks.
+        let everywhere = branches.values().filter(|&&times| times > rows * blocks_a_row).count();
+        assert!(everywhere <= run.reductions(), "{name}: {branches:?}");
+        if run.access == "scalar" {
+            continue;
+        }
+        // The row's first thread asks for it; some fill up the sums of fewer than four warps; a
+        // cluster's blocks initialize an mbarrier, say what it waits for and send.
+        let request = 1;
+        let fill = if threads_a_row / WARP < 4 { run.reductions() } else { 0 };
+        let cluster = if blocks_a_row > 1 { 3 } else { 0 };
+        let most = run.reductions() + request + fill + cluster;
+        assert!(branches.len() <= most, "{name}: {branches:?}");
+    }
+}
+
+#[test]
+fn the_table_names_what_it_shows() {
+    let text = norm(here(), &["ptx", "report", "layer_f16_f32_f16_add4"]).good();
+    for head in ["requested", "distinct", "an element"] {
+        assert!(text.contains(head), "{head}: {text}");
+    }
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("layer_")).collect();
+    assert!(lines.iter().all(|line| line.starts_with("layer_f16_f32_f16_add4 ")), "{text}");
+    let shapes: Vec<&str> = lines.iter().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(shapes, ["2x2048", "2x4096", "2x8192", "2x16384"], "{text}");
+}
+
+#[test]
+fn ptx_without_a_kernel_of_ours_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let foreign = include_str!("../../ptx-sim/examples/ptx/vector_add.ptx");
+    std::fs::write(folder.path().join("foreign.ptx"), foreign).unwrap();
+    std::fs::write(folder.path().join("empty.ptx"), ".version 8.0\n.target sm_90\n").unwrap();
+    for file in ["foreign.ptx", "empty.ptx"] {
+        let message = norm(folder.path(), &["ptx", "report", "--ptx", file]).bad_input();
+        let expected =
+            format!("--ptx: expected PTX with kernels of this library, given '{file}', which has none");
+        assert!(message.contains(&expected), "{message}");
+    }
+    let message = norm(here(), &["ptx", "report", "rms_f16_f16_f16_blck"]).bad_input();
+    assert!(message.contains("FILTER: expected a part of a kernel's name"), "{message}");
+}
