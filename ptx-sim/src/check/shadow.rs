@@ -2,14 +2,18 @@
 //!
 //! Threads have clocks that barriers advance and exchange (vector clocks, a component a warp).
 //! An access that another's clock does not show to lie before it is a race: the method of
-//! FastTrack (Flanagan and Freund 2009), with two readers kept where it keeps all. With barriers
-//! that all threads of a block take part in, that misses nothing.
+//! FastTrack (Flanagan and Freund 2009), with three readers kept where it keeps all: the last one,
+//! another lane of its warp, and the last one of another warp. A barrier of a block orders a writer
+//! behind all of them or none, a barrier of a warp behind the first two; so with barriers that
+//! whole blocks and whole warps take part in, that misses nothing.
 
-/// Two neighbouring bytes: the last write, and the last reads by two different threads.
+use crate::kernel::file::WARP;
+
+/// Two neighbouring bytes: the last write, and the reads that are kept.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record {
     writer: Entry,
-    readers: [Entry; 2],
+    readers: [Entry; 3],
 }
 
 /// An access in one word: 15 bits of thread (16384 of a cluster at most, and as many that stand for
@@ -37,12 +41,21 @@ impl Entry {
         self.0 as u32 & 0x7fff
     }
 
+    fn warp(self) -> u32 {
+        self.thread() / WARP as u32
+    }
+
     pub fn clock(self) -> u32 {
         (self.0 >> 15) as u32 & ((1 << CLOCK_BITS) - 1)
     }
 
     pub fn instruction(self) -> u32 {
         (self.0 >> 35) as u32 & ((1 << INSTRUCTION_BITS) - 1)
+    }
+
+    /// Whether both are of one warp of one cluster.
+    fn is_of_warp(self, other: Entry) -> bool {
+        self.generation() == other.generation() && self.warp() == other.warp()
     }
 
     fn bytes(self) -> u64 {
@@ -62,7 +75,7 @@ impl Entry {
 /// The last access of that kind to the byte at `at`, of this generation.
 pub fn last(records: &[Record], at: usize, writes: bool, generation: u8) -> Option<Entry> {
     let Record { writer, readers } = records[at / 2];
-    let mut entries = if writes { [writer; 2] } else { readers }.into_iter();
+    let mut entries = if writes { [writer; 3] } else { readers }.into_iter();
     entries.find(|entry| entry.generation() == u64::from(generation) && entry.bytes() >> (at % 2) & 1 == 1)
 }
 
@@ -99,7 +112,9 @@ pub fn touch(
         {
             record.readers[0] = me.with_bytes(record.readers[0].bytes());
         } else {
-            record.readers = [me, record.readers[0]];
+            let [last, _, elsewhere] = record.readers;
+            record.readers =
+                if me.is_of_warp(last) { [me, last, elsewhere] } else { [me, Entry::default(), last] };
         }
     }
     None

@@ -106,7 +106,7 @@ pub const PLANTS: &[Plant] = &[
         kind: |_| RemoteLifetime { rank: 1, address: Some(4), state: "not begun" },
     },
     Plant {
-        name: "shared memory of a block that ends unwarned",
+        name: "shared memory of a block that has ended",
         body:
             "st.shared.b32 [%word], %thread; xor.b32 %r1, %block, 1; mapa.shared::cluster.u32 %r2, %word, %r1;
             barrier.cluster.arrive; barrier.cluster.wait;
@@ -115,6 +115,17 @@ pub const PLANTS: &[Plant] = &[
         shape: [2, 2, 1],
         place: [1, 0],
         kind: |_| RemoteLifetime { rank: 0, address: Some(0), state: "ended" },
+    },
+    Plant {
+        name: "a block that exits while another may still read its shared memory",
+        body: "st.shared.b32 [%word], %thread; mapa.shared::cluster.u32 %r1, %word, 1;
+            barrier.cluster.arrive; barrier.cluster.wait;
+            setp.eq.u32 %p1, %block, 0; @%p1 ld.shared::cluster.b32 %r2, [%r1];
+            ret; // here",
+        mend: ["ret; // here", "barrier.cluster.arrive; barrier.cluster.wait;"],
+        shape: [2, 2, 1],
+        place: [1, 0],
+        kind: |_| RemoteLifetime { rank: 1, address: None, state: "ended: it exits unwarned" },
     },
     Plant {
         name: "an mbarrier that is not initialized",

@@ -42,6 +42,22 @@ pub const PLANTS: &[Plant] = &[
         },
     },
     Plant {
+        name: "a read that later ones of the writer's warp hide",
+        body: "st.shared.b32 [%word], 0; bar.sync 0;
+            ld.shared.b32 %r2, [scratch]; // other
+            bar.warp.sync -1; setp.eq.u32 %p1, %thread, 63;
+            @%p1 st.shared.b32 [scratch], 1; // here",
+        mend: ["bar.warp.sync -1", "bar.sync 0"],
+        shape: [1, 1, 64],
+        place: [0, 63],
+        kind: |at| FaultKind::Race {
+            space: "shared",
+            address: 0,
+            writes: true,
+            other: with([0, 31], false, at),
+        },
+    },
+    Plant {
         name: "lanes of one warp that count on going in step",
         body: "st.shared.b32 [%word], %thread; // other
             add.u32 %r1, %word, 4; setp.lt.u32 %p1, %thread, 31;
