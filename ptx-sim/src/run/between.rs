@@ -13,7 +13,15 @@ use crate::fault::{Fault, FaultKind, Party};
 /// The first race between clusters, if there is one. `before` is the launch on memory as it was.
 pub fn race(before: &Grid<'_>, footprints: &[(u64, Footprint)]) -> Option<Box<Fault>> {
     let Overlap { address, writer, other, other_writes } = overlap::find(footprints)?;
-    let (writer, other) = (party(before, writer, address, true), party(before, other, address, other_writes));
+    let find_writer = || party(before, writer, address, true);
+    let find_other = || party(before, other, address, other_writes);
+    // In their order: the second may wait for the first.
+    let (writer, other) = if writer < other {
+        (find_writer(), find_other())
+    } else {
+        let other = find_other();
+        (find_writer(), other)
+    };
     Some(Box::new(Fault {
         kernel: before.kernel.name.clone(),
         line: writer.line,

@@ -124,9 +124,12 @@ impl Launch {
             limit: self.limit,
         };
         let done = run_clusters(&grid).map(|done| {
-            let before = before.as_ref().map(|memory| Grid { memory, ..grid });
+            let counts = done.counts(&grid);
+            // One that waits for another block would wait for ever now.
+            let limit = counts.longest_warp + 1;
+            let before = before.as_ref().map(|memory| Grid { memory, limit, ..grid });
             let raced = before.and_then(|before| between::race(&before, &done.footprints));
-            (done.counts(&grid), raced, done.footprints)
+            (counts, raced, done.footprints)
         });
         if let Ok((_, _, footprints)) = &done {
             note(memory, footprints);

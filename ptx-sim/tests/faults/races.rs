@@ -1,7 +1,8 @@
 //! Two threads at one byte with no barrier between.
 
-use ptx_sim::{FaultKind, Party};
+use ptx_sim::{Fault, FaultKind, Launch, Memory, Party};
 
+use crate::common::{fault, kernel, marked, text};
 use crate::plant::{Addresses, Plant};
 
 /// The race with a thread of a block, at `// other`.
@@ -123,7 +124,7 @@ pub const PLANTS: &[Plant] = &[
             setp.eq.u32 %p1, %block, 9; setp.eq.and.u32 %p2, %thread, 2, %p1;
             @%p2 st.global.b16 [%data+258], 1; // other",
         mend: ["+258", "+260"],
-        shape: [16, 1, 64],
+        shape: [16, 2, 64],
         place: [5, 33],
         kind: |at| FaultKind::Race {
             space: "global",
@@ -151,3 +152,30 @@ pub const PLANTS: &[Plant] = &[
         },
     },
 ];
+
+/// Run again without the block that it waits for, a block never comes to its access: then the block
+/// is all that is known.
+#[test]
+fn a_block_that_waits_for_a_third_is_named_without_its_line() {
+    let body = "ld.param.u64 %d1, [data]; mov.u32 %r1, %ctaid.x;
+        setp.eq.u32 %p1, %r1, 0; @%p1 st.volatile.global.b32 [%d1], 1;
+        setp.eq.u32 %p1, %r1, 1; @%p1 ld.global.b32 %r2, [%d1+4]; // other
+        setp.ne.u32 %p1, %r1, 2; @%p1 ret;
+        WAIT: ld.volatile.global.b32 %r2, [%d1]; setp.eq.u32 %p2, %r2, 0; @%p2 bra WAIT;
+        st.global.b32 [%d1+4], 7; ret;";
+    let mut memory = Memory::new();
+    let data = memory.upload("data", &[0; 8]);
+    let launch = Launch::new(&kernel(".param .u64 data", body)).grid([3, 1, 1]).arg(data);
+    let line = marked(&text("", body), "// other");
+    let other = Party { line, block: [1, 0, 0], thread: Some([0; 3]), writes: false };
+    let expected = Fault {
+        kernel: "k".to_owned(),
+        line: 0,
+        block: [2, 0, 0],
+        thread: [0; 3],
+        kind: FaultKind::Race { space: "global", address: data + 4, writes: true, other },
+    };
+    assert_eq!(fault(launch.run(&mut memory)), expected);
+    // What the kernel had written is there, not what it wrote when it was run again.
+    assert_eq!(memory.read(data, 8).unwrap(), [1, 0, 0, 0, 7, 0, 0, 0]);
+}
