@@ -88,15 +88,25 @@ fn columns(tensor: &Buffer, rows: usize, dim: usize, share: Range<usize>) -> Buf
     Buffer::new(tensor.dtype(), &(0..rows).flat_map(row).collect::<Vec<_>>())
 }
 
-/// A case's parts on the group's devices, of unequal lengths.
-pub fn upload(tp: &TpContext, case: &Case, before: &Tensors) -> Result<Vec<Part>, Failed> {
+/// Where the shares of a group's devices end, unequal in length.
+fn ends(tp: &TpContext, case: &Case) -> Vec<usize> {
     let shards = tp.streams().len();
     // The first shares are shorter by what no vector divides.
     let end = |shard: usize| if shard == shards { case.dim } else { (case.dim / shards).max(2) * shard - 1 };
+    (1..=shards).map(end).collect()
+}
+
+/// A case's parts on the group's devices.
+pub fn upload(tp: &TpContext, case: &Case, before: &Tensors) -> Result<Vec<Part>, Failed> {
+    upload_split(tp, case, before, &ends(tp, case))
+}
+
+fn upload_split(tp: &TpContext, case: &Case, before: &Tensors, ends: &[usize]) -> Result<Vec<Part>, Failed> {
     let mut parts = Vec::new();
-    for (index, stream) in tp.streams().iter().enumerate() {
-        let from = if index == 0 { 0 } else { end(index) };
-        parts.push(Part::upload(*stream.device(), case, before, from, end(index + 1))?);
+    let mut from = 0;
+    for (stream, &to) in tp.streams().iter().zip(ends) {
+        parts.push(Part::upload(*stream.device(), case, before, from, to)?);
+        from = to;
     }
     Ok(parts)
 }
@@ -112,8 +122,20 @@ pub fn whole(parts: &[Part], case: &Case) -> Result<Buffer, Failed> {
 
 /// Runs the case on the group's streams, and gives whole rows.
 pub fn normalize(tp: &TpContext, case: &Case, reduce: &impl AllReduce) -> Result<Buffer, Failed> {
-    let mut parts = upload(tp, case, &case.tensors())?;
-    let mut list: Vec<Shard<'_>> = parts.iter_mut().map(Part::shard).collect();
+    normalize_split(tp, case, &case.tensors(), &ends(tp, case), Part::shard, reduce)
+}
+
+/// The same of these tensors, rows split behind so many elements each, with what `shard` takes of each part.
+pub fn normalize_split(
+    tp: &TpContext,
+    case: &Case,
+    before: &Tensors,
+    ends: &[usize],
+    shard: fn(&mut Part) -> Shard<'_>,
+    reduce: &impl AllReduce,
+) -> Result<Buffer, Failed> {
+    let mut parts = upload_split(tp, case, before, ends)?;
+    let mut list: Vec<Shard<'_>> = parts.iter_mut().map(shard).collect();
     rms_norm_sharded(&mut list, case.eps, case.dim, tp, reduce)?;
     tp.synchronize()?;
     whole(&parts, case)

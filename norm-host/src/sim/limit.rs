@@ -5,8 +5,8 @@ use norm_kernels::abi::Args;
 /// For what a thread does once: addresses, reductions, barriers. The kernels take some hundreds.
 const ONCE: u64 = 10_000;
 
-/// For each element of a thread, all passes over it together. The kernels take 79 where rows are long; with few
-/// elements a thread the most is 153, what is done once included. PTX that is compiled with less care may take more.
+/// For each element of a thread, all passes over it together. The kernels take 79 where rows are long; with nine
+/// elements a thread 153, what is done once included. PTX that is compiled with less care may take more.
 ///
 /// A row of [`MAX_DIM`](crate::MAX_DIM) elements in one block gives a thread 16,384: the longest launch there is,
 /// 1.28 million instructions a warp (LayerNorm, element by element), against a limit of 16.4 million.
