@@ -14,10 +14,12 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
+mod capture;
 mod function;
 mod interface;
 mod queue;
 
+use capture::{Capture, Place};
 use function::Function;
 use interface::{Allocation, DEVICES, Execution, Executor, Launch};
 use queue::{Kernel, Mark, Queue, Task};
@@ -29,6 +31,7 @@ const INVALID_PTX: u32 = 218;
 const INVALID_HANDLE: u32 = 400;
 const NOT_FOUND: u32 = 500;
 const CAPTURE_UNSUPPORTED: u32 = 900;
+const CAPTURE_UNJOINED: u32 = 904;
 const CAPTURE_ISOLATION: u32 = 905;
 const INVALID_CLUSTER_SIZE: u32 = 912;
 
@@ -49,8 +52,7 @@ struct State {
     modules: HashMap<usize, (usize, Arc<str>)>,
     functions: HashMap<usize, Arc<Function>>,
     /// By the stream whose capture it is, while it lasts.
-    captures: HashMap<usize, Vec<Task>>,
-    /// Captured work in the order it was given in, which is one that its dependences allow.
+    captures: HashMap<usize, Capture>,
     graphs: HashMap<usize, Vec<Task>>,
     events: HashMap<usize, Event>,
     launches: Vec<Launch>,
@@ -72,9 +74,10 @@ struct Stream {
 
 struct Event {
     device: usize,
-    /// What it was last recorded behind, and in whose capture.
+    /// What it was last recorded behind.
     recorded: Mark,
-    capture: Option<usize>,
+    /// In whose capture, and where there.
+    capture: Option<(usize, Place)>,
 }
 
 /// `CUlaunchConfig` and `CUlaunchAttribute`, as the driver's header has them.
@@ -194,7 +197,7 @@ impl State {
     }
 
     /// What has been captured of the stream's work and that of others, while it captures.
-    fn capture_of(&mut self, stream: usize) -> Option<&mut Vec<Task>> {
+    fn capture_of(&mut self, stream: usize) -> Option<&mut Capture> {
         self.captures.get_mut(&self.streams.get(&stream)?.capture?)
     }
 
@@ -514,7 +517,7 @@ cuda! {
         with(|state| match state.streams.get_mut(&stream) {
             Some(Stream { capture: capture @ None, .. }) => {
                 *capture = Some(stream);
-                state.captures.insert(stream, Vec::new());
+                state.captures.insert(stream, Capture::new(stream));
                 Ok(())
             }
             Some(_) => Err(401),
@@ -528,7 +531,7 @@ cuda! {
                 other.capture = None;
             }
             let handle = state.handle();
-            state.graphs.insert(handle, captured);
+            state.graphs.insert(handle, captured.end()?);
             Ok::<_, u32>(handle)
         })?);
         Ok(())
@@ -546,8 +549,11 @@ cuda! {
                 (None, false) => state.enqueue(stream, Task::Wait(recorded)),
                 (None, true) => return Err(CAPTURE_ISOLATION),
                 // It takes part in the capture from here on, whose order is that of the calls.
-                (Some(origin), _) => {
+                (Some((origin, place)), _) => {
                     state.streams.get_mut(&stream).ok_or(CAPTURE_UNSUPPORTED)?.capture = Some(origin);
+                    let capture = state.captures.get_mut(&origin).ok_or(INVALID_VALUE)?;
+                    capture.tie(recorded.stream, place);
+                    capture.join(stream);
                 }
             }
             Ok(())
@@ -567,7 +573,8 @@ cuda! {
         with(|state| {
             let device = state.device_of(stream)?;
             let recorded = state.mark(stream);
-            let capture = state.streams.get(&stream).and_then(|stream| stream.capture);
+            let origin = state.streams.get(&stream).and_then(|stream| stream.capture);
+            let capture = origin.and_then(|origin| Some((origin, state.captures.get(&origin)?.place())));
             match state.events.get_mut(&event) {
                 Some(event) if event.device == device => {
                     *event = Event { device, recorded, capture };

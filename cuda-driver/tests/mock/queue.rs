@@ -85,7 +85,7 @@ impl State {
     /// Gives work to a stream, or to the graph that it is captured into.
     pub fn enqueue(&mut self, stream: usize, task: Task) {
         match self.capture_of(stream) {
-            Some(graph) => graph.push(task),
+            Some(capture) => capture.push(stream, task),
             None => match self.streams.get_mut(&stream) {
                 Some(stream) => stream.queue.push(task),
                 None => self.perform(task),
