@@ -53,11 +53,10 @@ impl Function {
     /// # Safety
     /// There are as many as the kernel has, and each points to as many bytes.
     pub unsafe fn packed(&self, parameters: *const *const u8) -> Vec<u8> {
-        let each = self
-            .parameters
-            .iter()
-            .enumerate()
-            .map(|(index, &bytes)| unsafe { std::slice::from_raw_parts(*parameters.add(index), bytes) });
+        let each = self.parameters.iter().enumerate();
+        // SAFETY: the caller's promise.
+        let each =
+            each.map(|(index, &bytes)| unsafe { std::slice::from_raw_parts(*parameters.add(index), bytes) });
         each.flatten().copied().collect()
     }
 }

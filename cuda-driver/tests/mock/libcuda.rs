@@ -121,6 +121,7 @@ unsafe fn launch(
         }
         state.sound(device)?;
         function.permits(shared_bytes, cluster)?;
+        // SAFETY: the caller's promise.
         let parameters = unsafe { function.packed(params) };
         let word = |index: usize| match function.parameters.get(index) {
             Some(8..) => {

@@ -118,6 +118,7 @@ impl State {
         match task {
             Task::Kernel(kernel) => self.execute(&kernel),
             Task::Copy { to, from, bytes } => {
+                // SAFETY: both were allocated when it was enqueued, and the driver waits before it frees.
                 unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes) };
             }
             Task::Wait(mark) => self.reach(mark),
@@ -149,6 +150,7 @@ impl State {
             memory: memory.as_ptr(),
             allocations: memory.len(),
         };
+        // SAFETY: all that it points to is here; the memory is the device's, whose work is done under one lock.
         match unsafe { executor(&execution) } {
             0 => {}
             code => self.broken[device] = code,
@@ -160,7 +162,9 @@ impl Sum {
     fn add_up(&self) {
         for index in 0..self.count {
             let place = |address: &u64| (*address as *mut f32).wrapping_add(index);
+            // SAFETY: each has so many numbers, which was looked up when the sum was asked for.
             let total: f32 = self.addresses.iter().map(|address| unsafe { place(address).read() }).sum();
+            // SAFETY: as above.
             self.addresses.iter().for_each(|address| unsafe { place(address).write(total) });
         }
     }
