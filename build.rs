@@ -61,7 +61,7 @@ fn with_stock(mode: Mode, root: &Path, out: &Path) -> Result<(), Error> {
         let file = root.join("norm-host/ptx").join(format!("{target}.ptx"));
         match mode {
             Mode::Write => fs::write(&file, text)?,
-            Mode::Check => compare(&file, &text)?,
+            Mode::Check => compare(&file, &text, "NORM_PTX=write")?,
         }
     }
     Ok(())
@@ -92,14 +92,14 @@ fn with_rust_cuda(mode: Mode, root: &Path, out: &Path) -> Result<(), Error> {
     if let Mode::Check = mode {
         for target in ptx::TARGETS {
             let name = format!("{target}.ptx");
-            compare(&kept.join(&name), &fs::read_to_string(fresh.join(&name))?)?;
+            compare(&kept.join(&name), &fs::read_to_string(fresh.join(&name))?, "NORM_CODEGEN=rust-cuda")?;
         }
     }
     Ok(())
 }
 
-/// Names the first line in which the checked-in file differs from `fresh`.
-fn compare(file: &Path, fresh: &str) -> Result<(), Error> {
+/// Names the first line in which the checked-in file differs from `fresh`, and what asks for it anew.
+fn compare(file: &Path, fresh: &str, asked: &str) -> Result<(), Error> {
     let kept = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     if kept == fresh {
         return Ok(());
@@ -107,7 +107,7 @@ fn compare(file: &Path, fresh: &str) -> Result<(), Error> {
     let same = kept.lines().zip(fresh.lines()).take_while(|(kept, fresh)| kept == fresh).count();
     Err(format!(
         "{} is not what its source compiles to, from line {} on:\n  kept:  {}\n  fresh: {}\n\
-         `NORM_PTX=write cargo build` writes it anew",
+         `{asked} cargo build` writes it anew",
         file.display(),
         same + 1,
         kept.lines().nth(same).unwrap_or("(end of file)"),

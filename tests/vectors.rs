@@ -8,19 +8,19 @@ mod cases;
 mod common;
 #[path = "../ptx-sim/tests/common/program.rs"]
 mod program;
+#[path = "support/recorded.rs"]
+mod recorded;
 mod support;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use norm_host::{DType, Limits, Simulator, accuracy::ulp};
+use norm_host::ptx::{EMBEDDED, RUST_CUDA};
+use norm_host::{Limits, Simulator};
 use norm_kernels::abi::Kernel;
 use rayon::prelude::*;
-use support::vectors::{Outputs, Program, Vectors, load, number, positions};
-
-/// `rsqrt.approx.f32` is off by 2^-22.9 at most (PTX ISA, "rsqrt"), on either side of the truth; the
-/// two roundings behind it in f32 are the rest.
-const APPROXIMATE: f64 = 1.0 / (1 << 21) as f64;
+use recorded::{Outputs, Program, Vectors, hold, load};
 
 fn main() {
     let vectors = load().map(Arc::new);
@@ -29,9 +29,58 @@ fn main() {
     };
     let trials = vec![
         trial("programs_give_the_recorded_bits", programs),
+        trial("every_arithmetic_instruction_of_the_kernels_is_recorded", instructions),
         trial("kernels_give_the_recorded_bits_but_for_rsqrt", kernels),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// What computes nothing, or is not to give the same bits everywhere.
+const NO_ARITHMETIC: &[&str] = &[
+    "bar",
+    "barrier",
+    "bra",
+    "cp",
+    "createpolicy",
+    "cvta",
+    "fence",
+    "griddepcontrol",
+    "ld",
+    "mapa",
+    "mbarrier",
+    "mov",
+    "ret",
+    "rsqrt",
+    "shfl",
+    "st",
+];
+
+/// Each opcode of both compilers' kernels, with its modifiers, is one of a program's.
+fn instructions(recorded: &Vectors) -> Result<(), Failed> {
+    let recorded: BTreeSet<&str> = recorded
+        .programs
+        .iter()
+        .flat_map(|program| &program.instructions)
+        .filter_map(|line| opcode(line))
+        .collect();
+    let sets = EMBEDDED.iter().chain(&RUST_CUDA);
+    let all: BTreeSet<&str> =
+        sets.flat_map(|ptx| ptx.text.split(['\n', ';', '{', '}'])).filter_map(opcode).collect();
+    let lacking: Vec<&str> = all
+        .difference(&recorded)
+        .copied()
+        .filter(|opcode| opcode.split('.').next().is_some_and(|name| !NO_ARITHMETIC.contains(&name)))
+        .collect();
+    if all.is_empty() || !lacking.is_empty() {
+        return Err(format!("not recorded: {lacking:?}").into());
+    }
+    Ok(())
+}
+
+/// The opcode of an instruction, behind its guard, if it is one.
+fn opcode(line: &str) -> Option<&str> {
+    let mut words = line.split_ascii_whitespace().skip_while(|word| word.starts_with('@'));
+    words.next().filter(|word| word.starts_with(|first: char| first.is_ascii_lowercase()))
 }
 
 /// All programs, so that one run names every instruction that differs.
@@ -56,53 +105,24 @@ fn differs(Program { instructions, inputs, outputs }: &Program) -> Option<String
 
 fn kernels(recorded: &Vectors) -> Result<(), Failed> {
     let limits = Limits::of_capability(recorded.capability);
-    let expected =
+    let cases =
         Kernel::all().flat_map(|kernel| cases::of_kernel(kernel, limits).map(move |case| (kernel, case)));
-    let expected: Vec<_> = expected.collect();
-    if expected.len() != recorded.kernels.len() {
-        return Err(format!("{} cases, {} recorded", expected.len(), recorded.kernels.len()).into());
-    }
-    expected.into_par_iter().zip(&recorded.kernels).try_for_each(|((kernel, case), outputs)| {
-        if (&kernel.to_string(), case.dim) != (&outputs.kernel, outputs.dim) {
-            return Err(
-                format!("{kernel} of {}, recorded {} of {}", case.dim, outputs.kernel, outputs.dim).into()
-            );
-        }
+    let cases: Vec<_> = cases.collect();
+    let simulated = cases.into_par_iter().map(|(kernel, case)| {
         let mut tensors = case.tensors();
         case.run(&mut tensors, &Simulator::with_limits(limits))?;
-        let all = tensors.y.bits();
-        let biases = tensors.b;
-        let simulated = positions(all.len()).map(|position| {
-            let bias = biases.as_ref().map_or(0.0, |b| b.get(position % case.dim));
-            (all[position], bias)
-        });
-        close(case.y, simulated, outputs)
-    })
-}
-
-/// Holds a kernel's outputs to the recorded ones: as near as `rsqrt.approx` allows, and nearly all of
-/// those that 16 bits round have the same bits.
-fn close(
-    y: DType,
-    simulated: impl ExactSizeIterator<Item = (u32, f64)>,
-    recorded: &Outputs,
-) -> Result<(), Failed> {
-    let (count, name) = (simulated.len(), &recorded.kernel);
-    if count != recorded.bits.len() {
-        return Err(format!("{name}: {count} outputs, {} recorded", recorded.bits.len()).into());
+        let outputs = Outputs::of_kernel(kernel, case.dim, &tensors);
+        Ok((case, tensors.b, outputs))
+    });
+    let simulated: Vec<_> = simulated.collect::<Result<_, Failed>>()?;
+    let count = simulated.iter().map(|(.., outputs)| outputs.len()).sum::<usize>();
+    if count != recorded.kernels.len() {
+        return Err(format!("{count} tensors, {} recorded", recorded.kernels.len()).into());
     }
-    let mut other_bits = 0;
-    for ((given, bias), &expected) in simulated.zip(&recorded.bits) {
-        other_bits += usize::from(given != expected);
-        let (given, expected) = (number(y, given), number(y, expected));
-        let rounding = if y == DType::F32 { 0.0 } else { ulp(y, expected) };
-        let allowed = (expected.abs() + bias.abs()) * APPROXIMATE + rounding;
-        if (given - expected).abs() > allowed {
-            return Err(format!("{name}: {given:e} simulated, {expected:e} recorded").into());
-        }
-    }
-    if y != DType::F32 && other_bits * 10 > count {
-        return Err(format!("{name}: {other_bits} of {count} outputs have other bits").into());
+    let simulated =
+        simulated.iter().flat_map(|(case, b, outputs)| outputs.iter().map(move |given| (case, b, given)));
+    for ((case, biases, given), recorded) in simulated.zip(&recorded.kernels) {
+        hold(case, biases.as_ref(), given, recorded)?;
     }
     Ok(())
 }

@@ -9,23 +9,23 @@ use cust::error::CudaError;
 use cust::memory::{CopyDestination, DeviceBuffer};
 use cust::stream::{Stream, StreamFlags};
 use cust::{CudaApiVersion, CudaFlags};
-use mock::mock;
+use mock::{interface::DEVICES, mock};
 use std::os::raw::c_void;
 
 fn context() -> Context {
     cust::init(CudaFlags::empty()).expect("the stand-in initializes");
-    Context::new(Device::get_device(0).expect("it has two devices")).expect("and contexts")
+    Context::new(Device::get_device(0).expect("it has several devices")).expect("and contexts")
 }
 
 #[test]
 fn cust_sees_the_devices() {
     mock();
     let _context = context();
-    assert_eq!(Device::num_devices(), Ok(2));
-    let device = Device::get_device(1).expect("it has two devices");
+    assert_eq!(Device::num_devices(), Ok(DEVICES as u32));
+    let device = Device::get_device(1).expect("it has several devices");
     assert_eq!(device.name(), Ok("Mock device 1".to_string()));
     assert_eq!(device.get_attribute(DeviceAttribute::ComputeCapabilityMajor), Ok(9));
-    assert_eq!(Device::get_device(2).err(), Some(CudaError::InvalidDevice));
+    assert_eq!(Device::get_device(DEVICES as u32).err(), Some(CudaError::InvalidDevice));
     assert_eq!(CudaApiVersion::get().map(|version| version.major()), Ok(13));
 }
 

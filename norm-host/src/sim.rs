@@ -1,6 +1,7 @@
 //! The shipped kernels on a simulator: every access checked, every instruction counted.
 
 mod args;
+mod limit;
 mod memory;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -27,8 +28,9 @@ static EMBEDDED: Parsed = OnceLock::new();
 /// same PTX, the same arguments as on a GPU. An operation has finished when it returns.
 ///
 /// A kernel that reads or writes what it must not, reads what nothing wrote, leaves an element of
-/// `y` unwritten or races is an [`Error::Simulated`](crate::Error::Simulated), and then `y` is as
-/// it was. A row's bits are those of a GPU but for `rsqrt.approx`, whose last bits a GPU may round
+/// `y` unwritten, races, or takes ten times the instructions of those that are embedded, as one
+/// without end does, is an [`Error::Simulated`](crate::Error::Simulated), and then `y` is as it was.
+/// A row's bits are those of a GPU but for `rsqrt.approx`, whose last bits a GPU may round
 /// otherwise.
 #[derive(Debug)]
 pub struct Simulator {
@@ -87,6 +89,7 @@ impl Simulator {
             .block(plan.block)
             .cluster([plan.cluster, 1, 1])
             .dynamic_shared(plan.shared_bytes)
+            .limit(limit::instructions(&plan.args, plan.block))
             .arg(argument(&plan.args));
         Ok(launch.run(memory)?)
     }
@@ -95,8 +98,12 @@ impl Simulator {
     fn launch_shard(&self, plan: &ShardPlan, memory: &mut Memory) -> Result<Counts> {
         let kernel = self.kernel(&plan.kernel)?;
         let sums = Argument::bytes(&plan.sums.to_le_bytes(), align_of::<u64>() as u64);
-        let launch =
-            Launch::new(&kernel).grid(plan.grid).block(plan.block).arg(argument(&plan.args)).arg(sums);
+        let launch = Launch::new(&kernel)
+            .grid(plan.grid)
+            .block(plan.block)
+            .limit(limit::instructions(&plan.args, plan.block))
+            .arg(argument(&plan.args))
+            .arg(sums);
         Ok(launch.run(memory)?)
     }
 

@@ -1,11 +1,11 @@
-//! What is asked of the CUDA driver, seen on a stand-in for it with two devices.
+//! What is asked of the CUDA driver, seen on a stand-in for it.
 
 #[path = "../../cuda-driver/tests/mock/mod.rs"]
 mod mock;
 
 use cust::memory::DeviceBuffer;
 use half::f16;
-use mock::{Mock, mock};
+use mock::{Mock, interface::DEVICES, mock};
 use norm_host::ptx::EMBEDDED;
 use norm_host::{
     Arg, DType, Device, Error, Norm, NormKind, Operand, Place, Plan, Problem, Stream, View, ViewMut, rms_norm,
@@ -42,11 +42,12 @@ fn buffer<T: cust::memory::DeviceCopy>(device: &Device, values: &[T]) -> DeviceB
 #[test]
 fn devices_are_found_and_named() {
     let (_mock, _alone, device) = setup();
-    assert_eq!(Device::count(), Ok(2));
+    let count = DEVICES as u32;
+    assert_eq!(Device::count(), Ok(count));
     assert_eq!((device.ordinal(), device.capability()), (0, (9, 0)));
     assert_eq!(Device::new(1).unwrap().name(), "Mock device 1");
     assert_eq!(device.place(), Place::Cuda(0));
-    assert_eq!(Device::new(2), Err(Error::NoDevice { ordinal: 2, count: 2 }));
+    assert_eq!(Device::new(count), Err(Error::NoDevice { ordinal: count, count }));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod mock;
 
 use cust::memory::DeviceBuffer;
-use mock::{Mock, mock};
+use mock::{Mock, interface::DEVICES, mock};
 use norm_host::ptx::EMBEDDED;
 use norm_host::{DType, Device, Error, NcclGroup, Norm, NormKind, Place, Stream, TpContext, ViewMut};
 use std::sync::MutexGuard;
@@ -214,11 +214,12 @@ fn modules_that_the_driver_rejects_are_told_apart() {
 #[test]
 fn a_device_that_is_not_visible_is_none() {
     let (mock, _alone) = setup();
-    assert_eq!(Device::new(2), Err(Error::NoDevice { ordinal: 2, count: 2 }));
+    let none = DEVICES as u32;
+    assert_eq!(Device::new(none), Err(Error::NoDevice { ordinal: none, count: none }));
     // As with an empty `CUDA_VISIBLE_DEVICES`.
     mock.fail("cuInit", NO_DEVICE);
-    let (count, device) = (Device::count(), Device::new(2));
+    let (count, device) = (Device::count(), Device::new(none));
     mock.fail("cuInit", 0);
     assert_eq!(count, Ok(0));
-    assert_eq!(device, Err(Error::NoDevice { ordinal: 2, count: 0 }));
+    assert_eq!(device, Err(Error::NoDevice { ordinal: none, count: 0 }));
 }

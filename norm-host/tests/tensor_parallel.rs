@@ -1,11 +1,11 @@
-//! Groups of devices, seen on a stand-in for the driver with two devices, and for NCCL.
+//! Groups of devices, seen on a stand-in for the driver and for NCCL.
 
 #[path = "../../cuda-driver/tests/mock/mod.rs"]
 mod mock;
 
 use cust::memory::{CopyDestination, DeviceBuffer, LockedBuffer};
 use half::f16;
-use mock::{Mock, mock};
+use mock::{Mock, interface::DEVICES, mock};
 use norm_host::{
     Arg, DType, Device, Error, NcclGroup, NcclId, NormKind, Place, RowSums, Shard, Stream, TpContext, View,
     ViewMut, head_norm_tp, layer_norm_tp, rms_norm_sharded, rms_norm_tp,
@@ -122,7 +122,9 @@ fn groups_are_of_different_devices_and_of_some() {
     assert_eq!(TpContext::on_devices(&[]).map(drop), Err(Error::EmptyGroup));
     let twice = TpContext::new(vec![stream(0), stream(1), stream(0)]).map(drop);
     assert_eq!(twice, Err(Error::DuplicateDevice { place: Place::Cuda(0), first: 0, second: 2 }));
-    assert_eq!(TpContext::on_devices(&[1, 2]).map(drop), Err(Error::NoDevice { ordinal: 2, count: 2 }));
+    let count = DEVICES as u32;
+    let none = TpContext::on_devices(&[1, count]).map(drop);
+    assert_eq!(none, Err(Error::NoDevice { ordinal: count, count }));
     assert!(TpContext::sharing_devices(vec![stream(0), stream(0)]).is_ok());
     let before = mock.alive().streams;
     let owner = stream(1);
@@ -346,6 +348,7 @@ fn shards_are_summed_by_nccl_between_two_kernels() {
     }
     assert!(mock.launch().is_none());
     // What was there, as the stand-in's kernels write nothing, once from each.
+    group.tp.synchronize().unwrap();
     assert_eq!([group.sums(0), group.sums(1)], [[2.0, 4.0, 6.0, 8.0]; 2]);
 }
 

@@ -14,6 +14,9 @@ pub struct Report {
     /// For people: the device and, if it is the CPU, why.
     #[serde(skip)]
     device_text: String,
+    /// Why a function cannot run there.
+    #[serde(skip)]
+    why_not: &'static str,
     seed: u64,
     #[serde(skip)]
     rows: usize,
@@ -54,7 +57,12 @@ impl Report {
             Target::Cpu { why } => format!("{}.\nWhy not on a GPU: {why}.", target.description()),
             Target::Sim { .. } | Target::Cuda { .. } => format!("{}.", target.description()),
         };
-        Report { device: target.name(), device_text, seed, rows: size.rows, functions: Vec::new() }
+        let why_not = match target {
+            Target::Sim { .. } => "takes CUDA streams, which the simulator has not; tests/simulated runs it",
+            Target::Cpu { .. } | Target::Cuda { .. } => "needs a CUDA device",
+        };
+        let device = target.name();
+        Report { device, device_text, why_not, seed, rows: size.rows, functions: Vec::new() }
     }
 
     /// What stands above the table, and its head.
@@ -74,7 +82,7 @@ impl Report {
     /// Takes a function's outcome in, and tells it.
     pub fn add(&mut self, function: Function, measured: Option<Measured>) -> String {
         let outcome = match measured {
-            None => Outcome::Skipped { why: "needs a CUDA device" },
+            None => Outcome::Skipped { why: self.why_not },
             Some(Measured { error, time, bytes }) => {
                 let seconds = time.map(|time| time.as_secs_f64());
                 let figures = Figures {

@@ -145,6 +145,22 @@ fn head_has_weights_for_each_head() {
 }
 
 #[test]
+fn either_compilers_kernels_normalize_a_file() {
+    let model = model();
+    let (w, b) = (|i: usize| f64::from(model.w[i % DIM]), |i: usize| f64::from(model.b[i % DIM]));
+    for set in ["stock", "rust-cuda"] {
+        let run = |command: &str, file: &str| {
+            model.run(&format!("{command} --input model.safetensors:x {file} --device sim --ptx {set}"))
+        };
+        let [weight, bias] = ["--weight model.safetensors:w", "--bias model.safetensors:b"];
+        assert_close(&run("rms", weight), &expected(&model.x, false, 1e-6, w, |_| 0.0));
+        assert_close(&run("layer", &format!("{weight} {bias}")), &expected(&model.x, true, 1e-6, w, b));
+        let head = run("head", "--weight model.safetensors:hw");
+        assert_close(&head, &expected(&model.x, false, 1e-6, |i| model.hw[i].into(), |_| 0.0));
+    }
+}
+
+#[test]
 fn the_result_has_the_name_and_shape_of_the_input_and_the_dtype_asked_for() {
     let model = model();
     let args = ["rms", "--input", "model.safetensors:x", "--out-dtype", "f16", "--out", "y.safetensors"];

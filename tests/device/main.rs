@@ -8,6 +8,8 @@
 mod common;
 #[path = "../../ptx-sim/tests/common/program.rs"]
 mod program;
+#[path = "../support/recorded.rs"]
+mod recorded;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -161,7 +163,7 @@ fn main() -> ExitCode {
         &reads_rust_cuda,
         bits::compilers,
     ));
-    let recorded = device.clone().and_then(|device| Ok((device, support::vectors::load()?)));
+    let recorded = device.clone().and_then(|device| Ok((device, recorded::load()?)));
     trials.push(trial(
         "recorded_vectors_are_what_this_device_gives",
         "vectors",

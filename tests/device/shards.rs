@@ -7,14 +7,19 @@ use cust::{
     memory::{CopyDestination, DevicePointer, DeviceSlice},
 };
 use libtest_mimic::Failed;
-use norm_host::{AllReduce, DType, Device, Error, RowSums, Shard, Stream, TpContext, rms_norm_sharded};
+use norm_host::{
+    AllReduce, DType, Device, Error, NormKind, RowSums, Shard, Stream, TpContext, rms_norm_sharded,
+};
+use norm_kernels::abi::{EntryPoint, ShardKernel};
 
 use crate::{
+    cases::{dtypes, plain},
     common::{
         buffer::Buffer,
         case::{Case, Tensors},
     },
     memory::Memory,
+    recorded::Outputs,
 };
 
 /// What one device has.
@@ -69,10 +74,15 @@ impl Part {
         self.y.write(&columns(y, self.rows, dim, share))
     }
 
+    /// The sums, over all devices once they are reduced.
+    fn sums(&self) -> Result<Buffer, Failed> {
+        self.sums.download()
+    }
+
     /// Puts these columns into whole rows.
     fn download(&self, values: &mut [f64], dim: usize) -> Result<(), Failed> {
         let y = self.y.download()?;
-        self.sums.download()?;
+        self.sums()?;
         for row in 0..self.rows {
             for column in self.from..self.to {
                 values[row * dim + column] = y.get(row * (self.to - self.from) + column - self.from);
@@ -88,15 +98,25 @@ fn columns(tensor: &Buffer, rows: usize, dim: usize, share: Range<usize>) -> Buf
     Buffer::new(tensor.dtype(), &(0..rows).flat_map(row).collect::<Vec<_>>())
 }
 
-/// A case's parts on the group's devices, of unequal lengths.
-pub fn upload(tp: &TpContext, case: &Case, before: &Tensors) -> Result<Vec<Part>, Failed> {
+/// Where the shares of a group's devices end, unequal in length.
+fn ends(tp: &TpContext, case: &Case) -> Vec<usize> {
     let shards = tp.streams().len();
     // The first shares are shorter by what no vector divides.
     let end = |shard: usize| if shard == shards { case.dim } else { (case.dim / shards).max(2) * shard - 1 };
+    (1..=shards).map(end).collect()
+}
+
+/// A case's parts on the group's devices.
+pub fn upload(tp: &TpContext, case: &Case, before: &Tensors) -> Result<Vec<Part>, Failed> {
+    upload_split(tp, case, before, &ends(tp, case))
+}
+
+fn upload_split(tp: &TpContext, case: &Case, before: &Tensors, ends: &[usize]) -> Result<Vec<Part>, Failed> {
     let mut parts = Vec::new();
-    for (index, stream) in tp.streams().iter().enumerate() {
-        let from = if index == 0 { 0 } else { end(index) };
-        parts.push(Part::upload(*stream.device(), case, before, from, end(index + 1))?);
+    let mut from = 0;
+    for (stream, &to) in tp.streams().iter().zip(ends) {
+        parts.push(Part::upload(*stream.device(), case, before, from, to)?);
+        from = to;
     }
     Ok(parts)
 }
@@ -112,11 +132,48 @@ pub fn whole(parts: &[Part], case: &Case) -> Result<Buffer, Failed> {
 
 /// Runs the case on the group's streams, and gives whole rows.
 pub fn normalize(tp: &TpContext, case: &Case, reduce: &impl AllReduce) -> Result<Buffer, Failed> {
-    let mut parts = upload(tp, case, &case.tensors())?;
-    let mut list: Vec<Shard<'_>> = parts.iter_mut().map(Part::shard).collect();
+    normalize_split(tp, case, &case.tensors(), &ends(tp, case), Part::shard, reduce)
+}
+
+/// The same of these tensors, rows split behind so many elements each, with what `shard` takes of each part.
+pub fn normalize_split(
+    tp: &TpContext,
+    case: &Case,
+    before: &Tensors,
+    ends: &[usize],
+    shard: fn(&mut Part) -> Shard<'_>,
+    reduce: &impl AllReduce,
+) -> Result<Buffer, Failed> {
+    let mut parts = upload_split(tp, case, before, ends)?;
+    let mut list: Vec<Shard<'_>> = parts.iter_mut().map(shard).collect();
     rms_norm_sharded(&mut list, case.eps, case.dim, tp, reduce)?;
     tp.synchronize()?;
     whole(&parts, case)
+}
+
+/// What each kernel of both steps writes, with the case, a whole row a device: its bits do not depend on
+/// others'.
+pub fn outputs(device: Device) -> Result<Vec<(Case, Outputs)>, Failed> {
+    let tp = group(&[device])?;
+    let mut outputs = Vec::new();
+    for [x, w, y] in dtypes() {
+        let width = 16 / x.size().max(y.size());
+        for (vectors, dim) in [(true, 600 * width), (false, 600 * width + 1)] {
+            let case = plain(NormKind::Rms, [x, w, y], 3, dim);
+            let mut parts = upload_split(&tp, &case, &case.tensors(), &[dim])?;
+            let mut list: Vec<Shard<'_>> = parts.iter_mut().map(Part::shard).collect();
+            rms_norm_sharded(&mut list, case.eps, dim, &tp, &on_the_host)?;
+            tp.synchronize()?;
+            if [w, y] == [x, x] {
+                let kernel = EntryPoint::Shard(ShardKernel::Partial { x, vectors });
+                outputs.push((case.clone(), Outputs::new(kernel, dim, "sums", &parts[0].sums()?)));
+            }
+            let kernel = EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors });
+            let y = whole(&parts, &case)?;
+            outputs.push((case, Outputs::new(kernel, dim, "y", &y)));
+        }
+    }
+    Ok(outputs)
 }
 
 /// A reduction as an engine without NCCL might have it: on the host, in the order of the shards.

@@ -18,8 +18,13 @@ use crate::{
 
 const EPS: f32 = 1e-6;
 
+/// The case that the `index`-th of a group has: of values of its own.
+pub fn on_one(case: &Case, index: usize) -> Case {
+    Case { seed: case.seed.wrapping_add(index as u64), ..case.clone() }
+}
+
 /// One set of tensors a device, with different values, and the group's streams.
-fn group(devices: &[Device], case: &Case) -> Result<(Vec<OnDevice>, TpContext), Failed> {
+pub fn group(devices: &[Device], case: &Case) -> Result<(Vec<OnDevice>, TpContext), Failed> {
     let mut tensors = Vec::new();
     let mut streams = Vec::new();
     for (index, device) in devices.iter().enumerate() {
@@ -31,12 +36,12 @@ fn group(devices: &[Device], case: &Case) -> Result<(Vec<OnDevice>, TpContext), 
 
 /// The tensors that the `index`-th of a group has.
 fn upload(device: Device, case: &Case, index: usize) -> Result<OnDevice, Failed> {
-    let case = Case { seed: index as u64, ..case.clone() };
+    let case = on_one(case, index);
     OnDevice::upload(device, &case, &case.tensors(), Shifts::NONE)
 }
 
 /// What the first device makes of the tensors of each, by plain calls on one stream.
-fn on_the_first(devices: &[Device], case: &Case) -> Result<Vec<Vec<u32>>, Failed> {
+pub fn on_the_first(devices: &[Device], case: &Case) -> Result<Vec<Vec<u32>>, Failed> {
     let stream = Stream::new(&devices[0])?;
     let mut tensors = Vec::new();
     for index in 0..devices.len() {
@@ -64,7 +69,7 @@ fn run(
     rms_norm_tp(&x, &w, &mut y, EPS, tp)
 }
 
-fn y_bits(tensors: &[OnDevice]) -> Result<Vec<Vec<u32>>, Failed> {
+pub fn y_bits(tensors: &[OnDevice]) -> Result<Vec<Vec<u32>>, Failed> {
     tensors.iter().map(|tensors| Ok(tensors.y.download()?.bits())).collect()
 }
 
@@ -106,9 +111,15 @@ pub fn others_equal(devices: &[Device]) -> Result<(), Failed> {
 
 /// The function for a group that does what the tensors' case says: one without a residual or offset.
 pub fn enqueue(tensors: &mut [OnDevice], tp: &TpContext) -> Result<(), Error> {
-    let Case { kind, heads, eps, .. } = tensors[0].case;
+    let case = tensors[0].case.clone();
+    call(&case, tensors.iter_mut().map(OnDevice::views).collect(), tp)
+}
+
+/// The same of other views, one of each kind a device.
+pub fn call(case: &Case, views: Vec<Views<'_>>, tp: &TpContext) -> Result<(), Error> {
+    let &Case { kind, heads, eps, .. } = case;
     let (mut x, mut w, mut b, mut y) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for views in tensors.iter_mut().map(OnDevice::views) {
+    for views in views {
         x.push(views.x);
         w.extend(views.w);
         b.extend(views.b);

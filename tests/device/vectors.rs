@@ -14,7 +14,8 @@ use crate::{
     on_device::{Shifts, normalize},
     program::{INPUTS, each_instruction, inputs, module, programs},
     programs::on_device,
-    support::vectors::{Outputs, Program, THREADS, Vectors, positions},
+    recorded::{Outputs, Program, THREADS, Vectors},
+    shards,
 };
 
 /// Random programs that are recorded beside every instruction by itself.
@@ -44,6 +45,7 @@ pub fn record(device: Device, file: &str) -> Result<(), Failed> {
         capability: device.capability(),
         programs: recorded,
         kernels: kernels(device)?,
+        shards: shards::outputs(device)?.into_iter().map(|(_, outputs)| outputs).collect(),
     };
     std::fs::write(file, serde_json::to_string(&vectors)?)?;
     Ok(())
@@ -54,9 +56,7 @@ fn kernels(device: Device) -> Result<Vec<Outputs>, Failed> {
     let mut outputs = Vec::new();
     for kernel in Kernel::all() {
         for case in of_kernel(kernel, device.limits()) {
-            let all = normalize(device, &case, Shifts::NONE)?.y.bits();
-            let bits = positions(all.len()).map(|position| all[position]).collect();
-            outputs.push(Outputs { kernel: kernel.to_string(), dim: case.dim, bits });
+            outputs.extend(Outputs::of_kernel(kernel, case.dim, &normalize(device, &case, Shifts::NONE)?));
         }
     }
     Ok(outputs)
@@ -74,10 +74,16 @@ pub fn agree(device: Device, recorded: &Vectors) -> Result<(), Failed> {
     if device.limits() != Limits::of_capability(recorded.capability) {
         return Ok(());
     }
-    for (given, expected) in kernels(device)?.iter().zip(&recorded.kernels) {
-        if (given.dim, &given.bits) != (expected.dim, &expected.bits) {
+    let shards = shards::outputs(device)?.into_iter().map(|(_, outputs)| outputs);
+    let given = kernels(device)?.into_iter().chain(shards);
+    let mut recorded_here = recorded.kernels.iter().chain(&recorded.shards);
+    for given in given {
+        if recorded_here.next() != Some(&given) {
             return Err(format!("{}: other bits than on {}", given.kernel, recorded.device).into());
         }
     }
-    Ok(())
+    match recorded_here.next() {
+        None => Ok(()),
+        Some(other) => Err(format!("{}: there is no such case", other.kernel).into()),
+    }
 }

@@ -2,6 +2,5 @@
 #![allow(dead_code)] // Each test file uses its own part.
 
 mod trial;
-pub mod vectors;
 
 pub use trial::trial;

@@ -1,16 +1,28 @@
-//! A stand-in for libcuda with two devices whose memory is the host's. Kernels are not run, only
-//! written down. Tests compile it into a library and have it opened in the driver's place, and in
-//! that of NCCL (`nccl.rs`), whose sums it does run.
+//! A stand-in for libcuda whose devices have the host's memory. Launches are written down, and what
+//! streams have is done when somebody waits for it (`queue.rs`): copies, sums, and kernels where a test
+//! has said how kernels are run. Tests compile it into a library and have it opened in the driver's
+//! place, and in that of NCCL (`nccl.rs`).
 //!
 //! It checks what the driver would check and a test could get wrong: that a context is current,
-//! that a stream belongs to it, that handles are its own. It lacks most functions on purpose.
+//! that a stream belongs to it, that handles are its own, that a kernel may have the shared memory and the
+//! clusters that it is launched with. It lacks most functions on purpose.
 #![allow(non_snake_case, clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+mod capture;
+mod function;
+mod interface;
+mod queue;
+
+use capture::{Capture, Place};
+use function::Function;
+use interface::{Allocation, DEVICES, Execution, Executor, Launch};
+use queue::{Kernel, Mark, Queue, Task};
 
 const INVALID_VALUE: u32 = 1;
 const INVALID_DEVICE: u32 = 101;
@@ -19,52 +31,53 @@ const INVALID_PTX: u32 = 218;
 const INVALID_HANDLE: u32 = 400;
 const NOT_FOUND: u32 = 500;
 const CAPTURE_UNSUPPORTED: u32 = 900;
+const CAPTURE_UNJOINED: u32 = 904;
+const CAPTURE_ISOLATION: u32 = 905;
+const INVALID_CLUSTER_SIZE: u32 = 912;
 
 /// `CU_STREAM_CAPTURE_MODE_RELAXED`.
 const RELAXED: c_uint = 2;
-
-/// One launch, as a test reads it.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Launch {
-    /// Blocks of a cluster along x, and whether it may start before the one in front has ended.
-    pub cluster: u32,
-    pub overlap: c_int,
-    pub device: c_int,
-    pub captured: c_int,
-    pub stream: usize,
-    pub grid: [u32; 3],
-    pub block: [u32; 3],
-    pub shared_bytes: u32,
-    pub kernel: [u8; 64],
-    /// The first eight bytes of the first parameter, and of the second where there is one.
-    pub first: u64,
-    pub second: u64,
-}
 
 #[derive(Default)]
 struct State {
     initialized: bool,
     /// Retains of each device's primary context.
-    retained: [usize; 2],
+    retained: [usize; DEVICES],
+    /// What each device fails with since a kernel of it has; 0 if none has.
+    broken: [u32; DEVICES],
     allocations: HashMap<u64, (usize, usize)>,
     /// Those of them that are pinned memory of the host: where they start.
     pinned: HashSet<u64>,
-    /// Stream to device, and what it captures.
-    streams: HashMap<usize, (usize, Option<Vec<Launch>>)>,
-    modules: HashMap<usize, (usize, String)>,
-    /// Function to device, name and number of parameters.
-    functions: HashMap<usize, (usize, String, usize)>,
-    graphs: HashMap<usize, Vec<Launch>>,
-    /// Event to device, and the stream it was last recorded on.
-    events: HashMap<usize, (usize, usize)>,
+    streams: HashMap<usize, Stream>,
+    modules: HashMap<usize, (usize, Arc<str>)>,
+    functions: HashMap<usize, Arc<Function>>,
+    /// By the stream whose capture it is, while it lasts.
+    captures: HashMap<usize, Capture>,
+    graphs: HashMap<usize, Vec<Task>>,
+    events: HashMap<usize, Event>,
     launches: Vec<Launch>,
     /// Which stream was told to wait for which.
     waits: Vec<[usize; 2]>,
     comms: nccl::Comms,
+    executor: Option<Executor>,
     /// What a function is to return instead of doing its work; `name` or `name@device`.
     failures: HashMap<String, u32>,
     handles: usize,
+}
+
+struct Stream {
+    device: usize,
+    queue: Queue,
+    /// The stream whose capture it takes part in.
+    capture: Option<usize>,
+}
+
+struct Event {
+    device: usize,
+    /// What it was last recorded behind.
+    recorded: Mark,
+    /// In whose capture, and where there.
+    capture: Option<(usize, Place)>,
 }
 
 /// `CUlaunchConfig` and `CUlaunchAttribute`, as the driver's header has them.
@@ -88,36 +101,58 @@ struct Attribute {
 const CLUSTER_DIMENSION: u32 = 4;
 const PROGRAMMATIC_SERIALIZATION: u32 = 6;
 
-/// Notes a launch, on the stream or in what it captures.
-fn launch(
+/// Notes a launch and gives it to the stream, or to what that captures.
+///
+/// # Safety
+/// `params` leads to the function's parameters.
+unsafe fn launch(
     function: usize,
     [grid, block]: [[u32; 3]; 2],
     shared_bytes: u32,
     stream: usize,
-    params: *const *const u64,
+    params: *const *const u8,
     (cluster, overlap): (u32, c_int),
 ) -> Result<(), u32> {
     let device = current().ok_or(INVALID_CONTEXT)?;
     with(|state| {
-        let (home, name, count) = state.functions.get(&function).ok_or(INVALID_HANDLE)?;
-        let param = |index: usize| if index < *count { unsafe { **params.add(index) } } else { 0 };
-        let (first, second) = (param(0), param(1));
-        if *home != device || state.device_of(stream)? != device {
+        let function = Arc::clone(state.functions.get(&function).ok_or(INVALID_HANDLE)?);
+        if function.device != device || state.device_of(stream)? != device {
             return Err(INVALID_HANDLE);
         }
-        let mut kernel = [0; 64];
-        kernel[..name.len()].copy_from_slice(name.as_bytes());
-        let device = device as c_int;
-        let captured = 0;
-        let mut launch =
-            Launch { cluster, overlap, device, captured, stream, kernel, shared_bytes, grid, block, first, second };
-        match state.streams.get_mut(&stream) {
-            Some((_, Some(list))) => {
-                launch.captured = 1;
-                list.push(launch);
+        state.sound(device)?;
+        function.permits(shared_bytes, cluster)?;
+        // SAFETY: the caller's promise.
+        let parameters = unsafe { function.packed(params) };
+        let word = |index: usize| match function.parameters.get(index) {
+            Some(8..) => {
+                let start: usize = function.parameters[..index].iter().sum();
+                u64::from_le_bytes(parameters[start..start + 8].try_into().expect("eight bytes"))
             }
-            _ => state.launches.push(launch),
+            _ => 0,
+        };
+        let (first, second) = (word(0), word(1));
+        let mut kernel = [0; 64];
+        kernel[..function.name.len()].copy_from_slice(function.name.as_bytes());
+        let device = device as c_int;
+        let captured = c_int::from(state.capture_of(stream).is_some());
+        let launch = Launch {
+            cluster,
+            overlap,
+            device,
+            captured,
+            stream,
+            kernel,
+            shared_bytes,
+            grid,
+            block,
+            first,
+            second,
+        };
+        // What a graph has is noted when it is launched.
+        if captured == 0 {
+            state.launches.push(launch);
         }
+        state.enqueue(stream, Task::Kernel(Arc::new(Kernel { launch, function, parameters })));
         Ok(())
     })
 }
@@ -134,7 +169,7 @@ fn with<T>(f: impl FnOnce(&mut State) -> T) -> T {
 }
 
 /// How often each device's primary context has been reset.
-static RESETS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+static RESETS: [AtomicUsize; DEVICES] = [const { AtomicUsize::new(0) }; DEVICES];
 
 /// Device `d` has context `0x100 + d` until it is reset, then another; null is none.
 fn context(device: usize) -> usize {
@@ -144,7 +179,7 @@ fn context(device: usize) -> usize {
 /// The device whose context is current on this thread, unless that has been reset meanwhile.
 fn current() -> Option<usize> {
     let top = CURRENT.with_borrow(|stack| stack.last().copied())?;
-    (0..2).find(|&device| context(device) == top)
+    (0..DEVICES).find(|&device| context(device) == top)
 }
 
 impl State {
@@ -158,7 +193,20 @@ impl State {
     fn device_of(&self, stream: usize) -> Result<usize, u32> {
         match stream {
             0..=2 => current().ok_or(INVALID_CONTEXT),
-            _ => self.streams.get(&stream).map(|stream| stream.0).ok_or(INVALID_HANDLE),
+            _ => self.streams.get(&stream).map(|stream| stream.device).ok_or(INVALID_HANDLE),
+        }
+    }
+
+    /// What has been captured of the stream's work and that of others, while it captures.
+    fn capture_of(&mut self, stream: usize) -> Option<&mut Capture> {
+        self.captures.get_mut(&self.streams.get(&stream)?.capture?)
+    }
+
+    /// Whether the device's kernels have all gone well.
+    fn sound(&self, device: usize) -> Result<(), u32> {
+        match self.broken[device] {
+            0 => Ok(()),
+            code => Err(code),
         }
     }
 
@@ -203,11 +251,11 @@ cuda! {
     cuDriverGetVersion(version: *mut c_int) { version.write(13000); Ok(()) }
     cuDeviceGetCount(count: *mut c_int) {
         if !with(|state| state.initialized) { return Err(3); }
-        count.write(2);
+        count.write(DEVICES as c_int);
         Ok(())
     }
     cuDeviceGet(device: *mut c_int, ordinal: c_int) {
-        if !(0..2).contains(&ordinal) { return Err(INVALID_DEVICE); }
+        if !(0..DEVICES as c_int).contains(&ordinal) { return Err(INVALID_DEVICE); }
         device.write(ordinal);
         Ok(())
     }
@@ -233,7 +281,7 @@ cuda! {
     }
 
     cuDevicePrimaryCtxRetain(out: *mut usize, device: c_int) {
-        if !(0..2).contains(&device) { return Err(INVALID_DEVICE); }
+        if !(0..DEVICES as c_int).contains(&device) { return Err(INVALID_DEVICE); }
         with(|state| state.retained[device as usize] += 1);
         out.write(context(device as usize));
         Ok(())
@@ -245,15 +293,16 @@ cuda! {
         })
     }
     cuDevicePrimaryCtxReset_v2(device: c_int) {
-        if !(0..2).contains(&device) { return Err(INVALID_DEVICE); }
+        if !(0..DEVICES as c_int).contains(&device) { return Err(INVALID_DEVICE); }
         let device = device as usize;
         RESETS[device].fetch_add(1, SeqCst);
         with(|state| {
             state.allocations.retain(|_, (_, home)| *home != device);
-            state.streams.retain(|_, (home, _)| *home != device);
+            state.streams.retain(|_, stream| stream.device != device);
             state.modules.retain(|_, (home, _)| *home != device);
-            state.functions.retain(|_, (home, ..)| *home != device);
-            state.events.retain(|_, (home, _)| *home != device);
+            state.functions.retain(|_, function| function.device != device);
+            state.events.retain(|_, event| event.device != device);
+            state.broken[device] = 0;
         });
         Ok(())
     }
@@ -281,7 +330,10 @@ cuda! {
         out.write(current().ok_or(INVALID_CONTEXT)? as c_int);
         Ok(())
     }
-    cuCtxSynchronize() { current().map(drop).ok_or(INVALID_CONTEXT) }
+    cuCtxSynchronize() {
+        let device = current().ok_or(INVALID_CONTEXT)?;
+        with(|state| { state.finish_device(device); state.sound(device) })
+    }
 
     cuMemAlloc_v2(out: *mut u64, bytes: usize) {
         let device = current().ok_or(INVALID_CONTEXT)?;
@@ -293,7 +345,13 @@ cuda! {
         Ok(())
     }
     cuMemFree_v2(address: u64) {
-        with(|state| state.allocations.remove(&address)).map(drop).ok_or(INVALID_VALUE)
+        with(|state| {
+            let (_, device) = *state.allocations.get(&address).ok_or(INVALID_VALUE)?;
+            // The driver waits for the device before it takes memory from it.
+            state.finish_device(device);
+            state.allocations.remove(&address);
+            Ok(())
+        })
     }
     cuMemAllocHost_v2(out: *mut u64, bytes: usize) {
         let code = cuMemAlloc_v2(out, bytes);
@@ -313,17 +371,31 @@ cuda! {
     }
     cuMemcpyHtoD_v2(to: u64, from: *const u8, bytes: usize) {
         current().ok_or(INVALID_CONTEXT)?;
-        let (_, room) = with(|state| state.holding(to)).ok_or(INVALID_VALUE)?;
-        if bytes as u64 > room { return Err(INVALID_VALUE); }
-        std::ptr::copy_nonoverlapping(from, to as *mut u8, bytes);
-        Ok(())
+        with(|state| {
+            let (_, room) = state.holding(to).ok_or(INVALID_VALUE)?;
+            if bytes as u64 > room { return Err(INVALID_VALUE); }
+            std::ptr::copy_nonoverlapping(from, to as *mut u8, bytes);
+            Ok(())
+        })
     }
     cuMemcpyDtoH_v2(to: *mut u8, from: u64, bytes: usize) {
-        current().ok_or(INVALID_CONTEXT)?;
-        let (_, room) = with(|state| state.holding(from)).ok_or(INVALID_VALUE)?;
-        if bytes as u64 > room { return Err(INVALID_VALUE); }
-        std::ptr::copy_nonoverlapping(from as *const u8, to, bytes);
-        Ok(())
+        let device = current().ok_or(INVALID_CONTEXT)?;
+        with(|state| {
+            state.sound(device)?;
+            let (_, room) = state.holding(from).ok_or(INVALID_VALUE)?;
+            if bytes as u64 > room { return Err(INVALID_VALUE); }
+            std::ptr::copy_nonoverlapping(from as *const u8, to, bytes);
+            Ok(())
+        })
+    }
+    cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: usize) {
+        with(|state| {
+            state.device_of(stream)?;
+            let fits = |address| state.holding(address).is_some_and(|(_, room)| bytes as u64 <= room);
+            if !(fits(to) && fits(from)) { return Err(INVALID_VALUE); }
+            state.enqueue(stream, Task::Copy { to, from, bytes });
+            Ok(())
+        })
     }
     cuPointerGetAttribute(out: *mut c_void, attribute: c_uint, address: u64) {
         let (device, room) = with(|state| state.holding(address)).ok_or(INVALID_VALUE)?;
@@ -348,7 +420,7 @@ cuda! {
         values: *const *mut c_void
     ) {
         let device = current().ok_or(INVALID_CONTEXT)?;
-        let capturing = with(|state| state.streams.values().any(|stream| stream.1.is_some()));
+        let capturing = with(|state| !state.captures.is_empty());
         if capturing && CAPTURE_MODE.get() != RELAXED { return Err(CAPTURE_UNSUPPORTED); }
         let text = CStr::from_ptr(image).to_string_lossy().into_owned();
         if !text.contains(".entry") {
@@ -363,7 +435,7 @@ cuda! {
         }
         out.write(with(|state| {
             let handle = state.handle();
-            state.modules.insert(handle, (device, text));
+            state.modules.insert(handle, (device, text.into()));
             handle
         }));
         Ok(())
@@ -375,11 +447,9 @@ cuda! {
         let name = CStr::from_ptr(name).to_string_lossy().into_owned();
         out.write(with(|state| {
             let (device, text) = state.modules.get(&module).ok_or(INVALID_HANDLE)?;
-            let device = *device;
-            let header = text.split_once(&format!(".entry {name}(")).ok_or(NOT_FOUND)?.1;
-            let params = header.split(')').next().unwrap_or_default().matches(".param").count();
+            let function = Function::new(*device, Arc::clone(text), name).ok_or(NOT_FOUND)?;
             let handle = state.handle();
-            state.functions.insert(handle, (device, name, params));
+            state.functions.insert(handle, Arc::new(function));
             Ok::<_, u32>(handle)
         })?);
         Ok(())
@@ -387,13 +457,13 @@ cuda! {
     cuLaunchKernel(
         function: usize, grid_x: c_uint, grid_y: c_uint, grid_z: c_uint, block_x: c_uint,
         block_y: c_uint, block_z: c_uint, shared_bytes: c_uint, stream: usize,
-        params: *const *const u64, _extra: *mut c_void
+        params: *const *const u8, _extra: *mut c_void
     ) {
         let geometry = [[grid_x, grid_y, grid_z], [block_x, block_y, block_z]];
         launch(function, geometry, shared_bytes, stream, params, (1, 0))
     }
     cuLaunchKernelEx(
-        config: *const Config, function: usize, params: *const *const u64, _extra: *mut c_void
+        config: *const Config, function: usize, params: *const *const u8, _extra: *mut c_void
     ) {
         let Config { grid, block, shared_bytes, stream, attributes, attribute_count } = &*config;
         let (mut cluster, mut overlap) = (1, 0);
@@ -406,46 +476,63 @@ cuda! {
         }
         launch(function, [*grid, *block], *shared_bytes, *stream, params, (cluster, overlap))
     }
-    cuFuncSetAttribute(function: usize, _attribute: c_uint, _value: c_int) {
-        with(|state| state.functions.get(&function).map(drop)).ok_or(INVALID_HANDLE)
+    cuFuncSetAttribute(function: usize, attribute: c_uint, value: c_int) {
+        with(|state| {
+            let function = state.functions.get_mut(&function).ok_or(INVALID_HANDLE)?;
+            Arc::make_mut(function).permit(attribute, value)
+        })
     }
 
     cuStreamCreateWithPriority(out: *mut usize, _flags: c_uint, _priority: c_int) {
         let device = current().ok_or(INVALID_CONTEXT)?;
         out.write(with(|state| {
             let handle = state.handle();
-            state.streams.insert(handle, (device, None));
+            state.streams.insert(handle, Stream { device, queue: Queue::default(), capture: None });
             handle
         }));
         Ok(())
     }
     cuStreamDestroy_v2(stream: usize) {
-        with(|state| state.streams.remove(&stream)).map(drop).ok_or(INVALID_HANDLE)
+        // Its work is done first.
+        with(|state| { state.finish(stream); state.streams.remove(&stream) }).map(drop).ok_or(INVALID_HANDLE)
     }
-    cuStreamSynchronize(stream: usize) { with(|state| state.device_of(stream)).map(drop) }
-    cuStreamQuery(stream: usize) { with(|state| state.device_of(stream)).map(drop) }
+    cuStreamSynchronize(stream: usize) {
+        with(|state| {
+            let device = state.device_of(stream)?;
+            state.finish(stream);
+            state.sound(device)
+        })
+    }
+    // It may have done its work by the time it is asked.
+    cuStreamQuery(stream: usize) { match cuStreamSynchronize(stream) { 0 => Ok(()), code => Err(code) } }
     cuStreamGetCtx(stream: usize, out: *mut usize) {
         out.write(context(with(|state| state.device_of(stream))?));
         Ok(())
     }
     cuStreamIsCapturing(stream: usize, out: *mut c_uint) {
         with(|state| state.device_of(stream))?;
-        let capturing = with(|state| matches!(state.streams.get(&stream), Some((_, Some(_)))));
-        out.write(capturing as c_uint);
+        out.write(with(|state| state.capture_of(stream).is_some()) as c_uint);
         Ok(())
     }
     cuStreamBeginCapture_v2(stream: usize, _mode: c_uint) {
         with(|state| match state.streams.get_mut(&stream) {
-            Some((_, capture @ None)) => { *capture = Some(Vec::new()); Ok(()) }
+            Some(Stream { capture: capture @ None, .. }) => {
+                *capture = Some(stream);
+                state.captures.insert(stream, Capture::new(stream));
+                Ok(())
+            }
             Some(_) => Err(401),
-            None => Err(900),
+            None => Err(CAPTURE_UNSUPPORTED),
         })
     }
     cuStreamEndCapture(stream: usize, out: *mut usize) {
         out.write(with(|state| {
-            let captured = state.streams.get_mut(&stream).ok_or(INVALID_HANDLE)?.1.take();
+            let captured = state.captures.remove(&stream).ok_or(401_u32)?;
+            for other in state.streams.values_mut().filter(|other| other.capture == Some(stream)) {
+                other.capture = None;
+            }
             let handle = state.handle();
-            state.graphs.insert(handle, captured.ok_or(401_u32)?);
+            state.graphs.insert(handle, captured.end()?);
             Ok::<_, u32>(handle)
         })?);
         Ok(())
@@ -457,8 +544,19 @@ cuda! {
     cuStreamWaitEvent(stream: usize, event: usize, _flags: c_uint) {
         with(|state| {
             state.device_of(stream)?;
-            let (_, recorded) = *state.events.get(&event).ok_or(INVALID_HANDLE)?;
-            state.waits.push([stream, recorded]);
+            let Event { recorded, capture, .. } = *state.events.get(&event).ok_or(INVALID_HANDLE)?;
+            state.waits.push([stream, recorded.stream]);
+            match (capture, state.capture_of(stream).is_some()) {
+                (None, false) => state.enqueue(stream, Task::Wait(recorded)),
+                (None, true) => return Err(CAPTURE_ISOLATION),
+                // It takes part in the capture from here on, whose order is that of the calls.
+                (Some((origin, place)), _) => {
+                    state.streams.get_mut(&stream).ok_or(CAPTURE_UNSUPPORTED)?.capture = Some(origin);
+                    let capture = state.captures.get_mut(&origin).ok_or(INVALID_VALUE)?;
+                    capture.tie(recorded.stream, place);
+                    capture.join(stream);
+                }
+            }
             Ok(())
         })
     }
@@ -466,7 +564,8 @@ cuda! {
         let device = current().ok_or(INVALID_CONTEXT)?;
         out.write(with(|state| {
             let handle = state.handle();
-            state.events.insert(handle, (device, 0));
+            let recorded = Mark { stream: 0, behind: 0 };
+            state.events.insert(handle, Event { device, recorded, capture: None });
             handle
         }));
         Ok(())
@@ -474,8 +573,14 @@ cuda! {
     cuEventRecord(event: usize, stream: usize) {
         with(|state| {
             let device = state.device_of(stream)?;
+            let recorded = state.mark(stream);
+            let origin = state.streams.get(&stream).and_then(|stream| stream.capture);
+            let capture = origin.and_then(|origin| Some((origin, state.captures.get(&origin)?.place())));
             match state.events.get_mut(&event) {
-                Some((home, recorded)) if *home == device => { *recorded = stream; Ok(()) }
+                Some(event) if event.device == device => {
+                    *event = Event { device, recorded, capture };
+                    Ok(())
+                }
                 _ => Err(INVALID_HANDLE),
             }
         })
@@ -497,7 +602,12 @@ cuda! {
         with(|state| {
             state.device_of(stream)?;
             let work = state.graphs.get(&graph).ok_or(INVALID_HANDLE)?.clone();
-            state.launches.extend(work.into_iter().map(|launch| Launch { stream, ..launch }));
+            for task in &work {
+                if let Task::Kernel(kernel) = task {
+                    state.launches.push(Launch { stream, ..kernel.launch });
+                }
+            }
+            work.into_iter().for_each(|task| state.enqueue(stream, task));
             Ok(())
         })
     }
@@ -534,6 +644,12 @@ pub unsafe extern "C" fn mock_fail(name: *const c_char, code: u32) {
         0 => drop(state.failures.remove(&name)),
         _ => drop(state.failures.insert(name, code)),
     });
+}
+
+/// Has kernels run from now on.
+#[unsafe(no_mangle)]
+pub extern "C" fn mock_execute(executor: Executor) {
+    with(|state| state.executor = Some(executor));
 }
 
 /// Takes the oldest launch that has been written down; false if there is none.

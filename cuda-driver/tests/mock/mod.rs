@@ -1,29 +1,15 @@
 //! Has the stand-in for libcuda (`libcuda.rs`) compiled and opened in the driver's place.
 #![allow(dead_code)]
 
+pub mod interface;
+
 use libloading::Library;
 use std::ffi::{CString, c_char};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// A launch that the stand-in has written down.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Launch {
-    /// Blocks of a cluster along x, and whether it may start before the one in front has ended.
-    pub cluster: u32,
-    pub overlap: i32,
-    pub device: i32,
-    pub captured: i32,
-    pub stream: usize,
-    pub grid: [u32; 3],
-    pub block: [u32; 3],
-    pub shared_bytes: u32,
-    kernel: [u8; 64],
-    pub first: u64,
-    pub second: u64,
-}
+use interface::{Executor, Launch};
 
 impl Launch {
     pub fn kernel(&self) -> &str {
@@ -80,6 +66,15 @@ impl Mock {
         guard
     }
 
+    /// Has kernels run from now on, instead of only written down.
+    pub fn execute(&self, executor: Executor) {
+        // SAFETY: the types are the library's.
+        unsafe {
+            let execute = self.0.get::<unsafe extern "C" fn(Executor)>(b"mock_execute");
+            execute.expect("the library has it")(executor);
+        }
+    }
+
     /// Lets a driver function (`name` or `name@device`) fail with a code; 0 ends that.
     pub fn fail(&self, name: &str, code: u32) {
         let name = CString::new(name).expect("names hold no zero");
@@ -123,7 +118,10 @@ impl Mock {
 }
 
 fn compile() -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cuda-driver/tests/mock/libcuda.rs");
+    // The package that includes this file is the workspace's, or one of its members.
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = here.ancestors().map(|folder| folder.join("cuda-driver/tests/mock/libcuda.rs"));
+    let source = source.take(2).find(|source| source.exists()).expect("the workspace has cuda-driver");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mock-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("the target directory can be written to");
     let library = folder.join("libcuda_mock.so");

@@ -1,7 +1,9 @@
 //! The part of NCCL: sums over communicators whose ranks are all in this process. Like NCCL it changes
 //! which context is current, and unlike NCCL it leaves it so.
 
+use super::queue::{Meeting, Sum};
 use super::*;
+use std::sync::atomic::AtomicBool;
 
 const INVALID_ARGUMENT: u32 = 4;
 const INVALID_USAGE: u32 = 5;
@@ -18,7 +20,8 @@ pub struct Comm {
     device: usize,
 }
 
-struct Sum {
+/// What one rank gives to an all-reduce.
+struct Part {
     comm: usize,
     address: u64,
     count: usize,
@@ -31,7 +34,7 @@ pub struct Comms {
     pub alive: HashMap<usize, Comm>,
     /// `ncclGroupStart`s that have not ended, and the sums since the first.
     depth: usize,
-    pending: Vec<Sum>,
+    pending: Vec<Part>,
 }
 
 cuda! {
@@ -93,10 +96,10 @@ cuda! {
             if state.comms.depth == 0 { return Err(INVALID_USAGE); }
             let device = state.comms.alive.get(&comm).ok_or(INVALID_ARGUMENT)?.device;
             let room = state.holding(to).filter(|&(home, _)| home == device).ok_or(INVALID_ARGUMENT)?.1;
-            if state.streams.get(&stream).map(|stream| stream.0) != Some(device) || room < 4 * count as u64 {
+            if state.streams.get(&stream).map(|stream| stream.device) != Some(device) || room < 4 * count as u64 {
                 return Err(INVALID_ARGUMENT);
             }
-            state.comms.pending.push(Sum { comm, address: to, count, stream });
+            state.comms.pending.push(Part { comm, address: to, count, stream });
             Ok(device)
         })?;
         CURRENT.with_borrow_mut(|stack| { stack.pop(); stack.push(context(device)); });
@@ -105,25 +108,41 @@ cuda! {
 }
 
 impl State {
-    /// Adds up what the ranks of each communicator have, if all are here, and notes it as a launch.
-    fn sum(&mut self, pending: &[Sum]) -> Result<(), u32> {
-        for sum in pending {
-            let &Comm { id, device, ranks } = self.comms.alive.get(&sum.comm).ok_or(INVALID_ARGUMENT)?;
-            let of_id = |other: &&Sum| self.comms.alive.get(&other.comm).is_some_and(|comm| comm.id == id);
+    /// Has the ranks of each communicator add up what they have, if all are here, and notes it as a launch.
+    fn sum(&mut self, pending: &[Part]) -> Result<(), u32> {
+        for part in pending {
+            let &Comm { id, device, ranks } = self.comms.alive.get(&part.comm).ok_or(INVALID_ARGUMENT)?;
+            let of_id = |other: &&Part| self.comms.alive.get(&other.comm).is_some_and(|comm| comm.id == id);
             let peers: Vec<_> = pending.iter().filter(of_id).collect();
-            if peers.iter().any(|peer| peer.count != sum.count) { return Err(INVALID_ARGUMENT); }
-            if peers[0].comm == sum.comm && peers.len() == ranks as usize {
-                for index in 0..sum.count {
-                    let place = |peer: &Sum| (peer.address as *mut f32).wrapping_add(index);
-                    let total: f32 = peers.iter().map(|peer| unsafe { place(peer).read() }).sum();
-                    peers.iter().for_each(|peer| unsafe { place(peer).write(total) });
+            if peers.iter().any(|peer| peer.count != part.count) {
+                return Err(INVALID_ARGUMENT);
+            }
+            if peers[0].comm == part.comm && peers.len() == ranks as usize {
+                let addresses = peers.iter().map(|peer| peer.address).collect();
+                let sum = Sum { addresses, count: part.count };
+                if self.capture_of(part.stream).is_some() {
+                    // In a graph's order all ranks are here.
+                    self.enqueue(part.stream, Task::Sum(Arc::new(sum)));
+                } else {
+                    let marks = peers.iter().map(|peer| self.mark(peer.stream)).collect();
+                    let meeting = Arc::new(Meeting { marks, sum, is_over: AtomicBool::new(false) });
+                    peers.iter().for_each(|peer| self.enqueue(peer.stream, Task::Meet(Arc::clone(&meeting))));
                 }
             }
             let mut kernel = [0; 64];
             kernel[..13].copy_from_slice(b"ncclAllReduce");
             self.launches.push(Launch {
-                cluster: 1, overlap: 0, device: device as c_int, captured: 0, stream: sum.stream, grid: [1; 3],
-                block: [1; 3], shared_bytes: 0, kernel, first: sum.address, second: sum.count as u64,
+                cluster: 1,
+                overlap: 0,
+                device: device as c_int,
+                captured: 0,
+                stream: part.stream,
+                grid: [1; 3],
+                block: [1; 3],
+                shared_bytes: 0,
+                kernel,
+                first: part.address,
+                second: part.count as u64,
             });
         }
         Ok(())
@@ -136,5 +155,6 @@ pub extern "C" fn ncclGetErrorString(code: c_int) -> *const c_char {
         2 => c"unhandled system error",
         5 => c"invalid usage",
         _ => c"some other error",
-    }.as_ptr()
+    }
+    .as_ptr()
 }

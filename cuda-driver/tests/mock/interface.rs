@@ -1,0 +1,48 @@
+//! What the stand-in and the tests that open it agree on.
+
+/// Devices of the stand-in.
+pub const DEVICES: usize = 4;
+
+/// One launch, as a test reads it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Launch {
+    /// Blocks of a cluster along x, and whether it may start before the one in front has ended.
+    pub cluster: u32,
+    pub overlap: i32,
+    pub device: i32,
+    pub captured: i32,
+    pub stream: usize,
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    pub shared_bytes: u32,
+    pub kernel: [u8; 64],
+    /// The first eight bytes of the first parameter, and of the second where there is one.
+    pub first: u64,
+    pub second: u64,
+}
+
+/// A launch as whoever runs it is given it. Everything it points to is there while it runs.
+#[repr(C)]
+pub struct Execution {
+    pub launch: Launch,
+    /// The module's text, and its bytes.
+    pub text: *const u8,
+    pub text_bytes: usize,
+    /// The parameters' bytes, one parameter right behind the other.
+    pub parameters: *const u8,
+    pub parameter_bytes: usize,
+    /// What is allocated on the device: where the kernel may read and write.
+    pub memory: *const Allocation,
+    pub allocations: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Allocation {
+    pub address: u64,
+    pub bytes: usize,
+}
+
+/// Runs a launch; what it returns is a `CUresult`. The stand-in calls it for one launch at a time.
+pub type Executor = unsafe extern "C" fn(*const Execution) -> u32;

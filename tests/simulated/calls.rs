@@ -1,0 +1,33 @@
+//! Any operation on one device.
+
+use norm_host::Simulator;
+use proptest::prelude::*;
+
+use crate::{
+    common::{case::case, config},
+    device,
+    groups::told,
+    on_device::{Shifts, judge, normalize},
+};
+
+/// How far off an address that suits vectors each tensor is.
+fn shifts() -> impl Strategy<Value = Shifts> {
+    let shift = || prop_oneof![3 => Just(0), 1 => 0_usize..3];
+    [shift(), shift(), shift(), shift(), shift()].prop_map(|[x, w, b, y, r]| Shifts { x, w, b, y, r })
+}
+
+proptest! {
+    #![proptest_config(config(200))]
+
+    /// It keeps the promise, and has the bits of the backend that launches nothing.
+    #[test]
+    fn any_call_keeps_the_promise(case in case(3000), by in shifts()) {
+        let device = device(0);
+        let after = normalize(device, &case, by).and_then(|after| judge(&case, &after).map(|()| after));
+        let after = told(after)?;
+        let mut on_the_host = case.tensors();
+        case.run(&mut on_the_host, &Simulator::with_limits(device.limits())).expect("it ran on a device");
+        prop_assert_eq!(after.y.bits(), on_the_host.y.bits());
+        prop_assert_eq!(after.r.map(|r| r.bits()), on_the_host.r.map(|r| r.bits()));
+    }
+}

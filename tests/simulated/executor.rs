@@ -1,0 +1,165 @@
+//! Runs the stand-in's launches: the PTX it was given, in `ptx-sim`, on its devices' memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ptx_sim::{Argument, Kernel, Launch, Memory, Module};
+
+use crate::mock::interface::{Allocation, Execution};
+
+/// `CUDA_ERROR_LAUNCH_FAILED`.
+pub const LAUNCH_FAILED: u32 = 719;
+
+/// Far more instructions than a warp of any kernel here takes.
+const LIMIT: u64 = 1 << 22;
+
+/// Runs a launch. What is wrong with it goes to stderr, and comes back as what a device fails with.
+///
+/// # Safety
+/// All that `execution` points to is there, and the memory is used by nobody else meanwhile.
+pub unsafe extern "C" fn execute(execution: *const Execution) -> u32 {
+    // SAFETY: the caller's promise.
+    match unsafe { simulate(&*execution) } {
+        Ok(()) => 0,
+        Err(message) => {
+            eprintln!("{message}");
+            LAUNCH_FAILED
+        }
+    }
+}
+
+/// # Safety
+/// As [`execute`].
+unsafe fn simulate(execution: &Execution) -> Result<(), String> {
+    let Execution { launch, text, text_bytes, parameters, parameter_bytes, memory, allocations } = *execution;
+    // SAFETY: the caller's promise.
+    let (text, mut parameters, allocations) = unsafe {
+        (
+            std::slice::from_raw_parts(text, text_bytes),
+            std::slice::from_raw_parts(parameters, parameter_bytes),
+            std::slice::from_raw_parts(memory, allocations),
+        )
+    };
+    let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+    let kernel = kernel(text, launch.kernel())?;
+
+    let mut simulated = Memory::new();
+    for allocation in allocations {
+        // SAFETY: the caller's promise.
+        let contents = unsafe { std::slice::from_raw_parts(pointer(allocation), allocation.bytes) };
+        let placed = simulated.place(
+            allocation.address,
+            &name(allocation),
+            contents.len() as u64,
+            Some(contents),
+            false,
+        );
+        placed.map_err(|error| error.to_string())?;
+    }
+    let mut run = Launch::new(&kernel)
+        .grid(launch.grid)
+        .block(launch.block)
+        .cluster([launch.cluster, 1, 1])
+        .dynamic_shared(launch.shared_bytes)
+        .limit(LIMIT);
+    for parameter in kernel.parameters() {
+        let (bytes, rest) =
+            parameters.split_at_checked(parameter.size as usize).ok_or("parameters are missing")?;
+        run = run.arg(Argument::bytes(bytes, parameter.align));
+        parameters = rest;
+    }
+    let counts = run.run(&mut simulated).map_err(|error| error.to_string())?;
+
+    for allocation in allocations {
+        let is_written =
+            counts.global.get(&name(allocation)).is_some_and(|traffic| traffic.stores.requests > 0);
+        if is_written {
+            let bytes = simulated.read(allocation.address, allocation.bytes as u64);
+            let bytes = bytes.map_err(|error| error.to_string())?;
+            // SAFETY: the caller's promise, and `bytes` is a copy of its own.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), pointer(allocation), bytes.len()) };
+        }
+    }
+    Ok(())
+}
+
+/// The kernel of this name, decoded when its text is first seen.
+fn kernel(text: &str, name: &str) -> Result<Arc<Kernel>, String> {
+    static KERNELS: Mutex<Option<HashMap<String, Arc<Kernel>>>> = Mutex::new(None);
+    let mut kernels = KERNELS.lock().unwrap_or_else(PoisonError::into_inner);
+    let kernels = kernels.get_or_insert_default();
+    if let Some(kernel) = kernels.get(text) {
+        return Ok(Arc::clone(kernel));
+    }
+    let kernel =
+        Module::parse(text).and_then(|module| module.kernel(name)).map_err(|error| error.to_string())?;
+    kernels.insert(text.to_owned(), Arc::clone(&kernel));
+    Ok(kernel)
+}
+
+fn name(allocation: &Allocation) -> String {
+    format!("the allocation at {:#x}", allocation.address)
+}
+
+fn pointer(allocation: &Allocation) -> *mut u8 {
+    std::ptr::with_exposed_provenance_mut(allocation.address as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mock::interface::Launch;
+
+    /// `p_address[0] = 1`.
+    const STORE: &str = ".version 8.0
+.target sm_80
+.address_size 64
+.visible .entry store(.param .u64 p_address)
+{
+    .reg .b64 %a;
+    ld.param.u64 %a, [p_address];
+    st.global.u32 [%a], 1;
+    ret;
+}
+";
+
+    /// What a device says to a store at an offset into four bytes that it has, and what these are then.
+    fn stored_at(offset: u64) -> (u32, [u8; 4]) {
+        let mut bytes = [0_u8; 4];
+        let allocation = Allocation { address: bytes.as_mut_ptr().expose_provenance() as u64, bytes: 4 };
+        let mut name = [0; 64];
+        name[..5].copy_from_slice(b"store");
+        let launch = Launch {
+            cluster: 1,
+            overlap: 0,
+            device: 0,
+            captured: 0,
+            stream: 0,
+            grid: [1; 3],
+            block: [1; 3],
+            shared_bytes: 0,
+            kernel: name,
+            first: 0,
+            second: 0,
+        };
+        let parameters = (allocation.address + offset).to_le_bytes();
+        let execution = Execution {
+            launch,
+            text: STORE.as_ptr(),
+            text_bytes: STORE.len(),
+            parameters: parameters.as_ptr(),
+            parameter_bytes: parameters.len(),
+            memory: &raw const allocation,
+            allocations: 1,
+        };
+        // SAFETY: all of it is here, and the four bytes are this function's alone.
+        let code = unsafe { execute(&raw const execution) };
+        (code, bytes)
+    }
+
+    #[test]
+    fn a_kernel_reaches_what_is_allocated_and_no_more() {
+        assert_eq!(stored_at(0), (0, [1, 0, 0, 0]));
+        assert_eq!(stored_at(4), (LAUNCH_FAILED, [0; 4]));
+    }
+}

@@ -1,0 +1,100 @@
+//! What holds on a CUDA device, held where there is none: the whole way of a call, from its views to the shipped
+//! PTX, with a stand-in for the driver whose launches `ptx-sim` runs (`cuda-driver/tests/mock`, `executor.rs`).
+//! So modules, functions' attributes, parameters, grids, clusters, shared memory, streams, events, graphs and NCCL's
+//! calls are those of a device; how long anything takes and what overlaps is not.
+
+mod calls;
+#[path = "../device/captured.rs"]
+#[allow(dead_code)]
+mod captured;
+#[path = "../device/cases.rs"]
+#[allow(dead_code)]
+mod cases;
+#[path = "../../norm-host/tests/common/mod.rs"]
+mod common;
+mod executor;
+#[path = "../device/functions.rs"]
+mod functions;
+#[path = "../device/graphs.rs"]
+#[allow(dead_code)]
+mod graphs;
+mod groups;
+#[path = "../device/memory.rs"]
+mod memory;
+#[path = "../../cuda-driver/tests/mock/mod.rs"]
+mod mock;
+#[path = "../device/on_device.rs"]
+#[allow(dead_code)]
+mod on_device;
+mod order;
+#[path = "../support/recorded.rs"]
+mod recorded;
+#[path = "../device/sharded.rs"]
+#[allow(dead_code)]
+mod sharded;
+#[path = "../device/shards.rs"]
+mod shards;
+#[path = "../device/streams.rs"]
+#[allow(dead_code)]
+mod streams;
+#[path = "../device/tensor_parallel.rs"]
+#[allow(dead_code)]
+mod tensor_parallel;
+
+use libtest_mimic::Failed;
+use norm_host::Device;
+use recorded::{hold, load};
+
+/// A device of the stand-in, which runs kernels.
+fn device(ordinal: u32) -> Device {
+    mock::mock().execute(executor::execute);
+    Device::new(ordinal).expect("the stand-in has it")
+}
+
+/// Tests of `tests/device`, by the names that they have there.
+macro_rules! as_on_a_device {
+    ($($name:ident: $test:expr;)*) => {
+        $(#[test]
+        fn $name() -> Result<(), Failed> {
+            $test
+        })*
+    };
+}
+
+as_on_a_device! {
+    rms_norm_keeps_the_promise: functions::rms(device(0));
+    rms_norm_in_place_keeps_the_promise: functions::rms_in_place(device(0));
+    rms_norm_tp_keeps_the_promise: functions::rms_tp(device(0));
+    layer_norm_keeps_the_promise: functions::layer(device(0));
+    layer_norm_in_place_keeps_the_promise: functions::layer_in_place(device(0));
+    head_norm_keeps_the_promise: functions::head(device(0));
+    head_norm_in_place_keeps_the_promise: functions::head_in_place(device(0));
+    add_rms_norm_keeps_the_promise: functions::add_rms(device(0));
+    add_rms_norm_in_place_keeps_the_promise: functions::add_rms_in_place(device(0));
+    rms_norm_add_keeps_the_promise: functions::rms_add(device(0));
+    add_layer_norm_keeps_the_promise: functions::add_layer(device(0));
+    add_layer_norm_in_place_keeps_the_promise: functions::add_layer_in_place(device(0));
+    layer_norm_add_keeps_the_promise: functions::layer_add(device(0));
+    cust_buffers_are_normalized_where_they_lie: functions::cust_buffers(device(0));
+    small_everything_over_shards_keeps_the_promise: sharded::each_kernel_once(device(0));
+    rms_norm_sharded_over_streams_can_be_captured: captured::over_streams(device(0));
+    a_graph_outlives_its_stream: graphs::other_streams(device(0));
+    a_failed_capture_leaves_the_stream_usable: graphs::failed_capture(device(0));
+    a_borrowed_stream_outlives_its_handle: streams::borrowed(device(0));
+    the_default_stream_gives_the_same_bits: streams::default_stream(device(0));
+    rms_norm_tp_on_two_devices_restores_the_current_context:
+        tensor_parallel::restores_the_context(&[device(0), device(1)]);
+    rms_norm_tp_on_two_devices_checks_everything_before_launching:
+        tensor_parallel::checks_before_launching(&[device(0), device(1)]);
+}
+
+#[test]
+fn shards_give_the_recorded_bits_but_for_rsqrt() -> Result<(), Failed> {
+    let recorded = load()?.shards;
+    let simulated = shards::outputs(device(0))?;
+    assert_eq!(simulated.len(), recorded.len());
+    simulated
+        .iter()
+        .zip(&recorded)
+        .try_for_each(|((case, given), recorded)| hold(case, None, given, recorded))
+}
