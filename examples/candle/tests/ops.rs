@@ -85,9 +85,9 @@ impl Case {
         Tensor::randn(1_f32, 0.5, self.dim(), &Device::Cpu)?.to_dtype(self.w_dtype)
     }
 
-    /// candle's norm of `x`, in f32.
+    /// candle's norm of `x`, in f64: in f32 its LayerNorm of elements that are almost the same is far off.
     fn expected(&self, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
-        let [x, w, b] = [x, w, b].map(|tensor| tensor.to_dtype(DType::F32));
+        let [x, w, b] = [x, w, b].map(|tensor| tensor.to_dtype(DType::F64));
         if self.layer { layer_norm_slow(&x?, &w?, &b?, EPS) } else { rms_norm_slow(&x?, &w?, EPS) }
     }
 
@@ -144,7 +144,7 @@ proptest! {
         let (x, w, b) = (case.tensor(case.dtype)?, case.parameter()?, case.parameter()?);
         // Its type is chosen apart.
         let y = case.tensor(case.w_dtype)?;
-        let before = y.to_dtype(DType::F32)?.copy()?;
+        let before = y.to_dtype(DType::F64)?.copy()?;
         case.norm(&w, &b).rows_add(&x, &y)?;
         assert_close(&y, &(before + case.expected(&x, &w, &b)?)?, case.w_dtype)?;
     }
@@ -190,9 +190,22 @@ proptest! {
         let (given, expected) = (given?, expected?);
         let apart = (&given - &expected)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
         let largest = expected.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
-        let allowed = match case.dtype { DType::F16 => 4e-3, DType::BF16 => 3e-2, _ => 1e-5 };
-        prop_assert!(apart <= allowed * (1.0 + largest), "{} of {}", apart, largest);
+        let rounding = match case.dtype { DType::F16 => 4e-3, DType::BF16 => 3e-2, _ => 1e-5 };
+        let allowed = (rounding + 4.0 * f32::EPSILON * narrowness(&x, case.layer)?) * (1.0 + largest);
+        prop_assert!(apart <= allowed, "{} of {}, allowed {}", apart, largest, allowed);
     }
+}
+
+/// How much a row's norm enlarges what is off in its elements, at most: LayerNorm's of elements that are almost
+/// the same is that of their small differences, and candle rounds their mean to f32.
+fn narrowness(x: &Tensor, layer: bool) -> Result<f32> {
+    if !layer {
+        return Ok(0.0);
+    }
+    let x = x.to_dtype(DType::F32)?;
+    let variance = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?.sqr()?.mean_keepdim(D::Minus1)?;
+    let deviation = (variance + f64::from(EPS))?.sqrt()?;
+    x.abs()?.max_keepdim(D::Minus1)?.div(&deviation)?.flatten_all()?.max(0)?.to_scalar()
 }
 
 fn bits(tensor: &Tensor) -> Result<Vec<u32>> {
