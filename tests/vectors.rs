@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use norm_host::ptx::{EMBEDDED, RUST_CUDA};
+use norm_host::ptx::{EMBEDDED, RUST_CUDA, opcodes};
 use norm_host::{Limits, Simulator};
 use norm_kernels::abi::Kernel;
 use rayon::prelude::*;
@@ -57,15 +57,10 @@ const NO_ARITHMETIC: &[&str] = &[
 
 /// Each opcode of both compilers' kernels, with its modifiers, is one of a program's.
 fn instructions(recorded: &Vectors) -> Result<(), Failed> {
-    let recorded: BTreeSet<&str> = recorded
-        .programs
-        .iter()
-        .flat_map(|program| &program.instructions)
-        .filter_map(|line| opcode(line))
-        .collect();
+    let programs = recorded.programs.iter().flat_map(|program| &program.instructions);
+    let recorded: BTreeSet<&str> = programs.flat_map(|instruction| opcodes(instruction)).collect();
     let sets = EMBEDDED.iter().chain(&RUST_CUDA);
-    let all: BTreeSet<&str> =
-        sets.flat_map(|ptx| ptx.text.split(['\n', ';', '{', '}'])).filter_map(opcode).collect();
+    let all: BTreeSet<&str> = sets.flat_map(|ptx| opcodes(ptx.text)).collect();
     let lacking: Vec<&str> = all
         .difference(&recorded)
         .copied()
@@ -75,12 +70,6 @@ fn instructions(recorded: &Vectors) -> Result<(), Failed> {
         return Err(format!("not recorded: {lacking:?}").into());
     }
     Ok(())
-}
-
-/// The opcode of an instruction, behind its guard, if it is one.
-fn opcode(line: &str) -> Option<&str> {
-    let mut words = line.split_ascii_whitespace().skip_while(|word| word.starts_with('@'));
-    words.next().filter(|word| word.starts_with(|first: char| first.is_ascii_lowercase()))
 }
 
 /// All programs, so that one run names every instruction that differs.

@@ -10,7 +10,7 @@ mod stats;
 use norm_kernels::abi::EntryPoint;
 
 pub use entry::Entry;
-pub use stats::{InstructionKind, Stats};
+pub use stats::{InstructionKind, Stats, opcodes};
 
 use crate::error::{Error, Result};
 

@@ -8,7 +8,7 @@ use safetensors::Dtype;
 use tempfile::TempDir;
 
 use crate::file::{self, bytes};
-use crate::run::norm;
+use crate::run::{SETS, norm};
 
 const ROWS: usize = 6;
 const HEADS: usize = 3;
@@ -148,7 +148,7 @@ fn head_has_weights_for_each_head() {
 fn either_compilers_kernels_normalize_a_file() {
     let model = model();
     let (w, b) = (|i: usize| f64::from(model.w[i % DIM]), |i: usize| f64::from(model.b[i % DIM]));
-    for set in ["stock", "rust-cuda"] {
+    for set in SETS {
         let run = |command: &str, file: &str| {
             model.run(&format!("{command} --input model.safetensors:x {file} --device sim --ptx {set}"))
         };

@@ -5,14 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::run::norm;
+use crate::run::{here, norm};
 
 const OURS: &str = "tests/cli/bench/ours.json";
 const PEERS: &str = "tests/cli/bench/peers.json";
-
-fn here() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 fn recorded(path: &str) -> Value {
     let text = fs::read_to_string(here().join(path)).expect("the recorded results are there");

@@ -1,12 +1,6 @@
 //! `norm check`.
 
-use std::path::Path;
-
-use crate::run::norm;
-
-fn here() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+use crate::run::{here, norm};
 
 #[test]
 fn random_cases_pass_on_the_cpu() {

@@ -2,15 +2,12 @@
 //! divergence.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::run::norm;
+use crate::run::{SETS, here, norm};
 
-/// Both compilers' kernels.
-const SETS: [&str; 2] = ["stock", "rust-cuda"];
 const WARP: u64 = 32;
 /// The widest access of a thread, in bytes.
 const WIDEST: u64 = 16;
@@ -43,10 +40,6 @@ static RUNS: LazyLock<Vec<Run>> = LazyLock::new(|| SETS.into_iter().flat_map(run
 fn runs(set: &'static str) -> Vec<Run> {
     let report = norm(here(), &["ptx", "report", "--ptx", set, "--json"]).json();
     report.as_array().unwrap().iter().map(|counts| Run::new(set, counts)).collect()
-}
-
-fn here() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 impl Run {

@@ -12,6 +12,14 @@ pub struct Run {
     pub stderr: String,
 }
 
+/// Both compilers' kernels, as `--ptx` names them.
+pub const SETS: [&str; 2] = ["stock", "rust-cuda"];
+
+/// The package's folder.
+pub fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 /// The binary, ready to run in a folder, with no driver to be found: these tests are to see the
 /// same on every machine.
 pub fn command(folder: &Path) -> Command {

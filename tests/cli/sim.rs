@@ -1,15 +1,6 @@
 //! The shipped PTX on the simulator: what CI holds it to where there is no GPU.
 
-use std::path::Path;
-
-use crate::run::norm;
-
-fn here() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Both compilers' kernels.
-const SETS: [&str; 2] = ["stock", "rust-cuda"];
+use crate::run::{SETS, here, norm};
 
 #[test]
 fn random_cases_keep_every_promise_on_the_shipped_ptx() {

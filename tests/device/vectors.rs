@@ -45,7 +45,7 @@ pub fn record(device: Device, file: &str) -> Result<(), Failed> {
         capability: device.capability(),
         programs: recorded,
         kernels: kernels(device)?,
-        shards: shards::outputs(device)?.into_iter().map(|(_, outputs)| outputs).collect(),
+        shards: shards(device)?,
     };
     std::fs::write(file, serde_json::to_string(&vectors)?)?;
     Ok(())
@@ -62,6 +62,11 @@ fn kernels(device: Device) -> Result<Vec<Outputs>, Failed> {
     Ok(outputs)
 }
 
+/// Those of the kernels of rows that are split.
+fn shards(device: Device) -> Result<Vec<Outputs>, Failed> {
+    Ok(shards::outputs(device)?.into_iter().map(|(_, outputs)| outputs).collect())
+}
+
 /// The same programs give the same bits here; so do the kernels, where rows are cut alike.
 pub fn agree(device: Device, recorded: &Vectors) -> Result<(), Failed> {
     let device = as_its_capability(device);
@@ -74,8 +79,7 @@ pub fn agree(device: Device, recorded: &Vectors) -> Result<(), Failed> {
     if device.limits() != Limits::of_capability(recorded.capability) {
         return Ok(());
     }
-    let shards = shards::outputs(device)?.into_iter().map(|(_, outputs)| outputs);
-    let given = kernels(device)?.into_iter().chain(shards);
+    let given = kernels(device)?.into_iter().chain(shards(device)?);
     let mut recorded_here = recorded.kernels.iter().chain(&recorded.shards);
     for given in given {
         if recorded_here.next() != Some(&given) {

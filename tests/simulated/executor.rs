@@ -127,24 +127,9 @@ mod tests {
     fn stored_at(offset: u64) -> (u32, [u8; 4]) {
         let mut bytes = [0_u8; 4];
         let allocation = Allocation { address: bytes.as_mut_ptr().expose_provenance() as u64, bytes: 4 };
-        let mut name = [0; 64];
-        name[..5].copy_from_slice(b"store");
-        let launch = Launch {
-            cluster: 1,
-            overlap: 0,
-            device: 0,
-            captured: 0,
-            stream: 0,
-            grid: [1; 3],
-            block: [1; 3],
-            shared_bytes: 0,
-            kernel: name,
-            first: 0,
-            second: 0,
-        };
         let parameters = (allocation.address + offset).to_le_bytes();
         let execution = Execution {
-            launch,
+            launch: Launch::new("store"),
             text: STORE.as_ptr(),
             text_bytes: STORE.len(),
             parameters: parameters.as_ptr(),

@@ -2,8 +2,6 @@
 //! other GPUs are held.
 #![allow(dead_code)] // Each test file uses its own part.
 
-use std::path::PathBuf;
-
 use libtest_mimic::Failed;
 use norm_host::{DType, accuracy::ulp};
 use norm_kernels::abi::{EntryPoint, Kernel};
@@ -65,6 +63,11 @@ impl Outputs {
         let r = after.r.as_ref().map(|r| outputs("r", r));
         [outputs("y", &after.y)].into_iter().chain(r).collect()
     }
+
+    /// The kernel, its row's length, the tensor, and how many of its elements are here.
+    fn whose(&self) -> (&str, usize, &str, usize) {
+        (&self.kernel, self.dim, &self.tensor, self.bits.len())
+    }
 }
 
 /// `rsqrt.approx.f32` is off by 2^-22.9 at most (PTX ISA, "rsqrt"), on either side of the truth; the
@@ -74,10 +77,8 @@ const APPROXIMATE: f64 = 1.0 / (1 << 21) as f64;
 /// Holds what a simulated kernel made of a case to what was recorded: `y` as near as `rsqrt.approx` allows,
 /// and nearly all of what 16 bits round to the bit; what comes before it, `r` and `sums`, to the bit.
 pub fn hold(case: &Case, biases: Option<&Buffer>, given: &Outputs, recorded: &Outputs) -> Result<(), Failed> {
-    let whose =
-        |outputs: &Outputs| (outputs.kernel.clone(), outputs.dim, outputs.tensor.clone(), outputs.bits.len());
-    if whose(given) != whose(recorded) {
-        return Err(format!("{:?} simulated, {:?} recorded", whose(given), whose(recorded)).into());
+    if given.whose() != recorded.whose() {
+        return Err(format!("{:?} simulated, {:?} recorded", given.whose(), recorded.whose()).into());
     }
     let name = format!("{} of {}, {}", recorded.kernel, recorded.dim, recorded.tensor);
     if recorded.tensor != "y" {
@@ -109,14 +110,10 @@ fn positions(len: usize) -> impl ExactSizeIterator<Item = usize> {
     (0..count).map(move |i| i * (len - 1) / (count - 1).max(1))
 }
 
-/// Where the recorded vectors lie.
-pub fn path() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors.json"))
-}
-
 /// The recorded vectors, or why there are none.
 pub fn load() -> Result<Vectors, String> {
-    let text = std::fs::read_to_string(path()).map_err(|error| format!("tests/vectors.json: {error}"))?;
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors.json");
+    let text = std::fs::read_to_string(path).map_err(|error| format!("tests/vectors.json: {error}"))?;
     serde_json::from_str(&text).map_err(|error| format!("tests/vectors.json: {error}"))
 }
 

@@ -22,6 +22,27 @@ pub struct Launch {
     pub second: u64,
 }
 
+impl Launch {
+    /// One thread of a kernel, without arguments, on the first device's default stream.
+    pub fn new(kernel: &str) -> Launch {
+        let mut name = [0; 64];
+        name[..kernel.len()].copy_from_slice(kernel.as_bytes());
+        Launch {
+            cluster: 1,
+            overlap: 0,
+            device: 0,
+            captured: 0,
+            stream: 0,
+            grid: [1; 3],
+            block: [1; 3],
+            shared_bytes: 0,
+            kernel: name,
+            first: 0,
+            second: 0,
+        }
+    }
+}
+
 /// A launch as whoever runs it is given it. Everything it points to is there while it runs.
 #[repr(C)]
 pub struct Execution {

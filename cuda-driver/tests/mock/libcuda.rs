@@ -131,8 +131,6 @@ unsafe fn launch(
             _ => 0,
         };
         let (first, second) = (word(0), word(1));
-        let mut kernel = [0; 64];
-        kernel[..function.name.len()].copy_from_slice(function.name.as_bytes());
         let device = device as c_int;
         let captured = c_int::from(state.capture_of(stream).is_some());
         let launch = Launch {
@@ -141,12 +139,12 @@ unsafe fn launch(
             device,
             captured,
             stream,
-            kernel,
-            shared_bytes,
             grid,
             block,
+            shared_bytes,
             first,
             second,
+            ..Launch::new(&function.name)
         };
         // What a graph has is noted when it is launched.
         if captured == 0 {

@@ -129,20 +129,12 @@ impl State {
                     peers.iter().for_each(|peer| self.enqueue(peer.stream, Task::Meet(Arc::clone(&meeting))));
                 }
             }
-            let mut kernel = [0; 64];
-            kernel[..13].copy_from_slice(b"ncclAllReduce");
             self.launches.push(Launch {
-                cluster: 1,
-                overlap: 0,
                 device: device as c_int,
-                captured: 0,
                 stream: part.stream,
-                grid: [1; 3],
-                block: [1; 3],
-                shared_bytes: 0,
-                kernel,
                 first: part.address,
                 second: part.count as u64,
+                ..Launch::new("ncclAllReduce")
             });
         }
         Ok(())

@@ -141,12 +141,8 @@ impl Stats {
 
     pub(super) fn of(text: &str) -> Stats {
         let mut stats = Stats::default();
-        // One statement a `;`, labels and braces aside.
-        for statement in text.split(['\n', ';', '{', '}']).map(str::trim) {
-            let opcode =
-                statement.split_whitespace().find(|word| !word.starts_with('@') && !word.ends_with(':'));
-            let Some(opcode) = opcode else { continue };
-            if let Some(directive) = opcode.strip_prefix('.') {
+        for (word, statement) in statements(text) {
+            if let Some(directive) = word.strip_prefix('.') {
                 match directive {
                     "maxntid" => {
                         stats.max_threads = statement.split_whitespace().last().and_then(|n| n.parse().ok())
@@ -154,16 +150,34 @@ impl Stats {
                     "local" | "func" | "extern" => stats.foreign += 1,
                     _ => {}
                 }
-            } else if opcode.starts_with(|first: char| first.is_ascii_lowercase()) {
-                let kind = InstructionKind::of(opcode);
+            } else if is_opcode(word) {
+                let kind = InstructionKind::of(word);
                 *stats.instructions.entry(kind).or_default() += 1;
                 if matches!(kind, InstructionKind::GlobalLoad | InstructionKind::GlobalStore) {
-                    *stats.global_access_bytes.entry(access_bytes(opcode)).or_default() += 1;
+                    *stats.global_access_bytes.entry(access_bytes(word)).or_default() += 1;
                 }
             }
         }
         stats
     }
+}
+
+/// The opcode of each instruction in a text, with all its suffixes, such as `ld.global.nc.v4.b32`.
+pub fn opcodes(text: &str) -> impl Iterator<Item = &str> {
+    statements(text).map(|(word, _)| word).filter(|word| is_opcode(word))
+}
+
+/// Each statement, behind its first word, which is an opcode or a directive: one a `;`, labels, guards and
+/// braces aside.
+fn statements(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split(['\n', ';', '{', '}']).map(str::trim).filter_map(|statement| {
+        let mut words = statement.split_whitespace();
+        Some((words.find(|word| !word.starts_with('@') && !word.ends_with(':'))?, statement))
+    })
+}
+
+fn is_opcode(word: &str) -> bool {
+    word.starts_with(|first: char| first.is_ascii_lowercase())
 }
 
 /// Bytes that a load or store moves, from its opcode: `ld.global.nc.v4.b32` moves 16.
