@@ -32,8 +32,8 @@ fn short_and_long_grids_have_the_same_bits() {
         .map(|(index, case)| Case {
             b: case.w.filter(|_| case.kind == NormKind::Layer && index % 3 == 0),
             residual: if index % 4 == 1 { Residual::Before } else { Residual::None },
-            // Their sums show another order of additions.
-            values: Values::Extreme,
+            // Sums of these show another order of additions; of those, some rows take LayerNorm another pass.
+            values: if index / 2 % 2 == 0 { Values::Extreme } else { Values::Shifted },
             ..case
         })
         .collect();

@@ -20,8 +20,12 @@ use common::{
 /// A device's limits, beside memory that is fast or not.
 fn limits(access: Access, memory_rate: u32) -> Limits {
     let limits = Limits { memory_rate, ..Limits::of_capability((9, 0)) };
-    // Rows that fit no shared memory are long.
-    Limits { shared_bytes: if access == Access::Stream { 0 } else { limits.shared_bytes }, ..limits }
+    match access {
+        // Rows that fit no shared memory are long, and so are those that a cluster has no room for.
+        Access::Stream => Limits { shared_bytes: 0, ..limits },
+        Access::Mixed => Limits { cluster: 2, ..limits },
+        _ => limits,
+    }
 }
 
 #[test]
@@ -47,7 +51,7 @@ fn every_kernel_keeps_the_promise() {
 /// Values plain and hard; in place; one row alone.
 fn holds(case: &Case, limits: Limits) {
     let hard = Values::ALL[case.seed as usize % Values::ALL.len()];
-    for values in [Values::Plain, Values::Extreme, hard] {
+    for values in [Values::Plain, Values::Shifted, Values::Extreme, hard] {
         let case = Case { values, ..case.clone() };
         let before = case.tensors();
         let mut after = before.clone();

@@ -55,10 +55,10 @@ fn copies(target: &str) -> usize {
 fn barriers_and_shuffles_are_as_many_as_in_the_source() {
     for (kernel, target, stats) in kernels() {
         // A sum over 32 lanes takes five exchanges a word. RMSNorm sums one word (the squares);
-        // LayerNorm that and a sum in two words (the mean).
+        // LayerNorm that and a sum in two words (the mean), and perhaps the squares again.
         let (sums, words) = match kernel.kind {
             NormKind::Rms => (1, 1),
-            NormKind::Layer => (2, 3),
+            NormKind::Layer => (2, 4),
         };
         // A block's warps meet at one barrier a sum.
         let barriers = match kernel.access {
@@ -125,7 +125,8 @@ fn aligned_rows_move_in_16_byte_accesses() {
         }
         assert_ne!(stats.count(InstructionKind::GlobalStore), 0);
         let staged = stats.count(InstructionKind::AsyncCopy) > 0;
-        assert_eq!(staged, kernel.access == Access::Staged, "{kernel} for {target}");
+        let stages = matches!(kernel.access, Access::Staged | Access::Mixed);
+        assert_eq!(staged, stages, "{kernel} for {target}");
     }
 }
 
@@ -159,9 +160,7 @@ fn every_tile_fits_its_kernel() {
                     let held = access.held_vectors();
                     assert!(held.is_none_or(|held| tile.vectors <= held), "dim {dim}: {tile:?}");
                     assert!(tile.blocks == 1 || access.takes_clusters(), "dim {dim}: {tile:?}");
-                    let staged =
-                        tile.staged_bytes(x) <= limits.shared_bytes && tile.vectors <= Tile::MAX_STAGED;
-                    assert!(access != Access::Staged || staged, "dim {dim}: {tile:?}");
+                    assert!(tile.fits(access, x, limits), "dim {dim}: {tile:?}");
                 }
                 assert!(tile.threads * tile.vectors * tile.width >= tile.share(dim), "dim {dim}: {tile:?}");
                 assert!(tile.share(dim) * tile.blocks >= dim, "dim {dim}: {tile:?}");

@@ -32,7 +32,7 @@ fn main() {
         .into();
     let stock = EMBEDDED.iter().map(|ptx| ("", ptx));
     for (compiler, ptx) in stock.chain(RUST_CUDA.iter().map(|ptx| ("rust_cuda_", ptx))) {
-        for arch in ["sm_80", "sm_90", "sm_100"].into_iter().filter(|arch| {
+        for arch in ["sm_80", "sm_89", "sm_90", "sm_100"].into_iter().filter(|arch| {
             // PTX runs on its own target and everything newer.
             arch[3..].parse::<u32>().unwrap_or(0) >= ptx.target[3..].parse().unwrap_or(0)
         }) {

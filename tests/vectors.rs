@@ -35,7 +35,7 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
-/// What computes nothing, or is not to give the same bits everywhere.
+/// What computes nothing but with other lanes, or is not to give the same bits everywhere.
 const NO_ARITHMETIC: &[&str] = &[
     "bar",
     "barrier",
@@ -53,6 +53,7 @@ const NO_ARITHMETIC: &[&str] = &[
     "rsqrt",
     "shfl",
     "st",
+    "vote",
 ];
 
 /// Each opcode of both compilers' kernels, with its modifiers, is one of a program's.

@@ -133,7 +133,7 @@ impl Plan {
             block: [threads, rows_a_block, 1],
             cluster: tile.blocks,
             overlap: self.overlap,
-            shared_bytes: if access == Access::Staged { tile.staged_bytes(kernel.x) } else { 0 },
+            shared_bytes: tile.shared_bytes(access, kernel.x),
             args: Args {
                 share,
                 share_reciprocals: [share, last_share].map(|share| 1.0 / f64::from(share)),
@@ -159,6 +159,9 @@ fn rows_ahead(kernel: Kernel, tile: Tile, rows: u32, dim: u32, limits: Limits) -
         // A block asks for its own row before the kernel in front has ended: 2.90 µs become 2.42
         // for 256 rows of 4096 f16; with 1024 rows 5.8 become 6.0 (NVIDIA H200, 2026-11-23).
         _ if tile.grid(rows.into()) <= limits.short_grid => 0,
+        // Such rows are so long that those of all blocks fill the L2 cache: 1048576 f16 take 0.91 of a copy's
+        // bandwidth without and 0.825 with (NVIDIA H100, 2026-11-25).
+        Access::Mixed => NONE_AHEAD,
         _ if tile.rows == 1 && row >= least => {
             u32::try_from((AHEAD_BYTES / row).max(1)).unwrap_or(NONE_AHEAD)
         }

@@ -10,7 +10,7 @@ use norm_kernels::element::F16;
 use norm_kernels::gpu;
 use norm_kernels::norm::squares;
 use norm_kernels::part::{Held, Part};
-use norm_kernels::reduce::{Block, SECOND, Team};
+use norm_kernels::reduce::{Block, FIRST, Team};
 use norm_kernels::row::Row;
 
 /// # Safety
@@ -18,9 +18,11 @@ use norm_kernels::row::Row;
 #[kernel]
 pub unsafe fn rms_relu(args: Args) {
     let row = Row::of_thread::<F16, F16, F16, 8>(&args);
+    // It may have been let start before that one's end.
+    gpu::wait_for_previous_kernel();
     // SAFETY: whoever launches vouches for the tensors.
     let part = unsafe { Held::<F16, F16, 8, 2, true>::load::<false, false>(row) };
-    let sum = Block::sum(squares::<_, 8, true>(&part, |x| x), SECOND);
+    let sum = Block::sum(squares(&part), FIRST);
     let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
     // SAFETY: as above; the tile gives each element to one thread.
     unsafe { part.write::<F16, false, true>(|x| f32::max(x * rstd, 0.0)) };

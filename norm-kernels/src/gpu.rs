@@ -1,6 +1,5 @@
-//! What a kernel asks of the GPU, one file a compiler, and one of what both take alike.
-//!
-//! Every function of a compiler's file has the same name, signature and meaning.
+//! What a kernel asks of the GPU: what both compilers take alike, and one file of each that holds what
+//! they do not, by the same names, signatures and meanings.
 
 #[cfg(target_arch = "nvptx64")]
 use core::arch::asm;
@@ -20,11 +19,14 @@ mod ptx;
 #[cfg(feature = "rust-cuda")]
 #[cfg_attr(not(target_arch = "nvptx64"), allow(unused, unreachable_code))]
 mod rust_cuda;
+#[cfg_attr(not(target_arch = "nvptx64"), allow(unused, unreachable_code))]
+mod shared;
 #[cfg(not(feature = "rust-cuda"))]
 mod stock;
 
 pub use ptx::*;
 #[cfg(feature = "rust-cuda")]
 pub use rust_cuda::*;
+pub use shared::*;
 #[cfg(not(feature = "rust-cuda"))]
 pub use stock::*;

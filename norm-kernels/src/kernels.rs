@@ -1,12 +1,12 @@
 //! The entry points of norms of whole rows: every combination that
 //! [`Kernel::all`](crate::abi::Kernel::all) lists.
 
-use crate::abi::Args;
+use crate::abi::{Args, Tile};
 use crate::access::{Scalar, Vector};
 use crate::element::{BF16, Element, F16, F32};
 use crate::gpu;
 use crate::norm::{Layer, Norm, Rms};
-use crate::part::{Held, Staged, Streamed};
+use crate::part::{Held, Mixed, Staged, Streamed};
 use crate::reduce::{Any, Block, Lanes, Team};
 use crate::row::{Row, look_ahead};
 
@@ -23,6 +23,7 @@ macro_rules! held {
             gpu::let_next_kernel_start();
             look_ahead::<$x, $w, $residual>(args);
             let row = Row::of_thread::<$x, $w, $y, $n>(args);
+            gpu::wait_for_previous_kernel();
             // SAFETY: whoever launches vouches for rows, vectors and alignment; the tile gives
             // each element to one thread.
             unsafe {
@@ -41,8 +42,26 @@ macro_rules! staged {
             Any::start();
             look_ahead::<$x, $w, false>(args);
             let row = Row::of_cluster::<$x, $w, $y, $n>(args);
+            gpu::wait_for_previous_kernel();
             // SAFETY: as for `held`.
             unsafe { $kind::run::<Any, $y, $n>(Staged::<$x, $w, $n>::load(row), args) };
+        }
+    };
+}
+
+/// Any row of whole, aligned vectors of which all but a thread's first [`Tile::MIXED_HELD`] fit the block's shared memory.
+macro_rules! mixed {
+    ($kind:ident, $x:ident, $w:ident, $y:ident, $n:literal) => {
+        |args: &Args| {
+            gpu::let_next_kernel_start();
+            Any::start();
+            look_ahead::<$x, $w, false>(args);
+            let row = Row::of_cluster::<$x, $w, $y, $n>(args);
+            gpu::wait_for_previous_kernel();
+            // SAFETY: as for `held`.
+            unsafe {
+                $kind::run::<Any, $y, $n>(Mixed::<$x, $w, $n, { Tile::MIXED_HELD as usize }>::load(row), args)
+            };
         }
     };
 }
@@ -55,6 +74,7 @@ macro_rules! streamed {
             Any::start();
             look_ahead::<$x, $w, false>(args);
             let row = Row::of_cluster::<$x, $w, $y, $n>(args);
+            gpu::wait_for_previous_kernel();
             // SAFETY: as for `held`.
             unsafe { $kind::run::<Any, $y, $n>(Streamed::<$access, $x, $w, $n>::new(row), args) };
         }
@@ -101,6 +121,7 @@ macro_rules! entries {
     };
     (@ $prefix:expr, any $kind:ident, $x:ident, $w:ident, $y:ident, $n:literal) => {
         entry!(concat!($prefix, "staged"), staged!($kind, $x, $w, $y, $n));
+        entry!(concat!($prefix, "mixed"), mixed!($kind, $x, $w, $y, $n));
         entry!(concat!($prefix, "stream"), streamed!($kind, Vector, $x, $w, $y, $n));
         entry!(concat!($prefix, "scalar"), streamed!($kind, Scalar, $x, $w, $y, $n));
     };

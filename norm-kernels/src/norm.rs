@@ -1,5 +1,7 @@
 //! The two normalizations, over any part of a row and any team of threads.
 
+use core::marker::PhantomData;
+
 use crate::abi::{Args, Tile};
 use crate::access::unpack;
 use crate::each::each;
@@ -7,7 +9,7 @@ use crate::element::{Element, Words};
 use crate::gpu;
 use crate::part::Part;
 use crate::reduce::{FIRST, SECOND, Team};
-use crate::sum::{join, split};
+use crate::sum::{Moments, join, split};
 
 /// A normalization.
 pub trait Norm {
@@ -40,7 +42,7 @@ impl Norm for Rms {
 
     #[inline(always)]
     unsafe fn run<T: Team, Y: Element, const N: usize>(part: impl Part<N>, args: &Args) {
-        let share = T::sum(squares::<_, N, true>(&part, |x| x), SECOND);
+        let share = T::sum(squares(&part), FIRST);
         let mut sum = share;
         if T::is_spread() {
             T::exchange([share, 0.0, 0.0, 0.0]);
@@ -57,16 +59,25 @@ impl Norm for Layer {
     const BIASES: bool = true;
     const OFFSETS: bool = false;
 
-    /// Two passes, the mean first. A block of a cluster does so for its share of the row; the
+    /// One pass for the mean and the squares, which about the mean are those about zero less what the mean
+    /// accounts for. Where that is most of them, little would be left of their precision: a second pass
+    /// sums the squares about the mean. A block of a cluster does so for its share of the row; the
     /// squares about the row's mean are then those about the shares' means and those of these
     /// means' distances from it (Chan, Golub and LeVeque 1983, "Algorithms for Computing the
     /// Sample Variance"), so one exchange does for both.
     #[inline(always)]
     unsafe fn run<T: Team, Y: Element, const N: usize>(part: impl Part<N>, args: &Args) {
         let last = T::is_spread() && gpu::cluster_rank() == gpu::cluster_blocks() - 1;
-        let share = T::sum(total(&part), FIRST);
-        let mut mean = (share * reciprocal(args, last)) as f32;
-        let mut squares = T::sum(squares::<_, N, false>(&part, |x| x - mean), SECOND);
+        let Moments { total: share, squares: about_zero } = T::sum(moments(&part), FIRST);
+        let share_mean = share * reciprocal(args, last);
+        let mut mean = share_mean as f32;
+        let mut squares = (about_zero as f64 - share * share_mean) as f32;
+        // Not where they are infinite or NaN, either.
+        let enough = squares >= LEFT * about_zero && squares < f32::INFINITY;
+        if T::any(!enough) {
+            let about_mean = T::sum(squares_about(&part, mean), SECOND);
+            squares = if enough { squares } else { about_mean };
+        }
         if T::is_spread() {
             let [low, high] = split(share);
             T::exchange([low, high, squares, 0.0]);
@@ -96,53 +107,91 @@ impl Norm for Layer {
 #[inline(always)]
 fn reciprocal(args: &Args, last: bool) -> f64 {
     let [share, last_share] = args.share_reciprocals;
-    gpu::select(last, last_share, share)
+    // By bits: libNVVM makes one load of a condition's two, at an address that the condition chooses,
+    // and parameters that are indexed are copied into local memory first.
+    let mask = (last as u64).wrapping_neg();
+    f64::from_bits(last_share.to_bits() & mask | share.to_bits() & !mask)
 }
 
-/// The sum of a thread's elements, in the first pass over them.
+/// What part of the squares about zero those about the mean must be, to be the difference: there, its
+/// error is five times that of the sum of squares at most.
+const LEFT: f32 = 0.2;
+
+/// The sums of a thread's elements and of their squares, in the first pass over them.
 ///
-/// In f64, because terms can cancel: no f32 sum would keep the accuracy promise.
+/// Elements in f64, because terms can cancel: no f32 sum would keep the accuracy promise.
 #[inline(always)]
-pub fn total<P: Part<N>, const N: usize>(part: &P) -> f64 {
-    let mut sum = 0.0;
+fn moments<P: Part<N>, const N: usize>(part: &P) -> Moments {
+    let (mut total, mut squares) = (0.0, Squares::<P, N>::ZERO);
     part.each_first(|x, _| {
-        // As a tree: a chain would wait for each addition.
-        let x = |i| P::X::wide(&x, i);
-        let mut vector = (x(0) + x(1)) + (x(2) + x(3));
-        if N == 8 {
-            vector += (x(4) + x(5)) + (x(6) + x(7));
-        }
-        sum += vector;
+        total += wide_sum::<P::X, N>(&x);
+        squares.add(unpack::<P::X, N>(x));
     });
-    sum * P::X::WIDE_UNIT
+    Moments { total: total * P::X::WIDE_UNIT, squares: squares.sum() }
 }
 
-/// Vectors whose squares are summed in f32, before the sum goes into one in f64: a thread's sum is
-/// off by few ULPs however long the row is.
+/// The sum of a vector's elements, in [`Element::WIDE_UNIT`]s.
+#[inline(always)]
+fn wide_sum<X: Element, const N: usize>(words: &Words) -> f64 {
+    // As a tree: a chain would wait for each addition.
+    let x = |i| X::wide(words, i);
+    let mut sum = (x(0) + x(1)) + (x(2) + x(3));
+    if N == 8 {
+        sum += (x(4) + x(5)) + (x(6) + x(7));
+    }
+    sum
+}
+
+/// The sum of the squares of a thread's elements, in the first pass over them.
+#[inline(always)]
+pub fn squares<P: Part<N>, const N: usize>(part: &P) -> f32 {
+    let mut squares = Squares::<P, N>::ZERO;
+    part.each_first(|x, _| squares.add(unpack::<P::X, N>(x)));
+    squares.sum()
+}
+
+/// The sum of the squares of a thread's elements' distances from `mean`, in a later pass.
+#[inline(always)]
+fn squares_about<P: Part<N>, const N: usize>(part: &P, mean: f32) -> f32 {
+    let mut squares = Squares::<P, N>::ZERO;
+    part.each(|x, valid| {
+        let x = unpack::<P::X, N>(x);
+        let mut distances = [0.0; N];
+        each::<N>(|i| distances[i] = if (i as u32) < valid { x[i] - mean } else { 0.0 });
+        squares.add(distances);
+    });
+    squares.sum()
+}
+
+/// A sum of squares, of few ULPs' error however long the row is: so many vectors are summed in f32 before
+/// the sum goes into one in f64.
 pub const GROUP: u32 = Tile::MAX_STAGED;
 
-/// The sum of `f(x)²` over a thread's elements, in the `FIRST` pass over them or a later one.
-#[inline(always)]
-pub fn squares<P: Part<N>, const N: usize, const FIRST: bool>(part: &P, f: impl Fn(f32) -> f32) -> f32 {
-    let (mut groups, mut group, mut vectors) = (0.0, 0.0, 0);
-    let add = |x: Words, valid: u32| {
-        let x = unpack::<P::X, N>(x);
+/// A thread's sum of squares, vector by vector.
+struct Squares<P, const N: usize> {
+    groups: f64,
+    group: f32,
+    vectors: u32,
+    part: PhantomData<P>,
+}
+
+impl<P: Part<N>, const N: usize> Squares<P, N> {
+    const ZERO: Self = Squares { groups: 0.0, group: 0.0, vectors: 0, part: PhantomData };
+
+    #[inline(always)]
+    fn add(&mut self, values: [f32; N]) {
         let mut vector = 0.0;
-        each::<N>(|i| {
-            let value = if P::WHOLE || (i as u32) < valid { f(x[i]) } else { 0.0 };
-            vector = gpu::fma(value, value, vector);
-        });
-        group += if P::WHOLE && valid == 0 { 0.0 } else { vector };
-        vectors += 1;
-        if P::LONG && vectors == GROUP {
-            groups += group as f64;
-            (group, vectors) = (0.0, 0);
+        each::<N>(|i| vector = gpu::fma(values[i], values[i], vector));
+        self.group += vector;
+        self.vectors += 1;
+        if P::LONG && self.vectors == GROUP {
+            self.groups += self.group as f64;
+            (self.group, self.vectors) = (0.0, 0);
         }
-    };
-    if FIRST {
-        part.each_first(add);
-    } else {
-        part.each(add);
     }
-    if P::LONG { (groups + group as f64) as f32 } else { group }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        if P::LONG { (self.groups + self.group as f64) as f32 } else { self.group }
+    }
 }

@@ -2,15 +2,15 @@
 
 use crate::abi::WARP;
 use crate::gpu;
-use crate::sum::Sum;
+use crate::sum::{Moments, Sum};
 
 /// Scratch for the first reduction of a kernel; the second has its own, so one barrier each is
 /// enough: nothing is rewritten that a slower warp may still read.
 pub const FIRST: u32 = 0;
 /// Scratch for the second reduction, of `f32` sums.
-pub const SECOND: u32 = 8 * WARP;
+pub const SECOND: u32 = Moments::SCRATCH;
 /// Scratch for what the blocks of a cluster tell each other, [`TOLD`] bytes from each.
-const RECEIVED: u32 = SECOND + 4 * WARP;
+const RECEIVED: u32 = SECOND + f32::SCRATCH;
 /// Bytes that a block tells each.
 const TOLD: u32 = 16;
 
@@ -22,6 +22,9 @@ pub trait Team {
     /// The sum over those of this block, the same bits in every thread. `scratch` is [`FIRST`] or
     /// [`SECOND`], each used once. Every thread of the block must call.
     fn sum<S: Sum>(partial: S, scratch: u32) -> S;
+
+    /// Whether one of the rows whose threads must call [`sum`](Self::sum) together asks for it.
+    fn any(asks: bool) -> bool;
 
     /// Whether they are. The same for all threads of a launch.
     #[inline(always)]
@@ -62,6 +65,11 @@ impl Team for Lanes {
     fn sum<S: Sum>(partial: S, _scratch: u32) -> S {
         over_lanes(partial, gpu::block_x())
     }
+
+    #[inline(always)]
+    fn any(asks: bool) -> bool {
+        gpu::any_of_warp(asks)
+    }
 }
 
 impl Team for Block {
@@ -70,6 +78,11 @@ impl Team for Block {
         let lane = gpu::thread_x() % WARP;
         let warp = gpu::thread_x() / WARP;
         over_warps::<S, true>(over_lanes(partial, WARP), lane, warp, gpu::block_x() / WARP, scratch)
+    }
+
+    #[inline(always)]
+    fn any(asks: bool) -> bool {
+        asks
     }
 }
 
@@ -86,6 +99,12 @@ impl Team for Any {
         let warps = row * gpu::block_y() / WARP;
         let across = over_warps::<S, false>(within, thread % WARP, thread / WARP, warps, scratch);
         if row > WARP { across } else { within }
+    }
+
+    /// Blocks of several rows do not ask each other.
+    #[inline(always)]
+    fn any(asks: bool) -> bool {
+        asks || gpu::block_y() > 1
     }
 
     #[inline(always)]
@@ -107,11 +126,15 @@ impl Team for Any {
     fn each_received(mut f: impl FnMut(bool, [f32; 4])) {
         let blocks = gpu::cluster_blocks();
         let mut from = 0;
+        // Two at a time, as there are 2, 4, 8 or 16: four would take the registers of another block.
         while from < blocks {
+            gpu::keep_rolled();
             from = gpu::opaque(from);
             // SAFETY: received by `exchange`.
-            f(from == blocks - 1, unsafe { gpu::load4_shared(RECEIVED + TOLD * from) });
-            from += 1;
+            let told = unsafe { [from, from + 1].map(|from| gpu::load4_shared(RECEIVED + TOLD * from)) };
+            f(false, told[0]);
+            f(from + 2 == blocks, told[1]);
+            from += 2;
         }
     }
 }
@@ -139,22 +162,22 @@ fn over_warps<S: Sum, const FEW: bool>(sum: S, lane: u32, warp: u32, warps: u32,
     // Behind the warps' sums, zeros fill up the last four.
     if lane == 0 || warp == 0 && place < warps.next_multiple_of(4) {
         let sum = if lane == 0 { sum } else { S::ZERO };
-        // SAFETY: a multiple of 4; 32 sums at most fit the scratch; each place has one thread.
-        unsafe { sum.store_shared(scratch + place * S::BYTES) };
+        // SAFETY: 32 sums at most fit the scratch; each place has one thread.
+        unsafe { sum.store_shared(scratch, place) };
     }
     gpu::barrier();
     // Every thread adds up all warps' sums for itself, which saves a second barrier. All read the
     // same address at a time, and that takes one access.
     let mut total = S::ZERO;
-    let mut offset = 0;
-    while offset < warps * S::BYTES {
-        if FEW {
+    let mut place = 0;
+    while place < warps {
+        if FEW || S::SCRATCH > f64::SCRATCH {
             gpu::keep_rolled();
         }
-        offset = gpu::opaque(offset);
+        place = gpu::opaque(place);
         // SAFETY: written above, before the barrier.
-        total = total.plus(unsafe { S::sum4_shared(scratch + offset) });
-        offset += 4 * S::BYTES;
+        total = total.plus(unsafe { S::sum4_shared(scratch, place) });
+        place += 4;
     }
     total
 }

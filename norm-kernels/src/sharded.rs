@@ -7,7 +7,7 @@ use crate::element::{BF16, Element, F16, F32};
 use crate::gpu;
 use crate::norm::squares;
 use crate::part::{Part, Streamed};
-use crate::reduce::{Any, SECOND, Team};
+use crate::reduce::{Any, FIRST, Team};
 use crate::row::Row;
 
 /// `sums[row] = Σ x²`, over the shard that is here.
@@ -20,9 +20,10 @@ use crate::row::Row;
 unsafe fn partial<A: Access, X: Element, const N: usize>(args: &Args, sums: u64) {
     gpu::let_next_kernel_start();
     let row = Row::of_thread::<X, X, X, N>(args);
+    gpu::wait_for_previous_kernel();
     // SAFETY: handed on.
     let part = unsafe { Streamed::<A, X, X, N>::new(row) };
-    let sum = Any::sum(squares::<_, N, true>(&part, |x| x), SECOND);
+    let sum = Any::sum(squares(&part), FIRST);
     let index = row_index();
     if index < args.rows && gpu::thread_x() == 0 {
         // SAFETY: the row's own.
@@ -38,7 +39,9 @@ unsafe fn partial<A: Access, X: Element, const N: usize>(args: &Args, sums: u64)
 unsafe fn apply<A: Access, X: Element, W: Element, Y: Element, const N: usize>(args: &Args, sums: u64) {
     gpu::let_next_kernel_start();
     let row = Row::of_thread::<X, W, Y, N>(args);
-    // SAFETY: handed on. It waits for whoever wrote the sums.
+    // Also for whoever wrote the sums.
+    gpu::wait_for_previous_kernel();
+    // SAFETY: handed on.
     let part = unsafe { Streamed::<A, X, W, N>::new(row) };
     let index = row_index();
     let mut sum = 0.0;

@@ -1,13 +1,14 @@
 //! Sums that threads exchange.
 
+use crate::abi::WARP;
 use crate::gpu;
 
 /// A thread's sum, or that of several threads.
 ///
 /// `plus` is commutative to the bit, so that all lanes of a butterfly end with the same bits.
 pub trait Sum: Copy {
-    /// Bytes in shared memory.
-    const BYTES: u32;
+    /// Bytes of shared memory for a sum of each warp.
+    const SCRATCH: u32;
     /// The empty sum.
     const ZERO: Self;
 
@@ -17,21 +18,23 @@ pub trait Sum: Copy {
     /// The sum held by the lane whose number differs by `lane_mask`.
     fn shuffle_xor(self, lane_mask: u32) -> Self;
 
-    /// # Safety
-    /// As [`gpu::store_shared`], for [`Self::BYTES`] bytes.
-    unsafe fn store_shared(self, offset: u32);
-
-    /// The sum of the four sums from `offset` on.
+    /// Puts it at a place below [`WARP`].
     ///
     /// # Safety
-    /// As [`gpu::load4_shared`], for four times [`Self::BYTES`] bytes.
-    unsafe fn sum4_shared(offset: u32) -> Self;
+    /// As [`gpu::store_shared`], for [`Self::SCRATCH`] bytes from `scratch` on.
+    unsafe fn store_shared(self, scratch: u32, place: u32);
+
+    /// The sum of the four sums from `place`, a multiple of 4, on.
+    ///
+    /// # Safety
+    /// As [`gpu::load4_shared`], for what was put at these places.
+    unsafe fn sum4_shared(scratch: u32, place: u32) -> Self;
 }
 
 /// For terms of one sign, already summed with care within a thread: each level of a tree adds
 /// half an ULP.
 impl Sum for f32 {
-    const BYTES: u32 = 4;
+    const SCRATCH: u32 = 4 * WARP;
     const ZERO: f32 = 0.0;
 
     #[inline(always)]
@@ -45,22 +48,22 @@ impl Sum for f32 {
     }
 
     #[inline(always)]
-    unsafe fn store_shared(self, offset: u32) {
+    unsafe fn store_shared(self, scratch: u32, place: u32) {
         // SAFETY: handed on.
-        unsafe { gpu::store_shared(offset, self) }
+        unsafe { gpu::store_shared(scratch + 4 * place, self) }
     }
 
     #[inline(always)]
-    unsafe fn sum4_shared(offset: u32) -> f32 {
+    unsafe fn sum4_shared(scratch: u32, place: u32) -> f32 {
         // SAFETY: handed on.
-        let [a, b, c, d] = unsafe { gpu::load4_shared(offset) };
+        let [a, b, c, d] = unsafe { gpu::load4_shared(scratch + 4 * place) };
         (a + b) + (c + d)
     }
 }
 
 /// For terms that can cancel.
 impl Sum for f64 {
-    const BYTES: u32 = 8;
+    const SCRATCH: u32 = 8 * WARP;
     const ZERO: f64 = 0.0;
 
     #[inline(always)]
@@ -74,8 +77,8 @@ impl Sum for f64 {
     }
 
     #[inline(always)]
-    unsafe fn store_shared(self, offset: u32) {
-        let [low, high] = split(self);
+    unsafe fn store_shared(self, scratch: u32, place: u32) {
+        let ([low, high], offset) = (split(self), scratch + 8 * place);
         // SAFETY: handed on, half for half.
         unsafe {
             gpu::store_shared(offset, low);
@@ -84,11 +87,56 @@ impl Sum for f64 {
     }
 
     #[inline(always)]
-    unsafe fn sum4_shared(offset: u32) -> f64 {
+    unsafe fn sum4_shared(scratch: u32, place: u32) -> f64 {
+        let offset = scratch + 8 * place;
         // SAFETY: handed on, half for half.
         let ([a, b, c, d], [e, f, g, h]) =
             unsafe { (gpu::load4_shared(offset), gpu::load4_shared(offset + 16)) };
         (join([a, b]) + join([c, d])) + (join([e, f]) + join([g, h]))
+    }
+}
+
+/// A sum of elements, and one of their squares.
+#[derive(Clone, Copy)]
+pub struct Moments {
+    /// `Σ x`.
+    pub total: f64,
+    /// `Σ x²`.
+    pub squares: f32,
+}
+
+impl Sum for Moments {
+    const SCRATCH: u32 = f64::SCRATCH + f32::SCRATCH;
+    const ZERO: Moments = Moments { total: 0.0, squares: 0.0 };
+
+    #[inline(always)]
+    fn plus(self, other: Moments) -> Moments {
+        Moments { total: self.total + other.total, squares: self.squares + other.squares }
+    }
+
+    #[inline(always)]
+    fn shuffle_xor(self, lane_mask: u32) -> Moments {
+        Moments { total: self.total.shuffle_xor(lane_mask), squares: self.squares.shuffle_xor(lane_mask) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_shared(self, scratch: u32, place: u32) {
+        // SAFETY: handed on, for a part of the scratch each.
+        unsafe {
+            self.total.store_shared(scratch, place);
+            self.squares.store_shared(scratch + f64::SCRATCH, place);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sum4_shared(scratch: u32, place: u32) -> Moments {
+        // SAFETY: as `store_shared` put them.
+        unsafe {
+            Moments {
+                total: f64::sum4_shared(scratch, place),
+                squares: f32::sum4_shared(scratch + f64::SCRATCH, place),
+            }
+        }
     }
 }
 

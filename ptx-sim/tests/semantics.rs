@@ -75,6 +75,13 @@ fn shuffles_and_votes() {
     assert_eq!(shuffle("idx", 5, 0x181f), (0..32).map(|lane| lane / 8 * 8 + 5).collect::<Vec<u32>>());
     let vote = "mov.u32 %r1, %tid.x; setp.lt.u32 %p1, %r1, 3; vote.sync.ballot.b32 %r0, %p1, -1;";
     assert_eq!(words(&format!("{vote}{}", store_result("%r0")), 32).unwrap(), [7; 32]);
+    for (least, any) in [(31, 1), (32, 0)] {
+        let vote = format!(
+            "mov.u32 %r1, %tid.x; setp.ge.u32 %p1, %r1, {least}; vote.sync.any.pred %p2, %p1, -1;
+             selp.b32 %r0, 1, 0, %p2;"
+        );
+        assert_eq!(words(&format!("{vote}{}", store_result("%r0")), 32).unwrap(), [any; 32]);
+    }
     let sum = "mov.u32 %r1, %tid.x; redux.sync.add.u32 %r0, %r1, -1;";
     assert_eq!(words(&format!("{sum}{}", store_result("%r0")), 32).unwrap(), [496; 32]);
 }

@@ -29,12 +29,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// What libNVVM leaves to ptxas of some kernels takes a register or two more than of stock rustc, which
 /// ptxas would spill to fit one more block on a multiprocessor. Registers are handed out by eight.
 fn registers(entry: EntryPoint) -> Option<u32> {
+    use DType::{BF16, F16, F32};
     let most = entry.max_registers();
     let EntryPoint::Norm(kernel) = entry else { return most };
     match (kernel.kind, kernel.access, kernel.x, kernel.w, kernel.y) {
-        (_, _, DType::F32, DType::F16 | DType::BF16, _) => most,
-        (NormKind::Layer, Access::Staged, .., DType::F16 | DType::BF16) => most.map(|most| most + 8),
-        (NormKind::Rms, Access::Add4, DType::F16, DType::F16 | DType::BF16, DType::F32) => Some(48),
+        (NormKind::Layer, Access::Staged, F16 | BF16, _, F16 | BF16) => most.map(|most| most + 8),
+        (NormKind::Rms, Access::Add4, F16, F16 | BF16, F32) => Some(48),
         _ => most,
     }
 }

@@ -55,7 +55,7 @@ pub fn tilings(case: &Case, plan: &Plan, limits: Limits) -> Vec<Tiling> {
                     && (!case.op.has_bias() || kind == norm_host::NormKind::Layer));
         if serves {
             let tiles = tiles(access, tile, plan.args.dim, limits).into_iter();
-            let fits = |tile: &Tile| access != Access::Staged || tile.staged_bytes(x) <= limits.shared_bytes;
+            let fits = |tile: &Tile| tile.fits(access, x, limits);
             let others = tiles.filter(|other| (access, *other) != (taken, tile) && fits(other));
             found.extend(others.map(|tile| Tiling { access, tile, chosen: false }));
         }
@@ -84,7 +84,7 @@ fn tiles(access: Access, chosen: Tile, dim: u32, limits: Limits) -> Vec<Tile> {
             let most = u32::min(access.max_threads(), 2 * least);
             (least..=most).step_by(WARP as usize).map(|threads| tile(1, threads, 1)).collect()
         }
-        (Access::Staged, None) => {
+        (Access::Staged | Access::Mixed, None) => {
             let blocks = [1, 2, 4, 8, 16].into_iter().filter(|&blocks| blocks <= limits.cluster);
             let shares = blocks.filter(|&blocks| blocks == 1 || row / blocks >= 512);
             let tiles = shares.flat_map(|blocks| STAGED.map(|threads| tile(blocks, threads, 1)));

@@ -40,12 +40,14 @@ pub enum Data {
     Constant,
     /// A large common value with small differences.
     Shifted,
+    /// Normal about a value of up to a few deviations, which is most of some rows' squares and little of others'.
+    Near,
     /// Magnitudes spread over the exponents whose squares f32 can sum.
     Wide,
 }
 
 impl Data {
-    pub const ALL: [Data; 11] = [
+    pub const ALL: [Data; 12] = [
         Data::Normal,
         Data::Outliers,
         Data::Zeros,
@@ -56,6 +58,7 @@ impl Data {
         Data::Cancel,
         Data::Constant,
         Data::Shifted,
+        Data::Near,
         Data::Wide,
     ];
 
@@ -71,6 +74,7 @@ impl Data {
             Data::Cancel => "cancel",
             Data::Constant => "constant",
             Data::Shifted => "shifted",
+            Data::Near => "near",
             Data::Wide => "wide",
         }
     }

@@ -140,6 +140,7 @@ fn row_of(data: Data, dtype: DType, rng: &mut Pcg64) -> impl FnMut(&mut Pcg64) -
             Data::Cancel => sign(rng) * 3e4 + normal(rng),
             Data::Constant => common,
             Data::Shifted => 1000.0 + common + 0.5 * normal(rng),
+            Data::Near => 0.02 * common + normal(rng),
             // The squares of a row of the longest dim still add up below f32's largest number.
             Data::Wide if dtype == DType::F16 => sign(rng) * rng.random_range(-24.0..15.9_f64).exp2(),
             Data::Wide => sign(rng) * rng.random_range(-60.0..50.0_f64).exp2(),

@@ -95,19 +95,15 @@ impl Run {
 
     /// How often the row is read that is normalized.
     fn passes(&self) -> u64 {
-        match self.kind {
-            // One that streams holds nothing of it: for the mean, for the squares, for the output.
-            Kind::Rms if self.access == "stream" => 2,
-            Kind::Layer if self.access == "stream" => 3,
-            _ => 1,
-        }
+        // One that streams holds nothing of it: for the sums, and for the output.
+        let whole = matches!(self.kind, Kind::Rms | Kind::Layer);
+        if whole && self.access == "stream" { 2 } else { 1 }
     }
 
     /// Sums over a row's threads.
     fn reductions(&self) -> usize {
         match self.kind {
-            Kind::Rms | Kind::Partial => 1,
-            Kind::Layer => 2,
+            Kind::Rms | Kind::Layer | Kind::Partial => 1,
             Kind::Apply => 0,
         }
     }

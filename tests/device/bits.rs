@@ -102,7 +102,7 @@ pub fn in_place(device: Device) -> Result<(), Failed> {
 /// a row a block more than a short grid has.
 pub fn batches(device: Device) -> Result<(), Failed> {
     let cases = [1, 5, 64, 127, 512, 4096, 8192, 11008].into_iter().enumerate().flat_map(|(index, dim)| {
-        let values = [Values::Extreme, Values::Plain, Values::Offset][index % 3];
+        let values = [Values::Extreme, Values::Shifted, Values::Plain, Values::Offset][index % 4];
         // Every combination at one dim or another.
         let some = dtypes_and_kinds().skip(index % 4).step_by(4).zip(Residual::ALL.into_iter().cycle());
         some.map(move |((dtypes, kind), residual)| Case { values, residual, ..plain(kind, dtypes, 600, dim) })

@@ -56,6 +56,9 @@ pub fn of_kernel(kernel: Kernel, limits: Limits) -> impl Iterator<Item = Case> {
         Access::Short4 | Access::Add4 => (2, vec![600 * width]),
         // A cluster's last block has a shorter share than the others.
         Access::Staged => (2, vec![9005 * width]),
+        // Few blocks have as much to hold for fewer vectors.
+        Access::Mixed if limits.cluster <= 2 => (1, vec![9005 * limits.cluster as usize * width]),
+        Access::Mixed => (1, vec![130_001 * width]),
         // Where no shared memory is to be used, shorter ones are streamed.
         Access::Stream if limits.shared_bytes == 0 => (2, vec![9005 * width]),
         Access::Stream => (1, vec![270_001 * width]),

@@ -12,9 +12,13 @@ use crate::{
 
 /// Those of one normalization and access.
 pub fn each_once(device: Device, kind: NormKind, access: Access) -> Result<(), Failed> {
-    // Rows that fit no shared memory are too long for racecheck.
-    let shared_bytes = if access == Access::Stream { 0 } else { device.limits().shared_bytes };
-    let device = device.with_limits(Limits { shared_bytes, ..device.limits() });
+    let limits = device.limits();
+    // Rows that fit no shared memory, or that a large cluster has no room for, are too long for racecheck.
+    let device = device.with_limits(match access {
+        Access::Stream => Limits { shared_bytes: 0, ..limits },
+        Access::Mixed => Limits { cluster: limits.cluster.min(2), ..limits },
+        _ => limits,
+    });
     let stream = norm_host::Stream::new(&device)?;
     for kernel in Kernel::all().filter(|kernel| (kernel.kind, kernel.access) == (kind, access)) {
         for case in of_kernel(kernel, device.limits()) {

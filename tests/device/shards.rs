@@ -142,7 +142,7 @@ pub fn normalize_split(
     before: &Tensors,
     ends: &[usize],
     shard: fn(&mut Part) -> Shard<'_>,
-    reduce: &impl AllReduce,
+    reduce: &dyn AllReduce,
 ) -> Result<Buffer, Failed> {
     let mut parts = upload_split(tp, case, before, ends)?;
     let mut list: Vec<Shard<'_>> = parts.iter_mut().map(shard).collect();

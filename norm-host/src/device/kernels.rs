@@ -164,7 +164,7 @@ impl Device {
         let EntryPoint::Norm(Kernel { access, .. }) = entry else { return Ok(()) };
         // Other handles may have other limits, and use this function.
         let Limits { cluster, shared_bytes, .. } = Limits::of_capability(self.capability());
-        if access == Access::Staged {
+        if matches!(access, Access::Staged | Access::Mixed) {
             // SAFETY: the function's module has just been loaded, in the current context.
             unsafe { self.driver().allow_shared_memory(function, shared_bytes) }?;
         }

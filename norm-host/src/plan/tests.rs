@@ -235,7 +235,8 @@ fn every_pair_of_types_takes_every_access() {
             assert_eq!(access(65 * width), Access::Block2);
             assert_eq!(access(513 * width), Access::Block4);
             assert_eq!(access(1025 * width), Access::Staged);
-            assert_eq!((access(131_072 * width), plan(131_072 * width).cluster), (Access::Staged, 16));
+            assert_eq!((access(65_536 * width), plan(65_536 * width).cluster), (Access::Staged, 16));
+            assert_eq!((access(131_072 * width), plan(131_072 * width).cluster), (Access::Mixed, 16));
             assert_eq!((access(300_000 * width), plan(300_000 * width).cluster), (Access::Stream, 16));
             assert_eq!(access(65 * width + 1), Access::Scalar);
             let old = Plan::new(&dense(x, y, 5, 131_072 * width), LIMITS[1]).unwrap();
@@ -398,5 +399,7 @@ fn rows_are_asked_for_ahead_of_time_where_it_pays() {
     // 4 MiB.
     assert_eq!(ahead(NormKind::Layer, 32768, 4096), 512);
     assert_eq!(ahead(NormKind::Rms, 32768, 8192), 256);
-    assert_eq!(ahead(NormKind::Rms, 512, 1 << 20), 2);
+    assert_eq!(ahead(NormKind::Rms, 512, 1 << 19), 4);
+    // Those of all blocks fill the cache.
+    assert_eq!(ahead(NormKind::Rms, 512, 1 << 20), NONE_AHEAD);
 }

@@ -122,7 +122,7 @@ pub fn rms_norm_sharded(
     eps: f32,
     dim: usize,
     tp: &TpContext,
-    reduce: &impl AllReduce,
+    reduce: &(impl AllReduce + ?Sized),
 ) -> Result<()> {
     tp.matches(Arg::Shards, shards.len())?;
     reduce.check(tp)?;

@@ -16,6 +16,8 @@ pub enum Values {
     Spike,
     /// Near 1000, apart by few ULPs.
     Offset,
+    /// Within ±4 about a value: of some rows it is most of what their squares are, of some little.
+    Shifted,
     /// Smallest normal and subnormal numbers of the type.
     Subnormal,
     Zero,
@@ -28,12 +30,13 @@ pub enum Values {
 }
 
 impl Values {
-    pub const ALL: [Values; 10] = [
+    pub const ALL: [Values; 11] = [
         Values::Plain,
         Values::Constant,
         Values::Cancelling,
         Values::Spike,
         Values::Offset,
+        Values::Shifted,
         Values::Subnormal,
         Values::Zero,
         Values::Extreme,
@@ -49,6 +52,7 @@ impl Values {
     pub fn row(self, dtype: DType, dim: usize, random: &mut Random) -> Vec<f64> {
         let special = random.below(dim);
         let constant = random.signed(4.0);
+        let shift = 2.5 * constant;
         let huge = match dtype {
             DType::F16 => 60000.0,
             DType::BF16 | DType::F32 => 1e14,
@@ -73,6 +77,7 @@ impl Values {
                     Values::Spike if i == special => 4000.0,
                     Values::Spike => random.signed(4.0),
                     Values::Offset => 1000.0 + random.signed(1.0),
+                    Values::Shifted => shift + random.signed(4.0),
                     Values::Subnormal => smallest * random.signed(2000.0).round(),
                     Values::Zero => 0.0,
                     Values::Extreme if i % 5 == 0 => huge.copysign(random.signed(1.0)),

@@ -48,6 +48,9 @@ pub enum Access {
     /// Any tile whose vectors fit the shared memory, where they are kept; also adds biases to
     /// RMSNorm, offsets to LayerNorm's weights, and residuals.
     Staged,
+    /// Any tile whose vectors fit the shared memory but for [`Tile::MIXED_HELD`] a thread, which are held in
+    /// registers.
+    Mixed,
     /// Any row of whole, aligned vectors: every pass reads it again.
     Stream,
     /// Any row, element by element: odd lengths and unaligned addresses.
@@ -56,7 +59,7 @@ pub enum Access {
 
 impl Access {
     /// All of them, in the order of kernel numbers.
-    pub const ALL: [Access; 10] = [
+    pub const ALL: [Access; 11] = [
         Access::Warp2,
         Access::Warp4,
         Access::Block2,
@@ -65,6 +68,7 @@ impl Access {
         Access::Add2,
         Access::Add4,
         Access::Staged,
+        Access::Mixed,
         Access::Stream,
         Access::Scalar,
     ];
@@ -80,6 +84,7 @@ impl Access {
             Access::Add2 => "add2",
             Access::Add4 => "add4",
             Access::Staged => "staged",
+            Access::Mixed => "mixed",
             Access::Stream => "stream",
             Access::Scalar => "scalar",
         }
@@ -94,12 +99,12 @@ impl Access {
         )
     }
 
-    /// Vectors that a thread holds; `None` where it takes any number.
+    /// Vectors that a thread holds in registers alone; `None` where it takes any number.
     pub const fn held_vectors(self) -> Option<u32> {
         match self {
             Access::Warp2 | Access::Block2 | Access::Add2 => Some(2),
             Access::Warp4 | Access::Block4 | Access::Short4 | Access::Add4 => Some(4),
-            Access::Staged | Access::Stream | Access::Scalar => None,
+            Access::Staged | Access::Mixed | Access::Stream | Access::Scalar => None,
         }
     }
 
@@ -109,7 +114,7 @@ impl Access {
             Access::Warp2 => Tile::MAX_PACKED_THREADS,
             Access::Warp4 | Access::Block2 | Access::Add2 => Tile::MAX_PAIR_THREADS,
             Access::Block4 | Access::Short4 | Access::Add4 => Tile::MAX_HELD_THREADS,
-            Access::Staged | Access::Stream | Access::Scalar => MAX_BLOCK_THREADS,
+            Access::Staged | Access::Mixed | Access::Stream | Access::Scalar => MAX_BLOCK_THREADS,
         }
     }
 
@@ -141,7 +146,7 @@ impl Access {
         let Demand { residual, extras, blocks } = demand;
         let long_grid = blocks > limits.short_grid;
         let [x, ..] = types;
-        let staged = tile.vectors <= Tile::MAX_STAGED && tile.staged_bytes(x) <= limits.shared_bytes;
+        let staged = tile.fits(Access::Staged, x, limits);
         match (kind, tile.rows, tile.vectors) {
             _ if extras && staged => Access::Staged,
             _ if extras => Access::Stream,
@@ -159,6 +164,7 @@ impl Access {
             (_, 2.., 4) if residual && tile.threads == WARP => Access::Add4,
             _ if residual && staged => Access::Staged,
             _ if residual => Access::Stream,
+            _ if tile.vectors > Tile::ALL_STAGED && tile.fits(Access::Mixed, x, limits) => Access::Mixed,
             (_, 2.., 2) => Access::Warp2,
             (_, 2.., _) => Access::Warp4,
             (NormKind::Rms, _, 2) => Access::Block2,
@@ -230,26 +236,28 @@ impl Kernel {
     /// 1.00 in place of 0.98 of a copy's bandwidth at 16384 f16, 0.95 in place of 0.87 at 131072
     /// (NVIDIA H200, 2026-11-23).
     pub const fn max_registers(self) -> Option<u32> {
-        // Two vectors of weights (and biases) in f32 beside x in 16 bits fill twice the registers.
+        // Two vectors of weights in f32 beside x in 16 bits fill twice the registers.
         let wide = self.w.size() > self.x.size() && self.w.size() > self.y.size();
         match (self.access, self.kind) {
-            (Access::Staged, NormKind::Rms) => Some(if wide { 48 } else { 40 }),
-            (Access::Staged, NormKind::Layer) => Some(if wide { 56 } else { 40 }),
+            (Access::Staged, NormKind::Rms) if wide => Some(48),
+            (Access::Staged, _) => Some(40),
             _ => None,
         }
     }
 
     /// So many blocks are to fit a multiprocessor, and no more, where ptxas would else aim at more
     /// and spill registers for it; the PTX states it as `.minnctapersm`. Found with ptxas 13.0 for
-    /// sm_80, sm_90 and sm_100; `tests/toolchain.rs` asks it again.
+    /// sm_80, sm_89, sm_90 and sm_100; `tests/toolchain.rs` asks it again.
     pub const fn min_blocks(self) -> Option<u32> {
         let sizes = (self.x.size(), self.w.size(), self.y.size());
         match (self.kind, self.x, sizes, self.access) {
             (_, DType::BF16, _, Access::Warp4) => Some(3),
-            (NormKind::Layer, DType::F16, (_, 2, 4), Access::Block4) => Some(3),
+            (NormKind::Layer, DType::F32, (_, 4, 2), Access::Warp4) => Some(3),
+            (NormKind::Layer, DType::F16, (_, 2, 4), Access::Block4) => Some(2),
             // ptxas spills here with the directive, and does not without.
             (NormKind::Layer, DType::BF16, (_, 4, 2), Access::Stream) => None,
-            (_, _, _, Access::Stream | Access::Scalar) => Some(1),
+            (NormKind::Layer, DType::BF16, (_, 2, 4), Access::Add4) => Some(1),
+            (_, _, _, Access::Mixed | Access::Stream | Access::Scalar) => Some(1),
             _ => None,
         }
     }

@@ -105,7 +105,7 @@ struct Layout {
     packed: u32,
 }
 
-const RMS: [Layout; 9] = [
+const RMS: [Layout; 10] = [
     // 0.99 at dim 64, 0.99 at 128, 0.995 at 512. One vector a thread: 0.985, 0.98; 256 threads:
     // 0.99, 0.97, 0.98.
     Layout { up_to: 64, blocks: 1, vectors: 2, packed: 512 },
@@ -123,11 +123,14 @@ const RMS: [Layout; 9] = [
     Layout { up_to: 16384, blocks: 8, vectors: 8, packed: 0 },
     // 0.96 at 262144; four: 0.90.
     Layout { up_to: 32768, blocks: 8, vectors: 8, packed: 0 },
-    // 0.90 at 524288, 0.745 at 1048576.
-    Layout { up_to: u32::MAX, blocks: 16, vectors: 8, packed: 0 },
+    // 0.90 at 524288.
+    Layout { up_to: 65536, blocks: 16, vectors: 8, packed: 0 },
+    // In shared memory and registers: 0.91 at 1048576, 0.95 where rows are four times as many; in shared
+    // memory, eight vectors: 0.825, 0.855 (NVIDIA H100, 2026-11-25, as for LayerNorm).
+    Layout { up_to: u32::MAX, blocks: 16, vectors: 16, packed: 0 },
 ];
 
-const LAYER: [Layout; 6] = [
+const LAYER: [Layout; 8] = [
     // 0.90 at dim 64; four: 0.78.
     Layout { up_to: 8, blocks: 1, vectors: 2, packed: 256 },
     // 0.97 at 128, 0.98 at 256 to 1024; two: 0.84, 0.90 at 256 and 512; 512 threads: 0.91.
@@ -141,6 +144,9 @@ const LAYER: [Layout; 6] = [
     Layout { up_to: 8192, blocks: 4, vectors: 8, packed: 0 },
     // 0.76 at 131072 and 0.75 at 262144 with eight; sixteen: 0.73 at 262144.
     Layout { up_to: 32768, blocks: 8, vectors: 8, packed: 0 },
+    Layout { up_to: 65536, blocks: 16, vectors: 8, packed: 0 },
+    // 0.795 at 1048576, 0.83 where rows are four times as many; in shared memory, eight: 0.61.
+    Layout { up_to: u32::MAX, blocks: 16, vectors: 16, packed: 0 },
 ];
 
 impl Tile {
@@ -155,6 +161,13 @@ impl Tile {
     /// which are streamed, go into `f64` after so many.
     pub const MAX_STAGED: u32 = 16;
 
+    /// Those that stay in registers where it is [`Access::Mixed`].
+    pub const MIXED_HELD: u32 = 2;
+
+    /// The most vectors a thread has in shared memory alone, unless its norm needs more than
+    /// [`Access::Mixed`] knows: with more, one block at most fits a multiprocessor.
+    pub(super) const ALL_STAGED: u32 = 8;
+
     /// The most threads a block of several rows has.
     pub const MAX_PACKED_THREADS: u32 = 512;
 
@@ -167,12 +180,10 @@ impl Tile {
             NormKind::Layer => &LAYER,
         };
         let mut index = 0;
-        while index < layouts.len() - 1 && layouts[index].up_to < row {
+        while layouts[index].up_to < row {
             index += 1;
         }
-        // Rows above the last bound take the whole cluster.
-        let Layout { up_to, blocks, vectors, packed } = layouts[index];
-        let blocks = if row > up_to { 16 } else { blocks };
+        let Layout { blocks, vectors, packed, .. } = layouts[index];
         let blocks = if blocks > limits.cluster { limits.cluster } else { blocks };
         let share = row.div_ceil(blocks);
         let least = share.div_ceil(MAX_BLOCK_THREADS);
@@ -199,13 +210,14 @@ impl Tile {
         narrow && self.blocks == 1 && least < vectors && vectors <= most && limits.has_large_l1()
     }
 
-    /// Whether a row of LayerNorm is read again by each pass, from L1, faster than it can be kept in
-    /// registers: where weights and biases of 32 bits beside 16 leave few of them. 0.994 of a copy's
-    /// bandwidth at 8192 in place of 0.936, 0.89 at 16384 in place of 0.81; at 4096 1.00 in registers
-    /// (f16 with weights of f32, NVIDIA H100, 2026-11-25). Not measured where memory is fast.
+    /// Whether a row of LayerNorm is read twice, the second time from L1, faster than it can be kept in
+    /// registers: where weights and biases of 32 bits beside 16 leave few of them, and no cluster shares it.
+    /// 0.994 of a copy's bandwidth at 8192 in place of 0.936, 1.00 at 16384 in place of 0.81; at 4096 1.00 in
+    /// registers; at 32768 0.82 in place of 0.95 in shared memory (f16 with weights of f32, NVIDIA H100,
+    /// 2026-11-25). Not measured where memory is fast.
     pub(super) const fn wide_weights_stream_well(self, [x, w, y]: [DType; 3], limits: Limits) -> bool {
         let wide = w.size() > x.size() && w.size() > y.size();
-        wide && self.threads >= 256 && limits.has_large_l1() && !limits.has_fast_memory()
+        wide && self.blocks == 1 && self.threads >= 256 && limits.has_large_l1() && !limits.has_fast_memory()
     }
 
     /// The tile as the blocks of an access work on it: those that add a residual have a row each.
@@ -229,8 +241,24 @@ impl Tile {
         if self.blocks == 1 { dim } else { vectors * self.width }
     }
 
-    /// Bytes of shared memory that hold a block's vectors of `x`, an even number for each thread.
-    pub const fn staged_bytes(self, x: DType) -> u32 {
-        self.vectors.next_multiple_of(2) * self.threads * self.rows * self.width * x.size() as u32
+    /// Bytes of shared memory in which a block of this access holds vectors of `x`, an even number for each
+    /// thread.
+    pub const fn shared_bytes(self, access: Access, x: DType) -> u32 {
+        let vectors = match access {
+            Access::Staged => self.vectors,
+            Access::Mixed => self.vectors.saturating_sub(Tile::MIXED_HELD),
+            _ => 0,
+        };
+        vectors.next_multiple_of(2) * self.threads * self.rows * self.width * x.size() as u32
+    }
+
+    /// Whether rows of `x` are short enough for this access, as far as it keeps them in shared memory.
+    pub const fn fits(self, access: Access, x: DType, limits: Limits) -> bool {
+        match access {
+            Access::Staged | Access::Mixed => {
+                self.vectors <= Tile::MAX_STAGED && self.shared_bytes(access, x) <= limits.shared_bytes
+            }
+            _ => true,
+        }
     }
 }

@@ -18,7 +18,7 @@ pub fn keep_rolled() {
     unsafe { asm!(".pragma \"nounroll\";", options(nomem, nostack, preserves_flags)) }
 }
 
-/// A special register.
+/// A special register that neither compiler has a function for.
 #[cfg(sm_90)]
 macro_rules! special {
     ($name:literal) => {{
@@ -103,13 +103,6 @@ pub fn wait_for_previous_kernel() {
     unsafe {
         asm!("griddepcontrol.wait;", options(nostack, preserves_flags))
     }
-}
-
-/// Waits for all copies that this thread has started.
-#[inline(always)]
-pub fn wait_for_staged() {
-    // SAFETY: waits.
-    unsafe { asm!("cp.async.wait_all;", options(nostack, preserves_flags)) }
 }
 
 /// Asks the L2 cache for `bytes` bytes, where the device can be asked so.

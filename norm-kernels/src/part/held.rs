@@ -6,7 +6,7 @@ use super::{Params, Part, add_to_residual, finish};
 use crate::access::{Access, Vector, unpack};
 use crate::each::each;
 use crate::element::{Element, Words};
-use crate::gpu::{self, Reuse};
+use crate::gpu::Reuse;
 use crate::row::Row;
 
 /// `V` aligned vectors, read once. It adds to nothing; a residual, biases and a weight offset it knows
@@ -25,8 +25,7 @@ pub struct Held<X, W, const N: usize, const V: usize, const EARLY: bool> {
 }
 
 impl<X: Element, W: Element, const N: usize, const V: usize, const EARLY: bool> Held<X, W, N, V, EARLY> {
-    /// Loads the part, once the kernel before this one has ended; without `BIASES` none. With
-    /// `RESIDUAL`, `r += x` is what is loaded.
+    /// Loads the part; without `BIASES` none. With `RESIDUAL`, `r += x` is what is loaded.
     ///
     /// # Safety
     /// The row lies in memory as it says, vectors whole and aligned, at most `V` a thread; it has
@@ -34,8 +33,6 @@ impl<X: Element, W: Element, const N: usize, const V: usize, const EARLY: bool> 
     #[inline(always)]
     pub unsafe fn load<const BIASES: bool, const RESIDUAL: bool>(row: Row) -> Self {
         let at = |v| Self::at(&row, v);
-        gpu::wait_for_previous_kernel();
-
         let mut x: [Words; V] = [[0; 8]; V];
         each::<V>(|v| {
             let (at, valid) = at(v);

@@ -14,7 +14,7 @@ use crate::row::Row;
 /// no barrier.
 pub struct Staged<X, W, const N: usize> {
     row: Row,
-    /// Where its first vector is in the block's shared memory.
+    /// The address in shared memory of its first vector.
     slot: u32,
     elements: PhantomData<(X, W)>,
 }
@@ -33,33 +33,51 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
     /// Bytes of a vector: 16, or 8 where `y` has the wider elements.
     const BYTES: u32 = N as u32 * X::SIZE as u32;
 
-    /// Loads the part, once the kernel before this one has ended. With a residual, `r += x` is
-    /// what is loaded.
+    /// Loads the part. With a residual, `r += x` is what is loaded.
+    ///
+    /// # Safety
+    /// As [`start`](Self::start); no other thread touches these elements of `r`.
+    #[inline(always)]
+    pub unsafe fn load(row: Row) -> Self {
+        // SAFETY: handed on.
+        unsafe {
+            if row.r == 0 {
+                let part = Self::start(row);
+                gpu::wait_for_staged();
+                part
+            } else {
+                let part = Self::of(row);
+                part.add();
+                part
+            }
+        }
+    }
+
+    /// The part, on its way: [`gpu::wait_for_staged`] comes before anything else. A residual is left
+    /// where it is.
     ///
     /// # Safety
     /// The row lies in memory as it says, vectors whole and aligned, and the block has shared
-    /// memory for all of its threads' vectors, an even number each. No other thread touches these
-    /// elements of `r`.
+    /// memory for all of its threads' vectors, an even number each.
     #[inline(always)]
-    pub unsafe fn load(row: Row) -> Self {
-        let thread = gpu::thread_y() * gpu::block_x() + gpu::thread_x();
-        let part = Staged { row, slot: thread * Self::BYTES, elements: PhantomData };
-        gpu::wait_for_previous_kernel();
-        if row.r == 0 {
-            part.flights(|Flight::<2> { places, slots }| {
-                each::<2>(|v| {
-                    let (at, valid) = places[v];
-                    let address = row.x + at as u64 * X::SIZE;
-                    // SAFETY: a whole vector of the row, or nothing; the slot is this thread's.
-                    unsafe { Self::stage(slots[v], address, valid != 0) };
-                });
+    pub unsafe fn start(row: Row) -> Self {
+        let part = Self::of(row);
+        part.flights(|Flight::<2> { places, slots }| {
+            each::<2>(|v| {
+                let (at, valid) = places[v];
+                let address = row.x + at as u64 * X::SIZE;
+                // SAFETY: a whole vector of the row, or nothing; the slot is this thread's.
+                unsafe { Self::stage(slots[v], address, valid != 0) };
             });
-            gpu::wait_for_staged();
-        } else {
-            // SAFETY: handed on.
-            unsafe { part.add() };
-        }
+        });
         part
+    }
+
+    /// The part, with nothing in its slots.
+    #[inline(always)]
+    fn of(row: Row) -> Self {
+        let thread = gpu::thread_y() * gpu::block_x() + gpu::thread_x();
+        Staged { row, slot: gpu::row() + thread * Self::BYTES, elements: PhantomData }
     }
 
     /// Adds `x` to the residual and keeps the sum.
@@ -170,8 +188,18 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
     ) {
         self.flights(|Flight::<F> { places, slots }| {
             let mut params = [Params::NONE; F];
-            // SAFETY: vectors of the row, or nothing.
-            each::<F>(|v| params[v] = unsafe { Params::load::<Vector, W, N, BIASES>(&self.row, places[v]) });
+            each::<F>(|v| {
+                let (at, valid) = places[v];
+                // SAFETY: vectors of the row, or nothing: for it the first's are loaded, which are there.
+                params[v] = unsafe {
+                    if BIASES && !EXTRAS {
+                        let at = if v == 0 || valid != 0 { at } else { places[0].0 };
+                        Params::load_both::<W, N>(&self.row, at)
+                    } else {
+                        Params::load::<Vector, W, N, BIASES>(&self.row, (at, valid))
+                    }
+                };
+            });
             let x = Self::words(slots);
             each::<F>(|v| {
                 let mut values = unpack::<X, N>(x[v]);
@@ -220,10 +248,16 @@ impl<X: Element, W: Element, const N: usize> Part<N> for Staged<X, W, N> {
     unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
         // SAFETY: handed on.
         unsafe {
-            if is_common::<BIASES>(&self.row) {
-                self.write_as::<Y, 2, BIASES, false>(norm);
-            } else {
+            if !is_common::<BIASES>(&self.row) {
                 self.write_as::<Y, 1, true, true>(norm);
+            } else if BIASES && W::SIZE == 4 {
+                // Two with weights and biases in f32 would leave registers for two blocks a multiprocessor in
+                // place of three: for f32 0.86 in place of 0.94 of a copy's bandwidth at 262144; beside x in
+                // f16 0.82 in place of 0.87 there, but 0.97 in place of 0.95 at 32768
+                // (NVIDIA H100, 2026-11-25).
+                self.write_as::<Y, 1, BIASES, false>(norm);
+            } else {
+                self.write_as::<Y, 2, BIASES, false>(norm);
             }
         }
     }

@@ -6,7 +6,7 @@ use super::{Params, Part, finish, is_common};
 use crate::access::{Access, unpack};
 use crate::each::each;
 use crate::element::{Element, Words};
-use crate::gpu::{self, Reuse};
+use crate::gpu::Reuse;
 use crate::row::Row;
 
 /// Any number of vectors, read again by every pass.
@@ -20,15 +20,13 @@ pub struct Streamed<A, X, W, const N: usize> {
 const FLIGHT: usize = 4;
 
 impl<A: Access, X: Element, W: Element, const N: usize> Streamed<A, X, W, N> {
-    /// The part, once the kernel before this one has ended. With a residual, `r += x` comes first,
-    /// and the part is that of `r`.
+    /// The part. With a residual, `r += x` comes first, and the part is that of `r`.
     ///
     /// # Safety
     /// The row lies in memory as it says, and, for [`Vector`](crate::access::Vector), vectors
     /// whole and aligned. No other thread touches these elements of `r`.
     #[inline(always)]
     pub unsafe fn new(row: Row) -> Self {
-        gpu::wait_for_previous_kernel();
         let mut part = Streamed { row, access: PhantomData };
         if row.r != 0 {
             part.each_at::<1>(|(at, valid), x| {

@@ -7,6 +7,8 @@ use norm_kernels::abi::{Access, Axis, Kernel, Tile};
 /// 16384 is a long one, which is staged in shared memory, 131072 one that clusters share, or no shared
 /// memory holds.
 const TYPICAL: [u32; 8] = [32, 64, 128, 2048, 4096, 8192, 16384, 131_072];
+/// For kernels that take nothing shorter: a block's share fills more than half of the shared memory.
+const LONGEST: u32 = 1 << 20;
 /// For kernels that go element by element: no vector divides it.
 const ODD: u32 = 4095;
 /// What a device has of a row that is split.
@@ -78,7 +80,11 @@ pub fn typical(kernel: Kernel, device: Limits) -> norm_host::Result<Vec<(Shape, 
     // The device itself; with two blocks as a long grid; and one that has neither clusters nor much
     // shared memory, where rows are long earlier.
     let devices = [device, Limits { short_grid: 1, ..device }, Limits::LEAST];
-    let lengths = if kernel.access == Access::Scalar { &[ODD][..] } else { &TYPICAL };
+    let lengths = match kernel.access {
+        Access::Scalar => &[ODD][..],
+        Access::Mixed => &[LONGEST],
+        _ => &TYPICAL,
+    };
     let mut found = Vec::new();
     for &dim in lengths {
         for residual in [false, true] {

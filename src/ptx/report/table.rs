@@ -6,8 +6,8 @@ use super::line::{Line, Moved};
 
 const HEAD: &str = "\
 Each kernel on the rows of two blocks or of a cluster, at the typical lengths that operations take it for: heads
-of 32 to 128, hidden states of 2048 to 8192, long rows of 16384 and 131072 elements (4095 where it goes element
-by element); with a residual (r) where that takes it too. LayerNorm has biases (b).
+of 32 to 128, hidden states of 2048 to 8192, long rows of 16384, 131072 and 1048576 elements (4095 where it goes
+element by element); with a residual (r) where that takes it too. LayerNorm has biases (b).
 
 requested: sectors of 32 bytes that warps' requests touch, over those that hold the tensor (w, b: once a row).
            2.00 of w: each half of a thread's 32 bytes is a request of its own; less than 1: rows of a warp share
