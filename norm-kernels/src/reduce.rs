@@ -23,10 +23,11 @@ pub trait Team {
     /// [`SECOND`], each used once. Every thread of the block must call.
     fn sum<S: Sum>(partial: S, scratch: u32) -> S;
 
-    /// Whether one of the rows whose threads must call [`sum`](Self::sum) together asks for it.
+    /// Whether a row asks whose threads must call [`sum`](Self::sum) together with this one's. Every thread of
+    /// the block must call, all of a row alike.
     fn any(asks: bool) -> bool;
 
-    /// Whether they are. The same for all threads of a launch.
+    /// Whether they are spread. The same for all threads of a launch.
     #[inline(always)]
     fn is_spread() -> bool {
         Self::SPREADS && gpu::cluster_blocks() > 1
@@ -101,7 +102,7 @@ impl Team for Any {
         if row > WARP { across } else { within }
     }
 
-    /// Blocks of several rows do not ask each other.
+    /// Rows that share a block do not ask each other: all take what one of them may need.
     #[inline(always)]
     fn any(asks: bool) -> bool {
         asks || gpu::block_y() > 1
