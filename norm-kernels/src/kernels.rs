@@ -34,9 +34,12 @@ macro_rules! held {
     };
 }
 
-/// Any row of whole, aligned vectors that fit the block's shared memory.
-macro_rules! staged {
-    ($kind:ident, $x:ident, $w:ident, $y:ident, $n:literal) => {
+/// Any row, which a cluster may share; `$part` makes a thread's part of it.
+///
+/// # Safety
+/// As for `held`, and of rows what `$part` asks of them.
+macro_rules! any {
+    ($kind:ident, $x:ident, $w:ident, $y:ident, $n:literal, $part:expr) => {
         |args: &Args| {
             gpu::let_next_kernel_start();
             Any::start();
@@ -44,39 +47,7 @@ macro_rules! staged {
             let row = Row::of_cluster::<$x, $w, $y, $n>(args);
             gpu::wait_for_previous_kernel();
             // SAFETY: as for `held`.
-            unsafe { $kind::run::<Any, $y, $n>(Staged::<$x, $w, $n>::load(row), args) };
-        }
-    };
-}
-
-/// Any row of whole, aligned vectors of which all but a thread's first [`Tile::MIXED_HELD`] fit the block's shared memory.
-macro_rules! mixed {
-    ($kind:ident, $x:ident, $w:ident, $y:ident, $n:literal) => {
-        |args: &Args| {
-            gpu::let_next_kernel_start();
-            Any::start();
-            look_ahead::<$x, $w, false>(args);
-            let row = Row::of_cluster::<$x, $w, $y, $n>(args);
-            gpu::wait_for_previous_kernel();
-            // SAFETY: as for `held`.
-            unsafe {
-                $kind::run::<Any, $y, $n>(Mixed::<$x, $w, $n, { Tile::MIXED_HELD as usize }>::load(row), args)
-            };
-        }
-    };
-}
-
-/// Any row, in vectors (whole and aligned) or element by element, in the order of the vectors.
-macro_rules! streamed {
-    ($kind:ident, $access:ident, $x:ident, $w:ident, $y:ident, $n:literal) => {
-        |args: &Args| {
-            gpu::let_next_kernel_start();
-            Any::start();
-            look_ahead::<$x, $w, false>(args);
-            let row = Row::of_cluster::<$x, $w, $y, $n>(args);
-            gpu::wait_for_previous_kernel();
-            // SAFETY: as for `held`.
-            unsafe { $kind::run::<Any, $y, $n>(Streamed::<$access, $x, $w, $n>::new(row), args) };
+            unsafe { $kind::run::<Any, $y, $n>($part(row), args) };
         }
     };
 }
@@ -120,10 +91,15 @@ macro_rules! entries {
         entries!(@ $prefix, any Layer, $x, $w, $y, $n);
     };
     (@ $prefix:expr, any $kind:ident, $x:ident, $w:ident, $y:ident, $n:literal) => {
-        entry!(concat!($prefix, "staged"), staged!($kind, $x, $w, $y, $n));
-        entry!(concat!($prefix, "mixed"), mixed!($kind, $x, $w, $y, $n));
-        entry!(concat!($prefix, "stream"), streamed!($kind, Vector, $x, $w, $y, $n));
-        entry!(concat!($prefix, "scalar"), streamed!($kind, Scalar, $x, $w, $y, $n));
+        // Whole, aligned vectors that fit the block's shared memory; all but a thread's first of which do; of
+        // any number; and element by element, in the order of the vectors.
+        entry!(concat!($prefix, "staged"), any!($kind, $x, $w, $y, $n, Staged::<$x, $w, $n>::load));
+        entry!(
+            concat!($prefix, "mixed"),
+            any!($kind, $x, $w, $y, $n, Mixed::<$x, $w, $n, { Tile::MIXED_HELD as usize }>::load)
+        );
+        entry!(concat!($prefix, "stream"), any!($kind, $x, $w, $y, $n, Streamed::<Vector, $x, $w, $n>::new));
+        entry!(concat!($prefix, "scalar"), any!($kind, $x, $w, $y, $n, Streamed::<Scalar, $x, $w, $n>::new));
     };
 }
 
