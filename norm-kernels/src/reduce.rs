@@ -78,7 +78,7 @@ impl Team for Block {
     fn sum<S: Sum>(partial: S, scratch: u32) -> S {
         let lane = gpu::thread_x() % WARP;
         let warp = gpu::thread_x() / WARP;
-        over_warps::<S, true>(over_lanes(partial, WARP), lane, warp, gpu::block_x() / WARP, scratch)
+        over_warps(over_lanes(partial, WARP), lane, warp, gpu::block_x() / WARP, scratch)
     }
 
     #[inline(always)]
@@ -98,7 +98,7 @@ impl Team for Any {
         // Blocks of several rows do this too, and drop what comes out: a condition around a
         // barrier invites compilers to copy it into both branches.
         let warps = row * gpu::block_y() / WARP;
-        let across = over_warps::<S, false>(within, thread % WARP, thread / WARP, warps, scratch);
+        let across = over_warps(within, thread % WARP, thread / WARP, warps, scratch);
         if row > WARP { across } else { within }
     }
 
@@ -155,13 +155,12 @@ fn over_lanes<S: Sum>(mut sum: S, lanes: u32) -> S {
     sum
 }
 
-/// The sum over the warps of a block, from each warp's own in all its lanes. `FEW`: unrolling the
-/// loop over them would only cost compile time.
+/// The sum over the warps of a block, from each warp's own in all its lanes.
 #[inline(always)]
-fn over_warps<S: Sum, const FEW: bool>(sum: S, lane: u32, warp: u32, warps: u32, scratch: u32) -> S {
-    let place = if lane == 0 { warp } else { warps - 1 + lane };
-    // Behind the warps' sums, zeros fill up the last four.
-    if lane == 0 || warp == 0 && place < warps.next_multiple_of(4) {
+fn over_warps<S: Sum>(sum: S, lane: u32, warp: u32, warps: u32, scratch: u32) -> S {
+    // Behind the warps' sums, zeros fill up the last `TOGETHER`.
+    let place = warp + lane * warps;
+    if place < gpu::round_up(warps, S::TOGETHER) {
         let sum = if lane == 0 { sum } else { S::ZERO };
         // SAFETY: 32 sums at most fit the scratch; each place has one thread.
         unsafe { sum.store_shared(scratch, place) };
@@ -171,14 +170,15 @@ fn over_warps<S: Sum, const FEW: bool>(sum: S, lane: u32, warp: u32, warps: u32,
     // same address at a time, and that takes one access.
     let mut total = S::ZERO;
     let mut place = 0;
-    while place < warps {
-        if FEW || S::SCRATCH > f64::SCRATCH {
-            gpu::keep_rolled();
-        }
+    loop {
+        // Unrolling would cost compile time, and registers where there are few.
+        gpu::keep_rolled();
         place = gpu::opaque(place);
         // SAFETY: written above, before the barrier.
-        total = total.plus(unsafe { S::sum4_shared(scratch, place) });
-        place += 4;
+        total = unsafe { total.plus_shared(scratch, place) };
+        place += S::TOGETHER;
+        if place >= warps {
+            return total;
+        }
     }
-    total
 }

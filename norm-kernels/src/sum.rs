@@ -9,6 +9,8 @@ use crate::gpu;
 pub trait Sum: Copy {
     /// Bytes of shared memory for a sum of each warp.
     const SCRATCH: u32;
+    /// Sums that [`plus_shared`](Self::plus_shared) takes, a power of two.
+    const TOGETHER: u32;
     /// The empty sum.
     const ZERO: Self;
 
@@ -24,17 +26,19 @@ pub trait Sum: Copy {
     /// As [`gpu::store_shared`], for [`Self::SCRATCH`] bytes from `scratch` on.
     unsafe fn store_shared(self, scratch: u32, place: u32);
 
-    /// The sum of the four sums from `place`, a multiple of 4, on.
+    /// The sum of it and of the [`TOGETHER`](Self::TOGETHER) sums from `place`, a multiple of that, on.
     ///
     /// # Safety
     /// As [`gpu::load4_shared`], for what was put at these places.
-    unsafe fn sum4_shared(scratch: u32, place: u32) -> Self;
+    unsafe fn plus_shared(self, scratch: u32, place: u32) -> Self;
 }
 
 /// For terms of one sign, already summed with care within a thread: each level of a tree adds
 /// half an ULP.
 impl Sum for f32 {
     const SCRATCH: u32 = 4 * WARP;
+    /// Those of a block of 256 threads, loaded before the first is added.
+    const TOGETHER: u32 = 8;
     const ZERO: f32 = 0.0;
 
     #[inline(always)]
@@ -54,16 +58,19 @@ impl Sum for f32 {
     }
 
     #[inline(always)]
-    unsafe fn sum4_shared(scratch: u32, place: u32) -> f32 {
+    unsafe fn plus_shared(self, scratch: u32, place: u32) -> f32 {
+        let offset = scratch + 4 * place;
         // SAFETY: handed on.
-        let [a, b, c, d] = unsafe { gpu::load4_shared(scratch + 4 * place) };
-        (a + b) + (c + d)
+        let ([a, b, c, d], [e, f, g, h]) =
+            unsafe { (gpu::load4_shared(offset), gpu::load4_shared(offset + 16)) };
+        (self + ((a + b) + (c + d))) + ((e + f) + (g + h))
     }
 }
 
 /// For terms that can cancel.
 impl Sum for f64 {
     const SCRATCH: u32 = 8 * WARP;
+    const TOGETHER: u32 = 4;
     const ZERO: f64 = 0.0;
 
     #[inline(always)]
@@ -87,12 +94,12 @@ impl Sum for f64 {
     }
 
     #[inline(always)]
-    unsafe fn sum4_shared(scratch: u32, place: u32) -> f64 {
+    unsafe fn plus_shared(self, scratch: u32, place: u32) -> f64 {
         let offset = scratch + 8 * place;
         // SAFETY: handed on, half for half.
         let ([a, b, c, d], [e, f, g, h]) =
             unsafe { (gpu::load4_shared(offset), gpu::load4_shared(offset + 16)) };
-        (join([a, b]) + join([c, d])) + (join([e, f]) + join([g, h]))
+        self + ((join([a, b]) + join([c, d])) + (join([e, f]) + join([g, h])))
     }
 }
 
@@ -107,6 +114,7 @@ pub struct Moments {
 
 impl Sum for Moments {
     const SCRATCH: u32 = f64::SCRATCH + f32::SCRATCH;
+    const TOGETHER: u32 = f64::TOGETHER;
     const ZERO: Moments = Moments { total: 0.0, squares: 0.0 };
 
     #[inline(always)]
@@ -129,14 +137,12 @@ impl Sum for Moments {
     }
 
     #[inline(always)]
-    unsafe fn sum4_shared(scratch: u32, place: u32) -> Moments {
+    unsafe fn plus_shared(self, scratch: u32, place: u32) -> Moments {
+        let squares = scratch + f64::SCRATCH + 4 * place;
         // SAFETY: as `store_shared` put them.
-        unsafe {
-            Moments {
-                total: f64::sum4_shared(scratch, place),
-                squares: f32::sum4_shared(scratch + f64::SCRATCH, place),
-            }
-        }
+        let (total, [a, b, c, d]) =
+            unsafe { (self.total.plus_shared(scratch, place), gpu::load4_shared(squares)) };
+        Moments { total, squares: self.squares + ((a + b) + (c + d)) }
     }
 }
 

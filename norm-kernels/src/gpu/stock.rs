@@ -125,6 +125,13 @@ pub fn opaque(counter: u32) -> u32 {
     counter
 }
 
+/// `count` rounded up to a multiple of `unit`, a power of two. By a mask: with `next_multiple_of`, LayerNorm's kernels that
+/// hold f16 in registers spill a word on sm_80.
+#[inline(always)]
+pub fn round_up(count: u32, unit: u32) -> u32 {
+    (count + (unit - 1)) & !(unit - 1)
+}
+
 /// `a * b + c`, rounded once.
 #[inline(always)]
 pub fn fma(a: f32, b: f32, c: f32) -> f32 {
