@@ -32,8 +32,11 @@ fn dense(x: DType, y: DType, rows: u64, dim: u32) -> Problem {
 const LIMITS: [Limits; 3] =
     [Limits::of_capability((9, 0)), Limits::of_capability((8, 0)), Limits::of_capability((8, 6))];
 
+/// As the first of them, but with slower memory.
+const H100: Limits = Limits { memory_rate: 12, ..LIMITS[0] };
+
 fn limits() -> impl Strategy<Value = Limits> {
-    prop::sample::select(&LIMITS)
+    prop_oneof![prop::sample::select(&LIMITS), Just(H100)]
 }
 
 /// The vectors of a thread, and the elements of a vector.
@@ -265,21 +268,23 @@ fn what_kernels_in_registers_do_not_know_is_staged() {
 
 #[test]
 fn residuals_are_added_in_registers_where_that_is_faster() {
-    let access = |kind, rows, dim, problem: fn(Problem) -> Problem| {
+    let on = |limits, kind, rows, dim, problem: fn(Problem) -> Problem| {
         let r = Some(Operand { address: 1 << 13, dtype: DType::F16 });
         let plan =
-            Plan::new(&problem(Problem { kind, r, ..dense(DType::F16, DType::F16, rows, dim) }), LIMITS[0]);
+            Plan::new(&problem(Problem { kind, r, ..dense(DType::F16, DType::F16, rows, dim) }), limits);
         plan.unwrap().kernel.access
     };
+    let access = |kind, rows, dim, problem| on(LIMITS[0], kind, rows, dim, problem);
     for (kind, dim, expected) in [
         (NormKind::Rms, 512, [Access::Staged; 2]),
         (NormKind::Rms, 2048, [Access::Add2; 2]),
         (NormKind::Rms, 4096, [Access::Add2; 2]),
         (NormKind::Rms, 8192, [Access::Add4; 2]),
-        (NormKind::Rms, 16_384, [Access::Staged; 2]),
+        (NormKind::Rms, 16_384, [Access::Add4, Access::Staged]),
+        (NormKind::Rms, 20_480, [Access::Staged; 2]),
         (NormKind::Layer, 1024, [Access::Add4; 2]),
         (NormKind::Layer, 8192, [Access::Add4; 2]),
-        (NormKind::Layer, 16_384, [Access::Add4, Access::Staged]),
+        (NormKind::Layer, 16_384, [Access::Add4; 2]),
     ] {
         assert_eq!(
             [512, 513].map(|rows| access(kind, rows, dim, |plain| plain)),
@@ -289,8 +294,11 @@ fn residuals_are_added_in_registers_where_that_is_faster() {
         let accumulated = |plain| Problem { accumulate: true, ..plain };
         assert_eq!(access(kind, 5, dim, accumulated), Access::Staged);
     }
-    let many = |rows| access(NormKind::Rms, rows, 4096, |plain| plain);
-    assert_eq!([4096, 4097].map(many), [Access::Add2, Access::Staged]);
+    let many = |limits, dim| [4096, 4097].map(|rows| on(limits, NormKind::Rms, rows, dim, |plain| plain));
+    assert_eq!(many(LIMITS[0], 2048), [Access::Add2; 2]);
+    assert_eq!(many(LIMITS[0], 4096), [Access::Add2, Access::Staged]);
+    assert_eq!([2048, 4096].map(|dim| many(H100, dim)), [[Access::Add2, Access::Add4]; 2]);
+    assert_eq!(on(H100, NormKind::Rms, 4097, 16_384, |plain| plain), Access::Add4);
     // A row a block, though without a residual several share one.
     let problem = |r| Problem { kind: NormKind::Layer, r, ..dense(DType::F16, DType::F16, 9, 1024) };
     let block = |r| Plan::new(&problem(r), LIMITS[0]).map(|plan| (plan.kernel.access, plan.block, plan.grid));
@@ -324,22 +332,24 @@ fn rows_beyond_a_short_grid_may_take_another_kernel_with_the_same_tile() {
         assert_eq!((few.1, few.2, few.3), (many.1, many.2, many.3), "{kind:?} of {dim}");
     }
     // Slower memory, where registers are no longer what long grids lack.
-    let h100 = Limits { memory_rate: 12, ..LIMITS[0] };
     let cases = [
         (NormKind::Rms, DType::F16, 8192, [Access::Block4; 2]),
         (NormKind::Rms, DType::F16, 16_384, [Access::Staged, Access::Stream]),
-        (NormKind::Rms, DType::F16, 32_768, [Access::Staged; 2]),
+        (NormKind::Rms, DType::F16, 32_768, [Access::Staged, Access::Mixed]),
+        (NormKind::Rms, DType::F16, 65_536, [Access::Staged; 2]),
+        (NormKind::Layer, DType::F16, 8192, [Access::Short4, Access::Block4]),
+        (NormKind::Layer, DType::F16, 16_384, [Access::Short4, Access::Stream]),
         (NormKind::Layer, DType::F32, 4096, [Access::Short4, Access::Block4]),
         (NormKind::Layer, DType::F32, 8192, [Access::Short4, Access::Stream]),
     ];
     for (kind, w, dim, expected) in cases {
-        let [few, many] = [512, 513].map(|rows| access(kind, w, rows, dim, h100));
+        let [few, many] = [512, 513].map(|rows| access(kind, w, rows, dim, H100));
         assert_eq!([few.0, many.0], expected, "{kind:?} of {dim}");
         assert_eq!((few.1, few.2, few.3), (many.1, many.2, many.3), "{kind:?} of {dim}");
     }
     for dim in [8192, 32_768] {
         let [slow, fast] =
-            [h100, LIMITS[0]].map(|limits| access(NormKind::Rms, DType::F16, 513, dim, limits));
+            [H100, LIMITS[0]].map(|limits| access(NormKind::Rms, DType::F16, 513, dim, limits));
         assert_ne!(slow.0, fast.0);
         assert_eq!((slow.1, slow.2, slow.3), (fast.1, fast.2, fast.3), "how fast memory is changes no bit");
     }

@@ -150,15 +150,19 @@ impl Access {
         match (kind, tile.rows, tile.vectors) {
             _ if extras && staged => Access::Staged,
             _ if extras => Access::Stream,
+            // In very long grids the fastest is another where memory is fast: at 4096 f16 staged 258 µs, add4 260,
+            // add2 269 (NVIDIA H200, 2026-11-26); add4 356, add2 359, staged 361 (NVIDIA H100, 2026-11-25).
             (NormKind::Rms, 1, 2)
                 if residual
-                    && (tile.threads <= 128
-                        || !limits.has_fast_memory()
-                        || blocks <= limits.short_grid.saturating_mul(8)) =>
+                    && (blocks <= limits.short_grid.saturating_mul(8)
+                        || (tile.threads <= 128 && limits.has_fast_memory())) =>
             {
                 Access::Add2
             }
-            (_, 1, 4) if residual && tile.threads <= most_adding_threads(kind, long_grid) => Access::Add4,
+            (NormKind::Rms, 1, 2) if residual && !limits.has_fast_memory() => Access::Add4,
+            (_, 1, 4) if residual && tile.threads <= most_adding_threads(kind, long_grid, limits) => {
+                Access::Add4
+            }
             // A block of a warp, a row each: LayerNorm at 1024 f16 takes 0.95 in place of 0.83 of a copy's
             // bandwidth (NVIDIA H200, 2026-11-23), 0.97 in place of 0.92 (NVIDIA H100, 2026-11-25).
             (_, 2.., 4) if residual && tile.threads == WARP => Access::Add4,
@@ -168,13 +172,13 @@ impl Access {
             (_, 2.., 2) => Access::Warp2,
             (_, 2.., _) => Access::Warp4,
             (NormKind::Rms, _, 2) => Access::Block2,
-            (NormKind::Rms, ..) if long_grid && tile.streams_well(types, limits) => Access::Stream,
+            _ if long_grid && tile.streams_well(kind, types, limits) => Access::Stream,
+            _ if long_grid && tile.mixes_well(kind, limits) && tile.fits(Access::Mixed, x, limits) => {
+                Access::Mixed
+            }
             // 8192 elements of f16 in registers: 0.99; in shared memory: 0.96. With 16384 it is
             // 0.99 and 1.00 (NVIDIA H200, 2026-11-23).
             (NormKind::Rms, _, 4) if tile.threads <= Tile::MAX_PAIR_THREADS => Access::Block4,
-            (NormKind::Layer, ..) if long_grid && tile.wide_weights_stream_well(types, limits) => {
-                Access::Stream
-            }
             (NormKind::Layer, _, 4) if tile.threads <= Tile::MAX_HELD_THREADS => {
                 if long_grid {
                     Access::Block4
@@ -191,15 +195,16 @@ impl Access {
 /// The largest block that holds a row's sum with a residual in registers, four vectors a thread; larger
 /// ones stage it.
 ///
-/// 1 row of 4096 f16 takes 1.35 µs in place of 1.9 for RMSNorm, 1.9 in place of 3.6 for LayerNorm. In long
-/// grids RMSNorm takes 0.965 of a copy's bandwidth at 1024 in place of 0.945, 0.985 at 2048 in place of
-/// 0.98, 0.99 at 8192 in place of 0.967; at 4096 1024 rows take 9.7 µs in place of 10.8, 4096 rows 35.1 in
-/// place of 35.3, but 32768 rows 268 in place of 258. LayerNorm takes 0.985 at 2048 in place of 0.945, 0.99 at
-/// 4096 in place of 0.95, 1.00 at 8192 in place of 0.966 (NVIDIA H200, 2026-11-23).
-const fn most_adding_threads(kind: NormKind, long_grid: bool) -> u32 {
-    match (kind, long_grid) {
-        (NormKind::Layer, false) => Tile::MAX_HELD_THREADS,
-        _ => Tile::MAX_PAIR_THREADS,
+/// 1 row of 4096 f16 takes 1.35 µs in place of 1.9 for RMSNorm, 1.9 in place of 3.6 for LayerNorm; 8 rows of 16384
+/// take 2.56 in place of 3.93 for RMSNorm. In long grids RMSNorm takes 0.965 of a copy's bandwidth at 1024 in
+/// place of 0.945, 0.985 at 2048 in place of 0.98, 0.99 at 8192 in place of 0.967, but at 16384 0.90 in place of 0.97,
+/// unless memory is slower: 1.006 in place of 0.99. LayerNorm takes 0.985 at 2048 in place of 0.945, 0.99 at 4096 in
+/// place of 0.95, 1.00 at 8192 in place of 0.966, 1.00 at 16384 in place of 0.97, also where memory is slower
+/// (NVIDIA H200, 2026-11-23 and 2026-11-26; NVIDIA H100, 2026-11-25).
+const fn most_adding_threads(kind: NormKind, long_grid: bool, limits: Limits) -> u32 {
+    match kind {
+        NormKind::Rms if long_grid && limits.has_fast_memory() => Tile::MAX_PAIR_THREADS,
+        _ => Tile::MAX_HELD_THREADS,
     }
 }
 

@@ -196,28 +196,43 @@ impl Tile {
         Tile { width, blocks, threads, vectors, rows }
     }
 
-    /// Whether a row of RMSNorm is read twice from memory, the second time from L1, at least as fast as it
-    /// can be kept: where rows are so long that blocks which keep them are few, and so short that the
-    /// L1 caches hold those of all blocks. f16 at 8192: 0.995 of a copy's bandwidth, in registers 0.985;
-    /// at 16384: 0.99, in shared memory 0.98; at 32768: 0.955 and 0.945. But 0.985 and 1.00 at 5120,
-    /// and less with weights or a y wider than x (NVIDIA H200, 2026-11-23). Where memory is slower, 8192
-    /// takes 0.965 so and 1.00 in registers, 32768 0.93 and 0.986 in shared memory, but 16384 1.007 so (NVIDIA H100,
-    /// 2026-11-25).
-    pub(super) const fn streams_well(self, [x, w, y]: [DType; 3], limits: Limits) -> bool {
+    /// Whether a row is read twice from memory, the second time from L1, at least as fast as it can be kept:
+    /// where rows are so long that blocks which keep them are few, and so short that the L1 caches hold those of
+    /// all blocks.
+    ///
+    /// RMSNorm of f16 at 8192: 0.995 of a copy's bandwidth, in registers 0.985; at 16384: 0.99, in shared memory
+    /// 0.98; at 32768: 0.955 and 0.945. But 0.985 and 1.00 at 5120, and less with weights or a y wider than x
+    /// (NVIDIA H200, 2026-11-23). Where memory is slower, 8192 takes 0.965 so and 1.00 in registers, but 16384 1.007
+    /// so (NVIDIA H100, 2026-11-25).
+    ///
+    /// LayerNorm of f16 only where memory is slower: at 16384 1.010, in registers 1.003; with weights and biases of
+    /// f32, which leave few registers, at 8192 0.994 and 0.936, at 16384 1.00 and 0.81; but at 4096 1.00 in registers,
+    /// at 32768 0.82 and 0.95 in shared memory, in clusters (NVIDIA H100, 2026-11-25). Where memory is fast, 16384
+    /// takes 0.80 so and 0.98 in registers (NVIDIA H200, 2026-11-25).
+    pub(super) const fn streams_well(self, kind: NormKind, [x, w, y]: [DType; 3], limits: Limits) -> bool {
         let vectors = self.threads * self.vectors;
         let narrow = x.size() == y.size() && w.size() <= x.size();
-        let (least, most) = if limits.has_fast_memory() { (896, 4096) } else { (1792, 2048) };
-        narrow && self.blocks == 1 && least < vectors && vectors <= most && limits.has_large_l1()
+        let (least, most) = match (kind, limits.has_fast_memory()) {
+            (NormKind::Rms, true) if narrow => (896, 4096),
+            (NormKind::Rms, false) if narrow => (1792, 2048),
+            (NormKind::Layer, false) if narrow && x.size() == 2 => (1792, 2048),
+            (NormKind::Layer, false) if w.size() > x.size() && w.size() > y.size() => (1023, u32::MAX),
+            _ => return false,
+        };
+        self.blocks == 1 && least < vectors && vectors <= most && limits.has_large_l1()
     }
 
-    /// Whether a row of LayerNorm is read twice, the second time from L1, faster than it can be kept in
-    /// registers: where weights and biases of 32 bits beside 16 leave few of them, and no cluster shares it.
-    /// 0.994 of a copy's bandwidth at 8192 in place of 0.936, 1.00 at 16384 in place of 0.81; at 4096 1.00 in
-    /// registers; at 32768 0.82 in place of 0.95 in shared memory (f16 with weights of f32, NVIDIA H100,
-    /// 2026-11-25). Not measured where memory is fast.
-    pub(super) const fn wide_weights_stream_well(self, [x, w, y]: [DType; 3], limits: Limits) -> bool {
-        let wide = w.size() > x.size() && w.size() > y.size();
-        wide && self.blocks == 1 && self.threads >= 256 && limits.has_large_l1() && !limits.has_fast_memory()
+    /// Whether a row that shared memory could hold is better kept there and in registers: RMSNorm's of more than
+    /// 2048 vectors in blocks of up to 512 threads, where memory is slower. f16 at 32768: 0.994 of a copy's bandwidth, in
+    /// shared memory 0.988, read twice 0.940; at 65536, with 1024 threads, 0.992 and 0.995 (NVIDIA H100,
+    /// 2026-11-25).
+    pub(super) const fn mixes_well(self, kind: NormKind, limits: Limits) -> bool {
+        matches!(kind, NormKind::Rms)
+            && self.blocks == 1
+            && self.vectors == Tile::ALL_STAGED
+            && self.threads <= Tile::MAX_HELD_THREADS
+            && limits.has_large_l1()
+            && !limits.has_fast_memory()
     }
 
     /// The tile as the blocks of an access work on it: those that add a residual have a row each.
