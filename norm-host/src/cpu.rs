@@ -89,7 +89,7 @@ impl Backend for Cpu {
 /// # Safety
 ///
 /// As [`Perform`].
-unsafe fn in_own_space(perform: Perform, step: &Step<'_>) -> f64 {
+unsafe fn in_own_space(perform: Perform, step: &Step<'_>) -> [f64; 2] {
     SPACE.with_borrow_mut(|space| {
         space.forget();
         // SAFETY: handed on.

@@ -4,7 +4,7 @@ use super::{
     affine::{Scale, affine},
     line::{Line, Run},
     residual::add,
-    sum::{Center, Term, sum},
+    sum::{Center, Terms, sums},
     vector::{STREAM_ALIGN, Vector},
     wide::{Wide, narrow},
     workspace::Workspace,
@@ -53,21 +53,21 @@ pub(super) unsafe fn accrue<V: Vector>(line: &Line, added: Run, index: usize, sp
     space.x.forget();
 }
 
-/// A total over part `index` of the row.
+/// Totals over part `index` of the row.
 ///
 /// # Safety
 ///
 /// As [`accrue`].
 #[inline(always)]
-pub(super) unsafe fn total<V: Vector>(
+pub(super) unsafe fn totals<V: Vector, const N: usize>(
     line: &Line,
-    term: impl Term,
+    terms: impl Terms<N>,
     index: usize,
     space: &mut Workspace,
-) -> f64 {
+) -> [f64; N] {
     let (from, len) = span(line, index);
     // SAFETY: handed on; the part is within the row.
-    unsafe { sum::<V>(space.x.read::<V>(line.x, from, len, LARGEST_F16), len, term) }
+    unsafe { sums::<V, N>(space.x.read::<V>(line.x, from, len, LARGEST_F16), len, terms) }
 }
 
 /// `y = (x - center) * rstd * (w + weight_offset) + b` over part `index` of the row, or as much

@@ -12,7 +12,7 @@ use super::vector::Avx2;
 use super::{
     line::{Line, Lines, Run},
     part, row,
-    sum::{Mean, Origin, Plain, Square},
+    sum::{Mean, Moments, Origin, Square},
     vector::{Portable, Vector},
     workspace::Workspace,
 };
@@ -31,15 +31,15 @@ pub(super) enum Step<'a> {
 pub(super) enum Pass {
     /// What is added to it first, where it is a residual.
     Accrue(Run),
-    /// Its sum, which is the result.
-    Sum,
-    /// The sum of squares, measured from the mean, which is the result.
+    /// Its sum and the sum of its squares, which are the result.
+    Moments,
+    /// The sum of squares, measured from the mean, which is the first of the result.
     Squares(Option<Mean>),
     /// The output, given what the elements are multiplied by.
     Write(Option<Mean>, f32),
 }
 
-/// Carries a step out. [`Pass::Sum`] and [`Pass::Squares`] alone have a result to look at.
+/// Carries a step out. [`Pass::Moments`] and [`Pass::Squares`] alone have a result to look at.
 ///
 /// # Safety
 ///
@@ -47,7 +47,27 @@ pub(super) enum Pass {
 /// read and those of `y`, and of a residual, to be written, and no other thread writes any of the
 /// former or touches any of the latter meanwhile.
 /// What the workspace remembers is still in memory.
-pub(super) type Perform = unsafe fn(&Step<'_>, &mut Workspace) -> f64;
+pub(super) type Perform = unsafe fn(&Step<'_>, &mut Workspace) -> [f64; 2];
+
+/// Normalizes a row pass by pass, with the bits that it has from [`row`]: `pass` carries one out over all
+/// parts of the row, and gives the sums of what comes of it.
+pub(super) fn in_passes(line: &Line, mut pass: impl FnMut(Pass) -> [f64; 2]) {
+    if let Some(added) = line.added {
+        pass(Pass::Accrue(added));
+    }
+    let mut mean = None;
+    let mut squares = None;
+    if line.kind == NormKind::Layer {
+        let [sum, about_zero] = pass(Pass::Moments);
+        mean = Some(line.mean(sum));
+        squares = line.squares_about_mean(sum, about_zero);
+    }
+    let squares = squares.unwrap_or_else(|| {
+        let [squares, _] = pass(Pass::Squares(mean));
+        squares
+    });
+    pass(Pass::Write(mean, line.rstd(squares)));
+}
 
 /// The fastest for this machine. All give the same bits.
 pub(super) fn fastest() -> Perform {
@@ -64,7 +84,7 @@ pub(super) fn fastest() -> Perform {
 /// As [`Perform`], on a machine with AVX2, FMA and F16C.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn avx2(step: &Step<'_>, space: &mut Workspace) -> f64 {
+unsafe fn avx2(step: &Step<'_>, space: &mut Workspace) -> [f64; 2] {
     // SAFETY: handed on.
     unsafe { perform::<Avx2>(step, space) }
 }
@@ -72,7 +92,7 @@ unsafe fn avx2(step: &Step<'_>, space: &mut Workspace) -> f64 {
 /// # Safety
 ///
 /// As [`Perform`].
-unsafe fn portable(step: &Step<'_>, space: &mut Workspace) -> f64 {
+unsafe fn portable(step: &Step<'_>, space: &mut Workspace) -> [f64; 2] {
     // SAFETY: handed on; every machine has these.
     unsafe { perform::<Portable<f32>>(step, space) }
 }
@@ -81,7 +101,7 @@ unsafe fn portable(step: &Step<'_>, space: &mut Workspace) -> f64 {
 ///
 /// As [`Perform`], on a machine with the instructions of `V`.
 #[inline(always)]
-unsafe fn perform<V: Vector>(step: &Step<'_>, space: &mut Workspace) -> f64 {
+unsafe fn perform<V: Vector>(step: &Step<'_>, space: &mut Workspace) -> [f64; 2] {
     // SAFETY: handed on, to each.
     unsafe {
         match step {
@@ -112,21 +132,25 @@ unsafe fn perform<V: Vector>(step: &Step<'_>, space: &mut Workspace) -> f64 {
                     }
                 }
                 V::fence();
-                0.0
+                [0.0; 2]
             }
             Step::Part(line, pass, index) => {
                 match *pass {
                     Pass::Accrue(added) => part::accrue::<V>(line, added, *index, space),
-                    Pass::Sum => return part::total::<V>(line, Plain, *index, space),
-                    Pass::Squares(None) => return part::total::<V>(line, Square(Origin), *index, space),
+                    Pass::Moments => return part::totals::<V, 2>(line, Moments, *index, space),
+                    Pass::Squares(None) => {
+                        let [squares] = part::totals::<V, 1>(line, Square(Origin), *index, space);
+                        return [squares, 0.0];
+                    }
                     Pass::Squares(Some(mean)) => {
-                        return part::total::<V>(line, Square(mean), *index, space);
+                        let [squares] = part::totals::<V, 1>(line, Square(mean), *index, space);
+                        return [squares, 0.0];
                     }
                     Pass::Write(None, rstd) => part::write::<V, _>(line, Origin, rstd, *index, space),
                     Pass::Write(Some(mean), rstd) => part::write::<V, _>(line, mean, rstd, *index, space),
                 }
                 V::fence();
-                0.0
+                [0.0; 2]
             }
         }
     }

@@ -4,7 +4,7 @@
 use super::{
     line::Line,
     part,
-    sum::{Center, Origin, Plain, Square, Term},
+    sum::{Center, Moments, Origin, Square, Terms},
     vector::Vector,
     workspace::Workspace,
 };
@@ -19,7 +19,8 @@ pub(super) unsafe fn rms_norm<V: Vector>(line: &Line, parts: usize, space: &mut 
     // SAFETY: handed on.
     unsafe {
         accrue::<V>(line, parts, space);
-        scale::<V>(line, parts, Origin, space);
+        let [squares] = totals::<V, 1>(line, parts, Square(Origin), space);
+        scale::<V>(line, parts, Origin, squares, space);
     }
 }
 
@@ -33,8 +34,16 @@ pub(super) unsafe fn layer_norm<V: Vector>(line: &Line, parts: usize, space: &mu
     // SAFETY: handed on.
     unsafe {
         accrue::<V>(line, parts, space);
-        let mean = line.mean(total::<V>(line, parts, Plain, space));
-        scale::<V>(line, parts, mean, space);
+        let [sum, about_zero] = totals::<V, 2>(line, parts, Moments, space);
+        let mean = line.mean(sum);
+        let squares = match line.squares_about_mean(sum, about_zero) {
+            Some(squares) => squares,
+            None => {
+                let [squares] = totals::<V, 1>(line, parts, Square(mean), space);
+                squares
+            }
+        };
+        scale::<V>(line, parts, mean, squares, space);
     }
 }
 
@@ -52,33 +61,43 @@ unsafe fn accrue<V: Vector>(line: &Line, parts: usize, space: &mut Workspace) {
     }
 }
 
-/// What the norms share once the center is known.
+/// What the norms share once the center is known, and the sum of the squares about it.
 ///
 /// # Safety
 ///
 /// As [`rms_norm`].
 #[inline(always)]
-unsafe fn scale<V: Vector>(line: &Line, parts: usize, center: impl Center, space: &mut Workspace) {
-    // SAFETY: handed on.
-    unsafe {
-        let rstd = line.rstd(total::<V>(line, parts, Square(center), space));
-        for index in 0..parts {
-            part::write::<V, _>(line, center, rstd, index, space);
-        }
+unsafe fn scale<V: Vector>(
+    line: &Line,
+    parts: usize,
+    center: impl Center,
+    squares: f64,
+    space: &mut Workspace,
+) {
+    let rstd = line.rstd(squares);
+    for index in 0..parts {
+        // SAFETY: handed on.
+        unsafe { part::write::<V, _>(line, center, rstd, index, space) };
     }
 }
 
-/// A total over the row.
+/// Totals over the row.
 ///
 /// # Safety
 ///
 /// As [`rms_norm`].
 #[inline(always)]
-unsafe fn total<V: Vector>(line: &Line, parts: usize, term: impl Term, space: &mut Workspace) -> f64 {
-    let mut sum = 0.0;
+unsafe fn totals<V: Vector, const N: usize>(
+    line: &Line,
+    parts: usize,
+    terms: impl Terms<N>,
+    space: &mut Workspace,
+) -> [f64; N] {
+    let mut totals = [0.0; N];
     for index in 0..parts {
         // SAFETY: handed on.
-        sum += unsafe { part::total::<V>(line, term, index, space) };
+        let part = unsafe { part::totals::<V, N>(line, terms, index, space) };
+        totals = std::array::from_fn(|n| totals[n] + part[n]);
     }
-    sum
+    totals
 }

@@ -26,7 +26,10 @@ pub(super) unsafe fn run(problem: &ShardProblem, perform: Perform) {
             // SAFETY: a row of the problem, and its own sum, for whose memory the caller vouches.
             unsafe {
                 match step {
-                    ShardStep::Partial => *sum = passes(&line, Pass::Squares(None), perform) as f32,
+                    ShardStep::Partial => {
+                        let [squares, _] = passes(&line, Pass::Squares(None), perform);
+                        *sum = squares as f32;
+                    }
                     ShardStep::Apply => {
                         let mean = f64::from(*sum) / f64::from(*dim);
                         let rstd = 1.0 / (mean + f64::from(part.eps)).sqrt();
@@ -38,15 +41,15 @@ pub(super) unsafe fn run(problem: &ShardProblem, perform: Perform) {
     });
 }
 
-/// A pass over all parts of a row, and the sum of what comes of it.
+/// A pass over all parts of a row, and the sums of what comes of it.
 ///
 /// # Safety
 ///
 /// As [`Perform`], for the whole row.
-unsafe fn passes(line: &Line, pass: Pass, perform: Perform) -> f64 {
+unsafe fn passes(line: &Line, pass: Pass, perform: Perform) -> [f64; 2] {
     let part = |index| {
         // SAFETY: handed on.
         unsafe { in_own_space(perform, &Step::Part(line, pass, index)) }
     };
-    (0..parts(line.dim)).map(part).sum()
+    (0..parts(line.dim)).map(part).fold([0.0; 2], |[a, b], [c, d]| [a + c, b + d])
 }

@@ -1,13 +1,12 @@
 //! One row worked on by several threads.
 
-use norm_kernels::abi::NormKind;
 use rayon::prelude::*;
 
 use super::{
     in_own_space,
     line::Line,
     part::{PART, parts},
-    perform::{Pass, Perform, Step},
+    perform::{Perform, Step, in_passes},
 };
 use crate::MAX_DIM;
 
@@ -23,22 +22,13 @@ const MAX_PARTS: usize = (MAX_DIM as usize).div_ceil(PART);
 ///
 /// As [`Perform`] for the whole row.
 pub(super) unsafe fn normalize(line: &Line, perform: Perform) {
-    let pass = |pass: Pass| -> f64 {
-        let mut totals = [0.0; MAX_PARTS];
+    in_passes(line, |pass| {
+        let mut totals = [[0.0; 2]; MAX_PARTS];
         let totals = &mut totals[..parts(line.dim)];
         totals.par_iter_mut().enumerate().with_min_len(PARTS).for_each(|(index, total)| {
             // SAFETY: handed on; each part writes its own elements of the row.
             *total = unsafe { in_own_space(perform, &Step::Part(line, pass, index)) };
         });
-        totals.iter().sum()
-    };
-    if let Some(added) = line.added {
-        pass(Pass::Accrue(added));
-    }
-    let mean = match line.kind {
-        NormKind::Rms => None,
-        NormKind::Layer => Some(line.mean(pass(Pass::Sum))),
-    };
-    let rstd = line.rstd(pass(Pass::Squares(mean)));
-    pass(Pass::Write(mean, rstd));
+        totals.iter().fold([0.0; 2], |[a, b], [c, d]| [a + c, b + d])
+    });
 }

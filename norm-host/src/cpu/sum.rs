@@ -1,5 +1,7 @@
 //! What is added up over a row.
 
+use std::array::from_fn;
+
 use super::vector::{Doubles, Vector, WIDTH, load_some};
 
 /// Where a row's elements are measured from.
@@ -46,36 +48,37 @@ impl Center for Mean {
     }
 }
 
-/// What an element adds to a sum.
-pub(super) trait Term: Copy {
-    /// `sum` and what `x` adds to it.
+/// What an element adds to `N` sums.
+pub(super) trait Terms<const N: usize>: Copy {
+    /// `sums` and what `x` adds to each.
     ///
     /// # Safety
     ///
     /// The machine has the instructions of `V`.
-    unsafe fn add<V: Vector>(self, sum: V::Doubles, x: V) -> V::Doubles;
-}
-
-/// The element itself.
-#[derive(Clone, Copy)]
-pub(super) struct Plain;
-
-impl Term for Plain {
-    #[inline(always)]
-    unsafe fn add<V: Vector>(self, sum: V::Doubles, x: V) -> V::Doubles {
-        sum.add(x.widen())
-    }
+    unsafe fn add<V: Vector>(self, sums: [V::Doubles; N], x: V) -> [V::Doubles; N];
 }
 
 /// Its square, measured from a center: exact in `f64`, but for what the center took.
 #[derive(Clone, Copy)]
 pub(super) struct Square<C>(pub(super) C);
 
-impl<C: Center> Term for Square<C> {
+impl<C: Center> Terms<1> for Square<C> {
     #[inline(always)]
-    unsafe fn add<V: Vector>(self, sum: V::Doubles, x: V) -> V::Doubles {
+    unsafe fn add<V: Vector>(self, [sum]: [V::Doubles; 1], x: V) -> [V::Doubles; 1] {
         // SAFETY: handed on.
-        sum.add_square(unsafe { self.0.leave(x) }.widen())
+        [sum.add_square(unsafe { self.0.leave(x) }.widen())]
+    }
+}
+
+/// The element itself, and its square.
+#[derive(Clone, Copy)]
+pub(super) struct Moments;
+
+impl Terms<2> for Moments {
+    #[inline(always)]
+    unsafe fn add<V: Vector>(self, [sum, squares]: [V::Doubles; 2], x: V) -> [V::Doubles; 2] {
+        let x = x.widen();
+        [sum.add(x), squares.add_square(x)]
     }
 }
 
@@ -83,40 +86,46 @@ impl<C: Center> Term for Square<C> {
 /// memory sets the pace.
 const SUMS: usize = 2;
 
-/// The sum of the terms of `len` elements, a part of a row, in `f64`.
+/// The sums of the terms of `len` elements, a part of a row, in `f64`.
 ///
 /// Of at most 8192 elements a lane adds 512, a row of 2²⁰ elements has 128 such parts, and each
-/// addition is within 2⁻⁵³: the result is within 2⁻⁴³ of the sum of magnitudes. The order depends
+/// addition is within 2⁻⁵³: each result is within 2⁻⁴³ of the sum of magnitudes. The order depends
 /// on the number of elements alone.
 ///
 /// # Safety
 ///
 /// They are there, aligned to an `f32`. The machine has the instructions of `V`.
 #[inline(always)]
-pub(super) unsafe fn sum<V: Vector>(x: *const f32, len: usize, term: impl Term) -> f64 {
+pub(super) unsafe fn sums<V: Vector, const N: usize>(
+    x: *const f32,
+    len: usize,
+    terms: impl Terms<N>,
+) -> [f64; N] {
     // SAFETY: handed on; no index reaches `len`.
     unsafe {
-        let mut sums = [V::Doubles::zero(); SUMS];
+        let zeros = [V::Doubles::zero(); N];
+        let mut sums = [zeros; SUMS];
         let mut at = 0;
         while at + SUMS * WIDTH <= len {
-            for (index, sum) in sums.iter_mut().enumerate() {
-                *sum = term.add(*sum, V::load(x.add(at + index * WIDTH)));
+            for (index, sums) in sums.iter_mut().enumerate() {
+                *sums = terms.add(*sums, V::load(x.add(at + index * WIDTH)));
             }
             at += SUMS * WIDTH;
         }
         if at + WIDTH <= len {
-            sums[0] = term.add(sums[0], V::load(x.add(at)));
+            sums[0] = terms.add(sums[0], V::load(x.add(at)));
             at += WIDTH;
         }
-        let [a, b] = sums;
-        let [a, b, c, d, e, f, g, h] = a.add(b).to_array();
-        let mut total = ((a + e) + (c + g)) + ((b + f) + (d + h));
+        let [even, odd] = sums;
+        let mut totals: [f64; N] = from_fn(|n| even[n].add(odd[n]).total());
         if at < len {
-            let terms = term.add(V::Doubles::zero(), load_some::<V>(x.add(at), len - at)).to_array();
-            for term in &terms[..len - at] {
-                total += term;
+            let rest = terms.add(zeros, load_some::<V>(x.add(at), len - at));
+            for (total, rest) in totals.iter_mut().zip(rest) {
+                for term in &rest.to_array()[..len - at] {
+                    *total += term;
+                }
             }
         }
-        total
+        totals
     }
 }

@@ -103,6 +103,8 @@ pub(super) trait Doubles: Copy {
     fn add(self, other: Self) -> Self;
     /// `self + x²`, of which the square is exact: each of `x` has the 24 bits of an `f32`.
     fn add_square(self, x: Self) -> Self;
+    /// The sum of the elements `a` to `h`: `((a + e) + (c + g)) + ((b + f) + (d + h))`.
+    fn total(self) -> f64;
     fn to_array(self) -> [f64; WIDTH];
 }
 

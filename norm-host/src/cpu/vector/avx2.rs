@@ -136,6 +136,16 @@ impl Doubles for Avx2Doubles {
     }
 
     #[inline(always)]
+    fn total(self) -> f64 {
+        // SAFETY: as above.
+        unsafe {
+            let four = _mm256_add_pd(self.0, self.1);
+            let two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd::<1>(four));
+            _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+        }
+    }
+
+    #[inline(always)]
     fn to_array(self) -> [f64; WIDTH] {
         let mut array = [0.0; WIDTH];
         // SAFETY: as above; each half of the array holds a register.

@@ -89,6 +89,12 @@ impl Doubles for Portable<f64> {
     }
 
     #[inline(always)]
+    fn total(self) -> f64 {
+        let [a, b, c, d, e, f, g, h] = self.0;
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
+
+    #[inline(always)]
     fn to_array(self) -> [f64; WIDTH] {
         self.0
     }
