@@ -69,6 +69,11 @@ pub(super) fn in_passes(line: &Line, mut pass: impl FnMut(Pass) -> [f64; 2]) {
     pass(Pass::Write(mean, line.rstd(squares)));
 }
 
+/// What comes of a pass over a row, from what comes of each part, in their order.
+pub(super) fn add_up(parts: impl Iterator<Item = [f64; 2]>) -> [f64; 2] {
+    parts.fold([0.0; 2], |[a, b], [c, d]| [a + c, b + d])
+}
+
 /// The fastest for this machine. All give the same bits.
 pub(super) fn fastest() -> Perform {
     #[cfg(target_arch = "x86_64")]
@@ -138,12 +143,11 @@ unsafe fn perform<V: Vector>(step: &Step<'_>, space: &mut Workspace) -> [f64; 2]
                 match *pass {
                     Pass::Accrue(added) => part::accrue::<V>(line, added, *index, space),
                     Pass::Moments => return part::totals::<V, 2>(line, Moments, *index, space),
-                    Pass::Squares(None) => {
-                        let [squares] = part::totals::<V, 1>(line, Square(Origin), *index, space);
-                        return [squares, 0.0];
-                    }
-                    Pass::Squares(Some(mean)) => {
-                        let [squares] = part::totals::<V, 1>(line, Square(mean), *index, space);
+                    Pass::Squares(mean) => {
+                        let [squares] = match mean {
+                            None => part::totals::<V, 1>(line, Square(Origin), *index, space),
+                            Some(mean) => part::totals::<V, 1>(line, Square(mean), *index, space),
+                        };
                         return [squares, 0.0];
                     }
                     Pass::Write(None, rstd) => part::write::<V, _>(line, Origin, rstd, *index, space),

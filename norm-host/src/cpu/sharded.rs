@@ -6,7 +6,7 @@ use super::{
     TASK, in_own_space,
     line::{Line, Lines},
     part::parts,
-    perform::{Pass, Perform, Step},
+    perform::{Pass, Perform, Step, add_up},
 };
 use crate::problem::{ShardProblem, ShardStep};
 
@@ -51,5 +51,5 @@ unsafe fn passes(line: &Line, pass: Pass, perform: Perform) -> [f64; 2] {
         // SAFETY: handed on.
         unsafe { in_own_space(perform, &Step::Part(line, pass, index)) }
     };
-    (0..parts(line.dim)).map(part).fold([0.0; 2], |[a, b], [c, d]| [a + c, b + d])
+    add_up((0..parts(line.dim)).map(part))
 }

@@ -6,7 +6,7 @@ use super::{
     in_own_space,
     line::Line,
     part::{PART, parts},
-    perform::{Perform, Step, in_passes},
+    perform::{Perform, Step, add_up, in_passes},
 };
 use crate::MAX_DIM;
 
@@ -29,6 +29,6 @@ pub(super) unsafe fn normalize(line: &Line, perform: Perform) {
             // SAFETY: handed on; each part writes its own elements of the row.
             *total = unsafe { in_own_space(perform, &Step::Part(line, pass, index)) };
         });
-        totals.iter().fold([0.0; 2], |[a, b], [c, d]| [a + c, b + d])
+        add_up(totals.iter().copied())
     });
 }

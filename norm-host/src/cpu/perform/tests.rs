@@ -124,7 +124,7 @@ fn bits_of(
                 // SAFETY: as above.
                 unsafe { perform(&Step::Part(&line, pass, index), space) }
             };
-            (0..parts(dim)).map(part).fold([0.0; 2], |[a, b], [c, d]| [a + c, b + d])
+            add_up((0..parts(dim)).map(part))
         });
     }
     [y.bytes, r.bytes].concat()
