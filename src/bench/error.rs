@@ -26,8 +26,12 @@ pub enum BenchError {
     NothingInCommon,
     #[error("--plot: no case has a time to draw")]
     NothingToPlot,
-    #[error("cannot draw {}: {reason}", path.display())]
-    Plot { path: PathBuf, reason: String },
+    #[error("the plot cannot be drawn: {0}")]
+    Draw(String),
+    #[error("--plot: cannot write {}: {source}", path.display())]
+    Plot { path: PathBuf, source: io::Error },
+    #[error("--plot: {} is there and is no plot of `norm bench`; remove it, or give another name", path.display())]
+    NotAPlot { path: PathBuf },
     #[error("the {what} cannot be measured: {why}")]
     Ceiling { what: &'static str, why: String },
     #[error("cannot measure the first call in a process of its own: {0}")]
