@@ -208,15 +208,16 @@ fn measure(args: &BenchArgs) -> Result<Record, Failure> {
         args.ptx.iter().try_for_each(|set| args.device.open(set).map(drop))?;
         let standing = if args.quick { Standing::QuickCpu } else { Standing::Cpu };
         let cases = sets::cases(&args.ops, &args.dtype, &args.shape, standing)?;
-        return Ok(measure_cpu(args, &cases));
+        return measure_cpu(args, &cases);
     }
     let standing = if args.quick { Standing::Quick } else { Standing::Full };
     let cases = sets::cases(&args.ops, &args.dtype, &args.shape, standing)?;
     measure_cuda(args, &cases)
 }
 
-fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Record {
+fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
     let copy = bytes(args.copy, 64);
+    cpu::fits(cases, copy)?;
     let began = date();
     let bar = progress((cases.len() as u64 + 1) * u64::from(args.repeats()));
     let (copies, outcomes) = cpu::measure(cases, copy, args.repeats(), || bar.inc(1));
@@ -228,7 +229,7 @@ fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Record {
         .map(|(case, outcome)| line(NAME, case, None, 1, outcome, &memcpy))
         .collect();
     let target = Target::Cpu { why: String::new() };
-    Record {
+    Ok(Record {
         schema: record::SCHEMA,
         program: program(),
         label: args.label.clone(),
@@ -251,7 +252,7 @@ fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Record {
         memcpy,
         empty_kernel: None,
         lines,
-    }
+    })
 }
 
 fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {

@@ -36,7 +36,7 @@ A residual before the norm is r += x; y = norm(r), one behind it y += norm(x); b
 are elements left unused behind each position of a leading axis (w, b: behind each head), outermost
 first; `at` is how many elements past an aligned address each tensor starts; shards does RMSNorm in so
 many parts of each row, as over devices; inplace and alone do the norm in place and one row alone too,
-to give the same bits.";
+to give the same bits. All tensors of a case take 512 MiB at most.";
 
 /// What `norm check` takes.
 #[derive(Args, Debug)]

@@ -16,6 +16,8 @@ pub enum BenchError {
     Shape { op: &'static str, expected: &'static str },
     #[error("--dtype: {op} works in place and takes x and y of one type, and no such types are given")]
     Types { op: &'static str },
+    #[error("{what}: takes {needed} MiB of memory on the CPU, and {free} are free")]
+    Memory { what: &'static str, needed: u64, free: u64 },
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{}: expected results as `norm bench --json` prints them, given something else: {source}", path.display())]

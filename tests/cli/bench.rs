@@ -71,6 +71,10 @@ fn wrong_arguments_are_named() {
         (&["--sweep"], "--shape"),
         (&["--quick", "--shape", "2x8"], "cannot be used with"),
         (&["--device", "cpu", "head", "--shape", "2x8"], "--shape: head takes ROWSxHEADSxHEAD_DIM"),
+        (
+            &["--device", "cpu", "rms", "--shape", "65536x16777216"],
+            "--shape: takes 8388736 MiB of memory on the CPU, and",
+        ),
         (&["--device", "cpu", "rms_", "--dtype", "f16:f16:f32"], "--dtype: rms_ works in place"),
     ] {
         let message = norm(here(), &[&["bench"], args].concat()).bad_input();
