@@ -26,6 +26,7 @@ mod ptxas;
 mod rust_cuda;
 mod target;
 mod tour;
+mod whole;
 
 use std::process::ExitCode;
 

@@ -4,13 +4,13 @@
 mod support;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 
 const SCRIPT: &str = "tests/real_input.py";
 
-fn main() {
+fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let fetched = if root.join("target/real-input/model.safetensors").is_file() {
         Ok(())
@@ -21,7 +21,7 @@ fn main() {
         support::trial("layer_norm_of_word_embeddings_agrees_with_numpy", "model", &fetched, move |()| {
             agrees(root)
         });
-    libtest_mimic::run(&Arguments::from_args(), vec![agrees]).exit();
+    support::run(vec![agrees])
 }
 
 fn agrees(root: &Path) -> Result<(), Failed> {
