@@ -20,6 +20,8 @@ mod report;
 mod run;
 #[path = "cli/sim.rs"]
 mod sim;
+#[path = "cli/suggestions.rs"]
+mod suggestions;
 #[path = "cli/text.rs"]
 mod text;
 #[path = "cli/tour.rs"]
