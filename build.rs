@@ -5,8 +5,12 @@
 //! fails where it differs from what is checked in. `NORM_CODEGEN=rust-cuda` does so with rust-cuda
 //! in place of stock rustc; without `NORM_PTX`, it writes.
 
+#[path = "build/command.rs"]
+mod command;
 #[path = "build/directives.rs"]
 mod directives;
+#[path = "build/mode.rs"]
+mod mode;
 #[path = "build/nightly.rs"]
 mod nightly;
 #[path = "build/ptx.rs"]
@@ -15,43 +19,41 @@ mod ptx;
 mod rust_cuda;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::{env, fs};
+
+use mode::{Codegen, Mode};
 
 type Error = Box<dyn std::error::Error>;
 
-/// What is done with fresh PTX.
-#[derive(Clone, Copy)]
-enum Mode {
-    Write,
-    Check,
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // cargo shows these as its own errors; what `main` returned would be shown as Rust writes a string.
+            error.to_string().lines().for_each(|line| println!("cargo::error={line}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
-fn main() -> Result<(), Error> {
+fn run() -> Result<(), Error> {
     println!("cargo::rerun-if-env-changed=NORM_PTX");
     println!("cargo::rerun-if-env-changed=NORM_CODEGEN");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
-    let [mode, codegen] = ["NORM_PTX", "NORM_CODEGEN"].map(env::var_os);
-    let is_rust_cuda = match codegen.as_deref().map(|codegen| codegen.to_str()) {
-        None | Some(Some("stock")) => false,
-        Some(Some("rust-cuda")) => true,
-        Some(_) => return Err(format!("NORM_CODEGEN is {codegen:?}: expected 'stock' or 'rust-cuda'").into()),
-    };
-    let mode = match mode.as_deref().map(|mode| mode.to_str()) {
-        None if is_rust_cuda => Mode::Write,
-        None => return Ok(()),
-        Some(Some("write")) => Mode::Write,
-        Some(Some("check")) => Mode::Check,
-        Some(_) => return Err(format!("NORM_PTX is {mode:?}: expected 'write' or 'check'").into()),
-    };
+    let [ptx, codegen] = ["NORM_PTX", "NORM_CODEGEN"].map(env::var_os);
+    let Some((codegen, mode)) = mode::asked(codegen.as_deref(), ptx.as_deref())? else { return Ok(()) };
 
     println!("cargo::rerun-if-changed=norm-kernels");
     println!("cargo::rerun-if-changed=norm-host/ptx");
     println!("cargo::rerun-if-changed=norm-ptx-rust-cuda");
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    if is_rust_cuda { with_rust_cuda(mode, &root, &out) } else { with_stock(mode, &root, &out) }
+    match codegen {
+        Codegen::Stock => with_stock(mode, &root, &out),
+        Codegen::RustCuda => with_rust_cuda(mode, &root, &out),
+    }
 }
 
 fn with_stock(mode: Mode, root: &Path, out: &Path) -> Result<(), Error> {
@@ -82,12 +84,12 @@ fn with_rust_cuda(mode: Mode, root: &Path, out: &Path) -> Result<(), Error> {
     let mut cargo = Command::new("rustup");
     cargo.args(["run", rust_cuda::NIGHTLY, "cargo", "run", "--release", "--locked", "--target-dir"]);
     cargo.arg(out.join("rust-cuda")).arg("--").arg(fresh);
-    ptx::forget_this_build(&mut cargo);
+    command::forget_this_build(&mut cargo);
     cargo.env("CUDA_PATH", toolchain.cuda).env("LLVM_CONFIG", toolchain.llvm_config);
     cargo.current_dir(root.join("rust-cuda"));
     let output = cargo.output()?;
     if !output.status.success() {
-        return Err(format!("{cargo:?} failed:\n{}", String::from_utf8_lossy(&output.stderr)).into());
+        return Err(command::failed(&cargo, &output).into());
     }
     if let Mode::Check = mode {
         for target in ptx::TARGETS {

@@ -1,11 +1,12 @@
 //! `norm-kernels` to PTX, by stock rustc: neither a CUDA toolkit nor a linker takes part.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::{env, fs};
 
 use norm_kernels::abi::EntryPoint;
 
+use crate::command::{failed, forget_this_build};
 use crate::directives;
 use crate::nightly::Nightly;
 
@@ -51,7 +52,7 @@ pub fn compile(nightly: &Nightly, root: &Path, out: &Path, target: &str) -> Resu
     cargo.env("CARGO_PROFILE_RELEASE_PANIC", "abort");
     let output = cargo.output()?;
     if !output.status.success() {
-        return Err(format!("{cargo:?} failed:\n{}", String::from_utf8_lossy(&output.stderr)).into());
+        return Err(failed(&cargo, &output).into());
     }
 
     let mut assembly = fs::read_dir(&deps)?
@@ -60,16 +61,5 @@ pub fn compile(nightly: &Nightly, root: &Path, out: &Path, target: &str) -> Resu
     match (assembly.next(), assembly.next()) {
         (Some(file), None) => Ok(directives::add(&fs::read_to_string(file)?, EntryPoint::max_registers)?),
         _ => Err(format!("expected one assembly file in {}", deps.display()).into()),
-    }
-}
-
-/// What cargo set for this build script is not meant for the cargo started here.
-pub fn forget_this_build(cargo: &mut Command) {
-    for (name, _) in env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        let inherited = name.starts_with("CARGO") && name != "CARGO_HOME";
-        if inherited || ["RUSTC", "RUSTDOC", "RUSTFLAGS", "RUSTUP_TOOLCHAIN"].contains(&name.as_str()) {
-            cargo.env_remove(name);
-        }
     }
 }

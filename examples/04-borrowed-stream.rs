@@ -1,5 +1,7 @@
 //! An engine's own memory and its own stream: the norm is enqueued among the engine's work.
 
+mod gpu;
+
 use std::error::Error;
 
 use cust::{
@@ -9,7 +11,7 @@ use cust::{
 use norm_host::{DType, Device, Norm, Place, Stream, View, ViewMut};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let device = Device::new(0)?;
+    let device = gpu::needed(Device::new(0));
     // What an engine has already: a current context, a stream, memory. Here they are cust's.
     let _current = device.enter()?;
     let queue = EnginesStream::new(StreamFlags::NON_BLOCKING, None)?;

@@ -1,12 +1,14 @@
 //! A chain of norms captured into a CUDA graph, and launched again for new data.
 
+mod gpu;
+
 use std::error::Error;
 
 use cust::memory::{CopyDestination, DeviceBuffer};
 use norm_host::{DType, Device, Norm, NormKind, Stream, View, ViewMut};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let device = Device::new(0)?;
+    let device = gpu::needed(Device::new(0));
     let stream = Stream::new(&device)?;
     let (rows, dim) = (1, 4);
     let [mut x, mut r] = {
@@ -36,6 +38,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("step {step}: the residual is {y:?}");
     }
     let w = View::from_buffer::<f32>(&r, &[dim])?;
-    println!("captured on {}, over {:?} of {}", device.name(), w.shape(), w.dtype());
+    println!("captured on {}, over {dim} elements of {}", device.name(), w.dtype());
     Ok(())
 }

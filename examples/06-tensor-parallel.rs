@@ -1,11 +1,14 @@
 //! The same rows on every device of a tensor-parallel group, each on a stream of its own.
 
+mod gpu;
+
 use std::error::Error;
 
 use cust::memory::{CopyDestination, DeviceBuffer};
 use norm_host::{Device, Stream, TpContext, View, ViewMut, rms_norm_tp};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    gpu::needed(Device::new(0));
     // A group of one device has two streams here, so that there is a group.
     let count = Device::count()?;
     let ordinals: Vec<u32> = if count == 1 { vec![0, 0] } else { (0..count).collect() };

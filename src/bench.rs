@@ -73,7 +73,7 @@ pub struct BenchArgs {
     /// MiB of the copy that is the ceiling [default: 256; 64 on the CPU]
     #[arg(long, value_name = "MIB", value_parser = whole(1, 65_536_u32), allow_hyphen_values = true)]
     copy: Option<u32>,
-    /// Where to run: auto (the first CUDA device), cpu or cuda:N
+    /// Where to run: auto (the first CUDA device that can be used), cpu or cuda:N
     #[arg(long, default_value = "auto", allow_hyphen_values = true)]
     device: DeviceChoice,
     /// Whose kernels to measure: stock, rust-cuda, or the PTX in a file. Several, with commas between
@@ -156,7 +156,7 @@ pub fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
 
 fn run_host(args: &BenchArgs) -> Result<Outcome, Failure> {
     let set = one_set(args, "--host")?;
-    let device = device(args, set, "--host")?;
+    let device = device(args.device, set, "--host")?;
     if args.first_call {
         output::json(&host::first_call::first_call(device.ordinal(), set)?)?;
         return Ok(Outcome::Good);
@@ -186,10 +186,14 @@ fn one_set<'a>(args: &'a BenchArgs, option: &'static str) -> Result<&'a KernelSe
 }
 
 /// The CUDA device that was asked for, with kernels of that set.
-fn device(args: &BenchArgs, set: &KernelSet, option: &'static str) -> Result<Device, Failure> {
-    match args.device.open(set)? {
+fn device(choice: DeviceChoice, set: &KernelSet, option: &'static str) -> Result<Device, Failure> {
+    let found = choice.find(set)?;
+    if let Target::Cuda { .. } = found.target {
+        found.say_what_was_passed_over();
+    }
+    match found.target {
         Target::Cuda { stream } => Ok(*stream.device()),
-        Target::Cpu { .. } if args.device == DeviceChoice::Cpu => Err(BenchError::NotOnCpu { option }.into()),
+        Target::Cpu { .. } if choice == DeviceChoice::Cpu => Err(BenchError::NotOnCpu { option }.into()),
         Target::Cpu { why } => Err(BenchError::NeedsDevice { why }.into()),
         Target::Sim { .. } => {
             let why = "a simulator's time says nothing of a GPU's; `norm ptx report` counts what it does"
@@ -199,13 +203,23 @@ fn device(args: &BenchArgs, set: &KernelSet, option: &'static str) -> Result<Dev
     }
 }
 
+/// A handle for each set of kernels, all of the device that the first set is found to run on.
+fn devices(args: &BenchArgs) -> Result<Vec<Device>, Failure> {
+    let mut devices: Vec<Device> = Vec::with_capacity(args.ptx.len());
+    for set in &args.ptx {
+        let choice = devices.first().map_or(args.device, |first| DeviceChoice::Cuda(first.ordinal()));
+        devices.push(device(choice, set, "--device")?);
+    }
+    Ok(devices)
+}
+
 fn measure(args: &BenchArgs) -> Result<Record, Failure> {
     if args.device == DeviceChoice::Cpu {
         if args.sweep {
             return Err(BenchError::NotOnCpu { option: "--sweep" }.into());
         }
         // The CPU runs no kernels, and says so where some are named.
-        args.ptx.iter().try_for_each(|set| args.device.open(set).map(drop))?;
+        args.ptx.iter().try_for_each(|set| args.device.find(set).map(drop))?;
         let standing = if args.quick { Standing::QuickCpu } else { Standing::Cpu };
         let cases = sets::cases(&args.ops, &args.dtype, &args.shape, standing)?;
         return measure_cpu(args, &cases);
@@ -259,8 +273,7 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
     if args.sweep {
         one_set(args, "--sweep")?;
     }
-    let devices = args.ptx.iter().map(|set| device(args, set, "--device"));
-    let devices: Vec<Device> = devices.collect::<Result<_, _>>()?;
+    let devices = devices(args)?;
     let device = devices[0];
     let names: Vec<String> = args.ptx.iter().map(implementation).collect();
     let copy = bytes(args.copy, 256);

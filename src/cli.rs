@@ -1,7 +1,12 @@
 //! What can be typed. Each subcommand's own options stand in its own module.
 
-use clap::{Parser, Subcommand};
+use std::env;
+use std::ffi::{OsStr, OsString};
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::nearest::nearest;
 use crate::{apply, bench, check, doctor, ptx, tour};
 
 /// RMSNorm, LayerNorm and head norm on NVIDIA GPUs and on CPUs.
@@ -34,4 +39,40 @@ pub enum Command {
     Ptx(ptx::PtxArgs),
     /// What this machine has, what it lacks, and how to get it
     Doctor(doctor::DoctorArgs),
+}
+
+/// What was typed. Where that is no command the process ends here, with what may have been meant.
+pub fn parse() -> Cli {
+    let typed: Vec<OsString> = env::args_os().collect();
+    Cli::try_parse_from(&typed).unwrap_or_else(|error| suggesting(error, &typed).exit())
+}
+
+/// The error with suggestions that are near: clap's own go by another likeness, which finds `bench` in `nosuch`, and
+/// nothing in `rsm`.
+fn suggesting(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return error;
+    }
+    error.remove(ContextKind::SuggestedSubcommand);
+    error.remove(ContextKind::Suggested);
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    let command = command_of(typed, given);
+    let names =
+        command.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
+    let near: Vec<String> = nearest(given, names, 1).into_iter().map(str::to_owned).collect();
+    if !near.is_empty() {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(near));
+    }
+    error
+}
+
+/// The command whose subcommand `given` was to be.
+fn command_of(typed: &[OsString], given: &str) -> clap::Command {
+    let mut command = Cli::command();
+    for word in typed.iter().skip(1).take_while(|word| *word != OsStr::new(given)) {
+        if let Some(inner) = word.to_str().and_then(|word| command.find_subcommand(word)) {
+            command = inner.clone();
+        }
+    }
+    command
 }

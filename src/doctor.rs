@@ -1,6 +1,7 @@
 //! `norm doctor`: what this machine has, what it lacks, and how to get it.
 
 mod cuda;
+mod mend;
 mod toolchain;
 
 use std::fmt::Write;
@@ -10,8 +11,9 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::failure::{Failure, Outcome};
+use crate::kernel_set::KernelSet;
 use crate::output;
-use crate::target::TargetArgs;
+use crate::target::DeviceChoice;
 
 /// What `norm doctor` takes.
 #[derive(Args, Debug)]
@@ -29,6 +31,8 @@ enum State {
     Found,
     /// It is not there, and the default use does without it.
     Missing,
+    /// It is there and cannot be used, and the default use takes another.
+    Skipped,
     /// It is there and cannot be used, though the default use would choose it.
     Broken,
 }
@@ -41,7 +45,7 @@ struct Finding {
     /// Its version or place; where it is missing, what was tried or what went wrong.
     detail: String,
     needed_for: &'static str,
-    /// How to get it, where it is missing or broken.
+    /// How to get it where it is missing, or else what helps where it cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     how_to_get_it: Option<&'static str>,
 }
@@ -78,7 +82,8 @@ pub fn run(args: &DoctorArgs) -> Result<Outcome, Failure> {
     let mut findings = cuda::findings();
     findings.extend(toolchain::findings());
     let ready = findings.iter().all(|finding| finding.state != State::Broken);
-    let device = TargetArgs::default().open()?.description();
+    // Why it is not a GPU, if it is none, stands among the findings.
+    let device = DeviceChoice::Auto.find(&KernelSet::Stock)?.target.description();
     let diagnosis = Diagnosis { ready, device, findings };
     if args.json {
         output::json(&diagnosis)?;
@@ -95,13 +100,15 @@ impl Diagnosis {
             let mark = match state {
                 State::Found => "found  ",
                 State::Missing => "missing",
+                State::Skipped => "skipped",
                 State::Broken => "BROKEN ",
             };
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{mark}  {name}: {detail}");
             if let Some(how) = how_to_get_it {
+                let what = if *state == State::Missing { "get" } else { "mend" };
                 let _ = writeln!(text, "           needed for {needed_for}");
-                let _ = writeln!(text, "           to get it: {how}");
+                let _ = writeln!(text, "           to {what} it: {how}");
             }
         }
         let device = &self.device;

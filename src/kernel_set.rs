@@ -2,8 +2,10 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::io;
-use std::path::PathBuf;
+use std::fs::{self, File, FileType};
+use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use norm_host::Simulator;
@@ -28,8 +30,16 @@ pub enum KernelSet {
 pub enum KernelSetError {
     #[error("--ptx: expected stock, rust-cuda or a file of PTX, given '{path}': {source}")]
     Read { path: String, source: io::Error },
-    #[error("--ptx: expected PTX with a line such as `.target sm_90`, given '{path}', which has none")]
+    #[error("--ptx: expected a regular file of PTX, given '{path}', which is {kind}")]
+    NotRegular { path: String, kind: &'static str },
+    #[error("--ptx: expected a file of at most {} MiB of PTX, given '{path}' with more", MOST_BYTES >> 20)]
+    TooLarge { path: String },
+    #[error("--ptx: expected a file of PTX, which is text, given '{path}', which is none from byte {at} on")]
+    NotText { path: String, at: usize },
+    #[error("--ptx: expected PTX with a directive such as `.target sm_90`, given '{path}', which has none")]
     Target { path: String },
+    #[error("--ptx: expected PTX with kernels, given '{path}', which has none")]
+    NoKernels { path: String },
     #[error("--ptx: expected a GPU or the simulator to run them, given '{set}' and the CPU ({why})")]
     NothingRuns { set: String, why: String },
 }
@@ -64,10 +74,12 @@ impl KernelSet {
             KernelSet::Stock => Ok(&EMBEDDED),
             KernelSet::RustCuda => Ok(&RUST_CUDA),
             KernelSet::File(path) => {
-                let given = path.display().to_string();
-                let text = std::fs::read_to_string(path)
-                    .map_err(|source| KernelSetError::Read { path: given.clone(), source })?;
-                let ptx = Ptx::from_text(text.leak()).ok_or(KernelSetError::Target { path: given })?;
+                let given = || path.display().to_string();
+                let text = read(path)?.leak();
+                let ptx = Ptx::from_text(text).ok_or_else(|| KernelSetError::Target { path: given() })?;
+                if ptx.entries().next().is_none() {
+                    return Err(KernelSetError::NoKernels { path: given() }.into());
+                }
                 Ok(Box::leak(Box::new([ptx])))
             }
         }
@@ -79,6 +91,47 @@ impl KernelSet {
             (KernelSet::Stock, _) | (_, None) => Ok(Simulator::new()),
             (_, Some(newest)) => Ok(Simulator::with_ptx(*newest)),
         }
+    }
+}
+
+/// The largest file that is read. All 546 kernels take 18 MB of PTX; a file beyond this is meant for something else.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// A file of PTX.
+fn read(path: &Path) -> Result<String, KernelSetError> {
+    let given = || path.display().to_string();
+    let failed = |source| KernelSetError::Read { path: given(), source };
+    // Before it is opened: a FIFO would wait for somebody who writes into it, and a device may have no end.
+    let kind = fs::metadata(path).map_err(failed)?.file_type();
+    if !kind.is_file() {
+        return Err(KernelSetError::NotRegular { path: given(), kind: name(kind) });
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(KernelSetError::TooLarge { path: given() });
+    }
+    // The driver takes a text to end at the first zero byte; some tools pad what they write with them.
+    bytes.truncate(bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1));
+    let zero = bytes.iter().position(|&byte| byte == 0);
+    match (zero, String::from_utf8(bytes)) {
+        (None, Ok(text)) => Ok(text),
+        (None, Err(error)) => {
+            Err(KernelSetError::NotText { path: given(), at: error.utf8_error().valid_up_to() })
+        }
+        (Some(at), _) => Err(KernelSetError::NotText { path: given(), at }),
+    }
+}
+
+/// What something that is no regular file is called.
+fn name(kind: FileType) -> &'static str {
+    match kind {
+        kind if kind.is_dir() => "a folder",
+        kind if kind.is_fifo() => "a pipe",
+        kind if kind.is_char_device() => "a character device",
+        kind if kind.is_block_device() => "a block device",
+        kind if kind.is_socket() => "a socket",
+        _ => "of another kind",
     }
 }
 

@@ -13,6 +13,7 @@ mod element;
 mod failure;
 mod kernel_set;
 mod memory;
+mod nearest;
 // What the build needs as a whole, the doctor asks for part by part.
 #[allow(dead_code)]
 #[path = "../build/nightly.rs"]
@@ -30,13 +31,11 @@ mod whole;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::cli::{Cli, Command};
 use crate::failure::{Failure, Outcome};
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    match run(cli::parse()) {
         Ok(outcome) => outcome.exit_code(),
         Err(failure) => failure.report(),
     }

@@ -1,4 +1,4 @@
-//! Writing to stdout without panicking where nobody reads it.
+//! Writing to stdout and stderr without panicking where nobody reads them.
 
 use std::io::{self, Write};
 
@@ -17,4 +17,10 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     let mut document = serde_json::to_string_pretty(value).map_err(|error| Failure::Stdout(error.into()))?;
     document.push('\n');
     text(&document)
+}
+
+/// Writes one line to stderr, for whoever runs the program: no result, and no reason to stop.
+pub fn note(line: &str) {
+    // Not `eprintln!`: it panics where stderr is closed.
+    let _ = writeln!(io::stderr(), "norm: {line}");
 }

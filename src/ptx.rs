@@ -10,6 +10,7 @@ use norm_host::ptx::Ptx;
 
 use crate::failure::{Failure, Outcome};
 use crate::kernel_set::KernelSet;
+use crate::nearest::nearest;
 
 /// What `norm ptx` takes.
 #[derive(Args, Debug)]
@@ -56,11 +57,10 @@ pub enum PtxError {
     Ptxas(#[source] std::io::Error),
 }
 
-/// The kernel whose name begins most like `given`, if any does.
+/// The kernel whose name is most like `given`, if one is.
 fn near(ptx: &Ptx, given: &str) -> String {
-    let shared = |name: &str| name.bytes().zip(given.bytes()).take_while(|(a, b)| a == b).count();
-    let nearest = ptx.entries().map(|entry| entry.name()).max_by_key(|name| shared(name));
-    nearest.filter(|name| shared(name) > 0).map(|name| format!("; near it is '{name}'")).unwrap_or_default()
+    let nearest = nearest(given, ptx.entries().map(|entry| entry.name()), 1);
+    nearest.first().map(|name| format!("; near it is '{name}'")).unwrap_or_default()
 }
 
 /// The text for `target`; the newest where none is named.

@@ -8,6 +8,7 @@ use norm_host::{Device, Error, Simulator, Stream};
 
 use crate::failure::Failure;
 use crate::kernel_set::{KernelSet, KernelSetError};
+use crate::output;
 
 /// Where an operation runs, as the command line says it.
 #[derive(Args, Clone, Debug, Default)]
@@ -21,9 +22,11 @@ pub struct TargetArgs {
 }
 
 impl TargetArgs {
-    /// Finds what was asked for.
+    /// Finds what was asked for. Where `auto` passes over a GPU that is there, stderr has one line that says why.
     pub fn open(&self) -> Result<Target, Failure> {
-        self.device.open(&self.ptx)
+        let found = self.device.find(&self.ptx)?;
+        found.say_what_was_passed_over();
+        Ok(found.target)
     }
 
     /// The options that ask for the same kernels on a target that goes by `name`.
@@ -38,7 +41,7 @@ impl TargetArgs {
 /// What `--device` asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The first CUDA device, else the CPU.
+    /// The first CUDA device that can be used, else the CPU.
     #[default]
     Auto,
     /// The CPU.
@@ -74,41 +77,95 @@ pub enum Target {
     Cuda { stream: Stream },
 }
 
-impl DeviceChoice {
-    /// Finds what was asked for. Only a device asked for by its number must be there.
-    pub fn open(self, set: &KernelSet) -> Result<Target, Failure> {
-        let target = match self {
-            DeviceChoice::Cpu => Target::Cpu { why: "asked for with --device cpu".to_owned() },
-            DeviceChoice::Sim => Target::Sim { simulator: set.simulator()? },
-            DeviceChoice::Cuda(ordinal) => cuda(ordinal, set.open()?)?,
-            DeviceChoice::Auto => auto(set.open()?),
-        };
-        match target {
-            // The CPU runs no kernels: whoever names some must not take its results for theirs.
-            Target::Cpu { why } if *set != KernelSet::Stock => {
-                Err(KernelSetError::NothingRuns { set: set.to_string(), why }.into())
-            }
-            target => Ok(target),
+/// What came of looking for a target.
+pub struct Found {
+    pub target: Target,
+    /// What keeps a driver or a device that is there from being used, where `auto` would have used it.
+    pub passed_over: Option<String>,
+}
+
+impl Found {
+    fn without_fault(target: Target) -> Found {
+        Found { target, passed_over: None }
+    }
+
+    /// One line on stderr, if there is something to say.
+    pub fn say_what_was_passed_over(&self) {
+        if let Some(why) = &self.passed_over {
+            let place = match &self.target {
+                Target::Cpu { .. } => "the CPU".to_owned(),
+                target => target.name(),
+            };
+            output::note(&format!("running on {place}: {why} (`norm doctor` says what to do)"));
         }
     }
 }
 
-fn auto(set: &'static [Ptx]) -> Target {
-    let why = match Device::count() {
-        Err(error) => error.to_string(),
-        Ok(0) => "the CUDA driver has no device".to_owned(),
-        Ok(_) => match cuda(0, set) {
-            Ok(target) => return target,
-            Err(error) => format!("cuda:0 cannot be used: {error}"),
-        },
+impl DeviceChoice {
+    /// Finds what was asked for. Only a device asked for by its number must be there.
+    pub fn find(self, set: &KernelSet) -> Result<Found, Failure> {
+        let found = match self {
+            DeviceChoice::Cpu => {
+                Found::without_fault(Target::Cpu { why: "asked for with --device cpu".to_owned() })
+            }
+            DeviceChoice::Sim => Found::without_fault(Target::Sim { simulator: set.simulator()? }),
+            DeviceChoice::Cuda(ordinal) => Found::without_fault(cuda(ordinal, set.open()?)?),
+            DeviceChoice::Auto => auto(set.open()?),
+        };
+        match found.target {
+            // The CPU runs no kernels: whoever names some must not take its results for theirs.
+            Target::Cpu { why } if *set != KernelSet::Stock => {
+                Err(KernelSetError::NothingRuns { set: set.to_string(), why }.into())
+            }
+            _ => Ok(found),
+        }
+    }
+}
+
+/// The first CUDA device that can be used, else the CPU.
+fn auto(set: &'static [Ptx]) -> Found {
+    let cpu = |why: String, passed_over| Found { target: Target::Cpu { why }, passed_over };
+    let count = match cuda_driver::driver().map(|_| Device::count()) {
+        // A machine without an NVIDIA GPU, about which there is nothing to say.
+        Err(error) if error.is_missing() => return cpu(error.to_string(), None),
+        Err(error) => return cpu(error.to_string(), Some(error.to_string())),
+        Ok(Err(error)) => {
+            let why = format!("the CUDA driver cannot be used: {error}");
+            return cpu(why.clone(), Some(why));
+        }
+        // There is none, or `CUDA_VISIBLE_DEVICES` hides it.
+        Ok(Ok(0)) => return cpu("the CUDA driver has no device".to_owned(), None),
+        Ok(Ok(count)) => count,
     };
-    Target::Cpu { why }
+    let mut unusable: Vec<(u32, String)> = Vec::new();
+    for ordinal in 0..count {
+        match cuda(ordinal, set) {
+            Ok(target) => {
+                return Found { target, passed_over: (!unusable.is_empty()).then(|| reasons(&unusable)) };
+            }
+            Err(error) => unusable.push((ordinal, error.to_string())),
+        }
+    }
+    let why = reasons(&unusable);
+    cpu(why.clone(), Some(why))
+}
+
+/// Why devices cannot be used, those that have a reason in common by one statement.
+fn reasons(unusable: &[(u32, String)]) -> String {
+    let mut statements: Vec<(String, &str)> = Vec::new();
+    for (ordinal, reason) in unusable {
+        match statements.iter_mut().find(|(_, known)| known == reason) {
+            Some((devices, _)) => *devices += &format!(", cuda:{ordinal}"),
+            None => statements.push((format!("cuda:{ordinal}"), reason)),
+        }
+    }
+    let statements: Vec<String> =
+        statements.iter().map(|(devices, reason)| format!("{devices} cannot be used: {reason}")).collect();
+    statements.join("; ")
 }
 
 fn cuda(ordinal: u32, set: &'static [Ptx]) -> Result<Target, Error> {
     let device = Device::with_ptx(ordinal, set)?;
-    // A device too old for all the PTX there is shows here rather than at the first launch.
-    device.ptx()?;
     Ok(Target::Cuda { stream: Stream::new(&device)? })
 }
 
@@ -142,6 +199,16 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn devices_with_one_reason_share_a_statement() {
+        let [old, busy] = ["too old", "busy"].map(str::to_owned);
+        assert_eq!(reasons(&[(0, old.clone())]), "cuda:0 cannot be used: too old");
+        assert_eq!(
+            reasons(&[(0, old.clone()), (1, busy), (2, old)]),
+            "cuda:0, cuda:2 cannot be used: too old; cuda:1 cannot be used: busy"
+        );
+    }
 
     #[test]
     fn a_device_is_auto_cpu_or_a_cuda_ordinal() {

@@ -7,7 +7,7 @@ mod report;
 mod stage;
 
 use clap::Args;
-use norm_host::{Cpu, Error, TpContext};
+use norm_host::{Cpu, Error, Stream, TpContext};
 
 use data::{Data, Size};
 use function::Function;
@@ -80,7 +80,8 @@ fn measure(function: Function, data: &Data, target: &Target) -> Result<Option<Me
             // Enough launches at a time that waiting for the last of them weighs little.
             let batch = Some(20);
             let measured = if function == Function::RmsNormTp {
-                let tp = TpContext::on_devices(&[stream.device().ordinal()])?;
+                // Of the same handle, which has the kernels that were asked for.
+                let tp = TpContext::new(vec![Stream::new(stream.device())?])?;
                 let call = |stage: &mut Stage| stage.call_tp(&tp);
                 measure::measure(function, data, &mut stage, batch, call, || tp.synchronize())
             } else {

@@ -8,8 +8,12 @@ mod bench;
 mod check;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/driver.rs"]
+mod driver;
 #[path = "cli/file.rs"]
 mod file;
+#[path = "../cuda-driver/tests/mock/mod.rs"]
+mod mock;
 #[path = "cli/pipe.rs"]
 mod pipe;
 #[path = "cli/ptx.rs"]
@@ -20,6 +24,8 @@ mod report;
 mod run;
 #[path = "cli/sim.rs"]
 mod sim;
+#[path = "cli/suggestions.rs"]
+mod suggestions;
 #[path = "cli/text.rs"]
 mod text;
 #[path = "cli/tour.rs"]

@@ -1,5 +1,8 @@
 //! The numbered examples do what they show. Those for a GPU say so where there is none.
 
+#[path = "../cuda-driver/tests/mock/mod.rs"]
+mod mock;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -25,14 +28,49 @@ fn printed(name: &str) -> String {
 
 /// What an example for a GPU printed; or nothing, where it could but say that there is none.
 fn printed_with_a_gpu(name: &str) -> Option<String> {
-    if Device::count().is_ok_and(|count| count > 0) {
+    if Device::new(0).is_ok() {
         return Some(printed(name));
     }
-    let Output { status, stdout, stderr } = run(name);
-    assert_eq!((status.code(), stdout.as_slice()), (Some(1), &[][..]), "{name}");
-    let error = String::from_utf8_lossy(&stderr).into_owned();
-    assert!(error.contains("NoDriver") || error.contains("NoDevice"), "{name}: {error}");
+    says_that_it_needs_a_gpu(name, &mut Command::new(example(name)));
     None
+}
+
+/// Runs an example where no GPU can be used; gives the reason that it names.
+fn says_that_it_needs_a_gpu(name: &str, command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().expect("the example runs");
+    let text = String::from_utf8(stderr).expect("stderr is UTF-8");
+    assert_eq!((status.code(), stdout.as_slice()), (Some(2), &[][..]), "{name}: {text}");
+    let lines: Vec<&str> = text.lines().collect();
+    let [reason, instead, doctor] = lines[..] else { panic!("{name}: {text}") };
+    assert!(instead.contains("`cargo run --example 01-normalize`") && doctor.contains("doctor"), "{text}");
+    let reason =
+        reason.strip_prefix("This example runs on an NVIDIA GPU, and there is none that it can use: ");
+    reason.expect(&text).to_owned()
+}
+
+/// Whatever this machine has: no driver, one without devices, one that fails, one that is too old.
+#[test]
+fn examples_for_a_gpu_say_so_where_there_is_none() {
+    let mock = mock::library("examples").to_str().expect("its path is UTF-8");
+    let machines = [
+        ("no-such-libcuda.so", "", "no CUDA driver: "),
+        (
+            mock,
+            "devices=",
+            "device: expected a CUDA device, given ordinal 0 on a machine where the driver finds none.",
+        ),
+        (mock, "cuInit=999", "cuInit failed: CUDA_ERROR_UNKNOWN (999)."),
+        (mock, "cuda=11.4 devices=8.7", "the CUDA driver is too old: expected one for CUDA 12.0 or newer, "),
+        (mock, "devices=7.5", "device: expected compute capability 8.0 or newer, given 7.5."),
+    ];
+    for name in ["04-borrowed-stream", "05-graph", "06-tensor-parallel"] {
+        for (library, settings, expected) in machines {
+            let mut command = Command::new(example(name));
+            command.env("NORM_LIBCUDA", library).env("NORM_MOCK", settings);
+            let reason = says_that_it_needs_a_gpu(name, &mut command);
+            assert!(reason.starts_with(expected), "{name} with '{settings}': {reason}");
+        }
+    }
 }
 
 #[test]

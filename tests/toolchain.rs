@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "../build/command.rs"]
+mod command;
 #[path = "../build/ptx.rs"]
 mod compile;
 #[path = "../build/directives.rs"]

@@ -20,6 +20,15 @@ pub struct NoDriver {
     pub reason: String,
 }
 
+impl NoDriver {
+    /// Whether there is no such library, as on any machine without an NVIDIA GPU; otherwise it is there and cannot be
+    /// opened: it is of another architecture, say, or lacks a library that it needs itself.
+    pub fn is_missing(&self) -> bool {
+        // As the dynamic linkers of glibc and musl say it, which name the library that they do not find.
+        self.reason.contains(&self.library) && self.reason.contains("No such file or directory")
+    }
+}
+
 impl fmt::Display for NoDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "no CUDA driver: {} cannot be opened ({})", self.library, self.reason)
@@ -36,4 +45,22 @@ pub(crate) fn open() -> Result<Library, NoDriver> {
     // program; a library named by the user is the user's choice, as with `LD_PRELOAD`.
     unsafe { Library::new(&name) }
         .map_err(|error| NoDriver { library: name.to_string_lossy().into_owned(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NoDriver;
+
+    #[test]
+    fn a_library_that_is_not_there_is_told_from_one_that_cannot_be_opened() {
+        let library = "libcuda.so.1";
+        let is_missing =
+            |reason: &str| NoDriver { library: library.to_owned(), reason: reason.to_owned() }.is_missing();
+        let not_found = "cannot open shared object file: No such file or directory";
+        assert!(is_missing(&format!("{library}: {not_found}")));
+        assert!(is_missing(&format!("Error loading shared library {library}: No such file or directory")));
+        assert!(!is_missing(&format!("libnvidia-ptxjitcompiler.so.1: {not_found}")));
+        assert!(!is_missing(&format!("/usr/lib/{library}: file too short")));
+        assert!(!is_missing(&format!("{library}: wrong ELF class: ELFCLASS32")));
+    }
 }

@@ -2,6 +2,7 @@
 
 mod convert;
 mod current;
+mod fit;
 mod kernels;
 mod lost;
 
@@ -58,7 +59,10 @@ struct Inner {
     limits: Limits,
     context: Context,
     driver: &'static Driver,
-    ptx: &'static [Ptx],
+    /// The texts that it was opened with.
+    set: &'static [Ptx],
+    /// Which of them its kernels are loaded from.
+    ptx: Ptx,
     kernels: Kernels,
     /// What the driver said when the context was lost; one for all that is open in that context.
     lost: &'static OnceLock<DriverError>,
@@ -91,7 +95,8 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// [`NoDriver`](Error::NoDriver), [`NoDevice`](Error::NoDevice),
+    /// [`NoDriver`](Error::NoDriver), [`NoDevice`](Error::NoDevice), [`Capability`](Error::Capability) and
+    /// [`DriverTooOld`](Error::DriverTooOld) where the device or the driver cannot take the kernels,
     /// [`OutOfMemory`](Error::OutOfMemory), [`ContextLost`](Error::ContextLost) where the driver gives
     /// this process no context any more, or what else it refuses.
     pub fn new(ordinal: u32) -> Result<Device> {
@@ -105,8 +110,8 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// As [`Device::new`]. That a set lacks a kernel, or suits no such device, shows when a kernel is
-    /// loaded.
+    /// As [`Device::new`]; [`Target`](Error::Target) where the set is for other devices alone. That it lacks a
+    /// kernel, or that the driver's compiler rejects one, shows when that is loaded.
     pub fn with_ptx(ordinal: u32, ptx: &'static [Ptx]) -> Result<Device> {
         let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
         let open = devices.iter().find(|inner| inner.ordinal == ordinal);
@@ -120,7 +125,7 @@ impl Device {
             devices.retain(|inner| inner.ordinal != ordinal);
             lost = None;
         }
-        let same = |inner: &&&Inner| inner.ordinal == ordinal && std::ptr::eq(inner.ptx, ptx);
+        let same = |inner: &&&Inner| inner.ordinal == ordinal && std::ptr::eq(inner.set, ptx);
         if let Some(inner) = devices.iter().find(same) {
             return Ok(inner.handle());
         }
@@ -145,12 +150,8 @@ impl Device {
     }
 
     /// The PTX that its kernels are loaded from.
-    ///
-    /// # Errors
-    ///
-    /// [`Capability`](Error::Capability) where there is none for such a device.
-    pub fn ptx(&self) -> Result<Ptx> {
-        ptx::for_capability(self.inner.ptx, self.capability())
+    pub fn ptx(&self) -> Ptx {
+        self.inner.ptx
     }
 
     /// What kernels may use through this handle, which decides how rows are laid out: all that the device
@@ -212,7 +213,7 @@ impl Inner {
     /// open until the process ends.
     fn open(
         ordinal: u32,
-        ptx: &'static [Ptx],
+        set: &'static [Ptx],
         lost: Option<&'static OnceLock<DriverError>>,
     ) -> Result<&'static Inner> {
         let count = Device::count()?;
@@ -230,8 +231,10 @@ impl Inner {
             attribute(DeviceAttribute::ComputeCapabilityMajor)?,
             attribute(DeviceAttribute::ComputeCapabilityMinor)?,
         );
-        let limits = Limits::of_capability(capability);
-        let memory_rate = memory_rate([
+        // Whether it can run the kernels is known before anything is created on it.
+        let ptx = fit::text(set, capability, driver.version()?)?;
+        let limits = fit::limits(capability, &ptx);
+        let memory_rate = fit::memory_rate([
             attribute(DeviceAttribute::MemoryClockRate)?,
             attribute(DeviceAttribute::GlobalMemoryBusWidth)?,
             attribute(DeviceAttribute::ClockRate)?,
@@ -254,19 +257,12 @@ impl Inner {
             limits,
             context,
             driver,
+            set,
             ptx,
             kernels,
             lost,
         })))
     }
-}
-
-/// [`Limits::memory_rate`] from the memory's clock in kHz, at which it moves bits twice, its bus in bits, the
-/// multiprocessors' clock in kHz, and how many there are; `None` where a driver does not say.
-fn memory_rate([memory_khz, bus_bits, khz, multiprocessors]: [u32; 4]) -> Option<u32> {
-    let bytes = u64::from(memory_khz) * u64::from(bus_bits) / 4;
-    let clocks = u64::from(khz) * u64::from(multiprocessors);
-    u32::try_from(bytes.checked_div(clocks)?).ok().filter(|&rate| rate > 0)
 }
 
 impl PartialEq for Device {
@@ -281,26 +277,5 @@ impl Eq for Device {}
 impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.place(), self.inner.name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::memory_rate;
-
-    #[test]
-    fn memory_rates_are_bytes_a_clock_and_multiprocessor() {
-        // By the vendor's datasheets 4.8 and 3.35 TB/s over 132 multiprocessors of 1.98 GHz, 1.56 over 108 of
-        // 1.41 GHz.
-        assert_eq!(memory_rate([3_201_000, 6144, 1_980_000, 132]), Some(18), "H200");
-        assert_eq!(memory_rate([2_619_000, 5120, 1_980_000, 132]), Some(12), "H100");
-        assert_eq!(memory_rate([1_215_000, 5120, 1_410_000, 108]), Some(10), "A100");
-    }
-
-    #[test]
-    fn what_a_driver_does_not_say_is_left_to_the_capability() {
-        assert_eq!(memory_rate([0, 0, 1_980_000, 132]), None);
-        assert_eq!(memory_rate([3_201_000, 6144, 0, 0]), None);
-        assert_eq!(memory_rate([u32::MAX, u32::MAX, 1, 1]), None);
     }
 }

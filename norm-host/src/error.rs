@@ -205,7 +205,7 @@ pub enum Error {
         reason: String,
     },
     /// There is no device of that number.
-    #[error("{}: expected an ordinal below {count}, given {ordinal}", Arg::Device)]
+    #[error("{}: expected {}", Arg::Device, ordinals(*.ordinal, *.count))]
     NoDevice {
         /// The number asked for.
         ordinal: u32,
@@ -220,7 +220,18 @@ pub enum Error {
         /// The device's.
         given: (u32, u32),
     },
-    /// The embedded PTX lacks a kernel: this build of the crate is broken.
+    /// The kernels are for other devices alone, as those for `sm_90a` are, or there are none.
+    #[error(
+        "{}: expected kernels that a device of compute capability {}.{} runs, given {}",
+        Arg::Ptx, .expected.0, .expected.1, targets(.given)
+    )]
+    Target {
+        /// The device's compute capability, major and minor.
+        expected: (u32, u32),
+        /// The targets that there are texts for, such as `sm_90a`.
+        given: String,
+    },
+    /// The PTX lacks a kernel: this build of the crate is broken, or the text is another library's.
     #[error("the PTX for {target} lacks kernel {kernel}")]
     KernelMissing {
         /// The kernel's name.
@@ -289,7 +300,7 @@ pub enum Error {
     },
     /// A kernel could not be loaded.
     #[error(
-        "kernel {kernel} cannot be loaded: {call} failed: {name} ({code}); the driver's compiler says: {log:?}"
+        "kernel {kernel} cannot be loaded: {call} failed: {name} ({code}); the driver's compiler {}", says(.log)
     )]
     Load {
         /// The kernel's name.
@@ -398,6 +409,26 @@ fn ranks(expected: &RangeInclusive<usize>) -> String {
         (low, high) if low == high => format!("rank {low}"),
         (low, high) => format!("rank {low} to {high}"),
     }
+}
+
+/// What the driver's compiler says, on one line.
+fn says(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if lines.is_empty() { "gives no reason".to_owned() } else { format!("says: {}", lines.join("; ")) }
+}
+
+/// Which of so many devices could be asked for, and which was.
+fn ordinals(given: u32, count: u32) -> String {
+    match count {
+        0 => format!("a CUDA device, given ordinal {given} on a machine where the driver finds none"),
+        1 => format!("ordinal 0, that of the only CUDA device, given {given}"),
+        _ => format!("an ordinal from 0 to {}, those of the CUDA devices, given {given}", count - 1),
+    }
+}
+
+/// What kernels are for.
+fn targets(given: &str) -> String {
+    if given.is_empty() { "none".to_owned() } else { format!("those for {given}") }
 }
 
 /// What the simulator has to say.

@@ -4,7 +4,10 @@ mod args;
 mod limit;
 mod memory;
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
 
 use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module};
 
@@ -16,16 +19,17 @@ use crate::{
     ptx::{self, Ptx},
     tensor::Place,
 };
-use norm_kernels::abi::{Args, Limits};
+use norm_kernels::abi::{Args, EntryPoint, Limits};
 
-/// A text, parsed when it is first needed.
-type Parsed = OnceLock<std::result::Result<Module, ptx_sim::LoadError>>;
+/// The kernels of a text that have been run.
+type Kernels = Mutex<HashMap<EntryPoint, Arc<Kernel>>>;
 
-/// The embedded text for the newest target.
-static EMBEDDED: Parsed = OnceLock::new();
+/// Those of the embedded text for the newest target.
+static EMBEDDED: LazyLock<Kernels> = LazyLock::new(Kernels::default);
 
 /// The kernels as they ship, run by [`ptx_sim`] on views of [`Place::Host`]: the same plans, the
-/// same PTX, the same arguments as on a GPU. An operation has finished when it returns.
+/// same PTX, the same arguments as on a GPU. A kernel is given to the simulator as it is to a driver, in a module of its
+/// own ([`Ptx::module`]), in which a fault's line counts. An operation has finished when it returns.
 ///
 /// A kernel that reads or writes what it must not, reads what nothing wrote, leaves an element of
 /// `y` unwritten, races, or takes ten times the instructions of those that are embedded, as one
@@ -35,8 +39,8 @@ static EMBEDDED: Parsed = OnceLock::new();
 #[derive(Debug)]
 pub struct Simulator {
     limits: Limits,
-    text: &'static str,
-    module: &'static Parsed,
+    ptx: Ptx,
+    kernels: &'static Kernels,
     counts: Mutex<Option<Counts>>,
 }
 
@@ -48,15 +52,15 @@ impl Simulator {
 
     /// One of a device with these limits, which decide how rows are laid out.
     pub fn with_limits(limits: Limits) -> Simulator {
-        let text = ptx::EMBEDDED.last().map_or("", |ptx| ptx.text);
-        Simulator { limits, text, module: &EMBEDDED, counts: Mutex::default() }
+        let [_, newest] = ptx::EMBEDDED;
+        Simulator { limits, ptx: newest, kernels: &EMBEDDED, counts: Mutex::default() }
     }
 
     /// One of a device that `ptx` is for, which runs its kernels in place of those that are embedded.
-    /// What is parsed of them stays until the process ends.
+    /// Those that have run stay until the process ends.
     pub fn with_ptx(ptx: Ptx) -> Simulator {
         let limits = Limits::of_capability(ptx.capability);
-        Simulator { limits, text: ptx.text, module: Box::leak(Box::default()), counts: Mutex::default() }
+        Simulator { limits, ptx, kernels: Box::leak(Box::default()), counts: Mutex::default() }
     }
 
     /// Another with the same kernels, on a device with these limits, that has run nothing.
@@ -75,15 +79,21 @@ impl Simulator {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The kernel of this name.
-    fn kernel(&self, name: &impl ToString) -> Result<Arc<Kernel>> {
-        let module = self.module.get_or_init(|| Module::parse(self.text)).as_ref().map_err(Clone::clone)?;
-        Ok(module.kernel(&name.to_string())?)
+    /// The kernel of an entry point, decoded when it is first run.
+    fn kernel(&self, entry: impl Into<EntryPoint>) -> Result<Arc<Kernel>> {
+        let entry = entry.into();
+        let kernels = || self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kernel) = kernels().get(&entry) {
+            return Ok(Arc::clone(kernel));
+        }
+        // Without the lock: threads that decode other kernels need not wait for this one.
+        let kernel = Module::parse(self.ptx.module(entry)?)?.kernel(&entry.to_string())?;
+        Ok(Arc::clone(kernels().entry(entry).or_insert(kernel)))
     }
 
     /// Runs a plan's kernel on memory.
     fn launch(&self, plan: &Plan, memory: &mut Memory) -> Result<Counts> {
-        let kernel = self.kernel(&plan.kernel)?;
+        let kernel = self.kernel(plan.kernel)?;
         let launch = Launch::new(&kernel)
             .grid(plan.grid)
             .block(plan.block)
@@ -96,7 +106,7 @@ impl Simulator {
 
     /// Runs the kernel of a step of a norm whose rows are split on memory.
     fn launch_shard(&self, plan: &ShardPlan, memory: &mut Memory) -> Result<Counts> {
-        let kernel = self.kernel(&plan.kernel)?;
+        let kernel = self.kernel(plan.kernel)?;
         let sums = Argument::bytes(&plan.sums.to_le_bytes(), align_of::<u64>() as u64);
         let launch = Launch::new(&kernel)
             .grid(plan.grid)
@@ -166,14 +176,48 @@ impl Backend for Simulator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     #[test]
     fn every_kernel_of_every_target_is_understood() {
         for target in &ptx::EMBEDDED {
-            let module = Module::parse(target.text).unwrap();
-            assert_eq!(module.kernels().count(), target.entries().count());
-            for name in module.kernels() {
-                module.kernel(name).unwrap_or_else(|error| panic!("{}: {name}: {error}", target.target));
+            let simulator = Simulator::with_ptx(*target);
+            for entry in EntryPoint::all() {
+                simulator.kernel(entry).unwrap_or_else(|error| panic!("{}: {entry}: {error}", target.target));
+            }
+        }
+    }
+
+    /// Whatever its text looks like, what is listed runs, and what is not listed does not.
+    #[test]
+    fn what_is_listed_is_what_runs() {
+        let entry = EntryPoint::all().next().expect("there are some");
+        let kernel = format!(".entry {entry}(.param .u64 x)\n{{\n\tret;\n}}\n");
+        let texts = [
+            (true, format!(".visible {kernel}")),
+            (true, format!("    .visible {kernel}")),
+            (true, format!("\t.visible\n{kernel}")),
+            (true, kernel.clone()),
+            (true, format!("/* one */ .weak {kernel}")),
+            (true, format!(".visible .entry other()\n{{ ret; }}\n.global .b32 v; .visible {kernel}")),
+            (false, format!("/*\n.visible {kernel}*/\n")),
+            (false, format!("/*/\n.visible {kernel}*/\n")),
+            (false, String::new()),
+        ];
+        for (is_there, text) in texts {
+            let text: &'static str = format!(".version 8.1\n.target sm_90\n.address_size 64\n{text}").leak();
+            let ptx = Ptx::from_text(text).expect("it has a target");
+            assert_eq!(ptx.entry(&entry.to_string()).is_some(), is_there, "{text}");
+            let whole = Module::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let (listed, parsed): (Vec<_>, Vec<_>) =
+                (ptx.entries().map(|entry| entry.name()).collect(), whole.kernels().collect());
+            assert_eq!(listed, parsed, "{text}");
+            match Simulator::with_ptx(ptx).kernel(entry) {
+                Ok(_) => assert!(is_there, "{text}"),
+                Err(error) => {
+                    let missing = Error::KernelMissing { kernel: entry.to_string(), target: "sm_90" };
+                    assert_eq!((error, is_there), (missing, false), "{text}");
+                }
             }
         }
     }

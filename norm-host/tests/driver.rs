@@ -320,8 +320,10 @@ fn handles_with_other_kernels_are_of_the_same_device() {
     assert_eq!(Device::with_ptx(0, set), Ok(other));
     assert_eq!(mock.alive().contexts, contexts + 1, "once");
     assert_eq!((other, context(&other)), (device, context(&device)));
-    assert_eq!((device.ptx().unwrap().target, other.ptx().unwrap().target), ("sm_90", "sm_80"));
+    assert_eq!((device.ptx().target, other.ptx().target), ("sm_90", "sm_80"));
     assert_eq!(device.with_limits(Limits::LEAST), device);
+    // Blocks of kernels for sm_80 know of no cluster, so none is launched, whatever the device could do.
+    assert_eq!([device, other].map(|device| device.limits().cluster), [16, 1]);
 
     // One set's graph on a stream of the other's.
     let [captured, launched] = [other, device].map(|device| Stream::new(&device).unwrap());

@@ -5,12 +5,13 @@ mod mock;
 
 use cust::memory::DeviceBuffer;
 use mock::{Mock, interface::DEVICES, mock};
-use norm_host::ptx::EMBEDDED;
+use norm_host::ptx::{EMBEDDED, Ptx};
 use norm_host::{DType, Device, Error, NcclGroup, Norm, NormKind, Place, Stream, TpContext, ViewMut};
 use std::sync::MutexGuard;
 
 const OUT_OF_MEMORY: u32 = 2;
 const NO_DEVICE: u32 = 100;
+const NO_BINARY_FOR_GPU: u32 = 209;
 const INVALID_PTX: u32 = 218;
 const UNSUPPORTED_PTX_VERSION: u32 = 222;
 const ILLEGAL_ADDRESS: u32 = 700;
@@ -195,20 +196,127 @@ fn little_memory_is_said_to_be() {
 }
 
 #[test]
-fn modules_that_the_driver_rejects_are_told_apart() {
+fn a_module_that_the_driver_rejects_is_told() {
     let (mock, _alone) = setup();
     let device = Device::new(0).unwrap();
     let load = || device.preload(NormKind::Layer, DType::BF16, DType::F16, DType::F16, 99);
-    mock.fail("cuModuleLoadDataEx", UNSUPPORTED_PTX_VERSION);
-    let too_old = load();
     mock.fail("cuModuleLoadDataEx", INVALID_PTX);
     let rejected = load();
     mock.fail("cuModuleLoadDataEx", 0);
-    // The stand-in says that it is of CUDA 13.0.
-    assert_eq!(too_old, Err(Error::DriverTooOld { expected: (12, 1), given: (13, 0) }));
     assert!(matches!(rejected, Err(Error::Load { code: INVALID_PTX, .. })), "{rejected:?}");
     assert_eq!(load(), Ok(()));
     assert_eq!(current(), 0);
+}
+
+/// What the driver's compiler says stands in the message as it is.
+#[test]
+fn a_compilers_log_reads_as_it_was_written() {
+    let error = |log: &str| Error::Load {
+        kernel: "k".to_owned(),
+        call: "cuModuleLoadDataEx",
+        code: INVALID_PTX,
+        name: "CUDA_ERROR_INVALID_PTX".to_owned(),
+        log: log.to_owned(),
+    };
+    let failed = "kernel k cannot be loaded: cuModuleLoadDataEx failed: CUDA_ERROR_INVALID_PTX (218); the driver's \
+                  compiler";
+    assert_eq!(
+        error("ptxas a.ptx, line 7; error   : Unknown symbol 'x'\nptxas fatal   : aborted\n").to_string(),
+        format!("{failed} says: ptxas a.ptx, line 7; error   : Unknown symbol 'x'; ptxas fatal   : aborted")
+    );
+    assert_eq!(error(" \n").to_string(), format!("{failed} gives no reason"));
+}
+
+/// A set of its own, with which a device is opened anew.
+fn set(texts: &[Ptx]) -> &'static [Ptx] {
+    texts.to_vec().leak()
+}
+
+/// The smallest text for a target.
+fn text(version: &str, target: &str) -> Ptx {
+    Ptx::from_text(format!(".version {version}\n.target {target}\n.address_size 64\n").leak())
+        .expect("it has one")
+}
+
+/// What stands in a test: the stand-in's settings, the texts, and what comes of opening the first device with them.
+type Opening<'a> = (&'a str, &'a [Ptx], Result<&'a str, Error>);
+
+/// The driver's version and the device's capability decide before anything is created on the device.
+#[test]
+fn what_cannot_run_the_kernels_is_known_when_the_device_is_opened() {
+    let (mock, _alone) = setup();
+    let [sm_80, sm_90] = EMBEDDED;
+    let old = |expected, given| Err(Error::DriverTooOld { expected, given });
+    let capability = |expected, given| Err(Error::Capability { expected, given });
+    let cases: &[Opening<'_>] = &[
+        ("cuda=11.4 devices=8.7", &EMBEDDED, old((12, 0), (11, 4))),
+        ("cuda=11.8 devices=8.0", &EMBEDDED, old((12, 0), (11, 8))),
+        ("cuda=12.0 devices=8.0", &EMBEDDED, Ok("sm_80")),
+        ("cuda=12.0 devices=8.9", &EMBEDDED, Ok("sm_80")),
+        ("cuda=12.0 devices=9.0", &EMBEDDED, old((12, 1), (12, 0))),
+        ("cuda=12.1 devices=9.0", &EMBEDDED, Ok("sm_90")),
+        ("cuda=13.0 devices=12.0", &EMBEDDED, Ok("sm_90")),
+        ("cuda=13.0 devices=7.5", &EMBEDDED, capability((8, 0), (7, 5))),
+        // No driver makes the device newer.
+        ("cuda=11.4 devices=7.0", &EMBEDDED, capability((8, 0), (7, 0))),
+        ("cuda=12.0 devices=9.0", &[sm_80], Ok("sm_80")),
+        ("cuda=13.0 devices=8.9", &[sm_90], capability((9, 0), (8, 9))),
+        // As rust-cuda writes it.
+        ("cuda=12.9 devices=8.0", &[text("9.0", "sm_80")], old((13, 0), (12, 9))),
+        ("cuda=13.0 devices=8.0", &[text("9.0", "sm_80")], Ok("sm_80")),
+        ("cuda=13.0 devices=8.0", &[text("9.9", "sm_80")], old((13, 9), (13, 0))),
+        ("cuda=13.0 devices=8.0", &[text("10.0", "sm_80")], old((14, 0), (13, 0))),
+        ("cuda=11.4 devices=8.7", &[text("7.4", "sm_80")], Ok("sm_80")),
+        ("cuda=11.3 devices=8.0", &[text("7.4", "sm_80")], old((11, 4), (11, 3))),
+        (
+            "cuda=13.0 devices=10.0",
+            &[text("8.6", "sm_90a")],
+            Err(Error::Target { expected: (10, 0), given: "sm_90a".to_owned() }),
+        ),
+        ("cuda=13.0 devices=9.0", &[], Err(Error::Target { expected: (9, 0), given: String::new() })),
+    ];
+    for (settings, texts, expected) in cases {
+        mock.set(settings);
+        let contexts = mock.alive().contexts;
+        let opened = Device::with_ptx(0, set(texts)).map(|device| device.ptx().target);
+        let retained = mock.alive().contexts - contexts;
+        mock.set("cuda=13.0 devices=9.0,9.0,9.0,9.0");
+        assert_eq!(&opened, expected, "{settings}");
+        assert_eq!(retained, usize::from(expected.is_ok()), "{settings}");
+    }
+    assert_eq!(current(), 0);
+}
+
+/// As `Device` finds them: what is refused there the driver would refuse at the first launch.
+#[test]
+fn the_stand_in_refuses_what_it_cannot_read() {
+    let (mock, _alone) = setup();
+    let device = Device::with_ptx(0, set(&EMBEDDED)).unwrap();
+    let load = |settings| {
+        mock.set(settings);
+        let loaded = device.preload(NormKind::Layer, DType::F16, DType::F16, DType::F16, 99);
+        mock.set("cuda=13.0 devices=9.0,9.0,9.0,9.0");
+        loaded
+    };
+    for (settings, expected) in [("cuda=12.0", UNSUPPORTED_PTX_VERSION), ("devices=8.9", NO_BINARY_FOR_GPU)] {
+        assert!(matches!(load(settings), Err(Error::Load { code, .. }) if code == expected), "{settings}");
+    }
+    assert_eq!(load("cuda=12.1"), Ok(()));
+}
+
+#[test]
+fn a_device_that_is_not_there_is_told_in_a_sentence() {
+    let (mock, _alone) = setup();
+    for (settings, ordinal, expected) in [
+        ("devices=", 0, "a CUDA device, given ordinal 0 on a machine where the driver finds none"),
+        ("devices=9.0", 1, "ordinal 0, that of the only CUDA device, given 1"),
+        ("devices=9.0,9.0", 7, "an ordinal from 0 to 1, those of the CUDA devices, given 7"),
+    ] {
+        mock.set(settings);
+        let error = Device::with_ptx(ordinal, set(&EMBEDDED)).map(drop).unwrap_err();
+        mock.set("devices=9.0,9.0,9.0,9.0");
+        assert_eq!(error.to_string(), format!("device: expected {expected}"), "{settings}");
+    }
 }
 
 #[test]

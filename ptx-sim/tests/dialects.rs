@@ -168,3 +168,11 @@ fn triton() {
     assert_eq!(memory.read(out, 1200).unwrap(), floats((0..300).map(|i| i as f32 * 2.0)));
     assert_eq!(counts.global["x"].loads.bytes_an_access(), 16.0);
 }
+
+/// The slash that opens a comment closes nothing.
+#[test]
+fn comments_end_where_they_are_closed() {
+    let text = "/*/ .entry hidden() { ret; } */ .entry k() { ret; } // .entry hidden() { ret; }\n/**/ .entry l() { ret; }";
+    let module = Module::parse(text).unwrap();
+    assert_eq!(module.kernels().collect::<Vec<_>>(), ["k", "l"]);
+}

@@ -49,6 +49,10 @@ fn all() -> Vec<(LoadError, &'static str)> {
             body("add.u32 %r1, %d1, 1;"),
             "line 11: instruction add.u32: expected a 32-bit register or a literal of type .u32, found a 64-bit register",
         ),
+        (
+            body("add.u32 %r1, %r2, 0f3F800000;"),
+            "line 11: instruction add.u32: expected a 32-bit register or a literal of type .u32, found 0f3F800000",
+        ),
         (body("\n\nadd.u32 %r1, %r99, 1;"), "line 13: register %r99 is not declared"),
         (body("@%p9 ret;"), "line 11: register %p9 is not declared"),
         (body("bra NOWHERE;"), "line 11: NOWHERE is not declared"),

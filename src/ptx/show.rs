@@ -22,6 +22,5 @@ pub fn run(args: &ShowArgs, set: &[Ptx]) -> Result<(), Failure> {
     let ptx = text_for(set, args.target.as_deref())?;
     let unknown = || PtxError::Kernel { given: args.kernel.clone(), near: near(&ptx, &args.kernel) };
     let entry = ptx.entry(&args.kernel).ok_or_else(unknown)?;
-    output::text(ptx.header())?;
-    output::text(entry.text())
+    output::text(&format!("{}{}\n", ptx.header(), entry.text()))
 }

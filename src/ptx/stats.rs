@@ -53,7 +53,7 @@ pub fn run(args: &StatsArgs, set: &[Ptx]) -> Result<(), Failure> {
     if entries.is_empty() {
         return Err(PtxError::Filter { given: filter.to_owned() }.into());
     }
-    module.extend(entries.iter().map(|entry| entry.text()));
+    entries.iter().for_each(|entry| module.extend([entry.text(), "\n\n"]));
 
     let ptxas = ptxas::find();
     let mut assembled: BTreeMap<String, Assembled> = match &ptxas {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::run::norm;
+use crate::run::{here, norm};
 
 const KERNEL: &str = "rms_f16_f16_f16_block2";
 
@@ -31,8 +31,13 @@ fn a_kernel_is_shown_as_a_module() {
 
 #[test]
 fn a_kernel_or_target_there_is_not_is_bad_input() {
-    let message = norm(Path::new("."), &["ptx", "show", "rms_f16_f16_f16_blck2"]).bad_input();
-    assert!(message.contains("given 'rms_f16_f16_f16_blck2'; near it is 'rms_f16_f16_f16_"), "{message}");
+    let message = norm(Path::new("."), &["ptx", "show", "rms_f16_f16_f16_blok2"]).bad_input();
+    assert!(
+        message.ends_with("given 'rms_f16_f16_f16_blok2'; near it is 'rms_f16_f16_f16_block2'\n"),
+        "{message}"
+    );
+    let message = norm(Path::new("."), &["ptx", "show", "nosuch"]).bad_input();
+    assert!(message.ends_with("given 'nosuch'\n"), "nothing is near: {message}");
     for (args, expected) in [
         (&["show", KERNEL, "--target", "sm_10"][..], "--target: expected sm_80 or sm_90, given 'sm_10'"),
         (&["show", KERNEL, "--target", "-1"], "--target: expected sm_80 or sm_90, given '-1'"),
@@ -51,4 +56,105 @@ fn a_kernel_or_target_there_is_not_is_bad_input() {
 fn counts_of_a_kernel_parse() {
     let counts = norm(Path::new("."), &["ptx", "stats", KERNEL, "--json"]).json();
     assert!(counts.to_string().contains(KERNEL));
+}
+
+/// A text without kernels is told to have none, whatever is asked of it; a filter is blamed where one was given.
+#[test]
+fn a_text_without_kernels_is_said_to_have_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let header = ".version 8.0\n.target sm_80\n.address_size 64\n";
+    std::fs::write(folder.path().join("empty.ptx"), header).unwrap();
+    std::fs::write(folder.path().join("other.ptx"), format!("{header}.entry k() {{ ret; }}\n")).unwrap();
+    for args in [
+        &["ptx", "list"][..],
+        &["ptx", "stats"],
+        &["ptx", "stats", "rms"],
+        &["ptx", "show", "k"],
+        &["ptx", "report"],
+        &["ptx", "report", "rms"],
+        &["check", "--device", "sim"],
+        &["--device", "sim"],
+    ] {
+        let message = norm(folder.path(), &[args, &["--ptx", "empty.ptx"]].concat()).bad_input();
+        let expected = "norm: --ptx: expected PTX with kernels, given 'empty.ptx', which has none\n";
+        assert_eq!(message, expected, "{args:?}");
+    }
+    let message = norm(folder.path(), &["ptx", "--ptx", "other.ptx", "stats", "rms"]).bad_input();
+    assert!(message.contains("FILTER: ") && message.contains("given 'rms'"), "{message}");
+    let message = norm(folder.path(), &["ptx", "--ptx", "other.ptx", "report"]).bad_input();
+    assert!(message.contains("kernels of this library, given 'other.ptx', which has none"), "{message}");
+    assert!(norm(folder.path(), &["ptx", "--ptx", "other.ptx", "stats"]).good().contains("\nk "));
+}
+
+/// However a kernel's first line is spelled, what `list` has is what `show` prints and `check` runs.
+#[test]
+fn what_is_listed_is_what_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = std::fs::read_to_string(here().join("norm-host/ptx/sm_80.ptx")).unwrap();
+    let case = "op=rms over=rows shape=2x96 x=f32 w=f32 y=f32 eps=1e-6 data=normal seed=7";
+    for (first, is_there) in [
+        (".visible .entry ", true),
+        ("   .visible .entry ", true),
+        ("\t.visible\t.entry\n", true),
+        (".entry ", true),
+        ("/* . */ .visible .entry ", true),
+        ("// .visible .entry ", false),
+        (".visible .func ", false),
+    ] {
+        std::fs::write(
+            folder.path().join("k.ptx"),
+            shipped.replace("\n.visible .entry ", &format!("\n{first}")),
+        )
+        .unwrap();
+        let [list, check, show] = [
+            &["ptx", "list"][..],
+            &["check", "--device", "sim", "--case", case],
+            &["ptx", "show", "rms_f32_f32_f32_warp2"],
+        ]
+        .map(|command| norm(folder.path(), &[command, &["--ptx", "k.ptx"]].concat()));
+        if is_there {
+            assert!(list.good().starts_with("sm_80: 546 kernels, "), "{first}");
+            assert!(check.good().starts_with("ok: 1 case "), "{first}");
+            assert_eq!(show.good().matches(".entry").count(), 1, "{first}");
+        } else {
+            for run in [list, check, show] {
+                assert!(run.bad_input().contains("given 'k.ptx', which has none"), "{first}");
+            }
+        }
+    }
+}
+
+/// What `--ptx` cannot read, in whatever command: it is said at once.
+#[test]
+fn what_is_no_file_of_ptx_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("folder")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
+    std::os::unix::fs::symlink("/dev/zero", path("link")).unwrap();
+    std::fs::File::create(path("sparse")).unwrap().set_len(1 << 40).unwrap();
+    std::fs::write(path("binary"), b".target sm_80\n\xff").unwrap();
+    std::fs::write(path("zero"), ".version 8.0\n.target sm_80\n\0.visible .entry k() { ret; }\n").unwrap();
+    std::fs::write(path("padded"), ".version 8.0\n.target sm_80\n.visible .entry k() { ret; }\n\0\0")
+        .unwrap();
+    for (given, expected) in [
+        ("/dev/zero", "expected a regular file of PTX, given '/dev/zero', which is a character device"),
+        ("link", "expected a regular file of PTX, given 'link', which is a character device"),
+        ("fifo", "expected a regular file of PTX, given 'fifo', which is a pipe"),
+        ("folder", "expected a regular file of PTX, given 'folder', which is a folder"),
+        ("sparse", "expected a file of at most 256 MiB of PTX, given 'sparse' with more"),
+        ("binary", "expected a file of PTX, which is text, given 'binary', which is none from byte 14 on"),
+        ("zero", "expected a file of PTX, which is text, given 'zero', which is none from byte 27 on"),
+        (
+            "none",
+            "expected stock, rust-cuda or a file of PTX, given 'none': No such file or directory (os error 2)",
+        ),
+    ] {
+        for command in [&["ptx", "list"][..], &["check", "--device", "sim"], &["--device", "cuda:0"]] {
+            let message = norm(folder.path(), &[command, &["--ptx", given]].concat()).bad_input();
+            assert_eq!(message, format!("norm: --ptx: {expected}\n"), "{command:?}");
+        }
+    }
+    // As extracted from a binary, which pads it.
+    assert!(norm(folder.path(), &["ptx", "list", "--ptx", "padded"]).good().starts_with("sm_80: 1 kernels"));
 }

@@ -221,10 +221,9 @@ fn ptx_without_a_kernel_of_ours_is_refused() {
     let foreign = include_str!("../../ptx-sim/examples/ptx/vector_add.ptx");
     std::fs::write(folder.path().join("foreign.ptx"), foreign).unwrap();
     std::fs::write(folder.path().join("empty.ptx"), ".version 8.0\n.target sm_90\n").unwrap();
-    for file in ["foreign.ptx", "empty.ptx"] {
+    for (file, kernels) in [("foreign.ptx", "kernels of this library"), ("empty.ptx", "kernels")] {
         let message = norm(folder.path(), &["ptx", "report", "--ptx", file]).bad_input();
-        let expected =
-            format!("--ptx: expected PTX with kernels of this library, given '{file}', which has none");
+        let expected = format!("--ptx: expected PTX with {kernels}, given '{file}', which has none");
         assert!(message.contains(&expected), "{message}");
     }
     let message = norm(here(), &["ptx", "report", "rms_f16_f16_f16_blck"]).bad_input();

@@ -30,7 +30,12 @@ pub fn command(folder: &Path) -> Command {
 
 /// Runs the binary in a folder.
 pub fn norm(folder: &Path, args: &[impl AsRef<OsStr>]) -> Run {
-    let output = command(folder).args(args).output().expect("the binary runs");
+    run(command(folder).args(args))
+}
+
+/// Runs a command.
+pub fn run(command: &mut Command) -> Run {
+    let output = command.output().expect("the binary runs");
     Run {
         status: output.status.code(),
         stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),

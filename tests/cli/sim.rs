@@ -29,7 +29,8 @@ fn kernels_run_from_a_file() {
 fn kernels_that_nothing_can_run_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("no.ptx"), ".version 8.0\n").unwrap();
-    std::fs::write(folder.path().join("empty.ptx"), ".version 8.0\n.target sm_90\n").unwrap();
+    let one = ".version 8.0\n.target sm_90\n.entry k() { ret; }\n";
+    std::fs::write(folder.path().join("one.ptx"), one).unwrap();
     let message = |args: &[&str]| norm(folder.path(), args).bad_input();
     assert!(
         message(&["check", "--ptx", "none.ptx", "--device", "sim"])
@@ -38,10 +39,10 @@ fn kernels_that_nothing_can_run_are_refused() {
     assert!(message(&["check", "--ptx", "no.ptx", "--device", "sim"]).contains("`.target sm_90`"));
     // The CPU would give results that are nobody's kernels'.
     for device in ["cpu", "auto"] {
-        let message = message(&["check", "--ptx", "empty.ptx", "--device", device]);
+        let message = message(&["check", "--ptx", "one.ptx", "--device", device]);
         assert!(message.contains("expected a GPU or the simulator"), "{message}");
     }
-    let message = message(&["bench", "--ptx", "stock,empty.ptx", "--host"]);
+    let message = message(&["bench", "--ptx", "stock,one.ptx", "--host"]);
     assert!(message.contains("--host: takes kernels of one set, given 2"), "{message}");
 }
 

@@ -11,10 +11,10 @@ use crate::{cases::plain, on_device::keeps_the_promise};
 /// `CUDA_ERROR_INVALID_PTX`.
 const INVALID_PTX: u32 = 218;
 
-/// The device with kernels from another text, which is kept, as its kernels are.
-fn with_text(device: Device, text: String) -> Result<Device, Failed> {
+/// A set of one text, which is kept, as its kernels are.
+fn set(text: String) -> Result<&'static [Ptx], Failed> {
     let ptx = Ptx::from_text(text.leak()).ok_or("a text with a target")?;
-    Ok(Device::with_ptx(device.ordinal(), vec![ptx].leak())?)
+    Ok(vec![ptx].leak())
 }
 
 /// The case that both tests run, with embedded kernels too: what one set lacks is no other's loss.
@@ -29,7 +29,7 @@ fn others_still_work(device: Device) -> Result<(), Failed> {
 /// Entry points by the right names, in which no instruction is one: an error with the compiler's log.
 pub fn garbage(device: Device) -> Result<(), Failed> {
     let spoilt = EMBEDDED[0].text.replace("ret;", "this is no instruction;");
-    let refused = run(with_text(device, spoilt)?);
+    let refused = run(Device::with_ptx(device.ordinal(), set(spoilt)?)?);
     let Err(Error::Load { kernel, call, code: INVALID_PTX, log, .. }) = &refused else {
         return Err(format!("garbage gives {refused:?}").into());
     };
@@ -40,11 +40,13 @@ pub fn garbage(device: Device) -> Result<(), Failed> {
     others_still_work(device)
 }
 
-/// PTX of a version that no driver reads: an error that says which is needed and which there is.
+/// PTX of a version that no driver reads: an error when the device is opened, which says what is needed and what there
+/// is.
 pub fn of_the_future(device: Device) -> Result<(), Failed> {
     let ptx = EMBEDDED[0];
     let version = ptx.text.lines().find(|line| line.starts_with(".version")).ok_or("it has a version")?;
-    let refused = run(with_text(device, ptx.text.replacen(version, ".version 9.9", 1))?);
+    let text = ptx.text.replacen(version, ".version 9.9", 1);
+    let refused = Device::with_ptx(device.ordinal(), set(text)?).map(drop);
     let given = cuda_driver::driver()?.version()?;
     if refused != Err(Error::DriverTooOld { expected: (13, 9), given }) {
         return Err(format!("PTX 9.9 gives {refused:?}").into());

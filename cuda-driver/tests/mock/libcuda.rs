@@ -17,12 +17,14 @@ use std::sync::{Arc, Mutex};
 mod capture;
 mod function;
 mod interface;
+mod settings;
 mod queue;
 
 use capture::{Capture, Place};
 use function::Function;
 use interface::{Allocation, DEVICES, Execution, Executor, Launch};
 use queue::{Kernel, Mark, Queue, Task};
+use settings::Settings;
 
 const INVALID_VALUE: u32 = 1;
 const INVALID_DEVICE: u32 = 101;
@@ -60,8 +62,7 @@ struct State {
     waits: Vec<[usize; 2]>,
     comms: nccl::Comms,
     executor: Option<Executor>,
-    /// What a function is to return instead of doing its work; `name` or `name@device`.
-    failures: HashMap<String, u32>,
+    settings: Settings,
     handles: usize,
 }
 
@@ -223,10 +224,7 @@ macro_rules! cuda {
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name($($arg: $type),*) -> u32 {
             let failure = with(|state| {
-                let here = current().and_then(|device| {
-                    state.failures.get(&format!("{}@{device}", stringify!($name)))
-                });
-                here.or(state.failures.get(stringify!($name))).copied()
+                state.settings.failure(stringify!($name), current())
             });
             if let Some(code) = failure {
                 return code;
@@ -246,14 +244,19 @@ cuda! {
         with(|state| state.initialized = true);
         Ok(())
     }
-    cuDriverGetVersion(version: *mut c_int) { version.write(13000); Ok(()) }
+    cuDriverGetVersion(version: *mut c_int) {
+        let (major, minor) = with(|state| state.settings.cuda);
+        version.write(1000 * major + 10 * minor);
+        Ok(())
+    }
     cuDeviceGetCount(count: *mut c_int) {
         if !with(|state| state.initialized) { return Err(3); }
-        count.write(DEVICES as c_int);
+        count.write(with(|state| state.settings.devices.len()) as c_int);
         Ok(())
     }
     cuDeviceGet(device: *mut c_int, ordinal: c_int) {
-        if !(0..DEVICES as c_int).contains(&ordinal) { return Err(INVALID_DEVICE); }
+        let count = with(|state| state.settings.devices.len());
+        if !(0..count as c_int).contains(&ordinal) { return Err(INVALID_DEVICE); }
         device.write(ordinal);
         Ok(())
     }
@@ -264,10 +267,13 @@ cuda! {
         Ok(())
     }
     cuDeviceTotalMem_v2(bytes: *mut usize, _device: c_int) { bytes.write(1 << 33); Ok(()) }
-    cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, _device: c_int) {
+    cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, device: c_int) {
+        let capability = with(|state| state.settings.devices.get(device as usize).copied());
+        let (major, minor) = capability.ok_or(INVALID_DEVICE)?;
         value.write(match attribute {
-            75 => 9,
-            76 | 115 => 0,
+            75 => major,
+            76 => minor,
+            115 => 0,
             // An H200's multiprocessors, their clock, its memory's clock and bus.
             16 => 132,
             13 => 1_980_000,
@@ -280,6 +286,10 @@ cuda! {
 
     cuDevicePrimaryCtxRetain(out: *mut usize, device: c_int) {
         if !(0..DEVICES as c_int).contains(&device) { return Err(INVALID_DEVICE); }
+        // No context is current yet that would name the device.
+        if let Some(code) = with(|state| state.settings.failure("cuDevicePrimaryCtxRetain", Some(device as usize))) {
+            return Err(code);
+        }
         with(|state| state.retained[device as usize] += 1);
         out.write(context(device as usize));
         Ok(())
@@ -386,6 +396,15 @@ cuda! {
             Ok(())
         })
     }
+    // The host's memory is used before these return, as the driver may, so what is ahead of them in the stream is done.
+    cuMemcpyHtoDAsync_v2(to: u64, from: *const u8, bytes: usize, stream: usize) {
+        with(|state| state.device_of(stream).map(|_| state.finish(stream)))?;
+        match cuMemcpyHtoD_v2(to, from, bytes) { 0 => Ok(()), code => Err(code) }
+    }
+    cuMemcpyDtoHAsync_v2(to: *mut u8, from: u64, bytes: usize, stream: usize) {
+        with(|state| state.device_of(stream).map(|_| state.finish(stream)))?;
+        match cuMemcpyDtoH_v2(to, from, bytes) { 0 => Ok(()), code => Err(code) }
+    }
     cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: usize) {
         with(|state| {
             state.device_of(stream)?;
@@ -430,6 +449,9 @@ cuda! {
                 std::ptr::copy_nonoverlapping(message.as_ptr(), log.cast(), length);
             }
             return Err(INVALID_PTX);
+        }
+        if let Some(code) = with(|state| state.settings.refusal(&text, device)) {
+            return Err(code);
         }
         out.write(with(|state| {
             let handle = state.handle();
@@ -638,10 +660,14 @@ cuda! {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mock_fail(name: *const c_char, code: u32) {
     let name = unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned();
-    with(|state| match code {
-        0 => drop(state.failures.remove(&name)),
-        _ => drop(state.failures.insert(name, code)),
-    });
+    with(|state| state.settings.fail(name, code));
+}
+
+/// Changes settings, which the text spells as `settings.rs` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mock_set(text: *const c_char) {
+    let text = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
+    with(|state| state.settings.set(&text));
 }
 
 /// Has kernels run from now on.

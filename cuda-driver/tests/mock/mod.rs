@@ -40,7 +40,7 @@ static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 pub fn mock() -> &'static Mock {
     static MOCK: OnceLock<Mock> = OnceLock::new();
     MOCK.get_or_init(|| {
-        let path = compile();
+        let path = compile(&format!("mock-{}", std::process::id()));
         // SAFETY: every test of the binary comes here first, and no other code reads the
         // environment but through std, which has a lock.
         unsafe {
@@ -85,6 +85,16 @@ impl Mock {
         }
     }
 
+    /// Changes what the stand-in makes of itself: `cuda=11.4 devices=8.7,9.0` (`settings.rs`).
+    pub fn set(&self, settings: &str) {
+        let settings = CString::new(settings).expect("settings hold no zero");
+        // SAFETY: the types are the library's.
+        unsafe {
+            let set = self.0.get::<unsafe extern "C" fn(*const c_char)>(b"mock_set");
+            set.expect("the library has it")(settings.as_ptr());
+        }
+    }
+
     /// The oldest launch not yet asked for.
     pub fn launch(&self) -> Option<Launch> {
         let mut launch = std::mem::MaybeUninit::uninit();
@@ -117,12 +127,26 @@ impl Mock {
     }
 }
 
-fn compile() -> PathBuf {
+/// Compiles the stand-in into a file that stays, for programs that a test starts: what it makes of itself there says
+/// the variable `NORM_MOCK` (`settings.rs`). `who` names the test program, of which one is compiled for all of its tests.
+pub fn library(who: &str) -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        // What an earlier run left is replaced in one step, and not while it is compiled.
+        let fresh = compile(&format!("mock-{who}-{}", std::process::id()));
+        let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("libcuda-for-{who}.so"));
+        std::fs::rename(&fresh, &library).expect("the target directory can be written to");
+        let _ = fresh.parent().map(std::fs::remove_dir_all);
+        library
+    })
+}
+
+fn compile(folder: &str) -> PathBuf {
     // The package that includes this file is the workspace's, or one of its members.
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let source = here.ancestors().map(|folder| folder.join("cuda-driver/tests/mock/libcuda.rs"));
     let source = source.take(2).find(|source| source.exists()).expect("the workspace has cuda-driver");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mock-{}", std::process::id()));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
     std::fs::create_dir_all(&folder).expect("the target directory can be written to");
     let library = folder.join("libcuda_mock.so");
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());

@@ -5,10 +5,7 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-use cuda_driver::{
-    CaptureMode, Driver, DriverError, LoadError,
-    sys::{CUfunction, CUresult},
-};
+use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
 use norm_kernels::abi::{
     Access, Demand, EntryPoint, KERNEL_SLOTS, Kernel, Limits, SHARD_KERNEL_SLOTS, ShardKernel, Tile,
 };
@@ -17,7 +14,6 @@ use super::Device;
 use crate::{
     DType, MAX_DIM, NormKind,
     error::{Arg, Error, Result},
-    ptx::Ptx,
 };
 
 /// A slot a kernel.
@@ -123,8 +119,7 @@ impl Device {
         }
 
         let name = entry.to_string();
-        let ptx = self.ptx()?;
-        let mut text = ptx.module(entry)?;
+        let mut text = self.inner.ptx.module(entry)?;
         text.push('\0');
         let text = CStr::from_bytes_until_nul(text.as_bytes()).expect("it ends with a zero");
         let symbol = CString::new(name.as_str()).expect("names hold no zero");
@@ -132,7 +127,7 @@ impl Device {
         let _current = self.enter()?;
         let driver = self.driver();
         let _permitted = Permitted::new(driver)?;
-        let module = driver.module_load(text).map_err(|error| self.not_loaded(ptx, name, error))?;
+        let module = driver.module_load(text).map_err(|error| self.not_loaded(name, error))?;
         // SAFETY: it has just been loaded.
         let function = unsafe { driver.module_function(module, &symbol) };
         match function.and_then(|function| self.permit(function, entry).map(|()| function)) {
@@ -146,12 +141,7 @@ impl Device {
     }
 
     /// What the driver refused a kernel for.
-    fn not_loaded(&self, ptx: Ptx, kernel: String, LoadError { error, log }: LoadError) -> Error {
-        if error.code == CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION as u32
-            && let (Some(expected), Ok(given)) = (ptx.cuda(), self.driver().version())
-        {
-            return Error::DriverTooOld { expected, given };
-        }
+    fn not_loaded(&self, kernel: String, LoadError { error, log }: LoadError) -> Error {
         match self.failed(error) {
             Error::Driver { call, code, name } => Error::Load { kernel, call, code, name, log },
             error => error,

@@ -30,6 +30,8 @@ pub enum Arg {
     Stream,
     /// The device.
     Device,
+    /// The kernels that it is to run.
+    Ptx,
     /// The tensor-parallel context.
     Tp,
     /// What each device of a group has of a row.
@@ -54,6 +56,7 @@ impl fmt::Display for Arg {
             Arg::WeightOffset => "weight_offset",
             Arg::Stream => "stream",
             Arg::Device => "device",
+            Arg::Ptx => "ptx",
             Arg::Tp => "tp",
             Arg::Shards => "shards",
             Arg::Reduce => "reduce",

@@ -221,7 +221,7 @@ pub fn shown(operand: &Operand<'_>) -> String {
         Operand::Not(_) => "a negated predicate".to_owned(),
         Operand::Pair(_) => "a pair".to_owned(),
         Operand::Vector(elements) => format!("a vector of {}", elements.len()),
-        Operand::Literal(literal) => format!("{literal:?}"),
+        Operand::Literal(literal) => literal.to_string(),
         Operand::Name(name, _) => (*name).to_owned(),
         Operand::Address(_) => "an address in brackets".to_owned(),
         Operand::Sink => "_".to_owned(),

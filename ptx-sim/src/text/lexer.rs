@@ -164,10 +164,10 @@ impl<'a> Lexer<'a> {
         let rest = &self.text[self.at..];
         if rest.starts_with("//") {
             Some(rest.find('\n').unwrap_or(rest.len()))
-        } else if rest.starts_with("/*") {
-            Some(rest.find("*/").map_or(rest.len(), |end| end + 2))
         } else {
-            None
+            // The slash that opens it closes nothing: `/*/` goes on.
+            let comment = rest.strip_prefix("/*")?;
+            Some(comment.find("*/").map_or(rest.len(), |end| end + 4))
         }
     }
 

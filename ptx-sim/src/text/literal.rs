@@ -1,5 +1,7 @@
 //! Numbers as PTX writes them (PTX ISA, "Constants").
 
+use std::fmt;
+
 /// A literal operand.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Literal {
@@ -38,6 +40,19 @@ impl Literal {
             Literal::Single(bits) => Literal::Single(bits ^ 1 << 31),
             Literal::Double(bits) => Literal::Double(bits ^ 1 << 63),
             Literal::Decimal(value) => Literal::Decimal(-value),
+        }
+    }
+}
+
+/// As PTX writes it.
+impl fmt::Display for Literal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Literal::Integer(value) => write!(f, "{value}"),
+            Literal::Single(bits) => write!(f, "0f{bits:08X}"),
+            Literal::Double(bits) => write!(f, "0d{bits:016X}"),
+            // With its fraction: `1` would be an integer.
+            Literal::Decimal(value) => write!(f, "{value:?}"),
         }
     }
 }

@@ -122,7 +122,7 @@ struct Bare {
 impl Bare {
     /// Its module stays loaded, as the library's do.
     fn load(device: &Device, plan: Plan) -> Result<Bare, Error> {
-        let text = device.ptx()?.module(plan.kernel)?;
+        let text = device.ptx().module(plan.kernel)?;
         let broken = || Error::KernelMissing { kernel: plan.kernel.to_string(), target: "this device" };
         let text = CString::new(text).map_err(|_| broken())?;
         let name = CString::new(plan.kernel.to_string()).map_err(|_| broken())?;

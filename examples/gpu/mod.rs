@@ -1,0 +1,18 @@
+//! For the examples that run on a GPU: what they say where none can be used.
+
+use std::process;
+
+use norm_host::{Device, Result};
+
+/// A device that an example cannot do without. Where it cannot be used the process ends with status 2, as `norm` does on
+/// a machine that cannot do what was asked.
+pub fn needed(device: Result<Device>) -> Device {
+    device.unwrap_or_else(|error| {
+        eprintln!(
+            "This example runs on an NVIDIA GPU, and there is none that it can use: {error}.\n\
+             These run on any CPU: `cargo run --example 01-normalize`, and so do 02-strides, 03-residual and 07-errors.\n\
+             `cargo run -- doctor` says what this machine lacks, and how to get it."
+        );
+        process::exit(2)
+    })
+}

@@ -1,0 +1,166 @@
+//! A PTX text, cut at its entry points. Lists of kernels, modules for the driver and those for the simulator all come
+//! from here, so what one of them finds the others find too.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::{Entry, scanner::Scanner};
+
+/// What stands in a text.
+pub(super) struct Parts {
+    /// What `.version` says.
+    pub(super) version: Option<&'static str>,
+    /// The first word behind `.target`.
+    pub(super) target: Option<&'static str>,
+    /// Whatever stands outside of entry points, in the order of the text: every module begins with it. Debugging
+    /// information is left out, because it refers to labels of all entry points.
+    pub(super) header: String,
+    /// The entry points, in the order of the text.
+    pub(super) entries: Vec<Entry<'static>>,
+}
+
+/// The texts that have been cut so far. Texts stay until the process ends, and so do their parts.
+static CUT: Mutex<Vec<(&'static str, &'static Parts)>> = Mutex::new(Vec::new());
+
+impl Parts {
+    /// The parts of a text, which is cut when it is first asked for: that takes some 10 ms for 14 MB.
+    pub(super) fn of(text: &'static str) -> &'static Parts {
+        let mut cut = CUT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, parts)) = cut.iter().find(|(known, _)| std::ptr::eq(*known, text)) {
+            return parts;
+        }
+        let parts = Box::leak(Box::new(Parts::cut(text)));
+        cut.push((text, parts));
+        parts
+    }
+
+    fn cut(text: &'static str) -> Parts {
+        let mut parts = Parts { version: None, target: None, header: String::new(), entries: Vec::new() };
+        let mut scanner = Scanner::new(text);
+        // Where the stretch outside of entry points begins that is being read, and whether anything stands in it.
+        let (mut outside, mut occupied) = (0, false);
+        // Where the directives of linkage in front of the next word begin.
+        let mut linkage = None;
+        while let Some((start, word)) = scanner.next() {
+            match word {
+                ".visible" | ".weak" | ".extern" | ".common" => {
+                    linkage.get_or_insert((start, occupied));
+                    occupied = true;
+                    continue;
+                }
+                ".entry" | ".section" => {
+                    let (start, occupied_before) = linkage.unwrap_or((start, occupied));
+                    if occupied_before {
+                        parts.add_to_header(&text[outside..start]);
+                    }
+                    let name = scanner.next().map_or("", |(_, name)| name);
+                    scanner.skip_to_brace();
+                    scanner.skip_block();
+                    outside = scanner.place();
+                    occupied = false;
+                    if word == ".entry" {
+                        parts.entries.push(Entry { name, text: &text[start..outside] });
+                    }
+                }
+                ".version" | ".target" => {
+                    let kept = if word == ".version" { &mut parts.version } else { &mut parts.target };
+                    let value = scanner.next().map(|(_, value)| value);
+                    *kept = kept.or(value);
+                    occupied = true;
+                }
+                "{" => {
+                    scanner.skip_block();
+                    occupied = true;
+                }
+                _ => occupied = true,
+            }
+            linkage = None;
+        }
+        if occupied {
+            parts.add_to_header(&text[outside..]);
+        }
+        parts
+    }
+
+    fn add_to_header(&mut self, stretch: &str) {
+        self.header.push_str(stretch.trim_matches(|c: char| c.is_whitespace() || c == '\0'));
+        self.header.push_str("\n\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = ".version 8.0\n.target sm_80\n.address_size 64\n";
+    const BODY: &str = "()\n{\n\tret;\n}\n";
+
+    fn names(text: &str) -> Vec<&'static str> {
+        let parts = Parts::of(format!("{HEAD}{text}").leak());
+        parts.entries.iter().map(|entry| entry.name).collect()
+    }
+
+    /// How an entry point may be spelled, and what looks like one (PTX ISA, "Syntax", "Kernel and Function Directives").
+    #[test]
+    fn an_entry_begins_with_its_directive_wherever_that_stands() {
+        let found = [
+            ("at the start of a line", format!(".visible .entry k{BODY}")),
+            ("behind spaces", format!("   .visible .entry k{BODY}")),
+            ("behind a tab", format!("\t.visible\t.entry\tk{BODY}")),
+            ("behind zeros", format!("\0\0.visible .entry k{BODY}")),
+            ("over lines", format!(".visible\n.entry\nk\n{BODY}")),
+            ("without linkage", format!(".entry k{BODY}")),
+            ("weak", format!(".weak .entry k{BODY}")),
+            ("behind a comment", format!("/* the kernel */ .visible .entry k{BODY}")),
+            ("around a comment", format!(".visible /* {{ */ .entry // }}\nk{BODY}")),
+            ("behind a variable", format!(".global .b32 v; .visible .entry k{BODY}")),
+            ("behind a closing brace", format!(".func f{BODY}.visible .entry k{BODY}")),
+        ];
+        for (how, text) in found {
+            assert_eq!(names(&text), ["k"], "{how}");
+        }
+        let none = [
+            ("nothing", String::new()),
+            ("in a comment", format!("/*\n.visible .entry k{BODY}*/")),
+            ("in a line's comment", "// .visible .entry k() { ret; }\n".to_owned()),
+            ("in text", ".file 1 \".visible .entry k() { }\"\n".to_owned()),
+            ("in a function", ".func f()\n{\n.visible .entry k\n}\n".to_owned()),
+            ("part of a word", format!(".func .entry_k{BODY}")),
+        ];
+        for (how, text) in none {
+            assert_eq!(names(&text), [""; 0], "{how}");
+        }
+    }
+
+    #[test]
+    fn what_stands_between_entries_is_in_every_module() {
+        let text = ".global .b32 before;\n\n.visible .entry a()\n{ // }\n\tret;\n}\n.extern .global .b32 between;\n\
+                    .visible .entry b() .pragma \"{\";\n{{ ret; }}\n.func after()\n{\nret;\n}\n\
+                    .section .debug_info\n{\n.b64 $L__a\n}\n";
+        let parts = Parts::of(format!("{HEAD}{text}").leak());
+        let texts: Vec<_> = parts.entries.iter().map(|entry| entry.text).collect();
+        let expected =
+            [".visible .entry a()\n{ // }\n\tret;\n}", ".visible .entry b() .pragma \"{\";\n{{ ret; }}"];
+        assert_eq!(texts, expected);
+        let header = format!(
+            "{HEAD}.global .b32 before;\n\n.extern .global .b32 between;\n\n.func after()\n{{\nret;\n}}\n\n"
+        );
+        assert_eq!(parts.header, header);
+    }
+
+    #[test]
+    fn a_text_that_breaks_off_ends_there() {
+        for text in
+            [".visible .entry k(", ".visible .entry k() { {", ".visible .entry k() { \"", ".entry k() { /*"]
+        {
+            assert_eq!(names(text), ["k"], "{text}");
+        }
+        assert_eq!(names(".visible .entry"), [""]);
+        assert_eq!((names(".visible"), names("{ {"), names("/* ")), (vec![], vec![], vec![]));
+    }
+
+    #[test]
+    fn a_text_is_cut_once() {
+        let text = format!("{HEAD}.entry k{BODY}").leak();
+        assert!(std::ptr::eq(Parts::of(text), Parts::of(text)));
+    }
+}

@@ -1,0 +1,96 @@
+//! The words of a PTX text, comments and strings aside (PTX ISA, "Syntax").
+
+/// A place in a text.
+pub(super) struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a str) -> Scanner<'a> {
+        Scanner { text, at: 0 }
+    }
+
+    /// The byte that it has come to.
+    pub(super) fn place(&self) -> usize {
+        self.at
+    }
+
+    /// The next word and where it begins: a name, a number or a directive with all that dots join to it, or one
+    /// character that is part of none, such as a brace.
+    pub(super) fn next(&mut self) -> Option<(usize, &'a str)> {
+        loop {
+            let &first = self.rest().first()?;
+            match first {
+                b'"' => self.skip_string(),
+                b'/' if self.skip_comment() => {}
+                blank if blank.is_ascii_whitespace() || blank == 0 => self.at += 1,
+                _ => break,
+            }
+        }
+        let start = self.at;
+        let length = self.rest().iter().take_while(|&&byte| is_word(byte)).count();
+        let single = || self.text[start..].chars().next().map_or(1, char::len_utf8);
+        self.at += if length > 0 { length } else { single() };
+        Some((start, &self.text[start..self.at]))
+    }
+
+    /// Goes behind the next opening brace, or to the end where there is none.
+    pub(super) fn skip_to_brace(&mut self) {
+        while self.next().is_some_and(|(_, word)| word != "{") {}
+    }
+
+    /// Goes behind the brace that closes the one that was read last, or to the end where none does.
+    pub(super) fn skip_block(&mut self) {
+        let mut depth = 1;
+        while depth > 0 {
+            // A module is mostly bodies, so what is in them is not taken apart.
+            let stop = self.rest().iter().position(|byte| matches!(byte, b'{' | b'}' | b'"' | b'/'));
+            let Some(stop) = stop else {
+                self.at = self.text.len();
+                return;
+            };
+            self.at += stop;
+            match self.rest()[0] {
+                b'"' => self.skip_string(),
+                b'/' if self.skip_comment() => {}
+                brace => {
+                    self.at += 1;
+                    depth = match brace {
+                        b'{' => depth + 1,
+                        b'}' => depth - 1,
+                        _ => depth,
+                    };
+                }
+            }
+        }
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        &self.text.as_bytes()[self.at..]
+    }
+
+    /// Goes behind the string that begins here.
+    fn skip_string(&mut self) {
+        let length = self.text[self.at + 1..].find('"');
+        self.at = length.map_or(self.text.len(), |length| self.at + 1 + length + 1);
+    }
+
+    /// Goes behind the comment that begins here, if one does.
+    fn skip_comment(&mut self) -> bool {
+        let rest = &self.text[self.at..];
+        let length = if rest.starts_with("//") {
+            rest.find('\n')
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            comment.find("*/").map(|length| length + 4)
+        } else {
+            return false;
+        };
+        self.at += length.unwrap_or(rest.len());
+        true
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'%' | b'.')
+}
