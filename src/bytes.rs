@@ -22,6 +22,13 @@ impl AlignedBytes {
         copy
     }
 
+    /// Makes it `len` bytes, in the memory it has where that is enough: those that it had, and behind them
+    /// initialized ones of no particular value.
+    pub fn resize(&mut self, len: usize) {
+        self.blocks.resize(len.div_ceil(size_of::<u128>()), 0);
+        self.len = len;
+    }
+
     /// Makes it `len` bytes of `value`, in the memory it has where that is enough.
     pub fn refill(&mut self, len: usize, value: u8) {
         self.blocks.clear();
@@ -57,6 +64,9 @@ mod tests {
             assert_eq!(bytes.as_ptr() as usize % 16, 0);
             bytes.refill(len / 2, 0xa5);
             assert_eq!(&*bytes, vec![0xa5; len / 2]);
+            bytes.resize(len + 1);
+            assert_eq!(bytes.len(), len + 1);
+            assert_eq!(bytes[..len / 2], vec![0xa5; len / 2]);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{apply, bench, check, doctor, ptx, tour};
+use crate::{apply, bench, check, doctor, ptx, tensors, tour};
 
 /// RMSNorm, LayerNorm and head norm on NVIDIA GPUs and on CPUs.
 ///
@@ -25,6 +25,8 @@ pub enum Command {
     Layer(apply::RowsArgs),
     /// Either norm over the last axis of a (…, heads, head_dim) tensor, with weights for each head
     Head(apply::HeadArgs),
+    /// The tensors of a safetensors file or of a sharded model: names, dtypes, shapes
+    Tensors(tensors::TensorsArgs),
     /// Random cases against an f64 reference; a failure comes with the smallest case and the
     /// command that repeats it
     Check(check::CheckArgs),

@@ -3,6 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use crate::{output, printable};
+
 /// Exit status of a check that found something.
 const CHECK_FAILED: u8 = 1;
 /// Exit status of bad usage or input; clap uses the same.
@@ -56,8 +58,7 @@ impl Failure {
         match self {
             Failure::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             _ => {
-                // Not `eprintln!`: it panics where stderr is closed.
-                let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("norm: {self}\n"));
+                output::note(&printable::lines(&self.to_string()).to_string());
                 BAD_INPUT.into()
             }
         }
