@@ -108,6 +108,7 @@ fn apply(args: &RowsArgs, kind: NormKind, heads: bool) -> Result<Outcome, Failur
     let call = Call { x: &x, w: w.as_ref(), b: b.as_ref(), args, kind, heads };
     let dtype = args.out_dtype.unwrap_or(x.dtype);
     let destination = Destination::of(&args.destination, &call.inputs())?;
+    let unlisted = destination.replaces(&x.file.source).then(|| unlisted(args, &x)).flatten();
     let layout = Layout::of(&args.destination, &x, dtype)?;
     let target = args.target.open()?;
 
@@ -118,6 +119,9 @@ fn apply(args: &RowsArgs, kind: NormKind, heads: bool) -> Result<Outcome, Failur
     let time = rows::normalize(&call, &target, dtype, rows::CHUNK, |rows| Ok(sink.append(rows)?))?;
     sink.copy_others(&x.file.source)?;
     let out = sink.finish()?;
+    if let Some(unlisted) = unlisted {
+        output::note(&unlisted);
+    }
 
     let op = match (heads, kind) {
         (true, NormKind::Rms) => "head (rms)",
@@ -154,6 +158,15 @@ fn report(json: bool, summary: &Summary) -> Result<(), Failure> {
         seconds * 1e3,
         printable::name(out),
     ))
+}
+
+/// What to say where a sharded model's own file has been given a tensor that the model's index does not list.
+fn unlisted(args: &RowsArgs, x: &Tensor) -> Option<String> {
+    let name = args.destination.name(x);
+    (x.index.is_some() && name != x.name).then(|| {
+        let (index, name) = (printable::path(&args.input.file), printable::name(name));
+        format!("{index} does not list '{name}', which is in the file now")
+    })
 }
 
 /// The operation that was asked for.

@@ -6,10 +6,16 @@ mod apply;
 mod bench;
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/destination.rs"]
+mod destination;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/file.rs"]
 mod file;
+#[path = "cli/formats.rs"]
+mod formats;
+#[path = "cli/large.rs"]
+mod large;
 #[path = "cli/pipe.rs"]
 mod pipe;
 #[path = "cli/ptx.rs"]
@@ -20,6 +26,8 @@ mod report;
 mod run;
 #[path = "cli/sim.rs"]
 mod sim;
+#[path = "cli/tensors.rs"]
+mod tensors;
 #[path = "cli/text.rs"]
 mod text;
 #[path = "cli/tour.rs"]

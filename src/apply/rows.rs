@@ -189,7 +189,15 @@ impl<'a> Memory<'a> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use norm_host::NormKind;
+    use safetensors::Dtype;
+    use safetensors::tensor::TensorView;
+
     use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::kernel_set::KernelSet;
+    use crate::target::DeviceChoice;
 
     #[test]
     fn chunks_cover_a_tensor_in_order_and_hold_whole_units() {
@@ -215,6 +223,54 @@ mod tests {
                 end = chunk.elements.end;
             }
             assert_eq!(end, shape.iter().product::<usize>());
+        }
+    }
+
+    /// Normalizes a file's tensor in chunks of so many bytes, on each target that needs no device.
+    fn results(args: &str, heads: bool, bytes: usize) -> Vec<Vec<u8>> {
+        let line = ["norm", "rms"].into_iter().chain(args.split_whitespace()).chain(["--out", "y"]);
+        let Some(Command::Rms(args)) = Cli::try_parse_from(line).unwrap().command else { unreachable!() };
+        let open = |tensor: &Option<_>| tensor.as_ref().map(|tensor| Tensor::open(tensor).unwrap());
+        let (x, w, b) = (Tensor::open(&args.input).unwrap(), open(&args.weight), open(&args.bias));
+        let call = Call { x: &x, w: w.as_ref(), b: b.as_ref(), args: &args, kind: NormKind::Layer, heads };
+        [DeviceChoice::Cpu, DeviceChoice::Sim]
+            .map(|device| {
+                let target = device.open(&KernelSet::Stock).unwrap();
+                let mut y = Vec::new();
+                normalize(&call, &target, DType::BF16, bytes, |rows| {
+                    y.extend_from_slice(rows);
+                    Ok(())
+                })
+                .unwrap();
+                y
+            })
+            .into()
+    }
+
+    #[test]
+    fn where_chunks_are_cut_changes_no_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
+        let values = |count: usize| (0..count).flat_map(|i| ((i * i) as f32 * 0.7).sin().to_le_bytes());
+        let (rows, heads, dim) = (7, 3, 40);
+        let tensors = [("x", vec![rows, heads, dim]), ("w", vec![dim]), ("hw", vec![heads, dim])].map(
+            |(name, shape)| {
+                let bytes: Vec<u8> = values(shape.iter().product()).collect();
+                (name, shape, bytes)
+            },
+        );
+        let views = tensors
+            .iter()
+            .map(|(name, shape, bytes)| (*name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        let file = path.display();
+        for (weights, heads) in [("w", false), ("hw", true)] {
+            let args = format!("--input {file}:x --weight {file}:{weights} --bias {file}:{weights}");
+            let whole = results(&args, heads, 1 << 20);
+            assert!(whole.iter().all(|y| y.len() == 7 * 3 * 40 * 2 && y.iter().any(|&byte| byte != 0)));
+            for bytes in [1, 2 * dim * 4, 5 * dim * 4, 7 * dim * 4] {
+                assert!(results(&args, heads, bytes) == whole, "chunks of {bytes} bytes, heads: {heads}");
+            }
         }
     }
 

@@ -4,9 +4,12 @@ mod destination;
 mod error;
 mod layout;
 mod part;
+mod progress;
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
+
+use indicatif::ProgressBar;
 
 pub use destination::{Destination, DestinationArgs};
 pub use error::SinkError;
@@ -26,6 +29,7 @@ pub struct Sink {
     layout: Layout,
     /// Bytes of the result that have been written.
     written: u64,
+    bar: ProgressBar,
 }
 
 impl Sink {
@@ -33,7 +37,8 @@ impl Sink {
     /// a disk without room, shows before any work is done.
     pub fn create(destination: Destination, layout: Layout) -> Result<Sink, SinkError> {
         let part = Part::create(&destination.path)?;
-        let sink = Sink { part, destination, layout, written: 0 };
+        let bar = progress::bar(layout.bytes);
+        let sink = Sink { part, destination, layout, written: 0, bar };
         let reserved = sink.part.reserve(sink.layout.bytes);
         reserved
             .and_then(|()| sink.part.file().write_all_at(&sink.layout.header, 0))
@@ -46,6 +51,7 @@ impl Sink {
         let at = self.layout.result + self.written;
         self.part.file().write_all_at(rows, at).map_err(|source| self.failed(source))?;
         self.written += rows.len() as u64;
+        self.bar.inc(rows.len() as u64);
         Ok(())
     }
 
@@ -66,6 +72,7 @@ impl Sink {
                     return Err(source.truncated().into());
                 }
                 done += piece;
+                self.bar.inc(piece);
             }
         }
         Ok(())
@@ -74,6 +81,7 @@ impl Sink {
     /// Gives the file its name, which is returned as it was asked for.
     pub fn finish(self) -> Result<String, SinkError> {
         debug_assert_eq!(self.written, self.layout.result_bytes);
+        self.bar.finish_and_clear();
         self.part.file().sync_all().map_err(|source| self.failed(source))?;
         self.part.settle(&self.destination)?;
         Ok(self.destination.given.display().to_string())

@@ -89,3 +89,29 @@ impl Tensor {
         Ok(elements)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_becomes_shorter_is_an_error_and_what_is_left_of_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
+        let header = br#"{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        let length = (header.len() as u64).to_le_bytes();
+        let elements = [1.0_f32.to_le_bytes(), 2.0_f32.to_le_bytes()].concat();
+        std::fs::write(&path, [&length[..], header, &elements].concat()).unwrap();
+        let tensor = Tensor::open(&TensorRef { file: path.clone(), tensor: "x".to_owned() }).unwrap();
+        assert_eq!(*tensor.read_all().unwrap(), elements);
+
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(file.metadata().unwrap().len() - 4).unwrap();
+        let mut part = AlignedBytes::default();
+        tensor.read(0..1, &mut part).unwrap();
+        assert_eq!(*part, elements[..4]);
+        assert!(matches!(tensor.read_all(), Err(InputError::Truncated { .. })));
+    }
+}

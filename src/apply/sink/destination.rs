@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::super::input::file::name_of;
-use super::super::input::{FileId, Tensor};
+use super::super::input::{FileId, SourceFile, Tensor};
 use super::SinkError;
 
 /// The rights to write of owner, group and others.
@@ -108,6 +108,11 @@ impl Destination {
         may_replace(args, &there, inputs)?;
         let path = given.canonicalize().map_err(io)?;
         Ok(Destination { given: given.to_owned(), path, replaced: Some(there) })
+    }
+
+    /// Whether it is this file that is to be replaced.
+    pub fn replaces(&self, file: &SourceFile) -> bool {
+        self.replaced.as_ref().is_some_and(|there| FileId::of(there) == file.id)
     }
 }
 
