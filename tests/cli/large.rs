@@ -54,10 +54,12 @@ fn memory_does_not_grow_with_the_file() {
     let mut child = command(folder.path())
         .args(["layer", "--device", "cpu", "--input", "m:x", "--into", "y"])
         .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let peak = peak_memory(&mut child);
-    assert!(child.wait().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &b""[..]), "no bar but on a terminal");
     assert!(end > BOUND && peak > MIB, "{peak} bytes were seen");
     assert!(peak < BOUND, "{} MiB for a tensor of {} MiB", peak / MIB, end / MIB);
 
@@ -88,7 +90,7 @@ fn begun(folder: &Path, wrap: &[&str], args: &[&str]) -> Child {
         .spawn()
         .unwrap();
     let start = Instant::now();
-    while names(folder).len() < 2 {
+    while !names(folder).iter().any(|name| name.ends_with(".part")) {
         assert!(start.elapsed() < Duration::from_secs(60), "no temporary file is there");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -154,4 +156,28 @@ fn a_file_that_becomes_shorter_is_an_error() {
     assert_eq!((output.status.code(), output.status.signal()), (Some(2), None), "{message}");
     assert!(message.contains("m has become shorter than the 2097"), "{message}");
     assert_eq!(names(folder.path()), ["m"]);
+}
+
+/// What other programs write while the result is computed is theirs.
+#[test]
+fn a_file_that_appears_or_is_replaced_meanwhile_is_left_as_it_is() {
+    for (args, theirs, part) in [
+        (&["--out", "y"][..], "y", "y appeared while the result was computed"),
+        (&["--into", "y"], "y", "y appeared while the result was computed"),
+        (&["--out", "old", "--force"], "old", "old was replaced or removed while the result was computed"),
+        (&["--into", "m"], "m", "m was replaced or removed while the result was computed"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        sparse(&folder.path().join("m"), 256, 1024);
+        fs::write(folder.path().join("old"), "old").unwrap();
+        let child = begun(folder.path(), &[], args);
+        fs::write(folder.path().join("new"), "theirs").unwrap();
+        fs::rename(folder.path().join("new"), folder.path().join(theirs)).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains(part), "{message}");
+        assert_eq!(fs::read(folder.path().join(theirs)).unwrap(), b"theirs");
+        assert!(!names(folder.path()).iter().any(|name| name.contains(".part")));
+    }
 }

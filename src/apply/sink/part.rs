@@ -73,8 +73,9 @@ impl Part {
     pub fn settle(mut self, destination: &Destination) -> Result<(), SinkError> {
         let Destination { given, path, replaced } = destination;
         let failed = |source| SinkError::Io { path: given.clone(), source };
-        // A signal waits until the file is either gone or has its name.
+        // Held to the end: a signal waits until the file is either gone or has its name.
         let mut pending = pending();
+        *pending = None;
         let file = self.file.take().expect("settled parts are consumed");
         let settled = match replaced {
             None => file.persist_noclobber(path).map_err(|error| match error.error.kind() {
@@ -93,7 +94,6 @@ impl Part {
                 file.persist(path).map_err(|error| failed(error.error))
             }
         };
-        *pending = None;
         settled.map(drop)
     }
 }
