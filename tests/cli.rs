@@ -10,12 +10,16 @@ mod check;
 mod destination;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/errors.rs"]
+mod errors;
 #[path = "cli/file.rs"]
 mod file;
 #[path = "cli/formats.rs"]
 mod formats;
 #[path = "cli/large.rs"]
 mod large;
+#[path = "cli/names.rs"]
+mod names;
 #[path = "cli/pipe.rs"]
 mod pipe;
 #[path = "cli/ptx.rs"]
@@ -24,6 +28,8 @@ mod ptx;
 mod report;
 #[path = "cli/run.rs"]
 mod run;
+#[path = "cli/sharded.rs"]
+mod sharded;
 #[path = "cli/sim.rs"]
 mod sim;
 #[path = "cli/tensors.rs"]

@@ -6,7 +6,7 @@ mod layout;
 mod part;
 mod progress;
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::unix::fs::FileExt;
 
 use indicatif::ProgressBar;
@@ -16,11 +16,11 @@ pub use error::SinkError;
 pub use layout::Layout;
 use part::Part;
 
-use super::input::SourceFile;
+use crate::apply::input::SourceFile;
 use crate::failure::Failure;
 
 /// Bytes that are copied in one go.
-const COPY: u64 = 64 << 20;
+const COPY: usize = 8 << 20;
 
 /// The file that is being written, under a temporary name. Dropped before [`Sink::finish`], it is gone.
 pub struct Sink {
@@ -48,31 +48,25 @@ impl Sink {
 
     /// Writes the next rows of the result.
     pub fn append(&mut self, rows: &[u8]) -> Result<(), SinkError> {
-        let at = self.layout.result + self.written;
-        self.part.file().write_all_at(rows, at).map_err(|source| self.failed(source))?;
+        self.write(rows, self.layout.result + self.written)?;
         self.written += rows.len() as u64;
-        self.bar.inc(rows.len() as u64);
+        Ok(())
+    }
+
+    fn write(&self, bytes: &[u8], start: u64) -> Result<(), SinkError> {
+        self.part.file().write_all_at(bytes, start).map_err(|source| self.failed(source))?;
+        self.bar.inc(bytes.len() as u64);
         Ok(())
     }
 
     /// Copies the tensors of `source` that the file is to have beside the result.
     pub fn copy_others(&mut self, source: &SourceFile) -> Result<(), Failure> {
+        let mut piece = Vec::new();
         for run in &self.layout.copied {
-            let (mut from, mut to) = (source.file(), self.part.file());
-            let mut done = 0;
-            while done < run.len {
-                let piece = COPY.min(run.len - done);
-                let copied = from
-                    .seek(SeekFrom::Start(run.from + done))
-                    .and_then(|_| to.seek(SeekFrom::Start(run.to + done)))
-                    // Within the kernel, where the file system can.
-                    .and_then(|_| io::copy(&mut from.take(piece), &mut to))
-                    .map_err(|error| self.failed(error))?;
-                if copied < piece {
-                    return Err(source.truncated().into());
-                }
-                done += piece;
-                self.bar.inc(piece);
+            for done in (0..run.len).step_by(COPY) {
+                piece.resize((run.len - done).min(COPY as u64) as usize, 0);
+                source.read_exact_at(&mut piece, run.from + done)?;
+                self.write(&piece, run.to + done)?;
             }
         }
         Ok(())
@@ -81,8 +75,8 @@ impl Sink {
     /// Gives the file its name, which is returned as it was asked for.
     pub fn finish(self) -> Result<String, SinkError> {
         debug_assert_eq!(self.written, self.layout.result_bytes);
-        self.bar.finish_and_clear();
         self.part.file().sync_all().map_err(|source| self.failed(source))?;
+        self.bar.finish_and_clear();
         self.part.settle(&self.destination)?;
         Ok(self.destination.given.display().to_string())
     }

@@ -48,8 +48,11 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     names(folder).into_iter().map(|name| (name.clone(), fs::read(folder.join(&name)).unwrap())).collect()
 }
 
-/// The tensors of a file that are not `name`, and that one.
-fn tensors(path: &Path, name: &str) -> (Vec<(String, serde_json::Value, Vec<u8>)>, Vec<u8>) {
+/// A name in a header, what stands there, and a tensor's bytes.
+type Member = (String, serde_json::Value, Vec<u8>);
+
+/// What a file holds but for the tensor `name`, and the bytes of that one.
+fn tensors(path: &Path, name: &str) -> (Vec<Member>, Vec<u8>) {
     let (header, data) = file::read_raw(path);
     let mut rest = Vec::new();
     let mut wanted = Vec::new();

@@ -1,4 +1,4 @@
-//! Files as they come: sharded models, what is no safetensors file, dtypes, headers that contradict themselves, names.
+//! Files as they come: what is no safetensors file, dtypes, headers that contradict themselves.
 
 use std::fs;
 use std::path::Path;
@@ -7,23 +7,22 @@ use std::time::{Duration, Instant};
 
 use safetensors::Dtype;
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::file::{self, bytes};
 use crate::run::{Run, command, norm};
 
 /// Two rows, of which RMSNorm without eps makes ±1.
-const X: [f32; 4] = [2.0, -2.0, 3.0, 3.0];
-const Y: [f32; 4] = [1.0, -1.0, 1.0, 1.0];
+pub const X: [f32; 4] = [2.0, -2.0, 3.0, 3.0];
+pub const Y: [f32; 4] = [1.0, -1.0, 1.0, 1.0];
 
 /// `norm rms` of `input` on the CPU.
-fn rms(folder: &Path, input: &str, args: &[&str]) -> Run {
+pub fn rms(folder: &Path, input: &str, args: &[&str]) -> Run {
     let start = ["rms", "--device", "cpu", "--eps", "0", "--input", input];
     norm(folder, &[&start[..], args].concat())
 }
 
 /// The message about an `input` that cannot be had.
-fn error(folder: &Path, input: &str) -> String {
+pub fn error(folder: &Path, input: &str) -> String {
     let before = file::names(folder);
     let message = rms(folder, input, &["--out", "y"]).bad_input();
     assert_eq!(file::names(folder), before, "{input}: a failed run leaves no file");
@@ -31,110 +30,9 @@ fn error(folder: &Path, input: &str) -> String {
 }
 
 /// What RMSNorm makes of `input`.
-fn normed(folder: &Path, input: &str) -> Vec<f32> {
+pub fn normed(folder: &Path, input: &str) -> Vec<f32> {
     rms(folder, input, &["--out", "y", "--force"]).good();
     file::read_f32(&folder.join("y"))
-}
-
-/// A model in two files, and its index.
-fn sharded() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    file::write(
-        &path("model-00001-of-00002.safetensors"),
-        &[("a", Dtype::F32, &[2, 2], &bytes(&X)), ("ids", Dtype::I64, &[1], &[0; 8])],
-    );
-    file::write(
-        &path("model-00002-of-00002.safetensors"),
-        &[("b.w", Dtype::BF16, &[2], &[0x80, 0x3f, 0, 0x40])],
-    );
-    index(
-        &folder,
-        r#""a": "model-00001-of-00002.safetensors", "ids": "model-00001-of-00002.safetensors",
-           "b.w": "model-00002-of-00002.safetensors""#,
-    );
-    folder
-}
-
-fn index(folder: &TempDir, map: &str) {
-    let text = format!("{{\"metadata\": {{\"total_size\": 28}},\n \"weight_map\": {{{map}}}}}");
-    fs::write(folder.path().join("model.safetensors.index.json"), text).unwrap();
-}
-
-#[test]
-fn a_sharded_model_is_read_through_its_index() {
-    let folder = sharded();
-    let args = ["--weight", "model.safetensors.index.json:b.w", "--out", "y"];
-    rms(folder.path(), "model.safetensors.index.json:a", &args).good();
-    assert_eq!(file::read_f32(&folder.path().join("y")), [1.0, -2.0, 1.0, 2.0]);
-}
-
-#[test]
-fn into_a_sharded_model_rewrites_the_shard_that_has_the_tensor() {
-    let folder = sharded();
-    let before = fs::read(folder.path().join("model-00002-of-00002.safetensors")).unwrap();
-    let shard = "model-00001-of-00002.safetensors";
-    let input = "model.safetensors.index.json:a";
-    let message =
-        rms(folder.path(), input, &["--into", "model.safetensors.index.json", "--force"]).bad_input();
-    assert!(message.contains("is the index of the model that is read"), "{message}");
-    rms(folder.path(), input, &["--into", shard]).good();
-    let (header, data) = file::read_raw(&folder.path().join(shard));
-    let at = header["a"]["data_offsets"][0].as_u64().unwrap() as usize;
-    assert_eq!(data[at..at + 16], bytes(&Y));
-    assert!(header["ids"].is_object());
-    assert_eq!(fs::read(folder.path().join("model-00002-of-00002.safetensors")).unwrap(), before);
-    // What the index does not know of cannot be reached through it.
-    let run = rms(folder.path(), input, &["--into", shard, "--as", "c"]);
-    assert_eq!(run.status, Some(0));
-    assert_eq!(
-        run.stderr,
-        "norm: model.safetensors.index.json does not list 'c', which is in the file now\n"
-    );
-}
-
-#[test]
-fn faults_of_an_index_are_named() {
-    let shard = "model-00001-of-00002.safetensors";
-    for (map, input, parts) in [
-        (format!(r#""a": "{shard}""#), "aa", &["index.json has no tensor 'aa'", "it has: a"][..]),
-        (
-            r#""a": "gone.safetensors""#.to_owned(),
-            "a",
-            &["has tensor 'a' in gone.safetensors, which is not there", "fetch all files"],
-        ),
-        (
-            format!(r#""c": "{shard}""#),
-            "c",
-            &["has tensor 'c' in model-00001-of-00002.safetensors, which has no such tensor"],
-        ),
-        (
-            r#""a": "../x""#.to_owned(),
-            "a",
-            &["has tensor 'a' in '../x'", "the plain name of a file beside it"],
-        ),
-        (r#""a": "/etc/passwd""#.to_owned(), "a", &["in '/etc/passwd'", "plain name"]),
-        (r#""a": "sub/x""#.to_owned(), "a", &["in 'sub/x'", "plain name"]),
-        (r#""a": "..""#.to_owned(), "a", &["in '..'", "plain name"]),
-        (r#""a": "./x""#.to_owned(), "a", &["in './x'", "plain name"]),
-        (r#""a": """#.to_owned(), "a", &["in ''", "plain name"]),
-        (r#""a": "x\u0000""#.to_owned(), "a", &["plain name"]),
-        // A name that leads out of the folder is refused whichever tensor is asked for.
-        (format!(r#""a": "{shard}", "b": "../x""#), "a", &["has tensor 'b' in '../x'"]),
-        (format!(r#""a": "{shard}", "a": "{shard}""#), "a", &["its weight_map has 'a' twice"]),
-        (r#""a": 1"#.to_owned(), "a", &["is no index of a sharded model", "expected a string"]),
-        (r#""a": "lfs""#.to_owned(), "a", &["lfs is no safetensors file but a Git LFS pointer"]),
-        (r#""a": "sub""#.to_owned(), "a", &["sub is a folder"]),
-    ] {
-        let folder = sharded();
-        fs::create_dir(folder.path().join("sub")).unwrap();
-        fs::write(folder.path().join("lfs"), "version https://git-lfs.github.com/spec/v1\n").unwrap();
-        index(&folder, &map);
-        let message = error(folder.path(), &format!("model.safetensors.index.json:{input}"));
-        for part in parts {
-            assert!(message.contains(part), "{map}: {part:?} is not in: {message}");
-        }
-    }
 }
 
 #[test]
@@ -321,59 +219,5 @@ fn headers_that_contradict_themselves_are_refused() {
             message.contains("m is not a safetensors file: ") && message.contains(part),
             "{case}: {message}"
         );
-    }
-}
-
-#[test]
-fn names_with_colons_can_be_reached() {
-    let folder = tempfile::tempdir().unwrap();
-    let z = bytes(&[0.0; 2]);
-    file::write(
-        &folder.path().join("m"),
-        &[("a:b", Dtype::F32, &[2, 2], &bytes(&X)), ("b", Dtype::F32, &[1, 2], &z)],
-    );
-    assert_eq!(normed(folder.path(), "m:a:b"), Y);
-    fs::create_dir(folder.path().join("m:a")).unwrap();
-    assert_eq!(normed(folder.path(), "m:a:b"), Y, "a folder is no file to read");
-    fs::remove_dir(folder.path().join("m:a")).unwrap();
-    fs::copy(folder.path().join("m"), folder.path().join("m:a")).unwrap();
-    assert_eq!(normed(folder.path(), "m:a:b").len(), 2, "the longest name of a file decides");
-    assert_eq!(normed(folder.path(), "m:a:a:b"), Y);
-    assert!(error(folder.path(), "gone:a:b").contains("cannot open gone:a: "));
-}
-
-#[test]
-fn no_output_has_what_a_terminal_obeys() {
-    let folder = tempfile::tempdir().unwrap();
-    let name = "x\u{1b}[31m\u{9b}2J\u{7}\n\u{202e}";
-    let shown = "x\\u{1b}[31m\\u{9b}2J\\u{7}\\n\\u{202e}";
-    let header = json!({
-        name: {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]},
-        "\u{1b}c": {"dtype": "I8", "shape": [1], "data_offsets": [16, 17]},
-    });
-    let file_name = "m\u{1b}]0;hi\u{7}";
-    file::write_raw(&folder.path().join(file_name), &header.to_string(), &[bytes(&X), vec![0]].concat());
-    let input = format!("{file_name}:{name}");
-    let obeyed =
-        |text: &str| text.chars().any(|char| (char.is_control() && char != '\n') || char == '\u{202e}');
-    for (args, status, part) in [
-        (vec!["rms", "--input", &input, "--out", "y\u{1b}c"], 0, format!("rms of {shown},")),
-        (vec!["rms", "--input", &input, "--out", "z\u{1b}c", "--json"], 0, "\\u009b2J".to_owned()),
-        (vec!["rms", "--input", &input, "--out", "y\u{1b}c"], 2, "y\\u{1b}c exists".to_owned()),
-        (vec!["rms", "--input", &format!("{file_name}:none"), "--out", "n"], 2, shown.to_owned()),
-        (
-            vec!["rms", "--input", &format!("{file_name}:\u{1b}c"), "--out", "n"],
-            2,
-            "m\\u{1b}]0;hi\\u{7}:\\u{1b}c is of dtype I8".to_owned(),
-        ),
-        (vec!["tensors", file_name], 0, format!("{shown}  F32")),
-        (vec!["tensors", file_name, "--json"], 0, "\\u009b2J".to_owned()),
-        (vec!["tensors", "gone\u{1b}c"], 2, "cannot open gone\\u{1b}c".to_owned()),
-    ] {
-        let run = norm(folder.path(), &args);
-        assert_eq!(run.status, Some(status), "{args:?}: {}", run.stderr);
-        let text = run.stdout + &run.stderr;
-        assert!(!obeyed(&text), "{args:?}: {text:?}");
-        assert!(text.contains(&part), "{args:?}: {part:?} is not in {text}");
     }
 }

@@ -51,7 +51,7 @@ impl SourceFile {
     /// Fills `bytes` with what stands at `start`.
     pub fn read_exact_at(&self, bytes: &mut [u8], start: u64) -> Result<(), InputError> {
         self.file.read_exact_at(bytes, start).map_err(|source| match source.kind() {
-            io::ErrorKind::UnexpectedEof => self.truncated(),
+            io::ErrorKind::UnexpectedEof => InputError::Truncated { file: self.path.clone(), len: self.len },
             _ => InputError::Read { file: self.path.clone(), source },
         })
     }
@@ -62,15 +62,6 @@ impl SourceFile {
         let mut bytes = vec![0; len as usize];
         self.read_exact_at(&mut bytes, start)?;
         Ok(bytes)
-    }
-
-    /// What is wrong where it ends before it did when it was opened.
-    pub fn truncated(&self) -> InputError {
-        InputError::Truncated { file: self.path.clone(), len: self.len }
-    }
-
-    pub fn file(&self) -> &File {
-        &self.file
     }
 }
 

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::super::input::file::name_of;
-use super::super::input::{FileId, SourceFile, Tensor};
 use super::SinkError;
+use crate::apply::input::file::name_of;
+use crate::apply::input::{FileId, SourceFile, Tensor};
 
 /// The rights to write of owner, group and others.
 const WRITABLE: u32 = 0o222;

@@ -2,9 +2,9 @@
 
 use norm_host::DType;
 
-use super::super::input::header::METADATA;
-use super::super::input::{Entry, Header, Tensor};
 use super::{DestinationArgs, SinkError};
+use crate::apply::input::header::METADATA;
+use crate::apply::input::{Entry, Header, Tensor};
 
 /// What stands where in the file that is written.
 #[derive(Debug, PartialEq, Eq)]

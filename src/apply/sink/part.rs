@@ -18,8 +18,8 @@ use rustix::process::Signal;
 use signal_hook::iterator::Signals;
 use tempfile::NamedTempFile;
 
-use super::super::input::FileId;
 use super::{Destination, SinkError};
+use crate::apply::input::FileId;
 
 /// Where the file is that has to be removed if a signal ends the program.
 static PENDING: Mutex<Option<PathBuf>> = Mutex::new(None);
