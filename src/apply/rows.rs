@@ -108,7 +108,7 @@ pub fn normalize(
     let mut time = Duration::ZERO;
     for chunk in chunks.iter() {
         call.x.read(chunk.elements.clone(), &mut x)?;
-        y.resize(chunk.elements.len() * dtype.size());
+        call.x.hold(&mut y, chunk.elements.len() * dtype.size())?;
         let start = Instant::now();
         memory.run(call, &chunk.shape, &x, dtype, &mut y)?;
         time += start.elapsed();

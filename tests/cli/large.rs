@@ -78,6 +78,23 @@ fn memory_does_not_grow_with_the_file() {
     assert_eq!(y.metadata().unwrap().len(), start + (end - first) + MIB, "the rest is there, too");
 }
 
+#[test]
+fn a_tensor_that_no_memory_holds_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    // All heads of a position are held at once: here 1 GiB of them, sparse.
+    sparse(&folder.path().join("m"), 256, 1 << 20);
+    let line = "ulimit -v 1000000 && exec \"$0\" head --device cpu --input m:x --out y";
+    let output = Command::new("sh")
+        .args(["-c", line, env!("CARGO_BIN_EXE_norm")])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("m:x needs 1073741824 bytes of memory at once"), "{message}");
+    assert_eq!(names(folder.path()), ["m"]);
+}
+
 /// A run on the simulator, which is slow, begun: its temporary file is there.
 fn begun(folder: &Path, wrap: &[&str], args: &[&str]) -> Child {
     let run = [env!("CARGO_BIN_EXE_norm"), "rms", "--device", "sim", "--input", "m:x"];

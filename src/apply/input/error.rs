@@ -73,6 +73,13 @@ pub enum InputError {
         printable::name(tensor)
     )]
     OutOfRange { file: PathBuf, tensor: String, index: u64, value: f64 },
+    #[error(
+        "{}:{} needs {bytes} bytes of memory at once, for a row of all its heads or all its weights, and they are \
+         not to be had",
+        printable::path(file),
+        printable::name(tensor)
+    )]
+    Memory { file: PathBuf, tensor: String, bytes: usize },
 }
 
 /// What contradicts the format in a file's header.

@@ -58,15 +58,23 @@ impl Tensor {
         self.wide.then(|| format!("{file}:{name} is F64: its elements are rounded to f32"))
     }
 
+    /// Makes `memory` so many bytes, for elements of this tensor or what is made of them.
+    pub fn hold(&self, memory: &mut AlignedBytes, bytes: usize) -> Result<(), InputError> {
+        memory.try_resize(bytes).map_err(|_| {
+            let (file, tensor) = (self.file.source.path.clone(), self.name.clone());
+            InputError::Memory { file, tensor, bytes }
+        })
+    }
+
     /// Reads the elements of `range` into `elements`, aligned, and nothing else.
     pub fn read(&self, range: Range<usize>, elements: &mut AlignedBytes) -> Result<(), InputError> {
         let start = self.start + range.start as u64 * self.stored_size() as u64;
-        elements.resize(range.len() * self.dtype.size());
+        self.hold(elements, range.len() * self.dtype.size())?;
         if !self.wide {
             return self.file.source.read_exact_at(elements, start);
         }
         let mut stored = AlignedBytes::default();
-        stored.resize(range.len() * self.stored_size());
+        self.hold(&mut stored, range.len() * self.stored_size())?;
         self.file.source.read_exact_at(&mut stored, start)?;
         let places = elements.as_chunks_mut().0.iter_mut();
         for ((index, place), word) in range.zip(places).zip(stored.as_chunks().0) {
