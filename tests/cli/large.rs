@@ -95,7 +95,8 @@ fn a_tensor_that_no_memory_holds_is_an_error() {
     assert_eq!(names(folder.path()), ["m"]);
 }
 
-/// A run on the simulator, which is slow, begun: its temporary file is there.
+/// A run on the simulator, which is slow, begun and then stopped: its temporary file is there, and stays until
+/// [`resume`].
 fn begun(folder: &Path, wrap: &[&str], args: &[&str]) -> Child {
     let run = [env!("CARGO_BIN_EXE_norm"), "rms", "--device", "sim", "--input", "m:x"];
     let line = [wrap, &run, args].concat();
@@ -107,11 +108,18 @@ fn begun(folder: &Path, wrap: &[&str], args: &[&str]) -> Child {
         .spawn()
         .unwrap();
     let start = Instant::now();
-    while !names(folder).iter().any(|name| name.ends_with(".part")) {
+    let has_part = || names(folder).iter().any(|name| name.ends_with(".part"));
+    while !has_part() {
         assert!(start.elapsed() < Duration::from_secs(60), "no temporary file is there");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(1));
     }
+    send("-STOP", &child);
+    assert!(has_part(), "the run came to its end too soon");
     child
+}
+
+fn resume(child: &Child) {
+    send("-CONT", child);
 }
 
 fn send(signal: &str, child: &Child) {
@@ -122,9 +130,10 @@ fn send(signal: &str, child: &Child) {
 fn a_signal_ends_the_run_and_leaves_no_file() {
     for (name, number) in [("-INT", 2), ("-TERM", 15), ("-HUP", 1), ("-QUIT", 3)] {
         let folder = tempfile::tempdir().unwrap();
-        sparse(&folder.path().join("m"), 64 * 1024, 256);
+        sparse(&folder.path().join("m"), 2048, 1024);
         let mut child = begun(folder.path(), &[], &["--out", "y"]);
         send(name, &child);
+        resume(&child);
         let status = child.wait().unwrap();
         assert_eq!(status.signal(), Some(number), "whoever started it sees what ended it: {status}");
         assert_eq!(names(folder.path()), ["m"], "{name}");
@@ -134,14 +143,12 @@ fn a_signal_ends_the_run_and_leaves_no_file() {
 #[test]
 fn a_signal_that_was_to_be_ignored_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
-    sparse(&folder.path().join("m"), 64 * 1024, 256);
+    sparse(&folder.path().join("m"), 2048, 1024);
     let mut child = begun(folder.path(), &["nohup"], &["--out", "y"]);
     send("-HUP", &child);
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(child.try_wait().unwrap().is_none(), "nohup has it go on");
-    send("-TERM", &child);
-    assert_eq!(child.wait().unwrap().signal(), Some(15));
-    assert_eq!(names(folder.path()), ["m"]);
+    resume(&child);
+    assert!(child.wait().unwrap().success(), "nohup has it go on");
+    assert_eq!(names(folder.path()), ["m", "y"]);
 }
 
 #[test]
@@ -165,13 +172,14 @@ fn a_disk_without_room_is_an_error_and_leaves_no_file() {
 #[test]
 fn a_file_that_becomes_shorter_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    let (_, end) = sparse(&folder.path().join("m"), 256, 1024);
+    let (_, end) = sparse(&folder.path().join("m"), 2048, 1024);
     let child = begun(folder.path(), &[], &["--into", "y"]);
     File::options().write(true).open(folder.path().join("m")).unwrap().set_len(end).unwrap();
+    resume(&child);
     let output = child.wait_with_output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), output.status.signal()), (Some(2), None), "{message}");
-    assert!(message.contains("m has become shorter than the 2097"), "{message}");
+    assert!(message.contains("m has become shorter than the 9437"), "{message}");
     assert_eq!(names(folder.path()), ["m"]);
 }
 
@@ -181,15 +189,16 @@ fn a_file_that_appears_or_is_replaced_meanwhile_is_left_as_it_is() {
     for (args, theirs, part) in [
         (&["--out", "y"][..], "y", "y appeared while the result was computed"),
         (&["--into", "y"], "y", "y appeared while the result was computed"),
-        (&["--out", "old", "--force"], "old", "old was replaced or removed while the result was computed"),
-        (&["--into", "m"], "m", "m was replaced or removed while the result was computed"),
+        (&["--out", "old", "--force"], "old", "old was changed, replaced or removed while"),
+        (&["--into", "m"], "m", "m was changed, replaced or removed while"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        sparse(&folder.path().join("m"), 256, 1024);
+        sparse(&folder.path().join("m"), 2048, 1024);
         fs::write(folder.path().join("old"), "old").unwrap();
         let child = begun(folder.path(), &[], args);
         fs::write(folder.path().join("new"), "theirs").unwrap();
         fs::rename(folder.path().join("new"), folder.path().join(theirs)).unwrap();
+        resume(&child);
         let output = child.wait_with_output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{message}");
@@ -197,4 +206,21 @@ fn a_file_that_appears_or_is_replaced_meanwhile_is_left_as_it_is() {
         assert_eq!(fs::read(folder.path().join(theirs)).unwrap(), b"theirs");
         assert!(!names(folder.path()).iter().any(|name| name.contains(".part")));
     }
+}
+
+#[test]
+fn a_file_that_is_written_to_meanwhile_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, end) = sparse(&folder.path().join("m"), 2048, 1024);
+    let child = begun(folder.path(), &[], &["--into", "m"]);
+    let file = File::options().read(true).write(true).open(folder.path().join("m")).unwrap();
+    file.write_all_at(b"theirs", end).unwrap();
+    resume(&child);
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("m was changed, replaced or removed while"), "{message}");
+    let mut kept = [0; 6];
+    file.read_exact_at(&mut kept, end).unwrap();
+    assert_eq!((&kept, names(folder.path())), (b"theirs", vec!["m".to_owned()]));
 }

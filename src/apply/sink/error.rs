@@ -60,7 +60,8 @@ pub enum SinkError {
     )]
     Appeared { path: PathBuf },
     #[error(
-        "{} was replaced or removed while the result was computed, and is left as it is: another program writes there",
+        "{} was changed, replaced or removed while the result was computed, and is left as it is: another program \
+         writes there",
         printable::path(path)
     )]
     Changed { path: PathBuf },

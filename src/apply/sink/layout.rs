@@ -1,5 +1,8 @@
 //! What stands where in the file that is written.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
 use norm_host::DType;
 
 use super::{DestinationArgs, SinkError};
@@ -70,7 +73,7 @@ impl Layout {
         if !same_place {
             // Wider elements first, as the `safetensors` crate writes them: then each starts at a multiple of
             // its size. Those of unknown size come last. Within a size the order stays.
-            new.tensors.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.bits().unwrap_or(0)));
+            new.tensors.sort_by_key(|(_, entry)| Reverse(entry.bits().unwrap_or(0)));
         }
         Layout::new(new, name, old)
     }
@@ -87,7 +90,7 @@ impl Layout {
         let start = header.len() as u64;
         let mut layout =
             Layout { header, result: 0, result_bytes: 0, copied: Vec::new(), bytes: start + end };
-        let sources: std::collections::HashMap<&str, &Entry> =
+        let sources: HashMap<&str, &Entry> =
             old.tensors.iter().map(|(name, entry)| (name.as_str(), entry)).collect();
         for (name, entry) in &new.tensors {
             let to = start + entry.data_offsets.0;

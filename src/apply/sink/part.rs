@@ -1,10 +1,10 @@
 //! A file that has no name of its own yet.
 //!
-//! It is removed however the program ends, but by SIGKILL or with the machine: errors and panics drop it, and before
-//! a signal such as Ctrl-C's ends the program, a thread removes it. `O_TMPFILE` would leave nothing even then, but not every
-//! file system has it (NFS, FAT), and a file without a name cannot replace another atomically.
+//! It is removed however the program ends, but by SIGKILL or with the machine: errors and panics drop it, and
+//! before a signal such as Ctrl-C's ends the program, a thread removes it. `O_TMPFILE` would leave nothing even
+//! then, but not every file system has it (NFS, FAT), and a file without a name cannot replace another atomically.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -83,11 +83,10 @@ impl Part {
                 _ => failed(error.error),
             }),
             Some(old) => {
-                let still = fs::symlink_metadata(path).is_ok_and(|now| FileId::of(&now) == FileId::of(old));
-                if !still {
+                if !fs::symlink_metadata(path).is_ok_and(|now| unchanged(old, &now)) {
                     return Err(SinkError::Changed { path: given.clone() });
                 }
-                // Only root may give files away; the rights are then the owner's, whoever that is.
+                // Root leaves the file to its owner; of anyone else it becomes the own.
                 let _ = fchown(file.as_file(), Some(old.uid()), Some(old.gid()));
                 let rights = Permissions::from_mode(old.permissions().mode() & 0o777);
                 file.as_file().set_permissions(rights).map_err(failed)?;
@@ -106,6 +105,12 @@ impl Drop for Part {
             *pending = None;
         }
     }
+}
+
+/// Whether it is still the same file, and nobody has written to it.
+fn unchanged(old: &Metadata, now: &Metadata) -> bool {
+    let written = |file: &Metadata| (file.len(), file.mtime(), file.mtime_nsec());
+    FileId::of(old) == FileId::of(now) && written(old) == written(now)
 }
 
 fn pending() -> MutexGuard<'static, Option<PathBuf>> {
