@@ -1,28 +1,35 @@
 //! `norm rms`, `norm layer`, `norm head`: one tensor of a safetensors file, normalized.
 
-mod input;
+pub mod input;
+mod rows;
 mod sink;
 
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
-
 use clap::Args;
-use norm_host::{Backend, Cpu, DType, Error, Norm, NormKind, Place, View, ViewMut};
+use norm_host::{Backend, DType, Error, Norm, NormKind, Place, View, ViewMut};
 use serde::Serialize;
 
 pub use input::InputError;
 use input::{Tensor, TensorRef};
-use sink::Sink;
 pub use sink::SinkError;
+use sink::{Destination, DestinationArgs, Layout, Sink};
 
-use crate::bytes::AlignedBytes;
 use crate::failure::{Failure, Outcome};
-use crate::memory::DeviceBytes;
 use crate::output;
-use crate::target::{Target, TargetArgs};
+use crate::printable;
+use crate::target::TargetArgs;
+
+/// What is read and written, below the options.
+const FILES_HELP: &str = "\
+FILE is a safetensors file, or the index of a sharded model (model.safetensors.index.json), which leads to the
+one that has the tensor. Where names hold colons, the longest FILE that exists is taken. F64 is rounded to f32.
+
+A file that exists is replaced only with --force, and by --out never one that is read. --into FILE may be the
+file of --input (of a sharded model the one that has the tensor): it is replaced whole, by a rename. Results
+are written under a temporary name in FILE's folder; where there is a link, the file that it leads to is meant.";
 
 /// What `norm rms` and `norm layer` take.
 #[derive(Args, Debug)]
+#[command(after_help = FILES_HELP)]
 pub struct RowsArgs {
     /// The tensor to normalize over its last axis, of 1 to 4 axes (head: 2 to 4)
     #[arg(long, value_name = "FILE:TENSOR")]
@@ -44,9 +51,8 @@ pub struct RowsArgs {
     out_dtype: Option<DType>,
     #[command(flatten)]
     target: TargetArgs,
-    /// The safetensors file to write; its tensor is named as the input's
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[command(flatten)]
+    destination: DestinationArgs,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -54,6 +60,7 @@ pub struct RowsArgs {
 
 /// What `norm head` takes.
 #[derive(Args, Debug)]
+#[command(after_help = FILES_HELP)]
 pub struct HeadArgs {
     #[command(flatten)]
     rows: RowsArgs,
@@ -88,21 +95,33 @@ struct Summary {
     dtype: String,
     device: String,
     out: String,
+    /// The name of the result in that file.
+    result: String,
     /// From the input in host memory to the result there, transfers to a device included.
     seconds: f64,
 }
 
 fn apply(args: &RowsArgs, kind: NormKind, heads: bool) -> Result<Outcome, Failure> {
-    let x = Tensor::load(&args.input)?;
-    let w = args.weight.as_ref().map(Tensor::load).transpose()?;
-    let b = args.bias.as_ref().map(Tensor::load).transpose()?;
+    let x = Tensor::open(&args.input)?;
+    let w = args.weight.as_ref().map(Tensor::open).transpose()?;
+    let b = args.bias.as_ref().map(Tensor::open).transpose()?;
     let call = Call { x: &x, w: w.as_ref(), b: b.as_ref(), args, kind, heads };
-    let target = args.target.open()?;
-    let sink = Sink::create(&args.out)?;
-
     let dtype = args.out_dtype.unwrap_or(x.dtype);
-    let (y, time) = call.on(&target, dtype)?;
-    sink.finish(&x.name, dtype, &x.shape, &y)?;
+    let destination = Destination::of(&args.destination, &call.inputs())?;
+    let unlisted = destination.replaces(&x.file.source).then(|| unlisted(args, &x)).flatten();
+    let layout = Layout::of(&args.destination, &x, dtype)?;
+    let target = args.target.open()?;
+
+    let mut sink = Sink::create(destination, layout)?;
+    for rounding in call.inputs().iter().filter_map(|(_, tensor)| tensor.rounding()) {
+        output::note(&rounding);
+    }
+    let time = rows::normalize(&call, &target, dtype, rows::CHUNK, |rows| Ok(sink.append(rows)?))?;
+    sink.copy_others(&x.file.source)?;
+    let out = sink.finish()?;
+    if let Some(unlisted) = unlisted {
+        output::note(&unlisted);
+    }
 
     let op = match (heads, kind) {
         (true, NormKind::Rms) => "head (rms)",
@@ -113,11 +132,12 @@ fn apply(args: &RowsArgs, kind: NormKind, heads: bool) -> Result<Outcome, Failur
         args.json,
         &Summary {
             op,
+            result: args.destination.name(&x).to_owned(),
             tensor: x.name,
             shape: x.shape,
             dtype: dtype.to_string(),
             device: target.name(),
-            out: args.out.display().to_string(),
+            out,
             seconds: time.as_secs_f64(),
         },
     )?;
@@ -128,13 +148,25 @@ fn report(json: bool, summary: &Summary) -> Result<(), Failure> {
     if json {
         return output::json(summary);
     }
-    let Summary { op, tensor, shape, dtype, device, out, seconds } = summary;
+    let Summary { op, tensor, shape, dtype, device, out, result, seconds } = summary;
     let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
+    let named = if result == tensor { String::new() } else { format!(" as {}", printable::name(result)) };
     output::text(&format!(
-        "{op} of {tensor}, {} {dtype}, on {device} in {:.1} ms, written to {out}\n",
+        "{op} of {}, {} {dtype}, on {device} in {:.1} ms, written to {}{named}\n",
+        printable::name(tensor),
         shape.join(" × "),
         seconds * 1e3,
+        printable::name(out),
     ))
+}
+
+/// What to say where a sharded model's own file has been given a tensor that the model's index does not list.
+fn unlisted(args: &RowsArgs, x: &Tensor) -> Option<String> {
+    let name = args.destination.name(x);
+    (x.index.is_some() && name != x.name).then(|| {
+        let (index, name) = (printable::path(&args.input.file), printable::name(name));
+        format!("{index} does not list '{name}', which is in the file now")
+    })
 }
 
 /// The operation that was asked for.
@@ -157,66 +189,40 @@ struct Addresses {
 }
 
 impl Call<'_> {
-    /// Computes `y` from the tensors where they are.
-    fn on_host(&self, y: &mut AlignedBytes, dtype: DType, on: &impl Backend) -> Result<(), Error> {
-        let address = |tensor: &Tensor| tensor.bytes().as_ptr().expose_provenance() as u64;
-        let addresses = Addresses {
-            place: Place::Host,
-            x: address(self.x),
-            y: y.as_mut_ptr().expose_provenance() as u64,
-            w: self.w.map(address),
-            b: self.b.map(address),
-        };
-        // SAFETY: these are the tensors' own bytes, and `y` has room for as many elements.
-        unsafe { self.run(&addresses, dtype, on) }
+    /// The trailing axes of `x` that weights and biases span.
+    fn unit_axes(&self) -> usize {
+        if self.heads { 2 } else { 1 }
     }
 
-    /// The result's bytes, and the time from host memory to host memory.
-    fn on(&self, target: &Target, dtype: DType) -> Result<(AlignedBytes, Duration), Error> {
-        let elements = self.x.bytes().len() / self.x.dtype.size();
-        let mut y = AlignedBytes::zeroed(elements * dtype.size());
-        let start = Instant::now();
-        match target {
-            Target::Cpu { .. } => self.on_host(&mut y, dtype, &Cpu)?,
-            Target::Sim { simulator } => self.on_host(&mut y, dtype, simulator)?,
-            Target::Cuda { stream } => {
-                let upload = |tensor: &Tensor| DeviceBytes::copy_of(tensor.bytes(), stream);
-                let x_there = upload(self.x)?;
-                let w_there = self.w.map(upload).transpose()?;
-                let b_there = self.b.map(upload).transpose()?;
-                let y_there = DeviceBytes::uninitialized(stream.device(), y.len())?;
-                let addresses = Addresses {
-                    place: stream.device().place(),
-                    x: x_there.address(),
-                    y: y_there.address(),
-                    w: w_there.as_ref().map(DeviceBytes::address),
-                    b: b_there.as_ref().map(DeviceBytes::address),
-                };
-                // SAFETY: these are copies of the tensors, `y_there` has room for as many elements,
-                // and all stay until the download has waited for the stream.
-                unsafe { self.run(&addresses, dtype, stream) }?;
-                y_there.download(&mut y, stream)?;
-            }
-        }
-        Ok((y, start.elapsed()))
+    /// The tensors that are read, each with its option.
+    fn inputs(&self) -> Vec<(&'static str, &Tensor)> {
+        let given = [("--input", Some(self.x)), ("--weight", self.w), ("--bias", self.b)];
+        given.into_iter().filter_map(|(option, tensor)| Some((option, tensor?))).collect()
     }
 
-    /// Normalizes what lies at `addresses`.
+    /// Normalizes rows of `x` that lie at `addresses`: a part of the tensor, of this shape.
     ///
     /// # Safety
     ///
-    /// At `addresses` lie the call's tensors and room for a `y` of the shape of `x` and type
+    /// At `addresses` lie elements of `x` for `shape`, all of `w` and `b`, and room for a `y` of `shape` and type
     /// `dtype`, which nothing else uses until `on` is done.
-    unsafe fn run(&self, at: &Addresses, dtype: DType, on: &impl Backend) -> Result<(), Error> {
-        let view = |tensor: &Tensor, address| {
-            // SAFETY: the caller's promise.
+    unsafe fn run(
+        &self,
+        shape: &[usize],
+        at: &Addresses,
+        dtype: DType,
+        on: &impl Backend,
+    ) -> Result<(), Error> {
+        // SAFETY: the caller has put as many elements of `x` there as `shape` has.
+        let x = unsafe { View::from_raw_parts(at.place, at.x, self.x.dtype, shape) }?;
+        let view = |(tensor, address): (&Tensor, u64)| {
+            // SAFETY: the caller has put all of the tensor there.
             unsafe { View::from_raw_parts(at.place, address, tensor.dtype, &tensor.shape) }
         };
-        let x = view(self.x, at.x)?;
-        let w = self.w.zip(at.w).map(|(tensor, address)| view(tensor, address)).transpose()?;
-        let b = self.b.zip(at.b).map(|(tensor, address)| view(tensor, address)).transpose()?;
-        // SAFETY: the caller's promise.
-        let mut y = unsafe { ViewMut::from_raw_parts(at.place, at.y, dtype, &self.x.shape) }?;
+        let w = self.w.zip(at.w).map(view).transpose()?;
+        let b = self.b.zip(at.b).map(view).transpose()?;
+        // SAFETY: the caller has made room there for as many elements of `dtype` as `shape` has.
+        let mut y = unsafe { ViewMut::from_raw_parts(at.place, at.y, dtype, shape) }?;
         let norm =
             Norm::new(self.kind, self.args.eps).weight(w).weight_offset(self.args.weight_offset).bias(b);
         if self.heads { norm.heads(x, &mut y, on) } else { norm.rows(x, &mut y, on) }

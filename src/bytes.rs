@@ -1,5 +1,6 @@
 //! Bytes that any tensor may start in.
 
+use std::collections::TryReserveError;
 use std::ops::{Deref, DerefMut};
 
 /// Zeroed bytes whose first one stands at a multiple of 16, the widest access of any kernel.
@@ -20,6 +21,16 @@ impl AlignedBytes {
         let mut copy = AlignedBytes::zeroed(bytes.len());
         copy.copy_from_slice(bytes);
         copy
+    }
+
+    /// Makes it `len` bytes, in the memory it has where that is enough: those that it had, and behind them
+    /// initialized ones of no particular value. An error where there is no memory for as many.
+    pub fn try_resize(&mut self, len: usize) -> Result<(), TryReserveError> {
+        let blocks = len.div_ceil(size_of::<u128>());
+        self.blocks.try_reserve_exact(blocks.saturating_sub(self.blocks.len()))?;
+        self.blocks.resize(blocks, 0);
+        self.len = len;
+        Ok(())
     }
 
     /// Makes it `len` bytes of `value`, in the memory it has where that is enough.
@@ -57,6 +68,11 @@ mod tests {
             assert_eq!(bytes.as_ptr() as usize % 16, 0);
             bytes.refill(len / 2, 0xa5);
             assert_eq!(&*bytes, vec![0xa5; len / 2]);
+            bytes.try_resize(len + 1).unwrap();
+            assert_eq!(bytes.len(), len + 1);
+            assert_eq!(bytes[..len / 2], vec![0xa5; len / 2]);
+            bytes.try_resize(usize::MAX).expect_err("no machine has as much");
+            assert_eq!(bytes.len(), len + 1);
         }
     }
 }

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::nearest::nearest;
-use crate::{apply, bench, check, doctor, ptx, tour};
+use crate::{apply, bench, check, doctor, ptx, tensors, tour};
 
 /// RMSNorm, LayerNorm and head norm on NVIDIA GPUs and on CPUs.
 ///
@@ -30,6 +30,8 @@ pub enum Command {
     Layer(apply::RowsArgs),
     /// Either norm over the last axis of a (…, heads, head_dim) tensor, with weights for each head
     Head(apply::HeadArgs),
+    /// The tensors of a safetensors file or of a sharded model: names, dtypes, shapes
+    Tensors(tensors::TensorsArgs),
     /// Random cases against an f64 reference; a failure comes with the smallest case and the
     /// command that repeats it
     Check(check::CheckArgs),

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use crate::output;
+use crate::{output, printable};
 
 /// Exit status of a check that found something.
 const CHECK_FAILED: u8 = 1;
@@ -58,7 +58,7 @@ impl Failure {
         match self {
             Failure::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             _ => {
-                output::note(&self.to_string());
+                output::note(&printable::lines(&self.to_string()).to_string());
                 BAD_INPUT.into()
             }
         }

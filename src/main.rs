@@ -19,6 +19,7 @@ mod nearest;
 #[path = "../build/nightly.rs"]
 mod nightly;
 mod output;
+mod printable;
 mod ptx;
 mod ptxas;
 // As for `nightly`.
@@ -26,6 +27,7 @@ mod ptxas;
 #[path = "../build/rust_cuda.rs"]
 mod rust_cuda;
 mod target;
+mod tensors;
 mod tour;
 mod whole;
 
@@ -47,6 +49,7 @@ fn run(cli: Cli) -> Result<Outcome, Failure> {
         Some(Command::Rms(args)) => apply::rms(&args),
         Some(Command::Layer(args)) => apply::layer(&args),
         Some(Command::Head(args)) => apply::head(&args),
+        Some(Command::Tensors(args)) => tensors::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Ptx(args)) => ptx::run(&args),

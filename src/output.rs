@@ -1,10 +1,12 @@
 //! Writing to stdout and stderr without panicking where nobody reads them.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::printable;
 
 /// Writes `text` to stdout as it is.
 pub fn text(text: &str) -> Result<(), Failure> {
@@ -14,13 +16,40 @@ pub fn text(text: &str) -> Result<(), Failure> {
 
 /// Writes `value` to stdout as one JSON document.
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
-    let mut document = serde_json::to_string_pretty(value).map_err(|error| Failure::Stdout(error.into()))?;
-    document.push('\n');
-    text(&document)
+    let document = serde_json::to_string_pretty(value).map_err(|error| Failure::Stdout(error.into()))?;
+    text(&(escaped(&document) + "\n"))
+}
+
+/// The same document without a character that a terminal would obey: those below U+0020 JSON escapes by itself, and
+/// the others stand in strings alone, where `\u` may name them.
+fn escaped(document: &str) -> String {
+    let mut text = String::with_capacity(document.len());
+    for char in document.chars() {
+        if printable::obeyed(char) && char != '\n' {
+            // All of them are in the basic plane, which four digits reach.
+            let _ = write!(text, "\\u{:04x}", u32::from(char));
+        } else {
+            text.push(char);
+        }
+    }
+    text
 }
 
 /// Writes one line to stderr, for whoever runs the program: no result, and no reason to stop.
 pub fn note(line: &str) {
     // Not `eprintln!`: it panics where stderr is closed.
     let _ = writeln!(io::stderr(), "norm: {line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_holds_nothing_that_a_terminal_obeys_and_reads_back() {
+        let name = "a\u{1b}[2J\u{9b}b\u{7f}\u{202e}\n";
+        let document = escaped(&serde_json::to_string_pretty(&[name]).unwrap());
+        assert!(!document.chars().any(|char| printable::obeyed(char) && char != '\n'), "{document:?}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&document).unwrap(), [name]);
+    }
 }

@@ -6,14 +6,24 @@ mod apply;
 mod bench;
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/destination.rs"]
+mod destination;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/driver.rs"]
 mod driver;
+#[path = "cli/errors.rs"]
+mod errors;
 #[path = "cli/file.rs"]
 mod file;
+#[path = "cli/formats.rs"]
+mod formats;
+#[path = "cli/large.rs"]
+mod large;
 #[path = "../cuda-driver/tests/mock/mod.rs"]
 mod mock;
+#[path = "cli/names.rs"]
+mod names;
 #[path = "cli/pipe.rs"]
 mod pipe;
 #[path = "cli/ptx.rs"]
@@ -22,10 +32,14 @@ mod ptx;
 mod report;
 #[path = "cli/run.rs"]
 mod run;
+#[path = "cli/sharded.rs"]
+mod sharded;
 #[path = "cli/sim.rs"]
 mod sim;
 #[path = "cli/suggestions.rs"]
 mod suggestions;
+#[path = "cli/tensors.rs"]
+mod tensors;
 #[path = "cli/text.rs"]
 mod text;
 #[path = "cli/tour.rs"]

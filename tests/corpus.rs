@@ -7,8 +7,12 @@
 mod arguments;
 #[path = "../src/bytes.rs"]
 mod bytes;
-#[path = "../src/apply/input.rs"]
+#[path = "../src/apply/input/mod.rs"]
 mod input;
+#[path = "../src/nearest.rs"]
+mod nearest;
+#[path = "../src/printable.rs"]
+mod printable;
 #[path = "../fuzz/src/ptx.rs"]
 mod ptx;
 #[path = "../fuzz/src/safetensors.rs"]

@@ -6,7 +6,11 @@
 mod bytes;
 #[path = "../src/safetensors.rs"]
 mod case;
-#[path = "../../src/apply/input.rs"]
+#[path = "../../src/apply/input/mod.rs"]
 mod input;
+#[path = "../../src/nearest.rs"]
+mod nearest;
+#[path = "../../src/printable.rs"]
+mod printable;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| case::run(data));

@@ -1,92 +1,87 @@
-//! A safetensors file that appears whole or not at all.
+//! A safetensors file that appears whole or not at all, and never in place of one that was not to be replaced.
 
-use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+mod destination;
+mod error;
+mod layout;
+mod part;
+mod progress;
 
-use norm_host::DType;
-use safetensors::tensor::{Metadata, TensorInfo};
-use safetensors::{Dtype, SafeTensorError};
-use tempfile::NamedTempFile;
+use std::io;
+use std::os::unix::fs::FileExt;
 
-/// A header's length is a multiple of this, so that the elements behind it are aligned.
-const HEADER_ALIGN: usize = 8;
+use indicatif::ProgressBar;
 
-/// Why the result could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum SinkError {
-    #[error("cannot write {}: it is there and no file, which a result could replace", path.display())]
-    NotAFile { path: PathBuf },
-    #[error("cannot write {}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-    #[error("cannot describe the tensor for {}: {source}", path.display())]
-    Header { path: PathBuf, source: SafeTensorError },
-}
+pub use destination::{Destination, DestinationArgs};
+pub use error::SinkError;
+pub use layout::Layout;
+use part::Part;
 
-/// A file under a temporary name in the folder of the file it is to become. Dropped before
-/// [`Sink::finish`], it is gone.
+use crate::apply::input::SourceFile;
+use crate::failure::Failure;
+
+/// Bytes that are copied in one go.
+const COPY: usize = 8 << 20;
+
+/// The file that is being written, under a temporary name. Dropped before [`Sink::finish`], it is gone.
 pub struct Sink {
-    file: NamedTempFile,
-    path: PathBuf,
+    part: Part,
+    destination: Destination,
+    layout: Layout,
+    /// Bytes of the result that have been written.
+    written: u64,
+    bar: ProgressBar,
 }
 
 impl Sink {
-    /// Opens the temporary file: a folder that cannot be written to shows before any work is done.
-    pub fn create(path: &Path) -> Result<Sink, SinkError> {
-        // A rename would put a file in the place of a device such as /dev/null.
-        if path.exists() && !path.is_file() {
-            return Err(SinkError::NotAFile { path: path.to_owned() });
+    /// Creates the file, reserves room for all of it, and writes its header: a folder that cannot be written to, or
+    /// a disk without room, shows before any work is done.
+    pub fn create(destination: Destination, layout: Layout) -> Result<Sink, SinkError> {
+        let part = Part::create(&destination.path)?;
+        let bar = progress::bar(layout.bytes);
+        let sink = Sink { part, destination, layout, written: 0, bar };
+        let reserved = sink.part.reserve(sink.layout.bytes);
+        reserved
+            .and_then(|()| sink.part.file().write_all_at(&sink.layout.header, 0))
+            .map_err(|source| sink.failed(source))?;
+        Ok(sink)
+    }
+
+    /// Writes the next rows of the result.
+    pub fn append(&mut self, rows: &[u8]) -> Result<(), SinkError> {
+        self.write(rows, self.layout.result + self.written)?;
+        self.written += rows.len() as u64;
+        Ok(())
+    }
+
+    fn write(&self, bytes: &[u8], start: u64) -> Result<(), SinkError> {
+        self.part.file().write_all_at(bytes, start).map_err(|source| self.failed(source))?;
+        self.bar.inc(bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Copies the tensors of `source` that the file is to have beside the result.
+    pub fn copy_others(&mut self, source: &SourceFile) -> Result<(), Failure> {
+        let mut piece = Vec::new();
+        for run in &self.layout.copied {
+            for done in (0..run.len).step_by(COPY) {
+                piece.resize((run.len - done).min(COPY as u64) as usize, 0);
+                source.read_exact_at(&mut piece, run.from + done)?;
+                self.write(&piece, run.to + done)?;
+            }
         }
-        // Where there is a link, the file that it leads to is replaced, not the link.
-        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let folder = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".norm-").suffix(".part");
-        // A temporary file is private unless told otherwise; a result has the rights of any
-        // new file, which is these less the umask.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file =
-            builder.tempfile_in(folder).map_err(|source| SinkError::Io { path: path.to_owned(), source })?;
-        Ok(Sink { file, path: path.to_owned() })
+        Ok(())
     }
 
-    /// Writes the file with its one tensor and gives it its name.
-    pub fn finish(
-        mut self,
-        name: &str,
-        dtype: DType,
-        shape: &[usize],
-        bytes: &[u8],
-    ) -> Result<(), SinkError> {
-        let header = header(name, dtype, shape, bytes.len())
-            .map_err(|source| SinkError::Header { path: self.path.clone(), source })?;
-        let written = self
-            .file
-            .write_all(&(header.len() as u64).to_le_bytes())
-            .and_then(|()| self.file.write_all(&header))
-            .and_then(|()| self.file.write_all(bytes))
-            .and_then(|()| self.file.as_file().sync_all());
-        let path = self.path;
-        written.map_err(|source| SinkError::Io { path: path.clone(), source })?;
-        let persisted = self.file.persist(&path);
-        persisted.map(drop::<fs::File>).map_err(|error| SinkError::Io { path, source: error.error })
+    /// Gives the file its name, which is returned as it was asked for.
+    pub fn finish(self) -> Result<String, SinkError> {
+        debug_assert_eq!(self.written, self.layout.result_bytes);
+        self.part.file().sync_all().map_err(|source| self.failed(source))?;
+        self.bar.finish_and_clear();
+        self.part.settle(&self.destination)?;
+        Ok(self.destination.given.display().to_string())
     }
-}
 
-/// The JSON in front of the elements, padded with spaces.
-fn header(name: &str, dtype: DType, shape: &[usize], bytes: usize) -> Result<Vec<u8>, SafeTensorError> {
-    let dtype = match dtype {
-        DType::F16 => Dtype::F16,
-        DType::BF16 => Dtype::BF16,
-        DType::F32 => Dtype::F32,
-    };
-    let info = TensorInfo { dtype, shape: shape.to_vec(), data_offsets: (0, bytes) };
-    let metadata = Metadata::new(None, vec![(name.to_owned(), info)])?;
-    let mut header = serde_json::to_vec(&metadata).map_err(SafeTensorError::JsonError)?;
-    header.resize(header.len().next_multiple_of(HEADER_ALIGN), b' ');
-    Ok(header)
+    fn failed(&self, source: io::Error) -> SinkError {
+        SinkError::writing(&self.destination.given, self.layout.bytes, source)
+    }
 }

@@ -17,6 +17,20 @@ pub fn write(path: &Path, tensors: &[Entry<'_>]) {
     fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
+/// Writes a file of any header, and the bytes behind it.
+pub fn write_raw(path: &Path, header: &str, data: &[u8]) {
+    let length = (header.len() as u64).to_le_bytes();
+    fs::write(path, [&length[..], header.as_bytes(), data].concat()).unwrap();
+}
+
+/// The header of a file, and the bytes behind it.
+pub fn read_raw(path: &Path) -> (serde_json::Value, Vec<u8>) {
+    let file = fs::read(path).unwrap();
+    let (length, rest) = file.split_first_chunk().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    (serde_json::from_slice(header).unwrap(), data.to_vec())
+}
+
 /// Writes a file of one f32 tensor whose header has an odd length, so that no element is aligned.
 pub fn write_unaligned(path: &Path, name: &str, values: &[f32]) {
     let end = size_of_val(values);
@@ -25,10 +39,7 @@ pub fn write_unaligned(path: &Path, name: &str, values: &[f32]) {
     if header.len().is_multiple_of(2) {
         header.push(' ');
     }
-    let mut file = (header.len() as u64).to_le_bytes().to_vec();
-    file.extend(header.into_bytes());
-    file.extend(bytes(values));
-    fs::write(path, file).unwrap();
+    write_raw(path, &header, &bytes(values));
 }
 
 /// The elements of f32 values in memory order.

@@ -19,6 +19,7 @@ mod captured;
 mod cases;
 mod communicators;
 mod endurance;
+mod files;
 mod functions;
 mod graphs;
 mod guards;
@@ -48,7 +49,7 @@ type Test = fn(Device) -> Result<(), Failed>;
 type GroupTest = fn(&[Device]) -> Result<(), Failed>;
 
 /// Tests named after what holds if they pass.
-const TESTS: [(&str, Test); 47] = [
+const TESTS: [(&str, Test); 48] = [
     ("small_everything_over_shards_keeps_the_promise", sharded::each_kernel_once),
     ("rms_norm_sharded_over_streams_keeps_the_promise", sharded::over_streams),
     ("rms_norm_sharded_over_streams_can_be_captured", captured::over_streams),
@@ -96,6 +97,7 @@ const TESTS: [(&str, Test); 47] = [
     ("residuals_that_do_not_fit_are_refused", misuse::residuals),
     ("wrong_shapes_and_numbers_are_refused", misuse::shapes_and_numbers),
     ("no_rows_are_nothing_to_do", misuse::no_rows),
+    ("files_of_more_than_a_chunk_are_normalized", files::chunks),
     ("each_instruction_gives_the_bits_of_the_simulator", programs::each_agrees),
     ("random_programs_give_the_bits_of_the_simulator", programs::agree),
 ];

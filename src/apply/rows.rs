@@ -1,0 +1,192 @@
+//! Rows, a chunk at a time: of a tensor of any size, memory holds a chunk of the input and one of the result.
+//!
+//! A row's bits do not depend on the rows beside it (batch invariance), so where chunks are cut changes no bit.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use norm_host::{Cpu, DType, Error, Place, Simulator, Stream};
+
+use super::input::Tensor;
+use super::{Addresses, Call};
+use crate::bytes::AlignedBytes;
+use crate::failure::Failure;
+use crate::memory::DeviceBytes;
+use crate::target::Target;
+
+/// Bytes of the input to a chunk, where a unit has no more: 2 GiB of f32 take 70 MiB of memory on a CPU (2026-11-29),
+/// and 4102 where all of it is held.
+pub const CHUNK: usize = 32 << 20;
+
+/// A tensor cut into chunks of whole units.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunks {
+    /// The axes in front of a unit's, merged, where there are any.
+    leading: Option<usize>,
+    /// The trailing axes that weights and biases span: a row, or the rows of all heads.
+    unit: Vec<usize>,
+    /// Units to a chunk, but for the last.
+    most: usize,
+}
+
+impl Chunks {
+    /// Cuts a tensor of this shape, whose last `axes` axes make a unit, into chunks of some `bytes` of elements of
+    /// `size` bytes.
+    ///
+    /// A shape of fewer axes is one chunk of that shape, for the checks of the operation to refuse.
+    pub fn new(shape: &[usize], axes: usize, size: usize, bytes: usize) -> Chunks {
+        let Some(leading) = shape.len().checked_sub(axes) else {
+            return Chunks { leading: None, unit: shape.to_vec(), most: 1 };
+        };
+        let (leading, unit) = shape.split_at(leading);
+        let leading = leading.iter().product();
+        let unit_bytes = unit.iter().fold(size, |product, &extent| product.saturating_mul(extent));
+        // Units without elements take no memory, however many there are.
+        let most = bytes.checked_div(unit_bytes).unwrap_or(leading);
+        Chunks { leading: Some(leading), unit: unit.to_vec(), most: most.max(1) }
+    }
+
+    /// Elements of a unit.
+    fn unit_elements(&self) -> usize {
+        self.unit.iter().product()
+    }
+
+    /// Elements of the largest chunk.
+    pub fn largest(&self) -> usize {
+        self.most.min(self.leading.unwrap_or(1)) * self.unit_elements()
+    }
+
+    /// The chunks, at least one: where there are no units, one of none.
+    pub fn iter(&self) -> impl Iterator<Item = Chunk> {
+        let units = self.leading.unwrap_or(1);
+        (0..units.max(1)).step_by(self.most).map(move |first| {
+            let count = self.most.min(units - first);
+            let shape = self.leading.map(|_| count).into_iter().chain(self.unit.iter().copied()).collect();
+            let elements = self.unit_elements();
+            Chunk { shape, elements: first * elements..(first + count) * elements }
+        })
+    }
+}
+
+/// A part of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Units, and the shape of each.
+    pub shape: Vec<usize>,
+    /// Which elements of the tensor it has.
+    pub elements: Range<usize>,
+}
+
+/// Where the tensors of a call are while its chunks pass.
+enum Memory<'a> {
+    Host {
+        w: Option<AlignedBytes>,
+        b: Option<AlignedBytes>,
+        simulator: Option<&'a Simulator>,
+    },
+    Device {
+        stream: &'a Stream,
+        x: DeviceBytes,
+        y: DeviceBytes,
+        w: Option<DeviceBytes>,
+        b: Option<DeviceBytes>,
+    },
+}
+
+/// Normalizes the tensor in chunks of some `bytes` and hands each chunk of the result, of `dtype`, to `write`, in
+/// their order. The time is what the operation took, transfers to a device included, files not.
+pub fn normalize(
+    call: &Call<'_>,
+    target: &Target,
+    dtype: DType,
+    bytes: usize,
+    mut write: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<Duration, Failure> {
+    let chunks = Chunks::new(&call.x.shape, call.unit_axes(), call.x.stored_size(), bytes);
+    let mut memory = Memory::prepare(call, target, dtype, chunks.largest())?;
+    let (mut x, mut y) = (AlignedBytes::default(), AlignedBytes::default());
+    let mut time = Duration::ZERO;
+    for chunk in chunks.iter() {
+        call.x.read(chunk.elements.clone(), &mut x)?;
+        call.x.hold(&mut y, chunk.elements.len() * dtype.size())?;
+        let start = Instant::now();
+        memory.run(call, &chunk.shape, &x, dtype, &mut y)?;
+        time += start.elapsed();
+        write(&y)?;
+    }
+    Ok(time)
+}
+
+impl<'a> Memory<'a> {
+    /// Brings weights and biases to the target, and makes room there for `elements` of the input and the result.
+    fn prepare(
+        call: &Call<'_>,
+        target: &'a Target,
+        dtype: DType,
+        elements: usize,
+    ) -> Result<Memory<'a>, Failure> {
+        let w = call.w.map(Tensor::read_all).transpose()?;
+        let b = call.b.map(Tensor::read_all).transpose()?;
+        let stream = match target {
+            Target::Cpu { .. } => return Ok(Memory::Host { w, b, simulator: None }),
+            Target::Sim { simulator } => return Ok(Memory::Host { w, b, simulator: Some(simulator) }),
+            Target::Cuda { stream } => stream,
+        };
+        let upload = |bytes: &AlignedBytes| DeviceBytes::copy_of(bytes, stream);
+        Ok(Memory::Device {
+            stream,
+            x: DeviceBytes::uninitialized(stream.device(), elements * call.x.dtype.size())?,
+            y: DeviceBytes::uninitialized(stream.device(), elements * dtype.size())?,
+            w: w.as_ref().map(upload).transpose()?,
+            b: b.as_ref().map(upload).transpose()?,
+        })
+    }
+
+    /// Normalizes the rows of `x`, of this shape, into `y`, of `dtype`.
+    fn run(
+        &mut self,
+        call: &Call<'_>,
+        shape: &[usize],
+        x: &AlignedBytes,
+        dtype: DType,
+        y: &mut AlignedBytes,
+    ) -> Result<(), Error> {
+        let address = |bytes: &AlignedBytes| bytes.as_ptr().expose_provenance() as u64;
+        match self {
+            Memory::Host { w, b, simulator } => {
+                let addresses = Addresses {
+                    place: Place::Host,
+                    x: address(x),
+                    y: y.as_mut_ptr().expose_provenance() as u64,
+                    w: w.as_ref().map(address),
+                    b: b.as_ref().map(address),
+                };
+                // SAFETY: `x`, `w` and `b` have been read whole from the call's tensors, and `y` has been given
+                // room for as many elements as `x` has; this function alone uses them until `run` returns.
+                unsafe {
+                    match simulator {
+                        None => call.run(shape, &addresses, dtype, &Cpu),
+                        Some(simulator) => call.run(shape, &addresses, dtype, *simulator),
+                    }
+                }
+            }
+            Memory::Device { stream, x: x_there, y: y_there, w, b } => {
+                x_there.upload(x, stream)?;
+                let addresses = Addresses {
+                    place: stream.device().place(),
+                    x: x_there.address(),
+                    y: y_there.address(),
+                    w: w.as_ref().map(DeviceBytes::address),
+                    b: b.as_ref().map(DeviceBytes::address),
+                };
+                // SAFETY: `x_there`, `w` and `b` are copies of the call's tensors, and `y_there` has room for the
+                // largest chunk; all of them outlive the download, which waits for the stream.
+                unsafe { call.run(shape, &addresses, dtype, *stream) }?;
+                y_there.download(y, stream)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! What stands where in the file that is written.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use norm_host::DType;
+
+use super::{DestinationArgs, SinkError};
+use crate::apply::input::header::METADATA;
+use crate::apply::input::{Entry, Header, Tensor};
+
+/// What stands where in the file that is written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The first bytes.
+    pub header: Vec<u8>,
+    /// Where the result starts.
+    pub result: u64,
+    pub result_bytes: u64,
+    /// What is copied from the input's file.
+    pub copied: Vec<Run>,
+    /// Of the whole file.
+    pub bytes: u64,
+}
+
+/// Bytes that stand together in both files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub from: u64,
+    pub to: u64,
+    pub len: u64,
+}
+
+impl Layout {
+    /// The file that `args` ask for, with a result of the shape of `x` and of `dtype`.
+    pub fn of(args: &DestinationArgs, x: &Tensor, dtype: DType) -> Result<Layout, SinkError> {
+        let name = args.name(x);
+        if name == METADATA {
+            return Err(SinkError::NameReserved { name: name.to_owned() });
+        }
+        let bytes = (x.elements() * dtype.size()) as u64;
+        let entry =
+            Entry { dtype: stored_name(dtype).to_owned(), shape: x.shape.clone(), data_offsets: (0, bytes) };
+        let layout = if args.keeps_others() {
+            let header = &x.file.header;
+            let taken = name != x.name && header.get(name).is_some();
+            if taken && !args.force() {
+                return Err(SinkError::NameTaken { file: x.file.source.path.clone(), name: name.to_owned() });
+            }
+            Layout::copy(header, name, entry)
+        } else {
+            let tensors = vec![(name.to_owned(), entry)];
+            Layout::new(Header { tensors, ..Header::default() }, name, &Header::default())
+        };
+        layout.map_err(|source| SinkError::Header { path: args.path().1.to_owned(), source })
+    }
+
+    /// A copy of a file with this tensor in place of the one of its name, or added.
+    fn copy(old: &Header, name: &str, entry: Entry) -> Result<Layout, serde_json::Error> {
+        let mut new = Header { metadata: old.metadata.clone(), ..Header::default() };
+        new.tensors.clone_from(&old.tensors);
+        let same_place = match new.tensors.iter_mut().find(|(other, _)| other == name) {
+            Some((_, replaced)) => {
+                let same = replaced.bytes() == entry.bytes();
+                *replaced = entry;
+                same
+            }
+            None => {
+                new.tensors.push((name.to_owned(), entry));
+                false
+            }
+        };
+        if !same_place {
+            // Wider elements first, as the `safetensors` crate writes them: then each starts at a multiple of
+            // its size. Those of unknown size come last. Within a size the order stays.
+            new.tensors.sort_by_key(|(_, entry)| Reverse(entry.bits().unwrap_or(0)));
+        }
+        Layout::new(new, name, old)
+    }
+
+    /// Places the tensors of `new` behind each other. All but the one called `result` come from the file of `old`.
+    fn new(mut new: Header, result: &str, old: &Header) -> Result<Layout, serde_json::Error> {
+        let mut end = 0;
+        for (_, entry) in &mut new.tensors {
+            let first = end;
+            end += entry.bytes();
+            entry.data_offsets = (first, end);
+        }
+        let header = new.to_bytes()?;
+        let start = header.len() as u64;
+        let mut layout =
+            Layout { header, result: 0, result_bytes: 0, copied: Vec::new(), bytes: start + end };
+        let sources: HashMap<&str, &Entry> =
+            old.tensors.iter().map(|(name, entry)| (name.as_str(), entry)).collect();
+        for (name, entry) in &new.tensors {
+            let to = start + entry.data_offsets.0;
+            match sources.get(name.as_str()) {
+                Some(source) if name != result => {
+                    layout.copy_run(Run { from: old.start + source.data_offsets.0, to, len: entry.bytes() });
+                }
+                _ => (layout.result, layout.result_bytes) = (to, entry.bytes()),
+            }
+        }
+        Ok(layout)
+    }
+
+    fn copy_run(&mut self, run: Run) {
+        match self.copied.last_mut() {
+            Some(last) if last.from + last.len == run.from && last.to + last.len == run.to => {
+                last.len += run.len
+            }
+            _ => self.copied.push(run),
+        }
+    }
+}
+
+/// A dtype as safetensors files spell it.
+fn stored_name(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F16 => "F16",
+        DType::BF16 => "BF16",
+        DType::F32 => "F32",
+    }
+}

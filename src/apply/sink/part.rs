@@ -1,0 +1,156 @@
+//! A file that has no name of its own yet.
+//!
+//! It is removed however the program ends, but by SIGKILL or with the machine: errors and panics drop it, and
+//! before a signal such as Ctrl-C's ends the program, a thread removes it. `O_TMPFILE` would leave nothing even
+//! then, but not every file system has it (NFS, FAT), and a file without a name cannot replace another atomically.
+
+use std::fs::{self, File, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::thread;
+
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+use rustix::process::Signal;
+use signal_hook::iterator::Signals;
+use tempfile::NamedTempFile;
+
+use super::{Destination, SinkError};
+use crate::apply::input::FileId;
+
+/// Where the file is that has to be removed if a signal ends the program.
+static PENDING: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// The signals that end a program which does not handle them, and that come from outside.
+const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+
+/// A file under a temporary name in the folder of the file it is to become. Dropped before [`Part::settle`], it is
+/// gone.
+pub struct Part {
+    file: Option<NamedTempFile>,
+}
+
+impl Part {
+    /// Creates the file beside `path`.
+    pub fn create(path: &Path) -> Result<Part, SinkError> {
+        static WATCHED: Once = Once::new();
+        // Where signals cannot be watched, an interrupt leaves the file behind, and that is all.
+        WATCHED.call_once(|| drop(watch()));
+        let folder = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".norm-").suffix(".part");
+        // A temporary file is private unless told otherwise; a result has the rights of any
+        // new file, which is these less the umask.
+        builder.permissions(Permissions::from_mode(0o666));
+        // Held until the name is known: a signal in between would leave the file.
+        let mut pending = pending();
+        let file = builder
+            .tempfile_in(folder)
+            .map_err(|source| SinkError::Io { path: path.to_owned(), source: plain(source) })?;
+        *pending = Some(file.path().to_owned());
+        Ok(Part { file: Some(file) })
+    }
+
+    pub fn file(&self) -> &File {
+        self.file.as_ref().expect("settled parts are consumed").as_file()
+    }
+
+    /// Has the file system keep room for so many bytes, where it can.
+    pub fn reserve(&self, bytes: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(self.file(), FallocateFlags::empty(), 0, bytes) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives the file its name: a new one, or that of the file which it replaces, whose rights it takes over.
+    pub fn settle(mut self, destination: &Destination) -> Result<(), SinkError> {
+        let Destination { given, path, replaced } = destination;
+        let failed = |source| SinkError::Io { path: given.clone(), source };
+        // Held to the end: a signal waits until the file is either gone or has its name.
+        let mut pending = pending();
+        *pending = None;
+        let file = self.file.take().expect("settled parts are consumed");
+        let settled = match replaced {
+            None => file.persist_noclobber(path).map_err(|error| match error.error.kind() {
+                io::ErrorKind::AlreadyExists => SinkError::Appeared { path: given.clone() },
+                _ => failed(error.error),
+            }),
+            Some(old) => {
+                if !fs::symlink_metadata(path).is_ok_and(|now| unchanged(old, &now)) {
+                    return Err(SinkError::Changed { path: given.clone() });
+                }
+                // Root leaves the file to its owner; of anyone else it becomes the own.
+                let _ = fchown(file.as_file(), Some(old.uid()), Some(old.gid()));
+                let rights = Permissions::from_mode(old.permissions().mode() & 0o777);
+                file.as_file().set_permissions(rights).map_err(failed)?;
+                file.persist(path).map_err(|error| failed(error.error))
+            }
+        };
+        settled.map(drop)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            let mut pending = pending();
+            drop(file);
+            *pending = None;
+        }
+    }
+}
+
+/// Whether it is still the same file, and nobody has written to it.
+fn unchanged(old: &Metadata, now: &Metadata) -> bool {
+    let written = |file: &Metadata| (file.len(), file.mtime(), file.mtime_nsec());
+    FileId::of(old) == FileId::of(now) && written(old) == written(now)
+}
+
+fn pending() -> MutexGuard<'static, Option<PathBuf>> {
+    PENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has a thread remove the file before a signal ends the program.
+fn watch() -> io::Result<()> {
+    // Past the limit that `ulimit -f` sets, writing is to be an error rather than a signal.
+    signal_hook::flag::register(Signal::XFSZ.as_raw(), Arc::new(AtomicBool::new(false)))?;
+    // What whoever started the program had it ignore, as nohup does, stays ignored.
+    let ignored = ignored();
+    let ending = ENDING.iter().map(|signal| signal.as_raw());
+    let ending = ending.filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let mut signals = Signals::new(ending.collect::<Vec<_>>())?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            // Held until the end: nothing may take the file for being there any more.
+            let pending = pending();
+            if let Some(path) = pending.as_ref() {
+                let _ = fs::remove_file(path);
+            }
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    })?;
+    Ok(())
+}
+
+/// The signals that this process ignores, the lowest bit for signal 1; none where the system does not say.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// The error of the system itself, without the temporary file's name, which says nothing to a user.
+fn plain(error: io::Error) -> io::Error {
+    let source = error.get_ref().and_then(|wrapped| wrapped.source());
+    match source.and_then(|source| source.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error) {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error,
+    }
+}
