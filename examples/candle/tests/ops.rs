@@ -4,7 +4,7 @@ use candle_core::{D, DType, Device, Module, Result, Tensor};
 use candle_nn::ops::{layer_norm_slow, rms_norm_slow};
 use norm_host::{
     NormKind,
-    candle::{LayerNorm, Norm, RmsNorm, ops},
+    for_candle::{LayerNorm, Norm, RmsNorm, ops},
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
 
@@ -358,7 +358,7 @@ macro_rules! candles_interface {
 }
 
 candles_interface!(candles_own_interface, candle_nn, candle_nn::ops);
-candles_interface!(the_interface_is_candles, norm_host::candle, norm_host::candle::ops);
+candles_interface!(the_interface_is_candles, norm_host::for_candle, norm_host::for_candle::ops);
 
 #[test]
 fn a_norm_by_candles_operations_has_gradients() -> Result<()> {

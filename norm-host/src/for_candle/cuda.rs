@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use ::cudarc::driver::{CudaSlice, CudaStream};
 use candle_core::{
     CudaStorage, Error, Result, Storage, backend::BackendStorage, cuda_backend::CudaStorageSlice,
 };
+use cudarc::driver::{CudaSlice, CudaStream};
 
 use super::store::{Lend, LendMut, Spot, Store};
 use crate::{
     Element, Stream, View, ViewMut,
-    cudarc::{Tracked, place},
+    for_cudarc::{Tracked, place},
     tensor::Raw,
 };
 
