@@ -234,7 +234,6 @@ fn bad_input_is_named() {
         ("rms --input model.safetensors:ids", &["model.safetensors:ids is of dtype I64"]),
         ("rms --input one:only", &["x: ", "at least 1 element", "dim 0"]),
         ("rms --input model.safetensors:x --weight model.safetensors:hw", &["w: "]),
-        ("head --input model.safetensors:x --weight model.safetensors:w", &["w: "]),
         ("rms --input model.safetensors:x --eps -1", &["eps: ", "given -1"]),
         ("rms --input model.safetensors:x --eps NaN", &["eps: ", "given NaN"]),
         ("rms --input model.safetensors:x --out-dtype f64", &["expected f16, bf16 or f32"]),

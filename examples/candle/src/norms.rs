@@ -71,8 +71,6 @@ impl Norms for Ours {
     }
 
     fn heads(xs: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
-        let heads = xs.dim(xs.rank() - 2)?;
-        let w = w.broadcast_as((heads, w.dims1()?))?;
-        for_candle::ops::head_norm(xs, &w, None, eps, NormKind::Rms)
+        for_candle::ops::head_norm(xs, w, None, eps, NormKind::Rms)
     }
 }

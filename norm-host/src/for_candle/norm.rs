@@ -5,7 +5,7 @@ use candle_core::{
 };
 
 use super::store::{Lend, LendMut, Spot, Store};
-use crate::{MAX_RANK, NormKind, check::Form};
+use crate::{Arg, MAX_RANK, NormKind, check::Form};
 
 /// A normalization with its weights, described once and applied to any number of tensors: for
 /// candle what [`crate::Norm`] is for views.
@@ -15,39 +15,42 @@ use crate::{MAX_RANK, NormKind, check::Form};
 #[must_use = "a description does nothing until it is applied to tensors"]
 pub struct Norm {
     kind: NormKind,
-    eps: f32,
+    eps: f64,
     weight: Option<Tensor>,
     weight_offset: f32,
     bias: Option<Tensor>,
 }
 
 impl Norm {
-    /// RMSNorm: `y = x / sqrt(mean(x²) + eps) * w + b`.
-    pub fn rms(eps: f32) -> Norm {
+    /// RMSNorm: `y = x / sqrt(mean(x²) + eps) * w + b`. What [`Norm::rms`](crate::Norm::rms) says of
+    /// `eps` holds.
+    pub fn rms(eps: impl Into<f64>) -> Norm {
         Norm::new(NormKind::Rms, eps)
     }
 
     /// LayerNorm: `y = (x - mean(x)) / sqrt(var(x) + eps) * w + b`, `var` the biased variance.
-    pub fn layer(eps: f32) -> Norm {
+    pub fn layer(eps: impl Into<f64>) -> Norm {
         Norm::new(NormKind::Layer, eps)
     }
 
     /// Either of them.
-    pub fn new(kind: NormKind, eps: f32) -> Norm {
-        Norm { kind, eps, weight: None, weight_offset: 0.0, bias: None }
+    pub fn new(kind: NormKind, eps: impl Into<f64>) -> Norm {
+        Norm { kind, eps: eps.into(), weight: None, weight_offset: 0.0, bias: None }
     }
 
-    /// With weights: `(dim,)` for rows, `(heads, head_dim)` for heads. `None` takes them away.
+    /// With weights: `(dim,)` for rows; for heads `(heads, head_dim)`, or `(head_dim,)` shared by all
+    /// heads. `None` takes them away.
     pub fn weight(self, w: impl Into<Option<Tensor>>) -> Norm {
         Norm { weight: w.into(), ..self }
     }
 
-    /// With this added to every weight, in f32: 1 where a model stores `w - 1`, as Gemma does.
+    /// With this added to every weight, in f32: 1 where a model stores `w - 1`, as Gemma does. Other
+    /// than 0 it needs weights.
     pub fn weight_offset(self, offset: f32) -> Norm {
         Norm { weight_offset: offset, ..self }
     }
 
-    /// With biases, shaped as the weights and of their type. `None` takes them away.
+    /// With biases, of the weights' type and of a shape that weights may have. `None` takes them away.
     pub fn bias(self, b: impl Into<Option<Tensor>>) -> Norm {
         Norm { bias: b.into(), ..self }
     }
@@ -62,7 +65,8 @@ impl Norm {
         readable(xs)?.apply_op1_no_bwd(&Apply { norm: self, form: Form::Rows })
     }
 
-    /// The norm over the last axis of `xs` `(…, heads, head_dim)`, each head with its own weights.
+    /// The norm over the last axis of `xs` `(…, heads, head_dim)`, each head with its own weights or
+    /// all with the same.
     ///
     /// # Errors
     ///
@@ -115,10 +119,11 @@ impl Apply<'_> {
         let queue = x.queue()?;
         let (w, b) = (Locked::new(norm.weights()), Locked::new(norm.biases()));
         {
-            let w = w.as_ref().map(|w| w.read(x, &queue, op)).transpose()?;
-            let b = b.as_ref().map(|b| b.read(x, &queue, op)).transpose()?;
-            let x = x.read(&queue, &Spot::new(layout, kept, op)?)?;
-            let mut y = y.write(&queue, &Spot::new(&Layout::contiguous(layout.shape()), kept, op)?)?;
+            let w = w.as_ref().map(|w| w.read(Arg::W, x, &queue, op)).transpose()?;
+            let b = b.as_ref().map(|b| b.read(Arg::B, x, &queue, op)).transpose()?;
+            let x = x.read(&queue, &Spot::new(Arg::X, layout, kept, op)?)?;
+            let mut y =
+                y.write(&queue, &Spot::new(Arg::Y, &Layout::contiguous(layout.shape()), kept, op)?)?;
             let norm = norm.over(w.as_ref(), b.as_ref());
             match form {
                 Form::Rows => norm.rows(x.lend(), &mut y.lend_mut(), queue.as_ref())?,
@@ -160,9 +165,10 @@ impl<'t> Locked<'t> {
         Some(Locked { storage, layout })
     }
 
-    /// A view of it for an operation on `x`.
+    /// A view of it, as `arg` of an operation on `x`.
     pub(super) fn read<'a, S: Store>(
         &'a self,
+        arg: Arg,
         x: &S,
         queue: &'a S::Queue,
         op: &'static str,
@@ -172,6 +178,6 @@ impl<'t> Locked<'t> {
             Error::DeviceMismatchBinaryOp { lhs, rhs, op }.bt()
         };
         let storage = S::of(&self.storage).ok_or_else(elsewhere)?;
-        storage.read(queue, &Spot::new(self.layout, self.layout.dims().len(), op)?)
+        storage.read(queue, &Spot::new(arg, self.layout, self.layout.dims().len(), op)?)
     }
 }
