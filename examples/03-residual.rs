@@ -7,7 +7,7 @@ fn main() -> Result<()> {
     // What a layer has computed, and the stream that it is added to.
     let mut x = [1.0_f32, 1.0, 1.0, 0.0, 0.0, 3.0];
     let mut r = [0.0_f32, 1.0, 0.0, 1.0, 0.0, 0.0];
-    // A model whose file holds the weights less 1, as Gemma's does.
+    // A model whose checkpoint holds the weights less 1, as those of Gemma 1 to 3 do.
     let w = [0.0_f32, 0.0, 0.5];
 
     let norm = Norm::rms(1e-6).weight(View::from_slice(&w, &[dim])?).weight_offset(1.0);

@@ -322,6 +322,21 @@ pub enum Error {
         /// What the driver's compiler said; may be empty.
         log: String,
     },
+    /// A tensor that candle records for backpropagation would be updated in place, or go into one that is:
+    /// candle would know nothing of that, and gradients would be wrong without a word.
+    #[cfg(feature = "candle")]
+    #[error(
+        "{arg}: expected a tensor without gradients, since {written} is updated in place, given one that candle \
+         records for backpropagation: call {instead}, or detach() the tensor"
+    )]
+    GradientInPlace {
+        /// The argument.
+        arg: Arg,
+        /// The tensor that would be updated.
+        written: Arg,
+        /// The operation that computes the same out of place, with gradients.
+        instead: &'static str,
+    },
     /// The simulated kernel did something wrong, or cannot be loaded.
     #[cfg(feature = "sim")]
     #[error("simulator: {0}")]

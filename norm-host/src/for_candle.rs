@@ -23,13 +23,24 @@
 //! their input; what [`Norm`](crate::Norm) promises of accuracy holds. A tensor whose last axis is
 //! dense is read where it lies, whatever its other strides (a `narrow`, a `transpose` of heads and
 //! positions); others, and those of more than four axes that are not contiguous, are copied first.
-//! Nothing is recorded for backpropagation, as by candle-nn's own fast norms; candle-nn's `LayerNorm` is
-//! one only with biases and of contiguous tensors. To train, take [`RmsNorm::forward_diff`],
-//! [`ops::rms_norm_slow`] or [`ops::layer_norm_slow`], which are candle's. On a CUDA device the work goes
-//! to the device's stream, tied to cudarc's events.
+//! On a CUDA device the work goes to the device's stream, tied to cudarc's events.
 //!
 //! Errors of this crate come wrapped in candle's, with their text.
+//!
+//! # Gradients
+//!
+//! candle-nn's fast norms record nothing for backpropagation, and gradients end there without a word. Here
+//! [`Norm::rows`], [`Norm::heads`] and all that is made of them have gradients with respect to the input,
+//! weights and biases; [`Norm::add_then_rows`] and [`Norm::rows_then_add`] with respect to the residual
+//! too. They are computed by candle's operations, in f32, and rounded to the type of their tensor.
+//! What updates a tensor in place ([`Norm::add_rows`], [`Norm::rows_add`], the operations named after
+//! them, `forward_add`) cannot have any: given a variable, or what was computed from one, it is the error
+//! [`GradientInPlace`](crate::Error::GradientInPlace).
+//!
+//! Where no tensor is a variable or computed from one, nothing is recorded and nothing is slower.
 
+mod apply;
+mod backward;
 mod cpu;
 #[cfg(feature = "candle-cuda")]
 mod cuda;

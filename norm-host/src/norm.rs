@@ -20,7 +20,8 @@ use crate::{
 ///
 /// computed in `f32` and rounded once, to nearest even, to the type of `y`. `w` is 1 and `b` is 0
 /// unless given. The types of `x`, `w` and `y` are each one of the three, chosen apart; `b` has the
-/// type of `w`.
+/// type of `w`. Some libraries round before they multiply by `w` or add `b`, or give the result another
+/// type: `docs/ROUNDING.md` in the repository has the orders side by side.
 /// An infinite `f16` in `x` counts as ±65504, the largest finite one; nothing else is clamped, and
 /// NaN passes through.
 ///
@@ -73,8 +74,10 @@ impl<'a> Norm<'a> {
         Norm { weight: w.into(), ..self }
     }
 
-    /// With this added to every weight, in `f32`: 1 where a model stores `w - 1`, as Gemma does.
-    /// Other than 0 it needs weights: an operation without them is refused.
+    /// With this added to every weight, in `f32`: 1 where a checkpoint stores `w - 1`, as those of Gemma 1
+    /// to 3 and Qwen3-Next do (but for the latter's gated norm). Gemma 3n and 4 do not, nor does a GGUF
+    /// file of any model. Other than 0 it needs weights:
+    /// an operation without them is refused.
     pub fn weight_offset(self, offset: f32) -> Norm<'a> {
         Norm { weight_offset: offset, ..self }
     }

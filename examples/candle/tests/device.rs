@@ -109,15 +109,16 @@ fn candles(device: &Result<Device, String>) -> Vec<Trial> {
 /// the CPU.
 #[cfg(feature = "cuda")]
 mod candle {
-    use candle_core::{DType, Device as CandleDevice, Tensor};
+    use candle_core::{DType, Device as CandleDevice, Tensor, Var};
     use libtest_mimic::Failed;
     use norm_host::{
         Device, NormKind,
         for_candle::{Norm, ops},
     };
 
-    pub const TESTS: [(&str, super::Test); 3] = [
+    pub const TESTS: [(&str, super::Test); 4] = [
         ("candles_tensors_agree_with_the_cpu", agree_with_the_cpu),
+        ("candles_gradients_agree_with_the_cpu", gradients),
         ("candles_residual_is_updated_where_it_lies", residual),
         ("candles_tensors_elsewhere_are_refused", elsewhere),
     ];
@@ -183,6 +184,29 @@ mod candle {
             let expected = ops::head_norm(&x, &heads, None, 1e-5, NormKind::Layer)?;
             let (x, heads) = (whole.to_device(&cuda)?.narrow(3, 0, 96)?, heads.to_device(&cuda)?);
             close(&ops::head_norm(&x, &heads, None, 1e-5, NormKind::Layer)?, &expected)?;
+        }
+        Ok(())
+    }
+
+    fn gradients(_: Device) -> Result<(), Failed> {
+        let cuda = CandleDevice::new_cuda(0)?;
+        for dtype in DTYPES {
+            let random =
+                |shape: &[usize]| Tensor::randn(0.2_f32, 1.0, shape, &CandleDevice::Cpu)?.to_dtype(dtype);
+            let (x, w, b, by) = (random(&[7, 96])?, random(&[96])?, random(&[96])?, random(&[7, 96])?);
+            for norm in [Norm::rms(1e-5), Norm::layer(1e-5)] {
+                let on = |device: &CandleDevice| -> candle_core::Result<Vec<Tensor>> {
+                    let variable = |tensor: &Tensor| Var::from_tensor(&tensor.to_device(device)?);
+                    let (x, w, b) = (variable(&x)?, variable(&w)?, variable(&b)?);
+                    let norm = norm.clone().weight(w.as_tensor().clone()).bias(b.as_tensor().clone());
+                    let gradients = (norm.rows(&x)? * by.to_device(device)?)?.sum_all()?.backward()?;
+                    let of = |variable| gradients.get(variable).cloned().expect("a variable");
+                    Ok(vec![of(&x), of(&w), of(&b)])
+                };
+                for (given, expected) in on(&cuda)?.iter().zip(on(&CandleDevice::Cpu)?) {
+                    close(given, &expected)?;
+                }
+            }
         }
         Ok(())
     }

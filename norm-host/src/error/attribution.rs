@@ -26,6 +26,8 @@ impl Error {
             | Error::ListLength { arg, .. }
             | Error::GridTooLarge { arg, .. }
             | Error::NotOnDevice { arg, .. } => Some(arg),
+            #[cfg(feature = "candle")]
+            Error::GradientInPlace { arg, .. } => Some(arg),
             Error::SplitRow { .. } => Some(Arg::Dim),
             Error::Eps { .. } => Some(Arg::Eps),
             Error::WeightOffset { .. } | Error::OffsetWithoutWeights { .. } => Some(Arg::WeightOffset),

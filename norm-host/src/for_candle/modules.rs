@@ -40,14 +40,15 @@ impl RmsNorm {
         self.0.eps()
     }
 
-    /// The norm of `xs` by candle's own operations one by one, which are recorded for backpropagation as
-    /// those of [`forward`](Module::forward) are not.
+    /// [`forward`](Module::forward) by the name under which candle-nn has the one with gradients. Here
+    /// both have them. Of f64, which is no type of these norms, there is
+    /// [`rms_norm_slow`](super::ops::rms_norm_slow).
     ///
     /// # Errors
     ///
-    /// candle's.
+    /// As for [`Norm::rows`].
     pub fn forward_diff(&self, xs: &Tensor) -> Result<Tensor> {
-        candle_nn::RmsNorm::new(self.weight().clone(), self.eps()).forward_diff(xs)
+        self.forward(xs)
     }
 
     /// `residual += xs`, where it lies, and the norm of that.
@@ -57,6 +58,15 @@ impl RmsNorm {
     /// As for [`Norm::add_rows`].
     pub fn forward_add(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
         self.0.forward_add(xs, residual)
+    }
+
+    /// `xs + residual` and the norm of that: new tensors, with gradients.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Norm::add_then_rows`].
+    pub fn add_then_forward(&self, xs: &Tensor, residual: &Tensor) -> Result<(Tensor, Tensor)> {
+        self.0.add_then_forward(xs, residual)
     }
 }
 
@@ -109,6 +119,15 @@ impl LayerNorm {
     /// As for [`Norm::add_rows`].
     pub fn forward_add(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
         self.norm.add_rows(xs, residual)
+    }
+
+    /// `xs + residual` and the norm of that: new tensors, with gradients.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Norm::add_then_rows`].
+    pub fn add_then_forward(&self, xs: &Tensor, residual: &Tensor) -> Result<(Tensor, Tensor)> {
+        self.norm.add_then_rows(xs, residual)
     }
 }
 

@@ -1,10 +1,8 @@
 //! The full form of an operation on candle's tensors.
 
-use candle_core::{
-    CpuStorage, CustomOp1, D, Error, Layout, Result, Shape, StorageRef, Tensor, backend::BackendDevice,
-};
+use candle_core::{D, Error, Layout, Result, StorageRef, Tensor, backend::BackendDevice};
 
-use super::store::{Lend, LendMut, Spot, Store};
+use super::store::{Lend, Spot, Store};
 use crate::{Arg, MAX_RANK, NormKind, check::Form};
 
 /// A normalization with its weights, described once and applied to any number of tensors: for
@@ -14,11 +12,18 @@ use crate::{Arg, MAX_RANK, NormKind, check::Form};
 #[derive(Clone, Debug)]
 #[must_use = "a description does nothing until it is applied to tensors"]
 pub struct Norm {
-    kind: NormKind,
-    eps: f64,
+    pub(super) settings: Settings,
     weight: Option<Tensor>,
-    weight_offset: f32,
     bias: Option<Tensor>,
+}
+
+/// What a norm is beside its tensors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) kind: NormKind,
+    /// As given: the checks round it to f32.
+    pub(super) eps: f64,
+    pub(super) weight_offset: f32,
 }
 
 impl Norm {
@@ -35,7 +40,7 @@ impl Norm {
 
     /// Either of them.
     pub fn new(kind: NormKind, eps: impl Into<f64>) -> Norm {
-        Norm { kind, eps: eps.into(), weight: None, weight_offset: 0.0, bias: None }
+        Norm { settings: Settings { kind, eps: eps.into(), weight_offset: 0.0 }, weight: None, bias: None }
     }
 
     /// With weights: `(dim,)` for rows; for heads `(heads, head_dim)`, or `(head_dim,)` shared by all
@@ -44,10 +49,11 @@ impl Norm {
         Norm { weight: w.into(), ..self }
     }
 
-    /// With this added to every weight, in f32: 1 where a model stores `w - 1`, as Gemma does. Other
-    /// than 0 it needs weights.
+    /// With this added to every weight, in f32: 1 where a checkpoint stores `w - 1`, as those of Gemma 1 to
+    /// 3 and Qwen3-Next do (but for the latter's gated norm). Gemma 3n and 4 do not, nor does a GGUF file
+    /// of any model. Other than 0 it needs weights.
     pub fn weight_offset(self, offset: f32) -> Norm {
-        Norm { weight_offset: offset, ..self }
+        Norm { settings: Settings { weight_offset: offset, ..self.settings }, ..self }
     }
 
     /// With biases, of the weights' type and of a shape that weights may have. `None` takes them away.
@@ -62,7 +68,7 @@ impl Norm {
     /// Those of [`Norm::rows`](crate::Norm::rows), candle's for other types than f16, bf16 and f32,
     /// and for parameters on another device.
     pub fn rows(&self, xs: &Tensor) -> Result<Tensor> {
-        readable(xs)?.apply_op1_no_bwd(&Apply { norm: self, form: Form::Rows })
+        self.apply(xs, Form::Rows)
     }
 
     /// The norm over the last axis of `xs` `(…, heads, head_dim)`, each head with its own weights or
@@ -72,14 +78,7 @@ impl Norm {
     ///
     /// As for [`rows`](Norm::rows).
     pub fn heads(&self, xs: &Tensor) -> Result<Tensor> {
-        readable(xs)?.apply_op1_no_bwd(&Apply { norm: self, form: Form::Heads })
-    }
-
-    pub(super) fn name(&self) -> &'static str {
-        match self.kind {
-            NormKind::Rms => "rms-norm",
-            NormKind::Layer => "layer-norm",
-        }
+        self.apply(xs, Form::Heads)
     }
 
     pub(super) fn weights(&self) -> Option<&Tensor> {
@@ -89,8 +88,18 @@ impl Norm {
     pub(super) fn biases(&self) -> Option<&Tensor> {
         self.bias.as_ref()
     }
+}
 
-    /// The same over views of its parameters.
+impl Settings {
+    /// What candle's errors call the operation.
+    pub(super) fn name(&self) -> &'static str {
+        match self.kind {
+            NormKind::Rms => "rms-norm",
+            NormKind::Layer => "layer-norm",
+        }
+    }
+
+    /// The norm over views of its parameters.
     pub(super) fn over<'a>(&self, w: Option<&'a impl Lend>, b: Option<&'a impl Lend>) -> crate::Norm<'a> {
         crate::Norm::new(self.kind, self.eps)
             .weight(w.map(Lend::lend))
@@ -105,54 +114,6 @@ pub(super) fn readable(xs: &Tensor) -> Result<Tensor> {
     if xs.is_contiguous() || dense && xs.rank() <= MAX_RANK { Ok(xs.clone()) } else { xs.contiguous() }
 }
 
-/// A norm out of place.
-struct Apply<'a> {
-    norm: &'a Norm,
-    form: Form,
-}
-
-impl Apply<'_> {
-    fn forward<S: Store>(&self, x: &S, layout: &Layout) -> Result<(S, Shape)> {
-        let Apply { norm, form } = *self;
-        let (op, kept) = (norm.name(), form.param_rank());
-        let mut y = x.like(layout.shape().elem_count(), op)?;
-        let queue = x.queue()?;
-        let (w, b) = (Locked::new(norm.weights()), Locked::new(norm.biases()));
-        {
-            let w = w.as_ref().map(|w| w.read(Arg::W, x, &queue, op)).transpose()?;
-            let b = b.as_ref().map(|b| b.read(Arg::B, x, &queue, op)).transpose()?;
-            let x = x.read(&queue, &Spot::new(Arg::X, layout, kept, op)?)?;
-            let mut y =
-                y.write(&queue, &Spot::new(Arg::Y, &Layout::contiguous(layout.shape()), kept, op)?)?;
-            let norm = norm.over(w.as_ref(), b.as_ref());
-            match form {
-                Form::Rows => norm.rows(x.lend(), &mut y.lend_mut(), queue.as_ref())?,
-                Form::Heads => norm.heads(x.lend(), &mut y.lend_mut(), queue.as_ref())?,
-            }
-        }
-        Ok((y, layout.shape().clone()))
-    }
-}
-
-impl CustomOp1 for Apply<'_> {
-    fn name(&self) -> &'static str {
-        self.norm.name()
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.forward(x, layout)
-    }
-
-    #[cfg(feature = "candle-cuda")]
-    fn cuda_fwd(
-        &self,
-        x: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        self.forward(x, layout)
-    }
-}
-
 /// A parameter's storage, locked.
 pub(super) struct Locked<'t> {
     storage: StorageRef<'t>,
@@ -165,6 +126,15 @@ impl<'t> Locked<'t> {
         Some(Locked { storage, layout })
     }
 
+    /// The storage for an operation on `x`, which is on the same device.
+    pub(super) fn beside<S: Store>(&self, x: &S, op: &'static str) -> Result<(&S, &Layout)> {
+        let elsewhere = || {
+            let (lhs, rhs) = (x.device().location(), self.storage.device().location());
+            Error::DeviceMismatchBinaryOp { lhs, rhs, op }.bt()
+        };
+        Ok((S::of(&self.storage).ok_or_else(elsewhere)?, self.layout))
+    }
+
     /// A view of it, as `arg` of an operation on `x`.
     pub(super) fn read<'a, S: Store>(
         &'a self,
@@ -173,11 +143,7 @@ impl<'t> Locked<'t> {
         queue: &'a S::Queue,
         op: &'static str,
     ) -> Result<S::Read<'a>> {
-        let elsewhere = || {
-            let (lhs, rhs) = (x.device().location(), self.storage.device().location());
-            Error::DeviceMismatchBinaryOp { lhs, rhs, op }.bt()
-        };
-        let storage = S::of(&self.storage).ok_or_else(elsewhere)?;
-        storage.read(queue, &Spot::new(arg, self.layout, self.layout.dims().len(), op)?)
+        let (storage, layout) = self.beside(x, op)?;
+        storage.read(queue, &Spot::new(arg, layout, layout.dims().len(), op)?)
     }
 }

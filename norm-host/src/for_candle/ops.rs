@@ -50,7 +50,8 @@ pub fn head_norm(
     Norm::new(kind, eps).weight(alpha.clone()).bias(beta.cloned()).heads(xs)
 }
 
-/// `residual += xs; y = rms_norm(residual)`: updates `residual` where it lies and gives `y`.
+/// `residual += xs; y = rms_norm(residual)`: updates `residual` where it lies and gives `y`. Without gradients:
+/// [`add_then_rms_norm`] has them.
 ///
 /// `xs`, `residual`: `(…, dim)`, of one type; `alpha`: `(dim,)`.
 ///
@@ -61,7 +62,8 @@ pub fn add_rms_norm(xs: &Tensor, residual: &Tensor, alpha: &Tensor, eps: f32) ->
     Norm::rms(eps).weight(alpha.clone()).add_rows(xs, residual)
 }
 
-/// `residual += xs; y = layer_norm(residual)`: updates `residual` where it lies and gives `y`.
+/// `residual += xs; y = layer_norm(residual)`: updates `residual` where it lies and gives `y`. Without gradients:
+/// [`add_then_layer_norm`] has them.
 ///
 /// `xs`, `residual`: `(…, dim)`, of one type; `alpha`, `beta`: `(dim,)`.
 ///
@@ -78,7 +80,7 @@ pub fn add_layer_norm(
     Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).add_rows(xs, residual)
 }
 
-/// `ys += rms_norm(xs)`, where `ys` lies.
+/// `ys += rms_norm(xs)`, where `ys` lies. Without gradients: [`rms_norm_then_add`] has them.
 ///
 /// `xs`, `ys`: `(…, dim)`; `alpha`: `(dim,)`.
 ///
@@ -89,7 +91,7 @@ pub fn rms_norm_add(xs: &Tensor, alpha: &Tensor, ys: &Tensor, eps: f32) -> Resul
     Norm::rms(eps).weight(alpha.clone()).rows_add(xs, ys)
 }
 
-/// `ys += layer_norm(xs)`, where `ys` lies.
+/// `ys += layer_norm(xs)`, where `ys` lies. Without gradients: [`layer_norm_then_add`] has them.
 ///
 /// `xs`, `ys`: `(…, dim)`; `alpha`, `beta`: `(dim,)`.
 ///
@@ -98,4 +100,65 @@ pub fn rms_norm_add(xs: &Tensor, alpha: &Tensor, ys: &Tensor, eps: f32) -> Resul
 /// As for [`Norm::rows_add`].
 pub fn layer_norm_add(xs: &Tensor, alpha: &Tensor, beta: &Tensor, ys: &Tensor, eps: f32) -> Result<()> {
     Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).rows_add(xs, ys)
+}
+
+/// `s = xs + residual; y = rms_norm(s)`: gives `(s, y)`, new tensors, with gradients.
+///
+/// `xs`, `residual`: `(…, dim)`, of one type; `alpha`: `(dim,)`.
+///
+/// # Errors
+///
+/// As for [`Norm::add_then_rows`].
+pub fn add_then_rms_norm(
+    xs: &Tensor,
+    residual: &Tensor,
+    alpha: &Tensor,
+    eps: f32,
+) -> Result<(Tensor, Tensor)> {
+    Norm::rms(eps).weight(alpha.clone()).add_then_rows(xs, residual)
+}
+
+/// `s = xs + residual; y = layer_norm(s)`: gives `(s, y)`, new tensors, with gradients.
+///
+/// `xs`, `residual`: `(…, dim)`, of one type; `alpha`, `beta`: `(dim,)`.
+///
+/// # Errors
+///
+/// As for [`Norm::add_then_rows`].
+pub fn add_then_layer_norm(
+    xs: &Tensor,
+    residual: &Tensor,
+    alpha: &Tensor,
+    beta: &Tensor,
+    eps: f32,
+) -> Result<(Tensor, Tensor)> {
+    Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).add_then_rows(xs, residual)
+}
+
+/// `ys + rms_norm(xs)`: a new tensor of the type of `ys`, with gradients.
+///
+/// `xs`, `ys`: `(…, dim)`; `alpha`: `(dim,)`.
+///
+/// # Errors
+///
+/// As for [`Norm::rows_then_add`].
+pub fn rms_norm_then_add(xs: &Tensor, alpha: &Tensor, ys: &Tensor, eps: f32) -> Result<Tensor> {
+    Norm::rms(eps).weight(alpha.clone()).rows_then_add(xs, ys)
+}
+
+/// `ys + layer_norm(xs)`: a new tensor of the type of `ys`, with gradients.
+///
+/// `xs`, `ys`: `(…, dim)`; `alpha`, `beta`: `(dim,)`.
+///
+/// # Errors
+///
+/// As for [`Norm::rows_then_add`].
+pub fn layer_norm_then_add(
+    xs: &Tensor,
+    alpha: &Tensor,
+    beta: &Tensor,
+    ys: &Tensor,
+    eps: f32,
+) -> Result<Tensor> {
+    Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).rows_then_add(xs, ys)
 }

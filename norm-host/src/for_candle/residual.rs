@@ -20,8 +20,11 @@ impl Norm {
     /// # Errors
     ///
     /// As for [`rows`](Norm::rows); if `residual` shares its storage with `xs` or a parameter; if
-    /// its last axis is not dense, or it has more than four axes and is not contiguous.
+    /// its last axis is not dense, or it has more than four axes and is not contiguous; if one of the
+    /// tensors is recorded for backpropagation, which what happens in place is not:
+    /// [`add_then_rows`](Norm::add_then_rows) has gradients.
     pub fn add_rows(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.without_gradients(xs, (residual, Arg::R), "add_then_rows")?;
         self.apart_from(residual, Arg::R)?;
         let op = AddRows { norm: self, y: RefCell::new(None) };
         residual.inplace_op2(&readable(xs)?, &op)?;
@@ -35,10 +38,55 @@ impl Norm {
     ///
     /// # Errors
     ///
-    /// As for [`add_rows`](Norm::add_rows), with `ys` in `residual`'s place.
+    /// As for [`add_rows`](Norm::add_rows), with `ys` in `residual`'s place;
+    /// [`rows_then_add`](Norm::rows_then_add) has gradients.
     pub fn rows_add(&self, xs: &Tensor, ys: &Tensor) -> Result<()> {
+        self.without_gradients(xs, (ys, Arg::Y), "rows_then_add")?;
         self.apart_from(ys, Arg::Y)?;
         ys.inplace_op2(&readable(xs)?, &RowsAdd { norm: self })
+    }
+
+    /// `s = x + residual; y = norm(s)`, as in front of a layer (pre-norm): gives `(s, y)`, new tensors,
+    /// with gradients of every tensor.
+    ///
+    /// What [`add_rows`](Norm::add_rows) does in place, with the same bits. Two operations: `s` is
+    /// candle's sum.
+    ///
+    /// # Errors
+    ///
+    /// As for [`rows`](Norm::rows), and candle's where `xs` and `residual` are not of one shape and type.
+    pub fn add_then_rows(&self, xs: &Tensor, residual: &Tensor) -> Result<(Tensor, Tensor)> {
+        let sum = (xs + residual)?;
+        let ys = self.rows(&sum)?;
+        Ok((sum, ys))
+    }
+
+    /// `y + norm(x)`, as behind a layer (post-norm): a new tensor of the type of `ys`, with gradients of
+    /// every tensor.
+    ///
+    /// What [`rows_add`](Norm::rows_add) does in place. Two operations: the sum is candle's, so 16-bit
+    /// results of the norm are rounded before it, and the sum once more.
+    ///
+    /// # Errors
+    ///
+    /// As for [`rows`](Norm::rows), and candle's where `xs` and `ys` are not of one shape.
+    pub fn rows_then_add(&self, xs: &Tensor, ys: &Tensor) -> Result<Tensor> {
+        ys + self.rows(xs)?.to_dtype(ys.dtype())?
+    }
+
+    /// Neither what is written nor what goes into it is recorded for backpropagation.
+    fn without_gradients(
+        &self,
+        xs: &Tensor,
+        (tensor, written): (&Tensor, Arg),
+        instead: &'static str,
+    ) -> Result<()> {
+        let tensors =
+            [(Some(xs), Arg::X), (Some(tensor), written), (self.weights(), Arg::W), (self.biases(), Arg::B)];
+        match tensors.into_iter().find(|(tensor, _)| tensor.is_some_and(Tensor::track_op)) {
+            Some((_, arg)) => Err(Error::GradientInPlace { arg, written, instead }.into()),
+            None => Ok(()),
+        }
     }
 
     /// No parameter is in the storage of a tensor that is written, which is locked meanwhile.
@@ -61,7 +109,7 @@ struct AddRows<'a> {
 
 impl AddRows<'_> {
     fn forward<S: Store>(&self, r: &mut S, r_layout: &Layout, x: &S, layout: &Layout) -> Result<()> {
-        let op = self.norm.name();
+        let op = self.norm.settings.name();
         let mut y = x.like(layout.shape().elem_count(), op)?;
         let queue = x.queue()?;
         let (w, b) = (Locked::new(self.norm.weights()), Locked::new(self.norm.biases()));
@@ -71,7 +119,7 @@ impl AddRows<'_> {
             let x = x.read(&queue, &Spot::new(Arg::X, layout, 1, op)?)?;
             let mut r = r.write(&queue, &Spot::new(Arg::R, r_layout, 1, op)?)?;
             let mut y = y.write(&queue, &Spot::new(Arg::Y, &Layout::contiguous(layout.shape()), 1, op)?)?;
-            let norm = self.norm.over(w.as_ref(), b.as_ref());
+            let norm = self.norm.settings.over(w.as_ref(), b.as_ref());
             norm.add_rows(x.lend(), &mut r.lend_mut(), &mut y.lend_mut(), queue.as_ref())?;
         }
         self.y.replace(Some(y.into_storage()));
@@ -85,14 +133,14 @@ struct RowsAdd<'a> {
 
 impl RowsAdd<'_> {
     fn forward<S: Store>(&self, y: &mut S, y_layout: &Layout, x: &S, layout: &Layout) -> Result<()> {
-        let op = self.norm.name();
+        let op = self.norm.settings.name();
         let queue = x.queue()?;
         let (w, b) = (Locked::new(self.norm.weights()), Locked::new(self.norm.biases()));
         let w = w.as_ref().map(|w| w.read(Arg::W, x, &queue, op)).transpose()?;
         let b = b.as_ref().map(|b| b.read(Arg::B, x, &queue, op)).transpose()?;
         let x = x.read(&queue, &Spot::new(Arg::X, layout, 1, op)?)?;
         let mut y = y.write(&queue, &Spot::new(Arg::Y, y_layout, 1, op)?)?;
-        let norm = self.norm.over(w.as_ref(), b.as_ref());
+        let norm = self.norm.settings.over(w.as_ref(), b.as_ref());
         Ok(norm.rows_add(x.lend(), &mut y.lend_mut(), queue.as_ref())?)
     }
 }
@@ -102,7 +150,7 @@ macro_rules! in_place {
     ($op:ident) => {
         impl InplaceOp2 for $op<'_> {
             fn name(&self) -> &'static str {
-                self.norm.name()
+                self.norm.settings.name()
             }
 
             fn cpu_fwd(
