@@ -20,6 +20,7 @@ mod verify;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use norm_host::{Device, Limits, Place, Plan};
 
@@ -36,6 +37,7 @@ use crate::failure::{Failure, Outcome};
 use crate::kernel_set::KernelSet;
 use crate::output;
 use crate::target::{DeviceChoice, Target};
+use crate::whole::whole;
 
 /// How it is measured, below the options.
 const METHOD_HELP: &str = "\
@@ -52,31 +54,37 @@ line is a FAIL, the exit status 1.";
 #[command(after_help = METHOD_HELP)]
 pub struct BenchArgs {
     /// Operations to measure [default: all]
-    #[arg(value_name = "OP")]
+    #[arg(value_name = "OP", allow_negative_numbers = true)]
     ops: Vec<Op>,
     /// Element types: one for x, w (and b) and y, or three as X:W:Y, or all. May be repeated
     /// [default: f16; f32 on the CPU]
-    #[arg(long, value_name = "TYPES")]
+    #[arg(long, value_name = "TYPES", allow_hyphen_values = true)]
     dtype: Vec<TypesChoice>,
     /// ROWSxDIM, for head ROWSxHEADSxHEAD_DIM. May be repeated [default: a standing set, from 1 row
     /// to 1048576 columns]
-    #[arg(long, value_name = "SHAPE")]
+    #[arg(long, value_name = "SHAPE", allow_hyphen_values = true)]
     shape: Vec<Extents>,
     /// The standing set cut down to a look in a few seconds
     #[arg(long, conflicts_with = "shape")]
     quick: bool,
-    /// Rounds, at least 5 for figures to be quoted
-    #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    repeats: u32,
+    /// Rounds, at least 5 for figures to be quoted [default: 7; 3 with --quick]
+    #[arg(long, value_name = "N", value_parser = whole(1, u32::MAX), allow_hyphen_values = true)]
+    repeats: Option<u32>,
     /// MiB of the copy that is the ceiling [default: 256; 64 on the CPU]
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    #[arg(long, value_name = "MIB", value_parser = whole(1, 65_536_u32), allow_hyphen_values = true)]
     copy: Option<u32>,
     /// Where to run: auto (the first CUDA device), cpu or cuda:N
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", allow_hyphen_values = true)]
     device: DeviceChoice,
     /// Whose kernels to measure: stock, rust-cuda, or the PTX in a file. Several, with commas between
     /// them, are measured in the same rounds
-    #[arg(long, default_value = "stock", value_delimiter = ',', value_name = "stock|rust-cuda|FILE")]
+    #[arg(
+        long,
+        default_value = "stock",
+        value_delimiter = ',',
+        value_name = "stock|rust-cuda|FILE",
+        allow_hyphen_values = true
+    )]
     ptx: Vec<KernelSet>,
     /// Measure, for each case, every block that its kernels can hold a row in, beside the one that
     /// operations take. Other blocks add in another order, so their last bits may differ
@@ -86,25 +94,33 @@ pub struct BenchArgs {
     #[arg(long, conflicts_with_all = ["ops", "dtype", "shape", "quick", "copy", "sweep", "plot"])]
     host: bool,
     /// Kept with the results: the commit, or what else they should be known by
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_negative_numbers = true)]
     label: Option<String>,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
-    /// Draw throughput over dim
-    #[arg(long, value_name = "FILE.svg")]
+    /// Draw throughput over dim, as an SVG; a plot that is there is replaced, another file is not
+    #[arg(long, value_name = "FILE.svg", value_parser = PathBufValueParser::new().try_map(plot::svg_path),
+        allow_hyphen_values = true)]
     plot: Option<PathBuf>,
     /// Show results that --json printed before, instead of measuring
-    #[arg(long, value_name = "RESULTS.json", conflicts_with_all = ["ops", "dtype", "shape", "quick", "copy", "sweep", "host", "label"])]
+    #[arg(long, value_name = "RESULTS.json", allow_negative_numbers = true, conflicts_with_all = ["ops", "dtype", "shape", "quick", "copy", "sweep", "host", "label"])]
     from: Option<PathBuf>,
     /// Print a Markdown table of what both have, with ratios, instead of measuring; the peers'
     /// results have the form of --json. Without them, ours with other kernels than stock are
-    #[arg(long, num_args = 1..=2, value_names = ["OURS.json", "PEERS.json"],
+    #[arg(long, num_args = 1..=2, value_names = ["OURS.json", "PEERS.json"], allow_negative_numbers = true,
         conflicts_with_all = ["ops", "dtype", "shape", "quick", "copy", "sweep", "host", "label", "from", "json", "plot"])]
     join: Option<Vec<PathBuf>>,
     /// What --host runs in a process of its own
     #[arg(long, hide = true)]
     first_call: bool,
+}
+
+impl BenchArgs {
+    /// Rounds.
+    fn repeats(&self) -> u32 {
+        self.repeats.unwrap_or(if self.quick { 3 } else { 7 })
+    }
 }
 
 pub fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
@@ -121,6 +137,7 @@ pub fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
     if args.host || args.first_call {
         return run_host(args);
     }
+    args.plot.as_deref().map_or(Ok(()), plot::claim)?;
     let record = match &args.from {
         Some(path) => Record::read(path)?,
         None => measure(args)?,
@@ -144,7 +161,8 @@ fn run_host(args: &BenchArgs) -> Result<Outcome, Failure> {
         output::json(&host::first_call::first_call(device.ordinal(), set)?)?;
         return Ok(Outcome::Good);
     }
-    let record = host::measure(&device, set, HOST_BATCHES * args.repeats, args.label.clone())?;
+    let record =
+        host::measure(&device, set, HOST_BATCHES.saturating_mul(args.repeats()), args.label.clone())?;
     if args.json {
         output::json(&record)?;
     } else {
@@ -188,19 +206,21 @@ fn measure(args: &BenchArgs) -> Result<Record, Failure> {
         }
         // The CPU runs no kernels, and says so where some are named.
         args.ptx.iter().try_for_each(|set| args.device.open(set).map(drop))?;
-        let cases = sets::cases(&args.ops, &args.dtype, &args.shape, Standing::Cpu)?;
-        return Ok(measure_cpu(args, &cases));
+        let standing = if args.quick { Standing::QuickCpu } else { Standing::Cpu };
+        let cases = sets::cases(&args.ops, &args.dtype, &args.shape, standing)?;
+        return measure_cpu(args, &cases);
     }
     let standing = if args.quick { Standing::Quick } else { Standing::Full };
     let cases = sets::cases(&args.ops, &args.dtype, &args.shape, standing)?;
     measure_cuda(args, &cases)
 }
 
-fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Record {
+fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
     let copy = bytes(args.copy, 64);
+    cpu::fits(cases, copy)?;
     let began = date();
-    let bar = progress((cases.len() as u64 + 1) * u64::from(args.repeats));
-    let (copies, outcomes) = cpu::measure(cases, copy, args.repeats, || bar.inc(1));
+    let bar = progress((cases.len() as u64 + 1) * u64::from(args.repeats()));
+    let (copies, outcomes) = cpu::measure(cases, copy, args.repeats(), || bar.inc(1));
     bar.finish_and_clear();
     let memcpy = Ceiling::of(copy, Times::of(copies));
     let lines = cases
@@ -209,7 +229,7 @@ fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Record {
         .map(|(case, outcome)| line(NAME, case, None, 1, outcome, &memcpy))
         .collect();
     let target = Target::Cpu { why: String::new() };
-    Record {
+    Ok(Record {
         schema: record::SCHEMA,
         program: program(),
         label: args.label.clone(),
@@ -224,7 +244,7 @@ fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Record {
         },
         method: Method {
             description: cpu::DESCRIPTION.to_owned(),
-            repeats: args.repeats,
+            repeats: args.repeats(),
             replays: cpu::REPLAYS,
             rotation_bytes: 0,
             eps: call::EPS,
@@ -232,7 +252,7 @@ fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Record {
         memcpy,
         empty_kernel: None,
         lines,
-    }
+    })
 }
 
 fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
@@ -268,8 +288,8 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
         Some(tiling) => (set, Work::Tiled(case.clone(), tiling)),
         None => (set, Work::Call(case.clone())),
     }));
-    let bar = progress(works.len() as u64 * u64::from(args.repeats));
-    let measured = cuda::measure(&devices, &works, args.repeats, || bar.inc(1));
+    let bar = progress(works.len() as u64 * u64::from(args.repeats()));
+    let measured = cuda::measure(&devices, &works, args.repeats(), || bar.inc(1));
     bar.finish_and_clear();
     let mut outcomes = measured?.into_iter();
     let mut ceiling = |what| match outcomes.next() {
@@ -294,7 +314,7 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
         device: device_record(&device),
         method: Method {
             description: cuda::DESCRIPTION.to_owned(),
-            repeats: args.repeats,
+            repeats: args.repeats(),
             replays: cuda::REPLAYS,
             rotation_bytes: case::ROTATION,
             eps: call::EPS,

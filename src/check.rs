@@ -24,6 +24,7 @@ use scan::{Cases, Failing};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::target::{Target, TargetArgs};
+use crate::whole::whole;
 
 /// How a case is spelled, below the options.
 const CASE_HELP: &str = "\
@@ -35,22 +36,23 @@ A residual before the norm is r += x; y = norm(r), one behind it y += norm(x); b
 are elements left unused behind each position of a leading axis (w, b: behind each head), outermost
 first; shared weights or biases are one (head_dim,) for all heads; `at` is how many elements past an
 aligned address each tensor starts; shards does RMSNorm in so many parts of each row, as over devices;
-inplace and alone do the norm in place and one row alone too, to give the same bits.";
+inplace and alone do the norm in place and one row alone too, to give the same bits. All tensors of a
+case take 512 MiB at most.";
 
 /// What `norm check` takes.
 #[derive(Args, Debug)]
 #[command(after_help = CASE_HELP)]
 pub struct CheckArgs {
-    /// Number of random cases
-    #[arg(long, default_value_t = 2000, value_name = "N")]
+    /// Number of random cases, 1 at least
+    #[arg(long, default_value_t = 2000, value_name = "N", value_parser = whole(1, u64::MAX), allow_hyphen_values = true)]
     cases: u64,
     /// What the cases are made from; one seed always makes the same
-    #[arg(long, default_value_t = 1, value_name = "S")]
+    #[arg(long, default_value_t = 1, value_name = "S", value_parser = whole(0, u64::MAX), allow_hyphen_values = true)]
     seed: u64,
     #[command(flatten)]
     target: TargetArgs,
     /// Examine this case instead of random ones; a failure prints such a text. May be repeated
-    #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed"])]
+    #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed"], allow_hyphen_values = true)]
     case: Vec<Case>,
     /// Print the outcome as JSON
     #[arg(long)]

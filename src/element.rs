@@ -2,14 +2,15 @@
 
 use half::{bf16, f16};
 use norm_host::DType;
+use norm_host::accuracy::{round_to_bf16, round_to_f16};
 
-/// Writes `values`, rounded to `dtype`, to the front of `bytes`.
+/// Writes `values`, rounded once to `dtype`, to the front of `bytes`: the same bytes on every machine.
 pub fn write(dtype: DType, bytes: &mut [u8], values: impl Iterator<Item = f64>) {
     let places = bytes.chunks_exact_mut(dtype.size());
     for (place, value) in places.zip(values) {
         match dtype {
-            DType::F16 => place.copy_from_slice(&f16::from_f64(value).to_ne_bytes()),
-            DType::BF16 => place.copy_from_slice(&bf16::from_f64(value).to_ne_bytes()),
+            DType::F16 => place.copy_from_slice(&round_to_f16(value).to_ne_bytes()),
+            DType::BF16 => place.copy_from_slice(&round_to_bf16(value).to_ne_bytes()),
             DType::F32 => place.copy_from_slice(&(value as f32).to_ne_bytes()),
         }
     }

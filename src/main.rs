@@ -28,6 +28,7 @@ mod rust_cuda;
 mod target;
 mod tensors;
 mod tour;
+mod whole;
 
 use std::process::ExitCode;
 

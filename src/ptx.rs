@@ -15,7 +15,13 @@ use crate::kernel_set::KernelSet;
 #[derive(Args, Debug)]
 pub struct PtxArgs {
     /// Whose kernels: stock or rust-cuda, the compiler that made them, or the PTX in a file
-    #[arg(long, default_value = "stock", value_name = "stock|rust-cuda|FILE", global = true)]
+    #[arg(
+        long,
+        default_value = "stock",
+        value_name = "stock|rust-cuda|FILE",
+        global = true,
+        allow_hyphen_values = true
+    )]
     ptx: KernelSet,
     #[command(subcommand)]
     command: Option<PtxCommand>,
@@ -38,7 +44,7 @@ enum PtxCommand {
 /// What about PTX was asked wrongly.
 #[derive(Debug, thiserror::Error)]
 pub enum PtxError {
-    #[error("TARGET: expected {expected}, given '{given}'")]
+    #[error("--target: expected {expected}, given '{given}'")]
     Target { expected: String, given: String },
     #[error("KERNEL: expected a name that `norm ptx list` prints, given '{given}'{near}")]
     Kernel { given: String, near: String },

@@ -13,10 +13,10 @@ use crate::kernel_set::{KernelSet, KernelSetError};
 #[derive(Args, Clone, Debug, Default)]
 pub struct TargetArgs {
     /// Where to run: auto, cpu, sim (the shipped PTX, simulated) or cuda:N
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", allow_hyphen_values = true)]
     device: DeviceChoice,
     /// Whose kernels run there: stock or rust-cuda, the compiler that made them, or the PTX in a file
-    #[arg(long, default_value = "stock", value_name = "stock|rust-cuda|FILE")]
+    #[arg(long, default_value = "stock", value_name = "stock|rust-cuda|FILE", allow_hyphen_values = true)]
     ptx: KernelSet,
 }
 

@@ -18,12 +18,13 @@ use stage::Stage;
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::target::{Target, TargetArgs};
+use crate::whole::whole;
 
 /// What `norm` takes without a subcommand.
 #[derive(Args, Debug)]
 pub struct TourArgs {
     /// What the tensors are made from; one seed always makes the same
-    #[arg(long, default_value_t = 1, value_name = "S")]
+    #[arg(long, default_value_t = 1, value_name = "S", value_parser = whole(0, u64::MAX), allow_hyphen_values = true)]
     seed: u64,
     #[command(flatten)]
     target: TargetArgs,

@@ -4,13 +4,13 @@
 mod support;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 
 const SCRIPT: &str = "tests/real_input.py";
 
-fn main() {
+fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let fetched = if root.join("target/real-input/model.safetensors").is_file() {
         Ok(())
@@ -29,7 +29,7 @@ fn main() {
         support::trial("a_model_that_was_overwritten_is_not_taken", "python3", &python, move |()| {
             overwritten_is_not_taken(root)
         });
-    libtest_mimic::run(&Arguments::from_args(), vec![agrees, checked]).exit();
+    support::run(vec![agrees, checked])
 }
 
 fn overwritten_is_not_taken(root: &Path) -> Result<(), Failed> {

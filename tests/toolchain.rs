@@ -14,14 +14,15 @@ mod nightly;
 mod ptxas;
 
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 use norm_host::ptx::{EMBEDDED, RUST_CUDA, for_capability};
 
 type Error = Box<dyn std::error::Error>;
 
-fn main() {
+fn main() -> ExitCode {
     let nightly = nightly::find().map(Arc::new);
     let ptxas = ptxas::find();
     let mut trials: Vec<Trial> = compile::TARGETS
@@ -41,7 +42,7 @@ fn main() {
                 .push(support::trial(&name, "ptxas", &ptxas, move |ptxas| assembles(&ptxas, ptx.text, arch)));
         }
     }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    support::run(trials)
 }
 
 fn same_as_compiled(nightly: &nightly::Nightly, target: &str) -> Result<(), Failed> {

@@ -13,16 +13,17 @@ mod recorded;
 mod support;
 
 use std::collections::BTreeSet;
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 use norm_host::ptx::{EMBEDDED, RUST_CUDA, opcodes};
 use norm_host::{Limits, Simulator};
 use norm_kernels::abi::Kernel;
 use rayon::prelude::*;
 use recorded::{Outputs, Program, Vectors, hold, load};
 
-fn main() {
+fn main() -> ExitCode {
     let vectors = load().map(Arc::new);
     let trial = |name: &str, run: fn(&Vectors) -> Result<(), Failed>| -> Trial {
         support::trial(name, "vectors", &vectors, move |vectors: Arc<Vectors>| run(&vectors))
@@ -32,7 +33,7 @@ fn main() {
         trial("every_arithmetic_instruction_of_the_kernels_is_recorded", instructions),
         trial("kernels_give_the_recorded_bits_but_for_rsqrt", kernels),
     ];
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    support::run(trials)
 }
 
 /// What computes nothing but with other lanes, or is not to give the same bits everywhere.

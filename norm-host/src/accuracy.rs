@@ -4,4 +4,4 @@ mod promise;
 mod rounding;
 
 pub use promise::{MIN_MEAN_SQUARE, Promise, RELATIVE, Terms, Verdict, WorstRow, judge_row};
-pub use rounding::{largest, round, ulp, ulp_distance};
+pub use rounding::{largest, round, round_to_bf16, round_to_f16, ulp, ulp_distance};

@@ -9,6 +9,7 @@ use super::input::TensorRef;
 use super::sink::DestinationArgs;
 use crate::failure::Failure;
 use crate::target::TargetArgs;
+use crate::whole::whole;
 
 /// What is read and written, below the options.
 const FILES_HELP: &str = "\
@@ -26,7 +27,7 @@ pub struct RowsArgs {
     #[command(flatten)]
     pub norm: NormArgs,
     /// Parts of each row that are normalized by themselves, as in Mamba 2; must divide dim. Weights stay (dim,)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = whole(1, u32::MAX), allow_hyphen_values = true)]
     groups: Option<u32>,
 }
 

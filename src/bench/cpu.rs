@@ -1,5 +1,6 @@
 //! Measuring the CPU backend, beside a copy that all cores share.
 
+use std::fs;
 use std::time::Instant;
 
 use norm_host::{Cpu, Error, Place};
@@ -7,6 +8,7 @@ use rayon::prelude::*;
 
 use super::call::{self, Tensors};
 use super::case::Case;
+use super::error::BenchError;
 use super::record::median_of;
 use super::{values, verify};
 use crate::bytes::AlignedBytes;
@@ -22,6 +24,39 @@ const PART: usize = 1 << 20;
 
 /// What became of a case, as on a device.
 pub type Outcome = Result<Vec<f64>, String>;
+
+/// Makes sure that what is to be measured, one after the other, fits the memory that is free: the system may promise more,
+/// and end the process when it is used.
+///
+/// # Errors
+/// [`BenchError::Memory`] where it does not.
+pub fn fits(cases: &[Case], copy: u64) -> Result<(), BenchError> {
+    let Some(free) = free_memory() else { return Ok(()) };
+    let most = |what: &'static str, bytes: u64| -> Result<(), BenchError> {
+        let mib = |bytes: u64| bytes >> 20;
+        if bytes <= free {
+            Ok(())
+        } else {
+            Err(BenchError::Memory { what, needed: mib(bytes), free: mib(free) })
+        }
+    };
+    most("--copy", copy.saturating_mul(2))?;
+    cases.iter().try_for_each(|case| most("--shape", memory(case)))
+}
+
+/// Bytes of a case's tensors; a residual is kept as it was before the call, too.
+fn memory(case: &Case) -> u64 {
+    let parameters = (2 * case.parameters() * case.types.w.size()) as u64;
+    case.bytes() + parameters
+}
+
+/// Bytes that can be allocated without swapping, where the system says so.
+fn free_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    kib.checked_mul(1024)
+}
 
 /// Measures a copy of `copy` bytes and every case once a round: the copy's samples, then each
 /// case's.

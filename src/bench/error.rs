@@ -16,6 +16,8 @@ pub enum BenchError {
     Shape { op: &'static str, expected: &'static str },
     #[error("--dtype: {op} works in place and takes x and y of one type, and no such types are given")]
     Types { op: &'static str },
+    #[error("{what}: takes {needed} MiB of memory on the CPU, and {free} are free")]
+    Memory { what: &'static str, needed: u64, free: u64 },
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{}: expected results as `norm bench --json` prints them, given something else: {source}", path.display())]
@@ -26,8 +28,12 @@ pub enum BenchError {
     NothingInCommon,
     #[error("--plot: no case has a time to draw")]
     NothingToPlot,
-    #[error("cannot draw {}: {reason}", path.display())]
-    Plot { path: PathBuf, reason: String },
+    #[error("the plot cannot be drawn: {0}")]
+    Draw(String),
+    #[error("--plot: cannot write {}: {source}", path.display())]
+    Plot { path: PathBuf, source: io::Error },
+    #[error("--plot: {} is there and is no plot of `norm bench`; remove it, or give another name", path.display())]
+    NotAPlot { path: PathBuf },
     #[error("the {what} cannot be measured: {why}")]
     Ceiling { what: &'static str, why: String },
     #[error("cannot measure the first call in a process of its own: {0}")]

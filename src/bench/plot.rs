@@ -1,6 +1,7 @@
 //! Throughput over dim, as an SVG.
 
-use std::path::Path;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
 
 use plotters::prelude::*;
 
@@ -11,6 +12,8 @@ use super::unit::Unit;
 /// Of the picture, in pixels.
 const SIZE: (u32, u32) = (960, 600);
 const FONT: &str = "sans-serif";
+/// What the title begins with, by which an older plot is known.
+const TITLE: &str = "Throughput over dim: ";
 
 /// Colours that stay apart for colour-blind readers (Okabe and Ito's).
 const COLOURS: [RGBColor; 6] = [
@@ -29,14 +32,52 @@ struct Series {
     points: Vec<(f64, f64)>,
 }
 
+/// A path whose name ends in `.svg`: a plot by another name would not be what it looks like.
+pub fn svg_path(path: PathBuf) -> Result<PathBuf, String> {
+    match path.extension() {
+        Some(extension) if extension.eq_ignore_ascii_case("svg") => Ok(path),
+        _ => Err("plots are drawn as SVG: expected a file whose name ends in .svg".to_owned()),
+    }
+}
+
+/// Makes sure, before anything is measured, that a plot can be written to `path` without the loss of anything: no file
+/// is there, or an older plot, which is replaced.
+///
+/// # Errors
+/// [`BenchError::Plot`] where there is no such folder, or a file that cannot be read; [`BenchError::NotAPlot`] where there
+/// is something else.
+pub fn claim(path: &Path) -> Result<(), BenchError> {
+    let failed = |error| BenchError::Plot { path: path.to_owned(), source: error };
+    let metadata = match std::fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            return folder.map_or(Ok(()), |folder| std::fs::metadata(folder).map(drop).map_err(failed));
+        }
+        metadata => metadata.map_err(failed)?,
+    };
+    if metadata.is_file() {
+        let mut start = Vec::new();
+        let file = std::fs::File::open(path).map_err(failed)?;
+        // The title is at the front.
+        file.take(4096).read_to_end(&mut start).map_err(failed)?;
+        let start = String::from_utf8_lossy(&start);
+        if start.is_empty() || (start.starts_with("<svg ") && start.contains(TITLE)) {
+            return Ok(());
+        }
+    }
+    Err(BenchError::NotAPlot { path: path.to_owned() })
+}
+
 /// Draws the record to a file.
 ///
 /// # Errors
-/// [`BenchError::NothingToPlot`] without a line that has times, [`BenchError::Plot`] where the file cannot be written.
+/// [`BenchError::NothingToPlot`] without a line that has times; those of [`claim`]; [`BenchError::Plot`] where the file
+/// cannot be written.
 pub fn write(record: &Record, path: &Path) -> Result<(), BenchError> {
     let svg = svg(record)?;
-    std::fs::write(path, svg)
-        .map_err(|error| BenchError::Plot { path: path.to_owned(), reason: error.to_string() })
+    // Measuring took its time.
+    claim(path)?;
+    std::fs::write(path, svg).map_err(|error| BenchError::Plot { path: path.to_owned(), source: error })
 }
 
 /// The picture's text.
@@ -46,8 +87,7 @@ fn svg(record: &Record) -> Result<String, BenchError> {
         return Err(BenchError::NothingToPlot);
     }
     let mut svg = String::new();
-    draw(record, &series, &mut svg)
-        .map_err(|error| BenchError::Plot { path: "the plot".into(), reason: error.to_string() })?;
+    draw(record, &series, &mut svg).map_err(|error| BenchError::Draw(error.to_string()))?;
     Ok(svg)
 }
 
@@ -101,7 +141,7 @@ fn draw(
     let top = 1.1 * most.fold(ceiling, f64::max);
 
     let day = record.date.split('T').next().unwrap_or_default();
-    let title = format!("Throughput over dim: {}, {}, {day}", record.device.name, record.program);
+    let title = format!("{TITLE}{}, {}, {day}", record.device.name, record.program);
     let mut chart = ChartBuilder::on(&area)
         .caption(title, (FONT, 20))
         .margin(16)

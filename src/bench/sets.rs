@@ -72,12 +72,17 @@ const CPU_ROWS: [[usize; 2]; 6] =
     [[262_144, 64], [131_072, 128], [16_384, 1024], [4096, 4096], [256, 65_536], [16, 1_048_576]];
 const CPU_HEADS: [[usize; 3]; 2] = [[8192, 32, 64], [4096, 32, 128]];
 
+/// Of these, for every operation, rows as most models have them; and for RMSNorm the shortest and the longest.
+const QUICK_CPU_ROWS: [[usize; 2]; 3] = [[262_144, 64], [4096, 4096], [16, 1_048_576]];
+const QUICK_CPU_HEADS: [[usize; 3]; 1] = [[4096, 32, 128]];
+
 /// What a run without shapes measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     Full,
     Quick,
     Cpu,
+    QuickCpu,
 }
 
 impl Standing {
@@ -90,11 +95,14 @@ impl Standing {
             (Standing::Quick, Op::AddRms | Op::AddLayer) => &QUICK_ROWS[..4],
             (Standing::Quick, _) => &QUICK_ROWS,
             (Standing::Cpu, _) => &CPU_ROWS,
+            (Standing::QuickCpu, Op::Rms) => &QUICK_CPU_ROWS,
+            (Standing::QuickCpu, _) => &QUICK_CPU_ROWS[1..2],
         };
         let heads: &[[usize; 3]] = match self {
             Standing::Full => &HEADS,
             Standing::Quick => &QUICK_HEADS,
             Standing::Cpu => &CPU_HEADS,
+            Standing::QuickCpu => &QUICK_CPU_HEADS,
         };
         match op {
             Op::Head => heads.iter().map(|extents| Extents::new(extents)).collect(),
@@ -103,7 +111,10 @@ impl Standing {
     }
 
     fn types(self) -> Types {
-        Types::of(if self == Standing::Cpu { DType::F32 } else { DType::F16 })
+        Types::of(match self {
+            Standing::Full | Standing::Quick => DType::F16,
+            Standing::Cpu | Standing::QuickCpu => DType::F32,
+        })
     }
 }
 
@@ -179,9 +190,15 @@ mod tests {
 
     #[test]
     fn the_set_for_a_cpu_moves_what_the_copy_beside_it_moves() {
-        for case in cases(&[], &[], &[], Standing::Cpu).unwrap() {
+        let full = cases(&[], &[], &[], Standing::Cpu).unwrap();
+        for case in &full {
             assert_eq!((case.x_bytes(), case.y_bytes()), (64 << 20, 64 << 20), "{case:?}");
         }
+        // A quick look is at some of them: every operation, and few enough for a few seconds.
+        let quick = cases(&[], &[], &[], Standing::QuickCpu).unwrap();
+        assert_eq!(quick.len(), Op::ALL.len() + 2);
+        assert!(quick.iter().all(|case| full.contains(case)));
+        assert!(Op::ALL.iter().all(|op| quick.iter().any(|case| case.op == *op)));
     }
 
     #[test]

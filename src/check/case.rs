@@ -3,10 +3,11 @@
 //! A case repeats from its text alone: shapes, dtypes, gaps, offsets, options, and the seed and
 //! manner of its values.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use norm_host::{DType, NormKind};
+use norm_host::{DType, MAX_DIM, NormKind};
 
 /// The most axes a tensor may have.
 pub const MAX_RANK: usize = 4;
@@ -14,8 +15,12 @@ pub const MAX_RANK: usize = 4;
 /// Axes in front of the normalized one.
 pub const MAX_LEADING: usize = MAX_RANK - 1;
 
-/// The most elements that a tensor of a case may take, gaps included.
-const MAX_SPAN: usize = 1 << 31;
+/// The most bytes that the tensors of a case may take together, gaps included: enough for rows of the longest dim, of
+/// which every thread may hold some copies, and elements in f64.
+const MAX_BYTES: usize = 512 << 20;
+
+/// What gaps and offsets are below.
+const SMALL: usize = 1 << 24;
 
 /// The manner of a case's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +208,21 @@ impl Case {
         axes.try_fold(self.dim(), |inner, (&extent, gap)| inner.checked_add(gap)?.checked_mul(extent.max(1)))
     }
 
+    /// Bytes that the tensors take together, gaps included; `None` where they cannot be counted.
+    fn bytes(&self) -> Option<usize> {
+        let placed = [Some(self.x), Some(self.y), self.r()].into_iter().flatten();
+        let tensors = placed.map(|tensor| (tensor.dtype, self.span(&tensor), tensor.at));
+        let params = [self.w, self.b].into_iter().flatten().map(|param| {
+            let (heads, gap) =
+                if self.heads && !param.shared { (self.heads().max(1), param.gap) } else { (1, 0) };
+            let span = self.dim().checked_add(gap).and_then(|head| head.checked_mul(heads));
+            (param.dtype, span, param.at)
+        });
+        tensors.chain(params).try_fold(0_usize, |bytes, (dtype, span, at)| {
+            bytes.checked_add(span?.checked_add(at)?.checked_mul(dtype.size())?)
+        })
+    }
+
     /// What keeps it from being run, `None` where nothing does: only a text can be at fault.
     fn fault(&self) -> Option<String> {
         let rank = self.shape.len();
@@ -213,10 +233,12 @@ impl Case {
         if self.dim() == 0 {
             return Some("the last axis of shape is empty".to_owned());
         }
-        for placement in [Some(self.x), Some(self.y), self.r()].into_iter().flatten() {
-            if self.span(&placement).is_none_or(|span| span > MAX_SPAN) {
-                return Some(format!("shape and gaps take more than {MAX_SPAN} elements"));
-            }
+        if self.dim() > MAX_DIM as usize {
+            let dim = self.dim();
+            return Some(format!("the last axis of shape has {dim} elements, and a row at most {MAX_DIM}"));
+        }
+        if self.bytes().is_none_or(|bytes| bytes > MAX_BYTES) {
+            return Some(format!("its tensors and gaps take more than {} MiB", MAX_BYTES >> 20));
         }
         if self.heads && self.residual != Residual::None {
             return Some("residual needs over=rows".to_owned());
@@ -319,9 +341,11 @@ pub enum CaseError {
     Word { word: String },
     #[error("'{value}' is no value of {key}: expected {expected}")]
     Value { key: String, value: String, expected: &'static str },
+    #[error("{key} is there twice")]
+    Twice { key: String },
     #[error("{key} is missing")]
     Missing { key: &'static str },
-    #[error("no such case can be: {0}")]
+    #[error("there is no such case: {0}")]
     Impossible(String),
 }
 
@@ -330,7 +354,12 @@ impl FromStr for Case {
 
     fn from_str(text: &str) -> Result<Case, CaseError> {
         let mut words = Words::default();
+        let mut keys = HashSet::new();
         for word in text.split_whitespace() {
+            let key = word.split('=').next().unwrap_or(word);
+            if !keys.insert(key) {
+                return Err(CaseError::Twice { key: key.to_owned() });
+            }
             words.take(word)?;
         }
         let case = words.case()?;
@@ -382,7 +411,9 @@ impl Words {
         let (key, value) = word.split_once('=').ok_or_else(unknown)?;
         let no = |expected| CaseError::Value { key: key.to_owned(), value: value.to_owned(), expected };
         let whole = || value.parse::<usize>().map_err(|_| no("a whole number"));
-        let real = || value.parse::<f32>().map_err(|_| no("a number"));
+        let gap = || numbers(value).map(|[gap]| gap).ok_or_else(|| no("a whole number below 2^24"));
+        let gaps = || numbers(value).ok_or_else(|| no("three whole numbers below 2^24"));
+        let finite = || value.parse().ok().filter(|number: &f32| number.is_finite());
         let dtype = || {
             let found = DType::ALL.into_iter().find(|dtype| dtype.name() == value);
             found.ok_or_else(|| no("f16, bf16 or f32"))
@@ -407,11 +438,11 @@ impl Words {
             "y" => self.y = Some(dtype()?),
             "w" => self.w = Some(dtype()?),
             "b" => self.b = Some(dtype()?),
-            "eps" => self.eps = Some(real()?),
-            "offset" => self.weight_offset = real()?,
-            "xgap" => self.x_gaps = numbers(value).ok_or_else(|| no("three whole numbers"))?,
-            "ygap" => self.y_gaps = numbers(value).ok_or_else(|| no("three whole numbers"))?,
-            "rgap" => self.r_gaps = numbers(value).ok_or_else(|| no("three whole numbers"))?,
+            "eps" => self.eps = Some(finite().filter(|&eps| is_eps(value, eps)).ok_or_else(|| no(EPS))?),
+            "offset" => self.weight_offset = finite().ok_or_else(|| no("a finite number"))?,
+            "xgap" => self.x_gaps = gaps()?,
+            "ygap" => self.y_gaps = gaps()?,
+            "rgap" => self.r_gaps = gaps()?,
             "residual" => {
                 self.residual = Some(match value {
                     "before" => Position::Before,
@@ -419,8 +450,8 @@ impl Words {
                     _ => return Err(no("before or behind")),
                 })
             }
-            "wgap" => self.w_gap = whole()?,
-            "bgap" => self.b_gap = whole()?,
+            "wgap" => self.w_gap = gap()?,
+            "bgap" => self.b_gap = gap()?,
             "shared" => {
                 self.shared = match value {
                     "w" => [true, false],
@@ -431,7 +462,9 @@ impl Words {
             }
             "at" => {
                 let four = || numbers(value).map(|[x, y, w, b]| [x, y, w, b, 0]);
-                self.at = numbers(value).or_else(four).ok_or_else(|| no("four or five whole numbers"))?;
+                self.at = numbers(value)
+                    .or_else(four)
+                    .ok_or_else(|| no("four or five whole numbers below 2^24"))?;
             }
             "data" => {
                 let found = Data::ALL.into_iter().find(|data| data.name() == value);
@@ -480,11 +513,19 @@ impl Words {
     }
 }
 
+/// What an eps is expected to be.
+const EPS: &str = "a number of 0 or more that f32 has: neither infinite there, nor 0 if it is not";
+
+/// Whether `text`, which f32 has as `eps`, is one.
+fn is_eps(text: &str, eps: f32) -> bool {
+    eps > 0.0 || text.parse() == Ok(0.0_f64)
+}
+
 /// `N` whole numbers, small enough that no address made of them overflows.
 fn numbers<const N: usize>(text: &str) -> Option<[usize; N]> {
     let numbers: Result<Vec<usize>, _> = text.split(',').map(str::parse).collect();
     let numbers: [usize; N] = numbers.ok()?.try_into().ok()?;
-    numbers.iter().all(|&number| number < 1 << 24).then_some(numbers)
+    numbers.iter().all(|&number| number < SMALL).then_some(numbers)
 }
 
 #[cfg(test)]
@@ -511,6 +552,24 @@ mod tests {
             ("shape=2x3x5", "shape=2x3x", "shape"),
             ("shape=2x3x5", "shape=5", "shape needs 2 to 4 axes"),
             ("shape=2x3x5", "shape=2x0", "last axis"),
+            ("shape=2x3x5", "shape=2x16777217", "a row at most 16777216"),
+            ("shape=2x3x5", "shape=2147483648x1x1", "more than 512 MiB"),
+            ("shape=2x3x5", "shape=4294967296x4294967296x0x5", "more than 512 MiB"),
+            ("shape=2x3x5", "shape=2x-3x5", "extents such as 2x3x128"),
+            ("shape=2x3x5", "shape=8192x2x5 xgap=0,16777215,0", "more than 512 MiB"),
+            ("y=f16", "y=f16 w=f16 wgap=16777216", "a whole number below 2^24"),
+            ("shape=2x3x5", "shape=1024x64 b=f32 bgap=16777215", "more than 512 MiB"),
+            ("seed=1", "seed=1 xgap=16777216,0,0", "three whole numbers below 2^24"),
+            ("seed=1", "seed=-1", "'-1' is no value of seed"),
+            ("seed=1", "seed=1 seed=2", "seed is there twice"),
+            ("seed=1", "seed=1 inplace inplace", "inplace is there twice"),
+            ("eps=1e-6", "eps=nan", "'nan' is no value of eps: expected a number of 0 or more"),
+            ("eps=1e-6", "eps=inf", "'inf' is no value of eps"),
+            ("eps=1e-6", "eps=-1e-6", "'-1e-6' is no value of eps"),
+            ("eps=1e-6", "eps=1e39", "'1e39' is no value of eps"),
+            ("eps=1e-6", "eps=1e-50", "'1e-50' is no value of eps"),
+            ("seed=1", "seed=1 offset=nan", "'nan' is no value of offset: expected a finite number"),
+            ("seed=1", "seed=1 offset=-inf", "'-inf' is no value of offset"),
             ("y=f16", "y=f32 inplace", "inplace needs"),
             ("y=f16", "y=f16 w=f16 b=f32", "w and b need one dtype"),
             ("seed=1", "seed=1 alone=6", "alone names a row"),
@@ -527,6 +586,13 @@ mod tests {
             let error = good.replace(from, to).parse::<Case>().unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn the_longest_row_is_a_case() {
+        let text =
+            "op=layer shape=16777216 x=f32 y=f32 w=f32 b=f32 eps=0 residual=before data=normal inplace";
+        assert_eq!(text.parse::<Case>().map(|case| case.dim()), Ok(MAX_DIM as usize));
     }
 
     #[test]

@@ -46,7 +46,10 @@ impl fmt::Display for Fault {
                 write!(f, "row {row}, column {column} of r: expected {expected:e}, given {given:e}")
             }
             Fault::Touched { tensor, byte } => {
-                write!(f, "byte {byte} from the start of {tensor}, no element of the output, was changed")
+                write!(
+                    f,
+                    "byte {byte} from the start of {tensor} was changed, where no element of the output is"
+                )
             }
             Fault::InPlace { row, column } => {
                 write!(f, "row {row}, column {column}: in place gives other bits than out of place")

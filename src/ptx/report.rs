@@ -22,6 +22,7 @@ use tensors::Tensors;
 #[derive(Args, Debug)]
 pub struct ReportArgs {
     /// Only kernels with this in their name
+    #[arg(allow_negative_numbers = true)]
     filter: Option<String>,
     /// Print the counts as JSON
     #[arg(long)]

@@ -11,9 +11,10 @@ use crate::output;
 #[derive(Args, Debug)]
 pub struct ShowArgs {
     /// The kernel's name, as `norm ptx list` prints it
+    #[arg(allow_negative_numbers = true)]
     kernel: String,
     /// The target whose PTX to show; the newest if none is given
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     target: Option<String>,
 }
 

@@ -15,9 +15,10 @@ use crate::{output, ptxas};
 #[derive(Args, Debug)]
 pub struct StatsArgs {
     /// Only kernels with this in their name
+    #[arg(allow_negative_numbers = true)]
     filter: Option<String>,
     /// The target whose PTX to count; the newest if none is given
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     target: Option<String>,
     /// Print the counts as JSON
     #[arg(long)]

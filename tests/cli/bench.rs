@@ -50,11 +50,31 @@ fn wrong_arguments_are_named() {
         (&["--shape", "4096"], "expected ROWSxDIM or ROWSxHEADSxHEAD_DIM"),
         (&["--shape", "0x4096"], "expected extents of 1 or more"),
         (&["--shape", "1x16777217"], "expected a last extent of at most 16777216"),
-        (&["--repeats", "0"], "--repeats"),
+        (&["--repeats", "0"], "'0' for '--repeats <N>': expected a whole number from 1 to 4294967295"),
+        (&["--repeats", "-1"], "'-1' for '--repeats <N>': expected a whole number"),
+        (&["--copy", "-1"], "'-1' for '--copy <MIB>': expected a whole number from 1 to 65536"),
+        (&["--copy", "65537"], "'65537' for '--copy <MIB>': expected a whole number"),
+        (&["--dtype", "-1"], "'-1' for '--dtype <TYPES>': expected f16"),
+        (&["--shape", "-1x4096"], "'-1x4096' for '--shape <SHAPE>': expected ROWSxDIM"),
+        (&["--device", "-1"], "'-1' for '--device <DEVICE>': expected auto"),
+        (&["--ptx", "-1"], "--ptx: expected stock, rust-cuda or a file of PTX, given '-1'"),
+        (&["--from", "-1"], "cannot read -1"),
+        (&["--join", "-1"], "cannot read -1"),
+        (&["-1"], "'-1' for '[OP]...'"),
+        (&["--plot", "-1"], "'-1' for '--plot <FILE.svg>': plots are drawn as SVG"),
+        (
+            &["--plot", "x.png"],
+            "'x.png' for '--plot <FILE.svg>': plots are drawn as SVG: expected a file whose name ends in",
+        ),
+        (&["--plot", "svg"], "'svg' for '--plot <FILE.svg>'"),
         (&["softmax"], "possible values: rms, rms_, layer, head, add_rms, add_layer"),
         (&["--sweep"], "--shape"),
         (&["--quick", "--shape", "2x8"], "cannot be used with"),
         (&["--device", "cpu", "head", "--shape", "2x8"], "--shape: head takes ROWSxHEADSxHEAD_DIM"),
+        (
+            &["--device", "cpu", "rms", "--shape", "65536x16777216"],
+            "--shape: takes 8388736 MiB of memory on the CPU, and",
+        ),
         (&["--device", "cpu", "rms_", "--dtype", "f16:f16:f32"], "--dtype: rms_ works in place"),
     ] {
         let message = norm(here(), &[&["bench"], args].concat()).bad_input();
@@ -167,6 +187,34 @@ fn the_plot_draws_each_op_and_the_ceiling() {
     }
     // A curve for each op, and a mark for each dim of it: of 4096's two shapes the larger.
     assert_eq!(svg.matches("<circle").count(), 8 + 3 + 2);
+}
+
+/// Before anything is measured, and whatever it is.
+#[test]
+fn a_plot_replaces_nothing_but_a_plot() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = here().join(OURS);
+    let plot = |to: &str| {
+        let args = ["bench".as_ref(), "--from".as_ref(), results.as_os_str(), "--plot".as_ref(), to.as_ref()];
+        norm(folder.path(), &args)
+    };
+    let path = folder.path().join("plot.SVG");
+    fs::write(&path, "").unwrap();
+    plot("plot.SVG").good();
+    let drawn = fs::read(&path).unwrap();
+    fs::write(&path, [&drawn[..], b"<!-- older -->"].concat()).unwrap();
+    plot("plot.SVG").good();
+    assert!(fs::read(&path).unwrap() == drawn, "it is drawn again");
+
+    for other in [&b"notes"[..], b"<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>", b"\xff\xfe"] {
+        fs::write(&path, other).unwrap();
+        let message = plot("plot.SVG").bad_input();
+        assert!(message.contains("--plot: plot.SVG is there and is no plot of `norm bench`"), "{message}");
+        assert_eq!(fs::read(&path).unwrap(), other);
+    }
+    fs::create_dir(folder.path().join("folder.svg")).unwrap();
+    assert!(plot("folder.svg").bad_input().contains("folder.svg is there and is no plot"));
+    assert!(plot("none/plot.svg").bad_input().contains("--plot: cannot write none/plot.svg: No such file"));
 }
 
 #[test]

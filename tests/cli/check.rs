@@ -31,6 +31,36 @@ fn cases_can_be_given() {
     assert!(text.starts_with("ok: 2 cases on the CPU"), "{text}");
 }
 
+/// At once: none of these cases is begun.
+#[test]
+fn wrong_arguments_are_named() {
+    let case = "op=layer shape=2x3 x=f32 y=f32 eps=0 data=normal";
+    let with = |from: &str, to: &str| case.replace(from, to);
+    for (args, expected) in [
+        (["--cases", "0"], "'0' for '--cases <N>': expected a whole number from 1 to 18446744073709551615"),
+        (["--cases", "-1"], "'-1' for '--cases <N>': expected a whole number"),
+        (["--cases", "1e3"], "'1e3' for '--cases <N>': expected a whole number"),
+        (["--cases", "--json"], "'--json' for '--cases <N>': expected a whole number"),
+        (["--seed", "-1"], "'-1' for '--seed <S>': expected a whole number from 0 to 18446744073709551615"),
+        (["--device", "-1"], "'-1' for '--device <DEVICE>': expected auto, cpu, sim or cuda:N"),
+        (["--ptx", "-1"], "--ptx: expected stock, rust-cuda or a file of PTX, given '-1'"),
+        (["--case", "-1"], "'-1' for '--case <CASE>': '-1' is not a part of a case"),
+        (["--case", &with("2x3", "1x16777217")], "has 16777217 elements, and a row at most 16777216"),
+        (["--case", &with("2x3", "2147483648x1")], "its tensors and gaps take more than 512 MiB"),
+        (["--case", &with("eps=0", "eps=nan")], "'nan' is no value of eps: expected a number of 0 or more"),
+        (["--case", &with("eps=0", "eps=-1e-6")], "'-1e-6' is no value of eps"),
+        (["--case", &with("eps=0", "eps=1e-50")], "'1e-50' is no value of eps"),
+        (
+            ["--case", &with("eps=0", "eps=0 offset=inf")],
+            "'inf' is no value of offset: expected a finite number",
+        ),
+        (["--case", &with("2x3", "2x3 x=f16")], "x is there twice"),
+    ] {
+        let message = norm(here(), &[&["check"], &args[..]].concat()).bad_input();
+        assert!(message.contains(expected), "{args:?}: {message}");
+    }
+}
+
 #[test]
 fn cases_are_random_or_given_but_not_both() {
     let case = "op=rms shape=2 x=f16 y=f16 eps=0 data=normal";

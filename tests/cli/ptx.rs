@@ -33,8 +33,18 @@ fn a_kernel_is_shown_as_a_module() {
 fn a_kernel_or_target_there_is_not_is_bad_input() {
     let message = norm(Path::new("."), &["ptx", "show", "rms_f16_f16_f16_blck2"]).bad_input();
     assert!(message.contains("given 'rms_f16_f16_f16_blck2'; near it is 'rms_f16_f16_f16_"), "{message}");
-    let message = norm(Path::new("."), &["ptx", "show", KERNEL, "--target", "sm_10"]).bad_input();
-    assert!(message.contains("given 'sm_10'"), "{message}");
+    for (args, expected) in [
+        (&["show", KERNEL, "--target", "sm_10"][..], "--target: expected sm_80 or sm_90, given 'sm_10'"),
+        (&["show", KERNEL, "--target", "-1"], "--target: expected sm_80 or sm_90, given '-1'"),
+        (&["stats", "--target", "-1"], "--target: expected sm_80 or sm_90, given '-1'"),
+        (&["show", "-1"], "KERNEL: expected a name that `norm ptx list` prints, given '-1'"),
+        (&["stats", "-1"], "FILTER: expected a part of a kernel's name, given '-1'"),
+        (&["report", "-1"], "FILTER: expected a part of a kernel's name, given '-1'"),
+        (&["list", "--ptx", "-1"], "--ptx: expected stock, rust-cuda or a file of PTX, given '-1'"),
+    ] {
+        let message = norm(Path::new("."), &[&["ptx"], args].concat()).bad_input();
+        assert!(message.contains(expected), "{args:?}: {message}");
+    }
 }
 
 #[test]

@@ -35,6 +35,19 @@ fn one_seed_makes_one_tour() {
 }
 
 #[test]
+fn wrong_arguments_are_named() {
+    for (args, expected) in [
+        (["--seed", "-1"], "'-1' for '--seed <S>': expected a whole number from 0 to 18446744073709551615"),
+        (["--seed", "1.5"], "'1.5' for '--seed <S>': expected a whole number"),
+        (["--device", "-1"], "'-1' for '--device <DEVICE>': expected auto, cpu, sim or cuda:N"),
+        (["--ptx", "-1"], "--ptx: expected"),
+    ] {
+        let message = norm(Path::new("."), &args).bad_input();
+        assert!(message.contains(expected), "{args:?}: {message}");
+    }
+}
+
+#[test]
 fn a_device_that_is_not_there_is_bad_input() {
     let message = norm(Path::new("."), &["--device", "cuda:0"]).bad_input();
     assert!(message.contains("no CUDA driver"), "{message}");

@@ -5,7 +5,7 @@ use half::f16;
 use libtest_mimic::Failed;
 use norm_host::{
     Arg, DType, Device, Error, NormKind, Stream, View, ViewMut,
-    accuracy::judge_row,
+    accuracy::{judge_row, round_to_f16},
     head_norm,
     reference::{Parameters, widen, widen_input},
     rms_norm_,
@@ -60,7 +60,7 @@ pub fn past_31_bits(device: Device) -> Result<(), Failed> {
     let mut rows = Vec::new();
     for row in chosen {
         let values = Values::Plain.row(DType::F16, DIM, &mut random);
-        let values: Vec<f16> = values.into_iter().map(f16::from_f64).collect();
+        let values: Vec<f16> = values.into_iter().map(round_to_f16).collect();
         x.index(row * DIM..(row + 1) * DIM).copy_from(&bits(&values))?;
         rows.push((row, values));
     }

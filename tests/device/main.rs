@@ -1,4 +1,4 @@
-//! What holds on a CUDA device. Without one, every test is counted as skipped, with the reason.
+//! What holds on a CUDA device. Without one, every test is counted as ignored, and the reason said.
 //!
 //! The tests that `small_everything` selects run every kernel once, small enough for compute-sanitizer;
 //! `tests/torture.sh` does that, and the rest that takes long. `two_devices` selects what takes two, and
@@ -37,7 +37,7 @@ mod streams;
 mod tensor_parallel;
 mod vectors;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 use norm_host::{Device, NcclId, NormKind, ptx::RUST_CUDA};
 use norm_kernels::abi::Access;
 use std::{
@@ -221,7 +221,7 @@ fn main() -> ExitCode {
         &room,
         large::heads_past_31_bits,
     ));
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    support::run(trials)
 }
 
 /// The first device, or why there is none.

@@ -3,4 +3,4 @@
 
 mod trial;
 
-pub use trial::trial;
+pub use trial::{run, trial};

@@ -1,19 +1,20 @@
 //! What holds on a CUDA device: of cudarc's memory and streams, and of candle's tensors where candle
-//! has its CUDA backend (feature `cuda`). Without a device, every test is counted as skipped.
+//! has its CUDA backend (feature `cuda`). Without a device, every test is counted as ignored.
 
 #[path = "../../../tests/support/trial.rs"]
 mod support;
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
 use half::f16;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 use norm_host::{Device, Norm, Stream, View, ViewMut, reference};
 
 type Test = fn(Device) -> Result<(), Failed>;
 
-fn main() {
+fn main() -> ExitCode {
     let device = Device::new(0).map_err(|error| format!("no CUDA device ({error})"));
     let tests: [(&str, Test); 2] = [
         ("norms_of_cudarcs_memory_follow_its_streams", cudarcs_memory),
@@ -21,7 +22,7 @@ fn main() {
     ];
     let mut trials: Vec<Trial> = tests.map(|(name, test)| support::trial(name, "cuda", &device, test)).into();
     trials.extend(candles(&device));
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    support::run(trials)
 }
 
 const ROWS: usize = 4096;

@@ -6,11 +6,11 @@ mod support;
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode},
 };
 
 use candle_core::Result;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 use norm_candle::{
     encoder::Encoder,
     norms::{Candle, Ours},
@@ -18,7 +18,7 @@ use norm_candle::{
 
 type Test = fn(PathBuf) -> std::result::Result<(), Failed>;
 
-fn main() {
+fn main() -> ExitCode {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/real-input");
     let fetched = match ["model.safetensors", "tokenizer.json"].iter().all(|name| folder.join(name).is_file())
     {
@@ -31,7 +31,7 @@ fn main() {
         ("the_example_prints_a_table", the_example_prints_a_table),
     ];
     let trials = tests.map(|(name, test)| -> Trial { support::trial(name, "model", &fetched, test) });
-    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit();
+    support::run(trials.into())
 }
 
 /// Of lengths that differ, so that padding counts.

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use half::{bf16, f16};
+
 use crate::DType;
 
 /// A binary floating-point format.
@@ -50,6 +52,24 @@ pub fn round(dtype: DType, value: f64) -> f64 {
     let ulp = ulp(dtype, value);
     let rounded = (value / ulp).round_ties_even() * ulp;
     if rounded.abs() > largest(dtype) { f64::INFINITY.copysign(value) } else { rounded }
+}
+
+/// [`round`] to `f16`, as the type itself. NaN, of whichever sign and payload, is `f16::NAN`.
+///
+/// The same bits on every machine, which `f16::from_f64` (half 2.7) does not give: where the CPU has F16C it
+/// goes through `f32`, which rounds twice, and elsewhere it may drop the lowest 32 bits, so that
+/// `1 + 2⁻¹¹ + 2⁻⁴⁰`, above the middle of two neighbours, goes to the lower one.
+pub fn round_to_f16(value: f64) -> f16 {
+    // Once rounded, it is an f16 and so an f32: neither conversion rounds again.
+    if value.is_nan() { f16::NAN } else { f16::from_f32(round(DType::F16, value) as f32) }
+}
+
+/// [`round`] to `bf16`, as the type itself. NaN, of whichever sign and payload, is `bf16::NAN`.
+///
+/// The same bits on every machine; `bf16::from_f64` (half 2.7) drops the lowest 32 bits of some values.
+pub fn round_to_bf16(value: f64) -> bf16 {
+    // As above.
+    if value.is_nan() { bf16::NAN } else { bf16::from_f32(round(DType::BF16, value) as f32) }
 }
 
 /// How many steps from neighbour to neighbour lead from `a` to `b`, both of type `dtype`:

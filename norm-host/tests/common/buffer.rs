@@ -1,7 +1,10 @@
 //! Host memory of any of the three element types.
 
 use half::{bf16, f16};
-use norm_host::{DType, View, ViewMut};
+use norm_host::{
+    DType, View, ViewMut,
+    accuracy::{round_to_bf16, round_to_f16},
+};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Buffer {
@@ -22,11 +25,11 @@ macro_rules! each {
 }
 
 impl Buffer {
-    /// `values`, which the type has, so that nothing is rounded here.
+    /// `values`, rounded to the type.
     pub fn new(dtype: DType, values: &[f64]) -> Buffer {
         match dtype {
-            DType::F16 => Buffer::F16(values.iter().map(|&v| f16::from_f64(v)).collect()),
-            DType::BF16 => Buffer::BF16(values.iter().map(|&v| bf16::from_f64(v)).collect()),
+            DType::F16 => Buffer::F16(values.iter().map(|&v| round_to_f16(v)).collect()),
+            DType::BF16 => Buffer::BF16(values.iter().map(|&v| round_to_bf16(v)).collect()),
             DType::F32 => Buffer::F32(values.iter().map(|&v| v as f32).collect()),
         }
     }

@@ -59,6 +59,68 @@ fn nothing_is_near_nan() {
     assert_eq!(ulp_distance(DType::F32, 0.0, -0.0), 0.0);
 }
 
+/// Values that two roundings, or one of a part of the bits, take to another number than the nearest.
+#[test]
+fn sixteen_bits_are_rounded_to_once_and_from_all_bits() {
+    let p = |exponent: i32| 2_f64.powi(exponent);
+    let cases_of_f16 = [
+        // Above the middle of two neighbours by less than an f32 shows, and by less than the upper 32 bits do.
+        (1.0 + p(-11) + p(-40), 1.0 + p(-10)),
+        (1.0 + p(-11) + p(-52), 1.0 + p(-10)),
+        (1.0 + 3.0 * p(-11) - p(-40), 1.0 + p(-10)),
+        (-(1.0 + p(-11) + p(-40)), -(1.0 + p(-10))),
+        // The middle itself, to the even one of either side.
+        (1.0 + p(-11), 1.0),
+        (1.0 + 3.0 * p(-11), 1.0 + p(-9)),
+        // Subnormals: the middles between 0, 1 and 2 of the smallest.
+        (p(-25), 0.0),
+        (p(-25) + p(-70), p(-24)),
+        (-p(-25) - p(-70), -p(-24)),
+        (1.5 * p(-24) - p(-70), p(-24)),
+        (1.5 * p(-24), p(-23)),
+        (p(-1074), 0.0),
+        // The largest, and from half a step beyond it on infinity.
+        (65520.0 - p(-36), 65504.0),
+        (65520.0, f64::INFINITY),
+        (-65520.0 + p(-36), -65504.0),
+        (f64::MIN, f64::NEG_INFINITY),
+        (f64::INFINITY, f64::INFINITY),
+    ];
+    for (value, nearest) in cases_of_f16 {
+        assert_eq!(round_to_f16(value).to_f64(), nearest, "{value:e}");
+    }
+    let largest = (2.0 - p(-7)) * p(127);
+    let cases_of_bf16 = [
+        (1.0 + p(-8) + p(-40), 1.0 + p(-7)),
+        (1.0 + p(-8) + p(-52), 1.0 + p(-7)),
+        (-(1.0 + 3.0 * p(-8) - p(-40)), -(1.0 + p(-7))),
+        (1.0 + p(-8), 1.0),
+        (1.0 + 3.0 * p(-8), 1.0 + p(-6)),
+        (p(-134), 0.0),
+        (p(-134) + p(-180), p(-133)),
+        (-1.5 * p(-133), -p(-132)),
+        (largest + p(119) - p(80), largest),
+        (largest + p(119), f64::INFINITY),
+        (f64::MIN, f64::NEG_INFINITY),
+    ];
+    for (value, nearest) in cases_of_bf16 {
+        assert_eq!(round_to_bf16(value).to_f64(), nearest, "{value:e}");
+    }
+}
+
+#[test]
+fn signs_of_zeros_stay_and_nan_is_one() {
+    for zero in [0.0_f64, -0.0, 1e-300, -1e-300] {
+        let sign = u16::from(zero.is_sign_negative()) << 15;
+        assert_eq!((round_to_f16(zero).to_bits(), round_to_bf16(zero).to_bits()), (sign, sign), "{zero:e}");
+    }
+    for bits in [0x7ff8_0000_0000_0000, 0xfff8_0000_0000_0000, 0x7ff0_0000_0000_0001, u64::MAX] {
+        let nan = f64::from_bits(bits);
+        assert_eq!(round_to_f16(nan).to_bits(), f16::NAN.to_bits(), "{bits:x}");
+        assert_eq!(round_to_bf16(nan).to_bits(), bf16::NAN.to_bits(), "{bits:x}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..Default::default() })]
 
@@ -67,6 +129,13 @@ proptest! {
         let value = f64::from_bits(bits);
         let rounded = value as f32;
         prop_assert!(round(DType::F32, value) == f64::from(rounded) || value.is_nan());
+    }
+
+    #[test]
+    fn sixteen_bits_are_the_number_that_was_rounded_to(mantissa in -2.0..2.0, exponent in -160_i32..130) {
+        let value = mantissa * 2_f64.powi(exponent);
+        prop_assert_eq!(round_to_f16(value).to_f64(), round(DType::F16, value));
+        prop_assert_eq!(round_to_bf16(value).to_f64(), round(DType::BF16, value));
     }
 
     #[test]
