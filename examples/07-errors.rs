@@ -12,8 +12,8 @@ fn main() -> Result<()> {
     let w = View::from_slice(&x, &[3])?;
     show(Norm::rms(1e-6).weight(w).rows(x_view, &mut ViewMut::from_slice(&mut y, &[2, 4])?, &Cpu));
 
-    println!("a shape that the slice does not hold:");
-    show(View::from_slice(&x, &[3, 4]));
+    println!("a shape that the slice does not hold, of a view that is to be the weights:");
+    show(View::from_slice(&x, &[3, 4]).map_err(|error| error.for_arg(Arg::W)));
 
     println!("rows whose elements lie apart:");
     let columns = View::from_slice_strided(&x, &[4, 2], &[1, 4])?;

@@ -1,95 +1,47 @@
 //! `norm rms`, `norm layer`, `norm head`: one tensor of a safetensors file, normalized.
 
+mod args;
+mod argument;
+mod form;
 pub mod input;
 mod rows;
 mod sink;
 
-use clap::Args;
-use norm_host::{Backend, DType, Error, Norm, NormKind, Place, View, ViewMut};
+use norm_host::{Arg, Backend, DType, Error, Norm, NormKind, Place, View, ViewMut};
 use serde::Serialize;
 
+use args::NormArgs;
+pub use args::{HeadArgs, RowsArgs};
+pub use argument::{RefusedError, ShapeError};
+use form::{Form, Shapes};
 pub use input::InputError;
 use input::{Tensor, TensorRef};
 pub use sink::SinkError;
-use sink::{Destination, DestinationArgs, Layout, Sink};
+use sink::{Destination, Layout, Sink};
 
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::printable;
-use crate::target::TargetArgs;
-
-/// What is read and written, below the options.
-const FILES_HELP: &str = "\
-FILE is a safetensors file, or the index of a sharded model (model.safetensors.index.json), which leads to the
-one that has the tensor. Where names hold colons, the longest FILE that exists is taken. F64 is rounded to f32.
-
-A file that exists is replaced only with --force, and by --out never one that is read. --into FILE may be the
-file of --input (of a sharded model the one that has the tensor): it is replaced whole, by a rename. Results
-are written under a temporary name in FILE's folder; where there is a link, the file that it leads to is meant.";
-
-/// What `norm rms` and `norm layer` take.
-#[derive(Args, Debug)]
-#[command(after_help = FILES_HELP)]
-pub struct RowsArgs {
-    /// The tensor to normalize over its last axis, of 1 to 4 axes (head: 2 to 4)
-    #[arg(long, value_name = "FILE:TENSOR")]
-    input: TensorRef,
-    /// Weights, (dim,); for head (heads, head_dim). Without them, 1
-    #[arg(long, value_name = "FILE:TENSOR")]
-    weight: Option<TensorRef>,
-    /// Biases, shaped as the weights. Without them, 0
-    #[arg(long, value_name = "FILE:TENSOR")]
-    bias: Option<TensorRef>,
-    /// Added under the square root
-    #[arg(long, default_value = "1e-6", allow_negative_numbers = true)]
-    eps: f32,
-    /// Added to every weight, in f32: 1 where a checkpoint stores w - 1 (Gemma 1 to 3, Qwen3-Next; not Gemma 3n and 4, not GGUF files)
-    #[arg(long, default_value_t = 0.0, value_name = "NUMBER", allow_negative_numbers = true)]
-    weight_offset: f32,
-    /// Element type of the result [default: that of the input]
-    #[arg(long, value_name = "f16|bf16|f32", value_parser = dtype)]
-    out_dtype: Option<DType>,
-    #[command(flatten)]
-    target: TargetArgs,
-    #[command(flatten)]
-    destination: DestinationArgs,
-    /// Print the summary as JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// What `norm head` takes.
-#[derive(Args, Debug)]
-#[command(after_help = FILES_HELP)]
-pub struct HeadArgs {
-    #[command(flatten)]
-    rows: RowsArgs,
-    /// LayerNorm rather than RMSNorm
-    #[arg(long)]
-    layer: bool,
-}
-
-fn dtype(text: &str) -> Result<DType, String> {
-    let found = DType::ALL.into_iter().find(|dtype| dtype.name() == text);
-    found.ok_or_else(|| "expected f16, bf16 or f32".to_owned())
-}
 
 pub fn rms(args: &RowsArgs) -> Result<Outcome, Failure> {
-    apply(args, NormKind::Rms, false)
+    apply(&args.norm, NormKind::Rms, args.form())
 }
 
 pub fn layer(args: &RowsArgs) -> Result<Outcome, Failure> {
-    apply(args, NormKind::Layer, false)
+    apply(&args.norm, NormKind::Layer, args.form())
 }
 
 pub fn head(args: &HeadArgs) -> Result<Outcome, Failure> {
-    apply(&args.rows, if args.layer { NormKind::Layer } else { NormKind::Rms }, true)
+    apply(&args.norm, if args.layer { NormKind::Layer } else { NormKind::Rms }, Form::Heads)
 }
 
 /// What was done.
 #[derive(Serialize)]
 struct Summary {
     op: &'static str,
+    /// Parts of a row that are normalized by themselves, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<usize>,
     tensor: String,
     shape: Vec<usize>,
     dtype: String,
@@ -101,11 +53,12 @@ struct Summary {
     seconds: f64,
 }
 
-fn apply(args: &RowsArgs, kind: NormKind, heads: bool) -> Result<Outcome, Failure> {
+fn apply(args: &NormArgs, kind: NormKind, form: Form) -> Result<Outcome, Failure> {
+    args.check_numbers()?;
     let x = Tensor::open(&args.input)?;
     let w = args.weight.as_ref().map(Tensor::open).transpose()?;
     let b = args.bias.as_ref().map(Tensor::open).transpose()?;
-    let call = Call { x: &x, w: w.as_ref(), b: b.as_ref(), args, kind, heads };
+    let call = Call::new(args, kind, form, &x, [w.as_ref(), b.as_ref()])?;
     let dtype = args.out_dtype.unwrap_or(x.dtype);
     let destination = Destination::of(&args.destination, &call.inputs())?;
     let unlisted = destination.replaces(&x.file.source).then(|| unlisted(args, &x)).flatten();
@@ -123,15 +76,16 @@ fn apply(args: &RowsArgs, kind: NormKind, heads: bool) -> Result<Outcome, Failur
         output::note(&unlisted);
     }
 
-    let op = match (heads, kind) {
-        (true, NormKind::Rms) => "head (rms)",
-        (true, NormKind::Layer) => "head (layer)",
-        (false, kind) => kind.name(),
+    let op = match (form, kind) {
+        (Form::Heads, NormKind::Rms) => "head (rms)",
+        (Form::Heads, NormKind::Layer) => "head (layer)",
+        (Form::Rows | Form::Groups(_), kind) => kind.name(),
     };
     report(
         args.json,
         &Summary {
             op,
+            groups: if let Form::Groups(groups) = form { Some(groups) } else { None },
             result: args.destination.name(&x).to_owned(),
             tensor: x.name,
             shape: x.shape,
@@ -148,11 +102,13 @@ fn report(json: bool, summary: &Summary) -> Result<(), Failure> {
     if json {
         return output::json(summary);
     }
-    let Summary { op, tensor, shape, dtype, device, out, result, seconds } = summary;
+    let Summary { op, groups, tensor, shape, dtype, device, out, result, seconds } = summary;
     let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
     let named = if result == tensor { String::new() } else { format!(" as {}", printable::name(result)) };
+    let groups = groups
+        .map_or(String::new(), |groups| format!(" in {groups} group{}", if groups == 1 { "" } else { "s" }));
     output::text(&format!(
-        "{op} of {}, {} {dtype}, on {device} in {:.1} ms, written to {}{named}\n",
+        "{op}{groups} of {}, {} {dtype}, on {device} in {:.1} ms, written to {}{named}\n",
         printable::name(tensor),
         shape.join(" × "),
         seconds * 1e3,
@@ -161,7 +117,7 @@ fn report(json: bool, summary: &Summary) -> Result<(), Failure> {
 }
 
 /// What to say where a sharded model's own file has been given a tensor that the model's index does not list.
-fn unlisted(args: &RowsArgs, x: &Tensor) -> Option<String> {
+fn unlisted(args: &NormArgs, x: &Tensor) -> Option<String> {
     let name = args.destination.name(x);
     (x.index.is_some() && name != x.name).then(|| {
         let (index, name) = (printable::path(&args.input.file), printable::name(name));
@@ -174,9 +130,10 @@ struct Call<'a> {
     x: &'a Tensor,
     w: Option<&'a Tensor>,
     b: Option<&'a Tensor>,
-    args: &'a RowsArgs,
+    shapes: Shapes,
+    args: &'a NormArgs,
     kind: NormKind,
-    heads: bool,
+    form: Form,
 }
 
 /// Where the tensors of a call have been put.
@@ -188,19 +145,27 @@ struct Addresses {
     b: Option<u64>,
 }
 
-impl Call<'_> {
-    /// The trailing axes of `x` that weights and biases span.
-    fn unit_axes(&self) -> usize {
-        if self.heads { 2 } else { 1 }
+impl<'a> Call<'a> {
+    /// The call on the tensors that `args` name.
+    fn new(
+        args: &'a NormArgs,
+        kind: NormKind,
+        form: Form,
+        x: &'a Tensor,
+        [w, b]: [Option<&'a Tensor>; 2],
+    ) -> Result<Call<'a>, ShapeError> {
+        let given = |name: &'a Option<TensorRef>, tensor: Option<&'a Tensor>| name.as_ref().zip(tensor);
+        let shapes = form.shapes((&args.input, x), given(&args.weight, w), given(&args.bias, b))?;
+        Ok(Call { x, w, b, shapes, args, kind, form })
     }
 
     /// The tensors that are read, each with its option.
-    fn inputs(&self) -> Vec<(&'static str, &Tensor)> {
+    fn inputs(&self) -> Vec<(&'static str, &'a Tensor)> {
         let given = [("--input", Some(self.x)), ("--weight", self.w), ("--bias", self.b)];
         given.into_iter().filter_map(|(option, tensor)| Some((option, tensor?))).collect()
     }
 
-    /// Normalizes rows of `x` that lie at `addresses`: a part of the tensor, of this shape.
+    /// Normalizes units of `x` that lie at `addresses`: a part of the tensor, of this shape.
     ///
     /// # Safety
     ///
@@ -214,17 +179,27 @@ impl Call<'_> {
         on: &impl Backend,
     ) -> Result<(), Error> {
         // SAFETY: the caller has put as many elements of `x` there as `shape` has.
-        let x = unsafe { View::from_raw_parts(at.place, at.x, self.x.dtype, shape) }?;
-        let view = |(tensor, address): (&Tensor, u64)| {
-            // SAFETY: the caller has put all of the tensor there.
-            unsafe { View::from_raw_parts(at.place, address, tensor.dtype, &tensor.shape) }
+        let x = unsafe { View::from_raw_parts(at.place, at.x, self.x.dtype, shape) };
+        let x = x.map_err(|error| error.for_arg(Arg::X))?;
+        let view = |arg, tensor: Option<&Tensor>, address: Option<u64>, shape: &Option<Vec<usize>>| {
+            let (Some(tensor), Some(address), Some(shape)) = (tensor, address, shape) else {
+                return Ok(None);
+            };
+            // SAFETY: the caller has put all of the tensor there, which has as many elements as `shape`.
+            let view = unsafe { View::from_raw_parts(at.place, address, tensor.dtype, shape) };
+            view.map(Some).map_err(|error| error.for_arg(arg))
         };
-        let w = self.w.zip(at.w).map(view).transpose()?;
-        let b = self.b.zip(at.b).map(view).transpose()?;
+        let w = view(Arg::W, self.w, at.w, &self.shapes.w)?;
+        let b = view(Arg::B, self.b, at.b, &self.shapes.b)?;
         // SAFETY: the caller has made room there for as many elements of `dtype` as `shape` has.
-        let mut y = unsafe { ViewMut::from_raw_parts(at.place, at.y, dtype, shape) }?;
+        let y = unsafe { ViewMut::from_raw_parts(at.place, at.y, dtype, shape) };
+        let mut y = y.map_err(|error| error.for_arg(Arg::Y))?;
         let norm =
             Norm::new(self.kind, self.args.eps).weight(w).weight_offset(self.args.weight_offset).bias(b);
-        if self.heads { norm.heads(x, &mut y, on) } else { norm.rows(x, &mut y, on) }
+        match self.form {
+            Form::Rows => norm.rows(x, &mut y, on),
+            // A group has weights of its own, as a head has.
+            Form::Groups(_) | Form::Heads => norm.heads(x, &mut y, on),
+        }
     }
 }

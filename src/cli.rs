@@ -28,7 +28,7 @@ pub enum Command {
     Rms(apply::RowsArgs),
     /// LayerNorm of a tensor in a safetensors file: (x - mean) / sqrt(var + eps) · w + b, row by row
     Layer(apply::RowsArgs),
-    /// Either norm over the last axis of a (…, heads, head_dim) tensor, with weights for each head
+    /// Either norm over the last axis of a (…, heads, head_dim) tensor, with weights for each head or for all
     Head(apply::HeadArgs),
     /// The tensors of a safetensors file or of a sharded model: names, dtypes, shapes
     Tensors(tensors::TensorsArgs),

@@ -40,6 +40,10 @@ pub enum Failure {
     #[error(transparent)]
     Input(#[from] crate::apply::InputError),
     #[error(transparent)]
+    Refused(#[from] crate::apply::RefusedError),
+    #[error(transparent)]
+    Shape(#[from] crate::apply::ShapeError),
+    #[error(transparent)]
     Sink(#[from] crate::apply::SinkError),
     #[error(transparent)]
     Ptx(#[from] crate::ptx::PtxError),

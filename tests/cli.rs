@@ -32,6 +32,8 @@ mod ptx;
 mod report;
 #[path = "cli/run.rs"]
 mod run;
+#[path = "cli/shapes.rs"]
+mod shapes;
 #[path = "cli/sharded.rs"]
 mod sharded;
 #[path = "cli/sim.rs"]

@@ -133,10 +133,11 @@ fn errors() {
     assert_eq!(
         printed("07-errors"),
         "weights of another length:\n  w: expected shape (4,), given (3,)\n\
-         a shape that the slice does not hold:\n  view: expected memory for 12 elements, given 8\n\
+         a shape that the slice does not hold, of a view that is to be the weights:\n  \
+         w: expected memory for 12 elements, given 8\n\
          rows whose elements lie apart:\n  x: expected a dense last axis (stride 1), given stride 4\n\
          memory of a GPU given to the CPU:\n  x: expected on the host, given on cuda:0\n\
-         an eps that is none:\n  eps: expected a finite number, 0 or more, given NaN\n\
+         an eps that is none:\n  eps: expected 0 or a positive finite number in the range of f32, given NaN\n\
          1 elements are missing; y is still [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]\n"
     );
 }

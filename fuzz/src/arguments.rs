@@ -144,14 +144,19 @@ fn case(u: &mut Unstructured<'_>) -> Result<()> {
     let op = *u.choose(&OPS)?;
     let x = Tensor::any(u)?;
     let y = x.beside(u)?;
-    let axes = if op == Op::Heads { 2 } else { 1 };
-    let w = if u.arbitrary()? { Some(x.of_last(u, axes)?) } else { None };
-    let b = if u.ratio(1_u8, 4_u8)? { Some(x.of_last(u, axes)?) } else { None };
+    let param = |u: &mut Unstructured<'_>| {
+        let axes = if op == Op::Heads { u.int_in_range(1..=2)? } else { 1 };
+        x.of_last(u, axes)
+    };
+    let w = if u.arbitrary()? { Some(param(u)?) } else { None };
+    let b = if u.ratio(1_u8, 4_u8)? { Some(param(u)?) } else { None };
     let r = if op == Op::AddRows { Some(x.beside(u)?) } else { None };
     let rows = x.shape[..x.shape.len() - 1].iter().fold(1_usize, |rows, extent| rows.wrapping_mul(*extent));
     let sums = Tensor { dtype: DType::F32, shape: vec![rows], strides: vec![1], ..Tensor::any(u)? };
     let sums = matches!(op, Op::Partial | Op::Apply).then_some(sums);
     let (eps, offset): (f32, f32) = (u.arbitrary()?, u.arbitrary()?);
+    // Without weights any other offset is refused.
+    let offset = if w.is_some() || u.ratio(1_u8, 8_u8)? { offset } else { 0.0 };
     let dim: usize = if u.arbitrary()? { u.arbitrary()? } else { u.int_in_range(0..=40)? };
     let kind = *u.choose(&NormKind::ALL)?;
 

@@ -22,12 +22,12 @@ use crate::{
 pub(crate) enum Form {
     /// `(dim,)`, shared by all rows.
     Rows,
-    /// `(heads, head_dim)`: the last two axes of `x`.
+    /// `(heads, head_dim)`: the last two axes of `x`. Or `(head_dim,)`, shared by all heads.
     Heads,
 }
 
 impl Form {
-    /// The rank of weights and biases, and the lowest of `x`.
+    /// The highest rank of weights and biases, and the lowest of `x`.
     pub(crate) const fn param_rank(self) -> usize {
         match self {
             Form::Rows => 1,
@@ -83,15 +83,19 @@ pub(crate) fn in_place(
     rest(norm, form, x, (Arg::X, x), residual, place)
 }
 
-/// `eps` may be 0: a row of zeros then becomes NaN, as the formula says.
+/// `eps` may be 0: a row of zeros then becomes NaN, as the formula says. One above 0 that `f32`
+/// rounds to 0 may not: rows of small values would become something else than asked for.
 fn norm_itself(norm: &Norm<'_>) -> Result<()> {
-    if !(norm.eps.is_finite() && norm.eps >= 0.0) {
+    let eps = norm.eps as f32;
+    if !(eps.is_finite() && (eps > 0.0 || norm.eps == 0.0)) {
         return Err(Error::Eps { given: norm.eps });
     }
-    if !norm.weight_offset.is_finite() {
-        return Err(Error::WeightOffset { given: norm.weight_offset });
+    let given = norm.weight_offset;
+    match norm.weight {
+        _ if !given.is_finite() => Err(Error::WeightOffset { given }),
+        None if given != 0.0 => Err(Error::OffsetWithoutWeights { given }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn input(form: Form, x: &Raw, place: Place) -> Result<()> {
@@ -169,7 +173,8 @@ fn assemble(
         rows,
         // `fit::row_length` has seen it.
         dim: u32::try_from(dim).unwrap_or(MAX_DIM),
-        eps: norm.eps,
+        // `norm_itself` has seen it.
+        eps: norm.eps as f32,
         weight_offset: norm.weight_offset,
         overlap: norm.overlap,
     })
@@ -184,17 +189,18 @@ fn param(
     place: Place,
 ) -> Result<Option<Param>> {
     let Some(param) = param else { return Ok(None) };
-    let rank = form.param_rank();
-    fit::rank(arg, rank..=rank, &param)?;
-    let expected = x.layout.shape.last_axes(rank);
-    fit::same_shape(arg, expected, &param)?;
+    let expected = x.layout.shape.last_axes(form.param_rank());
+    match form {
+        Form::Rows => fit::same_shape(arg, expected, &param)?,
+        Form::Heads => fit::head_shape(arg, expected, &param)?,
+    }
     memory::usable(arg, &param, place)?;
     fit::dense_rows(arg, &param)?;
     for written in written.into_iter().flatten() {
         overlap::apart((arg, &param), written)?;
     }
-    let stride = match form {
-        Form::Heads if expected[0] > 1 => param.layout.strides[0] as u64,
+    let stride = match *param.layout.shape {
+        [heads, _] if heads > 1 => param.layout.strides[0] as u64,
         _ => 0,
     };
     Ok(Some(Param { address: param.address, dtype: param.dtype, stride }))

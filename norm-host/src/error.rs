@@ -1,6 +1,7 @@
 //! What can go wrong, and in which argument.
 
 mod arg;
+mod attribution;
 
 use std::ops::RangeInclusive;
 
@@ -45,6 +46,17 @@ pub enum Error {
         /// The argument.
         arg: Arg,
         /// The shape it must have.
+        expected: Shape,
+        /// The shape it has.
+        given: Shape,
+    },
+    /// The extents of weights or biases of heads do not fit.
+    #[error("{arg}: expected shape {expected}, or {} for all heads, given {given}", .expected.last_axes(1))]
+    HeadShape {
+        /// The argument.
+        arg: Arg,
+        /// The shape of one for each head, `(heads, head_dim)`. The other that it may have is
+        /// `(head_dim,)`.
         expected: Shape,
         /// The shape it has.
         given: Shape,
@@ -166,16 +178,23 @@ pub enum Error {
         /// Its strides in elements, one an axis.
         strides: Shape,
     },
-    /// `eps` is negative, infinite or not a number.
-    #[error("{}: expected a finite number, 0 or more, given {given}", Arg::Eps)]
+    /// `eps` is negative, infinite, not a number, or above 0 but 0 or infinite when it is rounded
+    /// to `f32`, in which it is added.
+    #[error("{}: expected 0 or a positive finite number in the range of f32, given {}", Arg::Eps, shortest(*.given))]
     Eps {
         /// What it is.
-        given: f32,
+        given: f64,
     },
     /// The weight offset is infinite or not a number.
     #[error("{}: expected a finite number, given {given}", Arg::WeightOffset)]
     WeightOffset {
         /// What it is.
+        given: f32,
+    },
+    /// There is a weight offset, and no weights that it could be added to.
+    #[error("{}: expected weights to add it to, or 0, given {given} without weights", Arg::WeightOffset)]
+    OffsetWithoutWeights {
+        /// The offset.
         given: f32,
     },
     /// Lists that go together have different lengths.
@@ -403,10 +422,11 @@ fn or_in_place(a: Arg, b: Arg) -> &'static str {
     if (a, b) == (Arg::X, Arg::Y) { ", or one tensor for work in place" } else { "" }
 }
 
-/// `rank 2` or `rank 1 to 4`.
+/// `rank 2`, `rank 1 or 2` or `rank 1 to 4`.
 fn ranks(expected: &RangeInclusive<usize>) -> String {
     match (expected.start(), expected.end()) {
         (low, high) if low == high => format!("rank {low}"),
+        (low, high) if low + 1 == *high => format!("rank {low} or {high}"),
         (low, high) => format!("rank {low} to {high}"),
     }
 }
@@ -429,6 +449,12 @@ fn ordinals(given: u32, count: u32) -> String {
 /// What kernels are for.
 fn targets(given: &str) -> String {
     if given.is_empty() { "none".to_owned() } else { format!("those for {given}") }
+}
+
+/// The fewest digits that tell the number from others: of `f32`, if it is one of those.
+fn shortest(number: f64) -> String {
+    let narrow = number as f32;
+    if f64::from(narrow) == number { format!("{narrow:?}") } else { format!("{number:?}") }
 }
 
 /// What the simulator has to say.

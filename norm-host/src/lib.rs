@@ -38,8 +38,8 @@
 //!
 //! None is on by default.
 //!
-//! - `cudarc`: views of cudarc's memory, and its streams (module `cudarc`).
-//! - `candle`: operations and modules over candle's tensors (module `candle`); `candle-cuda` for those
+//! - `cudarc`: views of cudarc's memory, and its streams (module `for_cudarc`).
+//! - `candle`: operations and modules over candle's tensors (module `for_candle`); `candle-cuda` for those
 //!   on its CUDA devices too, for which candle needs a CUDA toolkit.
 //! - `linked`: for a program with another crate that links to libcuda by name, as cudarc's feature
 //!   `dynamic-linking` does. `candle-cuda` has it.
@@ -55,14 +55,14 @@
 
 pub mod accuracy;
 mod backend;
-#[cfg(feature = "candle")]
-pub mod candle;
 mod check;
 mod cpu;
-#[cfg(feature = "cudarc")]
-pub mod cudarc;
 mod device;
 mod error;
+#[cfg(feature = "candle")]
+pub mod for_candle;
+#[cfg(feature = "cudarc")]
+pub mod for_cudarc;
 mod graph;
 mod launch;
 mod nccl;

@@ -43,7 +43,8 @@ use crate::{
 #[must_use = "a description does nothing until it is applied to tensors"]
 pub struct Norm<'a> {
     pub(crate) kind: NormKind,
-    pub(crate) eps: f32,
+    /// As given: the checks round it to `f32`.
+    pub(crate) eps: f64,
     pub(crate) weight: Option<View<'a>>,
     pub(crate) weight_offset: f32,
     pub(crate) bias: Option<View<'a>>,
@@ -51,34 +52,38 @@ pub struct Norm<'a> {
 }
 
 impl<'a> Norm<'a> {
-    /// RMSNorm with `eps`, a finite number of 0 or more, added to the mean of squares.
-    pub fn rms(eps: f32) -> Norm<'a> {
+    /// RMSNorm with `eps` added to the mean of squares: 0 or a positive finite number, `f32` or `f64`,
+    /// which is rounded to `f32` and must not become 0 or infinite there.
+    pub fn rms(eps: impl Into<f64>) -> Norm<'a> {
         Norm::new(NormKind::Rms, eps)
     }
 
-    /// LayerNorm with `eps`, a finite number of 0 or more, added to the variance.
-    pub fn layer(eps: f32) -> Norm<'a> {
+    /// LayerNorm with `eps` added to the variance: a number as for [`rms`](Norm::rms).
+    pub fn layer(eps: impl Into<f64>) -> Norm<'a> {
         Norm::new(NormKind::Layer, eps)
     }
 
     /// Either of them.
-    pub fn new(kind: NormKind, eps: f32) -> Norm<'a> {
-        Norm { kind, eps, weight: None, weight_offset: 0.0, bias: None, overlap: true }
+    pub fn new(kind: NormKind, eps: impl Into<f64>) -> Norm<'a> {
+        Norm { kind, eps: eps.into(), weight: None, weight_offset: 0.0, bias: None, overlap: true }
     }
 
-    /// With weights: `(dim,)` for rows, `(heads, head_dim)` for heads. `None` takes them away.
+    /// With weights: `(dim,)` for rows; for heads `(heads, head_dim)`, or `(head_dim,)` shared by all
+    /// heads. `None` takes them away.
     pub fn weight(self, w: impl Into<Option<View<'a>>>) -> Norm<'a> {
         Norm { weight: w.into(), ..self }
     }
 
     /// With this added to every weight, in `f32`: 1 where a checkpoint stores `w - 1`, as those of Gemma 1
     /// to 3 and Qwen3-Next do (but for the latter's gated norm). Gemma 3n and 4 do not, nor does a GGUF
-    /// file of any model. Without weights it has no effect.
+    /// file of any model. Other than 0 it needs weights:
+    /// an operation without them is refused.
     pub fn weight_offset(self, offset: f32) -> Norm<'a> {
         Norm { weight_offset: offset, ..self }
     }
 
-    /// With biases, shaped as the weights and of their type. `None` takes them away.
+    /// With biases, of the weights' type and of a shape that weights may have; for heads they may be
+    /// shared where weights are not, or the other way round. `None` takes them away.
     pub fn bias(self, b: impl Into<Option<View<'a>>>) -> Norm<'a> {
         Norm { bias: b.into(), ..self }
     }
@@ -120,9 +125,24 @@ impl<'a> Norm<'a> {
         self.apply_in_place(Form::Rows, x, Residual::None, on)
     }
 
-    /// Normalizes the last axis, each head with its own weights: `x` and `y`
-    /// `(…, heads, head_dim)`, of rank 2 to 4 and equal shape; weights and biases
-    /// `(heads, head_dim)`, whose heads may have any stride (0 shares one head's among all).
+    /// Normalizes the last axis, each head with its own weights or all with the same: `x` and `y`
+    /// `(…, heads, head_dim)`, of rank 2 to 4 and equal shape; weights and biases each
+    /// `(heads, head_dim)`, whose heads may have any stride, or `(head_dim,)`, shared by all heads (the
+    /// norms of queries and keys in Qwen3 and Gemma 3).
+    ///
+    /// Rows normalized in groups, as by the gated norm of Mamba 2, are heads too: view `(rows, dim)` as
+    /// `(rows, groups, dim / groups)`, and weights `(dim,)` as `(groups, dim / groups)`.
+    ///
+    /// ```
+    /// use norm_host::{Cpu, Norm, View, ViewMut};
+    ///
+    /// // A row of four elements in two groups, with a weight for each element.
+    /// let (mut x, w) = ([3.0_f32, -3.0, 70.0, 70.0], [1.0_f32, 2.0, 3.0, 4.0]);
+    /// let mut groups = ViewMut::from_slice(&mut x, &[1, 2, 2])?;
+    /// Norm::rms(0.0).weight(View::from_slice(&w, &[2, 2])?).heads_in_place(&mut groups, &Cpu)?;
+    /// assert_eq!(x, [1.0, -2.0, 3.0, 4.0]);
+    /// # Ok::<(), norm_host::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

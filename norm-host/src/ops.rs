@@ -27,7 +27,7 @@ pub fn rms_norm<'w>(
     x: View<'_>,
     w: impl Into<Option<View<'w>>>,
     y: &mut ViewMut<'_>,
-    eps: f32,
+    eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
     Norm::rms(eps).weight(w).rows(x, y, on)
@@ -41,7 +41,7 @@ pub fn rms_norm<'w>(
 pub fn rms_norm_<'w>(
     x: &mut ViewMut<'_>,
     w: impl Into<Option<View<'w>>>,
-    eps: f32,
+    eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
     Norm::rms(eps).weight(w).rows_in_place(x, on)
@@ -60,7 +60,7 @@ pub fn layer_norm<'p>(
     w: impl Into<Option<View<'p>>>,
     b: impl Into<Option<View<'p>>>,
     y: &mut ViewMut<'_>,
-    eps: f32,
+    eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
     Norm::layer(eps).weight(w).bias(b).rows(x, y, on)
@@ -75,16 +75,16 @@ pub fn layer_norm_<'p>(
     x: &mut ViewMut<'_>,
     w: impl Into<Option<View<'p>>>,
     b: impl Into<Option<View<'p>>>,
-    eps: f32,
+    eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
     Norm::layer(eps).weight(w).bias(b).rows_in_place(x, on)
 }
 
-/// Either norm over the last axis, each head with its own weights.
+/// Either norm over the last axis, each head with its own weights or all with the same.
 ///
-/// `x`, `y`: `(…, heads, head_dim)`, rank 2 to 4; `w`, `b`: `(heads, head_dim)` or `None`.
-/// Element types are free.
+/// `x`, `y`: `(…, heads, head_dim)`, rank 2 to 4; `w`, `b`: `(heads, head_dim)`, `(head_dim,)` for
+/// all heads, or `None`. Element types are free.
 ///
 /// # Errors
 ///
@@ -94,7 +94,7 @@ pub fn head_norm<'p>(
     w: impl Into<Option<View<'p>>>,
     b: impl Into<Option<View<'p>>>,
     y: &mut ViewMut<'_>,
-    eps: f32,
+    eps: impl Into<f64>,
     kind: NormKind,
     on: &impl Backend,
 ) -> Result<()> {
@@ -110,7 +110,7 @@ pub fn head_norm_<'p>(
     x: &mut ViewMut<'_>,
     w: impl Into<Option<View<'p>>>,
     b: impl Into<Option<View<'p>>>,
-    eps: f32,
+    eps: impl Into<f64>,
     kind: NormKind,
     on: &impl Backend,
 ) -> Result<()> {

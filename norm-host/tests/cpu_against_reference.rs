@@ -107,6 +107,7 @@ fn plain(kind: NormKind, x: DType, y: DType, dim: usize) -> Case {
         gaps: vec![(0, 0); 3],
         r_gaps: [0; 3],
         param_gap: 0,
+        shared: [false; 2],
         values: Values::Plain,
         eps: 1e-5,
         weight_offset: 0.0,

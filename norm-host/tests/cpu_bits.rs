@@ -94,15 +94,15 @@ fn alone(case: &Case, row: usize) -> [Vec<Vec<u32>>; 2] {
     let tensors = case.tensors();
     let take =
         |buffer: &Buffer, strides: &[usize]| Buffer::new(buffer.dtype(), &case.row(buffer, row, strides));
-    let param = |p: &Option<Buffer>| {
-        let start = case.param_start(row);
+    let param = |p: &Option<Buffer>, shared| {
+        let start = case.param_start(row, shared);
         p.as_ref().map(|p| Buffer::new(p.dtype(), &case.elements(p, start)))
     };
     let mut tensors = Tensors {
         x: take(&tensors.x, &case.x_strides()),
         r: tensors.r.as_ref().map(|r| take(r, &case.r_strides())),
-        w: param(&tensors.w),
-        b: param(&tensors.b),
+        w: param(&tensors.w, case.shared[0]),
+        b: param(&tensors.b, case.shared[1]),
         y: take(&tensors.y, &case.y_strides()),
     };
     let one = Case { heads: false, front: vec![], ..case.clone() };

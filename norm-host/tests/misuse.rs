@@ -46,10 +46,37 @@ fn rms(x: View<'_>, mut y: ViewMut<'_>) -> Result<()> {
 #[test]
 fn eps_below_zero_or_not_finite() {
     for eps in [-1e-6, -1.0, f32::INFINITY, f32::NEG_INFINITY] {
+        assert_eq!(refused(Norm::rms(eps)), Error::Eps { given: eps.into() });
+        assert_eq!(refused(Norm::layer(eps)), Error::Eps { given: eps.into() });
+    }
+    assert!(matches!(refused(Norm::rms(f32::NAN)), Error::Eps { given } if given.is_nan()));
+}
+
+/// The numbers around the least and the largest that `f32` has: half of the least is a tie, which goes to 0.
+#[test]
+fn eps_out_of_the_range_of_f32() {
+    let least = f64::from(f32::from_bits(1));
+    for eps in [1e-50, least / 2.0, f64::MIN_POSITIVE, 3.5e38, f64::MAX] {
         assert_eq!(refused(Norm::rms(eps)), Error::Eps { given: eps });
         assert_eq!(refused(Norm::layer(eps)), Error::Eps { given: eps });
     }
-    assert!(matches!(refused(Norm::rms(f32::NAN)), Error::Eps { given } if given.is_nan()));
+    let mut x = [1.0_f32];
+    for eps in [0.0, -0.0, least, least * 0.500_001, f64::from(f32::MAX)] {
+        let mut x = ViewMut::from_slice(&mut x, &[1]).unwrap();
+        assert_eq!(Norm::rms(eps).rows_in_place(&mut x, &Cpu), Ok(()), "{eps:e}");
+    }
+}
+
+#[test]
+fn weight_offset_without_weights() {
+    let error = refused(Norm::rms(1e-6).weight_offset(1.0));
+    assert_eq!(error, Error::OffsetWithoutWeights { given: 1.0 });
+    let b = [1.0_f32; 3];
+    let error = refused(Norm::layer(1e-6).weight_offset(-0.5).bias(View::from_slice(&b, &[3]).unwrap()));
+    assert_eq!(error, Error::OffsetWithoutWeights { given: -0.5 });
+    let mut x = [2.0_f32];
+    let mut x = ViewMut::from_slice(&mut x, &[1]).unwrap();
+    assert_eq!(Norm::rms(0.0).weight_offset(-0.0).rows_in_place(&mut x, &Cpu), Ok(()));
 }
 
 #[test]
@@ -92,10 +119,10 @@ fn ranks_that_do_not_fit() {
     assert_eq!(error, Error::Rank { arg: Arg::X, expected: 2..=4, given: 1 });
 
     let mut heads = ViewMut::from_slice(&mut buffer, &[2, 3]).unwrap();
-    let w = [1.0_f32; 3];
-    let w = View::from_slice(&w, &[3]).unwrap();
+    let w = [1.0_f32; 6];
+    let w = View::from_slice(&w, &[1, 2, 3]).unwrap();
     let error = Norm::rms(1e-6).weight(w).heads_in_place(&mut heads, &Cpu).unwrap_err();
-    assert_eq!(error, Error::Rank { arg: Arg::W, expected: 2..=2, given: 1 });
+    assert_eq!(error, Error::Rank { arg: Arg::W, expected: 1..=2, given: 3 });
 }
 
 #[test]
@@ -114,10 +141,15 @@ fn shapes_that_do_not_fit() {
     let (expected, given) = (shape(&[2, 3]), shape(&[3, 2]));
     assert_eq!(error, Err(Error::Shape { arg: Arg::Y, expected, given }));
 
-    let w = View::from_slice(&four, &[2, 2]).unwrap();
     let mut heads = ViewMut::from_slice(&mut y, &[2, 3]).unwrap();
-    let error = Norm::rms(1e-6).weight(w).heads_in_place(&mut heads, &Cpu);
-    assert_eq!(error, Err(Error::Shape { arg: Arg::W, expected, given: shape(&[2, 2]) }));
+    for given in [&[2, 2][..], &[3, 1], &[1, 3], &[2], &[4]] {
+        let param = View::from_slice(&four, given).unwrap();
+        let given = shape(given);
+        let error = Norm::rms(1e-6).weight(param).heads_in_place(&mut heads, &Cpu);
+        assert_eq!(error, Err(Error::HeadShape { arg: Arg::W, expected, given }));
+        let error = Norm::layer(1e-6).bias(param).heads_in_place(&mut heads, &Cpu);
+        assert_eq!(error, Err(Error::HeadShape { arg: Arg::B, expected, given }));
+    }
 }
 
 #[test]
@@ -460,6 +492,35 @@ fn views_beyond_the_end_of_a_slice() {
     assert_eq!(view.with_strides(&[5, 1]).unwrap_err(), error);
 }
 
+/// A view that was not built is an error of `view`, until it is said what it was for.
+#[test]
+fn views_that_are_not_built_can_be_named() {
+    let mut x = [1.0_f32; 6];
+    let max = usize::MAX;
+    for (error, text) in [
+        (View::from_slice(&x, &[]).unwrap_err(), "expected rank 1 to 4, given rank 0"),
+        (View::from_slice(&x, &[1; 5]).unwrap_err(), "expected rank 1 to 4, given rank 5"),
+        (View::from_slice(&x, &[7]).unwrap_err(), "expected memory for 7 elements, given 6"),
+        (
+            View::from_slice(&x, &[max, 2, 1]).unwrap_err(),
+            &format!("expected fewer than 2^64 bytes and rows, given shape ({max}, 2, 1)"),
+        ),
+        (
+            View::from_slice_strided(&x, &[2, 3], &[1]).unwrap_err(),
+            "expected 2 strides, one an axis, given 1",
+        ),
+        (ViewMut::from_slice(&mut x, &[2, 4]).unwrap_err(), "expected memory for 8 elements, given 6"),
+    ] {
+        assert_eq!((error.arg(), error.to_string()), (Some(Arg::View), format!("view: {text}")));
+        for arg in [Arg::X, Arg::W, Arg::B, Arg::Y, Arg::R] {
+            let named = error.clone().for_arg(arg);
+            assert_eq!((named.arg(), named.to_string()), (Some(arg), format!("{arg}: {text}")));
+            // An argument that is named already stays.
+            assert_eq!(named.clone().for_arg(Arg::Sums), named);
+        }
+    }
+}
+
 #[test]
 fn not_one_stride_an_axis() {
     let x = [1.0_f32; 6];
@@ -559,12 +620,36 @@ fn messages_name_the_argument_what_was_expected_and_what_was_given() {
     assert_eq!(error.to_string(), "w: expected shape (3,), given (4,)");
     let error = refused(Norm::rms(1e-6).bias(View::from_slice(&w, &[2, 2]).unwrap()));
     assert_eq!(error.to_string(), "b: expected rank 1, given rank 2");
-    let error = refused(Norm::rms(-1.0));
-    assert_eq!(error.to_string(), "eps: expected a finite number, 0 or more, given -1");
+    let mut heads = [7.0_f32; 6];
+    let mut heads = ViewMut::from_slice(&mut heads, &[2, 3]).unwrap();
+    let error = Norm::rms(1e-6).bias(View::from_slice(&w, &[4]).unwrap()).heads_in_place(&mut heads, &Cpu);
+    assert_eq!(error.unwrap_err().to_string(), "b: expected shape (2, 3), or (3,) for all heads, given (4,)");
+    for (eps, given) in [(-1.0, "-1.0"), (1e-50, "1e-50"), (f64::from(-1e-6_f32), "-1e-6")] {
+        let expected = "expected 0 or a positive finite number in the range of f32";
+        assert_eq!(refused(Norm::rms(eps)).to_string(), format!("eps: {expected}, given {given}"));
+    }
+    let error = refused(Norm::rms(1e-6).weight_offset(1.0));
+    assert_eq!(
+        error.to_string(),
+        "weight_offset: expected weights to add it to, or 0, given 1 without weights"
+    );
     let error = refused(Norm::rms(1e-6).weight(anywhere(Place::Cuda(0), 4096, &[3])));
     assert_eq!(error.to_string(), "w: expected on the host, given on cuda:0");
     let error = refused(Norm::rms(1e-6).weight(anywhere(Place::Host, 4098, &[3])));
     assert_eq!(error.to_string(), "w: expected an address that is a multiple of 4, given 0x1002");
+    for (error, arg) in [
+        (refused(Norm::rms(-1.0)), Arg::Eps),
+        (refused(Norm::rms(1e-6).weight_offset(f32::NAN)), Arg::WeightOffset),
+        (refused(Norm::rms(1e-6).weight_offset(1.0)), Arg::WeightOffset),
+        (refused(Norm::rms(1e-6).weight(View::from_slice(&w, &[4]).unwrap())), Arg::W),
+        (Error::SplitRow { here: 2, given: 1 }, Arg::Dim),
+        (Error::EmptyGroup, Arg::Tp),
+        (Error::Overlap { a: Arg::B, b: Arg::Y }, Arg::B),
+    ] {
+        assert_eq!(error.arg(), Some(arg));
+        assert!(error.to_string().starts_with(&arg.to_string()), "{error}");
+    }
+    assert_eq!(Error::OutOfMemory { call: "cuStreamCreate" }.arg(), None);
     let overlap = |a, b| Error::Overlap { a, b }.to_string();
     assert_eq!(
         overlap(Arg::X, Arg::Y),

@@ -6,7 +6,7 @@ use common::values::Random;
 use half::f16;
 use norm_host::{
     Cpu, DType, Norm, View, ViewMut,
-    accuracy::{round, ulp_distance},
+    accuracy::{round, round_to_f16, ulp_distance},
 };
 
 const ROWS: usize = 16;
@@ -14,8 +14,7 @@ const DIM: usize = 4096;
 const EPS: f32 = 1e-6;
 
 fn f16s(values: impl Iterator<Item = f64>) -> Vec<f16> {
-    // Rounded already: what is left is exact.
-    values.map(|value| f16::from_f64(round(DType::F16, value))).collect()
+    values.map(round_to_f16).collect()
 }
 
 /// Rows of x, weights of 1 ± 0.3, and each row's 1 over the root, in f64.

@@ -171,6 +171,7 @@ fn long(x: DType, values: Values, dim: usize) -> Case {
         gaps: vec![(0, 0); 3],
         r_gaps: [0; 3],
         param_gap: 0,
+        shared: [false; 2],
         values,
         eps: 1e-6,
         weight_offset: 0.0,

@@ -21,29 +21,20 @@ pub const CHUNK: usize = 32 << 20;
 /// A tensor cut into chunks of whole units.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunks {
-    /// The axes in front of a unit's, merged, where there are any.
-    leading: Option<usize>,
-    /// The trailing axes that weights and biases span: a row, or the rows of all heads.
+    units: usize,
+    /// The shape of one: the trailing axes that weights and biases may span.
     unit: Vec<usize>,
     /// Units to a chunk, but for the last.
     most: usize,
 }
 
 impl Chunks {
-    /// Cuts a tensor of this shape, whose last `axes` axes make a unit, into chunks of some `bytes` of elements of
-    /// `size` bytes.
-    ///
-    /// A shape of fewer axes is one chunk of that shape, for the checks of the operation to refuse.
-    pub fn new(shape: &[usize], axes: usize, size: usize, bytes: usize) -> Chunks {
-        let Some(leading) = shape.len().checked_sub(axes) else {
-            return Chunks { leading: None, unit: shape.to_vec(), most: 1 };
-        };
-        let (leading, unit) = shape.split_at(leading);
-        let leading = leading.iter().product();
+    /// Cuts so many units into chunks of some `bytes` of elements of `size` bytes.
+    pub fn new(units: usize, unit: &[usize], size: usize, bytes: usize) -> Chunks {
         let unit_bytes = unit.iter().fold(size, |product, &extent| product.saturating_mul(extent));
         // Units without elements take no memory, however many there are.
-        let most = bytes.checked_div(unit_bytes).unwrap_or(leading);
-        Chunks { leading: Some(leading), unit: unit.to_vec(), most: most.max(1) }
+        let most = bytes.checked_div(unit_bytes).unwrap_or(units);
+        Chunks { units, unit: unit.to_vec(), most: most.max(1) }
     }
 
     /// Elements of a unit.
@@ -53,15 +44,14 @@ impl Chunks {
 
     /// Elements of the largest chunk.
     pub fn largest(&self) -> usize {
-        self.most.min(self.leading.unwrap_or(1)) * self.unit_elements()
+        self.most.min(self.units) * self.unit_elements()
     }
 
     /// The chunks, at least one: where there are no units, one of none.
     pub fn iter(&self) -> impl Iterator<Item = Chunk> {
-        let units = self.leading.unwrap_or(1);
-        (0..units.max(1)).step_by(self.most).map(move |first| {
-            let count = self.most.min(units - first);
-            let shape = self.leading.map(|_| count).into_iter().chain(self.unit.iter().copied()).collect();
+        (0..self.units.max(1)).step_by(self.most).map(move |first| {
+            let count = self.most.min(self.units - first);
+            let shape = [count].into_iter().chain(self.unit.iter().copied()).collect();
             let elements = self.unit_elements();
             Chunk { shape, elements: first * elements..(first + count) * elements }
         })
@@ -102,7 +92,7 @@ pub fn normalize(
     bytes: usize,
     mut write: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<Duration, Failure> {
-    let chunks = Chunks::new(&call.x.shape, call.unit_axes(), call.x.stored_size(), bytes);
+    let chunks = Chunks::new(call.shapes.units, &call.shapes.unit, call.x.stored_size(), bytes);
     let mut memory = Memory::prepare(call, target, dtype, chunks.largest())?;
     let (mut x, mut y) = (AlignedBytes::default(), AlignedBytes::default());
     let mut time = Duration::ZERO;
@@ -110,7 +100,7 @@ pub fn normalize(
         call.x.read(chunk.elements.clone(), &mut x)?;
         call.x.hold(&mut y, chunk.elements.len() * dtype.size())?;
         let start = Instant::now();
-        memory.run(call, &chunk.shape, &x, dtype, &mut y)?;
+        memory.run(call, &chunk.shape, &x, dtype, &mut y).map_err(|error| call.args.explain(error))?;
         time += start.elapsed();
         write(&y)?;
     }

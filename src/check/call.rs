@@ -52,6 +52,11 @@ pub struct Call {
 }
 
 impl Operand {
+    /// The heads that have elements of their own, of weights or biases: 1 where all rows share them.
+    pub fn heads(&self) -> usize {
+        if let [heads, _] = self.shape[..] { heads } else { 1 }
+    }
+
     /// Columns `from..to` of each row.
     fn columns(&self, from: usize, to: usize) -> Operand {
         let mut part = Operand { byte: self.byte + from * self.dtype.size(), ..self.clone() };

@@ -92,6 +92,8 @@ pub struct Param {
     pub gap: usize,
     /// Elements between an aligned address and the first one.
     pub at: usize,
+    /// Whether those of all heads are the same `(head_dim,)`.
+    pub shared: bool,
 }
 
 /// Where `x` or `y` lies: how far from an aligned address, and what is left unused behind each
@@ -211,8 +213,9 @@ impl Case {
         let placed = [Some(self.x), Some(self.y), self.r()].into_iter().flatten();
         let tensors = placed.map(|tensor| (tensor.dtype, self.span(&tensor), tensor.at));
         let params = [self.w, self.b].into_iter().flatten().map(|param| {
-            let gap = if self.heads { param.gap } else { 0 };
-            let span = self.dim().checked_add(gap).and_then(|head| head.checked_mul(self.heads().max(1)));
+            let (heads, gap) =
+                if self.heads && !param.shared { (self.heads().max(1), param.gap) } else { (1, 0) };
+            let span = self.dim().checked_add(gap).and_then(|head| head.checked_mul(heads));
             (param.dtype, span, param.at)
         });
         tensors.chain(params).try_fold(0_usize, |bytes, (dtype, span, at)| {
@@ -243,6 +246,12 @@ impl Case {
         if self.in_place && self.x.dtype != self.y.dtype {
             return Some("inplace needs x and y of one dtype".to_owned());
         }
+        if !self.heads && [self.w, self.b].into_iter().flatten().any(|param| param.shared) {
+            return Some("shared needs over=heads".to_owned());
+        }
+        if self.w.is_none() && self.weight_offset != 0.0 {
+            return Some("offset needs w".to_owned());
+        }
         // The kernels read both as one type.
         if self.w.zip(self.b).is_some_and(|(w, b)| w.dtype != b.dtype) {
             return Some("w and b need one dtype".to_owned());
@@ -262,8 +271,8 @@ impl Case {
 /// The text of a case: `key=value` words, and `inplace` alone.
 ///
 /// `op=rms|layer over=rows|heads shape=2x3x128 x=f16 y=f16 [w=f32] [b=f32] eps=1e-6 [offset=1]
-/// [residual=before|behind] [xgap=8,0,3] [ygap=…] [rgap=…] [wgap=4] [bgap=…] [at=x,y,w,b[,r]]
-/// data=normal seed=7 [shards=2] [inplace] [alone=2]`
+/// [residual=before|behind] [xgap=8,0,3] [ygap=…] [rgap=…] [wgap=4] [bgap=…] [shared=w,b]
+/// [at=x,y,w,b[,r]] data=normal seed=7 [shards=2] [inplace] [alone=2]`
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let over = if self.heads { "heads" } else { "rows" };
@@ -293,6 +302,13 @@ impl fmt::Display for Case {
             if let Some(Param { gap: 1.., .. }) = param {
                 write!(f, " {name}={}", param.map_or(0, |param| param.gap))?;
             }
+        }
+        let shared = |param: Option<Param>| param.is_some_and(|param| param.shared);
+        match [shared(self.w), shared(self.b)] {
+            [false, false] => {}
+            [true, false] => write!(f, " shared=w")?,
+            [false, true] => write!(f, " shared=b")?,
+            [true, true] => write!(f, " shared=w,b")?,
         }
         let param = |param: Option<Param>| param.map_or(0, |param| param.at);
         let at = [self.x.at, self.y.at, param(self.w), param(self.b), r_at];
@@ -374,6 +390,8 @@ struct Words {
     r_gaps: [usize; MAX_LEADING],
     w_gap: usize,
     b_gap: usize,
+    /// Whether all heads share the weights, and whether they share the biases.
+    shared: [bool; 2],
     at: [usize; 5],
     residual: Option<Position>,
     data: Option<Data>,
@@ -434,6 +452,14 @@ impl Words {
             }
             "wgap" => self.w_gap = gap()?,
             "bgap" => self.b_gap = gap()?,
+            "shared" => {
+                self.shared = match value {
+                    "w" => [true, false],
+                    "b" => [false, true],
+                    "w,b" => [true, true],
+                    _ => return Err(no("w, b or w,b")),
+                }
+            }
             "at" => {
                 let four = || numbers(value).map(|[x, y, w, b]| [x, y, w, b, 0]);
                 self.at = numbers(value)
@@ -457,14 +483,20 @@ impl Words {
         let [x_at, y_at, w_at, b_at, r_at] = self.at;
         let x = self.x.ok_or_else(|| missing("x"))?;
         let y = self.y.ok_or_else(|| missing("y"))?;
+        for (name, param, shared) in [("w", self.w, self.shared[0]), ("b", self.b, self.shared[1])] {
+            if shared && param.is_none() {
+                return Err(CaseError::Impossible(format!("shared={name} needs {name}")));
+            }
+        }
+        let [w_shared, b_shared] = self.shared;
         Ok(Case {
             kind: self.kind.ok_or_else(|| missing("op"))?,
             heads: self.heads,
             shape: self.shape.ok_or_else(|| missing("shape"))?,
             x: Placement { dtype: x, gaps: self.x_gaps, at: x_at },
             y: Placement { dtype: y, gaps: self.y_gaps, at: y_at },
-            w: self.w.map(|dtype| Param { dtype, gap: self.w_gap, at: w_at }),
-            b: self.b.map(|dtype| Param { dtype, gap: self.b_gap, at: b_at }),
+            w: self.w.map(|dtype| Param { dtype, gap: self.w_gap, at: w_at, shared: w_shared }),
+            b: self.b.map(|dtype| Param { dtype, gap: self.b_gap, at: b_at, shared: b_shared }),
             eps: self.eps.ok_or_else(|| missing("eps"))?,
             weight_offset: self.weight_offset,
             data: self.data.ok_or_else(|| missing("data"))?,
@@ -546,6 +578,10 @@ mod tests {
             ("seed=1", "seed=1 shards=2", "shards needs"),
             ("over=heads", "shards=6", "shards needs"),
             ("seed=1", "seed=1 at=1,2,3", "four or five"),
+            ("seed=1", "seed=1 w=f16 shared=x", "'x' is no value of shared"),
+            ("seed=1", "seed=1 w=f16 shared=w,b", "shared=b needs b"),
+            ("over=heads", "w=f16 shared=w", "shared needs over=heads"),
+            ("seed=1", "seed=1 offset=1", "offset needs w"),
         ] {
             let error = good.replace(from, to).parse::<Case>().unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

@@ -170,7 +170,7 @@ fn head_values(case: &Case, param: &Operand, head: usize, image: &AlignedBytes) 
 
 fn head_bytes(case: &Case, param: &Operand, head: usize) -> std::ops::Range<usize> {
     let size = param.dtype.size();
-    let start = param.byte + head * param.strides[0] * size;
+    let start = param.byte + head % param.heads() * param.strides[0] * size;
     start..start + case.dim() * size
 }
 

@@ -50,7 +50,7 @@ pub fn case(seed: u64, index: u64) -> Case {
         w,
         b,
         eps: *[1e-5, 1e-6, 1e-12, 0.0, 0.1].choose(rng).unwrap_or(&1e-6),
-        weight_offset: if rng.random_bool(0.25) { 1.0 } else { 0.0 },
+        weight_offset: if w.is_some() && rng.random_bool(0.25) { 1.0 } else { 0.0 },
         data,
         seed: rng.random_range(0..1 << 32),
         in_place,
@@ -142,8 +142,9 @@ fn residual(rng: &mut Pcg64, rank: usize) -> Residual {
 }
 
 fn param(rng: &mut Pcg64, heads: bool) -> Param {
-    let gap = if heads { gap_of(rng) } else { 0 };
-    Param { dtype: dtype(rng), gap, at: offset(rng) }
+    let shared = heads && rng.random_bool(0.4);
+    let gap = if heads && !shared { gap_of(rng) } else { 0 };
+    Param { dtype: dtype(rng), gap, at: offset(rng), shared }
 }
 
 /// Mostly none; then as often whole vectors, which leave rows aligned, as not.
@@ -199,6 +200,11 @@ mod tests {
             assert!(with(&|residual| residual == Residual::Behind));
         }
         assert!(some(&|case| case.w.is_none() && case.b.is_some()), "b without w");
+        let shared = |param: Option<Param>| param.map(|param| param.shared);
+        for both in [[true, true], [true, false], [false, true], [false, false]] {
+            let found = |case: &Case| case.heads && [shared(case.w), shared(case.b)] == both.map(Some);
+            assert!(some(&found), "weights and biases shared: {both:?}");
+        }
         assert!(some(&|case| case.shards == 2 && case.in_place) && some(&|case| case.shards == 5), "shards");
     }
 }

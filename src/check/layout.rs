@@ -49,7 +49,7 @@ impl Layout {
         };
         let mut param = |param: Param| {
             let dim = case.dim();
-            if case.heads {
+            if case.heads && !param.shared {
                 let strides = vec![dim + param.gap, 1];
                 place(param.dtype, param.at, &[case.heads(), dim], strides).0
             } else {
@@ -101,7 +101,7 @@ impl Layout {
         for (which, param) in [(1, &self.call.w), (2, &self.call.b)] {
             let Some(param) = param else { continue };
             let rng = &mut generate::values(case.seed, which);
-            for head in 0..case.heads() {
+            for head in 0..param.heads() {
                 let start = param.byte + param.strides[0] * head * param.dtype.size();
                 let values = (0..case.dim()).map(|_| parameter(case.data, which == 1, rng));
                 element::write(param.dtype, &mut image[start..], values);

@@ -68,7 +68,8 @@ fn simpler(case: &Case) -> Vec<Case> {
         }
     }
     step(&|case| case.b = None);
-    step(&|case| case.w = None);
+    // What an offset is added to goes with it.
+    step(&|case| (case.w, case.weight_offset) = (None, 0.0));
     step(&|case| case.weight_offset = 0.0);
     step(&|case| (case.x.gaps, case.y.gaps) = ([0; MAX_LEADING], [0; MAX_LEADING]));
     step(&|case| case.x.gaps = [0; MAX_LEADING]);
@@ -88,6 +89,11 @@ fn simpler(case: &Case) -> Vec<Case> {
     step(&|case| {
         for param in [&mut case.w, &mut case.b].into_iter().flatten() {
             (param.gap, param.at) = (0, 0);
+        }
+    });
+    step(&|case| {
+        for param in [&mut case.w, &mut case.b].into_iter().flatten() {
+            param.shared = false;
         }
     });
     if case.data != Data::Normal {

@@ -223,7 +223,7 @@ fn no_rows_give_no_rows() {
 fn bad_input_is_named() {
     let model = model();
     fs::write(model.path().join("text"), "no tensors here").unwrap();
-    file::write(&model.path().join("one"), &[("only", Dtype::F32, &[1, 0], &[])]);
+    file::write(&model.path().join("one"), &[("only", Dtype::F32, &[0, 1], &[])]);
     for (args, parts) in [
         ("rms --input model.safetensors", &["expected FILE:TENSOR", "'model.safetensors'"][..]),
         ("rms --input none.safetensors:x", &["cannot open none.safetensors"]),
@@ -232,11 +232,6 @@ fn bad_input_is_named() {
         ("rms --input one:onyl", &["one has no tensor 'onyl'", "it has: only"]),
         ("rms --input model.safetensors:hx", &["no tensor 'hx'", "nearest of its 6: h"]),
         ("rms --input model.safetensors:ids", &["model.safetensors:ids is of dtype I64"]),
-        ("rms --input one:only", &["x: ", "at least 1 element", "dim 0"]),
-        ("rms --input model.safetensors:x --weight model.safetensors:hw", &["w: "]),
-        ("head --input model.safetensors:x --weight model.safetensors:w", &["w: "]),
-        ("rms --input model.safetensors:x --eps -1", &["eps: ", "given -1"]),
-        ("rms --input model.safetensors:x --eps NaN", &["eps: ", "given NaN"]),
         ("rms --input model.safetensors:x --out-dtype f64", &["expected f16, bf16 or f32"]),
         ("rms --input model.safetensors:x --device gpu", &["expected auto, cpu, sim or cuda:N"]),
         ("rms --input model.safetensors:x --device cuda:0", &["no CUDA driver"]),

@@ -1,8 +1,9 @@
-//! docs/ERRORS.md has what the command line says of files.
+//! docs/ERRORS.md has what the command line says of files and of shapes.
 
 const DOCUMENT: &str = include_str!("../../docs/ERRORS.md");
-const SOURCES: [&str; 2] =
+const FILES: [&str; 2] =
     [include_str!("../../src/apply/input/error.rs"), include_str!("../../src/apply/sink/error.rs")];
+const SHAPES: [&str; 1] = [include_str!("../../src/apply/argument.rs")];
 
 /// The messages of the first enum of a source, as they are written there.
 fn messages(source: &str) -> Vec<String> {
@@ -17,18 +18,28 @@ fn messages(source: &str) -> Vec<String> {
         .collect()
 }
 
-/// The first column of the last table.
-fn documented() -> Vec<&'static str> {
-    let table = DOCUMENT.split_once("## Files on the command line").expect("the section").1;
+/// The first column of a section's table.
+fn documented(section: &str) -> Vec<&'static str> {
+    let table = DOCUMENT.split_once(section).expect("the section").1;
+    let table = table.split("\n## ").next().expect("the section's text");
     let rows = table.lines().filter_map(|line| line.strip_prefix("| ")).skip(1);
     rows.map(|row| row.split(" |").next().expect("a column")).collect()
 }
 
 #[test]
 fn every_message_about_files_is_explained_by_a_row_of_its_own() {
-    let messages: Vec<String> = SOURCES.into_iter().flat_map(messages).collect();
-    assert!(messages.len() > 20, "{messages:?}");
-    let documented = documented();
+    explained(&FILES, "## Files on the command line", 20);
+}
+
+#[test]
+fn every_message_about_shapes_is_explained_by_a_row_of_its_own() {
+    explained(&SHAPES, "## Shapes on the command line", 3);
+}
+
+fn explained(sources: &[&str], section: &str, more_than: usize) {
+    let messages: Vec<String> = sources.iter().flat_map(|source| messages(source)).collect();
+    assert!(messages.len() > more_than, "{messages:?}");
+    let documented = documented(section);
     for message in &messages {
         let rows: Vec<_> = documented.iter().filter(|part| message.contains(**part)).collect();
         assert!(!rows.is_empty(), "docs/ERRORS.md lacks {message}");

@@ -36,6 +36,7 @@ pub fn plain(kind: NormKind, [x, w, y]: DTypes, rows: usize, dim: usize) -> Case
         gaps: vec![(0, 0); 3],
         r_gaps: [0; 3],
         param_gap: 0,
+        shared: [false; 2],
         values: Values::Plain,
         eps: 1e-5,
         weight_offset: 0.0,
@@ -110,6 +111,9 @@ pub fn options(plain: &Case) -> Vec<Case> {
         Case { b: w, weight_offset: 1.0, ..heads([(16, 0), (8, 24), (0, 0)], 8) },
         heads([(0, 1), (3, 0), (0, 0)], 1),
         Case { w: None, ..heads([(0, 0); 3], 0) },
+        // One weight for all heads, with biases for each or for all.
+        Case { shared: [true, false], b: w, ..heads([(0, 0); 3], 0) },
+        Case { shared: [true; 2], b: w, ..heads([(0, 8), (8, 0), (0, 0)], 0) },
     ];
     // Without weights, there is a kernel for w of x's type.
     if w == Some(plain.x) {

@@ -63,8 +63,8 @@ impl OnDevice {
         let OnDevice { case, x, w, b, y, r } = self;
         Views {
             x: x.view(&case.shape(), &case.x_strides()),
-            w: param(case, w),
-            b: param(case, b),
+            w: param(case, w, case.shared[0]),
+            b: param(case, b, case.shared[1]),
             y: y.view_mut(&case.shape(), &case.y_strides()),
             r: r.as_mut().map(|r| r.view_mut(&case.shape(), &case.r_strides())),
         }
@@ -87,9 +87,9 @@ impl OnDevice {
     pub fn enqueue_in_place(&mut self, on: &Stream) -> NormResult<()> {
         let OnDevice { case, x, w, b, r, .. } = self;
         let norm = Norm::new(case.kind, case.eps)
-            .weight(param(case, w))
+            .weight(param(case, w, case.shared[0]))
             .weight_offset(case.weight_offset)
-            .bias(param(case, b));
+            .bias(param(case, b, case.shared[1]));
         let mut x = x.view_mut(&case.shape(), &case.x_strides());
         match r {
             Some(r) => norm.add_rows_in_place(&mut x, &mut r.view_mut(&case.shape(), &case.r_strides()), on),
@@ -100,8 +100,9 @@ impl OnDevice {
 }
 
 /// A view of weights or biases.
-fn param<'a>(case: &Case, memory: &'a Option<Memory>) -> Option<View<'a>> {
-    memory.as_ref().map(|memory| memory.view(&case.param_shape(), &case.param_strides()))
+fn param<'a>(case: &Case, memory: &'a Option<Memory>, shared: bool) -> Option<View<'a>> {
+    let (shape, strides) = case.param_layout(shared);
+    memory.as_ref().map(|memory| memory.view(&shape, &strides))
 }
 
 /// Runs the operation on a stream of its own and gives the case's tensors with the device's `y`, and

@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use norm_host::{NormKind, candle};
+use norm_host::{NormKind, for_candle};
 
 /// The norms that the models ask for.
 pub trait Norms {
@@ -55,24 +55,22 @@ impl Norms for Candle {
 pub struct Ours;
 
 impl Norms for Ours {
-    type Layer = candle::LayerNorm;
+    type Layer = for_candle::LayerNorm;
 
-    fn layer(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<candle::LayerNorm> {
-        candle::layer_norm(size, eps, vb)
+    fn layer(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<for_candle::LayerNorm> {
+        for_candle::layer_norm(size, eps, vb)
     }
 
-    fn add_layer(norm: &candle::LayerNorm, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    fn add_layer(norm: &for_candle::LayerNorm, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
         norm.forward_add(xs, residual)
     }
 
     fn add_rms(xs: &Tensor, residual: &Tensor, w: &Tensor, eps: f32) -> Result<(Tensor, Tensor)> {
-        let normalized = candle::ops::add_rms_norm(xs, residual, w, eps)?;
+        let normalized = for_candle::ops::add_rms_norm(xs, residual, w, eps)?;
         Ok((residual.clone(), normalized))
     }
 
     fn heads(xs: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
-        let heads = xs.dim(xs.rank() - 2)?;
-        let w = w.broadcast_as((heads, w.dims1()?))?;
-        candle::ops::head_norm(xs, &w, None, eps, NormKind::Rms)
+        for_candle::ops::head_norm(xs, w, None, eps, NormKind::Rms)
     }
 }

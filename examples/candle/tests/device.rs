@@ -114,7 +114,7 @@ mod candle {
     use libtest_mimic::Failed;
     use norm_host::{
         Device, NormKind,
-        candle::{Norm, ops},
+        for_candle::{Norm, ops},
     };
 
     pub const TESTS: [(&str, super::Test); 4] = [

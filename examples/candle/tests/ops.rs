@@ -4,7 +4,7 @@ use candle_core::{D, DType, Device, Module, Result, Tensor};
 use candle_nn::ops::{layer_norm_slow, rms_norm_slow};
 use norm_host::{
     NormKind,
-    candle::{LayerNorm, Norm, RmsNorm, ops},
+    for_candle::{LayerNorm, Norm, RmsNorm, ops},
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
 
@@ -243,22 +243,65 @@ fn weights_that_do_not_fit_are_refused() {
     assert_eq!(given, "w: expected shape (3,), given (4,)");
     let given = error(ops::layer_norm(&ones(&[2, 3]), &ones(&[3]), &ones(&[1, 3]), EPS));
     assert_eq!(given, "b: expected rank 1, given rank 2");
-    let given = error(ops::head_norm(&ones(&[4, 2, 3]), &ones(&[3]), None, EPS, NormKind::Rms));
-    assert_eq!(given, "w: expected rank 2, given rank 1");
+    let given = error(ops::head_norm(&ones(&[4, 2, 3]), &ones(&[2]), None, EPS, NormKind::Rms));
+    assert_eq!(given, "w: expected shape (2, 3), or (3,) for all heads, given (2,)");
+    let given = error(Norm::rms(EPS).weight_offset(1.0).rows(&ones(&[2, 3])));
+    assert_eq!(given, "weight_offset: expected weights to add it to, or 0, given 1 without weights");
+}
+
+#[test]
+fn tensors_that_no_view_leads_to_are_named() {
+    let (x, scalar) = (ones(&[2, 3]), Tensor::new(1_f32, &Device::Cpu).unwrap());
+    for (result, argument) in [
+        (ops::rms_norm(&scalar, &ones(&[1]), EPS), "x"),
+        (ops::rms_norm(&x, &scalar, EPS), "w"),
+        (ops::layer_norm(&x, &ones(&[3]), &scalar, EPS), "b"),
+        (ops::head_norm(&x, &scalar, None, EPS, NormKind::Rms), "w"),
+    ] {
+        assert_eq!(error(result), format!("{argument}: expected rank 1 to 4, given rank 0"));
+    }
+    assert_eq!(
+        error(ops::add_rms_norm(&ones(&[1]), &scalar, &ones(&[1]), EPS)),
+        "r: expected rank 1 to 4, given rank 0"
+    );
+    let five = ones(&[1, 1, 1, 1, 3]);
+    assert_eq!(error(ops::rms_norm(&x, &five, EPS)), "w: expected rank 1 to 4, given rank 5");
+}
+
+/// candle-nn's modules keep `eps` in f64, the kernels add it in f32.
+#[test]
+fn an_eps_that_is_0_in_f32_is_refused() {
+    let (x, w) = (ones(&[2, 3]), ones(&[3]));
+    let expected = "eps: expected 0 or a positive finite number in the range of f32, given 1e-50";
+    assert_eq!(error(RmsNorm::new(w.clone(), 1e-50).forward(&x)), expected);
+    assert_eq!(error(LayerNorm::new(w.clone(), w.clone(), 1e-50).forward(&x)), expected);
+    assert_eq!(error(RmsNorm::new(w.clone(), 1e-50).forward_add(&x, &x.copy().unwrap())), expected);
+    assert!(RmsNorm::new(w, 1e-45).forward(&x).is_ok());
+}
+
+#[test]
+fn weights_shared_by_heads_have_the_bits_of_repeated_ones() {
+    let x = Tensor::randn(0_f32, 1.0, (2, 3, 4, 20), &Device::Cpu).unwrap();
+    let w = Tensor::randn(1_f32, 0.5, 20, &Device::Cpu).unwrap();
+    for kind in [NormKind::Rms, NormKind::Layer] {
+        let norm = |w: Tensor| Norm::new(kind, EPS).weight(w.clone()).bias(w).heads(&x);
+        let repeated = w.broadcast_as((4, 20)).unwrap().contiguous().unwrap();
+        assert_eq!(bits(&norm(w.clone()).unwrap()).unwrap(), bits(&norm(repeated).unwrap()).unwrap());
+    }
 }
 
 #[test]
 fn numbers_and_types_without_a_norm_are_refused() {
     assert_eq!(
         error(ops::rms_norm(&ones(&[2, 3]), &ones(&[3]), -1.0)),
-        "eps: expected a finite number, 0 or more, given -1"
+        "eps: expected 0 or a positive finite number in the range of f32, given -1.0"
     );
     let given = error(ops::rms_norm(&ones(&[2, 3]).to_dtype(DType::F64).unwrap(), &ones(&[3]), EPS));
     assert_eq!(given, "unsupported dtype F64 for op rms-norm");
     let given = error(ops::rms_norm(&ones(&[2, 3]), &ones(&[3]).to_dtype(DType::U8).unwrap(), EPS));
     assert_eq!(given, "unsupported dtype U8 for op rms-norm");
     let given = error(ops::rms_norm(&Tensor::new(1_f32, &Device::Cpu).unwrap(), &ones(&[1]), EPS));
-    assert_eq!(given, "view: expected rank 1 to 4, given rank 0");
+    assert_eq!(given, "x: expected rank 1 to 4, given rank 0");
 }
 
 #[test]
@@ -358,4 +401,4 @@ macro_rules! candles_interface {
 }
 
 candles_interface!(candles_own_interface, candle_nn, candle_nn::ops);
-candles_interface!(the_interface_is_candles, norm_host::candle, norm_host::candle::ops);
+candles_interface!(the_interface_is_candles, norm_host::for_candle, norm_host::for_candle::ops);

@@ -21,6 +21,14 @@ pub(super) fn same_shape(arg: Arg, expected: Shape, tensor: &Raw) -> Result<()> 
     if given == expected { Ok(()) } else { Err(Error::Shape { arg, expected, given }) }
 }
 
+/// Weights or biases of heads: one for each, which is `expected`, or one for all.
+pub(super) fn head_shape(arg: Arg, expected: Shape, tensor: &Raw) -> Result<()> {
+    rank(arg, 1..=expected.len(), tensor)?;
+    let given = tensor.layout.shape;
+    let fits = given == expected || given == expected.last_axes(1);
+    if fits { Ok(()) } else { Err(Error::HeadShape { arg, expected, given }) }
+}
+
 /// There is something to take the mean of, and its count is exact in `f32`.
 pub(super) fn row_length(arg: Arg, tensor: &Raw) -> Result<()> {
     let max = MAX_DIM as usize;

@@ -45,3 +45,33 @@ fn kernels_may_overlap_unless_that_is_taken_away() {
     assert!(of(norm).overlap);
     assert_eq!(of(norm.overlap(false)), Problem { overlap: false, ..of(norm) });
 }
+
+/// Shape and strides.
+type Extents<'a> = (&'a [usize], &'a [usize]);
+
+/// The axes in front of rows of 8, and the strides of weights and biases of these shapes over heads.
+fn over_heads(
+    (w_shape, w_strides): Extents<'_>,
+    (b_shape, b_strides): Extents<'_>,
+) -> ([Axis; 3], [Option<u64>; 2]) {
+    let (x, y, memory) = (raw(4096, &DENSE), raw(8192, &DENSE), [1.0_f32; 24]);
+    let view = |shape, strides| View::from_slice_strided(&memory, shape, strides).unwrap();
+    let norm = Norm::layer(1e-6).weight(view(w_shape, w_strides)).bias(view(b_shape, b_strides));
+    let problem = apart(&norm, Form::Heads, &x, &y, Residual::None, Place::Host).unwrap();
+    (problem.axes, [problem.w, problem.b].map(|param| param.map(|param| param.stride)))
+}
+
+/// Heads that share their weights are rows like any others: their axis merges with those in front.
+#[test]
+fn heads_are_an_axis_of_their_own_only_where_they_differ() {
+    let axis = |extent, stride| Axis { extent, x_stride: stride, y_stride: stride, r_stride: 0 };
+    let merged = [Axis::ONE, Axis::ONE, axis(6, 8)];
+    let apart = [Axis::ONE, axis(2, 24), axis(3, 8)];
+    let (each, all): (Extents<'_>, Extents<'_>) = ((&[3, 8], &[8, 1]), (&[8], &[1]));
+    assert_eq!(over_heads(each, each), (apart, [Some(8), Some(8)]));
+    assert_eq!(over_heads(all, each), (apart, [Some(0), Some(8)]));
+    assert_eq!(over_heads(each, all), (apart, [Some(8), Some(0)]));
+    assert_eq!(over_heads(all, all), (merged, [Some(0), Some(0)]));
+    // The same by a stride of 0.
+    assert_eq!(over_heads((&[3, 8], &[0, 1]), all), (merged, [Some(0), Some(0)]));
+}

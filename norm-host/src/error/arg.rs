@@ -7,6 +7,7 @@ use std::fmt;
 #[non_exhaustive]
 pub enum Arg {
     /// A view that is being built: it is not yet known what it will be used for.
+    /// [`Error::for_arg`](crate::Error::for_arg) says it afterwards.
     View,
     /// The input.
     X,

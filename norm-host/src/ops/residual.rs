@@ -20,7 +20,7 @@ pub fn add_rms_norm<'w>(
     r: &mut ViewMut<'_>,
     w: impl Into<Option<View<'w>>>,
     y: &mut ViewMut<'_>,
-    eps: f32,
+    eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
     Norm::rms(eps).weight(w).add_rows(x, r, y, on)
@@ -35,7 +35,7 @@ pub fn add_rms_norm_<'w>(
     x: &mut ViewMut<'_>,
     r: &mut ViewMut<'_>,
     w: impl Into<Option<View<'w>>>,
-    eps: f32,
+    eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
     Norm::rms(eps).weight(w).add_rows_in_place(x, r, on)
@@ -52,7 +52,7 @@ pub fn rms_norm_add<'w>(
     x: View<'_>,
     w: impl Into<Option<View<'w>>>,
     y: &mut ViewMut<'_>,
-    eps: f32,
+    eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
     Norm::rms(eps).weight(w).rows_add(x, y, on)
@@ -74,7 +74,7 @@ pub fn add_layer_norm<'p>(
     w: impl Into<Option<View<'p>>>,
     b: impl Into<Option<View<'p>>>,
     y: &mut ViewMut<'_>,
-    eps: f32,
+    eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
     Norm::layer(eps).weight(w).bias(b).add_rows(x, r, y, on)
@@ -90,7 +90,7 @@ pub fn add_layer_norm_<'p>(
     r: &mut ViewMut<'_>,
     w: impl Into<Option<View<'p>>>,
     b: impl Into<Option<View<'p>>>,
-    eps: f32,
+    eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
     Norm::layer(eps).weight(w).bias(b).add_rows_in_place(x, r, on)
@@ -109,7 +109,7 @@ pub fn layer_norm_add<'p>(
     w: impl Into<Option<View<'p>>>,
     b: impl Into<Option<View<'p>>>,
     y: &mut ViewMut<'_>,
-    eps: f32,
+    eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
     Norm::layer(eps).weight(w).bias(b).rows_add(x, y, on)

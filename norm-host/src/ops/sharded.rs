@@ -46,7 +46,7 @@ pub fn rms_norm_apply<'w>(
     w: impl Into<Option<View<'w>>>,
     sums: View<'_>,
     y: &mut ViewMut<'_>,
-    eps: f32,
+    eps: impl Into<f64>,
     dim: usize,
     on: &impl Backend,
 ) -> Result<()> {

@@ -7,6 +7,9 @@ use crate::{DType, error::Result};
 
 /// A tensor that is read: a place, an address, an element type, a shape of 1 to 4 axes and a
 /// stride for each.
+///
+/// Errors of one that cannot be built name it `view`; [`Error::for_arg`](crate::Error::for_arg) says
+/// which argument it was to be.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     pub(crate) raw: Raw,

@@ -33,7 +33,7 @@ pub fn rms_norm_tp(
     x: &[View<'_>],
     w: &[View<'_>],
     y: &mut [ViewMut<'_>],
-    eps: f32,
+    eps: impl Into<f64>,
     tp: &TpContext,
 ) -> Result<()> {
     run(tp, Form::Rows, Norm::rms(eps), Lists { x, w, b: None, y })
@@ -50,7 +50,7 @@ pub fn layer_norm_tp(
     w: &[View<'_>],
     b: Option<&[View<'_>]>,
     y: &mut [ViewMut<'_>],
-    eps: f32,
+    eps: impl Into<f64>,
     tp: &TpContext,
 ) -> Result<()> {
     run(tp, Form::Rows, Norm::layer(eps), Lists { x, w, b, y })
@@ -58,8 +58,8 @@ pub fn layer_norm_tp(
 
 /// [`head_norm`](crate::head_norm) on each device of a tensor-parallel group, as [`rms_norm_tp`]:
 /// `x[i]` and `y[i]` `(…, heads, head_dim)`, `w[i]` and `b[i]`, where there are biases,
-/// `(heads, head_dim)`. Heads that are dealt out to devices are whole on theirs, so this serves them
-/// as well: `heads` is then the number on each.
+/// `(heads, head_dim)`, or `(head_dim,)` for all heads. Heads that are dealt out to devices are whole on
+/// theirs, so this serves them as well: `heads` is then the number on each.
 ///
 /// # Errors
 ///
@@ -69,7 +69,7 @@ pub fn head_norm_tp(
     w: &[View<'_>],
     b: Option<&[View<'_>]>,
     y: &mut [ViewMut<'_>],
-    eps: f32,
+    eps: impl Into<f64>,
     kind: NormKind,
     tp: &TpContext,
 ) -> Result<()> {

@@ -119,11 +119,12 @@ impl<'a> RowSums<'a> {
 /// that is not that of the first shard.
 pub fn rms_norm_sharded(
     shards: &mut [Shard<'_>],
-    eps: f32,
+    eps: impl Into<f64>,
     dim: usize,
     tp: &TpContext,
     reduce: &(impl AllReduce + ?Sized),
 ) -> Result<()> {
+    let eps = eps.into();
     tp.matches(Arg::Shards, shards.len())?;
     reduce.check(tp)?;
     let here = shards.iter().map(|shard| shard.x.raw.layout.shape.split_last().1);
@@ -181,7 +182,7 @@ pub fn rms_norm_sharded(
 }
 
 /// Both steps on one device, checked.
-fn steps(shard: &Shard<'_>, eps: f32, dim: usize, stream: &Stream) -> Result<[ShardProblem; 2]> {
+fn steps(shard: &Shard<'_>, eps: f64, dim: usize, stream: &Stream) -> Result<[ShardProblem; 2]> {
     let Shard { x, w, y, sums } = shard;
     let place = stream.place();
     let first = check::partial(&x.raw, &sums.raw, place)?;

@@ -46,6 +46,8 @@ pub struct Case {
     /// The same in a residual.
     pub r_gaps: [usize; 3],
     pub param_gap: usize,
+    /// Whether all heads share the weights, and whether they share the biases.
+    pub shared: [bool; 2],
     pub values: Values,
     pub eps: f32,
     pub weight_offset: f32,
@@ -67,7 +69,7 @@ prop_compose! {
         front in vec(1_usize..4, 0..4),
         dim in prop_oneof![1_usize..70, 1..=max_dim, select(&[63, 64, 65, 1023, 1024, 1025, 2048])],
         (gaps, r_gaps) in (vec((0_usize..3, 0_usize..3), 3), [0_usize..3, 0..3, 0..3]),
-        param_gap in 0_usize..3,
+        (param_gap, shared) in (0_usize..3, [prop::bool::weighted(0.3), prop::bool::weighted(0.3)]),
         values in Values::any(),
         eps in select(&[1e-5_f32, 1e-6, 1e-12, 1.0]),
         weight_offset in select(&[0.0_f32, 1.0, -0.5]),
@@ -76,8 +78,11 @@ prop_compose! {
         let heads = heads && !front.is_empty() && residual == Residual::None;
         // Biases have the weights' type.
         let b = b.map(|b| w.unwrap_or(b));
+        // An offset is added to weights.
+        let weight_offset = if w.is_some() { weight_offset } else { 0.0 };
         Case {
-            kind, heads, residual, x, y, w, b, front, dim, gaps, r_gaps, param_gap, values, eps, weight_offset, seed,
+            kind, heads, residual, x, y, w, b, front, dim, gaps, r_gaps, param_gap, shared, values, eps,
+            weight_offset, seed,
         }
     }
 }
@@ -128,12 +133,12 @@ impl Case {
         self.strides(|axis| self.r_gaps[axis])
     }
 
-    pub fn param_shape(&self) -> Vec<usize> {
-        if self.heads { vec![self.front[self.front.len() - 1], self.dim] } else { vec![self.dim] }
-    }
-
-    pub fn param_strides(&self) -> Vec<usize> {
-        if self.heads { vec![self.dim + self.param_gap, 1] } else { vec![1] }
+    /// Of weights or biases: shape and strides. Those that are `shared` are so by all heads.
+    pub fn param_layout(&self, shared: bool) -> (Vec<usize>, Vec<usize>) {
+        match self.heads && !shared {
+            true => (vec![self.front[self.front.len() - 1], self.dim], vec![self.dim + self.param_gap, 1]),
+            false => (vec![self.dim], vec![1]),
+        }
     }
 
     /// Where row `index` starts, by walking the indices of all axes: no merging here.
@@ -148,10 +153,12 @@ impl Case {
         .sum()
     }
 
-    /// Where the parameters of row `index` start.
-    pub fn param_start(&self, index: usize) -> usize {
-        let head = if self.heads { index % self.front[self.front.len() - 1] } else { 0 };
-        head * self.param_strides()[0]
+    /// Where the weights or biases of row `index` start.
+    pub fn param_start(&self, index: usize, shared: bool) -> usize {
+        match self.param_layout(shared) {
+            (shape, strides) if shape.len() == 2 => index % shape[0] * strides[0],
+            _ => 0,
+        }
     }
 
     pub fn tensors(&self) -> Tensors {
@@ -167,13 +174,14 @@ impl Case {
             Buffer::new(dtype, &values)
         };
         let x = rows(self.x, &x_strides, f64::NAN, &mut random);
-        let heads = self.param_shape().iter().rev().nth(1).copied().unwrap_or(1);
-        let count = heads * (self.dim + self.param_gap);
-        let mut param = |dtype| {
+        let mut param = |dtype, shared| {
+            let (shape, strides) = self.param_layout(shared);
+            let count = shape[0] * strides[0];
             let values: Vec<f64> = (0..count).map(|_| round(dtype, random.signed(2.0))).collect();
             Buffer::new(dtype, &values)
         };
-        let (w, b) = (self.w.map(&mut param), self.b.map(&mut param));
+        let w = self.w.map(|dtype| param(dtype, self.shared[0]));
+        let b = self.b.map(|dtype| param(dtype, self.shared[1]));
         let (y_strides, r_strides) = (self.y_strides(), self.r_strides());
         let before = self.residual == Residual::Before;
         let r = before.then(|| rows(self.x, &r_strides, UNTOUCHED, &mut random));
@@ -186,11 +194,14 @@ impl Case {
 
     /// The operation, its parameters borrowed from `w` and `b`.
     pub fn norm<'a>(&self, w: &'a Option<Buffer>, b: &'a Option<Buffer>) -> Norm<'a> {
-        let view = |p: &'a Buffer| p.view(&self.param_shape(), &self.param_strides());
+        let view = |p: &'a Buffer, shared| {
+            let (shape, strides) = self.param_layout(shared);
+            p.view(&shape, &strides)
+        };
         Norm::new(self.kind, self.eps)
-            .weight(w.as_ref().map(view))
+            .weight(w.as_ref().map(|w| view(w, self.shared[0])))
             .weight_offset(self.weight_offset)
-            .bias(b.as_ref().map(view))
+            .bias(b.as_ref().map(|b| view(b, self.shared[1])))
     }
 
     /// Runs it.
@@ -231,8 +242,10 @@ impl Case {
         let x = self.residual_of(before, index);
         let x = x.unwrap_or_else(|| self.row(&before.x, index, &self.x_strides()));
         let x: Vec<f64> = x.into_iter().map(|x| reference::input(self.x, x)).collect();
-        let param = |p: &Option<Buffer>| p.as_ref().map(|p| self.elements(p, self.param_start(index)));
-        let (w, b) = (param(&before.w), param(&before.b));
+        let param = |p: &Option<Buffer>, shared| {
+            p.as_ref().map(|p| self.elements(p, self.param_start(index, shared)))
+        };
+        let (w, b) = (param(&before.w, self.shared[0]), param(&before.b, self.shared[1]));
         let y_strides = self.y_strides();
         let onto = (self.residual == Residual::Behind).then(|| self.row(&before.y, index, &y_strides));
         let parameters = Parameters {

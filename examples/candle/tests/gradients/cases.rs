@@ -2,7 +2,7 @@
 
 use candle_core::{D, DType, Result, Tensor, Var, backprop::GradStore};
 use candle_nn::ops::{layer_norm_slow, rms_norm_slow};
-use norm_host::{NormKind, candle::Norm};
+use norm_host::{NormKind, for_candle::Norm};
 use proptest::{prelude::*, test_runner::TestCaseError};
 
 use crate::{backward, largest, random, variables, wide};
@@ -24,6 +24,8 @@ struct Case {
     w: DType,
     layer: bool,
     heads: bool,
+    /// Whether all heads share the weights and biases.
+    shared: bool,
     weight: bool,
     bias: bool,
     eps: f32,
@@ -36,12 +38,14 @@ fn case() -> impl Strategy<Value = Case> {
     let shape = (prop::collection::vec(1_usize..5, 0..4), 1_usize..200)
         .prop_map(|(front, dim)| [front, vec![dim]].concat());
     let numbers = (prop::sample::select(vec![1e-5_f32, 0.5]), prop::sample::select(vec![0_f32, 1.0]));
-    (shape, prop::sample::select(lies), dtype(), dtype(), any::<[bool; 4]>(), numbers).prop_map(
-        |(shape, lie, x, w, [layer, heads, weight, bias], (eps, offset))| {
+    (shape, prop::sample::select(lies), dtype(), dtype(), any::<[bool; 5]>(), numbers).prop_map(
+        |(shape, lie, x, w, [layer, heads, shared, weight, bias], (eps, offset))| {
             let heads = heads && shape.len() > 1;
             // candle adds up what reaches the one row in the row's type.
             let x = if lie == Lie::Broadcast { DType::F32 } else { x };
-            Case { shape, lie, x, w, layer, heads, weight, bias, eps, offset }
+            // An offset is added to weights.
+            let offset = if weight { offset } else { 0.0 };
+            Case { shape, lie, x, w, layer, heads, shared, weight, bias, eps, offset }
         },
     )
 }
@@ -70,7 +74,7 @@ impl Case {
     }
 
     fn parameter_shape(&self) -> &[usize] {
-        &self.shape[self.shape.len() - 1 - usize::from(self.heads)..]
+        &self.shape[self.shape.len() - 1 - usize::from(self.heads && !self.shared)..]
     }
 
     fn norm(&self, w: &Tensor, b: &Tensor) -> Norm {

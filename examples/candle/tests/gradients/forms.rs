@@ -5,7 +5,7 @@ use candle_core::{DType, Module, Result, Tensor, Var};
 use candle_nn::ops::{layer_norm_slow, rms_norm_slow};
 use norm_host::{
     NormKind,
-    candle::{LayerNorm, Norm, RmsNorm, ops},
+    for_candle::{LayerNorm, Norm, RmsNorm, ops},
     reference,
 };
 

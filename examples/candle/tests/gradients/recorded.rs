@@ -4,7 +4,7 @@ use std::process::Command;
 
 use candle_core::{DType, Module, Result, Tensor, Var, backprop::GradStore};
 use candle_nn::{VarBuilder, VarMap, ops::layer_norm_slow};
-use norm_host::candle::{LayerNorm, ops};
+use norm_host::for_candle::{LayerNorm, ops};
 
 use crate::{CPU, EPS, assert_same, ones, random, variable, wide};
 
@@ -90,7 +90,7 @@ fn training_goes_as_with_candles_norms() -> Result<()> {
         }
         Ok(losses)
     }
-    let given = losses(|weights| norm_host::candle::layer_norm_no_bias(16, 1e-5, weights))?;
+    let given = losses(|weights| norm_host::for_candle::layer_norm_no_bias(16, 1e-5, weights))?;
     let expected = losses(|weights| candle_nn::layer_norm_no_bias(16, 1e-5, weights))?;
     assert!(given[19] < 0.5 * given[0], "{given:?}");
     for (given, expected) in given.iter().zip(&expected) {

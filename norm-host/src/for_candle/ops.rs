@@ -33,9 +33,9 @@ pub fn layer_norm(xs: &Tensor, alpha: &Tensor, beta: &Tensor, eps: f32) -> Resul
     Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).rows(xs)
 }
 
-/// Either norm over the last axis, each head with its own weights.
+/// Either norm over the last axis, each head with its own weights or all with the same.
 ///
-/// `xs`: `(…, heads, head_dim)`; `alpha`, `beta`: `(heads, head_dim)`.
+/// `xs`: `(…, heads, head_dim)`; `alpha`, `beta`: `(heads, head_dim)`, or `(head_dim,)` for all heads.
 ///
 /// # Errors
 ///

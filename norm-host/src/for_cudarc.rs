@@ -24,7 +24,7 @@
 
 use std::{fmt, sync::Arc};
 
-use ::cudarc::driver::{CudaStream, DevicePtr, DevicePtrMut, SyncOnDrop};
+use cudarc::driver::{CudaStream, DevicePtr, DevicePtrMut, SyncOnDrop};
 
 use crate::{
     device::Device,

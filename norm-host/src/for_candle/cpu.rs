@@ -39,7 +39,7 @@ impl Store for CpuStorage {
     fn read<'a>(&'a self, _: &'a Cpu, at: &Spot) -> Result<View<'a>> {
         fn view<'a, E: Element>(elements: &'a [E], at: &Spot) -> Result<View<'a>> {
             let from = elements.get(at.offset..).unwrap_or_default();
-            Ok(View::from_slice_strided(from, &at.shape, &at.strides)?)
+            at.viewed(View::from_slice_strided(from, &at.shape, &at.strides))
         }
         match self {
             CpuStorage::F16(elements) => view(elements, at),
@@ -52,7 +52,8 @@ impl Store for CpuStorage {
     fn write<'a>(&'a mut self, _: &'a Cpu, at: &Spot) -> Result<ViewMut<'a>> {
         fn view<'a, E: Element>(elements: &'a mut [E], at: &Spot) -> Result<ViewMut<'a>> {
             let from = elements.get_mut(at.offset..).unwrap_or_default();
-            Ok(ViewMut::from_slice(from, &at.shape)?.with_strides(&at.strides)?)
+            let view = ViewMut::from_slice(from, &at.shape);
+            at.viewed(view.and_then(|view| view.with_strides(&at.strides)))
         }
         match self {
             CpuStorage::F16(elements) => view(elements, at),

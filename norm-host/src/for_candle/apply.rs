@@ -7,7 +7,7 @@ use super::{
     norm::{Locked, Norm, Settings, readable},
     store::{Lend, LendMut, Spot, Store},
 };
-use crate::check::Form;
+use crate::{Arg, check::Form};
 
 impl Norm {
     pub(super) fn apply(&self, xs: &Tensor, form: Form) -> Result<Tensor> {
@@ -38,11 +38,11 @@ fn forward<S: Store>(
     let mut y = x.like(layout.shape().elem_count(), op)?;
     let queue = x.queue()?;
     {
-        let whole = |layout: &Layout| Spot::new(layout, layout.dims().len(), op);
-        let w = w.map(|(w, layout)| w.read(&queue, &whole(layout)?)).transpose()?;
-        let b = b.map(|(b, layout)| b.read(&queue, &whole(layout)?)).transpose()?;
-        let x = x.read(&queue, &Spot::new(layout, kept, op)?)?;
-        let mut y = y.write(&queue, &Spot::new(&Layout::contiguous(layout.shape()), kept, op)?)?;
+        let whole = |arg, layout: &Layout| Spot::new(arg, layout, layout.dims().len(), op);
+        let w = w.map(|(w, layout)| w.read(&queue, &whole(Arg::W, layout)?)).transpose()?;
+        let b = b.map(|(b, layout)| b.read(&queue, &whole(Arg::B, layout)?)).transpose()?;
+        let x = x.read(&queue, &Spot::new(Arg::X, layout, kept, op)?)?;
+        let mut y = y.write(&queue, &Spot::new(Arg::Y, &Layout::contiguous(layout.shape()), kept, op)?)?;
         let norm = norm.over(w.as_ref(), b.as_ref());
         match form {
             Form::Rows => norm.rows(x.lend(), &mut y.lend_mut(), queue.as_ref())?,

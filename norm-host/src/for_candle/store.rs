@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Error, Layout, Result, Storage, backend::BackendStorage};
 
-use crate::{Backend, MAX_RANK, View, ViewMut};
+use crate::{Arg, Backend, MAX_RANK, View, ViewMut};
 
 /// candle's storage of one kind of device.
 pub(super) trait Store: BackendStorage {
@@ -38,6 +38,8 @@ pub(super) trait LendMut {
 
 /// Where in its storage a tensor lies, with as many axes as a view can have.
 pub(super) struct Spot {
+    /// Which argument of the operation it is.
+    arg: Arg,
     pub(super) offset: usize,
     pub(super) shape: Vec<usize>,
     pub(super) strides: Vec<usize>,
@@ -51,9 +53,9 @@ impl Spot {
     /// # Errors
     ///
     /// candle's `RequiresContiguous` for more axes that are not dense.
-    pub(super) fn new(layout: &Layout, kept: usize, op: &'static str) -> Result<Spot> {
+    pub(super) fn new(arg: Arg, layout: &Layout, kept: usize, op: &'static str) -> Result<Spot> {
         let (mut shape, mut strides) = (layout.dims().to_vec(), layout.stride().to_vec());
-        if shape.len() > MAX_RANK {
+        if shape.len() > MAX_RANK && shape.len() > kept {
             if !layout.is_contiguous() {
                 return Err(Error::RequiresContiguous { op }.bt());
             }
@@ -63,7 +65,12 @@ impl Spot {
             // Not those of the layout: along an axis of one element they may be anything.
             strides = Layout::contiguous(shape.as_slice()).stride().to_vec();
         }
-        Ok(Spot { offset: layout.start_offset(), shape, strides, op })
+        Ok(Spot { arg, offset: layout.start_offset(), shape, strides, op })
+    }
+
+    /// A view of it, or the error, which names the argument.
+    pub(super) fn viewed<V>(&self, view: crate::Result<V>) -> Result<V> {
+        view.map_err(|error| error.for_arg(self.arg).into())
     }
 
     /// The error for elements that there are no norms of.

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use ::cudarc::driver::{CudaSlice, CudaStream};
 use candle_core::{
     CudaStorage, Error, Result, Storage, backend::BackendStorage, cuda_backend::CudaStorageSlice,
 };
+use cudarc::driver::{CudaSlice, CudaStream};
 
 use super::store::{Lend, LendMut, Spot, Store};
 use crate::{
     Element, Stream, View, ViewMut,
-    cudarc::{Tracked, place},
+    for_cudarc::{Tracked, place},
     tensor::Raw,
 };
 
@@ -73,7 +73,7 @@ impl Store for CudaStorage {
             let (elements, place) = (from.len() as u64, place(memory.stream()));
             let (address, event) = from.view_ptr(&queue.cudarc);
             let layout = (&*at.shape, &*at.strides);
-            let raw = Raw::strided(place, address, E::DTYPE, layout, Some(elements))?;
+            let raw = at.viewed(Raw::strided(place, address, E::DTYPE, layout, Some(elements)))?;
             Ok(Tracked::new(View::from_raw(raw), event))
         }
         match &self.slice {
@@ -95,7 +95,7 @@ impl Store for CudaStorage {
             let elements = from.len() as u64;
             let (address, event) = from.view_ptr_mut(&queue.cudarc);
             let layout = (&*at.shape, &*at.strides);
-            let raw = Raw::strided(place, address, E::DTYPE, layout, Some(elements))?;
+            let raw = at.viewed(Raw::strided(place, address, E::DTYPE, layout, Some(elements)))?;
             Ok(Tracked::new(ViewMut::from_raw(raw), event))
         }
         let dtype = self.dtype();

@@ -114,11 +114,11 @@ impl AddRows<'_> {
         let queue = x.queue()?;
         let (w, b) = (Locked::new(self.norm.weights()), Locked::new(self.norm.biases()));
         {
-            let w = w.as_ref().map(|w| w.read(x, &queue, op)).transpose()?;
-            let b = b.as_ref().map(|b| b.read(x, &queue, op)).transpose()?;
-            let x = x.read(&queue, &Spot::new(layout, 1, op)?)?;
-            let mut r = r.write(&queue, &Spot::new(r_layout, 1, op)?)?;
-            let mut y = y.write(&queue, &Spot::new(&Layout::contiguous(layout.shape()), 1, op)?)?;
+            let w = w.as_ref().map(|w| w.read(Arg::W, x, &queue, op)).transpose()?;
+            let b = b.as_ref().map(|b| b.read(Arg::B, x, &queue, op)).transpose()?;
+            let x = x.read(&queue, &Spot::new(Arg::X, layout, 1, op)?)?;
+            let mut r = r.write(&queue, &Spot::new(Arg::R, r_layout, 1, op)?)?;
+            let mut y = y.write(&queue, &Spot::new(Arg::Y, &Layout::contiguous(layout.shape()), 1, op)?)?;
             let norm = self.norm.settings.over(w.as_ref(), b.as_ref());
             norm.add_rows(x.lend(), &mut r.lend_mut(), &mut y.lend_mut(), queue.as_ref())?;
         }
@@ -136,10 +136,10 @@ impl RowsAdd<'_> {
         let op = self.norm.settings.name();
         let queue = x.queue()?;
         let (w, b) = (Locked::new(self.norm.weights()), Locked::new(self.norm.biases()));
-        let w = w.as_ref().map(|w| w.read(x, &queue, op)).transpose()?;
-        let b = b.as_ref().map(|b| b.read(x, &queue, op)).transpose()?;
-        let x = x.read(&queue, &Spot::new(layout, 1, op)?)?;
-        let mut y = y.write(&queue, &Spot::new(y_layout, 1, op)?)?;
+        let w = w.as_ref().map(|w| w.read(Arg::W, x, &queue, op)).transpose()?;
+        let b = b.as_ref().map(|b| b.read(Arg::B, x, &queue, op)).transpose()?;
+        let x = x.read(&queue, &Spot::new(Arg::X, layout, 1, op)?)?;
+        let mut y = y.write(&queue, &Spot::new(Arg::Y, y_layout, 1, op)?)?;
         let norm = self.norm.settings.over(w.as_ref(), b.as_ref());
         Ok(norm.rows_add(x.lend(), &mut y.lend_mut(), queue.as_ref())?)
     }

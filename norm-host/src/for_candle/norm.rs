@@ -3,7 +3,7 @@
 use candle_core::{D, Error, Layout, Result, StorageRef, Tensor, backend::BackendDevice};
 
 use super::store::{Lend, Spot, Store};
-use crate::{MAX_RANK, NormKind, check::Form};
+use crate::{Arg, MAX_RANK, NormKind, check::Form};
 
 /// A normalization with its weights, described once and applied to any number of tensors: for
 /// candle what [`crate::Norm`] is for views.
@@ -21,39 +21,42 @@ pub struct Norm {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) kind: NormKind,
-    pub(super) eps: f32,
+    /// As given: the checks round it to f32.
+    pub(super) eps: f64,
     pub(super) weight_offset: f32,
 }
 
 impl Norm {
-    /// RMSNorm: `y = x / sqrt(mean(x²) + eps) * w + b`.
-    pub fn rms(eps: f32) -> Norm {
+    /// RMSNorm: `y = x / sqrt(mean(x²) + eps) * w + b`. What [`Norm::rms`](crate::Norm::rms) says of
+    /// `eps` holds.
+    pub fn rms(eps: impl Into<f64>) -> Norm {
         Norm::new(NormKind::Rms, eps)
     }
 
     /// LayerNorm: `y = (x - mean(x)) / sqrt(var(x) + eps) * w + b`, `var` the biased variance.
-    pub fn layer(eps: f32) -> Norm {
+    pub fn layer(eps: impl Into<f64>) -> Norm {
         Norm::new(NormKind::Layer, eps)
     }
 
     /// Either of them.
-    pub fn new(kind: NormKind, eps: f32) -> Norm {
-        Norm { settings: Settings { kind, eps, weight_offset: 0.0 }, weight: None, bias: None }
+    pub fn new(kind: NormKind, eps: impl Into<f64>) -> Norm {
+        Norm { settings: Settings { kind, eps: eps.into(), weight_offset: 0.0 }, weight: None, bias: None }
     }
 
-    /// With weights: `(dim,)` for rows, `(heads, head_dim)` for heads. `None` takes them away.
+    /// With weights: `(dim,)` for rows; for heads `(heads, head_dim)`, or `(head_dim,)` shared by all
+    /// heads. `None` takes them away.
     pub fn weight(self, w: impl Into<Option<Tensor>>) -> Norm {
         Norm { weight: w.into(), ..self }
     }
 
     /// With this added to every weight, in f32: 1 where a checkpoint stores `w - 1`, as those of Gemma 1 to
     /// 3 and Qwen3-Next do (but for the latter's gated norm). Gemma 3n and 4 do not, nor does a GGUF file
-    /// of any model.
+    /// of any model. Other than 0 it needs weights.
     pub fn weight_offset(self, offset: f32) -> Norm {
         Norm { settings: Settings { weight_offset: offset, ..self.settings }, ..self }
     }
 
-    /// With biases, shaped as the weights and of their type. `None` takes them away.
+    /// With biases, of the weights' type and of a shape that weights may have. `None` takes them away.
     pub fn bias(self, b: impl Into<Option<Tensor>>) -> Norm {
         Norm { bias: b.into(), ..self }
     }
@@ -68,7 +71,8 @@ impl Norm {
         self.apply(xs, Form::Rows)
     }
 
-    /// The norm over the last axis of `xs` `(…, heads, head_dim)`, each head with its own weights.
+    /// The norm over the last axis of `xs` `(…, heads, head_dim)`, each head with its own weights or
+    /// all with the same.
     ///
     /// # Errors
     ///
@@ -131,14 +135,15 @@ impl<'t> Locked<'t> {
         Ok((S::of(&self.storage).ok_or_else(elsewhere)?, self.layout))
     }
 
-    /// A view of it for an operation on `x`.
+    /// A view of it, as `arg` of an operation on `x`.
     pub(super) fn read<'a, S: Store>(
         &'a self,
+        arg: Arg,
         x: &S,
         queue: &'a S::Queue,
         op: &'static str,
     ) -> Result<S::Read<'a>> {
         let (storage, layout) = self.beside(x, op)?;
-        storage.read(queue, &Spot::new(layout, layout.dims().len(), op)?)
+        storage.read(queue, &Spot::new(arg, layout, layout.dims().len(), op)?)
     }
 }

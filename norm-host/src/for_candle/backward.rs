@@ -73,7 +73,8 @@ fn normalized(norm: Settings, x: &Tensor) -> Result<(Tensor, Tensor)> {
         NormKind::Layer => without_mean(&without_mean(&x)?)?,
     };
     let mean_sq = x.sqr()?.mean_keepdim(D::Minus1)?;
-    let rstd = (mean_sq + f64::from(norm.eps))?.sqrt()?.recip()?;
+    // Rounded as by the norm itself, which has refused what that loses.
+    let rstd = (mean_sq + f64::from(norm.eps as f32))?.sqrt()?.recip()?;
     Ok((x.broadcast_mul(&rstd)?, rstd))
 }
 

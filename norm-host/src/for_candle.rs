@@ -1,13 +1,13 @@
 //! Norms over candle's tensors (feature `candle`; `candle-cuda` for those on its CUDA devices).
 //!
 //! [`ops`] and the modules have the names and arguments that candle-nn's have, so that an engine
-//! changes its `use` lines: `candle_nn::ops::rms_norm` to `norm_host::candle::ops::rms_norm`,
-//! `candle_nn::{RmsNorm, rms_norm}` to `norm_host::candle::{RmsNorm, rms_norm}`. [`Norm`] has every
+//! changes its `use` lines: `candle_nn::ops::rms_norm` to `norm_host::for_candle::ops::rms_norm`,
+//! `candle_nn::{RmsNorm, rms_norm}` to `norm_host::for_candle::{RmsNorm, rms_norm}`. [`Norm`] has every
 //! option, the residual connection too.
 //!
 //! ```
 //! use candle_core::{Device, Module, Tensor};
-//! use norm_host::candle::{RmsNorm, ops};
+//! use norm_host::for_candle::{RmsNorm, ops};
 //!
 //! # fn main() -> candle_core::Result<()> {
 //! let xs = Tensor::new(&[[3.0_f32, 4.0], [6.0, 8.0]], &Device::Cpu)?;

@@ -87,7 +87,7 @@ impl LayerNorm {
     }
 
     fn with(weight: Tensor, bias: Option<Tensor>, remove_mean: bool, eps: f64) -> LayerNorm {
-        let norm = if remove_mean { Norm::layer(eps as f32) } else { Norm::rms(eps as f32) };
+        let norm = if remove_mean { Norm::layer(eps) } else { Norm::rms(eps) };
         let norm = norm.weight(weight.clone()).bias(bias.clone());
         LayerNorm { norm, weight, bias, remove_mean, eps }
     }

@@ -1,0 +1,79 @@
+//! Which argument an error is about.
+
+use super::{Arg, Error};
+
+impl Error {
+    /// The argument that the message begins with: of two that overlap the first. `None` where no
+    /// argument is at fault, as where the driver fails.
+    pub fn arg(&self) -> Option<Arg> {
+        match *self {
+            Error::DType { arg, .. }
+            | Error::Rank { arg, .. }
+            | Error::Shape { arg, .. }
+            | Error::HeadShape { arg, .. }
+            | Error::StrideCount { arg, .. }
+            | Error::LastAxisStrided { arg, .. }
+            | Error::EmptyRow { arg }
+            | Error::RowTooLong { arg, .. }
+            | Error::TooManyElements { arg, .. }
+            | Error::AddressRange { arg, .. }
+            | Error::OutOfBounds { arg, .. }
+            | Error::Place { arg, .. }
+            | Error::NullPointer { arg }
+            | Error::Misaligned { arg, .. }
+            | Error::Overlap { a: arg, .. }
+            | Error::SelfOverlap { arg, .. }
+            | Error::ListLength { arg, .. }
+            | Error::GridTooLarge { arg, .. }
+            | Error::NotOnDevice { arg, .. } => Some(arg),
+            #[cfg(feature = "candle")]
+            Error::GradientInPlace { arg, .. } => Some(arg),
+            Error::SplitRow { .. } => Some(Arg::Dim),
+            Error::Eps { .. } => Some(Arg::Eps),
+            Error::WeightOffset { .. } | Error::OffsetWithoutWeights { .. } => Some(Arg::WeightOffset),
+            Error::ForeignStream { .. } => Some(Arg::Stream),
+            Error::NoDevice { .. } | Error::Capability { .. } => Some(Arg::Device),
+            Error::Target { .. } => Some(Arg::Ptx),
+            Error::EmptyGroup | Error::DuplicateDevice { .. } | Error::Tp { .. } => Some(Arg::Tp),
+            Error::Communicator { .. } | Error::Reduction { .. } => Some(Arg::Reduce),
+            // No argument's fault. Listed, so that one that is added has to be placed.
+            Error::NoDriver { .. }
+            | Error::KernelMissing { .. }
+            | Error::DriverTooOld { .. }
+            | Error::OutOfMemory { .. }
+            | Error::ContextLost { .. }
+            | Error::Driver { .. }
+            | Error::Load { .. }
+            | Error::NoNccl { .. }
+            | Error::Nccl { .. } => None,
+            #[cfg(feature = "sim")]
+            Error::Simulated(_) => None,
+        }
+    }
+
+    /// The same error where it is known what a view is built for: [`Arg::View`] becomes `arg`.
+    ///
+    /// ```
+    /// use norm_host::{Arg, View};
+    ///
+    /// let weights = [1.0_f32; 64];
+    /// let view = View::from_slice(&weights, &[128]).map_err(|error| error.for_arg(Arg::W));
+    /// assert_eq!(view.unwrap_err().to_string(), "w: expected memory for 128 elements, given 64");
+    /// ```
+    #[must_use]
+    pub fn for_arg(mut self, arg: Arg) -> Error {
+        match &mut self {
+            Error::Rank { arg: view, .. }
+            | Error::StrideCount { arg: view, .. }
+            | Error::TooManyElements { arg: view, .. }
+            | Error::OutOfBounds { arg: view, .. }
+            | Error::NotOnDevice { arg: view, .. }
+                if *view == Arg::View =>
+            {
+                *view = arg;
+            }
+            _ => {}
+        }
+        self
+    }
+}
