@@ -139,6 +139,7 @@ fn what_exists_is_refused_and_left_as_it_is() {
         for part in parts {
             assert!(message.contains(part), "{args}: {part:?} is not in: {message}");
         }
+        assert!(!message.contains(".part"), "{args}: a temporary file is named: {message}");
         assert_eq!(names(folder.path()), listed, "{args}: no file has come or gone");
         assert_eq!(files.map(before), held, "{args}: every file holds what it held");
     }

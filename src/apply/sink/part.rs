@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
@@ -45,14 +45,21 @@ impl Part {
         };
         let mut builder = tempfile::Builder::new();
         builder.prefix(".norm-").suffix(".part");
-        // A temporary file is private unless told otherwise; a result has the rights of any
-        // new file, which is these less the umask.
-        builder.permissions(Permissions::from_mode(0o666));
         // Held until the name is known: a signal in between would leave the file.
         let mut pending = pending();
-        let file = builder
-            .tempfile_in(folder)
-            .map_err(|source| SinkError::Io { path: path.to_owned(), source: plain(source) })?;
+        let mut refused = None;
+        let created = builder.make_in(folder, |temporary| {
+            // A temporary file is private unless told otherwise; a result has the rights of any
+            // new file, which is these less the umask.
+            let file = File::options().read(true).write(true).create_new(true).mode(0o666).open(temporary);
+            file.inspect_err(|error| refused = error.raw_os_error())
+        });
+        // tempfile's error has the temporary file's name in it, which says nothing to a user: what the
+        // system said is reported.
+        let file = created.map_err(|error| SinkError::Io {
+            path: path.to_owned(),
+            source: refused.map_or(error, io::Error::from_raw_os_error),
+        })?;
         *pending = Some(file.path().to_owned());
         Ok(Part { file: Some(file) })
     }
@@ -144,13 +151,4 @@ fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
-}
-
-/// The error of the system itself, without the temporary file's name, which says nothing to a user.
-fn plain(error: io::Error) -> io::Error {
-    let source = error.get_ref().and_then(|wrapped| wrapped.source());
-    match source.and_then(|source| source.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error) {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => error,
-    }
 }
