@@ -44,6 +44,8 @@ struct Summary {
     groups: Option<usize>,
     tensor: String,
     shape: Vec<usize>,
+    input_dtype: String,
+    /// The element type of the result.
     dtype: String,
     device: String,
     out: String,
@@ -89,6 +91,7 @@ fn apply(args: &NormArgs, kind: NormKind, form: Form) -> Result<Outcome, Failure
             result: args.destination.name(&x).to_owned(),
             tensor: x.name,
             shape: x.shape,
+            input_dtype: x.dtype.to_string(),
             dtype: dtype.to_string(),
             device: target.name(),
             out,
@@ -102,13 +105,14 @@ fn report(json: bool, summary: &Summary) -> Result<(), Failure> {
     if json {
         return output::json(summary);
     }
-    let Summary { op, groups, tensor, shape, dtype, device, out, result, seconds } = summary;
+    let Summary { op, groups, tensor, shape, input_dtype, dtype, device, out, result, seconds } = summary;
     let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
     let named = if result == tensor { String::new() } else { format!(" as {}", printable::name(result)) };
     let groups = groups
         .map_or(String::new(), |groups| format!(" in {groups} group{}", if groups == 1 { "" } else { "s" }));
+    let dtypes = if input_dtype == dtype { dtype.clone() } else { format!("{input_dtype} to {dtype}") };
     output::text(&format!(
-        "{op}{groups} of {}, {} {dtype}, on {device} in {:.1} ms, written to {}{named}\n",
+        "{op}{groups} of {}, {} {dtypes}, on {device} in {:.1} ms, written to {}{named}\n",
         printable::name(tensor),
         shape.join(" × "),
         seconds * 1e3,
@@ -121,7 +125,7 @@ fn unlisted(args: &NormArgs, x: &Tensor) -> Option<String> {
     let name = args.destination.name(x);
     (x.index.is_some() && name != x.name).then(|| {
         let (index, name) = (printable::path(&args.input.file), printable::name(name));
-        format!("{index} does not list '{name}', which is in the file now")
+        format!("{index} does not list '{name}', which is in the file now: its weight_map needs the name")
     })
 }
 

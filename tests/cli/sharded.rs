@@ -61,7 +61,7 @@ fn into_a_sharded_model_rewrites_the_shard_that_has_the_tensor() {
     assert_eq!(run.status, Some(0));
     assert_eq!(
         run.stderr,
-        "norm: model.safetensors.index.json does not list 'c', which is in the file now\n"
+        "norm: model.safetensors.index.json does not list 'c', which is in the file now: its weight_map needs the name\n"
     );
 }
 
