@@ -176,7 +176,7 @@ impl Report {
                 percent => format!("; those in f32 use up to {percent:.0} % of the error that it allows"),
             };
             return format!(
-                "ok: {cases} case{}{of_seed} on {device} in {seconds:.1} s. All {outputs} outputs keep the accuracy \
+                "ok: {cases} case{}{of_seed} in {seconds:.1} s on {device}. All {outputs} outputs keep the accuracy \
                  promise{in_f32}.\n",
                 if *cases == 1 { "" } else { "s" },
             );
