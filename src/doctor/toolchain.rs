@@ -21,7 +21,7 @@ pub fn findings() -> Vec<Finding> {
         Finding::new(
             "CUDA toolkit",
             toolkit(),
-            "nothing here: rustc compiles the kernels, and the driver is opened at run time",
+            "candle's own CUDA kernels alone (feature candle-cuda); those here rustc compiles, and the driver is opened at run time",
             NVCC_HOW,
         ),
         Finding::new(
