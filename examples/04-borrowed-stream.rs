@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Norm::rms(1e-6).weight(w_view).rows_in_place(&mut x_view, &stream)?;
 
     let mut y = [0.0_f32; 8];
-    // SAFETY: as above.
+    // SAFETY: the stream is waited for before `y` is read.
     unsafe { x.async_copy_to(&mut y, &queue)? };
     queue.synchronize()?;
     println!("{y:.4?} by {}", device.name());

@@ -10,7 +10,7 @@ pub fn needed(device: Result<Device>) -> Device {
     device.unwrap_or_else(|error| {
         eprintln!(
             "This example runs on an NVIDIA GPU, and there is none that it can use: {error}.\n\
-             These run on any CPU: `cargo run --example 01-normalize`, and so do 02-strides, 03-residual and 07-errors.\n\
+             Without one there are `cargo run --example 01-normalize`, and 02-strides, 03-residual and 07-errors.\n\
              `cargo run -- doctor` says what this machine lacks, and how to get it."
         );
         process::exit(2)
