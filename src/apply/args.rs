@@ -17,8 +17,9 @@ FILE is a safetensors file, or the index of a sharded model (model.safetensors.i
 one that has the tensor. Where names hold colons, the longest FILE that exists is taken. F64 is rounded to f32.
 
 A file that exists is replaced only with --force, and by --out never one that is read. --into FILE may be the
-file of --input (of a sharded model the one that has the tensor): it is replaced whole, by a rename. Results
-are written under a temporary name in FILE's folder; where there is a link, the file that it leads to is meant.";
+file of --input (of a sharded model the one that has the tensor): it is replaced whole, by a rename, without
+--force unless it is read-only. Results are written under a temporary name in FILE's folder; where there is a
+link, the file that it leads to is meant.";
 
 /// What `norm rms` and `norm layer` take.
 #[derive(Args, Debug)]
