@@ -2,9 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::fs::{self, File, FileType};
-use std::io::{self, Read};
-use std::os::unix::fs::FileTypeExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -12,6 +10,7 @@ use norm_host::Simulator;
 use norm_host::ptx::{EMBEDDED, Ptx, RUST_CUDA};
 
 use crate::failure::Failure;
+use crate::regular::{self, Unread, name_of};
 
 /// What `--ptx` asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,17 +99,11 @@ const MOST_BYTES: u64 = 256 << 20;
 /// A file of PTX.
 fn read(path: &Path) -> Result<String, KernelSetError> {
     let given = || path.display().to_string();
-    let failed = |source| KernelSetError::Read { path: given(), source };
-    // Before it is opened: a FIFO would wait for somebody who writes into it, and a device may have no end.
-    let kind = fs::metadata(path).map_err(failed)?.file_type();
-    if !kind.is_file() {
-        return Err(KernelSetError::NotRegular { path: given(), kind: name(kind) });
-    }
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(KernelSetError::TooLarge { path: given() });
-    }
+    let read = regular::read(path, MOST_BYTES).map_err(|unread| match unread {
+        Unread::Io(source) => KernelSetError::Read { path: given(), source },
+        Unread::Kind(kind) => KernelSetError::NotRegular { path: given(), kind: name_of(kind) },
+    })?;
+    let mut bytes = read.ok_or_else(|| KernelSetError::TooLarge { path: given() })?;
     // The driver takes a text to end at the first zero byte; some tools pad what they write with them.
     bytes.truncate(bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1));
     let zero = bytes.iter().position(|&byte| byte == 0);
@@ -120,18 +113,6 @@ fn read(path: &Path) -> Result<String, KernelSetError> {
             Err(KernelSetError::NotText { path: given(), at: error.utf8_error().valid_up_to() })
         }
         (Some(at), _) => Err(KernelSetError::NotText { path: given(), at }),
-    }
-}
-
-/// What something that is no regular file is called.
-fn name(kind: FileType) -> &'static str {
-    match kind {
-        kind if kind.is_dir() => "a folder",
-        kind if kind.is_fifo() => "a pipe",
-        kind if kind.is_char_device() => "a character device",
-        kind if kind.is_block_device() => "a block device",
-        kind if kind.is_socket() => "a socket",
-        _ => "of another kind",
     }
 }
 

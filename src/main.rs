@@ -22,6 +22,7 @@ mod output;
 mod printable;
 mod ptx;
 mod ptxas;
+mod regular;
 // As for `nightly`.
 #[allow(dead_code)]
 #[path = "../build/rust_cuda.rs"]

@@ -15,6 +15,8 @@ mod nearest;
 mod printable;
 #[path = "../fuzz/src/ptx.rs"]
 mod ptx;
+#[path = "../src/regular.rs"]
+mod regular;
 #[path = "../fuzz/src/safetensors.rs"]
 mod safetensors;
 

@@ -12,5 +12,7 @@ mod input;
 mod nearest;
 #[path = "../../src/printable.rs"]
 mod printable;
+#[path = "../../src/regular.rs"]
+mod regular;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| case::run(data));

@@ -20,6 +20,10 @@ pub enum BenchError {
     Memory { what: &'static str, needed: u64, free: u64 },
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("{}: expected a regular file of results, given {kind}", path.display())]
+    NotRegular { path: PathBuf, kind: &'static str },
+    #[error("{}: expected results of at most {} MiB, given more", path.display(), most >> 20)]
+    TooLarge { path: PathBuf, most: u64 },
     #[error("{}: expected results as `norm bench --json` prints them, given something else: {source}", path.display())]
     Parse { path: PathBuf, source: serde_json::Error },
     #[error("{}: expected results of schema {expected}, given schema {given}", path.display())]

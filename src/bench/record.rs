@@ -1,14 +1,16 @@
 //! Results as data: what `--json` prints, and `--from`, `--join` and `--plot` read.
 
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::BenchError;
+use crate::regular::{self, Unread, name_of};
 
 /// The number of this form of results; one that reads otherwise gets another.
 pub const SCHEMA: u32 = 1;
+/// The largest file of results that is read: those of all shapes take some hundred KiB.
+const MOST_BYTES: u64 = 256 << 20;
 
 /// One run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -233,14 +235,18 @@ impl Record {
         struct Numbered {
             schema: u32,
         }
-        let text =
-            fs::read_to_string(path).map_err(|source| BenchError::Read { path: path.to_owned(), source })?;
+        let given = || path.to_owned();
+        let read = regular::read(path, MOST_BYTES).map_err(|unread| match unread {
+            Unread::Io(source) => BenchError::Read { path: given(), source },
+            Unread::Kind(kind) => BenchError::NotRegular { path: given(), kind: name_of(kind) },
+        })?;
+        let text = read.ok_or_else(|| BenchError::TooLarge { path: given(), most: MOST_BYTES })?;
         let parse = |source| BenchError::Parse { path: path.to_owned(), source };
-        let Numbered { schema } = serde_json::from_str(&text).map_err(parse)?;
+        let Numbered { schema } = serde_json::from_slice(&text).map_err(parse)?;
         if schema != SCHEMA {
             return Err(BenchError::Schema { path: path.to_owned(), expected: SCHEMA, given: schema });
         }
-        serde_json::from_str(&text).map_err(parse)
+        serde_json::from_slice(&text).map_err(parse)
     }
 }
 

@@ -157,6 +157,14 @@ fn results_of_another_form_are_refused() {
     assert!(newer.contains("expected results of schema 1, given schema 2"), "{newer}");
     let none = norm(here(), &["bench", "--from", "no-such-file.json"]).bad_input();
     assert!(none.contains("cannot read no-such-file.json"), "{none}");
+    let endless = norm(here(), &["bench", "--from", "/dev/zero"]).bad_input();
+    assert_eq!(endless, "norm: /dev/zero: expected a regular file of results, given a device\n");
+    let fifo = folder.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for args in [["--from", "fifo"], ["--join", "fifo"]] {
+        let message = norm(folder.path(), &[&["bench"], &args[..]].concat()).bad_input();
+        assert_eq!(message, "norm: fifo: expected a regular file of results, given a FIFO\n");
+    }
     let other = norm(here(), &["bench", "--from", "Cargo.toml"]).bad_input();
     assert!(other.contains("Cargo.toml: expected results as `norm bench --json` prints them"), "{other}");
 }

@@ -138,9 +138,9 @@ fn what_is_no_file_of_ptx_is_refused() {
     std::fs::write(path("padded"), ".version 8.0\n.target sm_80\n.visible .entry k() { ret; }\n\0\0")
         .unwrap();
     for (given, expected) in [
-        ("/dev/zero", "expected a regular file of PTX, given '/dev/zero', which is a character device"),
-        ("link", "expected a regular file of PTX, given 'link', which is a character device"),
-        ("fifo", "expected a regular file of PTX, given 'fifo', which is a pipe"),
+        ("/dev/zero", "expected a regular file of PTX, given '/dev/zero', which is a device"),
+        ("link", "expected a regular file of PTX, given 'link', which is a device"),
+        ("fifo", "expected a regular file of PTX, given 'fifo', which is a FIFO"),
         ("folder", "expected a regular file of PTX, given 'folder', which is a folder"),
         ("sparse", "expected a file of at most 256 MiB of PTX, given 'sparse' with more"),
         ("binary", "expected a file of PTX, which is text, given 'binary', which is none from byte 14 on"),

@@ -1,13 +1,12 @@
 //! Regular files, opened for reading at any position.
 
-use std::fs::{self, File, FileType, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use super::InputError;
+use crate::regular::{self, Unread, name_of};
 
 /// Names that a message about a folder offers.
 const OFFERED: usize = 5;
@@ -38,13 +37,7 @@ pub struct SourceFile {
 impl SourceFile {
     /// Opens a regular file. Anything else, such as a FIFO, which might never have an end, is refused unopened.
     pub fn open(path: &Path) -> Result<SourceFile, InputError> {
-        let failed = |source| InputError::Open { file: path.to_owned(), source };
-        regular(path, fs::metadata(path).map_err(failed)?.file_type())?;
-        // Should a FIFO have taken the file's place since, opening it does not wait for its other end.
-        let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-        let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        regular(path, metadata.file_type())?;
+        let (file, metadata) = regular::open(path).map_err(|unread| unopened(path, unread))?;
         Ok(SourceFile { path: path.to_owned(), id: FileId::of(&metadata), len: metadata.len(), file })
     }
 
@@ -65,23 +58,12 @@ impl SourceFile {
     }
 }
 
-fn regular(path: &Path, kind: FileType) -> Result<(), InputError> {
-    if kind.is_file() {
-        Ok(())
-    } else if kind.is_dir() {
-        Err(InputError::Folder { file: path.to_owned(), offered: tensor_files(path) })
-    } else {
-        Err(InputError::NotRegular { file: path.to_owned(), kind: name_of(kind) })
-    }
-}
-
-/// What is no regular file, in words.
-pub fn name_of(kind: FileType) -> &'static str {
-    match kind {
-        kind if kind.is_dir() => "a folder",
-        kind if kind.is_fifo() => "a FIFO",
-        kind if kind.is_socket() => "a socket",
-        _ => "a device",
+fn unopened(path: &Path, unread: Unread) -> InputError {
+    let file = path.to_owned();
+    match unread {
+        Unread::Io(source) => InputError::Open { file, source },
+        Unread::Kind(kind) if kind.is_dir() => InputError::Folder { file, offered: tensor_files(path) },
+        Unread::Kind(kind) => InputError::NotRegular { file, kind: name_of(kind) },
     }
 }
 

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::SinkError;
-use crate::apply::input::file::name_of;
 use crate::apply::input::{FileId, SourceFile, Tensor};
+use crate::regular::name_of;
 
 /// The rights to write of owner, group and others.
 const WRITABLE: u32 = 0o222;
