@@ -43,6 +43,14 @@ impl Entry {
             .ok()
     }
 
+    /// The number of elements. `None` where the extents other than 0 multiply to more than can be counted, even if
+    /// another is 0: then the product of any of the extents, in any order, can be.
+    pub fn elements(&self) -> Option<usize> {
+        let mut others = self.shape.iter().filter(|&&extent| extent != 0);
+        let most = others.try_fold(1_usize, |product, &extent| product.checked_mul(extent))?;
+        Some(if self.shape.contains(&0) { 0 } else { most })
+    }
+
     pub fn bytes(&self) -> u64 {
         self.data_offsets.1 - self.data_offsets.0
     }
@@ -113,12 +121,10 @@ impl Header {
                 return Err(HeaderError::Offsets { name: name.clone(), expected: end, first, last });
             }
             end = last;
-            let elements =
-                entry.shape.iter().try_fold(1_usize, |product, &extent| product.checked_mul(extent));
-            let elements = elements.ok_or_else(|| HeaderError::Overflow { name: name.clone() })?;
+            let overflow = || HeaderError::Overflow { name: name.clone() };
+            let elements = entry.elements().ok_or_else(overflow)?;
             let Some(bits) = entry.bits() else { continue };
-            let bits =
-                elements.checked_mul(bits).ok_or_else(|| HeaderError::Overflow { name: name.clone() })?;
+            let bits = elements.checked_mul(bits).ok_or_else(overflow)?;
             if !bits.is_multiple_of(8) || bits as u64 / 8 != last - first {
                 return Err(HeaderError::Size { name: name.clone(), bits, given: last - first });
             }
@@ -206,6 +212,11 @@ mod tests {
                 "more elements than can be counted",
                 of(&[&entry("y", "F32", "[4294967296,4294967296]", "[0,8]")]),
                 8,
+            ),
+            (
+                "more elements than can be counted, but for one extent",
+                of(&[&entry("y", "F32", "[0,4294967296,4294967296]", "[0,0]")]),
+                0,
             ),
             ("bytes behind the last tensor", of(&[&x]), 9),
             ("a file that ends too early", of(&[&x]), 7),
