@@ -28,8 +28,8 @@ pub enum SinkError {
     )]
     ExistsInto { path: PathBuf },
     #[error(
-        "--out {} is the file that --input reads, {}; --into {0} rewrites it and keeps them, --out with \
-         another name leaves it as it is",
+        "--out {} is the file that --input reads, {}; --into {0} rewrites it and keeps all else that it holds, --out \
+         with another name leaves it as it is",
         printable::path(path), lost(*others)
     )]
     Input { path: PathBuf, others: usize },

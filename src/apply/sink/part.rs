@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
@@ -45,21 +45,15 @@ impl Part {
         };
         let mut builder = tempfile::Builder::new();
         builder.prefix(".norm-").suffix(".part");
+        // Opened here rather than by `tempfile`, for two reasons: its own file is private, and a result has the
+        // rights of any new file, which are 0o666 less the umask; and its error names the temporary file, which
+        // says nothing to a user.
+        let create = |path: &Path| File::create_new(path);
         // Held until the name is known: a signal in between would leave the file.
         let mut pending = pending();
-        let mut refused = None;
-        let created = builder.make_in(folder, |temporary| {
-            // A temporary file is private unless told otherwise; a result has the rights of any
-            // new file, which is these less the umask.
-            let file = File::options().read(true).write(true).create_new(true).mode(0o666).open(temporary);
-            file.inspect_err(|error| refused = error.raw_os_error())
-        });
-        // tempfile's error has the temporary file's name in it, which says nothing to a user: what the
-        // system said is reported.
-        let file = created.map_err(|error| SinkError::Io {
-            path: path.to_owned(),
-            source: refused.map_or(error, io::Error::from_raw_os_error),
-        })?;
+        let file = builder
+            .make_in(folder, create)
+            .map_err(|source| SinkError::Io { path: path.to_owned(), source })?;
         *pending = Some(file.path().to_owned());
         Ok(Part { file: Some(file) })
     }
