@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use clap::Args;
-use norm_host::ptx::Ptx;
-use norm_host::{Device, Error, Simulator, Stream};
+use norm_host::ptx::{EMBEDDED, Ptx};
+use norm_host::{DType, Device, Error, NormKind, Simulator, Stream};
 
 use crate::failure::Failure;
 use crate::kernel_set::{KernelSet, KernelSetError};
@@ -139,7 +139,7 @@ fn auto(set: &'static [Ptx]) -> Found {
     };
     let mut unusable: Vec<(u32, String)> = Vec::new();
     for ordinal in 0..count {
-        match cuda(ordinal, set) {
+        match cuda(ordinal, set).and_then(|target| tried(target, set)) {
             Ok(target) => {
                 return Found { target, passed_over: (!unusable.is_empty()).then(|| reasons(&unusable)) };
             }
@@ -167,6 +167,23 @@ fn reasons(unusable: &[(u32, String)]) -> String {
 fn cuda(ordinal: u32, set: &'static [Ptx]) -> Result<Target, Error> {
     let device = Device::with_ptx(ordinal, set)?;
     Ok(Target::Cuda { stream: Stream::new(&device)? })
+}
+
+/// A target whose driver compiles PTX. Without `libnvidia-ptxjitcompiler.so.1`, which a container may lack, it is a
+/// driver like any other until it loads a kernel.
+fn tried(target: Target, set: &'static [Ptx]) -> Result<Target, Error> {
+    // A set of one's own may lack any kernel.
+    if let Target::Cuda { stream } = &target
+        && std::ptr::eq(set, &EMBEDDED)
+    {
+        compiles(stream.device())?;
+    }
+    Ok(target)
+}
+
+/// Has the driver compile the smallest of the embedded kernels.
+pub fn compiles(device: &Device) -> Result<(), Error> {
+    device.preload(NormKind::Rms, DType::F32, DType::F32, DType::F32, 1)
 }
 
 impl Target {

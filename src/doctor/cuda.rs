@@ -4,6 +4,7 @@ use norm_host::{Device, Error};
 
 use super::mend::{self, DRIVER_HOW};
 use super::{Finding, State};
+use crate::target::compiles;
 
 const DRIVER: &str = "CUDA driver";
 const DRIVER_USE: &str = "running on an NVIDIA GPU; without it the operations run on the CPU";
@@ -48,6 +49,7 @@ fn devices(count: u32) -> Vec<Finding> {
 
 fn describe(ordinal: u32) -> Result<String, Error> {
     let device = Device::new(ordinal)?;
+    compiles(&device)?;
     let (major, minor) = device.capability();
     let driver = cuda_driver::driver()?;
     let memory = driver.device_memory(driver.device(ordinal)?)? as f64 / f64::from(1 << 30);

@@ -19,7 +19,7 @@ const LOOK: &str = "see whether `nvidia-smi` works, and what the kernel says (`d
 
 /// The driver's codes that say what is wrong with a machine
 /// ([CUresult](https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__TYPES.html)).
-const CODES: [(u32, &str); 8] = [
+const CODES: [(u32, &str); 9] = [
     (
         34,
         "the library is a toolkit's stub; let the dynamic linker find the driver's own libcuda.so.1, as without the \
@@ -28,6 +28,11 @@ const CODES: [(u32, &str); 8] = [
     (
         46,
         "another process has the GPU for itself (`nvidia-smi -q -d COMPUTE`), or it has fallen off the bus (`dmesg`)",
+    ),
+    (
+        221,
+        "install NVIDIA's driver whole: its libnvidia-ptxjitcompiler.so.1, of the same version, is not there; in a \
+           container, start it with NVIDIA_DRIVER_CAPABILITIES=compute,utility",
     ),
     (801, "use a library that is the CUDA driver: NORM_LIBCUDA, if it is set, names another"),
     (
@@ -60,7 +65,7 @@ pub fn how(error: &Error) -> &'static str {
         Error::DriverTooOld { .. } => NEWER_DRIVER,
         Error::Capability { .. } | Error::Target { .. } => NEWER_GPU,
         Error::OutOfMemory { .. } => ANOTHER,
-        Error::Driver { code, .. } => {
+        Error::Driver { code, .. } | Error::Load { code, .. } => {
             CODES.iter().find(|(known, _)| known == code).map_or(LOOK, |(_, how)| how)
         }
         _ => LOOK,

@@ -34,7 +34,7 @@ const TOO_OLD: &str =
 const CAPABILITY: &str = "device: expected compute capability 8.0 or newer, given 7.5";
 
 /// Drivers and devices of which none can be used, and what is said of them.
-const UNUSABLE: [(&str, &str); 9] = [
+const UNUSABLE: [(&str, &str); 10] = [
     ("cuda=11.4 devices=8.7", "cuda:0 cannot be used: the CUDA driver is too old"),
     (
         "cuda=12.0 devices=9.0",
@@ -56,6 +56,8 @@ const UNUSABLE: [(&str, &str); 9] = [
         "cuDevicePrimaryCtxRetain=2 devices=8.0",
         "cuda:0 cannot be used: cuDevicePrimaryCtxRetain failed: the device is",
     ),
+    // Without libnvidia-ptxjitcompiler.so.1, which the driver opens when it first compiles.
+    ("cuModuleLoadDataEx=221 devices=8.0", "cuda:0 cannot be used: kernel rms_f32_f32_f32_"),
 ];
 
 #[test]
@@ -95,7 +97,7 @@ fn without_devices_nothing_is_said() {
 }
 
 /// What doctor says: settings, the mark and the beginning of a finding, and a part of what helps.
-const DOCTOR: [(&str, &str, &str); 12] = [
+const DOCTOR: [(&str, &str, &str); 13] = [
     (
         "cuda=11.4 devices=8.7",
         "BROKEN   cuda:0: the CUDA driver is too old: expected one for CUDA 12.0",
@@ -140,6 +142,7 @@ const DOCTOR: [(&str, &str, &str); 12] = [
         "BROKEN   cuda:3: cuDevicePrimaryCtxRetain failed: the device is out of memory",
         "free",
     ),
+    ("cuModuleLoadDataEx=221", "BROKEN   cuda:3: kernel rms_f32_f32_f32_", "libnvidia-ptxjitcompiler.so.1"),
 ];
 
 #[test]
