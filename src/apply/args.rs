@@ -60,7 +60,7 @@ pub struct NormArgs {
     #[arg(long, default_value = "1e-6", allow_hyphen_values = true)]
     pub eps: f64,
     /// Added to every weight, in f32: 1 where a checkpoint stores w - 1 (Gemma 1 to 3, Qwen3-Next; not Gemma 3n and 4, not GGUF files)
-    #[arg(long, default_value_t = 0.0, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(long, default_value_t = 0.0, value_name = "NUMBER", value_parser = single, allow_hyphen_values = true)]
     pub weight_offset: f32,
     /// Element type of the result [default: that of the input]
     #[arg(long, value_name = "f16|bf16|f32", value_parser = dtype)]
@@ -106,6 +106,17 @@ impl NormArgs {
         };
         RefusedError { argument, source }.into()
     }
+}
+
+/// A number that f32 has, rounded. What is infinite or not a number as it is typed is left to the library to refuse.
+fn single(text: &str) -> Result<f32, String> {
+    let given: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    // Parsed as f32, which rounds once.
+    let rounded: f32 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if rounded.is_infinite() && given.is_finite() {
+        return Err("expected a number in the range of f32".to_owned());
+    }
+    Ok(rounded)
 }
 
 fn dtype(text: &str) -> Result<DType, String> {

@@ -230,6 +230,10 @@ fn numbers_that_are_refused_name_their_option() {
         ("rms --input none:x --eps small", "invalid value 'small' for '--eps <EPS>'"),
         ("rms --input none:x --eps -x", "invalid value '-x' for '--eps <EPS>'"),
         ("rms --input none:x --weight-offset -", "invalid value '-' for '--weight-offset <NUMBER>'"),
+        (
+            "rms --input none:x --weight-offset -1e39",
+            "'-1e39' for '--weight-offset <NUMBER>': expected a number in the range of f32",
+        ),
         ("rms --input none:x --groups 0", "invalid value '0' for '--groups <N>'"),
         ("layer --input none:x --groups -1", "invalid value '-1' for '--groups <N>'"),
         ("head --input none:x --groups 2", "unexpected argument '--groups'"),
