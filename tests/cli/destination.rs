@@ -112,7 +112,8 @@ fn what_exists_is_refused_and_left_as_it_is() {
         ("--out fifo --force", &["cannot write fifo: it is a FIFO"]),
         ("--into fifo --force", &["cannot write fifo: it is a FIFO"]),
         ("--out new/", &["cannot write new/: expected the name of a file"]),
-        ("--out none/y", &["cannot write none/y: No such file or directory"]),
+        ("--out none/y", &["cannot write none/y: No such file or directory (os error 2)\n"]),
+        ("--out /proc/y", &["cannot write /proc/y: No such file or directory (os error 2)\n"]),
         ("--out m.safetensors/y", &["cannot write m.safetensors/y: Not a directory"]),
         // Names of tensors.
         ("--into new --as w", &["m.safetensors has another tensor 'w'", "--force", "--as"]),
