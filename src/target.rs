@@ -29,11 +29,15 @@ impl TargetArgs {
         Ok(found.target)
     }
 
-    /// The options that ask for the same kernels on a target that goes by `name`.
+    /// The options that ask for the same kernels on a target that goes by `name`, as a shell takes them.
     pub fn options(&self, name: &str) -> String {
         match &self.ptx {
             KernelSet::Stock => format!("--device {name}"),
-            set => format!("--device {name} --ptx {set}"),
+            set => {
+                let set = set.to_string();
+                // A path holds no NUL, which is all that cannot be quoted.
+                format!("--device {name} --ptx {}", shlex::try_quote(&set).unwrap_or_else(|_| (&set).into()))
+            }
         }
     }
 }

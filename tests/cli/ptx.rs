@@ -158,3 +158,19 @@ fn what_is_no_file_of_ptx_is_refused() {
     // As extracted from a binary, which pads it.
     assert!(norm(folder.path(), &["ptx", "list", "--ptx", "padded"]).good().starts_with("sm_80: 1 kernels"));
 }
+
+/// What repeats a failure can be pasted into a shell as it stands.
+#[test]
+fn the_command_that_repeats_a_failure_quotes_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = ".version 8.0\n.target sm_80\n.visible .entry k() { ret; }\n";
+    std::fs::write(folder.path().join("my kernels.ptx"), text).unwrap();
+    let args = ["check", "--device", "sim", "--ptx", "my kernels.ptx", "--cases", "1"];
+    let run = norm(folder.path(), &args);
+    assert_eq!(run.status, Some(1), "{}", run.stderr);
+    assert!(
+        run.stdout.contains("\n  norm check --device sim --ptx 'my kernels.ptx' --case 'op="),
+        "{}",
+        run.stdout
+    );
+}
