@@ -1,7 +1,8 @@
 //! Where results go: what exists is replaced only when that is asked for.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -10,7 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::file::{self, bytes, names};
-use crate::run::{Run, norm};
+use crate::run::{Run, norm, run};
 
 /// A checkpoint: `x` (2, 2), of which RMSNorm makes ±1; `w` (2,), `ids` of integers, `z` of a dtype that nobody
 /// knows, and metadata. Beside it `other.safetensors` with a tensor of its own.
@@ -219,6 +220,31 @@ fn into_rewrites_a_read_only_file_with_force_alone() {
     assert_eq!(contents(folder.path()), before);
     rms(&folder, "--into m.safetensors --force").good();
     assert_eq!(tensors(&old, "x").1, bytes(&Y));
+}
+
+/// What others may write and this user may not is read-only, too. To root nothing is: as root, somebody else asks.
+#[test]
+fn a_file_that_is_read_only_to_this_user_alone_is_so() {
+    const NOBODY: u32 = 65534;
+    let folder = folder();
+    let old = folder.path().join("m.safetensors");
+    fs::set_permissions(&old, Permissions::from_mode(0o464)).unwrap();
+    let binary = folder.path().join("norm");
+    fs::copy(env!("CARGO_BIN_EXE_norm"), &binary).unwrap();
+    let mut command = Command::new(&binary);
+    let args = ["rms", "--input", "m.safetensors:x", "--device", "cpu", "--into", "m.safetensors"];
+    command.current_dir(folder.path()).args(args);
+    if rustix::process::geteuid().is_root() {
+        chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        chown(&old, Some(NOBODY), None).unwrap();
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let before = contents(folder.path());
+    let message = run(&mut command).bad_input();
+    assert!(message.contains("m.safetensors is read-only: --force replaces it"), "{message}");
+    assert_eq!(contents(folder.path()), before);
+    assert_eq!(run(command.arg("--force")).status, Some(0));
+    assert_eq!(fs::metadata(&old).unwrap().permissions().mode() & 0o777, 0o464);
 }
 
 #[test]

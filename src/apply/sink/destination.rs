@@ -8,6 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use rustix::fs::Access;
+use rustix::io::Errno;
 
 use super::SinkError;
 use crate::apply::input::{FileId, SourceFile, Tensor};
@@ -131,8 +133,11 @@ fn may_replace(
     let mut read = inputs.iter().filter(|(_, tensor)| tensor.file.source.id == id);
     match read.next() {
         Some(("--input", _)) if args.keeps_others() => {
-            let read_only = there.permissions().mode() & WRITABLE == 0;
-            if read_only && !args.force { Err(SinkError::ReadOnly { path }) } else { Ok(()) }
+            if read_only(&path, there) && !args.force {
+                Err(SinkError::ReadOnly { path })
+            } else {
+                Ok(())
+            }
         }
         Some(("--input", x)) => Err(SinkError::Input { path, others: x.file.header.tensors.len() - 1 }),
         Some((read_by, _)) => Err(SinkError::Parameters { option, path, read_by }),
@@ -140,6 +145,13 @@ fn may_replace(
         None if args.keeps_others() => Err(SinkError::ExistsInto { path }),
         None => Err(SinkError::Exists { path }),
     }
+}
+
+/// Whether nobody may write to the file, or this user may not: that its folder can be written to, which is enough for a
+/// rename, does not make its content this user's to replace.
+fn read_only(path: &Path, there: &Metadata) -> bool {
+    let denied = || rustix::fs::access(path, Access::WRITE_OK) == Err(Errno::ACCESS);
+    there.permissions().mode() & WRITABLE == 0 || denied()
 }
 
 /// Whether a path ends in the name of a file: not in `..`, nor in a slash, which only a folder may.
