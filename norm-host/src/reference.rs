@@ -54,7 +54,7 @@ pub struct Statistics {
     pub rstd: f64,
     /// The mean of the magnitudes: how large the terms were that made the mean.
     pub mean_magnitude: f64,
-    /// The sum of `x²`.
+    /// The sum whose mean is [`mean_square`](Self::mean_square): of the squares about 0 (RMSNorm) or about the mean.
     pub sum_of_squares: f64,
 }
 
@@ -66,13 +66,14 @@ impl Statistics {
             NormKind::Rms => 0.0,
             NormKind::Layer => sum(x.iter().copied()) / dim,
         };
-        let mean_square = sum(x.iter().map(|x| (x - mean) * (x - mean))) / dim;
+        let sum_of_squares = sum(x.iter().map(|x| (x - mean) * (x - mean)));
+        let mean_square = sum_of_squares / dim;
         Statistics {
             mean,
             mean_square,
             rstd: 1.0 / (mean_square + eps).sqrt(),
             mean_magnitude: sum(x.iter().map(|x| x.abs())) / dim,
-            sum_of_squares: sum(x.iter().map(|x| x * x)),
+            sum_of_squares,
         }
     }
 }

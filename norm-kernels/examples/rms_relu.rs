@@ -11,13 +11,13 @@ use norm_kernels::gpu;
 use norm_kernels::norm::squares;
 use norm_kernels::part::{Held, Part};
 use norm_kernels::reduce::{Block, FIRST, Team};
-use norm_kernels::row::Row;
+use norm_kernels::row::{Row, row_of_block};
 
 /// # Safety
 /// `args` holds what `Args` says, for this launch's block and grid.
 #[kernel]
 pub unsafe fn rms_relu(args: Args) {
-    let row = Row::of_thread::<F16, F16, F16, 8>(&args);
+    let row = Row::whole::<F16, F16, F16, 8>(&args, row_of_block());
     // It may have been let start before that one's end.
     gpu::wait_for_previous_kernel();
     // SAFETY: whoever launches vouches for the tensors.

@@ -8,21 +8,21 @@ use crate::gpu;
 use crate::norm::{Layer, Norm, Rms};
 use crate::part::{Held, Mixed, Staged, Streamed};
 use crate::reduce::{Any, Block, Lanes, Team};
-use crate::row::{Row, look_ahead};
+use crate::row::{Row, look_ahead, row_of_block, row_of_cluster, row_of_thread};
 
 /// A row in registers, `$v` vectors a thread; `$early`, with its weights and biases; `$residual`, the sum
-/// of it and a residual.
+/// of it and a residual. `$index` gives the row's number in the grid.
 ///
 /// # Safety
 /// `args` holds what [`Args`] says, for this launch's block and grid, the rows' vectors of `N`
 /// elements are whole and aligned, there is a residual where `$residual` says so alone, nothing to add to, and no
 /// biases and no weight offset where the norm has none in registers.
 macro_rules! held {
-    ($kind:ident, $team:ident, $x:ident, $w:ident, $y:ident, $n:literal, $v:literal, $early:expr, $residual:literal) => {
+    ($kind:ident, $team:ident, $index:ident, $x:ident, $w:ident, $y:ident, $n:literal, $v:literal, $early:expr, $residual:literal) => {
         |args: &Args| {
             gpu::let_next_kernel_start();
             look_ahead::<$x, $w, $residual>(args);
-            let row = Row::of_thread::<$x, $w, $y, $n>(args);
+            let row = Row::whole::<$x, $w, $y, $n>(args, $index());
             gpu::wait_for_previous_kernel();
             // SAFETY: whoever launches vouches for rows, vectors and alignment; the tile gives
             // each element to one thread.
@@ -44,7 +44,7 @@ macro_rules! any {
             gpu::let_next_kernel_start();
             Any::start();
             look_ahead::<$x, $w, false>(args);
-            let row = Row::of_cluster::<$x, $w, $y, $n>(args);
+            let row = Row::of_cluster::<$x, $w, $y, $n>(args, row_of_cluster());
             gpu::wait_for_previous_kernel();
             // SAFETY: as for `held`.
             unsafe { $kind::run::<Any, $y, $n>($part(row), args) };
@@ -71,22 +71,22 @@ macro_rules! entries {
         entries!(@ concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_"), $kind, $x, $w, $y, $n);
     };
     (@ $prefix:expr, Rms, $x:ident, $w:ident, $y:ident, $n:literal) => {
-        entry!(concat!($prefix, "warp2"), held!(Rms, Lanes, $x, $w, $y, $n, 2, true, false));
-        entry!(concat!($prefix, "block2"), held!(Rms, Block, $x, $w, $y, $n, 2, true, false));
-        entry!(concat!($prefix, "block4"), held!(Rms, Block, $x, $w, $y, $n, 4, true, false));
-        entry!(concat!($prefix, "add2"), held!(Rms, Block, $x, $w, $y, $n, 2, true, true));
-        entry!(concat!($prefix, "add4"), held!(Rms, Block, $x, $w, $y, $n, 4, true, true));
+        entry!(concat!($prefix, "warp2"), held!(Rms, Lanes, row_of_thread, $x, $w, $y, $n, 2, true, false));
+        entry!(concat!($prefix, "block2"), held!(Rms, Block, row_of_thread, $x, $w, $y, $n, 2, true, false));
+        entry!(concat!($prefix, "block4"), held!(Rms, Block, row_of_thread, $x, $w, $y, $n, 4, true, false));
+        entry!(concat!($prefix, "add2"), held!(Rms, Block, row_of_thread, $x, $w, $y, $n, 2, true, true));
+        entry!(concat!($prefix, "add4"), held!(Rms, Block, row_of_thread, $x, $w, $y, $n, 4, true, true));
         entries!(@ $prefix, any Rms, $x, $w, $y, $n);
     };
     (@ $prefix:expr, Layer, $x:ident, $w:ident, $y:ident, $n:literal) => {
-        entry!(concat!($prefix, "warp2"), held!(Layer, Lanes, $x, $w, $y, $n, 2, true, false));
-        entry!(concat!($prefix, "warp4"), held!(Layer, Lanes, $x, $w, $y, $n, 4, false, false));
-        entry!(concat!($prefix, "block4"), held!(Layer, Block, $x, $w, $y, $n, 4, false, false));
-        entry!(concat!($prefix, "short4"), held!(Layer, Block, $x, $w, $y, $n, 4, true, false));
+        entry!(concat!($prefix, "warp2"), held!(Layer, Lanes, row_of_thread, $x, $w, $y, $n, 2, true, false));
+        entry!(concat!($prefix, "warp4"), held!(Layer, Lanes, row_of_thread, $x, $w, $y, $n, 4, false, false));
+        entry!(concat!($prefix, "block4"), held!(Layer, Block, row_of_block, $x, $w, $y, $n, 4, false, false));
+        entry!(concat!($prefix, "short4"), held!(Layer, Block, row_of_thread, $x, $w, $y, $n, 4, true, false));
         // In f32 beside x in 16 bits, weights and biases would take more registers than there are.
         entry!(
             concat!($prefix, "add4"),
-            held!(Layer, Block, $x, $w, $y, $n, 4, $w::SIZE <= $x::SIZE, true)
+            held!(Layer, Block, row_of_thread, $x, $w, $y, $n, 4, $w::SIZE <= $x::SIZE, true)
         );
         entries!(@ $prefix, any Layer, $x, $w, $y, $n);
     };

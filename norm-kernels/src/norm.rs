@@ -70,12 +70,16 @@ impl Norm for Layer {
         let last = T::is_spread() && gpu::cluster_rank() == gpu::cluster_blocks() - 1;
         let Moments { total: share, squares: about_zero } = T::sum(moments(&part), FIRST);
         let share_mean = share * reciprocal(args, last);
-        let mut mean = share_mean as f32;
+        let mut mean = Mean::new(share_mean);
         let mut squares = (about_zero as f64 - share * share_mean) as f32;
         // Not where they are infinite or NaN, either.
         let enough = squares >= LEFT * about_zero && squares < f32::INFINITY;
         if T::any(!enough) {
-            let about_mean = T::sum(squares_about(&part, mean), SECOND);
+            let about_high = T::sum(squares_about(&part, mean.high), SECOND);
+            // In a row of one value throughout, an ULP of the f64 mean would be all that is left.
+            mean.excess = if about_high == 0.0 { 0.0 } else { mean.excess };
+            // They are those about the mean and, for each element, the square of what is between the two.
+            let about_mean = about_high - elements(args, last) * (mean.excess * mean.excess);
             squares = if enough { squares } else { about_mean };
         }
         if T::is_spread() {
@@ -90,17 +94,56 @@ impl Norm for Layer {
             let row_mean = sum * args.reciprocal;
             T::each_received(|last, [low, high, ..]| {
                 let distance = (join([low, high]) * reciprocal(args, last) - row_mean) as f32;
-                let elements =
-                    if last { args.dim - args.share * (gpu::cluster_blocks() - 1) } else { args.share };
-                squares = gpu::fma(elements as f32 * distance, distance, squares);
+                squares = gpu::fma(elements(args, last) * distance, distance, squares);
             });
-            mean = row_mean as f32;
+            mean = Mean::of_sum(sum, row_mean, args);
         }
         // An infinite element, which `total` takes for a finite one, leaves NaN everywhere.
         let rstd = gpu::rsqrt(squares * args.reciprocal_f32 + args.eps) + (squares - squares);
+        // `(x - high + excess) * rstd`, by as many instructions as with one part: a product and a sum are one.
+        let rest = mean.excess * rstd;
         // SAFETY: handed on.
-        unsafe { part.write::<Y, { Self::BIASES }, { Self::OFFSETS }>(|x| (x - mean) * rstd) };
+        unsafe {
+            part.write::<Y, { Self::BIASES }, { Self::OFFSETS }>(|x| gpu::fma(x - mean.high, rstd, rest))
+        };
     }
+}
+
+/// The mean of a row as two `f32`, which together have twice the precision of one.
+///
+/// Where the elements differ by little beside their mean, what the rounding to one `f32` adds to the mean is as
+/// large as their differences: of `[1e7, 1e7 + 1, 1e7 + 2, 1e7 + 3]` the mean is 1e7 + 1.5, and the nearest
+/// `f32` is 1e7 + 2. `x - high` is exact for elements that are near the mean (Sterbenz 1974), and loses an ULP of
+/// the difference for the others; `excess` is then added to a small number.
+#[derive(Clone, Copy)]
+struct Mean {
+    /// The mean, rounded.
+    high: f32,
+    /// What the rounding added to it.
+    excess: f32,
+}
+
+impl Mean {
+    #[inline(always)]
+    fn new(mean: f64) -> Mean {
+        let high = mean as f32;
+        Mean { high, excess: (high as f64 - mean) as f32 }
+    }
+
+    /// That of a row whose elements add up to `sum`, from the difference of sums, which is exact: `mean` is a product
+    /// with the rounded `1 / dim`, and may be off by an ULP of `f64`, as much as one value throughout differs from
+    /// its mean.
+    #[inline(always)]
+    fn of_sum(sum: f64, mean: f64, args: &Args) -> Mean {
+        let (high, dim) = (mean as f32, args.dim as f32 as f64);
+        Mean { high, excess: ((high as f64 * dim - sum) * args.reciprocal) as f32 }
+    }
+}
+
+/// The elements in a block's share of the row.
+#[inline(always)]
+fn elements(args: &Args, last: bool) -> f32 {
+    (if last { args.dim - args.share * (gpu::cluster_blocks() - 1) } else { args.share }) as f32
 }
 
 /// One over the elements in a block's share of the row.
@@ -150,14 +193,14 @@ pub fn squares<P: Part<N>, const N: usize>(part: &P) -> f32 {
     squares.sum()
 }
 
-/// The sum of the squares of a thread's elements' distances from `mean`, in a later pass.
+/// The sum of the squares of a thread's elements' distances from `center`, in a later pass.
 #[inline(always)]
-fn squares_about<P: Part<N>, const N: usize>(part: &P, mean: f32) -> f32 {
+fn squares_about<P: Part<N>, const N: usize>(part: &P, center: f32) -> f32 {
     let mut squares = Squares::<P, N>::ZERO;
     part.each(|x, valid| {
         let x = unpack::<P::X, N>(x);
         let mut distances = [0.0; N];
-        each::<N>(|i| distances[i] = if (i as u32) < valid { x[i] - mean } else { 0.0 });
+        each::<N>(|i| distances[i] = if (i as u32) < valid { x[i] - center } else { 0.0 });
         squares.add(distances);
     });
     squares.sum()

@@ -8,7 +8,7 @@ use crate::gpu;
 use crate::norm::squares;
 use crate::part::{Part, Streamed};
 use crate::reduce::{Any, FIRST, Team};
-use crate::row::Row;
+use crate::row::{Row, row_of_thread};
 
 /// `sums[row] = Σ x²`, over the shard that is here.
 ///
@@ -19,12 +19,12 @@ use crate::row::Row;
 #[inline(always)]
 unsafe fn partial<A: Access, X: Element, const N: usize>(args: &Args, sums: u64) {
     gpu::let_next_kernel_start();
-    let row = Row::of_thread::<X, X, X, N>(args);
+    let row = Row::whole::<X, X, X, N>(args, row_of_thread());
     gpu::wait_for_previous_kernel();
     // SAFETY: handed on.
     let part = unsafe { Streamed::<A, X, X, N>::new(row) };
     let sum = Any::sum(squares(&part), FIRST);
-    let index = row_index();
+    let index = row_of_thread();
     if index < args.rows && gpu::thread_x() == 0 {
         // SAFETY: the row's own.
         unsafe { gpu::store_u32(sums + 4 * index as u64, sum.to_bits()) };
@@ -38,12 +38,12 @@ unsafe fn partial<A: Access, X: Element, const N: usize>(args: &Args, sums: u64)
 #[inline(always)]
 unsafe fn apply<A: Access, X: Element, W: Element, Y: Element, const N: usize>(args: &Args, sums: u64) {
     gpu::let_next_kernel_start();
-    let row = Row::of_thread::<X, W, Y, N>(args);
+    let row = Row::whole::<X, W, Y, N>(args, row_of_thread());
     // Also for whoever wrote the sums.
     gpu::wait_for_previous_kernel();
     // SAFETY: handed on.
     let part = unsafe { Streamed::<A, X, W, N>::new(row) };
-    let index = row_index();
+    let index = row_of_thread();
     let mut sum = 0.0;
     if index < args.rows {
         // SAFETY: the row's own.
@@ -52,12 +52,6 @@ unsafe fn apply<A: Access, X: Element, W: Element, Y: Element, const N: usize>(a
     let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
     // SAFETY: handed on.
     unsafe { part.write::<Y, false, true>(|x| x * rstd) };
-}
-
-/// The number of this thread's row, past the last where it has none.
-#[inline(always)]
-fn row_index() -> u32 {
-    gpu::grid_x() * gpu::block_y() + gpu::thread_y()
 }
 
 /// One entry point.

@@ -47,12 +47,18 @@ pub enum Data {
     Shifted,
     /// Normal about a value of up to a few deviations, which is most of some rows' squares and little of others'.
     Near,
+    /// Neighbours of one number, which is large beside what they differ by; of some rows all but a few the same.
+    Far,
     /// Magnitudes spread over the exponents whose squares f32 can sum.
     Wide,
+    /// So large that the squares of a row add up to about the largest f32, to more of some rows.
+    Vast,
+    /// So small that without eps the mean of a row's squares is about the least that is promised, of some rows less.
+    Faint,
 }
 
 impl Data {
-    pub const ALL: [Data; 12] = [
+    pub const ALL: [Data; 15] = [
         Data::Normal,
         Data::Outliers,
         Data::Zeros,
@@ -64,7 +70,10 @@ impl Data {
         Data::Constant,
         Data::Shifted,
         Data::Near,
+        Data::Far,
         Data::Wide,
+        Data::Vast,
+        Data::Faint,
     ];
 
     pub fn name(self) -> &'static str {
@@ -80,7 +89,10 @@ impl Data {
             Data::Constant => "constant",
             Data::Shifted => "shifted",
             Data::Near => "near",
+            Data::Far => "far",
             Data::Wide => "wide",
+            Data::Vast => "vast",
+            Data::Faint => "faint",
         }
     }
 }

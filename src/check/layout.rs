@@ -7,7 +7,9 @@
 use std::ops::Range;
 
 use norm_host::DType;
+use norm_host::accuracy::{round, ulp};
 use rand::RngExt;
+use rand::seq::IndexedRandom;
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64;
 
@@ -116,14 +118,26 @@ fn fill_rows(case: &Case, tensor: &Operand, which: u64, image: &mut AlignedBytes
     let rng = &mut generate::values(case.seed, which);
     for row in 0..case.rows() {
         let start = byte + case.row_start(row, strides) * dtype.size();
-        let mut next = row_of(case.data, *dtype, rng);
+        let mut next = row_of(case.data, *dtype, case.dim(), rng);
         element::write(*dtype, &mut image[start..], (0..case.dim()).map(|_| next(rng)));
     }
 }
 
 /// What draws the elements of one row.
-fn row_of(data: Data, dtype: DType, rng: &mut Pcg64) -> impl FnMut(&mut Pcg64) -> f64 + use<> {
-    let common = normal(rng) * 100.0;
+fn row_of(data: Data, dtype: DType, dim: usize, rng: &mut Pcg64) -> impl FnMut(&mut Pcg64) -> f64 + use<> {
+    let common = match data {
+        Data::Far if dtype == DType::F16 => sign(rng) * rng.random_range(0.0..15.9_f64).exp2(),
+        Data::Far => sign(rng) * rng.random_range(0.0..40.0_f64).exp2(),
+        // The largest f32 is next to 2^128.
+        Data::Vast if dtype == DType::F16 => 65504.0,
+        Data::Vast => ((128.0 - (dim as f64).log2()) / 2.0 - rng.random_range(-0.2..4.0)).exp2(),
+        // 1e-30 is about 2^-99.7.
+        Data::Faint if dtype == DType::F16 => element::smallest_normal(dtype),
+        Data::Faint => rng.random_range(-52.0..-44.0_f64).exp2(),
+        _ => normal(rng) * 100.0,
+    };
+    // Every element differs from its neighbours, or one in so many does.
+    let differing = if data == Data::Far { *[1, 8, 1000].choose(rng).unwrap_or(&1) } else { 1 };
     let mut column = 0_usize;
     move |rng| {
         column += 1;
@@ -141,6 +155,9 @@ fn row_of(data: Data, dtype: DType, rng: &mut Pcg64) -> impl FnMut(&mut Pcg64) -
             Data::Constant => common,
             Data::Shifted => 1000.0 + common + 0.5 * normal(rng),
             Data::Near => 0.02 * common + normal(rng),
+            Data::Far if !rng.random_ratio(1, differing) => round(dtype, common),
+            Data::Far => round(dtype, common) + ulp(dtype, common) * f64::from(rng.random_range(1..8_u8)),
+            Data::Vast | Data::Faint => sign(rng) * common * rng.random_range(0.5..1.0),
             // The squares of a row of the longest dim still add up below f32's largest number.
             Data::Wide if dtype == DType::F16 => sign(rng) * rng.random_range(-24.0..15.9_f64).exp2(),
             Data::Wide => sign(rng) * rng.random_range(-60.0..50.0_f64).exp2(),

@@ -165,7 +165,8 @@ fn either_compilers_kernels_normalize_a_file() {
 fn the_result_has_the_name_and_shape_of_the_input_and_the_dtype_asked_for() {
     let model = model();
     let args = ["rms", "--input", "model.safetensors:x", "--out-dtype", "f16", "--out", "y.safetensors"];
-    norm(model.path(), &args).good();
+    let said = norm(model.path(), &args).good();
+    assert!(said.contains(" f32 to f16, on cpu"), "{said}");
     let (name, dtype, shape, bytes) = file::read(&model.path().join("y.safetensors"));
     assert_eq!((name.as_str(), dtype, &shape[..]), ("x", Dtype::F16, &[ROWS, HEADS, DIM][..]));
     let given: Vec<f32> = bytes.as_chunks().0.iter().map(|&word| f16::from_le_bytes(word).to_f32()).collect();
@@ -180,6 +181,7 @@ fn json_tells_what_was_done() {
     let args = ["rms", "--input", "model.safetensors:x", "--out", "y.safetensors", "--json"];
     let summary = norm(model.path(), &args).json();
     assert_eq!(summary["op"], "rms");
+    assert_eq!([&summary["input_dtype"], &summary["dtype"]], ["f32", "f32"]);
     assert_eq!(summary["shape"], serde_json::json!([ROWS, HEADS, DIM]));
     assert_eq!(summary["device"], "cpu");
     assert_eq!(summary["out"], "y.safetensors");

@@ -17,9 +17,9 @@ pub const RELATIVE: f64 = 1e-6;
 /// numbers in `f32` with room to spare.
 pub const MIN_MEAN_SQUARE: f64 = 1e-30;
 
-/// How far a mean that is summed in `f64` may be off before it is rounded, relative to the mean of
-/// magnitudes: 2⁻⁴⁰, more than sums of the longest rows lose.
-const MEAN: f64 = 1.0 / (1_u64 << 40) as f64;
+/// How far a mean that is summed in `f64`, and taken away in two `f32`, may be off, relative to the mean of
+/// magnitudes: 2⁻⁴³, more than sums of the longest rows lose.
+const MEAN: f64 = 1.0 / (1_u64 << 43) as f64;
 
 /// The smallest `f32`, which any intermediate result may lose near 0.
 const SMALLEST_F32: f64 = f32::from_bits(1) as f64;
@@ -30,8 +30,9 @@ const SMALLEST_F32: f64 = f32::from_bits(1) as f64;
 /// - RMSNorm without a bias: `f16` and `bf16` outputs are within 1 ULP of the rounded reference;
 ///   `f32` outputs within [`RELATIVE`] of it.
 /// - LayerNorm, and RMSNorm with a bias, where what is subtracted or added may cancel:
-///   `|error| ≤ ulp(y) / 2 + 1e-6 · ((|x| + |mean|) · rstd · |w| + |b|)`, and, for LayerNorm,
-///   `+ 2⁻⁴⁰ · mean(|x|) · rstd · |w|` for rows that cancel in the mean itself.
+///   `|error| ≤ ulp(y) / 2 + 1e-6 · (|x - mean| · rstd · |w| + |b|)`, and, for LayerNorm,
+///   `+ 2⁻⁴³ · mean(|x|) · rstd · |w|` for rows that cancel in the mean itself. However far a row is from 0,
+///   its mean takes no more than that.
 /// - Either norm added to what the output holds, `y_old`: the bound of LayerNorm with
 ///   `1e-6 · |y_old|` more. The norm is in error by as much as ever before it is rounded; the sum
 ///   with `y_old` is one addition in `f32`, off by at most 2⁻²⁴ · (|norm| + |y_old|); then comes the
@@ -46,8 +47,11 @@ const SMALLEST_F32: f64 = f32::from_bits(1) as f64;
 /// infinite; for the bound infinity counts as the next power of two. An output is NaN exactly
 /// where the reference is, and equal to it where the reference itself is infinite.
 ///
-/// It holds at every `dim` up to 2²⁰ if the sum of `x²` is finite in `f32` and `mean_square + eps`
-/// is at least [`MIN_MEAN_SQUARE`]; or else for inputs that are not finite themselves.
+/// It holds at every `dim` up to 2²⁰ if the sum of `x²`, for LayerNorm that of `(x - mean)²`, is finite in
+/// `f32` (magnitudes up to 1.8e19 / sqrt(dim): 2.8e17 at 4096) and `mean_square + eps` is at least
+/// [`MIN_MEAN_SQUARE`], which it is with any `eps` of 1e-30 or more; or else for inputs that are not finite
+/// themselves. Kernels sum squares in `f32`, so beyond that they give 0, infinities or NaN. The CPU backend sums
+/// them in `f64`, and keeps to it as far as `rstd` is a normal `f32`.
 #[derive(Clone, Copy, Debug)]
 pub struct Promise {
     kind: NormKind,
@@ -154,7 +158,7 @@ impl Promise {
         let infinity = largest(self.y) + ulp_of_largest(self.y);
         let error = given.clamp(-infinity, infinity) - expected.clamp(-infinity, infinity);
         let bound = if self.may_cancel {
-            let scale = RELATIVE * (x.abs() + mean.abs()) + mean_error;
+            let scale = RELATIVE * (x - mean).abs() + mean_error;
             ulp / 2.0 + scale * rstd * w.abs() + RELATIVE * (b.abs() + onto.abs())
         } else {
             RELATIVE * expected.abs()

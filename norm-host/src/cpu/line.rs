@@ -55,7 +55,7 @@ impl Line {
     /// The mean, given the sum.
     #[inline(always)]
     pub(super) fn mean(&self, sum: f64) -> Mean {
-        Mean::new(sum * self.share)
+        Mean::of_sum(sum, self.dim as f64, self.share)
     }
 
     /// The sum of the squares about the mean, given the sum and the sum of the squares about zero, unless it

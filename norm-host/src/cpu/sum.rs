@@ -33,10 +33,13 @@ pub(super) struct Mean {
 }
 
 impl Mean {
+    /// That of `count` elements that add up to `sum`. The second part comes from the difference of sums, which is exact:
+    /// the mean itself, a product with `reciprocal`, the rounded `1 / count`, may be off by an ULP of `f64`, and
+    /// of a row of one value throughout that would be all that is left.
     #[inline(always)]
-    pub(super) fn new(mean: f64) -> Mean {
-        let high = mean as f32;
-        Mean { high, low: (mean - f64::from(high)) as f32 }
+    pub(super) fn of_sum(sum: f64, count: f64, reciprocal: f64) -> Mean {
+        let high = (sum * reciprocal) as f32;
+        Mean { high, low: ((sum - f64::from(high) * count) * reciprocal) as f32 }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Rows that are easy, and rows that are hard.
 
-use norm_host::{DType, accuracy::round};
+use norm_host::{
+    DType,
+    accuracy::{round, ulp},
+};
 use proptest::{prelude::*, sample::select};
 
 /// What a row is made of.
@@ -16,6 +19,9 @@ pub enum Values {
     Spike,
     /// Near 1000, apart by few ULPs.
     Offset,
+    /// As far from 0 as it is beside what the elements differ by: neighbours of a large number, in some rows all
+    /// but one element the same.
+    Far,
     /// Within ±4 about a value: of some rows it is most of what their squares are, of some little.
     Shifted,
     /// Smallest normal and subnormal numbers of the type.
@@ -30,12 +36,13 @@ pub enum Values {
 }
 
 impl Values {
-    pub const ALL: [Values; 11] = [
+    pub const ALL: [Values; 12] = [
         Values::Plain,
         Values::Constant,
         Values::Cancelling,
         Values::Spike,
         Values::Offset,
+        Values::Far,
         Values::Shifted,
         Values::Subnormal,
         Values::Zero,
@@ -62,6 +69,14 @@ impl Values {
             DType::BF16 => 2_f64.powi(-133),
             DType::F32 => 2_f64.powi(-149),
         };
+        let (far, neighbours) = match self {
+            // Below f16's largest number, and where neighbours are far enough apart for every `eps`.
+            Values::Far => {
+                let far = f64::from(1 << (10 + random.below(5))) * (1.0 + random.below(1000) as f64 / 1024.0);
+                (round(dtype, far.copysign(constant)), random.below(2) * random.below(9) + 1)
+            }
+            _ => (0.0, 0),
+        };
         let mut pending = 0.0;
         (0..dim)
             .map(|i| {
@@ -77,6 +92,8 @@ impl Values {
                     Values::Spike if i == special => 4000.0,
                     Values::Spike => random.signed(4.0),
                     Values::Offset => 1000.0 + random.signed(1.0),
+                    Values::Far if neighbours == 1 && i != special => far,
+                    Values::Far => far + ulp(dtype, far) * (1 + random.below(neighbours)) as f64,
                     Values::Shifted => shift + random.signed(4.0),
                     Values::Subnormal => smallest * random.signed(2000.0).round(),
                     Values::Zero => 0.0,

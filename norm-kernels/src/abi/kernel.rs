@@ -148,6 +148,7 @@ impl Access {
         let [x, ..] = types;
         let staged = tile.fits(Access::Staged, x, limits);
         match (kind, tile.rows, tile.vectors) {
+            _ if extras && !stages_sums_with_y(matches!(kind, NormKind::Layer), types) => Access::Stream,
             _ if extras && staged => Access::Staged,
             _ if extras => Access::Stream,
             // In very long grids the fastest is another where memory is fast: at 4096 f16 staged 258 µs, add4 260,
@@ -190,6 +191,14 @@ impl Access {
             _ => Access::Stream,
         }
     }
+}
+
+/// Whether a staged kernel of `types`, those of x, w and y, has registers for what `y` holds, to which the norm is
+/// added. LayerNorm's weights and biases in f32 beside 16-bit x and y fill 16 registers a vector: with four more,
+/// ptxas spills a word, or three blocks of 512 threads no longer fit a multiprocessor.
+pub const fn stages_sums_with_y(biases: bool, types: [DType; 3]) -> bool {
+    let [x, w, y] = types;
+    !(biases && w.size() > x.size() && w.size() > y.size())
 }
 
 /// The largest block that holds a row's sum with a residual in registers, four vectors a thread; larger
@@ -241,11 +250,25 @@ impl Kernel {
     /// 1.00 in place of 0.98 of a copy's bandwidth at 16384 f16, 0.95 in place of 0.87 at 131072
     /// (NVIDIA H200, 2026-11-23).
     pub const fn max_registers(self) -> Option<u32> {
-        // Two vectors of weights in f32 beside x in 16 bits fill twice the registers.
-        let wide = self.w.size() > self.x.size() && self.w.size() > self.y.size();
-        match (self.access, self.kind) {
-            (Access::Staged, NormKind::Rms) if wide => Some(48),
-            (Access::Staged, _) => Some(40),
+        use NormKind::{Layer, Rms};
+        let sizes = (self.x.size(), self.w.size(), self.y.size());
+        match (self.access, self.kind, sizes) {
+            // Two vectors of weights in f32 beside x in 16 bits fill twice the registers.
+            (Access::Staged, Rms, (2, 4, 2)) => Some(48),
+            (Access::Staged, ..) => Some(40),
+            // From here on what ptxas can do with, and does not by itself: it takes more where the number of
+            // blocks that fit a multiprocessor stays, by its count for the largest block.
+            (Access::Add2, Rms, (2, 4, 4)) | (Access::Warp2, Layer, (2, 2, 4)) => Some(32),
+            (Access::Block4, Rms, (4, 2, 2)) => Some(40),
+            (Access::Warp4, Layer, (2, 4, 4)) | (Access::Stream, Layer, (2, _, 4)) => Some(48),
+            (Access::Scalar, Layer, _) => Some(48),
+            (Access::Add4, Rms, (2, 2, 4)) | (Access::Mixed, Layer, (2, _, 4)) => Some(56),
+            (Access::Block4, Layer, (4, _, 4)) => Some(56),
+            (Access::Add4, Rms, (2, 2, 2)) => Some(72),
+            (Access::Block4, Layer, (2, 2, 2)) if matches!(self.x, DType::BF16) => Some(66),
+            (Access::Short4, Layer, (4, 4, 4)) => Some(80),
+            (Access::Block4, Layer, (2, 4, 2)) => Some(88),
+            (Access::Add4, Layer, (2, 4, 2)) if matches!(self.x, DType::F16) => Some(96),
             _ => None,
         }
     }
@@ -257,7 +280,6 @@ impl Kernel {
         let sizes = (self.x.size(), self.w.size(), self.y.size());
         match (self.kind, self.x, sizes, self.access) {
             (_, DType::BF16, _, Access::Warp4) => Some(3),
-            (NormKind::Layer, DType::F32, (_, 4, 2), Access::Warp4) => Some(3),
             (NormKind::Layer, DType::F16, (_, 2, 4), Access::Block4) => Some(2),
             // ptxas spills here with the directive, and does not without.
             (NormKind::Layer, DType::BF16, (_, 4, 2), Access::Stream) => None,

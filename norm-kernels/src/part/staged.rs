@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 
 use super::{Params, Part, add_to_residual, finish, is_common};
+use crate::abi::stages_sums_with_y;
 use crate::access::{Access, Vector, unpack};
 use crate::each::each;
 use crate::element::{Element, Words};
@@ -177,7 +178,7 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
         words
     }
 
-    /// [`Part::write`], of the common case or of any.
+    /// [`Part::write`], of the common case or of any: `adds` says whether the kernel may be asked to add to `y`.
     ///
     /// # Safety
     /// As there.
@@ -185,6 +186,7 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
     unsafe fn write_as<Y: Element, const F: usize, const BIASES: bool, const EXTRAS: bool>(
         &self,
         norm: impl Fn(f32) -> f32,
+        adds: bool,
     ) {
         self.flights(|Flight::<F> { places, slots }| {
             let mut params = [Params::NONE; F];
@@ -204,11 +206,18 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
             each::<F>(|v| {
                 let mut values = unpack::<X, N>(x[v]);
                 each::<N>(|i| values[i] = norm(values[i]));
-                // SAFETY: the caller vouches for `y`.
+                // SAFETY: the vector is in the row, or there is nothing of it; the caller gives these elements of `y`
+                // to this thread alone.
                 unsafe {
-                    finish::<Vector, W, Y, N, BIASES, EXTRAS, EXTRAS>(
-                        &self.row, places[v], values, params[v],
-                    );
+                    if EXTRAS && adds {
+                        finish::<Vector, W, Y, N, BIASES, EXTRAS, true>(
+                            &self.row, places[v], values, params[v],
+                        );
+                    } else {
+                        finish::<Vector, W, Y, N, BIASES, EXTRAS, false>(
+                            &self.row, places[v], values, params[v],
+                        );
+                    }
                 }
             });
         });
@@ -238,10 +247,8 @@ impl<X: Element, W: Element, const N: usize> Part<N> for Staged<X, W, N> {
 
     #[inline(always)]
     fn each(&self, mut f: impl FnMut(Words, u32)) {
-        self.flights(|Flight::<2> { places, slots }| {
-            let x = Self::words(slots);
-            each::<2>(|v| f(x[v], places[v].1));
-        });
+        // One at a time, for registers: few rows need a later pass.
+        self.flights(|Flight::<1> { places: [(_, valid)], slots }| f(Self::words(slots)[0], valid));
     }
 
     #[inline(always)]
@@ -249,15 +256,16 @@ impl<X: Element, W: Element, const N: usize> Part<N> for Staged<X, W, N> {
         // SAFETY: handed on.
         unsafe {
             if !is_common::<BIASES>(&self.row) {
-                self.write_as::<Y, 1, true, true>(norm);
+                let adds = const { stages_sums_with_y(BIASES, [X::DTYPE, W::DTYPE, Y::DTYPE]) };
+                self.write_as::<Y, 1, true, true>(norm, adds);
             } else if BIASES && W::SIZE == 4 {
                 // Two with weights and biases in f32 would leave registers for two blocks a multiprocessor in
                 // place of three: for f32 0.86 in place of 0.94 of a copy's bandwidth at 262144; beside x in
                 // f16 0.82 in place of 0.87 there, but 0.97 in place of 0.95 at 32768
                 // (NVIDIA H100, 2026-11-25).
-                self.write_as::<Y, 1, BIASES, false>(norm);
+                self.write_as::<Y, 1, BIASES, false>(norm, false);
             } else {
-                self.write_as::<Y, 2, BIASES, false>(norm);
+                self.write_as::<Y, 2, BIASES, false>(norm, false);
             }
         }
     }

@@ -1,0 +1,107 @@
+//! LayerNorm of rows whose mean is large beside what their elements differ by: the shipped PTX on the simulator, and
+//! the CPU backend. One `f32` holds too little of such a mean.
+
+use norm_host::accuracy::{judge_row, round_to_f16};
+use norm_host::ptx::EMBEDDED;
+use norm_host::reference::{self, Parameters, widen};
+use norm_host::{Backend, Cpu, DType, Element, Norm, NormKind, Simulator, View, ViewMut};
+
+const EPS: f32 = 1e-5;
+
+/// `y` of one row, by whatever `on` is.
+fn layer_norm<E: Element>(x: &[E], on: &impl Backend) -> Vec<f64> {
+    let mut y = vec![0.0_f32; x.len()];
+    let shape = [1, x.len()];
+    let mut view = ViewMut::from_slice(&mut y, &shape).unwrap();
+    Norm::layer(EPS).rows(View::from_slice(x, &shape).unwrap(), &mut view, on).unwrap();
+    widen(&y)
+}
+
+/// The same by every backend that needs no device, with a name for each.
+fn everywhere<E: Element>(x: &[E]) -> Vec<(String, Vec<f64>)> {
+    let simulated =
+        EMBEDDED.iter().map(|ptx| (ptx.target.to_owned(), layer_norm(x, &Simulator::with_ptx(*ptx))));
+    [("cpu".to_owned(), layer_norm(x, &Cpu))].into_iter().chain(simulated).collect()
+}
+
+/// Holds a row to the promise, and its largest error, in units of a normalized row, to `most`.
+fn holds<E: Element>(x: &[E], most: f64) {
+    let (x_f64, eps) = (widen(x), f64::from(EPS));
+    let expected = reference::layer_norm(&x_f64, None, None, eps);
+    let kind = NormKind::Layer;
+    let parameters = Parameters { kind, eps, weight: None, weight_offset: 0.0, bias: None, onto: None };
+    for (backend, y) in everywhere(x) {
+        let judged = judge_row(&x_f64, &parameters, DType::F32, &y);
+        assert!(judged.promised && judged.is_kept(), "{} of {} on {backend}: {judged:?}", x.len(), E::DTYPE);
+        let worst = y.iter().zip(&expected).map(|(y, expected)| (y - expected).abs()).fold(0.0, f64::max);
+        assert!(worst <= most, "{} of {} on {backend}: off by {worst:e}", x.len(), E::DTYPE);
+    }
+}
+
+/// Rows of lanes, warps, blocks, shared memory and clusters, of whole vectors and not.
+const DIMS: [usize; 10] = [4, 7, 128, 1000, 1024, 4096, 4099, 16_384, 40_000, 131_072];
+
+#[test]
+fn four_neighbours_of_ten_million_are_told_apart() {
+    let x = [1e7_f32, 1e7 + 1.0, 1e7 + 2.0, 1e7 + 3.0];
+    for (backend, y) in everywhere(&x) {
+        for (y, expected) in y.iter().zip([-1.341_635_4, -0.447_211_8, 0.447_211_8, 1.341_635_4]) {
+            assert!((y - expected).abs() < 1e-6, "{backend}: {y}");
+        }
+    }
+}
+
+#[test]
+fn a_ramp_of_thousandths_on_ten_thousand_is_straight() {
+    for dim in DIMS {
+        let x: Vec<f32> = (0..dim).map(|i| 10_000.0 + (i % 4096) as f32 * 1e-3).collect();
+        holds(&x, 3e-6);
+    }
+}
+
+#[test]
+fn one_element_that_differs_is_as_far_off_as_its_row_is_long() {
+    for dim in DIMS {
+        let mut x = vec![1000.0_f32; dim];
+        x[dim / 2] = 1000.5;
+        // The one that differs is sqrt(dim) deviations off.
+        let one = (dim as f64).sqrt();
+        holds(&x, 1e-6 * one);
+        let x: Vec<_> = x.iter().map(|&x| round_to_f16(f64::from(x))).collect();
+        holds(&x, 1e-6 * one);
+    }
+}
+
+#[test]
+fn one_value_throughout_leaves_nothing() {
+    // 1 / 391 is rounded, and so is a mean that is a product with it.
+    for dim in DIMS.into_iter().chain([3, 391, 131_071]) {
+        for value in [1e12_f32, -3e7, 0.1] {
+            for (backend, y) in everywhere(&vec![value; dim]) {
+                assert!(y.iter().all(|&y| y == 0.0), "{dim} times {value} on {backend}: {:?}", &y[..3]);
+            }
+        }
+    }
+}
+
+#[test]
+fn squares_beyond_f32_do_not_matter_where_those_about_the_mean_are_not() {
+    // 2^70 and its neighbours: their squares add up beyond f32, those of their differences do not.
+    let x: Vec<f32> = (0..4096).map(|i| 2_f32.powi(70) * (1.0 + (i % 3) as f32 * f32::EPSILON)).collect();
+    holds(&x, 3e-6);
+}
+
+#[test]
+fn the_cpu_backend_needs_no_sum_of_squares_in_f32() {
+    for magnitude in [3e17_f32, 1e30, 3e38, 1e-25, 1e-30] {
+        let x: Vec<f32> = (0..4096).map(|i| magnitude * (1.0 - (i % 7) as f32 / 8.0)).collect();
+        let expected = reference::rms_norm(&widen(&x), None, 0.0);
+        let mut y = vec![0.0_f32; x.len()];
+        let shape = [1, x.len()];
+        let mut view = ViewMut::from_slice(&mut y, &shape).unwrap();
+        Norm::rms(0.0).rows(View::from_slice(&x, &shape).unwrap(), &mut view, &Cpu).unwrap();
+        for (y, expected) in widen(&y).iter().zip(&expected) {
+            assert!((y - expected).abs() <= 1e-6 * expected.abs(), "{magnitude:e}: {y} for {expected}");
+        }
+    }
+}
