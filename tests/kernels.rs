@@ -7,7 +7,7 @@ mod cases;
 mod common;
 
 use norm_host::{Limits, Operand, Param, Plan, Problem, Simulator};
-use norm_kernels::abi::{Access, Axis, Kernel};
+use norm_kernels::abi::{Axis, Kernel, Variant};
 use rayon::prelude::*;
 
 use cases::of_kernel;
@@ -18,12 +18,12 @@ use common::{
 };
 
 /// A device's limits, beside memory that is fast or not.
-fn limits(access: Access, memory_rate: u32) -> Limits {
+fn limits(variant: Variant, memory_rate: u32) -> Limits {
     let limits = Limits { memory_rate, ..Limits::of_capability((9, 0)) };
-    match access {
+    match variant {
         // Rows that fit no shared memory are long, and so are those that a cluster has no room for.
-        Access::Stream => Limits { shared_bytes: 0, ..limits },
-        Access::Mixed => Limits { cluster: 2, ..limits },
+        Variant::Stream => Limits { shared_bytes: 0, ..limits },
+        Variant::Mixed => Limits { cluster: 2, ..limits },
         _ => limits,
     }
 }
@@ -33,7 +33,7 @@ fn every_kernel_keeps_the_promise() {
     let all: Vec<Kernel> = Kernel::all().collect();
     all.into_par_iter().for_each(|kernel| {
         let mut taken = Vec::new();
-        for limits in [12, 18].map(|rate| limits(kernel.access, rate)) {
+        for limits in [12, 18].map(|rate| limits(kernel.variant, rate)) {
             for case in of_kernel(kernel, limits) {
                 let plan = planned(&case, &case.tensors(), limits);
                 let launch = (case.dim, plan.block, plan.cluster, plan.shared_bytes);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use norm_host::ptx::{self, InstructionKind};
 use norm_kernels::abi::{
-    Access, DType, Demand, EntryPoint, Kernel, Limits, MAX_DIM, NormKind, ShardKernel, Tile,
+    DType, EntryPoint, Kernel, LaunchShape, Limits, MAX_DIM, NormKind, ShardKernel, Tile, Variant,
 };
 
 /// What either compiler made, and what it goes by: `stock sm_90`.
@@ -61,17 +61,17 @@ fn barriers_and_shuffles_are_as_many_as_in_the_source() {
             NormKind::Layer => (2, 4),
         };
         // A block's warps meet at one barrier a sum.
-        let barriers = match kernel.access {
-            Access::Warp2 | Access::Warp4 => 0,
+        let barriers = match kernel.variant {
+            Variant::Warp2 | Variant::Warp4 => 0,
             _ => sums,
         };
         assert_eq!(stats.count(InstructionKind::Barrier), barriers, "{kernel} for {target}");
         // Those of a cluster arrive and wait once: having started.
-        let clusters = kernel.access.takes_clusters() && target.ends_with("sm_90");
+        let clusters = kernel.variant.takes_clusters() && target.ends_with("sm_90");
         assert_eq!(stats.count(InstructionKind::ClusterBarrier), if clusters { 2 } else { 0 }, "{kernel}");
         let narrow = !matches!(
-            kernel.access,
-            Access::Block2 | Access::Block4 | Access::Short4 | Access::Add2 | Access::Add4
+            kernel.variant,
+            Variant::Block2 | Variant::Block4 | Variant::Short4 | Variant::Add2 | Variant::Add4
         );
         let shuffles = 5 * words + if narrow { copies(&target) } else { 0 };
         assert_eq!(stats.count(InstructionKind::Shuffle), shuffles, "{kernel} for {target}");
@@ -110,8 +110,8 @@ fn steps_over_shards_have_no_more_barriers_than_the_source() {
 fn aligned_rows_move_in_16_byte_accesses() {
     for (kernel, target, stats) in kernels() {
         let widths: Vec<_> = stats.global_access_bytes.keys().copied().collect();
-        match kernel.access {
-            Access::Scalar => {
+        match kernel.variant {
+            Variant::Scalar => {
                 let sizes = BTreeSet::from([kernel.x, kernel.w, kernel.y].map(DType::size));
                 assert_eq!(widths, Vec::from_iter(sizes), "{kernel} for {target}");
             }
@@ -125,7 +125,7 @@ fn aligned_rows_move_in_16_byte_accesses() {
         }
         assert_ne!(stats.count(InstructionKind::GlobalStore), 0);
         let staged = stats.count(InstructionKind::AsyncCopy) > 0;
-        let stages = matches!(kernel.access, Access::Staged | Access::Mixed);
+        let stages = matches!(kernel.variant, Variant::Staged | Variant::Mixed);
         assert_eq!(staged, stages, "{kernel} for {target}");
     }
 }
@@ -151,16 +151,16 @@ fn every_tile_fits_its_kernel() {
                 let threads = tile.threads * tile.rows;
                 assert!(threads.is_multiple_of(32), "dim {dim}: {tile:?}");
                 for (residual, blocks) in [(false, 1), (false, u64::MAX), (true, 1), (true, u64::MAX)] {
-                    let demand = Demand { residual, extras: false, blocks };
-                    let access = Access::vectored(tile, kind, [x, x, y], demand, limits);
-                    chosen.insert((kind.name(), access.name()));
-                    assert!(access.serves(kind), "dim {dim}: {tile:?}");
-                    let threads = tile.taken_by(access).threads * tile.taken_by(access).rows;
-                    assert!(threads <= access.max_threads(), "{x} to {y}, dim {dim}: {tile:?}");
-                    let held = access.held_vectors();
+                    let launch = LaunchShape { residual, extras: false, blocks };
+                    let variant = Variant::vectorized(tile, kind, [x, x, y], launch, limits);
+                    chosen.insert((kind.name(), variant.name()));
+                    assert!(variant.serves(kind), "dim {dim}: {tile:?}");
+                    let threads = tile.taken_by(variant).threads * tile.taken_by(variant).rows;
+                    assert!(threads <= variant.max_threads(), "{x} to {y}, dim {dim}: {tile:?}");
+                    let held = variant.held_vectors();
                     assert!(held.is_none_or(|held| tile.vectors <= held), "dim {dim}: {tile:?}");
-                    assert!(tile.blocks == 1 || access.takes_clusters(), "dim {dim}: {tile:?}");
-                    assert!(tile.fits(access, x, limits), "dim {dim}: {tile:?}");
+                    assert!(tile.blocks == 1 || variant.takes_clusters(), "dim {dim}: {tile:?}");
+                    assert!(tile.fits(variant, x, limits), "dim {dim}: {tile:?}");
                 }
                 assert!(tile.threads * tile.vectors * tile.width >= tile.share(dim), "dim {dim}: {tile:?}");
                 assert!(tile.share(dim) * tile.blocks >= dim, "dim {dim}: {tile:?}");
@@ -175,8 +175,8 @@ fn every_tile_fits_its_kernel() {
     }
     // Every kernel has its tiles, but the one for rows that are not made of whole vectors.
     for kind in NormKind::ALL {
-        for access in Access::ALL.into_iter().filter(|&access| access != Access::Scalar) {
-            assert_eq!(access.serves(kind), chosen.contains(&(kind.name(), access.name())), "{access:?}");
+        for variant in Variant::ALL.into_iter().filter(|&variant| variant != Variant::Scalar) {
+            assert_eq!(variant.serves(kind), chosen.contains(&(kind.name(), variant.name())), "{variant:?}");
         }
     }
 }

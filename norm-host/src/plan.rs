@@ -6,7 +6,7 @@ mod tests;
 
 pub(crate) use sharded::ShardPlan;
 
-use norm_kernels::abi::{Access, Args, Demand, Divisor, Kernel, Limits, NONE_AHEAD, NormKind, Tile};
+use norm_kernels::abi::{Args, Divisor, Kernel, LaunchShape, Limits, NO_PREFETCH, NormKind, Tile, Variant};
 
 use crate::{
     DType,
@@ -21,7 +21,7 @@ pub const MAX_GRID: u64 = (1 << 31) - 1;
 /// The widest access a thread can make, in bytes.
 const WIDEST: u64 = 16;
 
-/// Bytes of rows that blocks ask the L2 cache for ahead of time. From 1 MiB on it helps, from
+/// Bytes between a row and the one that its block prefetches into the L2 cache. From 1 MiB on it helps, from
 /// 8 MiB on the rows drive each other out (NVIDIA H200, 50 MB of L2, 2026-11-23).
 const AHEAD_BYTES: u64 = 4 << 20;
 
@@ -73,20 +73,20 @@ impl Plan {
         if most > MAX_GRID {
             return Err(Error::GridTooLarge { arg: Arg::X, blocks: most, max: MAX_GRID });
         }
-        let access = if takes_vectors(problem, tile) {
+        let variant = if takes_vectors(problem, tile) {
             let rare = match kind {
                 NormKind::Rms => b.is_some(),
                 NormKind::Layer => weight_offset != 0.0,
             };
-            let demand =
-                Demand { residual: r.is_some(), extras: rare || accumulate, blocks: tile.grid(rows) };
-            Access::vectored(tile, kind, [x.dtype, parameters, y.dtype], demand, limits)
+            let launch =
+                LaunchShape { residual: r.is_some(), extras: rare || accumulate, blocks: tile.grid(rows) };
+            Variant::vectorized(tile, kind, [x.dtype, parameters, y.dtype], launch, limits)
         } else {
-            Access::Scalar
+            Variant::Scalar
         };
         let divisor = |axis: usize| Divisor::new(axes[axis].extent as u32);
         let plan = Plan {
-            kernel: Kernel { kind, x: x.dtype, w: parameters, y: y.dtype, access },
+            kernel: Kernel { kind, x: x.dtype, w: parameters, y: y.dtype, variant },
             // The tile says what follows from it.
             grid: [0; 3],
             block: [0; 3],
@@ -109,44 +109,44 @@ impl Plan {
                 rows: rows as u32,
                 dim,
                 share: 0,
-                ahead: 0,
+                l2_prefetch_rows: 0,
                 eps,
                 weight_offset,
                 accumulate: accumulate.into(),
             },
         };
-        Ok(plan.with_tile(access, tile.taken_by(access), limits))
+        Ok(plan.with_tile(variant, tile.taken_by(variant), limits))
     }
 
     /// The plan with another kernel and tile, which must suit it: to measure others than
     /// operations take.
     #[doc(hidden)]
-    pub fn with_tile(self, access: Access, tile: Tile, limits: Limits) -> Plan {
+    pub fn with_tile(self, variant: Variant, tile: Tile, limits: Limits) -> Plan {
         let Args { rows, dim, .. } = self.args;
         let [threads, rows_a_block] = tile.block();
         let share = tile.share(dim);
         let last_share = dim - share * (tile.blocks - 1);
-        let kernel = Kernel { access, ..self.kernel };
+        let kernel = Kernel { variant, ..self.kernel };
         Plan {
             kernel,
             grid: [u32::try_from(tile.grid(rows.into())).unwrap_or(u32::MAX), 1, 1],
             block: [threads, rows_a_block, 1],
             cluster: tile.blocks,
             overlap: self.overlap,
-            shared_bytes: tile.shared_bytes(access, kernel.x),
+            shared_bytes: tile.shared_bytes(variant, kernel.x),
             args: Args {
                 share,
                 share_reciprocals: [share, last_share].map(|share| 1.0 / f64::from(share)),
-                ahead: rows_ahead(kernel, tile, rows, dim, limits),
+                l2_prefetch_rows: l2_prefetch_rows(kernel, tile, rows, dim, limits),
                 ..self.args
             },
         }
     }
 }
 
-/// How far ahead of its own a block asks for a row, as [`Args::ahead`]. Short rows are many at a
+/// How many rows further than its own a block prefetches, as [`Args::l2_prefetch_rows`]. Short rows are many at a
 /// time anyway, and element by element the memory is not what is waited for.
-fn rows_ahead(kernel: Kernel, tile: Tile, rows: u32, dim: u32, limits: Limits) -> u32 {
+fn l2_prefetch_rows(kernel: Kernel, tile: Tile, rows: u32, dim: u32, limits: Limits) -> u32 {
     let row = u64::from(dim) * kernel.x.size() as u64;
     // 0.996 at 8 KiB for RMSNorm without, 0.985 with; 0.985 and 0.99 at 16 KiB. LayerNorm at
     // 8 KiB: 0.96 and 0.975, at 4 KiB: 0.974 and 0.971.
@@ -154,18 +154,18 @@ fn rows_ahead(kernel: Kernel, tile: Tile, rows: u32, dim: u32, limits: Limits) -
         NormKind::Rms => 16 << 10,
         NormKind::Layer => 8 << 10,
     };
-    match kernel.access {
-        Access::Scalar => NONE_AHEAD,
+    match kernel.variant {
+        Variant::Scalar => NO_PREFETCH,
         // A block asks for its own row before the kernel in front has ended: 2.90 µs become 2.42
         // for 256 rows of 4096 f16; with 1024 rows 5.8 become 6.0 (NVIDIA H200, 2026-11-23).
         _ if tile.grid(rows.into()) <= limits.short_grid => 0,
         // The longest rows of all blocks fill the L2 cache: 1048576 f16 take 0.91 of a copy's bandwidth without and
         // 0.825 with. RMSNorm of 32768 was measured without alone: 0.994 (NVIDIA H100, 2026-11-25).
-        Access::Mixed => NONE_AHEAD,
+        Variant::Mixed => NO_PREFETCH,
         _ if tile.rows == 1 && row >= least => {
-            u32::try_from((AHEAD_BYTES / row).max(1)).unwrap_or(NONE_AHEAD)
+            u32::try_from((AHEAD_BYTES / row).max(1)).unwrap_or(NO_PREFETCH)
         }
-        _ => NONE_AHEAD,
+        _ => NO_PREFETCH,
     }
 }
 

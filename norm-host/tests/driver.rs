@@ -10,7 +10,7 @@ use norm_host::ptx::EMBEDDED;
 use norm_host::{
     Arg, DType, Device, Error, Norm, NormKind, Operand, Place, Plan, Problem, Stream, View, ViewMut, rms_norm,
 };
-use norm_kernels::abi::{Access, Axis, Limits};
+use norm_kernels::abi::{Axis, Limits, Variant};
 use std::ptr::null_mut;
 use std::sync::MutexGuard;
 
@@ -127,7 +127,7 @@ fn a_plan_is_launched_as_it_stands() {
         overlap: true,
     };
     let mut plan = Plan::new(&problem, device.limits()).unwrap();
-    plan.kernel.access = Access::Stream;
+    plan.kernel.variant = Variant::Stream;
     (plan.block, plan.grid) = ([96, 1, 1], [8, 1, 1]);
     // SAFETY: the stand-in runs no kernel.
     unsafe { stream.launch_plan(&plan) }.unwrap();

@@ -9,9 +9,9 @@ use norm_kernels::abi::Args;
 use norm_kernels::element::F16;
 use norm_kernels::gpu;
 use norm_kernels::norm::squares;
-use norm_kernels::part::{Held, Part};
-use norm_kernels::reduce::{Block, FIRST, Team};
+use norm_kernels::reduce::{Block, FIRST, Scope};
 use norm_kernels::row::{Row, row_of_block};
+use norm_kernels::storage::{Registers, RowStorage};
 
 /// # Safety
 /// `args` holds what `Args` says, for this launch's block and grid.
@@ -20,10 +20,10 @@ pub unsafe fn rms_relu(args: Args) {
     let row = Row::whole::<F16, F16, F16, 8>(&args, row_of_block());
     // It may have been let start before that one's end.
     gpu::wait_for_previous_kernel();
-    // SAFETY: whoever launches vouches for the tensors.
-    let part = unsafe { Held::<F16, F16, 8, 2, true>::load::<false, false>(row) };
-    let sum = Block::sum(squares(&part), FIRST);
+    // SAFETY: the arguments of the launch say where the tensors lie.
+    let storage = unsafe { Registers::<F16, F16, 8, 2, true>::load::<false, false>(row) };
+    let sum = Block::sum(squares(&storage), FIRST);
     let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
-    // SAFETY: as above; the tile gives each element to one thread.
-    unsafe { part.write::<F16, false, true>(|x| f32::max(x * rstd, 0.0)) };
+    // SAFETY: the arguments say where `y` lies, and the tile gives each of its elements to one thread.
+    unsafe { storage.write::<F16, false, true>(|x| f32::max(x * rstd, 0.0)) };
 }

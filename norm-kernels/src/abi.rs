@@ -9,10 +9,10 @@ mod kernel;
 mod sharded;
 mod tile;
 
-pub use args::{Args, Axis, NONE_AHEAD};
+pub use args::{Args, Axis, NO_PREFETCH};
 pub use divisor::Divisor;
 pub use entry_point::EntryPoint;
-pub use kernel::{Access, Demand, KERNEL_SLOTS, Kernel, NormKind, stages_sums_with_y};
+pub use kernel::{KERNEL_SLOTS, Kernel, LaunchShape, NormKind, Variant, stages_sums_with_y};
 pub use sharded::{SHARD_KERNEL_SLOTS, ShardKernel};
 pub use tile::{Limits, MAX_BLOCK_THREADS, MAX_DIM, Tile, WARP};
 

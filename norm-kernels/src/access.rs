@@ -30,7 +30,7 @@ pub fn pack<E: Element, const N: usize>(values: [f32; N]) -> Words {
 }
 
 /// How a kernel reaches memory.
-pub trait Access {
+pub trait MemoryAccess {
     /// Whether all or none of a vector's elements are in the row.
     const WHOLE: bool;
 
@@ -56,7 +56,7 @@ pub trait Access {
 /// elements are wider.
 pub struct Vector;
 
-impl Access for Vector {
+impl MemoryAccess for Vector {
     const WHOLE: bool = true;
 
     #[inline(always)]
@@ -73,15 +73,19 @@ impl Access for Vector {
     ) -> Words {
         let wanted = valid != 0;
         let mut words = [absent; 8];
-        // SAFETY: the caller vouches for the elements and their alignment.
+        // SAFETY: the caller keeps the elements in memory, aligned to the vector.
         unsafe {
             match const { N as u64 * E::SIZE } {
-                8 => [words[0], words[1]] = gpu::load2(address, wanted, absent, reuse),
-                16 => [words[0], words[1], words[2], words[3]] = gpu::load4(address, wanted, absent, reuse),
+                8 => [words[0], words[1]] = gpu::ld_global_v2(address, wanted, absent, reuse),
+                16 => {
+                    [words[0], words[1], words[2], words[3]] =
+                        gpu::ld_global_v4(address, wanted, absent, reuse)
+                }
                 _ => {
-                    [words[0], words[1], words[2], words[3]] = gpu::load4(address, wanted, absent, reuse);
+                    [words[0], words[1], words[2], words[3]] =
+                        gpu::ld_global_v4(address, wanted, absent, reuse);
                     [words[4], words[5], words[6], words[7]] =
-                        gpu::load4(address + 16, wanted, absent, reuse);
+                        gpu::ld_global_v4(address + 16, wanted, absent, reuse);
                 }
             }
         }
@@ -95,14 +99,14 @@ impl Access for Vector {
         }
         let words = pack::<E, N>(values);
         let [a, b, c, d, e, f, g, h] = words;
-        // SAFETY: the caller vouches for the elements and their alignment.
+        // SAFETY: the caller keeps the elements in memory, aligned to the vector.
         unsafe {
             match const { N as u64 * E::SIZE } {
-                8 => gpu::store2(address, [a, b]),
-                16 => gpu::store4(address, [a, b, c, d]),
+                8 => gpu::st_global_v2(address, [a, b]),
+                16 => gpu::st_global_v4(address, [a, b, c, d]),
                 _ => {
-                    gpu::store4(address, [a, b, c, d]);
-                    gpu::store4(address + 16, [e, f, g, h]);
+                    gpu::st_global_v4(address, [a, b, c, d]);
+                    gpu::st_global_v4(address + 16, [e, f, g, h]);
                 }
             }
         }
@@ -112,7 +116,7 @@ impl Access for Vector {
 /// Any row: one access an element.
 pub struct Scalar;
 
-impl Access for Scalar {
+impl MemoryAccess for Scalar {
     const WHOLE: bool = false;
 
     #[inline(always)]
@@ -133,7 +137,7 @@ impl Access for Scalar {
             // Shifted left and right, one element of the word remains.
             let mut element = absent << (32 - 8 * E::SIZE) >> (32 - 8 * E::SIZE);
             if (i as u32) < valid {
-                // SAFETY: one of the elements that the caller vouches for.
+                // SAFETY: one of the first `valid` elements, which the caller keeps in memory.
                 element = unsafe { E::load(address + i as u64 * E::SIZE) };
             }
             words[word] |= element << bit;
@@ -145,7 +149,7 @@ impl Access for Scalar {
     unsafe fn store<E: Element, const N: usize>(address: u64, valid: u32, values: [f32; N]) {
         each::<N>(|i| {
             if (i as u32) < valid {
-                // SAFETY: one of the elements that the caller vouches for.
+                // SAFETY: one of the first `valid` elements, which the caller keeps in memory.
                 unsafe { E::store(address + i as u64 * E::SIZE, values[i]) };
             }
         });

@@ -104,14 +104,14 @@ impl Element for F16 {
 
     #[inline(always)]
     unsafe fn load(address: u64) -> u32 {
-        // SAFETY: the caller vouches for the address.
-        unsafe { gpu::load_u16(address) as u32 }
+        // SAFETY: the caller keeps the address that of an element in global memory.
+        unsafe { gpu::ld_global_b16(address) as u32 }
     }
 
     #[inline(always)]
     unsafe fn store(address: u64, value: f32) {
-        // SAFETY: the caller vouches for the address.
-        unsafe { gpu::store_u16(address, gpu::f16x2_from_f32(value, 0.0) as u16) }
+        // SAFETY: the caller keeps the address that of an element in global memory.
+        unsafe { gpu::st_global_b16(address, gpu::f16x2_from_f32(value, 0.0) as u16) }
     }
 
     const CLAMPS: bool = true;
@@ -147,14 +147,14 @@ impl Element for BF16 {
 
     #[inline(always)]
     unsafe fn load(address: u64) -> u32 {
-        // SAFETY: the caller vouches for the address.
-        unsafe { gpu::load_u16(address) as u32 }
+        // SAFETY: the caller keeps the address that of an element in global memory.
+        unsafe { gpu::ld_global_b16(address) as u32 }
     }
 
     #[inline(always)]
     unsafe fn store(address: u64, value: f32) {
-        // SAFETY: the caller vouches for the address.
-        unsafe { gpu::store_u16(address, gpu::bf16x2_from_f32(value, 0.0) as u16) }
+        // SAFETY: the caller keeps the address that of an element in global memory.
+        unsafe { gpu::st_global_b16(address, gpu::bf16x2_from_f32(value, 0.0) as u16) }
     }
 }
 
@@ -181,13 +181,13 @@ impl Element for F32 {
 
     #[inline(always)]
     unsafe fn load(address: u64) -> u32 {
-        // SAFETY: the caller vouches for the address.
-        unsafe { gpu::load_u32(address) }
+        // SAFETY: the caller keeps the address that of an element in global memory.
+        unsafe { gpu::ld_global_b32(address) }
     }
 
     #[inline(always)]
     unsafe fn store(address: u64, value: f32) {
-        // SAFETY: the caller vouches for the address.
-        unsafe { gpu::store_u32(address, value.to_bits()) }
+        // SAFETY: the caller keeps the address that of an element in global memory.
+        unsafe { gpu::st_global_b32(address, value.to_bits()) }
     }
 }

@@ -1,5 +1,5 @@
-//! What a kernel asks of the GPU: what both compilers take alike, and one file of each that holds what
-//! they do not, by the same names, signatures and meanings.
+//! Instructions and special registers of the GPU: `ptx` and `shared` hold what both compilers compile from the same
+//! `asm!`; `stock` and `rust_cuda` hold what they do not, by the same names, signatures and meanings.
 
 #[cfg(target_arch = "nvptx64")]
 use core::arch::asm;

@@ -6,9 +6,9 @@ use crate::access::{Scalar, Vector};
 use crate::element::{BF16, Element, F16, F32};
 use crate::gpu;
 use crate::norm::{Layer, Norm, Rms};
-use crate::part::{Held, Mixed, Staged, Streamed};
-use crate::reduce::{Any, Block, Lanes, Team};
-use crate::row::{Row, look_ahead, row_of_block, row_of_cluster, row_of_thread};
+use crate::reduce::{Block, Cluster, Scope, Warp};
+use crate::row::{Row, prefetch_row, row_of_block, row_of_cluster, row_of_thread};
+use crate::storage::{Hybrid, Registers, Reload, Shared};
 
 /// A row in registers, `$v` vectors a thread; `$early`, with its weights and biases; `$residual`, the sum
 /// of it and a residual. `$index` gives the row's number in the grid.
@@ -18,36 +18,37 @@ use crate::row::{Row, look_ahead, row_of_block, row_of_cluster, row_of_thread};
 /// elements are whole and aligned, there is a residual where `$residual` says so alone, nothing to add to, and no
 /// biases and no weight offset where the norm has none in registers.
 macro_rules! held {
-    ($kind:ident, $team:ident, $index:ident, $x:ident, $w:ident, $y:ident, $n:literal, $v:literal, $early:expr, $residual:literal) => {
+    ($kind:ident, $scope:ident, $index:ident, $x:ident, $w:ident, $y:ident, $n:literal, $v:literal, $early:expr, $residual:literal) => {
         |args: &Args| {
             gpu::let_next_kernel_start();
-            look_ahead::<$x, $w, $residual>(args);
+            prefetch_row::<$x, $w, $residual>(args);
             let row = Row::whole::<$x, $w, $y, $n>(args, $index());
             gpu::wait_for_previous_kernel();
-            // SAFETY: whoever launches vouches for rows, vectors and alignment; the tile gives
-            // each element to one thread.
+            // SAFETY: the arguments of the launch say where rows lie, in whole and aligned vectors; the tile
+            // gives each element to one thread.
             unsafe {
-                let part = Held::<$x, $w, $n, $v, { $early }>::load::<{ $kind::BIASES }, $residual>(row);
-                $kind::run::<$team, $y, $n>(part, args)
+                let storage =
+                    Registers::<$x, $w, $n, $v, { $early }>::load::<{ $kind::BIASES }, $residual>(row);
+                $kind::run::<$scope, $y, $n>(storage, args)
             };
         }
     };
 }
 
-/// Any row, which a cluster may share; `$part` makes a thread's part of it.
+/// A row that a cluster may share; `$storage` stores a thread's part of it.
 ///
 /// # Safety
-/// As for `held`, and of rows what `$part` asks of them.
+/// As for `held`, and of rows what `$storage` requires.
 macro_rules! any {
-    ($kind:ident, $x:ident, $w:ident, $y:ident, $n:literal, $part:expr) => {
+    ($kind:ident, $x:ident, $w:ident, $y:ident, $n:literal, $storage:expr) => {
         |args: &Args| {
             gpu::let_next_kernel_start();
-            Any::start();
-            look_ahead::<$x, $w, false>(args);
+            Cluster::start();
+            prefetch_row::<$x, $w, false>(args);
             let row = Row::of_cluster::<$x, $w, $y, $n>(args, row_of_cluster());
             gpu::wait_for_previous_kernel();
             // SAFETY: as for `held`.
-            unsafe { $kind::run::<Any, $y, $n>($part(row), args) };
+            unsafe { $kind::run::<Cluster, $y, $n>($storage(row), args) };
         }
     };
 }
@@ -71,7 +72,7 @@ macro_rules! entries {
         entries!(@ concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_"), $kind, $x, $w, $y, $n);
     };
     (@ $prefix:expr, Rms, $x:ident, $w:ident, $y:ident, $n:literal) => {
-        entry!(concat!($prefix, "warp2"), held!(Rms, Lanes, row_of_thread, $x, $w, $y, $n, 2, true, false));
+        entry!(concat!($prefix, "warp2"), held!(Rms, Warp, row_of_thread, $x, $w, $y, $n, 2, true, false));
         entry!(concat!($prefix, "block2"), held!(Rms, Block, row_of_thread, $x, $w, $y, $n, 2, true, false));
         entry!(concat!($prefix, "block4"), held!(Rms, Block, row_of_thread, $x, $w, $y, $n, 4, true, false));
         entry!(concat!($prefix, "add2"), held!(Rms, Block, row_of_thread, $x, $w, $y, $n, 2, true, true));
@@ -79,8 +80,8 @@ macro_rules! entries {
         entries!(@ $prefix, any Rms, $x, $w, $y, $n);
     };
     (@ $prefix:expr, Layer, $x:ident, $w:ident, $y:ident, $n:literal) => {
-        entry!(concat!($prefix, "warp2"), held!(Layer, Lanes, row_of_thread, $x, $w, $y, $n, 2, true, false));
-        entry!(concat!($prefix, "warp4"), held!(Layer, Lanes, row_of_thread, $x, $w, $y, $n, 4, false, false));
+        entry!(concat!($prefix, "warp2"), held!(Layer, Warp, row_of_thread, $x, $w, $y, $n, 2, true, false));
+        entry!(concat!($prefix, "warp4"), held!(Layer, Warp, row_of_thread, $x, $w, $y, $n, 4, false, false));
         entry!(concat!($prefix, "block4"), held!(Layer, Block, row_of_block, $x, $w, $y, $n, 4, false, false));
         entry!(concat!($prefix, "short4"), held!(Layer, Block, row_of_thread, $x, $w, $y, $n, 4, true, false));
         // In f32 beside x in 16 bits, weights and biases would take more registers than there are.
@@ -93,13 +94,13 @@ macro_rules! entries {
     (@ $prefix:expr, any $kind:ident, $x:ident, $w:ident, $y:ident, $n:literal) => {
         // Whole, aligned vectors that fit the block's shared memory; all but a thread's first of which do; of
         // any number; and element by element, in the order of the vectors.
-        entry!(concat!($prefix, "staged"), any!($kind, $x, $w, $y, $n, Staged::<$x, $w, $n>::load));
+        entry!(concat!($prefix, "staged"), any!($kind, $x, $w, $y, $n, Shared::<$x, $w, $n>::load));
         entry!(
             concat!($prefix, "mixed"),
-            any!($kind, $x, $w, $y, $n, Mixed::<$x, $w, $n, { Tile::MIXED_HELD as usize }>::load)
+            any!($kind, $x, $w, $y, $n, Hybrid::<$x, $w, $n, { Tile::MIXED_HELD as usize }>::load)
         );
-        entry!(concat!($prefix, "stream"), any!($kind, $x, $w, $y, $n, Streamed::<Vector, $x, $w, $n>::new));
-        entry!(concat!($prefix, "scalar"), any!($kind, $x, $w, $y, $n, Streamed::<Scalar, $x, $w, $n>::new));
+        entry!(concat!($prefix, "stream"), any!($kind, $x, $w, $y, $n, Reload::<Vector, $x, $w, $n>::new));
+        entry!(concat!($prefix, "scalar"), any!($kind, $x, $w, $y, $n, Reload::<Scalar, $x, $w, $n>::new));
     };
 }
 

@@ -26,13 +26,13 @@ mod kernels;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod norm;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
-pub mod part;
-#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod reduce;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod row;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 mod sharded;
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+pub mod storage;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod sum;
 

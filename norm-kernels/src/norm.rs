@@ -1,4 +1,4 @@
-//! The two normalizations, over any part of a row and any team of threads.
+//! The two normalizations, over any storage of a row and any scope of threads.
 
 use core::marker::PhantomData;
 
@@ -7,8 +7,8 @@ use crate::access::unpack;
 use crate::each::each;
 use crate::element::{Element, Words};
 use crate::gpu;
-use crate::part::Part;
-use crate::reduce::{FIRST, SECOND, Team};
+use crate::reduce::{FIRST, SECOND, Scope};
+use crate::storage::RowStorage;
 use crate::sum::{Moments, join, split};
 
 /// A normalization.
@@ -26,8 +26,8 @@ pub trait Norm {
     /// Normalizes one row, `y = norm(x) * (w + offset) + b`.
     ///
     /// # Safety
-    /// As [`Part::write`].
-    unsafe fn run<T: Team, Y: Element, const N: usize>(part: impl Part<N>, args: &Args);
+    /// As [`RowStorage::write`].
+    unsafe fn run<T: Scope, Y: Element, const N: usize>(storage: impl RowStorage<N>, args: &Args);
 }
 
 /// `x / sqrt(mean(x²) + eps)` (Zhang and Sennrich 2019, arXiv:1910.07467).
@@ -41,17 +41,17 @@ impl Norm for Rms {
     const OFFSETS: bool = true;
 
     #[inline(always)]
-    unsafe fn run<T: Team, Y: Element, const N: usize>(part: impl Part<N>, args: &Args) {
-        let share = T::sum(squares(&part), FIRST);
+    unsafe fn run<T: Scope, Y: Element, const N: usize>(storage: impl RowStorage<N>, args: &Args) {
+        let share = T::sum(squares(&storage), FIRST);
         let mut sum = share;
-        if T::is_spread() {
-            T::exchange([share, 0.0, 0.0, 0.0]);
+        if T::spans_blocks() {
+            T::all_gather([share, 0.0, 0.0, 0.0]);
             sum = 0.0;
-            T::each_received(|_, [share, ..]| sum += share);
+            T::each_gathered(|_, [share, ..]| sum += share);
         }
         let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
-        // SAFETY: handed on.
-        unsafe { part.write::<Y, { Self::BIASES }, { Self::OFFSETS }>(|x| x * rstd) };
+        // SAFETY: the caller gives these elements of `y` to this thread.
+        unsafe { storage.write::<Y, { Self::BIASES }, { Self::OFFSETS }>(|x| x * rstd) };
     }
 }
 
@@ -66,33 +66,33 @@ impl Norm for Layer {
     /// means' distances from it (Chan, Golub and LeVeque 1983, "Algorithms for Computing the
     /// Sample Variance"), so one exchange does for both.
     #[inline(always)]
-    unsafe fn run<T: Team, Y: Element, const N: usize>(part: impl Part<N>, args: &Args) {
-        let last = T::is_spread() && gpu::cluster_rank() == gpu::cluster_blocks() - 1;
-        let Moments { total: share, squares: about_zero } = T::sum(moments(&part), FIRST);
+    unsafe fn run<T: Scope, Y: Element, const N: usize>(storage: impl RowStorage<N>, args: &Args) {
+        let last = T::spans_blocks() && gpu::cluster_rank() == gpu::cluster_blocks() - 1;
+        let Moments { total: share, squares: sum_sq } = T::sum(moments(&storage), FIRST);
         let share_mean = share * reciprocal(args, last);
         let mut mean = Mean::new(share_mean);
-        let mut squares = (about_zero as f64 - share * share_mean) as f32;
+        let mut squares = (sum_sq as f64 - share * share_mean) as f32;
         // Not where they are infinite or NaN, either.
-        let enough = squares >= LEFT * about_zero && squares < f32::INFINITY;
-        if T::any(!enough) {
-            let about_high = T::sum(squares_about(&part, mean.high), SECOND);
+        let well_conditioned = squares >= MIN_RESIDUAL_FRACTION * sum_sq && squares < f32::INFINITY;
+        if T::any(!well_conditioned) {
+            let about_high = T::sum(sum_sq_centered(&storage, mean.high), SECOND);
             // In a row of one value throughout, an ULP of the f64 mean would be all that is left.
             mean.excess = if about_high == 0.0 { 0.0 } else { mean.excess };
             // They are those about the mean and, for each element, the square of what is between the two.
             let about_mean = about_high - elements(args, last) * (mean.excess * mean.excess);
-            squares = if enough { squares } else { about_mean };
+            squares = if well_conditioned { squares } else { about_mean };
         }
-        if T::is_spread() {
+        if T::spans_blocks() {
             let [low, high] = split(share);
-            T::exchange([low, high, squares, 0.0]);
+            T::all_gather([low, high, squares, 0.0]);
             let mut sum = 0.0;
             squares = 0.0;
-            T::each_received(|_, [low, high, share, _]| {
+            T::each_gathered(|_, [low, high, share, _]| {
                 sum += join([low, high]);
                 squares += share;
             });
             let row_mean = sum * args.reciprocal;
-            T::each_received(|last, [low, high, ..]| {
+            T::each_gathered(|last, [low, high, ..]| {
                 let distance = (join([low, high]) * reciprocal(args, last) - row_mean) as f32;
                 squares = gpu::fma(elements(args, last) * distance, distance, squares);
             });
@@ -102,9 +102,9 @@ impl Norm for Layer {
         let rstd = gpu::rsqrt(squares * args.reciprocal_f32 + args.eps) + (squares - squares);
         // `(x - high + excess) * rstd`, by as many instructions as with one part: a product and a sum are one.
         let rest = mean.excess * rstd;
-        // SAFETY: handed on.
+        // SAFETY: the caller gives these elements of `y` to this thread.
         unsafe {
-            part.write::<Y, { Self::BIASES }, { Self::OFFSETS }>(|x| gpu::fma(x - mean.high, rstd, rest))
+            storage.write::<Y, { Self::BIASES }, { Self::OFFSETS }>(|x| gpu::fma(x - mean.high, rstd, rest))
         };
     }
 }
@@ -156,17 +156,17 @@ fn reciprocal(args: &Args, last: bool) -> f64 {
     f64::from_bits(last_share.to_bits() & mask | share.to_bits() & !mask)
 }
 
-/// What part of the squares about zero those about the mean must be, to be the difference: there, its
+/// The least fraction of the squares about zero that those about the mean may be, to be the difference: there, its
 /// error is five times that of the sum of squares at most.
-const LEFT: f32 = 0.2;
+const MIN_RESIDUAL_FRACTION: f32 = 0.2;
 
 /// The sums of a thread's elements and of their squares, in the first pass over them.
 ///
 /// Elements in f64, because terms can cancel: no f32 sum would keep the accuracy promise.
 #[inline(always)]
-fn moments<P: Part<N>, const N: usize>(part: &P) -> Moments {
+fn moments<P: RowStorage<N>, const N: usize>(storage: &P) -> Moments {
     let (mut total, mut squares) = (0.0, Squares::<P, N>::ZERO);
-    part.each_first(|x, _| {
+    storage.each_first(|x, _| {
         total += wide_sum::<P::X, N>(&x);
         squares.add(unpack::<P::X, N>(x));
     });
@@ -187,17 +187,17 @@ fn wide_sum<X: Element, const N: usize>(words: &Words) -> f64 {
 
 /// The sum of the squares of a thread's elements, in the first pass over them.
 #[inline(always)]
-pub fn squares<P: Part<N>, const N: usize>(part: &P) -> f32 {
+pub fn squares<P: RowStorage<N>, const N: usize>(storage: &P) -> f32 {
     let mut squares = Squares::<P, N>::ZERO;
-    part.each_first(|x, _| squares.add(unpack::<P::X, N>(x)));
+    storage.each_first(|x, _| squares.add(unpack::<P::X, N>(x)));
     squares.sum()
 }
 
 /// The sum of the squares of a thread's elements' distances from `center`, in a later pass.
 #[inline(always)]
-fn squares_about<P: Part<N>, const N: usize>(part: &P, center: f32) -> f32 {
+fn sum_sq_centered<P: RowStorage<N>, const N: usize>(storage: &P, center: f32) -> f32 {
     let mut squares = Squares::<P, N>::ZERO;
-    part.each(|x, valid| {
+    storage.each(|x, valid| {
         let x = unpack::<P::X, N>(x);
         let mut distances = [0.0; N];
         each::<N>(|i| distances[i] = if (i as u32) < valid { x[i] - center } else { 0.0 });
@@ -206,7 +206,7 @@ fn squares_about<P: Part<N>, const N: usize>(part: &P, center: f32) -> f32 {
     squares.sum()
 }
 
-/// A sum of squares, of few ULPs' error however long the row is: so many vectors are summed in f32 before
+/// A sum of squares, of few ULPs' error however long the row is: the vectors that are summed in f32 before
 /// the sum goes into one in f64.
 pub const GROUP: u32 = Tile::MAX_STAGED;
 
@@ -215,11 +215,11 @@ struct Squares<P, const N: usize> {
     groups: f64,
     group: f32,
     vectors: u32,
-    part: PhantomData<P>,
+    storage: PhantomData<P>,
 }
 
-impl<P: Part<N>, const N: usize> Squares<P, N> {
-    const ZERO: Self = Squares { groups: 0.0, group: 0.0, vectors: 0, part: PhantomData };
+impl<P: RowStorage<N>, const N: usize> Squares<P, N> {
+    const ZERO: Self = Squares { groups: 0.0, group: 0.0, vectors: 0, storage: PhantomData };
 
     #[inline(always)]
     fn add(&mut self, values: [f32; N]) {

@@ -2,13 +2,13 @@
 //! `f32` a row over all devices. See [`ShardKernel`](crate::abi::ShardKernel).
 
 use crate::abi::Args;
-use crate::access::{Access, Scalar, Vector};
+use crate::access::{MemoryAccess, Scalar, Vector};
 use crate::element::{BF16, Element, F16, F32};
 use crate::gpu;
 use crate::norm::squares;
-use crate::part::{Part, Streamed};
-use crate::reduce::{Any, FIRST, Team};
+use crate::reduce::{Cluster, FIRST, Scope};
 use crate::row::{Row, row_of_thread};
+use crate::storage::{Reload, RowStorage};
 
 /// `sums[row] = Σ x²`, over the shard that is here.
 ///
@@ -17,17 +17,17 @@ use crate::row::{Row, row_of_thread};
 /// where the access is [`Vector`]; there is no residual. `sums` is the address of an `f32` a row,
 /// which nobody else touches.
 #[inline(always)]
-unsafe fn partial<A: Access, X: Element, const N: usize>(args: &Args, sums: u64) {
+unsafe fn partial<A: MemoryAccess, X: Element, const N: usize>(args: &Args, sums: u64) {
     gpu::let_next_kernel_start();
     let row = Row::whole::<X, X, X, N>(args, row_of_thread());
     gpu::wait_for_previous_kernel();
-    // SAFETY: handed on.
-    let part = unsafe { Streamed::<A, X, X, N>::new(row) };
-    let sum = Any::sum(squares(&part), FIRST);
+    // SAFETY: the caller's arguments say where the row lies; there is no residual.
+    let storage = unsafe { Reload::<A, X, X, N>::new(row) };
+    let sum = Cluster::sum(squares(&storage), FIRST);
     let index = row_of_thread();
     if index < args.rows && gpu::thread_x() == 0 {
         // SAFETY: the row's own.
-        unsafe { gpu::store_u32(sums + 4 * index as u64, sum.to_bits()) };
+        unsafe { gpu::st_global_b32(sums + 4 * index as u64, sum.to_bits()) };
     }
 }
 
@@ -36,22 +36,22 @@ unsafe fn partial<A: Access, X: Element, const N: usize>(args: &Args, sums: u64)
 /// # Safety
 /// As [`partial`], but that others may read `sums` too; each element of `y` is one thread's.
 #[inline(always)]
-unsafe fn apply<A: Access, X: Element, W: Element, Y: Element, const N: usize>(args: &Args, sums: u64) {
+unsafe fn apply<A: MemoryAccess, X: Element, W: Element, Y: Element, const N: usize>(args: &Args, sums: u64) {
     gpu::let_next_kernel_start();
     let row = Row::whole::<X, W, Y, N>(args, row_of_thread());
     // Also for whoever wrote the sums.
     gpu::wait_for_previous_kernel();
-    // SAFETY: handed on.
-    let part = unsafe { Streamed::<A, X, W, N>::new(row) };
+    // SAFETY: the caller's arguments say where the row lies; there is no residual.
+    let storage = unsafe { Reload::<A, X, W, N>::new(row) };
     let index = row_of_thread();
     let mut sum = 0.0;
     if index < args.rows {
         // SAFETY: the row's own.
-        sum = f32::from_bits(unsafe { gpu::load_u32(sums + 4 * index as u64) });
+        sum = f32::from_bits(unsafe { gpu::ld_global_b32(sums + 4 * index as u64) });
     }
     let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
-    // SAFETY: handed on.
-    unsafe { part.write::<Y, false, true>(|x| x * rstd) };
+    // SAFETY: the caller gives each element of `y` to one thread.
+    unsafe { storage.write::<Y, false, true>(|x| x * rstd) };
 }
 
 /// One entry point.
@@ -60,7 +60,8 @@ macro_rules! entry {
         gpu::kernel!(
             $name,
             fn kernel(args: Args, sums: u64) {
-                // SAFETY: whoever launches vouches for what the arguments lead to.
+                // SAFETY: `norm-host` launches with arguments that it has checked; others must keep what `partial` and
+                // `apply` ask of theirs.
                 unsafe { $body(&args, sums) }
             }
         );

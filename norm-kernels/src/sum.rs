@@ -1,4 +1,4 @@
-//! Sums that threads exchange.
+//! Sums that threads exchange by shuffles and shared memory.
 
 use crate::abi::WARP;
 use crate::gpu;
@@ -9,8 +9,8 @@ use crate::gpu;
 pub trait Sum: Copy {
     /// Bytes of shared memory for a sum of each warp.
     const SCRATCH: u32;
-    /// Sums that [`plus_shared`](Self::plus_shared) takes, a power of two.
-    const TOGETHER: u32;
+    /// Sums that [`plus_scratch`](Self::plus_scratch) takes, a power of two.
+    const UNROLL: u32;
     /// The empty sum.
     const ZERO: Self;
 
@@ -23,14 +23,14 @@ pub trait Sum: Copy {
     /// Puts it at a place below [`WARP`].
     ///
     /// # Safety
-    /// As [`gpu::store_shared`], for [`Self::SCRATCH`] bytes from `scratch` on.
-    unsafe fn store_shared(self, scratch: u32, place: u32);
+    /// As [`gpu::st_scratch`], for [`Self::SCRATCH`] bytes from `scratch` on.
+    unsafe fn st_scratch(self, scratch: u32, place: u32);
 
-    /// The sum of it and of the [`TOGETHER`](Self::TOGETHER) sums from `place`, a multiple of that, on.
+    /// The sum of it and of the [`UNROLL`](Self::UNROLL) sums from `place`, a multiple of that, on.
     ///
     /// # Safety
-    /// As [`gpu::load4_shared`], for what was put at these places.
-    unsafe fn plus_shared(self, scratch: u32, place: u32) -> Self;
+    /// As [`gpu::ld_scratch_v4`], for what was put at these places.
+    unsafe fn plus_scratch(self, scratch: u32, place: u32) -> Self;
 }
 
 /// For terms of one sign, already summed with care within a thread: each level of a tree adds
@@ -38,7 +38,7 @@ pub trait Sum: Copy {
 impl Sum for f32 {
     const SCRATCH: u32 = 4 * WARP;
     /// Those of a block of 256 threads, loaded before the first is added.
-    const TOGETHER: u32 = 8;
+    const UNROLL: u32 = 8;
     const ZERO: f32 = 0.0;
 
     #[inline(always)]
@@ -52,17 +52,17 @@ impl Sum for f32 {
     }
 
     #[inline(always)]
-    unsafe fn store_shared(self, scratch: u32, place: u32) {
-        // SAFETY: handed on.
-        unsafe { gpu::store_shared(scratch + 4 * place, self) }
+    unsafe fn st_scratch(self, scratch: u32, place: u32) {
+        // SAFETY: the caller keeps `place` below 32 and the scratch for this reduction.
+        unsafe { gpu::st_scratch(scratch + 4 * place, self) }
     }
 
     #[inline(always)]
-    unsafe fn plus_shared(self, scratch: u32, place: u32) -> f32 {
+    unsafe fn plus_scratch(self, scratch: u32, place: u32) -> f32 {
         let offset = scratch + 4 * place;
-        // SAFETY: handed on.
+        // SAFETY: the caller says that these places were written before the last barrier.
         let ([a, b, c, d], [e, f, g, h]) =
-            unsafe { (gpu::load4_shared(offset), gpu::load4_shared(offset + 16)) };
+            unsafe { (gpu::ld_scratch_v4(offset), gpu::ld_scratch_v4(offset + 16)) };
         (self + ((a + b) + (c + d))) + ((e + f) + (g + h))
     }
 }
@@ -70,7 +70,7 @@ impl Sum for f32 {
 /// For terms that can cancel.
 impl Sum for f64 {
     const SCRATCH: u32 = 8 * WARP;
-    const TOGETHER: u32 = 4;
+    const UNROLL: u32 = 4;
     const ZERO: f64 = 0.0;
 
     #[inline(always)]
@@ -84,21 +84,21 @@ impl Sum for f64 {
     }
 
     #[inline(always)]
-    unsafe fn store_shared(self, scratch: u32, place: u32) {
+    unsafe fn st_scratch(self, scratch: u32, place: u32) {
         let ([low, high], offset) = (split(self), scratch + 8 * place);
-        // SAFETY: handed on, half for half.
+        // SAFETY: the caller keeps `place` below 32 and the scratch for this reduction; both halves lie in it.
         unsafe {
-            gpu::store_shared(offset, low);
-            gpu::store_shared(offset + 4, high);
+            gpu::st_scratch(offset, low);
+            gpu::st_scratch(offset + 4, high);
         }
     }
 
     #[inline(always)]
-    unsafe fn plus_shared(self, scratch: u32, place: u32) -> f64 {
+    unsafe fn plus_scratch(self, scratch: u32, place: u32) -> f64 {
         let offset = scratch + 8 * place;
-        // SAFETY: handed on, half for half.
+        // SAFETY: the caller says that these places were written before the last barrier, both halves of each.
         let ([a, b, c, d], [e, f, g, h]) =
-            unsafe { (gpu::load4_shared(offset), gpu::load4_shared(offset + 16)) };
+            unsafe { (gpu::ld_scratch_v4(offset), gpu::ld_scratch_v4(offset + 16)) };
         self + ((join([a, b]) + join([c, d])) + (join([e, f]) + join([g, h])))
     }
 }
@@ -114,7 +114,7 @@ pub struct Moments {
 
 impl Sum for Moments {
     const SCRATCH: u32 = f64::SCRATCH + f32::SCRATCH;
-    const TOGETHER: u32 = f64::TOGETHER;
+    const UNROLL: u32 = f64::UNROLL;
     const ZERO: Moments = Moments { total: 0.0, squares: 0.0 };
 
     #[inline(always)]
@@ -128,20 +128,20 @@ impl Sum for Moments {
     }
 
     #[inline(always)]
-    unsafe fn store_shared(self, scratch: u32, place: u32) {
-        // SAFETY: handed on, for a part of the scratch each.
+    unsafe fn st_scratch(self, scratch: u32, place: u32) {
+        // SAFETY: the caller keeps `place` below 32; each sum has a part of the scratch of its own.
         unsafe {
-            self.total.store_shared(scratch, place);
-            self.squares.store_shared(scratch + f64::SCRATCH, place);
+            self.total.st_scratch(scratch, place);
+            self.squares.st_scratch(scratch + f64::SCRATCH, place);
         }
     }
 
     #[inline(always)]
-    unsafe fn plus_shared(self, scratch: u32, place: u32) -> Moments {
+    unsafe fn plus_scratch(self, scratch: u32, place: u32) -> Moments {
         let squares = scratch + f64::SCRATCH + 4 * place;
-        // SAFETY: as `store_shared` put them.
+        // SAFETY: as `st_scratch` put them.
         let (total, [a, b, c, d]) =
-            unsafe { (self.total.plus_shared(scratch, place), gpu::load4_shared(squares)) };
+            unsafe { (self.total.plus_scratch(scratch, place), gpu::ld_scratch_v4(squares)) };
         Moments { total, squares: self.squares + ((a + b) + (c + d)) }
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use cuda_builder::{CudaBuilder, NvvmArch};
-use norm_kernels::abi::{Access, DType, EntryPoint, NormKind};
+use norm_kernels::abi::{Variant, DType, EntryPoint, NormKind};
 
 /// The oldest device of each text.
 const TARGETS: [(&str, NvvmArch); 2] = [("sm_80", NvvmArch::Compute80), ("sm_90", NvvmArch::Compute90)];
@@ -32,9 +32,9 @@ fn registers(entry: EntryPoint) -> Option<u32> {
     use DType::{BF16, F16, F32};
     let most = entry.max_registers();
     let EntryPoint::Norm(kernel) = entry else { return most };
-    match (kernel.kind, kernel.access, kernel.x, kernel.w, kernel.y) {
-        (NormKind::Layer, Access::Staged, F16 | BF16, _, F16 | BF16) => most.map(|most| most + 8),
-        (NormKind::Rms, Access::Add4, F16, F16 | BF16, F32) => Some(48),
+    match (kernel.kind, kernel.variant, kernel.x, kernel.w, kernel.y) {
+        (NormKind::Layer, Variant::Staged, F16 | BF16, _, F16 | BF16) => most.map(|most| most + 8),
+        (NormKind::Rms, Variant::Add4, F16, F16 | BF16, F32) => Some(48),
         _ => most,
     }
 }

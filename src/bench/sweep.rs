@@ -1,7 +1,7 @@
 //! Other ways to lay a row over threads than the one that operations take.
 
 use norm_host::{Limits, Plan};
-use norm_kernels::abi::{Access, Kernel, Tile, WARP};
+use norm_kernels::abi::{Kernel, Tile, Variant, WARP};
 
 use super::case::Case;
 use super::record::TileRecord;
@@ -18,7 +18,7 @@ const STAGED: [u32; 4] = [128, 256, 512, 1024];
 /// A kernel's way to reach memory with a tile for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiling {
-    access: Access,
+    variant: Variant,
     tile: Tile,
     /// Whether operations take it.
     chosen: bool,
@@ -27,12 +27,12 @@ pub struct Tiling {
 impl Tiling {
     /// A plan for the same problem with this tiling in its tile's place.
     pub fn apply(self, plan: Plan, limits: Limits) -> Plan {
-        plan.with_tile(self.access, self.tile, limits)
+        plan.with_tile(self.variant, self.tile, limits)
     }
 
     pub fn record(self) -> TileRecord {
         let Tile { blocks, threads, vectors, rows, .. } = self.tile;
-        let access = self.access.name().to_owned();
+        let access = self.variant.name().to_owned();
         TileRecord { access, blocks, threads, vectors, rows, chosen: self.chosen }
     }
 }
@@ -40,57 +40,57 @@ impl Tiling {
 /// The tiling that operations take for a case, and every other that holds its rows. `plan` is the
 /// one for the case, on any addresses aligned to 16, on a device of these limits.
 pub fn tilings(case: &Case, plan: &Plan, limits: Limits) -> Vec<Tiling> {
-    let Kernel { kind, x, y, access: taken, .. } = plan.kernel;
+    let Kernel { kind, x, y, variant: taken, .. } = plan.kernel;
     let tile = Tile::new(kind, x, y, plan.args.dim, limits).taken_by(taken);
-    let mut found = vec![Tiling { access: taken, tile, chosen: true }];
-    for access in Access::ALL {
-        let any = matches!(access, Access::Staged | Access::Stream);
-        let serves = access.serves(kind)
+    let mut found = vec![Tiling { variant: taken, tile, chosen: true }];
+    for variant in Variant::ALL {
+        let any = matches!(variant, Variant::Staged | Variant::Stream);
+        let serves = variant.serves(kind)
             // Where vectors are not whole, only the scalar path may be taken; where they are, it
             // is never the fastest.
-            && (access == Access::Scalar) == (taken == Access::Scalar)
+            && (variant == Variant::Scalar) == (taken == Variant::Scalar)
             // Kernels that hold a row in registers know a residual each or none, and no biases of RMSNorm.
             && (any
-                || access.adds() == case.op.has_residual()
+                || variant.adds() == case.op.has_residual()
                     && (!case.op.has_bias() || kind == norm_host::NormKind::Layer));
         if serves {
-            let tiles = tiles(access, tile, plan.args.dim, limits).into_iter();
-            let fits = |tile: &Tile| tile.fits(access, x, limits);
-            let others = tiles.filter(|other| (access, *other) != (taken, tile) && fits(other));
-            found.extend(others.map(|tile| Tiling { access, tile, chosen: false }));
+            let tiles = tiles(variant, tile, plan.args.dim, limits).into_iter();
+            let fits = |tile: &Tile| tile.fits(variant, x, limits);
+            let others = tiles.filter(|other| (variant, *other) != (taken, tile) && fits(other));
+            found.extend(others.map(|tile| Tiling { variant, tile, chosen: false }));
         }
     }
     found.retain(|tiling| tiling.tile.grid(plan.args.rows.into()) <= norm_host::MAX_GRID);
     found
 }
 
-/// The tiles with which `access` can take rows of `dim`, beside `chosen`.
-fn tiles(access: Access, chosen: Tile, dim: u32, limits: Limits) -> Vec<Tile> {
+/// The tiles with which `variant` can take rows of `dim`, beside `chosen`.
+fn tiles(variant: Variant, chosen: Tile, dim: u32, limits: Limits) -> Vec<Tile> {
     let row = dim.div_ceil(chosen.width);
     let tile = |blocks: u32, threads: u32, rows: u32| {
         let vectors = row.div_ceil(blocks).div_ceil(threads);
         Tile { blocks, threads, vectors, rows, ..chosen }
     };
-    match (access, access.held_vectors()) {
-        (Access::Warp2 | Access::Warp4, Some(held)) => {
+    match (variant, variant.held_vectors()) {
+        (Variant::Warp2 | Variant::Warp4, Some(held)) => {
             let lanes = row.div_ceil(held).next_power_of_two();
             let packed =
-                PACKED.into_iter().filter(|&threads| lanes <= WARP && threads <= access.max_threads());
+                PACKED.into_iter().filter(|&threads| lanes <= WARP && threads <= variant.max_threads());
             packed.map(|threads| Tile { vectors: held, ..tile(1, lanes, threads / lanes) }).collect()
         }
         (_, Some(held)) => {
             let least = row.div_ceil(held).next_multiple_of(WARP);
             // Beyond twice the least, half of the threads would have nothing.
-            let most = u32::min(access.max_threads(), 2 * least);
+            let most = u32::min(variant.max_threads(), 2 * least);
             (least..=most).step_by(WARP as usize).map(|threads| tile(1, threads, 1)).collect()
         }
-        (Access::Staged | Access::Mixed, None) => {
+        (Variant::Staged | Variant::Mixed, None) => {
             let blocks = [1, 2, 4, 8, 16].into_iter().filter(|&blocks| blocks <= limits.cluster);
             let shares = blocks.filter(|&blocks| blocks == 1 || row / blocks >= 512);
             let tiles = shares.flat_map(|blocks| STAGED.map(|threads| tile(blocks, threads, 1)));
             tiles.filter(|tile| tile.threads / 2 < row.div_ceil(tile.blocks)).collect()
         }
-        (Access::Stream, None) => {
+        (Variant::Stream, None) => {
             let blocks = [1, 2, 4, 8, 16].into_iter().filter(|&blocks| blocks <= limits.cluster);
             let shares = blocks.filter(|&blocks| blocks == 1 || row / blocks >= 4096);
             let tiles = shares.flat_map(|blocks| STREAMED.map(|threads| tile(blocks, threads, 1)));
@@ -145,10 +145,10 @@ mod tests {
                 let [threads, rows, _] = other.block;
                 let blocks = other.cluster;
                 assert!(other.grid[0] / blocks * rows >= other.args.rows, "{tiling:?}");
-                assert!(threads * rows <= other.kernel.access.max_threads(), "{tiling:?}");
+                assert!(threads * rows <= other.kernel.variant.max_threads(), "{tiling:?}");
                 assert!(threads.is_multiple_of(WARP) || threads.is_power_of_two() && threads < WARP);
                 assert!((threads * rows).is_multiple_of(WARP), "{tiling:?}");
-                let held = other.kernel.access.held_vectors();
+                let held = other.kernel.variant.held_vectors();
                 let covers = |held: u32| threads * held * width >= other.args.share;
                 assert!(other.args.share * blocks >= other.args.dim, "{tiling:?}");
                 assert!(held.is_none_or(covers), "{tiling:?}");

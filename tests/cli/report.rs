@@ -20,7 +20,7 @@ struct Run {
     counts: Value,
     kind: Kind,
     /// What it does with a row of vectors, by the last part of its name.
-    access: String,
+    variant: String,
     /// Bytes of an element of x, w and y.
     sizes: [u64; 3],
 }
@@ -66,7 +66,7 @@ impl Run {
             name: format!("{set}: {kernel}, {} x {}{residual}", counts["rows"], counts["dim"]),
             counts: counts.clone(),
             kind,
-            access: parts.last().unwrap().to_string(),
+            variant: parts.last().unwrap().to_string(),
             sizes,
         }
     }
@@ -97,7 +97,7 @@ impl Run {
     fn passes(&self) -> u64 {
         // One that streams holds nothing of it: for the sums, and for the output.
         let whole = matches!(self.kind, Kind::Rms | Kind::Layer);
-        if whole && self.access == "stream" { 2 } else { 1 }
+        if whole && self.variant == "stream" { 2 } else { 1 }
     }
 
     /// Sums over a row's threads.
@@ -110,7 +110,7 @@ impl Run {
 
     /// What the kernel is to ask for of a tensor, over what holds it, if it goes by vectors.
     fn requested(&self, tensor: &str, size: u64) -> f64 {
-        let streams = self.access == "stream";
+        let streams = self.variant == "stream";
         let times = match tensor {
             // What is normalized is the residual then; x is added to it once.
             "x" if self.adds() => 1,
@@ -160,7 +160,7 @@ fn every_kernel_moves_what_it_must_and_no_more() {
         for (tensor, moved, size) in run.moved() {
             let number = |key: &str| moved[key].as_f64().unwrap();
             assert_eq!(number("distinct"), 1.0, "{name}: {tensor}");
-            if run.access == "scalar" {
+            if run.variant == "scalar" {
                 // Element by element, which no vector could do: each of a vector's elements asks for
                 // its sectors again.
                 assert_eq!(number("bytes_an_access"), size as f64, "{name}: {tensor}");
@@ -190,7 +190,7 @@ fn warps_part_where_one_lane_acts_for_all_and_where_rows_end() {
         // In every warp its first lane stores a sum. All else is in one warp of a row's blocks.
         let everywhere = branches.values().filter(|&&times| times > rows * blocks_a_row).count();
         assert!(everywhere <= run.reductions(), "{name}: {branches:?}");
-        if run.access == "scalar" {
+        if run.variant == "scalar" {
             continue;
         }
         // The row's first thread asks for it; some fill up the sums of fewer than four warps; a

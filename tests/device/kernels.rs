@@ -2,7 +2,7 @@
 
 use libtest_mimic::Failed;
 use norm_host::{Device, Limits, NormKind, Operand, Param, Plan, Problem};
-use norm_kernels::abi::{Access, Axis, Kernel};
+use norm_kernels::abi::{Axis, Kernel, Variant};
 
 use crate::{
     cases::of_kernel,
@@ -10,17 +10,17 @@ use crate::{
     on_device::{OnDevice, Shifts, judge},
 };
 
-/// Those of one normalization and access.
-pub fn each_once(device: Device, kind: NormKind, access: Access) -> Result<(), Failed> {
+/// Those of one normalization and variant.
+pub fn each_once(device: Device, kind: NormKind, variant: Variant) -> Result<(), Failed> {
     let limits = device.limits();
     // Rows that fit no shared memory, or that a large cluster has no room for, are too long for racecheck.
-    let device = device.with_limits(match access {
-        Access::Stream => Limits { shared_bytes: 0, ..limits },
-        Access::Mixed => Limits { cluster: limits.cluster.min(2), ..limits },
+    let device = device.with_limits(match variant {
+        Variant::Stream => Limits { shared_bytes: 0, ..limits },
+        Variant::Mixed => Limits { cluster: limits.cluster.min(2), ..limits },
         _ => limits,
     });
     let stream = norm_host::Stream::new(&device)?;
-    for kernel in Kernel::all().filter(|kernel| (kernel.kind, kernel.access) == (kind, access)) {
+    for kernel in Kernel::all().filter(|kernel| (kernel.kind, kernel.variant) == (kind, variant)) {
         for case in of_kernel(kernel, device.limits()) {
             let mut tensors = case.tensors();
             let mut on_device = OnDevice::upload(device, &case, &tensors, Shifts::NONE)?;

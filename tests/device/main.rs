@@ -39,7 +39,7 @@ mod vectors;
 
 use libtest_mimic::{Failed, Trial};
 use norm_host::{Device, NcclId, NormKind, ptx::RUST_CUDA};
-use norm_kernels::abi::Access;
+use norm_kernels::abi::Variant;
 use std::{
     process::ExitCode,
     sync::{PoisonError, RwLock},
@@ -144,7 +144,7 @@ fn main() -> ExitCode {
     let device = device();
     let mut trials: Vec<Trial> = TESTS.map(|(name, test)| trial(name, "cuda", &device, test)).into();
     for kind in NormKind::ALL {
-        for access in Access::ALL.into_iter().filter(|access| access.serves(kind)) {
+        for access in Variant::ALL.into_iter().filter(|access| access.serves(kind)) {
             let name = format!("small_everything_{}_{}_keeps_the_promise", kind.name(), access.name());
             trials
                 .push(trial(&name, "cuda", &device, move |device| kernels::each_once(device, kind, access)));

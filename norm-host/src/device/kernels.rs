@@ -7,7 +7,7 @@ use std::{
 
 use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
 use norm_kernels::abi::{
-    Access, Demand, EntryPoint, KERNEL_SLOTS, Kernel, Limits, SHARD_KERNEL_SLOTS, ShardKernel, Tile,
+    EntryPoint, KERNEL_SLOTS, Kernel, LaunchShape, Limits, SHARD_KERNEL_SLOTS, ShardKernel, Tile, Variant,
 };
 
 use super::Device;
@@ -65,17 +65,17 @@ impl Device {
         // Grids that are short, of middle length, and long.
         let grids = [1, limits.short_grid.saturating_add(1), u64::MAX].into_iter();
         let demands = grids.flat_map(|blocks| {
-            [(false, false), (true, false), (true, true)].map(|(residual, extras)| Demand {
+            [(false, false), (true, false), (true, true)].map(|(residual, extras)| LaunchShape {
                 residual,
                 extras,
                 blocks,
             })
         });
-        for demand in demands {
-            let access = Access::vectored(tile, kind, [x, w, y], demand, limits);
-            self.kernel(Kernel { kind, x, w, y, access })?;
+        for launch in demands {
+            let variant = Variant::vectorized(tile, kind, [x, w, y], launch, limits);
+            self.kernel(Kernel { kind, x, w, y, variant })?;
         }
-        self.kernel(Kernel { kind, x, w, y, access: Access::Scalar })?;
+        self.kernel(Kernel { kind, x, w, y, variant: Variant::Scalar })?;
         Ok(())
     }
 
@@ -151,14 +151,14 @@ impl Device {
     /// Allows a function what its launches ask for beyond what every device has.
     fn permit(&self, function: CUfunction, entry: EntryPoint) -> std::result::Result<(), DriverError> {
         const PORTABLE_CLUSTER: u32 = 8;
-        let EntryPoint::Norm(Kernel { access, .. }) = entry else { return Ok(()) };
+        let EntryPoint::Norm(Kernel { variant, .. }) = entry else { return Ok(()) };
         // Other handles may have other limits, and use this function.
         let Limits { cluster, shared_bytes, .. } = Limits::of_capability(self.capability());
-        if matches!(access, Access::Staged | Access::Mixed) {
+        if matches!(variant, Variant::Staged | Variant::Mixed) {
             // SAFETY: the function's module has just been loaded, in the current context.
             unsafe { self.driver().allow_shared_memory(function, shared_bytes) }?;
         }
-        if access.takes_clusters() && cluster > PORTABLE_CLUSTER {
+        if variant.takes_clusters() && cluster > PORTABLE_CLUSTER {
             // SAFETY: as above.
             unsafe { self.driver().allow_large_clusters(function) }?;
         }

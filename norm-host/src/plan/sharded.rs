@@ -1,6 +1,6 @@
 //! The launch of a step of a norm whose rows are split over devices.
 
-use norm_kernels::abi::{Access, Args, Limits, ShardKernel};
+use norm_kernels::abi::{Args, Limits, ShardKernel, Variant};
 
 use super::Plan;
 use crate::{
@@ -31,7 +31,7 @@ impl ShardPlan {
         // The kernels know no clusters: a shard is seldom long enough for one.
         let Plan { kernel, grid, block, overlap, args, .. } =
             Plan::new(part, Limits { cluster: 1, ..limits })?;
-        let vectors = kernel.access != Access::Scalar;
+        let vectors = kernel.variant != Variant::Scalar;
         let kernel = match step {
             ShardStep::Partial => ShardKernel::Partial { x: kernel.x, vectors },
             ShardStep::Apply => ShardKernel::Apply { x: kernel.x, w: kernel.w, y: kernel.y, vectors },

@@ -105,14 +105,14 @@ proptest! {
         problem.x.address += shift * x.size() as u64;
         let plan = Plan::new(&problem, limits).unwrap();
         let [across, down, deep] = plan.block;
-        prop_assert!(across * down <= plan.kernel.access.max_threads());
+        prop_assert!(across * down <= plan.kernel.variant.max_threads());
         prop_assert!(across * down <= MAX_BLOCK_THREADS);
         prop_assert_eq!(deep, 1);
         prop_assert!(across.is_multiple_of(WARP) || (across < WARP && across.is_power_of_two()));
         prop_assert!((across * down).is_multiple_of(WARP));
         prop_assert!(down == 1 || across <= WARP);
         prop_assert!(plan.cluster <= limits.cluster && plan.grid[0].is_multiple_of(plan.cluster));
-        prop_assert!(plan.cluster == 1 || (down == 1 && plan.kernel.access.takes_clusters()));
+        prop_assert!(plan.cluster == 1 || (down == 1 && plan.kernel.variant.takes_clusters()));
         prop_assert!(plan.shared_bytes <= limits.shared_bytes);
         prop_assert!(plan.args.share * plan.cluster >= dim && plan.args.share * (plan.cluster - 1) < dim);
         prop_assert!(u64::from(plan.grid[0]) <= MAX_GRID && plan.grid[0] >= 1);
@@ -222,7 +222,7 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(plan.kernel.access != Access::Scalar, whole && aligned);
+        prop_assert_eq!(plan.kernel.variant != Variant::Scalar, whole && aligned);
     }
 }
 
@@ -231,19 +231,19 @@ fn every_pair_of_types_takes_every_access() {
     for x in DTYPES {
         for y in DTYPES {
             let plan = |dim| Plan::new(&dense(x, y, 5, dim), LIMITS[0]).unwrap();
-            let access = |dim| plan(dim).kernel.access;
+            let access = |dim| plan(dim).kernel.variant;
             let width = Tile::new(NormKind::Rms, x, y, 1, LIMITS[0]).width;
-            assert_eq!(access(width), Access::Warp2);
-            assert_eq!(access(64 * width), Access::Warp2);
-            assert_eq!(access(65 * width), Access::Block2);
-            assert_eq!(access(513 * width), Access::Block4);
-            assert_eq!(access(1025 * width), Access::Staged);
-            assert_eq!((access(65_536 * width), plan(65_536 * width).cluster), (Access::Staged, 16));
-            assert_eq!((access(131_072 * width), plan(131_072 * width).cluster), (Access::Mixed, 16));
-            assert_eq!((access(300_000 * width), plan(300_000 * width).cluster), (Access::Stream, 16));
-            assert_eq!(access(65 * width + 1), Access::Scalar);
+            assert_eq!(access(width), Variant::Warp2);
+            assert_eq!(access(64 * width), Variant::Warp2);
+            assert_eq!(access(65 * width), Variant::Block2);
+            assert_eq!(access(513 * width), Variant::Block4);
+            assert_eq!(access(1025 * width), Variant::Staged);
+            assert_eq!((access(65_536 * width), plan(65_536 * width).cluster), (Variant::Staged, 16));
+            assert_eq!((access(131_072 * width), plan(131_072 * width).cluster), (Variant::Mixed, 16));
+            assert_eq!((access(300_000 * width), plan(300_000 * width).cluster), (Variant::Stream, 16));
+            assert_eq!(access(65 * width + 1), Variant::Scalar);
             let old = Plan::new(&dense(x, y, 5, 131_072 * width), LIMITS[1]).unwrap();
-            assert_eq!((old.kernel.access, old.cluster), (Access::Stream, 1));
+            assert_eq!((old.kernel.variant, old.cluster), (Variant::Stream, 1));
         }
     }
 }
@@ -251,18 +251,18 @@ fn every_pair_of_types_takes_every_access() {
 #[test]
 fn what_kernels_in_registers_do_not_know_is_staged() {
     let w = Some(Param { address: 1 << 12, dtype: DType::F16, stride: 0 });
-    for (kind, in_registers) in [(NormKind::Rms, Access::Block2), (NormKind::Layer, Access::Short4)] {
-        let access = |problem| Plan::new(&problem, LIMITS[0]).unwrap().kernel.access;
+    for (kind, in_registers) in [(NormKind::Rms, Variant::Block2), (NormKind::Layer, Variant::Short4)] {
+        let access = |problem| Plan::new(&problem, LIMITS[0]).unwrap().kernel.variant;
         let plain = Problem { kind, w, ..dense(DType::F16, DType::F16, 5, 2048) };
         assert_eq!(access(plain), in_registers);
         let rms = kind == NormKind::Rms;
-        let biased = if rms { Access::Staged } else { in_registers };
+        let biased = if rms { Variant::Staged } else { in_registers };
         assert_eq!(access(Problem { b: w, ..plain }), biased);
-        let offset = if rms { in_registers } else { Access::Staged };
+        let offset = if rms { in_registers } else { Variant::Staged };
         assert_eq!(access(Problem { weight_offset: 1.0, ..plain }), offset);
         // Nothing to be added to.
         assert_eq!(access(Problem { w: None, weight_offset: 1.0, ..plain }), in_registers);
-        assert_eq!(access(Problem { accumulate: true, ..plain }), Access::Staged);
+        assert_eq!(access(Problem { accumulate: true, ..plain }), Variant::Staged);
     }
 }
 
@@ -272,19 +272,19 @@ fn residuals_are_added_in_registers_where_that_is_faster() {
         let r = Some(Operand { address: 1 << 13, dtype: DType::F16 });
         let plan =
             Plan::new(&problem(Problem { kind, r, ..dense(DType::F16, DType::F16, rows, dim) }), limits);
-        plan.unwrap().kernel.access
+        plan.unwrap().kernel.variant
     };
     let access = |kind, rows, dim, problem| on(LIMITS[0], kind, rows, dim, problem);
     for (kind, dim, expected) in [
-        (NormKind::Rms, 512, [Access::Staged; 2]),
-        (NormKind::Rms, 2048, [Access::Add2; 2]),
-        (NormKind::Rms, 4096, [Access::Add2; 2]),
-        (NormKind::Rms, 8192, [Access::Add4; 2]),
-        (NormKind::Rms, 16_384, [Access::Add4, Access::Staged]),
-        (NormKind::Rms, 20_480, [Access::Staged; 2]),
-        (NormKind::Layer, 1024, [Access::Add4; 2]),
-        (NormKind::Layer, 8192, [Access::Add4; 2]),
-        (NormKind::Layer, 16_384, [Access::Add4; 2]),
+        (NormKind::Rms, 512, [Variant::Staged; 2]),
+        (NormKind::Rms, 2048, [Variant::Add2; 2]),
+        (NormKind::Rms, 4096, [Variant::Add2; 2]),
+        (NormKind::Rms, 8192, [Variant::Add4; 2]),
+        (NormKind::Rms, 16_384, [Variant::Add4, Variant::Staged]),
+        (NormKind::Rms, 20_480, [Variant::Staged; 2]),
+        (NormKind::Layer, 1024, [Variant::Add4; 2]),
+        (NormKind::Layer, 8192, [Variant::Add4; 2]),
+        (NormKind::Layer, 16_384, [Variant::Add4; 2]),
     ] {
         assert_eq!(
             [512, 513].map(|rows| access(kind, rows, dim, |plain| plain)),
@@ -292,19 +292,20 @@ fn residuals_are_added_in_registers_where_that_is_faster() {
             "{kind:?} of {dim}"
         );
         let accumulated = |plain| Problem { accumulate: true, ..plain };
-        assert_eq!(access(kind, 5, dim, accumulated), Access::Staged);
+        assert_eq!(access(kind, 5, dim, accumulated), Variant::Staged);
     }
     let many = |limits, dim| [4096, 4097].map(|rows| on(limits, NormKind::Rms, rows, dim, |plain| plain));
-    assert_eq!(many(LIMITS[0], 2048), [Access::Add2; 2]);
-    assert_eq!(many(LIMITS[0], 4096), [Access::Add2, Access::Staged]);
-    assert_eq!([2048, 4096].map(|dim| many(H100, dim)), [[Access::Add2, Access::Add4]; 2]);
-    assert_eq!(on(H100, NormKind::Rms, 4097, 16_384, |plain| plain), Access::Add4);
+    assert_eq!(many(LIMITS[0], 2048), [Variant::Add2; 2]);
+    assert_eq!(many(LIMITS[0], 4096), [Variant::Add2, Variant::Staged]);
+    assert_eq!([2048, 4096].map(|dim| many(H100, dim)), [[Variant::Add2, Variant::Add4]; 2]);
+    assert_eq!(on(H100, NormKind::Rms, 4097, 16_384, |plain| plain), Variant::Add4);
     // A row a block, though without a residual several share one.
     let problem = |r| Problem { kind: NormKind::Layer, r, ..dense(DType::F16, DType::F16, 9, 1024) };
-    let block = |r| Plan::new(&problem(r), LIMITS[0]).map(|plan| (plan.kernel.access, plan.block, plan.grid));
-    assert_eq!(block(None), Ok((Access::Warp4, [32, 8, 1], [2, 1, 1])));
+    let block =
+        |r| Plan::new(&problem(r), LIMITS[0]).map(|plan| (plan.kernel.variant, plan.block, plan.grid));
+    assert_eq!(block(None), Ok((Variant::Warp4, [32, 8, 1], [2, 1, 1])));
     let r = problem(None).x;
-    assert_eq!(block(Some(r)), Ok((Access::Add4, [32, 1, 1], [9, 1, 1])));
+    assert_eq!(block(Some(r)), Ok((Variant::Add4, [32, 1, 1], [9, 1, 1])));
 }
 
 /// The bits stay: the tile is the same.
@@ -314,17 +315,17 @@ fn rows_beyond_a_short_grid_may_take_another_kernel_with_the_same_tile() {
         let w = Some(Param { address: 1 << 12, dtype: w, stride: 0 });
         let plan =
             Plan::new(&Problem { kind, w, ..dense(DType::F16, DType::F16, rows, dim) }, limits).unwrap();
-        (plan.kernel.access, plan.block, plan.cluster, plan.args.share)
+        (plan.kernel.variant, plan.block, plan.cluster, plan.args.share)
     };
     let cases = [
-        (NormKind::Layer, DType::F16, 4096, [Access::Short4, Access::Block4]),
-        (NormKind::Layer, DType::F16, 1024, [Access::Warp4; 2]),
-        (NormKind::Layer, DType::F16, 32_768, [Access::Staged; 2]),
-        (NormKind::Rms, DType::F16, 7168, [Access::Block4; 2]),
-        (NormKind::Rms, DType::F16, 8192, [Access::Block4, Access::Stream]),
-        (NormKind::Rms, DType::F32, 8192, [Access::Block4; 2]),
-        (NormKind::Rms, DType::F16, 32_768, [Access::Staged, Access::Stream]),
-        (NormKind::Rms, DType::F16, 40_960, [Access::Staged; 2]),
+        (NormKind::Layer, DType::F16, 4096, [Variant::Short4, Variant::Block4]),
+        (NormKind::Layer, DType::F16, 1024, [Variant::Warp4; 2]),
+        (NormKind::Layer, DType::F16, 32_768, [Variant::Staged; 2]),
+        (NormKind::Rms, DType::F16, 7168, [Variant::Block4; 2]),
+        (NormKind::Rms, DType::F16, 8192, [Variant::Block4, Variant::Stream]),
+        (NormKind::Rms, DType::F32, 8192, [Variant::Block4; 2]),
+        (NormKind::Rms, DType::F16, 32_768, [Variant::Staged, Variant::Stream]),
+        (NormKind::Rms, DType::F16, 40_960, [Variant::Staged; 2]),
     ];
     for (kind, w, dim, expected) in cases {
         let [few, many] = [512, 513].map(|rows| access(kind, w, rows, dim, LIMITS[0]));
@@ -333,14 +334,14 @@ fn rows_beyond_a_short_grid_may_take_another_kernel_with_the_same_tile() {
     }
     // Slower memory, where registers are no longer what long grids lack.
     let cases = [
-        (NormKind::Rms, DType::F16, 8192, [Access::Block4; 2]),
-        (NormKind::Rms, DType::F16, 16_384, [Access::Staged, Access::Stream]),
-        (NormKind::Rms, DType::F16, 32_768, [Access::Staged, Access::Mixed]),
-        (NormKind::Rms, DType::F16, 65_536, [Access::Staged; 2]),
-        (NormKind::Layer, DType::F16, 8192, [Access::Short4, Access::Block4]),
-        (NormKind::Layer, DType::F16, 16_384, [Access::Short4, Access::Stream]),
-        (NormKind::Layer, DType::F32, 4096, [Access::Short4, Access::Block4]),
-        (NormKind::Layer, DType::F32, 8192, [Access::Short4, Access::Stream]),
+        (NormKind::Rms, DType::F16, 8192, [Variant::Block4; 2]),
+        (NormKind::Rms, DType::F16, 16_384, [Variant::Staged, Variant::Stream]),
+        (NormKind::Rms, DType::F16, 32_768, [Variant::Staged, Variant::Mixed]),
+        (NormKind::Rms, DType::F16, 65_536, [Variant::Staged; 2]),
+        (NormKind::Layer, DType::F16, 8192, [Variant::Short4, Variant::Block4]),
+        (NormKind::Layer, DType::F16, 16_384, [Variant::Short4, Variant::Stream]),
+        (NormKind::Layer, DType::F32, 4096, [Variant::Short4, Variant::Block4]),
+        (NormKind::Layer, DType::F32, 8192, [Variant::Short4, Variant::Stream]),
     ];
     for (kind, w, dim, expected) in cases {
         let [few, many] = [512, 513].map(|rows| access(kind, w, rows, dim, H100));
@@ -355,7 +356,7 @@ fn rows_beyond_a_short_grid_may_take_another_kernel_with_the_same_tile() {
     }
     // An L1 cache that is too small for the rows of all blocks.
     let a100 = Limits::of_capability((8, 0));
-    assert_eq!(access(NormKind::Rms, DType::F16, 513, 8192, a100).0, Access::Block4);
+    assert_eq!(access(NormKind::Rms, DType::F16, 513, 8192, a100).0, Variant::Block4);
 }
 
 #[test]
@@ -397,19 +398,22 @@ fn rows_for_more_blocks_than_a_grid_has_are_an_error() {
 }
 
 #[test]
-fn rows_are_asked_for_ahead_of_time_where_it_pays() {
-    let ahead = |kind, rows, dim| {
+fn rows_are_prefetched_where_it_pays() {
+    let l2_prefetch_rows = |kind, rows, dim| {
         let problem = Problem { kind, ..dense(DType::F16, DType::F16, rows, dim) };
-        Plan::new(&problem, LIMITS[0]).unwrap().args.ahead
+        Plan::new(&problem, LIMITS[0]).unwrap().args.l2_prefetch_rows
     };
     // A block's own row, where the grid is short; no other, where rows are short.
-    assert_eq!((ahead(NormKind::Rms, 1, 4096), ahead(NormKind::Rms, 512, 4096)), (0, 0));
-    assert_eq!(ahead(NormKind::Rms, 513, 4096), NONE_AHEAD);
-    assert_eq!(ahead(NormKind::Rms, 1 << 20, 64), NONE_AHEAD);
+    assert_eq!(
+        (l2_prefetch_rows(NormKind::Rms, 1, 4096), l2_prefetch_rows(NormKind::Rms, 512, 4096)),
+        (0, 0)
+    );
+    assert_eq!(l2_prefetch_rows(NormKind::Rms, 513, 4096), NO_PREFETCH);
+    assert_eq!(l2_prefetch_rows(NormKind::Rms, 1 << 20, 64), NO_PREFETCH);
     // 4 MiB.
-    assert_eq!(ahead(NormKind::Layer, 32768, 4096), 512);
-    assert_eq!(ahead(NormKind::Rms, 32768, 8192), 256);
-    assert_eq!(ahead(NormKind::Rms, 512, 1 << 19), 4);
+    assert_eq!(l2_prefetch_rows(NormKind::Layer, 32768, 4096), 512);
+    assert_eq!(l2_prefetch_rows(NormKind::Rms, 32768, 8192), 256);
+    assert_eq!(l2_prefetch_rows(NormKind::Rms, 512, 1 << 19), 4);
     // Those of all blocks fill the cache.
-    assert_eq!(ahead(NormKind::Rms, 512, 1 << 20), NONE_AHEAD);
+    assert_eq!(l2_prefetch_rows(NormKind::Rms, 512, 1 << 20), NO_PREFETCH);
 }

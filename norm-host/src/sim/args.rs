@@ -6,7 +6,8 @@ use norm_kernels::abi::{Args, Axis, Divisor};
 pub fn bytes(args: &Args) -> Vec<u8> {
     // Taken apart, so that a new field cannot be forgotten here.
     let Args { x, y, w, b, r, axes, divisors, w_stride, b_stride, reciprocal, share_reciprocals, .. } = *args;
-    let Args { reciprocal_f32, rows, dim, share, ahead, eps, weight_offset, accumulate, .. } = *args;
+    let Args { reciprocal_f32, rows, dim, share, l2_prefetch_rows, eps, weight_offset, accumulate, .. } =
+        *args;
     let mut bytes = Vec::with_capacity(size_of::<Args>());
     let axes = axes
         .into_iter()
@@ -23,7 +24,7 @@ pub fn bytes(args: &Args) -> Vec<u8> {
         bytes.extend(word.to_le_bytes());
     }
     let floats = [eps, weight_offset].map(f32::to_bits);
-    let words = [reciprocal_f32.to_bits(), rows, dim, share, ahead].into_iter().chain(floats);
+    let words = [reciprocal_f32.to_bits(), rows, dim, share, l2_prefetch_rows].into_iter().chain(floats);
     for word in words.chain([accumulate]) {
         bytes.extend(word.to_le_bytes());
     }
@@ -57,7 +58,7 @@ mod tests {
             rows: 5,
             dim: 8,
             share: 6,
-            ahead: 11,
+            l2_prefetch_rows: 11,
             eps: 0.5,
             weight_offset: 0.25,
             accumulate: 12,

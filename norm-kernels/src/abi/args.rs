@@ -21,7 +21,7 @@ impl Axis {
     pub const ONE: Axis = Axis { extent: 1, x_stride: 0, y_stride: 0, r_stride: 0 };
 }
 
-/// What a kernel is told: `y = norm(x) * (w + weight_offset) + b`, row by row.
+/// The argument of a kernel: `y = norm(x) * (w + weight_offset) + b`, row by row.
 ///
 /// Passed by value as the kernel's only parameter. A row is one position of `axes`, the last
 /// axis varying fastest; its `dim` elements are dense.
@@ -61,9 +61,9 @@ pub struct Args {
     pub dim: u32,
     /// Elements of a row that a block has; the last block of a cluster may have fewer.
     pub share: u32,
-    /// How many rows later the row is which a block asks the L2 cache for before it starts on its
-    /// own: with 0 it asks for its own and the weights, with [`NONE_AHEAD`] for none.
-    pub ahead: u32,
+    /// How many rows further the row is that a block prefetches into the L2 cache before it starts on its
+    /// own: with 0 it prefetches its own and the weights, with [`NO_PREFETCH`] none.
+    pub l2_prefetch_rows: u32,
     /// Added to the mean of squares, or the variance, before the square root.
     pub eps: f32,
     /// Added to every weight in f32; -0, which changes none, where there is none.
@@ -72,5 +72,5 @@ pub struct Args {
     pub accumulate: u32,
 }
 
-/// As [`Args::ahead`]: ask for no row.
-pub const NONE_AHEAD: u32 = u32::MAX;
+/// As [`Args::l2_prefetch_rows`]: prefetch no row.
+pub const NO_PREFETCH: u32 = u32::MAX;

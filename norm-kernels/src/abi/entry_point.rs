@@ -20,7 +20,7 @@ impl EntryPoint {
     /// The largest block that launches it, which the PTX states as `.maxntid`.
     pub const fn max_threads(self) -> u32 {
         match self {
-            EntryPoint::Norm(kernel) => kernel.access.max_threads(),
+            EntryPoint::Norm(kernel) => kernel.variant.max_threads(),
             EntryPoint::Shard(_) => ShardKernel::MAX_THREADS,
         }
     }

@@ -29,7 +29,7 @@ impl NormKind {
 /// All of them deal a row out as its [`Tile`] says and add in the same order, so for one tile
 /// they give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Access {
+pub enum Variant {
     /// Two vectors a thread, held in registers; several rows a block.
     Warp2,
     /// The same with four vectors a thread.
@@ -38,10 +38,10 @@ pub enum Access {
     Block2,
     /// The same with four vectors a thread.
     Block4,
-    /// [`Block4`](Access::Block4) for grids so short that latency is all that counts: LayerNorm's
+    /// [`Block4`](Variant::Block4) for grids so short that latency is all that counts: LayerNorm's
     /// weights and biases are loaded with the row, for which RMSNorm's `Block4` has the registers.
     Short4,
-    /// [`Block2`](Access::Block2) with a residual, `r += x` before the norm.
+    /// [`Block2`](Variant::Block2) with a residual, `r += x` before the norm.
     Add2,
     /// The same with four vectors a thread.
     Add4,
@@ -57,36 +57,36 @@ pub enum Access {
     Scalar,
 }
 
-impl Access {
+impl Variant {
     /// All of them, in the order of kernel numbers.
-    pub const ALL: [Access; 11] = [
-        Access::Warp2,
-        Access::Warp4,
-        Access::Block2,
-        Access::Block4,
-        Access::Short4,
-        Access::Add2,
-        Access::Add4,
-        Access::Staged,
-        Access::Mixed,
-        Access::Stream,
-        Access::Scalar,
+    pub const ALL: [Variant; 11] = [
+        Variant::Warp2,
+        Variant::Warp4,
+        Variant::Block2,
+        Variant::Block4,
+        Variant::Short4,
+        Variant::Add2,
+        Variant::Add4,
+        Variant::Staged,
+        Variant::Mixed,
+        Variant::Stream,
+        Variant::Scalar,
     ];
 
     /// The name used in kernel names.
     pub const fn name(self) -> &'static str {
         match self {
-            Access::Warp2 => "warp2",
-            Access::Warp4 => "warp4",
-            Access::Block2 => "block2",
-            Access::Block4 => "block4",
-            Access::Short4 => "short4",
-            Access::Add2 => "add2",
-            Access::Add4 => "add4",
-            Access::Staged => "staged",
-            Access::Mixed => "mixed",
-            Access::Stream => "stream",
-            Access::Scalar => "scalar",
+            Variant::Warp2 => "warp2",
+            Variant::Warp4 => "warp4",
+            Variant::Block2 => "block2",
+            Variant::Block4 => "block4",
+            Variant::Short4 => "short4",
+            Variant::Add2 => "add2",
+            Variant::Add4 => "add4",
+            Variant::Staged => "staged",
+            Variant::Mixed => "mixed",
+            Variant::Stream => "stream",
+            Variant::Scalar => "scalar",
         }
     }
 
@@ -94,27 +94,27 @@ impl Access {
     pub const fn serves(self, kind: NormKind) -> bool {
         !matches!(
             (kind, self),
-            (NormKind::Rms, Access::Warp4 | Access::Short4)
-                | (NormKind::Layer, Access::Block2 | Access::Add2)
+            (NormKind::Rms, Variant::Warp4 | Variant::Short4)
+                | (NormKind::Layer, Variant::Block2 | Variant::Add2)
         )
     }
 
     /// Vectors that a thread holds in registers alone; `None` where it takes any number.
     pub const fn held_vectors(self) -> Option<u32> {
         match self {
-            Access::Warp2 | Access::Block2 | Access::Add2 => Some(2),
-            Access::Warp4 | Access::Block4 | Access::Short4 | Access::Add4 => Some(4),
-            Access::Staged | Access::Mixed | Access::Stream | Access::Scalar => None,
+            Variant::Warp2 | Variant::Block2 | Variant::Add2 => Some(2),
+            Variant::Warp4 | Variant::Block4 | Variant::Short4 | Variant::Add4 => Some(4),
+            Variant::Staged | Variant::Mixed | Variant::Stream | Variant::Scalar => None,
         }
     }
 
     /// The largest block that launches it, which the PTX states as `.maxntid`.
     pub const fn max_threads(self) -> u32 {
         match self {
-            Access::Warp2 => Tile::MAX_PACKED_THREADS,
-            Access::Warp4 | Access::Block2 | Access::Add2 => Tile::MAX_PAIR_THREADS,
-            Access::Block4 | Access::Short4 | Access::Add4 => Tile::MAX_HELD_THREADS,
-            Access::Staged | Access::Mixed | Access::Stream | Access::Scalar => MAX_BLOCK_THREADS,
+            Variant::Warp2 => Tile::MAX_PACKED_THREADS,
+            Variant::Warp4 | Variant::Block2 | Variant::Add2 => Tile::MAX_PAIR_THREADS,
+            Variant::Block4 | Variant::Short4 | Variant::Add4 => Tile::MAX_HELD_THREADS,
+            Variant::Staged | Variant::Mixed | Variant::Stream | Variant::Scalar => MAX_BLOCK_THREADS,
         }
     }
 
@@ -125,32 +125,32 @@ impl Access {
 
     /// Whether it adds a residual, without which it is not taken.
     pub const fn adds(self) -> bool {
-        matches!(self, Access::Add2 | Access::Add4)
+        matches!(self, Variant::Add2 | Variant::Add4)
     }
 
-    /// Whether [`vectored`](Access::vectored) takes it for long grids alone: what of its kind serves
-    /// the short ones, too, is another one.
+    /// True if [`vectorized`](Variant::vectorized) selects this variant for bandwidth-bound (long) grids alone; a
+    /// sibling variant covers short ones.
     pub const fn is_for_long_grids(self, kind: NormKind) -> bool {
-        matches!((kind, self), (NormKind::Layer, Access::Block4))
+        matches!((kind, self), (NormKind::Layer, Variant::Block4))
     }
 
-    /// The access for a tile whose vectors of `x` are all whole and aligned, with the types of x,
+    /// The variant for a tile whose vectors of `x` are all whole and aligned, with the types of x,
     /// weights and y.
-    pub const fn vectored(
+    pub const fn vectorized(
         tile: Tile,
         kind: NormKind,
         types: [DType; 3],
-        demand: Demand,
+        launch: LaunchShape,
         limits: Limits,
-    ) -> Access {
-        let Demand { residual, extras, blocks } = demand;
+    ) -> Variant {
+        let LaunchShape { residual, extras, blocks } = launch;
         let long_grid = blocks > limits.short_grid;
         let [x, ..] = types;
-        let staged = tile.fits(Access::Staged, x, limits);
+        let staged = tile.fits(Variant::Staged, x, limits);
         match (kind, tile.rows, tile.vectors) {
-            _ if extras && !stages_sums_with_y(matches!(kind, NormKind::Layer), types) => Access::Stream,
-            _ if extras && staged => Access::Staged,
-            _ if extras => Access::Stream,
+            _ if extras && !stages_sums_with_y(matches!(kind, NormKind::Layer), types) => Variant::Stream,
+            _ if extras && staged => Variant::Staged,
+            _ if extras => Variant::Stream,
             // In very long grids the fastest is another where memory is fast: at 4096 f16 staged 258 µs, add4 260,
             // add2 269 (NVIDIA H200, 2026-11-26); add4 356, add2 359, staged 361 (NVIDIA H100, 2026-11-25).
             (NormKind::Rms, 1, 2)
@@ -158,37 +158,37 @@ impl Access {
                     && (blocks <= limits.short_grid.saturating_mul(8)
                         || (tile.threads <= 128 && limits.has_fast_memory())) =>
             {
-                Access::Add2
+                Variant::Add2
             }
-            (NormKind::Rms, 1, 2) if residual && !limits.has_fast_memory() => Access::Add4,
+            (NormKind::Rms, 1, 2) if residual && !limits.has_fast_memory() => Variant::Add4,
             (_, 1, 4) if residual && tile.threads <= most_adding_threads(kind, long_grid, limits) => {
-                Access::Add4
+                Variant::Add4
             }
             // A block of a warp, a row each: LayerNorm at 1024 f16 takes 0.95 in place of 0.83 of a copy's
             // bandwidth (NVIDIA H200, 2026-11-23), 0.97 in place of 0.92 (NVIDIA H100, 2026-11-25).
-            (_, 2.., 4) if residual && tile.threads == WARP => Access::Add4,
-            _ if residual && staged => Access::Staged,
-            _ if residual => Access::Stream,
-            _ if tile.vectors > Tile::ALL_STAGED && tile.fits(Access::Mixed, x, limits) => Access::Mixed,
-            (_, 2.., 2) => Access::Warp2,
-            (_, 2.., _) => Access::Warp4,
-            (NormKind::Rms, _, 2) => Access::Block2,
-            _ if long_grid && tile.streams_well(kind, types, limits) => Access::Stream,
-            _ if long_grid && tile.mixes_well(kind, limits) && tile.fits(Access::Mixed, x, limits) => {
-                Access::Mixed
+            (_, 2.., 4) if residual && tile.threads == WARP => Variant::Add4,
+            _ if residual && staged => Variant::Staged,
+            _ if residual => Variant::Stream,
+            _ if tile.vectors > Tile::ALL_STAGED && tile.fits(Variant::Mixed, x, limits) => Variant::Mixed,
+            (_, 2.., 2) => Variant::Warp2,
+            (_, 2.., _) => Variant::Warp4,
+            (NormKind::Rms, _, 2) => Variant::Block2,
+            _ if long_grid && tile.streams_well(kind, types, limits) => Variant::Stream,
+            _ if long_grid && tile.mixes_well(kind, limits) && tile.fits(Variant::Mixed, x, limits) => {
+                Variant::Mixed
             }
             // 8192 elements of f16 in registers: 0.99; in shared memory: 0.96. With 16384 it is
             // 0.99 and 1.00 (NVIDIA H200, 2026-11-23).
-            (NormKind::Rms, _, 4) if tile.threads <= Tile::MAX_PAIR_THREADS => Access::Block4,
+            (NormKind::Rms, _, 4) if tile.threads <= Tile::MAX_PAIR_THREADS => Variant::Block4,
             (NormKind::Layer, _, 4) if tile.threads <= Tile::MAX_HELD_THREADS => {
                 if long_grid {
-                    Access::Block4
+                    Variant::Block4
                 } else {
-                    Access::Short4
+                    Variant::Short4
                 }
             }
-            _ if staged => Access::Staged,
-            _ => Access::Stream,
+            _ if staged => Variant::Staged,
+            _ => Variant::Stream,
         }
     }
 }
@@ -217,9 +217,9 @@ const fn most_adding_threads(kind: NormKind, long_grid: bool, limits: Limits) ->
     }
 }
 
-/// What a launch asks of its kernel, beside the tile.
+/// What a launch needs of its kernel, beside the tile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Demand {
+pub struct LaunchShape {
     /// There is a residual.
     pub residual: bool,
     /// `y` is added to, RMSNorm has biases or LayerNorm a weight offset, which kernels that hold the
@@ -241,7 +241,7 @@ pub struct Kernel {
     /// Element type of `y`.
     pub y: DType,
     /// How it reaches memory.
-    pub access: Access,
+    pub variant: Variant,
 }
 
 impl Kernel {
@@ -252,70 +252,70 @@ impl Kernel {
     pub const fn max_registers(self) -> Option<u32> {
         use NormKind::{Layer, Rms};
         let sizes = (self.x.size(), self.w.size(), self.y.size());
-        match (self.access, self.kind, sizes) {
+        match (self.variant, self.kind, sizes) {
             // Two vectors of weights in f32 beside x in 16 bits fill twice the registers.
-            (Access::Staged, Rms, (2, 4, 2)) => Some(48),
-            (Access::Staged, ..) => Some(40),
+            (Variant::Staged, Rms, (2, 4, 2)) => Some(48),
+            (Variant::Staged, ..) => Some(40),
             // From here on what ptxas can do with, and does not by itself: it takes more where the number of
             // blocks that fit a multiprocessor stays, by its count for the largest block.
-            (Access::Add2, Rms, (2, 4, 4)) | (Access::Warp2, Layer, (2, 2, 4)) => Some(32),
-            (Access::Block4, Rms, (4, 2, 2)) => Some(40),
-            (Access::Warp4, Layer, (2, 4, 4)) | (Access::Stream, Layer, (2, _, 4)) => Some(48),
-            (Access::Scalar, Layer, _) => Some(48),
-            (Access::Add4, Rms, (2, 2, 4)) | (Access::Mixed, Layer, (2, _, 4)) => Some(56),
-            (Access::Block4, Layer, (4, _, 4)) => Some(56),
-            (Access::Add4, Rms, (2, 2, 2)) => Some(72),
-            (Access::Block4, Layer, (2, 2, 2)) if matches!(self.x, DType::BF16) => Some(66),
-            (Access::Short4, Layer, (4, 4, 4)) => Some(80),
-            (Access::Block4, Layer, (2, 4, 2)) => Some(88),
-            (Access::Add4, Layer, (2, 4, 2)) if matches!(self.x, DType::F16) => Some(96),
+            (Variant::Add2, Rms, (2, 4, 4)) | (Variant::Warp2, Layer, (2, 2, 4)) => Some(32),
+            (Variant::Block4, Rms, (4, 2, 2)) => Some(40),
+            (Variant::Warp4, Layer, (2, 4, 4)) | (Variant::Stream, Layer, (2, _, 4)) => Some(48),
+            (Variant::Scalar, Layer, _) => Some(48),
+            (Variant::Add4, Rms, (2, 2, 4)) | (Variant::Mixed, Layer, (2, _, 4)) => Some(56),
+            (Variant::Block4, Layer, (4, _, 4)) => Some(56),
+            (Variant::Add4, Rms, (2, 2, 2)) => Some(72),
+            (Variant::Block4, Layer, (2, 2, 2)) if matches!(self.x, DType::BF16) => Some(66),
+            (Variant::Short4, Layer, (4, 4, 4)) => Some(80),
+            (Variant::Block4, Layer, (2, 4, 2)) => Some(88),
+            (Variant::Add4, Layer, (2, 4, 2)) if matches!(self.x, DType::F16) => Some(96),
             _ => None,
         }
     }
 
     /// So many blocks are to fit a multiprocessor, and no more, where ptxas would else aim at more
     /// and spill registers for it; the PTX states it as `.minnctapersm`. Found with ptxas 13.0 for
-    /// sm_80, sm_89, sm_90 and sm_100; `tests/toolchain.rs` asks it again.
+    /// sm_80, sm_89, sm_90 and sm_100; `tests/toolchain.rs` checks it in every run.
     pub const fn min_blocks(self) -> Option<u32> {
         let sizes = (self.x.size(), self.w.size(), self.y.size());
-        match (self.kind, self.x, sizes, self.access) {
-            (_, DType::BF16, _, Access::Warp4) => Some(3),
-            (NormKind::Layer, DType::F16, (_, 2, 4), Access::Block4) => Some(2),
+        match (self.kind, self.x, sizes, self.variant) {
+            (_, DType::BF16, _, Variant::Warp4) => Some(3),
+            (NormKind::Layer, DType::F16, (_, 2, 4), Variant::Block4) => Some(2),
             // ptxas spills here with the directive, and does not without.
-            (NormKind::Layer, DType::BF16, (_, 4, 2), Access::Stream) => None,
-            (NormKind::Layer, DType::BF16, (_, 2, 4), Access::Add4) => Some(1),
-            (_, _, _, Access::Mixed | Access::Stream | Access::Scalar) => Some(1),
+            (NormKind::Layer, DType::BF16, (_, 4, 2), Variant::Stream) => None,
+            (NormKind::Layer, DType::BF16, (_, 2, 4), Variant::Add4) => Some(1),
+            (_, _, _, Variant::Mixed | Variant::Stream | Variant::Scalar) => Some(1),
             _ => None,
         }
     }
 }
 
 /// A number above every [`Kernel::index`].
-pub const KERNEL_SLOTS: usize = NormKind::ALL.len() * DType::ALL.len().pow(3) * Access::ALL.len();
+pub const KERNEL_SLOTS: usize = NormKind::ALL.len() * DType::ALL.len().pow(3) * Variant::ALL.len();
 
 impl Kernel {
     /// A number below [`KERNEL_SLOTS`], different for every kernel.
     pub const fn index(self) -> usize {
         let [x, w, y] = [self.x as usize - 1, self.w as usize - 1, self.y as usize - 1];
-        (((self.kind as usize * 3 + x) * 3 + w) * 3 + y) * Access::ALL.len() + self.access as usize
+        (((self.kind as usize * 3 + x) * 3 + w) * 3 + y) * Variant::ALL.len() + self.variant as usize
     }
 
     /// Every entry point, in the order of [`Kernel::index`].
     pub fn all() -> impl Iterator<Item = Kernel> {
         let kernels = (0..KERNEL_SLOTS).map(|index| Kernel {
-            kind: NormKind::ALL[index / Access::ALL.len() / 27],
-            x: DType::ALL[index / Access::ALL.len() / 9 % 3],
-            w: DType::ALL[index / Access::ALL.len() / 3 % 3],
-            y: DType::ALL[index / Access::ALL.len() % 3],
-            access: Access::ALL[index % Access::ALL.len()],
+            kind: NormKind::ALL[index / Variant::ALL.len() / 27],
+            x: DType::ALL[index / Variant::ALL.len() / 9 % 3],
+            w: DType::ALL[index / Variant::ALL.len() / 3 % 3],
+            y: DType::ALL[index / Variant::ALL.len() % 3],
+            variant: Variant::ALL[index % Variant::ALL.len()],
         });
-        kernels.filter(|kernel| kernel.access.serves(kernel.kind))
+        kernels.filter(|kernel| kernel.variant.serves(kernel.kind))
     }
 }
 
-/// The entry point's name in the PTX, such as `rms_f16_f32_bf16_block2`: kind, x, w, y, access.
+/// The entry point's name in the PTX, such as `rms_f16_f32_bf16_block2`: kind, x, w, y, variant.
 impl core::fmt::Display for Kernel {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}_{}_{}_{}_{}", self.kind.name(), self.x, self.w, self.y, self.access.name())
+        write!(f, "{}_{}_{}_{}_{}", self.kind.name(), self.x, self.w, self.y, self.variant.name())
     }
 }

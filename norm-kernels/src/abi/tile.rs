@@ -1,7 +1,7 @@
 //! How a row is laid over threads. A function of norm, element types, `dim` and the device's
 //! limits alone, so that a row's bits never depend on how many rows there are or where they stand.
 
-use super::{Access, DType, NormKind};
+use super::{DType, NormKind, Variant};
 
 /// Threads in a warp.
 pub const WARP: u32 = 32;
@@ -158,14 +158,14 @@ impl Tile {
     pub const MAX_PAIR_THREADS: u32 = 256;
 
     /// The most vectors a thread stages. Their squares are one sum in `f32`; those of longer rows,
-    /// which are streamed, go into `f64` after so many.
+    /// which are streamed, go into `f64` after this number.
     pub const MAX_STAGED: u32 = 16;
 
-    /// Those that stay in registers where it is [`Access::Mixed`].
+    /// Those that stay in registers where it is [`Variant::Mixed`].
     pub const MIXED_HELD: u32 = 2;
 
     /// The most vectors a thread has in shared memory alone, unless its norm needs more than
-    /// [`Access::Mixed`] knows: with more, one block at most fits a multiprocessor.
+    /// [`Variant::Mixed`] knows: with more, one block at most fits a multiprocessor.
     pub(super) const ALL_STAGED: u32 = 8;
 
     /// The most threads a block of several rows has.
@@ -235,9 +235,9 @@ impl Tile {
             && !limits.has_fast_memory()
     }
 
-    /// The tile as the blocks of an access work on it: those that add a residual have a row each.
-    pub const fn taken_by(self, access: Access) -> Tile {
-        if access.adds() { Tile { rows: 1, ..self } } else { self }
+    /// The tile as the blocks of an variant work on it: those that add a residual have a row each.
+    pub const fn taken_by(self, variant: Variant) -> Tile {
+        if variant.adds() { Tile { rows: 1, ..self } } else { self }
     }
 
     /// Threads of a block: along the row, and rows.
@@ -256,22 +256,22 @@ impl Tile {
         if self.blocks == 1 { dim } else { vectors * self.width }
     }
 
-    /// Bytes of shared memory in which a block of this access holds vectors of `x`, an even number for each
+    /// Bytes of shared memory in which a block of this variant holds vectors of `x`, an even number for each
     /// thread.
-    pub const fn shared_bytes(self, access: Access, x: DType) -> u32 {
-        let vectors = match access {
-            Access::Staged => self.vectors,
-            Access::Mixed => self.vectors.saturating_sub(Tile::MIXED_HELD),
+    pub const fn shared_bytes(self, variant: Variant, x: DType) -> u32 {
+        let vectors = match variant {
+            Variant::Staged => self.vectors,
+            Variant::Mixed => self.vectors.saturating_sub(Tile::MIXED_HELD),
             _ => 0,
         };
         vectors.next_multiple_of(2) * self.threads * self.rows * self.width * x.size() as u32
     }
 
-    /// Whether rows of `x` are short enough for this access, as far as it keeps them in shared memory.
-    pub const fn fits(self, access: Access, x: DType, limits: Limits) -> bool {
-        match access {
-            Access::Staged | Access::Mixed => {
-                self.vectors <= Tile::MAX_STAGED && self.shared_bytes(access, x) <= limits.shared_bytes
+    /// Whether rows of `x` are short enough for this variant, as far as it keeps them in shared memory.
+    pub const fn fits(self, variant: Variant, x: DType, limits: Limits) -> bool {
+        match variant {
+            Variant::Staged | Variant::Mixed => {
+                self.vectors <= Tile::MAX_STAGED && self.shared_bytes(variant, x) <= limits.shared_bytes
             }
             _ => true,
         }

@@ -81,7 +81,7 @@ pub fn cluster_blocks() -> u32 {
 #[cfg(sm_90)]
 const RESIDENT: u32 = 2048;
 
-/// Lets the next kernel of the stream start while the last blocks of this one run, if it was
+/// `griddepcontrol.launch_dependents` (programmatic dependent launch): lets the next kernel of the stream start while the last blocks of this one run, if it was
 /// launched to; it waits by [`wait_for_previous_kernel`]. Earlier blocks need not say so: they
 /// have ended by then, and with 131072 blocks saying so took 160 instead of 127 µs (NVIDIA H200,
 /// 2026-11-23).
@@ -94,7 +94,7 @@ pub fn let_next_kernel_start() {
     }
 }
 
-/// Waits until the kernel before this one has ended and its writes are visible, where this one was
+/// `griddepcontrol.wait` (programmatic dependent launch): waits until the kernel before this one has ended and its writes are visible, where this one was
 /// let start before.
 #[inline(always)]
 pub fn wait_for_previous_kernel() {
@@ -105,16 +105,16 @@ pub fn wait_for_previous_kernel() {
     }
 }
 
-/// Asks the L2 cache for `bytes` bytes, where the device can be asked so.
+/// Prefetches `bytes` bytes into the L2 cache (`cp.async.bulk.prefetch.L2`), on devices of sm_90 and newer.
 ///
 /// # Safety
-/// `address` is that of so many bytes in global memory; both are multiples of 16.
+/// `address` is that of at least `bytes` bytes in global memory; both are multiples of 16.
 #[inline(always)]
 pub unsafe fn prefetch_bulk(address: u64, bytes: u32) {
     #[cfg(not(sm_90))]
     let _ = (address, bytes);
     #[cfg(sm_90)]
-    // SAFETY: the caller vouches for the memory.
+    // SAFETY: the caller keeps `address` and `bytes` within an allocation; a prefetch writes nothing.
     unsafe {
         asm!(
             "cp.async.bulk.prefetch.L2.global [{address}], {bytes};",
@@ -156,9 +156,9 @@ macro_rules! load {
 /// # Safety
 /// Where `wanted`, `address` is that of 8 readable bytes in global memory, aligned to 8.
 #[inline(always)]
-pub unsafe fn load2(address: u64, wanted: bool, absent: u32, reuse: Reuse) -> [u32; 2] {
+pub unsafe fn ld_global_v2(address: u64, wanted: bool, absent: u32, reuse: Reuse) -> [u32; 2] {
     let (mut a, mut b) = (absent, absent);
-    // SAFETY: the caller vouches for the address.
+    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
     unsafe {
         match reuse {
             Reuse::Once => {
@@ -176,9 +176,9 @@ pub unsafe fn load2(address: u64, wanted: bool, absent: u32, reuse: Reuse) -> [u
 /// # Safety
 /// Where `wanted`, `address` is that of 16 readable bytes in global memory, aligned to 16.
 #[inline(always)]
-pub unsafe fn load4(address: u64, wanted: bool, absent: u32, reuse: Reuse) -> [u32; 4] {
+pub unsafe fn ld_global_v4(address: u64, wanted: bool, absent: u32, reuse: Reuse) -> [u32; 4] {
     let (mut a, mut b, mut c, mut d) = (absent, absent, absent, absent);
-    // SAFETY: the caller vouches for the address.
+    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
     unsafe {
         match reuse {
             Reuse::Once => load!(
@@ -204,9 +204,9 @@ pub unsafe fn load4(address: u64, wanted: bool, absent: u32, reuse: Reuse) -> [u
 /// # Safety
 /// `address` is that of 8 writable bytes in global memory, aligned to 8.
 #[inline(always)]
-pub unsafe fn store2(address: u64, words: [u32; 2]) {
+pub unsafe fn st_global_v2(address: u64, words: [u32; 2]) {
     let [a, b] = words;
-    // SAFETY: the caller vouches for the address.
+    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
     unsafe {
         asm!(
             "st.global.cs.v2.b32 [{address}], {{{a}, {b}}};",
@@ -223,9 +223,9 @@ pub unsafe fn store2(address: u64, words: [u32; 2]) {
 /// # Safety
 /// `address` is that of 16 writable bytes in global memory, aligned to 16.
 #[inline(always)]
-pub unsafe fn store4(address: u64, words: [u32; 4]) {
+pub unsafe fn st_global_v4(address: u64, words: [u32; 4]) {
     let [a, b, c, d] = words;
-    // SAFETY: the caller vouches for the address.
+    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
     unsafe {
         asm!(
             "st.global.cs.v4.b32 [{address}], {{{a}, {b}, {c}, {d}}};",
@@ -244,9 +244,9 @@ pub unsafe fn store4(address: u64, words: [u32; 4]) {
 /// # Safety
 /// `address` is that of 2 readable bytes in global memory, aligned to 2.
 #[inline(always)]
-pub unsafe fn load_u16(address: u64) -> u16 {
+pub unsafe fn ld_global_b16(address: u64) -> u16 {
     let bits;
-    // SAFETY: the caller vouches for the address.
+    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
     unsafe {
         asm!(
             "ld.global.b16 {bits}, [{address}];",
@@ -263,9 +263,9 @@ pub unsafe fn load_u16(address: u64) -> u16 {
 /// # Safety
 /// `address` is that of 4 readable bytes in global memory, aligned to 4.
 #[inline(always)]
-pub unsafe fn load_u32(address: u64) -> u32 {
+pub unsafe fn ld_global_b32(address: u64) -> u32 {
     let bits;
-    // SAFETY: the caller vouches for the address.
+    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
     unsafe {
         asm!(
             "ld.global.b32 {bits}, [{address}];",
@@ -282,8 +282,8 @@ pub unsafe fn load_u32(address: u64) -> u32 {
 /// # Safety
 /// `address` is that of 2 writable bytes in global memory, aligned to 2.
 #[inline(always)]
-pub unsafe fn store_u16(address: u64, bits: u16) {
-    // SAFETY: the caller vouches for the address.
+pub unsafe fn st_global_b16(address: u64, bits: u16) {
+    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
     unsafe {
         asm!(
             "st.global.b16 [{address}], {bits};",
@@ -299,8 +299,8 @@ pub unsafe fn store_u16(address: u64, bits: u16) {
 /// # Safety
 /// `address` is that of 4 writable bytes in global memory, aligned to 4.
 #[inline(always)]
-pub unsafe fn store_u32(address: u64, bits: u32) {
-    // SAFETY: the caller vouches for the address.
+pub unsafe fn st_global_b32(address: u64, bits: u32) {
+    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
     unsafe {
         asm!(
             "st.global.b32 [{address}], {bits};",

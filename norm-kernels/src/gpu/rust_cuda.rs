@@ -89,15 +89,15 @@ pub fn shuffle_xor(value: f32, lane_mask: u32) -> f32 {
     other
 }
 
-/// Whether a lane of the warp asks. All 32 lanes must call.
+/// Whether `predicate` holds in a lane of the warp (`vote.sync.any`). All 32 lanes must call.
 #[inline(always)]
-pub fn any_of_warp(asks: bool) -> bool {
+pub fn vote_any(predicate: bool) -> bool {
     // As for `shuffle_xor`.
     #[cfg(not(target_arch = "nvptx64"))]
-    let any = asks;
+    let any = predicate;
     #[cfg(target_arch = "nvptx64")]
-    // SAFETY: as there.
-    let any = unsafe { cuda_std::warp::warp_vote_any(u32::MAX, asks) };
+    // SAFETY: no kernel places a vote where only some lanes of a warp come.
+    let any = unsafe { cuda_std::warp::warp_vote_any(u32::MAX, predicate) };
     any
 }
 

@@ -19,7 +19,7 @@ const MBARRIER: u32 = 768;
 /// `offset` is a multiple of 4 below 768, and no other thread touches it between the two
 /// barriers around.
 #[inline(always)]
-pub unsafe fn store_shared(offset: u32, value: f32) {
+pub unsafe fn st_scratch(offset: u32, value: f32) {
     // SAFETY: the caller keeps `offset` in the scratch memory.
     unsafe {
         asm!(
@@ -37,9 +37,9 @@ pub unsafe fn store_shared(offset: u32, value: f32) {
 /// `offset` is a multiple of 16 below 768; the 16 bytes there were written before the last
 /// barrier and are not rewritten before the next.
 #[inline(always)]
-pub unsafe fn load4_shared(offset: u32) -> [f32; 4] {
+pub unsafe fn ld_scratch_v4(offset: u32) -> [f32; 4] {
     // SAFETY: the caller keeps `offset` in the scratch memory.
-    unsafe { load4(scratch() + offset) }.map(f32::from_bits)
+    unsafe { ld_shared_v4(scratch() + offset) }.map(f32::from_bits)
 }
 
 /// Says that this block has started, which [`cluster_wait`] is to wait for: shared memory of a
@@ -47,7 +47,7 @@ pub unsafe fn load4_shared(offset: u32) -> [f32; 4] {
 ///
 /// Without `.aligned` a copy of it in each branch would do no harm.
 #[inline(always)]
-pub fn cluster_announce() {
+pub fn cluster_arrive_relaxed() {
     #[cfg(sm_90)]
     // SAFETY: a wait follows, before the kernel ends; all threads of a cluster come here.
     unsafe {
@@ -66,9 +66,9 @@ pub fn cluster_wait() {
 }
 
 /// Makes the block's mbarrier, for what the cluster's blocks send. One thread calls, once, before
-/// [`cluster_announce`].
+/// [`cluster_arrive_relaxed`].
 #[inline(always)]
-pub fn ready_to_receive() {
+pub fn mbarrier_init() {
     #[cfg(sm_90)]
     // SAFETY: the mbarrier is in the scratch memory, where nothing else is.
     unsafe {
@@ -81,13 +81,13 @@ pub fn ready_to_receive() {
 }
 
 /// Says how many bytes the cluster's blocks send. One thread calls, once, a
-/// [`barrier`](super::barrier) after [`ready_to_receive`]; some of the bytes may have come already.
+/// [`barrier`](super::barrier) after [`mbarrier_init`]; some of the bytes may have come already.
 #[inline(always)]
-pub fn expect_received(bytes: u32) {
+pub fn mbarrier_arrive_expect_tx(bytes: u32) {
     #[cfg(not(sm_90))]
     let _ = bytes;
     #[cfg(sm_90)]
-    // SAFETY: as for `ready_to_receive`.
+    // SAFETY: as for `mbarrier_init`.
     unsafe {
         asm!(
             "{{ .reg .b64 %state;",
@@ -101,9 +101,9 @@ pub fn expect_received(bytes: u32) {
 
 /// Whether all bytes that were expected have arrived, and can be read. May wait for them a while.
 #[inline(always)]
-pub fn has_received() -> bool {
+pub fn mbarrier_try_wait() -> bool {
     let received: u32;
-    // SAFETY: as for `ready_to_receive`.
+    // SAFETY: as for `mbarrier_init`.
     #[cfg(sm_90)]
     unsafe {
         asm!(
@@ -123,7 +123,7 @@ pub fn has_received() -> bool {
 }
 
 /// Sends four floats to the scratch memory of a block of the cluster, at a byte offset, where
-/// [`has_received`] tells of their arrival. A cluster's barrier in its place takes 9 % longer at 262144
+/// [`mbarrier_try_wait`] tells of their arrival. A cluster's barrier in its place takes 9 % longer at 262144
 /// f16 (NVIDIA H200, 2026-11-23): what makes stores visible to it, `MEMBAR.ALL.GPU`, waits for all
 /// memory accesses before it.
 ///
@@ -131,7 +131,7 @@ pub fn has_received() -> bool {
 /// `offset` is a multiple of 16 below 768, block `rank` of the cluster has started, expects them and
 /// does not end before they have arrived, and no other thread touches the 16 bytes.
 #[inline(always)]
-pub unsafe fn send4(rank: u32, offset: u32, values: [f32; 4]) {
+pub unsafe fn st_async_v4(rank: u32, offset: u32, values: [f32; 4]) {
     #[cfg(not(sm_90))]
     let _ = (rank, offset, values);
     #[cfg(sm_90)]
@@ -156,7 +156,7 @@ pub unsafe fn send4(rank: u32, offset: u32, values: [f32; 4]) {
 
 /// Starts to copy 8 or 16 bytes from global memory into the row's shared memory, or to fill them
 /// with zeros where not `wanted`. The line is of no further use to the L2 cache.
-macro_rules! stage {
+macro_rules! cp_async {
     ($opcode:literal, $bytes:literal, $slot:ident, $address:ident, $wanted:ident) => {
         asm!(
             "{{ .reg .b64 %policy; createpolicy.fractional.L2::evict_first.b64 %policy, 1.0;",
@@ -177,25 +177,25 @@ macro_rules! stage {
 /// address of 8 bytes from [`row`](super::row) on, a multiple of 8 behind it and within the launch's
 /// shared memory, and belongs to this thread.
 #[inline(always)]
-pub unsafe fn stage2(slot: u32, address: u64, wanted: bool) {
-    // SAFETY: the caller vouches for both places.
-    unsafe { stage!("cp.async.ca", 8, slot, address, wanted) }
+pub unsafe fn cp_async_8(slot: u32, address: u64, wanted: bool) {
+    // SAFETY: the caller keeps the slot in this thread's shared memory and the address readable.
+    unsafe { cp_async!("cp.async.ca", 8, slot, address, wanted) }
 }
 
 /// Starts to copy 16 bytes from global memory into the row's shared memory, or zeros where not
 /// `wanted`.
 ///
 /// # Safety
-/// As [`stage2`], with 16 for 8.
+/// As for [`cp_async_8`], with 16 bytes and an alignment of 16 in place of 8.
 #[inline(always)]
-pub unsafe fn stage4(slot: u32, address: u64, wanted: bool) {
-    // SAFETY: the caller vouches for both places.
-    unsafe { stage!("cp.async.cg", 16, slot, address, wanted) }
+pub unsafe fn cp_async_16(slot: u32, address: u64, wanted: bool) {
+    // SAFETY: the caller keeps the slot in this thread's shared memory and the address readable.
+    unsafe { cp_async!("cp.async.cg", 16, slot, address, wanted) }
 }
 
 /// Waits for all copies that this thread has started.
 #[inline(always)]
-pub fn wait_for_staged() {
+pub fn cp_async_wait_all() {
     // SAFETY: waits.
     unsafe { asm!("cp.async.wait_all;", options(nostack, preserves_flags)) }
 }
@@ -203,11 +203,11 @@ pub fn wait_for_staged() {
 /// Reads two words of the row's shared memory.
 ///
 /// # Safety
-/// `slot` is as for [`stage2`], and the 8 bytes were written by this thread.
+/// `slot` is as for [`cp_async_8`], and the 8 bytes were written by this thread.
 #[inline(always)]
-pub unsafe fn load2_staged(slot: u32) -> [u32; 2] {
+pub unsafe fn ld_shared_v2(slot: u32) -> [u32; 2] {
     let (a, b);
-    // SAFETY: the caller vouches for the place.
+    // SAFETY: the caller keeps the place in this thread's or the block's shared memory.
     unsafe {
         asm!(
             "ld.shared.v2.b32 {{{a}, {b}}}, [{place}];",
@@ -220,23 +220,13 @@ pub unsafe fn load2_staged(slot: u32) -> [u32; 2] {
     [a, b]
 }
 
-/// Reads four words of the row's shared memory.
-///
-/// # Safety
-/// `slot` is as for [`stage4`], and the 16 bytes were written by this thread.
-#[inline(always)]
-pub unsafe fn load4_staged(slot: u32) -> [u32; 4] {
-    // SAFETY: the caller vouches for the place.
-    unsafe { load4(slot) }
-}
-
 /// Writes two words of the row's shared memory.
 ///
 /// # Safety
-/// `slot` is as for [`stage2`].
+/// `slot` is as for [`cp_async_8`].
 #[inline(always)]
-pub unsafe fn store2_staged(slot: u32, [a, b]: [u32; 2]) {
-    // SAFETY: the caller vouches for the place.
+pub unsafe fn st_shared_v2(slot: u32, [a, b]: [u32; 2]) {
+    // SAFETY: the caller keeps the place in this thread's or the block's shared memory.
     unsafe {
         asm!(
             "st.shared.v2.b32 [{place}], {{{a}, {b}}};",
@@ -251,10 +241,10 @@ pub unsafe fn store2_staged(slot: u32, [a, b]: [u32; 2]) {
 /// Writes four words of the row's shared memory.
 ///
 /// # Safety
-/// `slot` is as for [`stage4`].
+/// `slot` is as for [`cp_async_16`].
 #[inline(always)]
-pub unsafe fn store4_staged(slot: u32, [a, b, c, d]: [u32; 4]) {
-    // SAFETY: the caller vouches for the place.
+pub unsafe fn st_shared_v4(slot: u32, [a, b, c, d]: [u32; 4]) {
+    // SAFETY: the caller keeps the place in this thread's or the block's shared memory.
     unsafe {
         asm!(
             "st.shared.v4.b32 [{place}], {{{a}, {b}, {c}, {d}}};",
@@ -268,15 +258,15 @@ pub unsafe fn store4_staged(slot: u32, [a, b, c, d]: [u32; 4]) {
     }
 }
 
-/// Reads four words of shared memory.
+/// Reads four words of shared memory, of the scratch memory or of the row's.
 ///
 /// # Safety
-/// `place` is a multiple of 16, the address of what was written, by this thread or before the last
-/// barrier.
+/// `place` is a multiple of 16 and the address of 16 bytes of the block's shared memory, which this thread has
+/// written, or another one before the last barrier.
 #[inline(always)]
-unsafe fn load4(place: u32) -> [u32; 4] {
+pub unsafe fn ld_shared_v4(place: u32) -> [u32; 4] {
     let (a, b, c, d);
-    // SAFETY: the caller vouches for the place.
+    // SAFETY: the caller keeps the place in this thread's or the block's shared memory.
     unsafe {
         asm!(
             "ld.shared.v4.b32 {{{a}, {b}, {c}, {d}}}, [{place}];",

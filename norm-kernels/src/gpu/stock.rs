@@ -102,7 +102,7 @@ unsafe extern "unadjusted" {
     #[link_name = "llvm.nvvm.shfl.sync.bfly.f32"]
     fn shfl_sync_bfly_f32(members: u32, value: f32, lane_mask: u32, clamp: u32) -> f32;
     #[link_name = "llvm.nvvm.vote.any.sync"]
-    fn vote_any_sync(members: u32, asks: bool) -> bool;
+    fn vote_any_sync(members: u32, predicate: bool) -> bool;
 }
 
 /// The value of the lane whose number differs by `lane_mask`. All 32 lanes must call.
@@ -112,11 +112,11 @@ pub fn shuffle_xor(value: f32, lane_mask: u32) -> f32 {
     unsafe { shfl_sync_bfly_f32(u32::MAX, value, lane_mask, 31) }
 }
 
-/// Whether a lane of the warp asks. All 32 lanes must call.
+/// Whether `predicate` holds in a lane of the warp (`vote.sync.any`). All 32 lanes must call.
 #[inline(always)]
-pub fn any_of_warp(asks: bool) -> bool {
+pub fn vote_any(predicate: bool) -> bool {
     // SAFETY: as for `shuffle_xor`.
-    unsafe { vote_any_sync(u32::MAX, asks) }
+    unsafe { vote_any_sync(u32::MAX, predicate) }
 }
 
 /// The counter of a loop that is not to be unrolled before ptxas sees it: nothing else would.

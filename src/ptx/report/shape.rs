@@ -1,7 +1,7 @@
 //! What kernels are counted at.
 
 use norm_host::{DType, Limits, NormKind, Operand, Param, Plan, Problem};
-use norm_kernels::abi::{Access, Axis, Kernel, Tile};
+use norm_kernels::abi::{Axis, Kernel, Tile, Variant};
 
 /// Lengths of rows as models have them: 32, 64 and 128 are heads', 2048, 4096 and 8192 hidden states';
 /// 16384 is a long one, which is staged in shared memory, 131072 one that clusters share, or no shared
@@ -80,9 +80,9 @@ pub fn typical(kernel: Kernel, device: Limits) -> norm_host::Result<Vec<(Shape, 
     // The device itself; with two blocks as a long grid; and one that has neither clusters nor much
     // shared memory, where rows are long earlier.
     let devices = [device, Limits { short_grid: 1, ..device }, Limits::LEAST];
-    let lengths = match kernel.access {
-        Access::Scalar => &[ODD][..],
-        Access::Mixed => &[LONGEST],
+    let lengths = match kernel.variant {
+        Variant::Scalar => &[ODD][..],
+        Variant::Mixed => &[LONGEST],
         _ => &TYPICAL,
     };
     let mut found = Vec::new();
@@ -103,8 +103,8 @@ pub fn typical(kernel: Kernel, device: Limits) -> norm_host::Result<Vec<(Shape, 
 }
 
 fn two_blocks_or_a_cluster(kernel: Kernel, dim: u32, residual: bool, limits: Limits) -> Shape {
-    let Kernel { kind, x, w, y, access } = kernel;
-    let tile = Tile::new(kind, x, y, dim, limits).taken_by(access);
+    let Kernel { kind, x, w, y, variant } = kernel;
+    let tile = Tile::new(kind, x, y, dim, limits).taken_by(variant);
     let rows = if tile.blocks > 1 { 1 } else { 2 * u64::from(tile.rows) };
     let threads_a_row = tile.threads * tile.blocks;
     Shape { kind, dtypes: [x, w, y], rows, dim, residual, threads_a_row, blocks_a_row: tile.blocks }

@@ -2,15 +2,15 @@
 
 use core::marker::PhantomData;
 
-use super::{Params, Part, finish, is_common};
-use crate::access::{Access, unpack};
+use super::{Params, RowStorage, finish, is_common};
+use crate::access::{MemoryAccess, unpack};
 use crate::each::each;
 use crate::element::{Element, Words};
 use crate::gpu::Reuse;
 use crate::row::Row;
 
 /// Any number of vectors, read again by every pass.
-pub struct Streamed<A, X, W, const N: usize> {
+pub struct Reload<A, X, W, const N: usize> {
     row: Row,
     access: PhantomData<(A, X, W)>,
 }
@@ -19,7 +19,7 @@ pub struct Streamed<A, X, W, const N: usize> {
 /// 32768 f16, one gives 0.62 (NVIDIA H200, 2026-11-22).
 const FLIGHT: usize = 4;
 
-impl<A: Access, X: Element, W: Element, const N: usize> Streamed<A, X, W, N> {
+impl<A: MemoryAccess, X: Element, W: Element, const N: usize> Reload<A, X, W, N> {
     /// The part. With a residual, `r += x` comes first, and the part is that of `r`.
     ///
     /// # Safety
@@ -27,11 +27,11 @@ impl<A: Access, X: Element, W: Element, const N: usize> Streamed<A, X, W, N> {
     /// whole and aligned. No other thread touches these elements of `r`.
     #[inline(always)]
     pub unsafe fn new(row: Row) -> Self {
-        let mut part = Streamed { row, access: PhantomData };
+        let mut part = Reload { row, access: PhantomData };
         if row.r != 0 {
             part.each_at::<1>(|(at, valid), x| {
                 let at = at as u64 * X::SIZE;
-                // SAFETY: elements that exist in `x` exist in `r`; the caller vouches for them.
+                // SAFETY: elements that exist in `x` exist in `r`; the caller gives them to this thread.
                 unsafe {
                     let r = A::fetch::<X, N>(row.r + at, valid, 0, Reuse::Again);
                     let (x, mut sum) = (unpack::<X, N>(x), unpack::<X, N>(r));
@@ -59,8 +59,8 @@ impl<A: Access, X: Element, W: Element, const N: usize> Streamed<A, X, W, N> {
                 if v < flight {
                     let (at, valid) = place(v);
                     let address = self.row.x + at as u64 * X::SIZE;
-                    // SAFETY: `valid` elements of the row; `new`'s caller vouches for their
-                    // alignment.
+                    // SAFETY: `valid` elements of the row; the caller of `new` said that they
+                    // are in memory and aligned.
                     words[v] = unsafe { A::fetch::<X, N>(address, valid, 0, Reuse::Again) };
                 }
             });
@@ -73,7 +73,7 @@ impl<A: Access, X: Element, W: Element, const N: usize> Streamed<A, X, W, N> {
         }
     }
 
-    /// [`Part::write`], of the common case or of any.
+    /// [`RowStorage::write`], of the common case or of any.
     ///
     /// # Safety
     /// As there.
@@ -85,7 +85,7 @@ impl<A: Access, X: Element, W: Element, const N: usize> Streamed<A, X, W, N> {
         self.each_at::<F>(|place, words| {
             let mut values = unpack::<X, N>(X::clamp(words));
             each::<N>(|i| values[i] = norm(values[i]));
-            // SAFETY: elements that this pass has read already; the caller vouches for `y`.
+            // SAFETY: elements that this pass has read already; the caller gives these elements of `y` to this thread.
             unsafe {
                 let params = Params::load::<A, W, N, BIASES>(&self.row, place);
                 finish::<A, W, Y, N, BIASES, EXTRAS, EXTRAS>(&self.row, place, values, params);
@@ -94,7 +94,7 @@ impl<A: Access, X: Element, W: Element, const N: usize> Streamed<A, X, W, N> {
     }
 }
 
-impl<A: Access, X: Element, W: Element, const N: usize> Part<N> for Streamed<A, X, W, N> {
+impl<A: MemoryAccess, X: Element, W: Element, const N: usize> RowStorage<N> for Reload<A, X, W, N> {
     type X = X;
     const WHOLE: bool = A::WHOLE;
     const LONG: bool = true;
@@ -106,7 +106,7 @@ impl<A: Access, X: Element, W: Element, const N: usize> Part<N> for Streamed<A, 
 
     #[inline(always)]
     unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
-        // SAFETY: handed on.
+        // SAFETY: the caller gives these elements of `y` to this thread.
         unsafe {
             // The scalar kernels are not worth a second copy of the pass.
             if A::WHOLE && is_common::<BIASES>(&self.row) {

@@ -2,9 +2,9 @@
 
 use core::marker::PhantomData;
 
-use super::{Params, Part, add_to_residual, finish, is_common};
+use super::{Params, RowStorage, add_to_residual, finish, is_common};
 use crate::abi::stages_sums_with_y;
-use crate::access::{Access, Vector, unpack};
+use crate::access::{MemoryAccess, Vector, unpack};
 use crate::each::each;
 use crate::element::{Element, Words};
 use crate::gpu::{self, Reuse};
@@ -13,7 +13,7 @@ use crate::row::Row;
 /// Aligned vectors, as many as there are, read once and kept in shared memory: they hold no
 /// registers on their way, so all can be on it at once. A thread touches only its own, which takes
 /// no barrier.
-pub struct Staged<X, W, const N: usize> {
+pub struct Shared<X, W, const N: usize> {
     row: Row,
     /// The address in shared memory of its first vector.
     slot: u32,
@@ -30,7 +30,7 @@ struct Flight<const F: usize> {
     slots: [u32; F],
 }
 
-impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
+impl<X: Element, W: Element, const N: usize> Shared<X, W, N> {
     /// Bytes of a vector: 16, or 8 where `y` has the wider elements.
     const BYTES: u32 = N as u32 * X::SIZE as u32;
 
@@ -40,11 +40,11 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
     /// As [`start`](Self::start); no other thread touches these elements of `r`.
     #[inline(always)]
     pub unsafe fn load(row: Row) -> Self {
-        // SAFETY: handed on.
+        // SAFETY: the caller says where the row and its residual lie, and that shared memory holds its vectors.
         unsafe {
             if row.r == 0 {
                 let part = Self::start(row);
-                gpu::wait_for_staged();
+                gpu::cp_async_wait_all();
                 part
             } else {
                 let part = Self::of(row);
@@ -54,7 +54,7 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
         }
     }
 
-    /// The part, on its way: [`gpu::wait_for_staged`] comes before anything else. A residual is left
+    /// The part, on its way: [`gpu::cp_async_wait_all`] comes before anything else. A residual is left
     /// where it is.
     ///
     /// # Safety
@@ -78,7 +78,7 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
     #[inline(always)]
     fn of(row: Row) -> Self {
         let thread = gpu::thread_y() * gpu::block_x() + gpu::thread_x();
-        Staged { row, slot: gpu::row() + thread * Self::BYTES, elements: PhantomData }
+        Shared { row, slot: gpu::row() + thread * Self::BYTES, elements: PhantomData }
     }
 
     /// Adds `x` to the residual and keeps the sum.
@@ -125,14 +125,14 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
     /// Starts to copy a vector to its slot, or zeros where not `wanted`.
     ///
     /// # Safety
-    /// As [`gpu::stage4`], for [`Self::BYTES`].
+    /// As [`gpu::cp_async_16`], for [`Self::BYTES`].
     #[inline(always)]
     unsafe fn stage(slot: u32, address: u64, wanted: bool) {
-        // SAFETY: handed on.
+        // SAFETY: the caller keeps the slot this thread's and the address that of a vector, where `wanted`.
         unsafe {
             match Self::BYTES {
-                8 => gpu::stage2(slot, address, wanted),
-                _ => gpu::stage4(slot, address, wanted),
+                8 => gpu::cp_async_8(slot, address, wanted),
+                _ => gpu::cp_async_16(slot, address, wanted),
             }
         }
     }
@@ -140,14 +140,14 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
     /// Puts a vector into its slot.
     ///
     /// # Safety
-    /// As [`gpu::store4_staged`], for [`Self::BYTES`].
+    /// As [`gpu::st_shared_v4`], for [`Self::BYTES`].
     #[inline(always)]
     unsafe fn store(slot: u32, [a, b, c, d, ..]: Words) {
-        // SAFETY: handed on.
+        // SAFETY: the caller keeps the slot this thread's.
         unsafe {
             match Self::BYTES {
-                8 => gpu::store2_staged(slot, [a, b]),
-                _ => gpu::store4_staged(slot, [a, b, c, d]),
+                8 => gpu::st_shared_v2(slot, [a, b]),
+                _ => gpu::st_shared_v4(slot, [a, b, c, d]),
             }
         }
     }
@@ -155,21 +155,21 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
     /// The vector in a slot.
     ///
     /// # Safety
-    /// As [`gpu::load4_staged`], for [`Self::BYTES`].
+    /// As [`gpu::ld_shared_v4`], for [`Self::BYTES`].
     #[inline(always)]
     unsafe fn fetch(slot: u32) -> Words {
         let mut words = [0; 8];
-        // SAFETY: handed on.
+        // SAFETY: the caller keeps the slot one that this thread has filled.
         unsafe {
             match Self::BYTES {
-                8 => [words[0], words[1]] = gpu::load2_staged(slot),
-                _ => [words[0], words[1], words[2], words[3]] = gpu::load4_staged(slot),
+                8 => [words[0], words[1]] = gpu::ld_shared_v2(slot),
+                _ => [words[0], words[1], words[2], words[3]] = gpu::ld_shared_v4(slot),
             }
         }
         words
     }
 
-    /// What the slots hold: from [`Part::each_first`] on, as the arithmetic is to see it.
+    /// What the slots hold: from [`RowStorage::each_first`] on, as the arithmetic is to see it.
     #[inline(always)]
     fn words<const F: usize>(slots: [u32; F]) -> [Words; F] {
         let mut words = [[0; 8]; F];
@@ -178,7 +178,7 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
         words
     }
 
-    /// [`Part::write`], of the common case or of any: `adds` says whether the kernel may be asked to add to `y`.
+    /// [`RowStorage::write`], of the common case or of any: with `adds` the kernel can add to what `y` holds.
     ///
     /// # Safety
     /// As there.
@@ -224,7 +224,7 @@ impl<X: Element, W: Element, const N: usize> Staged<X, W, N> {
     }
 }
 
-impl<X: Element, W: Element, const N: usize> Part<N> for Staged<X, W, N> {
+impl<X: Element, W: Element, const N: usize> RowStorage<N> for Shared<X, W, N> {
     type X = X;
     const WHOLE: bool = true;
     const LONG: bool = false;
@@ -253,7 +253,7 @@ impl<X: Element, W: Element, const N: usize> Part<N> for Staged<X, W, N> {
 
     #[inline(always)]
     unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
-        // SAFETY: handed on.
+        // SAFETY: the caller gives these elements of `y` to this thread.
         unsafe {
             if !is_common::<BIASES>(&self.row) {
                 let adds = const { stages_sums_with_y(BIASES, [X::DTYPE, W::DTYPE, Y::DTYPE]) };

@@ -1,24 +1,24 @@
 //! A thread's part of a row: kept in registers, in shared memory, in both, or read again by every pass.
 //! It is loaded once the kernel before this one has ended.
 
-mod held;
-mod mixed;
-mod staged;
-mod streamed;
+mod hybrid;
+mod registers;
+mod reload;
+mod shared;
 
-pub use held::Held;
-pub use mixed::Mixed;
-pub use staged::Staged;
-pub use streamed::Streamed;
+pub use hybrid::Hybrid;
+pub use registers::Registers;
+pub use reload::Reload;
+pub use shared::Shared;
 
-use crate::access::{Access, Vector, pack, unpack};
+use crate::access::{MemoryAccess, Vector, pack, unpack};
 use crate::each::each;
 use crate::element::{Element, Words};
 use crate::gpu::{self, Reuse};
 use crate::row::Row;
 
 /// A thread's part of a row.
-pub trait Part<const N: usize> {
+pub trait RowStorage<const N: usize> {
     /// The elements' type.
     type X: Element;
 
@@ -63,14 +63,14 @@ impl Params {
     /// # Safety
     /// The elements are in the row, and weights and biases in memory as the row says.
     #[inline(always)]
-    unsafe fn load<A: Access, W: Element, const N: usize, const BIASES: bool>(
+    unsafe fn load<A: MemoryAccess, W: Element, const N: usize, const BIASES: bool>(
         row: &Row,
         (at, valid): (u32, u32),
     ) -> Params {
         let offset = at as u64 * W::SIZE;
         let fetch = |param: u64, absent: u32| {
             let valid = if param == 0 { 0 } else { valid };
-            // SAFETY: handed on.
+            // SAFETY: the caller says that these elements are in memory where the row has weights or biases.
             unsafe { A::fetch::<W, N>(param + offset, valid, absent, Reuse::Shared) }
         };
         let weights = fetch(row.w, W::ONES);
@@ -87,7 +87,7 @@ impl Params {
     #[inline(always)]
     unsafe fn load_both<W: Element, const N: usize>(row: &Row, at: u32) -> Params {
         let offset = at as u64 * W::SIZE;
-        // SAFETY: handed on.
+        // SAFETY: the caller says that there are both, with a whole, aligned vector at `at`.
         let fetch = |param: u64| unsafe { Vector::fetch::<W, N>(param + offset, N as u32, 0, Reuse::Shared) };
         Params { weights: fetch(row.w), biases: fetch(row.b) }
     }
@@ -111,7 +111,7 @@ fn is_common<const BIASES: bool>(row: &Row) -> bool {
 unsafe fn add_to_residual<X: Element, const N: usize>(address: u64, valid: u32, x: Words, r: Words) -> Words {
     let (x, mut sum) = (unpack::<X, N>(x), unpack::<X, N>(r));
     each::<N>(|i| sum[i] += x[i]);
-    // SAFETY: handed on.
+    // SAFETY: the caller gives this vector of the residual to this thread, or there is nothing of it.
     unsafe { Vector::store::<X, N>(address, valid, sum) };
     pack::<X, N>(sum)
 }
@@ -123,7 +123,7 @@ unsafe fn add_to_residual<X: Element, const N: usize>(address: u64, valid: u32, 
 /// They are in the row, and no other thread touches them.
 #[inline(always)]
 unsafe fn finish<
-    A: Access,
+    A: MemoryAccess,
     W: Element,
     Y: Element,
     const N: usize,
@@ -149,10 +149,10 @@ unsafe fn finish<
     }
     let address = row.y + at as u64 * Y::SIZE;
     if ADD && row.accumulate {
-        // SAFETY: handed on.
+        // SAFETY: the caller says that these elements of `y` are in the row and this thread's.
         let before = unpack::<Y, N>(unsafe { A::fetch::<Y, N>(address, valid, 0, Reuse::Once) });
         each::<N>(|i| values[i] += before[i]);
     }
-    // SAFETY: handed on.
+    // SAFETY: the caller says that these elements of `y` are in the row and this thread's.
     unsafe { A::store::<Y, N>(address, valid, values) };
 }

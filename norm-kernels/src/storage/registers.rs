@@ -2,8 +2,8 @@
 
 use core::marker::PhantomData;
 
-use super::{Params, Part, add_to_residual, finish};
-use crate::access::{Access, Vector, unpack};
+use super::{Params, RowStorage, add_to_residual, finish};
+use crate::access::{MemoryAccess, Vector, unpack};
 use crate::each::each;
 use crate::element::{Element, Words};
 use crate::gpu::Reuse;
@@ -12,19 +12,21 @@ use crate::row::Row;
 /// `V` aligned vectors, read once. It adds to nothing; a residual, biases and a weight offset it knows
 /// only where `load` and `write` are asked for them.
 ///
-/// `EARLY`: weights and biases are loaded with the row, not after the reduction that they would then
+/// `PRELOAD_PARAMS`: weights and biases are loaded with the row, not after the reduction that they would then
 /// delay, one vector after the other: 1 row of 8192 f16 takes 1.4 in place of 1.9 µs for RMSNorm, 256
 /// rows of 4096 take 3.0 in place of 4.6 for LayerNorm. But LayerNorm's four vectors with their
 /// weights and biases take so many registers that large grids lose a fifth of their bandwidth
 /// (NVIDIA H200, 2026-11-23).
-pub struct Held<X, W, const N: usize, const V: usize, const EARLY: bool> {
+pub struct Registers<X, W, const N: usize, const V: usize, const PRELOAD_PARAMS: bool> {
     row: Row,
     x: [Words; V],
     params: [Params; V],
     elements: PhantomData<(X, W)>,
 }
 
-impl<X: Element, W: Element, const N: usize, const V: usize, const EARLY: bool> Held<X, W, N, V, EARLY> {
+impl<X: Element, W: Element, const N: usize, const V: usize, const PRELOAD_PARAMS: bool>
+    Registers<X, W, N, V, PRELOAD_PARAMS>
+{
     /// Loads the part; without `BIASES` none. With `RESIDUAL`, `r += x` is what is loaded.
     ///
     /// # Safety
@@ -48,22 +50,22 @@ impl<X: Element, W: Element, const N: usize, const V: usize, const EARLY: bool> 
             });
         }
         let mut params = [Params::NONE; V];
-        if EARLY {
+        if PRELOAD_PARAMS {
             // SAFETY: the same elements.
             each::<V>(|v| params[v] = unsafe { Params::load::<Vector, W, N, BIASES>(&row, at(v)) });
         }
         if RESIDUAL {
             each::<V>(|v| {
                 let (at, valid) = at(v);
-                // SAFETY: the vector that was loaded, or nothing; the caller vouches for the residual.
+                // SAFETY: the vector that was loaded, or nothing; the caller gives it to this thread.
                 x[v] = unsafe { add_to_residual::<X, N>(row.r + at as u64 * X::SIZE, valid, x[v], r[v]) };
             });
         }
         each::<V>(|v| x[v] = X::clamp(x[v]));
-        Held { row, x, params, elements: PhantomData }
+        Registers { row, x, params, elements: PhantomData }
     }
 
-    /// [`Part::write`], with a weight offset or without.
+    /// [`RowStorage::write`], with a weight offset or without.
     ///
     /// # Safety
     /// As there.
@@ -73,10 +75,13 @@ impl<X: Element, W: Element, const N: usize, const V: usize, const EARLY: bool> 
             let at = Self::at(&self.row, v);
             let mut values = unpack::<X, N>(self.x[v]);
             each::<N>(|i| values[i] = norm(values[i]));
-            // SAFETY: the vector that was loaded, or nothing; the caller vouches for `y`.
+            // SAFETY: the vector that was loaded, or nothing; the caller gives these elements of `y` to this thread.
             unsafe {
-                let params =
-                    if EARLY { self.params[v] } else { Params::load::<Vector, W, N, BIASES>(&self.row, at) };
+                let params = if PRELOAD_PARAMS {
+                    self.params[v]
+                } else {
+                    Params::load::<Vector, W, N, BIASES>(&self.row, at)
+                };
                 finish::<Vector, W, Y, N, BIASES, OFFSET, false>(&self.row, at, values, params);
             }
         });
@@ -89,8 +94,8 @@ impl<X: Element, W: Element, const N: usize, const V: usize, const EARLY: bool> 
     }
 }
 
-impl<X: Element, W: Element, const N: usize, const V: usize, const EARLY: bool> Part<N>
-    for Held<X, W, N, V, EARLY>
+impl<X: Element, W: Element, const N: usize, const V: usize, const PRELOAD_PARAMS: bool> RowStorage<N>
+    for Registers<X, W, N, V, PRELOAD_PARAMS>
 {
     type X = X;
     const WHOLE: bool = true;
@@ -103,7 +108,7 @@ impl<X: Element, W: Element, const N: usize, const V: usize, const EARLY: bool> 
 
     #[inline(always)]
     unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
-        // SAFETY: handed on.
+        // SAFETY: the caller gives these elements of `y` to this thread.
         unsafe {
             if !OFFSETS || self.row.weight_offset == 0.0 {
                 self.write_as::<Y, BIASES, false>(norm);

@@ -1,19 +1,19 @@
 //! A part in registers and in shared memory.
 
-use super::{Held, Part, Staged};
+use super::{Registers, RowStorage, Shared};
 use crate::element::{Element, Words};
 use crate::gpu;
 use crate::row::Row;
 
 /// Aligned vectors, read once: a thread's first `V` are kept in registers, the others in shared memory.
 /// Two blocks fit a multiprocessor where shared memory alone holds one, and rows fit that are too long
-/// for it. It knows no residual and adds to nothing; a weight offset and biases it knows as [`Held`] does.
-pub struct Mixed<X, W, const N: usize, const V: usize> {
-    held: Held<X, W, N, V, false>,
-    staged: Staged<X, W, N>,
+/// for it. It knows no residual and adds to nothing; a weight offset and biases it knows as [`Registers`] does.
+pub struct Hybrid<X, W, const N: usize, const V: usize> {
+    held: Registers<X, W, N, V, false>,
+    staged: Shared<X, W, N>,
 }
 
-impl<X: Element, W: Element, const N: usize, const V: usize> Mixed<X, W, N, V> {
+impl<X: Element, W: Element, const N: usize, const V: usize> Hybrid<X, W, N, V> {
     /// Loads the part.
     ///
     /// # Safety
@@ -21,17 +21,17 @@ impl<X: Element, W: Element, const N: usize, const V: usize> Mixed<X, W, N, V> {
     /// has shared memory for all of its threads' vectors but `V` each, an even number each.
     #[inline(always)]
     pub unsafe fn load(row: Row) -> Self {
-        // SAFETY: handed on.
+        // SAFETY: the caller says where the row lies and that shared memory holds all vectors but the first `V`.
         unsafe {
-            let staged = Staged::start(Row { start: row.at(V), ..row });
-            let held = Held::load::<false, false>(row);
-            gpu::wait_for_staged();
-            Mixed { held, staged }
+            let staged = Shared::start(Row { start: row.at(V), ..row });
+            let held = Registers::load::<false, false>(row);
+            gpu::cp_async_wait_all();
+            Hybrid { held, staged }
         }
     }
 }
 
-impl<X: Element, W: Element, const N: usize, const V: usize> Part<N> for Mixed<X, W, N, V> {
+impl<X: Element, W: Element, const N: usize, const V: usize> RowStorage<N> for Hybrid<X, W, N, V> {
     type X = X;
     const WHOLE: bool = true;
     const LONG: bool = false;
@@ -50,7 +50,7 @@ impl<X: Element, W: Element, const N: usize, const V: usize> Part<N> for Mixed<X
 
     #[inline(always)]
     unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
-        // SAFETY: handed on.
+        // SAFETY: the caller gives these elements of `y` to this thread; both parts have different ones.
         unsafe {
             self.held.write::<Y, BIASES, OFFSETS>(&norm);
             self.staged.write::<Y, BIASES, OFFSETS>(norm);
