@@ -10,6 +10,12 @@ use super::{
 };
 use crate::{Arg, Error};
 
+/// What has gradients where `add_rows`, and what is named after it, has none.
+const ADD_THEN: &str =
+    "add_then_rows (of a module add_then_forward; of ops add_then_rms_norm, add_then_layer_norm)";
+/// The same of `rows_add`.
+const THEN_ADD: &str = "rows_then_add (of ops rms_norm_then_add, layer_norm_then_add)";
+
 impl Norm {
     /// `r += x; y = norm(r)` in one pass, as in front of a layer (pre-norm): updates `residual` where
     /// it lies, as candle's in-place operations do, and gives `y`, a new tensor.
@@ -24,7 +30,7 @@ impl Norm {
     /// tensors is recorded for backpropagation, which what happens in place is not:
     /// [`add_then_rows`](Norm::add_then_rows) has gradients.
     pub fn add_rows(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.without_gradients(xs, (residual, Arg::R), "add_then_rows")?;
+        self.without_gradients(xs, (residual, Arg::R), ADD_THEN)?;
         self.apart_from(residual, Arg::R)?;
         let op = AddRows { norm: self, y: RefCell::new(None) };
         residual.inplace_op2(&readable(xs)?, &op)?;
@@ -41,7 +47,7 @@ impl Norm {
     /// As for [`add_rows`](Norm::add_rows), with `ys` in `residual`'s place;
     /// [`rows_then_add`](Norm::rows_then_add) has gradients.
     pub fn rows_add(&self, xs: &Tensor, ys: &Tensor) -> Result<()> {
-        self.without_gradients(xs, (ys, Arg::Y), "rows_then_add")?;
+        self.without_gradients(xs, (ys, Arg::Y), THEN_ADD)?;
         self.apart_from(ys, Arg::Y)?;
         ys.inplace_op2(&readable(xs)?, &RowsAdd { norm: self })
     }

@@ -8,6 +8,12 @@ use norm_host::for_candle::{LayerNorm, ops};
 
 use crate::{CPU, EPS, assert_same, ones, random, variable, wide};
 
+/// What the message names in place of `add_rows` and of what is named after it.
+const ADD_THEN: &str =
+    "add_then_rows (of a module add_then_forward; of ops add_then_rms_norm, add_then_layer_norm)";
+/// The same for `rows_add`.
+const THEN_ADD: &str = "rows_then_add (of ops rms_norm_then_add, layer_norm_then_add)";
+
 #[test]
 fn only_what_leads_to_a_variable_is_recorded() -> Result<()> {
     let (x, w) = (ones(&[2, 8]), ones(&[8]));
@@ -52,11 +58,11 @@ fn what_is_updated_in_place_takes_no_variables() -> Result<()> {
                 )
             };
             let given = error(ops::add_layer_norm(&x, &r, &w, &b, EPS).map(drop));
-            assert_eq!(given, expected(name, "r", "add_then_rows"));
+            assert_eq!(given, expected(name, "r", ADD_THEN));
             let module = LayerNorm::new(w.clone(), b.clone(), 1e-5);
-            assert_eq!(error(module.forward_add(&x, &r).map(drop)), expected(name, "r", "add_then_rows"));
+            assert_eq!(error(module.forward_add(&x, &r).map(drop)), expected(name, "r", ADD_THEN));
             let given = error(ops::layer_norm_add(&x, &w, &b, &r, EPS));
-            assert_eq!(given, expected(if name == "r" { "y" } else { name }, "y", "rows_then_add"));
+            assert_eq!(given, expected(if name == "r" { "y" } else { name }, "y", THEN_ADD));
             assert_eq!(r.to_vec2::<f32>()?, before);
         }
     }
