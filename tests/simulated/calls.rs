@@ -4,6 +4,7 @@ use norm_host::Simulator;
 use proptest::prelude::*;
 
 use crate::{
+    alone,
     common::{case::case, config},
     device,
     groups::told,
@@ -22,6 +23,7 @@ proptest! {
     /// It keeps the promise, and has the bits of the backend that launches nothing.
     #[test]
     fn any_call_keeps_the_promise(case in case(3000), by in shifts()) {
+        let _alone = alone();
         let device = device(0);
         let after = normalize(device, &case, by).and_then(|after| judge(&case, &after).map(|()| after));
         let after = told(after)?;

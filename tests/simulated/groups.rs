@@ -5,6 +5,7 @@ use norm_host::{DType, Device, NcclGroup, NormKind, Shard, TpContext, View, View
 use proptest::{collection::btree_set, prelude::*};
 
 use crate::{
+    alone,
     cases::plain,
     common::{
         case::{Case, Residual, Tensors, case, dtype},
@@ -126,11 +127,13 @@ proptest! {
 
     #[test]
     fn every_device_of_a_group_is_as_one_alone(case in replicated(), devices in 1..=DEVICES) {
+        let _alone = alone();
         told(every_device_is_as_one(&case, devices))?;
     }
 
     #[test]
     fn rows_that_are_split_keep_the_promise((case, ends) in split()) {
+        let _alone = alone();
         told(shards_are_as_whole_rows(&case, &ends))?;
     }
 }
@@ -138,6 +141,7 @@ proptest! {
 /// Rows that ask for more shared memory and larger clusters than every device has, and rows of several passes.
 #[test]
 fn long_rows_on_two_devices_are_as_on_one() -> Result<(), Failed> {
+    let _alone = alone();
     for kind in NormKind::ALL {
         for (dtype, dim) in [(DType::F16, 65_536), (DType::F32, 140_000), (DType::F16, 70_001)] {
             every_device_is_as_one(&plain(kind, [dtype; 3], 1, dim), 2)?;

@@ -41,9 +41,19 @@ mod streams;
 #[allow(dead_code)]
 mod tensor_parallel;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use libtest_mimic::Failed;
 use norm_host::Device;
 use recorded::{hold, load};
+
+/// Held by each test while it runs. All share one stand-in, where a test that frees memory finishes all streams of a
+/// device, and what one test left for later is done in the middle of another: no order that a test is about would hold.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed says nothing about the next.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A device of the stand-in, which runs kernels.
 fn device(ordinal: u32) -> Device {
@@ -56,6 +66,7 @@ macro_rules! as_on_a_device {
     ($($name:ident: $test:expr;)*) => {
         $(#[test]
         fn $name() -> Result<(), Failed> {
+            let _alone = alone();
             $test
         })*
     };
@@ -90,6 +101,7 @@ as_on_a_device! {
 
 #[test]
 fn shards_give_the_recorded_bits_but_for_rsqrt() -> Result<(), Failed> {
+    let _alone = alone();
     let recorded = load()?.shards;
     let simulated = shards::outputs(device(0))?;
     assert_eq!(simulated.len(), recorded.len());

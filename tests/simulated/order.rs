@@ -4,6 +4,7 @@ use libtest_mimic::Failed;
 use norm_host::{DType, NormKind, Stream, TpContext};
 
 use crate::{
+    alone,
     cases::plain,
     common::case::Case,
     device,
@@ -33,6 +34,7 @@ fn second_of_two(waits: bool) -> Result<Vec<u32>, Failed> {
 
 #[test]
 fn a_stream_that_does_not_wait_reads_what_was_there() -> Result<(), Failed> {
+    let _alone = alone();
     let once = normalize(device(0), &case(), Shifts::NONE)?.y.bits();
     assert_eq!(second_of_two(false)?, once);
     assert_ne!(second_of_two(true)?, once);
@@ -41,6 +43,7 @@ fn a_stream_that_does_not_wait_reads_what_was_there() -> Result<(), Failed> {
 
 #[test]
 fn results_are_there_when_a_stream_was_waited_for() -> Result<(), Failed> {
+    let _alone = alone();
     let device = device(0);
     let stream = Stream::new(&device)?;
     let mut tensors = OnDevice::upload(device, &case(), &case().tensors(), Shifts::NONE)?;
@@ -66,6 +69,7 @@ fn on_two_devices(
 
 #[test]
 fn a_group_waits_for_a_stream() -> Result<(), Failed> {
+    let _alone = alone();
     let main = Stream::new(&device(0))?;
     let in_order =
         on_two_devices(|tensors, tp| tensors[0].enqueue_in_place(&tp.streams()[0]), TpContext::synchronize)?;
@@ -82,6 +86,7 @@ fn a_group_waits_for_a_stream() -> Result<(), Failed> {
 
 #[test]
 fn a_stream_waits_for_a_group() -> Result<(), Failed> {
+    let _alone = alone();
     let main = Stream::new(&device(0))?;
     let expected = on_two_devices(|_, _| Ok(()), TpContext::synchronize)?;
     let joined = on_two_devices(
