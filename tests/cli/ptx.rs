@@ -58,7 +58,7 @@ fn counts_of_a_kernel_parse() {
     assert!(counts.to_string().contains(KERNEL));
 }
 
-/// A text without kernels is told to have none, whatever is asked of it; a filter is blamed where one was given.
+/// A text without kernels is reported as one, whatever the command; a filter is blamed only where one was given.
 #[test]
 fn a_text_without_kernels_is_said_to_have_none() {
     let folder = tempfile::tempdir().unwrap();
