@@ -78,19 +78,22 @@ fn memory_does_not_grow_with_the_file() {
     assert_eq!(y.metadata().unwrap().len(), start + (end - first) + MIB, "the rest is there, too");
 }
 
+/// What a run that is refused for a limit of the shell's says.
+fn refused_under(limit: &str, folder: &Path, arguments: &str) -> String {
+    let line = format!("{limit} && exec \"$0\" {arguments}");
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-c", &line, env!("CARGO_BIN_EXE_norm")]).current_dir(folder).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    message
+}
+
 #[test]
 fn a_tensor_that_no_memory_holds_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     // All heads of a position are held at once: here 1 GiB of them, sparse.
     sparse(&folder.path().join("m"), 256, 1 << 20);
-    let line = "ulimit -v 1000000 && exec \"$0\" head --device cpu --input m:x --out y";
-    let output = Command::new("sh")
-        .args(["-c", line, env!("CARGO_BIN_EXE_norm")])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{message}");
+    let message = refused_under("ulimit -v 1000000", folder.path(), "head --device cpu --input m:x --out y");
     assert!(message.contains("m:x needs 1073741824 bytes of memory at once"), "{message}");
     assert_eq!(names(folder.path()), ["m"]);
 }
@@ -156,14 +159,7 @@ fn a_disk_without_room_is_an_error_and_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     sparse(&folder.path().join("m"), 1024, 1024);
     // The limit of a file's size stands for that of a disk.
-    let line = "ulimit -f 64 && exec \"$0\" rms --device cpu --input m:x --out y";
-    let output = Command::new("sh")
-        .args(["-c", line, env!("CARGO_BIN_EXE_norm")])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{message}");
+    let message = refused_under("ulimit -f 64", folder.path(), "rms --device cpu --input m:x --out y");
     assert!(message.contains("cannot write y: there is no room for its 4194"), "{message}");
     assert_eq!(names(folder.path()), ["m"]);
 }
