@@ -6,15 +6,24 @@ mod args;
 mod divisor;
 mod entry_point;
 mod kernel;
+mod launch_bounds;
+mod select;
 mod sharded;
+mod template;
 mod tile;
+mod variant;
 
 pub use args::{Args, Axis, NO_PREFETCH};
 pub use divisor::Divisor;
 pub use entry_point::EntryPoint;
-pub use kernel::{KERNEL_SLOTS, Kernel, LaunchShape, NormKind, Variant, stages_sums_with_y};
+pub use kernel::{KERNEL_SLOTS, Kernel, NormKind, stages_sums_with_y};
+pub use select::LaunchShape;
 pub use sharded::{SHARD_KERNEL_SLOTS, ShardKernel};
+pub use template::{Template, width};
 pub use tile::{Limits, MAX_BLOCK_THREADS, MAX_DIM, Tile, WARP};
+pub use variant::{Access, HYBRID_REGISTERS, Params, Residual, Row, Scope, Storage, VARIANTS, Variant};
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+pub(crate) use variant::variants;
 
 /// The element type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! The entry points of norms of whole rows: every combination that
 //! [`Kernel::all`](crate::abi::Kernel::all) lists.
 
-use crate::abi::{Args, Tile};
+use crate::abi::{Args, HYBRID_REGISTERS};
 use crate::access::{Scalar, Vector};
 use crate::element::{BF16, Element, F16, F32};
 use crate::gpu;
@@ -97,7 +97,7 @@ macro_rules! entries {
         entry!(concat!($prefix, "staged"), any!($kind, $x, $w, $y, $n, Shared::<$x, $w, $n>::load));
         entry!(
             concat!($prefix, "mixed"),
-            any!($kind, $x, $w, $y, $n, Hybrid::<$x, $w, $n, { Tile::MIXED_HELD as usize }>::load)
+            any!($kind, $x, $w, $y, $n, Hybrid::<$x, $w, $n, { HYBRID_REGISTERS as usize }>::load)
         );
         entry!(concat!($prefix, "stream"), any!($kind, $x, $w, $y, $n, Reload::<Vector, $x, $w, $n>::new));
         entry!(concat!($prefix, "scalar"), any!($kind, $x, $w, $y, $n, Reload::<Scalar, $x, $w, $n>::new));

@@ -26,7 +26,7 @@ impl EntryPoint {
     }
 
     /// As [`Kernel::max_registers`].
-    pub const fn max_registers(self) -> Option<u32> {
+    pub fn max_registers(self) -> Option<u32> {
         match self {
             EntryPoint::Norm(kernel) => kernel.max_registers(),
             EntryPoint::Shard(_) => None,
@@ -34,7 +34,7 @@ impl EntryPoint {
     }
 
     /// As [`Kernel::min_blocks`].
-    pub const fn min_blocks(self) -> Option<u32> {
+    pub fn min_blocks(self) -> Option<u32> {
         match self {
             EntryPoint::Norm(kernel) => kernel.min_blocks(),
             EntryPoint::Shard(_) => Some(1),

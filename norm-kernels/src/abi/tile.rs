@@ -1,7 +1,7 @@
 //! How a row is laid over threads. A function of norm, element types, `dim` and the device's
 //! limits alone, so that a row's bits never depend on how many rows there are or where they stand.
 
-use super::{DType, NormKind, Variant};
+use super::{DType, HYBRID_REGISTERS, NormKind, Variant, width};
 
 /// Threads in a warp.
 pub const WARP: u32 = 32;
@@ -152,28 +152,25 @@ const LAYER: [Layout; 8] = [
 impl Tile {
     /// The largest block with four vectors a thread in registers. From 544 threads on ptxas takes
     /// 84 registers where 60 do.
-    pub const MAX_HELD_THREADS: u32 = 512;
+    pub const MAX_HELD_THREADS: u32 = Variant::Block4.max_threads();
 
     /// The largest block with two.
-    pub const MAX_PAIR_THREADS: u32 = 256;
+    pub const MAX_PAIR_THREADS: u32 = Variant::Block2.max_threads();
 
     /// The most vectors a thread stages. Their squares are one sum in `f32`; those of longer rows,
     /// which are streamed, go into `f64` after this number.
     pub const MAX_STAGED: u32 = 16;
-
-    /// Those that stay in registers where it is [`Variant::Mixed`].
-    pub const MIXED_HELD: u32 = 2;
 
     /// The most vectors a thread has in shared memory alone, unless its norm needs more than
     /// [`Variant::Mixed`] knows: with more, one block at most fits a multiprocessor.
     pub(super) const ALL_STAGED: u32 = 8;
 
     /// The most threads a block of several rows has.
-    pub const MAX_PACKED_THREADS: u32 = 512;
+    pub const MAX_PACKED_THREADS: u32 = Variant::Warp2.max_threads();
 
     /// The tile for rows of `dim` elements, `1 <= dim <= MAX_DIM`.
     pub const fn new(kind: NormKind, x: DType, y: DType, dim: u32, limits: Limits) -> Tile {
-        let width = (16 / if x.size() > y.size() { x.size() } else { y.size() }) as u32;
+        let width = width(x, y);
         let row = dim.div_ceil(width);
         let layouts: &[Layout] = match kind {
             NormKind::Rms => &RMS,
@@ -261,7 +258,7 @@ impl Tile {
     pub const fn shared_bytes(self, variant: Variant, x: DType) -> u32 {
         let vectors = match variant {
             Variant::Staged => self.vectors,
-            Variant::Mixed => self.vectors.saturating_sub(Tile::MIXED_HELD),
+            Variant::Mixed => self.vectors.saturating_sub(HYBRID_REGISTERS),
             _ => 0,
         };
         vectors.next_multiple_of(2) * self.threads * self.rows * self.width * x.size() as u32

@@ -1,0 +1,114 @@
+//! What is compiled: entry points whose 16-bit types, and type of y, are left open.
+
+use super::{DType, EntryPoint, Kernel, NormKind, ShardKernel, Variant};
+
+/// An entry point of the compiled text, which serves several [`EntryPoint`]s.
+///
+/// It is compiled for the sizes of x's and w's elements and the number of elements in a vector. What else depends on the
+/// types, the conversions of 16-bit elements and all that is done to y, stands in its text as pseudo-instructions, which
+/// the host expands for the types of an entry point: see `norm_host::ptx`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Template {
+    /// A norm of whole rows.
+    Norm {
+        /// Which normalization.
+        kind: NormKind,
+        /// Bits of an element of `x`: 16 or 32.
+        x: u32,
+        /// Bits of an element of the weights and biases.
+        w: u32,
+        /// Elements in a vector: 16 bytes of the wider of `x` and `y`.
+        width: u32,
+        /// How it reaches memory.
+        variant: Variant,
+    },
+    /// The sums of squares of rows that are split over devices: [`ShardKernel::Partial`].
+    Partial {
+        /// Bits of an element of `x`.
+        x: u32,
+        /// Whether rows are whole, aligned vectors.
+        vectors: bool,
+    },
+    /// What follows from them: [`ShardKernel::Apply`].
+    Apply {
+        /// Bits of an element of `x`.
+        x: u32,
+        /// Bits of an element of the weights and biases.
+        w: u32,
+        /// Elements in a vector.
+        width: u32,
+        /// Whether rows are whole, aligned vectors.
+        vectors: bool,
+    },
+}
+
+/// Elements in a vector: 16 bytes of the wider of `x` and `y`.
+pub const fn width(x: DType, y: DType) -> u32 {
+    16 / (if x.size() > y.size() { x.size() } else { y.size() }) as u32
+}
+
+/// Bits of an element.
+const fn bits(dtype: DType) -> u32 {
+    8 * dtype.size() as u32
+}
+
+impl EntryPoint {
+    /// The entry point of the compiled text that serves it.
+    pub const fn template(self) -> Template {
+        match self {
+            EntryPoint::Norm(Kernel { kind, x, w, y, variant }) => {
+                Template::Norm { kind, x: bits(x), w: bits(w), width: width(x, y), variant }
+            }
+            EntryPoint::Shard(ShardKernel::Partial { x, vectors }) => Template::Partial { x: bits(x), vectors },
+            EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors }) => {
+                Template::Apply { x: bits(x), w: bits(w), width: width(x, y), vectors }
+            }
+        }
+    }
+}
+
+impl Template {
+    /// The entry points that it serves, in their order.
+    pub fn entry_points(self) -> impl Iterator<Item = EntryPoint> {
+        EntryPoint::all().filter(move |entry| entry.template() == self)
+    }
+
+    /// Every one, in the order in which entry points first need them.
+    pub fn all() -> impl Iterator<Item = Template> {
+        // The first entry point of each.
+        let first = |&(index, entry): &(usize, EntryPoint)| {
+            EntryPoint::all().position(|other| other.template() == entry.template()) == Some(index)
+        };
+        EntryPoint::all().enumerate().filter(first).map(|(_, entry)| entry.template())
+    }
+}
+
+/// Its name in the compiled text, such as `rms_b16_b32_v8_block2`: norm, bits of x and w, elements in a vector, variant.
+impl core::fmt::Display for Template {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let access = |vectors| if vectors { "vector" } else { "scalar" };
+        match *self {
+            Template::Norm { kind, x, w, width, variant } => {
+                write!(f, "{}_b{x}_b{w}_v{width}_{}", kind.name(), variant.name())
+            }
+            Template::Partial { x, vectors } => write!(f, "rms_partial_b{x}_{}", access(vectors)),
+            Template::Apply { x, w, width, vectors } => {
+                write!(f, "rms_apply_b{x}_b{w}_v{width}_{}", access(vectors))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::{collections::BTreeSet, string::ToString};
+
+    #[test]
+    fn templates_have_names_of_their_own_and_are_few() {
+        let names: BTreeSet<_> = Template::all().map(|template| template.to_string()).collect();
+        assert_eq!((names.len(), Template::all().count()), (124, 124));
+        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 546);
+    }
+}
