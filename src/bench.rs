@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
-use norm_host::{Device, Limits, Place, Plan};
+use norm_host::{Device, DeviceProfile, Place, Plan};
 
 use call::Tensors;
 use case::Case;
@@ -282,7 +282,7 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
         cases
             .iter()
             .map(|case| {
-                Ok(tilings(case, device.limits())?.into_iter().map(move |tiling| (case, Some(tiling))))
+                Ok(tilings(case, device.profile())?.into_iter().map(move |tiling| (case, Some(tiling))))
             })
             .collect::<Result<Vec<_>, norm_host::Error>>()?
             .into_iter()
@@ -347,10 +347,10 @@ fn implementation(set: &KernelSet) -> String {
 }
 
 /// The tilings of a case: they depend on alignment, but not on where its tensors will be.
-fn tilings(case: &Case, limits: Limits) -> Result<Vec<Tiling>, norm_host::Error> {
+fn tilings(case: &Case, profile: DeviceProfile) -> Result<Vec<Tiling>, norm_host::Error> {
     let tensors =
         Tensors { place: Place::Cuda(0), x: 1 << 12, y: 1 << 12, w: 1 << 12, b: 1 << 12, r: 1 << 12 };
-    Ok(sweep::tilings(case, &Plan::new(&call::problem(case, tensors), limits)?, limits))
+    Ok(sweep::tilings(case, &Plan::new(&call::problem(case, tensors), profile)?, profile))
 }
 
 fn bytes(mib: Option<u32>, default: u32) -> u64 {

@@ -7,7 +7,7 @@ mod cases;
 #[path = "../norm-host/tests/common/mod.rs"]
 mod common;
 
-use norm_host::{Limits, NormKind, Simulator};
+use norm_host::{DeviceProfile, NormKind, Simulator};
 use rayon::prelude::*;
 
 use cases::{dtypes_and_kinds, plain};
@@ -16,9 +16,13 @@ use common::{
     values::Values,
 };
 
-/// Limits that make a grid of any length a short one, or a long one, beside memory that is fast or not.
-fn simulator(short_grid: u64, memory_rate: u32) -> Simulator {
-    Simulator::with_limits(Limits { short_grid, memory_rate, ..Limits::of_capability((9, 0)) })
+/// One for which a grid of any length is a short one, or a long one, beside memory that is fast or not.
+fn simulator(short_grid: u64, memory_bytes_per_clock: u32) -> Simulator {
+    Simulator::with_profile(DeviceProfile {
+        short_grid,
+        memory_bytes_per_clock,
+        ..DeviceProfile::of_capability((9, 0))
+    })
 }
 
 /// At dims where the two kernels differ: LayerNorm's from registers, RMSNorm's from registers or
@@ -38,14 +42,14 @@ fn short_and_long_grids_have_the_same_bits() {
         })
         .collect();
     cases.par_iter().for_each(|case| {
-        for memory_rate in [12, 18] {
+        for memory_bytes_per_clock in [12, 18] {
             let [short, long] = [u64::MAX, 0].map(|short_grid| {
                 let mut tensors = case.tensors();
-                case.run(&mut tensors, &simulator(short_grid, memory_rate))
+                case.run(&mut tensors, &simulator(short_grid, memory_bytes_per_clock))
                     .unwrap_or_else(|error| panic!("{case:?}: {error}"));
                 (tensors.y.bits(), tensors.r.map(|r| r.bits()))
             });
-            assert_eq!(short, long, "{case:?}, memory rate {memory_rate}");
+            assert_eq!(short, long, "{case:?}, {memory_bytes_per_clock} bytes a clock");
         }
     });
 }

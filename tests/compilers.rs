@@ -6,7 +6,7 @@ mod common;
 use std::sync::LazyLock;
 
 use norm_host::{
-    DType, Limits, NormKind, Simulator,
+    DType, DeviceProfile, NormKind, Simulator,
     ptx::{EMBEDDED, RUST_CUDA},
 };
 use proptest::{prelude::*, test_runner::TestCaseResult};
@@ -87,8 +87,9 @@ fn every_kernel_has_the_same_bits() {
             agree(case, simulators).unwrap_or_else(|error| panic!("{case:?}: {error}"));
             // Rows that may take another kernel where they are many.
             if case.dim > 1024 && case.residual == Residual::None {
-                let many =
-                    |simulator: &Simulator| simulator.on(Limits { short_grid: 0, ..simulator.limits() });
+                let many = |simulator: &Simulator| {
+                    simulator.on(DeviceProfile { short_grid: 0, ..simulator.profile() })
+                };
                 let many = simulators.each_ref().map(many);
                 agree(case, &many).unwrap_or_else(|error| panic!("{case:?}, as if many: {error}"));
             }
@@ -99,7 +100,7 @@ fn every_kernel_has_the_same_bits() {
 /// Clusters, and rows that no shared memory holds.
 #[test]
 fn rows_of_clusters_and_longer_ones_have_the_same_bits() {
-    for (dim, limits) in [(131_072, Limits::of_capability((9, 0))), (131_072, Limits::LEAST)] {
+    for (dim, profile) in [(131_072, DeviceProfile::of_capability((9, 0))), (131_072, DeviceProfile::LEAST)] {
         for kind in NormKind::ALL {
             let case = Case {
                 kind,
@@ -121,7 +122,7 @@ fn rows_of_clusters_and_longer_ones_have_the_same_bits() {
                 seed: 1,
             };
             let newest = SIMULATORS.last().expect("there are targets");
-            let simulators = [newest[0].on(limits), newest[1].on(limits)];
+            let simulators = [newest[0].on(profile), newest[1].on(profile)];
             agree(&case, &simulators).unwrap_or_else(|error| panic!("{case:?}: {error}"));
         }
     }

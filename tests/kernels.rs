@@ -6,7 +6,7 @@ mod cases;
 #[path = "../norm-host/tests/common/mod.rs"]
 mod common;
 
-use norm_host::{Limits, Operand, Param, Plan, Problem, Simulator};
+use norm_host::{DeviceProfile, Operand, Param, Plan, Problem, Simulator};
 use norm_kernels::abi::{Axis, Kernel, Variant};
 use rayon::prelude::*;
 
@@ -17,14 +17,14 @@ use common::{
     values::Values,
 };
 
-/// A device's limits, beside memory that is fast or not.
-fn limits(variant: Variant, memory_rate: u32) -> Limits {
-    let limits = Limits { memory_rate, ..Limits::of_capability((9, 0)) };
+/// A device's profile, beside memory that is fast or not.
+fn profile(variant: Variant, memory_bytes_per_clock: u32) -> DeviceProfile {
+    let profile = DeviceProfile { memory_bytes_per_clock, ..DeviceProfile::of_capability((9, 0)) };
     match variant {
         // Rows that fit no shared memory are long, and so are those that a cluster has no room for.
-        Variant::Stream => Limits { shared_bytes: 0, ..limits },
-        Variant::Mixed => Limits { cluster: 2, ..limits },
-        _ => limits,
+        Variant::Stream => DeviceProfile { max_shared_bytes: 0, ..profile },
+        Variant::Mixed => DeviceProfile { max_cluster: 2, ..profile },
+        _ => profile,
     }
 }
 
@@ -33,14 +33,14 @@ fn every_kernel_keeps_the_promise() {
     let all: Vec<Kernel> = Kernel::all().collect();
     all.into_par_iter().for_each(|kernel| {
         let mut taken = Vec::new();
-        for limits in [12, 18].map(|rate| limits(kernel.variant, rate)) {
-            for case in of_kernel(kernel, limits) {
-                let plan = planned(&case, &case.tensors(), limits);
+        for profile in [12, 18].map(|rate| profile(kernel.variant, rate)) {
+            for case in of_kernel(kernel, profile) {
+                let plan = planned(&case, &case.tensors(), profile);
                 let launch = (case.dim, plan.block, plan.cluster, plan.shared_bytes);
                 // What memory of another speed gives to another kernel is that one's to be tried with.
                 if plan.kernel == kernel && !taken.contains(&launch) {
                     taken.push(launch);
-                    holds(&case, limits);
+                    holds(&case, profile);
                 }
             }
         }
@@ -49,13 +49,13 @@ fn every_kernel_keeps_the_promise() {
 }
 
 /// Values plain and hard; in place; one row alone.
-fn holds(case: &Case, limits: Limits) {
+fn holds(case: &Case, profile: DeviceProfile) {
     let hard = Values::ALL[case.seed as usize % Values::ALL.len()];
     for values in [Values::Plain, Values::Shifted, Values::Extreme, hard] {
         let case = Case { values, ..case.clone() };
         let before = case.tensors();
         let mut after = before.clone();
-        let device = Simulator::with_limits(limits);
+        let device = Simulator::with_profile(profile);
         case.run(&mut after, &device).unwrap_or_else(|error| panic!("{case:?}: {error}"));
         for row in 0..case.rows() {
             assert_eq!(case.wrong_residual(&before, &after, row), None, "{case:?}: row {row}");
@@ -96,7 +96,7 @@ fn in_place(case: &Case, before: &Tensors, device: &Simulator) -> Vec<u32> {
 }
 
 /// The plan of a case of dense rows.
-fn planned(case: &Case, tensors: &Tensors, limits: Limits) -> Plan {
+fn planned(case: &Case, tensors: &Tensors, profile: DeviceProfile) -> Plan {
     let (shape, strides) = (case.shape(), case.x_strides());
     let operand =
         |buffer: &Buffer| Operand { address: buffer.view(&shape, &strides).address(), dtype: buffer.dtype() };
@@ -121,5 +121,5 @@ fn planned(case: &Case, tensors: &Tensors, limits: Limits) -> Plan {
         weight_offset: case.weight_offset,
         overlap: true,
     };
-    Plan::new(&problem, limits).unwrap()
+    Plan::new(&problem, profile).unwrap()
 }

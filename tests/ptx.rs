@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use norm_host::ptx::{self, InstructionKind};
-use norm_kernels::abi::{
-    DType, EntryPoint, Kernel, LaunchShape, Limits, MAX_DIM, NormKind, ShardKernel, Tile, Variant,
+use norm_host::{
+    DType, DeviceProfile, LaunchShape, MAX_DIM, NormKind, Tile,
+    ptx::{self, InstructionKind},
 };
+use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Variant};
 
 /// What either compiler made, and what it goes by: `stock sm_90`.
 fn texts() -> impl Iterator<Item = (&'static ptx::Ptx, String)> {
@@ -144,15 +145,16 @@ fn every_tile_fits_its_kernel() {
     let mut chosen = BTreeSet::new();
     for (kind, x, y) in norms {
         for dim in (1..70_000).chain((70_000..=MAX_DIM).step_by(4093)) {
-            let h200 = Limits::of_capability((9, 0));
-            let h100 = Limits { memory_rate: 12, ..h200 };
-            for limits in [Limits::LEAST, Limits::of_capability((8, 0)), h100, h200] {
-                let tile = Tile::new(kind, x, y, dim, limits);
+            let h200 = DeviceProfile::of_capability((9, 0));
+            let h100 = DeviceProfile { memory_bytes_per_clock: 12, ..h200 };
+            for profile in [DeviceProfile::LEAST, DeviceProfile::of_capability((8, 0)), h100, h200] {
+                let tile = Tile::new(kind, x, y, dim, profile);
                 let threads = tile.threads * tile.rows;
                 assert!(threads.is_multiple_of(32), "dim {dim}: {tile:?}");
                 for (residual, blocks) in [(false, 1), (false, u64::MAX), (true, 1), (true, u64::MAX)] {
-                    let launch = LaunchShape { residual, extras: false, blocks };
-                    let variant = Variant::vectorized(tile, kind, [x, x, y], launch, limits);
+                    let types = [x, x, y];
+                    let launch = LaunchShape { kind, types, tile, residual, extras: false, blocks };
+                    let variant = launch.select(profile);
                     chosen.insert((kind.name(), variant.name()));
                     assert!(variant.serves(kind), "dim {dim}: {tile:?}");
                     let threads = tile.taken_by(variant).threads * tile.taken_by(variant).rows;
@@ -160,7 +162,7 @@ fn every_tile_fits_its_kernel() {
                     let held = variant.held_vectors();
                     assert!(held.is_none_or(|held| tile.vectors <= held), "dim {dim}: {tile:?}");
                     assert!(tile.blocks == 1 || variant.takes_clusters(), "dim {dim}: {tile:?}");
-                    assert!(tile.fits(variant, x, limits), "dim {dim}: {tile:?}");
+                    assert!(tile.fits(variant, x, profile), "dim {dim}: {tile:?}");
                 }
                 assert!(tile.threads * tile.vectors * tile.width >= tile.share(dim), "dim {dim}: {tile:?}");
                 assert!(tile.share(dim) * tile.blocks >= dim, "dim {dim}: {tile:?}");
@@ -168,7 +170,7 @@ fn every_tile_fits_its_kernel() {
                     tile.share(dim) * (tile.blocks - 1) < dim,
                     "dim {dim}: {tile:?}: the last has nothing"
                 );
-                assert!(tile.blocks <= limits.cluster, "dim {dim}: {tile:?}");
+                assert!(tile.blocks <= profile.max_cluster, "dim {dim}: {tile:?}");
                 assert!(tile.rows == 1 || tile.threads <= 32, "dim {dim}: {tile:?}");
             }
         }

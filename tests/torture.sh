@@ -149,7 +149,7 @@ part threads "16 threads of 4 streams for $threads s, every function" many_threa
 part processes "in a process of its own: a_trap" a_trap
 part processes "in a process of its own: little_memory" little_memory
 part processes "in a process of its own: a_device_that" a_device_that
-part rest "everything else on a device: limits, guard bands, misuse, graphs, groups" \
+part rest "everything else on a device: profiles, guard bands, misuse, graphs, groups" \
   --skip many_threads --skip small_everything --skip a_trap --skip little_memory --skip a_device_that \
   --skip two_devices
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
 use norm_host::ptx::{EMBEDDED, RUST_CUDA, opcodes};
-use norm_host::{Limits, Simulator};
+use norm_host::{DeviceProfile, Simulator};
 use norm_kernels::abi::Kernel;
 use rayon::prelude::*;
 use recorded::{Outputs, Program, Vectors, hold, load};
@@ -95,13 +95,13 @@ fn differs(Program { instructions, inputs, outputs }: &Program) -> Option<String
 }
 
 fn kernels(recorded: &Vectors) -> Result<(), Failed> {
-    let limits = Limits::of_capability(recorded.capability);
+    let profile = DeviceProfile::of_capability(recorded.capability);
     let cases =
-        Kernel::all().flat_map(|kernel| cases::of_kernel(kernel, limits).map(move |case| (kernel, case)));
+        Kernel::all().flat_map(|kernel| cases::of_kernel(kernel, profile).map(move |case| (kernel, case)));
     let cases: Vec<_> = cases.collect();
     let simulated = cases.into_par_iter().map(|(kernel, case)| {
         let mut tensors = case.tensors();
-        case.run(&mut tensors, &Simulator::with_limits(limits))?;
+        case.run(&mut tensors, &Simulator::with_profile(profile))?;
         let outputs = Outputs::of_kernel(kernel, case.dim, &tensors);
         Ok((case, tensors.b, outputs))
     });

@@ -22,10 +22,10 @@ pub(crate) use convert::cust_error;
 pub use current::Current;
 pub(crate) use current::Kept;
 use kernels::Kernels;
-use norm_kernels::abi::Limits;
 
 use crate::{
     error::{Error, Result},
+    plan::DeviceProfile,
     ptx::{self, Ptx},
     tensor::Place,
 };
@@ -48,7 +48,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub struct Device {
     inner: &'static Inner,
-    limits: Limits,
+    profile: DeviceProfile,
 }
 
 struct Inner {
@@ -56,7 +56,7 @@ struct Inner {
     name: String,
     capability: (u32, u32),
     /// What it has, all of it.
-    limits: Limits,
+    profile: DeviceProfile,
     context: Context,
     driver: &'static Driver,
     /// The texts that it was opened with.
@@ -105,7 +105,7 @@ impl Device {
 
     /// As [`Device::new`], but with kernels from `ptx`, lowest capability first, in place of those
     /// that are embedded. One device can have handles with kernels of several sets. They are equal, as
-    /// those with other [limits](Device::with_limits) are: they stand for the same context, so that what
+    /// those with another [profile](Device::with_profile) are: they stand for the same context, so that what
     /// one has captured the other's streams launch, and what is lost for one is lost for all.
     ///
     /// # Errors
@@ -154,28 +154,28 @@ impl Device {
         self.inner.ptx
     }
 
-    /// What kernels may use through this handle, which decides how rows are laid out: all that the device
-    /// has, unless it comes from [`with_limits`](Device::with_limits).
-    pub fn limits(&self) -> Limits {
-        self.limits
+    /// What kernels may use through this handle, and what they are chosen for: all that the device has, unless it
+    /// comes from [`with_profile`](Device::with_profile).
+    pub fn profile(&self) -> DeviceProfile {
+        self.profile
     }
 
     /// The same device through a handle whose kernels use no more than this, nor more than the device has,
-    /// and that takes its memory to be as fast as `limits` say.
+    /// and are chosen for short grids and memory as `profile` says.
     ///
-    /// With [`Limits::LEAST`] rows are cut and summed in the same way on every device.
+    /// With [`DeviceProfile::LEAST`] rows are cut and summed in the same way on every device.
     #[must_use]
-    pub fn with_limits(self, limits: Limits) -> Device {
-        let all = self.inner.limits;
-        let limits = Limits {
+    pub fn with_profile(self, profile: DeviceProfile) -> Device {
+        let all = self.inner.profile;
+        let profile = DeviceProfile {
             // Clusters are powers of two.
-            cluster: 1 << limits.cluster.clamp(1, all.cluster).ilog2(),
-            shared_bytes: limits.shared_bytes.min(all.shared_bytes),
-            overlap: limits.overlap && all.overlap,
-            short_grid: limits.short_grid,
-            memory_rate: limits.memory_rate,
+            max_cluster: 1 << profile.max_cluster.clamp(1, all.max_cluster).ilog2(),
+            max_shared_bytes: profile.max_shared_bytes.min(all.max_shared_bytes),
+            dependent_launch: profile.dependent_launch && all.dependent_launch,
+            short_grid: profile.short_grid,
+            memory_bytes_per_clock: profile.memory_bytes_per_clock,
         };
-        Device { limits, ..self }
+        Device { profile, ..self }
     }
 
     /// Where its memory is.
@@ -206,7 +206,7 @@ impl Device {
 
 impl Inner {
     fn handle(&'static self) -> Device {
-        Device { inner: self, limits: self.limits }
+        Device { inner: self, profile: self.profile }
     }
 
     /// Opens the device, in the context that others may have opened before: it has their `lost`. It stays
@@ -233,14 +233,15 @@ impl Inner {
         );
         // Whether it can run the kernels is known before anything is created on it.
         let ptx = fit::text(set, capability, driver.version()?)?;
-        let limits = fit::limits(capability, &ptx);
-        let memory_rate = fit::memory_rate([
+        let profile = fit::profile(capability, &ptx);
+        let memory = fit::memory_bytes_per_clock([
             attribute(DeviceAttribute::MemoryClockRate)?,
             attribute(DeviceAttribute::GlobalMemoryBusWidth)?,
             attribute(DeviceAttribute::ClockRate)?,
             attribute(DeviceAttribute::MultiprocessorCount)?,
         ]);
-        let limits = Limits { memory_rate: memory_rate.unwrap_or(limits.memory_rate), ..limits };
+        let memory_bytes_per_clock = memory.unwrap_or(profile.memory_bytes_per_clock);
+        let profile = DeviceProfile { memory_bytes_per_clock, ..profile };
         let name = device.name().map_err(cust_error("cuDeviceGetName"))?;
 
         // cust leaves the context it retains current.
@@ -254,7 +255,7 @@ impl Inner {
             ordinal,
             name,
             capability,
-            limits,
+            profile,
             context,
             driver,
             set,

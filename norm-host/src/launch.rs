@@ -67,7 +67,8 @@ unsafe fn enqueue(
     let from = if overlap { 0 } else { 1 };
     let to = if cluster > 1 { 2 } else { 1 };
     // Neither is known before compute capability 9.0.
-    let attributes = if device.limits().overlap { &mut attributes[from..to] } else { &mut attributes[..0] };
+    let attributes =
+        if device.profile().dependent_launch { &mut attributes[from..to] } else { &mut attributes[..0] };
     // SAFETY: the function was loaded in the context just made current, the stream belongs to it,
     // the driver copies parameters before it returns, and the caller vouches for the rest.
     device.told(unsafe {

@@ -14,12 +14,12 @@ use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module};
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    plan::{Plan, ShardPlan},
+    plan::{DeviceProfile, Plan, ShardPlan},
     problem::{Problem, ShardProblem},
     ptx::{self, Ptx},
     tensor::Place,
 };
-use norm_kernels::abi::{Args, EntryPoint, Limits};
+use norm_kernels::abi::{Args, EntryPoint};
 
 /// The kernels of a text that have been run.
 type Kernels = Mutex<HashMap<EntryPoint, Arc<Kernel>>>;
@@ -38,7 +38,7 @@ static EMBEDDED: LazyLock<Kernels> = LazyLock::new(Kernels::default);
 /// otherwise.
 #[derive(Debug)]
 pub struct Simulator {
-    limits: Limits,
+    profile: DeviceProfile,
     ptx: Ptx,
     kernels: &'static Kernels,
     counts: Mutex<Option<Counts>>,
@@ -47,30 +47,30 @@ pub struct Simulator {
 impl Simulator {
     /// A simulator of a device of compute capability 9.0 that has run nothing.
     pub fn new() -> Simulator {
-        Simulator::with_limits(Limits::of_capability((9, 0)))
+        Simulator::with_profile(DeviceProfile::of_capability((9, 0)))
     }
 
-    /// One of a device with these limits, which decide how rows are laid out.
-    pub fn with_limits(limits: Limits) -> Simulator {
+    /// One of a device with this profile, which decides how rows are laid out and which kernels take them.
+    pub fn with_profile(profile: DeviceProfile) -> Simulator {
         let [_, newest] = ptx::EMBEDDED;
-        Simulator { limits, ptx: newest, kernels: &EMBEDDED, counts: Mutex::default() }
+        Simulator { profile, ptx: newest, kernels: &EMBEDDED, counts: Mutex::default() }
     }
 
     /// One of a device that `ptx` is for, which runs its kernels in place of those that are embedded.
     /// Those that have run stay until the process ends.
     pub fn with_ptx(ptx: Ptx) -> Simulator {
-        let limits = Limits::of_capability(ptx.capability);
-        Simulator { limits, ptx, kernels: Box::leak(Box::default()), counts: Mutex::default() }
+        let profile = DeviceProfile::of_capability(ptx.capability);
+        Simulator { profile, ptx, kernels: Box::leak(Box::default()), counts: Mutex::default() }
     }
 
-    /// Another with the same kernels, on a device with these limits, that has run nothing.
-    pub fn on(&self, limits: Limits) -> Simulator {
-        Simulator { limits, counts: Mutex::default(), ..*self }
+    /// Another with the same kernels, on a device with this profile, that has run nothing.
+    pub fn on(&self, profile: DeviceProfile) -> Simulator {
+        Simulator { profile, counts: Mutex::default(), ..*self }
     }
 
-    /// What the simulated device has, which decides how rows are laid out.
-    pub fn limits(&self) -> Limits {
-        self.limits
+    /// What the simulated device has.
+    pub fn profile(&self) -> DeviceProfile {
+        self.profile
     }
 
     /// What the last operation did, counted; allocations are called `x`, `y`, `w`, `b`,
@@ -156,7 +156,7 @@ impl Backend for Simulator {
     }
 
     unsafe fn run(&self, problem: &Problem) -> Result<()> {
-        let plan = Plan::new(problem, self.limits)?;
+        let plan = Plan::new(problem, self.profile)?;
         // SAFETY: the spans are the problem's rows, weights and biases, which the caller vouches
         // may be read; those that are written are the rows of `y` and `r`, which may be.
         unsafe { self.on_copy(&memory::spans(problem), |memory| self.launch(&plan, memory)) }
@@ -166,7 +166,7 @@ impl Backend for Simulator {
         if problem.part.rows == 0 {
             return Ok(());
         }
-        let plan = ShardPlan::new(problem, self.limits)?;
+        let plan = ShardPlan::new(problem, self.profile)?;
         let spans = memory::shard_spans(problem);
         // SAFETY: as in `run`; the sums are the caller's to vouch for too.
         unsafe { self.on_copy(&spans, |memory| self.launch_shard(&plan, memory)) }

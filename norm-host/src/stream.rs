@@ -195,7 +195,7 @@ impl Backend for Stream {
         if problem.rows == 0 {
             return Ok(());
         }
-        let plan = Plan::new(problem, self.device.limits())?;
+        let plan = Plan::new(problem, self.device.profile())?;
         // SAFETY: the caller vouches for the problem, and the plan leads nowhere else.
         unsafe { launch(self, &plan) }
     }
@@ -204,7 +204,7 @@ impl Backend for Stream {
         if problem.part.rows == 0 {
             return Ok(());
         }
-        let plan = ShardPlan::new(problem, self.device.limits())?;
+        let plan = ShardPlan::new(problem, self.device.profile())?;
         // SAFETY: as in `run`.
         unsafe { launch_shard(self, &plan) }
     }

@@ -8,9 +8,10 @@ use half::f16;
 use mock::{Mock, interface::DEVICES, mock};
 use norm_host::ptx::EMBEDDED;
 use norm_host::{
-    Arg, DType, Device, Error, Norm, NormKind, Operand, Place, Plan, Problem, Stream, View, ViewMut, rms_norm,
+    Arg, DType, Device, DeviceProfile, Error, Norm, NormKind, Operand, Place, Plan, Problem, Stream, View,
+    ViewMut, rms_norm,
 };
-use norm_kernels::abi::{Axis, Limits, Variant};
+use norm_kernels::abi::{Axis, Variant};
 use std::ptr::null_mut;
 use std::sync::MutexGuard;
 
@@ -126,7 +127,7 @@ fn a_plan_is_launched_as_it_stands() {
         weight_offset: 0.0,
         overlap: true,
     };
-    let mut plan = Plan::new(&problem, device.limits()).unwrap();
+    let mut plan = Plan::new(&problem, device.profile()).unwrap();
     plan.kernel.variant = Variant::Stream;
     (plan.block, plan.grid) = ([96, 1, 1], [8, 1, 1]);
     // SAFETY: the stand-in runs no kernel.
@@ -321,9 +322,9 @@ fn handles_with_other_kernels_are_of_the_same_device() {
     assert_eq!(mock.alive().contexts, contexts + 1, "once");
     assert_eq!((other, context(&other)), (device, context(&device)));
     assert_eq!((device.ptx().target, other.ptx().target), ("sm_90", "sm_80"));
-    assert_eq!(device.with_limits(Limits::LEAST), device);
+    assert_eq!(device.with_profile(DeviceProfile::LEAST), device);
     // Blocks of kernels for sm_80 know of no cluster, so none is launched, whatever the device could do.
-    assert_eq!([device, other].map(|device| device.limits().cluster), [16, 1]);
+    assert_eq!([device, other].map(|device| device.profile().max_cluster), [16, 1]);
 
     // One set's graph on a stream of the other's.
     let [captured, launched] = [other, device].map(|device| Stream::new(&device).unwrap());

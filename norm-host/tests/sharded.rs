@@ -181,7 +181,7 @@ fn long(x: DType, values: Values, dim: usize) -> Case {
 
 #[cfg(feature = "sim")]
 mod simulated {
-    use norm_host::{Limits, Simulator};
+    use norm_host::{DeviceProfile, Simulator};
 
     use super::*;
 
@@ -212,7 +212,7 @@ mod simulated {
     /// Every kernel of both steps, where vectors fit and where not.
     #[test]
     fn every_kernel_keeps_the_promise() {
-        let simulators = [Simulator::new(), Simulator::with_limits(Limits::LEAST)];
+        let simulators = [Simulator::new(), Simulator::with_profile(DeviceProfile::LEAST)];
         for x in DType::ALL {
             for w in DType::ALL {
                 for y in DType::ALL {

@@ -1,29 +1,28 @@
-//! What kernels and their host agree on: element types, kernel names, parameters and tiles.
+//! What kernels and their host must agree on: element types, variants, kernel names, parameters, constants.
 //!
-//! Nothing here touches a device, so a host planner, a simulator and the kernels share one copy.
+//! Nothing here touches a device, so a host planner, a simulator and the kernels share one copy. Nothing here chooses
+//! either: how a row is dealt to threads, and which variant takes it, is decided in norm-host's `plan`.
 
 mod args;
+mod constants;
 mod divisor;
 mod entry_point;
 mod kernel;
 mod launch_bounds;
-mod select;
 mod sharded;
 mod template;
-mod tile;
 mod variant;
 
 pub use args::{Args, Axis, NO_PREFETCH};
+pub use constants::{MAX_BLOCK_THREADS, MAX_DIM, MAX_STAGED_VECTORS, WARP};
 pub use divisor::Divisor;
 pub use entry_point::EntryPoint;
 pub use kernel::{KERNEL_SLOTS, Kernel, NormKind, stages_sums_with_y};
-pub use select::LaunchShape;
 pub use sharded::{SHARD_KERNEL_SLOTS, ShardKernel};
 pub use template::{Template, width};
-pub use tile::{Limits, MAX_BLOCK_THREADS, MAX_DIM, Tile, WARP};
-pub use variant::{Access, HYBRID_REGISTERS, Params, Residual, Row, Scope, Storage, VARIANTS, Variant};
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub(crate) use variant::variants;
+pub use variant::{Access, HYBRID_REGISTERS, Params, Residual, Row, Scope, Storage, VARIANTS, Variant};
 
 /// The element type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use crate::abi::{Args, Tile};
+use crate::abi::{Args, MAX_STAGED_VECTORS};
 use crate::access::unpack;
 use crate::each::each;
 use crate::element::{Element, Words};
@@ -208,7 +208,7 @@ fn sum_sq_centered<P: RowStorage<N>, const N: usize>(storage: &P, center: f32) -
 
 /// A sum of squares, of few ULPs' error however long the row is: the vectors that are summed in f32 before
 /// the sum goes into one in f64.
-pub const GROUP: u32 = Tile::MAX_STAGED;
+pub const GROUP: u32 = MAX_STAGED_VECTORS;
 
 /// A thread's sum of squares, vector by vector.
 struct Squares<P, const N: usize> {

@@ -1,7 +1,7 @@
 //! Other ways to lay a row over threads than the one that operations take.
 
-use norm_host::{Limits, Plan};
-use norm_kernels::abi::{Kernel, Tile, Variant, WARP};
+use norm_host::{DeviceProfile, Plan, Tile};
+use norm_kernels::abi::{Access, Kernel, Residual, Scope, Storage, Variant, WARP};
 
 use super::case::Case;
 use super::record::TileRecord;
@@ -26,8 +26,8 @@ pub struct Tiling {
 
 impl Tiling {
     /// A plan for the same problem with this tiling in its tile's place.
-    pub fn apply(self, plan: Plan, limits: Limits) -> Plan {
-        plan.with_tile(self.variant, self.tile, limits)
+    pub fn apply(self, plan: Plan, profile: DeviceProfile) -> Plan {
+        plan.with_tile(self.variant, self.tile, profile)
     }
 
     pub fn record(self) -> TileRecord {
@@ -38,13 +38,13 @@ impl Tiling {
 }
 
 /// The tiling that operations take for a case, and every other that holds its rows. `plan` is the
-/// one for the case, on any addresses aligned to 16, on a device of these limits.
-pub fn tilings(case: &Case, plan: &Plan, limits: Limits) -> Vec<Tiling> {
+/// one for the case, on any addresses aligned to 16, on a device of that profile.
+pub fn tilings(case: &Case, plan: &Plan, profile: DeviceProfile) -> Vec<Tiling> {
     let Kernel { kind, x, y, variant: taken, .. } = plan.kernel;
-    let tile = Tile::new(kind, x, y, plan.args.dim, limits).taken_by(taken);
+    let tile = Tile::new(kind, x, y, plan.args.dim, profile).taken_by(taken);
     let mut found = vec![Tiling { variant: taken, tile, chosen: true }];
     for variant in Variant::ALL {
-        let any = matches!(variant, Variant::Staged | Variant::Stream);
+        let any = variant.row().residual == Residual::Either;
         let serves = variant.serves(kind)
             // Where vectors are not whole, only the scalar path may be taken; where they are, it
             // is never the fastest.
@@ -54,8 +54,8 @@ pub fn tilings(case: &Case, plan: &Plan, limits: Limits) -> Vec<Tiling> {
                 || variant.adds() == case.op.has_residual()
                     && (!case.op.has_bias() || kind == norm_host::NormKind::Layer));
         if serves {
-            let tiles = tiles(variant, tile, plan.args.dim, limits).into_iter();
-            let fits = |tile: &Tile| tile.fits(variant, x, limits);
+            let tiles = tiles(variant, tile, plan.args.dim, profile).into_iter();
+            let fits = |tile: &Tile| tile.fits(variant, x, profile);
             let others = tiles.filter(|other| (variant, *other) != (taken, tile) && fits(other));
             found.extend(others.map(|tile| Tiling { variant, tile, chosen: false }));
         }
@@ -65,38 +65,39 @@ pub fn tilings(case: &Case, plan: &Plan, limits: Limits) -> Vec<Tiling> {
 }
 
 /// The tiles with which `variant` can take rows of `dim`, beside `chosen`.
-fn tiles(variant: Variant, chosen: Tile, dim: u32, limits: Limits) -> Vec<Tile> {
+fn tiles(variant: Variant, chosen: Tile, dim: u32, profile: DeviceProfile) -> Vec<Tile> {
     let row = dim.div_ceil(chosen.width);
     let tile = |blocks: u32, threads: u32, rows: u32| {
         let vectors = row.div_ceil(blocks).div_ceil(threads);
         Tile { blocks, threads, vectors, rows, ..chosen }
     };
-    match (variant, variant.held_vectors()) {
-        (Variant::Warp2 | Variant::Warp4, Some(held)) => {
+    let kernel = variant.row();
+    match (kernel.scope, kernel.storage) {
+        (Scope::Warp, Storage::Registers(held)) => {
             let lanes = row.div_ceil(held).next_power_of_two();
             let packed =
                 PACKED.into_iter().filter(|&threads| lanes <= WARP && threads <= variant.max_threads());
             packed.map(|threads| Tile { vectors: held, ..tile(1, lanes, threads / lanes) }).collect()
         }
-        (_, Some(held)) => {
+        (_, Storage::Registers(held)) => {
             let least = row.div_ceil(held).next_multiple_of(WARP);
             // Beyond twice the least, half of the threads would have nothing.
             let most = u32::min(variant.max_threads(), 2 * least);
             (least..=most).step_by(WARP as usize).map(|threads| tile(1, threads, 1)).collect()
         }
-        (Variant::Staged | Variant::Mixed, None) => {
-            let blocks = [1, 2, 4, 8, 16].into_iter().filter(|&blocks| blocks <= limits.cluster);
+        (_, Storage::Shared | Storage::Hybrid(_)) => {
+            let blocks = [1, 2, 4, 8, 16].into_iter().filter(|&blocks| blocks <= profile.max_cluster);
             let shares = blocks.filter(|&blocks| blocks == 1 || row / blocks >= 512);
             let tiles = shares.flat_map(|blocks| STAGED.map(|threads| tile(blocks, threads, 1)));
             tiles.filter(|tile| tile.threads / 2 < row.div_ceil(tile.blocks)).collect()
         }
-        (Variant::Stream, None) => {
-            let blocks = [1, 2, 4, 8, 16].into_iter().filter(|&blocks| blocks <= limits.cluster);
+        (_, Storage::Reload) if kernel.access == Access::Vector => {
+            let blocks = [1, 2, 4, 8, 16].into_iter().filter(|&blocks| blocks <= profile.max_cluster);
             let shares = blocks.filter(|&blocks| blocks == 1 || row / blocks >= 4096);
             let tiles = shares.flat_map(|blocks| STREAMED.map(|threads| tile(blocks, threads, 1)));
             tiles.filter(|tile| tile.threads <= row.next_multiple_of(WARP)).collect()
         }
-        (_, None) => {
+        (_, Storage::Reload) => {
             let useful = row.next_multiple_of(WARP);
             STREAMED
                 .into_iter()
@@ -113,7 +114,7 @@ mod tests {
     use crate::bench::call::{self, Tensors};
     use norm_host::Place;
 
-    const H200: Limits = Limits::of_capability((9, 0));
+    const H200: DeviceProfile = DeviceProfile::of_capability((9, 0));
 
     fn of(op: super::super::op::Op, types: &str, extents: &str) -> (Case, Plan, Vec<Tiling>) {
         let case = Case { op, types: types.parse().unwrap(), extents: extents.parse().unwrap() };
@@ -152,7 +153,7 @@ mod tests {
                 let covers = |held: u32| threads * held * width >= other.args.share;
                 assert!(other.args.share * blocks >= other.args.dim, "{tiling:?}");
                 assert!(held.is_none_or(covers), "{tiling:?}");
-                assert!(other.shared_bytes <= H200.shared_bytes);
+                assert!(other.shared_bytes <= H200.max_shared_bytes);
                 assert!(norm_kernels::abi::Kernel::all().any(|kernel| kernel == other.kernel), "{tiling:?}");
             }
         }

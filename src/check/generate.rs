@@ -17,7 +17,7 @@ const COMMON_DIM: usize = 16_384;
 const COMMON_ELEMENTS: usize = 1 << 16;
 /// Rows of the cases that are about many of them: past the 65,535 blocks of a grid's y and z.
 const MANY_ROWS: usize = 70_000;
-/// Rows above `Limits::short_grid`.
+/// Rows above `DeviceProfile::short_grid`.
 const LONG_GRID: usize = 520;
 
 /// The case that `seed` has at `index`, whatever the number of cases.

@@ -6,7 +6,7 @@ mod table;
 mod tensors;
 
 use clap::Args;
-use norm_host::{Backend, Limits, ShardProblem, ShardStep, Simulator};
+use norm_host::{Backend, DeviceProfile, ShardProblem, ShardStep, Simulator};
 use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel};
 use rayon::prelude::*;
 
@@ -54,15 +54,15 @@ pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
 
 /// Runs a kernel at each of its typical shapes.
 fn count(kernel: Kernel, simulator: &Simulator) -> norm_host::Result<Vec<Line>> {
-    let count = |(shape, limits): (Shape, Limits)| {
+    let count = |(shape, profile): (Shape, DeviceProfile)| {
         let tensors = Tensors::new(shape);
-        let simulator = simulator.on(limits);
+        let simulator = simulator.on(profile);
         // SAFETY: the tensors have room for the rows from their starts on, live until this is done,
         // and nothing else uses them.
         unsafe { simulator.run(&tensors.problem()) }?;
         Ok(Line::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
     };
-    shape::typical(kernel, simulator.limits())?.into_iter().map(count).collect()
+    shape::typical(kernel, simulator.profile())?.into_iter().map(count).collect()
 }
 
 /// Runs a step of a norm whose rows are split over devices.
@@ -77,7 +77,7 @@ fn count_shard(kernel: ShardKernel, simulator: &Simulator) -> norm_host::Result<
         (part.y, part.w) = (part.x, None);
     }
     let problem = ShardProblem { step, dim: 2 * part.dim, sums: tensors.sums(), part };
-    let simulator = simulator.on(simulator.limits());
+    let simulator = simulator.on(simulator.profile());
     // SAFETY: as in `count`; there are as many sums as rows.
     unsafe { simulator.run_shard(&problem) }?;
     Ok(Line::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))

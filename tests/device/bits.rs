@@ -1,7 +1,7 @@
 //! A row's bits depend on that row, the parameters, eps, the types and dim: on nothing else.
 
 use libtest_mimic::Failed;
-use norm_host::{Device, Limits, Stream, ptx::RUST_CUDA};
+use norm_host::{Device, DeviceProfile, Stream, ptx::RUST_CUDA};
 use rayon::prelude::*;
 
 use crate::{
@@ -72,12 +72,17 @@ pub fn compilers(device: Device) -> Result<(), Failed> {
 }
 
 /// Shared memory decides where a row waits, not how it is cut; clusters do, and there may be none.
-pub fn lower_limits(device: Device) -> Result<(), Failed> {
-    let more = Limits { cluster: u32::MAX, shared_bytes: u32::MAX, overlap: true, ..device.limits() };
-    assert_eq!(device.with_limits(more).limits(), device.limits(), "more than it has");
-    let least = device.with_limits(Limits::LEAST);
-    assert_eq!(least.limits(), Limits::LEAST);
-    let streamed = device.with_limits(Limits { shared_bytes: 0, ..Limits::LEAST });
+pub fn lesser_profile(device: Device) -> Result<(), Failed> {
+    let more = DeviceProfile {
+        max_cluster: u32::MAX,
+        max_shared_bytes: u32::MAX,
+        dependent_launch: true,
+        ..device.profile()
+    };
+    assert_eq!(device.with_profile(more).profile(), device.profile(), "more than it has");
+    let least = device.with_profile(DeviceProfile::LEAST);
+    assert_eq!(least.profile(), DeviceProfile::LEAST);
+    let streamed = device.with_profile(DeviceProfile { max_shared_bytes: 0, ..DeviceProfile::LEAST });
     cases(&[8192, 16_384, 32_768, 131_072]).par_iter().try_for_each(|case| {
         let staged = normalized_bits(least, case, Shifts::NONE)?;
         same(case, "streamed", &staged, &normalized_bits(streamed, case, Shifts::NONE)?)?;

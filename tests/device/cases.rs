@@ -1,7 +1,7 @@
 //! The cases that tests go through.
 
-use norm_host::{DType, Limits, NormKind};
-use norm_kernels::abi::{Kernel, Tile, Variant};
+use norm_host::{DType, DeviceProfile, NormKind, Tile};
+use norm_kernels::abi::{Kernel, Variant};
 
 use crate::common::{
     case::{Case, Residual},
@@ -45,23 +45,23 @@ pub fn plain(kind: NormKind, [x, w, y]: DTypes, rows: usize, dim: usize) -> Case
 }
 
 /// Small cases that take this kernel, with idle threads in rows, and idle rows in the last block.
-pub fn of_kernel(kernel: Kernel, limits: Limits) -> impl Iterator<Item = Case> {
+pub fn of_kernel(kernel: Kernel, profile: DeviceProfile) -> impl Iterator<Item = Case> {
     let Kernel { kind, x, w, y, variant } = kernel;
-    let width = Tile::new(kind, x, y, 1, limits).width as usize;
+    let width = Tile::new(kind, x, y, 1, profile).width as usize;
     let (rows, dims) = match variant {
         Variant::Warp2 => (131, vec![if kind == NormKind::Rms { 40 } else { 7 } * width]),
         Variant::Warp4 => (11, vec![50 * width]),
         Variant::Block2 | Variant::Add2 => (3, vec![100 * width]),
         Variant::Block4 if kind == NormKind::Rms => (2, vec![600 * width]),
-        Variant::Block4 => (limits.short_grid as usize + 2, vec![200 * width]),
+        Variant::Block4 => (profile.short_grid as usize + 2, vec![200 * width]),
         Variant::Short4 | Variant::Add4 => (2, vec![600 * width]),
         // A cluster's last block has a shorter share than the others.
         Variant::Staged => (2, vec![9005 * width]),
         // Few blocks have as much to hold for fewer vectors.
-        Variant::Mixed if limits.cluster <= 2 => (1, vec![9005 * limits.cluster as usize * width]),
+        Variant::Mixed if profile.max_cluster <= 2 => (1, vec![9005 * profile.max_cluster as usize * width]),
         Variant::Mixed => (1, vec![130_001 * width]),
         // Where no shared memory is to be used, shorter ones are streamed.
-        Variant::Stream if limits.shared_bytes == 0 => (2, vec![9005 * width]),
+        Variant::Stream if profile.max_shared_bytes == 0 => (2, vec![9005 * width]),
         Variant::Stream => (1, vec![270_001 * width]),
         // Rows of a warp, of a block, of a cluster.
         Variant::Scalar => (3, [5, 100, 9005].map(|vectors| vectors * width + 1).to_vec()),

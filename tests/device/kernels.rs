@@ -1,7 +1,7 @@
 //! Every kernel there is, once: small enough to be run under compute-sanitizer.
 
 use libtest_mimic::Failed;
-use norm_host::{Device, Limits, NormKind, Operand, Param, Plan, Problem};
+use norm_host::{Device, DeviceProfile, NormKind, Operand, Param, Plan, Problem};
 use norm_kernels::abi::{Axis, Kernel, Variant};
 
 use crate::{
@@ -12,16 +12,16 @@ use crate::{
 
 /// Those of one normalization and variant.
 pub fn each_once(device: Device, kind: NormKind, variant: Variant) -> Result<(), Failed> {
-    let limits = device.limits();
+    let profile = device.profile();
     // Rows that fit no shared memory, or that a large cluster has no room for, are too long for racecheck.
-    let device = device.with_limits(match variant {
-        Variant::Stream => Limits { shared_bytes: 0, ..limits },
-        Variant::Mixed => Limits { cluster: limits.cluster.min(2), ..limits },
-        _ => limits,
+    let device = device.with_profile(match variant {
+        Variant::Stream => DeviceProfile { max_shared_bytes: 0, ..profile },
+        Variant::Mixed => DeviceProfile { max_cluster: profile.max_cluster.min(2), ..profile },
+        _ => profile,
     });
     let stream = norm_host::Stream::new(&device)?;
     for kernel in Kernel::all().filter(|kernel| (kernel.kind, kernel.variant) == (kind, variant)) {
-        for case in of_kernel(kernel, device.limits()) {
+        for case in of_kernel(kernel, device.profile()) {
             let mut tensors = case.tensors();
             let mut on_device = OnDevice::upload(device, &case, &tensors, Shifts::NONE)?;
             assert_eq!(planned(device, &case, &mut on_device)?, kernel, "{case:?}");
@@ -56,5 +56,5 @@ fn planned(device: Device, case: &Case, tensors: &mut OnDevice) -> Result<Kernel
         weight_offset: case.weight_offset,
         overlap: true,
     };
-    Ok(Plan::new(&problem, device.limits())?.kernel)
+    Ok(Plan::new(&problem, device.profile())?.kernel)
 }

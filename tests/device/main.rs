@@ -80,7 +80,7 @@ const TESTS: [(&str, Test); 48] = [
     ("vectors_and_scalars_give_the_same_bits", bits::vectors_and_scalars),
     ("in_place_gives_the_bits_of_out_of_place", bits::in_place),
     ("a_row_has_the_same_bits_in_any_batch", bits::batches),
-    ("lower_limits_keep_the_promise_and_shared_memory_changes_no_bit", bits::lower_limits),
+    ("a_lesser_profile_keeps_the_promise_and_shared_memory_changes_no_bit", bits::lesser_profile),
     ("strided_rows_have_the_bits_of_dense_ones", bits::strides),
     ("a_graph_gives_the_bits_of_direct_launches", graphs::same_bits),
     ("a_graph_outlives_its_stream", graphs::other_streams),

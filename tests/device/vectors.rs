@@ -1,7 +1,7 @@
 //! Vectors: recorded on a device, and compared with what was recorded.
 
 use libtest_mimic::Failed;
-use norm_host::{Device, Limits};
+use norm_host::{Device, DeviceProfile};
 use norm_kernels::abi::Kernel;
 use proptest::{
     collection::vec,
@@ -23,7 +23,7 @@ const PROGRAMS: usize = 100;
 
 /// A handle whose rows are cut as on any device of its capability.
 fn as_its_capability(device: Device) -> Device {
-    device.with_limits(Limits::of_capability(device.capability()))
+    device.with_profile(DeviceProfile::of_capability(device.capability()))
 }
 
 /// Writes what this device gives to a file.
@@ -55,7 +55,7 @@ pub fn record(device: Device, file: &str) -> Result<(), Failed> {
 fn kernels(device: Device) -> Result<Vec<Outputs>, Failed> {
     let mut outputs = Vec::new();
     for kernel in Kernel::all() {
-        for case in of_kernel(kernel, device.limits()) {
+        for case in of_kernel(kernel, device.profile()) {
             outputs.extend(Outputs::of_kernel(kernel, case.dim, &normalize(device, &case, Shifts::NONE)?));
         }
     }
@@ -76,7 +76,7 @@ pub fn agree(device: Device, recorded: &Vectors) -> Result<(), Failed> {
             return Err(format!("other results than on {}: {instructions:?}", recorded.device).into());
         }
     }
-    if device.limits() != Limits::of_capability(recorded.capability) {
+    if device.profile() != DeviceProfile::of_capability(recorded.capability) {
         return Ok(());
     }
     let given = kernels(device)?.into_iter().chain(shards(device)?);

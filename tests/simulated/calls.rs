@@ -28,7 +28,7 @@ proptest! {
         let after = normalize(device, &case, by).and_then(|after| judge(&case, &after).map(|()| after));
         let after = told(after)?;
         let mut on_the_host = case.tensors();
-        case.run(&mut on_the_host, &Simulator::with_limits(device.limits())).expect("it ran on a device");
+        case.run(&mut on_the_host, &Simulator::with_profile(device.profile())).expect("it ran on a device");
         prop_assert_eq!(after.y.bits(), on_the_host.y.bits());
         prop_assert_eq!(after.r.map(|r| r.bits()), on_the_host.r.map(|r| r.bits()));
     }

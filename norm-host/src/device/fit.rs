@@ -1,9 +1,8 @@
 //! Which kernels fit a device and its driver, and what they may use there.
 
-use norm_kernels::abi::Limits;
-
 use crate::{
     error::{Error, Result},
+    plan::DeviceProfile,
     ptx::{self, Ptx},
 };
 
@@ -19,14 +18,19 @@ pub(super) fn text(set: &[Ptx], capability: (u32, u32), driver: (u32, u32)) -> R
 
 /// What kernels of that text may use on a device of that capability. Clusters and dependent launch are in the texts
 /// for devices that have them, and not in those for older ones, which newer devices run too.
-pub(super) fn limits(capability: (u32, u32), ptx: &Ptx) -> Limits {
-    let (device, text) = (Limits::of_capability(capability), Limits::of_capability(ptx.capability));
-    Limits { cluster: device.cluster.min(text.cluster), overlap: device.overlap && text.overlap, ..device }
+pub(super) fn profile(capability: (u32, u32), ptx: &Ptx) -> DeviceProfile {
+    let (device, text) =
+        (DeviceProfile::of_capability(capability), DeviceProfile::of_capability(ptx.capability));
+    DeviceProfile {
+        max_cluster: device.max_cluster.min(text.max_cluster),
+        dependent_launch: device.dependent_launch && text.dependent_launch,
+        ..device
+    }
 }
 
-/// [`Limits::memory_rate`] from the memory's clock in kHz, at which it moves bits twice, its bus in bits, the
+/// [`DeviceProfile::memory_bytes_per_clock`] from the memory's clock in kHz, at which it moves bits twice, its bus in bits, the
 /// multiprocessors' clock in kHz, and how many there are; `None` where a driver does not say.
-pub(super) fn memory_rate([memory_khz, bus_bits, khz, multiprocessors]: [u32; 4]) -> Option<u32> {
+pub(super) fn memory_bytes_per_clock([memory_khz, bus_bits, khz, multiprocessors]: [u32; 4]) -> Option<u32> {
     let bytes = u64::from(memory_khz) * u64::from(bus_bits) / 4;
     let clocks = u64::from(khz) * u64::from(multiprocessors);
     u32::try_from(bytes.checked_div(clocks)?).ok().filter(|&rate| rate > 0)
@@ -46,14 +50,14 @@ mod tests {
             // As with a file of older PTX: blocks of a cluster would not know of each other.
             ((9, 0), sm_80, 1, false),
         ] {
-            let limits = limits(capability, &ptx);
+            let profile = profile(capability, &ptx);
             assert_eq!(
-                (limits.cluster, limits.overlap),
+                (profile.max_cluster, profile.dependent_launch),
                 (cluster, overlap),
                 "{capability:?}, {}",
                 ptx.target
             );
-            assert_eq!(limits.shared_bytes, Limits::of_capability(capability).shared_bytes);
+            assert_eq!(profile.max_shared_bytes, DeviceProfile::of_capability(capability).max_shared_bytes);
         }
     }
 
@@ -78,18 +82,18 @@ mod tests {
     }
 
     #[test]
-    fn memory_rates_are_bytes_a_clock_and_multiprocessor() {
+    fn memory_moves_so_many_bytes_a_clock_and_multiprocessor() {
         // By the vendor's datasheets 4.8 and 3.35 TB/s over 132 multiprocessors of 1.98 GHz, 1.56 over 108 of
         // 1.41 GHz.
-        assert_eq!(memory_rate([3_201_000, 6144, 1_980_000, 132]), Some(18), "H200");
-        assert_eq!(memory_rate([2_619_000, 5120, 1_980_000, 132]), Some(12), "H100");
-        assert_eq!(memory_rate([1_215_000, 5120, 1_410_000, 108]), Some(10), "A100");
+        assert_eq!(memory_bytes_per_clock([3_201_000, 6144, 1_980_000, 132]), Some(18), "H200");
+        assert_eq!(memory_bytes_per_clock([2_619_000, 5120, 1_980_000, 132]), Some(12), "H100");
+        assert_eq!(memory_bytes_per_clock([1_215_000, 5120, 1_410_000, 108]), Some(10), "A100");
     }
 
     #[test]
     fn what_a_driver_does_not_say_is_left_to_the_capability() {
-        assert_eq!(memory_rate([0, 0, 1_980_000, 132]), None);
-        assert_eq!(memory_rate([3_201_000, 6144, 0, 0]), None);
-        assert_eq!(memory_rate([u32::MAX, u32::MAX, 1, 1]), None);
+        assert_eq!(memory_bytes_per_clock([0, 0, 1_980_000, 132]), None);
+        assert_eq!(memory_bytes_per_clock([3_201_000, 6144, 0, 0]), None);
+        assert_eq!(memory_bytes_per_clock([u32::MAX, u32::MAX, 1, 1]), None);
     }
 }

@@ -6,14 +6,13 @@ use std::{
 };
 
 use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
-use norm_kernels::abi::{
-    EntryPoint, KERNEL_SLOTS, Kernel, LaunchShape, Limits, SHARD_KERNEL_SLOTS, ShardKernel, Tile, Variant,
-};
+use norm_kernels::abi::{EntryPoint, KERNEL_SLOTS, Kernel, SHARD_KERNEL_SLOTS, ShardKernel, Variant};
 
 use super::Device;
 use crate::{
     DType, MAX_DIM, NormKind,
     error::{Arg, Error, Result},
+    plan::{DeviceProfile, variants_of_rows},
 };
 
 /// A slot a kernel.
@@ -60,22 +59,9 @@ impl Device {
         }
         let too_long = Error::RowTooLong { arg: Arg::X, dim, max: MAX_DIM as usize };
         let dim = u32::try_from(dim).ok().filter(|&dim| dim <= MAX_DIM).ok_or(too_long)?;
-        let limits = self.limits();
-        let tile = Tile::new(kind, x, y, dim, limits);
-        // Grids that are short, of middle length, and long.
-        let grids = [1, limits.short_grid.saturating_add(1), u64::MAX].into_iter();
-        let demands = grids.flat_map(|blocks| {
-            [(false, false), (true, false), (true, true)].map(|(residual, extras)| LaunchShape {
-                residual,
-                extras,
-                blocks,
-            })
-        });
-        for launch in demands {
-            let variant = Variant::vectorized(tile, kind, [x, w, y], launch, limits);
+        for variant in variants_of_rows(kind, [x, w, y], dim, self.profile()) {
             self.kernel(Kernel { kind, x, w, y, variant })?;
         }
-        self.kernel(Kernel { kind, x, w, y, variant: Variant::Scalar })?;
         Ok(())
     }
 
@@ -152,13 +138,14 @@ impl Device {
     fn permit(&self, function: CUfunction, entry: EntryPoint) -> std::result::Result<(), DriverError> {
         const PORTABLE_CLUSTER: u32 = 8;
         let EntryPoint::Norm(Kernel { variant, .. }) = entry else { return Ok(()) };
-        // Other handles may have other limits, and use this function.
-        let Limits { cluster, shared_bytes, .. } = Limits::of_capability(self.capability());
+        // Other handles may have other profiles, and use this function.
+        let DeviceProfile { max_cluster, max_shared_bytes, .. } =
+            DeviceProfile::of_capability(self.capability());
         if matches!(variant, Variant::Staged | Variant::Mixed) {
             // SAFETY: the function's module has just been loaded, in the current context.
-            unsafe { self.driver().allow_shared_memory(function, shared_bytes) }?;
+            unsafe { self.driver().allow_shared_memory(function, max_shared_bytes) }?;
         }
-        if variant.takes_clusters() && cluster > PORTABLE_CLUSTER {
+        if variant.takes_clusters() && max_cluster > PORTABLE_CLUSTER {
             // SAFETY: as above.
             unsafe { self.driver().allow_large_clusters(function) }?;
         }

@@ -1,8 +1,8 @@
 //! The launch of a step of a norm whose rows are split over devices.
 
-use norm_kernels::abi::{Args, Limits, ShardKernel, Variant};
+use norm_kernels::abi::{Args, ShardKernel, Variant};
 
-use super::Plan;
+use super::{DeviceProfile, Plan};
 use crate::{
     error::Result,
     problem::{ShardProblem, ShardStep},
@@ -26,11 +26,11 @@ impl ShardPlan {
     /// # Errors
     ///
     /// As for [`Plan::new`].
-    pub(crate) fn new(problem: &ShardProblem, limits: Limits) -> Result<ShardPlan> {
+    pub(crate) fn new(problem: &ShardProblem, profile: DeviceProfile) -> Result<ShardPlan> {
         let ShardProblem { step, part, sums, dim } = problem;
         // The kernels know no clusters: a shard is seldom long enough for one.
         let Plan { kernel, grid, block, overlap, args, .. } =
-            Plan::new(part, Limits { cluster: 1, ..limits })?;
+            Plan::new(part, DeviceProfile { max_cluster: 1, ..profile })?;
         let vectors = kernel.variant != Variant::Scalar;
         let kernel = match step {
             ShardStep::Partial => ShardKernel::Partial { x: kernel.x, vectors },

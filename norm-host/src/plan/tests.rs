@@ -1,10 +1,17 @@
-//! No launch exceeds a device's limits, and every element has one owner.
+//! No launch exceeds what a device has, and every element has one owner.
+
+mod ladders;
+mod prefetch;
+mod select;
 
 use norm_kernels::abi::{Axis, MAX_BLOCK_THREADS, MAX_DIM, NormKind, WARP};
 use proptest::prelude::*;
 
 use super::*;
-use crate::problem::Operand;
+use crate::{
+    DType,
+    problem::{Operand, Param},
+};
 
 const DTYPES: [DType; 3] = DType::ALL;
 
@@ -28,15 +35,17 @@ fn dense(x: DType, y: DType, rows: u64, dim: u32) -> Problem {
     }
 }
 
-/// With clusters, without, and with little shared memory.
-const LIMITS: [Limits; 3] =
-    [Limits::of_capability((9, 0)), Limits::of_capability((8, 0)), Limits::of_capability((8, 6))];
+/// With clusters and fast memory.
+const H200: DeviceProfile = DeviceProfile::of_capability((9, 0));
+/// The same with slower memory.
+const H100: DeviceProfile = DeviceProfile { memory_bytes_per_clock: 12, ..H200 };
+/// Without clusters.
+const A100: DeviceProfile = DeviceProfile::of_capability((8, 0));
 
-/// As the first of them, but with slower memory.
-const H100: Limits = Limits { memory_rate: 12, ..LIMITS[0] };
+const PROFILES: [DeviceProfile; 4] = [H200, H100, A100, DeviceProfile::LEAST];
 
-fn limits() -> impl Strategy<Value = Limits> {
-    prop_oneof![prop::sample::select(&LIMITS), Just(H100)]
+fn profile() -> impl Strategy<Value = DeviceProfile> {
+    prop::sample::select(&PROFILES)
 }
 
 /// The vectors of a thread, and the elements of a vector.
@@ -96,14 +105,14 @@ fn rows() -> impl Strategy<Value = u64> {
 
 proptest! {
     #[test]
-    fn no_launch_exceeds_a_limit(
-        x in dtype(), y in dtype(), rows in rows(), dim in dim(), shift in 0..4_u64, limits in limits(),
+    fn no_launch_exceeds_what_a_device_has(
+        x in dtype(), y in dtype(), rows in rows(), dim in dim(), shift in 0..4_u64, profile in profile(),
         layer in any::<bool>(),
     ) {
         let mut problem = dense(x, y, rows, dim);
         problem.kind = if layer { NormKind::Layer } else { NormKind::Rms };
         problem.x.address += shift * x.size() as u64;
-        let plan = Plan::new(&problem, limits).unwrap();
+        let plan = Plan::new(&problem, profile).unwrap();
         let [across, down, deep] = plan.block;
         prop_assert!(across * down <= plan.kernel.variant.max_threads());
         prop_assert!(across * down <= MAX_BLOCK_THREADS);
@@ -111,9 +120,9 @@ proptest! {
         prop_assert!(across.is_multiple_of(WARP) || (across < WARP && across.is_power_of_two()));
         prop_assert!((across * down).is_multiple_of(WARP));
         prop_assert!(down == 1 || across <= WARP);
-        prop_assert!(plan.cluster <= limits.cluster && plan.grid[0].is_multiple_of(plan.cluster));
+        prop_assert!(plan.cluster <= profile.max_cluster && plan.grid[0].is_multiple_of(plan.cluster));
         prop_assert!(plan.cluster == 1 || (down == 1 && plan.kernel.variant.takes_clusters()));
-        prop_assert!(plan.shared_bytes <= limits.shared_bytes);
+        prop_assert!(plan.shared_bytes <= profile.max_shared_bytes);
         prop_assert!(plan.args.share * plan.cluster >= dim && plan.args.share * (plan.cluster - 1) < dim);
         prop_assert!(u64::from(plan.grid[0]) <= MAX_GRID && plan.grid[0] >= 1);
         prop_assert_eq!((plan.grid[1], plan.grid[2]), (1, 1));
@@ -124,9 +133,9 @@ proptest! {
 
     #[test]
     fn every_element_has_an_owner_that_owns_it_once(
-        x in dtype(), y in dtype(), rows in rows(), dim in dim(), at in any::<(u64, u32)>(), limits in limits(),
+        x in dtype(), y in dtype(), rows in rows(), dim in dim(), at in any::<(u64, u32)>(), profile in profile(),
     ) {
-        let plan = Plan::new(&dense(x, y, rows, dim), limits).unwrap();
+        let plan = Plan::new(&dense(x, y, rows, dim), profile).unwrap();
         let (row, element) = (at.0 % rows, at.1 % dim);
         let (block, thread, vector, lane) = owner(&plan, row, element);
         // It is one of those that are launched,
@@ -145,7 +154,7 @@ proptest! {
     fn small_launches_cover_every_element_once(
         x in dtype(), y in dtype(), rows in 1..80_u64, dim in prop_oneof![1..70_u32, 250..1200_u32],
     ) {
-        let plan = Plan::new(&dense(x, y, rows, dim), LIMITS[0]).unwrap();
+        let plan = Plan::new(&dense(x, y, rows, dim), H200).unwrap();
         let mut times = vec![0_u8; rows as usize * dim as usize];
         for block in 0..u64::from(plan.grid[0]) {
             for ty in 0..plan.block[1] {
@@ -162,20 +171,20 @@ proptest! {
 
     #[test]
     fn the_number_of_rows_changes_no_tile(
-        x in dtype(), y in dtype(), a in rows(), b in rows(), dim in dim(), limits in limits(),
+        x in dtype(), y in dtype(), a in rows(), b in rows(), dim in dim(), profile in profile(),
         layer in any::<bool>(), residual in any::<bool>(),
     ) {
         let plan = |rows| {
             let mut problem = dense(x, y, rows, dim);
             problem.kind = if layer { NormKind::Layer } else { NormKind::Rms };
             problem.r = residual.then_some(Operand { address: 1 << 13, dtype: x });
-            Plan::new(&problem, limits).unwrap()
+            Plan::new(&problem, profile).unwrap()
         };
         let (a, b) = (plan(a), plan(b));
         let tile = |plan: &Plan| (plan.block, plan.cluster, plan.args.share, plan.args.share_reciprocals);
         prop_assert_eq!(tile(&a), tile(&b));
         // The kernel neither, among few rows, among many or between.
-        let length = |plan: &Plan| [1, 8].map(|times| u64::from(plan.grid[0]) <= times * limits.short_grid);
+        let length = |plan: &Plan| [1, 8].map(|times| u64::from(plan.grid[0]) <= times * profile.short_grid);
         if length(&a) == length(&b) {
             prop_assert_eq!((a.kernel, a.shared_bytes), (b.kernel, b.shared_bytes));
         }
@@ -201,7 +210,7 @@ proptest! {
         problem.axes = [Axis::ONE, far, Axis { extent: heads, x_stride: 200, y_stride: 200, r_stride: 0 }];
         problem.rows = rows;
 
-        let plan = Plan::new(&problem, LIMITS[0]).unwrap();
+        let plan = Plan::new(&problem, H200).unwrap();
         let (_, width) = tile(&plan);
         // Every vector of every row, one by one.
         let whole = dim % width == 0;
@@ -227,145 +236,12 @@ proptest! {
 }
 
 #[test]
-fn every_pair_of_types_takes_every_access() {
-    for x in DTYPES {
-        for y in DTYPES {
-            let plan = |dim| Plan::new(&dense(x, y, 5, dim), LIMITS[0]).unwrap();
-            let access = |dim| plan(dim).kernel.variant;
-            let width = Tile::new(NormKind::Rms, x, y, 1, LIMITS[0]).width;
-            assert_eq!(access(width), Variant::Warp2);
-            assert_eq!(access(64 * width), Variant::Warp2);
-            assert_eq!(access(65 * width), Variant::Block2);
-            assert_eq!(access(513 * width), Variant::Block4);
-            assert_eq!(access(1025 * width), Variant::Staged);
-            assert_eq!((access(65_536 * width), plan(65_536 * width).cluster), (Variant::Staged, 16));
-            assert_eq!((access(131_072 * width), plan(131_072 * width).cluster), (Variant::Mixed, 16));
-            assert_eq!((access(300_000 * width), plan(300_000 * width).cluster), (Variant::Stream, 16));
-            assert_eq!(access(65 * width + 1), Variant::Scalar);
-            let old = Plan::new(&dense(x, y, 5, 131_072 * width), LIMITS[1]).unwrap();
-            assert_eq!((old.kernel.variant, old.cluster), (Variant::Stream, 1));
-        }
-    }
-}
-
-#[test]
-fn what_kernels_in_registers_do_not_know_is_staged() {
-    let w = Some(Param { address: 1 << 12, dtype: DType::F16, stride: 0 });
-    for (kind, in_registers) in [(NormKind::Rms, Variant::Block2), (NormKind::Layer, Variant::Short4)] {
-        let access = |problem| Plan::new(&problem, LIMITS[0]).unwrap().kernel.variant;
-        let plain = Problem { kind, w, ..dense(DType::F16, DType::F16, 5, 2048) };
-        assert_eq!(access(plain), in_registers);
-        let rms = kind == NormKind::Rms;
-        let biased = if rms { Variant::Staged } else { in_registers };
-        assert_eq!(access(Problem { b: w, ..plain }), biased);
-        let offset = if rms { in_registers } else { Variant::Staged };
-        assert_eq!(access(Problem { weight_offset: 1.0, ..plain }), offset);
-        // Nothing to be added to.
-        assert_eq!(access(Problem { w: None, weight_offset: 1.0, ..plain }), in_registers);
-        assert_eq!(access(Problem { accumulate: true, ..plain }), Variant::Staged);
-    }
-}
-
-#[test]
-fn residuals_are_added_in_registers_where_that_is_faster() {
-    let on = |limits, kind, rows, dim, problem: fn(Problem) -> Problem| {
-        let r = Some(Operand { address: 1 << 13, dtype: DType::F16 });
-        let plan =
-            Plan::new(&problem(Problem { kind, r, ..dense(DType::F16, DType::F16, rows, dim) }), limits);
-        plan.unwrap().kernel.variant
-    };
-    let access = |kind, rows, dim, problem| on(LIMITS[0], kind, rows, dim, problem);
-    for (kind, dim, expected) in [
-        (NormKind::Rms, 512, [Variant::Staged; 2]),
-        (NormKind::Rms, 2048, [Variant::Add2; 2]),
-        (NormKind::Rms, 4096, [Variant::Add2; 2]),
-        (NormKind::Rms, 8192, [Variant::Add4; 2]),
-        (NormKind::Rms, 16_384, [Variant::Add4, Variant::Staged]),
-        (NormKind::Rms, 20_480, [Variant::Staged; 2]),
-        (NormKind::Layer, 1024, [Variant::Add4; 2]),
-        (NormKind::Layer, 8192, [Variant::Add4; 2]),
-        (NormKind::Layer, 16_384, [Variant::Add4; 2]),
-    ] {
-        assert_eq!(
-            [512, 513].map(|rows| access(kind, rows, dim, |plain| plain)),
-            expected,
-            "{kind:?} of {dim}"
-        );
-        let accumulated = |plain| Problem { accumulate: true, ..plain };
-        assert_eq!(access(kind, 5, dim, accumulated), Variant::Staged);
-    }
-    let many = |limits, dim| [4096, 4097].map(|rows| on(limits, NormKind::Rms, rows, dim, |plain| plain));
-    assert_eq!(many(LIMITS[0], 2048), [Variant::Add2; 2]);
-    assert_eq!(many(LIMITS[0], 4096), [Variant::Add2, Variant::Staged]);
-    assert_eq!([2048, 4096].map(|dim| many(H100, dim)), [[Variant::Add2, Variant::Add4]; 2]);
-    assert_eq!(on(H100, NormKind::Rms, 4097, 16_384, |plain| plain), Variant::Add4);
-    // A row a block, though without a residual several share one.
-    let problem = |r| Problem { kind: NormKind::Layer, r, ..dense(DType::F16, DType::F16, 9, 1024) };
-    let block =
-        |r| Plan::new(&problem(r), LIMITS[0]).map(|plan| (plan.kernel.variant, plan.block, plan.grid));
-    assert_eq!(block(None), Ok((Variant::Warp4, [32, 8, 1], [2, 1, 1])));
-    let r = problem(None).x;
-    assert_eq!(block(Some(r)), Ok((Variant::Add4, [32, 1, 1], [9, 1, 1])));
-}
-
-/// The bits stay: the tile is the same.
-#[test]
-fn rows_beyond_a_short_grid_may_take_another_kernel_with_the_same_tile() {
-    let access = |kind, w: DType, rows, dim, limits| {
-        let w = Some(Param { address: 1 << 12, dtype: w, stride: 0 });
-        let plan =
-            Plan::new(&Problem { kind, w, ..dense(DType::F16, DType::F16, rows, dim) }, limits).unwrap();
-        (plan.kernel.variant, plan.block, plan.cluster, plan.args.share)
-    };
-    let cases = [
-        (NormKind::Layer, DType::F16, 4096, [Variant::Short4, Variant::Block4]),
-        (NormKind::Layer, DType::F16, 1024, [Variant::Warp4; 2]),
-        (NormKind::Layer, DType::F16, 32_768, [Variant::Staged; 2]),
-        (NormKind::Rms, DType::F16, 7168, [Variant::Block4; 2]),
-        (NormKind::Rms, DType::F16, 8192, [Variant::Block4, Variant::Stream]),
-        (NormKind::Rms, DType::F32, 8192, [Variant::Block4; 2]),
-        (NormKind::Rms, DType::F16, 32_768, [Variant::Staged, Variant::Stream]),
-        (NormKind::Rms, DType::F16, 40_960, [Variant::Staged; 2]),
-    ];
-    for (kind, w, dim, expected) in cases {
-        let [few, many] = [512, 513].map(|rows| access(kind, w, rows, dim, LIMITS[0]));
-        assert_eq!([few.0, many.0], expected, "{kind:?} of {dim}");
-        assert_eq!((few.1, few.2, few.3), (many.1, many.2, many.3), "{kind:?} of {dim}");
-    }
-    // Slower memory, where registers are no longer what long grids lack.
-    let cases = [
-        (NormKind::Rms, DType::F16, 8192, [Variant::Block4; 2]),
-        (NormKind::Rms, DType::F16, 16_384, [Variant::Staged, Variant::Stream]),
-        (NormKind::Rms, DType::F16, 32_768, [Variant::Staged, Variant::Mixed]),
-        (NormKind::Rms, DType::F16, 65_536, [Variant::Staged; 2]),
-        (NormKind::Layer, DType::F16, 8192, [Variant::Short4, Variant::Block4]),
-        (NormKind::Layer, DType::F16, 16_384, [Variant::Short4, Variant::Stream]),
-        (NormKind::Layer, DType::F32, 4096, [Variant::Short4, Variant::Block4]),
-        (NormKind::Layer, DType::F32, 8192, [Variant::Short4, Variant::Stream]),
-    ];
-    for (kind, w, dim, expected) in cases {
-        let [few, many] = [512, 513].map(|rows| access(kind, w, rows, dim, H100));
-        assert_eq!([few.0, many.0], expected, "{kind:?} of {dim}");
-        assert_eq!((few.1, few.2, few.3), (many.1, many.2, many.3), "{kind:?} of {dim}");
-    }
-    for dim in [8192, 32_768] {
-        let [slow, fast] =
-            [H100, LIMITS[0]].map(|limits| access(NormKind::Rms, DType::F16, 513, dim, limits));
-        assert_ne!(slow.0, fast.0);
-        assert_eq!((slow.1, slow.2, slow.3), (fast.1, fast.2, fast.3), "how fast memory is changes no bit");
-    }
-    // An L1 cache that is too small for the rows of all blocks.
-    let a100 = Limits::of_capability((8, 0));
-    assert_eq!(access(NormKind::Rms, DType::F16, 513, 8192, a100).0, Variant::Block4);
-}
-
-#[test]
 fn parameters_choose_the_kernel_and_are_passed_on() {
     let param = |dtype, stride| Some(Param { address: 1 << 12, dtype, stride });
     let plan = |w, b| {
         let mut problem = dense(DType::F16, DType::F32, 7, 64);
         (problem.w, problem.b, problem.weight_offset) = (w, b, 1.0);
-        Plan::new(&problem, LIMITS[0]).map(|plan| (plan.kernel.w, plan.args))
+        Plan::new(&problem, H200).map(|plan| (plan.kernel.w, plan.args))
     };
     let (dtype, args) = plan(None, None).unwrap();
     assert_eq!((dtype, args.w, args.w_stride, args.weight_offset.to_bits()), (DType::F16, 0, 0, 1 << 31));
@@ -382,7 +258,7 @@ fn parameters_choose_the_kernel_and_are_passed_on() {
 
 #[test]
 fn rows_for_more_blocks_than_a_grid_has_are_an_error() {
-    let plan = |dtype, rows, dim| Plan::new(&dense(dtype, dtype, rows, dim), LIMITS[0]);
+    let plan = |dtype, rows, dim| Plan::new(&dense(dtype, dtype, rows, dim), H200);
     // One row a block.
     assert!(plan(DType::F16, MAX_GRID, 4096).is_ok());
     let error = plan(DType::F16, MAX_GRID + 1, 4096).unwrap_err();
@@ -395,25 +271,4 @@ fn rows_for_more_blocks_than_a_grid_has_are_an_error() {
     assert!(plan(DType::F16, MAX_GRID / 8, 131_072).is_ok());
     assert!(plan(DType::F16, MAX_GRID / 8 + 1, 131_072).is_err());
     assert!(plan(DType::F16, u64::MAX, 131_072).is_err());
-}
-
-#[test]
-fn rows_are_prefetched_where_it_pays() {
-    let l2_prefetch_rows = |kind, rows, dim| {
-        let problem = Problem { kind, ..dense(DType::F16, DType::F16, rows, dim) };
-        Plan::new(&problem, LIMITS[0]).unwrap().args.l2_prefetch_rows
-    };
-    // A block's own row, where the grid is short; no other, where rows are short.
-    assert_eq!(
-        (l2_prefetch_rows(NormKind::Rms, 1, 4096), l2_prefetch_rows(NormKind::Rms, 512, 4096)),
-        (0, 0)
-    );
-    assert_eq!(l2_prefetch_rows(NormKind::Rms, 513, 4096), NO_PREFETCH);
-    assert_eq!(l2_prefetch_rows(NormKind::Rms, 1 << 20, 64), NO_PREFETCH);
-    // 4 MiB.
-    assert_eq!(l2_prefetch_rows(NormKind::Layer, 32768, 4096), 512);
-    assert_eq!(l2_prefetch_rows(NormKind::Rms, 32768, 8192), 256);
-    assert_eq!(l2_prefetch_rows(NormKind::Rms, 512, 1 << 19), 4);
-    // Those of all blocks fill the cache.
-    assert_eq!(l2_prefetch_rows(NormKind::Rms, 512, 1 << 20), NO_PREFETCH);
 }

@@ -25,11 +25,11 @@ fn for_elements(elements: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use half::f16;
-    use norm_kernels::abi::{Kernel, Limits, Tile};
+    use norm_kernels::abi::Kernel;
 
     use super::*;
     use crate::{
-        MAX_DIM, Norm, NormKind, Simulator, View, ViewMut, ops,
+        DeviceProfile, MAX_DIM, Norm, NormKind, Simulator, Tile, View, ViewMut, ops,
         ptx::{self, Ptx},
         tensor::Element,
     };
@@ -40,7 +40,7 @@ mod tests {
     /// What the longest warp ran, and the elements of each of its threads, for one row with everything an operation
     /// can be given, `shift` elements off an address that suits vectors.
     fn longest_warp<X: Element, Y: Element>(
-        (kind, limits): (NormKind, Limits),
+        (kind, profile): (NormKind, DeviceProfile),
         (dim, shift): (usize, usize),
         (one, y): (X, Y),
     ) -> (u64, u32) {
@@ -52,15 +52,15 @@ mod tests {
         let mut r = ViewMut::from_slice(&mut r[row.clone()], &shape).unwrap();
         let w = View::from_slice(&w[row.clone()], &shape[1..]).unwrap();
         let mut y = ViewMut::from_slice(&mut y[row], &shape).unwrap();
-        let simulator = Simulator::with_limits(limits);
+        let simulator = Simulator::with_profile(profile);
         let norm = Norm::new(kind, 1e-5).weight(w).weight_offset(1.0).bias(w);
         norm.add_rows(x, &mut r, &mut y, &simulator).unwrap();
-        let tile = Tile::new(kind, X::DTYPE, Y::DTYPE, dim as u32, limits);
+        let tile = Tile::new(kind, X::DTYPE, Y::DTYPE, dim as u32, profile);
         (simulator.counts().unwrap().longest_warp, tile.share(dim as u32).div_ceil(tile.threads))
     }
 
     /// The same for each pair of types of 16 and 32 bits.
-    fn longest_warps(on: (NormKind, Limits), row: (usize, usize)) -> [(u64, u32); 4] {
+    fn longest_warps(on: (NormKind, DeviceProfile), row: (usize, usize)) -> [(u64, u32); 4] {
         [
             longest_warp(on, row, (f16::ONE, f16::ONE)),
             longest_warp(on, row, (f16::ONE, 1.0_f32)),
@@ -71,13 +71,13 @@ mod tests {
 
     #[test]
     fn no_kernel_comes_near_its_limit() {
-        for limits in [Limits::LEAST, Limits::of_capability((9, 0))] {
+        for profile in [DeviceProfile::LEAST, DeviceProfile::of_capability((9, 0))] {
             for (kind, shift) in NormKind::ALL.into_iter().flat_map(|kind| [(kind, 0), (kind, 1)]) {
                 for dim in [1, 33, 1000, 8200, 70_001] {
-                    for (taken, elements) in longest_warps((kind, limits), (dim, shift)) {
+                    for (taken, elements) in longest_warps((kind, profile), (dim, shift)) {
                         assert!(
                             taken * HEADROOM <= for_elements(elements),
-                            "{kind:?}, {limits:?}: {taken} for {elements} of {dim}, {shift} off"
+                            "{kind:?}, {profile:?}: {taken} for {elements} of {dim}, {shift} off"
                         );
                     }
                 }
@@ -89,7 +89,8 @@ mod tests {
     #[test]
     fn the_longest_row_does_not_come_near_its_limit() {
         for kind in NormKind::ALL {
-            let [short, long] = [70_001, 140_001].map(|dim| longest_warps((kind, Limits::LEAST), (dim, 1)));
+            let [short, long] =
+                [70_001, 140_001].map(|dim| longest_warps((kind, DeviceProfile::LEAST), (dim, 1)));
             for ((short, few), (long, many)) in short.into_iter().zip(long) {
                 let an_element = (long - short).div_ceil(u64::from(many - few));
                 let most = MAX_DIM.div_ceil(1024);

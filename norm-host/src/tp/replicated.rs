@@ -97,7 +97,7 @@ fn run(tp: &TpContext, form: Form, norm: Norm<'_>, lists: Lists<'_, '_>) -> Resu
         let stream = &tp.streams[index];
         let (x, y) = (&x[index].raw, &y[index].raw);
         let problem = check::apart(&norm, form, x, y, Residual::None, stream.place())?;
-        if problem.rows == 0 { Ok(None) } else { Plan::new(&problem, stream.device().limits()).map(Some) }
+        if problem.rows == 0 { Ok(None) } else { Plan::new(&problem, stream.device().profile()).map(Some) }
     };
     for (index, stream) in tp.streams.iter().enumerate() {
         let check = || -> Result<()> {

@@ -195,7 +195,7 @@ fn plans(problems: &[ShardProblem; 2], stream: &Stream) -> Result<[Option<ShardP
     let mut plans = [None; 2];
     for (plan, problem) in plans.iter_mut().zip(problems) {
         if problem.part.rows > 0 {
-            *plan = Some(ShardPlan::new(problem, stream.device().limits())?);
+            *plan = Some(ShardPlan::new(problem, stream.device().profile())?);
         }
     }
     Ok(plans)

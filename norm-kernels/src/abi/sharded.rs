@@ -7,7 +7,7 @@ use super::{DType, MAX_BLOCK_THREADS};
 ///
 /// Its parameters are [`Args`](super::Args), with `dim` that of the shard and `reciprocal_f32` one
 /// over the elements of the whole row, and the device address of the sums, one `f32` a row in the
-/// order of rows. Rows are laid over threads as a [`Tile`](super::Tile) of one block a row says.
+/// order of rows. Each row is laid over the threads of one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ShardKernel {
     /// `sums[row] = Σ x²`. It has no `y`, and no weights.

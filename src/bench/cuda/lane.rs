@@ -123,8 +123,8 @@ impl<'a> Lane<'a> {
             // enqueues this keeps the lane until the work is done.
             Work::Call(case) => unsafe { call::call(case, tensors, stream) },
             Work::Tiled(case, tiling) => {
-                let limits = stream.device().limits();
-                let plan = tiling.apply(Plan::new(&call::problem(case, tensors), limits)?, limits);
+                let profile = stream.device().profile();
+                let plan = tiling.apply(Plan::new(&call::problem(case, tensors), profile)?, profile);
                 // SAFETY: as above, and a tiling covers every vector and row of its case.
                 unsafe { stream.launch_plan(&plan) }
             }

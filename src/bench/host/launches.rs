@@ -69,7 +69,7 @@ pub fn measure(device: &Device, batches: u32) -> Result<Launches, Error> {
     let y = DeviceBytes::uninitialized(device, ones.len())?;
     let place = device.place();
     let tensors = Tensors { place, x: x.address(), y: y.address(), w: w.address(), b: 0, r: 0 };
-    let bare = Bare::load(device, Plan::new(&call::problem(&case, tensors), device.limits())?)?;
+    let bare = Bare::load(device, Plan::new(&call::problem(&case, tensors), device.profile())?)?;
     // The context is current, as in an engine's thread that makes many launches.
     let _current = device.enter()?;
     let (mut norm_ns, mut bare_ns) = (Vec::new(), Vec::new());

@@ -1,7 +1,7 @@
 //! What kernels are counted at.
 
-use norm_host::{DType, Limits, NormKind, Operand, Param, Plan, Problem};
-use norm_kernels::abi::{Axis, Kernel, Tile, Variant};
+use norm_host::{DType, DeviceProfile, NormKind, Operand, Param, Plan, Problem, Tile};
+use norm_kernels::abi::{Access, Axis, Kernel, Storage};
 
 /// Lengths of rows as models have them: 32, 64 and 128 are heads', 2048, 4096 and 8192 hidden states';
 /// 16384 is a long one, which is staged in shared memory, 131072 one that clusters share, or no shared
@@ -47,7 +47,7 @@ impl Shape {
     pub fn shard(dtypes: [DType; 3], vectors: bool) -> Shape {
         let dim = if vectors { SHARD } else { ODD };
         let [x, _, y] = dtypes;
-        let threads_a_row = Tile::new(NormKind::Rms, x, y, dim, Limits::LEAST).threads;
+        let threads_a_row = Tile::new(NormKind::Rms, x, y, dim, DeviceProfile::LEAST).threads;
         Shape { kind: NormKind::Rms, dtypes, rows: 2, dim, residual: false, threads_a_row, blocks_a_row: 1 }
     }
 
@@ -75,25 +75,26 @@ impl Shape {
 }
 
 /// The shapes of [`TYPICAL`] lengths for which operations take this kernel, of as many rows as two
-/// blocks or a cluster have, and the limits of a device on which they do.
-pub fn typical(kernel: Kernel, device: Limits) -> norm_host::Result<Vec<(Shape, Limits)>> {
+/// blocks or a cluster have, and the profile of a device on which they do.
+pub fn typical(kernel: Kernel, device: DeviceProfile) -> norm_host::Result<Vec<(Shape, DeviceProfile)>> {
     // The device itself; with two blocks as a long grid; and one that has neither clusters nor much
     // shared memory, where rows are long earlier.
-    let devices = [device, Limits { short_grid: 1, ..device }, Limits::LEAST];
-    let lengths = match kernel.variant {
-        Variant::Scalar => &[ODD][..],
-        Variant::Mixed => &[LONGEST],
-        _ => &TYPICAL,
+    let devices = [device, DeviceProfile { short_grid: 1, ..device }, DeviceProfile::LEAST];
+    let row = kernel.variant.row();
+    let lengths = match (row.access, row.storage) {
+        (Access::Scalar, _) => &[ODD][..],
+        (Access::Vector, Storage::Hybrid(_)) => &[LONGEST],
+        (Access::Vector, _) => &TYPICAL,
     };
     let mut found = Vec::new();
     for &dim in lengths {
         for residual in [false, true] {
-            for limits in devices {
-                let shape = two_blocks_or_a_cluster(kernel, dim, residual, limits);
+            for profile in devices {
+                let shape = two_blocks_or_a_cluster(kernel, dim, residual, profile);
                 let at = ALIGN as u64;
                 let problem = shape.problem(Addresses { x: at, w: at, b: at, y: at, r: at });
-                if Plan::new(&problem, limits)?.kernel == kernel {
-                    found.push((shape, limits));
+                if Plan::new(&problem, profile)?.kernel == kernel {
+                    found.push((shape, profile));
                     break;
                 }
             }
@@ -102,9 +103,9 @@ pub fn typical(kernel: Kernel, device: Limits) -> norm_host::Result<Vec<(Shape, 
     Ok(found)
 }
 
-fn two_blocks_or_a_cluster(kernel: Kernel, dim: u32, residual: bool, limits: Limits) -> Shape {
+fn two_blocks_or_a_cluster(kernel: Kernel, dim: u32, residual: bool, profile: DeviceProfile) -> Shape {
     let Kernel { kind, x, w, y, variant } = kernel;
-    let tile = Tile::new(kind, x, y, dim, limits).taken_by(variant);
+    let tile = Tile::new(kind, x, y, dim, profile).taken_by(variant);
     let rows = if tile.blocks > 1 { 1 } else { 2 * u64::from(tile.rows) };
     let threads_a_row = tile.threads * tile.blocks;
     Shape { kind, dtypes: [x, w, y], rows, dim, residual, threads_a_row, blocks_a_row: tile.blocks }

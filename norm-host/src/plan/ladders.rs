@@ -1,0 +1,145 @@
+//! Every threshold that choices go by, as data: how rows are laid out, which variant takes a launch, what is prefetched.
+//!
+//! `T` and a number name the row of docs/TUNING.md, 'Thresholds', with the figures behind a row. Lengths of rows are in
+//! vectors of 16 bytes of the wider of x and y: 512 are 4096 elements of 16 bits.
+
+use norm_kernels::abi::{
+    NormKind::{self, Layer, Rms},
+    Variant::{Add2, Add4, Block2, Block4, Mixed, Scalar, Short4, Staged, Stream, Warp2, Warp4},
+};
+
+use super::{
+    prefetch::{
+        Prefetch::{BytesAhead, Nothing, OwnRow},
+        PrefetchRule, prefetch,
+    },
+    select::{
+        Grid,
+        Memory::{Fast, Slow},
+        Rule,
+        Types::{Narrow, Narrow16, WideWeights},
+        take,
+    },
+    tile::{Layout, layout},
+};
+
+const MAX: u32 = u32::MAX;
+const RMS: Option<NormKind> = Some(Rms);
+const LAYER: Option<NormKind> = Some(Layer);
+
+/// Bytes of shared memory from which on the L1 cache, which is the same memory, holds the rows of all blocks of a
+/// multiprocessor: what devices have on which rows were read twice (T1).
+pub(super) const LARGE_L1: u32 = 224 << 10;
+
+/// Bytes a clock and multiprocessor from which on memory is fast: between an H100's and an H200's (T2).
+pub(super) const FAST_MEMORY: u32 = 16;
+
+/// Blocks up to which a grid is short: some four for each multiprocessor (T3).
+pub(super) const SHORT_GRID: u64 = 512;
+
+/// How RMSNorm's rows are laid out, by their length.
+#[rustfmt::skip]
+pub(super) static RMS_LAYOUTS: &[Layout] = &[
+    //     up to   blocks  vectors  packed
+    layout(   64,       1,       2,    512), // One vector a thread is slower, and so are 256 threads (T4).
+    layout(  512,       1,       2,      0), // Four vectors are slower (T5).
+    layout( 1024,       1,       4,      0), // Two and eight are slower (T6).
+    layout( 2048,       1,       4,      0), // Two are slower (T7).
+    layout( 4096,       1,       8,      0), // Two blocks are slower (T8).
+    layout( 8192,       1,       8,      0), // Two and four blocks are slower (T9).
+    layout(16384,       8,       8,      0), // Four larger blocks are slower (T10).
+    layout(32768,       8,       8,      0), // Four blocks are slower (T11).
+    layout(65536,      16,       8,      0), // A block's share is as long as the longest of eight blocks (T12).
+    layout(  MAX,      16,      16,      0), // Eight vectors are slower: one block fits a multiprocessor (T13).
+];
+
+/// How LayerNorm's rows are laid out, by their length.
+#[rustfmt::skip]
+pub(super) static LAYER_LAYOUTS: &[Layout] = &[
+    //     up to   blocks  vectors  packed
+    layout(    8,       1,       2,    256), // Four vectors are slower (T14).
+    layout(  128,       1,       4,    256), // Two vectors are slower, and so are 512 threads (T15).
+    layout( 2048,       1,       4,      0), // Two and eight are slower (T16).
+    layout( 4096,       2,       8,      0), // In shared memory from here on; one larger block is slower (T17).
+    layout( 8192,       4,       8,      0), // Two larger blocks are slower (T18).
+    layout(32768,       8,       8,      0), // Sixteen blocks are slower (T19).
+    layout(65536,      16,       8,      0), // A block's share is as long as the longest of eight blocks (T19).
+    layout(  MAX,      16,      16,      0), // Eight vectors are slower: one block fits a multiprocessor (T20).
+];
+
+/// A grid that latency bounds.
+const SHORT: Grid = Grid::AtMost(1);
+
+/// A grid that bandwidth bounds.
+const LONG: Grid = Grid::Above(1);
+
+/// Each pass reads the row, the second time from L1, which leaves more blocks a multiprocessor than keeping it does: for
+/// rows so long that blocks which keep them are few, and so short that L1 holds those of all blocks.
+const READ_TWICE: Rule = Rule { grid: LONG, large_l1: true, ..take(Stream) };
+
+/// The variants for a norm alone. The first row that is for a launch, and whose variant can take it, decides.
+pub(super) static PLAIN: &[Rule] = &[
+    // So many in shared memory alone leave room for one block a multiprocessor (T21).
+    Rule { vectors: 9..=MAX, ..take(Mixed) },
+    // Each takes the rows that are laid out for it (T4, T5, T14, T15).
+    take(Warp2),
+    take(Warp4),
+    take(Block2),
+    // Where memory is fast, shorter rows are faster in registers, longer ones in shared memory (T22).
+    Rule { norm: RMS, memory: Fast, types: Narrow, row: 897..=4096, ..READ_TWICE },
+    // Where it is slower, shorter rows are faster in registers, longer ones in registers and shared memory (T23, T26).
+    Rule { norm: RMS, memory: Slow, types: Narrow, row: 1793..=2048, ..READ_TWICE },
+    // Where memory is fast, LayerNorm lacks the instructions for it (T24).
+    Rule { norm: LAYER, memory: Slow, types: Narrow16, row: 1793..=2048, ..READ_TWICE },
+    // Wide weights leave few registers for the row; where clusters share it, shared memory is faster (T25).
+    Rule { norm: LAYER, memory: Slow, types: WideWeights, row: 897..=MAX, blocks: 1..=1, ..READ_TWICE },
+    // In blocks of up to 512 threads faster than in shared memory alone (T26).
+    Rule { norm: RMS, memory: Slow, grid: LONG, large_l1: true, row: 2049..=4096, ..take(Mixed) },
+    // Longer rows are as fast in shared memory (T27).
+    Rule { norm: RMS, row: 0..=1024, ..take(Block4) },
+    // Weights that are loaded after the reduction leave registers for more blocks, of up to 512 threads (T28, T40).
+    Rule { norm: LAYER, grid: LONG, ..take(Block4) },
+    // Weights that are loaded with the row shorten the latency (T28).
+    take(Short4),
+    // What registers do not hold (T7, T17).
+    take(Staged),
+];
+
+/// The variants that add the input to a residual; in registers a row a block. The first row decides, as above.
+pub(super) static RESIDUAL: &[Rule] = &[
+    // Two vectors a thread are the fastest but in very long grids (T29, T30).
+    Rule { norm: RMS, row: 65..=MAX, grid: Grid::AtMost(8), ..take(Add2) },
+    // Where memory is fast, up to this length in those, too (T31).
+    Rule { norm: RMS, row: 65..=256, memory: Fast, ..take(Add2) },
+    // Where it is slower, what holds four is the fastest in those, and for longer rows in any grid (T29, T31).
+    Rule { norm: RMS, row: 65..=MAX, memory: Slow, ..take(Add4) },
+    // Where it is fast, longer rows are faster in shared memory in long grids (T30, T31),
+    Rule { norm: RMS, row: 513..=MAX, memory: Fast, grid: SHORT, ..take(Add4) },
+    // but for those up to this length (T31).
+    Rule { norm: RMS, row: 513..=1024, memory: Fast, ..take(Add4) },
+    // The fastest in any grid, also in blocks of one warp (T30, T32, T33).
+    Rule { norm: LAYER, ..take(Add4) },
+    // What registers do not hold, or not as fast (T29, T31).
+    take(Staged),
+];
+
+/// The variants that know biases of RMSNorm, weight offsets of LayerNorm, and a `y` that is added to: in other kernels
+/// these would take every launch's registers (T34).
+pub(super) static EXTRAS: &[Rule] = &[take(Staged)];
+
+/// From 1 MiB ahead on it helps, from 8 MiB on rows drive each other out (T35).
+const FOUR_MIB_AHEAD: PrefetchRule = prefetch(BytesAhead(4 << 20));
+
+/// What is prefetched; the first row that is for a launch decides. What none is for prefetches nothing: of short rows a
+/// multiprocessor has many at a time.
+pub(super) static PREFETCHES: &[PrefetchRule] = &[
+    // Element by element, memory is not what is waited for.
+    PrefetchRule { variant: Some(Scalar), ..prefetch(Nothing) },
+    // It comes while the kernel in front still ends; in longer grids it takes more than it brings (T36).
+    PrefetchRule { grid: SHORT, ..prefetch(OwnRow) },
+    // The rows of all blocks fill the L2 cache (T37).
+    PrefetchRule { variant: Some(Mixed), ..prefetch(Nothing) },
+    // From these lengths on it helps (T38, T39).
+    PrefetchRule { norm: RMS, min_row_bytes: 16 << 10, ..FOUR_MIB_AHEAD },
+    PrefetchRule { norm: LAYER, min_row_bytes: 8 << 10, ..FOUR_MIB_AHEAD },
+];

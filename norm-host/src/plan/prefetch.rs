@@ -1,0 +1,55 @@
+//! What a block prefetches into the L2 cache before it starts on its row.
+
+use norm_kernels::abi::{Kernel, NO_PREFETCH, NormKind, Variant};
+
+use super::{DeviceProfile, Tile, ladders::PREFETCHES, select::Grid};
+
+/// A row of the ladder of prefetches: what a block prefetches into the L2 cache before it starts on its own row.
+pub(super) struct PrefetchRule {
+    /// `None` for every variant.
+    pub variant: Option<Variant>,
+    /// `None` for both.
+    pub norm: Option<NormKind>,
+    pub grid: Grid,
+    pub min_row_bytes: u64,
+    pub prefetch: Prefetch,
+}
+
+/// What is prefetched.
+#[derive(Clone, Copy)]
+pub(super) enum Prefetch {
+    Nothing,
+    /// The block's own row, and the weights.
+    OwnRow,
+    /// The row so many bytes further on, or the next one where rows are longer.
+    BytesAhead(u64),
+}
+
+/// A prefetch for every launch.
+pub(super) const fn prefetch(prefetch: Prefetch) -> PrefetchRule {
+    PrefetchRule { variant: None, norm: None, grid: Grid::Any, min_row_bytes: 0, prefetch }
+}
+
+/// How many rows further than its own a block prefetches, as
+/// [`Args::l2_prefetch_rows`](norm_kernels::abi::Args::l2_prefetch_rows).
+pub(super) fn l2_prefetch_rows(
+    kernel: Kernel,
+    tile: Tile,
+    rows: u32,
+    dim: u32,
+    profile: DeviceProfile,
+) -> u32 {
+    let row_bytes = u64::from(dim) * kernel.x.size() as u64;
+    let blocks = tile.grid(rows.into());
+    let is_for = |rule: &&PrefetchRule| {
+        rule.variant.is_none_or(|variant| variant == kernel.variant)
+            && rule.norm.is_none_or(|kind| kind == kernel.kind)
+            && rule.grid.includes(blocks, profile)
+            && row_bytes >= rule.min_row_bytes
+    };
+    match PREFETCHES.iter().find(is_for).map(|rule| rule.prefetch) {
+        Some(Prefetch::OwnRow) => 0,
+        Some(Prefetch::BytesAhead(bytes)) => u32::try_from((bytes / row_bytes).max(1)).unwrap_or(NO_PREFETCH),
+        Some(Prefetch::Nothing) | None => NO_PREFETCH,
+    }
+}

@@ -1,0 +1,133 @@
+//! Which variant takes what.
+
+use super::*;
+
+#[test]
+fn every_pair_of_types_takes_every_kind_of_variant() {
+    for x in DTYPES {
+        for y in DTYPES {
+            let plan = |dim| Plan::new(&dense(x, y, 5, dim), H200).unwrap();
+            let variant = |dim| plan(dim).kernel.variant;
+            let width = Tile::new(NormKind::Rms, x, y, 1, H200).width;
+            assert_eq!(variant(width), Variant::Warp2);
+            assert_eq!(variant(64 * width), Variant::Warp2);
+            assert_eq!(variant(65 * width), Variant::Block2);
+            assert_eq!(variant(513 * width), Variant::Block4);
+            assert_eq!(variant(1025 * width), Variant::Staged);
+            assert_eq!((variant(65_536 * width), plan(65_536 * width).cluster), (Variant::Staged, 16));
+            assert_eq!((variant(131_072 * width), plan(131_072 * width).cluster), (Variant::Mixed, 16));
+            assert_eq!((variant(300_000 * width), plan(300_000 * width).cluster), (Variant::Stream, 16));
+            assert_eq!(variant(65 * width + 1), Variant::Scalar);
+            let old = Plan::new(&dense(x, y, 5, 131_072 * width), A100).unwrap();
+            assert_eq!((old.kernel.variant, old.cluster), (Variant::Stream, 1));
+        }
+    }
+}
+
+#[test]
+fn what_kernels_in_registers_do_not_know_is_staged() {
+    let w = Some(Param { address: 1 << 12, dtype: DType::F16, stride: 0 });
+    for (kind, in_registers) in [(NormKind::Rms, Variant::Block2), (NormKind::Layer, Variant::Short4)] {
+        let variant = |problem| Plan::new(&problem, H200).unwrap().kernel.variant;
+        let plain = Problem { kind, w, ..dense(DType::F16, DType::F16, 5, 2048) };
+        assert_eq!(variant(plain), in_registers);
+        let rms = kind == NormKind::Rms;
+        let biased = if rms { Variant::Staged } else { in_registers };
+        assert_eq!(variant(Problem { b: w, ..plain }), biased);
+        let offset = if rms { in_registers } else { Variant::Staged };
+        assert_eq!(variant(Problem { weight_offset: 1.0, ..plain }), offset);
+        // Nothing to be added to.
+        assert_eq!(variant(Problem { w: None, weight_offset: 1.0, ..plain }), in_registers);
+        assert_eq!(variant(Problem { accumulate: true, ..plain }), Variant::Staged);
+    }
+}
+
+#[test]
+fn residuals_are_added_in_registers_where_that_is_faster() {
+    let on = |profile, kind, rows, dim, problem: fn(Problem) -> Problem| {
+        let r = Some(Operand { address: 1 << 13, dtype: DType::F16 });
+        let plan =
+            Plan::new(&problem(Problem { kind, r, ..dense(DType::F16, DType::F16, rows, dim) }), profile);
+        plan.unwrap().kernel.variant
+    };
+    let variant = |kind, rows, dim, problem| on(H200, kind, rows, dim, problem);
+    for (kind, dim, expected) in [
+        (NormKind::Rms, 512, [Variant::Staged; 2]),
+        (NormKind::Rms, 2048, [Variant::Add2; 2]),
+        (NormKind::Rms, 4096, [Variant::Add2; 2]),
+        (NormKind::Rms, 8192, [Variant::Add4; 2]),
+        (NormKind::Rms, 16_384, [Variant::Add4, Variant::Staged]),
+        (NormKind::Rms, 20_480, [Variant::Staged; 2]),
+        (NormKind::Layer, 1024, [Variant::Add4; 2]),
+        (NormKind::Layer, 8192, [Variant::Add4; 2]),
+        (NormKind::Layer, 16_384, [Variant::Add4; 2]),
+    ] {
+        assert_eq!(
+            [512, 513].map(|rows| variant(kind, rows, dim, |plain| plain)),
+            expected,
+            "{kind:?} of {dim}"
+        );
+        let accumulated = |plain| Problem { accumulate: true, ..plain };
+        assert_eq!(variant(kind, 5, dim, accumulated), Variant::Staged);
+    }
+    let many = |profile, dim| [4096, 4097].map(|rows| on(profile, NormKind::Rms, rows, dim, |plain| plain));
+    assert_eq!(many(H200, 2048), [Variant::Add2; 2]);
+    assert_eq!(many(H200, 4096), [Variant::Add2, Variant::Staged]);
+    assert_eq!([2048, 4096].map(|dim| many(H100, dim)), [[Variant::Add2, Variant::Add4]; 2]);
+    assert_eq!(on(H100, NormKind::Rms, 4097, 16_384, |plain| plain), Variant::Add4);
+    // A row a block, though without a residual several share one.
+    let problem = |r| Problem { kind: NormKind::Layer, r, ..dense(DType::F16, DType::F16, 9, 1024) };
+    let block = |r| Plan::new(&problem(r), H200).map(|plan| (plan.kernel.variant, plan.block, plan.grid));
+    assert_eq!(block(None), Ok((Variant::Warp4, [32, 8, 1], [2, 1, 1])));
+    let r = problem(None).x;
+    assert_eq!(block(Some(r)), Ok((Variant::Add4, [32, 1, 1], [9, 1, 1])));
+}
+
+/// The bits stay: the tile is the same.
+#[test]
+fn rows_beyond_a_short_grid_may_take_another_kernel_with_the_same_tile() {
+    let variant = |kind, w: DType, rows, dim, profile| {
+        let w = Some(Param { address: 1 << 12, dtype: w, stride: 0 });
+        let plan =
+            Plan::new(&Problem { kind, w, ..dense(DType::F16, DType::F16, rows, dim) }, profile).unwrap();
+        (plan.kernel.variant, plan.block, plan.cluster, plan.args.share)
+    };
+    let cases = [
+        (NormKind::Layer, DType::F16, 4096, [Variant::Short4, Variant::Block4]),
+        (NormKind::Layer, DType::F16, 1024, [Variant::Warp4; 2]),
+        (NormKind::Layer, DType::F16, 32_768, [Variant::Staged; 2]),
+        (NormKind::Rms, DType::F16, 7168, [Variant::Block4; 2]),
+        (NormKind::Rms, DType::F16, 8192, [Variant::Block4, Variant::Stream]),
+        (NormKind::Rms, DType::F32, 8192, [Variant::Block4; 2]),
+        (NormKind::Rms, DType::F16, 32_768, [Variant::Staged, Variant::Stream]),
+        (NormKind::Rms, DType::F16, 40_960, [Variant::Staged; 2]),
+    ];
+    for (kind, w, dim, expected) in cases {
+        let [few, many] = [512, 513].map(|rows| variant(kind, w, rows, dim, H200));
+        assert_eq!([few.0, many.0], expected, "{kind:?} of {dim}");
+        assert_eq!((few.1, few.2, few.3), (many.1, many.2, many.3), "{kind:?} of {dim}");
+    }
+    // Slower memory, where registers are no longer what long grids lack.
+    let cases = [
+        (NormKind::Rms, DType::F16, 8192, [Variant::Block4; 2]),
+        (NormKind::Rms, DType::F16, 16_384, [Variant::Staged, Variant::Stream]),
+        (NormKind::Rms, DType::F16, 32_768, [Variant::Staged, Variant::Mixed]),
+        (NormKind::Rms, DType::F16, 65_536, [Variant::Staged; 2]),
+        (NormKind::Layer, DType::F16, 8192, [Variant::Short4, Variant::Block4]),
+        (NormKind::Layer, DType::F16, 16_384, [Variant::Short4, Variant::Stream]),
+        (NormKind::Layer, DType::F32, 4096, [Variant::Short4, Variant::Block4]),
+        (NormKind::Layer, DType::F32, 8192, [Variant::Short4, Variant::Stream]),
+    ];
+    for (kind, w, dim, expected) in cases {
+        let [few, many] = [512, 513].map(|rows| variant(kind, w, rows, dim, H100));
+        assert_eq!([few.0, many.0], expected, "{kind:?} of {dim}");
+        assert_eq!((few.1, few.2, few.3), (many.1, many.2, many.3), "{kind:?} of {dim}");
+    }
+    for dim in [8192, 32_768] {
+        let [slow, fast] = [H100, H200].map(|profile| variant(NormKind::Rms, DType::F16, 513, dim, profile));
+        assert_ne!(slow.0, fast.0);
+        assert_eq!((slow.1, slow.2, slow.3), (fast.1, fast.2, fast.3), "how fast memory is changes no bit");
+    }
+    // An L1 cache that is too small for the rows of all blocks.
+    assert_eq!(variant(NormKind::Rms, DType::F16, 513, 8192, A100).0, Variant::Block4);
+}
