@@ -151,9 +151,19 @@ fn every_tile_fits_its_kernel() {
                 let tile = Tile::new(kind, x, y, dim, profile);
                 let threads = tile.threads * tile.rows;
                 assert!(threads.is_multiple_of(32), "dim {dim}: {tile:?}");
-                for (residual, blocks) in [(false, 1), (false, u64::MAX), (true, 1), (true, u64::MAX)] {
-                    let types = [x, x, y];
-                    let launch = LaunchShape { kind, types, tile, residual, extras: false, blocks };
+                let launches = [x, DType::F32].into_iter().flat_map(|w| {
+                    let types = [x, w, y];
+                    let inputs = [(false, 1), (false, u64::MAX), (true, 1), (true, u64::MAX)];
+                    inputs.map(|(residual, blocks)| LaunchShape {
+                        kind,
+                        types,
+                        tile,
+                        residual,
+                        extras: false,
+                        blocks,
+                    })
+                });
+                for launch in launches {
                     let variant = launch.select(profile);
                     chosen.insert((kind.name(), variant.name()));
                     assert!(variant.serves(kind), "dim {dim}: {tile:?}");

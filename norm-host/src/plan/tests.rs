@@ -3,6 +3,7 @@
 mod ladders;
 mod prefetch;
 mod select;
+mod tile;
 
 use norm_kernels::abi::{Axis, MAX_BLOCK_THREADS, MAX_DIM, NormKind, WARP};
 use proptest::prelude::*;

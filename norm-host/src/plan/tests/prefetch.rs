@@ -21,6 +21,11 @@ fn rows_are_prefetched_where_it_pays() {
     assert_eq!(l2_prefetch_rows(NormKind::Layer, 32768, 4096), 512);
     assert_eq!(l2_prefetch_rows(NormKind::Rms, 32768, 8192), 256);
     assert_eq!(l2_prefetch_rows(NormKind::Rms, 512, 1 << 19), 4);
+    // One vector less, and element by element.
+    assert_eq!(l2_prefetch_rows(NormKind::Layer, 32768, 4088), NO_PREFETCH);
+    assert_eq!(l2_prefetch_rows(NormKind::Rms, 32768, 8184), NO_PREFETCH);
+    assert_eq!(l2_prefetch_rows(NormKind::Rms, 32768, 8193), NO_PREFETCH);
+    assert_eq!(l2_prefetch_rows(NormKind::Rms, 1, 8193), NO_PREFETCH);
     // Those of all blocks fill the cache.
     assert_eq!(l2_prefetch_rows(NormKind::Rms, 512, 1 << 20), NO_PREFETCH);
 }

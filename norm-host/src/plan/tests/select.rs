@@ -131,3 +131,64 @@ fn rows_beyond_a_short_grid_may_take_another_kernel_with_the_same_tile() {
     // An L1 cache that is too small for the rows of all blocks.
     assert_eq!(variant(NormKind::Rms, DType::F16, 513, 8192, A100).0, Variant::Block4);
 }
+
+/// On both sides of every threshold, in rows of 16 bits.
+#[test]
+fn thresholds_are_where_they_were_measured() {
+    use Variant::{Add2, Add4, Block4, Mixed, Staged, Stream};
+    let without_clusters = DeviceProfile { max_cluster: 1, ..H100 };
+    let (f16, f32, rms, layer) = (DType::F16, DType::F32, NormKind::Rms, NormKind::Layer);
+    for (profile, kind, w, residual, rows, last, expected) in [
+        (H200, rms, f16, false, 513, 7168, [Block4, Stream]),
+        (H200, rms, f16, false, 513, 32_768, [Stream, Staged]),
+        (H100, rms, f16, false, 513, 8192, [Block4, Staged]),
+        (H100, rms, f16, false, 513, 14_336, [Staged, Stream]),
+        (H100, rms, f16, false, 513, 16_384, [Stream, Mixed]),
+        (H100, rms, f16, false, 513, 32_768, [Mixed, Staged]),
+        (H100, layer, f16, false, 513, 14_336, [Block4, Stream]),
+        (H100, layer, f16, false, 513, 16_384, [Stream, Staged]),
+        (H100, layer, f32, false, 513, 7168, [Block4, Stream]),
+        (H100, layer, f32, false, 513, 16_384, [Stream, Staged]),
+        (without_clusters, layer, f32, false, 513, 16_384, [Stream, Stream]),
+        (without_clusters, layer, f32, false, 513, 65_536, [Stream, Mixed]),
+        (H200, layer, f32, false, 513, 16_384, [Block4, Staged]),
+        (A100, rms, f16, false, 513, 8192, [Block4, Staged]),
+        (A100, layer, f16, false, 513, 16_384, [Block4, Staged]),
+        (H200, rms, f16, true, 1, 512, [Staged, Add2]),
+        (H200, rms, f16, true, 1, 4096, [Add2, Add4]),
+        (H200, rms, f16, true, 1, 16_384, [Add4, Staged]),
+        (H200, rms, f16, true, 513, 8192, [Add4, Staged]),
+        (H200, rms, f16, true, 4097, 2048, [Add2, Staged]),
+        (H200, rms, f16, true, 4097, 4096, [Staged, Add4]),
+        (H100, rms, f16, true, 4097, 512, [Staged, Add4]),
+        (H100, rms, f16, true, 4097, 16_384, [Add4, Staged]),
+        (H200, layer, f16, true, 513, 512, [Staged, Add4]),
+        (H200, layer, f16, true, 513, 16_384, [Add4, Staged]),
+    ] {
+        let selected = [last, last + 8].map(|dim| {
+            let w = Some(Param { address: 1 << 12, dtype: w, stride: 0 });
+            let mut problem = Problem { kind, w, ..dense(f16, f16, rows, dim) };
+            problem.r = residual.then_some(Operand { address: 1 << 13, dtype: f16 });
+            Plan::new(&problem, profile).unwrap().kernel.variant
+        });
+        assert_eq!(
+            selected, expected,
+            "{kind:?} of {last}, w {w}, residual {residual}, {rows} rows, {profile:?}"
+        );
+    }
+}
+
+#[test]
+fn memory_and_l1_count_from_their_thresholds_on() {
+    let selected = |profile| {
+        let problem = dense(DType::F16, DType::F16, 513, 8192);
+        Plan::new(&problem, profile).unwrap().kernel.variant
+    };
+    let memory = |memory_bytes_per_clock| DeviceProfile { memory_bytes_per_clock, ..H200 };
+    assert_eq!([15, 16].map(|bytes| selected(memory(bytes))), [Variant::Block4, Variant::Stream]);
+    let l1 = |max_shared_bytes| DeviceProfile { max_shared_bytes, ..H200 };
+    assert_eq!(
+        [224 << 10, (224 << 10) - 1].map(|bytes| selected(l1(bytes))),
+        [Variant::Stream, Variant::Block4]
+    );
+}
