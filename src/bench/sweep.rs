@@ -1,7 +1,7 @@
 //! Other ways to lay a row over threads than the one that operations take.
 
 use norm_host::{DeviceProfile, Plan, Tile};
-use norm_kernels::abi::{Access, Kernel, Residual, Scope, Storage, Variant, WARP};
+use norm_kernels::abi::{Access, Kernel, Residual, Row, Scope, Storage, Variant, WARP};
 
 use super::case::Case;
 use super::record::TileRecord;
@@ -44,7 +44,8 @@ pub fn tilings(case: &Case, plan: &Plan, profile: DeviceProfile) -> Vec<Tiling> 
     let tile = Tile::new(kind, x, y, plan.args.dim, profile).taken_by(taken);
     let mut found = vec![Tiling { variant: taken, tile, chosen: true }];
     for variant in Variant::ALL {
-        let any = variant.row().residual == Residual::Either;
+        let Row { residual, access, .. } = variant.row();
+        let any = residual == Residual::Either && access == Access::Vector;
         let serves = variant.serves(kind)
             // Where vectors are not whole, only the scalar path may be taken; where they are, it
             // is never the fastest.

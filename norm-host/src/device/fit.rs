@@ -28,8 +28,8 @@ pub(super) fn profile(capability: (u32, u32), ptx: &Ptx) -> DeviceProfile {
     }
 }
 
-/// [`DeviceProfile::memory_bytes_per_clock`] from the memory's clock in kHz, at which it moves bits twice, its bus in bits, the
-/// multiprocessors' clock in kHz, and how many there are; `None` where a driver does not say.
+/// [`DeviceProfile::memory_bytes_per_clock`] from the memory's clock in kHz, at which it moves bits twice, its bus in
+/// bits, the multiprocessors' clock in kHz, and how many there are; `None` where a driver does not say.
 pub(super) fn memory_bytes_per_clock([memory_khz, bus_bits, khz, multiprocessors]: [u32; 4]) -> Option<u32> {
     let bytes = u64::from(memory_khz) * u64::from(bus_bits) / 4;
     let clocks = u64::from(khz) * u64::from(multiprocessors);

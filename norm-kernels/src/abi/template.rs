@@ -59,9 +59,7 @@ impl EntryPoint {
             EntryPoint::Norm(Kernel { kind, x, w, y, variant }) => {
                 Template::Norm { kind, x: bits(x), w: bits(w), width: width(x, y), variant }
             }
-            EntryPoint::Shard(ShardKernel::Partial { x, vectors }) => {
-                Template::Partial { x: bits(x), vectors }
-            }
+            EntryPoint::Shard(ShardKernel::Partial { x, vectors }) => Template::Partial { x: bits(x), vectors },
             EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors }) => {
                 Template::Apply { x: bits(x), w: bits(w), width: width(x, y), vectors }
             }
