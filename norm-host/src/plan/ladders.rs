@@ -4,7 +4,7 @@
 //! vectors of 16 bytes of the wider of x and y: 512 are 4096 elements of 16 bits.
 
 use norm_kernels::abi::{
-    NormKind::{self, Layer, Rms},
+    NormKind::{Layer, Rms},
     Variant::{Add2, Add4, Block2, Block4, Mixed, Scalar, Short4, Staged, Stream, Warp2, Warp4},
 };
 
@@ -24,8 +24,6 @@ use super::{
 };
 
 const MAX: u32 = u32::MAX;
-const RMS: Option<NormKind> = Some(Rms);
-const LAYER: Option<NormKind> = Some(Layer);
 
 /// Bytes of shared memory from which on the L1 cache, which is the same memory, holds the rows of all blocks of a
 /// multiprocessor: what devices have on which rows were read twice (T1).
@@ -77,49 +75,65 @@ const LONG: Grid = Grid::Above(1);
 /// rows so long that blocks which keep them are few, and so short that L1 holds those of all blocks.
 const READ_TWICE: Rule = Rule { grid: LONG, large_l1: true, ..take(Stream) };
 
-/// The variants for a norm alone. The first row that is for a launch, and whose variant can take it, decides.
-pub(super) static PLAIN: &[Rule] = &[
-    // So many in shared memory alone leave room for one block a multiprocessor (T21).
+/// The variants for RMSNorm without a residual. The first row that is for a launch, and whose variant can take it, decides.
+pub(super) static RMS: &[Rule] = &[
+    // So many vectors in shared memory alone leave room for one block a multiprocessor (T21).
     Rule { vectors: 9..=MAX, ..take(Mixed) },
-    // Each takes the rows that are laid out for it (T4, T5, T14, T15).
-    take(Warp2),
-    take(Warp4),
-    take(Block2),
+    // Several rows a block, then a row a block, two vectors a thread (T4, T5).
+    Rule { row: 1..=64, ..take(Warp2) },
+    Rule { row: 65..=512, ..take(Block2) },
     // Where memory is fast, shorter rows are faster in registers, longer ones in shared memory (T22).
-    Rule { norm: RMS, memory: Fast, types: Narrow, row: 897..=4096, ..READ_TWICE },
+    Rule { memory: Fast, types: Narrow, row: 897..=4096, ..READ_TWICE },
     // Where it is slower, shorter rows are faster in registers, longer ones in registers and shared memory (T23, T26).
-    Rule { norm: RMS, memory: Slow, types: Narrow, row: 1793..=2048, ..READ_TWICE },
-    // Where memory is fast, LayerNorm lacks the instructions for it (T24).
-    Rule { norm: LAYER, memory: Slow, types: Narrow16, row: 1793..=2048, ..READ_TWICE },
-    // Wide weights leave few registers for the row; where clusters share it, shared memory is faster (T25).
-    Rule { norm: LAYER, memory: Slow, types: WideWeights, row: 897..=MAX, blocks: 1..=1, ..READ_TWICE },
+    Rule { memory: Slow, types: Narrow, row: 1793..=2048, ..READ_TWICE },
     // In blocks of up to 512 threads faster than in shared memory alone (T26).
-    Rule { norm: RMS, memory: Slow, grid: LONG, large_l1: true, row: 2049..=4096, ..take(Mixed) },
+    Rule { memory: Slow, grid: LONG, large_l1: true, row: 2049..=4096, ..take(Mixed) },
     // Longer rows are as fast in shared memory (T27).
-    Rule { norm: RMS, row: 0..=1024, ..take(Block4) },
-    // Weights that are loaded after the reduction leave registers for more blocks, of up to 512 threads (T28, T40).
-    Rule { norm: LAYER, grid: LONG, ..take(Block4) },
-    // Weights that are loaded with the row shorten the latency (T28).
-    take(Short4),
-    // What registers do not hold (T7, T17).
+    Rule { row: 513..=1024, ..take(Block4) },
+    // What registers do not hold (T7).
     take(Staged),
 ];
 
-/// The variants that add the input to a residual; in registers a row a block. The first row decides, as above.
-pub(super) static RESIDUAL: &[Rule] = &[
+/// The same for LayerNorm.
+pub(super) static LAYER: &[Rule] = &[
+    // As for RMSNorm (T21).
+    Rule { vectors: 9..=MAX, ..take(Mixed) },
+    // Several rows a block, two and four vectors a thread (T14, T15).
+    Rule { row: 1..=8, ..take(Warp2) },
+    Rule { row: 9..=128, ..take(Warp4) },
+    // Where memory is fast, LayerNorm lacks the instructions for it (T24).
+    Rule { memory: Slow, types: Narrow16, row: 1793..=2048, ..READ_TWICE },
+    // Wide weights leave few registers for the row; where clusters share it, shared memory is faster (T25).
+    Rule { memory: Slow, types: WideWeights, row: 897..=MAX, blocks: 1..=1, ..READ_TWICE },
+    // Weights that are loaded after the reduction leave registers for more blocks, of up to 512 threads (T28, T40).
+    Rule { row: 129..=2048, grid: LONG, ..take(Block4) },
+    // Weights that are loaded with the row shorten the latency (T28).
+    Rule { row: 129..=2048, ..take(Short4) },
+    // What registers do not hold (T17).
+    take(Staged),
+];
+
+/// The variants for RMSNorm with a residual: in registers, a row a block, or staged.
+pub(super) static RMS_RESIDUAL: &[Rule] = &[
     // Two vectors a thread are the fastest but in very long grids (T29, T30).
-    Rule { norm: RMS, row: 65..=MAX, grid: Grid::AtMost(8), ..take(Add2) },
+    Rule { row: 65..=512, grid: Grid::AtMost(8), ..take(Add2) },
     // Where memory is fast, up to this length in those, too (T31).
-    Rule { norm: RMS, row: 65..=256, memory: Fast, ..take(Add2) },
+    Rule { row: 65..=256, memory: Fast, ..take(Add2) },
     // Where it is slower, what holds four is the fastest in those, and for longer rows in any grid (T29, T31).
-    Rule { norm: RMS, row: 65..=MAX, memory: Slow, ..take(Add4) },
+    Rule { row: 65..=2048, memory: Slow, ..take(Add4) },
     // Where it is fast, longer rows are faster in shared memory in long grids (T30, T31),
-    Rule { norm: RMS, row: 513..=MAX, memory: Fast, grid: SHORT, ..take(Add4) },
+    Rule { row: 513..=2048, memory: Fast, grid: SHORT, ..take(Add4) },
     // but for those up to this length (T31).
-    Rule { norm: RMS, row: 513..=1024, memory: Fast, ..take(Add4) },
-    // The fastest in any grid, also in blocks of one warp (T30, T32, T33).
-    Rule { norm: LAYER, ..take(Add4) },
+    Rule { row: 513..=1024, memory: Fast, ..take(Add4) },
     // What registers do not hold, or not as fast (T29, T31).
+    take(Staged),
+];
+
+/// The same for LayerNorm.
+pub(super) static LAYER_RESIDUAL: &[Rule] = &[
+    // The fastest in any grid, from blocks of one warp on (T30, T32, T33).
+    Rule { row: 65..=2048, ..take(Add4) },
+    // What registers do not hold (T17).
     take(Staged),
 ];
 
@@ -140,6 +154,6 @@ pub(super) static PREFETCHES: &[PrefetchRule] = &[
     // The rows of all blocks fill the L2 cache (T37).
     PrefetchRule { variant: Some(Mixed), ..prefetch(Nothing) },
     // From these lengths on it helps (T38, T39).
-    PrefetchRule { norm: RMS, min_row_bytes: 16 << 10, ..FOUR_MIB_AHEAD },
-    PrefetchRule { norm: LAYER, min_row_bytes: 8 << 10, ..FOUR_MIB_AHEAD },
+    PrefetchRule { norm: Some(Rms), min_row_bytes: 16 << 10, ..FOUR_MIB_AHEAD },
+    PrefetchRule { norm: Some(Layer), min_row_bytes: 8 << 10, ..FOUR_MIB_AHEAD },
 ];

@@ -57,8 +57,8 @@ impl DeviceProfile {
         self.memory_bytes_per_clock >= FAST_MEMORY
     }
 
-    /// Whether the L1 cache holds the rows of all blocks of a multiprocessor, so that the second reading of a row does not
-    /// reach L2.
+    /// Whether the L1 cache holds the rows of all blocks of a multiprocessor, so that a row's second reading is from
+    /// there.
     pub(super) fn has_large_l1(&self) -> bool {
         self.max_shared_bytes >= LARGE_L1
     }

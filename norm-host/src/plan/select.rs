@@ -6,7 +6,7 @@ use norm_kernels::abi::{DType, NormKind, Variant, stages_sums_with_y};
 
 use super::{
     DeviceProfile, Tile,
-    ladders::{EXTRAS, PLAIN, RESIDUAL},
+    ladders::{EXTRAS, LAYER, LAYER_RESIDUAL, RMS, RMS_RESIDUAL},
 };
 
 /// What a variant is selected by, for vectors that are all whole and aligned.
@@ -35,20 +35,22 @@ impl LaunchShape {
 
     /// The row of its ladder that decides: the first that is for it and whose variant can take it.
     pub(super) fn rule(&self, profile: DeviceProfile) -> Option<&'static Rule> {
-        let ladder = match (self.extras, self.residual) {
-            (true, _) => EXTRAS,
-            (false, true) => RESIDUAL,
-            (false, false) => PLAIN,
+        let ladder = match (self.extras, self.residual, self.kind) {
+            (true, ..) => EXTRAS,
+            (false, true, NormKind::Rms) => RMS_RESIDUAL,
+            (false, true, NormKind::Layer) => LAYER_RESIDUAL,
+            (false, false, NormKind::Rms) => RMS,
+            (false, false, NormKind::Layer) => LAYER,
         };
         ladder.iter().find(|rule| rule.is_for(self, profile) && self.can_be_taken_by(rule.variant, profile))
     }
 
-    /// Whether there is such a kernel, and it can take the launch at all.
+    /// Whether a variant of its ladder can take the launch at all.
     fn can_be_taken_by(&self, variant: Variant, profile: DeviceProfile) -> bool {
         let [x, ..] = self.types;
         let knows_extras =
             variant != Variant::Staged || stages_sums_with_y(self.kind == NormKind::Layer, self.types);
-        variant.serves(self.kind) && (knows_extras || !self.extras) && self.tile.fits(variant, x, profile)
+        (knows_extras || !self.extras) && self.tile.fits(variant, x, profile)
     }
 }
 
@@ -56,8 +58,6 @@ impl LaunchShape {
 /// ([`Tile::fits`](super::Tile::fits)) is no part of it.
 pub(super) struct Rule {
     pub variant: Variant,
-    /// `None` for both.
-    pub norm: Option<NormKind>,
     /// Vectors in a row.
     pub row: RangeInclusive<u32>,
     /// Vectors a thread.
@@ -99,11 +99,10 @@ pub(super) enum Memory {
     Slow,
 }
 
-/// A variant for every launch that it can take.
+/// A variant for any launch that it can take.
 pub(super) const fn take(variant: Variant) -> Rule {
     Rule {
         variant,
-        norm: None,
         row: 0..=u32::MAX,
         vectors: 0..=u32::MAX,
         blocks: 0..=u32::MAX,
@@ -117,8 +116,7 @@ pub(super) const fn take(variant: Variant) -> Rule {
 impl Rule {
     /// Whether the launch is one of those that it is for.
     fn is_for(&self, shape: &LaunchShape, profile: DeviceProfile) -> bool {
-        self.norm.is_none_or(|kind| kind == shape.kind)
-            && self.row.contains(&shape.tile.row_vectors())
+        self.row.contains(&shape.tile.row_vectors())
             && self.vectors.contains(&shape.tile.vectors)
             && self.blocks.contains(&shape.tile.blocks)
             && self.types.include(shape.types)
@@ -130,12 +128,11 @@ impl Rule {
 
 impl Types {
     fn include(self, [x, w, y]: [DType; 3]) -> bool {
-        let [x, w, y] = [x, w, y].map(DType::size);
         match self {
             Types::Any => true,
-            Types::Narrow => x == y && w <= x,
-            Types::Narrow16 => x == 2 && y == 2 && w == 2,
-            Types::WideWeights => w > x && w > y,
+            Types::Narrow => x.size() == y.size() && w.size() <= x.size(),
+            Types::Narrow16 => x.size() == 2 && y.size() == 2 && w.size() == 2,
+            Types::WideWeights => w.size() > x.size() && w.size() > y.size(),
         }
     }
 }

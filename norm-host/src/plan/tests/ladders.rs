@@ -6,7 +6,7 @@ use norm_kernels::abi::{MAX_STAGED_VECTORS, Residual};
 
 use super::*;
 use crate::plan::{
-    ladders::{EXTRAS, LAYER_LAYOUTS, PLAIN, RESIDUAL, RMS_LAYOUTS},
+    ladders::{EXTRAS, LAYER, LAYER_LAYOUTS, LAYER_RESIDUAL, RMS, RMS_LAYOUTS, RMS_RESIDUAL},
     select::{Grid, Rule},
     tile::Layout,
 };
@@ -44,16 +44,21 @@ fn layouts_ascend_to_the_longest_row_and_kernels_know_them() {
 
 #[test]
 fn ladders_hold_the_variants_that_are_made_for_them() {
-    for (ladder, known) in [
-        (PLAIN, [Residual::Never, Residual::Either]),
-        (RESIDUAL, [Residual::Always, Residual::Either]),
-        (EXTRAS, [Residual::Either; 2]),
+    use NormKind::{Layer, Rms};
+    use Residual::{Always, Either, Never};
+    for (ladder, norms, known) in [
+        (RMS, &[Rms][..], [Never, Either]),
+        (LAYER, &[Layer], [Never, Either]),
+        (RMS_RESIDUAL, &[Rms], [Always, Either]),
+        (LAYER_RESIDUAL, &[Layer], [Always, Either]),
+        (EXTRAS, &NormKind::ALL, [Either; 2]),
     ] {
-        for Rule { variant, norm, grid, .. } in ladder {
+        for Rule { variant, grid, .. } in ladder {
             assert!(known.contains(&variant.row().residual), "{variant:?}");
-            let mut norms = NormKind::ALL.into_iter().filter(|&kind| norm.is_none_or(|norm| norm == kind));
-            let for_long_grids = norms.any(|kind| variant.is_for_long_grids(kind));
-            assert!(!for_long_grids || matches!(grid, Grid::Above(1)), "{variant:?}");
+            for &kind in norms {
+                assert!(variant.serves(kind), "{variant:?}");
+                assert!(!variant.is_for_long_grids(kind) || matches!(grid, Grid::Above(1)), "{variant:?}");
+            }
         }
     }
 }
@@ -88,7 +93,8 @@ fn every_rule_decides_for_some_launch() {
         .iter()
         .flat_map(|&profile| launches(profile).filter_map(move |launch| launch.rule(profile)))
         .collect();
-    for (index, rule) in [PLAIN, RESIDUAL, EXTRAS].into_iter().flatten().enumerate() {
+    for (index, rule) in [RMS, LAYER, RMS_RESIDUAL, LAYER_RESIDUAL, EXTRAS].into_iter().flatten().enumerate()
+    {
         let decides = deciding.iter().any(|&other| std::ptr::eq(other, rule));
         assert!(decides, "row {index} of the ladders, {:?}", rule.variant);
     }
