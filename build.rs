@@ -1,14 +1,15 @@
 //! Compiles `norm-kernels` to PTX, when asked.
 //!
 //! A default build takes the PTX that is checked in and needs stable Rust alone.
-//! `NORM_PTX=write cargo build` compiles it anew; `NORM_PTX=check cargo build` compiles it and
-//! fails where it differs from what is checked in. `NORM_CODEGEN=rust-cuda` does so with rust-cuda
+//! `NORM_PTX=check cargo build` compiles it anew and fails where it differs from what is checked in.
+//! `NORM_PTX=write cargo build` leaves it in the build's own folder, which a warning names, and from where
+//! `cargo xtask ptx write` takes it into the source tree. `NORM_CODEGEN=rust-cuda` compiles with rust-cuda
 //! in place of stock rustc; without `NORM_PTX`, it writes.
 
 #[path = "build/command.rs"]
 mod command;
-#[path = "build/directives.rs"]
-mod directives;
+#[path = "build/compiled.rs"]
+mod compiled;
 #[path = "build/mode.rs"]
 mod mode;
 #[path = "build/nightly.rs"]
@@ -17,12 +18,15 @@ mod nightly;
 mod ptx;
 #[path = "build/rust_cuda.rs"]
 mod rust_cuda;
+#[path = "build/text.rs"]
+mod text;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 use mode::{Codegen, Mode};
+use text::{TARGETS, Text};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -50,27 +54,54 @@ fn run() -> Result<(), Error> {
     println!("cargo::rerun-if-changed=norm-ptx-rust-cuda");
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    match codegen {
-        Codegen::Stock => with_stock(mode, &root, &out),
-        Codegen::RustCuda => with_rust_cuda(mode, &root, &out),
+    let checked_in = root.join(match codegen {
+        Codegen::Stock => "norm-host/ptx",
+        Codegen::RustCuda => "norm-ptx-rust-cuda",
+    });
+    let write_command = codegen.write_command();
+    let locks = TARGETS.map(|target| checked_in.join(format!("{target}.lock")));
+    let mut kept = Vec::new();
+    if mode == Mode::Check {
+        // Before minutes of compiling.
+        for lock in &locks {
+            kept.push(fs::read_to_string(lock).map_err(|error| {
+                format!("{}: {error}; `{write_command}` writes it, with its bundle", lock.display())
+            })?);
+        }
     }
-}
-
-fn with_stock(mode: Mode, root: &Path, out: &Path) -> Result<(), Error> {
-    let nightly = nightly::find()?;
-    for target in ptx::TARGETS {
-        let text = ptx::compile(&nightly, root, out, target)?;
-        let file = root.join("norm-host/ptx").join(format!("{target}.ptx"));
-        match mode {
-            Mode::Write => fs::write(&file, text)?,
-            Mode::Check => compare(&file, &text, "NORM_PTX=write")?,
+    let texts = match codegen {
+        Codegen::Stock => with_stock(&root, &out),
+        Codegen::RustCuda => with_rust_cuda(&root, &out),
+    }?;
+    match mode {
+        Mode::Write => {
+            for (target, text) in TARGETS.iter().zip(&texts) {
+                fs::write(out.join(format!("{target}.ptx")), text.to_string())?;
+            }
+            let out = out.display();
+            println!(
+                "cargo::warning=the kernels' PTX is in {out}; bundles and lock files are written by `{write_command}`"
+            );
+        }
+        Mode::Check => {
+            for ((lock, kept), text) in locks.iter().zip(&kept).zip(&texts) {
+                compiled::compare(kept, text).map_err(|differing| {
+                    let lock = lock.display();
+                    format!("{lock} is not of what the source compiles to: {differing}; `{write_command}` writes it anew")
+                })?;
+            }
         }
     }
     Ok(())
 }
 
+fn with_stock(root: &Path, out: &Path) -> Result<Vec<Text>, Error> {
+    let nightly = nightly::find()?;
+    TARGETS.iter().map(|target| ptx::compile(&nightly, root, out, target)).collect()
+}
+
 /// Runs the program in `rust-cuda/`, which has a workspace, a lock file and a toolchain of its own.
-fn with_rust_cuda(mode: Mode, root: &Path, out: &Path) -> Result<(), Error> {
+fn with_rust_cuda(root: &Path, out: &Path) -> Result<Vec<Text>, Error> {
     println!("cargo::rerun-if-changed=rust-cuda");
     for name in ["LLVM_CONFIG", "CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR"] {
         println!("cargo::rerun-if-env-changed={name}");
@@ -78,12 +109,10 @@ fn with_rust_cuda(mode: Mode, root: &Path, out: &Path) -> Result<(), Error> {
     let found = rust_cuda::find();
     let toolchain = found
         .map_err(|missing| format!("rust-cuda's toolchain is not here: {missing}; {}", rust_cuda::INSTALL))?;
-    let kept = root.join("norm-ptx-rust-cuda");
-    let fresh = if let Mode::Write = mode { &kept } else { out };
 
     let mut cargo = Command::new("rustup");
     cargo.args(["run", rust_cuda::NIGHTLY, "cargo", "run", "--release", "--locked", "--target-dir"]);
-    cargo.arg(out.join("rust-cuda")).arg("--").arg(fresh);
+    cargo.arg(out.join("rust-cuda")).arg("--").arg(out);
     command::forget_this_build(&mut cargo);
     cargo.env("CUDA_PATH", toolchain.cuda).env("LLVM_CONFIG", toolchain.llvm_config);
     cargo.current_dir(root.join("rust-cuda"));
@@ -91,29 +120,9 @@ fn with_rust_cuda(mode: Mode, root: &Path, out: &Path) -> Result<(), Error> {
     if !output.status.success() {
         return Err(command::failed(&cargo, &output).into());
     }
-    if let Mode::Check = mode {
-        for target in ptx::TARGETS {
-            let name = format!("{target}.ptx");
-            compare(&kept.join(&name), &fs::read_to_string(fresh.join(&name))?, "NORM_CODEGEN=rust-cuda")?;
-        }
-    }
-    Ok(())
-}
-
-/// Names the first line in which the checked-in file differs from `fresh`, and what asks for it anew.
-fn compare(file: &Path, fresh: &str, asked: &str) -> Result<(), Error> {
-    let kept = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    if kept == fresh {
-        return Ok(());
-    }
-    let same = kept.lines().zip(fresh.lines()).take_while(|(kept, fresh)| kept == fresh).count();
-    Err(format!(
-        "{} is not what its source compiles to, from line {} on:\n  kept:  {}\n  fresh: {}\n\
-         `{asked} cargo build` writes it anew",
-        file.display(),
-        same + 1,
-        kept.lines().nth(same).unwrap_or("(end of file)"),
-        fresh.lines().nth(same).unwrap_or("(end of file)"),
-    )
-    .into())
+    let texts = TARGETS.iter().map(|target| {
+        let written = fs::read_to_string(out.join(format!("{target}.ptx")))?;
+        Ok(Text::of(&written)?)
+    });
+    texts.collect()
 }

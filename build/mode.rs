@@ -9,6 +9,16 @@ pub enum Codegen {
     RustCuda,
 }
 
+impl Codegen {
+    /// The command that checks its kernels in.
+    pub fn write_command(self) -> &'static str {
+        match self {
+            Codegen::Stock => "cargo xtask ptx write",
+            Codegen::RustCuda => "NORM_CODEGEN=rust-cuda cargo xtask ptx write",
+        }
+    }
+}
+
 /// What is done with fresh PTX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

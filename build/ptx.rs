@@ -4,14 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use norm_kernels::abi::EntryPoint;
-
 use crate::command::{failed, forget_this_build};
-use crate::directives;
 use crate::nightly::Nightly;
-
-/// The oldest device of each checked-in PTX.
-pub const TARGETS: [&str; 2] = ["sm_80", "sm_90"];
+use crate::text::Text;
 
 /// The oldest PTX with all that the kernels use on a target: bf16 conversions need 8.0, which CUDA 12.0
 /// and newer read, `st.async` of sm_90 needs 8.1, which CUDA 12.1 and newer read.
@@ -30,8 +25,8 @@ const FLAGS: [&str; 3] = [
     "-Cdebuginfo=0",
 ];
 
-/// Compiles the kernels for `target` and tidies what comes out.
-pub fn compile(nightly: &Nightly, root: &Path, out: &Path, target: &str) -> Result<String, crate::Error> {
+/// Compiles the kernels for `target`.
+pub fn compile(nightly: &Nightly, root: &Path, out: &Path, target: &str) -> Result<Text, crate::Error> {
     let target_dir = out.join(target);
     // An assembly file of an earlier compilation would be found beside the new one.
     let deps = target_dir.join("nvptx64-nvidia-cuda/release/deps");
@@ -59,7 +54,7 @@ pub fn compile(nightly: &Nightly, root: &Path, out: &Path, target: &str) -> Resu
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "s"));
     match (assembly.next(), assembly.next()) {
-        (Some(file), None) => Ok(directives::add(&fs::read_to_string(file)?, EntryPoint::max_registers)?),
+        (Some(file), None) => Ok(Text::of(&fs::read_to_string(file)?)?),
         _ => Err(format!("expected one assembly file in {}", deps.display()).into()),
     }
 }

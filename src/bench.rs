@@ -77,7 +77,8 @@ pub struct BenchArgs {
     #[arg(long, default_value = "auto", allow_hyphen_values = true)]
     device: DeviceChoice,
     /// Whose kernels to measure: stock, rust-cuda, or the PTX in a file. Several, with commas between
-    /// them, are measured in the same rounds
+    /// them, are measured in the same rounds. rust-cuda's are refused until they are compiled anew if they
+    /// are of another source
     #[arg(
         long,
         default_value = "stock",

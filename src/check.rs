@@ -111,7 +111,8 @@ struct FailureReport {
     command: String,
 }
 
-/// Examines all cases on as many threads as there are, and shrinks the first that fails.
+/// Examines all cases on as many threads as there are, and shrinks the first that fails. Kernels that are not there or
+/// cannot be loaded are an error, and no case's fault.
 fn examine_all<E: Executor>(
     cases: &Cases,
     device: &str,
@@ -122,6 +123,9 @@ fn examine_all<E: Executor>(
     let bar = progress(cases.len());
     let scanned = scan::scan(cases, &executor, &|| bar.inc(1))?;
     bar.finish_and_clear();
+    if let Some(error) = scanned.failing.as_ref().and_then(|failing| failing.fault.of_kernels()) {
+        return Err(error.clone());
+    }
     let failure = match scanned.failing {
         Some(failing) => Some(explain(failing, options, executor()?)),
         None => None,
@@ -151,6 +155,8 @@ fn explain(failing: Failing, options: &str, mut executor: impl Executor) -> Fail
     let mut smallest_fault = fault.to_string();
     let smallest = shrink::shrink(&case, |case| match examine::examine(case, &mut executor, &mut memory) {
         Ok(_) => false,
+        // A set may lack the kernels of simpler cases.
+        Err(fault) if fault.of_kernels().is_some() => false,
         Err(fault) => {
             smallest_fault = fault.to_string();
             true

@@ -35,8 +35,15 @@ pub enum KernelSetError {
     TooLarge { path: String },
     #[error("--ptx: expected a file of PTX, which is text, given '{path}', which is none from byte {at} on")]
     NotText { path: String, at: usize },
-    #[error("--ptx: expected PTX with a directive such as `.target sm_90`, given '{path}', which has none")]
+    #[error(
+        "--ptx: expected PTX with a directive such as `.target sm_90`, given '{path}', which has no such"
+    )]
     Target { path: String },
+    #[error(
+        "--ptx: expected kernels that this program can launch, given rust-cuda ({source}); docs/RUST-CUDA.md says how \
+             to compile them anew"
+    )]
+    RustCuda { source: norm_host::Error },
     #[error("--ptx: expected PTX with kernels, given '{path}', which has none")]
     NoKernels { path: String },
     #[error("--ptx: expected a GPU or the simulator to run them, given '{set}' and the CPU ({why})")]
@@ -71,12 +78,17 @@ impl KernelSet {
     pub fn open(&self) -> Result<&'static [Ptx], Failure> {
         match self {
             KernelSet::Stock => Ok(&EMBEDDED),
-            KernelSet::RustCuda => Ok(&RUST_CUDA),
+            KernelSet::RustCuda => {
+                // Said at once, whatever is then asked of them.
+                let readable = RUST_CUDA.iter().try_for_each(|ptx| ptx.header().map(drop));
+                readable.map_err(|source| KernelSetError::RustCuda { source })?;
+                Ok(&RUST_CUDA)
+            }
             KernelSet::File(path) => {
                 let given = || path.display().to_string();
                 let text = read(path)?.leak();
                 let ptx = Ptx::from_text(text).ok_or_else(|| KernelSetError::Target { path: given() })?;
-                if ptx.entries().next().is_none() {
+                if ptx.entries()?.next().is_none() {
                     return Err(KernelSetError::NoKernels { path: given() }.into());
                 }
                 Ok(Box::leak(Box::new([ptx])))
@@ -93,7 +105,7 @@ impl KernelSet {
     }
 }
 
-/// The largest file that is read. All 546 kernels take 18 MB of PTX; a file beyond this is meant for something else.
+/// The largest file that is read. All 546 kernels take 18 MB of plain PTX; a file beyond this is meant for something else.
 const MOST_BYTES: u64 = 256 << 20;
 
 /// A file of PTX.

@@ -7,6 +7,7 @@ mod stats;
 
 use clap::{Args, Subcommand};
 use norm_host::ptx::Ptx;
+use norm_kernels::abi::Template;
 
 use crate::failure::{Failure, Outcome};
 use crate::kernel_set::KernelSet;
@@ -15,7 +16,8 @@ use crate::nearest::nearest;
 /// What `norm ptx` takes.
 #[derive(Args, Debug)]
 pub struct PtxArgs {
-    /// Whose kernels: stock or rust-cuda, the compiler that made them, or the PTX in a file
+    /// Whose kernels: stock or rust-cuda, the compiler that made them, or the PTX in a file. rust-cuda's are refused
+    /// until they are compiled anew if they are of another source
     #[arg(
         long,
         default_value = "stock",
@@ -32,7 +34,7 @@ pub struct PtxArgs {
 enum PtxCommand {
     /// The targets, and the kernels there are for each (without a subcommand too)
     List(list::ListArgs),
-    /// One kernel's text, as the module that the driver is given
+    /// One kernel's text, as the module that the driver is given; or a template's, with its pseudo-instructions
     Show(show::ShowArgs),
     /// What each kernel does when it runs, counted by the simulator: traffic, accesses, bank
     /// conflicts, divergence
@@ -49,7 +51,9 @@ pub enum PtxError {
     Target { expected: String, given: String },
     #[error("KERNEL: expected a name that `norm ptx list` prints, given '{given}'{near}")]
     Kernel { given: String, near: String },
-    #[error("FILTER: expected a part of a kernel's name, given '{given}', which is in none")]
+    #[error(
+        "FILTER: expected a part of a kernel's name, or a template's name, given '{given}', which is in none"
+    )]
     Filter { given: String },
     #[error("--ptx: expected PTX with kernels of this library, given '{given}', which has none")]
     NoKernels { given: String },
@@ -57,10 +61,15 @@ pub enum PtxError {
     Ptxas(#[source] std::io::Error),
 }
 
-/// The kernel whose name is most like `given`, if one is.
-fn near(ptx: &Ptx, given: &str) -> String {
-    let nearest = nearest(given, ptx.entries().map(|entry| entry.name()), 1);
+/// The one of `names` that is most like `given`, if one is.
+fn near<'a>(names: impl Iterator<Item = &'a str>, given: &str) -> String {
+    let nearest = nearest(given, names, 1);
     nearest.first().map(|name| format!("; near it is '{name}'")).unwrap_or_default()
+}
+
+/// Whether a kernel is meant: by a part of its name, or by the whole name of the template that it is made of.
+fn is_meant(name: &str, template: Option<Template>, filter: &str) -> bool {
+    name.contains(filter) || template.is_some_and(|template| template.to_string() == filter)
 }
 
 /// The text for `target`; the newest where none is named.

@@ -16,7 +16,8 @@ pub struct TargetArgs {
     /// Where to run: auto, cpu, sim (the shipped PTX, simulated) or cuda:N
     #[arg(long, default_value = "auto", allow_hyphen_values = true)]
     device: DeviceChoice,
-    /// Whose kernels run there: stock or rust-cuda, the compiler that made them, or the PTX in a file
+    /// Whose kernels run there: stock or rust-cuda, the compiler that made them, or the PTX in a file. rust-cuda's are
+    /// refused until they are compiled anew if they are of another source
     #[arg(long, default_value = "stock", value_name = "stock|rust-cuda|FILE", allow_hyphen_values = true)]
     ptx: KernelSet,
 }

@@ -8,35 +8,47 @@ use norm_host::{
 };
 use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Variant};
 
-/// What either compiler made, and what it goes by: `stock sm_90`.
-fn texts() -> impl Iterator<Item = (&'static ptx::Ptx, String)> {
-    let stock = ptx::EMBEDDED.iter().map(|ptx| (ptx, format!("stock {}", ptx.target)));
-    stock.chain(ptx::RUST_CUDA.iter().map(|ptx| (ptx, format!("rust-cuda {}", ptx.target))))
+/// What a compiler made of the kernels.
+pub struct Set {
+    compiler: &'static str,
+    texts: &'static [ptx::Ptx],
 }
 
-/// Every kernel with what is in it.
-fn kernels() -> impl Iterator<Item = (Kernel, String, ptx::Stats)> {
-    texts().flat_map(|(ptx, target)| {
-        Kernel::all().map(move |kernel| {
-            let entry = ptx.entry(&kernel.to_string()).expect("every kernel is embedded");
-            (kernel, target.clone(), entry.stats())
-        })
-    })
-}
+const STOCK: Set = Set { compiler: "stock", texts: &ptx::EMBEDDED };
 
-/// Every entry point, those of norms over split rows too.
-fn entry_points() -> impl Iterator<Item = (EntryPoint, String, ptx::Stats)> {
-    texts().flat_map(|(ptx, target)| {
-        EntryPoint::all().map(move |entry| {
-            let text = ptx.entry(&entry.to_string()).expect("every kernel is embedded");
-            (entry, target.clone(), text.stats())
+/// For `tests/compilers.rs`, where it is known whether there is such a set.
+pub const RUST_CUDA: Set = Set { compiler: "rust-cuda", texts: &ptx::RUST_CUDA };
+
+impl Set {
+    /// Every entry point with what is in it, and whose it is: `stock sm_90`.
+    fn entry_points(&self) -> impl Iterator<Item = (EntryPoint, String, ptx::Stats)> {
+        self.texts.iter().flat_map(|ptx| {
+            let target = format!("{} {}", self.compiler, ptx.target);
+            // Listed in that order.
+            EntryPoint::all().zip(ptx.entries().unwrap()).map(move |(entry, listed)| {
+                assert_eq!(listed.name(), entry.to_string(), "every kernel is there");
+                (entry, target.clone(), listed.stats().unwrap())
+            })
         })
-    })
+    }
+
+    /// Those of norms over whole rows.
+    fn kernels(&self) -> impl Iterator<Item = (Kernel, String, ptx::Stats)> {
+        self.entry_points().filter_map(|(entry, target, stats)| match entry {
+            EntryPoint::Norm(kernel) => Some((kernel, target, stats)),
+            EntryPoint::Shard(_) => None,
+        })
+    }
 }
 
 #[test]
 fn no_kernel_uses_local_memory_or_calls_anything() {
-    for (kernel, target, stats) in entry_points() {
+    uses_no_local_memory(&STOCK);
+}
+
+/// Local memory is where arrays go that did not stay in registers.
+pub fn uses_no_local_memory(set: &Set) {
+    for (kernel, target, stats) in set.entry_points() {
         assert_eq!(stats.foreign, 0, "{kernel} for {target}");
         assert_eq!(stats.count(InstructionKind::Local), 0, "{kernel} for {target}");
         assert_eq!(stats.count(InstructionKind::Call), 0, "{kernel} for {target}");
@@ -50,11 +62,15 @@ fn copies(target: &str) -> usize {
     if target.starts_with("rust-cuda") { 4 } else { 0 }
 }
 
-/// A compiler that copies a barrier or shuffle into both branches of a condition leaves more of
-/// them than the source has; inside a divergent branch they hang or give wrong sums.
 #[test]
 fn barriers_and_shuffles_are_as_many_as_in_the_source() {
-    for (kernel, target, stats) in kernels() {
+    barriers_and_shuffles(&STOCK);
+}
+
+/// A compiler that copies a barrier or shuffle into both branches of a condition leaves more of
+/// them than the source has; inside a divergent branch they hang or give wrong sums.
+pub fn barriers_and_shuffles(set: &Set) {
+    for (kernel, target, stats) in set.kernels() {
         // A sum over 32 lanes takes five exchanges a word. RMSNorm sums one word (the squares);
         // LayerNorm that and a sum in two words (the mean), and perhaps the squares again.
         let (sums, words) = match kernel.kind {
@@ -79,10 +95,14 @@ fn barriers_and_shuffles_are_as_many_as_in_the_source() {
     }
 }
 
-/// The first step of a norm over split rows sums once, the second not at all.
 #[test]
 fn steps_over_shards_have_no_more_barriers_than_the_source() {
-    for (entry, target, stats) in entry_points() {
+    steps_over_shards(&STOCK);
+}
+
+/// The first step of a norm over split rows sums once, the second not at all.
+pub fn steps_over_shards(set: &Set) {
+    for (entry, target, stats) in set.entry_points() {
         let EntryPoint::Shard(kernel) = entry else { continue };
         let (sums, widths) = match kernel {
             ShardKernel::Partial { x, vectors } => (1, if vectors { vec![4, 16] } else { vec![x.size(), 4] }),
@@ -109,7 +129,12 @@ fn steps_over_shards_have_no_more_barriers_than_the_source() {
 
 #[test]
 fn aligned_rows_move_in_16_byte_accesses() {
-    for (kernel, target, stats) in kernels() {
+    widths_of_accesses(&STOCK);
+}
+
+/// A tensor's element alone, or a whole vector.
+pub fn widths_of_accesses(set: &Set) {
+    for (kernel, target, stats) in set.kernels() {
         let widths: Vec<_> = stats.global_access_bytes.keys().copied().collect();
         match kernel.variant {
             Variant::Scalar => {
@@ -133,7 +158,12 @@ fn aligned_rows_move_in_16_byte_accesses() {
 
 #[test]
 fn every_kernel_states_its_largest_block() {
-    for (kernel, target, stats) in entry_points() {
+    largest_blocks(&STOCK);
+}
+
+/// Without it ptxas may take more registers than such a block has.
+pub fn largest_blocks(set: &Set) {
+    for (kernel, target, stats) in set.entry_points() {
         assert_eq!(stats.max_threads, Some(kernel.max_threads()), "{kernel} for {target}");
     }
 }
@@ -169,7 +199,7 @@ fn every_tile_fits_its_kernel() {
                     assert!(variant.serves(kind), "dim {dim}: {tile:?}");
                     let threads = tile.taken_by(variant).threads * tile.taken_by(variant).rows;
                     assert!(threads <= variant.max_threads(), "{x} to {y}, dim {dim}: {tile:?}");
-                    let held = variant.held_vectors();
+                    let held = variant.register_vectors();
                     assert!(held.is_none_or(|held| tile.vectors <= held), "dim {dim}: {tile:?}");
                     assert!(tile.blocks == 1 || variant.takes_clusters(), "dim {dim}: {tile:?}");
                     assert!(tile.fits(variant, x, profile), "dim {dim}: {tile:?}");

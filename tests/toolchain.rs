@@ -6,61 +6,130 @@ mod support;
 mod command;
 #[path = "../build/ptx.rs"]
 mod compile;
-#[path = "../build/directives.rs"]
-mod directives;
 #[path = "../build/nightly.rs"]
 mod nightly;
-// Its own tests run with the binary's; without the harness they are not compiled here.
-#[allow(unused_imports)]
-#[path = "../src/ptxas.rs"]
-mod ptxas;
+#[path = "../norm-host/tests/common/template.rs"]
+#[allow(dead_code)]
+mod template;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::{fs, io};
 
 use libtest_mimic::{Failed, Trial};
-use norm_host::ptx::{EMBEDDED, RUST_CUDA, for_capability};
+use norm_host::ptx::{EMBEDDED, Ptx, for_capability, specialize::specialize};
+use norm_kernels::abi::EntryPoint;
+use xtask::lock::{self, Assembly, version_of};
+use xtask::ptxas::{self, Assembled};
+use xtask::set::Set;
+use xtask::text::TARGETS;
+use xtask::{compiled, text};
 
 type Error = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     let nightly = nightly::find().map(Arc::new);
     let ptxas = ptxas::find();
-    let mut trials: Vec<Trial> = compile::TARGETS
+    let mut trials: Vec<Trial> = TARGETS
         .map(|target| {
             let name = format!("{target}_ptx_is_what_its_source_compiles_to");
             support::trial(&name, "nightly", &nightly, move |nightly| same_as_compiled(&nightly, target))
         })
         .into();
     // What a device of each capability is given: sm_89 has a third less room for threads than sm_80.
-    for (compiler, set) in [("", &EMBEDDED[..]), ("rust_cuda_", &RUST_CUDA[..])] {
-        for (arch, capability) in
-            [("sm_80", (8, 0)), ("sm_89", (8, 9)), ("sm_90", (9, 0)), ("sm_100", (10, 0))]
-        {
-            let ptx = for_capability(set, capability).unwrap_or_else(|error| panic!("{arch}: {error}"));
-            let name = format!("{compiler}{}_ptx_assembles_for_{arch}_without_stack_or_spills", ptx.target);
-            trials
-                .push(support::trial(&name, "ptxas", &ptxas, move |ptxas| assembles(&ptxas, ptx.text, arch)));
+    let archs = [("sm_80", (8, 0)), ("sm_89", (8, 9)), ("sm_90", (9, 0)), ("sm_100", (10, 0))];
+    for (arch, capability) in archs {
+        let ptx = for_capability(&EMBEDDED, capability).unwrap_or_else(|error| panic!("{arch}: {error}"));
+        // A minute's work that two tests look at.
+        let assembled = Arc::new(OnceLock::new());
+        let assemble = move |ptxas: &Path| -> Result<Vec<Assembled>, Failed> {
+            let assemble = || assembles(ptxas, &ptx.module_of(ptx.entries()?)?, arch);
+            assembled.get_or_init(assemble).clone()
+        };
+        if arch == ptx.target {
+            let name = format!("{arch}_registers_and_shared_memory_are_those_of_the_lock_file");
+            let lock = lock_of(arch).unwrap_or_else(|error| panic!("{arch}: {error}"));
+            let locked = ptxas.clone().and_then(|ptxas| same_ptxas(ptxas, &lock));
+            let assemble = assemble.clone();
+            trials.push(support::trial(&name, "ptxas", &locked, move |ptxas| {
+                as_locked(&lock, &ptx, assemble(&ptxas)?)
+            }));
         }
+        let name = format!("{}_ptx_assembles_for_{arch}_without_stack_or_spills", ptx.target);
+        trials.push(support::trial(&name, "ptxas", &ptxas, move |ptxas| assemble(&ptxas).map(drop)));
+        let both = ptxas.clone().and_then(|ptxas| Ok((ptxas, support::rust_cuda()?)));
+        let name = format!("rust_cuda_ptx_assembles_for_{arch}_without_stack_or_spills");
+        trials.push(support::trial(&name, "rust-cuda", &both, move |(ptxas, set)| {
+            let ptx = for_capability(set, capability)?;
+            assembles(&ptxas, &ptx.module_of(ptx.entries()?)?, arch).map(drop)
+        }));
+    }
+    for (target, capability) in [("sm_80", (8, 0)), ("sm_90", (9, 0))] {
+        let name = format!("pseudo_instructions_assemble_for_{target}");
+        let run = move |ptxas: PathBuf| pseudo_instructions(&ptxas, target, capability);
+        trials.push(support::trial(&name, "ptxas", &ptxas, run));
     }
     support::run(trials)
+}
+
+/// Templates written by hand, with each pseudo-instruction, for the types of every entry point.
+fn pseudo_instructions(ptxas: &Path, target: &str, capability: (u32, u32)) -> Result<(), Failed> {
+    let mut module = template::header(target);
+    for entry in EntryPoint::all() {
+        let text = template::entry(entry.template());
+        module += &specialize(&text, entry, capability).map_err(|error| error.to_string())?;
+        module += "\n\n";
+    }
+    assembles(ptxas, &module, target).map(drop)
 }
 
 fn same_as_compiled(nightly: &nightly::Nightly, target: &str) -> Result<(), Failed> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let out = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let fresh = compile::compile(nightly, root, out, target).map_err(|error| error.to_string())?;
-    let kept = EMBEDDED.iter().find(|ptx| ptx.target == target).ok_or("target is not embedded")?;
-    if fresh != kept.text {
-        return Err(format!("{target}: `NORM_PTX=write cargo build` writes it anew").into());
+    let kept = lock_of(target)?;
+    compiled::compare(&kept, &fresh).map_err(|differing| {
+        format!("{target}: {differing} differ; `cargo xtask ptx write` writes them anew").into()
+    })
+}
+
+/// The lock file of a target.
+fn lock_of(target: &str) -> io::Result<String> {
+    fs::read_to_string(Set::stock(Path::new(env!("CARGO_MANIFEST_DIR"))).lock(target))
+}
+
+/// A ptxas, where it is of the version whose registers are in the lock file: others take more or fewer.
+fn same_ptxas(ptxas: PathBuf, lock: &str) -> Result<PathBuf, String> {
+    let (given, locked) =
+        (version_of(&ptxas).map_err(|error| error.to_string())?, Assembly::in_lock(lock).version);
+    if given == locked {
+        return Ok(ptxas);
+    }
+    Err(format!("{} is ptxas {given}, and the lock files' registers are of {locked}", ptxas.display()))
+}
+
+/// Holds kernels to their lines in the lock file, and what that says of shared memory to what ptxas says.
+fn as_locked(lock: &str, ptx: &Ptx, kernels: Vec<Assembled>) -> Result<(), Failed> {
+    let locked = Assembly::in_lock(lock);
+    for Assembled { name, registers, shared_bytes, .. } in kernels {
+        let entry = ptx.entry(&name)?.ok_or_else(|| format!("no kernel {name}"))?;
+        let given = (locked.registers.get(&name), lock::shared_bytes(&ptx.module_of([entry])?));
+        if given != (Some(&registers), shared_bytes) {
+            return Err(format!(
+                "{name}: {registers} registers, {shared_bytes} bytes of shared memory, in the lock file {given:?}: \
+                 `cargo xtask ptx lock` writes it anew"
+            )
+            .into());
+        }
     }
     Ok(())
 }
 
-fn assembles(ptxas: &Path, text: &str, arch: &str) -> Result<(), Failed> {
+/// Assembles every kernel, none of which may spill.
+fn assembles(ptxas: &Path, text: &str, arch: &str) -> Result<Vec<Assembled>, Failed> {
     let kernels = ptxas::assemble(ptxas, text, arch).map_err(|error| error.to_string())?;
-    if kernels.len() != norm_kernels::abi::EntryPoint::all().count() {
+    if kernels.len() != EntryPoint::all().count() {
         return Err(format!("{} kernels assembled", kernels.len()).into());
     }
     let spilling: Vec<_> =
@@ -68,5 +137,5 @@ fn assembles(ptxas: &Path, text: &str, arch: &str) -> Result<(), Failed> {
     if !spilling.is_empty() {
         return Err(format!("stack or spills: {spilling:?}").into());
     }
-    Ok(())
+    Ok(kernels)
 }

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
-use norm_host::ptx::{EMBEDDED, RUST_CUDA, opcodes};
+use norm_host::ptx::{EMBEDDED, Ptx, opcodes};
 use norm_host::{DeviceProfile, Simulator};
 use norm_kernels::abi::Kernel;
 use rayon::prelude::*;
@@ -30,8 +30,16 @@ fn main() -> ExitCode {
     };
     let trials = vec![
         trial("programs_give_the_recorded_bits", programs),
-        trial("every_arithmetic_instruction_of_the_kernels_is_recorded", instructions),
+        trial("every_arithmetic_instruction_of_the_kernels_is_recorded", |vectors| {
+            instructions(vectors, &EMBEDDED)
+        }),
         trial("kernels_give_the_recorded_bits_but_for_rsqrt", kernels),
+        support::trial(
+            "every_arithmetic_instruction_of_rust_cudas_kernels_is_recorded",
+            "rust-cuda",
+            &support::rust_cuda().and_then(|set| Ok((vectors.clone()?, set))),
+            |(vectors, set)| instructions(&vectors, set),
+        ),
     ];
     support::run(trials)
 }
@@ -57,15 +65,20 @@ const NO_ARITHMETIC: &[&str] = &[
     "vote",
 ];
 
-/// Each opcode of both compilers' kernels, with its modifiers, is one of a program's.
-fn instructions(recorded: &Vectors) -> Result<(), Failed> {
+/// Each opcode of a set's kernels, with its modifiers, is one of a program's.
+fn instructions(recorded: &Vectors, set: &[Ptx]) -> Result<(), Failed> {
     let programs = recorded.programs.iter().flat_map(|program| &program.instructions);
     let recorded: BTreeSet<&str> = programs.flat_map(|instruction| opcodes(instruction)).collect();
-    let sets = EMBEDDED.iter().chain(&RUST_CUDA);
-    let all: BTreeSet<&str> = sets.flat_map(|ptx| opcodes(ptx.text)).collect();
+    let mut all = BTreeSet::new();
+    for ptx in set {
+        for entry in ptx.entries()? {
+            all.extend(opcodes(&entry.text()?).map(str::to_owned));
+        }
+    }
     let lacking: Vec<&str> = all
-        .difference(&recorded)
-        .copied()
+        .iter()
+        .map(String::as_str)
+        .filter(|opcode| !recorded.contains(opcode))
         .filter(|opcode| opcode.split('.').next().is_some_and(|name| !NO_ARITHMETIC.contains(&name)))
         .collect();
     if all.is_empty() || !lacking.is_empty() {

@@ -110,8 +110,11 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// As [`Device::new`]; [`Target`](Error::Target) where the set is for other devices alone. That it lacks a
-    /// kernel, or that the driver's compiler rejects one, shows when that is loaded.
+    /// As [`Device::new`]; [`Target`](Error::Target) where the set is for other devices alone;
+    /// [`OtherKernels`](Error::OtherKernels), [`Bundle`](Error::Bundle), [`DuplicateKernel`](Error::DuplicateKernel) and
+    /// [`StrayPseudoInstruction`](Error::StrayPseudoInstruction) where it cannot be read, as [`Ptx::cuda`] says. What is
+    /// wrong with one kernel alone shows when that is loaded: [`KernelMissing`](Error::KernelMissing),
+    /// [`Template`](Error::Template), or [`Load`](Error::Load) where the driver's compiler rejects it.
     pub fn with_ptx(ordinal: u32, ptx: &'static [Ptx]) -> Result<Device> {
         let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
         let open = devices.iter().find(|inner| inner.ordinal == ordinal);

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 pub use arg::Arg;
 
-use crate::{DType, Place, Shape};
+use crate::{DType, Place, Shape, ptx::specialize::TemplateError};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -258,6 +258,36 @@ pub enum Error {
         /// The PTX's target, such as `sm_90`.
         target: &'static str,
     },
+    /// The kernels were made of another source than those that this crate launches, so that neither its plans nor its
+    /// arguments need fit them.
+    #[error("{}: expected what was made of kernels {expected}, given what was made of {given}", Arg::Ptx)]
+    OtherKernels {
+        /// The hash of the kernels that this crate launches.
+        expected: String,
+        /// The hash of those that these were made of.
+        given: String,
+    },
+    /// Compressed kernels are damaged: this build of the crate is broken.
+    #[error("{}: expected a bundle of kernels as it was made, given one that is damaged: {reason}", Arg::Ptx)]
+    Bundle {
+        /// What is wrong with it, and where.
+        reason: String,
+    },
+    /// Several kernels of a text have one name, so that it does not say which is meant.
+    #[error("{}: expected one kernel of each name, given several named {kernel}", Arg::Ptx)]
+    DuplicateKernel {
+        /// The name.
+        kernel: String,
+    },
+    /// A text has a [pseudo-instruction](crate::ptx::specialize) outside of its entry points, where nothing expands it.
+    #[error("{}: expected pseudo-instructions in templates alone, given '{given}' outside of them", Arg::Ptx)]
+    StrayPseudoInstruction {
+        /// The pseudo-instruction's name, such as `norm.unit.x`.
+        given: String,
+    },
+    /// The template that a kernel is to be made of is malformed: see [`ptx::specialize`](crate::ptx::specialize).
+    #[error("{arg}: {0}", arg = Arg::Ptx)]
+    Template(Box<TemplateError>),
     /// The CUDA driver is older than the kernels' PTX.
     #[error(
         "the CUDA driver is too old: expected one for CUDA {}.{} or newer, given one for CUDA {}.{}",

@@ -43,7 +43,8 @@
 //!   on its CUDA devices too, for which candle needs a CUDA toolkit.
 //! - `linked`: for a program with another crate that links to libcuda by name, as cudarc's feature
 //!   `dynamic-linking` does. `candle-cuda` has it.
-//! - `rust-cuda`: the kernels as rust-cuda compiles them too ([`ptx`], `RUST_CUDA`), 27 MB of text.
+//! - `rust-cuda`: the kernels as rust-cuda compiles them too ([`ptx`], `RUST_CUDA`), 1.7 MB; refused where they were
+//!   compiled of another source than the others.
 //! - `sim`: a backend that runs the kernels' PTX on a simulator.
 //!
 //! # Building without CUDA

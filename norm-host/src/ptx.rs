@@ -1,18 +1,27 @@
 //! The kernels' PTX: what is embedded, and what is in it.
 //!
-//! One text a target holds all kernels. A module for the driver holds just one of them, cut out
-//! of that text: the driver compiles about 28 ms a kernel (measured on an NVIDIA H200), so a
-//! module of everything would take seconds to load.
+//! One text a target holds all kernels, each under its own name or, with others, as a template into which the types of
+//! an entry point are still to be written ([`specialize`]). A module for the driver holds just one kernel, cut out of
+//! that text: the driver compiles about 28 ms a kernel (measured on an NVIDIA H200), so a module of everything would
+//! take seconds to load.
 
+mod bundle;
 mod entry;
 mod parts;
 mod scanner;
+mod source;
+pub mod specialize;
 mod stats;
+
+use std::{borrow::Cow, collections::HashSet};
 
 use norm_kernels::abi::EntryPoint;
 
+use bundle::Bundle;
 pub use entry::Entry;
 use parts::Parts;
+use source::Source;
+use specialize::TemplateError;
 pub use stats::{InstructionKind, Stats, opcodes};
 
 use crate::error::{Error, Result};
@@ -25,24 +34,32 @@ pub struct Ptx {
     pub target: &'static str,
     /// The lowest compute capability that runs it.
     pub capability: (u32, u32),
-    /// The whole text.
-    pub text: &'static str,
+    source: Source,
 }
 
+static SM_80: Bundle<'static> = Bundle::new(include_bytes!("../ptx/sm_80.ptx.zst"));
+static SM_90: Bundle<'static> = Bundle::new(include_bytes!("../ptx/sm_90.ptx.zst"));
+
 /// What is embedded, lowest capability first.
-// Not a constant: each use of one may leave a copy of both texts in a program.
+// Not a constant: a set is known by its address.
 pub static EMBEDDED: [Ptx; 2] = [
-    Ptx { target: "sm_80", capability: (8, 0), text: include_str!("../ptx/sm_80.ptx") },
-    Ptx { target: "sm_90", capability: (9, 0), text: include_str!("../ptx/sm_90.ptx") },
+    Ptx { target: "sm_80", capability: (8, 0), source: Source::Bundle(&SM_80) },
+    Ptx { target: "sm_90", capability: (9, 0), source: Source::Bundle(&SM_90) },
 ];
 
 /// What rust-cuda made of the same source, lowest capability first, for
-/// [`Device::with_ptx`](crate::Device::with_ptx) and `Simulator::with_ptx`.
+/// [`Device::with_ptx`](crate::Device::with_ptx) and `Simulator::with_ptx`. Where it was made of other kernels than
+/// [`EMBEDDED`], as now, whatever asks for one of them gets [`Error::OtherKernels`].
 #[cfg(feature = "rust-cuda")]
 pub static RUST_CUDA: [Ptx; 2] = [
-    Ptx { target: "sm_80", capability: (8, 0), text: norm_ptx_rust_cuda::SM_80 },
-    Ptx { target: "sm_90", capability: (9, 0), text: norm_ptx_rust_cuda::SM_90 },
+    Ptx { target: "sm_80", capability: (8, 0), source: Source::Bundle(&RUST_CUDA_SM_80) },
+    Ptx { target: "sm_90", capability: (9, 0), source: Source::Bundle(&RUST_CUDA_SM_90) },
 ];
+
+#[cfg(feature = "rust-cuda")]
+static RUST_CUDA_SM_80: Bundle<'static> = Bundle::new(norm_ptx_rust_cuda::SM_80);
+#[cfg(feature = "rust-cuda")]
+static RUST_CUDA_SM_90: Bundle<'static> = Bundle::new(norm_ptx_rust_cuda::SM_90);
 
 /// The best of a set, lowest capability first, for a device of this compute capability (major,
 /// minor).
@@ -53,7 +70,7 @@ pub fn for_capability(set: &[Ptx], capability: (u32, u32)) -> Result<Ptx> {
     if let Some(fit) = set.iter().rev().find(|ptx| ptx.runs_on(capability)) {
         return Ok(*fit);
     }
-    match set.iter().find(|ptx| ptx.scope() == Scope::Newer) {
+    match set.iter().find(|ptx| ptx.compatibility() == Compatibility::Newer) {
         Some(lowest) => Err(Error::Capability { expected: lowest.capability, given: capability }),
         None => {
             let targets: Vec<&str> = set.iter().map(|ptx| ptx.target).collect();
@@ -64,7 +81,7 @@ pub fn for_capability(set: &[Ptx], capability: (u32, u32)) -> Result<Ptx> {
 
 /// Which devices newer than its target run a text.
 #[derive(PartialEq, Eq)]
-enum Scope {
+enum Compatibility {
     /// All.
     Newer,
     /// Those of the same major capability: `sm_100f`.
@@ -74,8 +91,11 @@ enum Scope {
 }
 
 impl Ptx {
-    /// A text, with what its directive `.target` says: `sm_90` or, for one architecture alone, `sm_90a`.
-    /// `None` where it has no such directive, or a zero byte before its end, behind which no driver reads.
+    /// A text, of kernels or templates, with what its directive `.target` says: `sm_90` or, for one architecture alone, `sm_90a`.
+    /// `None` where it has no such directive, or a zero byte before its end, behind which no driver reads. What else is
+    /// wrong with it, whatever asks for one of its kernels says: [`Error::OtherKernels`] where the comments at its top
+    /// name those of another source (`// kernels 5c1e0d7a9b3f`, as `zstd -dc` prints a bundle),
+    /// [`Error::DuplicateKernel`] and [`Error::StrayPseudoInstruction`].
     pub fn from_text(text: &'static str) -> Option<Ptx> {
         let text = text.trim_end_matches('\0');
         if text.contains('\0') {
@@ -83,8 +103,9 @@ impl Ptx {
         }
         let target = Parts::of(text).target?;
         let number = target.strip_prefix("sm_")?.trim_end_matches(char::is_alphabetic);
-        let number: u32 = number.parse().ok()?;
-        Some(Ptx { target, capability: (number / 10, number % 10), text })
+        // Two digits up to 9.x, three from there on.
+        let number: u32 = number.parse().ok().filter(|number| (10..1000).contains(number))?;
+        Some(Ptx { target, capability: (number / 10, number % 10), source: Source::Text(text) })
     }
 
     /// Whether a device of this compute capability (major, minor) runs it: one of its target or, unless the target's
@@ -92,18 +113,18 @@ impl Ptx {
     /// there on with the same major number ([PTX ISA,
     /// `.target`](https://docs.nvidia.com/cuda/parallel-thread-execution/#ptx-module-directives-target)).
     pub fn runs_on(&self, capability: (u32, u32)) -> bool {
-        match self.scope() {
-            Scope::Newer => capability >= self.capability,
-            Scope::Family => capability >= self.capability && capability.0 == self.capability.0,
-            Scope::Alone => capability == self.capability,
+        match self.compatibility() {
+            Compatibility::Newer => capability >= self.capability,
+            Compatibility::Family => capability >= self.capability && capability.0 == self.capability.0,
+            Compatibility::Alone => capability == self.capability,
         }
     }
 
-    fn scope(&self) -> Scope {
+    fn compatibility(&self) -> Compatibility {
         match self.target.as_bytes().last() {
-            Some(b'a') => Scope::Alone,
-            Some(b'f') => Scope::Family,
-            _ => Scope::Newer,
+            Some(b'a') => Compatibility::Alone,
+            Some(b'f') => Compatibility::Family,
+            _ => Compatibility::Newer,
         }
     }
 
@@ -111,41 +132,126 @@ impl Ptx {
     /// Release Notes](https://docs.nvidia.com/cuda/parallel-thread-execution/#release-notes)).
     /// `None` where it has no such directive, or a version from before CUDA 11, the first to know any device that
     /// these kernels run on. Since then PTX `n` has come with CUDA `n + 4`; of what comes after 9 that is assumed.
-    pub fn cuda(&self) -> Option<(u32, u32)> {
-        let (major, minor) = Parts::of(self.text).version?.split_once('.')?;
-        match (major.parse().ok()?, minor.parse().ok()?) {
-            (7, minor @ 0..=8) => Some((11, minor)),
-            // 8.5 came with CUDA 12.5 and served 12.6 too.
-            (8, minor @ 0..=5) => Some((12, minor)),
-            (8, minor @ 6..=8) => Some((12, minor + 1)),
-            (major @ 9.., minor) => Some((u32::saturating_add(major, 4), minor)),
-            _ => None,
+    ///
+    /// # Errors
+    /// [`Error::OtherKernels`] where the kernels were made of another source; [`Error::Bundle`] where a text that is kept
+    /// compressed is damaged; [`Error::DuplicateKernel`] and [`Error::StrayPseudoInstruction`] where one of your own is
+    /// malformed.
+    pub fn cuda(&self) -> Result<Option<(u32, u32)>> {
+        let version = self.source.version()?;
+        Ok(version.and_then(|version| cuda_of(&version)))
+    }
+
+    /// Every kernel, those of this library in front, in the order of [`EntryPoint::all`]: they are there by their own
+    /// names or as [templates](Ptx::templates). What else the text holds follows in its order.
+    ///
+    /// # Errors
+    /// As [`Ptx::cuda`].
+    pub fn entries(&self) -> Result<impl Iterator<Item = Entry>> {
+        let names = self.source.names()?;
+        let held: HashSet<&str> = names.iter().map(AsRef::as_ref).collect();
+        let (mut entries, mut known) = (Vec::new(), HashSet::new());
+        for entry in EntryPoint::all() {
+            let (name, template) = (entry.to_string(), entry.template().to_string());
+            let instance = (!held.contains(&*name)).then_some(entry);
+            if instance.is_none() || held.contains(&*template) {
+                entries.push(Entry { ptx: *self, name: name.clone().into(), instance });
+            }
+            known.extend([name, template]);
         }
+        let others = names.into_iter().filter(|name| !known.contains(&**name));
+        entries.extend(others.map(|name| Entry { ptx: *self, name, instance: None }));
+        Ok(entries.into_iter())
     }
 
-    /// Every entry point, in the order of the text. They are looked for once a text.
-    pub fn entries(&self) -> impl Iterator<Item = Entry<'static>> {
-        Parts::of(self.text).entries.iter().copied()
+    /// The kernel of this name, if there is one.
+    ///
+    /// # Errors
+    /// As [`Ptx::cuda`].
+    pub fn entry(&self, name: &str) -> Result<Option<Entry>> {
+        Ok(self.entries()?.find(|entry| entry.name() == name))
     }
 
-    /// The entry point of this name, if there is one.
-    pub fn entry(&self, name: &str) -> Option<Entry<'static>> {
-        self.entries().find(|entry| entry.name() == name)
+    /// The templates that kernels are made of, in the order of the text. An [`Entry::text`] of theirs is what was
+    /// compiled, with the pseudo-instructions that the module [`specialize`] lists.
+    ///
+    /// # Errors
+    /// As [`Ptx::cuda`].
+    pub fn templates(&self) -> Result<impl Iterator<Item = Entry>> {
+        let templates: HashSet<String> =
+            EntryPoint::all().map(|entry| entry.template().to_string()).collect();
+        let names = self.source.names()?.into_iter().filter(move |name| templates.contains(&**name));
+        let ptx = *self;
+        Ok(names.map(move |name| Entry { ptx, name, instance: None }))
     }
 
-    /// What stands outside of entry points, which every module begins with: version, target, shared memory.
-    pub fn header(&self) -> &'static str {
-        &Parts::of(self.text).header
+    /// What stands outside of entries, which every module begins with: version, target, shared memory.
+    ///
+    /// # Errors
+    /// As [`Ptx::cuda`].
+    pub fn header(&self) -> Result<Cow<'static, str>> {
+        self.source.header()
     }
 
     /// The text of a module that holds the kernel of an entry point alone: what the driver is given, and the simulator.
     ///
     /// # Errors
-    /// [`Error::KernelMissing`] where the text lacks it.
+    /// [`Error::KernelMissing`] where the text lacks it, [`Error::Template`] where its template is malformed; and as
+    /// [`Ptx::cuda`].
     pub fn module(&self, entry: impl Into<EntryPoint>) -> Result<String> {
-        let name = entry.into().to_string();
-        let entry = self.entry(&name).ok_or(Error::KernelMissing { kernel: name, target: self.target })?;
-        Ok(format!("{}{}\n", self.header(), entry.text()))
+        let entry = entry.into();
+        let name = entry.to_string();
+        let text = match self.source.entry(&name)? {
+            None => self.instance(entry)?.map(Cow::Owned),
+            text => text,
+        };
+        let text = text.ok_or(Error::KernelMissing { kernel: name, target: self.target })?;
+        Ok(format!("{}{text}\n", self.header()?))
+    }
+
+    /// The text of a module that holds all of these.
+    ///
+    /// # Errors
+    /// As [`Entry::text`], of the first that has one; and as [`Ptx::cuda`].
+    pub fn module_of(&self, entries: impl IntoIterator<Item = Entry>) -> Result<String> {
+        let texts: Vec<_> = entries.into_iter().map(|entry| entry.text()).collect::<Result<_>>()?;
+        Ok(format!("{}{}\n", self.header()?, texts.join("\n\n")))
+    }
+
+    /// Bytes that it takes in this program.
+    pub fn bytes(&self) -> usize {
+        self.source.bytes()
+    }
+
+    /// Whether it is kept compressed.
+    pub fn is_compressed(&self) -> bool {
+        matches!(self.source, Source::Bundle(_))
+    }
+
+    /// The text of an entry point, made from its template; `None` where there is none.
+    fn instance(&self, entry: EntryPoint) -> Result<Option<String>> {
+        let Some(template) = self.source.entry(&entry.template().to_string())? else { return Ok(None) };
+        match specialize::specialize(&template, entry, self.capability) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) => {
+                // As in the module that `norm ptx show` prints.
+                let above = self.header()?.matches('\n').count() as u32;
+                Err(Error::Template(Box::new(TemplateError { line: above + error.line, ..error })))
+            }
+        }
+    }
+}
+
+/// The version of CUDA that a version of PTX came with.
+fn cuda_of(version: &str) -> Option<(u32, u32)> {
+    let (major, minor) = version.split_once('.')?;
+    match (major.parse().ok()?, minor.parse().ok()?) {
+        (7, minor @ 0..=8) => Some((11, minor)),
+        // 8.5 came with CUDA 12.5 and served 12.6 too.
+        (8, minor @ 0..=5) => Some((12, minor)),
+        (8, minor @ 6..=8) => Some((12, minor + 1)),
+        (major @ 9.., minor) => Some((u32::saturating_add(major, 4), minor)),
+        _ => None,
     }
 }
 
@@ -155,18 +261,13 @@ mod tests {
 
     #[test]
     fn every_kernel_is_embedded_for_every_target_and_nothing_else() {
-        #[cfg(feature = "rust-cuda")]
-        let sets = [(&EMBEDDED, [(12, 0), (12, 1)]), (&RUST_CUDA, [(13, 0); 2])];
-        #[cfg(not(feature = "rust-cuda"))]
-        let sets = [(&EMBEDDED, [(12, 0), (12, 1)])];
-        for (ptx, cuda) in sets.into_iter().flat_map(|(set, cuda)| set.iter().zip(cuda)) {
-            let mut embedded: Vec<_> = ptx.entries().map(|entry| entry.name().to_owned()).collect();
-            let mut listed: Vec<_> = EntryPoint::all().map(|entry| entry.to_string()).collect();
-            embedded.sort();
-            listed.sort();
+        for (ptx, cuda) in EMBEDDED.iter().zip([(12, 0), (12, 1)]) {
+            let embedded: Vec<_> = ptx.entries().unwrap().map(|entry| entry.name().to_owned()).collect();
+            let listed: Vec<_> = EntryPoint::all().map(|entry| entry.to_string()).collect();
             assert_eq!(embedded, listed, "{}", ptx.target);
-            assert!(ptx.header().contains(&format!(".target {}\n", ptx.target)));
-            assert_eq!(ptx.cuda(), Some(cuda));
+            assert!(ptx.header().unwrap().contains(&format!(".target {}\n", ptx.target)));
+            assert_eq!(ptx.cuda(), Ok(Some(cuda)));
+            assert!(ptx.is_compressed());
         }
     }
 
@@ -180,14 +281,93 @@ mod tests {
         }
     }
 
+    /// A text with two templates, a kernel of one of them as it is, and another library's kernel.
+    const MIXED: &str = ".version 8.1
+.target sm_90
+.address_size 64
+
+.visible .entry foreign() { ret; }
+.visible .entry rms_partial_b16_scalar()
+{
+	norm.unit.x %rd1;
+	ret;
+}
+.visible .entry rms_partial_bf16_scalar()
+.maxntid 7
+{
+	ret;
+}
+.visible .entry rms_partial_b16_vector()
+{
+	norm.unti.x %rd1;
+	ret;
+}
+";
+
+    #[test]
+    fn a_kernel_is_found_by_its_name_and_else_made_of_its_template() {
+        let ptx = Ptx::from_text(MIXED).unwrap();
+        let entries: Vec<_> = ptx.entries().unwrap().collect();
+        let given = entries.iter().map(|entry| (entry.name(), entry.template().map(|made| made.to_string())));
+        let made = |template: &str| Some(template.to_owned());
+        let expected = [
+            ("rms_partial_f16_scalar", made("rms_partial_b16_scalar")),
+            ("rms_partial_f16_vector", made("rms_partial_b16_vector")),
+            ("rms_partial_bf16_scalar", None),
+            ("rms_partial_bf16_vector", made("rms_partial_b16_vector")),
+            ("foreign", None),
+        ];
+        assert_eq!(Vec::from_iter(given), expected);
+        let texts = [0, 2, 4].map(|at| entries[at].text().unwrap());
+        assert_eq!(
+            texts,
+            [
+                ".visible .entry rms_partial_f16_scalar()\n.maxntid 1024\n.maxnreg 30\n{\n\
+                 \tmov.b64 %rd1, 0x7ef0000000000000;\n\tret;\n}",
+                ".visible .entry rms_partial_bf16_scalar()\n.maxntid 7\n{\n\tret;\n}",
+                ".visible .entry foreign() { ret; }",
+            ]
+        );
+        let header = ".version 8.1\n.target sm_90\n.address_size 64\n\n";
+        for entry in EntryPoint::all() {
+            let listed = entries.iter().find(|listed| listed.name() == entry.to_string());
+            let module = listed.map(|listed| listed.text().map(|text| format!("{header}{text}\n")));
+            let missing = Error::KernelMissing { kernel: entry.to_string(), target: "sm_90" };
+            assert_eq!(ptx.module(entry), module.unwrap_or(Err(missing)), "{entry}");
+        }
+        assert_eq!(ptx.module_of([]).unwrap(), format!("{header}\n"));
+        let both = ptx.module_of([entries[2].clone(), entries[4].clone()]).unwrap();
+        assert_eq!(both, format!("{header}{}\n\n{}\n", texts[1], texts[2]));
+    }
+
+    #[test]
+    fn templates_are_shown_as_they_are_and_their_faults_in_the_lines_of_that() {
+        let ptx = Ptx::from_text(MIXED).unwrap();
+        let templates: Vec<_> = ptx.templates().unwrap().collect();
+        let names: Vec<_> = templates.iter().map(Entry::name).collect();
+        assert_eq!(names, ["rms_partial_b16_scalar", "rms_partial_b16_vector"]);
+        let shown = ptx.module_of([templates[1].clone()]).unwrap();
+        let line = 1 + shown.lines().position(|line| line.contains("norm.unti")).unwrap();
+        let entry = ptx.entry("rms_partial_f16_vector").unwrap().unwrap();
+        let error = entry.text().unwrap_err();
+        assert_eq!(error.arg(), Some(crate::Arg::Ptx));
+        let message = error.to_string();
+        let place = format!("kernel rms_partial_f16_vector, line {line} of template rms_partial_b16_vector");
+        assert!(message.starts_with(&format!("ptx: {place}: expected an operation (")), "{message}");
+        assert!(message.ends_with("), given 'unti'"), "{message}");
+        assert_eq!(entry.stats(), Err(error));
+    }
+
     #[test]
     fn a_text_says_what_it_is_for() {
-        let of = |text| Ptx::from_text(text).map(|ptx| (ptx.target, ptx.capability));
+        let of = |text: &'static str| Ptx::from_text(text).map(|ptx| (ptx.target, ptx.capability));
         assert_eq!(of(".version 8.0\n.target sm_90a\n"), Some(("sm_90a", (9, 0))));
         assert_eq!(of(".target sm_103, debug\n"), Some(("sm_103", (10, 3))));
         assert_eq!(of("// .target sm_70\n.version 8.0 .target\tsm_90\0\0"), Some(("sm_90", (9, 0))));
         assert_eq!(of(".version 8.0\n"), None);
-        assert_eq!(of(".target x\n"), None);
+        for target in ["x", "sm_", "sm_0", "sm_9", "sm_1000", "sm_4294967296", "sm_-90", "compute_90"] {
+            assert_eq!(of(&*format!(".target {target}\n").leak()), None, "{target}");
+        }
         assert_eq!(of("/* .target sm_90 */"), None);
         assert_eq!(
             of(".target sm_90\n\0.visible .entry k() { ret; }"),
@@ -196,14 +376,17 @@ mod tests {
         );
         let cuda = |version: &str| {
             let text = format!(".version {version}\n.target sm_90\n").leak();
-            Ptx::from_text(text).and_then(|ptx| ptx.cuda())
+            Ptx::from_text(text).and_then(|ptx| ptx.cuda().unwrap())
         };
         let versions = ["7.0", "7.8", "8.0", "8.5", "8.6", "8.8", "9.0", "9.1", "10.0"];
         let known = [(11, 0), (11, 8), (12, 0), (12, 5), (12, 7), (12, 9), (13, 0), (13, 1), (14, 0)];
         assert_eq!(versions.map(cuda), known.map(Some));
         assert_eq!(["6.5", "7.9", "8.9", "8", "x", "4294967296.0"].map(cuda), [None; 6]);
-        let embedded = Ptx::from_text(EMBEDDED[1].text).map(|ptx| (ptx.target, ptx.capability));
-        assert_eq!(embedded, Some((EMBEDDED[1].target, EMBEDDED[1].capability)));
+        for ptx in EMBEDDED {
+            let header = ptx.header().unwrap().into_owned().leak();
+            let embedded = Ptx::from_text(header).map(|ptx| (ptx.target, ptx.capability));
+            assert_eq!(embedded, Some((ptx.target, ptx.capability)));
+        }
     }
 
     #[test]

@@ -58,6 +58,9 @@ impl Simulator {
 
     /// One of a device that `ptx` is for, which runs its kernels in place of those that are embedded.
     /// Those that have run stay until the process ends.
+    ///
+    /// Whatever is wrong with `ptx`, an operation says, with the errors of [`Ptx::module`], and with
+    /// [`Simulated`](crate::Error::Simulated) where a kernel is none that the simulator can load.
     pub fn with_ptx(ptx: Ptx) -> Simulator {
         let profile = DeviceProfile::of_capability(ptx.capability);
         Simulator { profile, ptx, kernels: Box::leak(Box::default()), counts: Mutex::default() }
@@ -175,6 +178,8 @@ impl Backend for Simulator {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::error::Error;
 
@@ -207,10 +212,11 @@ mod tests {
         for (is_there, text) in texts {
             let text: &'static str = format!(".version 8.1\n.target sm_90\n.address_size 64\n{text}").leak();
             let ptx = Ptx::from_text(text).expect("it has a target");
-            assert_eq!(ptx.entry(&entry.to_string()).is_some(), is_there, "{text}");
+            assert_eq!(ptx.entry(&entry.to_string()).unwrap().is_some(), is_there, "{text}");
             let whole = Module::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-            let (listed, parsed): (Vec<_>, Vec<_>) =
-                (ptx.entries().map(|entry| entry.name()).collect(), whole.kernels().collect());
+            let listed = ptx.entries().unwrap().map(|entry| entry.name().to_owned());
+            let (listed, parsed): (BTreeSet<_>, BTreeSet<_>) =
+                (listed.collect(), whole.kernels().map(str::to_owned).collect());
             assert_eq!(listed, parsed, "{text}");
             match Simulator::with_ptx(ptx).kernel(entry) {
                 Ok(_) => assert!(is_there, "{text}"),

@@ -238,6 +238,33 @@ fn text(version: &str, target: &str) -> Ptx {
         .expect("it has one")
 }
 
+/// Kernels that are made of templates when they are loaded; what is malformed in one never reaches the driver.
+#[test]
+fn a_malformed_template_is_told_before_the_driver_sees_it() {
+    let (mock, _alone) = setup();
+    let load = |operation: &str| {
+        let entry = |name: &str| {
+            format!(".visible .entry {name}()\n{{\n\t.reg .b64 %rd<2>;\n\t{operation} %rd1;\n\tret;\n}}\n")
+        };
+        let entries = [
+            "partial_b16_scalar",
+            "partial_b16_vector",
+            "apply_b16_b16_v8_scalar",
+            "apply_b16_b16_v8_vector",
+        ]
+        .map(|name| entry(&format!("rms_{name}")));
+        let text = format!(".version 8.0\n.target sm_80\n.address_size 64\n{}", entries.concat());
+        let device = Device::with_ptx(0, set(&[Ptx::from_text(text.leak()).unwrap()])).unwrap();
+        let modules = mock.alive().modules;
+        let loaded = device.preload_sharded(DType::F16, DType::F16, DType::BF16);
+        (loaded, mock.alive().modules - modules)
+    };
+    assert_eq!(load("norm.unit.x"), (Ok(()), 4));
+    let (refused, modules) = load("norm.unti.x");
+    assert!(matches!(&refused, Err(Error::Template(error)) if error.line == 8), "{refused:?}");
+    assert_eq!((modules, current()), (0, 0));
+}
+
 /// What stands in a test: the stand-in's settings, the texts, and what comes of opening the first device with them.
 type Opening<'a> = (&'a str, &'a [Ptx], Result<&'a str, Error>);
 

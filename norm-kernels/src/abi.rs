@@ -22,7 +22,7 @@ pub use sharded::{SHARD_KERNEL_SLOTS, ShardKernel};
 pub use template::{Template, width};
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub(crate) use variant::variants;
-pub use variant::{Access, HYBRID_REGISTERS, Params, Residual, Row, Scope, Storage, VARIANTS, Variant};
+pub use variant::{Access, HYBRID_VECTORS, Params, Residual, Scope, Storage, VARIANTS, Variant, VariantSpec};
 
 /// The element type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,25 +1,36 @@
 //! `N` neighbouring elements between memory and registers: as vectors, or one by one.
 
 use crate::each::each;
-use crate::element::{Element, Words};
+use crate::element::{Element, Input, Words};
 use crate::gpu::{self, Reuse};
+use crate::output;
 
 /// The `N` elements of a vector.
 #[inline(always)]
 pub fn unpack<E: Element, const N: usize>(words: Words) -> [f32; N] {
     let mut values = [0.0; N];
-    each::<N>(|i| values[i] = E::unpack(&words, i));
+    each::<4>(|pair| {
+        if 2 * pair < N {
+            [values[2 * pair], values[2 * pair + 1]] = E::unpack(&words, pair);
+        }
+    });
     values
 }
 
 /// `N` elements as a vector, rounded to nearest even.
 #[inline(always)]
-pub fn pack<E: Element, const N: usize>(values: [f32; N]) -> Words {
+pub fn pack<X: Input, const N: usize>(values: [f32; N]) -> Words {
+    words::<X, N>(|pair| X::pack([values[2 * pair], values[2 * pair + 1]]))
+}
+
+/// The words of a vector of `N` elements, from those of each pair of neighbours.
+#[inline(always)]
+fn words<E: Element, const N: usize>(pair: impl Fn(usize) -> [u32; 2]) -> Words {
     let mut words = [0; 8];
-    each::<4>(|i| {
-        if 2 * i < N {
-            let [low, high] = E::pack(values[2 * i], values[2 * i + 1]);
-            let at = 2 * i * E::SIZE as usize / 4;
+    each::<4>(|index| {
+        if 2 * index < N {
+            let [low, high] = pair(index);
+            let at = 2 * index * E::SIZE as usize / 4;
             words[at] = low;
             if E::SIZE == 4 {
                 words[at + 1] = high;
@@ -45,11 +56,23 @@ pub trait MemoryAccess {
     unsafe fn fetch<E: Element, const N: usize>(address: u64, valid: u32, absent: u32, reuse: Reuse)
     -> Words;
 
-    /// Stores the first `valid` of `values`, rounded to nearest even.
+    /// Stores the first `valid` of `values` in the residual, rounded to nearest even.
     ///
     /// # Safety
     /// They are writable, and, for [`Vector`], aligned to `N` elements or 16 bytes.
-    unsafe fn store<E: Element, const N: usize>(address: u64, valid: u32, values: [f32; N]);
+    unsafe fn store<X: Input, const N: usize>(address: u64, valid: u32, values: [f32; N]);
+
+    /// Loads the first `valid` of `N` elements of y; the others are zeros.
+    ///
+    /// # Safety
+    /// They are readable, and, for [`Vector`], aligned to `N` elements or 16 bytes.
+    unsafe fn load_output<const N: usize>(address: u64, valid: u32) -> [f32; N];
+
+    /// Stores the first `valid` of `values` in y, rounded to nearest even.
+    ///
+    /// # Safety
+    /// They are writable, and, for [`Vector`], aligned to `N` elements or 16 bytes.
+    unsafe fn store_output<const N: usize>(address: u64, valid: u32, values: [f32; N]);
 }
 
 /// Rows of whole vectors, aligned: accesses of 16 bytes, or 8 where the other tensor's
@@ -93,15 +116,15 @@ impl MemoryAccess for Vector {
     }
 
     #[inline(always)]
-    unsafe fn store<E: Element, const N: usize>(address: u64, valid: u32, values: [f32; N]) {
+    unsafe fn store<X: Input, const N: usize>(address: u64, valid: u32, values: [f32; N]) {
         if valid == 0 {
             return;
         }
-        let words = pack::<E, N>(values);
+        let words = pack::<X, N>(values);
         let [a, b, c, d, e, f, g, h] = words;
         // SAFETY: the caller keeps the elements in memory, aligned to the vector.
         unsafe {
-            match const { N as u64 * E::SIZE } {
+            match const { N as u64 * X::SIZE } {
                 8 => gpu::st_global_v2(address, [a, b]),
                 16 => gpu::st_global_v4(address, [a, b, c, d]),
                 _ => {
@@ -109,6 +132,19 @@ impl MemoryAccess for Vector {
                     gpu::st_global_v4(address + 16, [e, f, g, h]);
                 }
             }
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_output<const N: usize>(address: u64, valid: u32) -> [f32; N] {
+        // SAFETY: the caller keeps the elements in memory, aligned to the vector.
+        unsafe { output::load_vector(address, valid != 0) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_output<const N: usize>(address: u64, valid: u32, values: [f32; N]) {
+        if valid != 0 {
+            // SAFETY: the caller keeps the elements in memory, aligned to the vector.
+            unsafe { output::store_vector(address, values) }
         }
     }
 }
@@ -131,26 +167,43 @@ impl MemoryAccess for Scalar {
         absent: u32,
         _reuse: Reuse,
     ) -> Words {
-        let mut words = [0; 8];
+        let mut elements = [absent; N];
         each::<N>(|i| {
-            let (word, bit) = (i * E::SIZE as usize / 4, i * E::SIZE as usize % 4 * 8);
-            // Shifted left and right, one element of the word remains.
-            let mut element = absent << (32 - 8 * E::SIZE) >> (32 - 8 * E::SIZE);
             if (i as u32) < valid {
                 // SAFETY: one of the first `valid` elements, which the caller keeps in memory.
-                element = unsafe { E::load(address + i as u64 * E::SIZE) };
+                elements[i] = unsafe { E::load(address + i as u64 * E::SIZE) };
             }
-            words[word] |= element << bit;
         });
-        words
+        words::<E, N>(|pair| E::join([elements[2 * pair], elements[2 * pair + 1]]))
     }
 
     #[inline(always)]
-    unsafe fn store<E: Element, const N: usize>(address: u64, valid: u32, values: [f32; N]) {
+    unsafe fn store<X: Input, const N: usize>(address: u64, valid: u32, values: [f32; N]) {
         each::<N>(|i| {
             if (i as u32) < valid {
                 // SAFETY: one of the first `valid` elements, which the caller keeps in memory.
-                unsafe { E::store(address + i as u64 * E::SIZE, values[i]) };
+                unsafe { X::store(address + i as u64 * X::SIZE, values[i]) };
+            }
+        });
+    }
+    #[inline(always)]
+    unsafe fn load_output<const N: usize>(address: u64, valid: u32) -> [f32; N] {
+        let mut values = [0.0; N];
+        each::<N>(|i| {
+            if (i as u32) < valid {
+                // SAFETY: one of the first `valid` elements, which the caller keeps in memory.
+                values[i] = unsafe { output::load(address + output::offset(i as u32)) };
+            }
+        });
+        values
+    }
+
+    #[inline(always)]
+    unsafe fn store_output<const N: usize>(address: u64, valid: u32, values: [f32; N]) {
+        each::<N>(|i| {
+            if (i as u32) < valid {
+                // SAFETY: one of the first `valid` elements, which the caller keeps in memory.
+                unsafe { output::store(address + output::offset(i as u32), values[i]) };
             }
         });
     }

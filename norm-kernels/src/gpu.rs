@@ -1,5 +1,5 @@
 //! Instructions and special registers of the GPU: `ptx` and `shared` hold what both compilers compile from the same
-//! `asm!`; `stock` and `rust_cuda` hold what they do not, by the same names, signatures and meanings.
+//! `asm!`, `pseudo` what the host makes instructions of; `stock` and `rust_cuda` hold what they do not, by the same names, signatures and meanings.
 
 #[cfg(target_arch = "nvptx64")]
 use core::arch::asm;
@@ -14,6 +14,8 @@ macro_rules! asm {
 #[cfg(not(target_arch = "nvptx64"))]
 use asm;
 
+#[cfg_attr(not(target_arch = "nvptx64"), allow(unused, unreachable_code))]
+pub mod pseudo;
 #[cfg_attr(not(target_arch = "nvptx64"), allow(unused, unreachable_code))]
 mod ptx;
 #[cfg(feature = "rust-cuda")]

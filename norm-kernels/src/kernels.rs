@@ -1,35 +1,35 @@
-//! The entry points of norms of whole rows: every combination that
-//! [`Kernel::all`](crate::abi::Kernel::all) lists.
+//! The templates of norms of whole rows: every [`Template`](crate::abi::Template) of a norm, from the table of
+//! variants and the layouts of elements in `lib.rs`.
 
-use crate::abi::{Args, HYBRID_REGISTERS};
+use crate::abi::{Args, variants};
 use crate::access::{Scalar, Vector};
-use crate::element::{BF16, Element, F16, F32};
+use crate::element::{Element, F32, WHalf, XHalf};
 use crate::gpu;
 use crate::norm::{Layer, Norm, Rms};
 use crate::reduce::{Block, Cluster, Scope, Warp};
 use crate::row::{Row, prefetch_row, row_of_block, row_of_cluster, row_of_thread};
 use crate::storage::{Hybrid, Registers, Reload, Shared};
 
-/// A row in registers, `$v` vectors a thread; `$early`, with its weights and biases; `$residual`, the sum
-/// of it and a residual. `$index` gives the row's number in the grid.
+/// A row in registers, `$v` vectors a thread, whose weights and biases are loaded with it where `$preload` says so;
+/// with `$residual`, the sum of it and a residual. `$index` gives the row's number in the grid.
 ///
 /// # Safety
-/// `args` holds what [`Args`] says, for this launch's block and grid, the rows' vectors of `N`
-/// elements are whole and aligned, there is a residual where `$residual` says so alone, nothing to add to, and no
-/// biases and no weight offset where the norm has none in registers.
-macro_rules! held {
-    ($kind:ident, $scope:ident, $index:ident, $x:ident, $w:ident, $y:ident, $n:literal, $v:literal, $early:expr, $residual:literal) => {
+/// `args` holds what [`Args`] says, for this launch's block and grid; the rows' vectors of `$n` elements are whole and
+/// aligned; there is a residual if and only if `$residual`; `accumulate` is 0; there are no biases unless `Norm::BIASES`,
+/// no weight offset unless `Norm::OFFSETS`.
+macro_rules! in_registers {
+    ($norm:ident, $scope:ident, $index:ident, $v:literal, $preload:expr, $residual:literal, [$x:ident $w:ident $n:literal]) => {
         |args: &Args| {
             gpu::let_next_kernel_start();
             prefetch_row::<$x, $w, $residual>(args);
-            let row = Row::whole::<$x, $w, $y, $n>(args, $index());
+            let row = Row::whole::<$x, $w, $n>(args, $index());
             gpu::wait_for_previous_kernel();
             // SAFETY: the arguments of the launch say where rows lie, in whole and aligned vectors; the tile
             // gives each element to one thread.
             unsafe {
                 let storage =
-                    Registers::<$x, $w, $n, $v, { $early }>::load::<{ $kind::BIASES }, $residual>(row);
-                $kind::run::<$scope, $y, $n>(storage, args)
+                    Registers::<$x, $w, $n, $v, { $preload }>::load::<{ $norm::BIASES }, $residual>(row);
+                $norm::run::<$scope, $n>(storage, args)
             };
         }
     };
@@ -38,17 +38,17 @@ macro_rules! held {
 /// A row that a cluster may share; `$storage` stores a thread's part of it.
 ///
 /// # Safety
-/// As for `held`, and of rows what `$storage` requires.
-macro_rules! any {
-    ($kind:ident, $x:ident, $w:ident, $y:ident, $n:literal, $storage:expr) => {
+/// As for `in_registers`, and of rows what `$storage` requires.
+macro_rules! over_cluster {
+    ($norm:ident, $storage:expr, [$x:ident $w:ident $n:literal]) => {
         |args: &Args| {
             gpu::let_next_kernel_start();
             Cluster::start();
             prefetch_row::<$x, $w, false>(args);
-            let row = Row::of_cluster::<$x, $w, $y, $n>(args, row_of_cluster());
+            let row = Row::of_cluster::<$x, $w, $n>(args, row_of_cluster());
             gpu::wait_for_previous_kernel();
-            // SAFETY: as for `held`.
-            unsafe { $kind::run::<Cluster, $y, $n>($storage(row), args) };
+            // SAFETY: as for `in_registers`.
+            unsafe { $norm::run::<Cluster, $n>($storage(row), args) };
         }
     };
 }
@@ -65,65 +65,57 @@ macro_rules! entry {
     };
 }
 
-/// The entry points of a normalization and its types; `$n` elements of the wider of x and y fill
-/// 16 bytes.
-macro_rules! entries {
-    ($kind:tt $kind_name:literal, $x:ident $x_name:literal, $w:ident $w_name:literal, $y:ident $y_name:literal, $n:literal) => {
-        entries!(@ concat!($kind_name, "_", $x_name, "_", $w_name, "_", $y_name, "_"), $kind, $x, $w, $y, $n);
+/// The kernel of a row of the table, for a norm, the columns as they stand there.
+macro_rules! kernel {
+    // The norm has none.
+    ($norm:ident $name:expr, $scope:ident ($($storage:tt)+) $access:ident $residual:ident - $types:tt) => {};
+    ($norm:ident $name:expr, Cluster (Shared) Vector Either OnDemand [$x:ident $w:ident $n:literal]) => {
+        entry!($name, over_cluster!($norm, Shared::<$x, $w, $n>::load, [$x $w $n]));
     };
-    (@ $prefix:expr, Rms, $x:ident, $w:ident, $y:ident, $n:literal) => {
-        entry!(concat!($prefix, "warp2"), held!(Rms, Warp, row_of_thread, $x, $w, $y, $n, 2, true, false));
-        entry!(concat!($prefix, "block2"), held!(Rms, Block, row_of_thread, $x, $w, $y, $n, 2, true, false));
-        entry!(concat!($prefix, "block4"), held!(Rms, Block, row_of_thread, $x, $w, $y, $n, 4, true, false));
-        entry!(concat!($prefix, "add2"), held!(Rms, Block, row_of_thread, $x, $w, $y, $n, 2, true, true));
-        entry!(concat!($prefix, "add4"), held!(Rms, Block, row_of_thread, $x, $w, $y, $n, 4, true, true));
-        entries!(@ $prefix, any Rms, $x, $w, $y, $n);
+    ($norm:ident $name:expr, Cluster (Hybrid $v:literal) Vector Never OnDemand [$x:ident $w:ident $n:literal]) => {
+        entry!($name, over_cluster!($norm, Hybrid::<$x, $w, $n, $v>::load, [$x $w $n]));
     };
-    (@ $prefix:expr, Layer, $x:ident, $w:ident, $y:ident, $n:literal) => {
-        entry!(concat!($prefix, "warp2"), held!(Layer, Warp, row_of_thread, $x, $w, $y, $n, 2, true, false));
-        entry!(concat!($prefix, "warp4"), held!(Layer, Warp, row_of_thread, $x, $w, $y, $n, 4, false, false));
-        entry!(concat!($prefix, "block4"), held!(Layer, Block, row_of_block, $x, $w, $y, $n, 4, false, false));
-        entry!(concat!($prefix, "short4"), held!(Layer, Block, row_of_thread, $x, $w, $y, $n, 4, true, false));
-        // In f32 beside x in 16 bits, weights and biases would take more registers than there are.
-        entry!(
-            concat!($prefix, "add4"),
-            held!(Layer, Block, row_of_thread, $x, $w, $y, $n, 4, $w::SIZE <= $x::SIZE, true)
-        );
-        entries!(@ $prefix, any Layer, $x, $w, $y, $n);
+    ($norm:ident $name:expr, Cluster (Reload) $access:ident Either OnDemand [$x:ident $w:ident $n:literal]) => {
+        entry!($name, over_cluster!($norm, Reload::<$access, $x, $w, $n>::new, [$x $w $n]));
     };
-    (@ $prefix:expr, any $kind:ident, $x:ident, $w:ident, $y:ident, $n:literal) => {
-        // Whole, aligned vectors that fit the block's shared memory; all but a thread's first of which do; of
-        // any number; and element by element, in the order of the vectors.
-        entry!(concat!($prefix, "staged"), any!($kind, $x, $w, $y, $n, Shared::<$x, $w, $n>::load));
-        entry!(
-            concat!($prefix, "mixed"),
-            any!($kind, $x, $w, $y, $n, Hybrid::<$x, $w, $n, { HYBRID_REGISTERS as usize }>::load)
-        );
-        entry!(concat!($prefix, "stream"), any!($kind, $x, $w, $y, $n, Reload::<Vector, $x, $w, $n>::new));
-        entry!(concat!($prefix, "scalar"), any!($kind, $x, $w, $y, $n, Reload::<Scalar, $x, $w, $n>::new));
+    // For long grids alone, where uniform registers are worth their latency: see `row_of_block`.
+    ($norm:ident $name:expr, Block (Registers $v:literal) Vector Never OnDemand $types:tt) => {
+        entry!($name, in_registers!($norm, Block, row_of_block, $v, false, false, $types));
+    };
+    ($norm:ident $name:expr, Warp (Registers $v:literal) Vector Never OnDemand $types:tt) => {
+        entry!($name, in_registers!($norm, Warp, row_of_thread, $v, false, false, $types));
+    };
+    ($norm:ident $name:expr, $scope:ident (Registers $v:literal) Vector Never Preload $types:tt) => {
+        entry!($name, in_registers!($norm, $scope, row_of_thread, $v, true, false, $types));
+    };
+    ($norm:ident $name:expr, $scope:ident (Registers $v:literal) Vector Always Preload $types:tt) => {
+        entry!($name, in_registers!($norm, $scope, row_of_thread, $v, true, true, $types));
+    };
+    ($norm:ident $name:expr, $scope:ident (Registers $v:literal) Vector Always PreloadNarrow [$x:ident $w:ident $n:literal]) => {
+        entry!($name, in_registers!($norm, $scope, row_of_thread, $v, $w::SIZE <= $x::SIZE, true, [$x $w $n]));
     };
 }
 
-/// Both normalizations, with weights of each type.
-macro_rules! pairs {
-    ($($x:ident $x_name:literal $y:ident $y_name:literal $n:literal)*) => { $(
-        entries!(Rms "rms", $x $x_name, F16 "f16", $y $y_name, $n);
-        entries!(Rms "rms", $x $x_name, BF16 "bf16", $y $y_name, $n);
-        entries!(Rms "rms", $x $x_name, F32 "f32", $y $y_name, $n);
-        entries!(Layer "layer", $x $x_name, F16 "f16", $y $y_name, $n);
-        entries!(Layer "layer", $x $x_name, BF16 "bf16", $y $y_name, $n);
-        entries!(Layer "layer", $x $x_name, F32 "f32", $y $y_name, $n);
+/// Both norms' kernels of every row of the table.
+macro_rules! kernels {
+    (
+        [$x:ident $x_name:literal, $w:ident $w_name:literal, $n:literal $n_name:literal]
+        $($variant:ident $name:literal $scope:ident $storage:tt $access:ident $residual:ident $threads:literal $rms:tt $layer:tt)*
+    ) => { $(
+        kernel!(
+            Rms concat!("rms_", $x_name, "_", $w_name, "_", $n_name, "_", $name),
+            $scope $storage $access $residual $rms [$x $w $n]
+        );
+        kernel!(
+            Layer concat!("layer_", $x_name, "_", $w_name, "_", $n_name, "_", $name),
+            $scope $storage $access $residual $layer [$x $w $n]
+        );
     )* };
 }
 
-pairs! {
-    F16 "f16" F16 "f16" 8
-    F16 "f16" BF16 "bf16" 8
-    F16 "f16" F32 "f32" 4
-    BF16 "bf16" F16 "f16" 8
-    BF16 "bf16" BF16 "bf16" 8
-    BF16 "bf16" F32 "f32" 4
-    F32 "f32" F16 "f16" 4
-    F32 "f32" BF16 "bf16" 4
-    F32 "f32" F32 "f32" 4
+/// The kernels of the whole table, for elements of these sizes.
+macro_rules! table {
+    ($($layout:tt)*) => { variants!(kernels! $($layout)*); };
 }
+
+layouts!(table);

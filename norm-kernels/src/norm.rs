@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use crate::abi::{Args, MAX_STAGED_VECTORS};
 use crate::access::unpack;
 use crate::each::each;
-use crate::element::{Element, Words};
+use crate::element::{Input, Words};
 use crate::gpu;
 use crate::reduce::{FIRST, SECOND, Scope};
 use crate::storage::RowStorage;
@@ -27,7 +27,7 @@ pub trait Norm {
     ///
     /// # Safety
     /// As [`RowStorage::write`].
-    unsafe fn run<T: Scope, Y: Element, const N: usize>(storage: impl RowStorage<N>, args: &Args);
+    unsafe fn run<T: Scope, const N: usize>(storage: impl RowStorage<N>, args: &Args);
 }
 
 /// `x / sqrt(mean(x²) + eps)` (Zhang and Sennrich 2019, arXiv:1910.07467).
@@ -41,7 +41,7 @@ impl Norm for Rms {
     const OFFSETS: bool = true;
 
     #[inline(always)]
-    unsafe fn run<T: Scope, Y: Element, const N: usize>(storage: impl RowStorage<N>, args: &Args) {
+    unsafe fn run<T: Scope, const N: usize>(storage: impl RowStorage<N>, args: &Args) {
         let share = T::sum(squares(&storage), FIRST);
         let mut sum = share;
         if T::spans_blocks() {
@@ -51,7 +51,7 @@ impl Norm for Rms {
         }
         let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
         // SAFETY: the caller gives these elements of `y` to this thread.
-        unsafe { storage.write::<Y, { Self::BIASES }, { Self::OFFSETS }>(|x| x * rstd) };
+        unsafe { storage.write::<{ Self::BIASES }, { Self::OFFSETS }>(|x| x * rstd) };
     }
 }
 
@@ -59,54 +59,72 @@ impl Norm for Layer {
     const BIASES: bool = true;
     const OFFSETS: bool = false;
 
-    /// One pass for the mean and the squares, which about the mean are those about zero less what the mean
-    /// accounts for. Where that is most of them, little would be left of their precision: a second pass
-    /// sums the squares about the mean. A block of a cluster does so for its share of the row; the
-    /// squares about the row's mean are then those about the shares' means and those of these
-    /// means' distances from it (Chan, Golub and LeVeque 1983, "Algorithms for Computing the
-    /// Sample Variance"), so one exchange does for both.
     #[inline(always)]
-    unsafe fn run<T: Scope, Y: Element, const N: usize>(storage: impl RowStorage<N>, args: &Args) {
+    unsafe fn run<T: Scope, const N: usize>(storage: impl RowStorage<N>, args: &Args) {
         let last = T::spans_blocks() && gpu::cluster_rank() == gpu::cluster_blocks() - 1;
-        let Moments { total: share, squares: sum_sq } = T::sum(moments(&storage), FIRST);
-        let share_mean = share * reciprocal(args, last);
-        let mut mean = Mean::new(share_mean);
-        let mut squares = (sum_sq as f64 - share * share_mean) as f32;
-        // Not where they are infinite or NaN, either.
-        let well_conditioned = squares >= MIN_RESIDUAL_FRACTION * sum_sq && squares < f32::INFINITY;
-        if T::any(!well_conditioned) {
-            let about_high = T::sum(sum_sq_centered(&storage, mean.high), SECOND);
-            // In a row of one value throughout, an ULP of the f64 mean would be all that is left.
-            mean.excess = if about_high == 0.0 { 0.0 } else { mean.excess };
-            // They are those about the mean and, for each element, the square of what is between the two.
-            let about_mean = about_high - elements(args, last) * (mean.excess * mean.excess);
-            squares = if well_conditioned { squares } else { about_mean };
-        }
-        if T::spans_blocks() {
-            let [low, high] = split(share);
-            T::all_gather([low, high, squares, 0.0]);
-            let mut sum = 0.0;
-            squares = 0.0;
-            T::each_gathered(|_, [low, high, share, _]| {
-                sum += join([low, high]);
-                squares += share;
-            });
-            let row_mean = sum * args.reciprocal;
-            T::each_gathered(|last, [low, high, ..]| {
-                let distance = (join([low, high]) * reciprocal(args, last) - row_mean) as f32;
-                squares = gpu::fma(elements(args, last) * distance, distance, squares);
-            });
-            mean = Mean::of_sum(sum, row_mean, args);
-        }
-        // An infinite element, which `total` takes for a finite one, leaves NaN everywhere.
-        let rstd = gpu::rsqrt(squares * args.reciprocal_f32 + args.eps) + (squares - squares);
+        let moments = T::sum(moments(&storage), FIRST);
+        let share = center::<T, N>(&storage, moments, args, last);
+        let row = if T::spans_blocks() { merge::<T>(moments.total, share, args) } else { share };
+        // `widen` makes a finite f64 of an infinite element. `sum_sq - sum_sq` is NaN then, and makes the row NaN.
+        let rstd = gpu::rsqrt(row.sum_sq * args.reciprocal_f32 + args.eps) + (row.sum_sq - row.sum_sq);
         // `(x - high + excess) * rstd`, by as many instructions as with one part: a product and a sum are one.
-        let rest = mean.excess * rstd;
+        let (high, rest) = (row.mean.high, row.mean.excess * rstd);
         // SAFETY: the caller gives these elements of `y` to this thread.
-        unsafe {
-            storage.write::<Y, { Self::BIASES }, { Self::OFFSETS }>(|x| gpu::fma(x - mean.high, rstd, rest))
-        };
+        unsafe { storage.write::<{ Self::BIASES }, { Self::OFFSETS }>(|x| gpu::fma(x - high, rstd, rest)) };
     }
+}
+
+/// The mean of some elements, and the sum of the squares of their distances from it (M2).
+struct Centered {
+    mean: Mean,
+    sum_sq: f32,
+}
+
+/// Mean and squares about it of a block's share of the row, from its moments.
+///
+/// The squares about the mean are those about zero less what the mean accounts for. Where that is most of them, little
+/// would be left of their precision, and a second pass sums the squares about the mean.
+#[inline(always)]
+fn center<T: Scope, const N: usize>(
+    storage: &impl RowStorage<N>,
+    Moments { total, squares: sum_sq }: Moments,
+    args: &Args,
+    last: bool,
+) -> Centered {
+    let share_mean = total * reciprocal(args, last);
+    let mut mean = Mean::new(share_mean);
+    let mut centered = (sum_sq as f64 - total * share_mean) as f32;
+    // Not where they are infinite or NaN, either.
+    let well_conditioned = centered >= MIN_RESIDUAL_FRACTION * sum_sq && centered < f32::INFINITY;
+    if T::any(!well_conditioned) {
+        let about_high = T::sum(sum_sq_centered(storage, mean.high), SECOND);
+        // In a row of one value throughout, an ULP of the f64 mean would be all that is left.
+        mean.excess = if about_high == 0.0 { 0.0 } else { mean.excess };
+        // They are those about the mean and, for each element, the square of what is between the two.
+        let about_mean = about_high - elements(args, last) * (mean.excess * mean.excess);
+        centered = if well_conditioned { centered } else { about_mean };
+    }
+    Centered { mean, sum_sq: centered }
+}
+
+/// Mean and squares about it of a row that a cluster shares, from the total of this block's share and what is centered
+/// of it: the squares about the row's mean are those about the shares' means and those of these means' distances from
+/// it (Chan, Golub and LeVeque 1983, "Algorithms for Computing the Sample Variance"). One exchange does for both.
+#[inline(always)]
+fn merge<T: Scope>(total: f64, share: Centered, args: &Args) -> Centered {
+    let [low, high] = split(total);
+    T::all_gather([low, high, share.sum_sq, 0.0]);
+    let (mut sum, mut sum_sq) = (0.0, 0.0);
+    T::each_gathered(|_, [low, high, share, _]| {
+        sum += join([low, high]);
+        sum_sq += share;
+    });
+    let row_mean = sum * args.reciprocal;
+    T::each_gathered(|last, [low, high, ..]| {
+        let distance = (join([low, high]) * reciprocal(args, last) - row_mean) as f32;
+        sum_sq = gpu::fma(elements(args, last) * distance, distance, sum_sq);
+    });
+    Centered { mean: Mean::of_sum(sum, row_mean, args), sum_sq }
 }
 
 /// The mean of a row as two `f32`, which together have twice the precision of one.
@@ -156,8 +174,8 @@ fn reciprocal(args: &Args, last: bool) -> f64 {
     f64::from_bits(last_share.to_bits() & mask | share.to_bits() & !mask)
 }
 
-/// The least fraction of the squares about zero that those about the mean may be, to be the difference: there, its
-/// error is five times that of the sum of squares at most.
+/// The least `sum_sq_centered / sum_sq` at which the difference of sums is used: cancellation multiplies its relative
+/// error by 1 / 0.2 = 5 at most. Below, [`center`] makes a second pass.
 const MIN_RESIDUAL_FRACTION: f32 = 0.2;
 
 /// The sums of a thread's elements and of their squares, in the first pass over them.
@@ -170,19 +188,22 @@ fn moments<P: RowStorage<N>, const N: usize>(storage: &P) -> Moments {
         total += wide_sum::<P::X, N>(&x);
         squares.add(unpack::<P::X, N>(x));
     });
-    Moments { total: total * P::X::WIDE_UNIT, squares: squares.sum() }
+    Moments { total: total * P::X::wide_unit(), squares: squares.sum() }
 }
 
-/// The sum of a vector's elements, in [`Element::WIDE_UNIT`]s.
+/// The sum of a vector's elements, in [`Input::wide_unit`]s.
 #[inline(always)]
-fn wide_sum<X: Element, const N: usize>(words: &Words) -> f64 {
+fn wide_sum<X: Input, const N: usize>(words: &Words) -> f64 {
     // As a tree: a chain would wait for each addition.
-    let x = |i| X::wide(words, i);
-    let mut sum = (x(0) + x(1)) + (x(2) + x(3));
+    let sum = |pair| {
+        let [low, high] = X::widen(words, pair);
+        low + high
+    };
+    let mut total = sum(0) + sum(1);
     if N == 8 {
-        sum += (x(4) + x(5)) + (x(6) + x(7));
+        total += sum(2) + sum(3);
     }
-    sum
+    total
 }
 
 /// The sum of the squares of a thread's elements, in the first pass over them.
@@ -206,8 +227,8 @@ fn sum_sq_centered<P: RowStorage<N>, const N: usize>(storage: &P, center: f32) -
     squares.sum()
 }
 
-/// A sum of squares, of few ULPs' error however long the row is: the vectors that are summed in f32 before
-/// the sum goes into one in f64.
+/// The vectors whose squares a thread adds up in f32 before the sum goes into one in f64, so that the sum of a row of any
+/// length is off by few ULPs.
 pub const GROUP: u32 = MAX_STAGED_VECTORS;
 
 /// A thread's sum of squares, vector by vector.

@@ -3,7 +3,7 @@
 
 use crate::abi::Args;
 use crate::access::{MemoryAccess, Scalar, Vector};
-use crate::element::{BF16, Element, F16, F32};
+use crate::element::{F32, Input, Param, WHalf, XHalf};
 use crate::gpu;
 use crate::norm::squares;
 use crate::reduce::{Cluster, FIRST, Scope};
@@ -17,12 +17,12 @@ use crate::storage::{Reload, RowStorage};
 /// where the access is [`Vector`]; there is no residual. `sums` is the address of an `f32` a row,
 /// which nobody else touches.
 #[inline(always)]
-unsafe fn partial<A: MemoryAccess, X: Element, const N: usize>(args: &Args, sums: u64) {
+unsafe fn partial<A: MemoryAccess, X: Input, W: Param, const N: usize>(args: &Args, sums: u64) {
     gpu::let_next_kernel_start();
-    let row = Row::whole::<X, X, X, N>(args, row_of_thread());
+    let row = Row::whole::<X, W, N>(args, row_of_thread());
     gpu::wait_for_previous_kernel();
     // SAFETY: the caller's arguments say where the row lies; there is no residual.
-    let storage = unsafe { Reload::<A, X, X, N>::new(row) };
+    let storage = unsafe { Reload::<A, X, W, N>::new(row) };
     let sum = Cluster::sum(squares(&storage), FIRST);
     let index = row_of_thread();
     if index < args.rows && gpu::thread_x() == 0 {
@@ -36,9 +36,9 @@ unsafe fn partial<A: MemoryAccess, X: Element, const N: usize>(args: &Args, sums
 /// # Safety
 /// As [`partial`], but that others may read `sums` too; each element of `y` is one thread's.
 #[inline(always)]
-unsafe fn apply<A: MemoryAccess, X: Element, W: Element, Y: Element, const N: usize>(args: &Args, sums: u64) {
+unsafe fn apply<A: MemoryAccess, X: Input, W: Param, const N: usize>(args: &Args, sums: u64) {
     gpu::let_next_kernel_start();
-    let row = Row::whole::<X, W, Y, N>(args, row_of_thread());
+    let row = Row::whole::<X, W, N>(args, row_of_thread());
     // Also for whoever wrote the sums.
     gpu::wait_for_previous_kernel();
     // SAFETY: the caller's arguments say where the row lies; there is no residual.
@@ -51,7 +51,7 @@ unsafe fn apply<A: MemoryAccess, X: Element, W: Element, Y: Element, const N: us
     }
     let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
     // SAFETY: the caller gives each element of `y` to one thread.
-    unsafe { storage.write::<Y, false, true>(|x| x * rstd) };
+    unsafe { storage.write::<false, true>(|x| x * rstd) };
 }
 
 /// One entry point.
@@ -68,46 +68,30 @@ macro_rules! entry {
     };
 }
 
+/// The entry points of the step that sums: x, the weights' type, of which there are none, and elements in a vector.
 macro_rules! partials {
-    ($($x:ident $x_name:literal $n:literal)*) => { $(
-        entry!(concat!("rms_partial_", $x_name, "_vector"), partial::<Vector, $x, $n>);
-        entry!(concat!("rms_partial_", $x_name, "_scalar"), partial::<Scalar, $x, $n>);
+    ($($x:ident $x_name:literal $w:ident $n:literal)*) => { $(
+        entry!(concat!("rms_partial_", $x_name, "_vector"), partial::<Vector, $x, $w, $n>);
+        entry!(concat!("rms_partial_", $x_name, "_scalar"), partial::<Scalar, $x, $w, $n>);
     )* };
 }
 
-/// With weights of each type; `$n` elements of the wider of x and y fill 16 bytes.
+/// The entry points of the step that normalizes.
 macro_rules! applies {
-    ($($x:ident $x_name:literal $y:ident $y_name:literal $n:literal)*) => { $(
-        applies!(@ $x $x_name, F16 "f16", $y $y_name, $n);
-        applies!(@ $x $x_name, BF16 "bf16", $y $y_name, $n);
-        applies!(@ $x $x_name, F32 "f32", $y $y_name, $n);
-    )* };
-    (@ $x:ident $x_name:literal, $w:ident $w_name:literal, $y:ident $y_name:literal, $n:literal) => {
+    ($x:ident $x_name:literal, $w:ident $w_name:literal, $n:literal $n_name:literal) => {
         entry!(
-            concat!("rms_apply_", $x_name, "_", $w_name, "_", $y_name, "_vector"),
-            apply::<Vector, $x, $w, $y, $n>
+            concat!("rms_apply_", $x_name, "_", $w_name, "_", $n_name, "_vector"),
+            apply::<Vector, $x, $w, $n>
         );
         entry!(
-            concat!("rms_apply_", $x_name, "_", $w_name, "_", $y_name, "_scalar"),
-            apply::<Scalar, $x, $w, $y, $n>
+            concat!("rms_apply_", $x_name, "_", $w_name, "_", $n_name, "_scalar"),
+            apply::<Scalar, $x, $w, $n>
         );
     };
 }
 
 partials! {
-    F16 "f16" 8
-    BF16 "bf16" 8
-    F32 "f32" 4
+    XHalf "b16" WHalf 8
+    F32 "b32" F32 4
 }
-
-applies! {
-    F16 "f16" F16 "f16" 8
-    F16 "f16" BF16 "bf16" 8
-    F16 "f16" F32 "f32" 4
-    BF16 "bf16" F16 "f16" 8
-    BF16 "bf16" BF16 "bf16" 8
-    BF16 "bf16" F32 "f32" 4
-    F32 "f32" F16 "f16" 4
-    F32 "f32" BF16 "bf16" 4
-    F32 "f32" F32 "f32" 4
-}
+layouts!(applies);

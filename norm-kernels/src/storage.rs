@@ -13,14 +13,15 @@ pub use shared::Shared;
 
 use crate::access::{MemoryAccess, Vector, pack, unpack};
 use crate::each::each;
-use crate::element::{Element, Words};
+use crate::element::{Input, Param, Words};
 use crate::gpu::{self, Reuse};
+use crate::output;
 use crate::row::Row;
 
 /// A thread's part of a row.
 pub trait RowStorage<const N: usize> {
     /// The elements' type.
-    type X: Element;
+    type X: Input;
 
     /// Whether all or none of a vector's elements are in the row.
     const WHOLE: bool;
@@ -43,7 +44,7 @@ pub trait RowStorage<const N: usize> {
     ///
     /// # Safety
     /// No other thread reads or writes these elements of `y`, nor, in place, of `x`.
-    unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32);
+    unsafe fn write<const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32);
 }
 
 /// The weights and biases of a vector.
@@ -63,17 +64,17 @@ impl Params {
     /// # Safety
     /// The elements are in the row, and weights and biases in memory as the row says.
     #[inline(always)]
-    unsafe fn load<A: MemoryAccess, W: Element, const N: usize, const BIASES: bool>(
+    unsafe fn load<A: MemoryAccess, W: Param, const N: usize, const BIASES: bool>(
         row: &Row,
         (at, valid): (u32, u32),
     ) -> Params {
-        let offset = at as u64 * W::SIZE;
+        let offset = gpu::mul_wide(at, W::SIZE as u32);
         let fetch = |param: u64, absent: u32| {
             let valid = if param == 0 { 0 } else { valid };
             // SAFETY: the caller says that these elements are in memory where the row has weights or biases.
             unsafe { A::fetch::<W, N>(param + offset, valid, absent, Reuse::Shared) }
         };
-        let weights = fetch(row.w, W::ONES);
+        let weights = fetch(row.w, W::ones());
         Params { weights, biases: if BIASES { fetch(row.b, W::NEGATIVE_ZEROS) } else { [0; 8] } }
     }
 
@@ -85,8 +86,8 @@ impl Params {
     /// # Safety
     /// As [`load`](Self::load), and there are both.
     #[inline(always)]
-    unsafe fn load_both<W: Element, const N: usize>(row: &Row, at: u32) -> Params {
-        let offset = at as u64 * W::SIZE;
+    unsafe fn load_both<W: Param, const N: usize>(row: &Row, at: u32) -> Params {
+        let offset = gpu::mul_wide(at, W::SIZE as u32);
         // SAFETY: the caller says that there are both, with a whole, aligned vector at `at`.
         let fetch = |param: u64| unsafe { Vector::fetch::<W, N>(param + offset, N as u32, 0, Reuse::Shared) };
         Params { weights: fetch(row.w), biases: fetch(row.b) }
@@ -108,7 +109,7 @@ fn is_common<const BIASES: bool>(row: &Row) -> bool {
 /// # Safety
 /// A whole, aligned vector of the row, or nothing; no other thread touches it.
 #[inline(always)]
-unsafe fn add_to_residual<X: Element, const N: usize>(address: u64, valid: u32, x: Words, r: Words) -> Words {
+unsafe fn add_to_residual<X: Input, const N: usize>(address: u64, valid: u32, x: Words, r: Words) -> Words {
     let (x, mut sum) = (unpack::<X, N>(x), unpack::<X, N>(r));
     each::<N>(|i| sum[i] += x[i]);
     // SAFETY: the caller gives this vector of the residual to this thread, or there is nothing of it.
@@ -124,8 +125,7 @@ unsafe fn add_to_residual<X: Element, const N: usize>(address: u64, valid: u32, 
 #[inline(always)]
 unsafe fn finish<
     A: MemoryAccess,
-    W: Element,
-    Y: Element,
+    W: Param,
     const N: usize,
     const BIASES: bool,
     const OFFSET: bool,
@@ -147,12 +147,12 @@ unsafe fn finish<
     } else {
         each::<N>(|i| values[i] *= weights[i]);
     }
-    let address = row.y + at as u64 * Y::SIZE;
+    let address = row.y + output::offset(at);
     if ADD && row.accumulate {
         // SAFETY: the caller says that these elements of `y` are in the row and this thread's.
-        let before = unpack::<Y, N>(unsafe { A::fetch::<Y, N>(address, valid, 0, Reuse::Once) });
+        let before = unsafe { A::load_output::<N>(address, valid) };
         each::<N>(|i| values[i] += before[i]);
     }
     // SAFETY: the caller says that these elements of `y` are in the row and this thread's.
-    unsafe { A::store::<Y, N>(address, valid, values) };
+    unsafe { A::store_output::<N>(address, valid, values) };
 }

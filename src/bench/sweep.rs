@@ -1,7 +1,7 @@
 //! Other ways to lay a row over threads than the one that operations take.
 
 use norm_host::{DeviceProfile, Plan, Tile};
-use norm_kernels::abi::{Access, Kernel, Residual, Row, Scope, Storage, Variant, WARP};
+use norm_kernels::abi::{Access, Kernel, Residual, Scope, Storage, Variant, VariantSpec, WARP};
 
 use super::case::Case;
 use super::record::TileRecord;
@@ -44,7 +44,7 @@ pub fn tilings(case: &Case, plan: &Plan, profile: DeviceProfile) -> Vec<Tiling> 
     let tile = Tile::new(kind, x, y, plan.args.dim, profile).taken_by(taken);
     let mut found = vec![Tiling { variant: taken, tile, chosen: true }];
     for variant in Variant::ALL {
-        let Row { residual, access, .. } = variant.row();
+        let VariantSpec { residual, access, .. } = variant.spec();
         let any = residual == Residual::Either && access == Access::Vector;
         let serves = variant.serves(kind)
             // Where vectors are not whole, only the scalar path may be taken; where they are, it
@@ -72,7 +72,7 @@ fn tiles(variant: Variant, chosen: Tile, dim: u32, profile: DeviceProfile) -> Ve
         let vectors = row.div_ceil(blocks).div_ceil(threads);
         Tile { blocks, threads, vectors, rows, ..chosen }
     };
-    let kernel = variant.row();
+    let kernel = variant.spec();
     match (kernel.scope, kernel.storage) {
         (Scope::Warp, Storage::Registers(held)) => {
             let lanes = row.div_ceil(held).next_power_of_two();
@@ -150,7 +150,7 @@ mod tests {
                 assert!(threads * rows <= other.kernel.variant.max_threads(), "{tiling:?}");
                 assert!(threads.is_multiple_of(WARP) || threads.is_power_of_two() && threads < WARP);
                 assert!((threads * rows).is_multiple_of(WARP), "{tiling:?}");
-                let held = other.kernel.variant.held_vectors();
+                let held = other.kernel.variant.register_vectors();
                 let covers = |held: u32| threads * held * width >= other.args.share;
                 assert!(other.args.share * blocks >= other.args.dim, "{tiling:?}");
                 assert!(held.is_none_or(covers), "{tiling:?}");

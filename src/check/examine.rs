@@ -4,7 +4,7 @@ use std::fmt;
 
 use norm_host::accuracy::{self, Verdict};
 use norm_host::reference::{self, Parameters};
-use norm_host::{DType, Error};
+use norm_host::{Arg, DType, Error, SimulatorError};
 
 use super::call::{Call, Executor, Operand};
 use super::case::{Case, MAX_LEADING, Residual};
@@ -28,6 +28,25 @@ pub enum Fault {
     InPlace { row: usize, column: usize },
     /// A row alone gives other bits than among the others.
     Alone { row: usize, column: usize },
+}
+
+impl Fault {
+    /// What is wrong with the kernels that were asked for, if that is why: no case can pass, and none is at fault.
+    pub fn of_kernels(&self) -> Option<&Error> {
+        match self {
+            Fault::Refused(error) if is_of_kernels(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Whether an error says that a kernel is not there or cannot be loaded.
+fn is_of_kernels(error: &Error) -> bool {
+    match error {
+        Error::KernelMissing { .. } | Error::Load { .. } => true,
+        Error::Simulated(error) => matches!(**error, SimulatorError::Load(_)),
+        error => error.arg() == Some(Arg::Ptx),
+    }
 }
 
 impl fmt::Display for Fault {

@@ -2,11 +2,8 @@
 
 use super::*;
 use crate::bytes::AlignedBytes;
-use crate::kernel_set::KernelSet;
 use call::Call;
 use examine::{Fault, Memory, examine};
-use norm_host::NormKind;
-use rayon::prelude::*;
 
 /// The CPU backend with a fault.
 struct Faulty<F>(F);
@@ -38,21 +35,6 @@ fn check(count: u64, fault: impl Fn(&Call, &mut AlignedBytes) + Sync + Send + Co
 fn the_cpu_backend_passes() {
     let failure = check(300, |_, _| {});
     assert!(failure.is_none(), "{}", failure.unwrap().command);
-}
-
-/// They were compiled before LayerNorm took its mean away in two parts, and are held to what held then: until they are
-/// compiled anew, `tests/compilers.rs` says how near to stock rustc's their LayerNorm is.
-#[test]
-fn rust_cudas_kernels_keep_every_promise_but_for_means_far_from_zero() {
-    let simulator = KernelSet::RustCuda.simulator().unwrap();
-    (0..1500).into_par_iter().for_each(|index| {
-        let case = generate::case(3, index);
-        match examine(&case, &mut OnSimulator { simulator: &simulator }, &mut Memory::default()) {
-            Err(Fault::Inaccurate { .. }) if case.kind == NormKind::Layer => {}
-            Err(fault) => panic!("{case}: {fault}"),
-            Ok(_) => {}
-        }
-    });
 }
 
 #[test]

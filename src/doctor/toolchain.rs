@@ -3,6 +3,8 @@
 use std::env;
 use std::path::PathBuf;
 
+use norm_host::ptx::RUST_CUDA;
+
 use super::{Finding, output_of};
 use crate::{nightly, ptxas, rust_cuda};
 
@@ -32,6 +34,7 @@ pub fn findings() -> Vec<Finding> {
         ),
         Finding::new("rust-src", sources, "compiling the kernels to PTX, `core` included", nightly::INSTALL),
         Finding::new("rust-cuda", rust_cuda(), "compiling the kernels with rust-cuda", rust_cuda::INSTALL),
+        Finding::new("rust-cuda's kernels", rust_cudas_kernels(), "--ptx rust-cuda", rust_cuda::INSTALL),
         Finding::new(
             "ptxas",
             assembler(),
@@ -45,6 +48,13 @@ pub fn findings() -> Vec<Finding> {
 fn rust_cuda() -> Result<String, String> {
     let rust_cuda::Toolchain { cuda, llvm_config } = rust_cuda::find()?;
     Ok(format!("{}, {}, {}", rust_cuda::NIGHTLY, llvm_config.display(), cuda.display()))
+}
+
+/// What rust-cuda made, if it was made of the kernels that are here.
+fn rust_cudas_kernels() -> Result<String, String> {
+    let bytes =
+        RUST_CUDA.iter().map(|ptx| ptx.header().map(|_| ptx.bytes())).sum::<norm_host::Result<usize>>();
+    bytes.map(|bytes| format!("{bytes} bytes, compressed")).map_err(|error| error.to_string())
 }
 
 /// Where nvcc is, and the release it names.

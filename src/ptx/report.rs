@@ -5,12 +5,14 @@ mod shape;
 mod table;
 mod tensors;
 
+use std::collections::HashMap;
+
 use clap::Args;
 use norm_host::{Backend, DeviceProfile, ShardProblem, ShardStep, Simulator};
-use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel};
+use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Template};
 use rayon::prelude::*;
 
-use super::{PtxError, text_for};
+use super::{PtxError, is_meant, text_for};
 use crate::failure::Failure;
 use crate::kernel_set::KernelSet;
 use crate::output;
@@ -21,7 +23,7 @@ use tensors::Tensors;
 /// What `norm ptx report` takes.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// Only kernels with this in their name
+    /// Only kernels with this in their name, or made of the template of this name
     #[arg(allow_negative_numbers = true)]
     filter: Option<String>,
     /// Print the counts as JSON
@@ -32,15 +34,16 @@ pub struct ReportArgs {
 pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
     let ptx = text_for(set.open()?, None)?;
     let simulator = set.simulator()?;
-    let there: Vec<&str> = ptx.entries().map(|entry| entry.name()).collect();
+    // What each is made of.
+    let there: HashMap<String, Option<Template>> =
+        ptx.entries()?.map(|entry| (entry.name().to_owned(), entry.template())).collect();
     let known = EntryPoint::all().map(|kernel| (kernel, kernel.to_string()));
-    let mut kernels: Vec<(EntryPoint, String)> =
-        known.filter(|(_, name)| there.contains(&name.as_str())).collect();
+    let mut kernels: Vec<(EntryPoint, String)> = known.filter(|(_, name)| there.contains_key(name)).collect();
     if kernels.is_empty() {
         return Err(PtxError::NoKernels { given: set.to_string() }.into());
     }
     let filter = args.filter.as_deref().unwrap_or_default();
-    kernels.retain(|(_, name)| name.contains(filter));
+    kernels.retain(|(_, name)| is_meant(name, there.get(name).copied().flatten(), filter));
     if kernels.is_empty() {
         return Err(PtxError::Filter { given: filter.to_owned() }.into());
     }

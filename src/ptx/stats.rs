@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use clap::Args;
-use norm_host::ptx::{InstructionKind, Ptx, Stats};
+use norm_host::ptx::{Entry, InstructionKind, Ptx, Stats};
 use serde::Serialize;
 
-use super::{PtxError, text_for};
+use super::{PtxError, is_meant, text_for};
 use crate::failure::Failure;
 use crate::{output, ptxas};
 
 /// What `norm ptx stats` takes.
 #[derive(Args, Debug)]
 pub struct StatsArgs {
-    /// Only kernels with this in their name
+    /// Only kernels with this in their name, or made of the template of this name
     #[arg(allow_negative_numbers = true)]
     filter: Option<String>,
     /// The target whose PTX to count; the newest if none is given
@@ -28,7 +28,7 @@ pub struct StatsArgs {
 /// One kernel.
 #[derive(Serialize)]
 struct Line {
-    kernel: &'static str,
+    kernel: String,
     max_threads: Option<u32>,
     instructions: BTreeMap<String, usize>,
     global_access_bytes: BTreeMap<usize, usize>,
@@ -48,16 +48,15 @@ struct Assembled {
 pub fn run(args: &StatsArgs, set: &[Ptx]) -> Result<(), Failure> {
     let ptx = text_for(set, args.target.as_deref())?;
     let filter = args.filter.as_deref().unwrap_or_default();
-    let mut module = ptx.header().to_owned();
-    let entries: Vec<_> = ptx.entries().filter(|entry| entry.name().contains(filter)).collect();
+    let is_meant = |entry: &Entry| is_meant(entry.name(), entry.template(), filter);
+    let entries: Vec<_> = ptx.entries()?.filter(is_meant).collect();
     if entries.is_empty() {
         return Err(PtxError::Filter { given: filter.to_owned() }.into());
     }
-    entries.iter().for_each(|entry| module.extend([entry.text(), "\n\n"]));
 
     let ptxas = ptxas::find();
     let mut assembled: BTreeMap<String, Assembled> = match &ptxas {
-        Ok(ptxas) => ptxas::assemble(ptxas, &module, ptx.target)
+        Ok(ptxas) => ptxas::assemble(ptxas, &ptx.module_of(entries.iter().cloned())?, ptx.target)
             .map_err(PtxError::Ptxas)?
             .into_iter()
             .map(|ptxas::Assembled { name, registers, shared_bytes, stack_bytes, spill_bytes }| {
@@ -66,19 +65,17 @@ pub fn run(args: &StatsArgs, set: &[Ptx]) -> Result<(), Failure> {
             .collect(),
         Err(_) => BTreeMap::new(),
     };
-    let lines: Vec<Line> = entries
-        .iter()
-        .map(|entry| {
-            let Stats { instructions, global_access_bytes, max_threads, .. } = entry.stats();
-            Line {
-                kernel: entry.name(),
-                max_threads,
-                instructions: instructions.iter().map(|(kind, count)| (kind.to_string(), *count)).collect(),
-                global_access_bytes,
-                assembled: assembled.remove(entry.name()),
-            }
+    let line = |entry: &Entry| -> norm_host::Result<Line> {
+        let Stats { instructions, global_access_bytes, max_threads, .. } = entry.stats()?;
+        Ok(Line {
+            kernel: entry.name().to_owned(),
+            max_threads,
+            instructions: instructions.iter().map(|(kind, count)| (kind.to_string(), *count)).collect(),
+            global_access_bytes,
+            assembled: assembled.remove(entry.name()),
         })
-        .collect();
+    };
+    let lines: Vec<Line> = entries.iter().map(line).collect::<Result<_, _>>()?;
     if args.json {
         return output::json(&lines);
     }

@@ -1,10 +1,16 @@
 //! `norm ptx`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::run::{here, norm};
+use norm_host::ptx::EMBEDDED;
+
+use crate::run::norm;
 
 const KERNEL: &str = "rms_f16_f16_f16_block2";
+
+/// One that the kernel `rms_f32_f32_f32_warp2` does.
+const CASE: &str = "op=rms over=rows shape=2x96 x=f32 w=f32 y=f32 eps=1e-6 data=normal seed=7";
 
 #[test]
 fn the_list_names_the_kernels_of_every_target() {
@@ -17,6 +23,8 @@ fn the_list_names_the_kernels_of_every_target() {
         assert!(kernels.iter().any(|kernel| kernel == KERNEL), "{}", target["target"]);
         let head = format!("{}: {} kernels", target["target"].as_str().unwrap(), kernels.len());
         assert!(text.contains(&head), "{head}");
+        let bytes = format!(", {} bytes, compressed\n", target["bytes"]);
+        assert!(text.contains(&bytes) && target["compressed"] == true, "{text}");
     }
 }
 
@@ -43,12 +51,24 @@ fn a_kernel_or_target_there_is_not_is_bad_input() {
         (&["show", KERNEL, "--target", "-1"], "--target: expected sm_80 or sm_90, given '-1'"),
         (&["stats", "--target", "-1"], "--target: expected sm_80 or sm_90, given '-1'"),
         (&["show", "-1"], "KERNEL: expected a name that `norm ptx list` prints, given '-1'"),
-        (&["stats", "-1"], "FILTER: expected a part of a kernel's name, given '-1'"),
-        (&["report", "-1"], "FILTER: expected a part of a kernel's name, given '-1'"),
+        (&["stats", "-1"], "FILTER: expected a part of a kernel's name, or a template's name, given '-1'"),
+        (&["report", "-1"], "FILTER: expected a part of a kernel's name, or a template's name, given '-1'"),
         (&["list", "--ptx", "-1"], "--ptx: expected stock, rust-cuda or a file of PTX, given '-1'"),
     ] {
         let message = norm(Path::new("."), &[&["ptx"], args].concat()).bad_input();
         assert!(message.contains(expected), "{args:?}: {message}");
+    }
+}
+
+#[test]
+fn a_template_stands_for_the_kernels_that_are_made_of_it() {
+    for command in ["stats", "report"] {
+        let text = norm(Path::new("."), &["ptx", command, "rms_b32_b32_v4_warp2"]).good();
+        let kernels: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+        let kernels: Vec<_> = kernels.into_iter().filter(|name| name.starts_with("rms_")).collect();
+        assert_eq!(kernels, ["bf16", "f16", "f32"].map(|y| format!("rms_f32_f32_{y}_warp2")), "{text}");
+        let message = norm(Path::new("."), &["ptx", command, "rms_b32_b32_v4"]).bad_input();
+        assert!(message.contains("FILTER: ") && message.contains("given 'rms_b32_b32_v4'"), "{message}");
     }
 }
 
@@ -90,8 +110,9 @@ fn a_text_without_kernels_is_said_to_have_none() {
 #[test]
 fn what_is_listed_is_what_runs() {
     let folder = tempfile::tempdir().unwrap();
-    let shipped = std::fs::read_to_string(here().join("norm-host/ptx/sm_80.ptx")).unwrap();
-    let case = "op=rms over=rows shape=2x96 x=f32 w=f32 y=f32 eps=1e-6 data=normal seed=7";
+    let sm_80 = &EMBEDDED[0];
+    let templates = sm_80.templates().unwrap().map(|template| format!("\n{}\n", template.text().unwrap()));
+    let shipped = format!("{}{}", sm_80.header().unwrap(), templates.collect::<String>());
     for (first, is_there) in [
         (".visible .entry ", true),
         ("   .visible .entry ", true),
@@ -108,18 +129,129 @@ fn what_is_listed_is_what_runs() {
         .unwrap();
         let [list, check, show] = [
             &["ptx", "list"][..],
-            &["check", "--device", "sim", "--case", case],
+            &["check", "--device", "sim", "--case", CASE],
             &["ptx", "show", "rms_f32_f32_f32_warp2"],
         ]
         .map(|command| norm(folder.path(), &[command, &["--ptx", "k.ptx"]].concat()));
         if is_there {
-            assert!(list.good().starts_with("sm_80: 546 kernels, "), "{first}");
+            assert!(list.good().starts_with("sm_80: 546 kernels from 124 templates, "), "{first}");
             assert!(check.good().starts_with("ok: 1 case "), "{first}");
             assert_eq!(show.good().matches(".entry").count(), 1, "{first}");
         } else {
             for run in [list, check, show] {
-                assert!(run.bad_input().contains("given 'k.ptx', which has none"), "{first}");
+                // Without entries there is no place for what their bodies hold.
+                assert!(
+                    run.bad_input().contains("expected pseudo-instructions in templates alone"),
+                    "{first}"
+                );
             }
+        }
+    }
+}
+
+/// A text of a template: one of the kernels in which nothing but stores depends on the type of y, if that is f32.
+fn template_text() -> String {
+    let shown = norm(Path::new("."), &["ptx", "show", "rms_f32_f32_f32_warp2", "--target", "sm_80"]).good();
+    let text = shown.replace("rms_f32_f32_f32_warp2", "rms_b32_b32_v4_warp2");
+    let text = text.replace("st.global.cs.v4.b32", "norm.st.y.v4");
+    let lines = text.lines().filter(|line| !line.starts_with(".maxn") && !line.starts_with(".minn"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+#[test]
+fn kernels_of_a_template_are_listed_shown_counted_and_run() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("t.ptx"), template_text()).unwrap();
+    let run = |args: &[&str]| norm(folder.path(), &[args, &["--ptx", "t.ptx"]].concat());
+
+    let list = run(&["ptx", "list"]).good();
+    assert!(list.starts_with("sm_80: 3 kernels from 1 template, "), "{list}");
+    for y in ["f16", "bf16", "f32"] {
+        let line = format!("\n{:<28} rms_b32_b32_v4_warp2\n", format!("rms_f32_f32_{y}_warp2"));
+        assert!(list.contains(&line), "{list}");
+    }
+    let targets = run(&["ptx", "list", "--json"]).json();
+    assert_eq!(targets[0]["templates"], serde_json::json!(["rms_b32_b32_v4_warp2"]));
+    assert!(list.contains(" bytes of PTX\n") && targets[0]["compressed"] == false, "{list}");
+
+    let template = run(&["ptx", "show", "rms_b32_b32_v4_warp2"]).good();
+    assert!(template.contains(".entry rms_b32_b32_v4_warp2(") && template.contains("norm.st.y.v4 ["));
+    let [narrow, wide] =
+        ["f16", "f32"].map(|y| run(&["ptx", "show", &format!("rms_f32_f32_{y}_warp2")]).good());
+    assert!(narrow.contains(".entry rms_f32_f32_f16_warp2(") && narrow.contains("st.global.cs.v2.b32 ["));
+    assert_eq!(
+        wide,
+        norm(Path::new("."), &["ptx", "show", "rms_f32_f32_f32_warp2", "--target", "sm_80"]).good()
+    );
+    assert!(run(&["ptx", "stats"]).good().contains("\nrms_f32_f32_bf16_warp2 "));
+
+    assert!(run(&["check", "--device", "sim", "--case", CASE]).good().starts_with("ok: 1 case "));
+}
+
+#[test]
+fn a_malformed_template_is_told_with_the_line_in_which_it_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = template_text().replacen("norm.st.y.v4", "norm.str.y.v4", 1);
+    std::fs::write(folder.path().join("t.ptx"), text).unwrap();
+    let run = |args: &[&str]| norm(folder.path(), &[args, &["--ptx", "t.ptx"]].concat());
+    let template = run(&["ptx", "show", "rms_b32_b32_v4_warp2"]).good();
+    let line = 1 + template.lines().position(|line| line.contains("norm.str")).unwrap();
+    for command in [&["ptx", "show", "rms_f32_f32_f32_warp2"][..], &["ptx", "stats", "f32_warp2"]] {
+        let message = run(command).bad_input();
+        let place = format!("kernel rms_f32_f32_f32_warp2, line {line} of template rms_b32_b32_v4_warp2");
+        assert!(message.starts_with(&format!("norm: ptx: {place}: expected an operation (")), "{message}");
+        assert!(message.ends_with("), given 'str'\n"), "{message}");
+    }
+    let near = run(&["ptx", "show", "rms_b32_b32_v4_warp4"]).bad_input();
+    assert!(near.ends_with("near it is 'rms_b32_b32_v4_warp2'\n"), "{near}");
+}
+
+/// What is wrong with kernels is no fault of a case that would run them.
+#[test]
+fn a_check_of_kernels_that_cannot_be_loaded_is_bad_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let header = ".version 8.0\n.target sm_80\n.address_size 64\n";
+    let malformed = template_text().replacen("norm.st.y.v4", "/* y */ norm.st.y.v4", 1);
+    let unknown = template_text().replacen("\tret;", "\tturn;", 1);
+    let broken = template_text();
+    let broken = broken.trim_end().trim_end_matches('}');
+    for (name, text, expected) in [
+        (
+            "malformed",
+            &*malformed,
+            "expected a pseudo-instruction alone on a line of the body, given '/* y */ norm.st",
+        ),
+        ("unknown", &*unknown, "simulator: "),
+        ("broken", broken, "expected as many closing braces as opening ones"),
+        ("foreign", &*format!("{header}.entry k() {{ ret; }}\n"), "lacks kernel rms_f32_f32_f32_warp2"),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        let args = ["check", "--device", "sim", "--ptx", name, "--case", CASE];
+        let message = norm(folder.path(), &args).bad_input();
+        assert!(message.contains(expected), "{name}: {message}");
+    }
+}
+
+/// Whatever is asked of them, and of rust-cuda's, which may be of the kernels that are here.
+#[test]
+fn kernels_of_another_source_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("// kernels 5c1e\n// frame 1: rms_b32_b32_v4_warp2\n{}", template_text());
+    std::fs::write(folder.path().join("other.ptx"), text).unwrap();
+    let twice = format!("{}.visible .entry rms_b32_b32_v4_warp2() {{ ret; }}\n", template_text());
+    std::fs::write(folder.path().join("twice.ptx"), twice).unwrap();
+    for command in [&["ptx", "list"][..], &["ptx", "stats"], &["check", "--device", "sim", "--case", CASE]] {
+        let message = norm(folder.path(), &[command, &["--ptx", "other.ptx"]].concat()).bad_input();
+        assert!(message.starts_with("norm: ptx: expected what was made of kernels "), "{message}");
+        assert!(message.ends_with(", given what was made of 5c1e\n"), "{message}");
+        let message = norm(folder.path(), &[command, &["--ptx", "twice.ptx"]].concat()).bad_input();
+        assert!(message.ends_with("given several named rms_b32_b32_v4_warp2\n"), "{message}");
+        if norm_host::ptx::RUST_CUDA[0].header().is_err() {
+            let message = norm(folder.path(), &[command, &["--ptx", "rust-cuda"]].concat()).bad_input();
+            assert!(message.starts_with(
+                "norm: --ptx: expected kernels that this program can launch, given rust-cuda (ptx: "
+            ));
+            assert!(message.contains("docs/RUST-CUDA.md"), "{message}");
         }
     }
 }
@@ -156,16 +288,17 @@ fn what_is_no_file_of_ptx_is_refused() {
         }
     }
     // As extracted from a binary, which pads it.
-    assert!(norm(folder.path(), &["ptx", "list", "--ptx", "padded"]).good().starts_with("sm_80: 1 kernels"));
+    assert!(norm(folder.path(), &["ptx", "list", "--ptx", "padded"]).good().starts_with("sm_80: 1 kernel, "));
 }
 
 /// What repeats a failure can be pasted into a shell as it stands.
 #[test]
 fn the_command_that_repeats_a_failure_quotes_its_file() {
     let folder = tempfile::tempdir().unwrap();
-    let text = ".version 8.0\n.target sm_80\n.visible .entry k() { ret; }\n";
+    // Kernels that store nothing.
+    let text = template_text().replace("norm.st.y.v4", "// norm.st.y.v4");
     std::fs::write(folder.path().join("my kernels.ptx"), text).unwrap();
-    let args = ["check", "--device", "sim", "--ptx", "my kernels.ptx", "--cases", "1"];
+    let args = ["check", "--device", "sim", "--ptx", "my kernels.ptx", "--case", CASE];
     let run = norm(folder.path(), &args);
     assert_eq!(run.status, Some(1), "{}", run.stderr);
     assert!(

@@ -6,16 +6,15 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::run::{SETS, here, norm};
+use crate::run::{here, norm};
 
 const WARP: u64 = 32;
 /// The widest access of a thread, in bytes.
 const WIDEST: u64 = 16;
 
 /// One kernel's counts at one shape.
-struct Run {
-    set: &'static str,
-    /// Set, kernel and shape, for messages.
+pub struct Run {
+    /// Kernel and shape, for messages.
     name: String,
     counts: Value,
     kind: Kind,
@@ -34,16 +33,17 @@ enum Kind {
     Apply,
 }
 
-/// Of all kernels of both sets; counted once for all tests.
-static RUNS: LazyLock<Vec<Run>> = LazyLock::new(|| SETS.into_iter().flat_map(runs).collect());
+/// Of all kernels of stock rustc; counted once for all tests.
+static RUNS: LazyLock<Vec<Run>> = LazyLock::new(|| runs("stock"));
 
-fn runs(set: &'static str) -> Vec<Run> {
+/// Of all kernels of a set.
+pub fn runs(set: &str) -> Vec<Run> {
     let report = norm(here(), &["ptx", "report", "--ptx", set, "--json"]).json();
-    report.as_array().unwrap().iter().map(|counts| Run::new(set, counts)).collect()
+    report.as_array().unwrap().iter().map(Run::new).collect()
 }
 
 impl Run {
-    fn new(set: &'static str, counts: &Value) -> Run {
+    fn new(counts: &Value) -> Run {
         let kernel = counts["kernel"].as_str().unwrap();
         let parts: Vec<&str> = kernel.split('_').collect();
         let kind = match parts[..2] {
@@ -62,8 +62,7 @@ impl Run {
         let sizes = sizes.clone().try_into().unwrap_or([sizes[0]; 3]);
         let residual = if counts["r"].is_null() { "" } else { ", residual" };
         Run {
-            set,
-            name: format!("{set}: {kernel}, {} x {}{residual}", counts["rows"], counts["dim"]),
+            name: format!("{kernel}, {} x {}{residual}", counts["rows"], counts["dim"]),
             counts: counts.clone(),
             kind,
             variant: parts.last().unwrap().to_string(),
@@ -132,20 +131,25 @@ impl Run {
 
 #[test]
 fn every_kernel_is_in_it() {
-    for set in SETS {
-        let list = norm(here(), &["ptx", "list", "--ptx", set, "--json"]).json();
-        let shipped = list.as_array().unwrap().last().unwrap()["kernels"].as_array().unwrap().clone();
-        let counted = RUNS.iter().filter(|run| run.set == set);
-        let counted: HashSet<&str> = counted.map(|run| run.counts["kernel"].as_str().unwrap()).collect();
-        for kernel in shipped {
-            assert!(counted.contains(kernel.as_str().unwrap()), "{set}: {kernel}");
-        }
+    holds_every_kernel("stock", &RUNS);
+}
+
+pub fn holds_every_kernel(set: &str, runs: &[Run]) {
+    let list = norm(here(), &["ptx", "list", "--ptx", set, "--json"]).json();
+    let shipped = list.as_array().unwrap().last().unwrap()["kernels"].as_array().unwrap().clone();
+    let counted: HashSet<&str> = runs.iter().map(|run| run.counts["kernel"].as_str().unwrap()).collect();
+    for kernel in shipped {
+        assert!(counted.contains(kernel.as_str().unwrap()), "{kernel}");
     }
 }
 
 #[test]
 fn every_kernel_moves_what_it_must_and_no_more() {
-    for run in RUNS.iter() {
+    moves_what_it_must(&RUNS);
+}
+
+pub fn moves_what_it_must(runs: &[Run]) {
+    for run in runs {
         let name = &run.name;
         // What is there, is moved, and nothing else.
         let expected: &[&str] = match (run.kind, run.adds()) {
@@ -173,11 +177,15 @@ fn every_kernel_moves_what_it_must_and_no_more() {
     }
 }
 
-/// Lanes part where one of them does something for all: stores a warp's sum, or asks the L2 cache for
-/// the row; and, element by element, where the row ends.
 #[test]
 fn warps_part_where_one_lane_acts_for_all_and_where_rows_end() {
-    for run in RUNS.iter() {
+    parts_where_it_must(&RUNS);
+}
+
+/// Lanes part where one of them does something for all: stores a warp's sum, or asks the L2 cache for
+/// the row; and, element by element, where the row ends.
+pub fn parts_where_it_must(runs: &[Run]) {
+    for run in runs {
         let name = &run.name;
         let branches: BTreeMap<u32, u64> =
             serde_json::from_value(run.counts["divergent_lines"].clone()).unwrap();

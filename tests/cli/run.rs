@@ -12,12 +12,15 @@ pub struct Run {
     pub stderr: String,
 }
 
-/// Both compilers' kernels, as `--ptx` names them.
-pub const SETS: [&str; 2] = ["stock", "rust-cuda"];
-
 /// The package's folder.
 pub fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The text that is shipped for sm_80, as `zstd -dc` prints it.
+pub fn shipped() -> String {
+    let [sm_80, _] = xtask::set::Set::stock(here()).unpack().expect("bundles are there");
+    sm_80.text.to_string()
 }
 
 /// The binary, ready to run in a folder, with no driver to be found: these tests are to see the

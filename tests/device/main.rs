@@ -158,13 +158,8 @@ fn main() -> ExitCode {
         trials
             .push(trial(&name, "cuda", &device, move |device| accuracy::every_dtype_and_option(device, dim)));
     }
-    let reads_rust_cuda = device.clone().and_then(reads_rust_cuda);
-    trials.push(trial(
-        "both_compilers_kernels_give_the_same_bits",
-        "cuda",
-        &reads_rust_cuda,
-        bits::compilers,
-    ));
+    let rust_cuda = device.clone().and_then(with_rust_cuda);
+    trials.push(trial("both_compilers_kernels_give_the_same_bits", "rust-cuda", &rust_cuda, bits::compilers));
     let recorded = device.clone().and_then(|device| Ok((device, recorded::load()?)));
     trials.push(trial(
         "recorded_vectors_are_what_this_device_gives",
@@ -229,12 +224,10 @@ fn device() -> Result<Device, String> {
     Device::new(0).map_err(|error| format!("no CUDA device ({error})"))
 }
 
-/// The device, if its driver reads what rust-cuda made: PTX of CUDA 13.
-fn reads_rust_cuda(device: Device) -> Result<Device, String> {
-    let oldest = RUST_CUDA[0].cuda().ok_or("its PTX has an unknown version")?;
-    let driver = cuda_driver::driver().map_err(|error| error.to_string())?;
-    let (major, minor) = driver.version().map_err(|error| error.to_string())?;
-    if (major, minor) >= oldest { Ok(device) } else { Err(format!("a driver for CUDA {major}.{minor}")) }
+/// The device, and the same with rust-cuda's kernels: its driver may be too old for them, or they may be of others.
+fn with_rust_cuda(device: Device) -> Result<(Device, Device), String> {
+    let rust_cuda = Device::with_ptx(device.ordinal(), &RUST_CUDA).map_err(|error| error.to_string())?;
+    Ok((device, rust_cuda))
 }
 
 /// The first two.

@@ -28,7 +28,7 @@ fn others_still_work(device: Device) -> Result<(), Failed> {
 
 /// Entry points by the right names, in which no instruction is one: an error with the compiler's log.
 pub fn garbage(device: Device) -> Result<(), Failed> {
-    let spoilt = EMBEDDED[0].text.replace("ret;", "this is no instruction;");
+    let spoilt = EMBEDDED[0].module_of(EMBEDDED[0].entries()?)?.replace("ret;", "this is no instruction;");
     let refused = run(Device::with_ptx(device.ordinal(), set(spoilt)?)?);
     let Err(Error::Load { kernel, call, code: INVALID_PTX, log, .. }) = &refused else {
         return Err(format!("garbage gives {refused:?}").into());
@@ -44,8 +44,9 @@ pub fn garbage(device: Device) -> Result<(), Failed> {
 /// is.
 pub fn of_the_future(device: Device) -> Result<(), Failed> {
     let ptx = EMBEDDED[0];
-    let version = ptx.text.lines().find(|line| line.starts_with(".version")).ok_or("it has a version")?;
-    let text = ptx.text.replacen(version, ".version 9.9", 1);
+    let header = ptx.header()?;
+    let version = header.lines().find(|line| line.starts_with(".version")).ok_or("it has a version")?;
+    let text = ptx.module_of(ptx.entries()?)?.replacen(version, ".version 9.9", 1);
     let refused = Device::with_ptx(device.ordinal(), set(text)?).map(drop);
     let given = cuda_driver::driver()?.version()?;
     if refused != Err(Error::DriverTooOld { expected: (13, 9), given }) {

@@ -10,7 +10,7 @@ use crate::{
 /// does not say which version it takes, the driver decides when a kernel is loaded.
 pub(super) fn text(set: &[Ptx], capability: (u32, u32), driver: (u32, u32)) -> Result<Ptx> {
     let ptx = ptx::for_capability(set, capability)?;
-    match ptx.cuda() {
+    match ptx.cuda()? {
         Some(expected) if driver < expected => Err(Error::DriverTooOld { expected, given: driver }),
         _ => Ok(ptx),
     }
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn a_text_is_for_the_device_and_no_newer_than_the_driver() {
         let [sm_80, sm_90] = ptx::EMBEDDED;
-        let unknown = Ptx { text: ".target sm_80\n", ..sm_80 };
+        let unknown = Ptx::from_text(".target sm_80\n").unwrap();
         for (set, capability, driver, expected) in [
             (&[sm_80, sm_90][..], (8, 7), (11, 4), Err((12, 0))),
             (&[sm_80, sm_90], (8, 7), (12, 0), Ok("sm_80")),

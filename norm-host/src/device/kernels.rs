@@ -141,7 +141,7 @@ impl Device {
         // Other handles may have other profiles, and use this function.
         let DeviceProfile { max_cluster, max_shared_bytes, .. } =
             DeviceProfile::of_capability(self.capability());
-        if matches!(variant.row().storage, Storage::Shared | Storage::Hybrid(_)) {
+        if matches!(variant.spec().storage, Storage::Shared | Storage::Hybrid(_)) {
             // SAFETY: the function's module has just been loaded, in the current context.
             unsafe { self.driver().allow_shared_memory(function, max_shared_bytes) }?;
         }

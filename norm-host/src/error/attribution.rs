@@ -33,7 +33,12 @@ impl Error {
             Error::WeightOffset { .. } | Error::OffsetWithoutWeights { .. } => Some(Arg::WeightOffset),
             Error::ForeignStream { .. } => Some(Arg::Stream),
             Error::NoDevice { .. } | Error::Capability { .. } => Some(Arg::Device),
-            Error::Target { .. } => Some(Arg::Ptx),
+            Error::Target { .. }
+            | Error::OtherKernels { .. }
+            | Error::Bundle { .. }
+            | Error::DuplicateKernel { .. }
+            | Error::StrayPseudoInstruction { .. }
+            | Error::Template(_) => Some(Arg::Ptx),
             Error::EmptyGroup | Error::DuplicateDevice { .. } | Error::Tp { .. } => Some(Arg::Tp),
             Error::Communicator { .. } | Error::Reduction { .. } => Some(Arg::Reduce),
             // No argument's fault. Listed, so that one that is added has to be placed.

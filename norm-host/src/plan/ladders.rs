@@ -117,13 +117,13 @@ pub(super) static LAYER: &[Rule] = &[
 pub(super) static RMS_RESIDUAL: &[Rule] = &[
     // Two vectors a thread are the fastest but in very long grids (T29, T30).
     Rule { row: 65..=512, grid: Grid::AtMost(8), ..take(Add2) },
-    // Where memory is fast, up to this length in those, too (T31).
+    // Fast memory: two vectors in very long grids, too, up to this length (T31).
     Rule { row: 65..=256, memory: Fast, ..take(Add2) },
-    // Where it is slower, what holds four is the fastest in those, and for longer rows in any grid (T29, T31).
+    // Slower memory: four vectors in very long grids, and for longer rows in any (T29, T31).
     Rule { row: 65..=2048, memory: Slow, ..take(Add4) },
-    // Where it is fast, longer rows are faster in shared memory in long grids (T30, T31),
+    // Fast memory, short grids: registers (T30).
     Rule { row: 513..=2048, memory: Fast, grid: SHORT, ..take(Add4) },
-    // but for those up to this length (T31).
+    // Fast memory, long grids: registers up to this length, shared memory beyond (T31).
     Rule { row: 513..=1024, memory: Fast, ..take(Add4) },
     // What registers do not hold, or not as fast (T29, T31).
     take(Staged),
@@ -137,7 +137,7 @@ pub(super) static LAYER_RESIDUAL: &[Rule] = &[
     take(Staged),
 ];
 
-/// The variants that know biases of RMSNorm, weight offsets of LayerNorm, and a `y` that is added to: in other kernels
+/// The variants that support biases of RMSNorm, weight offsets of LayerNorm, and a `y` that is added to: in other kernels
 /// these would take every launch's registers (T34).
 pub(super) static EXTRAS: &[Rule] = &[take(Staged)];
 

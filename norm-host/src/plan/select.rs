@@ -20,8 +20,8 @@ pub struct LaunchShape {
     pub tile: Tile,
     /// There is a residual.
     pub residual: bool,
-    /// `y` is added to, RMSNorm has biases or LayerNorm a weight offset, which kernels that hold the
-    /// row do not know.
+    /// `y` is added to, RMSNorm has biases or LayerNorm a weight offset, which kernels that keep the
+    /// row in registers do not support.
     pub extras: bool,
     /// Blocks of the grid, which say whether it is a short or a long one: [`DeviceProfile::short_grid`].
     pub blocks: u64,
@@ -47,9 +47,10 @@ impl LaunchShape {
 
     /// Whether a variant of its ladder can take the launch at all.
     fn can_be_taken_by(&self, variant: Variant, profile: DeviceProfile) -> bool {
-        let [x, ..] = self.types;
+        let [x, w, _] = self.types;
+        let biases = self.kind == NormKind::Layer;
         let knows_extras =
-            variant != Variant::Staged || stages_sums_with_y(self.kind == NormKind::Layer, self.types);
+            variant != Variant::Staged || stages_sums_with_y(biases, x.size(), w.size(), self.tile.width);
         (knows_extras || !self.extras) && self.tile.fits(variant, x, profile)
     }
 }

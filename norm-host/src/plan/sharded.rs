@@ -28,7 +28,7 @@ impl ShardPlan {
     /// As for [`Plan::new`].
     pub(crate) fn new(problem: &ShardProblem, profile: DeviceProfile) -> Result<ShardPlan> {
         let ShardProblem { step, part, sums, dim } = problem;
-        // The kernels know no clusters: a shard is seldom long enough for one.
+        // The kernels support no clusters: a shard is seldom long enough for one.
         let Plan { kernel, grid, block, overlap, args, .. } =
             Plan::new(part, DeviceProfile { max_cluster: 1, ..profile })?;
         let vectors = kernel.variant != Variant::Scalar;

@@ -2,7 +2,7 @@
 //! never depend on how many rows there are or where they stand.
 
 use norm_kernels::abi::{
-    DType, MAX_BLOCK_THREADS, MAX_STAGED_VECTORS, NormKind, Row, Scope, Storage, Variant, WARP, width,
+    DType, MAX_BLOCK_THREADS, MAX_STAGED_VECTORS, NormKind, Scope, Storage, Variant, VariantSpec, WARP, width,
 };
 
 use super::{
@@ -98,7 +98,7 @@ impl Tile {
     /// Bytes of shared memory in which a block of this variant holds vectors of `x`, an even number for each
     /// thread.
     pub fn shared_bytes(self, variant: Variant, x: DType) -> u32 {
-        let vectors = match variant.row().storage {
+        let vectors = match variant.spec().storage {
             Storage::Shared => self.vectors,
             Storage::Hybrid(in_registers) => self.vectors.saturating_sub(in_registers),
             Storage::Registers(_) | Storage::Reload => 0,
@@ -109,7 +109,7 @@ impl Tile {
     /// Whether a variant can take rows of `x` that are dealt out so on a device: by the threads that share a row, by
     /// where they keep it, and by the largest block.
     pub fn fits(self, variant: Variant, x: DType, profile: DeviceProfile) -> bool {
-        let Row { scope, storage, max_threads, .. } = variant.row();
+        let VariantSpec { scope, storage, max_threads, .. } = variant.spec();
         let tile = self.taken_by(variant);
         let is_shared = match scope {
             Scope::Warp => tile.blocks == 1 && tile.threads <= WARP,

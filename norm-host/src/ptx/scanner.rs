@@ -1,5 +1,7 @@
 //! The words of a PTX text, comments and strings aside (PTX ISA, "Syntax").
 
+use std::ops::Range;
+
 /// A place in a text.
 pub(super) struct Scanner<'a> {
     text: &'a str,
@@ -8,7 +10,12 @@ pub(super) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(text: &'a str) -> Scanner<'a> {
-        Scanner { text, at: 0 }
+        Scanner::at(text, 0)
+    }
+
+    /// Begins at this byte, which is in no comment and no string.
+    pub(super) fn at(text: &'a str, at: usize) -> Scanner<'a> {
+        Scanner { text, at }
     }
 
     /// The byte that it has come to.
@@ -33,6 +40,25 @@ impl<'a> Scanner<'a> {
         let single = || self.text[start..].chars().next().map_or(1, char::len_utf8);
         self.at += if length > 0 { length } else { single() };
         Some((start, &self.text[start..self.at]))
+    }
+
+    /// Goes behind the next comment or string: where what stands in front of it does. `None` at the end of the text.
+    pub(super) fn next_code(&mut self) -> Option<Range<usize>> {
+        let start = self.at;
+        while let Some(stop) = self.rest().iter().position(|byte| matches!(byte, b'"' | b'/')) {
+            self.at += stop;
+            let end = self.at;
+            if self.rest()[0] == b'"' {
+                self.skip_string();
+                return Some(start..end);
+            }
+            if self.skip_comment() {
+                return Some(start..end);
+            }
+            self.at += 1;
+        }
+        self.at = self.text.len();
+        (start < self.at).then_some(start..self.at)
     }
 
     /// Goes behind the next opening brace, or to the end where there is none.
@@ -91,6 +117,27 @@ impl<'a> Scanner<'a> {
     }
 }
 
-fn is_word(byte: u8) -> bool {
+/// Whether a byte can be part of a name, a number or a directive.
+pub(super) fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'%' | b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_is_what_is_in_no_comment_and_no_string() {
+        let code = |text: &str| {
+            let mut scanner = Scanner::new(text);
+            let stretches: Vec<_> = std::iter::from_fn(|| scanner.next_code()).map(|at| &text[at]).collect();
+            stretches.join("|")
+        };
+        assert_eq!(code(""), "");
+        assert_eq!(code("a / b"), "a / b");
+        assert_eq!(code("a // \"b\nc"), "a |\nc");
+        assert_eq!(code("a /* // */ b \"/*\" c"), "a | b | c");
+        assert_eq!(code("/**/\"\"é"), "||é");
+        assert_eq!((code("a /* b"), code("a \"b"), code("a //")), ("a ".into(), "a ".into(), "a ".into()));
+    }
 }

@@ -29,8 +29,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        DeviceProfile, MAX_DIM, Norm, NormKind, Simulator, Tile, View, ViewMut, ops,
-        ptx::{self, Ptx},
+        DeviceProfile, MAX_DIM, Norm, NormKind, Simulator, Tile, View, ViewMut, ops, ptx::Ptx,
         tensor::Element,
     };
 
@@ -108,7 +107,7 @@ mod tests {
         };
         let kernels: String = Kernel::all().map(endless).collect();
         let text = format!(".version 8.1\n.target sm_90\n.address_size 64\n{kernels}").leak();
-        let simulator = Simulator::with_ptx(Ptx { text, ..ptx::EMBEDDED[ptx::EMBEDDED.len() - 1] });
+        let simulator = Simulator::with_ptx(Ptx::from_text(text).unwrap());
         let shape = [4, 1 << 16];
         let (x, mut y) = (vec![1.0_f32; 4 << 16], vec![0.0_f32; 4 << 16]);
         let x = View::from_slice(&x, &shape).unwrap();

@@ -2,8 +2,8 @@
 
 use norm_host::{
     Backend, DType, Norm, NormKind, Result,
-    accuracy::{WorstRow, judge_row, round, ulp},
-    reference::{self, Parameters, Statistics},
+    accuracy::{WorstRow, judge_row, round},
+    reference::{self, Parameters},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -239,73 +239,24 @@ impl Case {
 
     /// Judges row `index` of what the operation made of `before`.
     pub fn judge(&self, before: &Tensors, after: &Tensors, index: usize) -> WorstRow {
-        let x = self.input_of(before, index);
-        let given = self.row(&after.y, index, &self.y_strides());
-        self.with_parameters(before, index, |parameters| judge_row(&x, parameters, self.y, &given))
-    }
-
-    /// Holds `other`, the outputs of rust-cuda's kernels, to `stock`, those of stock rustc's; the error says where they
-    /// are apart.
-    ///
-    /// The former were compiled before LayerNorm took its mean away in two parts. Until they are compiled anew, its
-    /// outputs by them are held to what one `f32` may take from the mean, and to the rounding of either;
-    /// RMSNorm's to the same bits.
-    pub fn agrees_but_for_the_mean(
-        &self,
-        before: &Tensors,
-        stock: &Buffer,
-        other: &Buffer,
-    ) -> std::result::Result<(), String> {
-        if self.kind == NormKind::Rms {
-            return if stock.bits() == other.bits() { Ok(()) } else { Err("other bits".to_owned()) };
-        }
-        for row in 0..self.rows() {
-            let start = self.start(row, &self.y_strides());
-            for (column, size) in self.sizes_of_terms(before, row).into_iter().enumerate() {
-                let (a, b) = (stock.get(start + column), other.get(start + column));
-                let allowed = ulp(self.y, a.abs().max(b.abs())) + 1e-6 * size;
-                if !((a - b).abs() <= allowed || a == b || (a.is_nan() && b.is_nan())) {
-                    return Err(format!("row {row}, column {column}: {a} and {b}, of terms of {size}"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// For each output of row `index` the size of what it is made of: input, mean, bias and what it is added to.
-    fn sizes_of_terms(&self, before: &Tensors, index: usize) -> Vec<f64> {
-        let x = self.input_of(before, index);
-        let Statistics { mean, rstd, .. } = Statistics::of(&x, self.kind, self.eps.into());
-        self.with_parameters(before, index, |p| {
-            let size = |(i, x): (usize, &f64)| {
-                (x.abs() + mean.abs()) * rstd * p.factor(i).abs() + p.bias(i).abs() + p.onto(i).abs()
-            };
-            x.iter().enumerate().map(size).collect()
-        })
-    }
-
-    /// Row `index` of what is normalized, as the operation sees it.
-    fn input_of(&self, before: &Tensors, index: usize) -> Vec<f64> {
         let x = self.residual_of(before, index);
         let x = x.unwrap_or_else(|| self.row(&before.x, index, &self.x_strides()));
-        x.into_iter().map(|x| reference::input(self.x, x)).collect()
-    }
-
-    /// Calls `f` with what row `index` is normalized with.
-    fn with_parameters<T>(&self, before: &Tensors, index: usize, f: impl FnOnce(&Parameters<'_>) -> T) -> T {
+        let x: Vec<f64> = x.into_iter().map(|x| reference::input(self.x, x)).collect();
         let param = |p: &Option<Buffer>, shared| {
             p.as_ref().map(|p| self.elements(p, self.param_start(index, shared)))
         };
         let (w, b) = (param(&before.w, self.shared[0]), param(&before.b, self.shared[1]));
-        let onto = (self.residual == Residual::Behind).then(|| self.row(&before.y, index, &self.y_strides()));
-        f(&Parameters {
+        let y_strides = self.y_strides();
+        let onto = (self.residual == Residual::Behind).then(|| self.row(&before.y, index, &y_strides));
+        let parameters = Parameters {
             kind: self.kind,
             eps: self.eps.into(),
             weight: w.as_deref(),
             weight_offset: self.weight_offset.into(),
             bias: b.as_deref(),
             onto: onto.as_deref(),
-        })
+        };
+        judge_row(&x, &parameters, self.y, &self.row(&after.y, index, &y_strides))
     }
 
     /// The first element of row `index` of the residual that is not what it must be.

@@ -24,22 +24,6 @@ impl EntryPoint {
             EntryPoint::Shard(_) => ShardKernel::MAX_THREADS,
         }
     }
-
-    /// As [`Kernel::max_registers`].
-    pub fn max_registers(self) -> Option<u32> {
-        match self {
-            EntryPoint::Norm(kernel) => kernel.max_registers(),
-            EntryPoint::Shard(_) => None,
-        }
-    }
-
-    /// As [`Kernel::min_blocks`].
-    pub fn min_blocks(self) -> Option<u32> {
-        match self {
-            EntryPoint::Norm(kernel) => kernel.min_blocks(),
-            EntryPoint::Shard(_) => Some(1),
-        }
-    }
 }
 
 impl From<Kernel> for EntryPoint {

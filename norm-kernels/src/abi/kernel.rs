@@ -24,12 +24,12 @@ impl NormKind {
     }
 }
 
-/// Whether a staged kernel of `types`, those of x, w and y, has registers for what `y` holds, to which the norm is
-/// added. LayerNorm's weights and biases in f32 beside 16-bit x and y fill 16 registers a vector: with four more,
-/// ptxas spills a word, or three blocks of 512 threads no longer fit a multiprocessor.
-pub const fn stages_sums_with_y(biases: bool, types: [DType; 3]) -> bool {
-    let [x, w, y] = types;
-    !(biases && w.size() > x.size() && w.size() > y.size())
+/// Whether a staged kernel has registers for what `y` holds, to which the norm is added; `x` and `w` are bytes of
+/// their elements, `width` is the number of elements in a vector. LayerNorm's weights and biases in f32 beside 16-bit x
+/// and y fill 16 registers a vector: with four more, ptxas spills a word, or three blocks of 512 threads no longer fit
+/// a multiprocessor.
+pub const fn stages_sums_with_y(biases: bool, x: usize, w: usize, width: u32) -> bool {
+    !(biases && x < w && width == 8)
 }
 
 /// One entry point.
@@ -43,7 +43,7 @@ pub struct Kernel {
     pub w: DType,
     /// Element type of `y`.
     pub y: DType,
-    /// How it reaches memory.
+    /// Which row of the table of variants.
     pub variant: Variant,
 }
 

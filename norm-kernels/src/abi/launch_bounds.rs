@@ -1,97 +1,126 @@
-//! What the PTX states of a kernel's launches and registers (PTX ISA, "Performance-Tuning Directives").
+//! The registers that a kernel may take, as the PTX states them: `.maxnreg` (PTX ISA, "Performance-Tuning Directives").
 //!
-//! Found with ptxas 13.0 for sm_80, sm_89, sm_90 and sm_100; the tests that assemble every kernel check them in every
-//! run. At most one row of a table fits a kernel.
+//! ptxas hands out registers by what the largest block leaves, and smaller blocks, of which more would fit a
+//! multiprocessor, pay for that; and where it aims at two blocks of that size, it may load weights that a kernel preloads
+//! after the reduction all the same. A number takes both out of its hands. The numbers were found by search with ptxas
+//! 13.0, against the kernels as they were when all types were compiled in: no more registers than theirs on sm_80 and
+//! sm_89, or sm_90 and sm_100, no spills, and of what is left the number by which most kernels of the row and column
+//! access memory in the same order. docs/TUNING.md ("Tenth round") names those that take more, and the form of the search. Bounds are no part of the compiled
+//! text: after a change here `cargo xtask ptx lock` is enough. Tests that
+//! assemble every kernel hold it to the registers that the lock file says.
 
 use super::{
     DType::{self, BF16, F16, F32},
-    Kernel,
+    EntryPoint, Kernel,
     NormKind::{self, Layer, Rms},
-    Variant::{self, Add2, Add4, Block4, Mixed, Scalar, Short4, Staged, Stream, Warp2, Warp4},
+    ShardKernel,
+    Variant::{self, Add2, Add4, Block2, Block4, Mixed, Scalar, Short4, Staged, Stream, Warp2, Warp4},
 };
 
-const ALL: &[DType] = &DType::ALL;
-const HALF: &[DType] = &[F16, BF16];
+/// The most registers by the bytes of an element of x, w and y, in the order of [`column`]; 0 where ptxas may decide.
+type Columns = [u32; 8];
 
-/// A bound of the kernels whose types of x, w and y are among those that stand there.
-struct Bound {
-    variant: Variant,
-    kind: NormKind,
-    types: [&'static [DType]; 3],
-    most: u32,
+/// The column for elements of these types.
+fn column([x, w, y]: [DType; 3]) -> usize {
+    let is_wide = |dtype: DType| usize::from(dtype.size() == 4);
+    is_wide(x) << 2 | is_wide(w) << 1 | is_wide(y)
 }
 
-const fn bound(variant: Variant, kind: NormKind, types: [&'static [DType]; 3], most: u32) -> Bound {
-    Bound { variant, kind, types, most }
+/// The numbers of a target's text.
+struct Bounds {
+    norms: &'static [(NormKind, Variant, Columns)],
+    /// Where the column's number is of no use for one type of x: that type, the bytes of x, w and y, and its number.
+    by_x: &'static [(NormKind, Variant, DType, [usize; 3], u32)],
+    /// For the kernels of rows that are split over devices, vectors and element by element: the step that sums, by x
+    /// alone; the one that normalizes.
+    partial: [[u32; 2]; 2],
+    apply: [Columns; 2],
 }
 
-/// The most registers a thread may take, where that is to be fewer than the largest block leaves it: `.maxnreg`.
-///
-/// Three blocks of 512 threads that keep rows in shared memory, in place of two, take 1.00 in place of 0.98 of a copy's
-/// bandwidth at 16384 f16 (docs/TUNING.md). All else is what ptxas can do with, and does not by itself: it takes more
-/// where the number of blocks that fit a multiprocessor stays, by its count for the largest block.
-const MAX_REGISTERS: &[Bound] = &[
-    // Two vectors of weights in f32 beside x in 16 bits fill twice the registers.
-    bound(Staged, Rms, [HALF, &[F32], HALF], 48),
-    bound(Staged, Rms, [HALF, &[F32], &[F32]], 40),
-    bound(Staged, Rms, [HALF, HALF, ALL], 40),
-    bound(Staged, Rms, [&[F32], ALL, ALL], 40),
-    bound(Staged, Layer, [ALL, ALL, ALL], 40),
-    bound(Add2, Rms, [HALF, &[F32], &[F32]], 32),
-    bound(Warp2, Layer, [HALF, HALF, &[F32]], 32),
-    bound(Block4, Rms, [&[F32], HALF, HALF], 40),
-    bound(Warp4, Layer, [HALF, &[F32], &[F32]], 48),
-    bound(Stream, Layer, [HALF, ALL, &[F32]], 48),
-    bound(Scalar, Layer, [ALL, ALL, ALL], 48),
-    bound(Add4, Rms, [HALF, HALF, &[F32]], 56),
-    bound(Mixed, Layer, [HALF, ALL, &[F32]], 56),
-    bound(Block4, Layer, [&[F32], ALL, &[F32]], 56),
-    bound(Add4, Rms, [HALF, HALF, HALF], 72),
-    bound(Block4, Layer, [&[BF16], HALF, HALF], 66),
-    bound(Short4, Layer, [&[F32], &[F32], &[F32]], 80),
-    bound(Block4, Layer, [HALF, &[F32], HALF], 88),
-    bound(Add4, Layer, [&[F16], &[F32], HALF], 96),
-];
+#[rustfmt::skip]
+static SM_80: Bounds = Bounds {
+    norms: &[
+        // Bytes of x, w, y:  222 224 242 244 422 424 442 444
+        (Rms,   Warp2,       [ 39,  0,  0,  0,  0,  0,  0,  0]),
+        (Rms,   Block2,      [  0,  0,  0,  0,  0, 32,  0,  0]),
+        (Rms,   Block4,      [  0, 56,  0,  0, 40, 47, 64,  0]),
+        (Rms,   Add2,        [ 47, 32,  0, 32,  0,  0,  0,  0]),
+        (Rms,   Add4,        [ 72, 56, 95,  0,  0,  0,  0,  0]),
+        (Rms,   Staged,      [ 40,  0, 48, 40,  0,  0,  0, 40]),
+        (Rms,   Mixed,       [ 48, 40, 47, 40, 40, 37, 39,  0]),
+        (Rms,   Stream,      [ 48, 38, 53, 45,  0,  0, 53,  0]),
+        (Rms,   Scalar,      [  0, 35,  0, 40,  0, 37,  0,  0]),
+        (Layer, Warp2,       [ 53, 32,  0,  0,  0, 37,  0,  0]),
+        (Layer, Warp4,       [ 68,  0, 77, 48,  0,  0,  0, 49]),
+        (Layer, Block4,      [  0,  0, 75, 48, 39,  0,  0,  0]),
+        (Layer, Add4,        [ 96,  0,  0,  0,  0,  0,  0,  0]),
+        (Layer, Staged,      [ 40,  0, 40, 40, 40, 39, 40, 40]),
+        (Layer, Mixed,       [ 61, 48, 63, 56, 56, 54, 52, 56]),
+        (Layer, Stream,      [  0, 47, 60, 48, 56, 56, 56,  0]),
+        (Layer, Scalar,      [ 47,  0,  0,  0,  0, 39,  0,  0]),
+    ],
+    by_x: &[(Layer, Block4, F16, [2, 4, 4], 44)],
+    partial: [[40, 0], [28, 30]],
+    apply: [[48, 37, 48, 48, 0, 0, 0, 48], [0, 29, 0, 40, 0, 31, 0, 0]],
+};
 
-/// So many blocks are to fit a multiprocessor, and no more, where ptxas would else aim at more and spill registers for
-/// it: `.minnctapersm`.
-const MIN_BLOCKS: &[Bound] = &[
-    bound(Warp4, Layer, [&[BF16], ALL, ALL], 3),
-    bound(Block4, Layer, [&[F16], HALF, &[F32]], 2),
-    bound(Add4, Layer, [&[BF16], HALF, &[F32]], 1),
-    bound(Mixed, Rms, [ALL, ALL, ALL], 1),
-    bound(Mixed, Layer, [ALL, ALL, ALL], 1),
-    bound(Stream, Rms, [ALL, ALL, ALL], 1),
-    bound(Stream, Layer, [&[F16, F32], ALL, ALL], 1),
-    // With weights in f32 and a y of 16 bits ptxas spills with the directive, and does not without.
-    bound(Stream, Layer, [&[BF16], HALF, ALL], 1),
-    bound(Stream, Layer, [&[BF16], &[F32], &[F32]], 1),
-    bound(Scalar, Rms, [ALL, ALL, ALL], 1),
-    bound(Scalar, Layer, [ALL, ALL, ALL], 1),
-];
+#[rustfmt::skip]
+static SM_90: Bounds = Bounds {
+    norms: &[
+        // Bytes of x, w, y:  222 224 242 244 422 424 442 444
+        (Rms,   Warp2,       [39, 31,  0, 32, 28, 28, 32, 31]),
+        (Rms,   Block2,      [ 0, 29,  0,  0,  0,  0,  0,  0]),
+        (Rms,   Block4,      [68, 42,  0,  0,  0, 47, 54, 58]),
+        (Rms,   Add2,        [48,  0,  0, 32, 32, 36,  0, 32]),
+        (Rms,   Add4,        [72, 56, 94, 64, 64, 60,  0,  0]),
+        (Rms,   Staged,      [40, 40, 48, 40, 40,  0, 40, 40]),
+        (Rms,   Mixed,       [53, 43,  0, 43,  0,  0, 41, 42]),
+        (Rms,   Stream,      [48, 38,  0, 48, 48, 47, 55, 56]),
+        (Rms,   Scalar,      [48, 37, 47,  0, 37, 34, 35, 32]),
+        (Layer, Warp2,       [ 0, 32, 64, 40,  0,  0, 40, 40]),
+        (Layer, Warp4,       [ 0,  0, 78, 48, 48, 43,  0, 45]),
+        (Layer, Block4,      [65, 45, 73, 45, 40, 48, 46, 56]),
+        (Layer, Short4,      [ 0,  0,  0,  0, 64, 64,  0, 78]),
+        (Layer, Add4,        [95,  0,  0,  0,  0,  0,  0,  0]),
+        (Layer, Staged,      [40,  0, 40, 40, 40,  0, 40, 40]),
+        (Layer, Mixed,       [61, 55, 62, 56, 60, 60,  0, 62]),
+        (Layer, Stream,      [63,  0, 62,  0, 62, 62, 62, 63]),
+        (Layer, Scalar,      [47, 43, 48, 43, 43, 43,  0,  0]),
+    ],
+    by_x: &[
+        (Layer, Block4, F16, [2, 4, 4], 44),
+        (Layer, Short4, BF16, [2, 2, 2], 96),
+        (Layer, Add4, BF16, [2, 2, 2], 97),
+    ],
+    partial: [[40, 38], [30, 0]],
+    apply: [[0, 38, 53, 45, 47, 46, 55, 0], [48, 32, 46, 34, 32, 32, 32, 32]],
+};
 
-impl Bound {
-    fn fits(&self, kernel: Kernel) -> bool {
-        let types = [kernel.x, kernel.w, kernel.y];
-        self.variant == kernel.variant
-            && self.kind == kernel.kind
-            && self.types.iter().zip(types).all(|(allowed, given)| allowed.contains(&given))
+impl EntryPoint {
+    /// The most registers that a thread may take, stated as `.maxnreg` in a text for devices of this compute capability
+    /// (major, minor) and newer; `None` where the largest block alone bounds them.
+    pub fn max_registers(self, capability: (u32, u32)) -> Option<u32> {
+        let bounds = if capability < (9, 0) { &SM_80 } else { &SM_90 };
+        let most = match self {
+            EntryPoint::Norm(kernel) => bounds.of_norm(kernel),
+            EntryPoint::Shard(ShardKernel::Partial { x, vectors }) => {
+                bounds.partial[usize::from(!vectors)][usize::from(x == F32)]
+            }
+            EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors }) => {
+                bounds.apply[usize::from(!vectors)][column([x, w, y])]
+            }
+        };
+        (most > 0).then_some(most)
     }
 }
 
-fn find(bounds: &[Bound], kernel: Kernel) -> Option<u32> {
-    bounds.iter().find(|bound| bound.fits(kernel)).map(|bound| bound.most)
-}
-
-impl Kernel {
-    /// The most registers a thread may take (`.maxnreg`); `None` where the largest block alone bounds them.
-    pub fn max_registers(self) -> Option<u32> {
-        find(MAX_REGISTERS, self)
-    }
-
-    /// The blocks that are to fit a multiprocessor (`.minnctapersm`); `None` where ptxas decides.
-    pub fn min_blocks(self) -> Option<u32> {
-        find(MIN_BLOCKS, self)
+impl Bounds {
+    fn of_norm(&self, Kernel { kind, variant, x, w, y }: Kernel) -> u32 {
+        let types = [x, w, y];
+        let sizes = types.map(DType::size);
+        let by_x = self.by_x.iter().find(|row| (row.0, row.1, row.2, row.3) == (kind, variant, x, sizes));
+        let by_size = || self.norms.iter().find(|row| (row.0, row.1) == (kind, variant));
+        by_x.map(|row| row.4).or_else(|| by_size().map(|row| row.2[column(types)])).unwrap_or(0)
     }
 }
 
@@ -100,12 +129,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_rows_fit_one_kernel_and_each_fits_some() {
-        for bounds in [MAX_REGISTERS, MIN_BLOCKS] {
-            for kernel in Kernel::all() {
-                assert!(bounds.iter().filter(|bound| bound.fits(kernel)).count() <= 1, "{kernel}");
+    fn every_row_is_of_a_kernel_and_none_stands_twice() {
+        for registers in [&SM_80, &SM_90] {
+            for (index, &(kind, variant, _)) in registers.norms.iter().enumerate() {
+                assert!(variant.serves(kind), "{kind:?} {variant:?}");
+                assert!(registers.norms[..index].iter().all(|row| (row.0, row.1) != (kind, variant)));
             }
-            assert!(bounds.iter().all(|bound| Kernel::all().any(|kernel| bound.fits(kernel))));
+            for &(kind, variant, x, sizes, most) in registers.by_x {
+                let fits = |kernel: &Kernel| {
+                    let types = [kernel.x, kernel.w, kernel.y];
+                    (kernel.kind, kernel.variant, kernel.x) == (kind, variant, x)
+                        && types.map(DType::size) == sizes
+                };
+                assert_ne!(Kernel::all().filter(fits).count(), 0, "{kind:?} {variant:?} {x}");
+                assert!(Kernel::all().filter(fits).all(|kernel| registers.of_norm(kernel) == most));
+            }
+        }
+    }
+
+    #[test]
+    fn bounds_are_those_of_the_target() {
+        let kernel =
+            |variant, kind, [x, w, y]: [DType; 3]| EntryPoint::Norm(Kernel { kind, x, w, y, variant });
+        let half = [F16; 3];
+        for (entry, sm_80, sm_90) in [
+            (kernel(Warp2, Rms, half), Some(39), Some(39)),
+            (kernel(Add4, Layer, half), Some(96), Some(95)),
+            (kernel(Add4, Layer, [BF16; 3]), Some(96), Some(97)),
+            (kernel(Short4, Layer, half), None, None),
+            (kernel(Short4, Layer, [BF16; 3]), None, Some(96)),
+            (EntryPoint::Shard(ShardKernel::Partial { x: BF16, vectors: false }), Some(28), Some(30)),
+        ] {
+            assert_eq!(entry.max_registers((8, 0)), sm_80, "{entry}");
+            assert_eq!(entry.max_registers((9, 0)), sm_90, "{entry}");
         }
     }
 }

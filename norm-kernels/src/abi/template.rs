@@ -1,12 +1,13 @@
-//! What is compiled: entry points whose 16-bit types, and type of y, are left open.
+//! Templates: the compiled entries, each of which serves several kernels, because their 16-bit types and the type of y
+//! are left open.
 
 use super::{DType, EntryPoint, Kernel, NormKind, ShardKernel, Variant};
 
-/// An entry point of the compiled text, which serves several [`EntryPoint`]s.
+/// An entry of the compiled text, which serves several [`EntryPoint`]s.
 ///
 /// It is compiled for the sizes of x's and w's elements and the number of elements in a vector. What else depends on the
 /// types, the conversions of 16-bit elements and all that is done to y, stands in its text as pseudo-instructions, which
-/// the host expands for the types of an entry point: see `norm_host::ptx`.
+/// the host expands for the types of an entry point: see `norm_host::ptx::specialize`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Template {
     /// A norm of whole rows.
@@ -19,7 +20,7 @@ pub enum Template {
         w: u32,
         /// Elements in a vector: 16 bytes of the wider of `x` and `y`.
         width: u32,
-        /// How it reaches memory.
+        /// Which row of the table of variants.
         variant: Variant,
     },
     /// The sums of squares of rows that are split over devices: [`ShardKernel::Partial`].
@@ -59,7 +60,9 @@ impl EntryPoint {
             EntryPoint::Norm(Kernel { kind, x, w, y, variant }) => {
                 Template::Norm { kind, x: bits(x), w: bits(w), width: width(x, y), variant }
             }
-            EntryPoint::Shard(ShardKernel::Partial { x, vectors }) => Template::Partial { x: bits(x), vectors },
+            EntryPoint::Shard(ShardKernel::Partial { x, vectors }) => {
+                Template::Partial { x: bits(x), vectors }
+            }
             EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors }) => {
                 Template::Apply { x: bits(x), w: bits(w), width: width(x, y), vectors }
             }

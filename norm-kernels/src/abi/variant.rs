@@ -5,7 +5,7 @@ use super::NormKind;
 /// Calls `$then!` with what stands behind it and the table, a row per variant.
 ///
 /// A macro, because the name of an entry point must be a literal where it is compiled. The columns are fields of
-/// [`Row`]: the variant and its name in entry points; the scope that shares a row; the row's storage; how memory is
+/// [`VariantSpec`]: the variant and its name in entry points; the scope that shares a row; the row's storage; how memory is
 /// accessed; whether it adds a residual; the largest block; and, for RMSNorm and for LayerNorm, when weights and
 /// biases are loaded, `-` where that norm has no such kernel.
 macro_rules! variants {
@@ -28,7 +28,7 @@ macro_rules! variants {
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub(crate) use variants;
 
-/// How a kernel reaches memory and where it keeps the row meanwhile.
+/// A kernel's scope, storage, access, residual and loads of parameters: a row of [`VARIANTS`].
 ///
 /// All of them deal a row out as its tile says and add in the same order, so for one tile
 /// they give the same bits.
@@ -42,8 +42,8 @@ pub enum Variant {
     Block2,
     /// The same with four vectors a thread.
     Block4,
-    /// [`Block4`](Variant::Block4) for grids so short that latency is all that counts: LayerNorm's
-    /// weights and biases are loaded with the row, for which RMSNorm's `Block4` has the registers.
+    /// LayerNorm's [`Block4`](Variant::Block4) for short grids, which latency bounds: it preloads weights and biases.
+    /// RMSNorm needs no such twin, because its `Block4` preloads in any grid.
     Short4,
     /// [`Block2`](Variant::Block2) with a residual, `r += x` before the norm.
     Add2,
@@ -52,7 +52,7 @@ pub enum Variant {
     /// Any tile whose vectors fit the shared memory, where they are kept; also adds biases to
     /// RMSNorm, offsets to LayerNorm's weights, and residuals.
     Staged,
-    /// Any tile whose vectors fit the shared memory but for [`HYBRID_REGISTERS`] a thread, which are held in
+    /// Any tile whose vectors fit the shared memory but for [`HYBRID_VECTORS`] a thread, which are held in
     /// registers.
     Mixed,
     /// Any row of whole, aligned vectors: every pass reads it again.
@@ -97,7 +97,7 @@ pub enum Access {
 /// Whether a variant adds the input to a residual, `r += x`, and normalizes that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Residual {
-    /// It knows none.
+    /// It supports none.
     Never,
     /// It is launched with one alone.
     Always,
@@ -120,7 +120,7 @@ pub enum Params {
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct VariantSpec {
     /// The variant that the row describes.
     pub variant: Variant,
     /// Its name in entry points.
@@ -135,14 +135,14 @@ pub struct Row {
     pub residual: Residual,
     /// The largest block that launches it, which the PTX states as `.maxntid`.
     pub max_threads: u32,
-    /// RMSNorm's parameters; `None` where RMSNorm has no such kernel.
+    /// When RMSNorm loads its weights; `None` where it has no such kernel.
     pub rms: Option<Params>,
     /// The same for LayerNorm.
     pub layer: Option<Params>,
 }
 
 /// Vectors that a thread of [`Variant::Mixed`] holds in registers.
-pub const HYBRID_REGISTERS: u32 = match Variant::Mixed.row().storage {
+pub const HYBRID_VECTORS: u32 = match Variant::Mixed.spec().storage {
     Storage::Hybrid(vectors) => vectors,
     _ => unreachable!(),
 };
@@ -171,7 +171,7 @@ macro_rules! params {
 macro_rules! rows {
     ([] $($variant:ident $name:literal $scope:ident ($($storage:tt)+) $access:ident $residual:ident $threads:literal $rms:tt $layer:tt)*) => {
         /// The table, in the order of kernel numbers.
-        pub const VARIANTS: [Row; Variant::ALL.len()] = [$(Row {
+        pub const VARIANTS: [VariantSpec; Variant::ALL.len()] = [$(VariantSpec {
             variant: Variant::$variant,
             name: $name,
             scope: Scope::$scope,
@@ -193,20 +193,20 @@ variants!(rows!);
 
 impl Variant {
     /// Its row of the table.
-    pub const fn row(self) -> Row {
+    pub const fn spec(self) -> VariantSpec {
         VARIANTS[self as usize]
     }
 
     /// The name used in kernel names.
     pub const fn name(self) -> &'static str {
-        self.row().name
+        self.spec().name
     }
 
     /// When that normalization's weights and biases are loaded; `None` where it has no such kernel.
     pub const fn params(self, kind: NormKind) -> Option<Params> {
         match kind {
-            NormKind::Rms => self.row().rms,
-            NormKind::Layer => self.row().layer,
+            NormKind::Rms => self.spec().rms,
+            NormKind::Layer => self.spec().layer,
         }
     }
 
@@ -216,8 +216,8 @@ impl Variant {
     }
 
     /// Vectors that a thread holds in registers alone; `None` where it takes any number.
-    pub const fn held_vectors(self) -> Option<u32> {
-        match self.row().storage {
+    pub const fn register_vectors(self) -> Option<u32> {
+        match self.spec().storage {
             Storage::Registers(vectors) => Some(vectors),
             _ => None,
         }
@@ -225,22 +225,22 @@ impl Variant {
 
     /// The largest block that launches it.
     pub const fn max_threads(self) -> u32 {
-        self.row().max_threads
+        self.spec().max_threads
     }
 
     /// Whether its blocks may work on a row together, as a cluster.
     pub const fn takes_clusters(self) -> bool {
-        matches!(self.row().scope, Scope::Cluster)
+        matches!(self.spec().scope, Scope::Cluster)
     }
 
     /// Whether it adds a residual, without which it is not taken.
     pub const fn adds(self) -> bool {
-        matches!(self.row().residual, Residual::Always)
+        matches!(self.spec().residual, Residual::Always)
     }
 
     /// True if this variant serves bandwidth-bound (long) grids alone; a sibling variant covers short ones.
     pub const fn is_for_long_grids(self, kind: NormKind) -> bool {
-        matches!((self.row().scope, self.params(kind)), (Scope::Block, Some(Params::OnDemand)))
+        matches!((self.spec().scope, self.params(kind)), (Scope::Block, Some(Params::OnDemand)))
     }
 }
 

@@ -311,83 +311,39 @@ pub unsafe fn st_global_b32(address: u64, bits: u32) {
     }
 }
 
-/// The `f32` of an f16's bits: exact.
+/// A word of two halves. ptxas drops it where the word is taken apart again, as it does not with shifts.
 #[inline(always)]
-pub fn f16_to_f32(bits: u16) -> f32 {
-    let value;
+pub fn join(low: u16, high: u16) -> u32 {
+    let word;
     // SAFETY: register arithmetic.
     unsafe {
         asm!(
-            "cvt.f32.f16 {value}, {bits};",
-            value = out(reg32) value,
-            bits = in(reg16) bits,
+            "mov.b32 {word}, {{{low}, {high}}};",
+            word = out(reg32) word,
+            low = in(reg16) low,
+            high = in(reg16) high,
             options(pure, nomem, nostack, preserves_flags)
         )
     }
-    value
+    word
 }
 
-/// Two f16 held to ±65504, in one word; NaN stays NaN.
+/// `a * b`, exactly (`mul.wide.u32`). LLVM would add the product up with what else makes an address before it multiplies,
+/// which takes more instructions and registers.
 #[inline(always)]
-pub fn f16x2_clamp(pair: u32) -> u32 {
-    let clamped;
-    // SAFETY: register arithmetic.
-    unsafe {
-        // The lesser magnitude with the sign of both together, which is `pair`'s.
-        #[cfg(sm_90)]
-        asm!(
-            "min.NaN.xorsign.abs.f16x2 {clamped}, {pair}, {largest};",
-            clamped = out(reg32) clamped,
-            pair = in(reg32) pair,
-            largest = in(reg32) 0x7bff_7bffu32,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-        #[cfg(not(sm_90))]
-        asm!(
-            "min.NaN.f16x2 {clamped}, {pair}, {largest};",
-            "max.NaN.f16x2 {clamped}, {clamped}, {smallest};",
-            clamped = out(reg32) clamped,
-            pair = in(reg32) pair,
-            largest = in(reg32) 0x7bff_7bffu32,
-            smallest = in(reg32) 0xfbff_fbffu32,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    clamped
-}
-
-/// Two floats rounded to nearest even as f16, `low` in the lower half.
-#[inline(always)]
-pub fn f16x2_from_f32(low: f32, high: f32) -> u32 {
-    let bits;
+pub fn mul_wide(a: u32, b: u32) -> u64 {
+    let product;
     // SAFETY: register arithmetic.
     unsafe {
         asm!(
-            "cvt.rn.f16x2.f32 {bits}, {high}, {low};",
-            bits = out(reg32) bits,
-            high = in(reg32) high,
-            low = in(reg32) low,
+            "mul.wide.u32 {product}, {a}, {b};",
+            product = out(reg64) product,
+            a = in(reg32) a,
+            b = in(reg32) b,
             options(pure, nomem, nostack, preserves_flags)
         )
     }
-    bits
-}
-
-/// Two floats rounded to nearest even as bf16, `low` in the lower half.
-#[inline(always)]
-pub fn bf16x2_from_f32(low: f32, high: f32) -> u32 {
-    let bits;
-    // SAFETY: register arithmetic.
-    unsafe {
-        asm!(
-            "cvt.rn.bf16x2.f32 {bits}, {high}, {low};",
-            bits = out(reg32) bits,
-            high = in(reg32) high,
-            low = in(reg32) low,
-            options(pure, nomem, nostack, preserves_flags)
-        )
-    }
-    bits
+    product
 }
 
 /// `1 / sqrt(value)`, off by 2^-22.9 of it at most (PTX ISA, `rsqrt.approx`): a quarter of what

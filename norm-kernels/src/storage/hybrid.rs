@@ -1,19 +1,19 @@
 //! A part in registers and in shared memory.
 
 use super::{Registers, RowStorage, Shared};
-use crate::element::{Element, Words};
+use crate::element::{Input, Param, Words};
 use crate::gpu;
 use crate::row::Row;
 
 /// Aligned vectors, read once: a thread's first `V` are kept in registers, the others in shared memory.
 /// Two blocks fit a multiprocessor where shared memory alone holds one, and rows fit that are too long
-/// for it. It knows no residual and adds to nothing; a weight offset and biases it knows as [`Registers`] does.
+/// for it. It supports no residual and adds to nothing; weight offsets and biases it supports as [`Registers`] does.
 pub struct Hybrid<X, W, const N: usize, const V: usize> {
     held: Registers<X, W, N, V, false>,
     staged: Shared<X, W, N>,
 }
 
-impl<X: Element, W: Element, const N: usize, const V: usize> Hybrid<X, W, N, V> {
+impl<X: Input, W: Param, const N: usize, const V: usize> Hybrid<X, W, N, V> {
     /// Loads the part.
     ///
     /// # Safety
@@ -23,15 +23,16 @@ impl<X: Element, W: Element, const N: usize, const V: usize> Hybrid<X, W, N, V> 
     pub unsafe fn load(row: Row) -> Self {
         // SAFETY: the caller says where the row lies and that shared memory holds all vectors but the first `V`.
         unsafe {
-            let staged = Shared::start(Row { start: row.at(V), ..row });
+            // In front of the loop that copies the others, or ptxas may put them behind it, where they are waited for.
             let held = Registers::load::<false, false>(row);
+            let staged = Shared::start(Row { start: row.at(V), ..row });
             gpu::cp_async_wait_all();
             Hybrid { held, staged }
         }
     }
 }
 
-impl<X: Element, W: Element, const N: usize, const V: usize> RowStorage<N> for Hybrid<X, W, N, V> {
+impl<X: Input, W: Param, const N: usize, const V: usize> RowStorage<N> for Hybrid<X, W, N, V> {
     type X = X;
     const WHOLE: bool = true;
     const LONG: bool = false;
@@ -49,11 +50,11 @@ impl<X: Element, W: Element, const N: usize, const V: usize> RowStorage<N> for H
     }
 
     #[inline(always)]
-    unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
+    unsafe fn write<const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
         // SAFETY: the caller gives these elements of `y` to this thread; both parts have different ones.
         unsafe {
-            self.held.write::<Y, BIASES, OFFSETS>(&norm);
-            self.staged.write::<Y, BIASES, OFFSETS>(norm);
+            self.held.write::<BIASES, OFFSETS>(&norm);
+            self.staged.write::<BIASES, OFFSETS>(norm);
         }
     }
 }

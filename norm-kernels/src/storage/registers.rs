@@ -5,12 +5,12 @@ use core::marker::PhantomData;
 use super::{Params, RowStorage, add_to_residual, finish};
 use crate::access::{MemoryAccess, Vector, unpack};
 use crate::each::each;
-use crate::element::{Element, Words};
+use crate::element::{Input, Param, Words};
 use crate::gpu::Reuse;
 use crate::row::Row;
 
-/// `V` aligned vectors, read once. It adds to nothing; a residual, biases and a weight offset it knows
-/// only where `load` and `write` are asked for them.
+/// `V` aligned vectors, read once. It adds to nothing; a residual, biases and a weight offset it
+/// supports where the constant parameters of `load` and `write` say so.
 ///
 /// `PRELOAD_PARAMS`: weights and biases are loaded with the row, not after the reduction that they would then
 /// delay, one vector after the other: 1 row of 8192 f16 takes 1.4 in place of 1.9 µs for RMSNorm, 256
@@ -24,7 +24,7 @@ pub struct Registers<X, W, const N: usize, const V: usize, const PRELOAD_PARAMS:
     elements: PhantomData<(X, W)>,
 }
 
-impl<X: Element, W: Element, const N: usize, const V: usize, const PRELOAD_PARAMS: bool>
+impl<X: Input, W: Param, const N: usize, const V: usize, const PRELOAD_PARAMS: bool>
     Registers<X, W, N, V, PRELOAD_PARAMS>
 {
     /// Loads the part; without `BIASES` none. With `RESIDUAL`, `r += x` is what is loaded.
@@ -70,7 +70,7 @@ impl<X: Element, W: Element, const N: usize, const V: usize, const PRELOAD_PARAM
     /// # Safety
     /// As there.
     #[inline(always)]
-    unsafe fn write_as<Y: Element, const BIASES: bool, const OFFSET: bool>(&self, norm: impl Fn(f32) -> f32) {
+    unsafe fn write_as<const BIASES: bool, const OFFSET: bool>(&self, norm: impl Fn(f32) -> f32) {
         each::<V>(|v| {
             let at = Self::at(&self.row, v);
             let mut values = unpack::<X, N>(self.x[v]);
@@ -82,7 +82,7 @@ impl<X: Element, W: Element, const N: usize, const V: usize, const PRELOAD_PARAM
                 } else {
                     Params::load::<Vector, W, N, BIASES>(&self.row, at)
                 };
-                finish::<Vector, W, Y, N, BIASES, OFFSET, false>(&self.row, at, values, params);
+                finish::<Vector, W, N, BIASES, OFFSET, false>(&self.row, at, values, params);
             }
         });
     }
@@ -94,7 +94,7 @@ impl<X: Element, W: Element, const N: usize, const V: usize, const PRELOAD_PARAM
     }
 }
 
-impl<X: Element, W: Element, const N: usize, const V: usize, const PRELOAD_PARAMS: bool> RowStorage<N>
+impl<X: Input, W: Param, const N: usize, const V: usize, const PRELOAD_PARAMS: bool> RowStorage<N>
     for Registers<X, W, N, V, PRELOAD_PARAMS>
 {
     type X = X;
@@ -107,13 +107,13 @@ impl<X: Element, W: Element, const N: usize, const V: usize, const PRELOAD_PARAM
     }
 
     #[inline(always)]
-    unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
+    unsafe fn write<const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
         // SAFETY: the caller gives these elements of `y` to this thread.
         unsafe {
             if !OFFSETS || self.row.weight_offset == 0.0 {
-                self.write_as::<Y, BIASES, false>(norm);
+                self.write_as::<BIASES, false>(norm);
             } else {
-                self.write_as::<Y, BIASES, true>(norm);
+                self.write_as::<BIASES, true>(norm);
             }
         }
     }

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use super::{Params, RowStorage, finish, is_common};
 use crate::access::{MemoryAccess, unpack};
 use crate::each::each;
-use crate::element::{Element, Words};
+use crate::element::{Input, Param, Words};
 use crate::gpu::Reuse;
 use crate::row::Row;
 
@@ -19,7 +19,7 @@ pub struct Reload<A, X, W, const N: usize> {
 /// 32768 f16, one gives 0.62 (NVIDIA H200, 2026-11-22).
 const FLIGHT: usize = 4;
 
-impl<A: MemoryAccess, X: Element, W: Element, const N: usize> Reload<A, X, W, N> {
+impl<A: MemoryAccess, X: Input, W: Param, const N: usize> Reload<A, X, W, N> {
     /// The part. With a residual, `r += x` comes first, and the part is that of `r`.
     ///
     /// # Safety
@@ -78,7 +78,7 @@ impl<A: MemoryAccess, X: Element, W: Element, const N: usize> Reload<A, X, W, N>
     /// # Safety
     /// As there.
     #[inline(always)]
-    unsafe fn write_as<Y: Element, const F: usize, const BIASES: bool, const EXTRAS: bool>(
+    unsafe fn write_as<const F: usize, const BIASES: bool, const EXTRAS: bool>(
         &self,
         norm: impl Fn(f32) -> f32,
     ) {
@@ -88,13 +88,13 @@ impl<A: MemoryAccess, X: Element, W: Element, const N: usize> Reload<A, X, W, N>
             // SAFETY: elements that this pass has read already; the caller gives these elements of `y` to this thread.
             unsafe {
                 let params = Params::load::<A, W, N, BIASES>(&self.row, place);
-                finish::<A, W, Y, N, BIASES, EXTRAS, EXTRAS>(&self.row, place, values, params);
+                finish::<A, W, N, BIASES, EXTRAS, EXTRAS>(&self.row, place, values, params);
             }
         });
     }
 }
 
-impl<A: MemoryAccess, X: Element, W: Element, const N: usize> RowStorage<N> for Reload<A, X, W, N> {
+impl<A: MemoryAccess, X: Input, W: Param, const N: usize> RowStorage<N> for Reload<A, X, W, N> {
     type X = X;
     const WHOLE: bool = A::WHOLE;
     const LONG: bool = true;
@@ -105,14 +105,14 @@ impl<A: MemoryAccess, X: Element, W: Element, const N: usize> RowStorage<N> for 
     }
 
     #[inline(always)]
-    unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
+    unsafe fn write<const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
         // SAFETY: the caller gives these elements of `y` to this thread.
         unsafe {
             // The scalar kernels are not worth a second copy of the pass.
             if A::WHOLE && is_common::<BIASES>(&self.row) {
-                self.write_as::<Y, FLIGHT, BIASES, false>(norm);
+                self.write_as::<FLIGHT, BIASES, false>(norm);
             } else {
-                self.write_as::<Y, 1, true, true>(norm);
+                self.write_as::<1, true, true>(norm);
             }
         }
     }

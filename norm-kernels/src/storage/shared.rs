@@ -6,7 +6,7 @@ use super::{Params, RowStorage, add_to_residual, finish, is_common};
 use crate::abi::stages_sums_with_y;
 use crate::access::{MemoryAccess, Vector, unpack};
 use crate::each::each;
-use crate::element::{Element, Words};
+use crate::element::{Input, Param, Words};
 use crate::gpu::{self, Reuse};
 use crate::row::Row;
 
@@ -30,7 +30,7 @@ struct Flight<const F: usize> {
     slots: [u32; F],
 }
 
-impl<X: Element, W: Element, const N: usize> Shared<X, W, N> {
+impl<X: Input, W: Param, const N: usize> Shared<X, W, N> {
     /// Bytes of a vector: 16, or 8 where `y` has the wider elements.
     const BYTES: u32 = N as u32 * X::SIZE as u32;
 
@@ -183,7 +183,7 @@ impl<X: Element, W: Element, const N: usize> Shared<X, W, N> {
     /// # Safety
     /// As there.
     #[inline(always)]
-    unsafe fn write_as<Y: Element, const F: usize, const BIASES: bool, const EXTRAS: bool>(
+    unsafe fn write_as<const F: usize, const BIASES: bool, const EXTRAS: bool>(
         &self,
         norm: impl Fn(f32) -> f32,
         adds: bool,
@@ -210,11 +210,9 @@ impl<X: Element, W: Element, const N: usize> Shared<X, W, N> {
                 // to this thread alone.
                 unsafe {
                     if EXTRAS && adds {
-                        finish::<Vector, W, Y, N, BIASES, EXTRAS, true>(
-                            &self.row, places[v], values, params[v],
-                        );
+                        finish::<Vector, W, N, BIASES, EXTRAS, true>(&self.row, places[v], values, params[v]);
                     } else {
-                        finish::<Vector, W, Y, N, BIASES, EXTRAS, false>(
+                        finish::<Vector, W, N, BIASES, EXTRAS, false>(
                             &self.row, places[v], values, params[v],
                         );
                     }
@@ -224,7 +222,7 @@ impl<X: Element, W: Element, const N: usize> Shared<X, W, N> {
     }
 }
 
-impl<X: Element, W: Element, const N: usize> RowStorage<N> for Shared<X, W, N> {
+impl<X: Input, W: Param, const N: usize> RowStorage<N> for Shared<X, W, N> {
     type X = X;
     const WHOLE: bool = true;
     const LONG: bool = false;
@@ -234,11 +232,11 @@ impl<X: Element, W: Element, const N: usize> RowStorage<N> for Shared<X, W, N> {
     fn each_first(&self, mut f: impl FnMut(Words, u32)) {
         self.flights(|Flight::<2> { places, slots }| {
             let mut x = Self::words(slots);
-            if X::CLAMPS {
+            if X::MAY_CLAMP {
                 each::<2>(|v| {
                     x[v] = X::clamp(x[v]);
                     // SAFETY: the slot is this thread's.
-                    unsafe { Self::store(slots[v], x[v]) };
+                    unsafe { X::st_clamped(slots[v], x[v], Self::BYTES) };
                 });
             }
             each::<2>(|v| f(x[v], places[v].1));
@@ -252,20 +250,20 @@ impl<X: Element, W: Element, const N: usize> RowStorage<N> for Shared<X, W, N> {
     }
 
     #[inline(always)]
-    unsafe fn write<Y: Element, const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
+    unsafe fn write<const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
         // SAFETY: the caller gives these elements of `y` to this thread.
         unsafe {
             if !is_common::<BIASES>(&self.row) {
-                let adds = const { stages_sums_with_y(BIASES, [X::DTYPE, W::DTYPE, Y::DTYPE]) };
-                self.write_as::<Y, 1, true, true>(norm, adds);
+                let adds = const { stages_sums_with_y(BIASES, X::SIZE as usize, W::SIZE as usize, N as u32) };
+                self.write_as::<1, true, true>(norm, adds);
             } else if BIASES && W::SIZE == 4 {
                 // Two with weights and biases in f32 would leave registers for two blocks a multiprocessor in
                 // place of three: for f32 0.86 in place of 0.94 of a copy's bandwidth at 262144; beside x in
                 // f16 0.82 in place of 0.87 there, but 0.97 in place of 0.95 at 32768
                 // (NVIDIA H100, 2026-11-25).
-                self.write_as::<Y, 1, BIASES, false>(norm, false);
+                self.write_as::<1, BIASES, false>(norm, false);
             } else {
-                self.write_as::<Y, 2, BIASES, false>(norm, false);
+                self.write_as::<2, BIASES, false>(norm, false);
             }
         }
     }

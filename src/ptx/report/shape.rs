@@ -80,7 +80,7 @@ pub fn typical(kernel: Kernel, device: DeviceProfile) -> norm_host::Result<Vec<(
     // The device itself; with two blocks as a long grid; and one that has neither clusters nor much
     // shared memory, where rows are long earlier.
     let devices = [device, DeviceProfile { short_grid: 1, ..device }, DeviceProfile::LEAST];
-    let row = kernel.variant.row();
+    let row = kernel.variant.spec();
     let lengths = match (row.access, row.storage) {
         (Access::Scalar, _) => &[ODD][..],
         (Access::Vector, Storage::Hybrid(_)) => &[LONGEST],

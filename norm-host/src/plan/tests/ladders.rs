@@ -54,7 +54,7 @@ fn ladders_hold_the_variants_that_are_made_for_them() {
         (EXTRAS, &NormKind::ALL, [Either; 2]),
     ] {
         for Rule { variant, grid, .. } in ladder {
-            assert!(known.contains(&variant.row().residual), "{variant:?}");
+            assert!(known.contains(&variant.spec().residual), "{variant:?}");
             for &kind in norms {
                 assert!(variant.serves(kind), "{variant:?}");
                 assert!(!variant.is_for_long_grids(kind) || matches!(grid, Grid::Above(1)), "{variant:?}");
@@ -107,7 +107,7 @@ fn a_variant_that_is_selected_can_take_the_launch() {
             let variant = launch.select(profile);
             let LaunchShape { kind, types, tile, residual, extras, .. } = launch;
             assert!(variant.serves(kind) && tile.fits(variant, types[0], profile), "{launch:?}: {variant:?}");
-            let known = match variant.row().residual {
+            let known = match variant.spec().residual {
                 Residual::Never => !residual && !extras,
                 Residual::Always => residual && !extras,
                 Residual::Either => true,

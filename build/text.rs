@@ -1,0 +1,87 @@
+//! The text that a compiler makes of the kernels, tidied and cut at its entry points.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use norm_kernels::abi::EntryPoint;
+use sha2::{Digest, Sha256};
+
+/// The oldest device of each text.
+pub const TARGETS: [&str; 2] = ["sm_80", "sm_90"];
+
+/// The text for a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// What stands in front of the entry points: version, target, shared memory.
+    pub header: String,
+    /// The text of each entry point by its name, whose order does not depend on the compiler.
+    pub entries: BTreeMap<String, String>,
+}
+
+const ENTRY: &str = ".visible .entry ";
+
+impl Text {
+    /// Cuts what a compiler wrote, without its comments.
+    ///
+    /// # Errors
+    /// Entry points of `abi` that nothing in it serves, and entries that serve none.
+    pub fn of(assembly: &str) -> Result<Text, String> {
+        let mut tidy = String::with_capacity(assembly.len());
+        for line in assembly.lines().map(str::trim_end) {
+            let comment = line.trim_start().starts_with("//");
+            if !(comment || line.is_empty() && tidy.ends_with("\n\n")) {
+                tidy.extend([line, "\n"]);
+            }
+        }
+        // An entry begins where a line does.
+        let tidy = format!("\n{}", tidy.trim());
+        let first = format!("\n{ENTRY}");
+        let mut parts = tidy.split(&first);
+        let header = format!("{}\n\n", parts.next().unwrap_or_default().trim());
+        let entries = parts.map(|entry| {
+            let name = entry.split('(').next().unwrap_or_default().trim();
+            (name.to_owned(), format!("{ENTRY}{}\n", entry.trim_end()))
+        });
+        let text = Text { header, entries: entries.collect() };
+        text.serves_every_entry_point()?;
+        Ok(text)
+    }
+
+    /// An entry point is served by the entry of its own name, or else by its template.
+    fn serves_every_entry_point(&self) -> Result<(), String> {
+        let (mut lacking, mut needless) = (BTreeSet::new(), BTreeSet::from_iter(self.entries.keys()));
+        for entry in EntryPoint::all() {
+            let (own, template) = (entry.to_string(), entry.template().to_string());
+            match self.entries.contains_key(&own) {
+                true => needless.remove(&own),
+                false if self.entries.contains_key(&template) => needless.remove(&template),
+                false => lacking.insert(template),
+            };
+        }
+        if lacking.is_empty() && needless.is_empty() {
+            return Ok(());
+        }
+        Err(format!("expected what `abi` lists, given kernels without {lacking:?} and with {needless:?}"))
+    }
+
+    /// What tells this text from another, part by part: `header` and each entry's name, and the hash of its text.
+    pub fn hashes(&self) -> Vec<(String, String)> {
+        let entries = self.entries.iter().map(|(name, text)| (name.as_str(), text));
+        let parts = [("header", &self.header)].into_iter().chain(entries);
+        parts.map(|(name, text)| (name.to_owned(), hash(text))).collect()
+    }
+}
+
+/// The whole text, which is what the first and each further part come to one after the other.
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.header)?;
+        self.entries.values().try_for_each(|entry| f.write_str(entry))
+    }
+}
+
+/// The first 48 bits of a text's SHA-256, as `sha256sum` writes them.
+pub fn hash(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+}

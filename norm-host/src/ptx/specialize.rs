@@ -1,0 +1,274 @@
+//! From a template to a kernel: how the types of an entry point are written into compiled text.
+//!
+//! The compiled text of a target is a set of [templates](Template). A template is PTX but for **pseudo-instructions**,
+//! which stand for what depends on a type that is not compiled in: which 16-bit type x and w have, and everything about
+//! y. PTX has no constants of that kind (what Vulkan and Metal call specialization constants), but a module holds one
+//! kernel anyway, whose text the host cuts out for the driver. [`specialize`] writes the types into that text; neither
+//! driver nor simulator sees anything but plain PTX.
+//!
+//! # Pseudo-instructions
+//!
+//! A pseudo-instruction is a statement alone on its line, `norm.<operation>.<role> operands;`, perhaps with a vector's
+//! length behind the role. The role is the tensor whose type counts: `x` (which is the residual's, too), `w` (the
+//! biases', too) or `y`. Outputs stand in front. Operands are registers; `elements` and `wanted` may also be integers.
+//! An output is no other operand of its statement. A "word" is a 32-bit register with two 16-bit elements, the first
+//! in the lower half.
+//!
+//! | pseudo-instruction, without `norm.` | roles | meaning | f16 | bf16 | f32 |
+//! |---|---|---|---|---|---|
+//! | `unpack.T {lo, hi}, word` | x, w | a word's elements as f32 | `cvt.f32.f16` of either half | `shl.b32` by 16; `and.b32` with the upper half's mask | – |
+//! | `pack.T word, {lo, hi}` | x, w | two f32, rounded to nearest even, as a word | `cvt.rn.f16x2.f32` | `cvt.rn.bf16x2.f32` | – |
+//! | `clamp.T clamped, word` | x | infinities become ±65504, NaN stays; bf16, whose largest numbers f32 holds, as it is | `min.NaN.xorsign.abs.f16x2`; before sm_90 `min.NaN.f16x2` and `max.NaN.f16x2` | `mov.b32` | – |
+//! | `widen.T {lo, hi}, word` | x | the upper words of two f64 with the elements' sign, exponent and mantissa fields | `shl.b32` by 16 for the lower one; `shr.s32` by 6, `and.b32` | the same, by 3 | – |
+//! | `unit.T unit` | x | the f64 that those count in, a power of two | `mov.b64` of 2¹⁰⁰⁸ | `mov.b64` of 2⁸⁹⁶ | – |
+//! | `ones.T word` | w | two elements of one | `mov.b32` | `mov.b32` | – |
+//! | `st_clamped.T.v2 [slot], {a, b}`, `.v4 [slot], {a, b, c, d}` | x | words that `clamp` has changed, back to shared memory | `st.shared.v2.b32`, `.v4` | nothing: `clamp` changes none | – |
+//! | `bytes.T bytes, elements` | y | the bytes that a 64-bit number of elements takes | `shl.b64` by 1 | `shl.b64` by 1 | `shl.b64` by 2 |
+//! | `offset.T bytes, elements` | y | the bytes that a 32-bit number of elements takes, in 64 bits | `mul.wide.u32` by 2 | `mul.wide.u32` by 2 | `mul.wide.u32` by 4 |
+//! | `st.T [address], value` | y | an element, rounded to nearest even | `cvt.rn.f16x2.f32`, `st.global.b16` | `cvt.rn.bf16x2.f32`, `st.global.b16` | `st.global.b32` |
+//! | `ld.T value, [address]` | y | an element as f32 | `ld.global.b16`, `cvt.f32.f16` | `ld.global.b16`, `shl.b32` by 16 | `ld.global.b32` |
+//! | `st.T.v4 [address], {a, b, c, d}`, `.v8 [address], {a, …, h}` | y | a vector, rounded, that is not read again soon | `pack`, `st.global.cs.v2.b32`, `.v4` | `pack`, `st.global.cs.v2.b32`, `.v4` | `st.global.cs.v4.b32`; none of 8 |
+//! | `ld.T.v4 {a, b, c, d}, [address], wanted`, `.v8 {a, …, h}, [address], wanted` | y | a vector as f32 where the 32-bit `wanted` is not 0, else zeros | `ld.global.L1::no_allocate.v2.b32`, `.v4`, under a predicate; `unpack` | as for f16 | `ld.global.L1::no_allocate.v4.b32`; none of 8 |
+//!
+//! Registers that an expansion needs for itself are declared in a block of its own, under names that begin with
+//! `%norm_`.
+//!
+//! # Example
+//!
+//! The template `rms_b16_b16_v8_block4` serves `rms_f16_bf16_f16_block4`, whose text is the same but for the name, the
+//! launch bounds, which stand in front of the body, and the pseudo-instructions:
+//!
+//! ```
+//! use norm_host::ptx::specialize::specialize;
+//! use norm_kernels::abi::EntryPoint;
+//!
+//! let template = "\
+//! .visible .entry rms_b16_b16_v8_block4(
+//!     .param .align 8 .b8 rms_b16_b16_v8_block4_param_0[232]
+//! )
+//! {
+//!     norm.unpack.x {%r1, %r2}, %r3;
+//!     norm.unpack.w {%r4, %r5}, %r6;
+//!     ret;
+//! }";
+//! let kernel = "\
+//! .visible .entry rms_f16_bf16_f16_block4(
+//!     .param .align 8 .b8 rms_f16_bf16_f16_block4_param_0[232]
+//! )
+//! .maxntid 512
+//! .maxnreg 68
+//! {
+//!     {
+//!     .reg .b16 %norm_l, %norm_h;
+//!     mov.b32 {%norm_l, %norm_h}, %r3;
+//!     cvt.f32.f16 %r1, %norm_l;
+//!     cvt.f32.f16 %r2, %norm_h;
+//!     }
+//!     shl.b32 %r4, %r6, 16;
+//!     and.b32 %r5, %r6, 0xffff0000;
+//!     ret;
+//! }";
+//! let entry = EntryPoint::all().find(|entry| entry.to_string() == "rms_f16_bf16_f16_block4").unwrap();
+//! assert_eq!(specialize(template, entry, (9, 0)).unwrap().replace('\t', "    "), kernel);
+//!
+//! let misspelt = template.replace("unpack.w", "unpakc.w");
+//! let error = specialize(&misspelt, entry, (9, 0)).unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "kernel rms_f16_bf16_f16_block4, line 6 of template rms_b16_b16_v8_block4: expected an operation (unpack, pack, \
+//!      clamp, widen, unit, ones, st_clamped, bytes, offset, st or ld), given 'unpakc'"
+//! );
+//! ```
+
+mod error;
+mod operation;
+mod statement;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt::Write, ops::Range};
+
+#[cfg(doc)]
+use norm_kernels::abi::Template;
+use norm_kernels::abi::{DType, EntryPoint, Kernel, ShardKernel};
+
+use super::scanner::{Scanner, is_word};
+use error::Fault;
+pub use error::{Malformed, TemplateError};
+use statement::Statement;
+
+/// What every pseudo-instruction begins with.
+pub(super) const PREFIX: &str = "norm.";
+
+/// What the host writes in front of a body, and a template therefore must not hold.
+const BOUNDS: [&str; 4] = [".maxntid", ".maxnreg", ".minnctapersm", ".reqntid"];
+
+/// What every entry has.
+const BODY: &str = "a line '{' behind the parameters, in front of which launch bounds can stand";
+
+/// A kernel that is made of a template: an entry point of this library, or one of your own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// The name of the template, which is replaced wherever it stands alone or in the name of a parameter,
+    /// `<template>_param_0`.
+    pub template: String,
+    /// The name of the kernel.
+    pub kernel: String,
+    /// The type of x and the residual; `None` where the kernel has no such tensor, as for the others.
+    pub x: Option<DType>,
+    /// The type of the weights and biases.
+    pub w: Option<DType>,
+    /// The type of y.
+    pub y: Option<DType>,
+    /// The largest block that launches it, for `.maxntid`: without it ptxas may take more registers than such a block
+    /// has.
+    pub max_threads: u32,
+    /// The most registers that a thread may take, for `.maxnreg`.
+    pub max_registers: Option<u32>,
+}
+
+impl Instance {
+    /// That of an entry point, in a text for devices of this compute capability (major, minor) and newer.
+    pub fn of(entry: EntryPoint, capability: (u32, u32)) -> Instance {
+        let (x, [w, y]) = match entry {
+            EntryPoint::Norm(Kernel { x, w, y, .. }) => (x, [Some(w), Some(y)]),
+            EntryPoint::Shard(ShardKernel::Partial { x, .. }) => (x, [None; 2]),
+            EntryPoint::Shard(ShardKernel::Apply { x, w, y, .. }) => (x, [Some(w), Some(y)]),
+        };
+        Instance {
+            template: entry.template().to_string(),
+            kernel: entry.to_string(),
+            x: Some(x),
+            w,
+            y,
+            max_threads: entry.max_threads(),
+            max_registers: entry.max_registers(capability),
+        }
+    }
+
+    /// Its text, made from that of its template, from the directive `.entry` (and `.visible` in front of it) to the
+    /// closing brace: pseudo-instructions expanded, the template's name replaced, and launch bounds written in front of
+    /// the line `{`. `capability` is the lowest that the text is for: on 9.0 and newer some expansions are shorter.
+    ///
+    /// # Errors
+    /// A [`TemplateError`], whose lines count from the text's first, 1, for what is no such text.
+    pub fn specialize(&self, text: &str, capability: (u32, u32)) -> Result<String, TemplateError> {
+        let at = |(place, fault): (usize, Fault)| {
+            let line = 1 + text[..place].matches('\n').count();
+            fault.at(&self.kernel, &self.template, line as u32)
+        };
+        // Expansions make a text longer.
+        let mut specialized = String::with_capacity(text.len() + text.len() / 2);
+        let body = body(text).map_err(at)?;
+        self.copy(&text[..body], &mut specialized);
+        self.write_bounds(&mut specialized);
+
+        let mut written = body;
+        let (mut opened, mut closed) = (0, 0);
+        let mut places = text.match_indices(PREFIX).map(|(place, _)| place).peekable();
+        let mut scanner = Scanner::at(text, body);
+        while let Some(code) = scanner.next_code() {
+            let braces = |brace| text[code.clone()].bytes().filter(|&byte| byte == brace).count();
+            opened += braces(b'{');
+            closed += braces(b'}');
+            while let Some(start) = places.next_if(|place| *place < code.end) {
+                // In a comment or a string; or among the operands of the one in front of it on its line.
+                let is_passed = start < code.start.max(written);
+                if is_passed || text[..start].bytes().next_back().is_some_and(is_word) {
+                    continue;
+                }
+                let line = line_at(text, start);
+                if !text[line.start..start].trim_ascii().is_empty() {
+                    return Err(at(misplaced(text, line)));
+                }
+                self.copy(&text[written..line.start], &mut specialized);
+                written = line.end;
+                let expanded = Statement::parse(text[start..line.end].trim_ascii())
+                    .and_then(|statement| statement.expand(self, capability, &mut specialized));
+                expanded.map_err(|fault| at((line.start, fault)))?;
+            }
+        }
+        if opened != closed {
+            let expected = "as many closing braces as opening ones".to_owned();
+            let last = line_at(text, text.len());
+            return Err(at((last.start, Fault::new(Malformed::Braces, expected, text[last].trim_ascii()))));
+        }
+        self.copy(&text[written..], &mut specialized);
+        Ok(specialized)
+    }
+
+    /// Copies text, in which the kernel's name takes the place of the template's, alone or in front of `_param_0`.
+    fn copy(&self, text: &str, specialized: &mut String) {
+        let mut copied = 0;
+        for (start, name) in text.match_indices(self.template.as_str()) {
+            let behind = &text[start + name.len()..];
+            let behind = behind.strip_prefix("_param_").map_or(behind, |behind| {
+                let number = behind.trim_start_matches(|next: char| next.is_ascii_digit());
+                // No digit: it is another name.
+                if number.len() < behind.len() { number } else { "_" }
+            });
+            let is_other = text[..start].bytes().next_back().is_some_and(is_word)
+                || behind.bytes().next().is_some_and(is_word);
+            if !is_other {
+                specialized.push_str(&text[copied..start]);
+                specialized.push_str(&self.kernel);
+                copied = start + name.len();
+            }
+        }
+        specialized.push_str(&text[copied..]);
+    }
+
+    fn write_bounds(&self, text: &mut String) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, ".maxntid {}", self.max_threads);
+        if let Some(registers) = self.max_registers {
+            let _ = writeln!(text, ".maxnreg {registers}");
+        }
+    }
+}
+
+/// The text of an entry point of this library, as [`Instance::specialize`] makes it.
+///
+/// # Errors
+/// As there.
+pub fn specialize(text: &str, entry: EntryPoint, capability: (u32, u32)) -> Result<String, TemplateError> {
+    Instance::of(entry, capability).specialize(text, capability)
+}
+
+/// Where an entry's body begins: at the first brace, which is alone on its line.
+fn body(text: &str) -> Result<usize, (usize, Fault)> {
+    let mut scanner = Scanner::new(text);
+    while let Some((start, word)) = scanner.next() {
+        let malformed = |malformed, expected: &str| {
+            let line = line_at(text, start);
+            Err((line.start, Fault::new(malformed, expected.to_owned(), text[line].trim_ascii())))
+        };
+        match word {
+            "{" | "}" => {
+                let line = line_at(text, start);
+                let is_body = text[line.clone()].trim_ascii() == "{";
+                return if is_body { Ok(line.start) } else { malformed(Malformed::Body, BODY) };
+            }
+            _ if BOUNDS.contains(&word) => {
+                let expected = "no launch bounds, which are written for each entry point";
+                return malformed(Malformed::Bounds, expected);
+            }
+            _ if word.starts_with(PREFIX) => return Err(misplaced(text, line_at(text, start))),
+            _ => {}
+        }
+    }
+    Err((text.len(), Fault::new(Malformed::Body, BODY.to_owned(), "")))
+}
+
+/// What is wrong with a line where a pseudo-instruction does not stand alone on one of the body.
+fn misplaced(text: &str, line: Range<usize>) -> (usize, Fault) {
+    let expected = "a pseudo-instruction alone on a line of the body".to_owned();
+    (line.start, Fault::new(Malformed::Place, expected, text[line].trim_ascii()))
+}
+
+/// The line in which this byte is, with its end.
+fn line_at(text: &str, place: usize) -> Range<usize> {
+    let start = text[..place].rfind('\n').map_or(0, |end| end + 1);
+    let end = text[place..].find('\n').map_or(text.len(), |length| place + length + 1);
+    start..end
+}

@@ -1,0 +1,196 @@
+//! A pseudo-instruction, taken apart and held against what its operation takes.
+
+use std::{borrow::Borrow, fmt::Display};
+
+use norm_kernels::abi::DType;
+
+use super::error::{Fault, Malformed};
+use super::operation::{Expansion, OPERATIONS, Operation};
+use super::{Instance, PREFIX};
+
+/// `norm.<operation>.<role><vector> <operands>;`
+pub(super) struct Statement<'a> {
+    operation: &'a str,
+    role: &'a str,
+    /// `v4`, without the dot.
+    vector: Option<&'a str>,
+    operands: &'a str,
+}
+
+impl<'a> Statement<'a> {
+    /// Takes a line apart that begins with `norm.`.
+    pub(super) fn parse(line: &'a str) -> Result<Statement<'a>, Fault> {
+        let Some((statement, "")) = line.split_once(';') else {
+            let expected = "a statement that ends with ';' on its line, and nothing behind it".to_owned();
+            return Err(Fault::new(Malformed::End, expected, line));
+        };
+        let (opcode, operands) = statement.split_once([' ', '\t']).unwrap_or((statement, ""));
+        let suffixes = opcode.strip_prefix(PREFIX).unwrap_or_default();
+        let (operation, roles) = suffixes.split_once('.').unwrap_or((suffixes, ""));
+        let (role, vector) =
+            roles.split_once('.').map_or((roles, None), |(role, vector)| (role, Some(vector)));
+        Ok(Statement { operation, role, vector, operands })
+    }
+
+    /// Writes what it stands for.
+    pub(super) fn expand(
+        &self,
+        instance: &Instance,
+        capability: (u32, u32),
+        text: &mut String,
+    ) -> Result<(), Fault> {
+        let operation = self.operation()?;
+        let dtype = self.dtype(operation, instance)?;
+        if !operation.takes(dtype) {
+            return Err(self.other_vector(format!("a vector of {dtype} in 16 bytes, .v4")));
+        }
+        let operands = self.operands(operation)?;
+        (operation.expand)(Expansion { text, dtype, capability }, &operands);
+        Ok(())
+    }
+
+    /// The row of the table that has its name and vector length.
+    fn operation(&self) -> Result<&'static Operation, Fault> {
+        let namesakes = || OPERATIONS.iter().filter(|operation| operation.name == self.operation);
+        if let Some(operation) = namesakes().find(|operation| operation.vector == self.vector) {
+            return Ok(operation);
+        }
+        let vectors: Vec<_> = namesakes().map(|operation| operation.vector).collect();
+        if vectors.is_empty() {
+            let mut names: Vec<_> = OPERATIONS.iter().map(|operation| operation.name).collect();
+            names.dedup();
+            let expected = format!("an operation ({})", either(&names));
+            return Err(Fault::new(Malformed::Operation, expected, self.operation));
+        }
+        let vectors = vectors.into_iter().map(|vector| vector.map_or("nothing".to_owned(), suffix));
+        let vectors: Vec<String> = vectors.collect();
+        Err(self.other_vector(format!("{} behind norm.{}'s role", either(&vectors), self.operation)))
+    }
+
+    fn other_vector(&self, expected: String) -> Fault {
+        Fault::new(Malformed::Vector, expected, &self.vector.map_or(String::new(), suffix))
+    }
+
+    /// The type that its role has.
+    fn dtype(&self, operation: &Operation, instance: &Instance) -> Result<DType, Fault> {
+        if !operation.roles.contains(&self.role) {
+            let expected = format!("{} behind norm.{}", either(operation.roles), self.operation);
+            return Err(Fault::new(Malformed::Role, expected, self.role));
+        }
+        let dtype = match self.role {
+            "x" => instance.x,
+            "w" => instance.w,
+            _ => instance.y,
+        };
+        match dtype {
+            // Only what y's type is may be left open for 32 bits.
+            Some(DType::F32) if self.role != "y" => {
+                let expected = format!("a tensor of 16-bit elements behind norm.{}", self.operation);
+                Err(Fault::new(Malformed::Role, expected, self.role))
+            }
+            Some(dtype) => Ok(dtype),
+            None => {
+                let expected = format!("a tensor that the kernel has behind norm.{}", self.operation);
+                Err(Fault::new(Malformed::Role, expected, self.role))
+            }
+        }
+    }
+
+    /// What stands for each name of the operation's form.
+    fn operands(&self, operation: &Operation) -> Result<Vec<&'a str>, Fault> {
+        let mut operands: Vec<&str> = Vec::with_capacity(10);
+        let mut given = tokens(self.operands);
+        for name in tokens(operation.form) {
+            let token = given.next().unwrap_or_default();
+            if is_mark(name) {
+                if token != name {
+                    return Err(self.unlike(operation));
+                }
+                continue;
+            }
+            if token.is_empty() || is_mark(token) {
+                return Err(self.unlike(operation));
+            }
+            check(name, token)?;
+            operands.push(token);
+        }
+        if given.next().is_some() {
+            return Err(self.unlike(operation));
+        }
+        for (at, output) in operands.iter().take(operation.outputs).enumerate() {
+            if operands[at + 1..].contains(output) {
+                let expected = "an output that is no other operand".to_owned();
+                return Err(Fault::new(Malformed::Operand, expected, output));
+            }
+        }
+        Ok(operands)
+    }
+
+    fn unlike(&self, operation: &Operation) -> Fault {
+        let expected = format!("operands such as '{}'", operation.form);
+        Fault::new(Malformed::Operands, expected, self.operands.trim_ascii())
+    }
+}
+
+/// Whether an operand can stand for that name of a form.
+fn check(name: &str, operand: &str) -> Result<(), Fault> {
+    let numbers = matches!(name, "elements" | "wanted");
+    let refuse = |expected: String| Err(Fault::new(Malformed::Operand, expected, operand));
+    if operand.starts_with("%norm_") {
+        return refuse(format!("a register for {name} whose name does not begin with %norm_"));
+    }
+    match (is_register(operand), numbers) {
+        (true, _) => Ok(()),
+        (false, true) if is_integer(operand) => Ok(()),
+        (false, true) => refuse(format!("a register such as %r1, or an integer, for {name}")),
+        (false, false) => refuse(format!("a register such as %r1 for {name}")),
+    }
+}
+
+fn is_register(operand: &str) -> bool {
+    let name = operand.strip_prefix('%').unwrap_or_default();
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$'))
+}
+
+/// Decimal or hexadecimal.
+fn is_integer(operand: &str) -> bool {
+    let digits = operand.strip_prefix('-').unwrap_or(operand);
+    match digits.strip_prefix("0x") {
+        Some(digits) => !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()),
+    }
+}
+
+fn is_mark(token: &str) -> bool {
+    matches!(token.as_bytes(), [b'{' | b'}' | b'[' | b']' | b','])
+}
+
+/// The operands and the marks between them, without blanks.
+fn tokens(text: &str) -> impl Iterator<Item = &str> {
+    let is_blank = |byte: u8| byte.is_ascii_whitespace();
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        at += text.as_bytes()[at..].iter().take_while(|&&byte| is_blank(byte)).count();
+        let rest = &text[at..];
+        let is_end = |byte: u8| is_blank(byte) || matches!(byte, b'{' | b'}' | b'[' | b']' | b',');
+        let length = rest.bytes().take_while(|&byte| !is_end(byte)).count();
+        // A mark is a token by itself.
+        let length = if length == 0 { rest.len().min(1) } else { length };
+        at += length;
+        (length > 0).then(|| &rest[..length])
+    })
+}
+
+/// A vector's length as it stands behind a role.
+fn suffix(vector: &str) -> String {
+    format!(".{vector}")
+}
+
+/// `a`, `a or b`, `a, b or c`.
+fn either<S: Borrow<str> + Display>(words: &[S]) -> String {
+    match words {
+        [] => String::new(),
+        [word] => word.to_string(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}

@@ -1,0 +1,65 @@
+//! Where the kernels of each compiler are checked in.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use crate::bundle::{self, Unpacked};
+use crate::text::{TARGETS, Text, hash};
+
+/// The kernels of a compiler: a folder with a bundle and a lock file for each target.
+#[derive(Clone, Debug)]
+pub struct Set {
+    folder: PathBuf,
+}
+
+impl Set {
+    /// Those of stock rustc.
+    pub fn stock(root: &Path) -> Set {
+        Set { folder: root.join("norm-host/ptx") }
+    }
+
+    /// Those of rust-cuda.
+    pub fn rust_cuda(root: &Path) -> Set {
+        Set { folder: root.join("norm-ptx-rust-cuda") }
+    }
+
+    /// The bundle of a target.
+    pub fn bundle(&self, target: &str) -> PathBuf {
+        self.folder.join(format!("{target}.ptx.zst"))
+    }
+
+    /// The lock file of a target.
+    pub fn lock(&self, target: &str) -> PathBuf {
+        self.folder.join(format!("{target}.lock"))
+    }
+
+    /// What its bundles hold.
+    ///
+    /// # Errors
+    /// The file that cannot be read, or is no bundle.
+    pub fn unpack(&self) -> io::Result<[Unpacked; 2]> {
+        each_target(|target| {
+            let file = self.bundle(target);
+            let unpacked = fs::read(&file).and_then(|bytes| bundle::unpack(&bytes));
+            unpacked.map_err(|error| io::Error::other(format!("{}: {error}", file.display())))
+        })
+    }
+}
+
+/// What is made of each target, or what keeps it from being made.
+///
+/// # Errors
+/// Those of `make`.
+pub fn each_target<T, E>(make: impl FnMut(&'static str) -> Result<T, E>) -> Result<[T; 2], E> {
+    let [sm_80, sm_90] = TARGETS.map(make);
+    Ok([sm_80?, sm_90?])
+}
+
+/// The hash of kernels, by which a text says what it was made of: that of all parts of stock rustc's texts, each with
+/// its hash on a line.
+pub fn kernels(texts: [&Text; 2]) -> String {
+    let lines = TARGETS.iter().zip(texts).flat_map(|(target, text)| {
+        text.hashes().into_iter().map(move |(name, hash)| format!("{target} {name} {hash}\n"))
+    });
+    hash(&lines.collect::<String>())
+}
