@@ -53,7 +53,6 @@ pub fn of_kernel(kernel: Kernel, profile: DeviceProfile) -> impl Iterator<Item =
         Variant::Warp4 => (11, vec![50 * width]),
         Variant::Block2 | Variant::Add2 => (3, vec![100 * width]),
         Variant::Block4 if kind == NormKind::Rms => (2, vec![600 * width]),
-        Variant::Late4 => (profile.short_grid as usize + 2, vec![600 * width]),
         Variant::Block4 => (profile.short_grid as usize + 2, vec![200 * width]),
         Variant::Short4 | Variant::Add4 => (2, vec![600 * width]),
         // A cluster's last block has a shorter share than the others.

@@ -5,7 +5,7 @@
 
 use norm_kernels::abi::{
     NormKind::{Layer, Rms},
-    Variant::{Add2, Add4, Block2, Block4, Late4, Mixed, Scalar, Short4, Staged, Stream, Warp2, Warp4},
+    Variant::{Add2, Add4, Block2, Block4, Mixed, Scalar, Short4, Staged, Stream, Warp2, Warp4},
 };
 
 use super::{
@@ -88,8 +88,6 @@ pub(super) static RMS: &[Rule] = &[
     Rule { memory: Slow, types: Narrow, row: 1793..=2048, ..READ_TWICE },
     // In blocks of up to 512 threads faster than in shared memory alone (T26).
     Rule { memory: Slow, grid: LONG, large_l1: true, row: 2049..=4096, ..take(Mixed) },
-    // A trial (T41).
-    Rule { row: 513..=1024, grid: LONG, ..take(Late4) },
     // Longer rows are as fast in shared memory (T27).
     Rule { row: 513..=1024, ..take(Block4) },
     // What registers do not hold (T7).

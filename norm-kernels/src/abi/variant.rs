@@ -15,7 +15,6 @@ macro_rules! variants {
             Warp4  "warp4"  Warp    (Registers 4) Vector Never  256  -        OnDemand
             Block2 "block2" Block   (Registers 2) Vector Never  256  Preload  -
             Block4 "block4" Block   (Registers 4) Vector Never  512  Preload  OnDemand
-            Late4  "late4"  Block   (Registers 4) Vector Never  512  OnDemand -
             Short4 "short4" Block   (Registers 4) Vector Never  512  -        Preload
             Add2   "add2"   Block   (Registers 2) Vector Always 256  Preload  -
             Add4   "add4"   Block   (Registers 4) Vector Always 512  Preload  PreloadNarrow
@@ -43,8 +42,6 @@ pub enum Variant {
     Block2,
     /// The same with four vectors a thread.
     Block4,
-    /// RMSNorm's [`Block4`](Variant::Block4) with weights loaded after the reduction, for long grids.
-    Late4,
     /// LayerNorm's [`Block4`](Variant::Block4) for short grids, which latency bounds: it preloads weights and biases.
     /// RMSNorm needs no such twin, because its `Block4` preloads in any grid.
     Short4,
