@@ -9,8 +9,8 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// What holds a target's text, cut at its entries. An entry is a kernel or a template of kernels, which is told by
-/// their names: see [`Ptx::entries`](super::Ptx::entries).
+/// What holds a target's text, cut at its entries. An entry is a kernel or a template; which of them, says
+/// its name: see [`Ptx::entries`](super::Ptx::entries).
 #[derive(Clone, Copy)]
 pub(super) enum Source {
     /// The text itself, which is read where it does not say that its kernels are others.

@@ -92,10 +92,11 @@ fn unpack(expansion: Expansion<'_>, operands: &[&str]) {
             ptx!(expansion, "}}");
         }
         // A bf16 is the upper half of the f32 that it equals.
-        _ => {
+        BF16 => {
             ptx!(expansion, "shl.b32 {lo}, {word}, 16;");
             ptx!(expansion, "and.b32 {hi}, {word}, 0xffff0000;");
         }
+        F32 => {} // A word holds one: `Statement::dtype` refuses it.
     }
 }
 
@@ -105,9 +106,17 @@ fn pack(expansion: Expansion<'_>, operands: &[&str]) {
     ptx!(expansion, "cvt.rn.{}x2.f32 {word}, {hi}, {lo};", expansion.dtype);
 }
 
+/// Whether infinities of that type are held to its largest finite number before they are normalized.
+const fn is_clamped(dtype: DType) -> bool {
+    match dtype {
+        F16 => true,
+        BF16 | F32 => false,
+    }
+}
+
 fn clamp(expansion: Expansion<'_>, operands: &[&str]) {
     let [clamped, word] = named(operands);
-    if expansion.dtype != F16 {
+    if !is_clamped(expansion.dtype) {
         ptx!(expansion, "mov.b32 {clamped}, {word};");
         return;
     }
@@ -129,7 +138,7 @@ fn clamp(expansion: Expansion<'_>, operands: &[&str]) {
 const fn missing_exponent_bits(dtype: DType) -> u32 {
     match dtype {
         F16 => 11 - 5,
-        _ => 11 - 8,
+        BF16 | F32 => 11 - 8,
     }
 }
 
@@ -155,12 +164,16 @@ fn unit(expansion: Expansion<'_>, operands: &[&str]) {
 
 fn ones(expansion: Expansion<'_>, operands: &[&str]) {
     let [word] = named(operands);
-    let one = if expansion.dtype == F16 { 0x3c00 } else { 0x3f80 };
+    let one = match expansion.dtype {
+        F16 => 0x3c00,
+        // The upper half of an f32's.
+        BF16 | F32 => 0x3f80,
+    };
     ptx!(expansion, "mov.b32 {word}, {:#x};", one << 16 | one);
 }
 
 fn st_clamped(expansion: Expansion<'_>, operands: &[&str]) {
-    if expansion.dtype == F16
+    if is_clamped(expansion.dtype)
         && let [slot, words @ ..] = operands
     {
         ptx!(expansion, "st.shared.v{}.b32 [{slot}], {{{}}};", words.len(), words.join(", "));

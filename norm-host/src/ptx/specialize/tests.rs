@@ -123,7 +123,7 @@ fn an_expansion_goes_by_the_type_of_its_role_and_the_target() {
 fn blanks_count_for_nothing_and_comments_are_left_alone() {
     let f16 = |line| expanded("rms_f16_f16_f16_block4", (8, 0), line).unwrap();
     assert_eq!(f16("\t norm.pack.x\t%r1 ,{ %r2,%r3 } ; \r"), "cvt.rn.f16x2.f32 %r1, %r3, %r2;");
-    assert_eq!(f16("// norm.pack.x is told of here"), "// norm.pack.x is told of here");
+    assert_eq!(f16("// norm.pack.x in a comment"), "// norm.pack.x in a comment");
     assert_eq!(f16("mov.u32 %r1, %subnorm.x;"), "mov.u32 %r1, %subnorm.x;");
     for line in ["/* as /* norm.bogus } */", ".pragma \"norm.bogus {\";", "/* norm.bogus */ ret; // {"] {
         assert_eq!(f16(line), line);
