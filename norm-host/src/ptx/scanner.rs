@@ -45,7 +45,7 @@ impl<'a> Scanner<'a> {
     /// Goes behind the next comment or string: where what stands in front of it does. `None` at the end of the text.
     pub(super) fn next_code(&mut self) -> Option<Range<usize>> {
         let start = self.at;
-        while let Some(stop) = self.rest().iter().position(|byte| matches!(byte, b'"' | b'/')) {
+        while let Some(stop) = memchr::memchr2(b'"', b'/', self.rest()) {
             self.at += stop;
             let end = self.at;
             if self.rest()[0] == b'"' {

@@ -88,6 +88,8 @@ mod tests;
 
 use std::{fmt::Write, ops::Range};
 
+use memchr::memmem;
+
 #[cfg(doc)]
 use norm_kernels::abi::Template;
 use norm_kernels::abi::{DType, EntryPoint, Kernel, ShardKernel};
@@ -165,10 +167,10 @@ impl Instance {
 
         let mut written = body;
         let (mut opened, mut closed) = (0, 0);
-        let mut places = text.match_indices(PREFIX).map(|(place, _)| place).peekable();
+        let mut places = memmem::find_iter(text.as_bytes(), PREFIX).peekable();
         let mut scanner = Scanner::at(text, body);
         while let Some(code) = scanner.next_code() {
-            let braces = |brace| text[code.clone()].bytes().filter(|&byte| byte == brace).count();
+            let braces = |brace| memchr::memchr_iter(brace, text[code.clone()].as_bytes()).count();
             opened += braces(b'{');
             closed += braces(b'}');
             while let Some(start) = places.next_if(|place| *place < code.end) {
@@ -200,8 +202,8 @@ impl Instance {
     /// Copies text, in which the kernel's name takes the place of the template's, alone or in front of `_param_0`.
     fn copy(&self, text: &str, specialized: &mut String) {
         let mut copied = 0;
-        for (start, name) in text.match_indices(self.template.as_str()) {
-            let behind = &text[start + name.len()..];
+        for start in memmem::find_iter(text.as_bytes(), &self.template) {
+            let behind = &text[start + self.template.len()..];
             let behind = behind.strip_prefix("_param_").map_or(behind, |behind| {
                 let number = behind.trim_start_matches(|next: char| next.is_ascii_digit());
                 // No digit: it is another name.
@@ -212,7 +214,7 @@ impl Instance {
             if !is_other {
                 specialized.push_str(&text[copied..start]);
                 specialized.push_str(&self.kernel);
-                copied = start + name.len();
+                copied = start + self.template.len();
             }
         }
         specialized.push_str(&text[copied..]);
