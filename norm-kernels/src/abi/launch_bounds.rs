@@ -1,13 +1,15 @@
 //! The registers that a kernel may take, as the PTX states them: `.maxnreg` (PTX ISA, "Performance-Tuning Directives").
 //!
 //! ptxas hands out registers by what the largest block leaves, and smaller blocks, of which more would fit a
-//! multiprocessor, pay for that; and where it aims at two blocks of that size, it may load weights that a kernel preloads
-//! after the reduction all the same. A number takes both out of its hands. The numbers were found by search with ptxas
-//! 13.0, against the kernels as they were when all types were compiled in: no more registers than theirs on sm_80 and
-//! sm_89, or sm_90 and sm_100, no spills, and of what is left the number by which most kernels of the row and column
-//! access memory in the same order. docs/TUNING.md ("Tenth round") names those that take more, and the form of the search. Bounds are no part of the compiled
-//! text: after a change here `cargo xtask ptx lock` is enough. Tests that
-//! assemble every kernel hold it to the registers that the lock file says.
+//! multiprocessor, pay for that. Where it aims at two of the largest blocks, it may also move loads that a kernel issues
+//! early, of weights for example, behind the reduction. A number prevents both.
+//!
+//! The numbers were found by search with ptxas 13.0, against the kernels as they were when all types were compiled in: no
+//! spills, no more registers than theirs, and for sm_90 their order of memory accesses. docs/TUNING.md, 'Tenth round', has
+//! the search, and what takes more all the same.
+//!
+//! Bounds are no part of the compiled text: after a change here `cargo xtask ptx lock` is enough. Tests that assemble
+//! every kernel hold it to the registers that the lock file says.
 
 use super::{
     DType::{self, BF16, F16, F32},
