@@ -9,6 +9,7 @@ mod divisor;
 mod entry_point;
 mod kernel;
 mod launch_bounds;
+mod rounding;
 mod sharded;
 mod template;
 mod variant;
@@ -18,6 +19,7 @@ pub use constants::{MAX_BLOCK_THREADS, MAX_DIM, MAX_STAGED_VECTORS, WARP};
 pub use divisor::Divisor;
 pub use entry_point::EntryPoint;
 pub use kernel::{KERNEL_SLOTS, Kernel, NormKind, stages_sums_with_y};
+pub use rounding::Rounding;
 pub use sharded::{SHARD_KERNEL_SLOTS, ShardKernel};
 pub use template::{Template, width};
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
