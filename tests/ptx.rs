@@ -106,12 +106,12 @@ pub fn steps_over_shards(set: &Set) {
         let EntryPoint::Shard(kernel) = entry else { continue };
         let (sums, widths) = match kernel {
             ShardKernel::Partial { x, vectors } => (1, if vectors { vec![4, 16] } else { vec![x.size(), 4] }),
-            ShardKernel::Apply { x, w, y, vectors: true } => {
+            ShardKernel::Apply { x, w, y, vectors: true, .. } => {
                 let width = 16 / x.size().max(y.size());
                 let narrow = [x, w, y].iter().any(|dtype| dtype.size() * width < 16);
                 (0, if narrow { vec![4, 8, 16] } else { vec![4, 16] })
             }
-            ShardKernel::Apply { x, w, y, vectors: false } => {
+            ShardKernel::Apply { x, w, y, vectors: false, .. } => {
                 (0, Vec::from_iter(BTreeSet::from([x.size(), w.size(), y.size(), 4])))
             }
         };

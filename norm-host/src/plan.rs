@@ -10,7 +10,7 @@ mod sharded;
 mod tests;
 mod tile;
 
-use norm_kernels::abi::{Args, Divisor, Kernel, NormKind, Variant};
+use norm_kernels::abi::{Args, Divisor, Kernel, NormKind, Roundings, Variant};
 
 use alignment::takes_vectors;
 use prefetch::l2_prefetch_rows;
@@ -96,7 +96,14 @@ impl Plan {
         };
         let divisor = |axis: usize| Divisor::new(axes[axis].extent as u32);
         let plan = Plan {
-            kernel: Kernel { kind, x: x.dtype, w: parameters, y: y.dtype, variant },
+            kernel: Kernel {
+                kind,
+                x: x.dtype,
+                w: parameters,
+                y: y.dtype,
+                variant,
+                roundings: Roundings::SINGLE,
+            },
             // The tile says what follows from it.
             grid: [0; 3],
             block: [0; 3],

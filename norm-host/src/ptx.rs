@@ -142,8 +142,8 @@ impl Ptx {
         Ok(version.and_then(|version| cuda_of(&version)))
     }
 
-    /// Every kernel, those of this library in front, in the order of [`EntryPoint::all`]: they are there by their own
-    /// names or as [templates](Ptx::templates). What else the text holds follows in its order.
+    /// Every kernel, those of this library that round once in front, in the order of [`EntryPoint::all`]: they are there
+    /// by their own names or as [templates](Ptx::templates). What else the text holds follows in its order.
     ///
     /// # Errors
     /// As [`Ptx::cuda`].
@@ -164,12 +164,19 @@ impl Ptx {
         Ok(entries.into_iter())
     }
 
-    /// The kernel of this name, if there is one.
+    /// The kernel of this name, if there is one: also one of those that [`entries`](Ptx::entries) leaves out, which round
+    /// elsewhere.
     ///
     /// # Errors
     /// As [`Ptx::cuda`].
     pub fn entry(&self, name: &str) -> Result<Option<Entry>> {
-        Ok(self.entries()?.find(|entry| entry.name() == name))
+        if let Some(entry) = self.entries()?.find(|entry| entry.name() == name) {
+            return Ok(Some(entry));
+        }
+        let Some(instance) = EntryPoint::named(name) else { return Ok(None) };
+        let templates = self.source.names()?;
+        let is_held = templates.iter().any(|held| *held == *instance.template().to_string());
+        Ok(is_held.then(|| Entry { ptx: *self, name: name.to_owned().into(), instance: Some(instance) }))
     }
 
     /// The templates that kernels are made of, in the order of the text. An [`Entry::text`] of theirs is what was

@@ -6,7 +6,9 @@ mod mock;
 use cust::memory::DeviceBuffer;
 use mock::{Mock, interface::DEVICES, mock};
 use norm_host::ptx::{EMBEDDED, Ptx};
-use norm_host::{DType, Device, Error, NcclGroup, Norm, NormKind, Place, Stream, TpContext, ViewMut};
+use norm_host::{
+    DType, Device, Error, NcclGroup, Norm, NormKind, Place, Roundings, Stream, TpContext, ViewMut,
+};
 use std::sync::MutexGuard;
 
 const OUT_OF_MEMORY: u32 = 2;
@@ -71,7 +73,7 @@ fn a_lost_context_is_said_to_be_until_the_device_is_opened_anew() {
         // SAFETY: never launched.
         assert_eq!(unsafe { graph.launch(&stream) }, Err(error.clone()));
         assert_eq!(
-            device.preload(NormKind::Rms, DType::BF16, DType::BF16, DType::F32, 7),
+            device.preload(NormKind::Rms, [DType::BF16, DType::BF16, DType::F32], 7, Roundings::SINGLE),
             Err(error.clone())
         );
         let group = TpContext::new(vec![stream]).unwrap();
@@ -187,7 +189,8 @@ fn little_memory_is_said_to_be() {
     assert_eq!(stream, Err(Error::OutOfMemory { call: "cuStreamCreateWithPriority" }));
 
     // A kernel that no other test of this file loads.
-    let load = || device.preload(NormKind::Layer, DType::F16, DType::F32, DType::F16, 99);
+    let load =
+        || device.preload(NormKind::Layer, [DType::F16, DType::F32, DType::F16], 99, Roundings::SINGLE);
     mock.fail("cuModuleLoadDataEx", OUT_OF_MEMORY);
     let loaded = load();
     mock.fail("cuModuleLoadDataEx", 0);
@@ -199,7 +202,8 @@ fn little_memory_is_said_to_be() {
 fn a_module_that_the_driver_rejects_is_told() {
     let (mock, _alone) = setup();
     let device = Device::new(0).unwrap();
-    let load = || device.preload(NormKind::Layer, DType::BF16, DType::F16, DType::F16, 99);
+    let load =
+        || device.preload(NormKind::Layer, [DType::BF16, DType::F16, DType::F16], 99, Roundings::SINGLE);
     mock.fail("cuModuleLoadDataEx", INVALID_PTX);
     let rejected = load();
     mock.fail("cuModuleLoadDataEx", 0);
@@ -249,14 +253,14 @@ fn a_malformed_template_is_told_before_the_driver_sees_it() {
         let entries = [
             "partial_b16_scalar",
             "partial_b16_vector",
-            "apply_b16_b16_v8_scalar",
-            "apply_b16_b16_v8_vector",
+            "apply_b16_b16_b16_scalar",
+            "apply_b16_b16_b16_vector",
         ]
         .map(|name| entry(&format!("rms_{name}")));
         let text = format!(".version 8.0\n.target sm_80\n.address_size 64\n{}", entries.concat());
         let device = Device::with_ptx(0, set(&[Ptx::from_text(text.leak()).unwrap()])).unwrap();
         let modules = mock.alive().modules;
-        let loaded = device.preload_sharded(DType::F16, DType::F16, DType::BF16);
+        let loaded = device.preload_sharded([DType::F16, DType::F16, DType::BF16], Roundings::SINGLE);
         (loaded, mock.alive().modules - modules)
     };
     assert_eq!(load("norm.unit.x"), (Ok(()), 4));
@@ -321,7 +325,8 @@ fn the_stand_in_refuses_what_it_cannot_read() {
     let device = Device::with_ptx(0, set(&EMBEDDED)).unwrap();
     let load = |settings| {
         mock.set(settings);
-        let loaded = device.preload(NormKind::Layer, DType::F16, DType::F16, DType::F16, 99);
+        let loaded =
+            device.preload(NormKind::Layer, [DType::F16, DType::F16, DType::F16], 99, Roundings::SINGLE);
         mock.set("cuda=13.0 devices=9.0,9.0,9.0,9.0");
         loaded
     };

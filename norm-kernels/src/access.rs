@@ -1,26 +1,19 @@
 //! `N` neighbouring elements between memory and registers: as vectors, or one by one.
 
-use crate::each::each;
-use crate::element::{Element, Input, Words};
+use crate::each::{each, map_pairs};
+use crate::element::{Element, Stored, Words};
 use crate::gpu::{self, Reuse};
-use crate::output;
 
 /// The `N` elements of a vector.
 #[inline(always)]
 pub fn unpack<E: Element, const N: usize>(words: Words) -> [f32; N] {
-    let mut values = [0.0; N];
-    each::<4>(|pair| {
-        if 2 * pair < N {
-            [values[2 * pair], values[2 * pair + 1]] = E::unpack(&words, pair);
-        }
-    });
-    values
+    map_pairs(|i| E::unpack(&words, i / 2))
 }
 
 /// `N` elements as a vector, rounded to nearest even.
 #[inline(always)]
-pub fn pack<X: Input, const N: usize>(values: [f32; N]) -> Words {
-    words::<X, N>(|pair| X::pack([values[2 * pair], values[2 * pair + 1]]))
+pub fn pack<E: Stored, const N: usize>(values: [f32; N]) -> Words {
+    words::<E, N>(|pair| E::pack([values[2 * pair], values[2 * pair + 1]]))
 }
 
 /// The words of a vector of `N` elements, from those of each pair of neighbours.
@@ -56,23 +49,11 @@ pub trait MemoryAccess {
     unsafe fn fetch<E: Element, const N: usize>(address: u64, valid: u32, absent: u32, reuse: Reuse)
     -> Words;
 
-    /// Stores the first `valid` of `values` in the residual, rounded to nearest even.
+    /// Stores the first `valid` of `values`, rounded to nearest even.
     ///
     /// # Safety
     /// They are writable, and, for [`Vector`], aligned to `N` elements or 16 bytes.
-    unsafe fn store<X: Input, const N: usize>(address: u64, valid: u32, values: [f32; N]);
-
-    /// Loads the first `valid` of `N` elements of y; the others are zeros.
-    ///
-    /// # Safety
-    /// They are readable, and, for [`Vector`], aligned to `N` elements or 16 bytes.
-    unsafe fn load_output<const N: usize>(address: u64, valid: u32) -> [f32; N];
-
-    /// Stores the first `valid` of `values` in y, rounded to nearest even.
-    ///
-    /// # Safety
-    /// They are writable, and, for [`Vector`], aligned to `N` elements or 16 bytes.
-    unsafe fn store_output<const N: usize>(address: u64, valid: u32, values: [f32; N]);
+    unsafe fn store<E: Stored, const N: usize>(address: u64, valid: u32, values: [f32; N]);
 }
 
 /// Rows of whole vectors, aligned: accesses of 16 bytes, or 8 where the other tensor's
@@ -116,15 +97,15 @@ impl MemoryAccess for Vector {
     }
 
     #[inline(always)]
-    unsafe fn store<X: Input, const N: usize>(address: u64, valid: u32, values: [f32; N]) {
+    unsafe fn store<E: Stored, const N: usize>(address: u64, valid: u32, values: [f32; N]) {
         if valid == 0 {
             return;
         }
-        let words = pack::<X, N>(values);
+        let words = pack::<E, N>(values);
         let [a, b, c, d, e, f, g, h] = words;
         // SAFETY: the caller keeps the elements in memory, aligned to the vector.
         unsafe {
-            match const { N as u64 * X::SIZE } {
+            match const { N as u64 * E::SIZE } {
                 8 => gpu::st_global_v2(address, [a, b]),
                 16 => gpu::st_global_v4(address, [a, b, c, d]),
                 _ => {
@@ -132,19 +113,6 @@ impl MemoryAccess for Vector {
                     gpu::st_global_v4(address + 16, [e, f, g, h]);
                 }
             }
-        }
-    }
-    #[inline(always)]
-    unsafe fn load_output<const N: usize>(address: u64, valid: u32) -> [f32; N] {
-        // SAFETY: the caller keeps the elements in memory, aligned to the vector.
-        unsafe { output::load_vector(address, valid != 0) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_output<const N: usize>(address: u64, valid: u32, values: [f32; N]) {
-        if valid != 0 {
-            // SAFETY: the caller keeps the elements in memory, aligned to the vector.
-            unsafe { output::store_vector(address, values) }
         }
     }
 }
@@ -178,32 +146,17 @@ impl MemoryAccess for Scalar {
     }
 
     #[inline(always)]
-    unsafe fn store<X: Input, const N: usize>(address: u64, valid: u32, values: [f32; N]) {
-        each::<N>(|i| {
-            if (i as u32) < valid {
-                // SAFETY: one of the first `valid` elements, which the caller keeps in memory.
-                unsafe { X::store(address + i as u64 * X::SIZE, values[i]) };
-            }
-        });
-    }
-    #[inline(always)]
-    unsafe fn load_output<const N: usize>(address: u64, valid: u32) -> [f32; N] {
-        let mut values = [0.0; N];
-        each::<N>(|i| {
-            if (i as u32) < valid {
-                // SAFETY: one of the first `valid` elements, which the caller keeps in memory.
-                values[i] = unsafe { output::load(address + output::offset(i as u32)) };
-            }
-        });
-        values
-    }
-
-    #[inline(always)]
-    unsafe fn store_output<const N: usize>(address: u64, valid: u32, values: [f32; N]) {
-        each::<N>(|i| {
-            if (i as u32) < valid {
-                // SAFETY: one of the first `valid` elements, which the caller keeps in memory.
-                unsafe { output::store(address + output::offset(i as u32), values[i]) };
+    unsafe fn store<E: Stored, const N: usize>(address: u64, valid: u32, values: [f32; N]) {
+        each::<4>(|pair| {
+            let i = 2 * pair;
+            if i < N {
+                let bits = E::split(E::pack([values[i], values[i + 1]]));
+                each::<2>(|at| {
+                    if ((i + at) as u32) < valid {
+                        // SAFETY: one of the first `valid` elements, which the caller keeps in memory.
+                        unsafe { E::store(address + (i + at) as u64 * E::SIZE, bits[at]) };
+                    }
+                });
             }
         });
     }

@@ -1,4 +1,4 @@
-//! A loop that is gone after compilation.
+//! Loops that are gone after compilation.
 
 /// Calls `f` with 0, 1 … `N - 1`, `N` at most 8.
 ///
@@ -11,4 +11,18 @@ pub fn each<const N: usize>(mut f: impl FnMut(usize)) {
         ($($index:literal)*) => { $(if $index < N { f($index) })* };
     }
     step!(0 1 2 3 4 5 6 7);
+}
+
+/// `N` values, 4 or 8, of which `f` makes each pair of neighbours, given the place of the first: 0, 2 …
+#[inline(always)]
+pub fn map_pairs<const N: usize>(mut f: impl FnMut(usize) -> [f32; 2]) -> [f32; N] {
+    const { assert!(N % 2 == 0) };
+    let mut values = [0.0; N];
+    each::<4>(|pair| {
+        let i = 2 * pair;
+        if i < N {
+            [values[i], values[i + 1]] = f(i);
+        }
+    });
+    values
 }

@@ -1,15 +1,14 @@
-//! The element types of x and of the weights, as 32-bit words from memory to `f32` and back.
+//! The element types of x, of the weights and of y, as 32-bit words from memory to `f32` and back.
 //!
-//! Which of the 16-bit types a tensor has is no matter of compilation: [`XHalf`] and [`WHalf`] leave it open, and what
-//! depends on it is a pseudo-instruction ([`pseudo`]) that the host expands. The type of y is wholly
-//! open: see [`output`](crate::output).
+//! Which of the 16-bit types a tensor has is no matter of compilation: [`XHalf`], [`WHalf`] and [`YHalf`] leave it open,
+//! and what depends on it is a pseudo-instruction ([`pseudo`]) that the host expands.
 
 use crate::gpu::{self, pseudo};
 
 /// The bits of a vector: 2, 4 or all 8 words of them, as many as its elements fill.
 pub type Words = [u32; 8];
 
-/// An element type of a tensor that is read.
+/// An element type of a tensor.
 pub trait Element {
     /// Bytes of one element.
     const SIZE: u64;
@@ -34,10 +33,37 @@ pub trait Param: Element {
 
     /// A word of ones.
     fn ones() -> u32;
+
+    /// Two weights with their offset, rounded to this type where the offset is rounded.
+    fn round(pair: [f32; 2]) -> [f32; 2];
+}
+
+/// An element type of a tensor that is written.
+pub trait Stored: Element {
+    /// Two neighbours, rounded to nearest even, as the words that hold them: 16-bit types fill the first alone.
+    fn pack(pair: [f32; 2]) -> [u32; 2];
+
+    /// The bits of each of two neighbours, in the lower ones of a word, of what [`pack`](Self::pack) gives.
+    fn split(words: [u32; 2]) -> [u32; 2];
+
+    /// Stores one element, given its bits in the lower ones of the word.
+    ///
+    /// # Safety
+    /// `address` is that of a writable element in global memory.
+    unsafe fn store(address: u64, bits: u32);
+}
+
+/// The element type of y.
+pub trait Output: Stored {
+    /// Two results that are yet to be added to what y holds, rounded to this type where the order of roundings says so.
+    fn round(pair: [f32; 2]) -> [f32; 2];
+
+    /// `n * w + b` for two neighbours, where the order of roundings says so with the product rounded to this type.
+    fn affine(n: [f32; 2], w: [f32; 2], b: [f32; 2]) -> [f32; 2];
 }
 
 /// An element type of x and the residual, of which the norm takes sums.
-pub trait Input: Element {
+pub trait Input: Stored {
     /// What [`widen`](Self::widen) counts in: a power of two.
     fn wide_unit() -> f64;
 
@@ -58,15 +84,6 @@ pub trait Input: Element {
     /// # Safety
     /// As [`gpu::st_shared_v2`] or [`gpu::st_shared_v4`].
     unsafe fn st_clamped(slot: u32, words: Words, bytes: u32);
-
-    /// Two neighbours, rounded to nearest even, as the words that hold them: 16-bit types fill the first alone.
-    fn pack(pair: [f32; 2]) -> [u32; 2];
-
-    /// Rounds one element to nearest even and stores it.
-    ///
-    /// # Safety
-    /// `address` is that of a writable element in global memory.
-    unsafe fn store(address: u64, value: f32);
 }
 
 /// f16 or bf16, of x and the residual.
@@ -74,6 +91,9 @@ pub struct XHalf;
 
 /// f16 or bf16, of weights and biases.
 pub struct WHalf;
+
+/// f16 or bf16, of y.
+pub struct YHalf;
 
 /// IEEE 754 binary32.
 pub struct F32;
@@ -105,6 +125,45 @@ macro_rules! half {
 
 half!(XHalf, unpack_x);
 half!(WHalf, unpack_w);
+half!(YHalf, unpack_y);
+
+/// What a 16-bit type of a tensor that is written is.
+macro_rules! half_stored {
+    ($half:ident, $pack:ident) => {
+        impl Stored for $half {
+            #[inline(always)]
+            fn pack(pair: [f32; 2]) -> [u32; 2] {
+                [pseudo::$pack(pair), 0]
+            }
+
+            #[inline(always)]
+            fn split([word, _]: [u32; 2]) -> [u32; 2] {
+                [word, word >> 16]
+            }
+
+            #[inline(always)]
+            unsafe fn store(address: u64, bits: u32) {
+                // SAFETY: the caller keeps the address that of an element in global memory.
+                unsafe { gpu::st_global_b16(address, bits as u16) }
+            }
+        }
+    };
+}
+
+half_stored!(XHalf, pack_x);
+half_stored!(YHalf, pack_y);
+
+impl Output for YHalf {
+    #[inline(always)]
+    fn round(pair: [f32; 2]) -> [f32; 2] {
+        pseudo::round_y(pair)
+    }
+
+    #[inline(always)]
+    fn affine(n: [f32; 2], w: [f32; 2], b: [f32; 2]) -> [f32; 2] {
+        pseudo::affine_y(n, w, b)
+    }
+}
 
 impl Param for WHalf {
     const NEGATIVE_ZEROS: u32 = 0x8000_8000;
@@ -112,6 +171,11 @@ impl Param for WHalf {
     #[inline(always)]
     fn ones() -> u32 {
         pseudo::ones_w()
+    }
+
+    #[inline(always)]
+    fn round(pair: [f32; 2]) -> [f32; 2] {
+        pseudo::round_w(pair)
     }
 }
 
@@ -143,17 +207,6 @@ impl Input for XHalf {
             }
         }
     }
-
-    #[inline(always)]
-    fn pack(pair: [f32; 2]) -> [u32; 2] {
-        [pseudo::pack_x(pair), 0]
-    }
-
-    #[inline(always)]
-    unsafe fn store(address: u64, value: f32) {
-        // SAFETY: the caller keeps the address that of an element in global memory.
-        unsafe { gpu::st_global_b16(address, pseudo::pack_x([value, 0.0]) as u16) }
-    }
 }
 
 impl Element for F32 {
@@ -183,6 +236,11 @@ impl Param for F32 {
     fn ones() -> u32 {
         0x3f80_0000
     }
+
+    #[inline(always)]
+    fn round(pair: [f32; 2]) -> [f32; 2] {
+        pair
+    }
 }
 
 impl Input for F32 {
@@ -205,15 +263,34 @@ impl Input for F32 {
 
     #[inline(always)]
     unsafe fn st_clamped(_slot: u32, _words: Words, _bytes: u32) {}
+}
 
+impl Output for F32 {
+    #[inline(always)]
+    fn round(pair: [f32; 2]) -> [f32; 2] {
+        pair
+    }
+
+    #[inline(always)]
+    fn affine(n: [f32; 2], w: [f32; 2], b: [f32; 2]) -> [f32; 2] {
+        [gpu::fma(n[0], w[0], b[0]), gpu::fma(n[1], w[1], b[1])]
+    }
+}
+
+impl Stored for F32 {
     #[inline(always)]
     fn pack(pair: [f32; 2]) -> [u32; 2] {
         pair.map(f32::to_bits)
     }
 
     #[inline(always)]
-    unsafe fn store(address: u64, value: f32) {
+    fn split(words: [u32; 2]) -> [u32; 2] {
+        words
+    }
+
+    #[inline(always)]
+    unsafe fn store(address: u64, bits: u32) {
         // SAFETY: the caller keeps the address that of an element in global memory.
-        unsafe { gpu::st_global_b32(address, value.to_bits()) }
+        unsafe { gpu::st_global_b32(address, bits) }
     }
 }

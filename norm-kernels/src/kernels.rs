@@ -3,7 +3,7 @@
 
 use crate::abi::{Args, variants};
 use crate::access::{Scalar, Vector};
-use crate::element::{Element, F32, WHalf, XHalf};
+use crate::element::{Element, F32, WHalf, XHalf, YHalf};
 use crate::gpu;
 use crate::norm::{Layer, Norm, Rms};
 use crate::reduce::{Block, Cluster, Scope, Warp};
@@ -18,17 +18,17 @@ use crate::storage::{Hybrid, Registers, Reload, Shared};
 /// aligned; there is a residual if and only if `$residual`; `accumulate` is 0; there are no biases unless `Norm::BIASES`,
 /// no weight offset unless `Norm::OFFSETS`.
 macro_rules! in_registers {
-    ($norm:ident, $scope:ident, $index:ident, $v:literal, $preload:expr, $residual:literal, [$x:ident $w:ident $n:literal]) => {
+    ($norm:ident, $scope:ident, $index:ident, $v:literal, $preload:expr, $residual:literal, [$x:ident $w:ident $y:ident $n:literal]) => {
         |args: &Args| {
             gpu::let_next_kernel_start();
             prefetch_row::<$x, $w, $residual>(args);
-            let row = Row::whole::<$x, $w, $n>(args, $index());
+            let row = Row::whole::<$x, $w, $y, $n>(args, $index());
             gpu::wait_for_previous_kernel();
             // SAFETY: the arguments of the launch say where rows lie, in whole and aligned vectors; the tile
             // gives each element to one thread.
             unsafe {
                 let storage =
-                    Registers::<$x, $w, $n, $v, { $preload }>::load::<{ $norm::BIASES }, $residual>(row);
+                    Registers::<$x, $w, $y, $n, $v, { $preload }>::load::<{ $norm::BIASES }, $residual>(row);
                 $norm::run::<$scope, $n>(storage, args)
             };
         }
@@ -40,12 +40,12 @@ macro_rules! in_registers {
 /// # Safety
 /// As for `in_registers`, and of rows what `$storage` requires.
 macro_rules! over_cluster {
-    ($norm:ident, $storage:expr, [$x:ident $w:ident $n:literal]) => {
+    ($norm:ident, $storage:expr, [$x:ident $w:ident $y:ident $n:literal]) => {
         |args: &Args| {
             gpu::let_next_kernel_start();
             Cluster::start();
             prefetch_row::<$x, $w, false>(args);
-            let row = Row::of_cluster::<$x, $w, $n>(args, row_of_cluster());
+            let row = Row::of_cluster::<$x, $w, $y, $n>(args, row_of_cluster());
             gpu::wait_for_previous_kernel();
             // SAFETY: as for `in_registers`.
             unsafe { $norm::run::<Cluster, $n>($storage(row), args) };
@@ -69,14 +69,14 @@ macro_rules! entry {
 macro_rules! kernel {
     // The norm has none.
     ($norm:ident $name:expr, $scope:ident ($($storage:tt)+) $access:ident $residual:ident - $types:tt) => {};
-    ($norm:ident $name:expr, Cluster (Shared) Vector Either OnDemand [$x:ident $w:ident $n:literal]) => {
-        entry!($name, over_cluster!($norm, Shared::<$x, $w, $n>::load, [$x $w $n]));
+    ($norm:ident $name:expr, Cluster (Shared) Vector Either OnDemand [$x:ident $w:ident $y:ident $n:literal]) => {
+        entry!($name, over_cluster!($norm, Shared::<$x, $w, $y, $n>::load, [$x $w $y $n]));
     };
-    ($norm:ident $name:expr, Cluster (Hybrid $v:literal) Vector Never OnDemand [$x:ident $w:ident $n:literal]) => {
-        entry!($name, over_cluster!($norm, Hybrid::<$x, $w, $n, $v>::load, [$x $w $n]));
+    ($norm:ident $name:expr, Cluster (Hybrid $v:literal) Vector Never OnDemand [$x:ident $w:ident $y:ident $n:literal]) => {
+        entry!($name, over_cluster!($norm, Hybrid::<$x, $w, $y, $n, $v>::load, [$x $w $y $n]));
     };
-    ($norm:ident $name:expr, Cluster (Reload) $access:ident Either OnDemand [$x:ident $w:ident $n:literal]) => {
-        entry!($name, over_cluster!($norm, Reload::<$access, $x, $w, $n>::new, [$x $w $n]));
+    ($norm:ident $name:expr, Cluster (Reload) $access:ident Either OnDemand [$x:ident $w:ident $y:ident $n:literal]) => {
+        entry!($name, over_cluster!($norm, Reload::<$access, $x, $w, $y, $n>::new, [$x $w $y $n]));
     };
     // For long grids alone, where uniform registers are worth their latency: see `row_of_block`.
     ($norm:ident $name:expr, Block (Registers $v:literal) Vector Never OnDemand $types:tt) => {
@@ -91,24 +91,24 @@ macro_rules! kernel {
     ($norm:ident $name:expr, $scope:ident (Registers $v:literal) Vector Always Preload $types:tt) => {
         entry!($name, in_registers!($norm, $scope, row_of_thread, $v, true, true, $types));
     };
-    ($norm:ident $name:expr, $scope:ident (Registers $v:literal) Vector Always PreloadNarrow [$x:ident $w:ident $n:literal]) => {
-        entry!($name, in_registers!($norm, $scope, row_of_thread, $v, $w::SIZE <= $x::SIZE, true, [$x $w $n]));
+    ($norm:ident $name:expr, $scope:ident (Registers $v:literal) Vector Always PreloadNarrow [$x:ident $w:ident $y:ident $n:literal]) => {
+        entry!($name, in_registers!($norm, $scope, row_of_thread, $v, $w::SIZE <= $x::SIZE, true, [$x $w $y $n]));
     };
 }
 
 /// Both norms' kernels of every row of the table.
 macro_rules! kernels {
     (
-        [$x:ident $x_name:literal, $w:ident $w_name:literal, $n:literal $n_name:literal]
+        [$x:ident $x_name:literal, $w:ident $w_name:literal, $y:ident $y_name:literal, $n:literal]
         $($variant:ident $name:literal $scope:ident $storage:tt $access:ident $residual:ident $threads:literal $rms:tt $layer:tt)*
     ) => { $(
         kernel!(
-            Rms concat!("rms_", $x_name, "_", $w_name, "_", $n_name, "_", $name),
-            $scope $storage $access $residual $rms [$x $w $n]
+            Rms concat!("rms_", $x_name, "_", $w_name, "_", $y_name, "_", $name),
+            $scope $storage $access $residual $rms [$x $w $y $n]
         );
         kernel!(
-            Layer concat!("layer_", $x_name, "_", $w_name, "_", $n_name, "_", $name),
-            $scope $storage $access $residual $layer [$x $w $n]
+            Layer concat!("layer_", $x_name, "_", $w_name, "_", $y_name, "_", $name),
+            $scope $storage $access $residual $layer [$x $w $y $n]
         );
     )* };
 }

@@ -13,18 +13,19 @@
 
 pub mod abi;
 
-/// Calls `$then!` with each layout of elements that kernels are compiled for: x, the weights, and the number of elements
-/// in a vector, 16 bytes of the wider of x and y, each with its part of the entry points' names.
+/// Calls `$then!` with each layout of elements that kernels are compiled for: x, the weights and y, each with its part of
+/// the entry points' names, and the number of elements in a vector, 16 bytes of the wider of x and y.
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 macro_rules! layouts {
     ($then:ident) => {
-        $then!(XHalf "b16", WHalf "b16", 8 "v8");
-        $then!(XHalf "b16", F32 "b32", 8 "v8");
-        // y is wider than x.
-        $then!(XHalf "b16", WHalf "b16", 4 "v4");
-        $then!(XHalf "b16", F32 "b32", 4 "v4");
-        $then!(F32 "b32", WHalf "b16", 4 "v4");
-        $then!(F32 "b32", F32 "b32", 4 "v4");
+        $then!(XHalf "b16", WHalf "b16", YHalf "b16", 8);
+        $then!(XHalf "b16", WHalf "b16", F32 "b32", 4);
+        $then!(XHalf "b16", F32 "b32", YHalf "b16", 8);
+        $then!(XHalf "b16", F32 "b32", F32 "b32", 4);
+        $then!(F32 "b32", WHalf "b16", YHalf "b16", 4);
+        $then!(F32 "b32", WHalf "b16", F32 "b32", 4);
+        $then!(F32 "b32", F32 "b32", YHalf "b16", 4);
+        $then!(F32 "b32", F32 "b32", F32 "b32", 4);
     };
 }
 
@@ -40,8 +41,6 @@ pub mod gpu;
 mod kernels;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod norm;
-#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
-pub mod output;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod reduce;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]

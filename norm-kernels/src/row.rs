@@ -3,7 +3,6 @@
 use crate::abi::{Args, NO_PREFETCH};
 use crate::element::Element;
 use crate::gpu;
-use crate::output;
 
 /// One row, and this thread's way through its block's share of it: vectors of `N` elements from
 /// `start` on, every `step` elements.
@@ -58,23 +57,28 @@ pub fn row_of_cluster() -> u32 {
 impl Row {
     /// The row `index`, on which one block works, or a part of one.
     #[inline(always)]
-    pub fn whole<X: Element, W: Element, const N: usize>(args: &Args, index: u32) -> Row {
-        Row::share::<X, W, N>(args, index, 0, args.dim)
+    pub fn whole<X: Element, W: Element, Y: Element, const N: usize>(args: &Args, index: u32) -> Row {
+        Row::share::<X, W, Y, N>(args, index, 0, args.dim)
     }
 
     /// The share of this thread's block in the row `index`, on which a cluster works, or a single block.
     #[inline(always)]
-    pub fn of_cluster<X: Element, W: Element, const N: usize>(args: &Args, index: u32) -> Row {
+    pub fn of_cluster<X: Element, W: Element, Y: Element, const N: usize>(args: &Args, index: u32) -> Row {
         let from = gpu::cluster_rank() * args.share;
-        Row::share::<X, W, N>(args, index, from, u32::min(from + args.share, args.dim))
+        Row::share::<X, W, Y, N>(args, index, from, u32::min(from + args.share, args.dim))
     }
 
     #[inline(always)]
-    fn share<X: Element, W: Element, const N: usize>(args: &Args, index: u32, from: u32, end: u32) -> Row {
+    fn share<X: Element, W: Element, Y: Element, const N: usize>(
+        args: &Args,
+        index: u32,
+        from: u32,
+        end: u32,
+    ) -> Row {
         let place = Place::of(args, index);
         Row {
             x: args.x + place.x * X::SIZE,
-            y: args.y + output::bytes(place.y),
+            y: args.y + place.y * Y::SIZE,
             r: if args.r == 0 { 0 } else { args.r + place.r * X::SIZE },
             // Strides of absent weights and biases are 0.
             w: args.w + place.inner * args.w_stride * W::SIZE,

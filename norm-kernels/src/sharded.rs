@@ -3,7 +3,7 @@
 
 use crate::abi::Args;
 use crate::access::{MemoryAccess, Scalar, Vector};
-use crate::element::{F32, Input, Param, WHalf, XHalf};
+use crate::element::{F32, Input, Output, Param, WHalf, XHalf, YHalf};
 use crate::gpu;
 use crate::norm::squares;
 use crate::reduce::{Cluster, FIRST, Scope};
@@ -17,12 +17,12 @@ use crate::storage::{Reload, RowStorage};
 /// where the access is [`Vector`]; there is no residual. `sums` is the address of an `f32` a row,
 /// which nobody else touches.
 #[inline(always)]
-unsafe fn partial<A: MemoryAccess, X: Input, W: Param, const N: usize>(args: &Args, sums: u64) {
+unsafe fn partial<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize>(args: &Args, sums: u64) {
     gpu::let_next_kernel_start();
-    let row = Row::whole::<X, W, N>(args, row_of_thread());
+    let row = Row::whole::<X, W, Y, N>(args, row_of_thread());
     gpu::wait_for_previous_kernel();
     // SAFETY: the caller's arguments say where the row lies; there is no residual.
-    let storage = unsafe { Reload::<A, X, W, N>::new(row) };
+    let storage = unsafe { Reload::<A, X, W, Y, N>::new(row) };
     let sum = Cluster::sum(squares(&storage), FIRST);
     let index = row_of_thread();
     if index < args.rows && gpu::thread_x() == 0 {
@@ -34,15 +34,16 @@ unsafe fn partial<A: MemoryAccess, X: Input, W: Param, const N: usize>(args: &Ar
 /// `y = x / sqrt(sums[row] / dim + eps) * (w + weight_offset) + b`.
 ///
 /// # Safety
-/// As [`partial`], but that others may read `sums` too; each element of `y` is one thread's.
+/// As [`partial`], but that others may read `sums` too; each element of `y` is one thread's, and nothing is added to it.
 #[inline(always)]
-unsafe fn apply<A: MemoryAccess, X: Input, W: Param, const N: usize>(args: &Args, sums: u64) {
+unsafe fn apply<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize>(args: &Args, sums: u64) {
     gpu::let_next_kernel_start();
-    let row = Row::whole::<X, W, N>(args, row_of_thread());
+    // Adding to what `y` holds is no form of it, and would take registers.
+    let row = Row { accumulate: false, ..Row::whole::<X, W, Y, N>(args, row_of_thread()) };
     // Also for whoever wrote the sums.
     gpu::wait_for_previous_kernel();
     // SAFETY: the caller's arguments say where the row lies; there is no residual.
-    let storage = unsafe { Reload::<A, X, W, N>::new(row) };
+    let storage = unsafe { Reload::<A, X, W, Y, N>::new(row) };
     let index = row_of_thread();
     let mut sum = 0.0;
     if index < args.rows {
@@ -68,30 +69,30 @@ macro_rules! entry {
     };
 }
 
-/// The entry points of the step that sums: x, the weights' type, of which there are none, and elements in a vector.
+/// The entry points of the step that sums: x, the types of weights and y, of which there are none, and elements in a vector.
 macro_rules! partials {
-    ($($x:ident $x_name:literal $w:ident $n:literal)*) => { $(
-        entry!(concat!("rms_partial_", $x_name, "_vector"), partial::<Vector, $x, $w, $n>);
-        entry!(concat!("rms_partial_", $x_name, "_scalar"), partial::<Scalar, $x, $w, $n>);
+    ($($x:ident $x_name:literal $w:ident $y:ident $n:literal)*) => { $(
+        entry!(concat!("rms_partial_", $x_name, "_vector"), partial::<Vector, $x, $w, $y, $n>);
+        entry!(concat!("rms_partial_", $x_name, "_scalar"), partial::<Scalar, $x, $w, $y, $n>);
     )* };
 }
 
 /// The entry points of the step that normalizes.
 macro_rules! applies {
-    ($x:ident $x_name:literal, $w:ident $w_name:literal, $n:literal $n_name:literal) => {
+    ($x:ident $x_name:literal, $w:ident $w_name:literal, $y:ident $y_name:literal, $n:literal) => {
         entry!(
-            concat!("rms_apply_", $x_name, "_", $w_name, "_", $n_name, "_vector"),
-            apply::<Vector, $x, $w, $n>
+            concat!("rms_apply_", $x_name, "_", $w_name, "_", $y_name, "_vector"),
+            apply::<Vector, $x, $w, $y, $n>
         );
         entry!(
-            concat!("rms_apply_", $x_name, "_", $w_name, "_", $n_name, "_scalar"),
-            apply::<Scalar, $x, $w, $n>
+            concat!("rms_apply_", $x_name, "_", $w_name, "_", $y_name, "_scalar"),
+            apply::<Scalar, $x, $w, $y, $n>
         );
     };
 }
 
 partials! {
-    XHalf "b16" WHalf 8
-    F32 "b32" F32 4
+    XHalf "b16" WHalf YHalf 8
+    F32 "b32" F32 F32 4
 }
 layouts!(applies);

@@ -12,10 +12,9 @@ pub use reload::Reload;
 pub use shared::Shared;
 
 use crate::access::{MemoryAccess, Vector, pack, unpack};
-use crate::each::each;
-use crate::element::{Input, Param, Words};
-use crate::gpu::{self, Reuse};
-use crate::output;
+use crate::each::{each, map_pairs};
+use crate::element::{Input, Output, Param, Words};
+use crate::gpu::{Reuse, pseudo};
 use crate::row::Row;
 
 /// A thread's part of a row.
@@ -68,7 +67,7 @@ impl Params {
         row: &Row,
         (at, valid): (u32, u32),
     ) -> Params {
-        let offset = gpu::mul_wide(at, W::SIZE as u32);
+        let offset = at as u64 * W::SIZE;
         let fetch = |param: u64, absent: u32| {
             let valid = if param == 0 { 0 } else { valid };
             // SAFETY: the caller says that these elements are in memory where the row has weights or biases.
@@ -87,7 +86,7 @@ impl Params {
     /// As [`load`](Self::load), and there are both.
     #[inline(always)]
     unsafe fn load_both<W: Param, const N: usize>(row: &Row, at: u32) -> Params {
-        let offset = gpu::mul_wide(at, W::SIZE as u32);
+        let offset = at as u64 * W::SIZE;
         // SAFETY: the caller says that there are both, with a whole, aligned vector at `at`.
         let fetch = |param: u64| unsafe { Vector::fetch::<W, N>(param + offset, N as u32, 0, Reuse::Shared) };
         Params { weights: fetch(row.w), biases: fetch(row.b) }
@@ -117,7 +116,8 @@ unsafe fn add_to_residual<X: Input, const N: usize>(address: u64, valid: u32, x:
     pack::<X, N>(sum)
 }
 
-/// Scales, shifts, rounds and stores the `valid` elements from `at` on. Without `BIASES` nothing is
+/// Scales, shifts, rounds and stores the `valid` elements from `at` on: the epilogue. Where it rounds beside the last
+/// time says the order of roundings, by pseudo-instructions. Without `BIASES` nothing is
 /// added, without `OFFSET` there is no weight offset, without `ADD` nothing to add to.
 ///
 /// # Safety
@@ -126,6 +126,7 @@ unsafe fn add_to_residual<X: Input, const N: usize>(address: u64, valid: u32, x:
 unsafe fn finish<
     A: MemoryAccess,
     W: Param,
+    Y: Output,
     const N: usize,
     const BIASES: bool,
     const OFFSET: bool,
@@ -137,22 +138,26 @@ unsafe fn finish<
     params: Params,
 ) {
     let (at, valid) = place;
+    let address = row.y + at as u64 * Y::SIZE;
+    let pair = |values: &[f32; N], i: usize| [values[i], values[i + 1]];
     let mut weights = unpack::<W, N>(params.weights);
     if OFFSET {
         each::<N>(|i| weights[i] += row.weight_offset);
+        weights = map_pairs(|i| W::round(pair(&weights, i)));
     }
+    values = map_pairs(|i| pseudo::round_n(pair(&values, i)));
     if BIASES {
         let biases = unpack::<W, N>(params.biases);
-        each::<N>(|i| values[i] = gpu::fma(values[i], weights[i], biases[i]));
+        values = map_pairs(|i| Y::affine(pair(&values, i), pair(&weights, i), pair(&biases, i)));
     } else {
         each::<N>(|i| values[i] *= weights[i]);
     }
-    let address = row.y + output::offset(at);
     if ADD && row.accumulate {
         // SAFETY: the caller says that these elements of `y` are in the row and this thread's.
-        let before = unsafe { A::load_output::<N>(address, valid) };
+        let before = unpack::<Y, N>(unsafe { A::fetch::<Y, N>(address, valid, 0, Reuse::Once) });
+        values = map_pairs(|i| Y::round(pair(&values, i)));
         each::<N>(|i| values[i] += before[i]);
     }
     // SAFETY: the caller says that these elements of `y` are in the row and this thread's.
-    unsafe { A::store_output::<N>(address, valid, values) };
+    unsafe { A::store::<Y, N>(address, valid, values) };
 }

@@ -72,7 +72,7 @@ fn count(kernel: Kernel, simulator: &Simulator) -> norm_host::Result<Vec<Line>> 
 fn count_shard(kernel: ShardKernel, simulator: &Simulator) -> norm_host::Result<Line> {
     let (step, shape) = match kernel {
         ShardKernel::Partial { x, vectors } => (ShardStep::Partial, Shape::shard([x; 3], vectors)),
-        ShardKernel::Apply { x, w, y, vectors } => (ShardStep::Apply, Shape::shard([x, w, y], vectors)),
+        ShardKernel::Apply { x, w, y, vectors, .. } => (ShardStep::Apply, Shape::shard([x, w, y], vectors)),
     };
     let tensors = Tensors::new(shape);
     let mut part = tensors.problem();

@@ -10,7 +10,7 @@ use crate::output;
 /// What `norm ptx show` takes.
 #[derive(Args, Debug)]
 pub struct ShowArgs {
-    /// The kernel's name, or a template's, as `norm ptx list` prints them
+    /// The kernel's name, or a template's, as `norm ptx list` prints them; behind a kernel's may stand where it rounds
     #[arg(allow_negative_numbers = true)]
     kernel: String,
     /// The target whose PTX to show; the newest if none is given
@@ -20,10 +20,12 @@ pub struct ShowArgs {
 
 pub fn run(args: &ShowArgs, set: &[Ptx]) -> Result<(), Failure> {
     let ptx = text_for(set, args.target.as_deref())?;
-    let entries: Vec<Entry> = ptx.entries()?.chain(ptx.templates()?).collect();
-    let entry = entries.iter().find(|entry| entry.name() == args.kernel).ok_or_else(|| PtxError::Kernel {
-        given: args.kernel.clone(),
-        near: near(entries.iter().map(Entry::name), &args.kernel),
-    })?;
-    output::text(&ptx.module_of([entry.clone()])?)
+    let template = || Ok(ptx.templates()?.find(|entry| entry.name() == args.kernel));
+    let Some(entry) = ptx.entry(&args.kernel).transpose().or_else(|| template().transpose()).transpose()?
+    else {
+        let entries: Vec<Entry> = ptx.entries()?.chain(ptx.templates()?).collect();
+        let near = near(entries.iter().map(Entry::name), &args.kernel);
+        return Err(PtxError::Kernel { given: args.kernel.clone(), near }.into());
+    };
+    output::text(&ptx.module_of([entry])?)
 }

@@ -46,7 +46,7 @@ pub fn plain(kind: NormKind, [x, w, y]: DTypes, rows: usize, dim: usize) -> Case
 
 /// Small cases that take this kernel, with idle threads in rows, and idle rows in the last block.
 pub fn of_kernel(kernel: Kernel, profile: DeviceProfile) -> impl Iterator<Item = Case> {
-    let Kernel { kind, x, w, y, variant } = kernel;
+    let Kernel { kind, x, w, y, variant, .. } = kernel;
     let width = Tile::new(kind, x, y, 1, profile).width as usize;
     let (rows, dims) = match variant {
         Variant::Warp2 => (131, vec![if kind == NormKind::Rms { 40 } else { 7 } * width]),

@@ -13,7 +13,8 @@ use std::{
 use cuda_driver::{Launch, driver};
 use libtest_mimic::Failed;
 use norm_host::{
-    DType, Device, Error, NcclGroup, NcclId, NormKind, Place, Shard, Stream, TpContext, rms_norm_sharded,
+    DType, Device, Error, NcclGroup, NcclId, NormKind, Place, Roundings, Shard, Stream, TpContext,
+    rms_norm_sharded,
 };
 
 use crate::{captured, cases::plain, common::buffer::Buffer, memory::Memory, on_device::keeps_the_promise};
@@ -202,9 +203,9 @@ fn out_of_memory() -> Result<(), Failed> {
         for w in DType::ALL {
             for (kind, dim) in NormKind::ALL.into_iter().flat_map(|kind| DIMS.map(|dim| (kind, dim))) {
                 let outcomes = [
-                    device.preload(kind, x, w, y, dim),
+                    device.preload(kind, [x, w, y], dim, Roundings::SINGLE),
                     Stream::new(&device).map(|stream| streams.push(stream)),
-                    device.preload_sharded(x, w, y),
+                    device.preload_sharded([x, w, y], Roundings::SINGLE),
                 ];
                 for outcome in outcomes {
                     match outcome {

@@ -6,7 +6,9 @@ use std::{
 };
 
 use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
-use norm_kernels::abi::{EntryPoint, KERNEL_SLOTS, Kernel, SHARD_KERNEL_SLOTS, ShardKernel, Storage};
+use norm_kernels::abi::{
+    EntryPoint, KERNEL_SLOTS, Kernel, Roundings, SHARD_KERNEL_SLOTS, ShardKernel, Storage,
+};
 
 use super::Device;
 use crate::{
@@ -45,22 +47,30 @@ unsafe impl Sync for Function {}
 
 impl Device {
     /// Loads the kernels that rows of `dim` elements may take, `w` being the type of weights and
-    /// biases, or that of `x` where there are neither; so that the first call is as quick as the
-    /// later ones. Without this the driver compiles each when it is first used, which takes tens
+    /// biases, or that of `x` where there are neither, and `roundings` what the norm will be given; so that the first
+    /// call is as quick as the later ones. Biases are expected where it rounds before them, and that it adds to nothing
+    /// behind the norm. Without this the driver compiles each when it is first used, which takes tens
     /// of milliseconds.
     ///
     /// # Errors
     ///
     /// [`EmptyRow`](Error::EmptyRow) and [`RowTooLong`](Error::RowTooLong) for such a `dim`, and
     /// what loading may fail with: see [`Error::Load`].
-    pub fn preload(&self, kind: NormKind, x: DType, w: DType, y: DType, dim: usize) -> Result<()> {
+    pub fn preload(
+        &self,
+        kind: NormKind,
+        [x, w, y]: [DType; 3],
+        dim: usize,
+        roundings: Roundings,
+    ) -> Result<()> {
         if dim == 0 {
             return Err(Error::EmptyRow { arg: Arg::X });
         }
         let too_long = Error::RowTooLong { arg: Arg::X, dim, max: MAX_DIM as usize };
         let dim = u32::try_from(dim).ok().filter(|&dim| dim <= MAX_DIM).ok_or(too_long)?;
+        let roundings = roundings.effective([x, w, y], true, false);
         for variant in variants_of_rows(kind, [x, w, y], dim, self.profile()) {
-            self.kernel(Kernel { kind, x, w, y, variant })?;
+            self.kernel(Kernel { kind, x, w, y, variant, roundings })?;
         }
         Ok(())
     }
@@ -71,10 +81,11 @@ impl Device {
     /// # Errors
     ///
     /// What loading may fail with: see [`Error::Load`].
-    pub fn preload_sharded(&self, x: DType, w: DType, y: DType) -> Result<()> {
+    pub fn preload_sharded(&self, [x, w, y]: [DType; 3], roundings: Roundings) -> Result<()> {
+        let roundings = roundings.effective([x, w, y], true, false);
         for vectors in [true, false] {
             self.shard_kernel(ShardKernel::Partial { x, vectors })?;
-            self.shard_kernel(ShardKernel::Apply { x, w, y, vectors })?;
+            self.shard_kernel(ShardKernel::Apply { x, w, y, vectors, roundings })?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The launch of a step of a norm whose rows are split over devices.
 
-use norm_kernels::abi::{Args, ShardKernel, Variant};
+use norm_kernels::abi::{Args, Kernel, ShardKernel, Variant};
 
 use super::{DeviceProfile, Plan};
 use crate::{
@@ -34,7 +34,10 @@ impl ShardPlan {
         let vectors = kernel.variant != Variant::Scalar;
         let kernel = match step {
             ShardStep::Partial => ShardKernel::Partial { x: kernel.x, vectors },
-            ShardStep::Apply => ShardKernel::Apply { x: kernel.x, w: kernel.w, y: kernel.y, vectors },
+            ShardStep::Apply => {
+                let Kernel { x, w, y, roundings, .. } = kernel;
+                ShardKernel::Apply { x, w, y, vectors, roundings }
+            }
         };
         let reciprocal = 1.0 / f64::from(*dim);
         let args = Args { reciprocal, reciprocal_f32: reciprocal as f32, ..args };

@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! // kernels 5c1e0d7a9b3f
-//! // frame 1: rms_b16_b16_v8_warp2
-//! // frame 2: rms_b16_b16_v8_warp4
+//! // frame 1: rms_b16_b16_b16_warp2
+//! // frame 2: rms_b16_b16_b16_warp4
 //! .version 8.1
 //! .target sm_90
 //! ```

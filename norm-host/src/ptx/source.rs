@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use super::{
-    SM_80,
+    SM_80, SM_90,
     bundle::{Bundle, Damage, Index},
     parts::Parts,
 };
@@ -38,7 +38,11 @@ fn cut(text: &'static str) -> Result<&'static Parts<'static>> {
 /// A bundle's index; an error if its kernel hash is not the embedded one.
 fn opened(bundle: &'static Bundle<'static>) -> Result<&'static Index> {
     let index = bundle.index()?;
-    same_kernels(&index.kernels)?;
+    // A test holds the embedded ones to each other: to unpack the index of another would take a third of the time that
+    // a first kernel takes.
+    if !std::ptr::eq(bundle, &SM_90) {
+        same_kernels(&index.kernels)?;
+    }
     Ok(index)
 }
 
@@ -121,7 +125,7 @@ impl fmt::Debug for Source {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ptx::{SM_90, bundle::tests::bundle};
+    use crate::ptx::bundle::tests::bundle;
 
     /// A source of these kernels, with one entry.
     fn source(kernels: &str) -> Source {

@@ -1,8 +1,8 @@
 //! From a template to a kernel: how the types of an entry point are written into compiled text.
 //!
 //! The compiled text of a target is a set of [templates](Template). A template is PTX but for **pseudo-instructions**,
-//! which stand for what depends on a type that is not compiled in: which 16-bit type x and w have, and everything about
-//! y. PTX has no constants of that kind (what Vulkan and Metal call specialization constants), but a module holds one
+//! which stand for what depends on a type that is not compiled in, which 16-bit type x, w and y have, and on where the
+//! kernel [rounds](Roundings). PTX has no constants of that kind (what Vulkan and Metal call specialization constants), but a module holds one
 //! kernel anyway, whose text the host cuts out for the driver. [`specialize`] writes the types into that text; neither
 //! driver nor simulator sees anything but plain PTX.
 //!
@@ -10,32 +10,38 @@
 //!
 //! A pseudo-instruction is a statement alone on its line, `norm.<operation>.<role> operands;`, perhaps with a vector's
 //! length behind the role. The role is the tensor whose type counts: `x` (which is the residual's, too), `w` (the
-//! biases', too) or `y`. Outputs stand in front. Operands are registers; `elements` and `wanted` may also be integers.
-//! An output is no other operand of its statement. A "word" is a 32-bit register with two 16-bit elements, the first
-//! in the lower half.
+//! biases', too) or `y`; or `n`, the normalized value, whose type the order of roundings says. Outputs stand in front.
+//! Operands are registers. An output is no other operand of its statement. A "word" is a 32-bit register with two 16-bit
+//! elements, the first in the lower half.
 //!
 //! | pseudo-instruction, without `norm.` | roles | meaning | f16 | bf16 | f32 |
 //! |---|---|---|---|---|---|
-//! | `unpack.T {lo, hi}, word` | x, w | a word's elements as f32 | `cvt.f32.f16` of either half | `shl.b32` by 16; `and.b32` with the upper half's mask | – |
-//! | `pack.T word, {lo, hi}` | x, w | two f32, rounded to nearest even, as a word | `cvt.rn.f16x2.f32` | `cvt.rn.bf16x2.f32` | – |
+//! | `unpack.T {lo, hi}, word` | x, w, y | a word's elements as f32 | `cvt.f32.f16` of either half | `shl.b32` by 16; `and.b32` with the upper half's mask | – |
+//! | `pack.T word, {lo, hi}` | x, w, y | two f32, rounded to nearest even, as a word | `cvt.rn.f16x2.f32` | `cvt.rn.bf16x2.f32` | – |
 //! | `clamp.T clamped, word` | x | infinities become ±65504, NaN stays; bf16, whose largest numbers f32 holds, as it is | `min.NaN.xorsign.abs.f16x2`; before sm_90 `min.NaN.f16x2` and `max.NaN.f16x2` | `mov.b32` | – |
 //! | `widen.T {lo, hi}, word` | x | the upper words of two f64 with the elements' sign, exponent and mantissa fields | `shl.b32` by 16 for the lower one; `shr.s32` by 6, `and.b32` | the same, by 3 | – |
 //! | `unit.T unit` | x | the f64 that those count in, a power of two | `mov.b64` of 2¹⁰⁰⁸ | `mov.b64` of 2⁸⁹⁶ | – |
 //! | `ones.T word` | w | two elements of one | `mov.b32` | `mov.b32` | – |
 //! | `st_clamped.T.v2 [slot], {a, b}`, `.v4 [slot], {a, b, c, d}` | x | words that `clamp` has changed, back to shared memory | `st.shared.v2.b32`, `.v4` | nothing: `clamp` changes none | – |
-//! | `bytes.T bytes, elements` | y | the bytes that a 64-bit number of elements takes | `shl.b64` by 1 | `shl.b64` by 1 | `shl.b64` by 2 |
-//! | `offset.T bytes, elements` | y | the bytes that a 32-bit number of elements takes, in 64 bits | `mul.wide.u32` by 2 | `mul.wide.u32` by 2 | `mul.wide.u32` by 4 |
-//! | `st.T [address], value` | y | an element, rounded to nearest even | `cvt.rn.f16x2.f32`, `st.global.b16` | `cvt.rn.bf16x2.f32`, `st.global.b16` | `st.global.b32` |
-//! | `ld.T value, [address]` | y | an element as f32 | `ld.global.b16`, `cvt.f32.f16` | `ld.global.b16`, `shl.b32` by 16 | `ld.global.b32` |
-//! | `st.T.v4 [address], {a, b, c, d}`, `.v8 [address], {a, …, h}` | y | a vector, rounded, that is not read again soon | `pack`, `st.global.cs.v2.b32`, `.v4` | `pack`, `st.global.cs.v2.b32`, `.v4` | `st.global.cs.v4.b32`; none of 8 |
-//! | `ld.T.v4 {a, b, c, d}, [address], wanted`, `.v8 {a, …, h}, [address], wanted` | y | a vector as f32 where the 32-bit `wanted` is not 0, else zeros | `ld.global.L1::no_allocate.v2.b32`, `.v4`, under a predicate; `unpack` | as for f16 | `ld.global.L1::no_allocate.v4.b32`; none of 8 |
+//! | `round.T {lo, hi}, {a, b}` | n, w, y | two f32, rounded to nearest even to that type where the kernel rounds there | `cvt.rn.f16x2.f32`, `unpack` | `cvt.rn.bf16x2.f32`, `unpack` | `mov.b32` |
+//! | `affine.T {lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}` | y | n · w + b, where the kernel rounds before the bias with the product rounded to that type | `mul.rn.f32`, `round`, `add.rn.f32` | as for f16 | `fma.rn.f32` |
+//!
+//! Where the kernel does not round, `round` and `affine` are what stands for f32. It rounds at
+//!
+//! | place | [`Single`](Rounding::Single) | [`BeforeWeight`](Rounding::BeforeWeight) | [`BeforeBias`](Rounding::BeforeBias) | [`T5`](Rounding::T5) |
+//! |---|---|---|---|---|
+//! | `round.n`, the normalized value | – | to x's type | – | to w's type |
+//! | `affine.y`, its product with the weight | – | – | to y's type | – |
+//! | `round.y`, what is yet to be added to y | – | to y's type | to y's type | to y's type |
+//!
+//! and at `round.w`, a weight with its offset, where [`Roundings::offset`] says so.
 //!
 //! Registers that an expansion needs for itself are declared in a block of its own, under names that begin with
 //! `%norm_`.
 //!
 //! # Example
 //!
-//! The template `rms_b16_b16_v8_block4` serves `rms_f16_bf16_f16_block4`, whose text is the same but for the name, the
+//! The template `rms_b16_b16_b16_block4` serves `rms_f16_bf16_f16_block4`, whose text is the same but for the name, the
 //! launch bounds, which stand in front of the body, and the pseudo-instructions:
 //!
 //! ```
@@ -43,8 +49,8 @@
 //! use norm_kernels::abi::EntryPoint;
 //!
 //! let template = "\
-//! .visible .entry rms_b16_b16_v8_block4(
-//!     .param .align 8 .b8 rms_b16_b16_v8_block4_param_0[232]
+//! .visible .entry rms_b16_b16_b16_block4(
+//!     .param .align 8 .b8 rms_b16_b16_b16_block4_param_0[232]
 //! )
 //! {
 //!     norm.unpack.x {%r1, %r2}, %r3;
@@ -68,15 +74,15 @@
 //!     and.b32 %r5, %r6, 0xffff0000;
 //!     ret;
 //! }";
-//! let entry = EntryPoint::all().find(|entry| entry.to_string() == "rms_f16_bf16_f16_block4").unwrap();
+//! let entry = EntryPoint::named("rms_f16_bf16_f16_block4").unwrap();
 //! assert_eq!(specialize(template, entry, (9, 0)).unwrap().replace('\t', "    "), kernel);
 //!
 //! let misspelt = template.replace("unpack.w", "unpakc.w");
 //! let error = specialize(&misspelt, entry, (9, 0)).unwrap_err();
 //! assert_eq!(
 //!     error.to_string(),
-//!     "kernel rms_f16_bf16_f16_block4, line 6 of template rms_b16_b16_v8_block4: expected an operation (unpack, pack, \
-//!      clamp, widen, unit, ones, st_clamped, bytes, offset, st or ld), given 'unpakc'"
+//!     "kernel rms_f16_bf16_f16_block4, line 6 of template rms_b16_b16_b16_block4: expected an operation (unpack, pack, \
+//!      clamp, widen, unit, ones, st_clamped, round or affine), given 'unpakc'"
 //! );
 //! ```
 
@@ -92,7 +98,7 @@ use memchr::memmem;
 
 #[cfg(doc)]
 use norm_kernels::abi::Template;
-use norm_kernels::abi::{DType, EntryPoint, Kernel, ShardKernel};
+use norm_kernels::abi::{DType, EntryPoint, Kernel, Rounding, Roundings, ShardKernel};
 
 use super::scanner::{Scanner, is_word};
 use error::Fault;
@@ -122,6 +128,8 @@ pub struct Instance {
     pub w: Option<DType>,
     /// The type of y.
     pub y: Option<DType>,
+    /// Where it rounds.
+    pub roundings: Roundings,
     /// The largest block that launches it, for `.maxntid`: without it ptxas may take more registers than such a block
     /// has.
     pub max_threads: u32,
@@ -132,10 +140,12 @@ pub struct Instance {
 impl Instance {
     /// That of an entry point, in a text for devices of this compute capability (major, minor) and newer.
     pub fn of(entry: EntryPoint, capability: (u32, u32)) -> Instance {
-        let (x, [w, y]) = match entry {
-            EntryPoint::Norm(Kernel { x, w, y, .. }) => (x, [Some(w), Some(y)]),
-            EntryPoint::Shard(ShardKernel::Partial { x, .. }) => (x, [None; 2]),
-            EntryPoint::Shard(ShardKernel::Apply { x, w, y, .. }) => (x, [Some(w), Some(y)]),
+        let (x, [w, y], roundings) = match entry {
+            EntryPoint::Norm(Kernel { x, w, y, roundings, .. })
+            | EntryPoint::Shard(ShardKernel::Apply { x, w, y, roundings, .. }) => {
+                (x, [Some(w), Some(y)], roundings)
+            }
+            EntryPoint::Shard(ShardKernel::Partial { x, .. }) => (x, [None; 2], Roundings::SINGLE),
         };
         Instance {
             template: entry.template().to_string(),
@@ -143,6 +153,7 @@ impl Instance {
             x: Some(x),
             w,
             y,
+            roundings,
             max_threads: entry.max_threads(),
             max_registers: entry.max_registers(capability),
         }
@@ -197,6 +208,16 @@ impl Instance {
         }
         self.copy(&text[written..], &mut specialized);
         Ok(specialized)
+    }
+
+    /// The type to which it rounds the normalized value; f32 where it does not.
+    fn rounds_normalized(&self) -> DType {
+        let dtype = match self.roundings.order {
+            Rounding::Single | Rounding::BeforeBias => None,
+            Rounding::BeforeWeight => self.x,
+            Rounding::T5 => self.w,
+        };
+        dtype.unwrap_or(DType::F32)
     }
 
     /// Copies text, in which the kernel's name takes the place of the template's, alone or in front of `_param_0`.

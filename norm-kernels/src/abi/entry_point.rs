@@ -1,6 +1,8 @@
 //! Everything that the PTX has an entry point for.
 
-use super::{Kernel, ShardKernel};
+use core::fmt::{self, Write};
+
+use super::{Kernel, Roundings, ShardKernel};
 
 /// An entry point, by what launches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,9 +14,30 @@ pub enum EntryPoint {
 }
 
 impl EntryPoint {
-    /// Every one.
+    /// Every one that rounds once.
     pub fn all() -> impl Iterator<Item = EntryPoint> {
         Kernel::all().map(EntryPoint::Norm).chain(ShardKernel::all().map(EntryPoint::Shard))
+    }
+
+    /// The same with other roundings; the step that sums has none.
+    pub const fn with_roundings(self, roundings: Roundings) -> EntryPoint {
+        match self {
+            EntryPoint::Norm(kernel) => EntryPoint::Norm(Kernel { roundings, ..kernel }),
+            EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, .. }) => {
+                EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, roundings })
+            }
+            EntryPoint::Shard(partial @ ShardKernel::Partial { .. }) => EntryPoint::Shard(partial),
+        }
+    }
+
+    /// That of this name.
+    pub fn named(name: &str) -> Option<EntryPoint> {
+        let mut entries = EntryPoint::all()
+            .flat_map(|entry| Roundings::all().map(move |roundings| entry.with_roundings(roundings)));
+        entries.find(|entry| {
+            let mut rest = Rest(name);
+            write!(rest, "{entry}").is_ok() && rest.0.is_empty()
+        })
     }
 
     /// The largest block that launches it, which the PTX states as `.maxntid`.
@@ -23,6 +46,16 @@ impl EntryPoint {
             EntryPoint::Norm(kernel) => kernel.variant.max_threads(),
             EntryPoint::Shard(_) => ShardKernel::MAX_THREADS,
         }
+    }
+}
+
+/// What is left of a name behind what has been written.
+struct Rest<'a>(&'a str);
+
+impl Write for Rest<'_> {
+    fn write_str(&mut self, written: &str) -> fmt::Result {
+        self.0 = self.0.strip_prefix(written).ok_or(fmt::Error)?;
+        Ok(())
     }
 }
 
@@ -39,11 +72,31 @@ impl From<ShardKernel> for EntryPoint {
 }
 
 /// Its name in the PTX.
-impl core::fmt::Display for EntryPoint {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for EntryPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EntryPoint::Norm(kernel) => kernel.fmt(f),
             EntryPoint::Shard(kernel) => kernel.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn entry_points_are_found_by_their_names() {
+        for (entry, roundings) in EntryPoint::all().step_by(29).zip(Roundings::all().cycle()) {
+            let entry = entry.with_roundings(roundings);
+            assert_eq!(EntryPoint::named(&entry.to_string()), Some(entry));
+        }
+        for name in
+            ["", "rms", "rms_f16_f16_f16_block4_t", "rms_f16_f16_f16_block4_t5_", "rms_partial_f16_vector_t5"]
+        {
+            assert_eq!(EntryPoint::named(name), None, "{name}");
         }
     }
 }

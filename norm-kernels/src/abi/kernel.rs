@@ -1,6 +1,6 @@
 //! Which kernels there are, and what they are called.
 
-use super::{DType, Variant};
+use super::{DType, Roundings, Variant};
 
 /// Which normalization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,34 +45,44 @@ pub struct Kernel {
     pub y: DType,
     /// Which row of the table of variants.
     pub variant: Variant,
+    /// Where it rounds.
+    pub roundings: Roundings,
 }
 
 /// A number above every [`Kernel::index`].
-pub const KERNEL_SLOTS: usize = NormKind::ALL.len() * DType::ALL.len().pow(3) * Variant::ALL.len();
+pub const KERNEL_SLOTS: usize = Roundings::COUNT * SINGLE_SLOTS;
+
+/// A number above that of every kernel that rounds once.
+const SINGLE_SLOTS: usize = NormKind::ALL.len() * DType::ALL.len().pow(3) * Variant::ALL.len();
 
 impl Kernel {
     /// A number below [`KERNEL_SLOTS`], different for every kernel.
     pub const fn index(self) -> usize {
         let [x, w, y] = [self.x as usize - 1, self.w as usize - 1, self.y as usize - 1];
-        (((self.kind as usize * 3 + x) * 3 + w) * 3 + y) * Variant::ALL.len() + self.variant as usize
+        let kernel = ((self.kind as usize * 3 + x) * 3 + w) * 3 + y;
+        self.roundings.index() * SINGLE_SLOTS + kernel * Variant::ALL.len() + self.variant as usize
     }
 
-    /// Every entry point, in the order of [`Kernel::index`].
+    /// Every entry point that rounds once, in the order of [`Kernel::index`]; the others are these with other
+    /// [`Roundings`].
     pub fn all() -> impl Iterator<Item = Kernel> {
-        let kernels = (0..KERNEL_SLOTS).map(|index| Kernel {
+        let kernels = (0..SINGLE_SLOTS).map(|index| Kernel {
             kind: NormKind::ALL[index / Variant::ALL.len() / 27],
             x: DType::ALL[index / Variant::ALL.len() / 9 % 3],
             w: DType::ALL[index / Variant::ALL.len() / 3 % 3],
             y: DType::ALL[index / Variant::ALL.len() % 3],
             variant: Variant::ALL[index % Variant::ALL.len()],
+            roundings: Roundings::SINGLE,
         });
         kernels.filter(|kernel| kernel.variant.serves(kernel.kind))
     }
 }
 
-/// The entry point's name in the PTX, such as `rms_f16_f32_bf16_block2`: kind, x, w, y, variant.
+/// The entry point's name in the PTX, such as `rms_f16_f32_bf16_block2`: kind, x, w, y, variant, and where it
+/// rounds if that is not once, `rms_f16_f32_bf16_block2_before_weight`.
 impl core::fmt::Display for Kernel {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}_{}_{}_{}_{}", self.kind.name(), self.x, self.w, self.y, self.variant.name())
+        let Kernel { kind, x, w, y, variant, roundings } = self;
+        write!(f, "{}_{x}_{w}_{y}_{}{roundings}", kind.name(), variant.name())
     }
 }

@@ -1,5 +1,7 @@
 //! When a norm rounds to a type of 16 bits on its way from the normalized value to y.
 
+use super::DType;
+
 /// The order of roundings.
 ///
 /// T is the type of `x` (and the residual), T_w that of the weights, T_y that of `y`; `T(v)` rounds `v` to nearest even,
@@ -40,5 +42,99 @@ impl Rounding {
 impl core::fmt::Display for Rounding {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.pad(self.name())
+    }
+}
+
+/// Where a kernel rounds beside its last step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Roundings {
+    /// The order.
+    pub order: Rounding,
+    /// Whether a weight with its offset is rounded to the weights' type.
+    pub offset: bool,
+}
+
+impl Roundings {
+    /// Nowhere else.
+    pub const SINGLE: Roundings = Roundings { order: Rounding::Single, offset: false };
+
+    /// All of them, in the order of [`index`](Roundings::index).
+    pub fn all() -> impl Iterator<Item = Roundings> + Clone {
+        [false, true].into_iter().flat_map(|offset| Rounding::ALL.map(|order| Roundings { order, offset }))
+    }
+
+    /// How many there are.
+    pub const COUNT: usize = 2 * Rounding::ALL.len();
+
+    /// A number below [`COUNT`](Roundings::COUNT), 0 for [`SINGLE`](Roundings::SINGLE).
+    pub const fn index(self) -> usize {
+        self.offset as usize * Rounding::ALL.len() + self.order as usize
+    }
+
+    /// Those that make a difference where x, weights and y have these types: `biases` says whether there are any, `adds`
+    /// whether the result is added to y. What makes none is left out, so that no kernel is compiled for it.
+    pub const fn effective(self, [x, w, y]: [DType; 3], biases: bool, adds: bool) -> Roundings {
+        let first = match self.order {
+            Rounding::Single => return Roundings { offset: self.offset && is_narrow(w), ..self },
+            Rounding::BeforeWeight => is_narrow(x),
+            Rounding::BeforeBias => biases && is_narrow(y),
+            Rounding::T5 => is_narrow(w),
+        };
+        let order = if first || adds && is_narrow(y) { self.order } else { Rounding::Single };
+        Roundings { order, offset: self.offset && is_narrow(w) }
+    }
+}
+
+/// Whether rounding to that type changes an f32.
+const fn is_narrow(dtype: DType) -> bool {
+    dtype.size() < DType::F32.size()
+}
+
+/// What they add to a kernel's name: nothing, or for example `_before_weight_round_offset`.
+impl core::fmt::Display for Roundings {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self.order {
+            Rounding::Single => "",
+            Rounding::BeforeWeight => "_before_weight",
+            Rounding::BeforeBias => "_before_bias",
+            Rounding::T5 => "_t5",
+        })?;
+        f.write_str(if self.offset { "_round_offset" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use DType::{BF16, F16, F32};
+
+    #[test]
+    fn roundings_are_numbered_in_order() {
+        for (index, roundings) in Roundings::all().enumerate() {
+            assert_eq!(roundings.index(), index);
+        }
+        assert_eq!(Roundings::all().count(), Roundings::COUNT);
+        assert_eq!(Roundings::SINGLE, Roundings::default());
+    }
+
+    #[test]
+    fn what_rounds_nothing_is_left_out() {
+        let of = |order, types, biases, adds| {
+            Roundings { order, offset: false }.effective(types, biases, adds).order
+        };
+        let (before, bias, t5) = (Rounding::BeforeWeight, Rounding::BeforeBias, Rounding::T5);
+        assert_eq!(of(before, [F16, F32, F32], false, false), before);
+        assert_eq!(of(before, [F32, F16, F16], false, false), Rounding::Single);
+        assert_eq!(of(before, [F32, F16, F16], false, true), before);
+        assert_eq!(of(before, [F32, F16, F32], false, true), Rounding::Single);
+        assert_eq!(of(bias, [BF16; 3], false, false), Rounding::Single);
+        assert_eq!(of(bias, [BF16; 3], true, false), bias);
+        assert_eq!(of(bias, [BF16, BF16, F32], true, false), Rounding::Single);
+        assert_eq!(of(t5, [F32, BF16, F32], false, false), t5);
+        assert_eq!(of(t5, [F16, F32, F16], false, false), Rounding::Single);
+        let offset =
+            |w| Roundings { offset: true, ..Roundings::SINGLE }.effective([F16, w, F16], false, false);
+        assert_eq!(offset(F32), Roundings::SINGLE);
+        assert_eq!(offset(BF16), Roundings { offset: true, ..Roundings::SINGLE });
     }
 }

@@ -1,6 +1,6 @@
 //! The kernels for rows that are split over devices: what each has of a row is its shard.
 
-use super::{DType, MAX_BLOCK_THREADS};
+use super::{DType, MAX_BLOCK_THREADS, Roundings};
 
 /// One of the two kernels of an RMSNorm over shards. Between them, others add up what the first has
 /// left, one `f32` a row, over all devices.
@@ -27,6 +27,8 @@ pub enum ShardKernel {
         y: DType,
         /// Whether rows are whole, aligned vectors.
         vectors: bool,
+        /// Where it rounds.
+        roundings: Roundings,
     },
 }
 
@@ -34,7 +36,10 @@ const TYPES: usize = DType::ALL.len();
 const PARTIAL: usize = TYPES * 2;
 
 /// A number above every [`ShardKernel::index`].
-pub const SHARD_KERNEL_SLOTS: usize = PARTIAL + TYPES.pow(3) * 2;
+pub const SHARD_KERNEL_SLOTS: usize = PARTIAL + Roundings::COUNT * APPLY;
+
+/// Numbers of the second step's kernels that round once.
+const APPLY: usize = TYPES.pow(3) * 2;
 
 impl ShardKernel {
     /// The largest block that launches it.
@@ -44,16 +49,17 @@ impl ShardKernel {
     pub const fn index(self) -> usize {
         match self {
             ShardKernel::Partial { x, vectors } => (x as usize - 1) * 2 + vectors as usize,
-            ShardKernel::Apply { x, w, y, vectors } => {
+            ShardKernel::Apply { x, w, y, vectors, roundings } => {
                 let [x, w, y] = [x as usize - 1, w as usize - 1, y as usize - 1];
-                PARTIAL + ((x * TYPES + w) * TYPES + y) * 2 + vectors as usize
+                PARTIAL + roundings.index() * APPLY + ((x * TYPES + w) * TYPES + y) * 2 + vectors as usize
             }
         }
     }
 
-    /// Every one, in the order of [`ShardKernel::index`].
+    /// Every one that rounds once, in the order of [`ShardKernel::index`]; the others are these with other
+    /// [`Roundings`].
     pub fn all() -> impl Iterator<Item = ShardKernel> {
-        (0..SHARD_KERNEL_SLOTS).map(|index| {
+        (0..PARTIAL + APPLY).map(|index| {
             let vectors = index % 2 == 1;
             match index.checked_sub(PARTIAL) {
                 None => ShardKernel::Partial { x: DType::ALL[index / 2], vectors },
@@ -62,6 +68,7 @@ impl ShardKernel {
                     w: DType::ALL[apply / 2 / TYPES % TYPES],
                     y: DType::ALL[apply / 2 % TYPES],
                     vectors,
+                    roundings: Roundings::SINGLE,
                 },
             }
         })
@@ -69,14 +76,14 @@ impl ShardKernel {
 }
 
 /// The entry point's name in the PTX, such as `rms_partial_f16_vector`, `rms_apply_f16_f32_f16_scalar`:
-/// step, x (and w and y), access.
+/// step, x (and w and y), access, and where it rounds if that is not once.
 impl core::fmt::Display for ShardKernel {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let access = |vectors| if vectors { "vector" } else { "scalar" };
         match *self {
             ShardKernel::Partial { x, vectors } => write!(f, "rms_partial_{x}_{}", access(vectors)),
-            ShardKernel::Apply { x, w, y, vectors } => {
-                write!(f, "rms_apply_{x}_{w}_{y}_{}", access(vectors))
+            ShardKernel::Apply { x, w, y, vectors, roundings } => {
+                write!(f, "rms_apply_{x}_{w}_{y}_{}{roundings}", access(vectors))
             }
         }
     }
@@ -91,6 +98,6 @@ mod tests {
         for (index, kernel) in ShardKernel::all().enumerate() {
             assert_eq!(kernel.index(), index, "{kernel:?}");
         }
-        assert_eq!(ShardKernel::all().count(), SHARD_KERNEL_SLOTS);
+        assert_eq!(ShardKernel::all().count(), PARTIAL + APPLY);
     }
 }

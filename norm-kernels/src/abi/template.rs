@@ -1,13 +1,13 @@
-//! Templates: the compiled entries, each of which serves several kernels, because their 16-bit types and the type of y
-//! are left open.
+//! Templates: the compiled entries, each of which serves several kernels, because which 16-bit types
+//! they have is left open.
 
 use super::{DType, EntryPoint, Kernel, NormKind, ShardKernel, Variant};
 
 /// An entry of the compiled text, which serves several [`EntryPoint`]s.
 ///
-/// It is compiled for the sizes of x's and w's elements and the number of elements in a vector. What else depends on the
-/// types, the conversions of 16-bit elements and all that is done to y, stands in its text as pseudo-instructions, which
-/// the host expands for the types of an entry point: see `norm_host::ptx::specialize`.
+/// It is compiled for the sizes of the elements of x, w and y. What else depends on the types, the conversions of 16-bit
+/// elements, stands in its text as pseudo-instructions, which the host expands for the types of an entry point: see
+/// `norm_host::ptx::specialize`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Template {
     /// A norm of whole rows.
@@ -18,8 +18,8 @@ pub enum Template {
         x: u32,
         /// Bits of an element of the weights and biases.
         w: u32,
-        /// Elements in a vector: 16 bytes of the wider of `x` and `y`.
-        width: u32,
+        /// Bits of an element of `y`.
+        y: u32,
         /// Which row of the table of variants.
         variant: Variant,
     },
@@ -36,8 +36,8 @@ pub enum Template {
         x: u32,
         /// Bits of an element of the weights and biases.
         w: u32,
-        /// Elements in a vector.
-        width: u32,
+        /// Bits of an element of `y`.
+        y: u32,
         /// Whether rows are whole, aligned vectors.
         vectors: bool,
     },
@@ -57,21 +57,21 @@ impl EntryPoint {
     /// The entry point of the compiled text that serves it.
     pub const fn template(self) -> Template {
         match self {
-            EntryPoint::Norm(Kernel { kind, x, w, y, variant }) => {
-                Template::Norm { kind, x: bits(x), w: bits(w), width: width(x, y), variant }
+            EntryPoint::Norm(Kernel { kind, x, w, y, variant, .. }) => {
+                Template::Norm { kind, x: bits(x), w: bits(w), y: bits(y), variant }
             }
             EntryPoint::Shard(ShardKernel::Partial { x, vectors }) => {
                 Template::Partial { x: bits(x), vectors }
             }
-            EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors }) => {
-                Template::Apply { x: bits(x), w: bits(w), width: width(x, y), vectors }
+            EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, .. }) => {
+                Template::Apply { x: bits(x), w: bits(w), y: bits(y), vectors }
             }
         }
     }
 }
 
 impl Template {
-    /// The entry points that it serves, in their order.
+    /// The entry points that it serves, in their order, of those that round once.
     pub fn entry_points(self) -> impl Iterator<Item = EntryPoint> {
         EntryPoint::all().filter(move |entry| entry.template() == self)
     }
@@ -86,17 +86,17 @@ impl Template {
     }
 }
 
-/// Its name in the compiled text, such as `rms_b16_b32_v8_block2`: norm, bits of x and w, elements in a vector, variant.
+/// Its name in the compiled text, such as `rms_b16_b32_b16_block2`: norm, bits of x, w and y, variant.
 impl core::fmt::Display for Template {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let access = |vectors| if vectors { "vector" } else { "scalar" };
         match *self {
-            Template::Norm { kind, x, w, width, variant } => {
-                write!(f, "{}_b{x}_b{w}_v{width}_{}", kind.name(), variant.name())
+            Template::Norm { kind, x, w, y, variant } => {
+                write!(f, "{}_b{x}_b{w}_b{y}_{}", kind.name(), variant.name())
             }
             Template::Partial { x, vectors } => write!(f, "rms_partial_b{x}_{}", access(vectors)),
-            Template::Apply { x, w, width, vectors } => {
-                write!(f, "rms_apply_b{x}_b{w}_v{width}_{}", access(vectors))
+            Template::Apply { x, w, y, vectors } => {
+                write!(f, "rms_apply_b{x}_b{w}_b{y}_{}", access(vectors))
             }
         }
     }
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn templates_have_names_of_their_own_and_are_few() {
         let names: BTreeSet<_> = Template::all().map(|template| template.to_string()).collect();
-        assert_eq!((names.len(), Template::all().count()), (124, 124));
+        assert_eq!((names.len(), Template::all().count()), (164, 164));
         assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 546);
     }
 }

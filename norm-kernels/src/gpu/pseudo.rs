@@ -36,22 +36,40 @@ unpack! {
     /// The two weights or biases in a word, the one in the lower half first.
     unpack_w: "norm.unpack.w"
 }
+unpack! {
+    /// The two elements of y in a word, the one in the lower half first.
+    unpack_y: "norm.unpack.y"
+}
 
-/// Two elements of x in a word, rounded to nearest even.
-#[inline(always)]
-pub fn pack_x([low, high]: [f32; 2]) -> u32 {
-    let word;
-    // SAFETY: register arithmetic.
-    unsafe {
-        asm!(
-            "norm.pack.x {word}, {{{low}, {high}}};",
-            word = out(reg32) word,
-            low = in(reg32) low,
-            high = in(reg32) high,
-            options(pure, nomem, nostack, preserves_flags)
-        )
-    }
-    word
+/// `norm.pack`: two elements as a word.
+macro_rules! pack {
+    ($(#[$doc:meta])* $function:ident: $instruction:literal) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $function([low, high]: [f32; 2]) -> u32 {
+            let word;
+            // SAFETY: register arithmetic.
+            unsafe {
+                asm!(
+                    concat!($instruction, " {word}, {{{low}, {high}}};"),
+                    word = out(reg32) word,
+                    low = in(reg32) low,
+                    high = in(reg32) high,
+                    options(pure, nomem, nostack, preserves_flags)
+                )
+            }
+            word
+        }
+    };
+}
+
+pack! {
+    /// Two elements of x in a word, rounded to nearest even.
+    pack_x: "norm.pack.x"
+}
+pack! {
+    /// Two elements of y in a word, rounded to nearest even.
+    pack_y: "norm.pack.y"
 }
 
 /// Two elements of x, f16 held to ±65504, bf16 as they are; NaN stays NaN.
@@ -152,164 +170,61 @@ pub unsafe fn st_clamped_x_v4(slot: u32, [a, b, c, d]: [u32; 4]) {
     }
 }
 
-/// Bytes of so many elements of y.
+/// `norm.round`: two values, rounded where the order of roundings says so.
+macro_rules! round {
+    ($(#[$doc:meta])* $function:ident: $instruction:literal) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $function([a, b]: [f32; 2]) -> [f32; 2] {
+            let (low, high);
+            // SAFETY: register arithmetic.
+            unsafe {
+                asm!(
+                    concat!($instruction, " {{{low}, {high}}}, {{{a}, {b}}};"),
+                    low = out(reg32) low,
+                    high = out(reg32) high,
+                    a = in(reg32) a,
+                    b = in(reg32) b,
+                    options(pure, nomem, nostack, preserves_flags)
+                )
+            }
+            [low, high]
+        }
+    };
+}
+
+round! {
+    /// Two normalized values, rounded to the type of x or of the weights where the order rounds before the weight.
+    round_n: "norm.round.n"
+}
+round! {
+    /// Two weights with their offset, rounded to the weights' type where the offset is rounded.
+    round_w: "norm.round.w"
+}
+round! {
+    /// Two results that are yet to be added to y, rounded to its type in all orders but the one that rounds once.
+    round_y: "norm.round.y"
+}
+
+/// `n * w + b` for two neighbours, in one rounding to f32; where the order rounds before the bias, the product is
+/// rounded to the type of y first.
 #[inline(always)]
-pub fn bytes_y(elements: u64) -> u64 {
-    let bytes;
+pub fn affine_y([n0, n1]: [f32; 2], [w0, w1]: [f32; 2], [b0, b1]: [f32; 2]) -> [f32; 2] {
+    let (low, high);
     // SAFETY: register arithmetic.
     unsafe {
         asm!(
-            "norm.bytes.y {bytes}, {elements};",
-            bytes = out(reg64) bytes,
-            elements = in(reg64) elements,
+            "norm.affine.y {{{low}, {high}}}, {{{n0}, {n1}}}, {{{w0}, {w1}}}, {{{b0}, {b1}}};",
+            low = out(reg32) low,
+            high = out(reg32) high,
+            n0 = in(reg32) n0,
+            n1 = in(reg32) n1,
+            w0 = in(reg32) w0,
+            w1 = in(reg32) w1,
+            b0 = in(reg32) b0,
+            b1 = in(reg32) b1,
             options(pure, nomem, nostack, preserves_flags)
         )
     }
-    bytes
-}
-
-/// Bytes of so many elements of y, which are part of a row: one instruction, where [`bytes_y`] takes two.
-#[inline(always)]
-pub fn offset_y(elements: u32) -> u64 {
-    let bytes;
-    // SAFETY: register arithmetic.
-    unsafe {
-        asm!(
-            "norm.offset.y {bytes}, {elements};",
-            bytes = out(reg64) bytes,
-            elements = in(reg32) elements,
-            options(pure, nomem, nostack, preserves_flags)
-        )
-    }
-    bytes
-}
-
-/// Rounds an element of y to nearest even and stores it.
-///
-/// # Safety
-/// `address` is that of a writable element in global memory.
-#[inline(always)]
-pub unsafe fn st_y(address: u64, value: f32) {
-    // SAFETY: the caller keeps the address that of an element in global memory.
-    unsafe {
-        asm!(
-            "norm.st.y [{address}], {value};",
-            address = in(reg64) address,
-            value = in(reg32) value,
-            options(nostack, preserves_flags)
-        )
-    }
-}
-
-/// Loads an element of y.
-///
-/// # Safety
-/// `address` is that of a readable element in global memory.
-#[inline(always)]
-pub unsafe fn ld_y(address: u64) -> f32 {
-    let value;
-    // SAFETY: the caller keeps the address that of an element in global memory.
-    unsafe {
-        asm!(
-            "norm.ld.y {value}, [{address}];",
-            value = out(reg32) value,
-            address = in(reg64) address,
-            options(nostack, preserves_flags)
-        )
-    }
-    value
-}
-
-/// Rounds four elements of y to nearest even and stores them; this kernel reads them no more.
-///
-/// # Safety
-/// `address` is that of four writable elements in global memory, aligned to all four.
-#[inline(always)]
-pub unsafe fn st_y_v4(address: u64, [a, b, c, d]: [f32; 4]) {
-    // SAFETY: the caller keeps the elements in memory, aligned to the vector.
-    unsafe {
-        asm!(
-            "norm.st.y.v4 [{address}], {{{a}, {b}, {c}, {d}}};",
-            address = in(reg64) address,
-            a = in(reg32) a,
-            b = in(reg32) b,
-            c = in(reg32) c,
-            d = in(reg32) d,
-            options(nostack, preserves_flags)
-        )
-    }
-}
-
-/// Rounds eight elements of y to nearest even and stores them; this kernel reads them no more.
-///
-/// # Safety
-/// `address` is that of eight writable elements in global memory, aligned to 16 bytes.
-#[inline(always)]
-pub unsafe fn st_y_v8(address: u64, [a, b, c, d, e, f, g, h]: [f32; 8]) {
-    // SAFETY: the caller keeps the elements in memory, aligned to the vector.
-    unsafe {
-        asm!(
-            "norm.st.y.v8 [{address}], {{{a}, {b}, {c}, {d}, {e}, {f}, {g}, {h}}};",
-            address = in(reg64) address,
-            a = in(reg32) a,
-            b = in(reg32) b,
-            c = in(reg32) c,
-            d = in(reg32) d,
-            e = in(reg32) e,
-            f = in(reg32) f,
-            g = in(reg32) g,
-            h = in(reg32) h,
-            options(nostack, preserves_flags)
-        )
-    }
-}
-
-/// Loads four elements of y where `wanted`, else gives zeros.
-///
-/// # Safety
-/// Where `wanted`, `address` is that of four readable elements in global memory, aligned to all four.
-#[inline(always)]
-pub unsafe fn ld_y_v4(address: u64, wanted: bool) -> [f32; 4] {
-    let (a, b, c, d);
-    // SAFETY: the caller keeps the elements in memory, aligned to the vector.
-    unsafe {
-        asm!(
-            "norm.ld.y.v4 {{{a}, {b}, {c}, {d}}}, [{address}], {wanted};",
-            a = out(reg32) a,
-            b = out(reg32) b,
-            c = out(reg32) c,
-            d = out(reg32) d,
-            address = in(reg64) address,
-            wanted = in(reg32) wanted as u32,
-            options(nostack, preserves_flags)
-        )
-    }
-    [a, b, c, d]
-}
-
-/// Loads eight elements of y where `wanted`, else gives zeros.
-///
-/// # Safety
-/// Where `wanted`, `address` is that of eight readable elements in global memory, aligned to 16 bytes.
-#[inline(always)]
-pub unsafe fn ld_y_v8(address: u64, wanted: bool) -> [f32; 8] {
-    let (a, b, c, d, e, f, g, h);
-    // SAFETY: the caller keeps the elements in memory, aligned to the vector.
-    unsafe {
-        asm!(
-            "norm.ld.y.v8 {{{a}, {b}, {c}, {d}, {e}, {f}, {g}, {h}}}, [{address}], {wanted};",
-            a = out(reg32) a,
-            b = out(reg32) b,
-            c = out(reg32) c,
-            d = out(reg32) d,
-            e = out(reg32) e,
-            f = out(reg32) f,
-            g = out(reg32) g,
-            h = out(reg32) h,
-            address = in(reg64) address,
-            wanted = in(reg32) wanted as u32,
-            options(nostack, preserves_flags)
-        )
-    }
-    [a, b, c, d, e, f, g, h]
+    [low, high]
 }

@@ -328,24 +328,6 @@ pub fn join(low: u16, high: u16) -> u32 {
     word
 }
 
-/// `a * b`, exactly (`mul.wide.u32`). LLVM would add the product up with what else makes an address before it multiplies,
-/// which takes more instructions and registers.
-#[inline(always)]
-pub fn mul_wide(a: u32, b: u32) -> u64 {
-    let product;
-    // SAFETY: register arithmetic.
-    unsafe {
-        asm!(
-            "mul.wide.u32 {product}, {a}, {b};",
-            product = out(reg64) product,
-            a = in(reg32) a,
-            b = in(reg32) b,
-            options(pure, nomem, nostack, preserves_flags)
-        )
-    }
-    product
-}
-
 /// `1 / sqrt(value)`, off by 2^-22.9 of it at most (PTX ISA, `rsqrt.approx`): a quarter of what
 /// the accuracy promise leaves, and 20 instructions less than a rounded root and reciprocal.
 #[inline(always)]

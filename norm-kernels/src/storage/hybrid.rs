@@ -1,19 +1,19 @@
 //! A part in registers and in shared memory.
 
 use super::{Registers, RowStorage, Shared};
-use crate::element::{Input, Param, Words};
+use crate::element::{Input, Output, Param, Words};
 use crate::gpu;
 use crate::row::Row;
 
 /// Aligned vectors, read once: a thread's first `V` are kept in registers, the others in shared memory.
 /// Two blocks fit a multiprocessor where shared memory alone holds one, and rows fit that are too long
 /// for it. It supports no residual and adds to nothing; weight offsets and biases it supports as [`Registers`] does.
-pub struct Hybrid<X, W, const N: usize, const V: usize> {
-    held: Registers<X, W, N, V, false>,
-    staged: Shared<X, W, N>,
+pub struct Hybrid<X, W, Y, const N: usize, const V: usize> {
+    held: Registers<X, W, Y, N, V, false>,
+    staged: Shared<X, W, Y, N>,
 }
 
-impl<X: Input, W: Param, const N: usize, const V: usize> Hybrid<X, W, N, V> {
+impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize> Hybrid<X, W, Y, N, V> {
     /// Loads the part.
     ///
     /// # Safety
@@ -32,7 +32,7 @@ impl<X: Input, W: Param, const N: usize, const V: usize> Hybrid<X, W, N, V> {
     }
 }
 
-impl<X: Input, W: Param, const N: usize, const V: usize> RowStorage<N> for Hybrid<X, W, N, V> {
+impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize> RowStorage<N> for Hybrid<X, W, Y, N, V> {
     type X = X;
     const WHOLE: bool = true;
     const LONG: bool = false;

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use super::{Params, RowStorage, add_to_residual, finish};
 use crate::access::{MemoryAccess, Vector, unpack};
 use crate::each::each;
-use crate::element::{Input, Param, Words};
+use crate::element::{Input, Output, Param, Words};
 use crate::gpu::Reuse;
 use crate::row::Row;
 
@@ -17,15 +17,15 @@ use crate::row::Row;
 /// rows of 4096 take 3.0 in place of 4.6 for LayerNorm. But LayerNorm's four vectors with their
 /// weights and biases take so many registers that large grids lose a fifth of their bandwidth
 /// (NVIDIA H200, 2026-11-23).
-pub struct Registers<X, W, const N: usize, const V: usize, const PRELOAD_PARAMS: bool> {
+pub struct Registers<X, W, Y, const N: usize, const V: usize, const PRELOAD_PARAMS: bool> {
     row: Row,
     x: [Words; V],
     params: [Params; V],
-    elements: PhantomData<(X, W)>,
+    elements: PhantomData<(X, W, Y)>,
 }
 
-impl<X: Input, W: Param, const N: usize, const V: usize, const PRELOAD_PARAMS: bool>
-    Registers<X, W, N, V, PRELOAD_PARAMS>
+impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOAD_PARAMS: bool>
+    Registers<X, W, Y, N, V, PRELOAD_PARAMS>
 {
     /// Loads the part; without `BIASES` none. With `RESIDUAL`, `r += x` is what is loaded.
     ///
@@ -82,7 +82,7 @@ impl<X: Input, W: Param, const N: usize, const V: usize, const PRELOAD_PARAMS: b
                 } else {
                     Params::load::<Vector, W, N, BIASES>(&self.row, at)
                 };
-                finish::<Vector, W, N, BIASES, OFFSET, false>(&self.row, at, values, params);
+                finish::<Vector, W, Y, N, BIASES, OFFSET, false>(&self.row, at, values, params);
             }
         });
     }
@@ -94,8 +94,8 @@ impl<X: Input, W: Param, const N: usize, const V: usize, const PRELOAD_PARAMS: b
     }
 }
 
-impl<X: Input, W: Param, const N: usize, const V: usize, const PRELOAD_PARAMS: bool> RowStorage<N>
-    for Registers<X, W, N, V, PRELOAD_PARAMS>
+impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOAD_PARAMS: bool> RowStorage<N>
+    for Registers<X, W, Y, N, V, PRELOAD_PARAMS>
 {
     type X = X;
     const WHOLE: bool = true;

@@ -5,21 +5,21 @@ use core::marker::PhantomData;
 use super::{Params, RowStorage, finish, is_common};
 use crate::access::{MemoryAccess, unpack};
 use crate::each::each;
-use crate::element::{Input, Param, Words};
+use crate::element::{Input, Output, Param, Words};
 use crate::gpu::Reuse;
 use crate::row::Row;
 
 /// Any number of vectors, read again by every pass.
-pub struct Reload<A, X, W, const N: usize> {
+pub struct Reload<A, X, W, Y, const N: usize> {
     row: Row,
-    access: PhantomData<(A, X, W)>,
+    access: PhantomData<(A, X, W, Y)>,
 }
 
 /// Vectors on their way at a time, where they are whole: four give 0.83 of a copy's bandwidth at
 /// 32768 f16, one gives 0.62 (NVIDIA H200, 2026-11-22).
 const FLIGHT: usize = 4;
 
-impl<A: MemoryAccess, X: Input, W: Param, const N: usize> Reload<A, X, W, N> {
+impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> Reload<A, X, W, Y, N> {
     /// The part. With a residual, `r += x` comes first, and the part is that of `r`.
     ///
     /// # Safety
@@ -88,13 +88,13 @@ impl<A: MemoryAccess, X: Input, W: Param, const N: usize> Reload<A, X, W, N> {
             // SAFETY: elements that this pass has read already; the caller gives these elements of `y` to this thread.
             unsafe {
                 let params = Params::load::<A, W, N, BIASES>(&self.row, place);
-                finish::<A, W, N, BIASES, EXTRAS, EXTRAS>(&self.row, place, values, params);
+                finish::<A, W, Y, N, BIASES, EXTRAS, EXTRAS>(&self.row, place, values, params);
             }
         });
     }
 }
 
-impl<A: MemoryAccess, X: Input, W: Param, const N: usize> RowStorage<N> for Reload<A, X, W, N> {
+impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> RowStorage<N> for Reload<A, X, W, Y, N> {
     type X = X;
     const WHOLE: bool = A::WHOLE;
     const LONG: bool = true;

@@ -6,18 +6,18 @@ use super::{Params, RowStorage, add_to_residual, finish, is_common};
 use crate::abi::stages_sums_with_y;
 use crate::access::{MemoryAccess, Vector, unpack};
 use crate::each::each;
-use crate::element::{Input, Param, Words};
+use crate::element::{Input, Output, Param, Words};
 use crate::gpu::{self, Reuse};
 use crate::row::Row;
 
 /// Aligned vectors, as many as there are, read once and kept in shared memory: they hold no
 /// registers on their way, so all can be on it at once. A thread touches only its own, which takes
 /// no barrier.
-pub struct Shared<X, W, const N: usize> {
+pub struct Shared<X, W, Y, const N: usize> {
     row: Row,
     /// The address in shared memory of its first vector.
     slot: u32,
-    elements: PhantomData<(X, W)>,
+    elements: PhantomData<(X, W, Y)>,
 }
 
 /// Neighbours among a thread's vectors that are on their way between memory and registers at the
@@ -30,7 +30,7 @@ struct Flight<const F: usize> {
     slots: [u32; F],
 }
 
-impl<X: Input, W: Param, const N: usize> Shared<X, W, N> {
+impl<X: Input, W: Param, Y: Output, const N: usize> Shared<X, W, Y, N> {
     /// Bytes of a vector: 16, or 8 where `y` has the wider elements.
     const BYTES: u32 = N as u32 * X::SIZE as u32;
 
@@ -210,9 +210,11 @@ impl<X: Input, W: Param, const N: usize> Shared<X, W, N> {
                 // to this thread alone.
                 unsafe {
                     if EXTRAS && adds {
-                        finish::<Vector, W, N, BIASES, EXTRAS, true>(&self.row, places[v], values, params[v]);
+                        finish::<Vector, W, Y, N, BIASES, EXTRAS, true>(
+                            &self.row, places[v], values, params[v],
+                        );
                     } else {
-                        finish::<Vector, W, N, BIASES, EXTRAS, false>(
+                        finish::<Vector, W, Y, N, BIASES, EXTRAS, false>(
                             &self.row, places[v], values, params[v],
                         );
                     }
@@ -222,7 +224,7 @@ impl<X: Input, W: Param, const N: usize> Shared<X, W, N> {
     }
 }
 
-impl<X: Input, W: Param, const N: usize> RowStorage<N> for Shared<X, W, N> {
+impl<X: Input, W: Param, Y: Output, const N: usize> RowStorage<N> for Shared<X, W, Y, N> {
     type X = X;
     const WHOLE: bool = true;
     const LONG: bool = false;

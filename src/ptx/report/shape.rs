@@ -104,7 +104,7 @@ pub fn typical(kernel: Kernel, device: DeviceProfile) -> norm_host::Result<Vec<(
 }
 
 fn two_blocks_or_a_cluster(kernel: Kernel, dim: u32, residual: bool, profile: DeviceProfile) -> Shape {
-    let Kernel { kind, x, w, y, variant } = kernel;
+    let Kernel { kind, x, w, y, variant, .. } = kernel;
     let tile = Tile::new(kind, x, y, dim, profile).taken_by(variant);
     let rows = if tile.blocks > 1 { 1 } else { 2 * u64::from(tile.rows) };
     let threads_a_row = tile.threads * tile.blocks;

@@ -11,19 +11,12 @@ pub(super) struct Operation {
     pub(super) roles: &'static [&'static str],
     /// A vector's length, `v4`.
     pub(super) vector: Option<&'static str>,
-    /// Its operands by names, outputs in front. What stands for `elements` and `wanted` may be an integer.
+    /// Its operands by names, outputs in front.
     pub(super) form: &'static str,
     /// Operands that it writes.
     pub(super) outputs: usize,
     /// Writes its expansion, given what stands for each name of `form`.
     pub(super) expand: fn(Expansion<'_>, &[&str]),
-}
-
-impl Operation {
-    /// Whether there is one of that type: eight f32 would be a vector of 32 bytes.
-    pub(super) fn takes(&self, dtype: DType) -> bool {
-        !(dtype == F32 && self.vector == Some("v8"))
-    }
 }
 
 const fn operation(
@@ -39,28 +32,23 @@ const fn operation(
 
 /// Those of one name are neighbours.
 pub(super) const OPERATIONS: &[Operation] = &[
-    operation("unpack", &["x", "w"], None, "{lo, hi}, word", 2, unpack),
-    operation("pack", &["x", "w"], None, "word, {lo, hi}", 1, pack),
+    operation("unpack", &["x", "w", "y"], None, "{lo, hi}, word", 2, unpack),
+    operation("pack", &["x", "w", "y"], None, "word, {lo, hi}", 1, pack),
     operation("clamp", &["x"], None, "clamped, word", 1, clamp),
     operation("widen", &["x"], None, "{lo, hi}, word", 2, widen),
     operation("unit", &["x"], None, "unit", 1, unit),
     operation("ones", &["w"], None, "word", 1, ones),
     operation("st_clamped", &["x"], Some("v2"), "[slot], {a, b}", 0, st_clamped),
     operation("st_clamped", &["x"], Some("v4"), "[slot], {a, b, c, d}", 0, st_clamped),
-    operation("bytes", &["y"], None, "bytes, elements", 1, bytes),
-    operation("offset", &["y"], None, "bytes, elements", 1, offset),
-    operation("st", &["y"], None, "[address], value", 0, st),
-    operation("st", &["y"], Some("v4"), "[address], {a, b, c, d}", 0, st_vector),
-    operation("st", &["y"], Some("v8"), "[address], {a, b, c, d, e, f, g, h}", 0, st_vector),
-    operation("ld", &["y"], None, "value, [address]", 1, ld),
-    operation("ld", &["y"], Some("v4"), "{a, b, c, d}, [address], wanted", 4, ld_vector),
-    operation("ld", &["y"], Some("v8"), "{a, b, c, d, e, f, g, h}, [address], wanted", 8, ld_vector),
+    operation("round", &["n", "w", "y"], None, "{lo, hi}, {a, b}", 2, round),
+    operation("affine", &["y"], None, "{lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}", 2, affine),
 ];
 
 /// Where an expansion goes, and what it goes by.
 pub(super) struct Expansion<'a> {
     pub(super) text: &'a mut String,
-    /// The type of the operation's role.
+    /// The type of the operation's role; for `round` and `affine` that to which the order of roundings rounds there, f32
+    /// where it does not.
     pub(super) dtype: DType,
     /// The lowest compute capability that the text is for.
     pub(super) capability: (u32, u32),
@@ -180,93 +168,35 @@ fn st_clamped(expansion: Expansion<'_>, operands: &[&str]) {
     }
 }
 
-fn bytes(expansion: Expansion<'_>, operands: &[&str]) {
-    let [bytes, elements] = named(operands);
-    ptx!(expansion, "shl.b64 {bytes}, {elements}, {};", expansion.dtype.size().ilog2());
-}
-
-fn offset(expansion: Expansion<'_>, operands: &[&str]) {
-    let [bytes, elements] = named(operands);
-    ptx!(expansion, "mul.wide.u32 {bytes}, {elements}, {};", expansion.dtype.size());
-}
-
-fn st(expansion: Expansion<'_>, operands: &[&str]) {
-    let [address, value] = named(operands);
+/// Writes two values as they are, or rounded to a type of 16 bits and back.
+fn round(expansion: Expansion<'_>, operands: &[&str]) {
+    let [lo, hi, a, b] = named(operands);
     if expansion.dtype == F32 {
-        ptx!(expansion, "st.global.b32 [{address}], {value};");
+        ptx!(expansion, "mov.b32 {lo}, {a};");
+        ptx!(expansion, "mov.b32 {hi}, {b};");
         return;
     }
     ptx!(expansion, "{{");
-    ptx!(expansion, ".reg .b16 %norm_l;");
-    ptx!(expansion, ".reg .b32 %norm_w;");
-    ptx!(expansion, "cvt.rn.{}x2.f32 %norm_w, 0f00000000, {value};", expansion.dtype);
-    ptx!(expansion, "cvt.u16.u32 %norm_l, %norm_w;");
-    ptx!(expansion, "st.global.b16 [{address}], %norm_l;");
+    ptx!(expansion, ".reg .b32 %norm_v;");
+    pack(Expansion { text: expansion.text, ..expansion }, &["%norm_v", a, b]);
+    unpack(Expansion { text: expansion.text, ..expansion }, &[lo, hi, "%norm_v"]);
     ptx!(expansion, "}}");
 }
 
-fn ld(expansion: Expansion<'_>, operands: &[&str]) {
-    let [value, address] = named(operands);
-    match expansion.dtype {
-        F32 => ptx!(expansion, "ld.global.b32 {value}, [{address}];"),
-        F16 => {
-            ptx!(expansion, "{{");
-            ptx!(expansion, ".reg .b16 %norm_l;");
-            ptx!(expansion, "ld.global.b16 %norm_l, [{address}];");
-            ptx!(expansion, "cvt.f32.f16 {value}, %norm_l;");
-            ptx!(expansion, "}}");
-        }
-        BF16 => {
-            ptx!(expansion, "{{");
-            ptx!(expansion, ".reg .b16 %norm_l;");
-            ptx!(expansion, ".reg .b32 %norm_w;");
-            ptx!(expansion, "ld.global.b16 %norm_l, [{address}];");
-            ptx!(expansion, "cvt.u32.u16 %norm_w, %norm_l;");
-            ptx!(expansion, "shl.b32 {value}, %norm_w, 16;");
-            ptx!(expansion, "}}");
-        }
-    }
-}
-
-/// The words of a vector of 16-bit elements, for as many as are needed.
-const WORDS: [&str; 4] = ["%norm_w0", "%norm_w1", "%norm_w2", "%norm_w3"];
-
-fn st_vector(expansion: Expansion<'_>, operands: &[&str]) {
-    let [address, values @ ..] = operands else { return };
+fn affine(expansion: Expansion<'_>, operands: &[&str]) {
+    let [lo, hi, n0, n1, w0, w1, b0, b1] = named(operands);
     if expansion.dtype == F32 {
-        ptx!(expansion, "st.global.cs.v{}.b32 [{address}], {{{}}};", values.len(), values.join(", "));
+        ptx!(expansion, "fma.rn.f32 {lo}, {n0}, {w0}, {b0};");
+        ptx!(expansion, "fma.rn.f32 {hi}, {n1}, {w1}, {b1};");
         return;
     }
-    let words = &WORDS[..values.len() / 2];
+    ptx!(expansion, "mul.rn.f32 {lo}, {n0}, {w0};");
+    ptx!(expansion, "mul.rn.f32 {hi}, {n1}, {w1};");
     ptx!(expansion, "{{");
-    ptx!(expansion, ".reg .b32 {};", words.join(", "));
-    for (word, pair) in words.iter().zip(values.chunks(2)) {
-        let [lo, hi] = named(pair);
-        pack(Expansion { text: expansion.text, ..expansion }, &[word, lo, hi]);
-    }
-    ptx!(expansion, "st.global.cs.v{}.b32 [{address}], {{{}}};", words.len(), words.join(", "));
+    ptx!(expansion, ".reg .b32 %norm_v;");
+    pack(Expansion { text: expansion.text, ..expansion }, &["%norm_v", lo, hi]);
+    unpack(Expansion { text: expansion.text, ..expansion }, &[lo, hi, "%norm_v"]);
     ptx!(expansion, "}}");
-}
-
-fn ld_vector(expansion: Expansion<'_>, operands: &[&str]) {
-    let [values @ .., address, wanted] = operands else { return };
-    let words = if expansion.dtype == F32 { values } else { &WORDS[..values.len() / 2] };
-    ptx!(expansion, "{{");
-    ptx!(expansion, ".reg .pred %norm_p;");
-    if expansion.dtype != F32 {
-        ptx!(expansion, ".reg .b32 {};", words.join(", "));
-    }
-    ptx!(expansion, "setp.ne.b32 %norm_p, {wanted}, 0;");
-    for word in words {
-        ptx!(expansion, "mov.b32 {word}, 0;");
-    }
-    let vector = words.join(", ");
-    ptx!(expansion, "@%norm_p ld.global.L1::no_allocate.v{}.b32 {{{vector}}}, [{address}];", words.len());
-    if expansion.dtype != F32 {
-        for (word, pair) in words.iter().zip(values.chunks(2)) {
-            let [lo, hi] = named(pair);
-            unpack(Expansion { text: expansion.text, ..expansion }, &[lo, hi, word]);
-        }
-    }
-    ptx!(expansion, "}}");
+    ptx!(expansion, "add.rn.f32 {lo}, {lo}, {b0};");
+    ptx!(expansion, "add.rn.f32 {hi}, {hi}, {b1};");
 }

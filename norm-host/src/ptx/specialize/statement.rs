@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, fmt::Display};
 
-use norm_kernels::abi::DType;
+use norm_kernels::abi::{DType, Rounding};
 
 use super::error::{Fault, Malformed};
 use super::operation::{Expansion, OPERATIONS, Operation};
@@ -41,9 +41,6 @@ impl<'a> Statement<'a> {
     ) -> Result<(), Fault> {
         let operation = self.operation()?;
         let dtype = self.dtype(operation, instance)?;
-        if !operation.takes(dtype) {
-            return Err(self.other_vector(format!("a vector of {dtype} in 16 bytes, .v4")));
-        }
         let operands = self.operands(operation)?;
         (operation.expand)(Expansion { text, dtype, capability }, &operands);
         Ok(())
@@ -77,23 +74,36 @@ impl<'a> Statement<'a> {
             let expected = format!("{} behind norm.{}", either(operation.roles), self.operation);
             return Err(Fault::new(Malformed::Role, expected, self.role));
         }
+        let dtype = match (self.role, operation.name) {
+            ("n", _) => return Ok(instance.rounds_normalized()),
+            (_, "round" | "affine") => self.present(instance)?,
+            _ => match self.present(instance)? {
+                DType::F32 => {
+                    let expected = format!("a tensor of 16-bit elements behind norm.{}", self.operation);
+                    return Err(Fault::new(Malformed::Role, expected, self.role));
+                }
+                dtype => return Ok(dtype),
+            },
+        };
+        let rounds = match (self.role, operation.name) {
+            ("w", _) => instance.roundings.offset,
+            (_, "affine") => instance.roundings.order == Rounding::BeforeBias,
+            _ => instance.roundings.order != Rounding::Single,
+        };
+        Ok(if rounds { dtype } else { DType::F32 })
+    }
+
+    /// The type of the tensor that its role names.
+    fn present(&self, instance: &Instance) -> Result<DType, Fault> {
         let dtype = match self.role {
             "x" => instance.x,
             "w" => instance.w,
             _ => instance.y,
         };
-        match dtype {
-            // Only what y's type is may be left open for 32 bits.
-            Some(DType::F32) if self.role != "y" => {
-                let expected = format!("a tensor of 16-bit elements behind norm.{}", self.operation);
-                Err(Fault::new(Malformed::Role, expected, self.role))
-            }
-            Some(dtype) => Ok(dtype),
-            None => {
-                let expected = format!("a tensor that the kernel has behind norm.{}", self.operation);
-                Err(Fault::new(Malformed::Role, expected, self.role))
-            }
-        }
+        dtype.ok_or_else(|| {
+            let expected = format!("a tensor that the kernel has behind norm.{}", self.operation);
+            Fault::new(Malformed::Role, expected, self.role)
+        })
     }
 
     /// What stands for each name of the operation's form.
@@ -134,31 +144,16 @@ impl<'a> Statement<'a> {
 
 /// Whether an operand can stand for that name of a form.
 fn check(name: &str, operand: &str) -> Result<(), Fault> {
-    let numbers = matches!(name, "elements" | "wanted");
     let refuse = |expected: String| Err(Fault::new(Malformed::Operand, expected, operand));
     if operand.starts_with("%norm_") {
         return refuse(format!("a register for {name} whose name does not begin with %norm_"));
     }
-    match (is_register(operand), numbers) {
-        (true, _) => Ok(()),
-        (false, true) if is_integer(operand) => Ok(()),
-        (false, true) => refuse(format!("a register such as %r1, or an integer, for {name}")),
-        (false, false) => refuse(format!("a register such as %r1 for {name}")),
-    }
+    if is_register(operand) { Ok(()) } else { refuse(format!("a register such as %r1 for {name}")) }
 }
 
 fn is_register(operand: &str) -> bool {
     let name = operand.strip_prefix('%').unwrap_or_default();
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$'))
-}
-
-/// Decimal or hexadecimal.
-fn is_integer(operand: &str) -> bool {
-    let digits = operand.strip_prefix('-').unwrap_or(operand);
-    match digits.strip_prefix("0x") {
-        Some(digits) => !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
-        None => !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()),
-    }
 }
 
 fn is_mark(token: &str) -> bool {

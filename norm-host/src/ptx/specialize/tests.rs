@@ -10,7 +10,7 @@ use super::*;
 mod template;
 
 fn named(name: &str) -> EntryPoint {
-    EntryPoint::all().find(|entry| entry.to_string() == name).unwrap()
+    EntryPoint::named(name).unwrap()
 }
 
 /// An entry of that template with this line in its body.
@@ -20,7 +20,11 @@ fn text(template: &str, line: &str) -> String {
 
 /// What a line becomes for the kernel of that name.
 fn expanded(kernel: &str, capability: (u32, u32), line: &str) -> Result<String, TemplateError> {
-    let entry = named(kernel);
+    expanded_for(named(kernel), capability, line)
+}
+
+/// What a line becomes for that kernel.
+fn expanded_for(entry: EntryPoint, capability: (u32, u32), line: &str) -> Result<String, TemplateError> {
     let kernel = specialize(&text(&entry.template().to_string(), line), entry, capability)?;
     let body = kernel.split_once("\n{\n").and_then(|(_, body)| body.strip_suffix("\tret;\n}")).unwrap();
     Ok(body.lines().map(str::trim).collect::<Vec<_>>().join(" "))
@@ -57,6 +61,7 @@ fn a_template_of_ones_own_is_specialized_under_any_name() {
         x: Some(DType::BF16),
         w: None,
         y: Some(DType::F32),
+        roundings: Roundings::SINGLE,
         max_threads: 64,
         max_registers: Some(32),
     };
@@ -98,25 +103,49 @@ fn an_expansion_goes_by_the_type_of_its_role_and_the_target() {
     assert_eq!(bf16("norm.st_clamped.x.v2 [%r1], {%r2, %r3};"), "");
     assert_eq!(f16("norm.ones.w %r1;"), "mov.b32 %r1, 0x3f803f80;");
     assert_eq!(f16("norm.unit.x %rd1;"), "mov.b64 %rd1, 0x7ef0000000000000;");
-    assert_eq!(f16("norm.bytes.y %rd1, 48;"), "shl.b64 %rd1, 48, 1;");
-    assert_eq!(f32("norm.bytes.y %rd1, %rd2;"), "shl.b64 %rd1, %rd2, 2;");
-    assert_eq!(f16("norm.offset.y %rd1, %r1;"), "mul.wide.u32 %rd1, %r1, 2;");
-    assert_eq!(f32("norm.offset.y %rd1, %r1;"), "mul.wide.u32 %rd1, %r1, 4;");
-    assert_eq!(f32("norm.st.y [%rd1], %r1;"), "st.global.b32 [%rd1], %r1;");
-    assert_eq!(
-        f32("norm.st.y.v4 [%rd1], {%r1, %r2, %r3, %r4};"),
-        "st.global.cs.v4.b32 [%rd1], {%r1, %r2, %r3, %r4};"
-    );
-    assert_eq!(
-        bf16("norm.st.y.v4 [%rd1], {%r1, %r2, %r3, %r4};"),
-        "{ .reg .b32 %norm_w0, %norm_w1; cvt.rn.bf16x2.f32 %norm_w0, %r2, %r1; \
-         cvt.rn.bf16x2.f32 %norm_w1, %r4, %r3; st.global.cs.v2.b32 [%rd1], {%norm_w0, %norm_w1}; }"
-    );
-    assert_eq!(
-        f32("norm.ld.y.v4 {%r1, %r2, %r3, %r4}, [%rd1], %r5;"),
-        "{ .reg .pred %norm_p; setp.ne.b32 %norm_p, %r5, 0; mov.b32 %r1, 0; mov.b32 %r2, 0; mov.b32 %r3, 0; \
-         mov.b32 %r4, 0; @%norm_p ld.global.L1::no_allocate.v4.b32 {%r1, %r2, %r3, %r4}, [%rd1]; }"
-    );
+    assert_eq!(f16("norm.unpack.y {%r1, %r2}, %r3;"), halves);
+    assert_eq!(bf16("norm.pack.y %r1, {%r2, %r3};"), "cvt.rn.bf16x2.f32 %r1, %r3, %r2;");
+}
+
+#[test]
+fn a_kernel_rounds_where_its_roundings_say() {
+    let rounded = |order, offset, line: &str| {
+        let entry = named("rms_f16_bf16_bf16_block4").with_roundings(Roundings { order, offset });
+        expanded_for(entry, (9, 0), line).unwrap()
+    };
+    let kept = "mov.b32 %r1, %r3; mov.b32 %r2, %r4;";
+    let to_f16 = "{ .reg .b32 %norm_v; cvt.rn.f16x2.f32 %norm_v, %r4, %r3; { .reg .b16 %norm_l, %norm_h; \
+                  mov.b32 {%norm_l, %norm_h}, %norm_v; cvt.f32.f16 %r1, %norm_l; cvt.f32.f16 %r2, %norm_h; } }";
+    let to_bf16 = "{ .reg .b32 %norm_v; cvt.rn.bf16x2.f32 %norm_v, %r4, %r3; shl.b32 %r1, %norm_v, 16; \
+                   and.b32 %r2, %norm_v, 0xffff0000; }";
+    let round = |role: &str| format!("norm.round.{role} {{%r1, %r2}}, {{%r3, %r4}};");
+    for (order, normalized, result) in [
+        (Rounding::Single, kept, kept),
+        (Rounding::BeforeWeight, to_f16, to_bf16),
+        (Rounding::BeforeBias, kept, to_bf16),
+        (Rounding::T5, to_bf16, to_bf16),
+    ] {
+        assert_eq!(rounded(order, false, &round("n")), normalized, "{order}");
+        assert_eq!(rounded(order, false, &round("y")), result, "{order}");
+        assert_eq!(rounded(order, false, &round("w")), kept, "{order}");
+        assert_eq!(rounded(order, true, &round("w")), to_bf16, "{order}");
+        let affine = rounded(order, false, "norm.affine.y {%r1, %r2}, {%r3, %r4}, {%r5, %r6}, {%r7, %r8};");
+        let expected = match order {
+            Rounding::BeforeBias => {
+                "mul.rn.f32 %r1, %r3, %r5; mul.rn.f32 %r2, %r4, %r6; { .reg .b32 %norm_v; \
+                 cvt.rn.bf16x2.f32 %norm_v, %r2, %r1; shl.b32 %r1, %norm_v, 16; \
+                 and.b32 %r2, %norm_v, 0xffff0000; } add.rn.f32 %r1, %r1, %r7; add.rn.f32 %r2, %r2, %r8;"
+            }
+            _ => "fma.rn.f32 %r1, %r3, %r5, %r7; fma.rn.f32 %r2, %r4, %r6, %r8;",
+        };
+        assert_eq!(affine, expected, "{order}");
+    }
+    // To f32 nothing rounds.
+    let entry =
+        named("rms_f32_f32_f32_block4").with_roundings(Roundings { order: Rounding::T5, offset: true });
+    for role in ["n", "w", "y"] {
+        assert_eq!(expanded_for(entry, (9, 0), &round(role)).unwrap(), kept, "{role}");
+    }
 }
 
 #[test]
@@ -155,31 +184,22 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
         (
             Operation,
             "norm.unpakc.x {%r1, %r2}, %r3;",
-            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, bytes, offset, st or ld), given 'unpakc'",
+            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round or affine), given 'unpakc'",
         ),
         (
             Operation,
             "norm. %r1;",
-            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, bytes, offset, st or ld), given nothing",
+            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round or affine), given nothing",
         ),
-        (Role, "norm.unpack.y {%r1, %r2}, %r3;", "x or w behind norm.unpack, given 'y'"),
+        (Role, "norm.unpack.n {%r1, %r2}, %r3;", "x, w or y behind norm.unpack, given 'n'"),
+        (Role, "norm.round.x {%r1, %r2}, {%r3, %r4};", "n, w or y behind norm.round, given 'x'"),
         (Role, "norm.ones %r3;", "w behind norm.ones, given nothing"),
         (Role, "norm.unpack.w {%r1, %r2}, %r3;", "a tensor of 16-bit elements behind norm.unpack, given 'w'"),
-        (
-            Vector,
-            "norm.st.y.v2 [%rd1], {%r1, %r2};",
-            "nothing, .v4 or .v8 behind norm.st's role, given '.v2'",
-        ),
         (Vector, "norm.pack.x.v4 %r1, {%r2, %r3};", "nothing behind norm.pack's role, given '.v4'"),
         (
             Vector,
             "norm.st_clamped.x [%r1], {%r2, %r3};",
             ".v2 or .v4 behind norm.st_clamped's role, given nothing",
-        ),
-        (
-            Vector,
-            "norm.st.y.v8 [%rd1], {%r1, %r2, %r3, %r4, %r5, %r6, %r7, %r8};",
-            "a vector of f32 in 16 bytes, .v4, given '.v8'",
         ),
         (Operands, "norm.unpack.x {%r1, %r2};", "operands such as '{lo, hi}, word', given '{%r1, %r2}'"),
         (
@@ -200,16 +220,10 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
         (Operands, "norm.unit.x;", "operands such as 'unit', given nothing"),
         (Operand, "norm.unpack.x {%r1, 2}, %r3;", "a register such as %r1 for hi, given '2'"),
         (Operand, "norm.unpack.x {%r1, %r2}, %tid.x;", "a register such as %r1 for word, given '%tid.x'"),
-        (Operand, "norm.st.y [%rd1+4], %r1;", "a register such as %r1 for address, given '%rd1+4'"),
         (
             Operand,
-            "norm.bytes.y %rd1, many;",
-            "a register such as %r1, or an integer, for elements, given 'many'",
-        ),
-        (
-            Operand,
-            "norm.bytes.y %rd1, 0x;",
-            "a register such as %r1, or an integer, for elements, given '0x'",
+            "norm.st_clamped.x.v2 [%r1+4], {%r2, %r3};",
+            "a register such as %r1 for slot, given '%r1+4'",
         ),
         (
             Operand,
@@ -262,7 +276,7 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
     for (malformed, line, message) in cases {
         let error = expanded("rms_f16_f32_f32_block4", (9, 0), line).unwrap_err();
         assert_eq!((error.malformed, error.line), (malformed, 5), "{line}");
-        let place = "kernel rms_f16_f32_f32_block4, line 5 of template rms_b16_b32_v4_block4: expected";
+        let place = "kernel rms_f16_f32_f32_block4, line 5 of template rms_b16_b32_b32_block4: expected";
         assert_eq!(error.to_string(), format!("{place} {message}"));
     }
     let error = expanded("rms_partial_f16_vector", (9, 0), "norm.ones.w %r1;").unwrap_err();
@@ -332,7 +346,8 @@ const PIECES: &[&str] = &[
     ".x",
     ".y",
     ".w",
-    ".v8",
+    ".v4",
+    ".n",
     "{",
     "}",
     "[",
@@ -355,7 +370,7 @@ const PIECES: &[&str] = &[
     "\0",
     "\r\n",
     ".maxntid 1",
-    "rms_b16_b16_v8_block4",
+    "rms_b16_b16_b16_block4",
 ];
 
 proptest! {
