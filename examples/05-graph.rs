@@ -5,7 +5,7 @@ mod gpu;
 use std::error::Error;
 
 use cust::memory::{CopyDestination, DeviceBuffer};
-use norm_host::{DType, Device, Norm, NormKind, Roundings, Stream, View, ViewMut};
+use norm_host::{DType, Device, EpilogueRounding, Norm, NormKind, Stream, View, ViewMut};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let device = gpu::needed(Device::new(0));
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
 
     // Kernels are loaded at first use; an engine that must not wait then loads them ahead.
-    device.preload(NormKind::Rms, [DType::F32, DType::F32, DType::F32], dim, Roundings::SINGLE)?;
+    device.preload(NormKind::Rms, [DType::F32, DType::F32, DType::F32], dim, EpilogueRounding::SINGLE)?;
     let graph = {
         let mut x = ViewMut::from_buffer::<f32>(&mut x, &[rows, dim])?;
         let mut r = ViewMut::from_buffer::<f32>(&mut r, &[rows, dim])?;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use norm_host::ptx::{EMBEDDED, Ptx};
-use norm_host::{DType, Device, Error, NormKind, Roundings, Simulator, Stream};
+use norm_host::{DType, Device, EpilogueRounding, Error, NormKind, Simulator, Stream};
 
 use crate::failure::Failure;
 use crate::kernel_set::{KernelSet, KernelSetError};
@@ -188,7 +188,7 @@ fn tried(target: Target, set: &'static [Ptx]) -> Result<Target, Error> {
 
 /// Has the driver compile the smallest of the embedded kernels.
 pub fn compiles(device: &Device) -> Result<(), Error> {
-    device.preload(NormKind::Rms, [DType::F32, DType::F32, DType::F32], 1, Roundings::SINGLE)
+    device.preload(NormKind::Rms, [DType::F32, DType::F32, DType::F32], 1, EpilogueRounding::SINGLE)
 }
 
 impl Target {

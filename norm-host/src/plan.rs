@@ -10,7 +10,7 @@ mod sharded;
 mod tests;
 mod tile;
 
-use norm_kernels::abi::{Args, Divisor, Kernel, NormKind, Roundings, Variant};
+use norm_kernels::abi::{Args, Divisor, EpilogueRounding, Kernel, NormKind, Variant};
 
 use alignment::takes_vectors;
 use prefetch::l2_prefetch_rows;
@@ -102,7 +102,7 @@ impl Plan {
                 w: parameters,
                 y: y.dtype,
                 variant,
-                roundings: Roundings::SINGLE,
+                epilogue: EpilogueRounding::SINGLE,
             },
             // The tile says what follows from it.
             grid: [0; 3],

@@ -8,8 +8,8 @@ use half::f16;
 use mock::{Mock, interface::DEVICES, mock};
 use norm_host::ptx::EMBEDDED;
 use norm_host::{
-    Arg, DType, Device, DeviceProfile, Error, Norm, NormKind, Operand, Place, Plan, Problem, Roundings,
-    Stream, View, ViewMut, rms_norm,
+    Arg, DType, Device, DeviceProfile, EpilogueRounding, Error, Norm, NormKind, Operand, Place, Plan,
+    Problem, Stream, View, ViewMut, rms_norm,
 };
 use norm_kernels::abi::{Axis, Variant};
 use std::ptr::null_mut;
@@ -158,14 +158,23 @@ fn a_kernel_is_loaded_once() {
 #[test]
 fn preloaded_kernels_need_no_loading_later() {
     let (mock, _alone, device) = setup();
-    device.preload(NormKind::Layer, [DType::BF16, DType::F32, DType::BF16], 4096, Roundings::SINGLE).unwrap();
+    device
+        .preload(NormKind::Layer, [DType::BF16, DType::F32, DType::BF16], 4096, EpilogueRounding::SINGLE)
+        .unwrap();
     let before = mock.alive().modules;
-    device.preload(NormKind::Layer, [DType::BF16, DType::F32, DType::BF16], 4095, Roundings::SINGLE).unwrap();
+    device
+        .preload(NormKind::Layer, [DType::BF16, DType::F32, DType::BF16], 4095, EpilogueRounding::SINGLE)
+        .unwrap();
     assert_eq!(mock.alive().modules, before);
-    let empty = device.preload(NormKind::Layer, [DType::BF16, DType::F32, DType::BF16], 0, Roundings::SINGLE);
+    let empty =
+        device.preload(NormKind::Layer, [DType::BF16, DType::F32, DType::BF16], 0, EpilogueRounding::SINGLE);
     assert_eq!(empty, Err(Error::EmptyRow { arg: Arg::X }));
-    let long =
-        device.preload(NormKind::Layer, [DType::BF16, DType::F32, DType::BF16], 1 << 40, Roundings::SINGLE);
+    let long = device.preload(
+        NormKind::Layer,
+        [DType::BF16, DType::F32, DType::BF16],
+        1 << 40,
+        EpilogueRounding::SINGLE,
+    );
     assert!(matches!(long, Err(Error::RowTooLong { arg: Arg::X, .. })), "{long:?}");
 }
 

@@ -7,7 +7,7 @@ use cust::memory::DeviceBuffer;
 use mock::{Mock, interface::DEVICES, mock};
 use norm_host::ptx::{EMBEDDED, Ptx};
 use norm_host::{
-    DType, Device, Error, NcclGroup, Norm, NormKind, Place, Roundings, Stream, TpContext, ViewMut,
+    DType, Device, EpilogueRounding, Error, NcclGroup, Norm, NormKind, Place, Stream, TpContext, ViewMut,
 };
 use std::sync::MutexGuard;
 
@@ -73,7 +73,12 @@ fn a_lost_context_is_said_to_be_until_the_device_is_opened_anew() {
         // SAFETY: never launched.
         assert_eq!(unsafe { graph.launch(&stream) }, Err(error.clone()));
         assert_eq!(
-            device.preload(NormKind::Rms, [DType::BF16, DType::BF16, DType::F32], 7, Roundings::SINGLE),
+            device.preload(
+                NormKind::Rms,
+                [DType::BF16, DType::BF16, DType::F32],
+                7,
+                EpilogueRounding::SINGLE
+            ),
             Err(error.clone())
         );
         let group = TpContext::new(vec![stream]).unwrap();
@@ -189,8 +194,9 @@ fn little_memory_is_said_to_be() {
     assert_eq!(stream, Err(Error::OutOfMemory { call: "cuStreamCreateWithPriority" }));
 
     // A kernel that no other test of this file loads.
-    let load =
-        || device.preload(NormKind::Layer, [DType::F16, DType::F32, DType::F16], 99, Roundings::SINGLE);
+    let load = || {
+        device.preload(NormKind::Layer, [DType::F16, DType::F32, DType::F16], 99, EpilogueRounding::SINGLE)
+    };
     mock.fail("cuModuleLoadDataEx", OUT_OF_MEMORY);
     let loaded = load();
     mock.fail("cuModuleLoadDataEx", 0);
@@ -202,8 +208,9 @@ fn little_memory_is_said_to_be() {
 fn a_module_that_the_driver_rejects_is_told() {
     let (mock, _alone) = setup();
     let device = Device::new(0).unwrap();
-    let load =
-        || device.preload(NormKind::Layer, [DType::BF16, DType::F16, DType::F16], 99, Roundings::SINGLE);
+    let load = || {
+        device.preload(NormKind::Layer, [DType::BF16, DType::F16, DType::F16], 99, EpilogueRounding::SINGLE)
+    };
     mock.fail("cuModuleLoadDataEx", INVALID_PTX);
     let rejected = load();
     mock.fail("cuModuleLoadDataEx", 0);
@@ -260,7 +267,7 @@ fn a_malformed_template_is_told_before_the_driver_sees_it() {
         let text = format!(".version 8.0\n.target sm_80\n.address_size 64\n{}", entries.concat());
         let device = Device::with_ptx(0, set(&[Ptx::from_text(text.leak()).unwrap()])).unwrap();
         let modules = mock.alive().modules;
-        let loaded = device.preload_sharded([DType::F16, DType::F16, DType::BF16], Roundings::SINGLE);
+        let loaded = device.preload_sharded([DType::F16, DType::F16, DType::BF16], EpilogueRounding::SINGLE);
         (loaded, mock.alive().modules - modules)
     };
     assert_eq!(load("norm.unit.x"), (Ok(()), 4));
@@ -325,8 +332,12 @@ fn the_stand_in_refuses_what_it_cannot_read() {
     let device = Device::with_ptx(0, set(&EMBEDDED)).unwrap();
     let load = |settings| {
         mock.set(settings);
-        let loaded =
-            device.preload(NormKind::Layer, [DType::F16, DType::F16, DType::F16], 99, Roundings::SINGLE);
+        let loaded = device.preload(
+            NormKind::Layer,
+            [DType::F16, DType::F16, DType::F16],
+            99,
+            EpilogueRounding::SINGLE,
+        );
         mock.set("cuda=13.0 devices=9.0,9.0,9.0,9.0");
         loaded
     };

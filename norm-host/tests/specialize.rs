@@ -5,7 +5,7 @@ mod template;
 
 use half::{bf16, f16};
 use norm_host::ptx::specialize::specialize;
-use norm_host::{DType, Rounding, Roundings};
+use norm_host::{DType, EpilogueRounding, Rounding};
 use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Template};
 use proptest::prelude::*;
 use ptx_sim::{Launch, Memory, Module};
@@ -90,17 +90,17 @@ fn halves(word: u32) -> [u32; 2] {
 struct Made {
     entry: EntryPoint,
     types: [DType; 3],
-    roundings: Roundings,
+    epilogue: EpilogueRounding,
 }
 
 impl Made {
     fn of(entry: EntryPoint) -> Made {
-        let (types, roundings) = match entry {
-            EntryPoint::Norm(Kernel { x, w, y, roundings, .. })
-            | EntryPoint::Shard(ShardKernel::Apply { x, w, y, roundings, .. }) => ([x, w, y], roundings),
-            EntryPoint::Shard(ShardKernel::Partial { x, .. }) => ([x; 3], Roundings::SINGLE),
+        let (types, epilogue) = match entry {
+            EntryPoint::Norm(Kernel { x, w, y, epilogue, .. })
+            | EntryPoint::Shard(ShardKernel::Apply { x, w, y, epilogue, .. }) => ([x, w, y], epilogue),
+            EntryPoint::Shard(ShardKernel::Partial { x, .. }) => ([x; 3], EpilogueRounding::SINGLE),
         };
-        Made { entry, types, roundings }
+        Made { entry, types, epilogue }
     }
 
     /// Holds all that it wrote to what the host computes of its inputs.
@@ -160,7 +160,7 @@ impl Made {
         what: impl Fn(&str) -> String,
     ) {
         let [x, w, y] = self.types;
-        let Roundings { order, offset } = self.roundings;
+        let EpilogueRounding { order, offset } = self.epilogue;
         let normalized = match order {
             Rounding::Single | Rounding::BeforeBias => DType::F32,
             Rounding::BeforeWeight => x,
@@ -255,11 +255,11 @@ proptest! {
     fn every_entry_point_converts_by_its_types(
         words in proptest::collection::vec(any::<u32>(), 64),
         values in proptest::collection::vec(any::<u32>().prop_map(f32::from_bits), 64 * VALUES),
-        first in 0..Roundings::COUNT,
+        first in 0..EpilogueRounding::COUNT,
     ) {
         let inputs = Inputs { words, values };
-        for (entry, roundings) in EntryPoint::all().zip(Roundings::all().cycle().skip(first)) {
-            let made = Made::of(entry.with_roundings(roundings));
+        for (entry, epilogue) in EntryPoint::all().zip(EpilogueRounding::all().cycle().skip(first)) {
+            let made = Made::of(entry.with_epilogue(epilogue));
             for target in TARGETS {
                 made.check(&inputs, &run(made.entry, target, &inputs));
             }

@@ -7,7 +7,7 @@ use cust::memory::{CopyDestination, DeviceBuffer, LockedBuffer};
 use half::f16;
 use mock::{Mock, interface::DEVICES, mock};
 use norm_host::{
-    Arg, DType, Device, Error, NcclGroup, NcclId, NormKind, Place, Roundings, RowSums, Shard, Stream,
+    Arg, DType, Device, EpilogueRounding, Error, NcclGroup, NcclId, NormKind, Place, RowSums, Shard, Stream,
     TpContext, View, ViewMut, head_norm_tp, layer_norm_tp, rms_norm_sharded, rms_norm_tp,
 };
 use std::ptr::null_mut;
@@ -357,7 +357,8 @@ fn preloaded_steps_need_no_loading_later() {
     let (mock, _alone) = setup();
     let before = mock.alive().modules;
     // Types that no other test of this file asks for.
-    let preload = || device(1).preload_sharded([DType::BF16, DType::F32, DType::BF16], Roundings::SINGLE);
+    let preload =
+        || device(1).preload_sharded([DType::BF16, DType::F32, DType::BF16], EpilogueRounding::SINGLE);
     assert_eq!(preload(), Ok(()));
     assert_eq!(mock.alive().modules, before + 4);
     assert_eq!(preload(), Ok(()));

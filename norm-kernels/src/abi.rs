@@ -19,7 +19,7 @@ pub use constants::{MAX_BLOCK_THREADS, MAX_DIM, MAX_STAGED_VECTORS, WARP};
 pub use divisor::Divisor;
 pub use entry_point::EntryPoint;
 pub use kernel::{KERNEL_SLOTS, Kernel, NormKind, stages_sums_with_y};
-pub use rounding::{Rounding, Roundings};
+pub use rounding::{EpilogueRounding, Rounding};
 pub use sharded::{SHARD_KERNEL_SLOTS, ShardKernel};
 pub use template::{Template, width};
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]

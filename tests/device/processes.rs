@@ -13,7 +13,7 @@ use std::{
 use cuda_driver::{Launch, driver};
 use libtest_mimic::Failed;
 use norm_host::{
-    DType, Device, Error, NcclGroup, NcclId, NormKind, Place, Roundings, Shard, Stream, TpContext,
+    DType, Device, EpilogueRounding, Error, NcclGroup, NcclId, NormKind, Place, Shard, Stream, TpContext,
     rms_norm_sharded,
 };
 
@@ -203,9 +203,9 @@ fn out_of_memory() -> Result<(), Failed> {
         for w in DType::ALL {
             for (kind, dim) in NormKind::ALL.into_iter().flat_map(|kind| DIMS.map(|dim| (kind, dim))) {
                 let outcomes = [
-                    device.preload(kind, [x, w, y], dim, Roundings::SINGLE),
+                    device.preload(kind, [x, w, y], dim, EpilogueRounding::SINGLE),
                     Stream::new(&device).map(|stream| streams.push(stream)),
-                    device.preload_sharded([x, w, y], Roundings::SINGLE),
+                    device.preload_sharded([x, w, y], EpilogueRounding::SINGLE),
                 ];
                 for outcome in outcomes {
                     match outcome {

@@ -2,7 +2,7 @@
 
 use libtest_mimic::Failed;
 use norm_host::{
-    DType, Device, Error, NormKind, Roundings,
+    DType, Device, EpilogueRounding, Error, NormKind,
     ptx::{EMBEDDED, Ptx},
 };
 
@@ -19,7 +19,7 @@ fn set(text: String) -> Result<&'static [Ptx], Failed> {
 
 /// The case that both tests run, with embedded kernels too: what one set lacks is no other's loss.
 fn run(device: Device) -> Result<(), Error> {
-    device.preload(NormKind::Rms, [DType::F16, DType::F16, DType::F16], 4096, Roundings::SINGLE)
+    device.preload(NormKind::Rms, [DType::F16, DType::F16, DType::F16], 4096, EpilogueRounding::SINGLE)
 }
 
 fn others_still_work(device: Device) -> Result<(), Failed> {

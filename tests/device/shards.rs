@@ -8,7 +8,8 @@ use cust::{
 };
 use libtest_mimic::Failed;
 use norm_host::{
-    AllReduce, DType, Device, Error, NormKind, Roundings, RowSums, Shard, Stream, TpContext, rms_norm_sharded,
+    AllReduce, DType, Device, EpilogueRounding, Error, NormKind, RowSums, Shard, Stream, TpContext,
+    rms_norm_sharded,
 };
 use norm_kernels::abi::{EntryPoint, ShardKernel};
 
@@ -168,8 +169,13 @@ pub fn outputs(device: Device) -> Result<Vec<(Case, Outputs)>, Failed> {
                 let kernel = EntryPoint::Shard(ShardKernel::Partial { x, vectors });
                 outputs.push((case.clone(), Outputs::new(kernel, dim, "sums", &parts[0].sums()?)));
             }
-            let kernel =
-                EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, roundings: Roundings::SINGLE });
+            let kernel = EntryPoint::Shard(ShardKernel::Apply {
+                x,
+                w,
+                y,
+                vectors,
+                epilogue: EpilogueRounding::SINGLE,
+            });
             let y = whole(&parts, &case)?;
             outputs.push((case, Outputs::new(kernel, dim, "y", &y)));
         }

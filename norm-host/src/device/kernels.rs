@@ -7,7 +7,7 @@ use std::{
 
 use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
 use norm_kernels::abi::{
-    EntryPoint, KERNEL_SLOTS, Kernel, Roundings, SHARD_KERNEL_SLOTS, ShardKernel, Storage,
+    EntryPoint, EpilogueRounding, KERNEL_SLOTS, Kernel, SHARD_KERNEL_SLOTS, ShardKernel, Storage,
 };
 
 use super::Device;
@@ -61,16 +61,16 @@ impl Device {
         kind: NormKind,
         [x, w, y]: [DType; 3],
         dim: usize,
-        roundings: Roundings,
+        epilogue: EpilogueRounding,
     ) -> Result<()> {
         if dim == 0 {
             return Err(Error::EmptyRow { arg: Arg::X });
         }
         let too_long = Error::RowTooLong { arg: Arg::X, dim, max: MAX_DIM as usize };
         let dim = u32::try_from(dim).ok().filter(|&dim| dim <= MAX_DIM).ok_or(too_long)?;
-        let roundings = roundings.effective([x, w, y], true, false);
+        let epilogue = epilogue.effective([x, w, y], true, false);
         for variant in variants_of_rows(kind, [x, w, y], dim, self.profile()) {
-            self.kernel(Kernel { kind, x, w, y, variant, roundings })?;
+            self.kernel(Kernel { kind, x, w, y, variant, epilogue })?;
         }
         Ok(())
     }
@@ -81,11 +81,11 @@ impl Device {
     /// # Errors
     ///
     /// What loading may fail with: see [`Error::Load`].
-    pub fn preload_sharded(&self, [x, w, y]: [DType; 3], roundings: Roundings) -> Result<()> {
-        let roundings = roundings.effective([x, w, y], true, false);
+    pub fn preload_sharded(&self, [x, w, y]: [DType; 3], epilogue: EpilogueRounding) -> Result<()> {
+        let epilogue = epilogue.effective([x, w, y], true, false);
         for vectors in [true, false] {
             self.shard_kernel(ShardKernel::Partial { x, vectors })?;
-            self.shard_kernel(ShardKernel::Apply { x, w, y, vectors, roundings })?;
+            self.shard_kernel(ShardKernel::Apply { x, w, y, vectors, epilogue })?;
         }
         Ok(())
     }

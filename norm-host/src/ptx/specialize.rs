@@ -2,7 +2,7 @@
 //!
 //! The compiled text of a target is a set of [templates](Template). A template is PTX but for **pseudo-instructions**,
 //! which stand for what depends on a type that is not compiled in, which 16-bit type x, w and y have, and on where the
-//! kernel [rounds](Roundings). PTX has no constants of that kind (what Vulkan and Metal call specialization constants), but a module holds one
+//! kernel [rounds](EpilogueRounding). PTX has no constants of that kind (what Vulkan and Metal call specialization constants), but a module holds one
 //! kernel anyway, whose text the host cuts out for the driver. [`specialize`] writes the types into that text; neither
 //! driver nor simulator sees anything but plain PTX.
 //!
@@ -34,7 +34,7 @@
 //! | `affine.y`, its product with the weight | – | – | to y's type | – |
 //! | `round.y`, what is yet to be added to y | – | to y's type | to y's type | to y's type |
 //!
-//! and at `round.w`, a weight with its offset, where [`Roundings::offset`] says so.
+//! and at `round.w`, a weight with its offset, where [`EpilogueRounding::offset`] says so.
 //!
 //! Registers that an expansion needs for itself are declared in a block of its own, under names that begin with
 //! `%norm_`.
@@ -98,7 +98,7 @@ use memchr::memmem;
 
 #[cfg(doc)]
 use norm_kernels::abi::Template;
-use norm_kernels::abi::{DType, EntryPoint, Kernel, Rounding, Roundings, ShardKernel};
+use norm_kernels::abi::{DType, EntryPoint, EpilogueRounding, Kernel, Rounding, ShardKernel};
 
 use super::scanner::{Scanner, is_word};
 use error::Fault;
@@ -129,7 +129,7 @@ pub struct Instance {
     /// The type of y.
     pub y: Option<DType>,
     /// Where it rounds.
-    pub roundings: Roundings,
+    pub epilogue: EpilogueRounding,
     /// The largest block that launches it, for `.maxntid`: without it ptxas may take more registers than such a block
     /// has.
     pub max_threads: u32,
@@ -140,12 +140,12 @@ pub struct Instance {
 impl Instance {
     /// That of an entry point, in a text for devices of this compute capability (major, minor) and newer.
     pub fn of(entry: EntryPoint, capability: (u32, u32)) -> Instance {
-        let (x, [w, y], roundings) = match entry {
-            EntryPoint::Norm(Kernel { x, w, y, roundings, .. })
-            | EntryPoint::Shard(ShardKernel::Apply { x, w, y, roundings, .. }) => {
-                (x, [Some(w), Some(y)], roundings)
+        let (x, [w, y], epilogue) = match entry {
+            EntryPoint::Norm(Kernel { x, w, y, epilogue, .. })
+            | EntryPoint::Shard(ShardKernel::Apply { x, w, y, epilogue, .. }) => {
+                (x, [Some(w), Some(y)], epilogue)
             }
-            EntryPoint::Shard(ShardKernel::Partial { x, .. }) => (x, [None; 2], Roundings::SINGLE),
+            EntryPoint::Shard(ShardKernel::Partial { x, .. }) => (x, [None; 2], EpilogueRounding::SINGLE),
         };
         Instance {
             template: entry.template().to_string(),
@@ -153,7 +153,7 @@ impl Instance {
             x: Some(x),
             w,
             y,
-            roundings,
+            epilogue,
             max_threads: entry.max_threads(),
             max_registers: entry.max_registers(capability),
         }
@@ -212,7 +212,7 @@ impl Instance {
 
     /// The type to which it rounds the normalized value; f32 where it does not.
     fn rounds_normalized(&self) -> DType {
-        let dtype = match self.roundings.order {
+        let dtype = match self.epilogue.order {
             Rounding::Single | Rounding::BeforeBias => None,
             Rounding::BeforeWeight => self.x,
             Rounding::T5 => self.w,

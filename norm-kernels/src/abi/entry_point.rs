@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write};
 
-use super::{Kernel, Roundings, ShardKernel};
+use super::{EpilogueRounding, Kernel, ShardKernel};
 
 /// An entry point, by what launches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,12 +19,12 @@ impl EntryPoint {
         Kernel::all().map(EntryPoint::Norm).chain(ShardKernel::all().map(EntryPoint::Shard))
     }
 
-    /// The same with other roundings; the step that sums has none.
-    pub const fn with_roundings(self, roundings: Roundings) -> EntryPoint {
+    /// The same with other epilogue; the step that sums has none.
+    pub const fn with_epilogue(self, epilogue: EpilogueRounding) -> EntryPoint {
         match self {
-            EntryPoint::Norm(kernel) => EntryPoint::Norm(Kernel { roundings, ..kernel }),
+            EntryPoint::Norm(kernel) => EntryPoint::Norm(Kernel { epilogue, ..kernel }),
             EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, .. }) => {
-                EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, roundings })
+                EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, epilogue })
             }
             EntryPoint::Shard(partial @ ShardKernel::Partial { .. }) => EntryPoint::Shard(partial),
         }
@@ -33,7 +33,7 @@ impl EntryPoint {
     /// That of this name.
     pub fn named(name: &str) -> Option<EntryPoint> {
         let mut entries = EntryPoint::all()
-            .flat_map(|entry| Roundings::all().map(move |roundings| entry.with_roundings(roundings)));
+            .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)));
         entries.find(|entry| {
             let mut rest = Rest(name);
             write!(rest, "{entry}").is_ok() && rest.0.is_empty()
@@ -89,8 +89,8 @@ mod tests {
 
     #[test]
     fn entry_points_are_found_by_their_names() {
-        for (entry, roundings) in EntryPoint::all().step_by(29).zip(Roundings::all().cycle()) {
-            let entry = entry.with_roundings(roundings);
+        for (entry, epilogue) in EntryPoint::all().step_by(29).zip(EpilogueRounding::all().cycle()) {
+            let entry = entry.with_epilogue(epilogue);
             assert_eq!(EntryPoint::named(&entry.to_string()), Some(entry));
         }
         for name in

@@ -1,6 +1,6 @@
 //! Which kernels there are, and what they are called.
 
-use super::{DType, Roundings, Variant};
+use super::{DType, EpilogueRounding, Variant};
 
 /// Which normalization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,11 +46,11 @@ pub struct Kernel {
     /// Which row of the table of variants.
     pub variant: Variant,
     /// Where it rounds.
-    pub roundings: Roundings,
+    pub epilogue: EpilogueRounding,
 }
 
 /// A number above every [`Kernel::index`].
-pub const KERNEL_SLOTS: usize = Roundings::COUNT * SINGLE_SLOTS;
+pub const KERNEL_SLOTS: usize = EpilogueRounding::COUNT * SINGLE_SLOTS;
 
 /// A number above that of every kernel that rounds once.
 const SINGLE_SLOTS: usize = NormKind::ALL.len() * DType::ALL.len().pow(3) * Variant::ALL.len();
@@ -60,11 +60,11 @@ impl Kernel {
     pub const fn index(self) -> usize {
         let [x, w, y] = [self.x as usize - 1, self.w as usize - 1, self.y as usize - 1];
         let kernel = ((self.kind as usize * 3 + x) * 3 + w) * 3 + y;
-        self.roundings.index() * SINGLE_SLOTS + kernel * Variant::ALL.len() + self.variant as usize
+        self.epilogue.index() * SINGLE_SLOTS + kernel * Variant::ALL.len() + self.variant as usize
     }
 
     /// Every entry point that rounds once, in the order of [`Kernel::index`]; the others are these with other
-    /// [`Roundings`].
+    /// [`EpilogueRounding`].
     pub fn all() -> impl Iterator<Item = Kernel> {
         let kernels = (0..SINGLE_SLOTS).map(|index| Kernel {
             kind: NormKind::ALL[index / Variant::ALL.len() / 27],
@@ -72,7 +72,7 @@ impl Kernel {
             w: DType::ALL[index / Variant::ALL.len() / 3 % 3],
             y: DType::ALL[index / Variant::ALL.len() % 3],
             variant: Variant::ALL[index % Variant::ALL.len()],
-            roundings: Roundings::SINGLE,
+            epilogue: EpilogueRounding::SINGLE,
         });
         kernels.filter(|kernel| kernel.variant.serves(kernel.kind))
     }
@@ -82,7 +82,7 @@ impl Kernel {
 /// rounds if that is not once, `rms_f16_f32_bf16_block2_before_weight`.
 impl core::fmt::Display for Kernel {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Kernel { kind, x, w, y, variant, roundings } = self;
-        write!(f, "{}_{x}_{w}_{y}_{}{roundings}", kind.name(), variant.name())
+        let Kernel { kind, x, w, y, variant, epilogue } = self;
+        write!(f, "{}_{x}_{w}_{y}_{}{epilogue}", kind.name(), variant.name())
     }
 }

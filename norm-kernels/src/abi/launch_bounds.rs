@@ -125,7 +125,7 @@ impl Bounds {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Roundings;
+    use super::super::EpilogueRounding;
     use super::*;
     use DType::F16;
 
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn bounds_are_those_of_the_target() {
         let kernel = |variant, kind, [x, w, y]: [DType; 3]| {
-            EntryPoint::Norm(Kernel { kind, x, w, y, variant, roundings: Roundings::SINGLE })
+            EntryPoint::Norm(Kernel { kind, x, w, y, variant, epilogue: EpilogueRounding::SINGLE })
         };
         let half = [F16; 3];
         for (entry, sm_80, sm_90) in [

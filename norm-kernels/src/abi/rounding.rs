@@ -47,41 +47,43 @@ impl core::fmt::Display for Rounding {
 
 /// Where a kernel rounds beside its last step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Roundings {
+pub struct EpilogueRounding {
     /// The order.
     pub order: Rounding,
     /// Whether a weight with its offset is rounded to the weights' type.
     pub offset: bool,
 }
 
-impl Roundings {
+impl EpilogueRounding {
     /// Nowhere else.
-    pub const SINGLE: Roundings = Roundings { order: Rounding::Single, offset: false };
+    pub const SINGLE: EpilogueRounding = EpilogueRounding { order: Rounding::Single, offset: false };
 
-    /// All of them, in the order of [`index`](Roundings::index).
-    pub fn all() -> impl Iterator<Item = Roundings> + Clone {
-        [false, true].into_iter().flat_map(|offset| Rounding::ALL.map(|order| Roundings { order, offset }))
+    /// All of them, in the order of [`index`](EpilogueRounding::index).
+    pub fn all() -> impl Iterator<Item = EpilogueRounding> + Clone {
+        [false, true]
+            .into_iter()
+            .flat_map(|offset| Rounding::ALL.map(|order| EpilogueRounding { order, offset }))
     }
 
     /// How many there are.
     pub const COUNT: usize = 2 * Rounding::ALL.len();
 
-    /// A number below [`COUNT`](Roundings::COUNT), 0 for [`SINGLE`](Roundings::SINGLE).
+    /// A number below [`COUNT`](EpilogueRounding::COUNT), 0 for [`SINGLE`](EpilogueRounding::SINGLE).
     pub const fn index(self) -> usize {
         self.offset as usize * Rounding::ALL.len() + self.order as usize
     }
 
     /// Those that make a difference where x, weights and y have these types: `biases` says whether there are any, `adds`
     /// whether the result is added to y. What makes none is left out, so that no kernel is compiled for it.
-    pub const fn effective(self, [x, w, y]: [DType; 3], biases: bool, adds: bool) -> Roundings {
+    pub const fn effective(self, [x, w, y]: [DType; 3], biases: bool, adds: bool) -> EpilogueRounding {
         let first = match self.order {
-            Rounding::Single => return Roundings { offset: self.offset && is_narrow(w), ..self },
+            Rounding::Single => return EpilogueRounding { offset: self.offset && is_narrow(w), ..self },
             Rounding::BeforeWeight => is_narrow(x),
             Rounding::BeforeBias => biases && is_narrow(y),
             Rounding::T5 => is_narrow(w),
         };
         let order = if first || adds && is_narrow(y) { self.order } else { Rounding::Single };
-        Roundings { order, offset: self.offset && is_narrow(w) }
+        EpilogueRounding { order, offset: self.offset && is_narrow(w) }
     }
 }
 
@@ -91,7 +93,7 @@ const fn is_narrow(dtype: DType) -> bool {
 }
 
 /// What they add to a kernel's name: nothing, or for example `_before_weight_round_offset`.
-impl core::fmt::Display for Roundings {
+impl core::fmt::Display for EpilogueRounding {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self.order {
             Rounding::Single => "",
@@ -110,17 +112,17 @@ mod tests {
 
     #[test]
     fn roundings_are_numbered_in_order() {
-        for (index, roundings) in Roundings::all().enumerate() {
-            assert_eq!(roundings.index(), index);
+        for (index, epilogue) in EpilogueRounding::all().enumerate() {
+            assert_eq!(epilogue.index(), index);
         }
-        assert_eq!(Roundings::all().count(), Roundings::COUNT);
-        assert_eq!(Roundings::SINGLE, Roundings::default());
+        assert_eq!(EpilogueRounding::all().count(), EpilogueRounding::COUNT);
+        assert_eq!(EpilogueRounding::SINGLE, EpilogueRounding::default());
     }
 
     #[test]
     fn what_rounds_nothing_is_left_out() {
         let of = |order, types, biases, adds| {
-            Roundings { order, offset: false }.effective(types, biases, adds).order
+            EpilogueRounding { order, offset: false }.effective(types, biases, adds).order
         };
         let (before, bias, t5) = (Rounding::BeforeWeight, Rounding::BeforeBias, Rounding::T5);
         assert_eq!(of(before, [F16, F32, F32], false, false), before);
@@ -132,9 +134,14 @@ mod tests {
         assert_eq!(of(bias, [BF16, BF16, F32], true, false), Rounding::Single);
         assert_eq!(of(t5, [F32, BF16, F32], false, false), t5);
         assert_eq!(of(t5, [F16, F32, F16], false, false), Rounding::Single);
-        let offset =
-            |w| Roundings { offset: true, ..Roundings::SINGLE }.effective([F16, w, F16], false, false);
-        assert_eq!(offset(F32), Roundings::SINGLE);
-        assert_eq!(offset(BF16), Roundings { offset: true, ..Roundings::SINGLE });
+        let offset = |w| {
+            EpilogueRounding { offset: true, ..EpilogueRounding::SINGLE }.effective(
+                [F16, w, F16],
+                false,
+                false,
+            )
+        };
+        assert_eq!(offset(F32), EpilogueRounding::SINGLE);
+        assert_eq!(offset(BF16), EpilogueRounding { offset: true, ..EpilogueRounding::SINGLE });
     }
 }

@@ -1,6 +1,6 @@
 //! The kernels for rows that are split over devices: what each has of a row is its shard.
 
-use super::{DType, MAX_BLOCK_THREADS, Roundings};
+use super::{DType, EpilogueRounding, MAX_BLOCK_THREADS};
 
 /// One of the two kernels of an RMSNorm over shards. Between them, others add up what the first has
 /// left, one `f32` a row, over all devices.
@@ -28,7 +28,7 @@ pub enum ShardKernel {
         /// Whether rows are whole, aligned vectors.
         vectors: bool,
         /// Where it rounds.
-        roundings: Roundings,
+        epilogue: EpilogueRounding,
     },
 }
 
@@ -36,7 +36,7 @@ const TYPES: usize = DType::ALL.len();
 const PARTIAL: usize = TYPES * 2;
 
 /// A number above every [`ShardKernel::index`].
-pub const SHARD_KERNEL_SLOTS: usize = PARTIAL + Roundings::COUNT * APPLY;
+pub const SHARD_KERNEL_SLOTS: usize = PARTIAL + EpilogueRounding::COUNT * APPLY;
 
 /// Numbers of the second step's kernels that round once.
 const APPLY: usize = TYPES.pow(3) * 2;
@@ -49,15 +49,15 @@ impl ShardKernel {
     pub const fn index(self) -> usize {
         match self {
             ShardKernel::Partial { x, vectors } => (x as usize - 1) * 2 + vectors as usize,
-            ShardKernel::Apply { x, w, y, vectors, roundings } => {
+            ShardKernel::Apply { x, w, y, vectors, epilogue } => {
                 let [x, w, y] = [x as usize - 1, w as usize - 1, y as usize - 1];
-                PARTIAL + roundings.index() * APPLY + ((x * TYPES + w) * TYPES + y) * 2 + vectors as usize
+                PARTIAL + epilogue.index() * APPLY + ((x * TYPES + w) * TYPES + y) * 2 + vectors as usize
             }
         }
     }
 
     /// Every one that rounds once, in the order of [`ShardKernel::index`]; the others are these with other
-    /// [`Roundings`].
+    /// [`EpilogueRounding`].
     pub fn all() -> impl Iterator<Item = ShardKernel> {
         (0..PARTIAL + APPLY).map(|index| {
             let vectors = index % 2 == 1;
@@ -68,7 +68,7 @@ impl ShardKernel {
                     w: DType::ALL[apply / 2 / TYPES % TYPES],
                     y: DType::ALL[apply / 2 % TYPES],
                     vectors,
-                    roundings: Roundings::SINGLE,
+                    epilogue: EpilogueRounding::SINGLE,
                 },
             }
         })
@@ -82,8 +82,8 @@ impl core::fmt::Display for ShardKernel {
         let access = |vectors| if vectors { "vector" } else { "scalar" };
         match *self {
             ShardKernel::Partial { x, vectors } => write!(f, "rms_partial_{x}_{}", access(vectors)),
-            ShardKernel::Apply { x, w, y, vectors, roundings } => {
-                write!(f, "rms_apply_{x}_{w}_{y}_{}{roundings}", access(vectors))
+            ShardKernel::Apply { x, w, y, vectors, epilogue } => {
+                write!(f, "rms_apply_{x}_{w}_{y}_{}{epilogue}", access(vectors))
             }
         }
     }

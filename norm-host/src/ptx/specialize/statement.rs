@@ -86,9 +86,9 @@ impl<'a> Statement<'a> {
             },
         };
         let rounds = match (self.role, operation.name) {
-            ("w", _) => instance.roundings.offset,
-            (_, "affine") => instance.roundings.order == Rounding::BeforeBias,
-            _ => instance.roundings.order != Rounding::Single,
+            ("w", _) => instance.epilogue.offset,
+            (_, "affine") => instance.epilogue.order == Rounding::BeforeBias,
+            _ => instance.epilogue.order != Rounding::Single,
         };
         Ok(if rounds { dtype } else { DType::F32 })
     }

@@ -61,7 +61,7 @@ fn a_template_of_ones_own_is_specialized_under_any_name() {
         x: Some(DType::BF16),
         w: None,
         y: Some(DType::F32),
-        roundings: Roundings::SINGLE,
+        epilogue: EpilogueRounding::SINGLE,
         max_threads: 64,
         max_registers: Some(32),
     };
@@ -110,7 +110,7 @@ fn an_expansion_goes_by_the_type_of_its_role_and_the_target() {
 #[test]
 fn a_kernel_rounds_where_its_roundings_say() {
     let rounded = |order, offset, line: &str| {
-        let entry = named("rms_f16_bf16_bf16_block4").with_roundings(Roundings { order, offset });
+        let entry = named("rms_f16_bf16_bf16_block4").with_epilogue(EpilogueRounding { order, offset });
         expanded_for(entry, (9, 0), line).unwrap()
     };
     let kept = "mov.b32 %r1, %r3; mov.b32 %r2, %r4;";
@@ -142,7 +142,7 @@ fn a_kernel_rounds_where_its_roundings_say() {
     }
     // To f32 nothing rounds.
     let entry =
-        named("rms_f32_f32_f32_block4").with_roundings(Roundings { order: Rounding::T5, offset: true });
+        named("rms_f32_f32_f32_block4").with_epilogue(EpilogueRounding { order: Rounding::T5, offset: true });
     for role in ["n", "w", "y"] {
         assert_eq!(expanded_for(entry, (9, 0), &round(role)).unwrap(), kept, "{role}");
     }
