@@ -6,6 +6,7 @@ mod line;
 mod part;
 mod perform;
 mod residual;
+mod round;
 mod row;
 mod sharded;
 mod split;

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 pub use arg::Arg;
 
-use crate::{DType, Place, Shape, ptx::specialize::TemplateError};
+use crate::{DType, Place, Rounding, Shape, ptx::specialize::TemplateError};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -196,6 +196,18 @@ pub enum Error {
     OffsetWithoutWeights {
         /// The offset.
         given: f32,
+    },
+    /// The sum of weights and offset is to be rounded, and there is no offset.
+    #[error(
+        "{}: expected a weight offset other than 0, whose sum with the weights is to be rounded, given 0",
+        Arg::RoundOffset
+    )]
+    RoundOffsetOfNone,
+    /// An order rounds to the type of the weights, and there are none.
+    #[error("{}: expected weights, to whose type {given} rounds, given none", Arg::Rounding)]
+    RoundingWithoutWeights {
+        /// The order.
+        given: Rounding,
     },
     /// Lists that go together have different lengths.
     #[error("{arg}: expected a list of {expected}, given {given}")]

@@ -61,7 +61,7 @@ impl Plan {
     /// [`GridTooLarge`](Error::GridTooLarge) if there are more than [`MAX_GRID`] rows, or they take
     /// more blocks, [`DType`](Error::DType) if the biases have another type than the weights.
     pub fn new(problem: &Problem, profile: DeviceProfile) -> Result<Plan> {
-        let Problem { kind, x, y, r, accumulate, w, b, axes, rows, dim, eps, weight_offset, overlap } =
+        let Problem { kind, x, y, r, accumulate, w, b, axes, rows, dim, eps, weight_offset, overlap, .. } =
             *problem;
         let parameters = match (w, b) {
             (Some(w), Some(b)) if w.dtype != b.dtype => {

@@ -1,6 +1,6 @@
 //! A case's call, on tensors in the memory of any place.
 
-use norm_host::{Backend, Error, Norm, Operand, Param, Place, Problem, View, ViewMut};
+use norm_host::{Backend, Error, Norm, Operand, Param, Place, Problem, Rounding, View, ViewMut};
 use norm_kernels::abi::Axis;
 
 use super::case::Case;
@@ -84,6 +84,8 @@ pub fn problem(case: &Case, tensors: Tensors) -> Problem {
         dim: u32::try_from(dim).unwrap_or(u32::MAX),
         eps: EPS,
         weight_offset: 0.0,
+        round_offset: false,
+        rounding: Rounding::Single,
         overlap: true,
     }
 }

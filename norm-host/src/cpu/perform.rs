@@ -16,7 +16,7 @@ use super::{
     vector::{Portable, Vector},
     workspace::Workspace,
 };
-use crate::problem::Problem;
+use crate::problem::{Problem, Roundings};
 
 /// A thread's piece of work.
 pub(super) enum Step<'a> {
@@ -112,27 +112,38 @@ unsafe fn perform<V: Vector>(step: &Step<'_>, space: &mut Workspace) -> [f64; 2]
         match step {
             Step::Rows(problem, rows) => {
                 let lines = Lines::of(problem, rows.clone());
+                let rounds = lines.roundings != Roundings::NONE;
                 // Rows of one part have a version of their own, without loops over parts: in short
-                // rows each instruction tells.
+                // rows each instruction tells. Those with roundings in between are not worth it.
                 match (problem.kind, part::parts(problem.dim as usize)) {
+                    (NormKind::Rms, parts) if rounds => {
+                        for line in lines {
+                            row::rms_norm::<V, true>(&line, parts, space);
+                        }
+                    }
+                    (NormKind::Layer, parts) if rounds => {
+                        for line in lines {
+                            row::layer_norm::<V, true>(&line, parts, space);
+                        }
+                    }
                     (NormKind::Rms, 1) => {
                         for line in lines {
-                            row::rms_norm::<V>(&line, 1, space);
+                            row::rms_norm::<V, false>(&line, 1, space);
                         }
                     }
                     (NormKind::Rms, parts) => {
                         for line in lines {
-                            row::rms_norm::<V>(&line, parts, space);
+                            row::rms_norm::<V, false>(&line, parts, space);
                         }
                     }
                     (NormKind::Layer, 1) => {
                         for line in lines {
-                            row::layer_norm::<V>(&line, 1, space);
+                            row::layer_norm::<V, false>(&line, 1, space);
                         }
                     }
                     (NormKind::Layer, parts) => {
                         for line in lines {
-                            row::layer_norm::<V>(&line, parts, space);
+                            row::layer_norm::<V, false>(&line, parts, space);
                         }
                     }
                 }
@@ -150,8 +161,12 @@ unsafe fn perform<V: Vector>(step: &Step<'_>, space: &mut Workspace) -> [f64; 2]
                         };
                         return [squares, 0.0];
                     }
-                    Pass::Write(None, rstd) => part::write::<V, _>(line, Origin, rstd, *index, space),
-                    Pass::Write(Some(mean), rstd) => part::write::<V, _>(line, mean, rstd, *index, space),
+                    Pass::Write(mean, rstd) => match (mean, line.roundings == Roundings::NONE) {
+                        (None, true) => part::write::<V, _>(line, Origin, rstd, *index, space),
+                        (Some(mean), true) => part::write::<V, _>(line, mean, rstd, *index, space),
+                        (None, false) => part::write_in_steps::<V, _>(line, Origin, rstd, *index, space),
+                        (Some(mean), false) => part::write_in_steps::<V, _>(line, mean, rstd, *index, space),
+                    },
                 }
                 V::fence();
                 [0.0; 2]

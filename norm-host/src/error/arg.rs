@@ -27,6 +27,10 @@ pub enum Arg {
     Eps,
     /// What is added to every weight.
     WeightOffset,
+    /// Whether the sum of weight and offset is rounded.
+    RoundOffset,
+    /// The order of roundings.
+    Rounding,
     /// The stream.
     Stream,
     /// The device.
@@ -55,6 +59,8 @@ impl fmt::Display for Arg {
             Arg::Dim => "dim",
             Arg::Eps => "eps",
             Arg::WeightOffset => "weight_offset",
+            Arg::RoundOffset => "round_offset",
+            Arg::Rounding => "rounding",
             Arg::Stream => "stream",
             Arg::Device => "device",
             Arg::Ptx => "ptx",

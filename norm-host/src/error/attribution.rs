@@ -31,6 +31,8 @@ impl Error {
             Error::SplitRow { .. } => Some(Arg::Dim),
             Error::Eps { .. } => Some(Arg::Eps),
             Error::WeightOffset { .. } | Error::OffsetWithoutWeights { .. } => Some(Arg::WeightOffset),
+            Error::RoundOffsetOfNone => Some(Arg::RoundOffset),
+            Error::RoundingWithoutWeights { .. } => Some(Arg::Rounding),
             Error::ForeignStream { .. } => Some(Arg::Stream),
             Error::NoDevice { .. } | Error::Capability { .. } => Some(Arg::Device),
             Error::Target { .. }
