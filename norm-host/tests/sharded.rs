@@ -10,8 +10,8 @@ use common::{
 };
 use half::f16;
 use norm_host::{
-    Arg, Backend, Cpu, DType, Error, MAX_DIM, NormKind, Place, Shape, View, ViewMut, rms_norm_apply,
-    rms_norm_partial,
+    Arg, Backend, Cpu, DType, Error, MAX_DIM, Norm, NormKind, Place, Rounding, Shape, View, ViewMut,
+    rms_norm_apply, rms_norm_partial,
 };
 use proptest::prelude::*;
 
@@ -284,6 +284,16 @@ fn what_does_not_fit_is_refused() {
     let elsewhere = unsafe { View::from_raw_parts(Place::Cuda(0), 256, DType::F32, &[3]) }.unwrap();
     let (expected, given) = (Place::Host, Place::Cuda(0));
     assert_eq!(apply(elsewhere, 1e-6, 8), Err(Error::Place { arg: Arg::Sums, expected, given }));
+    let mut apply_of = |norm: Norm<'_>| {
+        norm.rows_apply(x, sums, &mut ViewMut::from_slice(&mut y, &[3, 4]).unwrap(), 8, &Cpu)
+    };
+    assert_eq!(apply_of(Norm::layer(1e-6)), Err(Error::SplitLayerNorm));
+    let missing = Error::RoundingWithoutWeights { given: Rounding::T5 };
+    assert_eq!(apply_of(Norm::rms(1e-6).rounding(Rounding::T5)), Err(missing));
+    assert_eq!(apply_of(Norm::rms(1e-6).round_offset(true)), Err(Error::RoundOffsetOfNone));
+    let mut apply = |sums, eps, dim| {
+        rms_norm_apply(x, None, sums, &mut ViewMut::from_slice(&mut y, &[3, 4]).unwrap(), eps, dim, &Cpu)
+    };
     assert_eq!(apply(sums, 1e-6, 8), Ok(()));
     assert_eq!(apply(sums, 1e-6, 4), Ok(()));
 }
