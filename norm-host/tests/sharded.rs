@@ -26,18 +26,10 @@ macro_rules! each {
     };
 }
 
-/// The case with rows of RMSNorm, without what its sharded form does not have.
+/// The case with rows of RMSNorm, without a residual, which its sharded form does not have.
 fn plain(case: Case) -> Case {
     let front = if case.front.is_empty() { vec![1] } else { case.front.clone() };
-    Case {
-        kind: NormKind::Rms,
-        heads: false,
-        residual: Residual::None,
-        b: None,
-        weight_offset: 0.0,
-        front,
-        ..case
-    }
+    Case { kind: NormKind::Rms, heads: false, residual: Residual::None, front, ..case }
 }
 
 /// Columns `from..to` of a tensor.
@@ -84,13 +76,15 @@ fn run(
     }
     let sums: Vec<f32> =
         (0..rows).map(|row| add(&parts.iter().map(|part| part[row]).collect::<Vec<_>>())).collect();
-    let Tensors { x, w, y, .. } = tensors;
+    let Tensors { x, w, b, y, .. } = tensors;
     for shard in &shards {
         let x = shard.view(x, &case.x_strides());
         let length = shard.shape[shard.shape.len() - 1];
-        let w = w.as_ref().map(|w| Columns { from: shard.from, shape: vec![length] }.view(w, &[1]));
+        let columns = Columns { from: shard.from, shape: vec![length] };
+        let param = |param| columns.view(param, &[1]);
+        let norm = case.described().weight(w.as_ref().map(param)).bias(b.as_ref().map(param));
         let mut y = shard.view_mut(y, &case.y_strides());
-        rms_norm_apply(x, w, View::from_slice(&sums, &[rows])?, &mut y, case.eps, case.dim, on)?;
+        norm.rows_apply(x, View::from_slice(&sums, &[rows])?, &mut y, case.dim, on)?;
     }
     Ok(parts)
 }
@@ -175,6 +169,8 @@ fn long(x: DType, values: Values, dim: usize) -> Case {
         values,
         eps: 1e-6,
         weight_offset: 0.0,
+        round_offset: false,
+        rounding: Rounding::Single,
         seed: 5,
     }
 }
