@@ -74,13 +74,35 @@ pub(super) unsafe fn totals<V: Vector, const N: usize>(
 }
 
 /// `y = (x - center) * rstd * (w + weight_offset) + b` over part `index` of the row, or as much
-/// added to `y`, rounded once.
+/// added to `y`, rounded once, or where there are roundings in between (`ROUNDS`), by those of the row.
 ///
 /// # Safety
 ///
 /// As [`accrue`].
 #[inline(always)]
-pub(super) unsafe fn write<V: Vector, C: Center>(
+pub(super) unsafe fn write<V: Vector, C: Center, const ROUNDS: bool>(
+    line: &Line,
+    center: C,
+    rstd: f32,
+    index: usize,
+    space: &mut Workspace,
+) {
+    // SAFETY: handed on.
+    unsafe {
+        match ROUNDS {
+            false => write_at_once::<V, C>(line, center, rstd, index, space),
+            true => write_in_steps::<V, C>(line, center, rstd, index, space),
+        }
+    }
+}
+
+/// [`write`] with the last rounding alone.
+///
+/// # Safety
+///
+/// As [`accrue`].
+#[inline(always)]
+unsafe fn write_at_once<V: Vector, C: Center>(
     line: &Line,
     center: C,
     rstd: f32,
@@ -111,7 +133,7 @@ pub(super) unsafe fn write<V: Vector, C: Center>(
 ///
 /// As [`accrue`].
 #[inline(always)]
-pub(super) unsafe fn write_in_steps<V: Vector, C: Center>(
+unsafe fn write_in_steps<V: Vector, C: Center>(
     line: &Line,
     center: C,
     rstd: f32,

@@ -85,12 +85,7 @@ unsafe fn scale<V: Vector, const ROUNDS: bool>(
     let rstd = line.rstd(squares);
     for index in 0..parts {
         // SAFETY: handed on.
-        unsafe {
-            match ROUNDS {
-                false => part::write::<V, _>(line, center, rstd, index, space),
-                true => part::write_in_steps::<V, _>(line, center, rstd, index, space),
-            }
-        }
+        unsafe { part::write::<V, _, ROUNDS>(line, center, rstd, index, space) };
     }
 }
 
