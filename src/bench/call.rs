@@ -1,6 +1,6 @@
 //! A case's call, on tensors in the memory of any place.
 
-use norm_host::{Backend, Error, Norm, Operand, Param, Place, Problem, Rounding, View, ViewMut};
+use norm_host::{Backend, Error, Norm, Operand, Param, Place, Problem, View, ViewMut};
 use norm_kernels::abi::Axis;
 
 use super::case::Case;
@@ -36,7 +36,9 @@ pub unsafe fn call(case: &Case, tensors: Tensors, on: &impl Backend) -> Result<(
         |address, dtype, extents: &[usize]| unsafe { View::from_raw_parts(place, address, dtype, extents) };
     // SAFETY: as above; `y` has no other view, or is `x` itself, which is not looked at then.
     let mut y = unsafe { ViewMut::from_raw_parts(place, y, types.y, extents) }?;
-    let norm = Norm::new(case.op.kind(), EPS).weight(view(w, types.w, case.parameter_extents())?);
+    let norm = Norm::new(case.op.kind(), EPS)
+        .weight(view(w, types.w, case.parameter_extents())?)
+        .rounding(case.rounding);
     // SAFETY: as above; a residual has no other view.
     let residual = || unsafe { ViewMut::from_raw_parts(place, r, types.x, extents) };
     match case.op {
@@ -85,7 +87,7 @@ pub fn problem(case: &Case, tensors: Tensors) -> Problem {
         eps: EPS,
         weight_offset: 0.0,
         round_offset: false,
-        rounding: Rounding::Single,
+        rounding: case.rounding,
         overlap: true,
     }
 }

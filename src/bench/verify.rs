@@ -38,7 +38,7 @@ pub fn judge(case: &Case, index: usize, row: &Row<'_>, w: &[u8], b: &[u8]) -> Re
         eps: EPS.into(),
         weight: Some(&weight),
         weight_offset: 0.0,
-        roundings: Roundings::NONE,
+        roundings: Roundings::of(case.rounding, false, types.x, Some(types.w), types.y),
         bias: bias.as_deref(),
         onto: None,
     };
