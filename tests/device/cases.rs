@@ -117,6 +117,17 @@ pub fn options(plain: &Case) -> Vec<Case> {
         Case { shared: [true, false], b: w, ..heads([(0, 0); 3], 0) },
         Case { shared: [true; 2], b: w, ..heads([(0, 8), (8, 0), (0, 0)], 0) },
     ];
+    // Each order of roundings, with and without what else it depends on.
+    for rounding in [Rounding::BeforeWeight, Rounding::BeforeBias, Rounding::T5] {
+        let plain = Case { rounding, ..plain.clone() };
+        all.extend([
+            Case { b: w, weight_offset: 1.0, round_offset: true, ..plain.clone() },
+            Case { residual: Residual::Before, ..plain.clone() },
+            Case { residual: Residual::Behind, b: w, ..plain.clone() },
+            Case { b: w, rounding, ..heads([(0, 0); 3], 0) },
+            plain,
+        ]);
+    }
     // Without weights, there is a kernel for w of x's type.
     if w == Some(plain.x) {
         all.push(Case { w: None, ..plain.clone() });
