@@ -58,8 +58,8 @@ const MEAN: f64 = 1.0 / (1_u64 << 43) as f64;
 /// - Where that is added to what the output holds, it is itself first rounded to the type of `y`: to one of
 ///   `T_y[v ± 2⁻²² · …]`, of which the sum is held to `ulp(y) / 2 + 2⁻²² · (|h| + |y_old|)`.
 ///
-/// 2⁻¹⁴⁹ is left open in each step. Where an error is larger than eight steps of the type, as where nearly all of a row has
-/// cancelled, all that lies between the lowest and the highest number is allowed. An output in another order than the
+/// 2⁻¹⁴⁹ is left open in each step. Where the lowest and the highest of `T[v ± e]` are eight steps of the type apart or more,
+/// as where nearly all of a row has cancelled, all that lies between them is allowed. An output in another order than the
 /// one asked for breaks the promise as soon as the two differ by more than the errors above: in 16 bits a quarter of the
 /// elements of a row do.
 ///
@@ -156,16 +156,23 @@ impl Promise {
     pub fn judge(&self, terms: Terms, given: f64) -> Verdict {
         let Terms { w, b, onto, .. } = terms;
         let Roundings { normalized, product, result, .. } = self.roundings;
+        let verdict = |value: Value| {
+            let (error_ulp, allowed_ulp) = self.measure(value, given);
+            Verdict { expected: value.exact, given, error_ulp, allowed_ulp }
+        };
+        let n = self.normalized(terms.x);
+        if self.roundings == Roundings::NONE {
+            return verdict(n.times(w).plus(b).plus(onto));
+        }
         // The nearest of what the roundings in between may have led to.
         let mut nearest: Option<Verdict> = None;
         let mut consider = |value: Value| {
-            let (error_ulp, allowed_ulp) = self.measure(value, given);
-            let verdict = Verdict { expected: value.exact, given, error_ulp, allowed_ulp };
+            let verdict = verdict(value);
             if nearest.is_none_or(|nearest| verdict.ratio() < nearest.ratio()) {
                 nearest = Some(verdict);
             }
         };
-        self.normalized(terms.x).each_rounded(normalized, |n| {
+        n.each_rounded(normalized, |n| {
             n.times(w).each_rounded(product, |product| {
                 product.plus(b).each_rounded(result, |result| consider(result.plus(onto)));
             });

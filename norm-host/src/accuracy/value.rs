@@ -26,9 +26,9 @@ pub(super) struct Value {
     relative: f64,
 }
 
-/// Neighbours that a rounding may choose between before they count as a range. More than two are possible where
-/// what was subtracted left little, or below the smallest normal number.
-const MOST_NEIGHBOURS: f64 = 8.0;
+/// Steps between the numbers that a rounding may choose from at which they count as a range. More than one is possible
+/// where what was subtracted left little.
+const RANGE: f64 = 8.0;
 
 impl Value {
     /// The normalized value, of which `error` is what may be lost by operations on terms that cancel.
@@ -64,9 +64,11 @@ impl Value {
         // Anything may be lost where the result is below the smallest number.
         let error = self.error + SMALLEST_F32;
         let (low, high) = (round(to, self.exact - error), round(to, self.exact + error));
+        if low == high {
+            return f(Value::rounded(low));
+        }
         let steps = ulp_distance(to, low, high);
-        // Not where the error is not a number, either: where nothing is promised.
-        if steps < MOST_NEIGHBOURS {
+        if steps < RANGE {
             let mut number = low;
             f(Value::rounded(number));
             while number < high {
