@@ -7,7 +7,7 @@ pub mod input;
 mod rows;
 mod sink;
 
-use norm_host::{Arg, Backend, DType, Error, Norm, NormKind, Place, View, ViewMut};
+use norm_host::{Arg, Backend, DType, Error, NormKind, Place, Rounding, View, ViewMut};
 use serde::Serialize;
 
 use args::NormArgs;
@@ -42,6 +42,9 @@ struct Summary {
     /// Parts of a row that are normalized by themselves, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<usize>,
+    /// The order of roundings, where it is not the usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rounding: Option<&'static str>,
     tensor: String,
     shape: Vec<usize>,
     input_dtype: String,
@@ -88,6 +91,7 @@ fn apply(args: &NormArgs, kind: NormKind, form: Form) -> Result<Outcome, Failure
         &Summary {
             op,
             groups: if let Form::Groups(groups) = form { Some(groups) } else { None },
+            rounding: (args.rounding != Rounding::Single).then_some(args.rounding.name()),
             result: args.destination.name(&x).to_owned(),
             tensor: x.name,
             shape: x.shape,
@@ -105,14 +109,16 @@ fn report(json: bool, summary: &Summary) -> Result<(), Failure> {
     if json {
         return output::json(summary);
     }
-    let Summary { op, groups, tensor, shape, input_dtype, dtype, device, out, result, seconds } = summary;
+    let Summary { op, groups, rounding, tensor, shape, input_dtype, dtype, device, out, result, seconds } =
+        summary;
     let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
     let named = if result == tensor { String::new() } else { format!(" as {}", printable::name(result)) };
     let groups = groups
         .map_or(String::new(), |groups| format!(" in {groups} group{}", if groups == 1 { "" } else { "s" }));
     let dtypes = if input_dtype == dtype { dtype.clone() } else { format!("{input_dtype} to {dtype}") };
+    let rounding = rounding.map_or(String::new(), |rounding| format!(", rounding {rounding}"));
     output::text(&format!(
-        "{op}{groups} of {}, {} {dtypes}, on {device} in {:.1} ms, written to {}{named}\n",
+        "{op}{groups} of {}, {} {dtypes}{rounding}, on {device} in {:.1} ms, written to {}{named}\n",
         printable::name(tensor),
         shape.join(" × "),
         seconds * 1e3,
@@ -198,8 +204,7 @@ impl<'a> Call<'a> {
         // SAFETY: the caller has made room there for as many elements of `dtype` as `shape` has.
         let y = unsafe { ViewMut::from_raw_parts(at.place, at.y, dtype, shape) };
         let mut y = y.map_err(|error| error.for_arg(Arg::Y))?;
-        let norm =
-            Norm::new(self.kind, self.args.eps).weight(w).weight_offset(self.args.weight_offset).bias(b);
+        let norm = self.args.described(self.kind).weight(w).bias(b);
         match self.form {
             Form::Rows => norm.rows(x, &mut y, on),
             // A group has weights of its own, as a head has.

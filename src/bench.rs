@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
-use norm_host::{Device, DeviceProfile, Place, Plan};
+use norm_host::{Device, DeviceProfile, Place, Plan, Rounding};
 
 use call::Tensors;
 use case::Case;
@@ -35,6 +35,7 @@ use sweep::Tiling;
 
 use crate::failure::{Failure, Outcome};
 use crate::kernel_set::KernelSet;
+use crate::order::order;
 use crate::output;
 use crate::target::{DeviceChoice, Target};
 use crate::whole::whole;
@@ -64,6 +65,9 @@ pub struct BenchArgs {
     /// to 1048576 columns]
     #[arg(long, value_name = "SHAPE", allow_hyphen_values = true)]
     shape: Vec<Extents>,
+    /// Where to round before the last time: single, before-weight, before-bias or t5
+    #[arg(long, default_value_t = Rounding::Single, value_name = "ORDER", value_parser = order, allow_hyphen_values = true)]
+    rounding: Rounding,
     /// The standing set cut down to a look in a few seconds
     #[arg(long, conflicts_with = "shape")]
     quick: bool,
@@ -92,7 +96,7 @@ pub struct BenchArgs {
     #[arg(long, requires = "shape")]
     sweep: bool,
     /// Measure what a launch costs the host, and the first call of an operation in a new process
-    #[arg(long, conflicts_with_all = ["ops", "dtype", "shape", "quick", "copy", "sweep", "plot"])]
+    #[arg(long, conflicts_with_all = ["ops", "dtype", "shape", "rounding", "quick", "copy", "sweep", "plot"])]
     host: bool,
     /// Kept with the results: the commit, or what else they should be known by
     #[arg(long, value_name = "TEXT", allow_negative_numbers = true)]
@@ -105,12 +109,12 @@ pub struct BenchArgs {
         allow_hyphen_values = true)]
     plot: Option<PathBuf>,
     /// Show results that --json printed before, instead of measuring
-    #[arg(long, value_name = "RESULTS.json", allow_negative_numbers = true, conflicts_with_all = ["ops", "dtype", "shape", "quick", "copy", "sweep", "host", "label"])]
+    #[arg(long, value_name = "RESULTS.json", allow_negative_numbers = true, conflicts_with_all = ["ops", "dtype", "shape", "rounding", "quick", "copy", "sweep", "host", "label"])]
     from: Option<PathBuf>,
     /// Print a Markdown table of what both have, with ratios, instead of measuring; the peers'
     /// results have the form of --json. Without them, ours with other kernels than stock are
     #[arg(long, num_args = 1..=2, value_names = ["OURS.json", "PEERS.json"], allow_negative_numbers = true,
-        conflicts_with_all = ["ops", "dtype", "shape", "quick", "copy", "sweep", "host", "label", "from", "json", "plot"])]
+        conflicts_with_all = ["ops", "dtype", "shape", "rounding", "quick", "copy", "sweep", "host", "label", "from", "json", "plot"])]
     join: Option<Vec<PathBuf>>,
     /// What --host runs in a process of its own
     #[arg(long, hide = true)]
@@ -222,11 +226,11 @@ fn measure(args: &BenchArgs) -> Result<Record, Failure> {
         // The CPU runs no kernels, and says so where some are named.
         args.ptx.iter().try_for_each(|set| args.device.find(set).map(drop))?;
         let standing = if args.quick { Standing::QuickCpu } else { Standing::Cpu };
-        let cases = sets::cases(&args.ops, &args.dtype, &args.shape, standing)?;
+        let cases = sets::cases(&args.ops, &args.dtype, &args.shape, standing, args.rounding)?;
         return measure_cpu(args, &cases);
     }
     let standing = if args.quick { Standing::Quick } else { Standing::Full };
-    let cases = sets::cases(&args.ops, &args.dtype, &args.shape, standing)?;
+    let cases = sets::cases(&args.ops, &args.dtype, &args.shape, standing, args.rounding)?;
     measure_cuda(args, &cases)
 }
 
@@ -263,6 +267,7 @@ fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
             replays: cpu::REPLAYS,
             rotation_bytes: 0,
             eps: call::EPS,
+            rounding: rounding_record(args),
         },
         memcpy,
         empty_kernel: None,
@@ -332,11 +337,17 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
             replays: cuda::REPLAYS,
             rotation_bytes: case::ROTATION,
             eps: call::EPS,
+            rounding: rounding_record(args),
         },
         memcpy,
         empty_kernel,
         lines,
     })
+}
+
+/// The order, as results name it.
+fn rounding_record(args: &BenchArgs) -> Option<String> {
+    (args.rounding != Rounding::Single).then(|| args.rounding.name().to_owned())
 }
 
 /// What lines of that set's kernels go by.

@@ -18,6 +18,7 @@ mod nearest;
 #[allow(dead_code)]
 #[path = "../build/nightly.rs"]
 mod nightly;
+mod order;
 mod output;
 mod printable;
 mod ptx;

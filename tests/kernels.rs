@@ -119,6 +119,8 @@ fn planned(case: &Case, tensors: &Tensors, profile: DeviceProfile) -> Plan {
         dim: u32::try_from(case.dim).unwrap(),
         eps: case.eps,
         weight_offset: case.weight_offset,
+        round_offset: case.round_offset,
+        rounding: case.rounding,
         overlap: true,
     };
     Plan::new(&problem, profile).unwrap()

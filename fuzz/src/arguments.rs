@@ -5,7 +5,7 @@
 //! by listing every byte.
 
 use arbitrary::{Result, Unstructured};
-use norm_host::{Cpu, DType, Error, Norm, NormKind, Place, View, ViewMut, rms_norm_apply, rms_norm_partial};
+use norm_host::{Cpu, DType, Error, Norm, NormKind, Place, Rounding, View, ViewMut, rms_norm_partial};
 
 /// Bytes that all tensors lie in.
 const ARENA: usize = 2048;
@@ -158,7 +158,9 @@ fn case(u: &mut Unstructured<'_>) -> Result<()> {
     // Without weights any other offset is refused.
     let offset = if w.is_some() || u.ratio(1_u8, 8_u8)? { offset } else { 0.0 };
     let dim: usize = if u.arbitrary()? { u.arbitrary()? } else { u.int_in_range(0..=40)? };
-    let kind = *u.choose(&NormKind::ALL)?;
+    // Of rows that are split there is RMSNorm alone.
+    let kind = if op == Op::Apply { NormKind::Rms } else { *u.choose(&NormKind::ALL)? };
+    let (rounding, round_offset): (Rounding, bool) = (*u.choose(&Rounding::ALL)?, u.ratio(1_u8, 4_u8)?);
 
     let mut arena = vec![0_u64; ARENA / 8];
     u.fill_buffer(bytemuck::cast_slice_mut(&mut arena))?;
@@ -175,14 +177,19 @@ fn case(u: &mut Unstructured<'_>) -> Result<()> {
     let base = arena.as_mut_ptr().expose_provenance() as u64;
     let work = || -> norm_host::Result<()> {
         let view = |tensor: &Option<Tensor>| tensor.as_ref().map(|tensor| tensor.view(base)).transpose();
-        let norm = Norm::new(kind, eps).weight(view(&w)?).weight_offset(offset).bias(view(&b)?);
+        let norm = Norm::new(kind, eps)
+            .weight(view(&w)?)
+            .weight_offset(offset)
+            .round_offset(round_offset)
+            .rounding(rounding)
+            .bias(view(&b)?);
         let (input, output) = (x.view(base)?, &mut y.view_mut(base)?);
         match (op, &r, &sums) {
             (Op::Heads, ..) => norm.heads(input, output, &Cpu),
             (Op::RowsAdd, ..) => norm.rows_add(input, output, &Cpu),
             (_, Some(r), _) => norm.add_rows(input, &mut r.view_mut(base)?, output, &Cpu),
             (Op::Partial, _, Some(sums)) => rms_norm_partial(input, &mut sums.view_mut(base)?, &Cpu),
-            (_, _, Some(sums)) => rms_norm_apply(input, view(&w)?, sums.view(base)?, output, eps, dim, &Cpu),
+            (_, _, Some(sums)) => norm.rows_apply(input, sums.view(base)?, output, dim, &Cpu),
             _ => norm.rows(input, output, &Cpu),
         }
     };
@@ -195,15 +202,14 @@ fn case(u: &mut Unstructured<'_>) -> Result<()> {
             assert_eq!(before, after, "{op:?} was refused ({error}), and has written");
         }
         Ok(()) => {
-            let parameters = if op == Op::Partial { [None, None] } else { [w.as_ref(), b.as_ref()] };
-            let bias = parameters[1].filter(|_| op != Op::Apply);
+            let [w, b] = if op == Op::Partial { [None, None] } else { [w.as_ref(), b.as_ref()] };
             let mut written = match op {
                 Op::Partial => vec![sums.as_ref().expect("it has sums")],
                 _ => vec![&y],
             };
             written.extend(r.as_ref());
             let sums_read = sums.as_ref().filter(|_| op == Op::Apply);
-            let read: Vec<&Tensor> = [parameters[0], bias, sums_read].into_iter().flatten().collect();
+            let read: Vec<&Tensor> = [w, b, sums_read].into_iter().flatten().collect();
             apart(&x, &written, &read);
             let owners: Vec<_> = written.iter().map(|tensor| tensor.bytes()).collect();
             for byte in 0..ARENA {

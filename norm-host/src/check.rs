@@ -10,7 +10,7 @@ mod tests;
 pub(crate) use sharded::{apply, partial};
 
 use crate::{
-    MAX_DIM,
+    MAX_DIM, Rounding,
     error::{Arg, Error, Result},
     norm::Norm,
     problem::{Operand, Param, Problem, merge},
@@ -94,6 +94,8 @@ fn norm_itself(norm: &Norm<'_>) -> Result<()> {
     match norm.weight {
         _ if !given.is_finite() => Err(Error::WeightOffset { given }),
         None if given != 0.0 => Err(Error::OffsetWithoutWeights { given }),
+        _ if norm.round_offset && given == 0.0 => Err(Error::RoundOffsetOfNone),
+        None if norm.rounding == Rounding::T5 => Err(Error::RoundingWithoutWeights { given: norm.rounding }),
         _ => Ok(()),
     }
 }
@@ -176,6 +178,8 @@ fn assemble(
         // `norm_itself` has seen it.
         eps: norm.eps as f32,
         weight_offset: norm.weight_offset,
+        round_offset: norm.round_offset,
+        rounding: norm.rounding,
         overlap: norm.overlap,
     })
 }

@@ -6,6 +6,7 @@ mod line;
 mod part;
 mod perform;
 mod residual;
+mod round;
 mod row;
 mod sharded;
 mod split;
@@ -54,7 +55,7 @@ impl Backend for Cpu {
     }
 
     unsafe fn run(&self, problem: &Problem) -> Result<()> {
-        let perform = perform::fastest();
+        let perform = perform::fastest(problem.roundings());
         if problem.dim as usize > TASK && problem.rows < rayon::current_num_threads() as u64 {
             for line in Lines::of(problem, 0..problem.rows) {
                 // SAFETY: a row of the problem, for whose memory the caller vouches.
@@ -79,7 +80,7 @@ impl Backend for Cpu {
 
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
         // SAFETY: handed on.
-        unsafe { sharded::run(problem, perform::fastest()) };
+        unsafe { sharded::run(problem, perform::fastest(problem.part.roundings())) };
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 pub use arg::Arg;
 
-use crate::{DType, Place, Shape, ptx::specialize::TemplateError};
+use crate::{DType, Place, Rounding, Shape, ptx::specialize::TemplateError};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -106,6 +106,15 @@ pub enum Error {
         /// Its length, as given.
         given: usize,
     },
+    /// A LayerNorm of rows that are split over devices: sums of squares alone do not tell it.
+    #[error("{}: expected RMSNorm, where rows are split over devices, given LayerNorm", Arg::Kind)]
+    SplitLayerNorm,
+    /// Weights or biases in the description of a norm on several devices, each of which has its own.
+    #[error("{arg}: expected those of each device alone, given some in the description of the norm as well")]
+    OwnParameters {
+        /// Which: `w` or `b`.
+        arg: Arg,
+    },
     /// The elements, or the distance between the first and the last, cannot be counted in 64 bits.
     #[error("{arg}: expected fewer than 2^64 bytes and rows, given shape {shape}")]
     TooManyElements {
@@ -196,6 +205,18 @@ pub enum Error {
     OffsetWithoutWeights {
         /// The offset.
         given: f32,
+    },
+    /// The sum of weights and offset is to be rounded, and there is no offset.
+    #[error(
+        "{}: expected a weight offset other than 0, whose sum with the weights is to be rounded, given 0",
+        Arg::RoundOffset
+    )]
+    RoundOffsetOfNone,
+    /// An order rounds to the type of the weights, and there are none.
+    #[error("{}: expected weights, to whose type {given} rounds, given none", Arg::Rounding)]
+    RoundingWithoutWeights {
+        /// The order.
+        given: Rounding,
     },
     /// Lists that go together have different lengths.
     #[error("{arg}: expected a list of {expected}, given {given}")]

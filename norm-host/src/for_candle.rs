@@ -23,6 +23,7 @@
 //! their input; what [`Norm`](crate::Norm) promises of accuracy holds. A tensor whose last axis is
 //! dense is read where it lies, whatever its other strides (a `narrow`, a `transpose` of heads and
 //! positions); others, and those of more than four axes that are not contiguous, are copied first.
+//! [`Norm::rounding`], and `rounding` of the modules, have the orders of roundings of other libraries.
 //! On a CUDA device the work goes to the device's stream, tied to cudarc's events.
 //!
 //! Errors of this crate come wrapped in candle's, with their text.

@@ -94,7 +94,7 @@ pub use ops::{
     layer_norm_, layer_norm_add, rms_norm, rms_norm_, rms_norm_add, rms_norm_apply, rms_norm_partial,
 };
 pub use plan::{DeviceProfile, LaunchShape, MAX_GRID, Plan, Tile};
-pub use problem::{Operand, Param, Problem, ShardProblem, ShardStep};
+pub use problem::{Operand, Param, Problem, Roundings, ShardProblem, ShardStep};
 #[cfg(feature = "sim")]
 pub use sim::Simulator;
 pub use stream::Stream;

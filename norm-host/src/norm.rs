@@ -2,7 +2,7 @@
 
 mod residual;
 
-use norm_kernels::abi::NormKind;
+use norm_kernels::abi::{NormKind, Rounding};
 
 use crate::{
     backend::Backend,
@@ -20,8 +20,8 @@ use crate::{
 ///
 /// computed in `f32` and rounded once, to nearest even, to the type of `y`. `w` is 1 and `b` is 0
 /// unless given. The types of `x`, `w` and `y` are each one of the three, chosen apart; `b` has the
-/// type of `w`. Some libraries round before they multiply by `w` or add `b`, or give the result another
-/// type: `docs/ROUNDING.md` in the repository has the orders side by side.
+/// type of `w`. Some libraries round before they multiply by `w` or add `b`: [`rounding`](Norm::rounding)
+/// has their orders, and `docs/ROUNDING.md` in the repository says whose is which.
 /// An infinite `f16` in `x` counts as ±65504, the largest finite one; nothing else is clamped, and
 /// NaN passes through.
 ///
@@ -47,6 +47,8 @@ pub struct Norm<'a> {
     pub(crate) eps: f64,
     pub(crate) weight: Option<View<'a>>,
     pub(crate) weight_offset: f32,
+    pub(crate) round_offset: bool,
+    pub(crate) rounding: Rounding,
     pub(crate) bias: Option<View<'a>>,
     pub(crate) overlap: bool,
 }
@@ -65,7 +67,16 @@ impl<'a> Norm<'a> {
 
     /// Either of them.
     pub fn new(kind: NormKind, eps: impl Into<f64>) -> Norm<'a> {
-        Norm { kind, eps: eps.into(), weight: None, weight_offset: 0.0, bias: None, overlap: true }
+        Norm {
+            kind,
+            eps: eps.into(),
+            weight: None,
+            weight_offset: 0.0,
+            round_offset: false,
+            rounding: Rounding::Single,
+            bias: None,
+            overlap: true,
+        }
     }
 
     /// With weights: `(dim,)` for rows; for heads `(heads, head_dim)`, or `(head_dim,)` shared by all
@@ -76,10 +87,44 @@ impl<'a> Norm<'a> {
 
     /// With this added to every weight, in `f32`: 1 where a checkpoint stores `w - 1`, as those of Gemma 1
     /// to 3 and Qwen3-Next do (but for the latter's gated norm). Gemma 3n and 4 do not, nor does a GGUF
-    /// file of any model. Other than 0 it needs weights:
-    /// an operation without them is refused.
+    /// file of any model. Other than 0 it needs weights: an operation without them is refused.
     pub fn weight_offset(self, offset: f32) -> Norm<'a> {
         Norm { weight_offset: offset, ..self }
+    }
+
+    /// Whether `w + offset` is rounded to the type of the weights before it is used, as by Nemotron's LayerNorm
+    /// (`LayerNorm1P`): false unless given. With `true` it needs a [`weight_offset`](Norm::weight_offset) other
+    /// than 0: an operation without one is refused. For `f32` weights it makes no difference.
+    pub fn round_offset(self, round: bool) -> Norm<'a> {
+        Norm { round_offset: round, ..self }
+    }
+
+    /// The order of roundings, [`Rounding::Single`] unless given: whether the normalized value, or its product with
+    /// the weight, is rounded to 16 bits before the last rounding, to the type of `y`. For engines whose results
+    /// have to agree bit for bit with those of another; `Single` is the most exact.
+    ///
+    /// The type of `y` stays the caller's in every order. Where another library is to be matched it is that of
+    /// the library's result: with [`BeforeWeight`](Rounding::BeforeWeight) the type of `x`, but `f32` where the
+    /// weights are `f32` (transformers promotes); with [`BeforeBias`](Rounding::BeforeBias) that of `x`; with
+    /// [`T5`](Rounding::T5) that of the weights. `T5` needs weights: an operation without them is refused.
+    ///
+    /// ```
+    /// use half::bf16;
+    /// use norm_host::{Cpu, Norm, Rounding, View, ViewMut};
+    ///
+    /// let [x, w] = [[1.0, 2.0, 4.0], [1.1, 0.9, 1.3]].map(|row| row.map(bf16::from_f32));
+    /// let (x, w) = (View::from_slice(&x, &[1, 3])?, View::from_slice(&w, &[3])?);
+    /// let norm = Norm::rms(1e-6).weight(w);
+    /// let [mut single, mut before_weight] = [[bf16::ZERO; 3]; 2];
+    /// norm.rows(x, &mut ViewMut::from_slice(&mut single, &[1, 3])?, &Cpu)?;
+    /// let y = &mut ViewMut::from_slice(&mut before_weight, &[1, 3])?;
+    /// norm.rounding(Rounding::BeforeWeight).rows(x, y, &Cpu)?;
+    /// // The norm of the last element, 1.5118, is rounded to 1.5156 before the weight multiplies it.
+    /// assert_ne!(single[2], before_weight[2]);
+    /// # Ok::<(), norm_host::Error>(())
+    /// ```
+    pub fn rounding(self, rounding: Rounding) -> Norm<'a> {
+        Norm { rounding, ..self }
     }
 
     /// With biases, of the weights' type and of a shape that weights may have; for heads they may be
@@ -109,7 +154,7 @@ impl<'a> Norm<'a> {
     /// # Errors
     ///
     /// Any of the checks of [`Error`](crate::Error), before anything is written: a shape, place,
-    /// stride, address, `eps` or weight offset that does not fit, `dim` 0 or above
+    /// stride, address, `eps`, weight offset or order of roundings that does not fit, `dim` 0 or above
     /// [`MAX_DIM`](crate::MAX_DIM), or a `y` that shares memory with itself, with `w` or `b`, or
     /// with an `x` that is not the same tensor. On a stream also what the driver refuses.
     pub fn rows(&self, x: View<'_>, y: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {

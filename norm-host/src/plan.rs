@@ -61,8 +61,23 @@ impl Plan {
     /// [`GridTooLarge`](Error::GridTooLarge) if there are more than [`MAX_GRID`] rows, or they take
     /// more blocks, [`DType`](Error::DType) if the biases have another type than the weights.
     pub fn new(problem: &Problem, profile: DeviceProfile) -> Result<Plan> {
-        let Problem { kind, x, y, r, accumulate, w, b, axes, rows, dim, eps, weight_offset, overlap } =
-            *problem;
+        let Problem {
+            kind,
+            x,
+            y,
+            r,
+            accumulate,
+            w,
+            b,
+            axes,
+            rows,
+            dim,
+            eps,
+            weight_offset,
+            round_offset,
+            rounding,
+            overlap,
+        } = *problem;
         let parameters = match (w, b) {
             (Some(w), Some(b)) if w.dtype != b.dtype => {
                 return Err(Error::DType { arg: Arg::B, expected: w.dtype, given: b.dtype });
@@ -77,6 +92,9 @@ impl Plan {
         if most > MAX_GRID {
             return Err(Error::GridTooLarge { arg: Arg::X, blocks: most, max: MAX_GRID });
         }
+        let types = [x.dtype, parameters, y.dtype];
+        let epilogue = EpilogueRounding { order: rounding, offset: round_offset && w.is_some() };
+        let epilogue = epilogue.effective(types, b.is_some(), accumulate);
         let variant = if takes_vectors(problem, tile) {
             let rare = match kind {
                 NormKind::Rms => b.is_some(),
@@ -84,7 +102,7 @@ impl Plan {
             };
             let launch = LaunchShape {
                 kind,
-                types: [x.dtype, parameters, y.dtype],
+                types,
                 tile,
                 residual: r.is_some(),
                 extras: rare || accumulate,
@@ -96,14 +114,7 @@ impl Plan {
         };
         let divisor = |axis: usize| Divisor::new(axes[axis].extent as u32);
         let plan = Plan {
-            kernel: Kernel {
-                kind,
-                x: x.dtype,
-                w: parameters,
-                y: y.dtype,
-                variant,
-                epilogue: EpilogueRounding::SINGLE,
-            },
+            kernel: Kernel { kind, x: x.dtype, w: parameters, y: y.dtype, variant, epilogue },
             // The tile says what follows from it.
             grid: [0; 3],
             block: [0; 3],

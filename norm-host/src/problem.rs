@@ -1,10 +1,12 @@
 //! What the checks leave of an operation: plain numbers.
 
 mod axes;
+mod roundings;
 mod sharded;
 
 pub(crate) use axes::merge;
-use norm_kernels::abi::{Axis, NormKind};
+use norm_kernels::abi::{Axis, NormKind, Rounding};
+pub use roundings::Roundings;
 pub use sharded::{ShardProblem, ShardStep};
 
 use crate::DType;
@@ -23,7 +25,7 @@ pub struct Problem {
     /// The residual, of `x`'s type: where there is one, `x` is added to it, the sum is rounded to
     /// that type, and the rounded sum is normalized in `x`'s place.
     pub r: Option<Operand>,
-    /// Whether the result is added to what `y` holds, in `f32`, before the one rounding. Never
+    /// Whether the result is added to what `y` holds, in `f32`, before the last rounding. Never
     /// together with `r`.
     pub accumulate: bool,
     /// The weights: 1 where there are none.
@@ -42,9 +44,22 @@ pub struct Problem {
     pub eps: f32,
     /// Added to every weight in `f32`. Without weights the factor is 1, whatever this is.
     pub weight_offset: f32,
+    /// Whether that sum is rounded to the weights' type.
+    pub round_offset: bool,
+    /// Where results are rounded on their way: never [`Rounding::T5`] without weights.
+    pub rounding: Rounding,
     /// Whether a device may start the kernel while the one in front of it still finishes: see
     /// [`Norm::overlap`](crate::Norm::overlap). No output depends on it.
     pub overlap: bool,
+}
+
+impl Problem {
+    /// The roundings before the last one, as far as they make a difference.
+    pub fn roundings(&self) -> Roundings {
+        let w = self.w.map(|w| w.dtype);
+        Roundings::of(self.rounding, self.round_offset, self.x.dtype, w, self.y.dtype)
+            .that_matter(self.b.is_some(), self.accumulate)
+    }
 }
 
 /// A tensor of rows.

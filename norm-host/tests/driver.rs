@@ -9,7 +9,7 @@ use mock::{Mock, interface::DEVICES, mock};
 use norm_host::ptx::EMBEDDED;
 use norm_host::{
     Arg, DType, Device, DeviceProfile, EpilogueRounding, Error, Norm, NormKind, Operand, Place, Plan,
-    Problem, Stream, View, ViewMut, rms_norm,
+    Problem, Rounding, Stream, View, ViewMut, rms_norm,
 };
 use norm_kernels::abi::{Axis, Variant};
 use std::ptr::null_mut;
@@ -125,6 +125,8 @@ fn a_plan_is_launched_as_it_stands() {
         dim: 512,
         eps: 1e-6,
         weight_offset: 0.0,
+        round_offset: false,
+        rounding: Rounding::Single,
         overlap: true,
     };
     let mut plan = Plan::new(&problem, device.profile()).unwrap();

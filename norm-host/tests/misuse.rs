@@ -3,9 +3,9 @@
 
 use half::{bf16, f16};
 use norm_host::{
-    Arg, Cpu, DType, Error, MAX_DIM, Norm, NormKind, Place, Result, Shape, View, ViewMut, add_layer_norm,
-    add_layer_norm_, add_rms_norm, add_rms_norm_, head_norm, head_norm_, layer_norm, layer_norm_,
-    layer_norm_add, rms_norm, rms_norm_, rms_norm_add,
+    Arg, Cpu, DType, Error, MAX_DIM, Norm, NormKind, Place, Result, Rounding, Shape, View, ViewMut,
+    add_layer_norm, add_layer_norm_, add_rms_norm, add_rms_norm_, head_norm, head_norm_, layer_norm,
+    layer_norm_, layer_norm_add, rms_norm, rms_norm_, rms_norm_add,
 };
 
 fn shape(extents: &[usize]) -> Shape {
@@ -84,6 +84,36 @@ fn weight_offset_not_finite() {
     let error = refused(Norm::rms(1e-6).weight_offset(f32::INFINITY));
     assert_eq!(error, Error::WeightOffset { given: f32::INFINITY });
     assert!(matches!(refused(Norm::rms(1e-6).weight_offset(f32::NAN)), Error::WeightOffset { .. }));
+}
+
+#[test]
+fn an_order_that_rounds_to_the_type_of_weights_that_are_not_there() {
+    for norm in [Norm::rms(1e-6), Norm::layer(1e-6)] {
+        let error = refused(norm.rounding(Rounding::T5));
+        assert_eq!(error, Error::RoundingWithoutWeights { given: Rounding::T5 });
+        assert_eq!(error.to_string(), "rounding: expected weights, to whose type t5 rounds, given none");
+    }
+    let mut x = [2.0_f32];
+    for rounding in [Rounding::Single, Rounding::BeforeWeight, Rounding::BeforeBias] {
+        let mut x = ViewMut::from_slice(&mut x, &[1]).unwrap();
+        assert_eq!(Norm::rms(0.0).rounding(rounding).rows_in_place(&mut x, &Cpu), Ok(()));
+    }
+}
+
+#[test]
+fn an_offset_rounded_that_is_not_there() {
+    let w = [1.0_f32; 3];
+    let with_weights = Norm::rms(1e-6).weight(View::from_slice(&w, &[3]).unwrap());
+    for norm in [Norm::layer(1e-6), with_weights, with_weights.weight_offset(-0.0)] {
+        assert_eq!(refused(norm.round_offset(true)), Error::RoundOffsetOfNone);
+    }
+    // Weights are missed before it is asked what becomes of their sum.
+    let error = refused(Norm::rms(1e-6).weight_offset(1.0).round_offset(true));
+    assert_eq!(error, Error::OffsetWithoutWeights { given: 1.0 });
+    assert_eq!(
+        Error::RoundOffsetOfNone.to_string(),
+        "round_offset: expected a weight offset other than 0, whose sum with the weights is to be rounded, given 0"
+    );
 }
 
 #[test]
@@ -641,6 +671,10 @@ fn messages_name_the_argument_what_was_expected_and_what_was_given() {
         (refused(Norm::rms(-1.0)), Arg::Eps),
         (refused(Norm::rms(1e-6).weight_offset(f32::NAN)), Arg::WeightOffset),
         (refused(Norm::rms(1e-6).weight_offset(1.0)), Arg::WeightOffset),
+        (refused(Norm::rms(1e-6).rounding(Rounding::T5)), Arg::Rounding),
+        (Error::RoundOffsetOfNone, Arg::RoundOffset),
+        (Error::SplitLayerNorm, Arg::Kind),
+        (Error::OwnParameters { arg: Arg::B }, Arg::B),
         (refused(Norm::rms(1e-6).weight(View::from_slice(&w, &[4]).unwrap())), Arg::W),
         (Error::SplitRow { here: 2, given: 1 }, Arg::Dim),
         (Error::EmptyGroup, Arg::Tp),

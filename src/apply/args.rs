@@ -1,13 +1,14 @@
 //! What can be typed behind `norm rms`, `norm layer` and `norm head`.
 
 use clap::Args;
-use norm_host::{Arg, Cpu, DType, Error, Norm, View, ViewMut};
+use norm_host::{Arg, Cpu, DType, Error, Norm, NormKind, Rounding, View, ViewMut};
 
 use super::argument::{Argument, RefusedError};
 use super::form::Form;
 use super::input::TensorRef;
 use super::sink::DestinationArgs;
 use crate::failure::Failure;
+use crate::order::order;
 use crate::target::TargetArgs;
 use crate::whole::whole;
 
@@ -62,6 +63,13 @@ pub struct NormArgs {
     /// Added to every weight, in f32: 1 where a checkpoint stores w - 1 (Gemma 1 to 3, Qwen3-Next; not Gemma 3n and 4, not GGUF files)
     #[arg(long, default_value_t = 0.0, value_name = "NUMBER", value_parser = single, allow_hyphen_values = true)]
     pub weight_offset: f32,
+    /// Round each weight with its offset to the type of the weights, as Nemotron's LayerNorm does
+    #[arg(long)]
+    pub round_offset: bool,
+    /// Where to round before the last time: nowhere (single), the norm to the input's type (before-weight: Llama, Mistral,
+    /// Qwen and most others run eagerly; vLLM) or to the weights' (t5), or the product with the weight (before-bias: exllamav2)
+    #[arg(long, default_value_t = Rounding::Single, value_name = "ORDER", value_parser = order, allow_hyphen_values = true)]
+    pub rounding: Rounding,
     /// Element type of the result [default: that of the input]
     #[arg(long, value_name = "f16|bf16|f32", value_parser = dtype)]
     pub out_dtype: Option<DType>,
@@ -87,10 +95,19 @@ impl NormArgs {
         let weight = self.weight.as_ref().map(|_| View::from_slice(&one, &[1])).transpose();
         // Both norms take the same numbers. Without rows there is nothing to compute.
         let checked = weight.and_then(|weight| {
-            let norm = Norm::rms(self.eps).weight(weight).weight_offset(self.weight_offset);
-            norm.rows_in_place(&mut ViewMut::from_slice(&mut none, &[0, 1])?, &Cpu)
+            self.described(NormKind::Rms)
+                .weight(weight)
+                .rows_in_place(&mut ViewMut::from_slice(&mut none, &[0, 1])?, &Cpu)
         });
         checked.map_err(|error| self.explain(error))
+    }
+
+    /// The norm without its tensors.
+    pub fn described<'a>(&self, kind: NormKind) -> Norm<'a> {
+        Norm::new(kind, self.eps)
+            .weight_offset(self.weight_offset)
+            .round_offset(self.round_offset)
+            .rounding(self.rounding)
     }
 
     /// The library's error, said of the option that gave the argument at fault; what no option is at fault for
@@ -102,6 +119,8 @@ impl NormArgs {
             (Some(Arg::B), _, Some(bias)) => Argument::tensor("--bias", bias),
             (Some(Arg::Eps), ..) => Argument::option("--eps"),
             (Some(Arg::WeightOffset), ..) => Argument::option("--weight-offset"),
+            (Some(Arg::RoundOffset), ..) => Argument::option("--round-offset"),
+            (Some(Arg::Rounding), ..) => Argument::option("--rounding"),
             _ => return source.into(),
         };
         RefusedError { argument, source }.into()

@@ -36,7 +36,9 @@ pub unsafe fn call(case: &Case, tensors: Tensors, on: &impl Backend) -> Result<(
         |address, dtype, extents: &[usize]| unsafe { View::from_raw_parts(place, address, dtype, extents) };
     // SAFETY: as above; `y` has no other view, or is `x` itself, which is not looked at then.
     let mut y = unsafe { ViewMut::from_raw_parts(place, y, types.y, extents) }?;
-    let norm = Norm::new(case.op.kind(), EPS).weight(view(w, types.w, case.parameter_extents())?);
+    let norm = Norm::new(case.op.kind(), EPS)
+        .weight(view(w, types.w, case.parameter_extents())?)
+        .rounding(case.rounding);
     // SAFETY: as above; a residual has no other view.
     let residual = || unsafe { ViewMut::from_raw_parts(place, r, types.x, extents) };
     match case.op {
@@ -84,6 +86,8 @@ pub fn problem(case: &Case, tensors: Tensors) -> Problem {
         dim: u32::try_from(dim).unwrap_or(u32::MAX),
         eps: EPS,
         weight_offset: 0.0,
+        round_offset: false,
+        rounding: case.rounding,
         overlap: true,
     }
 }

@@ -1,5 +1,7 @@
 //! One measurement: an operation on a shape, and the bytes that it moves.
 
+use norm_host::Rounding;
+
 use super::op::{Extents, Op, Types};
 
 /// Calls of a graph. Where a tensor is larger than [`LARGE`], [`FEW_CALLS`] are enough.
@@ -21,6 +23,7 @@ pub struct Case {
     pub op: Op,
     pub types: Types,
     pub extents: Extents,
+    pub rounding: Rounding,
 }
 
 impl Case {
@@ -110,7 +113,8 @@ mod tests {
     use norm_host::DType;
 
     fn case(op: Op, types: &str, extents: &str) -> Case {
-        Case { op, types: types.parse().unwrap(), extents: extents.parse().unwrap() }
+        let rounding = Rounding::Single;
+        Case { op, types: types.parse().unwrap(), extents: extents.parse().unwrap(), rounding }
     }
 
     #[test]

@@ -57,6 +57,9 @@ pub struct Method {
     /// Bytes of inputs and outputs that calls rotate through.
     pub rotation_bytes: u64,
     pub eps: f32,
+    /// The order of roundings, where it is another than `single`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounding: Option<String>,
 }
 
 /// The copy.

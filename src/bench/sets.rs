@@ -3,7 +3,7 @@
 use super::case::Case;
 use super::error::BenchError;
 use super::op::{Extents, Op, Types, TypesChoice};
-use norm_host::DType;
+use norm_host::{DType, Rounding};
 
 /// From one row to a million columns: what decoding sees (up to 256 rows), prompts, and 256 MiB of
 /// f16 or more at every dim.
@@ -128,6 +128,7 @@ pub fn cases(
     types: &[TypesChoice],
     extents: &[Extents],
     standing: Standing,
+    rounding: Rounding,
 ) -> Result<Vec<Case>, BenchError> {
     let types: Vec<Types> = match types {
         [] => vec![standing.types()],
@@ -139,7 +140,7 @@ pub fn cases(
         for &types in types.iter().filter(|types| !op.is_in_place() || types.x == types.y) {
             let all = if extents.is_empty() { standing.extents(*op) } else { extents.to_vec() };
             let fitting = all.into_iter().filter(|extents| extents.rank() == op.rank());
-            cases.extend(fitting.map(|extents| Case { op: *op, types, extents }));
+            cases.extend(fitting.map(|extents| Case { op: *op, types, extents, rounding }));
         }
         if cases.len() == before && !ops.is_empty() {
             return Err(left_out(*op, extents));
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_standing_set_reaches_from_one_row_to_a_million_columns() {
-        let cases = cases(&[], &[], &[], Standing::Full).unwrap();
+        let cases = cases(&[], &[], &[], Standing::Full, Rounding::Single).unwrap();
         assert_eq!(cases.len(), 21 + 4 + 21 + 12 + 2 * 8);
         let dims = |op| cases.iter().filter(move |case| case.op == op).map(|case| case.extents.dim());
         assert_eq!((dims(Op::Rms).min(), dims(Op::Rms).max()), (Some(256), Some(1 << 20)));
@@ -190,12 +191,12 @@ mod tests {
 
     #[test]
     fn the_set_for_a_cpu_moves_what_the_copy_beside_it_moves() {
-        let full = cases(&[], &[], &[], Standing::Cpu).unwrap();
+        let full = cases(&[], &[], &[], Standing::Cpu, Rounding::Single).unwrap();
         for case in &full {
             assert_eq!((case.x_bytes(), case.y_bytes()), (64 << 20, 64 << 20), "{case:?}");
         }
         // A quick look is at some of them: every operation, and few enough for a few seconds.
-        let quick = cases(&[], &[], &[], Standing::QuickCpu).unwrap();
+        let quick = cases(&[], &[], &[], Standing::QuickCpu, Rounding::Single).unwrap();
         assert_eq!(quick.len(), Op::ALL.len() + 2);
         assert!(quick.iter().all(|case| full.contains(case)));
         assert!(Op::ALL.iter().all(|op| quick.iter().any(|case| case.op == *op)));
@@ -204,7 +205,7 @@ mod tests {
     #[test]
     fn shapes_go_to_the_ops_that_take_them() {
         let given = parsed(&["8x4096", "4x32x128"]);
-        let cases = cases(&[], &[], &given, Standing::Full).unwrap();
+        let cases = cases(&[], &[], &given, Standing::Full, Rounding::Single).unwrap();
         let ops: Vec<Op> = cases.iter().map(|case| case.op).collect();
         assert_eq!(ops, Op::ALL);
     }
@@ -212,10 +213,10 @@ mod tests {
     #[test]
     fn an_op_without_a_case_is_an_error_that_says_why() {
         let rows = parsed(&["8x4096"]);
-        let none = cases(&[Op::Head], &[], &rows, Standing::Full);
+        let none = cases(&[Op::Head], &[], &rows, Standing::Full, Rounding::Single);
         assert!(matches!(none, Err(BenchError::Shape { op: "head", expected: "ROWSxHEADSxHEAD_DIM" })));
         let mixed = parsed(&["f16:f16:f32"]);
-        let none = cases(&[Op::RmsInPlace], &mixed, &[], Standing::Full);
+        let none = cases(&[Op::RmsInPlace], &mixed, &[], Standing::Full, Rounding::Single);
         assert!(matches!(none, Err(BenchError::Types { op: "rms_" })));
     }
 
@@ -223,7 +224,10 @@ mod tests {
     fn all_types_are_all_and_none_twice() {
         let shapes = parsed(&["8x4096"]);
         let types = [TypesChoice::All, TypesChoice::One(Types::of(DType::F16))];
-        assert_eq!(cases(&[Op::Rms], &types, &shapes, Standing::Full).unwrap().len(), 27);
-        assert_eq!(cases(&[Op::RmsInPlace], &types, &shapes, Standing::Full).unwrap().len(), 9);
+        assert_eq!(cases(&[Op::Rms], &types, &shapes, Standing::Full, Rounding::Single).unwrap().len(), 27);
+        assert_eq!(
+            cases(&[Op::RmsInPlace], &types, &shapes, Standing::Full, Rounding::Single).unwrap().len(),
+            9
+        );
     }
 }

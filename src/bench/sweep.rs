@@ -113,12 +113,13 @@ fn tiles(variant: Variant, chosen: Tile, dim: u32, profile: DeviceProfile) -> Ve
 mod tests {
     use super::*;
     use crate::bench::call::{self, Tensors};
-    use norm_host::Place;
+    use norm_host::{Place, Rounding};
 
     const H200: DeviceProfile = DeviceProfile::of_capability((9, 0));
 
     fn of(op: super::super::op::Op, types: &str, extents: &str) -> (Case, Plan, Vec<Tiling>) {
-        let case = Case { op, types: types.parse().unwrap(), extents: extents.parse().unwrap() };
+        let (types, extents) = (types.parse().unwrap(), extents.parse().unwrap());
+        let case = Case { op, types, extents, rounding: Rounding::Single };
         let tensors =
             Tensors { place: Place::Cuda(0), x: 1 << 20, y: 1 << 40, w: 1 << 50, b: 1 << 51, r: 1 << 52 };
         let plan = Plan::new(&call::problem(&case, tensors), H200).unwrap();

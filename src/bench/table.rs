@@ -36,7 +36,8 @@ fn opening(record: &Record) -> String {
     if let Some(empty) = &record.empty_kernel {
         let _ = writeln!(text, "empty kernel: {:.2} µs{}", empty.us, spread_text(empty));
     }
-    let _ = writeln!(text, "{} rounds; {}\n", method.repeats, method.description);
+    let order = method.rounding.as_ref().map_or(String::new(), |order| format!("; rounding {order}"));
+    let _ = writeln!(text, "{} rounds; {}{order}\n", method.repeats, method.description);
     text
 }
 

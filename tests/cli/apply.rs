@@ -145,6 +145,61 @@ fn head_has_weights_for_each_head() {
     assert_close(&model.run(&format!("{args} --layer")), &expected(&model.x, true, 1e-6, w, b));
 }
 
+/// The three orders of a product with weights, and a rounded offset, element by element.
+#[test]
+fn each_order_rounds_where_it_says() {
+    let to_f16 = |values: &[f32]| -> Vec<f16> {
+        values.iter().map(|&value| round_to_f16((3.0 * value).into())).collect()
+    };
+    let (x, w, b) = (to_f16(&values(ROWS * DIM, 1)), to_f16(&values(DIM, 2)), to_f16(&values(DIM, 3)));
+    let folder = tempfile::tempdir().unwrap();
+    let stored =
+        |values: &[f16]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
+    file::write(
+        &folder.path().join("m"),
+        &[
+            ("x", Dtype::F16, &[ROWS, DIM], &stored(&x)),
+            ("w", Dtype::F16, &[DIM], &stored(&w)),
+            ("b", Dtype::F16, &[DIM], &stored(&b)),
+        ],
+    );
+    let run = |args: &str| -> (String, Vec<f16>) {
+        let args = format!("rms --input m:x --weight m:w {args} --device cpu --out y --force");
+        let text = norm(folder.path(), &args.split_whitespace().collect::<Vec<_>>()).good();
+        let (_, dtype, _, bytes) = file::read(&folder.path().join("y"));
+        assert_eq!(dtype, Dtype::F16);
+        (text, bytes.chunks(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]])).collect())
+    };
+    let round = |value: f64| round_to_f16(value).to_f64();
+    let by = |order: &dyn Fn(f64, f64, f64) -> f64| -> Vec<f16> {
+        let outputs = x.chunks(DIM).flat_map(|row| {
+            let squares: f64 = row.iter().map(|x| x.to_f64().powi(2)).sum();
+            let rstd = (squares / DIM as f64 + 1e-6).sqrt().recip();
+            let output = move |(x, (w, b)): (&f16, (&f16, &f16))| {
+                round_to_f16(order(x.to_f64() * rstd, w.to_f64(), b.to_f64()))
+            };
+            row.iter().zip(w.iter().zip(&b)).map(output).collect::<Vec<_>>()
+        });
+        outputs.collect()
+    };
+    let before_weight = by(&|n, w, _| round(n) * w);
+    let (text, y) = run("--rounding before-weight");
+    assert_eq!(y, before_weight);
+    assert!(text.contains(" f16, rounding before-weight, on cpu "), "{text}");
+    // w has the type of x, so that T5's order is the same.
+    assert_eq!(run("--rounding t5").1, before_weight);
+    let single = by(&|n, w, _| n * w);
+    assert_ne!(single, before_weight);
+    assert_eq!(run("--rounding single").1, single);
+    assert_eq!(run("--rounding before-bias").1, single);
+    assert_eq!(run("--rounding before-bias --bias m:b").1, by(&|n, w, b| round(n * w) + b));
+    let rounded_offset = by(&|n, w, _| n * round(w + 1.0));
+    assert_eq!(run("--weight-offset 1 --round-offset").1, rounded_offset);
+    assert_ne!(run("--weight-offset 1").1, rounded_offset);
+    let (json, _) = run("--rounding before-weight --json");
+    assert!(json.contains("\"rounding\": \"before-weight\""), "{json}");
+}
+
 #[test]
 fn simulated_kernels_normalize_a_file() {
     normalize_a_file("stock");

@@ -56,6 +56,10 @@ fn wrong_arguments_are_named() {
         (&["--copy", "65537"], "'65537' for '--copy <MIB>': expected a whole number"),
         (&["--dtype", "-1"], "'-1' for '--dtype <TYPES>': expected f16"),
         (&["--shape", "-1x4096"], "'-1x4096' for '--shape <SHAPE>': expected ROWSxDIM"),
+        (
+            &["--rounding", "twice"],
+            "'twice' for '--rounding <ORDER>': expected one of single, before-weight, before-bias, t5",
+        ),
         (&["--device", "-1"], "'-1' for '--device <DEVICE>': expected auto"),
         (&["--ptx", "-1"], "--ptx: expected stock, rust-cuda or a file of PTX, given '-1'"),
         (&["--from", "-1"], "cannot read -1"),

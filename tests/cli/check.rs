@@ -29,6 +29,8 @@ fn cases_can_be_given() {
     let case = case.replace("1,2 ", "1,2,0 ");
     let text = norm(here(), &["check", "--case", &case, "--case", &case]).good();
     assert!(text.starts_with("ok: 2 cases in ") && text.contains(" s on the CPU"), "{text}");
+    let split = "op=rms shape=3x65 x=f16 y=bf16 w=f32 b=f32 eps=1e-5 offset=1 roundoffset rounding=before-bias data=wide shards=3";
+    norm(here(), &["check", "--device", "cpu", "--case", split]).good();
 }
 
 /// At once: none of these cases is begun.
@@ -55,6 +57,8 @@ fn wrong_arguments_are_named() {
             "'inf' is no value of offset: expected a finite number",
         ),
         (["--case", &with("2x3", "2x3 x=f16")], "x is there twice"),
+        (["--case", &with("eps=0", "eps=0 rounding=t5")], "rounding=t5 needs w"),
+        (["--case", &with("eps=0", "eps=0 roundoffset")], "roundoffset needs an offset other than 0"),
     ] {
         let message = norm(here(), &[&["check"], &args[..]].concat()).bad_input();
         assert!(message.contains(expected), "{args:?}: {message}");

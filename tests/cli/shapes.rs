@@ -217,6 +217,12 @@ fn numbers_that_are_refused_name_their_option() {
         ("--eps 1e39", format!("norm: --eps: {range}, given 1e39\n")),
         ("--weight-offset -inf", "norm: --weight-offset: expected a finite number, given -inf\n".to_owned()),
         ("--weight-offset nan", "norm: --weight-offset: expected a finite number, given NaN\n".to_owned()),
+        (
+            "--round-offset",
+            "norm: --round-offset: expected a weight offset other than 0, whose sum with the weights is to be \
+             rounded, given 0\n"
+                .to_owned(),
+        ),
     ] {
         for command in ["rms", "layer", "head"] {
             let args = format!("{command} --input none:x --weight none:w {option}");
@@ -226,6 +232,11 @@ fn numbers_that_are_refused_name_their_option() {
     let message = error(folder.path(), "rms --input none:x --weight-offset 1");
     let expected = "expected weights to add it to, or 0, given 1 without weights";
     assert_eq!(message, format!("norm: --weight-offset: {expected}\n"));
+    for command in ["rms", "layer", "head"] {
+        let message = error(folder.path(), &format!("{command} --input none:x --bias none:b --rounding t5"));
+        let expected = "expected weights, to whose type t5 rounds, given none";
+        assert_eq!(message, format!("norm: --rounding: {expected}\n"));
+    }
     for (args, part) in [
         ("rms --input none:x --eps small", "invalid value 'small' for '--eps <EPS>'"),
         ("rms --input none:x --eps -x", "invalid value '-x' for '--eps <EPS>'"),
@@ -234,6 +245,11 @@ fn numbers_that_are_refused_name_their_option() {
             "rms --input none:x --weight-offset -1e39",
             "'-1e39' for '--weight-offset <NUMBER>': expected a number in the range of f32",
         ),
+        (
+            "rms --input none:x --rounding twice",
+            "'twice' for '--rounding <ORDER>': expected one of single, before-weight, before-bias, t5",
+        ),
+        ("rms --input none:x --rounding -1", "invalid value '-1' for '--rounding <ORDER>'"),
         ("rms --input none:x --groups 0", "invalid value '0' for '--groups <N>'"),
         ("layer --input none:x --groups -1", "invalid value '-1' for '--groups <N>'"),
         ("head --input none:x --groups 2", "unexpected argument '--groups'"),

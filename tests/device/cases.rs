@@ -1,6 +1,6 @@
 //! The cases that tests go through.
 
-use norm_host::{DType, DeviceProfile, NormKind, Tile};
+use norm_host::{DType, DeviceProfile, NormKind, Rounding, Tile};
 use norm_kernels::abi::{Kernel, Variant};
 
 use crate::common::{
@@ -40,6 +40,8 @@ pub fn plain(kind: NormKind, [x, w, y]: DTypes, rows: usize, dim: usize) -> Case
         values: Values::Plain,
         eps: 1e-5,
         weight_offset: 0.0,
+        round_offset: false,
+        rounding: Rounding::Single,
         seed: dim as u64,
     }
 }
@@ -115,6 +117,17 @@ pub fn options(plain: &Case) -> Vec<Case> {
         Case { shared: [true, false], b: w, ..heads([(0, 0); 3], 0) },
         Case { shared: [true; 2], b: w, ..heads([(0, 8), (8, 0), (0, 0)], 0) },
     ];
+    // Each order of roundings, with and without what else it depends on.
+    for rounding in [Rounding::BeforeWeight, Rounding::BeforeBias, Rounding::T5] {
+        let plain = Case { rounding, ..plain.clone() };
+        all.extend([
+            Case { b: w, weight_offset: 1.0, round_offset: true, ..plain.clone() },
+            Case { residual: Residual::Before, ..plain.clone() },
+            Case { residual: Residual::Behind, b: w, ..plain.clone() },
+            Case { b: w, rounding, ..heads([(0, 0); 3], 0) },
+            plain,
+        ]);
+    }
     // Without weights, there is a kernel for w of x's type.
     if w == Some(plain.x) {
         all.push(Case { w: None, ..plain.clone() });

@@ -54,6 +54,8 @@ fn planned(device: Device, case: &Case, tensors: &mut OnDevice) -> Result<Kernel
         dim: u32::try_from(case.dim)?,
         eps: case.eps,
         weight_offset: case.weight_offset,
+        round_offset: case.round_offset,
+        rounding: case.rounding,
         overlap: true,
     };
     Ok(Plan::new(&problem, device.profile())?.kernel)

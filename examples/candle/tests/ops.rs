@@ -3,7 +3,7 @@
 use candle_core::{D, DType, Device, Module, Result, Tensor};
 use candle_nn::ops::{layer_norm_slow, rms_norm_slow};
 use norm_host::{
-    NormKind,
+    NormKind, Rounding,
     for_candle::{LayerNorm, Norm, RmsNorm, ops},
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
@@ -237,6 +237,47 @@ fn weight_offsets_are_added() {
     assert_eq!(bits(&twice).unwrap(), bits(&(plain * 2.0).unwrap()).unwrap());
 }
 
+/// What a model's own code computes, operation by operation.
+#[test]
+fn orders_of_roundings_are_those_of_the_steps_in_their_types() {
+    let device = &Device::Cpu;
+    let random = |shape: &[usize]| Tensor::randn(0.2_f32, 1.5, shape, device).unwrap();
+    let (x, residual) = (random(&[6, 96]).to_dtype(DType::BF16).unwrap(), random(&[6, 96]));
+    let residual = residual.to_dtype(DType::BF16).unwrap();
+    let w = random(&[96]).to_dtype(DType::BF16).unwrap();
+    let norm = Norm::rms(EPS).weight(w.clone()).rounding(Rounding::BeforeWeight);
+    // Without weights the norm is rounded to the type of x; the product is candle's.
+    let steps = |x: &Tensor| Norm::rms(EPS).rows(x).unwrap().broadcast_mul(&w).unwrap();
+    let same = |given: &Tensor, expected: &Tensor| assert_eq!(bits(given).unwrap(), bits(expected).unwrap());
+
+    let expected = steps(&x);
+    same(&norm.rows(&x).unwrap(), &expected);
+    let single = RmsNorm::new(w.clone(), EPS.into());
+    assert_ne!(bits(&single.forward(&x).unwrap()).unwrap(), bits(&expected).unwrap());
+    same(&single.clone().rounding(Rounding::BeforeWeight).forward(&x).unwrap(), &expected);
+    // w has the type of x.
+    same(&single.rounding(Rounding::T5).into_inner().forward(&x).unwrap(), &expected);
+
+    let sum = (&x + &residual).unwrap();
+    same(&norm.add_rows(&x, &residual.copy().unwrap()).unwrap(), &steps(&sum));
+    let added = (&residual + steps(&x)).unwrap();
+    same(&norm.rows_then_add(&x, &residual).unwrap(), &added);
+    let in_place = residual.copy().unwrap();
+    norm.rows_add(&x, &in_place).unwrap();
+    same(&in_place, &added);
+
+    let rounded = (w.clone() + 1.0).unwrap();
+    let offset = Norm::rms(EPS).weight(w.clone()).weight_offset(1.0);
+    let expected = Norm::rms(EPS).weight(rounded).rows(&x).unwrap();
+    same(&offset.clone().round_offset(true).rows(&x).unwrap(), &expected);
+    assert_ne!(bits(&offset.rows(&x).unwrap()).unwrap(), bits(&expected).unwrap());
+
+    let b = random(&[96]).to_dtype(DType::BF16).unwrap();
+    let layer = LayerNorm::new(w.clone(), b.clone(), EPS.into());
+    let expected = Norm::layer(EPS).weight(w).rows(&x).unwrap().broadcast_add(&b).unwrap();
+    same(&layer.rounding(Rounding::BeforeBias).forward(&x).unwrap(), &expected);
+}
+
 #[test]
 fn weights_that_do_not_fit_are_refused() {
     let given = error(ops::rms_norm(&ones(&[2, 3]), &ones(&[4]), EPS));
@@ -247,6 +288,8 @@ fn weights_that_do_not_fit_are_refused() {
     assert_eq!(given, "w: expected shape (2, 3), or (3,) for all heads, given (2,)");
     let given = error(Norm::rms(EPS).weight_offset(1.0).rows(&ones(&[2, 3])));
     assert_eq!(given, "weight_offset: expected weights to add it to, or 0, given 1 without weights");
+    let given = error(Norm::rms(EPS).rounding(Rounding::T5).rows(&ones(&[2, 3])));
+    assert_eq!(given, "rounding: expected weights, to whose type t5 rounds, given none");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use norm_kernels::abi::NormKind;
 use super::sum::Mean;
 use crate::{
     DType,
-    problem::{Operand, Param, Problem},
+    problem::{Operand, Param, Problem, Roundings},
 };
 
 /// Neighbouring elements from an address on.
@@ -47,6 +47,8 @@ pub(super) struct Line {
     pub(super) share: f64,
     pub(super) eps: f32,
     pub(super) weight_offset: f32,
+    /// Those before the last, as far as they make a difference.
+    pub(super) roundings: Roundings,
     /// Whether the output goes past the caches.
     pub(super) stream: bool,
 }
@@ -82,6 +84,7 @@ pub(super) struct Lines<'a> {
     problem: &'a Problem,
     left: u64,
     share: f64,
+    pub(super) roundings: Roundings,
     stream: bool,
     /// The next row's position on each axis.
     position: [u64; 3],
@@ -98,8 +101,8 @@ impl Lines<'_> {
             rest /= axis.extent;
         }
         let share = 1.0 / f64::from(problem.dim);
-        let stream = streams(problem);
-        Lines { problem, left: rows.end - rows.start, share, stream, position }
+        let (roundings, stream) = (problem.roundings(), streams(problem));
+        Lines { problem, left: rows.end - rows.start, share, roundings, stream, position }
     }
 
     #[inline(always)]
@@ -127,6 +130,7 @@ impl Lines<'_> {
             share: self.share,
             eps: problem.eps,
             weight_offset: problem.weight_offset,
+            roundings: self.roundings,
             stream: self.stream,
         }
     }

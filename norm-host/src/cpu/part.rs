@@ -4,11 +4,14 @@ use super::{
     affine::{Scale, affine},
     line::{Line, Run},
     residual::add,
+    round::{BF16, Between, F16, Normalized, Nothing, Product, add_and_round},
     sum::{Center, Terms, sums},
     vector::{STREAM_ALIGN, Vector},
     wide::{Wide, narrow},
     workspace::Workspace,
 };
+use crate::{DType, problem::Roundings};
+
 /// Elements worked on at a time: what most rows have, so that 16-bit types are converted once, and
 /// little enough for four such parts to stay in the second-level cache.
 ///
@@ -71,13 +74,35 @@ pub(super) unsafe fn totals<V: Vector, const N: usize>(
 }
 
 /// `y = (x - center) * rstd * (w + weight_offset) + b` over part `index` of the row, or as much
-/// added to `y`, rounded once.
+/// added to `y`, rounded once, or where there are roundings in between (`ROUNDS`), by those of the row.
 ///
 /// # Safety
 ///
 /// As [`accrue`].
 #[inline(always)]
-pub(super) unsafe fn write<V: Vector, C: Center>(
+pub(super) unsafe fn write<V: Vector, C: Center, const ROUNDS: bool>(
+    line: &Line,
+    center: C,
+    rstd: f32,
+    index: usize,
+    space: &mut Workspace,
+) {
+    // SAFETY: handed on.
+    unsafe {
+        match ROUNDS {
+            false => write_at_once::<V, C>(line, center, rstd, index, space),
+            true => write_in_steps::<V, C>(line, center, rstd, index, space),
+        }
+    }
+}
+
+/// [`write`] with the last rounding alone.
+///
+/// # Safety
+///
+/// As [`accrue`].
+#[inline(always)]
+unsafe fn write_at_once<V: Vector, C: Center>(
     line: &Line,
     center: C,
     rstd: f32,
@@ -92,19 +117,83 @@ pub(super) unsafe fn write<V: Vector, C: Center>(
         let w = param::<V>(&mut space.w, line.w, from, len);
         let b = param::<V>(&mut space.b, line.b, from, len);
         let y = if line.accumulate { space.y.as_mut_ptr() } else { space.output(line.y, from) };
-        let none = std::ptr::null();
         let stream = line.stream && y.addr().is_multiple_of(STREAM_ALIGN);
-        match (w, b) {
-            (None, None) => affine::<V, C, false, false>(y, (x, none, none), len, scale, stream),
-            (Some(w), None) => affine::<V, C, true, false>(y, (x, w, none), len, scale, stream),
-            (None, Some(b)) => affine::<V, C, false, true>(y, (x, none, b), len, scale, stream),
-            (Some(w), Some(b)) => affine::<V, C, true, true>(y, (x, w, b), len, scale, stream),
-        }
+        outputs::<V, C, Nothing>(y, (x, w, b), len, scale, stream);
         if line.accumulate {
             let before = space.addend.read::<V>(line.y, from, len, f32::INFINITY);
             add::<V>(space.output(line.y, from), y, before, len);
         }
         narrow::<V>(&space.y[..len], line.y, from);
+    }
+}
+
+/// [`write`] with the roundings of the row before the last one.
+///
+/// # Safety
+///
+/// As [`accrue`].
+#[inline(always)]
+unsafe fn write_in_steps<V: Vector, C: Center>(
+    line: &Line,
+    center: C,
+    rstd: f32,
+    index: usize,
+    space: &mut Workspace,
+) {
+    let (from, len) = span(line, index);
+    let Roundings { factor, normalized, product, result } = line.roundings;
+    // -0, which changes no weight, where the offset has been added already.
+    let weight_offset = if factor.is_some() { -0.0 } else { line.weight_offset };
+    let scale = Scale { center, rstd, weight_offset };
+    // SAFETY: handed on; the part is within the row, and in place no later part reads it again.
+    unsafe {
+        let x = space.x.read::<V>(line.x, from, len, LARGEST_F16);
+        let added = factor.map(|_| line.weight_offset);
+        let w = line.w.map(|w| space.w.read_sum::<V>(w, from, len, f32::INFINITY, added));
+        let b = param::<V>(&mut space.b, line.b, from, len);
+        let y = if line.accumulate { space.y.as_mut_ptr() } else { space.output(line.y, from) };
+        let stream = line.stream && y.addr().is_multiple_of(STREAM_ALIGN);
+        let inputs = (x, w, b);
+        match (normalized, product) {
+            (None, None) => outputs::<V, C, Nothing>(y, inputs, len, scale, stream),
+            (Some(DType::F16), _) => outputs::<V, C, Normalized<F16>>(y, inputs, len, scale, stream),
+            (Some(_), _) => outputs::<V, C, Normalized<BF16>>(y, inputs, len, scale, stream),
+            (_, Some(DType::F16)) => outputs::<V, C, Product<F16>>(y, inputs, len, scale, stream),
+            (_, Some(_)) => outputs::<V, C, Product<BF16>>(y, inputs, len, scale, stream),
+        }
+        if line.accumulate {
+            if let Some(to) = result {
+                add_and_round::<V>(&mut space.y[..len], -0.0, to);
+            }
+            let before = space.addend.read::<V>(line.y, from, len, f32::INFINITY);
+            add::<V>(space.output(line.y, from), y, before, len);
+        }
+        narrow::<V>(&space.y[..len], line.y, from);
+    }
+}
+
+/// [`affine`] with the weights and biases that there are.
+///
+/// # Safety
+///
+/// As [`affine`].
+#[inline(always)]
+unsafe fn outputs<V: Vector, C: Center, R: Between>(
+    y: *mut f32,
+    (x, w, b): (*const f32, Option<*const f32>, Option<*const f32>),
+    len: usize,
+    scale: Scale<C>,
+    stream: bool,
+) {
+    let none = std::ptr::null();
+    // SAFETY: handed on.
+    unsafe {
+        match (w, b) {
+            (None, None) => affine::<V, C, R, false, false>(y, (x, none, none), len, scale, stream),
+            (Some(w), None) => affine::<V, C, R, true, false>(y, (x, w, none), len, scale, stream),
+            (None, Some(b)) => affine::<V, C, R, false, true>(y, (x, none, b), len, scale, stream),
+            (Some(w), Some(b)) => affine::<V, C, R, true, true>(y, (x, w, b), len, scale, stream),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     vector::{Portable, Vector},
     workspace::Workspace,
 };
-use crate::problem::Problem;
+use crate::problem::{Problem, Roundings};
 
 /// A thread's piece of work.
 pub(super) enum Step<'a> {
@@ -74,14 +74,23 @@ pub(super) fn add_up(parts: impl Iterator<Item = [f64; 2]>) -> [f64; 2] {
     parts.fold([0.0; 2], |[a, b], [c, d]| [a + c, b + d])
 }
 
-/// The fastest for this machine. All give the same bits.
-pub(super) fn fastest() -> Perform {
+/// The fastest for this machine, of the rows of problems with these roundings. All give the same bits.
+///
+/// Without roundings in between it is code of its own: beside that for the others a row of 64 elements took a third
+/// longer (2026-11-29).
+pub(super) fn fastest(roundings: Roundings) -> Perform {
+    let rounds = roundings != Roundings::NONE;
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
     {
-        return avx2;
+        return if rounds { avx2::<true> } else { avx2::<false> };
     }
-    portable
+    plainest(rounds)
+}
+
+/// What every machine can do.
+fn plainest(rounds: bool) -> Perform {
+    if rounds { portable::<true> } else { portable::<false> }
 }
 
 /// # Safety
@@ -89,50 +98,52 @@ pub(super) fn fastest() -> Perform {
 /// As [`Perform`], on a machine with AVX2, FMA and F16C.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn avx2(step: &Step<'_>, space: &mut Workspace) -> [f64; 2] {
+unsafe fn avx2<const ROUNDS: bool>(step: &Step<'_>, space: &mut Workspace) -> [f64; 2] {
     // SAFETY: handed on.
-    unsafe { perform::<Avx2>(step, space) }
+    unsafe { perform::<Avx2, ROUNDS>(step, space) }
 }
 
 /// # Safety
 ///
 /// As [`Perform`].
-unsafe fn portable(step: &Step<'_>, space: &mut Workspace) -> [f64; 2] {
+unsafe fn portable<const ROUNDS: bool>(step: &Step<'_>, space: &mut Workspace) -> [f64; 2] {
     // SAFETY: handed on; every machine has these.
-    unsafe { perform::<Portable<f32>>(step, space) }
+    unsafe { perform::<Portable<f32>, ROUNDS>(step, space) }
 }
 
+/// `ROUNDS`: whether there are roundings in between.
+///
 /// # Safety
 ///
 /// As [`Perform`], on a machine with the instructions of `V`.
 #[inline(always)]
-unsafe fn perform<V: Vector>(step: &Step<'_>, space: &mut Workspace) -> [f64; 2] {
+unsafe fn perform<V: Vector, const ROUNDS: bool>(step: &Step<'_>, space: &mut Workspace) -> [f64; 2] {
     // SAFETY: handed on, to each.
     unsafe {
         match step {
             Step::Rows(problem, rows) => {
                 let lines = Lines::of(problem, rows.clone());
                 // Rows of one part have a version of their own, without loops over parts: in short
-                // rows each instruction tells.
+                // rows each instruction tells. Those with roundings in between are not worth it.
                 match (problem.kind, part::parts(problem.dim as usize)) {
-                    (NormKind::Rms, 1) => {
+                    (NormKind::Rms, 1) if !ROUNDS => {
                         for line in lines {
-                            row::rms_norm::<V>(&line, 1, space);
+                            row::rms_norm::<V, ROUNDS>(&line, 1, space);
                         }
                     }
                     (NormKind::Rms, parts) => {
                         for line in lines {
-                            row::rms_norm::<V>(&line, parts, space);
+                            row::rms_norm::<V, ROUNDS>(&line, parts, space);
                         }
                     }
-                    (NormKind::Layer, 1) => {
+                    (NormKind::Layer, 1) if !ROUNDS => {
                         for line in lines {
-                            row::layer_norm::<V>(&line, 1, space);
+                            row::layer_norm::<V, ROUNDS>(&line, 1, space);
                         }
                     }
                     (NormKind::Layer, parts) => {
                         for line in lines {
-                            row::layer_norm::<V>(&line, parts, space);
+                            row::layer_norm::<V, ROUNDS>(&line, parts, space);
                         }
                     }
                 }
@@ -150,8 +161,10 @@ unsafe fn perform<V: Vector>(step: &Step<'_>, space: &mut Workspace) -> [f64; 2]
                         };
                         return [squares, 0.0];
                     }
-                    Pass::Write(None, rstd) => part::write::<V, _>(line, Origin, rstd, *index, space),
-                    Pass::Write(Some(mean), rstd) => part::write::<V, _>(line, mean, rstd, *index, space),
+                    Pass::Write(None, rstd) => part::write::<V, _, ROUNDS>(line, Origin, rstd, *index, space),
+                    Pass::Write(Some(mean), rstd) => {
+                        part::write::<V, _, ROUNDS>(line, mean, rstd, *index, space)
+                    }
                 }
                 V::fence();
                 [0.0; 2]

@@ -1,5 +1,5 @@
 //! One row normalized, part by part: the residual, the sums, then the output. The number of parts is handed down,
-//! so that it may be a constant.
+//! so that it may be a constant; whether there are roundings before the last one (`ROUNDS`) is compiled in.
 
 use super::{
     line::Line,
@@ -15,12 +15,16 @@ use super::{
 ///
 /// As [`Perform`](super::perform::Perform), for the row, on a machine with the instructions of `V`.
 #[inline(always)]
-pub(super) unsafe fn rms_norm<V: Vector>(line: &Line, parts: usize, space: &mut Workspace) {
+pub(super) unsafe fn rms_norm<V: Vector, const ROUNDS: bool>(
+    line: &Line,
+    parts: usize,
+    space: &mut Workspace,
+) {
     // SAFETY: handed on.
     unsafe {
         accrue::<V>(line, parts, space);
         let [squares] = totals::<V, 1>(line, parts, Square(Origin), space);
-        scale::<V>(line, parts, Origin, squares, space);
+        scale::<V, ROUNDS>(line, parts, Origin, squares, space);
     }
 }
 
@@ -30,7 +34,11 @@ pub(super) unsafe fn rms_norm<V: Vector>(line: &Line, parts: usize, space: &mut 
 ///
 /// As [`rms_norm`].
 #[inline(always)]
-pub(super) unsafe fn layer_norm<V: Vector>(line: &Line, parts: usize, space: &mut Workspace) {
+pub(super) unsafe fn layer_norm<V: Vector, const ROUNDS: bool>(
+    line: &Line,
+    parts: usize,
+    space: &mut Workspace,
+) {
     // SAFETY: handed on.
     unsafe {
         accrue::<V>(line, parts, space);
@@ -43,7 +51,7 @@ pub(super) unsafe fn layer_norm<V: Vector>(line: &Line, parts: usize, space: &mu
                 squares
             }
         };
-        scale::<V>(line, parts, mean, squares, space);
+        scale::<V, ROUNDS>(line, parts, mean, squares, space);
     }
 }
 
@@ -67,7 +75,7 @@ unsafe fn accrue<V: Vector>(line: &Line, parts: usize, space: &mut Workspace) {
 ///
 /// As [`rms_norm`].
 #[inline(always)]
-unsafe fn scale<V: Vector>(
+unsafe fn scale<V: Vector, const ROUNDS: bool>(
     line: &Line,
     parts: usize,
     center: impl Center,
@@ -77,7 +85,7 @@ unsafe fn scale<V: Vector>(
     let rstd = line.rstd(squares);
     for index in 0..parts {
         // SAFETY: handed on.
-        unsafe { part::write::<V, _>(line, center, rstd, index, space) };
+        unsafe { part::write::<V, _, ROUNDS>(line, center, rstd, index, space) };
     }
 }
 

@@ -55,6 +55,12 @@ pub(super) trait Vector: Copy {
     /// The elements rounded to nearest even.
     fn store_f16(self, to: &mut [f16; WIDTH]);
 
+    /// The elements rounded to nearest even in `f16`, and widened again; NaN stays NaN.
+    fn round_f16(self) -> Self;
+
+    /// The elements rounded to nearest even in `bf16`, and widened again; NaN stays NaN.
+    fn round_bf16(self) -> Self;
+
     /// The elements within ±`limit`; NaN stays NaN.
     fn clamp(self, limit: f32) -> Self;
 

@@ -6,6 +6,7 @@ use super::{
     convert::{narrow_bf16, narrow_f16, widen_bf16, widen_f16},
     line::Run,
     part::PART,
+    round::add_and_round,
     vector::Vector,
 };
 use crate::DType;
@@ -45,6 +46,25 @@ impl Wide {
         len: usize,
         limit: f32,
     ) -> *const f32 {
+        // SAFETY: as for this function.
+        unsafe { self.read_sum::<V>(run, from, len, limit, None) }
+    }
+
+    /// [`read`](Wide::read), with a number added to the elements, and the sums rounded to their type; only to
+    /// elements of 16 bits. It is the same for the same `run` and `from`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`read`](Wide::read).
+    #[inline(always)]
+    pub(super) unsafe fn read_sum<V: Vector>(
+        &mut self,
+        run: Run,
+        from: usize,
+        len: usize,
+        limit: f32,
+        added: Option<f32>,
+    ) -> *const f32 {
         let address = run.at(from);
         if run.dtype == DType::F32 {
             return elements(address);
@@ -56,6 +76,9 @@ impl Wide {
                 match run.dtype {
                     DType::F16 => widen_f16::<V>(slice::<f16>(address, len), to, limit),
                     _ => widen_bf16(slice::<bf16>(address, len), to),
+                }
+                if let Some(added) = added {
+                    add_and_round::<V>(to, added, run.dtype);
                 }
             }
             self.source = Some((run, from));

@@ -23,10 +23,16 @@ pub enum Arg {
     Sums,
     /// The length of such rows.
     Dim,
+    /// Which norm it is.
+    Kind,
     /// What is added before the square root.
     Eps,
     /// What is added to every weight.
     WeightOffset,
+    /// Whether the sum of weight and offset is rounded.
+    RoundOffset,
+    /// The order of roundings.
+    Rounding,
     /// The stream.
     Stream,
     /// The device.
@@ -53,8 +59,11 @@ impl fmt::Display for Arg {
             Arg::R => "r",
             Arg::Sums => "sums",
             Arg::Dim => "dim",
+            Arg::Kind => "kind",
             Arg::Eps => "eps",
             Arg::WeightOffset => "weight_offset",
+            Arg::RoundOffset => "round_offset",
+            Arg::Rounding => "rounding",
             Arg::Stream => "stream",
             Arg::Device => "device",
             Arg::Ptx => "ptx",

@@ -11,7 +11,8 @@
 //! reaches it through the root (Ba, Kiros and Hinton, "Layer Normalization", 2016; Zhang and Sennrich,
 //! "Root Mean Square Layer Normalization", 2019). `eps` is part of `rstd` alone.
 //!
-//! All of it is computed in f32 and rounded to the type of the tensor whose gradient it is.
+//! All of it is computed in f32 and rounded to the type of the tensor whose gradient it is. Roundings of the norm itself,
+//! in whichever order, count as 1: these are the gradients of the formula.
 
 use std::sync::LazyLock;
 

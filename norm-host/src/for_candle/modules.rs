@@ -4,6 +4,7 @@ use candle_core::{Module, Result, Tensor};
 use candle_nn::{LayerNormConfig, VarBuilder};
 
 use super::Norm;
+use crate::Rounding;
 
 /// RMSNorm with its weights, in the place of `candle_nn::RmsNorm`.
 #[derive(Clone, Debug)]
@@ -23,6 +24,14 @@ impl RmsNorm {
     /// RMSNorm with weights `(dim,)`.
     pub fn new(weight: Tensor, eps: f64) -> RmsNorm {
         RmsNorm(LayerNorm::rms_norm(weight, eps))
+    }
+
+    /// In another order of roundings than [`Rounding::Single`], as a model's own code has it:
+    /// `rms_norm(size, eps, vb)?.rounding(Rounding::BeforeWeight)` for Llama, Mistral, Qwen and most others.
+    /// [`Norm::rounding`] says the rest.
+    #[must_use = "it gives a module, and changes none"]
+    pub fn rounding(self, rounding: Rounding) -> RmsNorm {
+        RmsNorm(self.0.rounding(rounding))
     }
 
     /// The same as a [`LayerNorm`] whose mean stays.
@@ -90,6 +99,12 @@ impl LayerNorm {
         let norm = if remove_mean { Norm::layer(eps) } else { Norm::rms(eps) };
         let norm = norm.weight(weight.clone()).bias(bias.clone());
         LayerNorm { norm, weight, bias, remove_mean, eps }
+    }
+
+    /// In another order of roundings than [`Rounding::Single`]: [`Norm::rounding`].
+    #[must_use = "it gives a module, and changes none"]
+    pub fn rounding(self, rounding: Rounding) -> LayerNorm {
+        LayerNorm { norm: self.norm.rounding(rounding), ..self }
     }
 
     /// The weights.

@@ -3,7 +3,7 @@
 use candle_core::{D, Error, Layout, Result, StorageRef, Tensor, backend::BackendDevice};
 
 use super::store::{Lend, Spot, Store};
-use crate::{Arg, MAX_RANK, NormKind, check::Form};
+use crate::{Arg, MAX_RANK, NormKind, Rounding, check::Form};
 
 /// A normalization with its weights, described once and applied to any number of tensors: for
 /// candle what [`crate::Norm`] is for views.
@@ -24,6 +24,8 @@ pub(super) struct Settings {
     /// As given: the checks round it to f32.
     pub(super) eps: f64,
     pub(super) weight_offset: f32,
+    round_offset: bool,
+    rounding: Rounding,
 }
 
 impl Norm {
@@ -40,7 +42,9 @@ impl Norm {
 
     /// Either of them.
     pub fn new(kind: NormKind, eps: impl Into<f64>) -> Norm {
-        Norm { settings: Settings { kind, eps: eps.into(), weight_offset: 0.0 }, weight: None, bias: None }
+        let (eps, weight_offset, round_offset, rounding) = (eps.into(), 0.0, false, Rounding::Single);
+        let settings = Settings { kind, eps, weight_offset, round_offset, rounding };
+        Norm { settings, weight: None, bias: None }
     }
 
     /// With weights: `(dim,)` for rows; for heads `(heads, head_dim)`, or `(head_dim,)` shared by all
@@ -54,6 +58,19 @@ impl Norm {
     /// of any model. Other than 0 it needs weights.
     pub fn weight_offset(self, offset: f32) -> Norm {
         Norm { settings: Settings { weight_offset: offset, ..self.settings }, ..self }
+    }
+
+    /// Whether `w + offset` is rounded to the type of the weights before it is used, as by Nemotron's LayerNorm. With
+    /// `true` it needs an offset other than 0.
+    pub fn round_offset(self, round: bool) -> Norm {
+        Norm { settings: Settings { round_offset: round, ..self.settings }, ..self }
+    }
+
+    /// The order of roundings, [`Rounding::Single`] unless given: what [`Norm::rounding`](crate::Norm::rounding) of
+    /// views says of it holds. Results have the type of their input in every order. Gradients are those of
+    /// `Single`: a rounding counts as if it changed nothing.
+    pub fn rounding(self, rounding: Rounding) -> Norm {
+        Norm { settings: Settings { rounding, ..self.settings }, ..self }
     }
 
     /// With biases, of the weights' type and of a shape that weights may have. `None` takes them away.
@@ -104,6 +121,8 @@ impl Settings {
         crate::Norm::new(self.kind, self.eps)
             .weight(w.map(Lend::lend))
             .weight_offset(self.weight_offset)
+            .round_offset(self.round_offset)
+            .rounding(self.rounding)
             .bias(b.map(Lend::lend))
     }
 }

@@ -71,7 +71,8 @@ impl Norm {
     /// every tensor.
     ///
     /// What [`rows_add`](Norm::rows_add) does in place. Two operations: the sum is candle's, so 16-bit
-    /// results of the norm are rounded before it, and the sum once more.
+    /// results of the norm are rounded before it, and the sum once more. In every order of roundings but
+    /// [`Single`](crate::Rounding::Single) that is so in place, too, with the same bits where both tensors have one type.
     ///
     /// # Errors
     ///

@@ -69,7 +69,9 @@ impl Norm<'_> {
     ///
     /// `x` and `y` `(…, dim)`, of rank 1 to 4 and equal shape; weights and biases `(dim,)`. The
     /// types of `x`, `w` (and `b`) and `y` are chosen apart. The sum is made in `f32` and rounded
-    /// once, to nearest even, to the type of `y`.
+    /// once, to nearest even, to the type of `y`. In every [order of roundings](Norm::rounding) but
+    /// [`Single`](crate::Rounding::Single) the norm is rounded to the type of `y` before it is added: `y` then has
+    /// the bits of [`rows`](Norm::rows) into a tensor of that type, followed by an addition.
     ///
     /// ```
     /// use norm_host::{Cpu, Norm, View, ViewMut};

@@ -35,8 +35,8 @@ impl ShardPlan {
         let kernel = match step {
             ShardStep::Partial => ShardKernel::Partial { x: kernel.x, vectors },
             ShardStep::Apply => {
-                let Kernel { x, w, y, roundings, .. } = kernel;
-                ShardKernel::Apply { x, w, y, vectors, roundings }
+                let Kernel { x, w, y, epilogue, .. } = kernel;
+                ShardKernel::Apply { x, w, y, vectors, epilogue }
             }
         };
         let reciprocal = 1.0 / f64::from(*dim);

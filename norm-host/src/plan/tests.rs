@@ -5,7 +5,7 @@ mod prefetch;
 mod select;
 mod tile;
 
-use norm_kernels::abi::{Axis, MAX_BLOCK_THREADS, MAX_DIM, NormKind, WARP};
+use norm_kernels::abi::{Axis, MAX_BLOCK_THREADS, MAX_DIM, NormKind, Rounding, WARP};
 use proptest::prelude::*;
 
 use super::*;
@@ -32,6 +32,8 @@ fn dense(x: DType, y: DType, rows: u64, dim: u32) -> Problem {
         dim,
         eps: 1e-6,
         weight_offset: 0.0,
+        round_offset: false,
+        rounding: Rounding::Single,
         overlap: true,
     }
 }

@@ -21,6 +21,7 @@ pub struct ShardProblem {
 pub enum ShardStep {
     /// `sums[row] = Σ x²`.
     Partial,
-    /// `y = x / sqrt(sums[row] / dim + eps) * (w + weight_offset) + b`.
+    /// `y = x / sqrt(sums[row] / dim + eps) * (w + weight_offset) + b`, rounded as
+    /// [`part`](ShardProblem::part) says.
     Apply,
 }

@@ -5,7 +5,7 @@ use std::env;
 use std::process::Command;
 use std::time::Instant;
 
-use norm_host::{DType, Device, Stream};
+use norm_host::{DType, Device, Rounding, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::super::call::{self, Tensors};
@@ -90,7 +90,12 @@ pub fn first_call(ordinal: u32, set: &KernelSet) -> Result<FirstCall, Failure> {
     let device_ms = milliseconds(start);
     let (mut first_ms, mut second_ms) = (Vec::new(), Vec::new());
     for (op, extents) in [(Op::Rms, &[1, 4096][..]), (Op::Layer, &[1, 4096]), (Op::Head, &[1, 32, 128])] {
-        let case = Case { op, types: Types::of(DType::F16), extents: Extents::new(extents) };
+        let case = Case {
+            op,
+            types: Types::of(DType::F16),
+            extents: Extents::new(extents),
+            rounding: Rounding::Single,
+        };
         let x = DeviceBytes::copy_of(&values::inputs(case.types.x, case.x_bytes()), &stream)?;
         let y = DeviceBytes::uninitialized(&device, case.y_bytes() as usize)?;
         let w = DeviceBytes::copy_of(&values::weights(&case), &stream)?;

@@ -4,7 +4,7 @@ use std::ffi::{CString, c_void};
 use std::time::Instant;
 
 use cuda_driver::{Driver, Launch};
-use norm_host::{DType, Device, Error, Norm, Place, Plan, Stream, View, ViewMut};
+use norm_host::{DType, Device, Error, Norm, Place, Plan, Rounding, Stream, View, ViewMut};
 use serde::Serialize;
 
 use super::super::call::{self, EPS, Tensors};
@@ -62,7 +62,12 @@ impl Launches {
 /// Both kinds of launch in turn, `batches` times each.
 pub fn measure(device: &Device, batches: u32) -> Result<Launches, Error> {
     let stream = Stream::new(device)?;
-    let case = Case { op: Op::Rms, types: Types::of(DType::F16), extents: Extents::new(&SHAPE) };
+    let case = Case {
+        op: Op::Rms,
+        types: Types::of(DType::F16),
+        extents: Extents::new(&SHAPE),
+        rounding: Rounding::Single,
+    };
     let ones = vec![0x3c; case.x_bytes() as usize];
     let x = DeviceBytes::copy_of(&ones, &stream)?;
     let w = DeviceBytes::copy_of(&ones, &stream)?;

@@ -1,6 +1,6 @@
 //! What kernels are counted at.
 
-use norm_host::{DType, DeviceProfile, NormKind, Operand, Param, Plan, Problem, Tile};
+use norm_host::{DType, DeviceProfile, NormKind, Operand, Param, Plan, Problem, Rounding, Tile};
 use norm_kernels::abi::{Access, Axis, Kernel, Storage};
 
 /// Lengths of rows as models have them: 32, 64 and 128 are heads', 2048, 4096 and 8192 hidden states';
@@ -67,6 +67,8 @@ impl Shape {
             dim,
             eps: 1e-5,
             weight_offset: 0.0,
+            round_offset: false,
+            rounding: Rounding::Single,
             r: residual.then_some(Operand { address: at.r, dtype: x }),
             accumulate: false,
             overlap: true,

@@ -2,7 +2,7 @@
 
 use candle_core::{D, DType, Result, Tensor, Var, backprop::GradStore};
 use candle_nn::ops::{layer_norm_slow, rms_norm_slow};
-use norm_host::{NormKind, for_candle::Norm};
+use norm_host::{NormKind, Rounding, for_candle::Norm};
 use proptest::{prelude::*, test_runner::TestCaseError};
 
 use crate::{backward, largest, random, variables, wide};
@@ -30,6 +30,8 @@ struct Case {
     bias: bool,
     eps: f32,
     offset: f32,
+    round_offset: bool,
+    rounding: Rounding,
 }
 
 fn case() -> impl Strategy<Value = Case> {
@@ -38,14 +40,25 @@ fn case() -> impl Strategy<Value = Case> {
     let shape = (prop::collection::vec(1_usize..5, 0..4), 1_usize..200)
         .prop_map(|(front, dim)| [front, vec![dim]].concat());
     let numbers = (prop::sample::select(vec![1e-5_f32, 0.5]), prop::sample::select(vec![0_f32, 1.0]));
-    (shape, prop::sample::select(lies), dtype(), dtype(), any::<[bool; 5]>(), numbers).prop_map(
-        |(shape, lie, x, w, [layer, heads, shared, weight, bias], (eps, offset))| {
+    let order = (prop::sample::select(Rounding::ALL.to_vec()), any::<bool>());
+    (shape, prop::sample::select(lies), dtype(), dtype(), any::<[bool; 5]>(), numbers, order).prop_map(
+        |(
+            shape,
+            lie,
+            x,
+            w,
+            [layer, heads, shared, weight, bias],
+            (eps, offset),
+            (rounding, round_offset),
+        )| {
             let heads = heads && shape.len() > 1;
             // candle adds up what reaches the one row in the row's type.
             let x = if lie == Lie::Broadcast { DType::F32 } else { x };
             // An offset is added to weights.
             let offset = if weight { offset } else { 0.0 };
-            Case { shape, lie, x, w, layer, heads, shared, weight, bias, eps, offset }
+            let round_offset = round_offset && offset != 0.0;
+            let rounding = if weight { rounding } else { Rounding::BeforeWeight };
+            Case { shape, lie, x, w, layer, heads, shared, weight, bias, eps, offset, round_offset, rounding }
         },
     )
 }
@@ -81,6 +94,8 @@ impl Case {
         Norm::new(if self.layer { NormKind::Layer } else { NormKind::Rms }, self.eps)
             .weight(self.weight.then(|| w.clone()))
             .weight_offset(self.offset)
+            .round_offset(self.round_offset)
+            .rounding(self.rounding)
             .bias(self.bias.then(|| b.clone()))
     }
 

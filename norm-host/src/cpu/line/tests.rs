@@ -1,6 +1,6 @@
 //! When the squares about the mean follow from the sums, and when a pass of its own has to tell.
 
-use norm_kernels::abi::{Axis, NormKind};
+use norm_kernels::abi::{Axis, NormKind, Rounding};
 
 use super::*;
 
@@ -20,6 +20,8 @@ fn squares_about_mean(row: &[f64]) -> Option<f64> {
         dim: row.len() as u32,
         eps: 0.0,
         weight_offset: 0.0,
+        round_offset: false,
+        rounding: Rounding::Single,
         overlap: true,
     };
     let line = Lines::of(&problem, 0..1).next().expect("there is a row");

@@ -10,7 +10,7 @@ use crate::{
     DType,
     problem::{Operand, Param},
 };
-use norm_kernels::abi::Axis;
+use norm_kernels::abi::{Axis, Rounding};
 
 const DIMS: [usize; 10] = [1, 7, 8, 15, 16, 17, 100, PART - 1, PART + 17, 3 * PART + 5];
 const ROWS: usize = 3;
@@ -62,30 +62,31 @@ enum Residual {
     Behind,
 }
 
+/// An operation on [`ROWS`] rows.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    kind: NormKind,
+    /// Those of x, w and y.
+    dtypes: [DType; 3],
+    rounding: Rounding,
+    dim: usize,
+}
+
 /// The bits of `y`, and of a residual, by a version, whole rows at a time, or part by part, past
 /// the caches or not.
-fn bits(
-    perform: Perform,
-    kind: NormKind,
-    dtypes: [DType; 3],
-    dim: usize,
-    offset: usize,
-    split: Option<bool>,
-) -> Vec<u128> {
-    let of = |residual| bits_of(residual, perform, kind, dtypes, dim, offset, split);
+fn bits(perform: fn(Roundings) -> Perform, case: Case, offset: usize, split: Option<bool>) -> Vec<u128> {
+    let of = |residual| bits_of(residual, perform, case, offset, split);
     [Residual::None, Residual::Before, Residual::Behind].into_iter().flat_map(of).collect()
 }
 
 fn bits_of(
     residual: Residual,
-    perform: Perform,
-    kind: NormKind,
-    dtypes: [DType; 3],
-    dim: usize,
+    perform: fn(Roundings) -> Perform,
+    case: Case,
     offset: usize,
     split: Option<bool>,
 ) -> Vec<u128> {
-    let [x, w, y] = dtypes;
+    let Case { kind, dtypes: [x, w, y], rounding, dim } = case;
     let mut r = Tensor::new(x, ROWS * dim, 4, offset, 0..0);
     // The squares about one row's mean take a pass of their own.
     let mut x = Tensor::new(x, ROWS * dim, 1, offset, dim..2 * dim);
@@ -109,9 +110,11 @@ fn bits_of(
         dim: dim as u32,
         eps: 1e-6,
         weight_offset: 1.0,
+        round_offset: rounding != Rounding::Single,
+        rounding,
         overlap: true,
     };
-    let space = &mut Workspace::new();
+    let (perform, space) = (perform(problem.roundings()), &mut Workspace::new());
     let Some(stream) = split else {
         // SAFETY: all tensors are this function's own and as large as the problem says.
         unsafe { perform(&Step::Rows(&problem, 0..ROWS as u64), space) };
@@ -130,16 +133,24 @@ fn bits_of(
     [y.bytes, r.bytes].concat()
 }
 
-fn for_each_case(check: impl Fn(NormKind, [DType; 3], usize)) {
+/// The version that every machine has.
+fn plain(roundings: Roundings) -> Perform {
+    plainest(roundings != Roundings::NONE)
+}
+
+fn for_each_case(check: impl Fn(Case)) {
     for kind in NormKind::ALL {
-        for x in DType::ALL {
-            // Miri sees each conversion to and from memory once.
-            for y in DType::ALL.into_iter().filter(|&y| !cfg!(miri) || y == x) {
-                for dim in dims() {
-                    if !cfg!(miri) {
-                        check(kind, [x, DType::F32, y], dim);
+        for rounding in Rounding::ALL {
+            for x in DType::ALL {
+                // Miri sees each conversion to and from memory once.
+                for y in DType::ALL.into_iter().filter(|&y| !cfg!(miri) || y == x) {
+                    for dim in dims() {
+                        let case = Case { kind, dtypes: [x, x, y], rounding, dim };
+                        if !cfg!(miri) {
+                            check(Case { dtypes: [x, DType::F32, y], ..case });
+                        }
+                        check(case);
                     }
-                    check(kind, [x, x, y], dim);
                 }
             }
         }
@@ -148,28 +159,32 @@ fn for_each_case(check: impl Fn(NormKind, [DType; 3], usize)) {
 
 #[test]
 fn the_fastest_version_gives_the_bits_of_the_plain_one() {
-    for_each_case(|kind, dtypes, dim| {
-        let of = |perform| bits(perform, kind, dtypes, dim, 0, None);
-        assert_eq!(of(fastest()), of(portable), "{kind:?} {dtypes:?} {dim}");
+    for_each_case(|case| {
+        assert!(bits(fastest, case, 0, None) == bits(plain, case, 0, None), "{case:?}");
     });
 }
 
 #[test]
 fn rows_in_parts_have_the_bits_of_whole_rows() {
-    for_each_case(|kind, dtypes, dim| {
-        let of = |split| bits(fastest(), kind, dtypes, dim, 0, split);
-        assert_eq!(of(Some(false)), of(None), "{kind:?} {dtypes:?} {dim}");
+    for_each_case(|case| {
+        let of = |split| bits(fastest, case, 0, split);
+        assert!(of(Some(false)) == of(None), "{case:?}");
     });
 }
 
 /// Where they are aligned they are streamed, and else stored.
 #[test]
 fn outputs_past_the_caches_have_the_bits_of_others() {
-    for offset in 0..5 {
-        for dim in dims() {
-            let of =
-                |perform, stream| bits(perform, NormKind::Layer, [DType::F32; 3], dim, offset, Some(stream));
-            assert_eq!(of(fastest(), true), of(portable, false), "{dim} from {offset}");
+    for rounding in [Rounding::Single, Rounding::BeforeWeight] {
+        for x in [DType::F32, DType::F16] {
+            for offset in 0..5 {
+                for dim in dims() {
+                    let dtypes = [x, DType::F32, DType::F32];
+                    let case = Case { kind: NormKind::Layer, dtypes, rounding, dim };
+                    let streamed = bits(fastest, case, offset, Some(true));
+                    assert!(streamed == bits(plain, case, offset, Some(false)), "{case:?} from {offset}");
+                }
+            }
         }
     }
 }

@@ -52,6 +52,29 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
+    fn round_f16(self) -> Self {
+        // SAFETY: as above.
+        Avx2(unsafe { _mm256_cvtph_ps(_mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0)) })
+    }
+
+    // A bf16 is the upper half of an f32: half of what the lower one can count is added, less one where the upper half
+    // is even, and the lower half is dropped. The bits of a NaN could overflow into the sign.
+    #[inline(always)]
+    fn round_bf16(self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let bits = _mm256_castps_si256(self.0);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+            let upper = _mm256_set1_epi32(0xffff_0000_u32.cast_signed());
+            let rounded = _mm256_castsi256_ps(_mm256_and_si256(_mm256_add_epi32(bits, half), upper));
+            let quiet = _mm256_add_ps(self.0, self.0);
+            let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0);
+            Avx2(_mm256_blendv_ps(rounded, quiet, nan))
+        }
+    }
+
+    #[inline(always)]
     fn clamp(self, limit: f32) -> Self {
         // SAFETY: as above. Where an operand is NaN both return the second.
         unsafe {

@@ -2,7 +2,7 @@
 
 use std::array::from_fn;
 
-use half::f16;
+use half::{bf16, f16};
 
 use super::{Doubles, Vector, WIDTH};
 
@@ -38,6 +38,16 @@ impl Vector for Portable<f32> {
     #[inline(always)]
     fn store_f16(self, to: &mut [f16; WIDTH]) {
         *to = self.0.map(f16::from_f32);
+    }
+
+    #[inline(always)]
+    fn round_f16(self) -> Self {
+        Portable(self.0.map(|x| f16::from_f32(x).to_f32()))
+    }
+
+    #[inline(always)]
+    fn round_bf16(self) -> Self {
+        Portable(self.0.map(|x| bf16::from_f32(x).to_f32()))
     }
 
     #[inline(always)]

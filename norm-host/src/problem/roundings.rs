@@ -1,0 +1,55 @@
+//! An order of roundings, spelled out for the types of one operation.
+
+#[cfg(test)]
+mod tests;
+
+use norm_kernels::abi::{DType, Rounding};
+
+/// Which intermediate values of a norm are rounded, and to which type, before the last rounding, to the type of `y`.
+///
+/// `None` where a value stays in `f32`; no field is `f32`. The default, [`NONE`](Roundings::NONE), is
+/// [`Rounding::Single`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Roundings {
+    /// `W`, the weight with its offset added.
+    pub factor: Option<DType>,
+    /// `n`, the normalized value.
+    pub normalized: Option<DType>,
+    /// `n · W`, before a bias is added. Without biases it makes no difference: this is the type of `y`.
+    pub product: Option<DType>,
+    /// The norm, before it is added to what `y` holds. Where it replaces that, it makes no difference, for the same
+    /// reason.
+    pub result: Option<DType>,
+}
+
+impl Roundings {
+    /// None before the last one.
+    pub const NONE: Roundings = Roundings { factor: None, normalized: None, product: None, result: None };
+
+    /// Those of `rounding` for these types of `x`, `w` and `y`; with `round_offset` also that of the weight with its
+    /// offset. Without weights [`Rounding::T5`] has no type to round to, and is as [`Rounding::Single`].
+    pub fn of(rounding: Rounding, round_offset: bool, x: DType, w: Option<DType>, y: DType) -> Roundings {
+        let narrow = |dtype: DType| (dtype != DType::F32).then_some(dtype);
+        let w = w.and_then(narrow);
+        let between = match rounding {
+            Rounding::Single => Roundings::NONE,
+            Rounding::BeforeWeight => Roundings { normalized: narrow(x), ..Roundings::NONE },
+            Rounding::BeforeBias => Roundings { product: narrow(y), ..Roundings::NONE },
+            Rounding::T5 => Roundings { normalized: w, ..Roundings::NONE },
+        };
+        Roundings {
+            factor: w.filter(|_| round_offset),
+            result: narrow(y).filter(|_| rounding != Rounding::Single),
+            ..between
+        }
+    }
+
+    /// Those that make a difference, given whether there are biases and whether the norm is added to what `y` holds.
+    pub(crate) fn that_matter(self, biases: bool, accumulate: bool) -> Roundings {
+        Roundings {
+            product: self.product.filter(|_| biases),
+            result: self.result.filter(|_| accumulate),
+            ..self
+        }
+    }
+}

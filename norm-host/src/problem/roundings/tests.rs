@@ -1,0 +1,55 @@
+//! The definitions in `norm_kernels::abi::Rounding`, type by type.
+
+use super::*;
+
+const ALL: [DType; 3] = DType::ALL;
+
+/// `T(v)` is `v` itself for f32.
+fn narrow(dtype: DType) -> Option<DType> {
+    Some(dtype).filter(|dtype| *dtype != DType::F32)
+}
+
+#[test]
+fn a_single_rounding_is_the_last_one() {
+    for [x, w, y] in types() {
+        assert_eq!(Roundings::of(Rounding::Single, false, x, Some(w), y), Roundings::NONE);
+    }
+}
+
+#[test]
+fn each_order_rounds_to_the_type_of_its_definition() {
+    for [x, w, y] in types() {
+        let of = |rounding| Roundings::of(rounding, false, x, Some(w), y);
+        let result = narrow(y);
+        let before_weight = Roundings { normalized: narrow(x), result, ..Roundings::NONE };
+        assert_eq!(of(Rounding::BeforeWeight), before_weight);
+        assert_eq!(of(Rounding::BeforeBias), Roundings { product: narrow(y), result, ..Roundings::NONE });
+        assert_eq!(of(Rounding::T5), Roundings { normalized: narrow(w), result, ..Roundings::NONE });
+    }
+}
+
+#[test]
+fn an_offset_is_rounded_to_the_type_of_weights_that_are_there() {
+    for rounding in Rounding::ALL {
+        for [x, w, y] in types() {
+            let of = |round_offset, w| Roundings::of(rounding, round_offset, x, w, y);
+            assert_eq!(of(true, Some(w)), Roundings { factor: narrow(w), ..of(false, Some(w)) });
+            assert_eq!(of(true, None), of(false, None));
+        }
+    }
+}
+
+#[test]
+fn without_biases_and_additions_less_matters() {
+    let of = |rounding| Roundings::of(rounding, false, DType::F16, Some(DType::F16), DType::F16);
+    assert_eq!(of(Rounding::BeforeBias).that_matter(false, false), Roundings::NONE);
+    assert_eq!(of(Rounding::BeforeBias).that_matter(true, true), of(Rounding::BeforeBias));
+    let normalized = Some(DType::F16);
+    let alone = Roundings { normalized, ..Roundings::NONE };
+    assert_eq!(of(Rounding::BeforeWeight).that_matter(true, false), alone);
+    assert_eq!(of(Rounding::T5).that_matter(false, true), Roundings { result: Some(DType::F16), ..alone });
+}
+
+fn types() -> impl Iterator<Item = [DType; 3]> {
+    ALL.into_iter().flat_map(|x| ALL.into_iter().flat_map(move |w| ALL.into_iter().map(move |y| [x, w, y])))
+}
