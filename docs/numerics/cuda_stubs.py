@@ -1,8 +1,8 @@
 """Stand-ins for the CUDA libraries that PyTorch's wheel links to, so that it loads where there is no GPU.
 
 PyPI's PyTorch for Linux is a CUDA build: importing it takes some 3 GB of CUDA packages, of which the CPU operators
-call nothing. A stand-in is a shared object of the same name, whose functions return 1, an error in every one of these libraries,
-so that PyTorch finds no device, or where they tell an error's name, an empty string.
+call nothing. A stand-in is a shared object of the same name, whose functions return 1, an error in every one of these
+libraries, so that PyTorch finds no device, or where they tell an error's name, an empty string.
 """
 
 import collections

@@ -21,8 +21,8 @@ import subprocess
 import sys
 import tempfile
 
+import columns
 import cuda_stubs
-from columns import COLUMNS
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -51,6 +51,28 @@ def install(work):
     return python, target / "debug" / "numerics"
 
 
+def build_ggml(work, python):
+    """The folder of ggml's shared libraries, built of the sources that llama-cpp-python carries."""
+    build = work / "ggml"
+    sources = work / "llama.cpp"
+    if not sources.exists():
+        pip = [python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        subprocess.run([*pip, "--no-binary", "llama-cpp-python", "--dest", work, columns.LLAMA], check=True)
+        archive = next(work.glob("llama_cpp_python-*.tar.gz"))
+        sources.mkdir()
+        members = ["--strip-components=4", "--wildcards", "*/vendor/llama.cpp/ggml/*"]
+        subprocess.run(["tar", "xzf", archive, "-C", sources, *members], check=True)
+        (sources / "ggml.pc.in").touch()  # which its archive lacks
+    options = ["-DCMAKE_BUILD_TYPE=Release", "-DBUILD_SHARED_LIBS=ON", "-DGGML_OPENMP=OFF"]
+    options += ["-DCMAKE_C_FLAGS=-w", "-DCMAKE_CXX_FLAGS=-w"]
+    options += ["-DGGML_BUILD_TESTS=OFF", "-DGGML_BUILD_EXAMPLES=OFF"]  # whose sources it lacks
+    tools = python.parent
+    configure = [tools / "cmake", "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}", *options]
+    subprocess.run([*configure, "-S", sources, "-B", build], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([tools / "ninja", "--quiet", "-C", build, "ggml"], check=True)
+    return build / "src"
+
+
 def run_norm(norm, cases, out):
     for case in json.loads((cases / "cases.json").read_text()):
         name, file = case["name"], cases / f"{case['name']}.safetensors"
@@ -66,6 +88,7 @@ def run_norm(norm, cases, out):
 def tables(work, norm):
     """The tables as they are measured now."""
     python, rust = install(work)
+    ggml = build_ggml(work, python)
     with tempfile.TemporaryDirectory(dir=work) as folder:
         cases, outputs = pathlib.Path(folder) / "cases", pathlib.Path(folder) / "outputs"
         cases.mkdir()
@@ -74,11 +97,12 @@ def tables(work, norm):
         environment = os.environ | {
             "CC": str(work / "clang"),  # tinygrad's compiler
             "DEV": "CPU",  # and its device
+            "GGML": str(ggml),
             "CUDA_VISIBLE_DEVICES": "",
             "JAX_PLATFORMS": "cpu",
             "OMP_NUM_THREADS": "1",
         }
-        for library in COLUMNS:
+        for library in columns.COLUMNS:
             print(library, file=sys.stderr, flush=True)
             out = outputs / library
             out.mkdir(parents=True)
@@ -87,17 +111,18 @@ def tables(work, norm):
                 continue
             command = [rust] if library in RUST else [*run, HERE / "libraries" / "run.py"]
             subprocess.run([*command, library, cases, out], check=True, env=environment)
-        return subprocess.run([*run, HERE / "table.py", outputs], check=True, stdout=subprocess.PIPE, text=True).stdout
+        measured = subprocess.run([*run, HERE / "table.py", outputs], check=True, stdout=subprocess.PIPE, text=True)
+    version = subprocess.run([norm, "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    return columns.table(version) + measured.stdout
 
 
 def same(old, new):
     """Whether two cells are the same but for the order of sums."""
-    number = r"\d+(?:\.\d+)?(?:e\d+)?$"
-    words, others = re.sub(number, "", old), re.sub(number, "", new)
-    if words != others or old == new or words == old:
+    one, other = (re.fullmatch(r"((?:b?f16, |f32, )?)([\d.]+(?:e\d+)?)", cell) for cell in (old, new))
+    if not one or not other or one[1] != other[1]:
         return old == new
-    a, b = float(old[len(words) :]), float(new[len(words) :])
-    return max(a, b) < 2 * min(a, b)
+    low, high = sorted([float(one[2]), float(other[2])])
+    return low == high or high < 2 * low
 
 
 def cells(text):
@@ -125,10 +150,10 @@ def check(document, measured):
     return 1 if count or not old else 0
 
 
-def processor():
-    names = re.findall(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+def vectors():
     flags = pathlib.Path("/proc/cpuinfo").read_text().split()
-    return f"{names[0]}, {'AVX-512' if 'avx512f' in flags else 'AVX2' if 'avx2' in flags else 'no AVX2'}"
+    names = {"avx512_bf16": "AVX-512 and its bf16 instructions", "avx512f": "AVX-512", "avx2": "AVX2"}
+    return next((name for flag, name in names.items() if flag in flags), "neither AVX-512 nor AVX2")
 
 
 def main():
@@ -151,7 +176,7 @@ def main():
             measured = tables(pathlib.Path(work), norm)
     if arguments.check:
         return check(old, measured)
-    line = f"Measured on {datetime.date.today()} on one processor ({processor()}).\n\n"
+    line = f"Measured on {datetime.date.today()} on a processor with {vectors()}.\n\n"
     DOCUMENT.write_text(before + START + line + measured.rstrip("\n") + "\n" + END + after)
     return 0
 

@@ -8,28 +8,24 @@ import sys
 
 import cases
 import exact
+import orders
 import tensors
 from columns import COLUMNS
 
 
-def answer(folder, case, want, always_type):
-    """What a library gave for a case: a cell of the table, and none where it has no such norm."""
+def answer(folder, case, judge):
+    """What a library gave for a case: a cell of the table, by `judge(y)`; none where it has no such norm."""
     result = folder / f"{case.name}.safetensors"
-    if not result.exists():
-        return "error" if result.with_suffix(".error").exists() else None
-    y = tensors.load(result)["y"][0]
-    cell = exact.cell(case, y, want)
-    other = always_type or y.dtype != case.x.dtype
-    return f"{tensors.NAMES[y.dtype].lower()}, {cell}" if other else cell
+    if result.exists():
+        return judge(tensors.load(result)["y"][0])
+    return "error" if result.with_suffix(".error").exists() else None
 
 
-def table(outputs, title, rows, always_type=False):
-    lines = []
-    for case in rows:
-        want = exact.reference(case)
-        lines.append((case.text, [answer(outputs / name, case, want, always_type) for name in COLUMNS]))
+def table(outputs, title, rows):
+    """Prints a table of rows (text, case, judge), without the columns that have no answer at all."""
+    lines = [(text, [answer(outputs / name, case, judge) for name in COLUMNS]) for text, case, judge in rows]
     kept = [i for i in range(len(COLUMNS)) if any(cells[i] for _, cells in lines)]
-    columns = list(COLUMNS.values())
+    columns = [column.title for column in COLUMNS.values()]
     print("|", " | ".join([title] + [columns[i] for i in kept]), "|")
     print("|---|" + "--:|" * len(kept))
     for text, cells in lines:
@@ -37,12 +33,32 @@ def table(outputs, title, rows, always_type=False):
     print()
 
 
+def errors(rows):
+    for case in rows:
+        want = exact.reference(case)
+        yield case.text, case, lambda y, case=case, want=want: exact.cell(case, y, want)
+
+
+def types_and_errors(rows):
+    for text, case, error in errors(rows):
+        yield text, case, lambda y, error=error: f"{tensors.NAMES[y.dtype].lower()}, {error(y)}"
+
+
+def formulas(norm):
+    for case in cases.hard(norm):
+        if case.text in ("f16, ±1", "bf16, ±1"):
+            yield case.text, case, lambda y, case=case: orders.cell(case, y)
+
+
 def main():
     outputs = pathlib.Path(sys.argv[1])
-    for norm, title in [("layer", "LayerNorm"), ("rms", "RMSNorm")]:
-        table(outputs, title, cases.hard(norm))
-    for norm, title in [("layer", "LayerNorm, type of the result"), ("rms", "RMSNorm, type of the result")]:
-        table(outputs, title, cases.mixed(norm), always_type=True)
+    names = {"layer": "LayerNorm", "rms": "RMSNorm"}
+    for norm, name in names.items():
+        table(outputs, name, errors(cases.hard(norm)))
+    for norm, name in names.items():
+        table(outputs, f"{name}, mixed types", types_and_errors(cases.mixed(norm)))
+    for norm, name in names.items():
+        table(outputs, f"{name}, order of roundings", formulas(norm))
 
 
 main()

@@ -2,7 +2,8 @@
 
 Each module has `layer(x, w, b, eps)` and `rms(x, w, eps)`, either of which may be missing. They take numpy arrays of
 f16, bf16 (ml_dtypes) and f32, x of shape (1, dim), w and b of shape (dim,), and give y of shape (1, dim) in the type
-that the library gave it. What a library raises is its answer: it is written to OUT as NAME.error.
+that the library gave it, or None for types that it does not have at all. What a library raises is its answer: it is
+written to OUT as NAME.error.
 """
 
 import importlib
@@ -26,6 +27,8 @@ def main():
             y = function(**arrays, eps=case["eps"])
         except Exception as error:
             (out / f"{case['name']}.error").write_text(f"{type(error).__name__}: {error}\n")
+            continue
+        if y is None:
             continue
         assert y.shape == arrays["x"].shape, (case["name"], y.shape)
         tensors.save(out / f"{case['name']}.safetensors", {"y": y})

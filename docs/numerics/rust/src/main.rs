@@ -16,7 +16,8 @@ type Row = HashMap<String, Tensor>;
 type Answer = Result<Tensor, Box<dyn Error>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let [library, cases, out] = std::env::args().skip(1).collect::<Vec<_>>().try_into().expect("three arguments");
+    let [library, cases, out] =
+        std::env::args().skip(1).collect::<Vec<_>>().try_into().expect("three arguments");
     let (cases, out) = (PathBuf::from(cases), PathBuf::from(out));
     let norm: fn(&Row, f64) -> Answer = match library.as_str() {
         "burn" => with_burn::norm,

@@ -32,7 +32,10 @@ pub fn norm(row: &Row, eps: f64) -> Answer {
     Ok(CandleTensor::from_raw_buffer(data.as_bytes(), *dtype, &[1, dim], &Cpu::Cpu)?)
 }
 
-fn to_burn<const D: usize>(tensor: &CandleTensor, device: &Device) -> Result<Tensor<D>, Box<dyn std::error::Error>> {
+fn to_burn<const D: usize>(
+    tensor: &CandleTensor,
+    device: &Device,
+) -> Result<Tensor<D>, Box<dyn std::error::Error>> {
     let (_, dtype) = DTYPES.iter().find(|(dtype, _)| *dtype == tensor.dtype()).expect("a type of the rows");
     // candle gives out bytes by writing a file alone.
     let mut bytes = Vec::new();
