@@ -21,8 +21,10 @@ import subprocess
 import sys
 import tempfile
 
-import columns
-import cuda_stubs
+sys.dont_write_bytecode = True  # in the source tree
+
+import columns  # noqa: E402
+import cuda_stubs  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
