@@ -66,6 +66,7 @@ pub mod for_candle;
 pub mod for_cudarc;
 mod graph;
 mod launch;
+pub mod models;
 mod nccl;
 mod norm;
 mod ops;

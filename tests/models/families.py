@@ -142,6 +142,12 @@ FAMILIES = {
 WRAPPERS = ["gemma3", "gemma3n", "gemma4", "llama4", "mistral3", "qwen3_5", "qwen3_5_moe"]
 
 
+def flags(family):
+    """What is switched on for the family's model to have all norms, and is off by default."""
+    config = transformers.AutoConfig.for_model(family)
+    return [name for name, value in FAMILIES[family].items() if value is True and getattr(config, name) is False]
+
+
 def config_of(family):
     """The family's own config, tiny and with `EPS` in it; the name of its eps, and what that was."""
     config = transformers.AutoConfig.for_model(family)

@@ -29,6 +29,8 @@ TYPES = [
     ("f32", "f16"),
     ("f32", "bf16"),
 ]
+# Classes of one result go by the name of one of them: of these, where they are among them.
+KNOWN = ["LlamaRMSNorm", "Olmo2RMSNorm", "GemmaRMSNorm", "T5LayerNorm", "CohereLayerNorm", "Llama4TextL2Norm", "MambaRMSNormGated"]
 # An eps of which a family differs, beside the one that is recorded with all types.
 OTHER_EPS = {"Glm4RMSNorm": 1.5625e-7, "LayerNorm": 1e-12}
 COMPILED = [("f16", "f16"), ("bf16", "bf16"), ("bf16", "f32")]
@@ -153,7 +155,14 @@ def shape(subject):
     return {(16,): "head_dim"}.get(tuple(weight.shape), "heads, head_dim" if weight.dim() == 2 else "heads * head_dim")
 
 
-def norms(trace, weights):
+def groups(module, config):
+    """The config's name for the number of groups that a norm takes its row apart into, or None."""
+    if not any(hasattr(module, name) for name in ["group_size", "n_groups"]):
+        return None
+    return next(name for name in ["n_groups", "mamba_n_groups"] if name in config.to_dict())
+
+
+def norms(trace, weights, config):
     """The norms of a model by role, as data, and one subject for each role."""
     described, subjects = {}, []
     for path, module in trace.norms.items():
@@ -168,13 +177,17 @@ def norms(trace, weights):
             "bias": subject.has_bias,
             "centred": subject.centred,
             "loaded": weights.get(path, {}) if subject.has_weight else {},
+            "groups": groups(module, config),
         }
-        known = described.setdefault(subject.role, norm)
+        name = path.rsplit(".", 1)[-1]
+        names, known = described.setdefault(subject.role, ([], norm))
         if known is norm:
             subjects.append(subject)
         elif known != norm:
             raise SystemExit(f"{path}: expected {known}, given {norm}")
-    return described, subjects
+        if name not in names:
+            names.append(name)
+    return {role: {"names": sorted(names), **norm} for role, (names, norm) in described.items()}, subjects
 
 
 def family(name):
@@ -183,8 +196,10 @@ def family(name):
     model = families.build(config)
     weights = loaded(model)
     trace = Trace(model, config.is_encoder_decoder)
-    described, subjects = norms(trace, weights)
-    return {"name": name, "eps_key": key, "eps": default, "layers": trace.layers, "norms": described}, subjects
+    described, subjects = norms(trace, weights, config)
+    flags = families.flags(name)
+    described = {"flags": flags, "layers": trace.layers, "norms": described}
+    return {"name": name, "eps_key": key, "eps": default, **described}, subjects
 
 
 def everything():
@@ -213,15 +228,14 @@ def everything():
     for members in groups.values():
         subject, made = members[0]
         classes = sorted(subject.name for subject, _ in members)
-        # By the class that is known best.
-        name = next((known for known in ["LlamaRMSNorm", "Olmo2RMSNorm", "GemmaRMSNorm", "T5LayerNorm"] if known in classes), classes[0])
+        name = next((known for known in KNOWN if known in classes), classes[0])
         named[name] = classes
         keep(name, False, made)
         for known, eps in OTHER_EPS.items():
             if known in classes:
                 inputs = subject.inputs("f16", "f16", False)
                 keep(name, False, {f"f16.f16.eps{eps:g}": (inputs, eps, subject.run(tensors, inputs, eps))})
-        if subject.role != "gated" and not subject.per_head:
+        if not subject.per_head:
             made, apart = subject.compiled(tensors)
             alike[name] = apart
             if apart > 0.01:
