@@ -21,7 +21,7 @@ use std::sync::LazyLock;
 
 use libtest_mimic::Failed;
 use norm_host::{
-    DType, DeviceProfile, NormKind, Simulator,
+    DType, DeviceProfile, NormKind, Rounding, Simulator,
     ptx::{EMBEDDED, RUST_CUDA},
 };
 use proptest::{
@@ -129,6 +129,8 @@ fn every_kernel_has_the_same_bits() {
             values: Values::Extreme,
             eps: 1e-5,
             weight_offset: [0.0, 0.5][index % 2],
+            round_offset: index % 4 == 1,
+            rounding: Rounding::ALL[index / 3 % 4],
             seed: index as u64,
         })
         .collect();
@@ -168,6 +170,8 @@ fn rows_of_clusters_and_longer_ones() {
                 values: Values::Extreme,
                 eps: 1e-5,
                 weight_offset: 0.0,
+                round_offset: false,
+                rounding: Rounding::Single,
                 seed: 1,
             };
             let newest = SIMULATORS.last().expect("there are targets");

@@ -4,7 +4,7 @@
 use norm_host::accuracy::{judge_row, round_to_f16};
 use norm_host::ptx::EMBEDDED;
 use norm_host::reference::{self, Parameters, widen};
-use norm_host::{Backend, Cpu, DType, Element, Norm, NormKind, Simulator, View, ViewMut};
+use norm_host::{Backend, Cpu, DType, Element, Norm, NormKind, Roundings, Simulator, View, ViewMut};
 
 const EPS: f32 = 1e-5;
 
@@ -29,7 +29,9 @@ fn holds<E: Element>(x: &[E], most: f64) {
     let (x_f64, eps) = (widen(x), f64::from(EPS));
     let expected = reference::layer_norm(&x_f64, None, None, eps);
     let kind = NormKind::Layer;
-    let parameters = Parameters { kind, eps, weight: None, weight_offset: 0.0, bias: None, onto: None };
+    let roundings = Roundings::NONE;
+    let parameters =
+        Parameters { kind, eps, weight: None, weight_offset: 0.0, roundings, bias: None, onto: None };
     for (backend, y) in everywhere(x) {
         let judged = judge_row(&x_f64, &parameters, DType::F32, &y);
         assert!(judged.promised && judged.is_kept(), "{} of {} on {backend}: {judged:?}", x.len(), E::DTYPE);

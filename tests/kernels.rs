@@ -6,7 +6,7 @@ mod cases;
 #[path = "../norm-host/tests/common/mod.rs"]
 mod common;
 
-use norm_host::{DeviceProfile, Operand, Param, Plan, Problem, Rounding, Simulator};
+use norm_host::{DeviceProfile, Operand, Param, Plan, Problem, Simulator};
 use norm_kernels::abi::{Axis, Kernel, Variant};
 use rayon::prelude::*;
 
@@ -119,8 +119,8 @@ fn planned(case: &Case, tensors: &Tensors, profile: DeviceProfile) -> Plan {
         dim: u32::try_from(case.dim).unwrap(),
         eps: case.eps,
         weight_offset: case.weight_offset,
-        round_offset: false,
-        rounding: Rounding::Single,
+        round_offset: case.round_offset,
+        rounding: case.rounding,
         overlap: true,
     };
     Plan::new(&problem, profile).unwrap()

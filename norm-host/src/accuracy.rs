@@ -2,6 +2,8 @@
 
 mod promise;
 mod rounding;
+mod value;
 
-pub use promise::{MIN_MEAN_SQUARE, Promise, RELATIVE, Terms, Verdict, WorstRow, judge_row};
+pub use promise::{MIN_MEAN_SQUARE, Promise, Terms, Verdict, WorstRow, judge_row};
 pub use rounding::{largest, round, round_to_bf16, round_to_f16, ulp, ulp_distance};
+pub use value::{RELATIVE, RELATIVE_BETWEEN};

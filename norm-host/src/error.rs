@@ -106,6 +106,15 @@ pub enum Error {
         /// Its length, as given.
         given: usize,
     },
+    /// A LayerNorm of rows that are split over devices: sums of squares alone do not tell it.
+    #[error("{}: expected RMSNorm, where rows are split over devices, given LayerNorm", Arg::Kind)]
+    SplitLayerNorm,
+    /// Weights or biases in the description of a norm on several devices, each of which has its own.
+    #[error("{arg}: expected those of each device alone, given some in the description of the norm as well")]
+    OwnParameters {
+        /// Which: `w` or `b`.
+        arg: Arg,
+    },
     /// The elements, or the distance between the first and the last, cannot be counted in 64 bits.
     #[error("{arg}: expected fewer than 2^64 bytes and rows, given shape {shape}")]
     TooManyElements {

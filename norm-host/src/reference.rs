@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::{DType, Element, NormKind, accuracy::round};
+use crate::{DType, Element, NormKind, Roundings, accuracy::round};
 
 /// What a row is normalized with.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,9 @@ pub struct Parameters<'a> {
     pub weight: Option<&'a [f64]>,
     /// Added to every weight; of no effect without weights.
     pub weight_offset: f64,
+    /// The roundings before the last one, [`Roundings::NONE`] for a single one; those that [`Roundings::of`] gives for
+    /// the types of the operation.
+    pub roundings: Roundings,
     /// The biases, as many as the row has elements: 0 where there are none.
     pub bias: Option<&'a [f64]>,
     /// What the output holds before the norm is added to it, as many as the row has elements;
@@ -27,9 +30,12 @@ pub struct Parameters<'a> {
 }
 
 impl Parameters<'_> {
-    /// What element `index` is multiplied by: `w + weight_offset`, or 1 without weights.
+    /// What element `index` is multiplied by: `w + weight_offset`, or 1 without weights. Where the sum is rounded, it is
+    /// made in `f32`, and rounded from there.
     pub fn factor(&self, index: usize) -> f64 {
-        self.weight.map_or(1.0, |w| w[index] + self.weight_offset)
+        let Some(w) = self.weight else { return 1.0 };
+        let sum = w[index] + self.weight_offset;
+        self.roundings.factor.map_or(sum, |to| round(to, round(DType::F32, sum)))
     }
 
     /// The bias of element `index`.
@@ -78,13 +84,21 @@ impl Statistics {
     }
 }
 
-/// One row normalized: `(x - mean) * rstd * (w + weight_offset) + b`, added to what `onto` has.
+/// One row normalized: `(x - mean) * rstd * (w + weight_offset) + b`, added to what `onto` has. What is to be rounded in
+/// between is; of the last rounding, to the type of the output, nothing is done here.
 ///
 /// RMSNorm is Zhang and Sennrich 2019 (arXiv:1910.07467), LayerNorm Ba, Kiros and Hinton 2016
 /// (arXiv:1607.06450).
 pub fn norm(x: &[f64], parameters: &Parameters<'_>) -> Vec<f64> {
     let Statistics { mean, rstd, .. } = Statistics::of(x, parameters.kind, parameters.eps);
-    let one = |(i, x)| (x - mean) * rstd * parameters.factor(i) + parameters.bias(i) + parameters.onto(i);
+    let Roundings { normalized, product, result, .. } =
+        parameters.roundings.that_matter(parameters.bias.is_some(), parameters.onto.is_some());
+    let rounded = |to: Option<DType>, value: f64| to.map_or(value, |to| round(to, value));
+    let one = |(i, x)| {
+        let n = rounded(normalized, (x - mean) * rstd);
+        let product = rounded(product, n * parameters.factor(i));
+        rounded(result, product + parameters.bias(i)) + parameters.onto(i)
+    };
     x.iter().enumerate().map(one).collect()
 }
 
@@ -104,12 +118,17 @@ pub fn add(dtype: DType, x: &[f64], r: &[f64]) -> Vec<f64> {
 
 /// RMSNorm of one row: `x / sqrt(mean(x²) + eps) * w`.
 pub fn rms_norm(x: &[f64], w: Option<&[f64]>, eps: f64) -> Vec<f64> {
-    norm(x, &Parameters { kind: NormKind::Rms, eps, weight: w, weight_offset: 0.0, bias: None, onto: None })
+    norm(x, &plain(NormKind::Rms, w, None, eps))
 }
 
 /// LayerNorm of one row: `(x - mean(x)) / sqrt(var(x) + eps) * w + b`, `var` the biased variance.
 pub fn layer_norm(x: &[f64], w: Option<&[f64]>, b: Option<&[f64]>, eps: f64) -> Vec<f64> {
-    norm(x, &Parameters { kind: NormKind::Layer, eps, weight: w, weight_offset: 0.0, bias: b, onto: None })
+    norm(x, &plain(NormKind::Layer, w, b, eps))
+}
+
+fn plain<'a>(kind: NormKind, w: Option<&'a [f64]>, b: Option<&'a [f64]>, eps: f64) -> Parameters<'a> {
+    let roundings = Roundings::NONE;
+    Parameters { kind, eps, weight: w, weight_offset: 0.0, roundings, bias: b, onto: None }
 }
 
 /// Elements of `x` as an operation sees them: infinite `f16` ones count as ±65504, NaN stays.

@@ -673,6 +673,8 @@ fn messages_name_the_argument_what_was_expected_and_what_was_given() {
         (refused(Norm::rms(1e-6).weight_offset(1.0)), Arg::WeightOffset),
         (refused(Norm::rms(1e-6).rounding(Rounding::T5)), Arg::Rounding),
         (Error::RoundOffsetOfNone, Arg::RoundOffset),
+        (Error::SplitLayerNorm, Arg::Kind),
+        (Error::OwnParameters { arg: Arg::B }, Arg::B),
         (refused(Norm::rms(1e-6).weight(View::from_slice(&w, &[4]).unwrap())), Arg::W),
         (Error::SplitRow { here: 2, given: 1 }, Arg::Dim),
         (Error::EmptyGroup, Arg::Tp),

@@ -11,6 +11,7 @@ use norm_host::{
     Cpu, DType, Norm, NormKind, Result, Rounding, View, ViewMut,
     accuracy::round,
     reference::{self, Statistics},
+    rms_norm_partial,
 };
 
 const HEADS: usize = 3;
@@ -103,11 +104,27 @@ impl Tensors {
 
     /// The outputs by definition, of an input `x` and added to `onto`.
     fn expected(&self, setup: Setup, heads: bool, x: &Buffer, onto: Option<&Buffer>) -> Buffer {
+        let statistics = |row: &[f64]| {
+            let Statistics { mean, rstd, .. } = Statistics::of(row, setup.kind, EPS.into());
+            (mean, rstd as f32)
+        };
+        self.expected_of(setup, heads, x, onto, statistics)
+    }
+
+    /// The same with the mean and 1 over the root that `statistics` has of a row.
+    fn expected_of(
+        &self,
+        setup: Setup,
+        heads: bool,
+        x: &Buffer,
+        onto: Option<&Buffer>,
+        statistics: impl Fn(&[f64]) -> (f64, f32),
+    ) -> Buffer {
         let mut outputs = Vec::new();
         for row in 0..HEADS {
             let input: Vec<f64> = (0..DIM).map(|i| reference::input(setup.x, x.get(row * DIM + i))).collect();
-            let Statistics { mean, rstd, .. } = Statistics::of(&input, setup.kind, EPS.into());
-            let (high, rstd) = (mean as f32, rstd as f32);
+            let (mean, rstd) = statistics(&input);
+            let high = mean as f32;
             let low = (mean - f64::from(high)) as f32;
             for (i, x) in input.iter().enumerate() {
                 let index = if heads { row * DIM + i } else { i };
@@ -198,6 +215,27 @@ fn residuals_on_either_side_have_the_bits_of_the_definition() -> Result<()> {
         let mut y_after = y.clone();
         norm.rows_add(x.view(&SHAPE, &STRIDES), &mut view_mut(&mut y_after), &Cpu)?;
         assert_eq!(y_after.bits(), tensors.expected(setup, false, x, Some(y)).bits(), "{setup:?} behind");
+    }
+    Ok(())
+}
+
+#[test]
+fn rows_that_are_split_have_the_bits_of_the_definition() -> Result<()> {
+    for (seed, setup) in setups().enumerate().filter(|(_, setup)| setup.kind == NormKind::Rms) {
+        let tensors = Tensors::new(setup, seed as u64);
+        let norm = tensors.norm(setup, false);
+        let mut sums = [0.0_f32; HEADS];
+        let x = tensors.x.view(&SHAPE, &STRIDES);
+        rms_norm_partial(x, &mut ViewMut::from_slice(&mut sums, &[HEADS])?, &Cpu)?;
+        let mut y = tensors.y.clone();
+        norm.rows_apply(x, View::from_slice(&sums, &[HEADS])?, &mut view_mut(&mut y), DIM, &Cpu)?;
+
+        let of_sum = |row: &[f64]| {
+            let sum = row.iter().map(|x| x * x).sum::<f64>() as f32;
+            (0.0, (1.0 / (f64::from(sum) / DIM as f64 + f64::from(EPS)).sqrt()) as f32)
+        };
+        let expected = tensors.expected_of(setup, false, &tensors.x, None, of_sum);
+        assert_eq!(y.bits(), expected.bits(), "{setup:?}");
     }
     Ok(())
 }

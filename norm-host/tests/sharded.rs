@@ -10,8 +10,8 @@ use common::{
 };
 use half::f16;
 use norm_host::{
-    Arg, Backend, Cpu, DType, Error, MAX_DIM, NormKind, Place, Shape, View, ViewMut, rms_norm_apply,
-    rms_norm_partial,
+    Arg, Backend, Cpu, DType, Error, MAX_DIM, Norm, NormKind, Place, Rounding, Shape, View, ViewMut,
+    rms_norm_apply, rms_norm_partial,
 };
 use proptest::prelude::*;
 
@@ -26,18 +26,10 @@ macro_rules! each {
     };
 }
 
-/// The case with rows of RMSNorm, without what its sharded form does not have.
+/// The case with rows of RMSNorm, without a residual, which its sharded form does not have.
 fn plain(case: Case) -> Case {
     let front = if case.front.is_empty() { vec![1] } else { case.front.clone() };
-    Case {
-        kind: NormKind::Rms,
-        heads: false,
-        residual: Residual::None,
-        b: None,
-        weight_offset: 0.0,
-        front,
-        ..case
-    }
+    Case { kind: NormKind::Rms, heads: false, residual: Residual::None, front, ..case }
 }
 
 /// Columns `from..to` of a tensor.
@@ -84,13 +76,15 @@ fn run(
     }
     let sums: Vec<f32> =
         (0..rows).map(|row| add(&parts.iter().map(|part| part[row]).collect::<Vec<_>>())).collect();
-    let Tensors { x, w, y, .. } = tensors;
+    let Tensors { x, w, b, y, .. } = tensors;
     for shard in &shards {
         let x = shard.view(x, &case.x_strides());
         let length = shard.shape[shard.shape.len() - 1];
-        let w = w.as_ref().map(|w| Columns { from: shard.from, shape: vec![length] }.view(w, &[1]));
+        let columns = Columns { from: shard.from, shape: vec![length] };
+        let param = |param| columns.view(param, &[1]);
+        let norm = case.described().weight(w.as_ref().map(param)).bias(b.as_ref().map(param));
         let mut y = shard.view_mut(y, &case.y_strides());
-        rms_norm_apply(x, w, View::from_slice(&sums, &[rows])?, &mut y, case.eps, case.dim, on)?;
+        norm.rows_apply(x, View::from_slice(&sums, &[rows])?, &mut y, case.dim, on)?;
     }
     Ok(parts)
 }
@@ -175,6 +169,8 @@ fn long(x: DType, values: Values, dim: usize) -> Case {
         values,
         eps: 1e-6,
         weight_offset: 0.0,
+        round_offset: false,
+        rounding: Rounding::Single,
         seed: 5,
     }
 }
@@ -284,6 +280,16 @@ fn what_does_not_fit_is_refused() {
     let elsewhere = unsafe { View::from_raw_parts(Place::Cuda(0), 256, DType::F32, &[3]) }.unwrap();
     let (expected, given) = (Place::Host, Place::Cuda(0));
     assert_eq!(apply(elsewhere, 1e-6, 8), Err(Error::Place { arg: Arg::Sums, expected, given }));
+    let mut apply_of = |norm: Norm<'_>| {
+        norm.rows_apply(x, sums, &mut ViewMut::from_slice(&mut y, &[3, 4]).unwrap(), 8, &Cpu)
+    };
+    assert_eq!(apply_of(Norm::layer(1e-6)), Err(Error::SplitLayerNorm));
+    let missing = Error::RoundingWithoutWeights { given: Rounding::T5 };
+    assert_eq!(apply_of(Norm::rms(1e-6).rounding(Rounding::T5)), Err(missing));
+    assert_eq!(apply_of(Norm::rms(1e-6).round_offset(true)), Err(Error::RoundOffsetOfNone));
+    let mut apply = |sums, eps, dim| {
+        rms_norm_apply(x, None, sums, &mut ViewMut::from_slice(&mut y, &[3, 4]).unwrap(), eps, dim, &Cpu)
+    };
     assert_eq!(apply(sums, 1e-6, 8), Ok(()));
     assert_eq!(apply(sums, 1e-6, 4), Ok(()));
 }

@@ -7,8 +7,8 @@ use cust::memory::{CopyDestination, DeviceBuffer, LockedBuffer};
 use half::f16;
 use mock::{Mock, interface::DEVICES, mock};
 use norm_host::{
-    Arg, DType, Device, Error, NcclGroup, NcclId, NormKind, Place, RowSums, Shard, Stream, TpContext, View,
-    ViewMut, head_norm_tp, layer_norm_tp, rms_norm_sharded, rms_norm_tp,
+    Arg, DType, Device, Error, NcclGroup, NcclId, Norm, NormKind, Place, Rounding, RowSums, Shard, Stream,
+    TpContext, View, ViewMut, head_norm_tp, layer_norm_tp, rms_norm_sharded, rms_norm_tp,
 };
 use std::ptr::null_mut;
 use std::sync::MutexGuard;
@@ -165,7 +165,46 @@ fn each_function_launches_once_a_device() {
     let heads = head_norm_tp(&lists.x, &lists.w, None, &mut lists.y, 1e-6, NormKind::Rms, tp);
     assert_eq!(heads, Ok(()));
     launched_on(&group, "rms_f16_f16_f16_warp2");
+
+    // Descriptions have the options that the functions leave out.
+    let (mut lists, tp) = group.lists(&[512]);
+    let norm = Norm::rms(1e-6).overlap(false);
+    assert_eq!(norm.weight_offset(1.0).rows_tp(&lists.x, Some(&lists.w), None, &mut lists.y, tp), Ok(()));
+    launched_on(&group, "rms_f16_f16_f16_warp2");
+    let (mut lists, tp) = group.lists(&HEADS);
+    assert_eq!(norm.heads_tp(&lists.x, None, None, &mut lists.y, tp), Ok(()));
+    launched_on(&group, "rms_f16_f16_f16_warp2");
     assert_eq!(group.tp.synchronize(), Ok(()));
+}
+
+#[test]
+fn a_description_for_several_devices_has_no_parameters_itself() {
+    let (mock, _alone) = setup();
+    let mut group = Group::new();
+    let (mut lists, tp) = group.lists(&[512]);
+    let w = lists.w[0];
+    for (norm, arg) in [
+        (Norm::rms(1e-6).weight(w), Arg::W),
+        (Norm::layer(1e-6).bias(w), Arg::B),
+        (Norm::layer(1e-6).weight(w).bias(w), Arg::W),
+    ] {
+        let refused = Err(Error::OwnParameters { arg });
+        assert_eq!(norm.rows_tp(&lists.x, Some(&lists.w), None, &mut lists.y, tp), refused);
+        assert_eq!(norm.heads_tp(&lists.x, Some(&lists.w), None, &mut lists.y, tp), refused);
+        assert_eq!(norm.rows_sharded(&mut [], 1024, tp, &|_: &RowSums<'_>| Ok(())), refused);
+    }
+    assert_eq!(
+        Error::OwnParameters { arg: Arg::W }.to_string(),
+        "w: expected those of each device alone, given some in the description of the norm as well"
+    );
+
+    // What each device is asked for is refused there.
+    let t5 = Norm::rms(1e-6).rounding(Rounding::T5);
+    let missing = Error::RoundingWithoutWeights { given: Rounding::T5 };
+    assert_eq!(t5.rows_tp(&lists.x, None, None, &mut lists.y, tp), at(0, missing.clone()));
+    let layer = Norm::layer(1e-6).rows_sharded(&mut [], 1024, tp, &|_: &RowSums<'_>| Ok(()));
+    assert_eq!(layer, Err(Error::SplitLayerNorm));
+    assert!(mock.launch().is_none());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Holding a few rows of an output against the reference, before anything is timed.
 
-use norm_host::accuracy;
 use norm_host::reference::{self, Parameters};
+use norm_host::{Roundings, accuracy};
 
 use super::call::EPS;
 use super::case::Case;
@@ -38,6 +38,7 @@ pub fn judge(case: &Case, index: usize, row: &Row<'_>, w: &[u8], b: &[u8]) -> Re
         eps: EPS.into(),
         weight: Some(&weight),
         weight_offset: 0.0,
+        roundings: Roundings::NONE,
         bias: bias.as_deref(),
         onto: None,
     };

@@ -1,7 +1,7 @@
 //! One call of an operation on tensors in an image, and what carries it out.
 
 use norm_host::{
-    Backend, Cpu, DType, Error, Norm, NormKind, Place, Simulator, Stream, View, ViewMut, rms_norm_apply,
+    Backend, Cpu, DType, Error, Norm, NormKind, Place, Rounding, Simulator, Stream, View, ViewMut,
     rms_norm_partial,
 };
 
@@ -36,6 +36,8 @@ pub struct Call {
     pub heads: bool,
     pub eps: f32,
     pub weight_offset: f32,
+    pub round_offset: bool,
+    pub rounding: Rounding,
     pub x: Operand,
     pub y: Option<Operand>,
     pub w: Option<Operand>,
@@ -85,6 +87,10 @@ impl Call {
             unsafe { ViewMut::from_raw_parts(place, address, operand.dtype, &operand.shape) }?
                 .with_strides(&operand.strides)
         };
+        let described = Norm::new(self.kind, self.eps)
+            .weight_offset(self.weight_offset)
+            .round_offset(self.round_offset)
+            .rounding(self.rounding);
         if let Some(sums) = &self.sums {
             let dim = self.x.shape[self.x.shape.len() - 1];
             let rows = sums.shape[0] / self.shards;
@@ -97,15 +103,16 @@ impl Call {
                     rms_norm_partial(x, &mut view_mut(&sums)?, on)?;
                     continue;
                 }
-                let w = self.w.as_ref().map(|w| view(&w.columns(from, to))).transpose()?;
+                let part = |param: &Operand| view(&param.columns(from, to));
+                let w = self.w.as_ref().map(part).transpose()?;
+                let b = self.b.as_ref().map(part).transpose()?;
                 let y = self.y.as_ref().unwrap_or(&self.x).columns(from, to);
-                rms_norm_apply(x, w, view(&sums)?, &mut view_mut(&y)?, self.eps, dim, on)?;
+                described.weight(w).bias(b).rows_apply(x, view(&sums)?, &mut view_mut(&y)?, dim, on)?;
             }
             return Ok(());
         }
-        let norm = Norm::new(self.kind, self.eps)
+        let norm = described
             .weight(self.w.as_ref().map(view).transpose()?)
-            .weight_offset(self.weight_offset)
             .bias(self.b.as_ref().map(view).transpose()?);
         if let Some(r) = &self.r {
             let r = &mut view_mut(r)?;

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use norm_host::{DType, MAX_DIM, NormKind};
+use norm_host::{DType, MAX_DIM, NormKind, Rounding, Roundings};
 
 /// The most axes a tensor may have.
 pub const MAX_RANK: usize = 4;
@@ -142,6 +142,9 @@ pub struct Case {
     pub b: Option<Param>,
     pub eps: f32,
     pub weight_offset: f32,
+    /// Whether the sum of weight and offset is rounded to the weights' type.
+    pub round_offset: bool,
+    pub rounding: Rounding,
     pub data: Data,
     pub seed: u64,
     /// Whether the norm is done in place too, to give the same bits.
@@ -154,10 +157,16 @@ pub struct Case {
 }
 
 impl Case {
-    /// Whether rows may be split: RMSNorm with weights at most.
+    /// Whether rows may be split: RMSNorm without a residual.
     pub fn may_be_split(&self) -> bool {
-        let plain = self.b.is_none() && self.weight_offset == 0.0 && self.residual == Residual::None;
-        self.kind == NormKind::Rms && !self.heads && plain && self.dim() > 1
+        let plain = !self.heads && self.residual == Residual::None;
+        self.kind == NormKind::Rms && plain && self.dim() > 1
+    }
+
+    /// Where it rounds before the last time.
+    pub fn roundings(&self) -> Roundings {
+        let w = self.w.map(|w| w.dtype);
+        Roundings::of(self.rounding, self.round_offset, self.x.dtype, w, self.y.dtype)
     }
 
     /// Elements in a row.
@@ -264,14 +273,18 @@ impl Case {
         if self.w.is_none() && self.weight_offset != 0.0 {
             return Some("offset needs w".to_owned());
         }
+        if self.round_offset && self.weight_offset == 0.0 {
+            return Some("roundoffset needs an offset other than 0".to_owned());
+        }
+        if self.w.is_none() && self.rounding == Rounding::T5 {
+            return Some("rounding=t5 needs w".to_owned());
+        }
         // The kernels read both as one type.
         if self.w.zip(self.b).is_some_and(|(w, b)| w.dtype != b.dtype) {
             return Some("w and b need one dtype".to_owned());
         }
         if self.shards != 1 && !(self.may_be_split() && (2..=self.dim()).contains(&self.shards)) {
-            return Some(
-                "shards needs op=rms over=rows of as many elements, without b, offset, residual".to_owned(),
-            );
+            return Some("shards needs op=rms over=rows of as many elements, without residual".to_owned());
         }
         if self.alone.is_some_and(|row| row >= self.rows()) {
             return Some("alone names a row that shape has not".to_owned());
@@ -280,10 +293,10 @@ impl Case {
     }
 }
 
-/// The text of a case: `key=value` words, and `inplace` alone.
+/// The text of a case: `key=value` words, and `roundoffset` and `inplace` alone.
 ///
-/// `op=rms|layer over=rows|heads shape=2x3x128 x=f16 y=f16 [w=f32] [b=f32] eps=1e-6 [offset=1]
-/// [residual=before|behind] [xgap=8,0,3] [ygap=…] [rgap=…] [wgap=4] [bgap=…] [shared=w,b]
+/// `op=rms|layer over=rows|heads shape=2x3x128 x=f16 y=f16 [w=f32] [b=f32] eps=1e-6 [offset=1
+/// [roundoffset]] [rounding=before-weight|before-bias|t5] [residual=before|behind] [xgap=8,0,3] [ygap=…] [rgap=…] [wgap=4] [bgap=…] [shared=w,b]
 /// [at=x,y,w,b[,r]] data=normal seed=7 [shards=2] [inplace] [alone=2]`
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -298,6 +311,12 @@ impl fmt::Display for Case {
         write!(f, " eps={:e}", self.eps)?;
         if self.weight_offset != 0.0 {
             write!(f, " offset={}", self.weight_offset)?;
+        }
+        if self.round_offset {
+            write!(f, " roundoffset")?;
+        }
+        if self.rounding != Rounding::Single {
+            write!(f, " rounding={}", self.rounding)?;
         }
         match self.residual {
             Residual::None => {}
@@ -349,7 +368,7 @@ fn join(numbers: &[usize], separator: &str) -> String {
 /// Why a text is not a case.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum CaseError {
-    #[error("'{word}' is not a part of a case: expected KEY=VALUE with a known key, or inplace")]
+    #[error("'{word}' is not a part of a case: expected KEY=VALUE with a known key, inplace or roundoffset")]
     Word { word: String },
     #[error("'{value}' is no value of {key}: expected {expected}")]
     Value { key: String, value: String, expected: &'static str },
@@ -397,6 +416,8 @@ struct Words {
     b: Option<DType>,
     eps: Option<f32>,
     weight_offset: f32,
+    round_offset: bool,
+    rounding: Rounding,
     x_gaps: [usize; MAX_LEADING],
     y_gaps: [usize; MAX_LEADING],
     r_gaps: [usize; MAX_LEADING],
@@ -415,8 +436,13 @@ struct Words {
 
 impl Words {
     fn take(&mut self, word: &str) -> Result<(), CaseError> {
-        if word == "inplace" {
-            self.in_place = true;
+        let flag = match word {
+            "inplace" => Some(&mut self.in_place),
+            "roundoffset" => Some(&mut self.round_offset),
+            _ => None,
+        };
+        if let Some(flag) = flag {
+            *flag = true;
             return Ok(());
         }
         let unknown = || CaseError::Word { word: word.to_owned() };
@@ -452,6 +478,10 @@ impl Words {
             "b" => self.b = Some(dtype()?),
             "eps" => self.eps = Some(finite().filter(|&eps| is_eps(value, eps)).ok_or_else(|| no(EPS))?),
             "offset" => self.weight_offset = finite().ok_or_else(|| no("a finite number"))?,
+            "rounding" => {
+                let found = Rounding::ALL.into_iter().find(|rounding| rounding.name() == value);
+                self.rounding = found.ok_or_else(|| no("single, before-weight, before-bias or t5"))?;
+            }
             "xgap" => self.x_gaps = gaps()?,
             "ygap" => self.y_gaps = gaps()?,
             "rgap" => self.r_gaps = gaps()?,
@@ -511,6 +541,8 @@ impl Words {
             b: self.b.map(|dtype| Param { dtype, gap: self.b_gap, at: b_at, shared: b_shared }),
             eps: self.eps.ok_or_else(|| missing("eps"))?,
             weight_offset: self.weight_offset,
+            round_offset: self.round_offset,
+            rounding: self.rounding,
             data: self.data.ok_or_else(|| missing("data"))?,
             seed: self.seed,
             in_place: self.in_place,
@@ -594,6 +626,15 @@ mod tests {
             ("seed=1", "seed=1 w=f16 shared=w,b", "shared=b needs b"),
             ("over=heads", "w=f16 shared=w", "shared needs over=heads"),
             ("seed=1", "seed=1 offset=1", "offset needs w"),
+            ("seed=1", "seed=1 roundoffset", "roundoffset needs an offset other than 0"),
+            ("seed=1", "seed=1 w=f16 offset=0 roundoffset", "roundoffset needs an offset other than 0"),
+            ("seed=1", "seed=1 roundoffset=1", "'roundoffset=1' is not a part of a case"),
+            ("seed=1", "seed=1 rounding=t5", "rounding=t5 needs w"),
+            (
+                "seed=1",
+                "seed=1 rounding=twice",
+                "'twice' is no value of rounding: expected single, before-weight",
+            ),
         ] {
             let error = good.replace(from, to).parse::<Case>().unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

@@ -147,6 +147,7 @@ fn judge(case: &Case, call: &Call, before: &AlignedBytes, outputs: &Outputs) -> 
             eps: case.eps.into(),
             weight: w.as_ref().map(|heads| heads[head].as_slice()),
             weight_offset: case.weight_offset.into(),
+            roundings: case.roundings(),
             bias: b.as_ref().map(|heads| heads[head].as_slice()),
             onto: onto.as_deref(),
         };

@@ -1,6 +1,6 @@
 //! Random cases: most small, some large, all sides of every threshold.
 
-use norm_host::{DType, NormKind};
+use norm_host::{DType, NormKind, Rounding};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -51,6 +51,8 @@ pub fn case(seed: u64, index: u64) -> Case {
         b,
         eps: *[1e-5, 1e-6, 1e-12, 0.0, 0.1].choose(rng).unwrap_or(&1e-6),
         weight_offset: if w.is_some() && rng.random_bool(0.25) { 1.0 } else { 0.0 },
+        round_offset: false,
+        rounding: Rounding::Single,
         data,
         seed: rng.random_range(0..1 << 32),
         in_place,
@@ -58,6 +60,14 @@ pub fn case(seed: u64, index: u64) -> Case {
         residual: if heads { Residual::None } else { residual(rng, rank) },
         shards: 1,
     };
+    // Drawn late, so that a seed keeps the tensors that it had before there were several orders.
+    if rng.random_bool(0.5) {
+        case.rounding = *Rounding::ALL.choose(rng).unwrap_or(&Rounding::Single);
+    }
+    if case.rounding == Rounding::T5 && case.w.is_none() {
+        case.rounding = Rounding::Single;
+    }
+    case.round_offset = case.weight_offset != 0.0 && rng.random_bool(0.5);
     if case.may_be_split() && rng.random_bool(0.5) {
         case.shards = rng.random_range(2..=case.dim().min(5));
     }
@@ -200,6 +210,15 @@ mod tests {
             assert!(with(&|residual| residual == Residual::Behind));
         }
         assert!(some(&|case| case.w.is_none() && case.b.is_some()), "b without w");
+        for rounding in Rounding::ALL {
+            for kind in NormKind::ALL {
+                let found = |case: &Case| case.rounding == rounding && case.kind == kind;
+                assert!(some(&|case| found(case) && case.heads), "{rounding} over heads");
+                assert!(some(&|case| found(case) && case.residual == Residual::Behind), "{rounding} behind");
+                assert!(some(&|case| found(case) && case.round_offset), "{rounding}, an offset rounded");
+            }
+            assert!(some(&|case| case.rounding == rounding && case.shards > 1), "{rounding} in shards");
+        }
         let shared = |param: Option<Param>| param.map(|param| param.shared);
         for both in [[true, true], [true, false], [false, true], [false, false]] {
             let found = |case: &Case| case.heads && [shared(case.w), shared(case.b)] == both.map(Some);

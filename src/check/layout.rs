@@ -73,6 +73,8 @@ impl Layout {
             heads: case.heads,
             eps: case.eps,
             weight_offset: case.weight_offset,
+            round_offset: case.round_offset,
+            rounding: case.rounding,
             x,
             y: Some(y),
             w,

@@ -1,6 +1,6 @@
 //! The smallest case that still fails.
 
-use norm_host::DType;
+use norm_host::{DType, Rounding};
 
 use super::case::{Case, Data, MAX_LEADING, Residual};
 
@@ -67,10 +67,17 @@ fn simpler(case: &Case) -> Vec<Case> {
             }
         }
     }
+    step(&|case| case.rounding = Rounding::Single);
     step(&|case| case.b = None);
-    // What an offset is added to goes with it.
-    step(&|case| (case.w, case.weight_offset) = (None, 0.0));
-    step(&|case| case.weight_offset = 0.0);
+    // What an offset is added to goes with it, and what T5 rounds to the type of.
+    step(&|case| {
+        (case.w, case.weight_offset, case.round_offset) = (None, 0.0, false);
+        if case.rounding == Rounding::T5 {
+            case.rounding = Rounding::Single;
+        }
+    });
+    step(&|case| case.round_offset = false);
+    step(&|case| (case.weight_offset, case.round_offset) = (0.0, false));
     step(&|case| (case.x.gaps, case.y.gaps) = ([0; MAX_LEADING], [0; MAX_LEADING]));
     step(&|case| case.x.gaps = [0; MAX_LEADING]);
     step(&|case| case.y.gaps = [0; MAX_LEADING]);
@@ -141,6 +148,24 @@ mod tests {
         assert_eq!(smallest.to_string().parse(), Ok(smallest));
         let smallest = shrink(&case, |_| true);
         assert_eq!(smallest.residual, Residual::None);
+    }
+
+    #[test]
+    fn an_order_of_roundings_goes_unless_the_failure_needs_it() {
+        let text = "op=rms over=rows shape=3x5x200 x=f16 y=bf16 w=f16 eps=1e-5 offset=1 roundoffset rounding=t5 \
+                    data=wide seed=9 shards=3";
+        let case: Case = text.parse().unwrap();
+        let smallest = shrink(&case, |case| case.rounding == Rounding::T5);
+        assert_eq!(
+            smallest.to_string(),
+            "op=rms over=rows shape=1 x=f32 y=f32 w=f32 eps=1e-6 rounding=t5 data=normal seed=0"
+        );
+        let smallest = shrink(&case, |case| case.round_offset);
+        assert_eq!(
+            smallest.to_string(),
+            "op=rms over=rows shape=1 x=f32 y=f32 w=f32 eps=1e-6 offset=1 roundoffset data=normal seed=0"
+        );
+        assert_eq!(smallest.to_string().parse(), Ok(smallest));
     }
 
     #[test]

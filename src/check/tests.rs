@@ -4,6 +4,7 @@ use super::*;
 use crate::bytes::AlignedBytes;
 use call::Call;
 use examine::{Fault, Memory, examine};
+use norm_host::Rounding;
 
 /// The CPU backend with a fault.
 struct Faulty<F>(F);
@@ -101,6 +102,58 @@ fn what_the_norm_should_have_been_added_to_is_missed() {
     let text = CASE.replace("y=f16", "y=f32 residual=behind");
     let found = fault(&text, |call, image| image[last_column(call)..][..4].fill(0));
     assert!(matches!(found, Fault::Inaccurate { row: 0, column: 5, .. }), "{found}");
+}
+
+/// The CPU backend, which does another operation than the one asked for.
+struct Instead<F>(F);
+
+impl<F: Fn(&mut Call)> Executor for Instead<F> {
+    fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
+        let mut call = call.clone();
+        (self.0)(&mut call);
+        OnCpu.execute(&call, image)
+    }
+}
+
+#[test]
+fn another_order_of_roundings_is_found() {
+    let shards = "op=rms over=rows shape=4x200 x=f16 y=f16 w=f16 eps=1e-6 data=normal seed=1 shards=2";
+    let cases = [
+        "op=rms over=rows shape=4x200 x=f16 y=f16 w=f16 eps=1e-6 data=normal seed=1",
+        "op=layer over=rows shape=4x200 x=bf16 y=bf16 w=bf16 b=bf16 eps=1e-6 data=outliers seed=2",
+        "op=rms over=heads shape=2x4x200 x=bf16 y=f32 w=bf16 eps=1e-6 data=shifted seed=3",
+        shards,
+    ];
+    for case in cases {
+        let case: Case = case.parse().unwrap();
+        for [asked, done] in [
+            [Rounding::Single, Rounding::BeforeWeight],
+            [Rounding::BeforeWeight, Rounding::Single],
+            [Rounding::T5, Rounding::Single],
+        ] {
+            let case = Case { rounding: asked, ..case.clone() };
+            let executor = &mut Instead(|call: &mut Call| call.rounding = done);
+            let found = examine(&case, executor, &mut Memory::default()).expect_err("the fault is found");
+            assert!(matches!(found, Fault::Inaccurate { .. }), "{case}: {found}");
+        }
+        let case = Case { weight_offset: 1.0, ..case };
+        for asked in [false, true] {
+            let case = Case { round_offset: asked, ..case.clone() };
+            let executor = &mut Instead(|call: &mut Call| call.round_offset = !asked);
+            let found = examine(&case, executor, &mut Memory::default()).expect_err("the fault is found");
+            assert!(matches!(found, Fault::Inaccurate { .. }), "{case}: {found}");
+        }
+    }
+}
+
+/// What every other executor does, with the result of its own.
+#[test]
+fn an_order_that_is_ignored_is_found_and_shrunk() {
+    let ignores = || Ok(Instead(|call: &mut Call| call.rounding = Rounding::Single));
+    let cases = Cases::Random { seed: 11, count: 300 };
+    let failure = examine_all(&cases, "cpu", "--device cpu", ignores).unwrap().failure.expect("it is found");
+    let smallest: Case = failure.smallest_case.parse().unwrap();
+    assert!(smallest.rounding != Rounding::Single && smallest.rows() == 1, "{smallest}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use half::f16;
 use norm_host::accuracy::Terms;
 use norm_host::reference::{Parameters, Statistics, widen, widen_input};
-use norm_host::{DType, Error, accuracy};
+use norm_host::{DType, Error, Roundings, accuracy};
 use rayon::prelude::*;
 
 use super::data::{Data, EPS};
@@ -88,6 +88,7 @@ fn worst_error(function: Function, data: &Data, outputs: &[f16]) -> WorstError {
             eps: EPS.into(),
             weight: Some(&w[first..first + dim]),
             weight_offset: 0.0,
+            roundings: Roundings::NONE,
             bias: function.bias().then_some(&b[first..first + dim]),
             onto: None,
         };

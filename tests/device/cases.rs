@@ -1,6 +1,6 @@
 //! The cases that tests go through.
 
-use norm_host::{DType, DeviceProfile, NormKind, Tile};
+use norm_host::{DType, DeviceProfile, NormKind, Rounding, Tile};
 use norm_kernels::abi::{Kernel, Variant};
 
 use crate::common::{
@@ -40,6 +40,8 @@ pub fn plain(kind: NormKind, [x, w, y]: DTypes, rows: usize, dim: usize) -> Case
         values: Values::Plain,
         eps: 1e-5,
         weight_offset: 0.0,
+        round_offset: false,
+        rounding: Rounding::Single,
         seed: dim as u64,
     }
 }

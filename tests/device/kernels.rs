@@ -1,7 +1,7 @@
 //! Every kernel there is, once: small enough to be run under compute-sanitizer.
 
 use libtest_mimic::Failed;
-use norm_host::{Device, DeviceProfile, NormKind, Operand, Param, Plan, Problem, Rounding};
+use norm_host::{Device, DeviceProfile, NormKind, Operand, Param, Plan, Problem};
 use norm_kernels::abi::{Axis, Kernel, Variant};
 
 use crate::{
@@ -54,8 +54,8 @@ fn planned(device: Device, case: &Case, tensors: &mut OnDevice) -> Result<Kernel
         dim: u32::try_from(case.dim)?,
         eps: case.eps,
         weight_offset: case.weight_offset,
-        round_offset: false,
-        rounding: Rounding::Single,
+        round_offset: case.round_offset,
+        rounding: case.rounding,
         overlap: true,
     };
     Ok(Plan::new(&problem, device.profile())?.kernel)

@@ -4,7 +4,7 @@ use cust::memory::{CopyDestination, DeviceBuffer};
 use half::f16;
 use libtest_mimic::Failed;
 use norm_host::{
-    Arg, DType, Device, Error, NormKind, Stream, View, ViewMut,
+    Arg, DType, Device, Error, NormKind, Roundings, Stream, View, ViewMut,
     accuracy::{judge_row, round_to_f16},
     head_norm,
     reference::{Parameters, widen, widen_input},
@@ -42,6 +42,7 @@ fn plain_rms(eps: f32) -> Parameters<'static> {
         eps: eps.into(),
         weight: None,
         weight_offset: 0.0,
+        roundings: Roundings::NONE,
         bias: None,
         onto: None,
     }

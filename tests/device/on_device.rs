@@ -1,7 +1,7 @@
 //! A case with its tensors on a device.
 
 use libtest_mimic::Failed;
-use norm_host::{Device, Norm, Result as NormResult, Stream, View, ViewMut};
+use norm_host::{Device, Result as NormResult, Stream, View, ViewMut};
 
 use crate::{
     common::{
@@ -74,7 +74,7 @@ impl OnDevice {
     pub fn enqueue(&mut self, on: &Stream) -> NormResult<()> {
         let case = self.case.clone();
         let Views { x, w, b, mut y, r } = self.views();
-        let norm = Norm::new(case.kind, case.eps).weight(w).weight_offset(case.weight_offset).bias(b);
+        let norm = case.described().weight(w).bias(b);
         match (case.residual, r) {
             (Residual::Before, Some(mut r)) => norm.add_rows(x, &mut r, &mut y, on),
             (Residual::Behind, _) => norm.rows_add(x, &mut y, on),
@@ -86,10 +86,8 @@ impl OnDevice {
     /// Enqueues `x = norm(x)`, or with a residual in front `r += x; x = norm(r)`.
     pub fn enqueue_in_place(&mut self, on: &Stream) -> NormResult<()> {
         let OnDevice { case, x, w, b, r, .. } = self;
-        let norm = Norm::new(case.kind, case.eps)
-            .weight(param(case, w, case.shared[0]))
-            .weight_offset(case.weight_offset)
-            .bias(param(case, b, case.shared[1]));
+        let norm =
+            case.described().weight(param(case, w, case.shared[0])).bias(param(case, b, case.shared[1]));
         let mut x = x.view_mut(&case.shape(), &case.x_strides());
         match r {
             Some(r) => norm.add_rows_in_place(&mut x, &mut r.view_mut(&case.shape(), &case.r_strides()), on),

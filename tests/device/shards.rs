@@ -146,7 +146,7 @@ pub fn normalize_split(
 ) -> Result<Buffer, Failed> {
     let mut parts = upload_split(tp, case, before, ends)?;
     let mut list: Vec<Shard<'_>> = parts.iter_mut().map(shard).collect();
-    rms_norm_sharded(&mut list, case.eps, case.dim, tp, reduce)?;
+    case.described().rows_sharded(&mut list, case.dim, tp, reduce)?;
     tp.synchronize()?;
     whole(&parts, case)
 }

@@ -6,7 +6,7 @@ use cuda_driver::{driver, sys::CUcontext};
 use cust::memory::LockedBuffer;
 use libtest_mimic::Failed;
 use norm_host::{
-    Arg, DType, Device, Error, NormKind, Place, Stream, TpContext, View, ViewMut, head_norm_tp,
+    Arg, DType, Device, Error, NormKind, Place, Rounding, Stream, TpContext, View, ViewMut, head_norm_tp,
     layer_norm_tp, rms_norm_tp,
 };
 
@@ -109,7 +109,8 @@ pub fn others_equal(devices: &[Device]) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The function for a group that does what the tensors' case says: one without a residual or offset.
+/// The function for a group that does what the tensors' case says, one without a residual. What the functions leave out,
+/// descriptions have.
 pub fn enqueue(tensors: &mut [OnDevice], tp: &TpContext) -> Result<(), Error> {
     let case = tensors[0].case.clone();
     call(&case, tensors.iter_mut().map(OnDevice::views).collect(), tp)
@@ -117,7 +118,7 @@ pub fn enqueue(tensors: &mut [OnDevice], tp: &TpContext) -> Result<(), Error> {
 
 /// The same of other views, one of each kind a device.
 pub fn call(case: &Case, views: Vec<Views<'_>>, tp: &TpContext) -> Result<(), Error> {
-    let &Case { kind, heads, eps, .. } = case;
+    let &Case { kind, heads, eps, weight_offset, rounding, .. } = case;
     let (mut x, mut w, mut b, mut y) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for views in views {
         x.push(views.x);
@@ -126,6 +127,13 @@ pub fn call(case: &Case, views: Vec<Views<'_>>, tp: &TpContext) -> Result<(), Er
         y.push(views.y);
     }
     let b = (!b.is_empty()).then_some(&b[..]);
+    if weight_offset != 0.0 || rounding != Rounding::Single {
+        let norm = case.described();
+        return match heads {
+            true => norm.heads_tp(&x, Some(&w), b, &mut y, tp),
+            false => norm.rows_tp(&x, Some(&w), b, &mut y, tp),
+        };
+    }
     match (kind, heads) {
         (_, true) => head_norm_tp(&x, &w, b, &mut y, eps, kind, tp),
         (NormKind::Layer, false) => layer_norm_tp(&x, &w, b, &mut y, eps, tp),

@@ -25,12 +25,12 @@ fn first(devices: usize) -> Vec<Device> {
     (0..devices as u32).map(device).collect()
 }
 
-/// What a function for groups computes: no residual, no offset, weights always, biases with LayerNorm and heads.
+/// What a group computes: no residual, weights always, biases with LayerNorm and heads.
 fn replicated() -> impl Strategy<Value = Case> {
     (case(MOST_DIM), dtype()).prop_map(|(case, dtype)| {
         let w = case.w.unwrap_or(dtype);
         let b = case.b.filter(|_| case.heads || case.kind == NormKind::Layer).map(|_| w);
-        Case { residual: Residual::None, w: Some(w), b, weight_offset: 0.0, ..case }
+        Case { residual: Residual::None, w: Some(w), b, ..case }
     })
 }
 
@@ -39,7 +39,7 @@ fn split() -> impl Strategy<Value = (Case, Vec<usize>)> {
     let case = (case(MOST_DIM), 1..=DEVICES).prop_map(|(case, devices)| {
         let (dim, gaps) = (case.dim.max(devices), vec![(0, 0); 3]);
         let (kind, heads, residual) = (NormKind::Rms, false, Residual::None);
-        (Case { kind, heads, residual, b: None, weight_offset: 0.0, dim, gaps, ..case }, devices)
+        (Case { kind, heads, residual, b: None, dim, gaps, ..case }, devices)
     });
     case.prop_flat_map(|(case, devices)| {
         let ends = btree_set(1..case.dim.max(2), devices - 1);

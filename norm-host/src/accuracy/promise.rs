@@ -3,15 +3,14 @@
 #[cfg(test)]
 mod tests;
 
-use super::rounding::{largest, round, ulp, ulp_distance};
+use super::{
+    rounding::{largest, ulp},
+    value::{SMALLEST_F32, Value},
+};
 use crate::{
-    DType, NormKind,
+    DType, NormKind, Roundings,
     reference::{Parameters, Statistics},
 };
-
-/// The relative part of the bound: about eight roundings to `f32`, of which an output sees the
-/// square root, the division, two products, the weight offset and the sums.
-pub const RELATIVE: f64 = 1e-6;
 
 /// The promise needs `mean_square + eps` to be at least this, so that its terms are normal
 /// numbers in `f32` with room to spare.
@@ -21,14 +20,13 @@ pub const MIN_MEAN_SQUARE: f64 = 1e-30;
 /// magnitudes: 2⁻⁴³, more than sums of the longest rows lose.
 const MEAN: f64 = 1.0 / (1_u64 << 43) as f64;
 
-/// The smallest `f32`, which any intermediate result may lose near 0.
-const SMALLEST_F32: f64 = f32::from_bits(1) as f64;
-
 /// What every backend keeps to for the outputs of one row, against the f64
 /// [`reference`](crate::reference) on inputs as the operation sees them.
 ///
-/// - RMSNorm without a bias: `f16` and `bf16` outputs are within 1 ULP of the rounded reference;
-///   `f32` outputs within [`RELATIVE`] of it.
+/// # A single rounding
+///
+/// - RMSNorm without a bias: `f16` and `bf16` outputs are off by half an ULP and 1e-6 ([`RELATIVE`](super::RELATIVE)) of
+///   the reference at most, `f32` outputs by 1e-6 of it.
 /// - LayerNorm, and RMSNorm with a bias, where what is subtracted or added may cancel:
 ///   `|error| ≤ ulp(y) / 2 + 1e-6 · (|x - mean| · rstd · |w| + |b|)`, and, for LayerNorm,
 ///   `+ 2⁻⁴³ · mean(|x|) · rstd · |w|` for rows that cancel in the mean itself. However far a row is from 0,
@@ -43,7 +41,31 @@ const SMALLEST_F32: f64 = f32::from_bits(1) as f64;
 ///   for LayerNorm, in the mean: `+ 2⁻¹⁴⁹ · (1 + |w| · (1 + rstd))`, the inner `rstd` for LayerNorm
 ///   alone. It matters only where something is subnormal.
 ///
-/// `w` is the factor with the offset added. Outputs beyond the largest finite number become
+/// # Roundings in between
+///
+/// In the other [orders](crate::Rounding) a value is rounded to 16 bits on the way, and an error in `f32` that is
+/// next to nothing decides between two neighbours where the value is all but in the middle of them. So each step is held
+/// to its own exact formula, and not the whole to a loose bound. Let `T[v ± e]` be the numbers of type T from
+/// `T(v - e)` to `T(v + e)`: `T(v)` alone, unless a middle of two neighbours is within `e` of `v`, then both.
+///
+/// - The normalized value, where it is rounded: `h` is one of `T[n ± e]`, `n = (x - mean) · rstd` and `e` what a single
+///   rounding leaves open for it, `1e-6 · |n|` and, for LayerNorm, `2⁻⁴³ · mean(|x|) · rstd`.
+/// - The product, where that is rounded: `h` is one of `T[n · w ± e · |w|]`.
+/// - The output: of one such `h` by `|error| ≤ ulp(y) / 2 + 2⁻²² · (|h · w| + |b|)`
+///   ([`RELATIVE_BETWEEN`](super::RELATIVE_BETWEEN)), or `|h| + |b|` where `h` is the product. What has been rounded is
+///   exact; the weight offset, product and sum that follow lose 2⁻²⁴ each. As before, outputs of `f32` without
+///   anything added have no half ULP.
+/// - Where that is added to what the output holds, it is itself first rounded to the type of `y`: to one of
+///   `T_y[v ± 2⁻²² · …]`, of which the sum is held to `ulp(y) / 2 + 2⁻²² · (|h| + |y_old|)`.
+///
+/// 2⁻¹⁴⁹ is left open in each step. Where an error is larger than eight steps of the type, as where nearly all of a row has
+/// cancelled, all that lies between the lowest and the highest number is allowed. An output in another order than the
+/// one asked for breaks the promise as soon as the two differ by more than the errors above: in 16 bits a quarter of the
+/// elements of a row do.
+///
+/// # Where it holds
+///
+/// `w` is the factor with the offset added, and rounded where that is. Outputs beyond the largest finite number become
 /// infinite; for the bound infinity counts as the next power of two. An output is NaN exactly
 /// where the reference is, and equal to it where the reference itself is infinite.
 ///
@@ -56,6 +78,7 @@ const SMALLEST_F32: f64 = f32::from_bits(1) as f64;
 pub struct Promise {
     kind: NormKind,
     y: DType,
+    roundings: Roundings,
     may_cancel: bool,
     statistics: Statistics,
     holds: bool,
@@ -85,12 +108,12 @@ impl Terms {
 /// One output, judged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
-    /// The reference, not rounded.
+    /// The reference, not rounded the last time. Where a rounding in between may have gone to either of two
+    /// neighbours, that of the neighbour which leads nearer to the output.
     pub expected: f64,
     /// The output.
     pub given: f64,
-    /// The distance between the two in ULP of the output's type around the reference; for an
-    /// `f16` or `bf16` RMSNorm without bias, in whole steps from the rounded reference.
+    /// The distance between the two in ULP of the output's type around the reference.
     /// Infinite where one alone is NaN or infinite and must not be.
     pub error_ulp: f64,
     /// What is allowed, in the same unit.
@@ -117,9 +140,10 @@ impl Promise {
         // Squares of finite f32 values add up to far less than f64 holds, so only an input that
         // is NaN or infinite itself makes the sum so.
         let holds = in_range || !statistics.sum_of_squares.is_finite();
-        let may_cancel =
-            parameters.kind == NormKind::Layer || parameters.bias.is_some() || parameters.onto.is_some();
-        Promise { kind: parameters.kind, y, may_cancel, statistics, holds }
+        let (biases, onto) = (parameters.bias.is_some(), parameters.onto.is_some());
+        let may_cancel = parameters.kind == NormKind::Layer || biases || onto;
+        let roundings = parameters.roundings.that_matter(biases, onto);
+        Promise { kind: parameters.kind, y, roundings, may_cancel, statistics, holds }
     }
 
     /// Whether anything is promised for this row.
@@ -130,40 +154,48 @@ impl Promise {
     /// Judges the output `given` for one element, whether or not the promise
     /// [`holds`](Self::holds).
     pub fn judge(&self, terms: Terms, given: f64) -> Verdict {
-        let Statistics { mean, rstd, .. } = self.statistics;
-        let Terms { x, w, b, onto } = terms;
-        let expected = (x - mean) * rstd * w + b + onto;
-        let (error_ulp, allowed_ulp) = self.measure(terms, expected, given);
-        Verdict { expected, given, error_ulp, allowed_ulp }
+        let Terms { w, b, onto, .. } = terms;
+        let Roundings { normalized, product, result, .. } = self.roundings;
+        // The nearest of what the roundings in between may have led to.
+        let mut nearest: Option<Verdict> = None;
+        let mut consider = |value: Value| {
+            let (error_ulp, allowed_ulp) = self.measure(value, given);
+            let verdict = Verdict { expected: value.exact, given, error_ulp, allowed_ulp };
+            if nearest.is_none_or(|nearest| verdict.ratio() < nearest.ratio()) {
+                nearest = Some(verdict);
+            }
+        };
+        self.normalized(terms.x).each_rounded(normalized, |n| {
+            n.times(w).each_rounded(product, |product| {
+                product.plus(b).each_rounded(result, |result| consider(result.plus(onto)));
+            });
+        });
+        nearest.expect("every rounding leads to a number")
     }
 
-    /// The error and what is allowed, in ULP.
-    fn measure(&self, Terms { x, w, b, onto }: Terms, expected: f64, given: f64) -> (f64, f64) {
-        if !expected.is_finite() || given.is_nan() {
-            let equal = expected == given || (expected.is_nan() && given.is_nan());
+    /// The normalized value of an input, before it is rounded.
+    fn normalized(&self, x: f64) -> Value {
+        let Statistics { mean, rstd, mean_magnitude, .. } = self.statistics;
+        let error = match self.kind {
+            NormKind::Rms => SMALLEST_F32,
+            NormKind::Layer => MEAN * mean_magnitude * rstd + SMALLEST_F32 * (1.0 + rstd),
+        };
+        Value::normalized((x - mean) * rstd, error)
+    }
+
+    /// The error of an output that `value` was rounded to, and what is allowed, in ULP.
+    fn measure(&self, Value { exact, error, .. }: Value, given: f64) -> (f64, f64) {
+        if !exact.is_finite() || given.is_nan() {
+            let equal = exact == given || (exact.is_nan() && given.is_nan());
             return (if equal { 0.0 } else { f64::INFINITY }, 0.0);
         }
-        let Statistics { mean, rstd, mean_magnitude, .. } = self.statistics;
-        let (mean_error, mean_underflow) = match self.kind {
-            NormKind::Rms => (0.0, 0.0),
-            NormKind::Layer => (MEAN * mean_magnitude, rstd),
-        };
-        let underflow = SMALLEST_F32 * (1.0 + w.abs() * (1.0 + mean_underflow));
-        let ulp = ulp(self.y, expected);
-        if !self.may_cancel && self.y != DType::F32 {
-            let steps = ulp_distance(self.y, given, round(self.y, expected));
-            return (steps, 1.0 + underflow / ulp);
-        }
+        let ulp = ulp(self.y, exact);
+        // An f32 output has the last rounding among those of its value, which is what is left where nothing cancels.
+        let last = if self.may_cancel || self.y != DType::F32 { ulp / 2.0 } else { 0.0 };
         // Infinity stands one step beyond the largest, and the reference goes no further.
         let infinity = largest(self.y) + ulp_of_largest(self.y);
-        let error = given.clamp(-infinity, infinity) - expected.clamp(-infinity, infinity);
-        let bound = if self.may_cancel {
-            let scale = RELATIVE * (x - mean).abs() + mean_error;
-            ulp / 2.0 + scale * rstd * w.abs() + RELATIVE * (b.abs() + onto.abs())
-        } else {
-            RELATIVE * expected.abs()
-        };
-        (error.abs() / ulp, (bound + underflow) / ulp)
+        let off = given.clamp(-infinity, infinity) - exact.clamp(-infinity, infinity);
+        (off.abs() / ulp, (last + error + SMALLEST_F32) / ulp)
     }
 }
 

@@ -85,6 +85,21 @@ pub fn ulp_distance(dtype: DType, a: f64, b: f64) -> f64 {
     }
 }
 
+/// The number of type `dtype` above `number`, which is one itself: from the largest to infinity, and there no further.
+pub(super) fn next_up(dtype: DType, number: f64) -> f64 {
+    let largest = largest(dtype);
+    if number == f64::NEG_INFINITY {
+        -largest
+    } else if number < 0.0 {
+        // Towards 0 the step is that of the smaller magnitude.
+        number + ulp(dtype, number.next_up())
+    } else if number >= largest {
+        f64::INFINITY
+    } else {
+        number + ulp(dtype, number)
+    }
+}
+
 /// Steps from 0 to `value`, negative below 0.
 fn steps(dtype: DType, value: f64) -> f64 {
     let Format { fraction_bits, min_exponent, max_exponent } = format(dtype);

@@ -2,7 +2,7 @@
 
 use super::{Form, Residual, apart, assemble, fit, input, memory, norm_itself, overlap};
 use crate::{
-    DType, MAX_DIM,
+    DType, MAX_DIM, NormKind,
     error::{Arg, Error, Result},
     norm::Norm,
     problem::{ShardProblem, ShardStep},
@@ -28,6 +28,9 @@ pub(crate) fn apply(
     dim: usize,
     place: Place,
 ) -> Result<ShardProblem> {
+    if norm.kind != NormKind::Rms {
+        return Err(Error::SplitLayerNorm);
+    }
     norm_itself(norm)?;
     input(Form::Rows, x, place)?;
     let (_, here) = x.layout.shape.split_last();

@@ -23,6 +23,8 @@ pub enum Arg {
     Sums,
     /// The length of such rows.
     Dim,
+    /// Which norm it is.
+    Kind,
     /// What is added before the square root.
     Eps,
     /// What is added to every weight.
@@ -59,6 +61,7 @@ impl fmt::Display for Arg {
             Arg::R => "r",
             Arg::Sums => "sums",
             Arg::Dim => "dim",
+            Arg::Kind => "kind",
             Arg::Eps => "eps",
             Arg::WeightOffset => "weight_offset",
             Arg::RoundOffset => "round_offset",

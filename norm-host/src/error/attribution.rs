@@ -24,11 +24,13 @@ impl Error {
             | Error::Overlap { a: arg, .. }
             | Error::SelfOverlap { arg, .. }
             | Error::ListLength { arg, .. }
+            | Error::OwnParameters { arg }
             | Error::GridTooLarge { arg, .. }
             | Error::NotOnDevice { arg, .. } => Some(arg),
             #[cfg(feature = "candle")]
             Error::GradientInPlace { arg, .. } => Some(arg),
             Error::SplitRow { .. } => Some(Arg::Dim),
+            Error::SplitLayerNorm => Some(Arg::Kind),
             Error::Eps { .. } => Some(Arg::Eps),
             Error::WeightOffset { .. } | Error::OffsetWithoutWeights { .. } => Some(Arg::WeightOffset),
             Error::RoundOffsetOfNone => Some(Arg::RoundOffset),

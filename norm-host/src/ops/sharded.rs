@@ -50,11 +50,29 @@ pub fn rms_norm_apply<'w>(
     dim: usize,
     on: &impl Backend,
 ) -> Result<()> {
-    let norm = Norm::rms(eps).weight(w);
-    let problem = check::apply(&norm, &x.raw, &sums.raw, &y.raw, dim, on.place())?;
-    if problem.part.rows == 0 {
-        return Ok(());
+    Norm::rms(eps).weight(w).rows_apply(x, sums, y, dim, on)
+}
+
+impl Norm<'_> {
+    /// [`rms_norm_apply`] by this description, which is one of RMSNorm: with biases `(shard,)`, a weight offset, an order
+    /// of roundings.
+    ///
+    /// # Errors
+    ///
+    /// As for [`rms_norm_apply`]; [`SplitLayerNorm`](crate::Error::SplitLayerNorm) if it is one of LayerNorm.
+    pub fn rows_apply(
+        &self,
+        x: View<'_>,
+        sums: View<'_>,
+        y: &mut ViewMut<'_>,
+        dim: usize,
+        on: &impl Backend,
+    ) -> Result<()> {
+        let problem = check::apply(self, &x.raw, &sums.raw, &y.raw, dim, on.place())?;
+        if problem.part.rows == 0 {
+            return Ok(());
+        }
+        // SAFETY: as in `rms_norm_partial`, with `y` the view that is to be written.
+        unsafe { on.run_shard(&problem) }
     }
-    // SAFETY: as in `rms_norm_partial`, with `y` the view that vouches for writing.
-    unsafe { on.run_shard(&problem) }
 }

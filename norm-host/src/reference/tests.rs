@@ -1,6 +1,7 @@
 //! The reference against numbers worked out by hand.
 
 use half::f16;
+use norm_kernels::abi::Rounding;
 
 use super::*;
 
@@ -36,6 +37,7 @@ fn the_offset_is_added_to_weights_alone() {
         eps: 0.0,
         weight: Some(&weight),
         weight_offset: 1.0,
+        roundings: Roundings::NONE,
         bias: None,
         onto: None,
     };
@@ -47,7 +49,9 @@ fn the_offset_is_added_to_weights_alone() {
 fn a_norm_is_added_to_what_is_there() {
     let (weight, bias, onto) = ([1.0, 0.5], [0.0, 1.0], [10.0, 0.25]);
     let (weight, bias, onto) = (Some(&weight[..]), Some(&bias[..]), Some(&onto[..]));
-    let parameters = Parameters { kind: NormKind::Rms, eps: 0.0, weight, weight_offset: 0.0, bias, onto };
+    let roundings = Roundings::NONE;
+    let parameters =
+        Parameters { kind: NormKind::Rms, eps: 0.0, weight, weight_offset: 0.0, roundings, bias, onto };
     close(&norm(&[5.0, 5.0], &parameters), &[11.0, 1.75]);
 }
 
@@ -79,4 +83,68 @@ fn infinite_inputs_are_finite_in_f16_alone() {
     // As the formula has it: all but the infinite element become 0.
     let y = rms_norm(&[f64::INFINITY, 1.0], None, 1e-6);
     assert!(y[0].is_nan() && y[1] == 0.0);
+}
+
+/// Rows whose mean of squares is 1, so that the normalized values are the inputs; those are halfway between two bf16,
+/// or between two f16.
+#[test]
+fn each_order_rounds_where_its_formula_says() {
+    let step = 2_f64.powi(-8);
+    let x = [1.0 + step, (2.0 - (1.0 + step) * (1.0 + step)).sqrt()];
+    let (w, b, onto) = ([1.0 + 2.0 * step, 1.0], [2.0 * step, 0.0], [step / 2.0, 0.0]);
+    let first = |rounding, bias: bool, added: bool| {
+        let [f16, bf16] = [DType::F16, DType::BF16];
+        let parameters = Parameters {
+            kind: NormKind::Rms,
+            eps: 0.0,
+            weight: Some(&w),
+            weight_offset: 0.0,
+            // x and y bf16, weights f16.
+            roundings: Roundings::of(rounding, false, bf16, Some(f16), bf16),
+            bias: bias.then_some(&b[..]),
+            onto: added.then_some(&onto[..]),
+        };
+        norm(&x, &parameters)[0]
+    };
+    let close = |given: f64, expected: f64| assert!((given - expected).abs() < 1e-12, "{given} {expected}");
+    let exact = (1.0 + step) * (1.0 + 2.0 * step);
+    close(first(Rounding::Single, false, false), exact);
+    close(first(Rounding::Single, true, true), exact + 2.5 * step);
+    // A bf16 has steps of 2⁻⁷: 1 + 2⁻⁸ goes down to 1 or, as it is a tie only to within rounding, up.
+    let before_weight = first(Rounding::BeforeWeight, false, false);
+    let down = 1.0 + 2.0 * step;
+    assert!([down, down * down].iter().any(|h| (before_weight - h).abs() < 1e-12), "{before_weight}");
+    // An f16 has steps of 2⁻¹⁰, so that 1 + 2⁻⁸ stays.
+    close(first(Rounding::T5, false, false), exact);
+    // The product, 1 + 3 · 2⁻⁸ and a little, goes up to 1 + 4 · 2⁻⁸.
+    close(first(Rounding::BeforeBias, true, false), 1.0 + 6.0 * step);
+    close(first(Rounding::BeforeBias, false, false), exact);
+    // What is added to y is rounded first.
+    close(first(Rounding::BeforeBias, false, true), 1.0 + 4.5 * step);
+    close(first(Rounding::T5, false, true), 1.0 + 4.5 * step);
+}
+
+#[test]
+fn a_rounded_offset_is_one_of_the_weights_type() {
+    // 1 + 2⁻⁹ is a tie between two bf16.
+    let weight = [2_f64.powi(-9), 0.75];
+    let factor = |round_offset, w, index| {
+        let roundings = Roundings::of(Rounding::Single, round_offset, DType::F32, Some(w), DType::F32);
+        let kind = NormKind::Rms;
+        let parameters = Parameters {
+            kind,
+            eps: 0.0,
+            weight: Some(&weight),
+            weight_offset: 1.0,
+            roundings,
+            bias: None,
+            onto: None,
+        };
+        parameters.factor(index)
+    };
+    assert_eq!(factor(false, DType::BF16, 0), 1.0 + 2_f64.powi(-9));
+    assert_eq!(factor(true, DType::BF16, 0), 1.0);
+    assert_eq!(factor(true, DType::F16, 0), 1.0 + 2_f64.powi(-9));
+    assert_eq!(factor(true, DType::F32, 0), 1.0 + 2_f64.powi(-9));
+    assert_eq!(factor(true, DType::BF16, 1), 1.75);
 }

@@ -36,7 +36,7 @@ pub fn rms_norm_tp(
     eps: impl Into<f64>,
     tp: &TpContext,
 ) -> Result<()> {
-    run(tp, Form::Rows, Norm::rms(eps), Lists { x, w, b: None, y })
+    run(tp, Form::Rows, Norm::rms(eps), Lists { x, w: Some(w), b: None, y })
 }
 
 /// [`layer_norm`](crate::layer_norm) on each device of a tensor-parallel group, as [`rms_norm_tp`]:
@@ -53,7 +53,7 @@ pub fn layer_norm_tp(
     eps: impl Into<f64>,
     tp: &TpContext,
 ) -> Result<()> {
-    run(tp, Form::Rows, Norm::layer(eps), Lists { x, w, b, y })
+    run(tp, Form::Rows, Norm::layer(eps), Lists { x, w: Some(w), b, y })
 }
 
 /// [`head_norm`](crate::head_norm) on each device of a tensor-parallel group, as [`rms_norm_tp`]:
@@ -73,13 +73,62 @@ pub fn head_norm_tp(
     kind: NormKind,
     tp: &TpContext,
 ) -> Result<()> {
-    run(tp, Form::Heads, Norm::new(kind, eps), Lists { x, w, b, y })
+    run(tp, Form::Heads, Norm::new(kind, eps), Lists { x, w: Some(w), b, y })
+}
+
+impl Norm<'_> {
+    /// This norm on each device of a tensor-parallel group, as [`rms_norm_tp`]: `x[i]` and `y[i]` `(…, dim)`, `w[i]` and
+    /// `b[i]`, where there are any, `(dim,)`. The description has none itself, but every other option: a weight offset,
+    /// an order of roundings.
+    ///
+    /// # Errors
+    ///
+    /// As for [`rms_norm_tp`]; [`OwnParameters`](Error::OwnParameters) if the description has weights or biases.
+    pub fn rows_tp(
+        &self,
+        x: &[View<'_>],
+        w: Option<&[View<'_>]>,
+        b: Option<&[View<'_>]>,
+        y: &mut [ViewMut<'_>],
+        tp: &TpContext,
+    ) -> Result<()> {
+        self.without_parameters()?;
+        run(tp, Form::Rows, *self, Lists { x, w, b, y })
+    }
+
+    /// This norm on each device of a tensor-parallel group, as [`head_norm_tp`]: `x[i]` and `y[i]`
+    /// `(…, heads, head_dim)`, `w[i]` and `b[i]`, where there are any, `(heads, head_dim)`, or `(head_dim,)` for all
+    /// heads. The description has none itself, but every other option.
+    ///
+    /// # Errors
+    ///
+    /// As for [`rows_tp`](Norm::rows_tp).
+    pub fn heads_tp(
+        &self,
+        x: &[View<'_>],
+        w: Option<&[View<'_>]>,
+        b: Option<&[View<'_>]>,
+        y: &mut [ViewMut<'_>],
+        tp: &TpContext,
+    ) -> Result<()> {
+        self.without_parameters()?;
+        run(tp, Form::Heads, *self, Lists { x, w, b, y })
+    }
+
+    /// Weights and biases are those of each device.
+    pub(super) fn without_parameters(&self) -> Result<()> {
+        match (self.weight, self.bias) {
+            (Some(_), _) => Err(Error::OwnParameters { arg: Arg::W }),
+            (None, Some(_)) => Err(Error::OwnParameters { arg: Arg::B }),
+            (None, None) => Ok(()),
+        }
+    }
 }
 
 /// Tensors, one of each kind a stream.
 struct Lists<'a, 'v> {
     x: &'a [View<'v>],
-    w: &'a [View<'v>],
+    w: Option<&'a [View<'v>]>,
     b: Option<&'a [View<'v>]>,
     y: &'a [ViewMut<'v>],
 }
@@ -87,13 +136,13 @@ struct Lists<'a, 'v> {
 fn run(tp: &TpContext, form: Form, norm: Norm<'_>, lists: Lists<'_, '_>) -> Result<()> {
     let Lists { x, w, b, y } = lists;
     tp.matches(Arg::X, x.len())?;
-    tp.matches(Arg::W, w.len())?;
+    w.map_or(Ok(()), |w| tp.matches(Arg::W, w.len()))?;
     b.map_or(Ok(()), |b| tp.matches(Arg::B, b.len()))?;
     tp.matches(Arg::Y, y.len())?;
 
     // Once to check and load, and once to launch: a list of plans would have to be allocated.
     let plan = |index: usize| -> Result<Option<Plan>> {
-        let norm = norm.weight(w[index]).bias(b.map(|b| b[index]));
+        let norm = norm.weight(w.map(|w| w[index])).bias(b.map(|b| b[index]));
         let stream = &tp.streams[index];
         let (x, y) = (&x[index].raw, &y[index].raw);
         let problem = check::apart(&norm, form, x, y, Residual::None, stream.place())?;
@@ -103,11 +152,16 @@ fn run(tp: &TpContext, form: Form, norm: Norm<'_>, lists: Lists<'_, '_>) -> Resu
         let check = || -> Result<()> {
             same_shape(&x[0].raw, &x[index].raw)?;
             let plan = plan(index)?;
-            let b = b.map(|b| b[index].raw);
-            for (arg, tensor) in [(Arg::X, x[index].raw), (Arg::W, w[index].raw), (Arg::Y, y[index].raw)] {
-                memory::is_on(stream.device(), arg, &tensor)?;
+            let of_device = |list: Option<&[View<'_>]>| list.map(|list| list[index].raw);
+            let tensors = [
+                (Arg::X, Some(x[index].raw)),
+                (Arg::W, of_device(w)),
+                (Arg::Y, Some(y[index].raw)),
+                (Arg::B, of_device(b)),
+            ];
+            for (arg, tensor) in tensors {
+                tensor.map_or(Ok(()), |tensor| memory::is_on(stream.device(), arg, &tensor))?;
             }
-            b.map_or(Ok(()), |b| memory::is_on(stream.device(), Arg::B, &b))?;
             plan.map_or(Ok(()), |plan| stream.device().kernel(plan.kernel).map(drop))
         };
         check().map_err(|error| tp.at(index, 0, error))?;

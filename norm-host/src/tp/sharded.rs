@@ -1,5 +1,7 @@
 //! Rows that are split over the devices of a group, and over those of other processes.
 
+use norm_kernels::abi::NormKind;
+
 use super::{TpContext, memory};
 use crate::{
     backend::Backend,
@@ -124,7 +126,39 @@ pub fn rms_norm_sharded(
     tp: &TpContext,
     reduce: &(impl AllReduce + ?Sized),
 ) -> Result<()> {
-    let eps = eps.into();
+    run(Norm::rms(eps), shards, dim, tp, reduce)
+}
+
+impl Norm<'_> {
+    /// [`rms_norm_sharded`] by this description, which is one of RMSNorm and has no weights or biases itself, but every
+    /// other option: a weight offset, an order of roundings.
+    ///
+    /// # Errors
+    ///
+    /// As for [`rms_norm_sharded`]; [`OwnParameters`](Error::OwnParameters) if the description has weights or biases,
+    /// [`SplitLayerNorm`](Error::SplitLayerNorm) if it is one of LayerNorm.
+    pub fn rows_sharded(
+        &self,
+        shards: &mut [Shard<'_>],
+        dim: usize,
+        tp: &TpContext,
+        reduce: &(impl AllReduce + ?Sized),
+    ) -> Result<()> {
+        self.without_parameters()?;
+        if self.kind != NormKind::Rms {
+            return Err(Error::SplitLayerNorm);
+        }
+        run(*self, shards, dim, tp, reduce)
+    }
+}
+
+fn run(
+    norm: Norm<'_>,
+    shards: &mut [Shard<'_>],
+    dim: usize,
+    tp: &TpContext,
+    reduce: &(impl AllReduce + ?Sized),
+) -> Result<()> {
     tp.matches(Arg::Shards, shards.len())?;
     reduce.check(tp)?;
     let here = shards.iter().map(|shard| shard.x.raw.layout.shape.split_last().1);
@@ -137,7 +171,7 @@ pub fn rms_norm_sharded(
     for (index, stream) in tp.streams.iter().enumerate() {
         let shard = &shards[index];
         let check = || -> Result<u64> {
-            let problems = steps(shard, eps, dim, stream)?;
+            let problems = steps(norm, shard, dim, stream)?;
             let optional = [(Arg::W, shard.w.map(|w| w.raw))];
             let tensors =
                 [(Arg::X, shard.x.raw), (Arg::Y, shard.y.raw), (Arg::Sums, shard.sums.raw)].into_iter();
@@ -164,7 +198,7 @@ pub fn rms_norm_sharded(
     let mut enqueue = |step: usize| -> Result<()> {
         for (index, stream) in tp.streams.iter().enumerate() {
             let launch = || -> Result<()> {
-                let plans = plans(&steps(&shards[index], eps, dim, stream)?, stream)?;
+                let plans = plans(&steps(norm, &shards[index], dim, stream)?, stream)?;
                 // SAFETY: the views vouch for their memory, `y` and `sums` for writing; the checks
                 // made sure that it is all on the stream's device, aligned, and overlaps no more
                 // than allowed.
@@ -182,11 +216,11 @@ pub fn rms_norm_sharded(
 }
 
 /// Both steps on one device, checked.
-fn steps(shard: &Shard<'_>, eps: f64, dim: usize, stream: &Stream) -> Result<[ShardProblem; 2]> {
+fn steps(norm: Norm<'_>, shard: &Shard<'_>, dim: usize, stream: &Stream) -> Result<[ShardProblem; 2]> {
     let Shard { x, w, y, sums } = shard;
     let place = stream.place();
     let first = check::partial(&x.raw, &sums.raw, place)?;
-    let norm = Norm::rms(eps).weight(*w);
+    let norm = norm.weight(*w);
     Ok([first, check::apply(&norm, &x.raw, &sums.raw, &y.raw, dim, place)?])
 }
 

@@ -1,7 +1,7 @@
 //! A random operation on random tensors.
 
 use norm_host::{
-    Backend, DType, Norm, NormKind, Result,
+    Backend, DType, Norm, NormKind, Result, Rounding, Roundings,
     accuracy::{WorstRow, judge_row, round},
     reference::{self, Parameters},
 };
@@ -51,6 +51,10 @@ pub struct Case {
     pub values: Values,
     pub eps: f32,
     pub weight_offset: f32,
+    /// With an offset alone.
+    pub round_offset: bool,
+    /// T5's with weights alone.
+    pub rounding: Rounding,
     pub seed: u64,
 }
 
@@ -72,7 +76,8 @@ prop_compose! {
         (param_gap, shared) in (0_usize..3, [prop::bool::weighted(0.3), prop::bool::weighted(0.3)]),
         values in Values::any(),
         eps in select(&[1e-5_f32, 1e-6, 1e-12, 1.0]),
-        weight_offset in select(&[0.0_f32, 1.0, -0.5]),
+        (weight_offset, round_offset) in (select(&[0.0_f32, 1.0, -0.5]), any::<bool>()),
+        rounding in select(&Rounding::ALL),
         seed: u64,
     ) -> Case {
         let heads = heads && !front.is_empty() && residual == Residual::None;
@@ -80,9 +85,12 @@ prop_compose! {
         let b = b.map(|b| w.unwrap_or(b));
         // An offset is added to weights.
         let weight_offset = if w.is_some() { weight_offset } else { 0.0 };
+        let round_offset = round_offset && weight_offset != 0.0;
+        let weightless = rounding == Rounding::T5 && w.is_none();
+        let rounding = if weightless { Rounding::Single } else { rounding };
         Case {
             kind, heads, residual, x, y, w, b, front, dim, gaps, r_gaps, param_gap, shared, values, eps,
-            weight_offset, seed,
+            weight_offset, round_offset, rounding, seed,
         }
     }
 }
@@ -192,15 +200,22 @@ impl Case {
         Tensors { x, r, w, b, y }
     }
 
+    /// The operation without its parameters.
+    pub fn described<'a>(&self) -> Norm<'a> {
+        Norm::new(self.kind, self.eps)
+            .weight_offset(self.weight_offset)
+            .round_offset(self.round_offset)
+            .rounding(self.rounding)
+    }
+
     /// The operation, its parameters borrowed from `w` and `b`.
     pub fn norm<'a>(&self, w: &'a Option<Buffer>, b: &'a Option<Buffer>) -> Norm<'a> {
         let view = |p: &'a Buffer, shared| {
             let (shape, strides) = self.param_layout(shared);
             p.view(&shape, &strides)
         };
-        Norm::new(self.kind, self.eps)
+        self.described()
             .weight(w.as_ref().map(|w| view(w, self.shared[0])))
-            .weight_offset(self.weight_offset)
             .bias(b.as_ref().map(|b| view(b, self.shared[1])))
     }
 
@@ -253,6 +268,7 @@ impl Case {
             eps: self.eps.into(),
             weight: w.as_deref(),
             weight_offset: self.weight_offset.into(),
+            roundings: Roundings::of(self.rounding, self.round_offset, self.x, self.w, self.y),
             bias: b.as_deref(),
             onto: onto.as_deref(),
         };

@@ -1,10 +1,20 @@
 //! The promise must be able to fail.
 
+mod orders;
+
 use super::*;
-use crate::reference;
+use crate::{accuracy::round, reference};
 
 fn parameters(kind: NormKind, bias: Option<&[f64]>) -> Parameters<'_> {
-    Parameters { kind, eps: 1e-6, weight: None, weight_offset: 0.0, bias, onto: None }
+    Parameters {
+        kind,
+        eps: 1e-6,
+        weight: None,
+        weight_offset: 0.0,
+        roundings: Roundings::NONE,
+        bias,
+        onto: None,
+    }
 }
 
 const X: [f64; 4] = [1.0, -2.0, 3.5, 0.25];
@@ -29,15 +39,17 @@ fn the_rounded_reference_is_within_half_a_ulp() {
 }
 
 #[test]
-fn one_step_is_kept_and_two_are_not() {
-    for y in [DType::F16, DType::BF16] {
-        let parameters = parameters(NormKind::Rms, None);
-        for (steps, kept) in [(1.0, true), (2.0, false)] {
-            let mut given = outputs(&parameters, y);
-            given[2] += steps * ulp(y, given[2]);
-            let row = judge_row(&X, &parameters, y, &given);
-            assert_eq!((row.index, row.is_kept()), (2, kept), "{row:?}");
-        }
+fn a_neighbour_is_allowed_near_the_middle_alone() {
+    // The mean of squares is 1, so that the outputs are the weights: one is all but halfway between two bf16.
+    let (x, step) = ([1.0; 2], ulp(DType::BF16, 1.0));
+    for (beside, kept) in [(0.9e-6, true), (1.1e-6, false)] {
+        let weight = [1.0, (1.0 + step / 2.0) * (1.0 - beside)];
+        let plain = parameters(NormKind::Rms, None);
+        let parameters = Parameters { weight: Some(&weight), eps: 0.0, ..plain };
+        assert!(judge_row(&x, &parameters, DType::BF16, &[1.0, 1.0]).is_kept());
+        let row = judge_row(&x, &parameters, DType::BF16, &[1.0, 1.0 + step]);
+        assert_eq!((row.index, row.is_kept()), (1, kept), "{row:?}");
+        assert!(!judge_row(&x, &parameters, DType::BF16, &[1.0, 1.0 + 2.0 * step]).is_kept());
     }
 }
 

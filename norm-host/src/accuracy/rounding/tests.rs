@@ -32,6 +32,17 @@ fn neighbours_are_one_ulp_and_one_step_apart() {
 }
 
 #[test]
+fn every_number_leads_to_the_next() {
+    for dtype in [DType::F16, DType::BF16] {
+        for pair in numbers(dtype).windows(2) {
+            assert_eq!(next_up(dtype, pair[0]), pair[1]);
+            assert_eq!(next_up(dtype, -pair[1]), -pair[0]);
+        }
+        assert_eq!(next_up(dtype, f64::INFINITY), f64::INFINITY);
+    }
+}
+
+#[test]
 fn halfway_goes_to_the_even_neighbour_and_anything_more_to_the_nearest() {
     for dtype in [DType::F16, DType::BF16] {
         let mut numbers = numbers(dtype);
