@@ -43,8 +43,9 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         python = environment(arguments.venv or pathlib.Path(temporary))
-        # Nothing is fetched of a model, and torch.compile keeps nothing.
+        # Nothing is fetched of a model, and nothing is kept of what was compiled.
         settings = {
+            "PYTHONDONTWRITEBYTECODE": "1",
             "ATEN_CPU_CAPABILITY": "avx2",
             "HF_HUB_OFFLINE": "1",
             "TORCHINDUCTOR_CACHE_DIR": os.path.join(temporary, "compiled"),

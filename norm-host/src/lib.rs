@@ -109,3 +109,8 @@ pub use tp::{
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/PARALLEL.md")]
 mod parallel {}
+
+/// Its examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/MODELS.md")]
+mod models_page {}

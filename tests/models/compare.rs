@@ -3,8 +3,8 @@
 use std::fmt;
 
 use norm_host::{
-    DType, NormKind, Rounding,
-    accuracy::{judge_row, round, ulp_distance},
+    DType, NormKind, Rounding, Roundings,
+    accuracy::{judge_row, ulp_distance},
     reference::{Parameters, Statistics},
 };
 
@@ -163,18 +163,15 @@ fn hold_to_reference(
     row: usize,
 ) -> Result {
     let spec = form.spec();
-    let dtype = record.weight.as_ref().map_or(Ok(DType::F32), |w| recorded.tensor(w).map(Tensor::dtype))?;
-    let factor = |w: f64| {
-        let factor = w + f64::from(spec.weight_offset);
-        if spec.round_offset { round(dtype, factor) } else { factor }
-    };
     let (weight, bias) = (param(recorded, &record.weight, row)?, param(recorded, &record.bias, row)?);
-    let weight: Option<Vec<f64>> = weight.map(|weight| weight.into_iter().map(factor).collect());
+    let dtype = |name: &String| recorded.tensor(name).map(Tensor::dtype);
+    let (x, w) = (dtype(&record.x)?, record.weight.as_ref().map(dtype).transpose()?);
     let parameters = Parameters {
         kind: spec.kind,
         eps: record.eps,
         weight: weight.as_deref(),
-        weight_offset: 0.0,
+        weight_offset: spec.weight_offset.into(),
+        roundings: Roundings::of(spec.rounding, spec.round_offset, x, w, given.dtype()),
         bias: bias.as_deref(),
         onto: None,
     };

@@ -45,7 +45,6 @@ class Subject:
         # FalconMamba's has weights, which it does not use.
         self.has_weight = weight is not None and "Weightless" not in type(module).__name__
         self.has_bias = getattr(module, "bias", None) is not None
-        self.centred = self.has_weight and bool((weight == 0).all())
         self.per_head = self.has_weight and weight.dim() == 2
         self.name = type(module).__name__
         if self.name == "LayerNorm" and not self.has_bias:
@@ -54,6 +53,17 @@ class Subject:
             self.name += "Weightless"
         if self.per_head:
             self.name += "PerHead"
+        self.centred = self.has_weight and self.adds_one()
+
+    def adds_one(self):
+        """Whether weights of 0 leave anything. What weights start at does not say: Nemotron's start at 1."""
+        module = copy.deepcopy(self.module)
+        for parameter in module.parameters():
+            torch.nn.init.zeros_(parameter)
+        x = torch.ones(2, *module.weight.shape)
+        x[..., ::2] = -1.0
+        with torch.no_grad():
+            return bool((module(x, x) if self.role == "gated" else module(x)).any())
 
     def inputs(self, x, w, long):
         """The names of the tensors that it is given: x, weights, biases, gates."""

@@ -82,10 +82,6 @@ impl Form {
         }
     }
 
-    pub fn is_gated(&self) -> bool {
-        matches!(self, Form::Gated(_))
-    }
-
     /// What comes of the record's inputs, over rows and, where weights are shared by heads, over heads.
     pub fn replay(&self, recorded: &Recorded, record: &Record, on: &impl Backend) -> Result<Vec<Tensor>> {
         let expected = recorded.tensor(&record.name)?;
