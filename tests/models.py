@@ -9,7 +9,7 @@ where they stand, and which record holds each. With --check it writes nothing an
 
 torch and transformers, in the versions below, are installed from PyPI into a virtual environment in a temporary folder
 (5.6 GB: PyPI's torch for Linux comes with CUDA's libraries, without which it is not imported), or in DIR, where they are
-found the next time. Needed beside Python 3.11: a C++ compiler, for torch.compile. Takes two minutes. Not part of CI.
+found the next time. Needed beside Python 3.11: a C++ compiler, for torch.compile. Takes four minutes, one of them without the installation. Not part of CI.
 
 The sums of a row depend on the vectors that the CPU has. They are those of AVX2 here, on every machine that has it.
 """
