@@ -218,6 +218,12 @@ pub enum Error {
         /// The order.
         given: Rounding,
     },
+    /// There is no family of models of that name, or none that is known here.
+    #[error("{}: expected one of {}, given {given}", Arg::Model, crate::models::names())]
+    UnknownModel {
+        /// The name.
+        given: String,
+    },
     /// Lists that go together have different lengths.
     #[error("{arg}: expected a list of {expected}, given {given}")]
     ListLength {

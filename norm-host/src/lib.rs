@@ -66,6 +66,7 @@ pub mod for_candle;
 pub mod for_cudarc;
 mod graph;
 mod launch;
+pub mod models;
 mod nccl;
 mod norm;
 mod ops;
@@ -108,3 +109,8 @@ pub use tp::{
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/PARALLEL.md")]
 mod parallel {}
+
+/// Its examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/MODELS.md")]
+mod models_page {}

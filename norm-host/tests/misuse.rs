@@ -673,6 +673,7 @@ fn messages_name_the_argument_what_was_expected_and_what_was_given() {
         (refused(Norm::rms(1e-6).weight_offset(1.0)), Arg::WeightOffset),
         (refused(Norm::rms(1e-6).rounding(Rounding::T5)), Arg::Rounding),
         (Error::RoundOffsetOfNone, Arg::RoundOffset),
+        (Error::UnknownModel { given: "gemma5".to_owned() }, Arg::Model),
         (Error::SplitLayerNorm, Arg::Kind),
         (Error::OwnParameters { arg: Arg::B }, Arg::B),
         (refused(Norm::rms(1e-6).weight(View::from_slice(&w, &[4]).unwrap())), Arg::W),

@@ -33,6 +33,8 @@ pub enum Arg {
     RoundOffset,
     /// The order of roundings.
     Rounding,
+    /// The name of a family of models.
+    Model,
     /// The stream.
     Stream,
     /// The device.
@@ -64,6 +66,7 @@ impl fmt::Display for Arg {
             Arg::WeightOffset => "weight_offset",
             Arg::RoundOffset => "round_offset",
             Arg::Rounding => "rounding",
+            Arg::Model => "model",
             Arg::Stream => "stream",
             Arg::Device => "device",
             Arg::Ptx => "ptx",

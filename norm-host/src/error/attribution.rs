@@ -35,6 +35,7 @@ impl Error {
             Error::WeightOffset { .. } | Error::OffsetWithoutWeights { .. } => Some(Arg::WeightOffset),
             Error::RoundOffsetOfNone => Some(Arg::RoundOffset),
             Error::RoundingWithoutWeights { .. } => Some(Arg::Rounding),
+            Error::UnknownModel { .. } => Some(Arg::Model),
             Error::ForeignStream { .. } => Some(Arg::Stream),
             Error::NoDevice { .. } | Error::Capability { .. } => Some(Arg::Device),
             Error::Target { .. }
