@@ -19,7 +19,7 @@ use std::{fs, io};
 
 use libtest_mimic::{Failed, Trial};
 use norm_host::ptx::{EMBEDDED, Ptx, for_capability, specialize::specialize};
-use norm_kernels::abi::EntryPoint;
+use norm_kernels::abi::{EntryPoint, EpilogueRounding};
 use xtask::lock::{self, Assembly, version_of};
 use xtask::ptxas::{self, Assembled};
 use xtask::set::Set;
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         .into();
     // What a device of each capability is given: sm_89 has a third less room for threads than sm_80.
     let archs = [("sm_80", (8, 0)), ("sm_89", (8, 9)), ("sm_90", (9, 0)), ("sm_100", (10, 0))];
-    for (arch, capability) in archs {
+    for (number, (arch, capability)) in archs.into_iter().enumerate() {
         let ptx = for_capability(&EMBEDDED, capability).unwrap_or_else(|error| panic!("{arch}: {error}"));
         // A minute's work that two tests look at.
         let assembled = Arc::new(OnceLock::new());
@@ -58,6 +58,11 @@ fn main() -> ExitCode {
         }
         let name = format!("{}_ptx_assembles_for_{arch}_without_stack_or_spills", ptx.target);
         trials.push(support::trial(&name, "ptxas", &ptxas, move |ptxas| assemble(&ptxas).map(drop)));
+        let name =
+            format!("{}_ptx_that_rounds_elsewhere_assembles_for_{arch}_without_stack_or_spills", ptx.target);
+        trials.push(support::trial(&name, "ptxas", &ptxas, move |ptxas| {
+            assembles(&ptxas, &rounding_elsewhere(&ptx, number)?, arch).map(drop)
+        }));
         let both = ptxas.clone().and_then(|ptxas| Ok((ptxas, support::rust_cuda()?)));
         let name = format!("rust_cuda_ptx_assembles_for_{arch}_without_stack_or_spills");
         trials.push(support::trial(&name, "rust-cuda", &both, move |(ptxas, set)| {
@@ -71,6 +76,16 @@ fn main() -> ExitCode {
         trials.push(support::trial(&name, "ptxas", &ptxas, run));
     }
     support::run(trials)
+}
+
+/// Every kernel with another place where its epilogue rounds than its neighbour has, beginning with that number.
+fn rounding_elsewhere(ptx: &Ptx, number: usize) -> Result<String, Failed> {
+    let elsewhere = EpilogueRounding::all().skip(1).cycle().skip(number);
+    let entries = EntryPoint::all().zip(elsewhere).map(|(entry, epilogue)| {
+        let name = entry.with_epilogue(epilogue).to_string();
+        ptx.entry(&name)?.ok_or_else(|| Failed::from(format!("no kernel {name}")))
+    });
+    Ok(ptx.module_of(entries.collect::<Result<Vec<_>, Failed>>()?)?)
 }
 
 /// Templates written by hand, with each pseudo-instruction, for the types of every entry point.

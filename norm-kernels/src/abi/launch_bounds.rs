@@ -13,7 +13,7 @@
 
 use super::{
     DType::{self, BF16, F32},
-    EntryPoint, Kernel,
+    EntryPoint, EpilogueRounding, Kernel,
     NormKind::{self, Layer, Rms},
     ShardKernel,
     Variant::{self, Add2, Add4, Block2, Block4, Mixed, Scalar, Short4, Staged, Stream, Warp2, Warp4},
@@ -33,6 +33,9 @@ struct Bounds {
     norms: &'static [(NormKind, Variant, Columns)],
     /// Where the column's number is of no use for one type of x: that type, the bytes of x, w and y, and its number.
     by_x: &'static [(NormKind, Variant, DType, [usize; 3], u32)],
+    /// Where a kernel that rounds more than once would spill with the number for one that rounds once: the bytes of x, w
+    /// and y, and its number.
+    rounding_more: &'static [(NormKind, Variant, [usize; 3], u32)],
     /// For the kernels of rows that are split over devices, vectors and element by element: the step that sums, by x
     /// alone; the one that normalizes.
     partial: [[u32; 2]; 2],
@@ -63,6 +66,7 @@ static SM_80: Bounds = Bounds {
         (Layer, Scalar,      [47, 39, 47, 40, 40, 39,  0,  0]),
     ],
     by_x: &[],
+    rounding_more: &[],
     partial: [[40, 0], [28, 30]],
     apply: [[48, 37, 48, 48, 0, 48, 0, 48], [0, 30, 46, 35, 40, 31, 0, 0]],
 };
@@ -74,7 +78,7 @@ static SM_90: Bounds = Bounds {
         (Rms,   Warp2,       [39, 31,  0, 32, 28, 28, 32, 31]),
         (Rms,   Block2,      [ 0, 29,  0,  0,  0,  0,  0,  0]),
         (Rms,   Block4,      [68, 42,  0,  0,  0, 47, 54, 58]),
-        (Rms,   Add2,        [48,  0,  0, 32, 32, 36,  0, 32]),
+        (Rms,   Add2,        [48,  0,  0, 32,  0, 36,  0, 32]),
         (Rms,   Add4,        [72, 56, 94, 64, 64, 60,  0,  0]),
         (Rms,   Staged,      [40, 40, 48, 40, 40, 40, 40, 40]),
         (Rms,   Mixed,       [53, 43,  0, 43, 43,  0, 41, 42]),
@@ -83,14 +87,15 @@ static SM_90: Bounds = Bounds {
         (Layer, Warp2,       [ 0, 32, 64, 40,  0,  0, 40, 40]),
         (Layer, Warp4,       [75,  0, 78, 48, 48, 41,  0, 45]),
         (Layer, Block4,      [60, 45, 73, 40, 40, 48,  0, 56]),
-        (Layer, Short4,      [ 0,  0,  0,  0, 64, 64,  0, 78]),
+        (Layer, Short4,      [ 0,  0,  0,  0, 64, 64,  0, 80]),
         (Layer, Add4,        [ 0,  0, 88,  0,  0,  0,  0,  0]),
         (Layer, Staged,      [40,  0, 40, 40, 40,  0, 40, 40]),
         (Layer, Mixed,       [60, 55, 59, 56, 60, 60,  0, 62]),
         (Layer, Stream,      [63,  0, 62,  0, 62, 62, 62, 63]),
         (Layer, Scalar,      [47, 43, 48, 43, 43, 43,  0,  0]),
     ],
-    by_x: &[(Layer, Short4, BF16, [2, 2, 2], 96)],
+    by_x: &[(Rms, Warp2, BF16, [2, 2, 2], 42), (Layer, Add4, BF16, [2, 2, 4], 74)],
+    rounding_more: &[(Layer, Block4, [2, 2, 2], 72), (Layer, Block4, [2, 4, 4], 48), (Layer, Add4, [2, 4, 2], 96)],
     partial: [[40, 38], [30, 0]],
     apply: [[0, 38, 53, 45, 47, 46, 55, 0], [48, 32, 46, 34, 32, 32, 32, 32]],
 };
@@ -114,18 +119,20 @@ impl EntryPoint {
 }
 
 impl Bounds {
-    fn of_norm(&self, Kernel { kind, variant, x, w, y, .. }: Kernel) -> u32 {
+    fn of_norm(&self, Kernel { kind, variant, x, w, y, epilogue }: Kernel) -> u32 {
         let types = [x, w, y];
         let sizes = types.map(DType::size);
+        let rounds_more = epilogue != EpilogueRounding::SINGLE;
+        let more = self.rounding_more.iter().find(|row| (row.0, row.1, row.2) == (kind, variant, sizes));
         let by_x = self.by_x.iter().find(|row| (row.0, row.1, row.2, row.3) == (kind, variant, x, sizes));
-        let by_size = || self.norms.iter().find(|row| (row.0, row.1) == (kind, variant));
-        by_x.map(|row| row.4).or_else(|| by_size().map(|row| row.2[column(types)])).unwrap_or(0)
+        let by_size = self.norms.iter().find(|row| (row.0, row.1) == (kind, variant));
+        let more = more.filter(|_| rounds_more).map(|row| row.3);
+        more.or(by_x.map(|row| row.4)).or(by_size.map(|row| row.2[column(types)])).unwrap_or(0)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::EpilogueRounding;
     use super::*;
     use DType::F16;
 
@@ -158,7 +165,7 @@ mod tests {
             (kernel(Warp2, Rms, half), Some(39), Some(39)),
             (kernel(Add4, Layer, half), Some(96), None),
             (kernel(Short4, Layer, half), None, None),
-            (kernel(Short4, Layer, [BF16; 3]), None, Some(96)),
+            (kernel(Warp2, Rms, [BF16; 3]), Some(39), Some(42)),
             (EntryPoint::Shard(ShardKernel::Partial { x: BF16, vectors: false }), Some(28), Some(30)),
         ] {
             assert_eq!(entry.max_registers((8, 0)), sm_80, "{entry}");
