@@ -24,7 +24,9 @@
 mod spec;
 mod table;
 
-pub use spec::{Activation, Gate, Gated, LoadedAs, Places, QueryKey, Returns, Role, Spec, WeightShape};
+pub use spec::{
+    Activation, Eps, Gate, Gated, LoadedAs, Places, QueryKey, Returns, Role, Spec, Switch, WeightShape,
+};
 
 use crate::{Error, Norm, Rounding, error::Result};
 
