@@ -6,7 +6,7 @@ mod cases;
 #[path = "../norm-host/tests/common/mod.rs"]
 mod common;
 
-use norm_host::{DeviceProfile, Operand, Param, Plan, Problem, Simulator};
+use norm_host::{DeviceProfile, EpilogueRounding, Operand, Param, Plan, Problem, Rounding, Simulator};
 use norm_kernels::abi::{Axis, Kernel, Variant};
 use rayon::prelude::*;
 
@@ -46,6 +46,55 @@ fn every_kernel_keeps_the_promise() {
         }
         assert!(!taken.is_empty(), "{kernel}: none of its cases takes it");
     });
+}
+
+/// A template's code is one for all orders of roundings, but each has a way of its own to the output: every kernel in each
+/// order that makes a difference for its types, by turns with and without an offset that is rounded.
+#[test]
+fn every_kernel_rounds_where_its_order_says() {
+    let all: Vec<Kernel> = Kernel::all().collect();
+    all.into_par_iter().for_each(|kernel| {
+        let (mut tried, mut seen) = (0, 0);
+        for profile in [12, 18].map(|rate| profile(kernel.variant, rate)) {
+            for (case, order) in of_kernel(kernel, profile).flat_map(in_each_order) {
+                tried += 1;
+                let plain = Case { weight_offset: 0.0, round_offset: false, ..case.clone() };
+                // Few kernels know offsets.
+                let taken = [case, plain].into_iter().find_map(|case| {
+                    let plan = planned(&case, &case.tensors(), profile);
+                    (plan.kernel.variant == kernel.variant).then_some((case, plan))
+                });
+                let Some((case, plan)) = taken.filter(|_| seen < ORDERS_A_KERNEL) else { continue };
+                assert_eq!(plan.kernel.epilogue.order, order, "{case:?}");
+                seen += 1;
+                let (before, mut after) = (case.tensors(), case.tensors());
+                let device = Simulator::with_profile(profile);
+                case.run(&mut after, &device).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+                for row in 0..case.rows() {
+                    let judged = case.judge(&before, &after, row);
+                    assert!(judged.promised && judged.is_kept(), "{case:?}: row {row}: {judged:?}");
+                }
+            }
+        }
+        assert_eq!(seen == 0, tried == 0, "{kernel}: none of its cases takes it");
+    });
+}
+
+/// As many as there are orders that round elsewhere.
+const ORDERS_A_KERNEL: usize = 3;
+
+/// The case in each order that rounds elsewhere with its types.
+fn in_each_order(case: Case) -> impl Iterator<Item = (Case, Rounding)> {
+    let types = [case.x, case.w.unwrap_or(case.x), case.y];
+    let orders = Rounding::ALL.into_iter().filter(move |&order| {
+        let epilogue = EpilogueRounding { order, offset: false };
+        epilogue.effective(types, case.b.is_some(), false) != EpilogueRounding::SINGLE
+    });
+    orders.map(move |rounding| {
+        let weight_offset = if case.seed.is_multiple_of(2) { 1.0 } else { 0.0 };
+        let rounded = Case { rounding, weight_offset, round_offset: weight_offset != 0.0, ..case.clone() };
+        (Case { values: Values::Plain, ..rounded }, rounding)
+    })
 }
 
 /// Values plain and hard; in place; one row alone.

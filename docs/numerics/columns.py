@@ -29,6 +29,9 @@ COLUMNS = {
     "mlx_fast": Column("MLX", ["mlx"], "`fast.layer_norm`", "`fast.rms_norm`"),
 }
 
+# norm's other orders of roundings, for the table of these alone: what runs each, and its `--rounding`.
+NORM_ORDERS = {"norm": "single"} | {f"norm-{order}": order for order in ("before-weight", "before-bias", "t5")}
+
 
 def versions():
     """The version of each package, by name."""

@@ -75,16 +75,23 @@ def build_ggml(work, python):
     return build / "src"
 
 
-def run_norm(norm, cases, out):
+def run_norm(norm, cases, out, rounding="single"):
     for case in json.loads((cases / "cases.json").read_text()):
         name, file = case["name"], cases / f"{case['name']}.safetensors"
         bias = ["--bias", f"{file}:b"] if case["norm"] == "layer" else []
         tensors = ["--input", f"{file}:x", "--weight", f"{file}:w", *bias]
         result = ["--out", out / f"{name}.safetensors", "--as", "y"]
-        command = [norm, case["norm"], *tensors, "--eps", repr(case["eps"]), "--device", "cpu", *result]
+        command = [norm, case["norm"], *tensors, "--eps", repr(case["eps"]), "--device", "cpu", "--rounding", rounding, *result]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             (out / f"{name}.error").write_text(done.stderr)
+
+
+def run_orders(norm, cases, outputs):
+    for name, rounding in columns.NORM_ORDERS.items():
+        out = outputs / name
+        out.mkdir(parents=True, exist_ok=True)
+        run_norm(norm, cases, out, rounding)
 
 
 def tables(work, norm):
@@ -107,9 +114,9 @@ def tables(work, norm):
         for library in columns.COLUMNS:
             print(library, file=sys.stderr, flush=True)
             out = outputs / library
-            out.mkdir(parents=True)
+            out.mkdir(parents=True, exist_ok=True)
             if library == "norm":
-                run_norm(norm, cases, out)
+                run_orders(norm, cases, outputs)
                 continue
             command = [rust] if library in RUST else [*run, HERE / "libraries" / "run.py"]
             subprocess.run([*command, library, cases, out], check=True, env=environment)

@@ -10,7 +10,7 @@ import cases
 import exact
 import orders
 import tensors
-from columns import COLUMNS
+from columns import COLUMNS, NORM_ORDERS
 
 
 def answer(folder, case, judge):
@@ -21,11 +21,13 @@ def answer(folder, case, judge):
     return "error" if result.with_suffix(".error").exists() else None
 
 
-def table(outputs, title, rows):
-    """Prints a table of rows (text, case, judge), without the columns that have no answer at all."""
-    lines = [(text, [answer(outputs / name, case, judge) for name in COLUMNS]) for text, case, judge in rows]
-    kept = [i for i in range(len(COLUMNS)) if any(cells[i] for _, cells in lines)]
-    columns = [column.title for column in COLUMNS.values()]
+def table(outputs, title, rows, titles=None):
+    """Prints a table of rows (text, case, judge), without the columns that have no answer at all; `titles` has what
+    each column is called, by the folder of its outputs."""
+    titles = titles or {name: column.title for name, column in COLUMNS.items()}
+    lines = [(text, [answer(outputs / name, case, judge) for name in titles]) for text, case, judge in rows]
+    kept = [i for i in range(len(titles)) if any(cells[i] for _, cells in lines)]
+    columns = list(titles.values())
     print("|", " | ".join([title] + [columns[i] for i in kept]), "|")
     print("|---|" + "--:|" * len(kept))
     for text, cells in lines:
@@ -59,6 +61,8 @@ def main():
         table(outputs, f"{name}, mixed types", types_and_errors(cases.mixed(norm)))
     for norm, name in names.items():
         table(outputs, f"{name}, order of roundings", formulas(norm))
+    for norm, name in names.items():
+        table(outputs, f"{name} of norm, `--rounding`", formulas(norm), NORM_ORDERS)
 
 
 main()

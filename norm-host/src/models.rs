@@ -24,7 +24,9 @@
 mod spec;
 mod table;
 
-pub use spec::{Activation, Gate, Gated, LoadedAs, Places, QueryKey, Returns, Role, Spec, WeightShape};
+pub use spec::{
+    Activation, Eps, Gate, Gated, LoadedAs, Places, QueryKey, Returns, Role, Spec, Switch, WeightShape,
+};
 
 use crate::{Error, Norm, Rounding, error::Result};
 
@@ -81,7 +83,9 @@ impl Model {
     }
 
     /// The same with weights from a GGUF file that llama.cpp's converter made: it adds the 1 that is lacking in the
-    /// weights of some families, and writes them as f32, so that none has an offset.
+    /// weights of some families, and writes them as f32, so that none has an offset. [`Spec::result`] of f32 weights is
+    /// what such a model's own code would give, f32 where results are promoted; for the bits of one that is loaded as
+    /// bf16 from bf16 weights, docs/MODELS.md in the repository says what to do with y, and when to round the weights.
     pub fn of_gguf(self) -> Model {
         self.each(|spec| Spec { weight_offset: 0.0, round_offset: false, loaded_as: LoadedAs::F32, ..spec })
     }

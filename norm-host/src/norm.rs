@@ -86,8 +86,8 @@ impl<'a> Norm<'a> {
     }
 
     /// With this added to every weight, in `f32`: 1 where a checkpoint stores `w - 1`, as those of Gemma 1
-    /// to 3 and Qwen3-Next do (but for the latter's gated norm). Gemma 3n and 4 do not, nor does a GGUF
-    /// file of any model. Other than 0 it needs weights: an operation without them is refused.
+    /// to 3, Nemotron, Qwen3-Next and Qwen3.5 do (but for the gated norm of the last two): [`models`](crate::models)
+    /// knows whose. Gemma 3n and 4 do not, nor does a GGUF file of any model. Other than 0 it needs weights: an operation without them is refused.
     pub fn weight_offset(self, offset: f32) -> Norm<'a> {
         Norm { weight_offset: offset, ..self }
     }

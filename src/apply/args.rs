@@ -60,7 +60,7 @@ pub struct NormArgs {
     /// Added under the square root
     #[arg(long, default_value = "1e-6", allow_hyphen_values = true)]
     pub eps: f64,
-    /// Added to every weight, in f32: 1 where a checkpoint stores w - 1 (Gemma 1 to 3, Qwen3-Next; not Gemma 3n and 4, not GGUF files)
+    /// Added to every weight, in f32: 1 where a checkpoint stores w - 1 (Gemma 1 to 3, Nemotron, Qwen3-Next, Qwen3.5; not Gemma 3n and 4, not GGUF files)
     #[arg(long, default_value_t = 0.0, value_name = "NUMBER", value_parser = single, allow_hyphen_values = true)]
     pub weight_offset: f32,
     /// Round each weight with its offset to the type of the weights, as Nemotron's LayerNorm does

@@ -65,7 +65,7 @@ pub fn run(args: &ListArgs, set: &[Ptx]) -> Result<(), Failure> {
 A kernel's name: norm, types of x, w and y, variant. rms_partial and rms_apply are the steps of RMSNorm over
 rows that are split over devices: x, or x, w and y, and variant. Behind it stands the template that it is made
 of, if it is: norm, bits of the elements of x, w and y (b16, b32), variant. These kernels round once. `norm ptx show`
-also takes the names of others, which end in _before_weight, _before_bias or _t5, or in _round_offset, or both.
+and stats also take the names of others, which end in _before_weight, _before_bias or _t5, or in _round_offset, or both.
 
 ";
     if let Some(ptx) = set.first() {

@@ -14,7 +14,8 @@ use crate::{output, ptxas};
 /// What `norm ptx stats` takes.
 #[derive(Args, Debug)]
 pub struct StatsArgs {
-    /// Only kernels with this in their name, or made of the template of this name
+    /// Only kernels with this in their name, or made of the template of this name; or the whole name of one that rounds
+    /// elsewhere, which the others do not list
     #[arg(allow_negative_numbers = true)]
     filter: Option<String>,
     /// The target whose PTX to count; the newest if none is given
@@ -49,7 +50,10 @@ pub fn run(args: &StatsArgs, set: &[Ptx]) -> Result<(), Failure> {
     let ptx = text_for(set, args.target.as_deref())?;
     let filter = args.filter.as_deref().unwrap_or_default();
     let is_meant = |entry: &Entry| is_meant(entry.name(), entry.template(), filter);
-    let entries: Vec<_> = ptx.entries()?.filter(is_meant).collect();
+    let mut entries: Vec<_> = ptx.entries()?.filter(is_meant).collect();
+    if entries.is_empty() {
+        entries.extend(ptx.entry(filter)?);
+    }
     if entries.is_empty() {
         return Err(PtxError::Filter { given: filter.to_owned() }.into());
     }

@@ -183,7 +183,14 @@ fn kernels_of_a_template_are_listed_shown_counted_and_run() {
         assert!(shown.contains(&format!(".entry {name}(")) && shown.contains(instruction), "{shown}");
         assert_eq!(shown, norm(Path::new("."), &["ptx", "show", name, "--target", "sm_80"]).good());
     }
-    assert!(run(&["ptx", "stats"]).good().contains("\nrms_f32_f32_bf16_warp2 "));
+    let stats = run(&["ptx", "stats"]).good();
+    assert!(stats.contains("\nrms_f32_f32_bf16_warp2 ") && !stats.contains("_round_offset "), "{stats}");
+    let one = run(&["ptx", "stats", "rms_f32_f32_bf16_warp2_before_weight_round_offset"]).good();
+    assert!(one.contains("\nrms_f32_f32_bf16_warp2_before_weight_round_offset "), "{one}");
+    // Without its whole name it is not meant, and one whose template is not there is none.
+    for unknown in ["warp2_before_weight", "rms_f16_f32_bf16_warp2_before_weight"] {
+        assert!(run(&["ptx", "stats", unknown]).bad_input().contains("FILTER: "), "{unknown}");
+    }
 
     assert!(run(&["check", "--device", "sim", "--case", CASE]).good().starts_with("ok: 1 case "));
 }

@@ -15,6 +15,8 @@ EPS_KEYS = [
     "layer_norm_eps",
     "layer_norm_epsilon",
 ]
+# The names that a config has for an eps of some of its norms, beside it, each with what it is set to.
+OTHER_EPS_KEYS = {"mixer_rms_eps": 4e-4}
 
 # Where a config has the attribute.
 SIZES = {
@@ -101,7 +103,7 @@ FAMILIES = {
     "kimi_linear": ALL_HEADS,
     "lfm2": {},
     "llama": {},
-    "llama4_text": {},
+    "llama4_text": {"use_qk_norm": True},
     "longt5": {},
     "mamba": {},
     "mamba2": {"num_heads": 8},
@@ -118,7 +120,7 @@ FAMILIES = {
     "olmo3": {},
     "olmoe": {},
     "opt": {},
-    "persimmon": {},
+    "persimmon": {"qk_layernorm": True},
     "phi": {"qk_layernorm": True},
     "phi3": {},
     "phimoe": {},
@@ -132,7 +134,7 @@ FAMILIES = {
     "roberta": {},
     "seed_oss": {},
     "smollm3": {},
-    "stablelm": {},
+    "stablelm": {"qk_layernorm": True},
     "starcoder2": {},
     "switch_transformers": {},
     "t5": {},
@@ -143,9 +145,15 @@ WRAPPERS = ["gemma3", "gemma3n", "gemma4", "llama4", "mistral3", "qwen3_5", "qwe
 
 
 def flags(family):
-    """What is switched on for the family's model to have all norms, and is off by default."""
+    """What is on for the family's model to have all norms, and whether it is by default."""
     config = transformers.AutoConfig.for_model(family)
-    return [name for name, value in FAMILIES[family].items() if value is True and getattr(config, name) is False]
+    return {name: getattr(config, name) for name, value in FAMILIES[family].items() if value is True}
+
+
+def other_eps(family):
+    """The other eps of its config, by what they are set to: their names, and what they were."""
+    config = transformers.AutoConfig.for_model(family)
+    return {eps: (key, getattr(config, key)) for key, eps in OTHER_EPS_KEYS.items() if hasattr(config, key)}
 
 
 def config_of(family):
@@ -164,6 +172,8 @@ def config_of(family):
         setattr(config, name, value)
     if key:
         setattr(config, key, EPS)
+    for eps, (other, _) in other_eps(family).items():
+        setattr(config, other, eps)
     layers = config.num_hidden_layers
     for name in ["layer_types", "mlp_layer_types"]:
         types = getattr(config, name, None)

@@ -1,13 +1,15 @@
 //! `norm_host::models` beside what was seen of a tiny model of each family.
 
+use std::collections::BTreeMap;
+
 use norm_host::{
     DType,
-    models::{LoadedAs, Model, Places, WeightShape},
+    models::{Eps, LoadedAs, Model, Places, WeightShape},
 };
 
 use crate::{
     Result,
-    recorded::{Eps, Family, Norm, Recorded},
+    recorded::{self, Family, Norm, Recorded},
     replay::Form,
 };
 
@@ -43,20 +45,26 @@ fn hold_family(model: &Model, family: &Family) -> Result {
     }
     let switches =
         [model.query_key.and_then(|query_key| query_key.switch), model.gated.and_then(|gated| gated.switch)];
-    assert_eq!(switches.into_iter().flatten().collect::<Vec<_>>(), family.flags, "{name}");
+    let switches = switches.into_iter().flatten().map(|switch| (switch.key.to_owned(), switch.default));
+    assert_eq!(switches.collect::<BTreeMap<_, _>>(), family.flags, "{name}");
     hold_places(model, family);
     Ok(())
 }
 
 fn hold_norm(what: &str, model: &Model, form: &Form, norm: &Norm) {
     let spec = form.spec();
-    match norm.eps {
-        Eps::Fixed(eps) => assert_eq!(spec.fixed_eps, Some(eps), "{what}"),
-        Eps::Config(ref config) => assert_eq!((spec.fixed_eps, config.as_str()), (None, "config"), "{what}"),
-    }
+    let as_recorded = match (spec.eps, &norm.eps) {
+        (Eps::Fixed(eps), recorded::Eps::Fixed(recorded)) => eps == *recorded,
+        (Eps::Model, recorded::Eps::Config(config)) => config == "config",
+        (Eps::Other { key, default }, recorded::Eps::Other { key: recorded, default: recorded_default }) => {
+            (key, default) == (recorded, *recorded_default)
+        }
+        _ => false,
+    };
+    assert!(as_recorded, "{what}: {:?}, recorded {:?}", spec.eps, norm.eps);
     // Where the config has none the default is the class's own.
     if model.eps_key.is_none() {
-        assert_eq!(spec.fixed_eps, Some(model.default_eps), "{what}");
+        assert_eq!(spec.eps, Eps::Fixed(model.default_eps), "{what}");
     }
     assert_eq!((spec.bias, spec.weight_offset), (norm.bias, if norm.centred { 1.0 } else { 0.0 }), "{what}");
     let weight = match spec.weight {

@@ -2,7 +2,7 @@
 
 use norm_host::{
     NormKind, Rounding,
-    models::{Activation, Gate, LoadedAs, Model, Places, Spec, WeightShape},
+    models::{Activation, Eps, Gate, LoadedAs, Model, Places, Spec, Switch, WeightShape},
 };
 
 use crate::{Result, recorded::Recorded, replay::Form};
@@ -78,13 +78,25 @@ fn classes(recorded: &Recorded) -> Result<Vec<String>> {
     recorded.groups.keys().map(row).collect()
 }
 
+fn condition(switch: Option<Switch>) -> String {
+    match switch {
+        None => String::new(),
+        Some(Switch { key, default: true, .. }) => format!(", unless `{key}` is false"),
+        Some(Switch { key, .. }) => format!(", if `{key}`"),
+    }
+}
+
 fn families(recorded: &Recorded) -> Result<Vec<String>> {
     let row = |model: &Model| -> Result<String> {
         let family = recorded.families.iter().find(|family| family.name == model.name);
         let family = family.ok_or_else(|| format!("{}: not recorded", model.name))?;
         let cell = |role: &str, spec: &Spec| -> Result<String> {
             let class = recorded.group_of(&family.norms[role].class)?;
-            let eps = spec.fixed_eps.map_or(String::new(), |eps| format!(", eps {eps:e}"));
+            let eps = match spec.eps {
+                Eps::Fixed(eps) => format!(", eps {eps:e}"),
+                Eps::Other { key, default } => format!(", eps `{key}` {default:e}"),
+                _ => String::new(),
+            };
             let loaded = match spec.loaded_as {
                 LoadedAs::F32BesideF16 => ", weights f32 beside f16",
                 LoadedAs::F32 => ", weights f32",
@@ -114,8 +126,7 @@ fn families(recorded: &Recorded) -> Result<Vec<String>> {
                     _ => "",
                 };
                 let rope = if query_key.after_rope { ", after RoPE" } else { "" };
-                let switch = query_key.switch.map_or(String::new(), |switch| format!(", if `{switch}`"));
-                format!("{}{shape}{rope}{switch}", cell("query_key", &query_key.spec)?)
+                format!("{}{shape}{rope}{}", cell("query_key", &query_key.spec)?, condition(query_key.switch))
             }
         };
         let mut others = Vec::new();
@@ -126,8 +137,7 @@ fn families(recorded: &Recorded) -> Result<Vec<String>> {
             };
             if !["layer", "query_key"].contains(&role) {
                 let groups = groups.map_or(String::new(), |groups| format!(", `{groups}` groups"));
-                let switch = switch.map_or(String::new(), |switch| format!(", if `{switch}`"));
-                others.push(format!("{role} {}{groups}{switch}", cell(role, &form.spec())?));
+                others.push(format!("{role} {}{groups}{}", cell(role, &form.spec())?, condition(switch)));
             }
         }
         Ok(format!(

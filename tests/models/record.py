@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import families
 import rows
 from rows import DTYPES, EPS, F32_ROWS, NAMES
-from trace import Trace, eps_of, role_of
+from trace import Trace, eps_of, is_per_head, norms_of, role_of, weight_of
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
 TEXT, DATA = HERE / "models.json", HERE / "models.safetensors"
@@ -36,17 +36,36 @@ OTHER_EPS = {"Glm4RMSNorm": 1.5625e-7, "LayerNorm": 1e-12}
 COMPILED = [("f16", "f16"), ("bf16", "bf16"), ("bf16", "f32")]
 
 
+class PerHead(torch.nn.Module):
+    """A list of norms, one for each head, as one whose weights are (heads, head_dim)."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module, self.eps = module, eps_of(module)
+        self.weight = torch.nn.Parameter(torch.stack([norm.weight.detach() for norm in module.norms]))
+        assert all(norm.bias is None for norm in module.norms)
+
+    def forward(self, x):
+        """Of x, (rows, heads, head_dim); the list takes a batch of (heads, rows, head_dim)."""
+        module = copy.deepcopy(self.module)
+        module.norms = module.norms[: len(self.weight)]
+        for norm, weight in zip(module.norms, self.weight):
+            norm.weight, norm.eps = torch.nn.Parameter(weight, requires_grad=False), self.eps
+            norm.normalized_shape = tuple(weight.shape)
+        return module(x.transpose(0, 1)[None])[0].transpose(0, 1)
+
+
 class Subject:
     """A norm of a model, which takes other weights."""
 
     def __init__(self, role, module):
-        self.role, self.module = role, module
-        weight = getattr(module, "weight", None)
+        self.role, self.module = role, PerHead(module) if is_per_head(module) else module
+        weight = getattr(self.module, "weight", None)
         # FalconMamba's has weights, which it does not use.
         self.has_weight = weight is not None and "Weightless" not in type(module).__name__
-        self.has_bias = getattr(module, "bias", None) is not None
+        self.has_bias = getattr(self.module, "bias", None) is not None
         self.per_head = self.has_weight and weight.dim() == 2
-        self.name = type(module).__name__
+        self.name = type(module).__name__.removesuffix("PerHead")
         if self.name == "LayerNorm" and not self.has_bias:
             self.name += "WithoutBias"
         if not self.has_weight and "Weightless" not in self.name and "L2" not in self.name and self.name != "OlmoLayerNorm":
@@ -149,9 +168,9 @@ def loaded(model):
         model.save_pretrained(folder)
         for name in ["f16", "bf16"]:
             again = type(model).from_pretrained(folder, config=model.config, dtype=DTYPES[name])
-            for path, module in again.named_modules():
-                weight = getattr(module, "weight", None)
-                if weight is not None and "Norm" in type(module).__name__:
+            for path, module in norms_of(again).items():
+                weight = weight_of(module)
+                if weight is not None:
                     result.setdefault(path, {})[name] = NAMES[weight.dtype]
     return result
 
@@ -172,7 +191,15 @@ def groups(module, config):
     return next(name for name in ["n_groups", "mamba_n_groups"] if name in config.to_dict())
 
 
-def norms(trace, weights, config):
+def eps_as_data(eps, other):
+    """Which of the config's eps it is, or what it is in any case; `other` has those beside the config's own."""
+    if eps in other:
+        key, default = other[eps]
+        return {"key": key, "default": default}
+    return "config" if eps == families.EPS else eps
+
+
+def norms(trace, weights, config, other):
     """The norms of a model by role, as data, and one subject for each role."""
     described, subjects = {}, []
     for path, module in trace.norms.items():
@@ -182,7 +209,7 @@ def norms(trace, weights, config):
         eps = eps_of(module)
         norm = {
             "class": subject.name,
-            "eps": "config" if eps == families.EPS else subject.eps() if eps is None else eps,
+            "eps": eps_as_data(subject.eps() if eps is None else eps, other),
             "weight": shape(subject),
             "bias": subject.has_bias,
             "centred": subject.centred,
@@ -206,7 +233,7 @@ def family(name):
     model = families.build(config)
     weights = loaded(model)
     trace = Trace(model, config.is_encoder_decoder)
-    described, subjects = norms(trace, weights, config)
+    described, subjects = norms(trace, weights, config, families.other_eps(name))
     flags = families.flags(name)
     described = {"flags": flags, "layers": trace.layers, "norms": described}
     return {"name": name, "eps_key": key, "eps": default, **described}, subjects

@@ -35,8 +35,8 @@ pub struct Family {
     pub name: String,
     pub eps_key: Option<String>,
     pub eps: Option<f64>,
-    /// Entries of its config that had to be switched on for all its norms to be there.
-    pub flags: Vec<String>,
+    /// Entries of its config that have to be true for all its norms to be there, and what they are by default.
+    pub flags: BTreeMap<String, bool>,
     /// The steps of each kind of layer (`tests/models/trace.py`).
     pub layers: Vec<String>,
     /// By role.
@@ -59,12 +59,13 @@ pub struct Norm {
     pub groups: Option<String>,
 }
 
-/// `"config"`, or the number that it is whatever the config says.
+/// `"config"`, the config's entry beside that, or the number that it is whatever the config says.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Eps {
     Fixed(f64),
     Config(String),
+    Other { key: String, default: f64 },
 }
 
 /// One run of a class: names of its tensors; that of the result is the record's.

@@ -2,7 +2,7 @@
 
 use norm_host::{
     Backend, DType, Rounding,
-    models::{Activation, Gate, Gated, Model, Role, Spec, WeightShape},
+    models::{Activation, Eps, Gate, Gated, Model, Role, Spec, WeightShape},
 };
 
 use crate::{
@@ -64,7 +64,7 @@ impl Form {
 
     /// Classes are recorded with one eps, whichever they have in a model.
     fn with_eps_of_the_record(mut self) -> Form {
-        self.spec_mut().fixed_eps = None;
+        self.spec_mut().eps = Eps::Model;
         self
     }
 

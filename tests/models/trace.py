@@ -17,7 +17,24 @@ ROLES = [
 
 
 def is_norm(module):
-    return "Norm" in type(module).__name__ and not any(True for _ in module.children())
+    return "Norm" in type(module).__name__ and (is_per_head(module) or not any(True for _ in module.children()))
+
+
+def is_per_head(module):
+    """Whether it is a list of norms, one for each head, as StableLM has them."""
+    return "PerHead" in type(module).__name__ and hasattr(module, "norms")
+
+
+def norms_of(model):
+    """The norms of a model by path. Those of heads, one for each, are one."""
+    found = {path: module for path, module in model.named_modules() if is_norm(module)}
+    lists = [path for path, module in found.items() if is_per_head(module)]
+    return {path: found[path] for path in found if not any(path.startswith(f"{of}.") for of in lists)}
+
+
+def weight_of(module):
+    """Its weights, or those of its first head; None where it has none."""
+    return getattr(module.norms[0] if is_per_head(module) else module, "weight", None)
 
 
 def role_of(path, module):
@@ -28,6 +45,7 @@ def role_of(path, module):
 
 def eps_of(module):
     """The module's eps, or None where it has none of its own."""
+    module = module.norms[0] if is_per_head(module) else module
     return getattr(module, "eps", getattr(module, "variance_epsilon", None))
 
 
@@ -47,7 +65,7 @@ class Trace:
     the block in front (`block`) or anything else (`sum`); a norm inside of a block as `(name)`; a block's name; `rope`."""
 
     def __init__(self, model, encoder_decoder):
-        self.norms = {path: module for path, module in model.named_modules() if is_norm(module)}
+        self.norms = norms_of(model)
         self.steps = None
         self.input = self.output = None
         self.hooks = []

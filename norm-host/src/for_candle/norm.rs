@@ -54,8 +54,8 @@ impl Norm {
     }
 
     /// With this added to every weight, in f32: 1 where a checkpoint stores `w - 1`, as those of Gemma 1 to
-    /// 3 and Qwen3-Next do (but for the latter's gated norm). Gemma 3n and 4 do not, nor does a GGUF file
-    /// of any model. Other than 0 it needs weights.
+    /// 3, Nemotron, Qwen3-Next and Qwen3.5 do (but for the gated norm of the last two). Gemma 3n and 4 do not, nor
+    /// does a GGUF file of any model. Other than 0 it needs weights.
     pub fn weight_offset(self, offset: f32) -> Norm {
         Norm { settings: Settings { weight_offset: offset, ..self.settings }, ..self }
     }

@@ -8,8 +8,8 @@ use crate::{DType, Norm, NormKind, Rounding};
 pub struct Spec {
     /// Which norm.
     pub kind: NormKind,
-    /// Its eps where the model's own code fixes it, whatever config.json says.
-    pub fixed_eps: Option<f64>,
+    /// Where its eps comes from.
+    pub eps: Eps,
     /// The order of roundings.
     pub rounding: Rounding,
     /// What is added to every weight: 1 where the checkpoint stores `w - 1`.
@@ -24,6 +24,33 @@ pub struct Spec {
     pub loaded_as: LoadedAs,
     /// The type of the result.
     pub returns: Returns,
+}
+
+/// Where the eps of a norm comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Eps {
+    /// The family's own entry of config.json: [`Model::eps_key`](super::Model::eps_key).
+    Model,
+    /// Another entry of config.json.
+    Other {
+        /// Its name.
+        key: &'static str,
+        /// What it is where config.json has none.
+        default: f64,
+    },
+    /// The model's own code fixes it, whatever config.json says.
+    Fixed(f64),
+}
+
+/// An entry of config.json without which a norm is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Switch {
+    /// Its name. The norm is there where it is true.
+    pub key: &'static str,
+    /// What it is where config.json has none.
+    pub default: bool,
 }
 
 /// The shape of weights.
@@ -67,10 +94,14 @@ pub enum Returns {
 }
 
 impl Spec {
-    /// The operation, to be given weights and biases where it has any. `eps` is that of config.json, or
-    /// [`Model::default_eps`](super::Model::default_eps); it counts for nothing where the model fixes its own.
+    /// The operation, to be given weights and biases where it has any. `eps` is that of config.json, by the name that
+    /// [`eps`](Spec::eps) says, or its default; it counts for nothing where the model fixes its own.
     pub fn norm<'a>(&self, eps: impl Into<f64>) -> Norm<'a> {
-        Norm::new(self.kind, self.fixed_eps.unwrap_or(eps.into()))
+        let eps = match self.eps {
+            Eps::Model | Eps::Other { .. } => eps.into(),
+            Eps::Fixed(eps) => eps,
+        };
+        Norm::new(self.kind, eps)
             .weight_offset(self.weight_offset)
             .rounding(self.rounding)
             .round_offset(self.round_offset)
@@ -133,10 +164,10 @@ pub enum Places {
 pub struct QueryKey {
     /// The norm.
     pub spec: Spec,
-    /// Whether rotary embeddings come first.
+    /// Whether rotary embeddings come first. Llama 4 has these norms only in layers that have the embeddings.
     pub after_rope: bool,
     /// The entry of config.json that has to be true; `None` where they are there in any case.
-    pub switch: Option<&'static str>,
+    pub switch: Option<Switch>,
 }
 
 /// A norm with a gate `g`, which comes from the layer's first projection.
@@ -153,7 +184,7 @@ pub struct Gated {
     /// ([`Norm::heads`] has an example), weights and gates being for the whole row. `None` where rows are whole.
     pub groups: Option<&'static str>,
     /// The entry of config.json that has to be true; `None` where it is there in any case.
-    pub switch: Option<&'static str>,
+    pub switch: Option<Switch>,
 }
 
 /// Where a gate comes in. T is the type of x and of the result.

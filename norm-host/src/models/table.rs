@@ -5,14 +5,14 @@ mod tests;
 
 use super::{
     Model,
-    spec::{Activation, Gate, Gated, LoadedAs, Places, QueryKey, Returns, Spec, WeightShape},
+    spec::{Activation, Eps, Gate, Gated, LoadedAs, Places, QueryKey, Returns, Spec, Switch, WeightShape},
 };
 use crate::{NormKind, Rounding};
 
 /// Rounded once, with plain weights.
 const SINGLE: Spec = Spec {
     kind: NormKind::Rms,
-    fixed_eps: None,
+    eps: Eps::Model,
     rounding: Rounding::Single,
     weight_offset: 0.0,
     round_offset: false,
@@ -37,7 +37,15 @@ const LAYER_NORM_EPSILON: Option<&str> = Some("layer_norm_epsilon");
 
 /// With this eps, whatever the config says.
 const fn fixed(eps: f64, spec: Spec) -> Spec {
-    Spec { fixed_eps: Some(eps), ..spec }
+    Spec { eps: Eps::Fixed(eps), ..spec }
+}
+
+const fn off(key: &'static str) -> Option<Switch> {
+    Some(Switch { key, default: false })
+}
+
+const fn on(key: &'static str) -> Option<Switch> {
+    Some(Switch { key, default: true })
 }
 
 const fn shaped(weight: WeightShape, spec: Spec) -> Spec {
@@ -76,8 +84,8 @@ const fn query_key(spec: Spec) -> Option<QueryKey> {
 }
 
 /// The same only if config.json says so.
-const fn query_key_if(switch: &'static str, spec: Spec) -> Option<QueryKey> {
-    Some(QueryKey { spec, after_rope: false, switch: Some(switch) })
+const fn query_key_if(switch: Option<Switch>, spec: Spec) -> Option<QueryKey> {
+    Some(QueryKey { spec, after_rope: false, switch })
 }
 
 const fn after_rope(spec: Spec) -> Option<QueryKey> {
@@ -126,7 +134,7 @@ pub const MODELS: &[Model] = &[
     Model { inner: Some(BEFORE_WEIGHT), ..pre("bitnet", (RMS_NORM_EPS, 1e-5), BEFORE_WEIGHT) },
     pre("bloom", (LAYER_NORM_EPSILON, 1e-5), LAYER_NORM),
     Model {
-        query_key: query_key_if("use_qk_norm", shaped(WeightShape::Heads, LAYER_NORM_WITHOUT_BIAS)),
+        query_key: query_key_if(off("use_qk_norm"), shaped(WeightShape::Heads, LAYER_NORM_WITHOUT_BIAS)),
         ..model("cohere", (LAYER_NORM_EPS, 1e-5), Places::Single, LAYER_NORM_WITHOUT_BIAS)
     },
     model("cohere2", (LAYER_NORM_EPS, 1e-5), Places::Single, LAYER_NORM_WITHOUT_BIAS),
@@ -163,12 +171,12 @@ pub const MODELS: &[Model] = &[
             gate: Gate::BehindF32,
             activation: Activation::Silu,
             groups: Some("mamba_n_groups"),
-            switch: Some("mamba_rms_norm"),
+            switch: off("mamba_rms_norm"),
         }),
         ..pre("falcon_h1", (RMS_NORM_EPS, 1e-5), BEFORE_WEIGHT)
     },
     Model {
-        state: Some(fixed(1e-6, NO_WEIGHT)),
+        state: Some(Spec { eps: Eps::Other { key: "mixer_rms_eps", default: 1e-6 }, ..NO_WEIGHT }),
         ..model("falcon_mamba", (LAYER_NORM_EPSILON, 1e-5), Places::Single, BEFORE_WEIGHT)
     },
     pre("gemma", (RMS_NORM_EPS, 1e-6), CENTRED),
@@ -193,7 +201,7 @@ pub const MODELS: &[Model] = &[
     pre("glm", (RMS_NORM_EPS, 1.5625e-7), BEFORE_WEIGHT),
     model("glm4", (RMS_NORM_EPS, 1.5625e-7), Places::Sandwich, BEFORE_WEIGHT),
     Model {
-        query_key: query_key_if("use_qk_norm", head(BEFORE_WEIGHT)),
+        query_key: query_key_if(off("use_qk_norm"), head(BEFORE_WEIGHT)),
         ..pre("glm4_moe", (RMS_NORM_EPS, 1e-5), BEFORE_WEIGHT)
     },
     pre("gpt2", (LAYER_NORM_EPSILON, 1e-5), LAYER_NORM),
@@ -228,7 +236,7 @@ pub const MODELS: &[Model] = &[
     pre("llama", (RMS_NORM_EPS, 1e-6), BEFORE_WEIGHT),
     Model {
         also: &["llama4"],
-        query_key: after_rope(NO_WEIGHT),
+        query_key: Some(QueryKey { spec: NO_WEIGHT, after_rope: true, switch: on("use_qk_norm") }),
         ..pre("llama4_text", (RMS_NORM_EPS, 1e-5), BEFORE_WEIGHT)
     },
     pre("longt5", (LAYER_NORM_EPSILON, 1e-6), T5),
@@ -265,9 +273,12 @@ pub const MODELS: &[Model] = &[
         ..pre("olmoe", (RMS_NORM_EPS, 1e-5), BEFORE_WEIGHT)
     },
     pre("opt", (None, 1e-5), fixed(1e-5, LAYER_NORM)),
-    Model { query_key: query_key(head(LAYER_NORM)), ..pre("persimmon", (LAYER_NORM_EPS, 1e-5), LAYER_NORM) },
     Model {
-        query_key: query_key_if("qk_layernorm", head(LAYER_NORM)),
+        query_key: query_key_if(on("qk_layernorm"), head(LAYER_NORM)),
+        ..pre("persimmon", (LAYER_NORM_EPS, 1e-5), LAYER_NORM)
+    },
+    Model {
+        query_key: query_key_if(off("qk_layernorm"), head(LAYER_NORM)),
         ..model("phi", (LAYER_NORM_EPS, 1e-5), Places::Single, LAYER_NORM)
     },
     pre("phi3", (RMS_NORM_EPS, 1e-5), BEFORE_WEIGHT),
@@ -299,7 +310,10 @@ pub const MODELS: &[Model] = &[
     model("roberta", (LAYER_NORM_EPS, 1e-12), Places::PostSum, LAYER_NORM),
     pre("seed_oss", (RMS_NORM_EPS, 1e-6), BEFORE_WEIGHT),
     pre("smollm3", (RMS_NORM_EPS, 1e-6), BEFORE_WEIGHT),
-    pre("stablelm", (LAYER_NORM_EPS, 1e-5), LAYER_NORM),
+    Model {
+        query_key: query_key_if(off("qk_layernorm"), shaped(WeightShape::Heads, LAYER_NORM_WITHOUT_BIAS)),
+        ..pre("stablelm", (LAYER_NORM_EPS, 1e-5), LAYER_NORM)
+    },
     pre("starcoder2", (Some("norm_epsilon"), 1e-5), LAYER_NORM),
     pre("switch_transformers", (LAYER_NORM_EPSILON, 1e-6), T5),
     pre("t5", (LAYER_NORM_EPSILON, 1e-6), T5),

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     Cpu, DType, Error, Norm, Rounding, View, ViewMut,
-    models::{LoadedAs, Model},
+    models::{Eps, LoadedAs, Model},
 };
 
 /// Also what keeps a name from being there twice.
@@ -60,6 +60,10 @@ fn a_fixed_eps_does_not_give_way_to_the_configs() -> crate::Result<()> {
     let latent = Model::find("deepseek_v3")?.latent.expect("the norms of MLA");
     assert_eq!(latent.norm(0.25).eps, 1e-6);
     assert_eq!(Model::find("deepseek_v3")?.norm(0.25).eps, 0.25);
+    // Falcon Mamba's has an entry of its own, of which the caller knows.
+    let state = Model::find("falcon_mamba")?.state.expect("the norms of dt, B and C");
+    assert_eq!(state.eps, Eps::Other { key: "mixer_rms_eps", default: 1e-6 });
+    assert_eq!(state.norm(0.25).eps, 0.25);
     Ok(())
 }
 
