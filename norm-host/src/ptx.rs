@@ -94,7 +94,7 @@ impl Ptx {
     /// A text, of kernels or templates, with what its directive `.target` says: `sm_90` or, for one architecture alone, `sm_90a`.
     /// `None` where it has no such directive, or a zero byte before its end, behind which no driver reads. What else is
     /// wrong with it, whatever asks for one of its kernels says: [`Error::OtherKernels`] where the comments at its top
-    /// name those of another source (`// kernels 5c1e0d7a9b3f`, as `zstd -dc` prints a bundle),
+    /// name those of another source (`// kernels 5c1e0d7a9b3f`, as `zstd -dc -D` prints a bundle),
     /// [`Error::DuplicateKernel`] and [`Error::StrayPseudoInstruction`].
     pub fn from_text(text: &'static str) -> Option<Ptx> {
         let text = text.trim_end_matches('\0');

@@ -17,7 +17,7 @@ pub fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The text that is shipped for sm_80, as `zstd -dc` prints it.
+/// The text that is shipped for sm_80, as `zstd -dc -D` prints it.
 pub fn shipped() -> String {
     let [sm_80, _] = xtask::set::Set::stock(here()).unpack().expect("bundles are there");
     sm_80.text.to_string()

@@ -71,7 +71,7 @@ pub fn of(kernels: &str, text: &Text, ptx: &Ptx, assembly: &Assembly) -> Result<
         "# What {target}.ptx.zst holds and what comes of it, by the first 48 bits of SHA-256.\n\
          # `cargo xtask ptx write` writes both, `cargo xtask ptx check` and the tests compare them.\n\n\
          {HEAD}\nkernels {kernels}\nptxas {}\n\n\
-         # The text's parts as they were compiled: `zstd -dc {target}.ptx.zst` shows them, the header behind an index,\n\
+         # The text's parts as they were compiled: `zstd -dc -D dictionary {target}.ptx.zst` shows them, the header behind an index,\n\
          # whose lines begin with `//` and are not counted.\n{COMPILED}\n",
         assembly.version
     );

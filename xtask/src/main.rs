@@ -77,11 +77,15 @@ fn write() -> Result<(), Error> {
         let texts = compiled(&codegen())?;
         (kernels(texts.each_ref()), texts)
     };
+    let dictionary = if is_rust_cuda() { Vec::new() } else { bundle::dictionary(texts.each_ref())? };
     let contents = texts.map(|text| Unpacked { kernels: kernels.clone(), text });
-    // Both are made before either is placed.
+    // All are made before one is placed.
     let locks = locks(&contents)?;
+    if !dictionary.is_empty() {
+        place(&set().dictionary(), &dictionary)?;
+    }
     for (target, Unpacked { kernels, text }) in TARGETS.iter().zip(&contents) {
-        place(&set().bundle(target), &bundle::of(kernels, text)?)?;
+        place(&set().bundle(target), &bundle::of(kernels, text, &dictionary)?)?;
     }
     place_locks(&locks)
 }

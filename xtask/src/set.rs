@@ -6,7 +6,8 @@ use std::{fs, io};
 use crate::bundle::{self, Unpacked};
 use crate::text::{TARGETS, Text, hash};
 
-/// The kernels of a compiler: a folder with a bundle and a lock file for each target.
+/// The kernels of a compiler: a folder with a bundle and a lock file for each target, and perhaps a dictionary for both
+/// bundles.
 #[derive(Clone, Debug)]
 pub struct Set {
     folder: PathBuf,
@@ -28,6 +29,11 @@ impl Set {
         self.folder.join(format!("{target}.ptx.zst"))
     }
 
+    /// The dictionary that its bundles are packed with, which only stock rustc's set has.
+    pub fn dictionary(&self) -> PathBuf {
+        self.folder.join("dictionary")
+    }
+
     /// The lock file of a target.
     pub fn lock(&self, target: &str) -> PathBuf {
         self.folder.join(format!("{target}.lock"))
@@ -38,9 +44,13 @@ impl Set {
     /// # Errors
     /// The file that cannot be read, or is no bundle.
     pub fn unpack(&self) -> io::Result<[Unpacked; 2]> {
+        let dictionary = match fs::read(self.dictionary()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            dictionary => dictionary?,
+        };
         each_target(|target| {
             let file = self.bundle(target);
-            let unpacked = fs::read(&file).and_then(|bytes| bundle::unpack(&bytes));
+            let unpacked = fs::read(&file).and_then(|bytes| bundle::unpack(&bytes, &dictionary));
             unpacked.map_err(|error| io::Error::other(format!("{}: {error}", file.display())))
         })
     }

@@ -4,13 +4,13 @@ use super::{
     affine::{Scale, affine},
     line::{Line, Run},
     residual::add,
-    round::{BF16, Between, F16, Normalized, Nothing, Product, add_and_round},
+    round::{Between, Nothing, Steps, add_and_round},
     sum::{Center, Terms, sums},
     vector::{STREAM_ALIGN, Vector},
     wide::{Wide, narrow},
     workspace::Workspace,
 };
-use crate::{DType, problem::Roundings};
+use crate::problem::Roundings;
 
 /// Elements worked on at a time: what most rows have, so that 16-bit types are converted once, and
 /// little enough for four such parts to stay in the second-level cache.
@@ -118,7 +118,7 @@ unsafe fn write_at_once<V: Vector, C: Center>(
         let b = param::<V>(&mut space.b, line.b, from, len);
         let y = if line.accumulate { space.y.as_mut_ptr() } else { space.output(line.y, from) };
         let stream = line.stream && y.addr().is_multiple_of(STREAM_ALIGN);
-        outputs::<V, C, Nothing>(y, (x, w, b), len, scale, stream);
+        outputs::<V, C>(y, (x, w, b), len, scale, Nothing, stream);
         if line.accumulate {
             let before = space.addend.read::<V>(line.y, from, len, f32::INFINITY);
             add::<V>(space.output(line.y, from), y, before, len);
@@ -153,14 +153,7 @@ unsafe fn write_in_steps<V: Vector, C: Center>(
         let b = param::<V>(&mut space.b, line.b, from, len);
         let y = if line.accumulate { space.y.as_mut_ptr() } else { space.output(line.y, from) };
         let stream = line.stream && y.addr().is_multiple_of(STREAM_ALIGN);
-        let inputs = (x, w, b);
-        match (normalized, product) {
-            (None, None) => outputs::<V, C, Nothing>(y, inputs, len, scale, stream),
-            (Some(DType::F16), _) => outputs::<V, C, Normalized<F16>>(y, inputs, len, scale, stream),
-            (Some(_), _) => outputs::<V, C, Normalized<BF16>>(y, inputs, len, scale, stream),
-            (_, Some(DType::F16)) => outputs::<V, C, Product<F16>>(y, inputs, len, scale, stream),
-            (_, Some(_)) => outputs::<V, C, Product<BF16>>(y, inputs, len, scale, stream),
-        }
+        outputs::<V, C>(y, (x, w, b), len, scale, Steps { normalized, product }, stream);
         if line.accumulate {
             if let Some(to) = result {
                 add_and_round::<V>(&mut space.y[..len], -0.0, to);
@@ -178,21 +171,22 @@ unsafe fn write_in_steps<V: Vector, C: Center>(
 ///
 /// As [`affine`].
 #[inline(always)]
-unsafe fn outputs<V: Vector, C: Center, R: Between>(
+unsafe fn outputs<V: Vector, C: Center>(
     y: *mut f32,
     (x, w, b): (*const f32, Option<*const f32>, Option<*const f32>),
     len: usize,
     scale: Scale<C>,
+    between: impl Between,
     stream: bool,
 ) {
     let none = std::ptr::null();
     // SAFETY: handed on.
     unsafe {
         match (w, b) {
-            (None, None) => affine::<V, C, R, false, false>(y, (x, none, none), len, scale, stream),
-            (Some(w), None) => affine::<V, C, R, true, false>(y, (x, w, none), len, scale, stream),
-            (None, Some(b)) => affine::<V, C, R, false, true>(y, (x, none, b), len, scale, stream),
-            (Some(w), Some(b)) => affine::<V, C, R, true, true>(y, (x, w, b), len, scale, stream),
+            (None, None) => affine::<V, C, false, false>(y, (x, none, none), len, scale, between, stream),
+            (Some(w), None) => affine::<V, C, true, false>(y, (x, w, none), len, scale, between, stream),
+            (None, Some(b)) => affine::<V, C, false, true>(y, (x, none, b), len, scale, between, stream),
+            (Some(w), Some(b)) => affine::<V, C, true, true>(y, (x, w, b), len, scale, between, stream),
         }
     }
 }

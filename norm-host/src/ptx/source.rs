@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(others.entry("k").unwrap_err(), error);
     }
 
-    /// As `zstd -dc` prints a bundle.
+    /// As `zstd -dc -D` prints a bundle.
     #[test]
     fn a_text_that_names_other_kernels_is_refused() {
         let kernels = SM_80.index().unwrap().kernels.clone();

@@ -17,7 +17,8 @@ pub enum Rounding {
     /// `T_y(T(n) · W + b)`: RMSNorm of transformers' Llama, Mistral, Qwen 2 and 3, Phi-3, GLM-4 and DeepSeek-V3, run
     /// eagerly; vLLM.
     BeforeWeight,
-    /// `T_y(T_y(n · W) + b)`: exllamav2's `layer_norm` and `head_norm`. Without biases as [`Single`](Rounding::Single).
+    /// `T_y(T_y(n · W) + b)`: exllamav2's `layer_norm` and `head_norm`. Without biases as [`Single`](Rounding::Single), but for
+    /// what is added to a residual behind the norm.
     BeforeBias,
     /// `T_y(T_w(n) · W + b)`: RMSNorm of T5 and its family, run eagerly, whose result is of type T_w.
     T5,
