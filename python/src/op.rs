@@ -3,7 +3,7 @@
 use norm_host::{Arg, Backend, Cpu, Device, Norm, NormKind, Place, Result, Rounding, Stream};
 use pyo3::{exceptions::PyValueError, prelude::*};
 
-use crate::{error::to_python, tensor::Tensor};
+use crate::{error::to_python, host, tensor::Tensor};
 
 /// Which of norm-host's forms it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Operation {
                     self.on(&stream)
                 })
             }
-            _ => py.detach(|| self.on(&Cpu)),
+            _ => py.detach(|| host::run(|| self.on(&Cpu))),
         };
         result.map_err(to_python)
     }

@@ -8,7 +8,7 @@ use std::{
 use norm_host::{Arg, Cpu, Device, Error, Norm, Place, Result, Stream, TpContext, View, ViewMut};
 use pyo3::{exceptions::PyValueError, prelude::*};
 
-use crate::{error::to_python, tensor::Tensor};
+use crate::{error::to_python, host, tensor::Tensor};
 
 /// The streams of a context, by the ordinal of their device; 0 where it has none.
 struct Context {
@@ -103,10 +103,10 @@ impl Context {
             )
         };
         if !x.is_empty() && x.iter().all(|x| x.place == Place::Host) {
-            for ((x, w), y) in x_views.into_iter().zip(w_views).zip(&mut y_views) {
-                Norm::rms(eps).weight(w).rows(x, y, &Cpu)?;
-            }
-            return Ok(());
+            let mut tensors = x_views.into_iter().zip(w_views).zip(&mut y_views);
+            return host::run(|| {
+                tensors.try_for_each(|((x, w), y)| Norm::rms(eps).weight(w).rows(x, y, &Cpu))
+            });
         }
         let group = self.group(x)?;
         Norm::rms(eps).rows_tp(&x_views, Some(&w_views), None, &mut y_views, &group)

@@ -8,7 +8,12 @@
 Importing this package imports neither torch nor numpy, and needs no CUDA driver.
 """
 
-from ._native import __version__
+import os
+
+from ._native import __version__, after_fork
 from .exllamav2_ext import install
+
+# Threads stay behind in the parent: the CPU backend takes others in the child.
+os.register_at_fork(after_in_child=after_fork)
 
 __all__ = ["__version__", "install"]

@@ -14,6 +14,7 @@ of any length and any stride.
 """
 
 import sys
+from typing import NoReturn
 
 from ._native import (
     free_tp_context,
@@ -43,7 +44,7 @@ __all__ = [
 _NAME = "exllamav2_ext"
 
 
-def install():
+def install() -> None:
     """Makes this module what `import exllamav2_ext` gives, in this process.
 
     Raises RuntimeError if another module of that name, or an exllamav2 that uses another, is imported already.
@@ -62,7 +63,7 @@ def install():
         )
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> NoReturn:
     raise AttributeError(
         f"{__name__} has the norms of exllamav2's extension and not {name!r}: models that need it need the extension"
     )
