@@ -20,14 +20,6 @@ use pyo3::{
 
 use self::exchange::Table;
 
-/// What an argument is.
-pub(crate) enum Read {
-    /// A tensor in memory.
-    Tensor(Tensor),
-    /// One on torch's meta device, which has a shape and no memory.
-    Meta,
-}
-
 /// A tensor's numbers, and where its stream is asked for.
 #[derive(Clone, Copy)]
 pub(crate) struct Tensor {
@@ -55,14 +47,37 @@ enum Streams {
 }
 
 impl Tensor {
-    /// A tensor to be read or written.
+    /// A tensor of any kind, to be read.
+    ///
+    /// # Errors
+    ///
+    /// `TypeError` for what is none, and for element types other than the three; `ValueError` for a rank, strides or a place
+    /// that no operation takes.
     pub(crate) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
-        match read(arg, object)? {
-            Read::Tensor(tensor) => Ok(tensor),
-            Read::Meta => Err(PyValueError::new_err(format!(
-                "{arg}: expected a tensor in memory, given one on the meta device"
-            ))),
+        if let Some(table) = Table::known(object)
+            && let Some(tensor) = table.read(arg, object)?
+        {
+            return Ok(tensor);
         }
+        let py = object.py();
+        if let Ok(tuple) = object.cast::<PyTuple>() {
+            return plain::read(arg, tuple);
+        }
+        if object.hasattr(intern!(py, "data_ptr"))? {
+            if let Some(table) = Table::discover(object)?
+                && let Some(tensor) = table.read(arg, object)?
+            {
+                return Ok(tensor);
+            }
+            return methods::read(arg, object);
+        }
+        if object.hasattr(intern!(py, "__array_interface__"))? {
+            return array::read(arg, object);
+        }
+        Err(PyTypeError::new_err(format!(
+            "{arg}: expected a tensor or an array, given an object of type {}",
+            object.get_type().name()?
+        )))
     }
 
     /// A tensor to be written.
@@ -83,13 +98,12 @@ impl Tensor {
 
     /// A tensor, or `None` for `None` and for a tensor on the meta device.
     pub(crate) fn unless_meta(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
-        if object.is_none() {
+        // Asked for first: torch takes a millisecond to refuse an exchange.
+        let is_meta = object.getattr_opt(intern!(object.py(), "is_meta"))?;
+        if object.is_none() || is_meta.is_some_and(|is_meta| is_meta.is_truthy().unwrap_or(false)) {
             return Ok(None);
         }
-        match read(arg, object)? {
-            Read::Tensor(tensor) => Ok(Some(tensor)),
-            Read::Meta => Ok(None),
-        }
+        Tensor::read(arg, object).map(Some)
     }
 
     /// # Errors
@@ -176,39 +190,6 @@ impl Tensor {
         }
         Ok(Tensor { place, address, dtype, rank, shape: extents, strides: steps, read_only: false, streams })
     }
-}
-
-/// Reads a tensor of any kind.
-///
-/// # Errors
-///
-/// `TypeError` for what is none, and for element types other than the three; `ValueError` for a rank, strides or a place
-/// that no operation takes.
-fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Read> {
-    if let Some(table) = Table::known(object)
-        && let Some(tensor) = table.read(arg, object)?
-    {
-        return Ok(Read::Tensor(tensor));
-    }
-    let py = object.py();
-    if let Ok(tuple) = object.cast::<PyTuple>() {
-        return plain::read(arg, tuple).map(Read::Tensor);
-    }
-    if object.hasattr(intern!(py, "data_ptr"))? {
-        if let Some(table) = Table::discover(object)?
-            && let Some(tensor) = table.read(arg, object)?
-        {
-            return Ok(Read::Tensor(tensor));
-        }
-        return methods::read(arg, object);
-    }
-    if object.hasattr(intern!(py, "__array_interface__"))? {
-        return array::read(arg, object).map(Read::Tensor);
-    }
-    Err(PyTypeError::new_err(format!(
-        "{arg}: expected a tensor or an array, given an object of type {}",
-        object.get_type().name()?
-    )))
 }
 
 /// The element type of that name, as torch, numpy or norm-host has it.

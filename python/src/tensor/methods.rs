@@ -3,14 +3,18 @@
 use norm_host::{Arg, Place};
 use pyo3::{exceptions::PyValueError, intern, prelude::*, pybacked::PyBackedStr};
 
-use super::{Read, Streams, Tensor, dtype};
+use super::{Streams, Tensor, dtype};
 
-pub(super) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Read> {
+pub(super) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     let py = object.py();
     let device = object.getattr(intern!(py, "device"))?;
     let kind: PyBackedStr = device.getattr(intern!(py, "type"))?.extract()?;
     let place = match &*kind {
-        "meta" => return Ok(Read::Meta),
+        "meta" => {
+            return Err(PyValueError::new_err(format!(
+                "{arg}: expected a tensor in memory, given one on the meta device"
+            )));
+        }
         "cpu" => Place::Host,
         "cuda" => Place::Cuda(device.getattr(intern!(py, "index"))?.extract()?),
         _ => {
@@ -25,8 +29,7 @@ pub(super) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Read> {
     let address = object.call_method0(intern!(py, "data_ptr"))?.extract()?;
     let shape: Vec<i64> = object.getattr(intern!(py, "shape"))?.extract()?;
     let strides: Vec<i64> = object.call_method0(intern!(py, "stride"))?.extract()?;
-    let tensor = Tensor::new(arg, (place, address, dtype), (&shape, &strides), Streams::Torch);
-    tensor.map(Read::Tensor)
+    Tensor::new(arg, (place, address, dtype), (&shape, &strides), Streams::Torch)
 }
 
 /// torch's current stream of a CUDA device.
