@@ -86,7 +86,9 @@ def measure(call, calls, wait):
 
 @torch.inference_mode()
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--calls", type=int, default=20000, help="of each in a round")
     parser.add_argument("--json", action="store_true")
@@ -102,11 +104,17 @@ def main():
         except Exception as why:  # noqa: BLE001 - one that fails is named, and the others timed
             notes.append(f"{name}: {str(why).splitlines()[0]}")
             del calls[name]
-    rounds = [{name: measure(call, arguments.calls, wait) for name, call in calls.items()} for _ in range(ROUNDS)]
+    rounds = [
+        {name: measure(call, arguments.calls, wait) for name, call in calls.items()} for _ in range(ROUNDS)
+    ]
     medians = {name: statistics.median(times[name] for times in rounds) for name in calls}
     on = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     if arguments.json:
-        print(json.dumps({"device": on, "torch": torch.__version__, "us_a_call": medians, "notes": notes}, indent=2))
+        print(
+            json.dumps(
+                {"device": on, "torch": torch.__version__, "us_a_call": medians, "notes": notes}, indent=2
+            )
+        )
         return
     print(f"host time a call, 1 x {DIM} f16, {on}, torch {torch.__version__}")
     for name, time_ in medians.items():

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The norms of exllamav2's extension, and those of norm_gpu.torch_ops, on a GPU where there is one, else on the CPU.
 
-    pip install ./python torch
-    python python/examples/norms.py
+pip install ./python torch
+python python/examples/norms.py
 """
 
 import torch

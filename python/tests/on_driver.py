@@ -103,7 +103,12 @@ def refused(exception, text, function, *arguments):
 def devices_are_found():
     assert raw.device_count() == 4
     assert raw.device_summary(3) == "Mock device 3, compute capability 9.0, kernels sm_90"
-    refused(ValueError, "device: expected an ordinal from 0 to 3, those of the CUDA devices, given 4", raw.device_summary, 4)
+    refused(
+        ValueError,
+        "device: expected an ordinal from 0 to 3, those of the CUDA devices, given 4",
+        raw.device_summary,
+        4,
+    )
 
 
 def doctor_lists_devices():
@@ -153,7 +158,14 @@ def the_current_context_stays():
 
 def tensors_of_two_devices_are_refused():
     torch_with({0: 0})
-    refused(ValueError, "w: expected on cuda:0, given on cuda:1", ext.rms_norm_, Tensor(0, 4, 64), Tensor(1, 64), 1e-6)
+    refused(
+        ValueError,
+        "w: expected on cuda:0, given on cuda:1",
+        ext.rms_norm_,
+        Tensor(0, 4, 64),
+        Tensor(1, 64),
+        1e-6,
+    )
 
 
 def a_group_has_a_stream_on_each_device():
@@ -182,7 +194,9 @@ def what_the_driver_refuses_is_a_runtime_error():
     try:
         ext.rms_norm_(x, w, 1e-6)
     except RuntimeError as error:
-        assert type(error) is RuntimeError and str(error).startswith("cuLaunchKernel") and "(701)" in str(error), error
+        assert (
+            type(error) is RuntimeError and str(error).startswith("cuLaunchKernel") and "(701)" in str(error)
+        ), error
     else:
         raise AssertionError("it did not raise")
 
@@ -191,7 +205,9 @@ def threads_share_a_device():
     current = [stream(0) for _ in range(16)]
     by_thread, errors = threading.local(), []
     torch_with({})
-    sys.modules["torch"].cuda.current_stream = lambda device: types.SimpleNamespace(cuda_stream=by_thread.stream)
+    sys.modules["torch"].cuda.current_stream = lambda device: types.SimpleNamespace(
+        cuda_stream=by_thread.stream
+    )
     tensors = [(Tensor(0, 4, 64), Tensor(0, 64)) for _ in current]
 
     def work(index):

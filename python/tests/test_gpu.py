@@ -102,7 +102,9 @@ def test_its_rms_norm_in_tensor_parallel(exllamav2):
     assert torch.equal(y.view(x.shape), alone.forward(x))
     close(y.view(x.shape), alone.forward_torch(x.clone()), ulp=2)
     ext.free_tp_context(context)
-    with pytest.raises(ValueError, match="tp_context: expected a handle of make_tp_context that was not freed"):
+    with pytest.raises(
+        ValueError, match="tp_context: expected a handle of make_tp_context that was not freed"
+    ):
         norm.forward([x])
 
 
@@ -126,7 +128,9 @@ def test_its_layer_norm(exllamav2, bias):
 @pytest.mark.parametrize("headnorm", ["rmsnorm", "layernorm"])
 def test_its_head_norm(exllamav2, headnorm):
     archparams = types.SimpleNamespace(headnorm=headnorm)
-    norm = module(exllamav2.headnorm.ExLlamaV2HeadNorm, weight=parameter(32, 128, seed=1), archparams=archparams)
+    norm = module(
+        exllamav2.headnorm.ExLlamaV2HeadNorm, weight=parameter(32, 128, seed=1), archparams=archparams
+    )
     x = draw(2, 7, 32, 128)
     expected = norm.forward_torch(x)
     close(norm.forward(x.clone()), expected)
@@ -163,7 +167,10 @@ def test_rms_norm_beside_the_original(theirs, dim, x_type, y_type):
 
 def test_rms_norm_tp_beside_the_original(theirs):
     stream = torch.cuda.Stream(CUDA)
-    ours, other = ext.make_tp_context([], [], [], [], [], [], [stream.cuda_stream]), theirs.make_context([stream.cuda_stream])
+    ours, other = (
+        ext.make_tp_context([], [], [], [], [], [], [stream.cuda_stream]),
+        theirs.make_context([stream.cuda_stream]),
+    )
     x, w = draw(256, 4096), parameter(4096, seed=1)
     y, z = torch.empty_like(x), torch.empty_like(x)
     torch.cuda.synchronize()
@@ -340,12 +347,24 @@ def test_strided_tensors():
     "exception, text, call",
     [
         (ValueError, "w: expected on cuda:0, given on the host", lambda x, w: ext.rms_norm_(x, w.cpu(), EPS)),
-        (ValueError, "x: expected a tensor in memory, given one on the meta device", lambda x, w: ext.rms_norm_(x.to("meta"), w, EPS)),
-        (TypeError, "x: expected dtype float16, bfloat16 or float32, given float64", lambda x, w: ops.rms_norm(x.double(), w, EPS)),
+        (
+            ValueError,
+            "x: expected a tensor in memory, given one on the meta device",
+            lambda x, w: ext.rms_norm_(x.to("meta"), w, EPS),
+        ),
+        (
+            TypeError,
+            "x: expected dtype float16, bfloat16 or float32, given float64",
+            lambda x, w: ops.rms_norm(x.double(), w, EPS),
+        ),
         (TypeError, "b: expected dtype f16, given f32", lambda x, w: ops.layer_norm(x, w, w.float(), EPS)),
         (ValueError, "w: expected shape (64,), given (63,)", lambda x, w: ops.rms_norm(x, w[:63], EPS)),
         (ValueError, "x: expected on cuda:7, given on cuda:0", lambda x, w: tp(x, w, [0] * 7 + [123])),
-        (ValueError, "tp: stream 0 (cuda:0), after 0 launches: w: expected shape (64,), given (63,)", lambda x, w: tp(x, w[:63], None)),
+        (
+            ValueError,
+            "tp: stream 0 (cuda:0), after 0 launches: w: expected shape (64,), given (63,)",
+            lambda x, w: tp(x, w[:63], None),
+        ),
     ],
 )
 def test_refused(exception, text, call):

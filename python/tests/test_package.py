@@ -84,11 +84,16 @@ sys.modules['exllamav2_ext'] = types.ModuleType('exllamav2_ext')
 norm_gpu.install()
 """
     done = python(program)
-    assert "RuntimeError: expected that exllamav2_ext is not imported yet, given <module 'exllamav2_ext'>" in done.stderr
+    assert (
+        "RuntimeError: expected that exllamav2_ext is not imported yet, given <module 'exllamav2_ext'>"
+        in done.stderr
+    )
 
 
 def test_what_the_drop_in_lacks_is_said():
-    with pytest.raises(AttributeError, match="has the norms of exllamav2's extension and not 'gemm_half_q_half'"):
+    with pytest.raises(
+        AttributeError, match="has the norms of exllamav2's extension and not 'gemm_half_q_half'"
+    ):
         ext.gemm_half_q_half  # noqa: B018
 
 
@@ -128,7 +133,7 @@ def test_rms_norm_tp_on_arrays():
     w, y = [np.ones(8, np.float16)] * 2, [np.zeros((2, 8), np.float16) for _ in range(2)]
     context = ext.make_tp_context([], [], [], [], [], [], [0])
     ext.rms_norm_tp(x, w, y, 0.0, context)
-    assert all(np.all(y == 1) for y in y)
+    assert all(np.all(normed == 1) for normed in y)
     with pytest.raises(ValueError, match=r"^w: expected a list of 2, given 1$"):
         ext.rms_norm_tp(x, w[:1], y, 0.0, context)
     with pytest.raises(ValueError, match=r"^tp: expected at least one stream, given none$"):

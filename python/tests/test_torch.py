@@ -99,11 +99,11 @@ def test_head_norm(is_rms):
 
 def test_rms_norm_tp():
     x, w = [draw(3, 64, seed=seed) for seed in (1, 2)], [draw(64, seed=3)] * 2
-    y = [torch.empty_like(x) for x in x]
+    y = [torch.empty_like(given) for given in x]
     context = ext.make_tp_context([], [], [], [], [], [torch.empty(1)] * 2, [0, 0])
     ext.rms_norm_tp(x, w, y, 1e-6, context)
-    for x, w, y in zip(x, w, y):
-        close(y, rms(x, w))
+    for given, weights, normed in zip(x, w, y):
+        close(normed, rms(given, weights))
     ext.free_tp_context(context)
 
 
@@ -222,7 +222,11 @@ def test_compile_sees_what_is_written():
     eager, compiled = r.clone(), r.clone()
     expected = step(x, eager, w)
     given = torch.compile(step, fullgraph=True, backend="aot_eager")(x, compiled, w)
-    assert torch.equal(eager, compiled) and torch.equal(expected[0], given[0]) and torch.equal(expected[1], given[1])
+    assert (
+        torch.equal(eager, compiled)
+        and torch.equal(expected[0], given[0])
+        and torch.equal(expected[1], given[1])
+    )
 
 
 def test_tracing_records_operators():
@@ -233,7 +237,9 @@ def test_tracing_records_operators():
 
 def test_gradients_are_refused():
     x, w = draw(4, 32), torch.nn.Parameter(draw(32, seed=2))
-    with pytest.raises(RuntimeError, match="^w: expected a tensor that does not require grad, or grad mode off, given"):
+    with pytest.raises(
+        RuntimeError, match="^w: expected a tensor that does not require grad, or grad mode off, given"
+    ):
         ops.rms_norm(x, w, EPS)
     with torch.no_grad():
         assert not ops.rms_norm(x, w, EPS).requires_grad
@@ -252,13 +258,37 @@ def test_autograd_sees_what_is_written():
 @pytest.mark.parametrize(
     "exception, text, call",
     [
-        (TypeError, "x: expected dtype float16, bfloat16 or float32, given float64", lambda x, w: ops.rms_norm(x.double(), w, EPS)),
-        (TypeError, "w: expected dtype float16, bfloat16 or float32, given int64", lambda x, w: ops.rms_norm(x, w.long(), EPS)),
+        (
+            TypeError,
+            "x: expected dtype float16, bfloat16 or float32, given float64",
+            lambda x, w: ops.rms_norm(x.double(), w, EPS),
+        ),
+        (
+            TypeError,
+            "w: expected dtype float16, bfloat16 or float32, given int64",
+            lambda x, w: ops.rms_norm(x, w.long(), EPS),
+        ),
         (ValueError, "w: expected shape (32,), given (31,)", lambda x, w: ops.rms_norm(x, w[:31], EPS)),
-        (ValueError, "x: expected a tensor in memory, given one on the meta device", lambda x, w: ext.rms_norm_(x.to("meta"), w, EPS)),
-        (ValueError, "w: expected a tensor in memory, given one on the meta device", lambda x, w: ext.rms_norm_(x, w.to("meta"), EPS)),
-        (ValueError, "x: expected a dense last axis (stride 1), given stride 32", lambda x, w: ops.rms_norm(x.t(), w[:4], EPS)),
-        (ValueError, "x: expected rank 1 to 4, given rank 5", lambda x, w: ops.rms_norm(x.view(1, 1, 1, 4, 32), w, EPS)),
+        (
+            ValueError,
+            "x: expected a tensor in memory, given one on the meta device",
+            lambda x, w: ext.rms_norm_(x.to("meta"), w, EPS),
+        ),
+        (
+            ValueError,
+            "w: expected a tensor in memory, given one on the meta device",
+            lambda x, w: ext.rms_norm_(x, w.to("meta"), EPS),
+        ),
+        (
+            ValueError,
+            "x: expected a dense last axis (stride 1), given stride 32",
+            lambda x, w: ops.rms_norm(x.t(), w[:4], EPS),
+        ),
+        (
+            ValueError,
+            "x: expected rank 1 to 4, given rank 5",
+            lambda x, w: ops.rms_norm(x.view(1, 1, 1, 4, 32), w, EPS),
+        ),
     ],
 )
 def test_refused(exception, text, call):

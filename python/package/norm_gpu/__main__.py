@@ -19,7 +19,9 @@ def _package(name):
 
 def doctor():
     """Prints version, driver, devices and the packages that it works with. Needs none of them."""
-    print(f"norm_gpu {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    print(
+        f"norm_gpu {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    )
     for name in ("torch", "numpy", "ml_dtypes", "exllamav2"):
         print(f"{name}: {_package(name)}")
     print("CPU: ready")

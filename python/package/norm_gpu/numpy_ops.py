@@ -68,7 +68,7 @@ def rms_norm(
     *,
     b: Optional[Array] = None,
     out: Optional[Array] = None,
-    dtype: DTypeLike = None,
+    dtype: Optional[DTypeLike] = None,
     **options: Unpack[Options],
 ) -> Array:
     """y = x / sqrt(mean(x²) + eps) * w + b, row by row."""
@@ -92,7 +92,7 @@ def layer_norm(
     eps: float,
     *,
     out: Optional[Array] = None,
-    dtype: DTypeLike = None,
+    dtype: Optional[DTypeLike] = None,
     **options: Unpack[Options],
 ) -> Array:
     """y = (x - mean(x)) / sqrt(var(x) + eps) * w + b, row by row, var the biased variance."""
@@ -117,7 +117,7 @@ def head_norm(
     *,
     kind: str = "rms",
     out: Optional[Array] = None,
-    dtype: DTypeLike = None,
+    dtype: Optional[DTypeLike] = None,
     **options: Unpack[Options],
 ) -> Array:
     """Either norm ("rms" or "layer") of the last axis, each head with its own weights or all with the same."""
@@ -148,7 +148,7 @@ def add_rms_norm(
     *,
     b: Optional[Array] = None,
     out: Optional[Array] = None,
-    dtype: DTypeLike = None,
+    dtype: Optional[DTypeLike] = None,
     **options: Unpack[Options],
 ) -> Array:
     """r += x, where it lies, and y = rms_norm(r): the residual in front of a norm. r has the type of x."""
@@ -179,7 +179,7 @@ def add_layer_norm(
     eps: float,
     *,
     out: Optional[Array] = None,
-    dtype: DTypeLike = None,
+    dtype: Optional[DTypeLike] = None,
     **options: Unpack[Options],
 ) -> Array:
     """r += x, where it lies, and y = layer_norm(r). r has the type of x."""
