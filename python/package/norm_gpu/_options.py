@@ -1,0 +1,21 @@
+"""The numbers by which the extension module knows names."""
+
+FORMS = {"rows": 0, "heads": 1, "add_rows": 2, "rows_add": 3}
+"""The forms of an operation: y = norm(x); the same with weights for each head; r += x, y = norm(r); y += norm(x)."""
+
+KINDS = {"rms": 0, "layer": 1}
+"""The norms: RMSNorm and LayerNorm."""
+
+ROUNDINGS = {"single": 0, "before-weight": 1, "before-bias": 2, "t5": 3}
+"""The orders of roundings, by the names that norm's command line has for them."""
+
+
+def code(argument, names, given):
+    """The number of a name.
+
+    Raises ValueError, with all names, if it is none of them.
+    """
+    try:
+        return names[given]
+    except (KeyError, TypeError):
+        raise ValueError(f"{argument}: expected one of {', '.join(names)}, given {given!r}") from None

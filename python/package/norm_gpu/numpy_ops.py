@@ -1,0 +1,218 @@
+"""Norms of numpy arrays, on the CPU: float16, float32 and ml_dtypes' bfloat16, each array's type chosen apart.
+
+    y = rms_norm(x, w, 1e-6)
+
+x is (…, dim), of rank 1 to 4, its last axis dense, the others of any stride; w and b are (dim,) or None; for heads x is
+(…, heads, head_dim), w and b (heads, head_dim), or (head_dim,) for all heads. b has the type of w. Every function takes
+
+- eps, added to the mean of squares, or to the variance: 0 or a positive number;
+- weight_offset, added to every weight (1 where a checkpoint stores w - 1), and round_offset, whether that sum is rounded
+  to the type of the weights;
+- rounding: "single" (the default, and the most exact), "before-weight", "before-bias" or "t5", the order of roundings;
+
+and those that give a new array out, to write into one, or dtype, the type of the new one (that of x unless given).
+Whose order of roundings is which is in norm's docs/ROUNDING.md.
+
+They raise TypeError for element types, ValueError for every other argument, with what was expected and what was given,
+before anything is written. Names that end in an underscore work in place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+import numpy as np
+
+from ._native import norm as _native_norm
+from ._options import FORMS, KINDS, ROUNDINGS, code
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+    from typing_extensions import Unpack
+
+    from ._types import Options
+
+    Array = NDArray[Any]
+
+__all__ = [
+    "add_layer_norm",
+    "add_layer_norm_",
+    "add_rms_norm",
+    "add_rms_norm_",
+    "head_norm",
+    "head_norm_",
+    "layer_norm",
+    "layer_norm_",
+    "layer_norm_add",
+    "rms_norm",
+    "rms_norm_",
+    "rms_norm_add",
+]
+
+
+def _run(form, kind, x, y, r, w, b, eps, *, weight_offset=0.0, round_offset=False, rounding="single"):
+    kind, rounding = code("kind", KINDS, kind), code("rounding", ROUNDINGS, rounding)
+    _native_norm(FORMS[form], kind, x, y, r, w, b, eps, weight_offset, round_offset, rounding, True, None)
+
+
+def _output(x, out, dtype):
+    if out is not None:
+        return out
+    return np.empty(np.shape(x), x.dtype if dtype is None else dtype)
+
+
+def rms_norm(
+    x: Array,
+    w: Optional[Array],
+    eps: float,
+    *,
+    b: Optional[Array] = None,
+    out: Optional[Array] = None,
+    dtype: Optional[DTypeLike] = None,
+    **options: Unpack[Options],
+) -> Array:
+    """y = x / sqrt(mean(x²) + eps) * w + b, row by row."""
+    y = _output(x, out, dtype)
+    _run("rows", "rms", x, y, None, w, b, eps, **options)
+    return y
+
+
+def rms_norm_(
+    x: Array, w: Optional[Array], eps: float, *, b: Optional[Array] = None, **options: Unpack[Options]
+) -> Array:
+    """`rms_norm` in place: gives x."""
+    _run("rows", "rms", x, None, None, w, b, eps, **options)
+    return x
+
+
+def layer_norm(
+    x: Array,
+    w: Optional[Array],
+    b: Optional[Array],
+    eps: float,
+    *,
+    out: Optional[Array] = None,
+    dtype: Optional[DTypeLike] = None,
+    **options: Unpack[Options],
+) -> Array:
+    """y = (x - mean(x)) / sqrt(var(x) + eps) * w + b, row by row, var the biased variance."""
+    y = _output(x, out, dtype)
+    _run("rows", "layer", x, y, None, w, b, eps, **options)
+    return y
+
+
+def layer_norm_(
+    x: Array, w: Optional[Array], b: Optional[Array], eps: float, **options: Unpack[Options]
+) -> Array:
+    """`layer_norm` in place: gives x."""
+    _run("rows", "layer", x, None, None, w, b, eps, **options)
+    return x
+
+
+def head_norm(
+    x: Array,
+    w: Optional[Array],
+    b: Optional[Array],
+    eps: float,
+    *,
+    kind: str = "rms",
+    out: Optional[Array] = None,
+    dtype: Optional[DTypeLike] = None,
+    **options: Unpack[Options],
+) -> Array:
+    """Either norm ("rms" or "layer") of the last axis, each head with its own weights or all with the same."""
+    y = _output(x, out, dtype)
+    _run("heads", kind, x, y, None, w, b, eps, **options)
+    return y
+
+
+def head_norm_(
+    x: Array,
+    w: Optional[Array],
+    b: Optional[Array],
+    eps: float,
+    *,
+    kind: str = "rms",
+    **options: Unpack[Options],
+) -> Array:
+    """`head_norm` in place: gives x."""
+    _run("heads", kind, x, None, None, w, b, eps, **options)
+    return x
+
+
+def add_rms_norm(
+    x: Array,
+    r: Array,
+    w: Optional[Array],
+    eps: float,
+    *,
+    b: Optional[Array] = None,
+    out: Optional[Array] = None,
+    dtype: Optional[DTypeLike] = None,
+    **options: Unpack[Options],
+) -> Array:
+    """r += x, where it lies, and y = rms_norm(r): the residual in front of a norm. r has the type of x."""
+    y = _output(x, out, dtype)
+    _run("add_rows", "rms", x, y, r, w, b, eps, **options)
+    return y
+
+
+def add_rms_norm_(
+    x: Array,
+    r: Array,
+    w: Optional[Array],
+    eps: float,
+    *,
+    b: Optional[Array] = None,
+    **options: Unpack[Options],
+) -> Array:
+    """r += x, and x = rms_norm(r), both where they lie: `fused_add_rms_norm`. Gives x."""
+    _run("add_rows", "rms", x, None, r, w, b, eps, **options)
+    return x
+
+
+def add_layer_norm(
+    x: Array,
+    r: Array,
+    w: Optional[Array],
+    b: Optional[Array],
+    eps: float,
+    *,
+    out: Optional[Array] = None,
+    dtype: Optional[DTypeLike] = None,
+    **options: Unpack[Options],
+) -> Array:
+    """r += x, where it lies, and y = layer_norm(r). r has the type of x."""
+    y = _output(x, out, dtype)
+    _run("add_rows", "layer", x, y, r, w, b, eps, **options)
+    return y
+
+
+def add_layer_norm_(
+    x: Array, r: Array, w: Optional[Array], b: Optional[Array], eps: float, **options: Unpack[Options]
+) -> Array:
+    """r += x, and x = layer_norm(r), both where they lie. Gives x."""
+    _run("add_rows", "layer", x, None, r, w, b, eps, **options)
+    return x
+
+
+def rms_norm_add(
+    x: Array,
+    y: Array,
+    w: Optional[Array],
+    eps: float,
+    *,
+    b: Optional[Array] = None,
+    **options: Unpack[Options],
+) -> Array:
+    """y += rms_norm(x), where it lies: the residual behind a norm. Gives y."""
+    _run("rows_add", "rms", x, y, None, w, b, eps, **options)
+    return y
+
+
+def layer_norm_add(
+    x: Array, y: Array, w: Optional[Array], b: Optional[Array], eps: float, **options: Unpack[Options]
+) -> Array:
+    """y += layer_norm(x), where it lies. Gives y."""
+    _run("rows_add", "layer", x, y, None, w, b, eps, **options)
+    return y

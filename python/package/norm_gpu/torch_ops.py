@@ -1,0 +1,444 @@
+"""Norms of torch tensors, on CUDA devices and the CPU: float16, bfloat16 and float32, each tensor's type chosen apart.
+
+    y = rms_norm(x, w, 1e-6)
+
+x is (…, dim), of rank 1 to 4, its last axis dense, the others of any stride; w and b are (dim,) or None; for heads x is
+(…, heads, head_dim), w and b (heads, head_dim), or (head_dim,) for all heads. b has the type of w. Every function takes
+
+- eps, added to the mean of squares, or to the variance: 0 or a positive number;
+- weight_offset, added to every weight (1 where a checkpoint stores w - 1), and round_offset, whether that sum is rounded
+  to the type of the weights;
+- rounding: "single" (the default, and the most exact), "before-weight", "before-bias" or "t5", the order of roundings;
+- overlap: whether the kernel may start while the one in front of it in the stream still finishes (true unless given);
+
+and those that give a new tensor out, to write into one, or dtype, the type of the new one (that of x unless given).
+Whose order of roundings is which is in norm's docs/ROUNDING.md.
+
+On a CUDA device the work is enqueued on torch's current stream of x's device, and CUDA graphs can capture it. Each form
+is an operator of torch's library `norm_gpu`, which torch.compile keeps whole. There is no backward: a tensor that
+requires grad is refused where grad mode is on.
+
+They raise TypeError for element types, RuntimeError for what the driver refuses and for gradients, ValueError for every
+other argument, with what was expected and what was given, before anything is written. Names that end in an underscore
+work in place.
+"""
+
+from typing import TYPE_CHECKING, Optional
+
+import torch
+from torch import Tensor
+
+from ._native import norm as _native_norm
+from ._options import FORMS, KINDS, ROUNDINGS, code
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._types import TorchOptions
+
+__all__ = [
+    "add_layer_norm",
+    "add_layer_norm_",
+    "add_rms_norm",
+    "add_rms_norm_",
+    "head_norm",
+    "head_norm_",
+    "layer_norm",
+    "layer_norm_",
+    "layer_norm_add",
+    "rms_norm",
+    "rms_norm_",
+    "rms_norm_add",
+]
+
+_ROWS, _HEADS, _ADD_ROWS, _ROWS_ADD = FORMS["rows"], FORMS["heads"], FORMS["add_rows"], FORMS["rows_add"]
+
+
+# The operators. What differs between norms are numbers, so that there is one for each way in which tensors are written.
+
+
+@torch.library.custom_op("norm_gpu::norm", mutates_args=())
+def _norm(
+    x: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    dtype: torch.dtype,
+    form: int,
+    kind: int,
+    eps: float,
+    weight_offset: float,
+    round_offset: bool,
+    rounding: int,
+    overlap: bool,
+) -> Tensor:
+    y = torch.empty(x.shape, dtype=dtype, device=x.device)
+    _native_norm(form, kind, x, y, None, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
+    return y
+
+
+@torch.library.custom_op("norm_gpu::norm_out", mutates_args=("y",))
+def _norm_out(
+    x: Tensor,
+    y: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    form: int,
+    kind: int,
+    eps: float,
+    weight_offset: float,
+    round_offset: bool,
+    rounding: int,
+    overlap: bool,
+) -> None:
+    _native_norm(form, kind, x, y, None, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
+
+
+@torch.library.custom_op("norm_gpu::norm_", mutates_args=("x",))
+def _norm_(
+    x: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    form: int,
+    kind: int,
+    eps: float,
+    weight_offset: float,
+    round_offset: bool,
+    rounding: int,
+    overlap: bool,
+) -> None:
+    _native_norm(form, kind, x, None, None, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
+
+
+@torch.library.custom_op("norm_gpu::add_norm", mutates_args=("r",))
+def _add_norm(
+    x: Tensor,
+    r: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    dtype: torch.dtype,
+    kind: int,
+    eps: float,
+    weight_offset: float,
+    round_offset: bool,
+    rounding: int,
+    overlap: bool,
+) -> Tensor:
+    y = torch.empty(x.shape, dtype=dtype, device=x.device)
+    _native_norm(_ADD_ROWS, kind, x, y, r, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
+    return y
+
+
+@torch.library.custom_op("norm_gpu::add_norm_out", mutates_args=("r", "y"))
+def _add_norm_out(
+    x: Tensor,
+    r: Tensor,
+    y: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    kind: int,
+    eps: float,
+    weight_offset: float,
+    round_offset: bool,
+    rounding: int,
+    overlap: bool,
+) -> None:
+    _native_norm(_ADD_ROWS, kind, x, y, r, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
+
+
+@torch.library.custom_op("norm_gpu::add_norm_", mutates_args=("x", "r"))
+def _add_norm_(
+    x: Tensor,
+    r: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    kind: int,
+    eps: float,
+    weight_offset: float,
+    round_offset: bool,
+    rounding: int,
+    overlap: bool,
+) -> None:
+    _native_norm(_ADD_ROWS, kind, x, None, r, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
+
+
+@torch.library.custom_op("norm_gpu::norm_add", mutates_args=("y",))
+def _norm_add(
+    x: Tensor,
+    y: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    kind: int,
+    eps: float,
+    weight_offset: float,
+    round_offset: bool,
+    rounding: int,
+    overlap: bool,
+) -> None:
+    _native_norm(_ROWS_ADD, kind, x, y, None, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
+
+
+# What they give, where tensors have no memory: under torch.compile and torch.export.
+
+
+@_norm.register_fake
+def _(x, w, b, dtype, *numbers):
+    return torch.empty(x.shape, dtype=dtype, device=x.device)
+
+
+@_add_norm.register_fake
+def _(x, r, w, b, dtype, *numbers):
+    return torch.empty(x.shape, dtype=dtype, device=x.device)
+
+
+# An operator costs the host as much as a launch several times over, so in eager mode, where nobody watches operators, it
+# is left out. Who might watch is asked by functions that torch does not document: without one of them the operator stays.
+
+
+def _watchers():
+    c = torch._C
+    try:
+        return c._len_torch_dispatch_stack, c._functorch.peek_interpreter_stack, c._get_tracing_state
+    except AttributeError:
+        return None
+
+
+_WATCHERS = _watchers()
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def _direct(*tensors):
+    """Whether nothing but the numbers of these tensors matters: no trace, no transform, no class of its own."""
+    if _WATCHERS is None:
+        return False
+    modes, transforms, trace = _WATCHERS
+    if modes() or transforms() is not None or trace() is not None:
+        return False
+    return all(tensor is None or type(tensor) in _PLAIN for tensor in tensors)
+
+
+def _refuse_grad(**tensors):
+    for name, tensor in tensors.items():
+        if tensor is not None and tensor.requires_grad:
+            raise RuntimeError(
+                f"{name}: expected a tensor that does not require grad, or grad mode off, given one that requires grad "
+                "in grad mode: norm_gpu has no backward; call it under torch.no_grad() or torch.inference_mode(), or "
+                "detach() the tensor"
+            )
+
+
+def _written(*tensors):
+    """Tells autograd, which may have kept a tensor for a backward, that it has changed."""
+    for tensor in tensors:
+        if not tensor.is_inference():
+            torch.autograd.graph.increment_version(tensor)
+
+
+def _run(
+    form,
+    kind,
+    x,
+    w,
+    b,
+    eps,
+    *,
+    y=None,
+    r=None,
+    in_place=False,
+    dtype=None,
+    weight_offset=0.0,
+    round_offset=False,
+    rounding="single",
+    overlap=True,
+):
+    """Carries an operation out, by its operator where somebody watches, and gives the output."""
+    kind, rounding = code("kind", KINDS, kind), code("rounding", ROUNDINGS, rounding)
+    if torch.is_grad_enabled():
+        _refuse_grad(x=x, w=w, b=b, y=y, r=r)
+    numbers = (eps, weight_offset, round_offset, rounding, overlap)
+    if not torch.compiler.is_compiling() and _direct(x, w, b, y, r):
+        output = x if in_place else y
+        if output is None:
+            output = torch.empty(x.shape, dtype=dtype or x.dtype, device=x.device)
+        _native_norm(form, kind, x, None if in_place else output, r, w, b, *numbers, None)
+        if in_place or y is not None:
+            _written(output)
+        if r is not None:
+            _written(r)
+        return output
+    if form == _ROWS_ADD:
+        _norm_add(x, y, w, b, kind, *numbers)
+        return y
+    if form == _ADD_ROWS:
+        if in_place:
+            _add_norm_(x, r, w, b, kind, *numbers)
+            return x
+        if y is not None:
+            _add_norm_out(x, r, y, w, b, kind, *numbers)
+            return y
+        return _add_norm(x, r, w, b, dtype or x.dtype, kind, *numbers)
+    if in_place:
+        _norm_(x, w, b, form, kind, *numbers)
+        return x
+    if y is not None:
+        _norm_out(x, y, w, b, form, kind, *numbers)
+        return y
+    return _norm(x, w, b, dtype or x.dtype, form, kind, *numbers)
+
+
+def rms_norm(
+    x: Tensor,
+    w: Optional[Tensor],
+    eps: float,
+    *,
+    b: Optional[Tensor] = None,
+    out: Optional[Tensor] = None,
+    dtype: Optional[torch.dtype] = None,
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """y = x / sqrt(mean(x²) + eps) * w + b, row by row."""
+    return _run(_ROWS, "rms", x, w, b, eps, y=out, dtype=dtype, **options)
+
+
+def rms_norm_(
+    x: Tensor,
+    w: Optional[Tensor],
+    eps: float,
+    *,
+    b: Optional[Tensor] = None,
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """`rms_norm` in place: gives x."""
+    return _run(_ROWS, "rms", x, w, b, eps, in_place=True, **options)
+
+
+def layer_norm(
+    x: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    eps: float,
+    *,
+    out: Optional[Tensor] = None,
+    dtype: Optional[torch.dtype] = None,
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """y = (x - mean(x)) / sqrt(var(x) + eps) * w + b, row by row, var the biased variance."""
+    return _run(_ROWS, "layer", x, w, b, eps, y=out, dtype=dtype, **options)
+
+
+def layer_norm_(
+    x: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    eps: float,
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """`layer_norm` in place: gives x."""
+    return _run(_ROWS, "layer", x, w, b, eps, in_place=True, **options)
+
+
+def head_norm(
+    x: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    eps: float,
+    *,
+    kind: str = "rms",
+    out: Optional[Tensor] = None,
+    dtype: Optional[torch.dtype] = None,
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """Either norm ("rms" or "layer") of the last axis, each head with its own weights or all with the same."""
+    return _run(_HEADS, kind, x, w, b, eps, y=out, dtype=dtype, **options)
+
+
+def head_norm_(
+    x: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    eps: float,
+    *,
+    kind: str = "rms",
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """`head_norm` in place: gives x."""
+    return _run(_HEADS, kind, x, w, b, eps, in_place=True, **options)
+
+
+def add_rms_norm(
+    x: Tensor,
+    r: Tensor,
+    w: Optional[Tensor],
+    eps: float,
+    *,
+    b: Optional[Tensor] = None,
+    out: Optional[Tensor] = None,
+    dtype: Optional[torch.dtype] = None,
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """r += x, where it lies, and y = rms_norm(r): the residual in front of a norm. r has the type of x."""
+    return _run(_ADD_ROWS, "rms", x, w, b, eps, y=out, r=r, dtype=dtype, **options)
+
+
+def add_rms_norm_(
+    x: Tensor,
+    r: Tensor,
+    w: Optional[Tensor],
+    eps: float,
+    *,
+    b: Optional[Tensor] = None,
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """r += x, and x = rms_norm(r), both where they lie: `fused_add_rms_norm`. Gives x."""
+    return _run(_ADD_ROWS, "rms", x, w, b, eps, r=r, in_place=True, **options)
+
+
+def add_layer_norm(
+    x: Tensor,
+    r: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    eps: float,
+    *,
+    out: Optional[Tensor] = None,
+    dtype: Optional[torch.dtype] = None,
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """r += x, where it lies, and y = layer_norm(r). r has the type of x."""
+    return _run(_ADD_ROWS, "layer", x, w, b, eps, y=out, r=r, dtype=dtype, **options)
+
+
+def add_layer_norm_(
+    x: Tensor,
+    r: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    eps: float,
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """r += x, and x = layer_norm(r), both where they lie. Gives x."""
+    return _run(_ADD_ROWS, "layer", x, w, b, eps, r=r, in_place=True, **options)
+
+
+def rms_norm_add(
+    x: Tensor,
+    y: Tensor,
+    w: Optional[Tensor],
+    eps: float,
+    *,
+    b: Optional[Tensor] = None,
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """y += rms_norm(x), where it lies: the residual behind a norm. Gives y."""
+    return _run(_ROWS_ADD, "rms", x, w, b, eps, y=y, **options)
+
+
+def layer_norm_add(
+    x: Tensor,
+    y: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    eps: float,
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """y += layer_norm(x), where it lies. Gives y."""
+    return _run(_ROWS_ADD, "layer", x, w, b, eps, y=y, **options)

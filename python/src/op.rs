@@ -1,0 +1,150 @@
+//! An operation on tensors whose numbers are read.
+
+use norm_host::{Arg, Backend, Cpu, Device, Norm, NormKind, Place, Result, Rounding, Stream};
+use pyo3::{exceptions::PyValueError, prelude::*};
+
+use crate::{error::to_python, host, tensor::Tensor};
+
+/// Which of norm-host's forms it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `y = norm(x)`.
+    Rows,
+    /// The same, with weights for each head.
+    Heads,
+    /// `r += x; y = norm(r)`.
+    AddRows,
+    /// `y += norm(x)`.
+    RowsAdd,
+}
+
+impl Form {
+    const ALL: [Form; 4] = [Form::Rows, Form::Heads, Form::AddRows, Form::RowsAdd];
+}
+
+/// What to do, and with what.
+#[derive(Clone, Copy)]
+pub(crate) struct Operation {
+    pub(crate) form: Form,
+    /// Without weights and biases.
+    pub(crate) norm: Norm<'static>,
+    pub(crate) x: Tensor,
+    /// `None`: in place.
+    pub(crate) y: Option<Tensor>,
+    pub(crate) r: Option<Tensor>,
+    pub(crate) w: Option<Tensor>,
+    pub(crate) b: Option<Tensor>,
+}
+
+impl Operation {
+    /// Carries it out where `x` is: on the host at once, on a device by enqueueing it on `stream`, or on the current
+    /// stream of the device as the framework of `x` has it. The GIL is released meanwhile.
+    pub(crate) fn run(&self, py: Python<'_>, stream: Option<u64>) -> PyResult<()> {
+        let result = match self.x.place {
+            Place::Cuda(ordinal) => {
+                let stream = match stream {
+                    Some(stream) => stream,
+                    None => self.x.current_stream(py)?,
+                };
+                py.detach(|| {
+                    let device = Device::new(ordinal)?;
+                    // SAFETY: the caller's or the framework's own stream, which they keep alive; it is borrowed for
+                    // this call alone.
+                    let stream = unsafe { Stream::from_raw(&device, stream as *mut _)? };
+                    self.on(&stream)
+                })
+            }
+            _ => py.detach(|| host::run(|| self.on(&Cpu))),
+        };
+        result.map_err(to_python)
+    }
+
+    fn on(&self, backend: &impl Backend) -> Result<()> {
+        let Operation { form, norm, x, y, r, w, b } = self;
+        // SAFETY: the numbers are those of tensors that the caller holds during the call, and on a device uses in the
+        // order of the stream; or numbers for which the caller of `norm_gpu.raw` answers.
+        let (w, b, r, y) = unsafe {
+            (
+                w.map(|w| w.view(Arg::W)).transpose()?,
+                b.map(|b| b.view(Arg::B)).transpose()?,
+                r.map(|r| r.view_mut(Arg::R)).transpose()?,
+                y.map(|y| y.view_mut(Arg::Y)).transpose()?,
+            )
+        };
+        let norm = norm.weight(w).bias(b);
+        // SAFETY: as above. Of `x` in place there is no other view.
+        let (shared, alone) = unsafe { (|| x.view(Arg::X), || x.view_mut(Arg::X)) };
+        match (form, r, y) {
+            (Form::Rows, None, Some(mut y)) => norm.rows(shared()?, &mut y, backend),
+            (Form::Rows, None, None) => norm.rows_in_place(&mut alone()?, backend),
+            (Form::Heads, None, Some(mut y)) => norm.heads(shared()?, &mut y, backend),
+            (Form::Heads, None, None) => norm.heads_in_place(&mut alone()?, backend),
+            (Form::AddRows, Some(mut r), Some(mut y)) => norm.add_rows(shared()?, &mut r, &mut y, backend),
+            (Form::AddRows, Some(mut r), None) => norm.add_rows_in_place(&mut alone()?, &mut r, backend),
+            (Form::RowsAdd, None, Some(mut y)) => norm.rows_add(shared()?, &mut y, backend),
+            _ => unreachable!("`norm` has seen to it"),
+        }
+    }
+}
+
+/// Carries out one operation.
+///
+/// `form`: 0 `y = norm(x)` over the last axis; 1 the same with weights for each head; 2 `r += x; y = norm(r)`; 3
+/// `y += norm(x)`. `kind`: 0 RMSNorm, 1 LayerNorm. `rounding`: 0 single, 1 before the weight, 2 before the bias, 3 T5.
+/// `y` None: in place. Tensors are torch's, arrays with `__array_interface__`, or tuples
+/// `(address, dtype, shape, strides, device)`; on a device the work is enqueued on `stream`, a CUstream as an integer,
+/// or on the current one of x's device where None.
+///
+/// Raises TypeError for element types, RuntimeError for what the driver refuses, ValueError for every other argument.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "plain numbers, so that a call costs no object")]
+pub fn norm(
+    py: Python<'_>,
+    form: usize,
+    kind: usize,
+    x: &Bound<'_, PyAny>,
+    y: Option<&Bound<'_, PyAny>>,
+    r: Option<&Bound<'_, PyAny>>,
+    w: Option<&Bound<'_, PyAny>>,
+    b: Option<&Bound<'_, PyAny>>,
+    eps: f64,
+    weight_offset: f32,
+    round_offset: bool,
+    rounding: usize,
+    overlap: bool,
+    stream: Option<u64>,
+) -> PyResult<()> {
+    let form = *code("form", &Form::ALL, form)?;
+    let kind = *code("kind", &[NormKind::Rms, NormKind::Layer], kind)?;
+    let rounding = *code("rounding", &Rounding::ALL, rounding)?;
+    if r.is_some() != (form == Form::AddRows) {
+        let expected = if r.is_some() { "no residual for this form" } else { "a residual for this form" };
+        return Err(PyValueError::new_err(format!("{}: expected {expected}", Arg::R)));
+    }
+    if form == Form::RowsAdd && y.is_none() {
+        return Err(PyValueError::new_err(format!("{}: expected a tensor to add to, given none", Arg::Y)));
+    }
+    let norm = Norm::new(kind, eps)
+        .weight_offset(weight_offset)
+        .round_offset(round_offset)
+        .rounding(rounding)
+        .overlap(overlap);
+    let x = if y.is_none() { Tensor::written(Arg::X, x)? } else { Tensor::read(Arg::X, x)? };
+    let operation = Operation {
+        form,
+        norm,
+        x,
+        y: y.map(|y| Tensor::written(Arg::Y, y)).transpose()?,
+        r: r.map(|r| Tensor::written(Arg::R, r)).transpose()?,
+        w: Tensor::optional(Arg::W, w)?,
+        b: Tensor::optional(Arg::B, b)?,
+    };
+    operation.run(py, stream)
+}
+
+/// The `given`-th of a list.
+fn code<'a, T>(name: &str, list: &'a [T], given: usize) -> PyResult<&'a T> {
+    list.get(given).ok_or_else(|| {
+        PyValueError::new_err(format!("{name}: expected a number below {}, given {given}", list.len()))
+    })
+}

@@ -1,0 +1,205 @@
+//! Tensors of Python as plain numbers: place, address, element type, shape and strides in elements.
+//!
+//! Three kinds are read:
+//! - torch's, by DLPack's exchange table where the class has one ([`exchange`]), else by their methods ([`methods`]),
+//! - whatever has numpy's `__array_interface__` ([`array`]),
+//! - tuples `(address, dtype, shape, strides, device)` ([`plain`]).
+
+mod array;
+mod exchange;
+mod methods;
+mod plain;
+
+use norm_host::{Arg, DType, Error, MAX_RANK, Place, View, ViewMut};
+use pyo3::{
+    exceptions::{PyTypeError, PyValueError},
+    intern,
+    prelude::*,
+    types::PyTuple,
+};
+
+use self::exchange::Table;
+
+/// A tensor's numbers, and where its stream is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Tensor {
+    pub(crate) place: Place,
+    address: u64,
+    dtype: DType,
+    rank: usize,
+    /// Of which the first `rank` count.
+    shape: [usize; MAX_RANK],
+    strides: [usize; MAX_RANK],
+    /// Must not be written.
+    read_only: bool,
+    streams: Streams,
+}
+
+/// Who knows the current stream of a tensor's device.
+#[derive(Clone, Copy)]
+enum Streams {
+    /// The framework that the tensor is of, by its exchange table.
+    Table(&'static Table),
+    /// torch, by its Python functions.
+    Torch,
+    /// Nobody: the caller says.
+    Caller,
+}
+
+impl Tensor {
+    /// A tensor of any kind, to be read.
+    ///
+    /// # Errors
+    ///
+    /// `TypeError` for what is none, and for element types other than the three; `ValueError` for a rank, strides or a place
+    /// that no operation takes.
+    pub(crate) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+        if let Some(table) = Table::known(object)
+            && let Some(tensor) = table.read(arg, object)?
+        {
+            return Ok(tensor);
+        }
+        let py = object.py();
+        if let Ok(tuple) = object.cast::<PyTuple>() {
+            return plain::read(arg, tuple);
+        }
+        if object.hasattr(intern!(py, "data_ptr"))? {
+            if let Some(table) = Table::discover(object)?
+                && let Some(tensor) = table.read(arg, object)?
+            {
+                return Ok(tensor);
+            }
+            return methods::read(arg, object);
+        }
+        if object.hasattr(intern!(py, "__array_interface__"))? {
+            return array::read(arg, object);
+        }
+        Err(PyTypeError::new_err(format!(
+            "{arg}: expected a tensor or an array, given an object of type {}",
+            object.get_type().name()?
+        )))
+    }
+
+    /// A tensor to be written.
+    pub(crate) fn written(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+        let tensor = Tensor::read(arg, object)?;
+        if tensor.read_only {
+            return Err(PyValueError::new_err(format!(
+                "{arg}: expected an array that can be written, given a read-only one"
+            )));
+        }
+        Ok(tensor)
+    }
+
+    /// A tensor, or `None` for `None`.
+    pub(crate) fn optional(arg: Arg, object: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Tensor>> {
+        object.map(|object| Tensor::read(arg, object)).transpose()
+    }
+
+    /// A tensor, or `None` for `None` and for a tensor on the meta device.
+    pub(crate) fn unless_meta(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
+        // Asked for first: torch takes a millisecond to refuse an exchange.
+        let is_meta = object.getattr_opt(intern!(object.py(), "is_meta"))?;
+        if object.is_none() || is_meta.is_some_and(|is_meta| is_meta.is_truthy().unwrap_or(false)) {
+            return Ok(None);
+        }
+        Tensor::read(arg, object).map(Some)
+    }
+
+    /// # Errors
+    ///
+    /// Those of [`View::from_raw_parts`] and [`View::with_strides`], as errors of `arg`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`View::from_raw_parts`].
+    pub(crate) unsafe fn view<'a>(&self, arg: Arg) -> norm_host::Result<View<'a>> {
+        // SAFETY: the same conditions.
+        let view = unsafe { View::from_raw_parts(self.place, self.address, self.dtype, self.shape()) };
+        view.and_then(|view| view.with_strides(self.strides())).map_err(|error| error.for_arg(arg))
+    }
+
+    /// # Errors
+    ///
+    /// As for [`view`](Tensor::view).
+    ///
+    /// # Safety
+    ///
+    /// As for [`ViewMut::from_raw_parts`].
+    pub(crate) unsafe fn view_mut<'a>(&self, arg: Arg) -> norm_host::Result<ViewMut<'a>> {
+        // SAFETY: the same conditions.
+        let view = unsafe { ViewMut::from_raw_parts(self.place, self.address, self.dtype, self.shape()) };
+        view.and_then(|view| view.with_strides(self.strides())).map_err(|error| error.for_arg(arg))
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape[..self.rank]
+    }
+
+    fn strides(&self) -> &[usize] {
+        &self.strides[..self.rank]
+    }
+
+    /// The handle of the current stream of the tensor's device, if its framework knows one.
+    pub(crate) fn current_stream(&self, py: Python<'_>) -> PyResult<u64> {
+        let ordinal = match self.place {
+            Place::Cuda(ordinal) => ordinal,
+            _ => return Ok(0),
+        };
+        match self.streams {
+            Streams::Table(table) => table.current_stream(py, ordinal),
+            Streams::Torch => methods::current_stream(py, ordinal),
+            Streams::Caller => Err(PyValueError::new_err(format!(
+                "stream: expected the handle of a stream of {}, given none",
+                self.place
+            ))),
+        }
+    }
+
+    /// A tensor of these extents and strides, of which there are equally many.
+    ///
+    /// # Errors
+    ///
+    /// `ValueError` for ranks that no view has, and for negative strides.
+    fn new(
+        arg: Arg,
+        (place, address, dtype): (Place, u64, DType),
+        (shape, strides): (&[i64], &[i64]),
+        streams: Streams,
+    ) -> PyResult<Tensor> {
+        let rank = shape.len();
+        if !(1..=MAX_RANK).contains(&rank) {
+            let error = Error::Rank { arg, expected: 1..=MAX_RANK, given: rank };
+            return Err(PyValueError::new_err(error.to_string()));
+        }
+        let (mut extents, mut steps) = ([0; MAX_RANK], [0; MAX_RANK]);
+        for axis in 0..rank {
+            extents[axis] = usize::try_from(shape[axis]).map_err(|_| {
+                PyValueError::new_err(format!("{arg}: expected extents of at least 0, given {shape:?}"))
+            })?;
+            // Nothing is a stride away where there is one element.
+            steps[axis] = match strides[axis] {
+                step if step >= 0 => step as usize,
+                _ if extents[axis] <= 1 => 1,
+                _ => {
+                    return Err(PyValueError::new_err(format!(
+                        "{arg}: expected strides of at least 0, given {strides:?}"
+                    )));
+                }
+            };
+        }
+        Ok(Tensor { place, address, dtype, rank, shape: extents, strides: steps, read_only: false, streams })
+    }
+}
+
+/// The element type of that name, as torch, numpy or norm-host has it.
+fn dtype(arg: Arg, name: &str) -> PyResult<DType> {
+    match name {
+        "float16" | "f16" => Ok(DType::F16),
+        "bfloat16" | "bf16" => Ok(DType::BF16),
+        "float32" | "f32" => Ok(DType::F32),
+        other => Err(PyTypeError::new_err(format!(
+            "{arg}: expected dtype float16, bfloat16 or float32, given {other}"
+        ))),
+    }
+}
