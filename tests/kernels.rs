@@ -6,7 +6,7 @@ mod cases;
 #[path = "../norm-host/tests/common/mod.rs"]
 mod common;
 
-use norm_host::{DeviceProfile, EpilogueRounding, Operand, Param, Plan, Problem, Rounding, Simulator};
+use norm_host::{DeviceProfile, Operand, Param, Plan, Problem, Rounding, Roundings, Simulator};
 use norm_kernels::abi::{Axis, Kernel, Variant};
 use rayon::prelude::*;
 
@@ -85,10 +85,9 @@ const ORDERS_A_KERNEL: usize = 3;
 
 /// The case in each order that rounds elsewhere with its types.
 fn in_each_order(case: Case) -> impl Iterator<Item = (Case, Rounding)> {
-    let types = [case.x, case.w.unwrap_or(case.x), case.y];
+    let [x, w, y] = [case.x, case.w.unwrap_or(case.x), case.y];
     let orders = Rounding::ALL.into_iter().filter(move |&order| {
-        let epilogue = EpilogueRounding { order, offset: false };
-        epilogue.effective(types, case.b.is_some(), false) != EpilogueRounding::SINGLE
+        Roundings::of(order, false, x, Some(w), y).that_matter(case.b.is_some(), false) != Roundings::NONE
     });
     orders.map(move |rounding| {
         let weight_offset = if case.seed.is_multiple_of(2) { 1.0 } else { 0.0 };

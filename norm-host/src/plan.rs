@@ -10,7 +10,7 @@ mod sharded;
 mod tests;
 mod tile;
 
-use norm_kernels::abi::{Args, Divisor, EpilogueRounding, Kernel, NormKind, Variant};
+use norm_kernels::abi::{Args, Divisor, Kernel, NormKind, Variant};
 
 use alignment::takes_vectors;
 use prefetch::l2_prefetch_rows;
@@ -74,7 +74,8 @@ impl Plan {
             dim,
             eps,
             weight_offset,
-            round_offset,
+            // `Problem::roundings` goes by it.
+            round_offset: _,
             rounding,
             overlap,
         } = *problem;
@@ -93,8 +94,6 @@ impl Plan {
             return Err(Error::GridTooLarge { arg: Arg::X, blocks: most, max: MAX_GRID });
         }
         let types = [x.dtype, parameters, y.dtype];
-        let epilogue = EpilogueRounding { order: rounding, offset: round_offset && w.is_some() };
-        let epilogue = epilogue.effective(types, b.is_some(), accumulate);
         let variant = if takes_vectors(problem, tile) {
             let rare = match kind {
                 NormKind::Rms => b.is_some(),
@@ -114,7 +113,14 @@ impl Plan {
         };
         let divisor = |axis: usize| Divisor::new(axes[axis].extent as u32);
         let plan = Plan {
-            kernel: Kernel { kind, x: x.dtype, w: parameters, y: y.dtype, variant, epilogue },
+            kernel: Kernel {
+                kind,
+                x: x.dtype,
+                w: parameters,
+                y: y.dtype,
+                variant,
+                epilogue: problem.roundings().epilogue(rounding),
+            },
             // The tile says what follows from it.
             grid: [0; 3],
             block: [0; 3],

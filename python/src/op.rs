@@ -72,7 +72,8 @@ impl Operation {
             )
         };
         let norm = norm.weight(w).bias(b);
-        // SAFETY: as above. Of `x` in place there is no other view.
+        // SAFETY: the caller holds `x` during the call, and on a device uses it in the order of the stream. In place there
+        // is no other view of it, because only one of the two closures is called, once.
         let (shared, alone) = unsafe { (|| x.view(Arg::X), || x.view_mut(Arg::X)) };
         match (form, r, y) {
             (Form::Rows, None, Some(mut y)) => norm.rows(shared()?, &mut y, backend),

@@ -87,7 +87,7 @@ pub(super) unsafe fn write<V: Vector, C: Center, const ROUNDS: bool>(
     index: usize,
     space: &mut Workspace,
 ) {
-    // SAFETY: handed on.
+    // SAFETY: the caller keeps for this part what `accrue` asks, and both of these ask the same.
     unsafe {
         match ROUNDS {
             false => write_at_once::<V, C>(line, center, rstd, index, space),
@@ -145,7 +145,8 @@ unsafe fn write_in_steps<V: Vector, C: Center>(
     // -0, which changes no weight, where the offset has been added already.
     let weight_offset = if factor.is_some() { -0.0 } else { line.weight_offset };
     let scale = Scale { center, rstd, weight_offset };
-    // SAFETY: handed on; the part is within the row, and in place no later part reads it again.
+    // SAFETY: the caller keeps the row's elements in memory and the instructions there; the part is within the row, and in
+    // place no later part reads it again.
     unsafe {
         let x = space.x.read::<V>(line.x, from, len, LARGEST_F16);
         let added = factor.map(|_| line.weight_offset);
@@ -180,7 +181,7 @@ unsafe fn outputs<V: Vector, C: Center>(
     stream: bool,
 ) {
     let none = std::ptr::null();
-    // SAFETY: handed on.
+    // SAFETY: the caller keeps what `affine` asks, of the weights and biases that there are.
     unsafe {
         match (w, b) {
             (None, None) => affine::<V, C, false, false>(y, (x, none, none), len, scale, between, stream),

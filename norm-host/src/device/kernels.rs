@@ -15,6 +15,7 @@ use crate::{
     DType, MAX_DIM, NormKind,
     error::{Arg, Error, Result},
     plan::{DeviceProfile, variants_of_rows},
+    problem::Roundings,
 };
 
 /// A slot a kernel.
@@ -68,7 +69,7 @@ impl Device {
         }
         let too_long = Error::RowTooLong { arg: Arg::X, dim, max: MAX_DIM as usize };
         let dim = u32::try_from(dim).ok().filter(|&dim| dim <= MAX_DIM).ok_or(too_long)?;
-        let epilogue = epilogue.effective([x, w, y], true, false);
+        let epilogue = expected(epilogue, [x, w, y]);
         for variant in variants_of_rows(kind, [x, w, y], dim, self.profile()) {
             self.kernel(Kernel { kind, x, w, y, variant, epilogue })?;
         }
@@ -82,7 +83,7 @@ impl Device {
     ///
     /// What loading may fail with: see [`Error::Load`].
     pub fn preload_sharded(&self, [x, w, y]: [DType; 3], epilogue: EpilogueRounding) -> Result<()> {
-        let epilogue = epilogue.effective([x, w, y], true, false);
+        let epilogue = expected(epilogue, [x, w, y]);
         for vectors in [true, false] {
             self.shard_kernel(ShardKernel::Partial { x, vectors })?;
             self.shard_kernel(ShardKernel::Apply { x, w, y, vectors, epilogue })?;
@@ -162,6 +163,11 @@ impl Device {
         }
         Ok(())
     }
+}
+
+/// Where a kernel rounds that is loaded ahead, for an operation with biases that adds to nothing behind it.
+fn expected(EpilogueRounding { order, offset }: EpilogueRounding, [x, w, y]: [DType; 3]) -> EpilogueRounding {
+    Roundings::of(order, offset, x, Some(w), y).that_matter(true, false).epilogue(order)
 }
 
 /// While it lives, this thread may load modules though a stream is being captured.

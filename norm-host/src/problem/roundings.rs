@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use norm_kernels::abi::{DType, Rounding};
+use norm_kernels::abi::{DType, EpilogueRounding, Rounding};
 
 /// Which intermediate values of a norm are rounded, and to which type, before the last rounding, to the type of `y`.
 ///
@@ -45,11 +45,19 @@ impl Roundings {
     }
 
     /// Those that make a difference, given whether there are biases and whether the norm is added to what `y` holds.
-    pub(crate) fn that_matter(self, biases: bool, accumulate: bool) -> Roundings {
+    pub fn that_matter(self, biases: bool, accumulate: bool) -> Roundings {
         Roundings {
             product: self.product.filter(|_| biases),
             result: self.result.filter(|_| accumulate),
             ..self
         }
+    }
+
+    /// Where the kernel of an operation with these roundings, and of this order, rounds: nowhere else where none is left,
+    /// so that no kernel is compiled for an order that makes no difference.
+    pub(crate) fn epilogue(self, order: Rounding) -> EpilogueRounding {
+        let Roundings { factor, normalized, product, result } = self;
+        let rounds = [normalized, product, result].iter().any(Option::is_some);
+        EpilogueRounding { order: if rounds { order } else { Rounding::Single }, offset: factor.is_some() }
     }
 }

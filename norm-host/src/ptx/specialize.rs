@@ -96,11 +96,12 @@ use std::{fmt::Write, ops::Range};
 
 use memchr::memmem;
 
+use norm_kernels::abi::{DType, EntryPoint, EpilogueRounding, Kernel, ShardKernel};
 #[cfg(doc)]
-use norm_kernels::abi::Template;
-use norm_kernels::abi::{DType, EntryPoint, EpilogueRounding, Kernel, Rounding, ShardKernel};
+use norm_kernels::abi::{Rounding, Template};
 
 use super::scanner::{Scanner, is_word};
+use crate::problem::Roundings;
 use error::Fault;
 pub use error::{Malformed, TemplateError};
 use statement::Statement;
@@ -210,14 +211,12 @@ impl Instance {
         Ok(specialized)
     }
 
-    /// The type to which it rounds the normalized value; f32 where it does not.
-    fn rounds_normalized(&self) -> DType {
-        let dtype = match self.epilogue.order {
-            Rounding::Single | Rounding::BeforeBias => None,
-            Rounding::BeforeWeight => self.x,
-            Rounding::T5 => self.w,
-        };
-        dtype.unwrap_or(DType::F32)
+    /// The types to which it rounds.
+    fn roundings(&self) -> Roundings {
+        let EpilogueRounding { order, offset } = self.epilogue;
+        // A tensor that the kernel has not is rounded to as little as one of f32.
+        let [x, y] = [self.x, self.y].map(|dtype| dtype.unwrap_or(DType::F32));
+        Roundings::of(order, offset, x, self.w, y)
     }
 
     /// Copies text, in which the kernel's name takes the place of the template's, alone or in front of `_param_0`.

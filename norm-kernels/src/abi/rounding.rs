@@ -1,7 +1,5 @@
 //! When a norm rounds to a type of 16 bits on its way from the normalized value to y.
 
-use super::DType;
-
 /// The order of roundings.
 ///
 /// T is the type of `x` (and the residual), T_w that of the weights, T_y that of `y`; `T(v)` rounds `v` to nearest even,
@@ -73,24 +71,6 @@ impl EpilogueRounding {
     pub const fn index(self) -> usize {
         self.offset as usize * Rounding::ALL.len() + self.order as usize
     }
-
-    /// Those that make a difference where x, weights and y have these types: `biases` says whether there are any, `adds`
-    /// whether the result is added to y. What makes none is left out, so that no kernel is compiled for it.
-    pub const fn effective(self, [x, w, y]: [DType; 3], biases: bool, adds: bool) -> EpilogueRounding {
-        let first = match self.order {
-            Rounding::Single => return EpilogueRounding { offset: self.offset && is_narrow(w), ..self },
-            Rounding::BeforeWeight => is_narrow(x),
-            Rounding::BeforeBias => biases && is_narrow(y),
-            Rounding::T5 => is_narrow(w),
-        };
-        let order = if first || adds && is_narrow(y) { self.order } else { Rounding::Single };
-        EpilogueRounding { order, offset: self.offset && is_narrow(w) }
-    }
-}
-
-/// Whether rounding to that type changes an f32.
-const fn is_narrow(dtype: DType) -> bool {
-    dtype.size() < DType::F32.size()
 }
 
 /// What they add to a kernel's name: nothing, or for example `_before_weight_round_offset`.
@@ -109,7 +89,6 @@ impl core::fmt::Display for EpilogueRounding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use DType::{BF16, F16, F32};
 
     #[test]
     fn roundings_are_numbered_in_order() {
@@ -118,31 +97,5 @@ mod tests {
         }
         assert_eq!(EpilogueRounding::all().count(), EpilogueRounding::COUNT);
         assert_eq!(EpilogueRounding::SINGLE, EpilogueRounding::default());
-    }
-
-    #[test]
-    fn what_rounds_nothing_is_left_out() {
-        let of = |order, types, biases, adds| {
-            EpilogueRounding { order, offset: false }.effective(types, biases, adds).order
-        };
-        let (before, bias, t5) = (Rounding::BeforeWeight, Rounding::BeforeBias, Rounding::T5);
-        assert_eq!(of(before, [F16, F32, F32], false, false), before);
-        assert_eq!(of(before, [F32, F16, F16], false, false), Rounding::Single);
-        assert_eq!(of(before, [F32, F16, F16], false, true), before);
-        assert_eq!(of(before, [F32, F16, F32], false, true), Rounding::Single);
-        assert_eq!(of(bias, [BF16; 3], false, false), Rounding::Single);
-        assert_eq!(of(bias, [BF16; 3], true, false), bias);
-        assert_eq!(of(bias, [BF16, BF16, F32], true, false), Rounding::Single);
-        assert_eq!(of(t5, [F32, BF16, F32], false, false), t5);
-        assert_eq!(of(t5, [F16, F32, F16], false, false), Rounding::Single);
-        let offset = |w| {
-            EpilogueRounding { offset: true, ..EpilogueRounding::SINGLE }.effective(
-                [F16, w, F16],
-                false,
-                false,
-            )
-        };
-        assert_eq!(offset(F32), EpilogueRounding::SINGLE);
-        assert_eq!(offset(BF16), EpilogueRounding { offset: true, ..EpilogueRounding::SINGLE });
     }
 }

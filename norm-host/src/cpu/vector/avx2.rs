@@ -53,7 +53,7 @@ impl Vector for Avx2 {
 
     #[inline(always)]
     fn round_f16(self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: a vector of this type exists only on a machine with AVX2, FMA and F16C.
         Avx2(unsafe { _mm256_cvtph_ps(_mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0)) })
     }
 
@@ -61,7 +61,7 @@ impl Vector for Avx2 {
     // is even, and the lower half is dropped. The bits of a NaN could overflow into the sign.
     #[inline(always)]
     fn round_bf16(self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: a vector of this type exists only on a machine with AVX2, FMA and F16C.
         unsafe {
             let bits = _mm256_castps_si256(self.0);
             let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));

@@ -53,3 +53,24 @@ fn without_biases_and_additions_less_matters() {
 fn types() -> impl Iterator<Item = [DType; 3]> {
     ALL.into_iter().flat_map(|x| ALL.into_iter().flat_map(move |w| ALL.into_iter().map(move |y| [x, w, y])))
 }
+
+#[test]
+fn an_order_that_rounds_nothing_takes_the_kernel_that_rounds_once() {
+    use DType::{BF16, F16, F32};
+    let of = |order, [x, w, y]: [DType; 3], biases, adds| {
+        Roundings::of(order, false, x, Some(w), y).that_matter(biases, adds).epilogue(order).order
+    };
+    let (before, bias, t5) = (Rounding::BeforeWeight, Rounding::BeforeBias, Rounding::T5);
+    assert_eq!(of(before, [F16, F32, F32], false, false), before);
+    assert_eq!(of(before, [F32, F16, F16], false, false), Rounding::Single);
+    assert_eq!(of(before, [F32, F16, F16], false, true), before);
+    assert_eq!(of(before, [F32, F16, F32], false, true), Rounding::Single);
+    assert_eq!(of(bias, [BF16; 3], false, false), Rounding::Single);
+    assert_eq!(of(bias, [BF16; 3], true, false), bias);
+    assert_eq!(of(bias, [BF16, BF16, F32], true, false), Rounding::Single);
+    assert_eq!(of(t5, [F32, BF16, F32], false, false), t5);
+    assert_eq!(of(t5, [F16, F32, F16], false, false), Rounding::Single);
+    let offset = |w| Roundings::of(Rounding::Single, true, F16, Some(w), F16).epilogue(Rounding::Single);
+    assert_eq!(offset(F32), EpilogueRounding::SINGLE);
+    assert_eq!(offset(BF16), EpilogueRounding { offset: true, ..EpilogueRounding::SINGLE });
+}

@@ -2,11 +2,12 @@
 
 use std::{borrow::Borrow, fmt::Display};
 
-use norm_kernels::abi::{DType, Rounding};
+use norm_kernels::abi::DType;
 
 use super::error::{Fault, Malformed};
 use super::operation::{Expansion, OPERATIONS, Operation};
 use super::{Instance, PREFIX};
+use crate::problem::Roundings;
 
 /// `norm.<operation>.<role><vector> <operands>;`
 pub(super) struct Statement<'a> {
@@ -74,23 +75,23 @@ impl<'a> Statement<'a> {
             let expected = format!("{} behind norm.{}", either(operation.roles), self.operation);
             return Err(Fault::new(Malformed::Role, expected, self.role));
         }
-        let dtype = match (self.role, operation.name) {
-            ("n", _) => return Ok(instance.rounds_normalized()),
-            (_, "round" | "affine") => self.present(instance)?,
-            _ => match self.present(instance)? {
-                DType::F32 => {
+        let Roundings { factor, normalized, product, result } = instance.roundings();
+        let rounded = match (self.role, operation.name) {
+            ("n", _) => return Ok(normalized.unwrap_or(DType::F32)),
+            ("w", "round") => factor,
+            (_, "round") => result,
+            (_, "affine") => product,
+            _ => {
+                let dtype = self.present(instance)?;
+                if dtype == DType::F32 {
                     let expected = format!("a tensor of 16-bit elements behind norm.{}", self.operation);
                     return Err(Fault::new(Malformed::Role, expected, self.role));
                 }
-                dtype => return Ok(dtype),
-            },
+                return Ok(dtype);
+            }
         };
-        let rounds = match (self.role, operation.name) {
-            ("w", _) => instance.epilogue.offset,
-            (_, "affine") => instance.epilogue.order == Rounding::BeforeBias,
-            _ => instance.epilogue.order != Rounding::Single,
-        };
-        Ok(if rounds { dtype } else { DType::F32 })
+        self.present(instance)?;
+        Ok(rounded.unwrap_or(DType::F32))
     }
 
     /// The type of the tensor that its role names.

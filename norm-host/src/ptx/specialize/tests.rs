@@ -1,6 +1,6 @@
 //! What a text becomes, and each way in which one can be malformed.
 
-use norm_kernels::abi::Template;
+use norm_kernels::abi::{Rounding, Template};
 use proptest::prelude::*;
 
 use super::*;
