@@ -116,9 +116,9 @@ unsafe fn add_to_residual<X: Input, const N: usize>(address: u64, valid: u32, x:
     pack::<X, N>(sum)
 }
 
-/// Scales, shifts, rounds and stores the `valid` elements from `at` on: the epilogue. Where it rounds beside the last
-/// time says the order of roundings, by pseudo-instructions. Without `BIASES` nothing is
-/// added, without `OFFSET` there is no weight offset, without `ADD` nothing to add to.
+/// The epilogue: scales, shifts, rounds and stores the `valid` elements from `at` on. Pseudo-instructions stand where an
+/// order of roundings may round before the last step. Without `BIASES` nothing is added, without `OFFSET` there is no
+/// weight offset, without `ADD` nothing to add to.
 ///
 /// # Safety
 /// They are in the row, and no other thread touches them.
