@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    problem::{Problem, ShardProblem},
+    problem::{Problem, SandwichProblem, ShardProblem},
     tensor::Place,
 };
 
@@ -23,12 +23,32 @@ pub trait Backend: sealed::Sealed {
     /// # Safety
     ///
     /// The addresses lie at [`place`](Backend::place), aligned to their elements. Every element
-    /// that the problem's axes, strides and `dim` lead to may be read (`x`, `w`, `b`, `r`, and `y`
-    /// where it is added to) or written (`y`, `r`) until the work is done. No two rows of `y`, or of
-    /// `r`, share an element; `y` is either exactly `x` or apart from `x`, `w` and `b`; `r` is apart
-    /// from all of them.
+    /// that the problem's axes, strides and `dim` lead to may be read (`x`, `w`, `b`, `r`) or written (`y`, the sum with a
+    /// residual) until the work is done, and so may the scale in memory be read, where there is one. No two rows of `y`, or
+    /// of the sum, share an element; `y` is either exactly `x` or apart from `x`, `w` and `b`; the sum is apart from
+    /// all of them, but that behind the norm it is `y`; `r` is either exactly the sum or apart from it, and from `y`.
     #[doc(hidden)]
     unsafe fn run(&self, problem: &Problem) -> Result<()>;
+
+    /// Carries out, or enqueues, two norms with a residual between them: one after the other, unless the backend has them
+    /// in one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Backend::run).
+    ///
+    /// # Safety
+    ///
+    /// As for [`run`](Backend::run), of either problem, and what one of them writes is apart from the parameters of the
+    /// other, and from the first's `x` and the second's `y`, which may be one tensor.
+    #[doc(hidden)]
+    unsafe fn run_sandwich(&self, problem: &SandwichProblem) -> Result<()> {
+        // SAFETY: the caller vouches for both, the second of which reads what the first has written.
+        unsafe {
+            self.run(&problem.first)?;
+            self.run(&problem.second)
+        }
+    }
 
     /// Carries out, or enqueues, a step of a norm whose rows are split over devices.
     ///

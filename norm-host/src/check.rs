@@ -3,17 +3,20 @@
 mod fit;
 mod memory;
 mod overlap;
+mod residual;
+mod sandwich;
 mod sharded;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use sandwich::sandwich;
 pub(crate) use sharded::{apply, partial};
 
 use crate::{
     MAX_DIM, Rounding,
     error::{Arg, Error, Result},
     norm::Norm,
-    problem::{Operand, Param, Problem, merge},
+    problem::{self, Operand, Param, Problem, ResidualPlace, Scales, merge},
     tensor::{MAX_RANK, Place, Raw},
 };
 
@@ -41,10 +44,10 @@ impl Form {
 pub(crate) enum Residual<'a> {
     /// Nothing: `y = norm(x)`.
     None,
-    /// The input to this one, in front of the norm: `r += x; y = norm(r)`.
-    Before(&'a Raw),
-    /// The result to the output, behind the norm: `y += norm(x)`.
-    Behind,
+    /// The input to this one, in front of the norm: `sum = x + r; y = norm(sum)`, the sum being `r` where it is not given.
+    InFront { r: &'a Raw, sum: Option<&'a Raw> },
+    /// The result to this one, or to the output, behind the norm: `y = r + norm(x)`.
+    Behind { r: Option<&'a Raw> },
 }
 
 /// Checks an operation from `x` to `y`, to run at `place`.
@@ -58,14 +61,12 @@ pub(crate) fn apart(
 ) -> Result<Problem> {
     norm_itself(norm)?;
     input(form, x, place)?;
-    before(residual, x, place)?;
+    residual::in_front(residual, (x, y), place)?;
     fit::same_shape(Arg::Y, x.layout.shape, y)?;
     memory::usable(Arg::Y, y, place)?;
     fit::dense_rows(Arg::Y, y)?;
-    overlap::x_and_y(x, y)?;
-    if let Residual::Before(r) = residual {
-        overlap::apart((Arg::R, r), (Arg::Y, y))?;
-    }
+    overlap::same_or_apart((Arg::X, x), (Arg::Y, y))?;
+    residual::beside_output(residual, y, place)?;
     rest(norm, form, x, (Arg::Y, y), residual, place)
 }
 
@@ -79,7 +80,7 @@ pub(crate) fn in_place(
 ) -> Result<Problem> {
     norm_itself(norm)?;
     input(form, x, place)?;
-    before(residual, x, place)?;
+    residual::in_front(residual, (x, x), place)?;
     rest(norm, form, x, (Arg::X, x), residual, place)
 }
 
@@ -107,20 +108,6 @@ fn input(form: Form, x: &Raw, place: Place) -> Result<()> {
     fit::dense_rows(Arg::X, x)
 }
 
-/// What is checked of a residual in front of the norm by itself and beside `x`.
-fn before(residual: Residual<'_>, x: &Raw, place: Place) -> Result<()> {
-    let Residual::Before(r) = residual else { return Ok(()) };
-    fit::same_shape(Arg::R, x.layout.shape, r)?;
-    // The sum is normalized in `x`'s place: a kernel is compiled for one type of input.
-    if r.dtype != x.dtype {
-        return Err(Error::DType { arg: Arg::R, expected: x.dtype, given: r.dtype });
-    }
-    memory::usable(Arg::R, r, place)?;
-    fit::dense_rows(Arg::R, r)?;
-    overlap::within(Arg::R, r)?;
-    overlap::apart((Arg::X, x), (Arg::R, r))
-}
-
 /// What is checked of the output, `y` or in place `x`, and of the parameters.
 fn rest(
     norm: &Norm<'_>,
@@ -132,11 +119,7 @@ fn rest(
 ) -> Result<Problem> {
     let (written, y) = output;
     overlap::within(written, y)?;
-    let r = match residual {
-        Residual::Before(r) => Some(r),
-        Residual::None | Residual::Behind => None,
-    };
-    let all_written = [Some(output), r.map(|r| (Arg::R, r))];
+    let all_written = [Some(output), residual.written_in_front()];
     let w = param(Arg::W, norm.weight.map(|w| w.raw), form, x, all_written, place)?;
     let b = param(Arg::B, norm.bias.map(|b| b.raw), form, x, all_written, place)?;
     // A kernel is compiled for one type of parameters.
@@ -145,30 +128,38 @@ fn rest(
     {
         return Err(Error::DType { arg: Arg::B, expected: w.dtype, given: b.dtype });
     }
-    let accumulate = matches!(residual, Residual::Behind);
-    assemble(norm, x, y, r, (w, b), accumulate)
+    let scales = residual::scales(norm, residual, all_written, place)?;
+    assemble(norm, [x, y], (residual, scales), (w, b))
 }
 
 /// The problem, of what has been checked.
 fn assemble(
     norm: &Norm<'_>,
-    x: &Raw,
-    y: &Raw,
-    r: Option<&Raw>,
+    [x, y]: [&Raw; 2],
+    (residual, scales): (Residual<'_>, Scales),
     (w, b): (Option<Param>, Option<Param>),
-    accumulate: bool,
 ) -> Result<Problem> {
     let keep_last = [w, b].into_iter().flatten().any(|p| p.stride != 0);
     let too_many = Error::TooManyElements { arg: Arg::X, shape: x.layout.shape };
-    let (axes, rows) = merge(&x.layout, &y.layout, r.map(|r| &r.layout), keep_last).ok_or(too_many)?;
+    let [r, sum] = residual.tensors(y);
+    let stored = sum.filter(|_| matches!(residual, Residual::InFront { .. }));
+    let layouts = [r, stored].map(|tensor| tensor.map(|tensor| &tensor.layout));
+    let (axes, rows) = merge([&x.layout, &y.layout], layouts, keep_last).ok_or(too_many)?;
     let (_, dim) = x.layout.shape.split_last();
-    let operand = |raw: &Raw| Operand { address: raw.address, dtype: raw.dtype };
+    let place = match residual {
+        Residual::Behind { .. } => ResidualPlace::Behind,
+        Residual::InFront { .. } | Residual::None => ResidualPlace::InFront,
+    };
     Ok(Problem {
         kind: norm.kind,
         x: operand(x),
         y: operand(y),
-        r: r.map(operand),
-        accumulate,
+        residual: r.zip(sum).map(|(r, sum)| problem::Residual {
+            place,
+            r: operand(r),
+            sum: operand(sum),
+            scales,
+        }),
         w,
         b,
         axes,
@@ -182,6 +173,10 @@ fn assemble(
         rounding: norm.rounding,
         overlap: norm.overlap,
     })
+}
+
+fn operand(raw: &Raw) -> Operand {
+    Operand { address: raw.address, dtype: raw.dtype }
 }
 
 fn param(

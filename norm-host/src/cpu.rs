@@ -27,7 +27,7 @@ use self::{
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    problem::{Problem, ShardProblem},
+    problem::{Problem, Residual, ShardProblem},
     tensor::Place,
 };
 
@@ -55,6 +55,8 @@ impl Backend for Cpu {
     }
 
     unsafe fn run(&self, problem: &Problem) -> Result<()> {
+        // SAFETY: the caller vouches for the scale, as for all else.
+        let problem = &unsafe { with_scale(problem) };
         let perform = perform::fastest(problem.roundings());
         if problem.dim as usize > TASK && problem.rows < rayon::current_num_threads() as u64 {
             for line in Lines::of(problem, 0..problem.rows) {
@@ -83,6 +85,22 @@ impl Backend for Cpu {
         unsafe { sharded::run(problem, perform::fastest(problem.part.roundings())) };
         Ok(())
     }
+}
+
+/// The problem with the number that its scale in memory is, where there is one.
+///
+/// # Safety
+///
+/// The scale may be read.
+unsafe fn with_scale(problem: &Problem) -> Problem {
+    let mut problem = *problem;
+    if let Some(Residual { scales, .. }) = &mut problem.residual
+        && let Some(address) = scales.sum_at.take()
+    {
+        // SAFETY: the caller keeps an `f32` there, whose place the checks found aligned.
+        scales.sum = unsafe { *std::ptr::with_exposed_provenance::<f32>(address as usize) };
+    }
+    problem
 }
 
 /// Carries a step out in this thread's workspace.

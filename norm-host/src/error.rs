@@ -218,6 +218,26 @@ pub enum Error {
         /// The order.
         given: Rounding,
     },
+    /// What an addition to a residual is to be multiplied by is infinite or not a number.
+    #[error("{arg}: expected a finite number, given {given}")]
+    Scale {
+        /// Which.
+        arg: Arg,
+        /// What it is.
+        given: f32,
+    },
+    /// Something is to be multiplied in an addition to a residual, and there is no residual.
+    #[error("{arg}: expected a residual, in whose addition it is a factor, given an operation without one")]
+    ScaleWithoutResidual {
+        /// Which.
+        arg: Arg,
+    },
+    /// The second norm of a sandwich has a factor of its own for a residual, of which it has none.
+    #[error("{}: expected a norm without {scale}, which the first norm has, given one with it", Arg::Next)]
+    ScaleOfNext {
+        /// Which.
+        scale: Arg,
+    },
     /// There is no family of models of that name, or none that is known here.
     #[error("{}: expected one of {}, given {given}", Arg::Model, crate::models::names())]
     UnknownModel {

@@ -6,7 +6,7 @@ use cuda_driver::{Launch, LaunchAttribute, sys::CUfunction};
 
 use crate::{
     error::Result,
-    plan::{Plan, ShardPlan},
+    plan::{Plan, SandwichPlan, ShardPlan},
     stream::Stream,
 };
 
@@ -28,6 +28,28 @@ pub(crate) unsafe fn launch(stream: &Stream, plan: &Plan) -> Result<()> {
     let mut args = plan.args;
     let mut params = [(&raw mut args).cast::<c_void>()];
     // SAFETY: the kernel has the one parameter; the caller vouches for what it leads to.
+    unsafe { enqueue(stream, function, geometry, (plan.cluster, plan.overlap), &mut params) }
+}
+
+/// Enqueues the kernel of two norms with a residual between them, as [`launch`].
+///
+/// # Safety
+///
+/// As [`launch`], as [`Backend::run_sandwich`](crate::backend::Backend::run_sandwich) asks.
+pub(crate) unsafe fn launch_sandwich(
+    stream: &Stream,
+    SandwichPlan { plan, second }: &SandwichPlan,
+) -> Result<()> {
+    let function = stream.device().kernel(plan.kernel)?;
+    let geometry = Launch {
+        grid: plan.grid.into(),
+        block: plan.block.into(),
+        shared_bytes: plan.shared_bytes,
+        stream: stream.raw(),
+    };
+    let (mut args, mut second) = (plan.args, *second);
+    let mut params = [(&raw mut args).cast::<c_void>(), (&raw mut second).cast()];
+    // SAFETY: the kernel has these two parameters; the caller vouches for what they lead to.
     unsafe { enqueue(stream, function, geometry, (plan.cluster, plan.overlap), &mut params) }
 }
 

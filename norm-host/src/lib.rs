@@ -88,14 +88,17 @@ pub use error::SimulatorError;
 pub use error::{Arg, Error, Result};
 pub use graph::Graph;
 pub use nccl::{NcclGroup, NcclId};
-pub use norm::Norm;
+pub use norm::{Norm, Scale};
 pub use norm_kernels::abi::{DType, EpilogueRounding, MAX_DIM, NormKind, Rounding};
 pub use ops::{
     add_layer_norm, add_layer_norm_, add_rms_norm, add_rms_norm_, head_norm, head_norm_, layer_norm,
     layer_norm_, layer_norm_add, rms_norm, rms_norm_, rms_norm_add, rms_norm_apply, rms_norm_partial,
 };
 pub use plan::{DeviceProfile, LaunchShape, MAX_GRID, Plan, Tile};
-pub use problem::{Operand, Param, Problem, Roundings, ShardProblem, ShardStep};
+pub use problem::{
+    Operand, Param, Problem, Residual, ResidualPlace, Roundings, SandwichProblem, Scales, ShardProblem,
+    ShardStep,
+};
 #[cfg(feature = "sim")]
 pub use sim::Simulator;
 pub use stream::Stream;

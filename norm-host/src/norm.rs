@@ -1,8 +1,11 @@
 //! The full form of an operation: a description that is then applied to tensors.
 
 mod residual;
+mod sandwich;
+mod scale;
 
 use norm_kernels::abi::{NormKind, Rounding};
+pub use scale::Scale;
 
 use crate::{
     backend::Backend,
@@ -26,8 +29,10 @@ use crate::{
 /// NaN passes through.
 ///
 /// The residual connection around a norm can be fused with it, so that each tensor is moved once:
-/// in front, `r += x; y = norm(r)` ([`add_rows`](Norm::add_rows)), or behind, `y += norm(x)`
-/// ([`rows_add`](Norm::rows_add)).
+/// in front, `r += x; y = norm(r)` ([`add_rows`](Norm::add_rows)), behind, `y += norm(x)`
+/// ([`rows_add`](Norm::rows_add)), or between two norms ([`sandwich_rows`](Norm::sandwich_rows)); each in place, or with
+/// the sum in a tensor of its own (names that end in `_to`). [`branch_scale`](Norm::branch_scale) and
+/// [`sum_scale`](Norm::sum_scale) multiply what is added and the sum.
 ///
 /// ```
 /// use norm_host::{Cpu, Norm, View, ViewMut};
@@ -50,6 +55,8 @@ pub struct Norm<'a> {
     pub(crate) round_offset: bool,
     pub(crate) rounding: Rounding,
     pub(crate) bias: Option<View<'a>>,
+    pub(crate) branch_scale: f32,
+    pub(crate) sum_scale: Scale<'a>,
     pub(crate) overlap: bool,
 }
 
@@ -75,6 +82,8 @@ impl<'a> Norm<'a> {
             round_offset: false,
             rounding: Rounding::Single,
             bias: None,
+            branch_scale: 1.0,
+            sum_scale: Scale::Number(1.0),
             overlap: true,
         }
     }
@@ -217,7 +226,7 @@ impl<'a> Norm<'a> {
         if problem.rows == 0 {
             return Ok(());
         }
-        // SAFETY: the views vouch for their memory, `y` and a residual for writing (`add_rows`
+        // SAFETY: the views vouch for their memory, `y` and a sum with a residual for writing (whoever calls
         // borrows it mutably); the checks made sure that it is all at the backend's place, aligned,
         // and overlaps no more than allowed.
         unsafe { on.run(&problem) }

@@ -4,17 +4,19 @@ mod alignment;
 mod ladders;
 mod prefetch;
 mod profile;
+mod sandwich;
 mod select;
 mod sharded;
 #[cfg(test)]
 mod tests;
 mod tile;
 
-use norm_kernels::abi::{Args, Divisor, Kernel, NormKind, Variant};
+use norm_kernels::abi::{Addition, Args, Divisor, Kernel, NormKind, Variant};
 
 use alignment::takes_vectors;
 use prefetch::l2_prefetch_rows;
 pub use profile::DeviceProfile;
+pub(crate) use sandwich::SandwichPlan;
 pub use select::LaunchShape;
 pub(crate) use select::variants_of_rows;
 pub(crate) use sharded::ShardPlan;
@@ -22,7 +24,7 @@ pub use tile::Tile;
 
 use crate::{
     error::{Arg, Error, Result},
-    problem::Problem,
+    problem::{Problem, Scales},
 };
 
 /// The most blocks along x, on every device since compute capability 3.0 (CUDA C++ Programming
@@ -65,8 +67,7 @@ impl Plan {
             kind,
             x,
             y,
-            r,
-            accumulate,
+            residual,
             w,
             b,
             axes,
@@ -94,6 +95,7 @@ impl Plan {
             return Err(Error::GridTooLarge { arg: Arg::X, blocks: most, max: MAX_GRID });
         }
         let types = [x.dtype, parameters, y.dtype];
+        let wide = problem.normalized_dtype() != x.dtype;
         let variant = if takes_vectors(problem, tile) {
             let rare = match kind {
                 NormKind::Rms => b.is_some(),
@@ -103,14 +105,16 @@ impl Plan {
                 kind,
                 types,
                 tile,
-                residual: r.is_some(),
-                extras: rare || accumulate,
+                residual: problem.residual_in_front().is_some(),
+                wide,
+                extras: rare || problem.residual_behind().is_some(),
                 blocks: tile.grid(rows),
             };
             launch.select(profile)
         } else {
             Variant::Scalar
         };
+        let scales = residual.map_or(Scales::NONE, |residual| residual.scales);
         let divisor = |axis: usize| Divisor::new(axes[axis].extent as u32);
         let plan = Plan {
             kernel: Kernel {
@@ -119,6 +123,10 @@ impl Plan {
                 w: parameters,
                 y: y.dtype,
                 variant,
+                addition: Addition {
+                    wide,
+                    scaled: residual.is_some_and(|residual| residual.scales != Scales::NONE),
+                },
                 epilogue: problem.roundings().epilogue(rounding),
             },
             // The tile says what follows from it.
@@ -132,7 +140,9 @@ impl Plan {
                 y: y.address,
                 w: w.map_or(0, |w| w.address),
                 b: b.map_or(0, |b| b.address),
-                r: r.map_or(0, |r| r.address),
+                r: residual.map_or(0, |residual| residual.r.address),
+                s: problem.residual_in_front().map_or(0, |residual| residual.sum.address),
+                sum_scale_at: scales.sum_at.unwrap_or(0),
                 axes,
                 divisors: [divisor(1), divisor(2)],
                 w_stride: w.map_or(0, |w| w.stride),
@@ -146,7 +156,9 @@ impl Plan {
                 l2_prefetch_rows: 0,
                 eps,
                 weight_offset,
-                accumulate: accumulate.into(),
+                branch_scale: scales.branch,
+                sum_scale: scales.sum,
+                accumulate: problem.residual_behind().is_some().into(),
             },
         };
         Ok(plan.with_tile(variant, tile.taken_by(variant), profile))

@@ -1,19 +1,22 @@
 //! What the checks leave of an operation: plain numbers.
 
 mod axes;
+mod residual;
 mod roundings;
+mod sandwich;
 mod sharded;
 
 pub(crate) use axes::merge;
 use norm_kernels::abi::{Axis, NormKind, Rounding};
+pub use residual::{Residual, ResidualPlace, Scales};
 pub use roundings::Roundings;
+pub use sandwich::SandwichProblem;
 pub use sharded::{ShardProblem, ShardStep};
 
 use crate::DType;
 
 /// A checked operation, `y = norm(x) * (w + weight_offset) + b` row by row, ready to be planned
-/// for a device or computed on the host. With a residual, `r += x` comes first and the norm is
-/// that of `r`; or the result is added to `y`.
+/// for a device or computed on the host, perhaps with a residual in front of the norm or behind it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Problem {
     /// Which normalization.
@@ -22,12 +25,8 @@ pub struct Problem {
     pub x: Operand,
     /// The output.
     pub y: Operand,
-    /// The residual, of `x`'s type: where there is one, `x` is added to it, the sum is rounded to
-    /// that type, and the rounded sum is normalized in `x`'s place.
-    pub r: Option<Operand>,
-    /// Whether the result is added to what `y` holds, in `f32`, before the last rounding. Never
-    /// together with `r`.
-    pub accumulate: bool,
+    /// The residual connection, where there is one.
+    pub residual: Option<Residual>,
     /// The weights: 1 where there are none.
     pub w: Option<Param>,
     /// The biases, of the weights' type: 0 where there are none.
@@ -57,8 +56,30 @@ impl Problem {
     /// The roundings before the last one, as far as they make a difference.
     pub fn roundings(&self) -> Roundings {
         let w = self.w.map(|w| w.dtype);
-        Roundings::of(self.rounding, self.round_offset, self.x.dtype, w, self.y.dtype)
-            .that_matter(self.b.is_some(), self.accumulate)
+        let roundings = Roundings::of(self.rounding, self.round_offset, self.x.dtype, w, self.y.dtype)
+            .that_matter(self.b.is_some(), self.residual_behind().is_some());
+        match self.residual {
+            Some(Residual { place, sum, scales, .. }) if scales != Scales::NONE => {
+                let branch = if place == ResidualPlace::InFront { self.x } else { self.y };
+                roundings.with_scales(self.rounding, branch.dtype, sum.dtype)
+            }
+            _ => roundings,
+        }
+    }
+
+    /// The residual in front of the norm.
+    pub fn residual_in_front(&self) -> Option<Residual> {
+        self.residual.filter(|residual| residual.place == ResidualPlace::InFront)
+    }
+
+    /// The residual behind the norm.
+    pub fn residual_behind(&self) -> Option<Residual> {
+        self.residual.filter(|residual| residual.place == ResidualPlace::Behind)
+    }
+
+    /// The type of the rows that are normalized: that of the sum, where a residual is added in front, else of `x`.
+    pub fn normalized_dtype(&self) -> DType {
+        self.residual_in_front().map_or(self.x.dtype, |residual| residual.sum.dtype)
     }
 }
 

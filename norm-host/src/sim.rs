@@ -14,12 +14,12 @@ use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module};
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    plan::{DeviceProfile, Plan, ShardPlan},
-    problem::{Problem, ShardProblem},
+    plan::{DeviceProfile, Plan, SandwichPlan, ShardPlan},
+    problem::{Problem, SandwichProblem, ShardProblem},
     ptx::{self, Ptx},
     tensor::Place,
 };
-use norm_kernels::abi::{Args, EntryPoint};
+use norm_kernels::abi::{Args, EntryPoint, SecondNorm};
 
 /// The kernels of a text that have been run.
 type Kernels = Mutex<HashMap<EntryPoint, Arc<Kernel>>>;
@@ -77,7 +77,7 @@ impl Simulator {
     }
 
     /// What the last operation did, counted; allocations are called `x`, `y`, `w`, `b`,
-    /// `r` and `sums`.
+    /// `r`, `sum`, `sum_scale` and `sums`.
     pub fn counts(&self) -> Option<Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -104,6 +104,22 @@ impl Simulator {
             .dynamic_shared(plan.shared_bytes)
             .limit(limit::instructions(&plan.args, plan.block))
             .arg(argument(&plan.args));
+        Ok(launch.run(memory)?)
+    }
+
+    /// Runs the kernel of two norms with a residual between them on memory.
+    fn launch_sandwich(
+        &self,
+        SandwichPlan { plan, second }: &SandwichPlan,
+        memory: &mut Memory,
+    ) -> Result<Counts> {
+        let kernel = self.kernel(plan.kernel)?;
+        let launch = Launch::new(&kernel)
+            .grid(plan.grid)
+            .block(plan.block)
+            .limit(limit::instructions(&plan.args, plan.block))
+            .arg(argument(&plan.args))
+            .arg(Argument::bytes(&args::second_bytes(second), align_of::<SecondNorm>() as u64));
         Ok(launch.run(memory)?)
     }
 
@@ -161,8 +177,24 @@ impl Backend for Simulator {
     unsafe fn run(&self, problem: &Problem) -> Result<()> {
         let plan = Plan::new(problem, self.profile)?;
         // SAFETY: the spans are the problem's rows, weights and biases, which the caller vouches
-        // may be read; those that are written are the rows of `y` and `r`, which may be.
+        // may be read; those that are written are the rows of `y` and of a sum, which may be.
         unsafe { self.on_copy(&memory::spans(problem), |memory| self.launch(&plan, memory)) }
+    }
+
+    unsafe fn run_sandwich(&self, problem: &SandwichProblem) -> Result<()> {
+        // SAFETY: as in `run`, of both problems.
+        unsafe {
+            match SandwichPlan::new(problem, self.profile)? {
+                Some(plan) => {
+                    let spans = memory::sandwich_spans(problem);
+                    self.on_copy(&spans, |memory| self.launch_sandwich(&plan, memory))
+                }
+                None => {
+                    self.run(&problem.first)?;
+                    self.run(&problem.second)
+                }
+            }
+        }
     }
 
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {

@@ -11,9 +11,9 @@ use crate::{
     backend::{Backend, sealed::Sealed},
     device::Device,
     error::{Error, Result},
-    launch::{launch, launch_shard},
-    plan::{Plan, ShardPlan},
-    problem::{Problem, ShardProblem},
+    launch::{launch, launch_sandwich, launch_shard},
+    plan::{Plan, SandwichPlan, ShardPlan},
+    problem::{Problem, SandwichProblem, ShardProblem},
     tensor::Place,
 };
 
@@ -198,6 +198,22 @@ impl Backend for Stream {
         let plan = Plan::new(problem, self.device.profile())?;
         // SAFETY: the caller vouches for the problem, and the plan leads nowhere else.
         unsafe { launch(self, &plan) }
+    }
+
+    unsafe fn run_sandwich(&self, problem: &SandwichProblem) -> Result<()> {
+        if problem.first.rows == 0 {
+            return Ok(());
+        }
+        // SAFETY: the caller vouches for both problems, and for what the one launch reads and writes.
+        unsafe {
+            match SandwichPlan::new(problem, self.device.profile())? {
+                Some(plan) => launch_sandwich(self, &plan),
+                None => {
+                    self.run(&problem.first)?;
+                    self.run(&problem.second)
+                }
+            }
+        }
     }
 
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {

@@ -3,6 +3,7 @@
 //! Nothing here touches a device, so a host planner, a simulator and the kernels share one copy. Nothing here chooses
 //! either: how a row is dealt to threads, and which variant takes it, is decided in norm-host's `plan`.
 
+mod addition;
 mod args;
 mod constants;
 mod divisor;
@@ -14,7 +15,8 @@ mod sharded;
 mod template;
 mod variant;
 
-pub use args::{Args, Axis, NO_PREFETCH};
+pub use addition::Addition;
+pub use args::{Args, Axis, NO_PREFETCH, SecondNorm};
 pub use constants::{MAX_BLOCK_THREADS, MAX_DIM, MAX_STAGED_VECTORS, WARP};
 pub use divisor::Divisor;
 pub use entry_point::EntryPoint;

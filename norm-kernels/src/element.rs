@@ -4,6 +4,7 @@
 //! and what depends on it is a pseudo-instruction ([`pseudo`]) that the host expands.
 
 use crate::gpu::{self, pseudo};
+use crate::row::Scales;
 
 /// The bits of a vector: 2, 4 or all 8 words of them, as many as its elements fill.
 pub type Words = [u32; 8];
@@ -55,8 +56,8 @@ pub trait Stored: Element {
 
 /// The element type of y.
 pub trait Output: Stored {
-    /// Two results that are yet to be added to what y holds, rounded to this type where the order of roundings says so.
-    fn round(pair: [f32; 2]) -> [f32; 2];
+    /// Two results of the norm added to a residual of this type. The order of roundings may round to this type on the way.
+    fn add(n: [f32; 2], r: [f32; 2], scales: Scales) -> [f32; 2];
 
     /// `n * w + b` for two neighbours, where the order of roundings says so with the product rounded to this type.
     fn affine(n: [f32; 2], w: [f32; 2], b: [f32; 2]) -> [f32; 2];
@@ -85,6 +86,24 @@ pub trait Input: Stored {
     /// As [`gpu::st_shared_v2`] or [`gpu::st_shared_v4`].
     unsafe fn st_clamped(slot: u32, words: Words, bytes: u32);
 }
+
+/// An element type of x, which is added to a residual.
+pub trait Addend: Input {
+    /// Two elements of x added to a residual. The order of roundings may round to this type on the way.
+    #[inline(always)]
+    fn add(x: [f32; 2], r: [f32; 2], scales: Scales) -> [f32; 2] {
+        pseudo::add_x(x, r, scales.branch, scales.sum)
+    }
+
+    /// Two results of a norm of x added to a residual of this type, between the norms of a sandwich.
+    #[inline(always)]
+    fn add_norm(n: [f32; 2], r: [f32; 2], scales: Scales) -> [f32; 2] {
+        pseudo::add_n(n, r, scales.branch, scales.sum)
+    }
+}
+
+impl Addend for XHalf {}
+impl Addend for F32 {}
 
 /// f16 or bf16, of x and the residual.
 pub struct XHalf;
@@ -155,8 +174,8 @@ half_stored!(YHalf, pack_y);
 
 impl Output for YHalf {
     #[inline(always)]
-    fn round(pair: [f32; 2]) -> [f32; 2] {
-        pseudo::round_y(pair)
+    fn add(n: [f32; 2], r: [f32; 2], scales: Scales) -> [f32; 2] {
+        pseudo::add_y(n, r, scales.branch, scales.sum)
     }
 
     #[inline(always)]
@@ -267,8 +286,8 @@ impl Input for F32 {
 
 impl Output for F32 {
     #[inline(always)]
-    fn round(pair: [f32; 2]) -> [f32; 2] {
-        pair
+    fn add(n: [f32; 2], r: [f32; 2], scales: Scales) -> [f32; 2] {
+        pseudo::add_y(n, r, scales.branch, scales.sum)
     }
 
     #[inline(always)]

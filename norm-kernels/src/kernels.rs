@@ -1,54 +1,76 @@
 //! The templates of norms of whole rows: every [`Template`](crate::abi::Template) of a norm, from the table of
 //! variants and the layouts of elements in `lib.rs`.
 
-use crate::abi::{Args, variants};
+use crate::abi::{Args, SecondNorm, variants};
 use crate::access::{Scalar, Vector};
 use crate::element::{Element, F32, WHalf, XHalf, YHalf};
 use crate::gpu;
 use crate::norm::{Layer, Norm, Rms};
 use crate::reduce::{Block, Cluster, Scope, Warp};
 use crate::row::{Row, prefetch_row, row_of_block, row_of_cluster, row_of_thread};
+use crate::sandwich::sandwich;
 use crate::storage::{Hybrid, Registers, Reload, Shared};
 
-/// A row in registers, `$v` vectors a thread, whose weights and biases are loaded with it where `$preload` says so;
-/// with `$residual`, the sum of it and a residual. `$index` gives the row's number in the grid.
+/// A row in registers, `$v` vectors a thread, whose weights and biases are loaded with it where `$preload` says so.
+/// `$index` gives the row's number in the grid.
 ///
 /// # Safety
 /// `args` holds what [`Args`] says, for this launch's block and grid; the rows' vectors of `$n` elements are whole and
-/// aligned; there is a residual if and only if `$residual`; `accumulate` is 0; there are no biases unless `Norm::BIASES`,
-/// no weight offset unless `Norm::OFFSETS`.
+/// aligned; there is no residual, there are no biases unless `Norm::BIASES`, no weight offset unless `Norm::OFFSETS`.
 macro_rules! in_registers {
-    ($norm:ident, $scope:ident, $index:ident, $v:literal, $preload:expr, $residual:literal, [$x:ident $w:ident $y:ident $n:literal]) => {
+    ($norm:ident, $scope:ident, $index:ident, $v:literal, $preload:expr, [$x:ident $r:ident $w:ident $y:ident $n:literal]) => {
         |args: &Args| {
             gpu::let_next_kernel_start();
-            prefetch_row::<$x, $w, $residual>(args);
-            let row = Row::whole::<$x, $w, $y, $n>(args, $index());
+            prefetch_row::<$x, $r, $w, $y, false, false>(args);
+            let row = Row::whole::<$x, $r, $w, $y, $n>(args, $index());
             gpu::wait_for_previous_kernel();
             // SAFETY: the arguments of the launch say where rows lie, in whole and aligned vectors; the tile
             // gives each element to one thread.
             unsafe {
-                let storage =
-                    Registers::<$x, $w, $y, $n, $v, { $preload }>::load::<{ $norm::BIASES }, $residual>(row);
+                let storage = Registers::<$x, $w, $y, $n, $v, { $preload }>::load::<{ $norm::BIASES }>(row);
                 $norm::run::<$scope, $n>(storage, args)
             };
         }
     };
 }
 
-/// A row that a cluster may share; `$storage` stores a thread's part of it.
+/// The same for the sum with a residual, which is in front of the norm.
 ///
 /// # Safety
-/// As for `in_registers`, and of rows what `$storage` requires.
+/// As for `in_registers`, but that there is a residual, and a sum.
+macro_rules! adding_in_registers {
+    ($norm:ident, $scope:ident, $v:literal, $preload:expr, [$x:ident $r:ident $w:ident $y:ident $n:literal]) => {
+        |args: &Args| {
+            gpu::let_next_kernel_start();
+            prefetch_row::<$x, $r, $w, $y, true, true>(args);
+            let row = Row::whole::<$x, $r, $w, $y, $n>(args, row_of_thread());
+            gpu::wait_for_previous_kernel();
+            // SAFETY: as for `in_registers`; the sum has a place of its own or the residual's.
+            unsafe {
+                let row = row.scaled(args);
+                let storage =
+                    Registers::<$r, $w, $y, $n, $v, { $preload }>::load_sum::<$x, { $norm::BIASES }>(row);
+                $norm::run::<$scope, $n>(storage, args)
+            };
+        }
+    };
+}
+
+/// A row that a cluster may share; `$storage` stores a thread's part of it, given the row and the arguments; it adds a residual
+/// where `$may_add` says that it may.
+///
+/// # Safety
+/// As for `in_registers`, and of rows and residuals what `$storage` requires.
 macro_rules! over_cluster {
-    ($norm:ident, $storage:expr, [$x:ident $w:ident $y:ident $n:literal]) => {
+    ($norm:ident, $may_add:literal, $storage:expr, [$x:ident $r:ident $w:ident $y:ident $n:literal]) => {
         |args: &Args| {
             gpu::let_next_kernel_start();
             Cluster::start();
-            prefetch_row::<$x, $w, false>(args);
-            let row = Row::of_cluster::<$x, $w, $y, $n>(args, row_of_cluster());
+            prefetch_row::<$x, $r, $w, $y, $may_add, false>(args);
+            let row = Row::of_cluster::<$x, $r, $w, $y, $n>(args, row_of_cluster());
             gpu::wait_for_previous_kernel();
             // SAFETY: as for `in_registers`.
-            unsafe { $norm::run::<Cluster, $n>($storage(row), args) };
+            unsafe { $norm::run::<Cluster, $n>($storage(row, args), args) };
         }
     };
 }
@@ -65,35 +87,67 @@ macro_rules! entry {
     };
 }
 
+/// The entry point of two norms with a residual between them.
+macro_rules! sandwich_entry {
+    ($name:expr, $sandwich:expr) => {
+        gpu::kernel!(
+            $name,
+            fn kernel(args: Args, second: SecondNorm) {
+                // SAFETY: the launch's arguments say where rows lie, in whole and aligned vectors; the tile gives each
+                // element to one thread.
+                unsafe { $sandwich(&args, &second) }
+            }
+        );
+    };
+}
+
 /// The kernel of a row of the table, for a norm, the columns as they stand there.
 macro_rules! kernel {
     // The norm has none.
     ($norm:ident $name:expr, $scope:ident ($($storage:tt)+) $access:ident $residual:ident - $types:tt) => {};
-    ($norm:ident $name:expr, Cluster (Shared) Vector Either OnDemand [$x:ident $w:ident $y:ident $n:literal]) => {
-        entry!($name, over_cluster!($norm, Shared::<$x, $w, $y, $n>::load, [$x $w $y $n]));
+    ($norm:ident $name:expr, Cluster (Shared) Vector Either OnDemand [$x:ident $r:ident $w:ident $y:ident $n:literal]) => {
+        entry!($name, over_cluster!(
+            $norm,
+            true,
+            |row: Row, args| Shared::<$x, $w, $y, $n>::load(row.scaled(args)),
+            [$x $r $w $y $n]
+        ));
     };
-    ($norm:ident $name:expr, Cluster (Hybrid $v:literal) Vector Never OnDemand [$x:ident $w:ident $y:ident $n:literal]) => {
-        entry!($name, over_cluster!($norm, Hybrid::<$x, $w, $y, $n, $v>::load, [$x $w $y $n]));
+    ($norm:ident $name:expr, Cluster (Hybrid $v:literal) Vector Never OnDemand [$x:ident $r:ident $w:ident $y:ident $n:literal]) => {
+        entry!($name, over_cluster!($norm, false, |row, _| Hybrid::<$x, $w, $y, $n, $v>::load(row), [$x $r $w $y $n]));
     };
-    ($norm:ident $name:expr, Cluster (Reload) $access:ident Either OnDemand [$x:ident $w:ident $y:ident $n:literal]) => {
-        entry!($name, over_cluster!($norm, Reload::<$access, $x, $w, $y, $n>::new, [$x $w $y $n]));
+    ($norm:ident $name:expr, Cluster (Reload) $access:ident Either OnDemand [$x:ident $r:ident $w:ident $y:ident $n:literal]) => {
+        entry!($name, over_cluster!(
+            $norm,
+            true,
+            |row: Row, args| Reload::<$access, $r, $w, $y, $n>::with_residual::<$x>(row.scaled(args)),
+            [$x $r $w $y $n]
+        ));
     };
     // For long grids alone, where uniform registers are worth their latency: see `row_of_block`.
     ($norm:ident $name:expr, Block (Registers $v:literal) Vector Never OnDemand $types:tt) => {
-        entry!($name, in_registers!($norm, Block, row_of_block, $v, false, false, $types));
+        entry!($name, in_registers!($norm, Block, row_of_block, $v, false, $types));
     };
     ($norm:ident $name:expr, Warp (Registers $v:literal) Vector Never OnDemand $types:tt) => {
-        entry!($name, in_registers!($norm, Warp, row_of_thread, $v, false, false, $types));
+        entry!($name, in_registers!($norm, Warp, row_of_thread, $v, false, $types));
     };
     ($norm:ident $name:expr, $scope:ident (Registers $v:literal) Vector Never Preload $types:tt) => {
-        entry!($name, in_registers!($norm, $scope, row_of_thread, $v, true, false, $types));
+        entry!($name, in_registers!($norm, $scope, row_of_thread, $v, true, $types));
     };
     ($norm:ident $name:expr, $scope:ident (Registers $v:literal) Vector Always Preload $types:tt) => {
-        entry!($name, in_registers!($norm, $scope, row_of_thread, $v, true, true, $types));
+        entry!($name, adding_in_registers!($norm, $scope, $v, true, $types));
     };
-    ($norm:ident $name:expr, $scope:ident (Registers $v:literal) Vector Always PreloadNarrow [$x:ident $w:ident $y:ident $n:literal]) => {
-        entry!($name, in_registers!($norm, $scope, row_of_thread, $v, $w::SIZE <= $x::SIZE, true, [$x $w $y $n]));
+    ($norm:ident $name:expr, $scope:ident (Registers $v:literal) Vector Always PreloadNarrow [$x:ident $r:ident $w:ident $y:ident $n:literal]) => {
+        entry!($name, adding_in_registers!($norm, $scope, $v, $w::SIZE <= $x::SIZE, [$x $r $w $y $n]));
     };
+    ($norm:ident $name:expr, Block (Registers $v:literal) Vector Between PreloadNarrow [XHalf XHalf $w:ident YHalf $n:literal]) => {
+        sandwich_entry!($name, sandwich::<XHalf, $w, YHalf, $n, $v, { $w::SIZE <= XHalf::SIZE }>);
+    };
+    ($norm:ident $name:expr, Block (Registers $v:literal) Vector Between PreloadNarrow [F32 F32 $w:ident F32 $n:literal]) => {
+        sandwich_entry!($name, sandwich::<F32, $w, F32, $n, $v, { $w::SIZE <= F32::SIZE }>);
+    };
+    // The two norms' rows would be dealt to threads in different ways.
+    ($norm:ident $name:expr, Block (Registers $v:literal) Vector Between PreloadNarrow $types:tt) => {};
 }
 
 /// Both norms' kernels of every row of the table.
@@ -104,11 +158,11 @@ macro_rules! kernels {
     ) => { $(
         kernel!(
             Rms concat!("rms_", $x_name, "_", $w_name, "_", $y_name, "_", $name),
-            $scope $storage $access $residual $rms [$x $w $y $n]
+            $scope $storage $access $residual $rms [$x $x $w $y $n]
         );
         kernel!(
             Layer concat!("layer_", $x_name, "_", $w_name, "_", $y_name, "_", $name),
-            $scope $storage $access $residual $layer [$x $w $y $n]
+            $scope $storage $access $residual $layer [$x $x $w $y $n]
         );
     )* };
 }
@@ -119,3 +173,34 @@ macro_rules! table {
 }
 
 layouts!(table);
+
+/// The kernel of a row of the table for a residual in f32 beside 16-bit x and y; none where the variant takes no such.
+macro_rules! wide_kernel {
+    ($norm:ident $name:expr, $scope:ident (Registers $v:literal) Vector Always $params:ident $types:tt) => {
+        kernel!($norm $name, $scope (Registers $v) Vector Always $params $types);
+    };
+    ($norm:ident $name:expr, Cluster (Reload) $access:ident Either $params:ident $types:tt) => {
+        kernel!($norm $name, Cluster (Reload) $access Either $params $types);
+    };
+    ($($row:tt)*) => {};
+}
+
+/// Both norms' kernels of every row of the table that takes a residual in f32.
+macro_rules! wide_kernels {
+    (
+        [$w:ident $w_name:literal]
+        $($variant:ident $name:literal $scope:ident $storage:tt $access:ident $residual:ident $threads:literal $rms:tt $layer:tt)*
+    ) => { $(
+        wide_kernel!(
+            Rms concat!("rms_b16_", $w_name, "_b16_", $name, "_r32"),
+            $scope $storage $access $residual $rms [XHalf F32 $w YHalf 8]
+        );
+        wide_kernel!(
+            Layer concat!("layer_b16_", $w_name, "_b16_", $name, "_r32"),
+            $scope $storage $access $residual $layer [XHalf F32 $w YHalf 8]
+        );
+    )* };
+}
+
+variants!(wide_kernels! WHalf "b16");
+variants!(wide_kernels! F32 "b32");

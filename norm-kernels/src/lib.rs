@@ -46,6 +46,8 @@ pub mod reduce;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod row;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+mod sandwich;
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 mod sharded;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod storage;

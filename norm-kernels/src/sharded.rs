@@ -19,7 +19,7 @@ use crate::storage::{Reload, RowStorage};
 #[inline(always)]
 unsafe fn partial<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize>(args: &Args, sums: u64) {
     gpu::let_next_kernel_start();
-    let row = Row::whole::<X, W, Y, N>(args, row_of_thread());
+    let row = Row::whole::<X, X, W, Y, N>(args, row_of_thread());
     gpu::wait_for_previous_kernel();
     // SAFETY: the caller's arguments say where the row lies; there is no residual.
     let storage = unsafe { Reload::<A, X, W, Y, N>::new(row) };
@@ -39,7 +39,7 @@ unsafe fn partial<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize
 unsafe fn apply<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize>(args: &Args, sums: u64) {
     gpu::let_next_kernel_start();
     // Adding to what `y` holds is no form of it, and would take registers.
-    let row = Row { accumulate: false, ..Row::whole::<X, W, Y, N>(args, row_of_thread()) };
+    let row = Row { accumulate: false, ..Row::whole::<X, X, W, Y, N>(args, row_of_thread()) };
     // Also for whoever wrote the sums.
     gpu::wait_for_previous_kernel();
     // SAFETY: the caller's arguments say where the row lies; there is no residual.

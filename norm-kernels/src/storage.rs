@@ -13,7 +13,7 @@ pub use shared::Shared;
 
 use crate::access::{MemoryAccess, Vector, pack, unpack};
 use crate::each::{each, map_pairs};
-use crate::element::{Input, Output, Param, Words};
+use crate::element::{Addend, Input, Output, Param, Words};
 use crate::gpu::{Reuse, pseudo};
 use crate::row::Row;
 
@@ -48,9 +48,9 @@ pub trait RowStorage<const N: usize> {
 
 /// The weights and biases of a vector.
 #[derive(Clone, Copy)]
-struct Params {
+pub struct Params {
     /// Ones where there are none.
-    weights: Words,
+    pub weights: Words,
     /// Where there are none -0: added, it changes nothing, not even a zero's sign.
     biases: Words,
 }
@@ -102,18 +102,34 @@ fn is_common<const BIASES: bool>(row: &Row) -> bool {
     params && row.weight_offset == 0.0 && !row.accumulate
 }
 
-/// Adds a vector of `x` to the residual's at `address`, where the sum is stored, and gives it, rounded
-/// as it is there.
+/// Adds a vector of `x` to that of the residual, stores the sum in the row's at element `at`, and gives it, rounded as it
+/// is there.
 ///
 /// # Safety
 /// A whole, aligned vector of the row, or nothing; no other thread touches it.
 #[inline(always)]
-unsafe fn add_to_residual<X: Input, const N: usize>(address: u64, valid: u32, x: Words, r: Words) -> Words {
-    let (x, mut sum) = (unpack::<X, N>(x), unpack::<X, N>(r));
-    each::<N>(|i| sum[i] += x[i]);
-    // SAFETY: the caller gives this vector of the residual to this thread, or there is nothing of it.
-    unsafe { Vector::store::<X, N>(address, valid, sum) };
-    pack::<X, N>(sum)
+unsafe fn add_residual<X: Addend, R: Input, const N: usize>(
+    row: &Row,
+    (at, valid): (u32, u32),
+    x: Words,
+    r: Words,
+) -> Words {
+    let (x, r) = (unpack::<X, N>(x), unpack::<R, N>(r));
+    let sum = map_pairs(|i| X::add([x[i], x[i + 1]], [r[i], r[i + 1]], row.scales));
+    // SAFETY: the caller gives this vector of the sum to this thread, or there is nothing of it.
+    unsafe { Vector::store::<R, N>(row.s + at as u64 * R::SIZE, valid, sum) };
+    pack::<R, N>(sum)
+}
+
+/// What the elements of a vector are multiplied by: its weights, with the offset where `OFFSET` says so.
+#[inline(always)]
+pub fn factors<W: Param, const N: usize, const OFFSET: bool>(weights: Words, offset: f32) -> [f32; N] {
+    let mut weights = unpack::<W, N>(weights);
+    if OFFSET {
+        each::<N>(|i| weights[i] += offset);
+        weights = map_pairs(|i| W::round([weights[i], weights[i + 1]]));
+    }
+    weights
 }
 
 /// The epilogue: scales, shifts, rounds and stores the `valid` elements from `at` on. Pseudo-instructions stand where an
@@ -140,11 +156,7 @@ unsafe fn finish<
     let (at, valid) = place;
     let address = row.y + at as u64 * Y::SIZE;
     let pair = |values: &[f32; N], i: usize| [values[i], values[i + 1]];
-    let mut weights = unpack::<W, N>(params.weights);
-    if OFFSET {
-        each::<N>(|i| weights[i] += row.weight_offset);
-        weights = map_pairs(|i| W::round(pair(&weights, i)));
-    }
+    let weights = factors::<W, N, OFFSET>(params.weights, row.weight_offset);
     values = map_pairs(|i| pseudo::round_n(pair(&values, i)));
     if BIASES {
         let biases = unpack::<W, N>(params.biases);
@@ -153,10 +165,10 @@ unsafe fn finish<
         each::<N>(|i| values[i] *= weights[i]);
     }
     if ADD && row.accumulate {
-        // SAFETY: the caller says that these elements of `y` are in the row and this thread's.
-        let before = unpack::<Y, N>(unsafe { A::fetch::<Y, N>(address, valid, 0, Reuse::Once) });
-        values = map_pairs(|i| Y::round(pair(&values, i)));
-        each::<N>(|i| values[i] += before[i]);
+        let residual = row.r + at as u64 * Y::SIZE;
+        // SAFETY: the caller says that these elements are in the row, and this thread's where the residual is `y`.
+        let r = unpack::<Y, N>(unsafe { A::fetch::<Y, N>(residual, valid, 0, Reuse::Once) });
+        values = map_pairs(|i| Y::add(pair(&values, i), pair(&r, i), row.scales));
     }
     // SAFETY: the caller says that these elements of `y` are in the row and this thread's.
     unsafe { A::store::<Y, N>(address, valid, values) };

@@ -1,6 +1,6 @@
 //! A case's call, on tensors in the memory of any place.
 
-use norm_host::{Backend, Error, Norm, Operand, Param, Place, Problem, View, ViewMut};
+use norm_host::{Backend, Error, Norm, Operand, Param, Place, Problem, Residual, View, ViewMut};
 use norm_kernels::abi::Axis;
 
 use super::case::Case;
@@ -64,20 +64,20 @@ pub fn problem(case: &Case, tensors: Tensors) -> Problem {
     let residual = case.op.has_residual();
     let axis = |extent, stride| {
         let r_stride = if residual { stride } else { 0 };
-        Axis { extent, x_stride: stride, y_stride: stride, r_stride }
+        Axis { extent, x_stride: stride, y_stride: stride, r_stride, s_stride: r_stride }
     };
     let dense = dim as u64;
     let (outer, inner) = match heads {
         1 => (Axis::ONE, axis(rows, dense)),
         _ => (axis(rows / heads, heads * dense), axis(heads, dense)),
     };
+    let r = Operand { address: r, dtype: case.types.x };
     let param = |address| Param { address, dtype: case.types.w, stride: if heads == 1 { 0 } else { dense } };
     Problem {
         kind: case.op.kind(),
         x: Operand { address: if case.op.is_in_place() { y } else { x }, dtype: case.types.x },
         y: Operand { address: y, dtype: case.types.y },
-        r: residual.then_some(Operand { address: r, dtype: case.types.x }),
-        accumulate: false,
+        residual: residual.then(|| Residual::in_front(r, r)),
         w: Some(param(w)),
         b: case.op.has_bias().then(|| param(b)),
         axes: [Axis::ONE, outer, inner],

@@ -30,16 +30,16 @@ struct Term {
     high: i128,
 }
 
-/// `y` does not share memory with `x`, or is the same tensor.
-pub(super) fn x_and_y(x: &Raw, y: &Raw) -> Result<()> {
-    if !share_bytes(x, y) {
+/// The second of two tensors, which is written, does not share memory with the first, or is the same tensor.
+pub(super) fn same_or_apart((a, first): (Arg, &Raw), (b, second): (Arg, &Raw)) -> Result<()> {
+    if !share_bytes(first, second) {
         return Ok(());
     }
-    if x.address != y.address || !same_elements(&x.layout, &y.layout) {
-        return Err(Error::Overlap { a: Arg::X, b: Arg::Y });
+    if first.address != second.address || !same_elements(&first.layout, &second.layout) {
+        return Err(Error::Overlap { a, b });
     }
-    if x.dtype != y.dtype {
-        return Err(Error::DType { arg: Arg::Y, expected: x.dtype, given: y.dtype });
+    if first.dtype != second.dtype {
+        return Err(Error::DType { arg: b, expected: first.dtype, given: second.dtype });
     }
     Ok(())
 }

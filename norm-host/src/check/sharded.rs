@@ -5,7 +5,7 @@ use crate::{
     DType, MAX_DIM, NormKind,
     error::{Arg, Error, Result},
     norm::Norm,
-    problem::{ShardProblem, ShardStep},
+    problem::{Scales, ShardProblem, ShardStep},
     tensor::{Place, Raw, Shape},
 };
 
@@ -15,7 +15,7 @@ pub(crate) fn partial(x: &Raw, sums: &Raw, place: Place) -> Result<ShardProblem>
     sums_of(x, sums, place)?;
     overlap::within(Arg::Sums, sums)?;
     overlap::apart((Arg::X, x), (Arg::Sums, sums))?;
-    let part = assemble(&Norm::rms(0.0), x, x, None, (None, None), false)?;
+    let part = assemble(&Norm::rms(0.0), [x, x], (Residual::None, Scales::NONE), (None, None))?;
     Ok(ShardProblem { step: ShardStep::Partial, dim: part.dim, part, sums: sums.address })
 }
 

@@ -7,10 +7,10 @@ use std::ops::Range;
 
 use norm_kernels::abi::NormKind;
 
-use super::sum::Mean;
+use super::{residual::Scaling, sum::Mean};
 use crate::{
     DType,
-    problem::{Operand, Param, Problem, Roundings},
+    problem::{Operand, Param, Problem, Residual, Roundings, Scales},
 };
 
 /// Neighbouring elements from an address on.
@@ -29,17 +29,27 @@ impl Run {
     }
 }
 
+/// The terms of a sum with a residual in front of the norm.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// The input.
+    pub(super) branch: Run,
+    pub(super) r: Run,
+}
+
 /// One row of a [`Problem`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line {
     pub(super) kind: NormKind,
-    /// What is normalized: the input, or a residual that it is added to first.
+    /// What is normalized: the input, or its sum with a residual.
     pub(super) x: Run,
-    /// What is added to `x` first, where `x` is a residual.
-    pub(super) added: Option<Run>,
+    /// What is added to make `x`, where it is such a sum.
+    pub(super) in_front: Option<Terms>,
     pub(super) y: Run,
-    /// Whether the norm is added to what `y` holds.
-    pub(super) accumulate: bool,
+    /// What the norm is added to.
+    pub(super) behind: Option<Run>,
+    /// What either addition multiplies.
+    pub(super) scaling: Option<Scaling>,
     pub(super) w: Option<Run>,
     pub(super) b: Option<Run>,
     pub(super) dim: usize,
@@ -85,6 +95,7 @@ pub(super) struct Lines<'a> {
     left: u64,
     share: f64,
     pub(super) roundings: Roundings,
+    scaling: Option<Scaling>,
     stream: bool,
     /// The next row's position on each axis.
     position: [u64; 3],
@@ -102,28 +113,32 @@ impl Lines<'_> {
         }
         let share = 1.0 / f64::from(problem.dim);
         let (roundings, stream) = (problem.roundings(), streams(problem));
-        Lines { problem, left: rows.end - rows.start, share, roundings, stream, position }
+        let scaling = problem.residual.and_then(|residual| scaling(residual.scales, roundings));
+        Lines { problem, left: rows.end - rows.start, share, roundings, scaling, stream, position }
     }
 
     #[inline(always)]
     fn line(&self) -> Line {
         let Lines { problem, position, .. } = self;
-        let (mut x_offset, mut y_offset, mut r_offset) = (0, 0, 0);
+        let (mut x_offset, mut y_offset, mut r_offset, mut s_offset) = (0, 0, 0, 0);
         for (position, axis) in position.iter().zip(&problem.axes) {
             x_offset += position * axis.x_stride;
             y_offset += position * axis.y_stride;
             r_offset += position * axis.r_stride;
+            s_offset += position * axis.s_stride;
         }
         let operand = |operand: Operand, offset: u64| run(operand.address, operand.dtype, offset);
         let param = |param: Param| run(param.address, param.dtype, position[2] * param.stride);
         let input = operand(problem.x, x_offset);
-        let residual = problem.r.map(|r| operand(r, r_offset));
+        let r = |residual: Residual| operand(residual.r, r_offset);
+        let in_front = problem.residual_in_front();
         Line {
             kind: problem.kind,
-            x: residual.unwrap_or(input),
-            added: residual.map(|_| input),
+            x: in_front.map_or(input, |residual| operand(residual.sum, s_offset)),
+            in_front: in_front.map(|residual| Terms { branch: input, r: r(residual) }),
             y: operand(problem.y, y_offset),
-            accumulate: problem.accumulate,
+            behind: problem.residual_behind().map(r),
+            scaling: self.scaling,
             w: problem.w.map(param),
             b: problem.b.map(param),
             dim: problem.dim as usize,
@@ -163,8 +178,16 @@ const STREAMED: u64 = 32 << 20;
 /// already, as it is in place or where it is added to. 16-bit outputs are written by the conversions, which do not.
 fn streams(problem: &Problem) -> bool {
     let bytes = problem.rows.saturating_mul(u64::from(problem.dim) * size_of::<f32>() as u64);
-    let cached = problem.accumulate || problem.y.address == problem.x.address;
+    let onto_itself = problem.residual_behind().is_some_and(|residual| residual.r == problem.y);
+    let cached = onto_itself || problem.y.address == problem.x.address;
     problem.y.dtype == DType::F32 && !cached && bytes >= STREAMED
+}
+
+/// What is multiplied, and rounded in between; `None` for nothing. A scale in memory has been read.
+fn scaling(scales: Scales, roundings: Roundings) -> Option<Scaling> {
+    let Scales { branch, sum, .. } = scales;
+    let Roundings { branch: rounded_branch, sum: rounded_sum, .. } = roundings;
+    (scales != Scales::NONE).then_some(Scaling { branch, sum, rounded_branch, rounded_sum })
 }
 
 /// The elements of type `dtype` from `offset` elements past `address` on.

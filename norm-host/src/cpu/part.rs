@@ -2,10 +2,10 @@
 
 use super::{
     affine::{Scale, affine},
-    line::{Line, Run},
+    line::{Line, Run, Terms},
     residual::add,
     round::{Between, Nothing, Steps, add_and_round},
-    sum::{Center, Terms, sums},
+    sum::{self, Center, sums},
     vector::{STREAM_ALIGN, Vector},
     wide::{Wide, narrow},
     workspace::Workspace,
@@ -35,24 +35,28 @@ fn span(line: &Line, index: usize) -> (usize, usize) {
     (from, PART.min(line.dim - from))
 }
 
-/// Adds part `index` of `added` to that of the row, a residual, and rounds the sum once, to its
-/// type.
+/// Stores part `index` of the row that is the sum of an input and a residual, rounded to its type.
 ///
 /// # Safety
 ///
 /// As [`Perform`](super::perform::Perform), for the part, on a machine with the instructions of
 /// `V`.
 #[inline(always)]
-pub(super) unsafe fn accrue<V: Vector>(line: &Line, added: Run, index: usize, space: &mut Workspace) {
+pub(super) unsafe fn add_residual<V: Vector>(
+    line: &Line,
+    Terms { branch, r }: Terms,
+    index: usize,
+    space: &mut Workspace,
+) {
     let (from, len) = span(line, index);
-    // SAFETY: handed on; the part is within the row, and is read before it is written.
+    // SAFETY: the caller keeps the row's elements there; the part is within it, and is read before it is written.
     unsafe {
-        let x = space.addend.read::<V>(added, from, len, f32::INFINITY);
-        let r = space.x.read::<V>(line.x, from, len, f32::INFINITY);
-        add::<V>(space.output(line.x, from), x, r, len);
+        let x = space.addend.read::<V>(branch, from, len, f32::INFINITY);
+        let r = space.x.read::<V>(r, from, len, f32::INFINITY);
+        add::<V>(space.output(line.x, from), (x, r), len, line.scaling);
         narrow::<V>(&space.y[..len], line.x, from);
     }
-    // It holds what was there before.
+    // It holds what was there before, which the sum may have taken the place of.
     space.x.forget();
 }
 
@@ -60,11 +64,11 @@ pub(super) unsafe fn accrue<V: Vector>(line: &Line, added: Run, index: usize, sp
 ///
 /// # Safety
 ///
-/// As [`accrue`].
+/// As [`add_residual`].
 #[inline(always)]
 pub(super) unsafe fn totals<V: Vector, const N: usize>(
     line: &Line,
-    terms: impl Terms<N>,
+    terms: impl sum::Terms<N>,
     index: usize,
     space: &mut Workspace,
 ) -> [f64; N] {
@@ -78,7 +82,7 @@ pub(super) unsafe fn totals<V: Vector, const N: usize>(
 ///
 /// # Safety
 ///
-/// As [`accrue`].
+/// As [`add_residual`].
 #[inline(always)]
 pub(super) unsafe fn write<V: Vector, C: Center, const ROUNDS: bool>(
     line: &Line,
@@ -87,7 +91,7 @@ pub(super) unsafe fn write<V: Vector, C: Center, const ROUNDS: bool>(
     index: usize,
     space: &mut Workspace,
 ) {
-    // SAFETY: the caller keeps for this part what `accrue` asks, and both of these ask the same.
+    // SAFETY: the caller keeps for this part what `add_residual` asks, and both of these ask the same.
     unsafe {
         match ROUNDS {
             false => write_at_once::<V, C>(line, center, rstd, index, space),
@@ -100,7 +104,7 @@ pub(super) unsafe fn write<V: Vector, C: Center, const ROUNDS: bool>(
 ///
 /// # Safety
 ///
-/// As [`accrue`].
+/// As [`add_residual`].
 #[inline(always)]
 unsafe fn write_at_once<V: Vector, C: Center>(
     line: &Line,
@@ -116,12 +120,12 @@ unsafe fn write_at_once<V: Vector, C: Center>(
         let x = space.x.read::<V>(line.x, from, len, LARGEST_F16);
         let w = param::<V>(&mut space.w, line.w, from, len);
         let b = param::<V>(&mut space.b, line.b, from, len);
-        let y = if line.accumulate { space.y.as_mut_ptr() } else { space.output(line.y, from) };
+        let y = if line.behind.is_some() { space.y.as_mut_ptr() } else { space.output(line.y, from) };
         let stream = line.stream && y.addr().is_multiple_of(STREAM_ALIGN);
         outputs::<V, C>(y, (x, w, b), len, scale, Nothing, stream);
-        if line.accumulate {
-            let before = space.addend.read::<V>(line.y, from, len, f32::INFINITY);
-            add::<V>(space.output(line.y, from), y, before, len);
+        if let Some(r) = line.behind {
+            let r = space.addend.read::<V>(r, from, len, f32::INFINITY);
+            add::<V>(space.output(line.y, from), (y, r), len, line.scaling);
         }
         narrow::<V>(&space.y[..len], line.y, from);
     }
@@ -131,7 +135,7 @@ unsafe fn write_at_once<V: Vector, C: Center>(
 ///
 /// # Safety
 ///
-/// As [`accrue`].
+/// As [`add_residual`].
 #[inline(always)]
 unsafe fn write_in_steps<V: Vector, C: Center>(
     line: &Line,
@@ -141,7 +145,7 @@ unsafe fn write_in_steps<V: Vector, C: Center>(
     space: &mut Workspace,
 ) {
     let (from, len) = span(line, index);
-    let Roundings { factor, normalized, product, result } = line.roundings;
+    let Roundings { factor, normalized, product, result, .. } = line.roundings;
     // -0, which changes no weight, where the offset has been added already.
     let weight_offset = if factor.is_some() { -0.0 } else { line.weight_offset };
     let scale = Scale { center, rstd, weight_offset };
@@ -152,15 +156,15 @@ unsafe fn write_in_steps<V: Vector, C: Center>(
         let added = factor.map(|_| line.weight_offset);
         let w = line.w.map(|w| space.w.read_sum::<V>(w, from, len, f32::INFINITY, added));
         let b = param::<V>(&mut space.b, line.b, from, len);
-        let y = if line.accumulate { space.y.as_mut_ptr() } else { space.output(line.y, from) };
+        let y = if line.behind.is_some() { space.y.as_mut_ptr() } else { space.output(line.y, from) };
         let stream = line.stream && y.addr().is_multiple_of(STREAM_ALIGN);
         outputs::<V, C>(y, (x, w, b), len, scale, Steps { normalized, product }, stream);
-        if line.accumulate {
+        if let Some(r) = line.behind {
             if let Some(to) = result {
                 add_and_round::<V>(&mut space.y[..len], -0.0, to);
             }
-            let before = space.addend.read::<V>(line.y, from, len, f32::INFINITY);
-            add::<V>(space.output(line.y, from), y, before, len);
+            let r = space.addend.read::<V>(r, from, len, f32::INFINITY);
+            add::<V>(space.output(line.y, from), (y, r), len, line.scaling);
         }
         narrow::<V>(&space.y[..len], line.y, from);
     }
@@ -196,7 +200,7 @@ unsafe fn outputs<V: Vector, C: Center>(
 ///
 /// # Safety
 ///
-/// As [`accrue`].
+/// As [`add_residual`].
 #[inline(always)]
 unsafe fn param<V: Vector>(
     space: &mut Wide,

@@ -10,7 +10,7 @@ use norm_kernels::abi::NormKind;
 #[cfg(target_arch = "x86_64")]
 use super::vector::Avx2;
 use super::{
-    line::{Line, Lines, Run},
+    line::{Line, Lines, Terms},
     part, row,
     sum::{Mean, Moments, Origin, Square},
     vector::{Portable, Vector},
@@ -29,8 +29,8 @@ pub(super) enum Step<'a> {
 /// The passes over a row. LayerNorm's have its mean, once it is known.
 #[derive(Clone, Copy)]
 pub(super) enum Pass {
-    /// What is added to it first, where it is a residual.
-    Accrue(Run),
+    /// The sum of these, where it is one with a residual.
+    Add(Terms),
     /// Its sum and the sum of its squares, which are the result.
     Moments,
     /// The sum of squares, measured from the mean, which is the first of the result.
@@ -52,8 +52,8 @@ pub(super) type Perform = unsafe fn(&Step<'_>, &mut Workspace) -> [f64; 2];
 /// Normalizes a row pass by pass, with the bits that it has from [`row`]: `pass` carries one out over all
 /// parts of the row, and gives the sums of what comes of it.
 pub(super) fn in_passes(line: &Line, mut pass: impl FnMut(Pass) -> [f64; 2]) {
-    if let Some(added) = line.added {
-        pass(Pass::Accrue(added));
+    if let Some(terms) = line.in_front {
+        pass(Pass::Add(terms));
     }
     let mut mean = None;
     let mut squares = None;
@@ -152,7 +152,7 @@ unsafe fn perform<V: Vector, const ROUNDS: bool>(step: &Step<'_>, space: &mut Wo
             }
             Step::Part(line, pass, index) => {
                 match *pass {
-                    Pass::Accrue(added) => part::accrue::<V>(line, added, *index, space),
+                    Pass::Add(terms) => part::add_residual::<V>(line, terms, *index, space),
                     Pass::Moments => return part::totals::<V, 2>(line, Moments, *index, space),
                     Pass::Squares(mean) => {
                         let [squares] = match mean {

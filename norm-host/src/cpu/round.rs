@@ -66,7 +66,7 @@ impl Between for Steps {
 
 /// Rounded to that type, if it is one of 16 bits.
 #[inline(always)]
-fn rounded<V: Vector>(value: V, to: Option<DType>) -> V {
+pub(super) fn rounded<V: Vector>(value: V, to: Option<DType>) -> V {
     match to {
         Some(DType::F16) => value.round_f16(),
         Some(DType::BF16) => value.round_bf16(),

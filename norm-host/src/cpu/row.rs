@@ -22,7 +22,7 @@ pub(super) unsafe fn rms_norm<V: Vector, const ROUNDS: bool>(
 ) {
     // SAFETY: handed on.
     unsafe {
-        accrue::<V>(line, parts, space);
+        add_residual::<V>(line, parts, space);
         let [squares] = totals::<V, 1>(line, parts, Square(Origin), space);
         scale::<V, ROUNDS>(line, parts, Origin, squares, space);
     }
@@ -41,7 +41,7 @@ pub(super) unsafe fn layer_norm<V: Vector, const ROUNDS: bool>(
 ) {
     // SAFETY: handed on.
     unsafe {
-        accrue::<V>(line, parts, space);
+        add_residual::<V>(line, parts, space);
         let [sum, about_zero] = totals::<V, 2>(line, parts, Moments, space);
         let mean = line.mean(sum);
         let squares = match line.squares_about_mean(sum, about_zero) {
@@ -55,17 +55,17 @@ pub(super) unsafe fn layer_norm<V: Vector, const ROUNDS: bool>(
     }
 }
 
-/// Adds to the row what is to be added first, if there is anything.
+/// Stores the row, where it is the sum with a residual.
 ///
 /// # Safety
 ///
 /// As [`rms_norm`].
 #[inline(always)]
-unsafe fn accrue<V: Vector>(line: &Line, parts: usize, space: &mut Workspace) {
-    let Some(added) = line.added else { return };
+unsafe fn add_residual<V: Vector>(line: &Line, parts: usize, space: &mut Workspace) {
+    let Some(terms) = line.in_front else { return };
     for index in 0..parts {
-        // SAFETY: handed on.
-        unsafe { part::accrue::<V>(line, added, index, space) };
+        // SAFETY: the caller keeps the row there, of which this is a part.
+        unsafe { part::add_residual::<V>(line, terms, index, space) };
     }
 }
 

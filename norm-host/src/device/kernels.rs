@@ -7,7 +7,7 @@ use std::{
 
 use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
 use norm_kernels::abi::{
-    EntryPoint, EpilogueRounding, KERNEL_SLOTS, Kernel, SHARD_KERNEL_SLOTS, ShardKernel, Storage,
+    Addition, EntryPoint, EpilogueRounding, KERNEL_SLOTS, Kernel, SHARD_KERNEL_SLOTS, ShardKernel, Storage,
 };
 
 use super::Device;
@@ -21,7 +21,7 @@ use crate::{
 /// A slot a kernel.
 pub(super) struct Kernels {
     /// By [`Kernel::index`].
-    slots: [OnceLock<Function>; KERNEL_SLOTS],
+    slots: Box<[OnceLock<Function>]>,
     /// By [`ShardKernel::index`].
     shard_slots: [OnceLock<Function>; SHARD_KERNEL_SLOTS],
     /// Held while a kernel is loaded, so that none is loaded twice.
@@ -31,7 +31,7 @@ pub(super) struct Kernels {
 impl Default for Kernels {
     fn default() -> Kernels {
         Kernels {
-            slots: [const { OnceLock::new() }; KERNEL_SLOTS],
+            slots: (0..KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             shard_slots: [const { OnceLock::new() }; SHARD_KERNEL_SLOTS],
             loading: Mutex::new(()),
         }
@@ -49,8 +49,8 @@ unsafe impl Sync for Function {}
 impl Device {
     /// Loads the kernels that rows of `dim` elements may take, `w` being the type of weights and
     /// biases, or that of `x` where there are neither, and `roundings` what the norm will be given; so that the first
-    /// call is as quick as the later ones. Biases are expected where it rounds before them, and that it adds to nothing
-    /// behind the norm. Without this the driver compiles each when it is first used, which takes tens
+    /// call is as quick as the later ones. Biases are expected where it rounds before them, and that a residual is in front
+    /// of the norm, of the type of `x`, and not scaled. Without this the driver compiles each when it is first used, which takes tens
     /// of milliseconds.
     ///
     /// # Errors
@@ -71,7 +71,8 @@ impl Device {
         let dim = u32::try_from(dim).ok().filter(|&dim| dim <= MAX_DIM).ok_or(too_long)?;
         let epilogue = expected(epilogue, [x, w, y]);
         for variant in variants_of_rows(kind, [x, w, y], dim, self.profile()) {
-            self.kernel(Kernel { kind, x, w, y, variant, epilogue })?;
+            let addition = Addition::PLAIN;
+            self.kernel(Kernel { kind, x, w, y, variant, addition, epilogue })?;
         }
         Ok(())
     }

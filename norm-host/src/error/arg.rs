@@ -19,6 +19,8 @@ pub enum Arg {
     Y,
     /// The residual.
     R,
+    /// The sum with a residual, where it has a tensor of its own.
+    Sum,
     /// The sums of squares of rows that are split over devices.
     Sums,
     /// The length of such rows.
@@ -33,6 +35,12 @@ pub enum Arg {
     RoundOffset,
     /// The order of roundings.
     Rounding,
+    /// What is multiplied before it is added to a residual.
+    BranchScale,
+    /// What the sum with a residual is multiplied by.
+    SumScale,
+    /// The second norm of a sandwich.
+    Next,
     /// The name of a family of models.
     Model,
     /// The stream.
@@ -59,6 +67,7 @@ impl fmt::Display for Arg {
             Arg::B => "b",
             Arg::Y => "y",
             Arg::R => "r",
+            Arg::Sum => "sum",
             Arg::Sums => "sums",
             Arg::Dim => "dim",
             Arg::Kind => "kind",
@@ -66,6 +75,9 @@ impl fmt::Display for Arg {
             Arg::WeightOffset => "weight_offset",
             Arg::RoundOffset => "round_offset",
             Arg::Rounding => "rounding",
+            Arg::BranchScale => "branch_scale",
+            Arg::SumScale => "sum_scale",
+            Arg::Next => "next",
             Arg::Model => "model",
             Arg::Stream => "stream",
             Arg::Device => "device",

@@ -25,6 +25,8 @@ impl Error {
             | Error::SelfOverlap { arg, .. }
             | Error::ListLength { arg, .. }
             | Error::OwnParameters { arg }
+            | Error::Scale { arg, .. }
+            | Error::ScaleWithoutResidual { arg }
             | Error::GridTooLarge { arg, .. }
             | Error::NotOnDevice { arg, .. } => Some(arg),
             #[cfg(feature = "candle")]
@@ -35,6 +37,7 @@ impl Error {
             Error::WeightOffset { .. } | Error::OffsetWithoutWeights { .. } => Some(Arg::WeightOffset),
             Error::RoundOffsetOfNone => Some(Arg::RoundOffset),
             Error::RoundingWithoutWeights { .. } => Some(Arg::Rounding),
+            Error::ScaleOfNext { .. } => Some(Arg::Next),
             Error::UnknownModel { .. } => Some(Arg::Model),
             Error::ForeignStream { .. } => Some(Arg::Stream),
             Error::NoDevice { .. } | Error::Capability { .. } => Some(Arg::Device),
@@ -59,6 +62,38 @@ impl Error {
             #[cfg(feature = "sim")]
             Error::Simulated(_) => None,
         }
+    }
+
+    /// The same error under another name for an argument, where an operation is made of others that call it so.
+    #[must_use]
+    pub(crate) fn renamed(mut self, from: Arg, to: Arg) -> Error {
+        match &mut self {
+            Error::DType { arg, .. }
+            | Error::Rank { arg, .. }
+            | Error::Shape { arg, .. }
+            | Error::LastAxisStrided { arg, .. }
+            | Error::EmptyRow { arg }
+            | Error::RowTooLong { arg, .. }
+            | Error::TooManyElements { arg, .. }
+            | Error::AddressRange { arg, .. }
+            | Error::Place { arg, .. }
+            | Error::NullPointer { arg }
+            | Error::Misaligned { arg, .. }
+            | Error::SelfOverlap { arg, .. }
+                if *arg == from =>
+            {
+                *arg = to;
+            }
+            Error::Overlap { a, b } => {
+                for arg in [a, b] {
+                    if *arg == from {
+                        *arg = to;
+                    }
+                }
+            }
+            _ => {}
+        }
+        self
     }
 
     /// The same error where it is known what a view is built for: [`Arg::View`] becomes `arg`.

@@ -13,8 +13,8 @@ impl Norm<'_> {
     /// (pre-norm): `r += x; y = norm(r)`.
     ///
     /// `x`, `r` and `y` `(…, dim)`, of rank 1 to 4 and equal shape, each with strides of its own but
-    /// a dense last axis; weights and biases `(dim,)`. `r` has the type of `x`; those of `w` (and
-    /// `b`) and `y` are chosen apart.
+    /// a dense last axis; weights and biases `(dim,)`. `r` has the type of `x`, or is `f32` where `x` and `y` have 16 bits;
+    /// the types of `w` (and `b`) and `y` are chosen apart.
     ///
     /// The sum is exact but for one rounding, to nearest even, to the type of `r`, and that rounded
     /// `r` is what is normalized: `r` and `y` have the bits of an addition followed by
@@ -46,7 +46,39 @@ impl Norm<'_> {
         y: &mut ViewMut<'_>,
         on: &impl Backend,
     ) -> Result<()> {
-        self.apply(Form::Rows, x, y, Residual::Before(&r.raw), on)
+        self.apply(Form::Rows, x, y, Residual::InFront { r: &r.raw, sum: None }, on)
+    }
+
+    /// [`add_rows`](Norm::add_rows) with a tensor of its own for the sum: `sum = x + r; y = norm(sum)`, for engines whose
+    /// tensors do not change.
+    ///
+    /// `sum` has the shape and type of `r`, and strides of its own.
+    ///
+    /// ```
+    /// use norm_host::{Cpu, Norm, View, ViewMut};
+    ///
+    /// let (x, r, mut sum, mut y) = ([1.0_f32, 5.0], [2.0_f32, -1.0], [0.0_f32; 2], [0.0_f32; 2]);
+    /// let (x, r) = (View::from_slice(&x, &[2])?, View::from_slice(&r, &[2])?);
+    /// let sum_view = &mut ViewMut::from_slice(&mut sum, &[2])?;
+    /// Norm::rms(0.0).add_rows_to(x, r, sum_view, &mut ViewMut::from_slice(&mut y, &[2])?, &Cpu)?;
+    /// assert_eq!(sum, [3.0, 4.0]);
+    /// assert!((y[0] - 3.0 / 12.5_f32.sqrt()).abs() < 1e-6);
+    /// # Ok::<(), norm_host::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`add_rows`](Norm::add_rows), of `sum` as there of `r`; and if `r` shares memory with `y`, or with a `sum`
+    /// that is not the same tensor.
+    pub fn add_rows_to(
+        &self,
+        x: View<'_>,
+        r: View<'_>,
+        sum: &mut ViewMut<'_>,
+        y: &mut ViewMut<'_>,
+        on: &impl Backend,
+    ) -> Result<()> {
+        self.apply(Form::Rows, x, y, Residual::InFront { r: &r.raw, sum: Some(&sum.raw) }, on)
     }
 
     /// [`add_rows`](Norm::add_rows) with `y` the same tensor as `x`: `r += x; x = norm(r)`, what
@@ -61,7 +93,7 @@ impl Norm<'_> {
         r: &mut ViewMut<'_>,
         on: &impl Backend,
     ) -> Result<()> {
-        self.apply_in_place(Form::Rows, x, Residual::Before(&r.raw), on)
+        self.apply_in_place(Form::Rows, x, Residual::InFront { r: &r.raw, sum: None }, on)
     }
 
     /// Normalizes the last axis and adds the result to the output, as behind a layer (post-norm):
@@ -88,6 +120,24 @@ impl Norm<'_> {
     ///
     /// As for [`rows`](Norm::rows): `y` may be `x` itself, and share no other memory with it.
     pub fn rows_add(&self, x: View<'_>, y: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
-        self.apply(Form::Rows, x, y, Residual::Behind, on)
+        self.apply(Form::Rows, x, y, Residual::Behind { r: None }, on)
+    }
+
+    /// [`rows_add`](Norm::rows_add) with a tensor of its own for what is added to: `y = r + norm(x)`.
+    ///
+    /// `r` has the shape and type of `y`, and strides of its own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`rows_add`](Norm::rows_add), and if `r` does not fit: another shape, place or type than `y`, or memory in
+    /// common with a `y` that is not the same tensor.
+    pub fn rows_add_to(
+        &self,
+        x: View<'_>,
+        r: View<'_>,
+        y: &mut ViewMut<'_>,
+        on: &impl Backend,
+    ) -> Result<()> {
+        self.apply(Form::Rows, x, y, Residual::Behind { r: Some(&r.raw) }, on)
     }
 }

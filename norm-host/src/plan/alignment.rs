@@ -3,7 +3,7 @@
 use super::Tile;
 use crate::{
     DType,
-    problem::{Param, Problem},
+    problem::{Param, Problem, Residual},
 };
 
 /// The widest access a thread can make, in bytes.
@@ -15,11 +15,14 @@ pub(super) fn takes_vectors(problem: &Problem, tile: Tile) -> bool {
     // A stride along an axis with one position leads nowhere.
     let axes = || problem.axes.iter().filter(|axis| axis.extent > 1);
     let heads = problem.axes[2].extent > 1;
-    let residual =
-        problem.r.is_none_or(|r| is_aligned(width, r.dtype, r.address, axes().map(|axis| axis.r_stride)));
+    let residual = problem.residual.is_none_or(|Residual { r, sum, .. }| {
+        // Of a sum that is `y` the stride is 0 here: that of `y` is looked at below.
+        is_aligned(width, r.dtype, r.address, axes().map(|axis| axis.r_stride))
+            && is_aligned(width, sum.dtype, sum.address, axes().map(|axis| axis.s_stride))
+    });
     let param = |param: Option<Param>| {
-        param.is_none_or(|Param { address, dtype, stride }| {
-            is_aligned(width, dtype, address, heads.then_some(stride))
+        param.is_none_or(|param| {
+            takes_param_vectors(Some(Param { stride: if heads { param.stride } else { 0 }, ..param }), tile)
         })
     };
     u64::from(problem.dim).is_multiple_of(width)
@@ -28,6 +31,13 @@ pub(super) fn takes_vectors(problem: &Problem, tile: Tile) -> bool {
         && residual
         && param(problem.w)
         && param(problem.b)
+}
+
+/// Whether weights or biases, where there are any, are made of whole, aligned vectors, if the rows are.
+pub(super) fn takes_param_vectors(param: Option<Param>, tile: Tile) -> bool {
+    param.is_none_or(|Param { address, dtype, stride }| {
+        is_aligned(u64::from(tile.width), dtype, address, [stride])
+    })
 }
 
 /// Whether a vector of `width` elements, or each 16 bytes of a longer one, is aligned wherever

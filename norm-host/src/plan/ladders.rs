@@ -5,7 +5,9 @@
 
 use norm_kernels::abi::{
     NormKind::{Layer, Rms},
-    Variant::{Add2, Add4, Block2, Block4, Mixed, Scalar, Short4, Staged, Stream, Warp2, Warp4},
+    Variant::{
+        Add2, Add4, Block2, Block4, Mixed, Sandwich2, Sandwich4, Scalar, Short4, Staged, Stream, Warp2, Warp4,
+    },
 };
 
 use super::{
@@ -137,7 +139,27 @@ pub(super) static LAYER_RESIDUAL: &[Rule] = &[
     take(Staged),
 ];
 
-/// The variants that support biases of RMSNorm, weight offsets of LayerNorm, and a `y` that is added to: in other kernels
+/// The same for RMSNorm with a residual in f32 beside x and y of 16 bits.
+pub(super) static RMS_WIDE_RESIDUAL: &[Rule] = &[
+    // Two vectors a thread, then four (T41).
+    Rule { row: 65..=512, ..take(Add2) },
+    Rule { row: 513..=2048, ..take(Add4) },
+];
+
+/// The same for LayerNorm.
+pub(super) static LAYER_WIDE_RESIDUAL: &[Rule] = &[
+    // In registers as long as they hold a row (T41).
+    Rule { row: 65..=2048, ..take(Add4) },
+];
+
+/// The variants for two RMSNorms with a residual between them.
+pub(super) static SANDWICH: &[Rule] = &[
+    // In registers as long as they hold a row (T42).
+    Rule { row: 65..=512, ..take(Sandwich2) },
+    Rule { row: 513..=2048, ..take(Sandwich4) },
+];
+
+/// The variants that support biases of RMSNorm, weight offsets of LayerNorm, and a residual behind the norm: in other kernels
 /// these would take every launch's registers (T34).
 pub(super) static EXTRAS: &[Rule] = &[take(Staged)];
 

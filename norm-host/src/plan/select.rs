@@ -6,7 +6,9 @@ use norm_kernels::abi::{DType, NormKind, Variant, stages_sums_with_y};
 
 use super::{
     DeviceProfile, Tile,
-    ladders::{EXTRAS, LAYER, LAYER_RESIDUAL, RMS, RMS_RESIDUAL},
+    ladders::{
+        EXTRAS, LAYER, LAYER_RESIDUAL, LAYER_WIDE_RESIDUAL, RMS, RMS_RESIDUAL, RMS_WIDE_RESIDUAL, SANDWICH,
+    },
 };
 
 /// What a variant is selected by, for vectors that are all whole and aligned.
@@ -18,9 +20,11 @@ pub struct LaunchShape {
     pub types: [DType; 3],
     /// How rows are dealt to threads.
     pub tile: Tile,
-    /// There is a residual.
+    /// There is a residual in front of the norm.
     pub residual: bool,
-    /// `y` is added to, RMSNorm has biases or LayerNorm a weight offset, which kernels that keep the
+    /// It is `f32` beside `x` and `y` of 16 bits.
+    pub wide: bool,
+    /// There is a residual behind the norm, RMSNorm has biases or LayerNorm a weight offset, which kernels that keep the
     /// row in registers do not support.
     pub extras: bool,
     /// Blocks of the grid, which say whether it is a short or a long one: [`DeviceProfile::short_grid`].
@@ -33,10 +37,19 @@ impl LaunchShape {
         self.rule(profile).map_or(Variant::Stream, |rule| rule.variant)
     }
 
+    /// The variant that takes a sandwich whose rows are dealt out so; `None` where it is two launches.
+    pub(super) fn select_sandwich(&self, profile: DeviceProfile) -> Option<Variant> {
+        let fits =
+            |rule: &&Rule| rule.is_for(self, profile) && self.tile.fits(rule.variant, self.types[0], profile);
+        SANDWICH.iter().find(fits).map(|rule| rule.variant)
+    }
+
     /// The row of its ladder that decides: the first that is for it and whose variant can take it.
     pub(super) fn rule(&self, profile: DeviceProfile) -> Option<&'static Rule> {
         let ladder = match (self.extras, self.residual, self.kind) {
             (true, ..) => EXTRAS,
+            (false, true, NormKind::Rms) if self.wide => RMS_WIDE_RESIDUAL,
+            (false, true, NormKind::Layer) if self.wide => LAYER_WIDE_RESIDUAL,
             (false, true, NormKind::Rms) => RMS_RESIDUAL,
             (false, true, NormKind::Layer) => LAYER_RESIDUAL,
             (false, false, NormKind::Rms) => RMS,
@@ -51,7 +64,9 @@ impl LaunchShape {
         let biases = self.kind == NormKind::Layer;
         let knows_extras =
             variant != Variant::Staged || stages_sums_with_y(biases, x.size(), w.size(), self.tile.width);
-        (knows_extras || !self.extras) && self.tile.fits(variant, x, profile)
+        (knows_extras || !self.extras)
+            && (variant.takes_wide() || !self.wide)
+            && self.tile.fits(variant, x, profile)
     }
 }
 
@@ -173,7 +188,15 @@ pub(crate) fn variants_of_rows(
     let grids = [1, profile.short_grid.saturating_add(1), u64::MAX];
     let launches = grids.into_iter().flat_map(move |blocks| {
         let inputs = [(false, false), (true, false), (true, true)];
-        inputs.map(|(residual, extras)| LaunchShape { kind, types, tile, residual, extras, blocks })
+        inputs.map(|(residual, extras)| LaunchShape {
+            kind,
+            types,
+            tile,
+            residual,
+            wide: false,
+            extras,
+            blocks,
+        })
     });
     launches.map(move |launch| launch.select(profile)).chain([Variant::Scalar])
 }

@@ -7,18 +7,23 @@ use norm_kernels::abi::Axis;
 
 use crate::tensor::Layout;
 
-/// The axes in front of the last, neighbours merged where `x`, `y` and the residual `r` all allow
+/// The axes in front of the last, neighbours merged where `x`, `y`, the residual `r` and the sum `s` all allow
 /// it, and the number of rows. The order of rows stays. With `keep_last` the innermost is left by
 /// itself.
 ///
 /// The layouts have the same shape. `None` if the rows cannot be counted in 64 bits.
-pub(crate) fn merge(x: &Layout, y: &Layout, r: Option<&Layout>, keep_last: bool) -> Option<([Axis; 3], u64)> {
+pub(crate) fn merge(
+    [x, y]: [&Layout; 2],
+    [r, s]: [Option<&Layout>; 2],
+    keep_last: bool,
+) -> Option<([Axis; 3], u64)> {
     let (extents, _) = x.shape.split_last();
     let axis = |k: usize| Axis {
         extent: extents[k] as u64,
         x_stride: x.strides[k] as u64,
         y_stride: y.strides[k] as u64,
         r_stride: r.map_or(0, |r| r.strides[k] as u64),
+        s_stride: s.map_or(0, |s| s.strides[k] as u64),
     };
     // Filled from the innermost axis outwards: `first` is the slot filled last.
     let mut axes = [Axis::ONE; 3];
@@ -50,6 +55,7 @@ fn join(outer: Axis, inner: Axis) -> Option<Axis> {
     let whole = |stride: u64| stride.checked_mul(inner.extent);
     let fits = whole(inner.x_stride)? == outer.x_stride
         && whole(inner.y_stride)? == outer.y_stride
-        && whole(inner.r_stride)? == outer.r_stride;
+        && whole(inner.r_stride)? == outer.r_stride
+        && whole(inner.s_stride)? == outer.s_stride;
     fits.then_some(Axis { extent, ..inner })
 }

@@ -17,14 +17,18 @@ pub struct Roundings {
     pub normalized: Option<DType>,
     /// `n · W`, before a bias is added. Without biases it makes no difference: this is the type of `y`.
     pub product: Option<DType>,
-    /// The norm, before it is added to what `y` holds. Where it replaces that, it makes no difference, for the same
-    /// reason.
+    /// The norm, before it is added to a residual behind it. Without one it makes no difference, for the same reason.
     pub result: Option<DType>,
+    /// What is added to a residual, `x` or the norm, once it is multiplied by [`Norm::branch_scale`](crate::Norm::branch_scale).
+    pub branch: Option<DType>,
+    /// The sum with a residual, before it is multiplied by [`Norm::sum_scale`](crate::Norm::sum_scale).
+    pub sum: Option<DType>,
 }
 
 impl Roundings {
     /// None before the last one.
-    pub const NONE: Roundings = Roundings { factor: None, normalized: None, product: None, result: None };
+    pub const NONE: Roundings =
+        Roundings { factor: None, normalized: None, product: None, result: None, branch: None, sum: None };
 
     /// Those of `rounding` for these types of `x`, `w` and `y`; with `round_offset` also that of the weight with its
     /// offset. Without weights [`Rounding::T5`] has no type to round to, and is as [`Rounding::Single`].
@@ -44,7 +48,15 @@ impl Roundings {
         }
     }
 
-    /// Those that make a difference, given whether there are biases and whether the norm is added to what `y` holds.
+    /// The same for an operation whose residual is scaled, `branch` and `sum` being the types of what is added to it, once
+    /// that is rounded, and of the sum.
+    pub fn with_scales(self, rounding: Rounding, branch: DType, sum: DType) -> Roundings {
+        let rounded =
+            |dtype: DType| Some(dtype).filter(|&it| it != DType::F32 && rounding != Rounding::Single);
+        Roundings { branch: rounded(branch), sum: rounded(sum), ..self }
+    }
+
+    /// Those that make a difference, given whether there are biases and whether the norm is added to a residual behind it.
     pub fn that_matter(self, biases: bool, accumulate: bool) -> Roundings {
         Roundings {
             product: self.product.filter(|_| biases),
@@ -56,8 +68,8 @@ impl Roundings {
     /// Where the kernel of an operation with these roundings, and of this order, rounds: nowhere else where none is left,
     /// so that no kernel is compiled for an order that makes no difference.
     pub(crate) fn epilogue(self, order: Rounding) -> EpilogueRounding {
-        let Roundings { factor, normalized, product, result } = self;
-        let rounds = [normalized, product, result].iter().any(Option::is_some);
+        let Roundings { factor, normalized, product, result, branch, sum } = self;
+        let rounds = [normalized, product, result, branch, sum].iter().any(Option::is_some);
         EpilogueRounding { order: if rounds { order } else { Rounding::Single }, offset: factor.is_some() }
     }
 }

@@ -23,7 +23,9 @@
 //! | `unit.T unit` | x | the f64 that those count in, a power of two | `mov.b64` of 2¹⁰⁰⁸ | `mov.b64` of 2⁸⁹⁶ | – |
 //! | `ones.T word` | w | two elements of one | `mov.b32` | `mov.b32` | – |
 //! | `st_clamped.T.v2 [slot], {a, b}`, `.v4 [slot], {a, b, c, d}` | x | words that `clamp` has changed, back to shared memory | `st.shared.v2.b32`, `.v4` | nothing: `clamp` changes none | – |
-//! | `round.T {lo, hi}, {a, b}` | n, w, y | two f32, rounded to nearest even to that type where the kernel rounds there | `cvt.rn.f16x2.f32`, `unpack` | `cvt.rn.bf16x2.f32`, `unpack` | `mov.b32` |
+//! | `add.T {lo, hi}, {a0, a1}, {r0, r1}, branch, sum` | x, y, n | `a + r`, a rounded first where the kernel rounds there; in a kernel that is scaled `(a * branch + r) * sum`, the product and the sum rounded where the order is not `Single` | `round`, `mul.rn.f32`, `round`, `add.rn.f32`, `round`, `mul.rn.f32` | as for f16 | the same without `round` |
+//! | `ld_scale.T scale, [address], number` | x | in a kernel that is scaled the f32 at the address, or the number where that is 0 | `setp.ne.b64`, `ld.global.b32`; else `mov.b32` | as for f16 | as for f16 |
+//! | `round.T {lo, hi}, {a, b}` | n, w | two f32, rounded to nearest even to that type where the kernel rounds there | `cvt.rn.f16x2.f32`, `unpack` | `cvt.rn.bf16x2.f32`, `unpack` | `mov.b32` |
 //! | `affine.T {lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}` | y | n · w + b, where the kernel rounds before the bias with the product rounded to that type | `mul.rn.f32`, `round`, `add.rn.f32` | as for f16 | `fma.rn.f32` |
 //!
 //! Where the kernel does not round, `round` and `affine` are what stands for f32. It rounds at
@@ -32,9 +34,11 @@
 //! |---|---|---|---|---|
 //! | `round.n`, the normalized value | – | to x's type | – | to w's type |
 //! | `affine.y`, its product with the weight | – | – | to y's type | – |
-//! | `round.y`, what is yet to be added to y | – | to y's type | to y's type | to y's type |
+//! | `add.y`, what is added to a residual behind the norm | – | to y's type | to y's type | to y's type |
+//! | `add.n`, what is added to one between two norms | – | to x's type | to x's type | to x's type |
 //!
-//! and at `round.w`, a weight with its offset, where [`EpilogueRounding::offset`] says so.
+//! and at `round.w`, a weight with its offset, where [`EpilogueRounding::offset`] says so. A [wide](Addition) residual's sum
+//! is never rounded. `add.x`, an element of x that is added, has its type already.
 //!
 //! Registers that an expansion needs for itself are declared in a block of its own, under names that begin with
 //! `%norm_`.
@@ -50,7 +54,7 @@
 //!
 //! let template = "\
 //! .visible .entry rms_b16_b16_b16_block4(
-//!     .param .align 8 .b8 rms_b16_b16_b16_block4_param_0[232]
+//!     .param .align 8 .b8 rms_b16_b16_b16_block4_param_0[280]
 //! )
 //! {
 //!     norm.unpack.x {%r1, %r2}, %r3;
@@ -59,7 +63,7 @@
 //! }";
 //! let kernel = "\
 //! .visible .entry rms_f16_bf16_f16_block4(
-//!     .param .align 8 .b8 rms_f16_bf16_f16_block4_param_0[232]
+//!     .param .align 8 .b8 rms_f16_bf16_f16_block4_param_0[280]
 //! )
 //! .maxntid 512
 //! .maxnreg 68
@@ -82,7 +86,7 @@
 //! assert_eq!(
 //!     error.to_string(),
 //!     "kernel rms_f16_bf16_f16_block4, line 6 of template rms_b16_b16_b16_block4: expected an operation (unpack, pack, \
-//!      clamp, widen, unit, ones, st_clamped, round or affine), given 'unpakc'"
+//!      clamp, widen, unit, ones, st_clamped, round, add, ld_scale or affine), given 'unpakc'"
 //! );
 //! ```
 
@@ -96,9 +100,9 @@ use std::{fmt::Write, ops::Range};
 
 use memchr::memmem;
 
-use norm_kernels::abi::{DType, EntryPoint, EpilogueRounding, Kernel, ShardKernel};
 #[cfg(doc)]
-use norm_kernels::abi::{Rounding, Template};
+use norm_kernels::abi::Template;
+use norm_kernels::abi::{Addition, DType, EntryPoint, EpilogueRounding, Kernel, Rounding, ShardKernel};
 
 use super::scanner::{Scanner, is_word};
 use crate::problem::Roundings;
@@ -129,6 +133,8 @@ pub struct Instance {
     pub w: Option<DType>,
     /// The type of y.
     pub y: Option<DType>,
+    /// How it adds a residual.
+    pub addition: Addition,
     /// Where it rounds.
     pub epilogue: EpilogueRounding,
     /// The largest block that launches it, for `.maxntid`: without it ptxas may take more registers than such a block
@@ -148,12 +154,17 @@ impl Instance {
             }
             EntryPoint::Shard(ShardKernel::Partial { x, .. }) => (x, [None; 2], EpilogueRounding::SINGLE),
         };
+        let addition = match entry {
+            EntryPoint::Norm(Kernel { addition, .. }) => addition,
+            EntryPoint::Shard(_) => Addition::PLAIN,
+        };
         Instance {
             template: entry.template().to_string(),
             kernel: entry.to_string(),
             x: Some(x),
             w,
             y,
+            addition,
             epilogue,
             max_threads: entry.max_threads(),
             max_registers: entry.max_registers(capability),
@@ -217,6 +228,22 @@ impl Instance {
         // A tensor that the kernel has not is rounded to as little as one of f32.
         let [x, y] = [self.x, self.y].map(|dtype| dtype.unwrap_or(DType::F32));
         Roundings::of(order, offset, x, self.w, y)
+    }
+
+    /// The type to which the result of the first norm of a sandwich is rounded, that of the residual.
+    fn rounded_norm(&self) -> Option<DType> {
+        self.x.filter(|_| self.epilogue.order != Rounding::Single)
+    }
+
+    /// The types to which a scaled kernel rounds in the addition of a role, the scaled branch and the sum: f32 where it does
+    /// not. `None` where the kernel is not scaled.
+    fn scaled(&self, role: &str) -> Option<[DType; 2]> {
+        let branch = if role == "y" { self.y } else { self.x };
+        let sum = if role == "x" && self.addition.wide { None } else { branch };
+        let rounded = |dtype: Option<DType>| {
+            dtype.filter(|_| self.epilogue.order != Rounding::Single).unwrap_or(DType::F32)
+        };
+        self.addition.scaled.then_some([branch, sum].map(rounded))
     }
 
     /// Copies text, in which the kernel's name takes the place of the template's, alone or in front of `_param_0`.

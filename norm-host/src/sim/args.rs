@@ -1,18 +1,19 @@
 //! The kernels' parameter as bytes.
 
-use norm_kernels::abi::{Args, Axis, Divisor};
+use norm_kernels::abi::{Args, Axis, Divisor, SecondNorm};
 
 /// The bytes of `args` as a kernel reads them: `repr(C)`, with zeros for padding.
 pub fn bytes(args: &Args) -> Vec<u8> {
     // Taken apart, so that a new field cannot be forgotten here.
-    let Args { x, y, w, b, r, axes, divisors, w_stride, b_stride, reciprocal, share_reciprocals, .. } = *args;
-    let Args { reciprocal_f32, rows, dim, share, l2_prefetch_rows, eps, weight_offset, accumulate, .. } =
+    let Args { x, y, w, b, r, s, sum_scale_at, axes, divisors, w_stride, b_stride, .. } = *args;
+    let Args { reciprocal, share_reciprocals, reciprocal_f32, rows, dim, share, l2_prefetch_rows, .. } =
         *args;
+    let Args { eps, weight_offset, branch_scale, sum_scale, accumulate, .. } = *args;
     let mut bytes = Vec::with_capacity(size_of::<Args>());
-    let axes = axes
-        .into_iter()
-        .flat_map(|Axis { extent, x_stride, y_stride, r_stride }| [extent, x_stride, y_stride, r_stride]);
-    for word in [x, y, w, b, r].into_iter().chain(axes) {
+    let axes = axes.into_iter().flat_map(|Axis { extent, x_stride, y_stride, r_stride, s_stride }| {
+        [extent, x_stride, y_stride, r_stride, s_stride]
+    });
+    for word in [x, y, w, b, r, s, sum_scale_at].into_iter().chain(axes) {
         bytes.extend(word.to_le_bytes());
     }
     for word in divisors.into_iter().flat_map(Divisor::words) {
@@ -23,7 +24,7 @@ pub fn bytes(args: &Args) -> Vec<u8> {
     for word in [w_stride, b_stride].into_iter().chain(reciprocals) {
         bytes.extend(word.to_le_bytes());
     }
-    let floats = [eps, weight_offset].map(f32::to_bits);
+    let floats = [eps, weight_offset, branch_scale, sum_scale].map(f32::to_bits);
     let words = [reciprocal_f32.to_bits(), rows, dim, share, l2_prefetch_rows].into_iter().chain(floats);
     for word in words.chain([accumulate]) {
         bytes.extend(word.to_le_bytes());
@@ -31,6 +32,13 @@ pub fn bytes(args: &Args) -> Vec<u8> {
     debug_assert!(bytes.len().next_multiple_of(8) == size_of::<Args>(), "a field is missing");
     bytes.resize(size_of::<Args>(), 0);
     bytes
+}
+
+/// The bytes of the second norm's argument.
+pub fn second_bytes(second: &SecondNorm) -> Vec<u8> {
+    let SecondNorm { w, eps, weight_offset } = *second;
+    let floats = [eps, weight_offset].into_iter().flat_map(f32::to_le_bytes);
+    w.to_le_bytes().into_iter().chain(floats).collect()
 }
 
 #[cfg(test)]
@@ -41,13 +49,21 @@ mod tests {
 
     #[test]
     fn every_field_lies_where_the_struct_has_it() {
-        let axis = |extent| Axis { extent, x_stride: extent + 1, y_stride: extent + 2, r_stride: extent + 3 };
+        let axis = |extent| Axis {
+            extent,
+            x_stride: extent + 1,
+            y_stride: extent + 2,
+            r_stride: extent + 3,
+            s_stride: extent + 4,
+        };
         let args = Args {
             x: 1,
             y: 2,
             w: 3,
             b: 4,
             r: 9,
+            s: 13,
+            sum_scale_at: 14,
             axes: [axis(10), axis(20), axis(30)],
             divisors: [Divisor::new(20), Divisor::new(30)],
             w_stride: 6,
@@ -61,6 +77,8 @@ mod tests {
             l2_prefetch_rows: 11,
             eps: 0.5,
             weight_offset: 0.25,
+            branch_scale: 2.0,
+            sum_scale: 3.0,
             accumulate: 12,
         };
         let bytes = bytes(&args);
@@ -71,10 +89,22 @@ mod tests {
         assert_eq!(word(offset_of!(Args, axes) + size_of::<Axis>() + 16), 22);
         assert_eq!(half(offset_of!(Args, divisors) + size_of::<Divisor>()), 30);
         assert_eq!(word(offset_of!(Args, share_reciprocals) + 8), 0.25f64.to_bits());
+        assert_eq!(word(offset_of!(Args, sum_scale_at)), 14);
+        assert_eq!(half(offset_of!(Args, sum_scale)), 3.0f32.to_bits());
         assert_eq!(half(offset_of!(Args, rows)), 5);
         assert_eq!(half(offset_of!(Args, accumulate)), 12);
         assert_eq!(word(offset_of!(Args, reciprocal)), 0.125f64.to_bits());
         assert_eq!(half(offset_of!(Args, dim)), 8);
         assert_eq!(half(offset_of!(Args, weight_offset)), 0.25f32.to_bits());
+    }
+
+    #[test]
+    fn so_does_every_field_of_the_second_norm() {
+        let bytes = second_bytes(&SecondNorm { w: 1, eps: 0.5, weight_offset: 0.25 });
+        let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        assert_eq!(bytes.len(), size_of::<SecondNorm>());
+        assert_eq!(half(offset_of!(SecondNorm, w)), 1);
+        assert_eq!(half(offset_of!(SecondNorm, eps)), 0.5f32.to_bits());
+        assert_eq!(half(offset_of!(SecondNorm, weight_offset)), 0.25f32.to_bits());
     }
 }

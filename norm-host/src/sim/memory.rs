@@ -5,7 +5,9 @@
 
 use ptx_sim::{Memory, MemoryError};
 
-use crate::problem::{Operand, Param, Problem, ShardProblem, ShardStep};
+use crate::problem::{
+    Operand, Param, Problem, Residual, ResidualPlace, SandwichProblem, ShardProblem, ShardStep,
+};
 
 /// Neighbouring bytes of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,17 @@ pub fn spans(problem: &Problem) -> Vec<Span> {
     merged(rows(problem, true))
 }
 
+/// What two norms with a residual between them access in one launch: the sum, which the second reads, is only written.
+pub fn sandwich_spans(problem: &SandwichProblem) -> Vec<Span> {
+    let SandwichProblem { first, second, .. } = problem;
+    let mut spans = rows(second, true);
+    for span in spans.iter_mut().filter(|span| span.name == "x") {
+        (span.read, span.written, span.name) = (false, true, "sum");
+    }
+    spans.extend(rows(first, true).into_iter().filter(|span| span.name != "y"));
+    merged(spans)
+}
+
 /// What a step of a norm whose rows are split accesses.
 pub fn shard_spans(problem: &ShardProblem) -> Vec<Span> {
     let ShardProblem { step, part, sums, .. } = problem;
@@ -37,7 +50,7 @@ pub fn shard_spans(problem: &ShardProblem) -> Vec<Span> {
 fn rows(problem: &Problem, outputs: bool) -> Vec<Span> {
     let mut spans = Vec::new();
     for row in 0..problem.rows {
-        let [mut x, mut y, mut r] = [0, 0, 0];
+        let [mut x, mut y, mut r, mut s] = [0; 4];
         let mut rest = row;
         for axis in problem.axes.iter().rev() {
             let position = rest % axis.extent.max(1);
@@ -45,6 +58,7 @@ fn rows(problem: &Problem, outputs: bool) -> Vec<Span> {
             x += position * axis.x_stride;
             y += position * axis.y_stride;
             r += position * axis.r_stride;
+            s += position * axis.s_stride;
         }
         let mut add = |tensor: Operand, offset: u64, name: &'static str, read: bool, written: bool| {
             let size = tensor.dtype.size() as u64;
@@ -53,10 +67,13 @@ fn rows(problem: &Problem, outputs: bool) -> Vec<Span> {
         };
         add(problem.x, x, "x", true, false);
         if outputs {
-            add(problem.y, y, "y", problem.accumulate, true);
+            add(problem.y, y, "y", false, true);
         }
-        if let Some(tensor) = problem.r {
-            add(tensor, r, "r", true, true);
+        if let Some(residual) = problem.residual {
+            add(residual.r, r, "r", true, false);
+            if residual.place == ResidualPlace::InFront {
+                add(residual.sum, s, "sum", false, true);
+            }
         }
     }
     for (param, name) in [(problem.w, "w"), (problem.b, "b")] {
@@ -68,7 +85,16 @@ fn rows(problem: &Problem, outputs: bool) -> Vec<Span> {
             push(&mut spans, Span { start, end, name, read: true, written: false });
         }
     }
+    spans.extend(scale(problem));
     spans
+}
+
+/// The scale in memory, where there is one.
+fn scale(problem: &Problem) -> Option<Span> {
+    let Residual { scales, .. } = problem.residual?;
+    let start = scales.sum_at?;
+    let end = start + size_of::<f32>() as u64;
+    Some(Span { start, end, name: "sum_scale", read: true, written: false })
 }
 
 /// In order, and one where they overlap.
@@ -96,8 +122,8 @@ fn is_like(a: &Span, b: &Span) -> bool {
 
 /// Adds a span, or makes the one before it longer.
 fn push(spans: &mut Vec<Span>, span: Span) {
-    // Rows of x, y and r take turns.
-    let at = spans.len().saturating_sub(3);
+    // Rows of x, y, r and the sum take turns.
+    let at = spans.len().saturating_sub(4);
     let before = spans[at..].iter_mut().find(|before| before.end == span.start && is_like(before, &span));
     match before {
         Some(before) => before.end = span.end,

@@ -14,14 +14,20 @@ pub struct Axis {
     pub y_stride: u64,
     /// Distance between neighbours in the residual, 0 where there is none.
     pub r_stride: u64,
+    /// Distance between neighbours in the sum with the residual, 0 where none is stored.
+    pub s_stride: u64,
 }
 
 impl Axis {
     /// An axis with one position.
-    pub const ONE: Axis = Axis { extent: 1, x_stride: 0, y_stride: 0, r_stride: 0 };
+    pub const ONE: Axis = Axis { extent: 1, x_stride: 0, y_stride: 0, r_stride: 0, s_stride: 0 };
 }
 
 /// The argument of a kernel: `y = norm(x) * (w + weight_offset) + b`, row by row.
+///
+/// With a residual `r` in front of the norm, `s = (x * branch_scale + r) * sum_scale` is stored and normalized in place of
+/// `x`; with one behind it, `y = (norm(x) * branch_scale + r) * sum_scale`. Kernels that are not [scaled](super::Addition)
+/// leave out both scales.
 ///
 /// Passed by value as the kernel's only parameter. A row is one position of `axes`, the last
 /// axis varying fastest; its `dim` elements are dense.
@@ -36,9 +42,14 @@ pub struct Args {
     pub w: u64,
     /// Device address of the biases, 0 where there are none. They have the weights' type.
     pub b: u64,
-    /// Device address of the residual, 0 where there is none: `r += x`, and `r` is normalized
-    /// in place of `x`. It has the type of `x`.
+    /// Device address of the residual, 0 where there is none. It has the type of `x`, or of `y` where `accumulate` says
+    /// that it is behind the norm; kernels with a [wide](super::Addition) one take it in f32.
     pub r: u64,
+    /// Device address of the sum, which has the type of `r` and may be `r` itself; 0 where none is stored beside `y`.
+    pub s: u64,
+    /// Device address of an f32 that takes the place of `sum_scale`, 0 where there is none. It is read once the kernel in
+    /// front has completed.
+    pub sum_scale_at: u64,
     /// The axes in front of `dim`, outermost first, padded with [`Axis::ONE`] at the front.
     pub axes: [Axis; 3],
     /// The extents of the last two of `axes`.
@@ -68,8 +79,25 @@ pub struct Args {
     pub eps: f32,
     /// Added to every weight in f32; -0, which changes none, where there is none.
     pub weight_offset: f32,
-    /// Not 0 where the result is added to what `y` holds.
+    /// What is added to the residual, `x` or the norm, is multiplied by this first.
+    pub branch_scale: f32,
+    /// The sum with the residual is multiplied by this.
+    pub sum_scale: f32,
+    /// Not 0 where the residual is added behind the norm.
     pub accumulate: u32,
+}
+
+/// The second argument of a kernel for a sandwich, `s = (norm(x) * branch_scale + r) * sum_scale; y = norm(s)`: what the
+/// second norm has of its own. Its weights, of the first's type, are shared by all rows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SecondNorm {
+    /// Device address of its weights, 0 where there are none.
+    pub w: u64,
+    /// Added to the mean of squares before the square root.
+    pub eps: f32,
+    /// Added to every weight in f32; -0, which changes none, where there is none.
+    pub weight_offset: f32,
 }
 
 /// As [`Args::l2_prefetch_rows`]: prefetch no row.

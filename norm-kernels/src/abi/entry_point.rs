@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write};
 
-use super::{EpilogueRounding, Kernel, ShardKernel};
+use super::{Addition, EpilogueRounding, Kernel, ShardKernel};
 
 /// An entry point, by what launches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,7 +14,7 @@ pub enum EntryPoint {
 }
 
 impl EntryPoint {
-    /// Every one that rounds once.
+    /// Every one that rounds once and multiplies no residual.
     pub fn all() -> impl Iterator<Item = EntryPoint> {
         Kernel::all().map(EntryPoint::Norm).chain(ShardKernel::all().map(EntryPoint::Shard))
     }
@@ -30,9 +30,22 @@ impl EntryPoint {
         }
     }
 
+    /// The same with a residual that is multiplied; `None` where the entry point adds none.
+    pub const fn scaled(self) -> Option<EntryPoint> {
+        match self {
+            EntryPoint::Norm(kernel) if kernel.variant.may_add() => {
+                let addition = Addition { scaled: true, ..kernel.addition };
+                Some(EntryPoint::Norm(Kernel { addition, ..kernel }))
+            }
+            _ => None,
+        }
+    }
+
     /// That of this name.
     pub fn named(name: &str) -> Option<EntryPoint> {
         let mut entries = EntryPoint::all()
+            .flat_map(|entry| [Some(entry), entry.scaled()])
+            .flatten()
             .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)));
         entries.find(|entry| {
             let mut rest = Rest(name);

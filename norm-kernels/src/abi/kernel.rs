@@ -1,6 +1,6 @@
 //! Which kernels there are, and what they are called.
 
-use super::{DType, EpilogueRounding, Variant};
+use super::{Addition, DType, EpilogueRounding, Variant};
 
 /// Which normalization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,44 +45,61 @@ pub struct Kernel {
     pub y: DType,
     /// Which row of the table of variants.
     pub variant: Variant,
+    /// How it adds a residual.
+    pub addition: Addition,
     /// Where it rounds.
     pub epilogue: EpilogueRounding,
 }
 
 /// A number above every [`Kernel::index`].
-pub const KERNEL_SLOTS: usize = EpilogueRounding::COUNT * SINGLE_SLOTS;
+pub const KERNEL_SLOTS: usize = EpilogueRounding::COUNT * Addition::ALL.len() * PLAIN_SLOTS;
 
-/// A number above that of every kernel that rounds once.
-const SINGLE_SLOTS: usize = NormKind::ALL.len() * DType::ALL.len().pow(3) * Variant::ALL.len();
+/// A number above that of every kernel that rounds once and adds no residual, or a plain one.
+const PLAIN_SLOTS: usize = NormKind::ALL.len() * DType::ALL.len().pow(3) * Variant::ALL.len();
 
 impl Kernel {
     /// A number below [`KERNEL_SLOTS`], different for every kernel.
     pub const fn index(self) -> usize {
         let [x, w, y] = [self.x as usize - 1, self.w as usize - 1, self.y as usize - 1];
         let kernel = ((self.kind as usize * 3 + x) * 3 + w) * 3 + y;
-        self.epilogue.index() * SINGLE_SLOTS + kernel * Variant::ALL.len() + self.variant as usize
+        let form = self.epilogue.index() * Addition::ALL.len() + self.addition.index();
+        form * PLAIN_SLOTS + kernel * Variant::ALL.len() + self.variant as usize
     }
 
-    /// Every entry point that rounds once, in the order of [`Kernel::index`]; the others are these with other
-    /// [`EpilogueRounding`].
+    /// Every entry point that rounds once and multiplies no residual, in the order of [`Kernel::index`]; the others are
+    /// these with other [`EpilogueRounding`], and [scaled](Addition).
     pub fn all() -> impl Iterator<Item = Kernel> {
-        let kernels = (0..SINGLE_SLOTS).map(|index| Kernel {
-            kind: NormKind::ALL[index / Variant::ALL.len() / 27],
-            x: DType::ALL[index / Variant::ALL.len() / 9 % 3],
-            w: DType::ALL[index / Variant::ALL.len() / 3 % 3],
-            y: DType::ALL[index / Variant::ALL.len() % 3],
-            variant: Variant::ALL[index % Variant::ALL.len()],
-            epilogue: EpilogueRounding::SINGLE,
+        let kernels = (0..2 * PLAIN_SLOTS).map(|index| {
+            let (wide, index) = (index / PLAIN_SLOTS == 1, index % PLAIN_SLOTS);
+            Kernel {
+                kind: NormKind::ALL[index / Variant::ALL.len() / 27],
+                x: DType::ALL[index / Variant::ALL.len() / 9 % 3],
+                w: DType::ALL[index / Variant::ALL.len() / 3 % 3],
+                y: DType::ALL[index / Variant::ALL.len() % 3],
+                variant: Variant::ALL[index % Variant::ALL.len()],
+                addition: Addition { wide, scaled: false },
+                epilogue: EpilogueRounding::SINGLE,
+            }
         });
-        kernels.filter(|kernel| kernel.variant.serves(kernel.kind))
+        kernels.filter(|kernel| kernel.exists())
+    }
+
+    /// Whether it is compiled.
+    const fn exists(self) -> bool {
+        let Kernel { kind, x, y, variant, addition, .. } = self;
+        variant.serves(kind)
+            && (!addition.wide || variant.takes_wide() && Addition::is_wide_beside(x, y))
+            && (!addition.scaled || variant.may_add())
+            // Of other rows the two norms would be dealt to threads in different ways.
+            && (!variant.is_sandwich() || x.size() == y.size())
     }
 }
 
-/// The entry point's name in the PTX, such as `rms_f16_f32_bf16_block2`: kind, x, w, y, variant, and where it
-/// rounds if that is not once, `rms_f16_f32_bf16_block2_before_weight`.
+/// The entry point's name in the PTX, such as `rms_f16_f32_bf16_add2`: kind, x, w, y, variant, how it adds a residual if
+/// that is no plain sum, and where it rounds if that is not once, `rms_f16_f32_bf16_add2_r32_scaled_before_weight`.
 impl core::fmt::Display for Kernel {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Kernel { kind, x, w, y, variant, epilogue } = self;
-        write!(f, "{}_{x}_{w}_{y}_{}{epilogue}", kind.name(), variant.name())
+        let Kernel { kind, x, w, y, variant, addition, epilogue } = self;
+        write!(f, "{}_{x}_{w}_{y}_{}{addition}{epilogue}", kind.name(), variant.name())
     }
 }

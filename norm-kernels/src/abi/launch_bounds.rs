@@ -117,7 +117,10 @@ impl EntryPoint {
 }
 
 impl Bounds {
-    fn of_norm(&self, Kernel { kind, variant, x, w, y, epilogue }: Kernel) -> u32 {
+    fn of_norm(&self, Kernel { kind, variant, x, w, y, addition, epilogue }: Kernel) -> u32 {
+        if addition.wide {
+            return 0;
+        }
         let types = [x, w, y];
         let sizes = types.map(DType::size);
         let rounds_more = epilogue != EpilogueRounding::SINGLE;
@@ -132,6 +135,7 @@ impl Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::Addition;
     use DType::F16;
 
     #[test]
@@ -156,7 +160,15 @@ mod tests {
     #[test]
     fn bounds_are_those_of_the_target() {
         let kernel = |variant, kind, [x, w, y]: [DType; 3]| {
-            EntryPoint::Norm(Kernel { kind, x, w, y, variant, epilogue: EpilogueRounding::SINGLE })
+            EntryPoint::Norm(Kernel {
+                kind,
+                x,
+                w,
+                y,
+                variant,
+                addition: Addition::PLAIN,
+                epilogue: EpilogueRounding::SINGLE,
+            })
         };
         let half = [F16; 3];
         for (entry, sm_80, sm_90) in [

@@ -22,6 +22,8 @@ pub enum Template {
         y: u32,
         /// Which row of the table of variants.
         variant: Variant,
+        /// Whether the residual is f32 beside 16-bit `x` and `y`.
+        wide: bool,
     },
     /// The sums of squares of rows that are split over devices: [`ShardKernel::Partial`].
     Partial {
@@ -57,8 +59,9 @@ impl EntryPoint {
     /// The entry point of the compiled text that serves it.
     pub const fn template(self) -> Template {
         match self {
-            EntryPoint::Norm(Kernel { kind, x, w, y, variant, .. }) => {
-                Template::Norm { kind, x: bits(x), w: bits(w), y: bits(y), variant }
+            EntryPoint::Norm(Kernel { kind, x, w, y, variant, addition, .. }) => {
+                let wide = addition.wide;
+                Template::Norm { kind, x: bits(x), w: bits(w), y: bits(y), variant, wide }
             }
             EntryPoint::Shard(ShardKernel::Partial { x, vectors }) => {
                 Template::Partial { x: bits(x), vectors }
@@ -71,7 +74,7 @@ impl EntryPoint {
 }
 
 impl Template {
-    /// The entry points that it serves, in their order, of those that round once.
+    /// The entry points that it serves, in their order, of those that round once and multiply no residual.
     pub fn entry_points(self) -> impl Iterator<Item = EntryPoint> {
         EntryPoint::all().filter(move |entry| entry.template() == self)
     }
@@ -86,13 +89,15 @@ impl Template {
     }
 }
 
-/// Its name in the compiled text, such as `rms_b16_b32_b16_block2`: norm, bits of x, w and y, variant.
+/// Its name in the compiled text, such as `rms_b16_b32_b16_add2_r32`: norm, bits of x, w and y, variant, and those of the
+/// residual where they are not `x`'s.
 impl core::fmt::Display for Template {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let access = |vectors| if vectors { "vector" } else { "scalar" };
         match *self {
-            Template::Norm { kind, x, w, y, variant } => {
-                write!(f, "{}_b{x}_b{w}_b{y}_{}", kind.name(), variant.name())
+            Template::Norm { kind, x, w, y, variant, wide } => {
+                let residual = if wide { "_r32" } else { "" };
+                write!(f, "{}_b{x}_b{w}_b{y}_{}{residual}", kind.name(), variant.name())
             }
             Template::Partial { x, vectors } => write!(f, "rms_partial_b{x}_{}", access(vectors)),
             Template::Apply { x, w, y, vectors } => {
@@ -111,7 +116,7 @@ mod tests {
     #[test]
     fn templates_have_names_of_their_own_and_are_few() {
         let names: BTreeSet<_> = Template::all().map(|template| template.to_string()).collect();
-        assert_eq!((names.len(), Template::all().count()), (164, 164));
-        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 546);
+        assert_eq!((names.len(), Template::all().count()), (186, 186));
+        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 666);
     }
 }

@@ -18,6 +18,8 @@ macro_rules! variants {
             Short4 "short4" Block   (Registers 4) Vector Never  512  -        Preload
             Add2   "add2"   Block   (Registers 2) Vector Always 256  Preload  -
             Add4   "add4"   Block   (Registers 4) Vector Always 512  Preload  PreloadNarrow
+            Sandwich2 "sandwich2" Block (Registers 2) Vector Between 256 PreloadNarrow -
+            Sandwich4 "sandwich4" Block (Registers 4) Vector Between 512 PreloadNarrow -
             Staged "staged" Cluster (Shared)      Vector Either 1024 OnDemand OnDemand
             Mixed  "mixed"  Cluster (Hybrid 2)    Vector Never  1024 OnDemand OnDemand
             Stream "stream" Cluster (Reload)      Vector Either 1024 OnDemand OnDemand
@@ -49,6 +51,11 @@ pub enum Variant {
     Add2,
     /// The same with four vectors a thread.
     Add4,
+    /// Two norms with a residual between them, `s = r + norm(x); y = norm(s)`: two vectors a thread, held in registers; a
+    /// row a block.
+    Sandwich2,
+    /// The same with four vectors a thread.
+    Sandwich4,
     /// Any tile whose vectors fit the shared memory, where they are kept; also adds biases to
     /// RMSNorm, offsets to LayerNorm's weights, and residuals.
     Staged,
@@ -94,15 +101,17 @@ pub enum Access {
     Scalar,
 }
 
-/// Whether a variant adds the input to a residual, `r += x`, and normalizes that.
+/// Whether a variant adds a residual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Residual {
     /// It supports none.
     Never,
-    /// It is launched with one alone.
+    /// In front of the norm, and it is launched with one alone.
     Always,
-    /// With one or without.
+    /// With one, in front of the norm or behind it, or without.
     Either,
+    /// Between two norms.
+    Between,
 }
 
 /// When weights and biases are loaded.
@@ -235,7 +244,28 @@ impl Variant {
 
     /// Whether it adds a residual, without which it is not taken.
     pub const fn adds(self) -> bool {
-        matches!(self.spec().residual, Residual::Always)
+        matches!(self.spec().residual, Residual::Always | Residual::Between)
+    }
+
+    /// Whether it adds a residual, always or where there is one.
+    pub const fn may_add(self) -> bool {
+        !matches!(self.spec().residual, Residual::Never)
+    }
+
+    /// Whether it is two norms with a residual between them, and takes [`SecondNorm`](super::SecondNorm) as its second
+    /// argument.
+    pub const fn is_sandwich(self) -> bool {
+        matches!(self.spec().residual, Residual::Between)
+    }
+
+    /// Whether it is compiled for a [wide](super::Addition) residual too: those that stage it are not, since sums of twice
+    /// the size leave shared memory for half the rows.
+    pub const fn takes_wide(self) -> bool {
+        match self.spec().storage {
+            Storage::Registers(_) => matches!(self.spec().residual, Residual::Always),
+            Storage::Reload => true,
+            Storage::Shared | Storage::Hybrid(_) => false,
+        }
     }
 
     /// True if this variant serves bandwidth-bound (long) grids alone; a sibling variant covers short ones.

@@ -201,9 +201,45 @@ round! {
     /// Two weights with their offset, rounded to the weights' type where the offset is rounded.
     round_w: "norm.round.w"
 }
-round! {
-    /// Two results that are yet to be added to y, rounded to its type in all orders but the one that rounds once.
-    round_y: "norm.round.y"
+/// `norm.add`: `(a * branch + r) * sum` for two neighbours, `a + r` where the kernel is not scaled; rounded on the way
+/// where the order of roundings says so.
+macro_rules! add {
+    ($(#[$doc:meta])* $function:ident: $instruction:literal) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $function([a0, a1]: [f32; 2], [r0, r1]: [f32; 2], branch: f32, sum: f32) -> [f32; 2] {
+            let (low, high);
+            // SAFETY: register arithmetic.
+            unsafe {
+                asm!(
+                    concat!($instruction, " {{{low}, {high}}}, {{{a0}, {a1}}}, {{{r0}, {r1}}}, {branch}, {sum};"),
+                    low = out(reg32) low,
+                    high = out(reg32) high,
+                    a0 = in(reg32) a0,
+                    a1 = in(reg32) a1,
+                    r0 = in(reg32) r0,
+                    r1 = in(reg32) r1,
+                    branch = in(reg32) branch,
+                    sum = in(reg32) sum,
+                    options(pure, nomem, nostack, preserves_flags)
+                )
+            }
+            [low, high]
+        }
+    };
+}
+
+add! {
+    /// Two elements of x added to a residual in front of the norm.
+    add_x: "norm.add.x"
+}
+add! {
+    /// Two results of the norm added to a residual of y's type behind it.
+    add_y: "norm.add.y"
+}
+add! {
+    /// Two results of the first norm of a sandwich added to a residual of x's type.
+    add_n: "norm.add.n"
 }
 
 /// `n * w + b` for two neighbours, in one rounding to f32; where the order rounds before the bias, the product is
@@ -227,4 +263,25 @@ pub fn affine_y([n0, n1]: [f32; 2], [w0, w1]: [f32; 2], [b0, b1]: [f32; 2]) -> [
         )
     }
     [low, high]
+}
+
+/// What the sum with a residual is multiplied by: the f32 at `address`, or `number` where that is 0. Kernels that are not
+/// scaled load nothing.
+///
+/// # Safety
+/// The address is 0 or that of a readable f32 in global memory.
+#[inline(always)]
+pub unsafe fn ld_scale(address: u64, number: f32) -> f32 {
+    let scale;
+    // SAFETY: the caller keeps the address that of an f32, or 0.
+    unsafe {
+        asm!(
+            "norm.ld_scale.x {scale}, [{address}], {number};",
+            scale = out(reg32) scale,
+            address = in(reg64) address,
+            number = in(reg32) number,
+            options(nostack, preserves_flags)
+        )
+    }
+    scale
 }

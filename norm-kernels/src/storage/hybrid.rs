@@ -7,7 +7,7 @@ use crate::row::Row;
 
 /// Aligned vectors, read once: a thread's first `V` are kept in registers, the others in shared memory.
 /// Two blocks fit a multiprocessor where shared memory alone holds one, and rows fit that are too long
-/// for it. It supports no residual and adds to nothing; weight offsets and biases it supports as [`Registers`] does.
+/// for it. It adds no residual; weight offsets and biases it supports as [`Registers`] does.
 pub struct Hybrid<X, W, Y, const N: usize, const V: usize> {
     held: Registers<X, W, Y, N, V, false>,
     staged: Shared<X, W, Y, N>,
@@ -23,8 +23,10 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize> Hybrid<X, W,
     pub unsafe fn load(row: Row) -> Self {
         // SAFETY: the caller says where the row lies and that shared memory holds all vectors but the first `V`.
         unsafe {
+            // The part in shared memory could.
+            let row = Row { accumulate: false, ..row };
             // In front of the loop that copies the others, or ptxas may put them behind it, where they are waited for.
-            let held = Registers::load::<false, false>(row);
+            let held = Registers::load::<false>(row);
             let staged = Shared::start(Row { start: row.at(V), ..row });
             gpu::cp_async_wait_all();
             Hybrid { held, staged }

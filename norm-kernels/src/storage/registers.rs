@@ -2,14 +2,14 @@
 
 use core::marker::PhantomData;
 
-use super::{Params, RowStorage, add_to_residual, finish};
+use super::{Params, RowStorage, add_residual, finish};
 use crate::access::{MemoryAccess, Vector, unpack};
 use crate::each::each;
-use crate::element::{Input, Output, Param, Words};
+use crate::element::{Addend, Input, Output, Param, Words};
 use crate::gpu::Reuse;
 use crate::row::Row;
 
-/// `V` aligned vectors, read once. It adds to nothing; a residual, biases and a weight offset it
+/// `V` aligned vectors, read once. It adds nothing behind the norm; biases and a weight offset it
 /// supports where the constant parameters of `load` and `write` say so.
 ///
 /// `PRELOAD_PARAMS`: weights and biases are loaded with the row, not after the reduction that they would then
@@ -27,42 +27,70 @@ pub struct Registers<X, W, Y, const N: usize, const V: usize, const PRELOAD_PARA
 impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOAD_PARAMS: bool>
     Registers<X, W, Y, N, V, PRELOAD_PARAMS>
 {
-    /// Loads the part; without `BIASES` none. With `RESIDUAL`, `r += x` is what is loaded.
+    /// Loads the part; without `BIASES` none.
     ///
     /// # Safety
-    /// The row lies in memory as it says, vectors whole and aligned, at most `V` a thread; it has
-    /// a residual with `RESIDUAL` alone, of which no other thread touches these elements.
+    /// The row lies in memory as it says, vectors whole and aligned, at most `V` a thread.
     #[inline(always)]
-    pub unsafe fn load<const BIASES: bool, const RESIDUAL: bool>(row: Row) -> Self {
-        let at = |v| Self::at(&row, v);
-        let mut x: [Words; V] = [[0; 8]; V];
-        each::<V>(|v| {
-            let (at, valid) = at(v);
-            // SAFETY: a whole vector of the row, or nothing.
-            x[v] = unsafe { Vector::fetch::<X, N>(row.x + at as u64 * X::SIZE, valid, 0, Reuse::Once) };
-        });
-        let mut r: [Words; V] = [[0; 8]; V];
-        if RESIDUAL {
-            each::<V>(|v| {
-                let (at, valid) = at(v);
-                // SAFETY: the same elements.
-                r[v] = unsafe { Vector::fetch::<X, N>(row.r + at as u64 * X::SIZE, valid, 0, Reuse::Once) };
-            });
+    pub unsafe fn load<const BIASES: bool>(row: Row) -> Self {
+        // SAFETY: the caller keeps the row in memory.
+        unsafe {
+            let x = Self::vectors::<X>(&row, row.x);
+            let params = Self::preload::<BIASES>(&row);
+            Self::of(row, x, params)
         }
-        let mut params = [Params::NONE; V];
-        if PRELOAD_PARAMS {
-            // SAFETY: the same elements.
-            each::<V>(|v| params[v] = unsafe { Params::load::<Vector, W, N, BIASES>(&row, at(v)) });
+    }
+
+    /// Loads the row that is the sum of `x`, of type `I`, and the residual, which is stored too; without `BIASES` none.
+    ///
+    /// # Safety
+    /// As [`load`](Self::load), of both rows and of the sum's, of which no other thread touches these elements.
+    #[inline(always)]
+    pub unsafe fn load_sum<I: Addend, const BIASES: bool>(row: Row) -> Self {
+        // SAFETY: the caller keeps the rows in memory, and gives these elements of the sum to this thread.
+        unsafe {
+            let x = Self::vectors::<I>(&row, row.x);
+            let mut sum = Self::vectors::<X>(&row, row.r);
+            let params = Self::preload::<BIASES>(&row);
+            each::<V>(|v| sum[v] = add_residual::<I, X, N>(&row, Self::at(&row, v), x[v], sum[v]));
+            Self::of(row, sum, params)
         }
-        if RESIDUAL {
-            each::<V>(|v| {
-                let (at, valid) = at(v);
-                // SAFETY: the vector that was loaded, or nothing; the caller gives it to this thread.
-                x[v] = unsafe { add_to_residual::<X, N>(row.r + at as u64 * X::SIZE, valid, x[v], r[v]) };
-            });
-        }
+    }
+
+    /// The part of a row whose vectors and parameters have been loaded.
+    #[inline(always)]
+    pub fn of(row: Row, mut x: [Words; V], params: [Params; V]) -> Self {
         each::<V>(|v| x[v] = X::clamp(x[v]));
         Registers { row, x, params, elements: PhantomData }
+    }
+
+    /// The vectors of a row of elements `E` at `address`.
+    ///
+    /// # Safety
+    /// They are in memory, whole and aligned.
+    #[inline(always)]
+    pub unsafe fn vectors<E: Input>(row: &Row, address: u64) -> [Words; V] {
+        let mut words: [Words; V] = [[0; 8]; V];
+        each::<V>(|v| {
+            let (at, valid) = Self::at(row, v);
+            // SAFETY: a whole vector of the row, or nothing.
+            words[v] = unsafe { Vector::fetch::<E, N>(address + at as u64 * E::SIZE, valid, 0, Reuse::Once) };
+        });
+        words
+    }
+
+    /// The weights and biases that are loaded with the row.
+    ///
+    /// # Safety
+    /// Those that the row has are in memory, vectors whole and aligned.
+    #[inline(always)]
+    pub unsafe fn preload<const BIASES: bool>(row: &Row) -> [Params; V] {
+        let mut params = [Params::NONE; V];
+        if PRELOAD_PARAMS {
+            // SAFETY: the elements of the row's vectors.
+            each::<V>(|v| params[v] = unsafe { Params::load::<Vector, W, N, BIASES>(row, Self::at(row, v)) });
+        }
+        params
     }
 
     /// [`RowStorage::write`], with a weight offset or without.
@@ -77,19 +105,34 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOA
             each::<N>(|i| values[i] = norm(values[i]));
             // SAFETY: the vector that was loaded, or nothing; the caller gives these elements of `y` to this thread.
             unsafe {
-                let params = if PRELOAD_PARAMS {
-                    self.params[v]
-                } else {
-                    Params::load::<Vector, W, N, BIASES>(&self.row, at)
-                };
+                let params = self.params::<BIASES>(v);
                 finish::<Vector, W, Y, N, BIASES, OFFSET, false>(&self.row, at, values, params);
             }
         });
     }
 
+    /// Vector `v`.
+    #[inline(always)]
+    pub fn vector(&self, v: usize) -> Words {
+        self.x[v]
+    }
+
+    /// The weights and biases of vector `v`, loaded with it or now.
+    ///
+    /// # Safety
+    /// Those that the row has are in memory, vectors whole and aligned.
+    #[inline(always)]
+    pub unsafe fn params<const BIASES: bool>(&self, v: usize) -> Params {
+        if PRELOAD_PARAMS {
+            return self.params[v];
+        }
+        // SAFETY: the elements of a vector of the row, or nothing.
+        unsafe { Params::load::<Vector, W, N, BIASES>(&self.row, Self::at(&self.row, v)) }
+    }
+
     /// The place of vector `v`, and how many of its elements are in the row.
     #[inline(always)]
-    fn at(row: &Row, v: usize) -> (u32, u32) {
+    pub fn at(row: &Row, v: usize) -> (u32, u32) {
         (row.at(v), Vector::valid::<N>(row.at(v), row.end))
     }
 }

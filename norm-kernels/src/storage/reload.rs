@@ -4,8 +4,8 @@ use core::marker::PhantomData;
 
 use super::{Params, RowStorage, finish, is_common};
 use crate::access::{MemoryAccess, unpack};
-use crate::each::each;
-use crate::element::{Input, Output, Param, Words};
+use crate::each::{each, map_pairs};
+use crate::element::{Addend, Element, Input, Output, Param, Words};
 use crate::gpu::Reuse;
 use crate::row::Row;
 
@@ -20,33 +20,44 @@ pub struct Reload<A, X, W, Y, const N: usize> {
 const FLIGHT: usize = 4;
 
 impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> Reload<A, X, W, Y, N> {
-    /// The part. With a residual, `r += x` comes first, and the part is that of `r`.
+    /// The part of a row without a residual in front of the norm.
     ///
     /// # Safety
-    /// The row lies in memory as it says, and, for [`Vector`](crate::access::Vector), vectors
-    /// whole and aligned. No other thread touches these elements of `r`.
+    /// The row lies in memory as it says, and, for [`Vector`](crate::access::Vector), vectors whole and aligned.
     #[inline(always)]
     pub unsafe fn new(row: Row) -> Self {
+        Reload { row, access: PhantomData }
+    }
+
+    /// The part. With a residual in front of the norm, the sum of it and `x`, of type `I`, is stored first, and the part is
+    /// that of the sum.
+    ///
+    /// # Safety
+    /// As [`new`](Self::new), of all three rows. No other thread touches these elements of the sum. Without a residual
+    /// `I` is `X`.
+    #[inline(always)]
+    pub unsafe fn with_residual<I: Addend>(row: Row) -> Self {
         let mut part = Reload { row, access: PhantomData };
-        if row.r != 0 {
-            part.each_at::<1>(|(at, valid), x| {
+        if row.adds() {
+            part.each_at::<I, 1>(|(at, valid), x| {
                 let at = at as u64 * X::SIZE;
-                // SAFETY: elements that exist in `x` exist in `r`; the caller gives them to this thread.
+                // SAFETY: elements that exist in `x` exist in the residual and in the sum; the caller gives those of the
+                // sum to this thread.
                 unsafe {
                     let r = A::fetch::<X, N>(row.r + at, valid, 0, Reuse::Again);
-                    let (x, mut sum) = (unpack::<X, N>(x), unpack::<X, N>(r));
-                    each::<N>(|i| sum[i] += x[i]);
-                    A::store::<X, N>(row.r + at, valid, sum);
+                    let (x, r) = (unpack::<I, N>(x), unpack::<X, N>(r));
+                    let sum = map_pairs(|i| I::add([x[i], x[i + 1]], [r[i], r[i + 1]], row.scales));
+                    A::store::<X, N>(row.s + at, valid, sum);
                 }
             });
-            part.row.x = row.r;
+            part.row.x = row.s;
         }
         part
     }
 
-    /// Calls `f` with the place of every vector, how many of its elements count, and them.
+    /// Calls `f` with the place of every vector, how many of its elements, of type `E`, count, and them.
     #[inline(always)]
-    fn each_at<const F: usize>(&self, mut f: impl FnMut((u32, u32), Words)) {
+    fn each_at<E: Element, const F: usize>(&self, mut f: impl FnMut((u32, u32), Words)) {
         let flight = if A::WHOLE { F } else { 1 };
         let mut at = self.row.start;
         while at < self.row.end {
@@ -58,10 +69,10 @@ impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> Reload<A, X
             each::<F>(|v| {
                 if v < flight {
                     let (at, valid) = place(v);
-                    let address = self.row.x + at as u64 * X::SIZE;
+                    let address = self.row.x + at as u64 * E::SIZE;
                     // SAFETY: `valid` elements of the row; the caller of `new` said that they
                     // are in memory and aligned.
-                    words[v] = unsafe { A::fetch::<X, N>(address, valid, 0, Reuse::Again) };
+                    words[v] = unsafe { A::fetch::<E, N>(address, valid, 0, Reuse::Again) };
                 }
             });
             each::<F>(|v| {
@@ -82,7 +93,7 @@ impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> Reload<A, X
         &self,
         norm: impl Fn(f32) -> f32,
     ) {
-        self.each_at::<F>(|place, words| {
+        self.each_at::<X, F>(|place, words| {
             let mut values = unpack::<X, N>(X::clamp(words));
             each::<N>(|i| values[i] = norm(values[i]));
             // SAFETY: elements that this pass has read already; the caller gives these elements of `y` to this thread.
@@ -101,7 +112,7 @@ impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> RowStorage<
 
     #[inline(always)]
     fn each(&self, mut f: impl FnMut(Words, u32)) {
-        self.each_at::<FLIGHT>(|(_, valid), words| f(X::clamp(words), valid));
+        self.each_at::<X, FLIGHT>(|(_, valid), words| f(X::clamp(words), valid));
     }
 
     #[inline(always)]

@@ -2,11 +2,11 @@
 
 use core::marker::PhantomData;
 
-use super::{Params, RowStorage, add_to_residual, finish, is_common};
+use super::{Params, RowStorage, add_residual, finish, is_common};
 use crate::abi::stages_sums_with_y;
 use crate::access::{MemoryAccess, Vector, unpack};
 use crate::each::each;
-use crate::element::{Input, Output, Param, Words};
+use crate::element::{Addend, Input, Output, Param, Words};
 use crate::gpu::{self, Reuse};
 use crate::row::Row;
 
@@ -34,21 +34,24 @@ impl<X: Input, W: Param, Y: Output, const N: usize> Shared<X, W, Y, N> {
     /// Bytes of a vector: 16, or 8 where `y` has the wider elements.
     const BYTES: u32 = N as u32 * X::SIZE as u32;
 
-    /// Loads the part. With a residual, `r += x` is what is loaded.
+    /// Loads the part. With a residual in front of the norm, the sum is what is loaded, and stored too.
     ///
     /// # Safety
-    /// As [`start`](Self::start); no other thread touches these elements of `r`.
+    /// As [`start`](Self::start); no other thread touches these elements of the sum.
     #[inline(always)]
-    pub unsafe fn load(row: Row) -> Self {
+    pub unsafe fn load(row: Row) -> Self
+    where
+        X: Addend,
+    {
         // SAFETY: the caller says where the row and its residual lie, and that shared memory holds its vectors.
         unsafe {
-            if row.r == 0 {
-                let part = Self::start(row);
-                gpu::cp_async_wait_all();
-                part
-            } else {
+            if row.adds() {
                 let part = Self::of(row);
                 part.add();
+                part
+            } else {
+                let part = Self::start(row);
+                gpu::cp_async_wait_all();
                 part
             }
         }
@@ -86,18 +89,21 @@ impl<X: Input, W: Param, Y: Output, const N: usize> Shared<X, W, Y, N> {
     /// # Safety
     /// As [`load`](Self::load).
     #[inline(always)]
-    unsafe fn add(&self) {
+    unsafe fn add(&self)
+    where
+        X: Addend,
+    {
         self.flights(|Flight::<2> { places, slots }| {
             // One after the other, for registers; but the one behind the row too, whose slot is to
             // hold zeros.
             each::<2>(|v| {
                 let (at, valid) = places[v];
-                let at = at as u64 * X::SIZE;
+                let offset = at as u64 * X::SIZE;
                 // SAFETY: a whole vector of each row, or nothing; the slot is this thread's.
                 unsafe {
-                    let x = Vector::fetch::<X, N>(self.row.x + at, valid, 0, Reuse::Once);
-                    let r = Vector::fetch::<X, N>(self.row.r + at, valid, 0, Reuse::Once);
-                    Self::store(slots[v], add_to_residual::<X, N>(self.row.r + at, valid, x, r));
+                    let x = Vector::fetch::<X, N>(self.row.x + offset, valid, 0, Reuse::Once);
+                    let r = Vector::fetch::<X, N>(self.row.r + offset, valid, 0, Reuse::Once);
+                    Self::store(slots[v], add_residual::<X, X, N>(&self.row, (at, valid), x, r));
                 }
             });
         });

@@ -46,7 +46,8 @@ pub struct Moved {
 
 impl Line {
     pub fn new(kernel: String, shape: Shape, counts: &Counts) -> Line {
-        let Shape { dtypes: [x, w, y], rows, dim, threads_a_row, blocks_a_row, .. } = shape;
+        let Shape { dtypes: [x, w, y], rows, dim, residual, threads_a_row, blocks_a_row, .. } = shape;
+        let r = residual.unwrap_or(x);
         let row = |size: usize| u64::from(dim) * size as u64;
         let elements = rows * u64::from(dim);
         let of = |name: &str| counts.global.get(name).copied().unwrap_or_default();
@@ -64,8 +65,8 @@ impl Line {
             w: parameter("w"),
             b: parameter("b"),
             y: tensor(of("y").stores, y.size()),
-            r: tensor(of("r").loads, x.size()),
-            r_stored: tensor(of("r").stores, x.size()),
+            r: tensor(of("r").loads, r.size()),
+            r_stored: tensor(of("r").stores, r.size()),
             bank_conflicts: counts.shared.conflicts,
             divergent_branches: counts.divergent_branches,
             divergent_lines: diverging.collect(),

@@ -1,6 +1,6 @@
 //! What kernels are counted at.
 
-use norm_host::{DType, DeviceProfile, NormKind, Operand, Param, Plan, Problem, Rounding, Tile};
+use norm_host::{DType, DeviceProfile, NormKind, Operand, Param, Plan, Problem, Residual, Rounding, Tile};
 use norm_kernels::abi::{Access, Axis, Kernel, Storage};
 
 /// Lengths of rows as models have them: 32, 64 and 128 are heads', 2048, 4096 and 8192 hidden states';
@@ -25,7 +25,8 @@ pub struct Shape {
     pub dtypes: [DType; 3],
     pub rows: u64,
     pub dim: u32,
-    pub residual: bool,
+    /// The type of the residual in front of the norm, where there is one.
+    pub residual: Option<DType>,
     /// Threads that share a row: lanes of a warp where they are fewer than a warp has, or those of
     /// all a cluster's blocks.
     pub threads_a_row: u32,
@@ -48,13 +49,15 @@ impl Shape {
         let dim = if vectors { SHARD } else { ODD };
         let [x, _, y] = dtypes;
         let threads_a_row = Tile::new(NormKind::Rms, x, y, dim, DeviceProfile::LEAST).threads;
-        Shape { kind: NormKind::Rms, dtypes, rows: 2, dim, residual: false, threads_a_row, blocks_a_row: 1 }
+        Shape { kind: NormKind::Rms, dtypes, rows: 2, dim, residual: None, threads_a_row, blocks_a_row: 1 }
     }
 
     pub fn problem(&self, at: Addresses) -> Problem {
         let Shape { kind, dtypes: [x, w, y], rows, dim, residual, .. } = *self;
         let stride = u64::from(dim);
-        let rows_apart = Axis { extent: rows, x_stride: stride, y_stride: stride, r_stride: stride };
+        let rows_apart =
+            Axis { extent: rows, x_stride: stride, y_stride: stride, r_stride: stride, s_stride: stride };
+        let residual = residual.map(|dtype| Operand { address: at.r, dtype });
         let parameter = |address| Param { address, dtype: w, stride: 0 };
         Problem {
             kind,
@@ -69,8 +72,7 @@ impl Shape {
             weight_offset: 0.0,
             round_offset: false,
             rounding: Rounding::Single,
-            r: residual.then_some(Operand { address: at.r, dtype: x }),
-            accumulate: false,
+            residual: residual.map(|r| Residual::in_front(r, r)),
             overlap: true,
         }
     }
@@ -90,7 +92,8 @@ pub fn typical(kernel: Kernel, device: DeviceProfile) -> norm_host::Result<Vec<(
     };
     let mut found = Vec::new();
     for &dim in lengths {
-        for residual in [false, true] {
+        let r = if kernel.addition.wide { DType::F32 } else { kernel.x };
+        for residual in [None, Some(r)] {
             for profile in devices {
                 let shape = two_blocks_or_a_cluster(kernel, dim, residual, profile);
                 let at = ALIGN as u64;
@@ -105,7 +108,12 @@ pub fn typical(kernel: Kernel, device: DeviceProfile) -> norm_host::Result<Vec<(
     Ok(found)
 }
 
-fn two_blocks_or_a_cluster(kernel: Kernel, dim: u32, residual: bool, profile: DeviceProfile) -> Shape {
+fn two_blocks_or_a_cluster(
+    kernel: Kernel,
+    dim: u32,
+    residual: Option<DType>,
+    profile: DeviceProfile,
+) -> Shape {
     let Kernel { kind, x, w, y, variant, .. } = kernel;
     let tile = Tile::new(kind, x, y, dim, profile).taken_by(variant);
     let rows = if tile.blocks > 1 { 1 } else { 2 * u64::from(tile.rows) };

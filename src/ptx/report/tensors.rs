@@ -18,7 +18,7 @@ pub struct Tensors {
 
 impl Tensors {
     pub fn new(shape: Shape) -> Tensors {
-        let Shape { dtypes: [x, w, y], rows, dim, .. } = shape;
+        let Shape { dtypes: [x, w, y], rows, dim, residual, .. } = shape;
         let (rows, dim) = (rows as usize, dim as usize);
         let elements = rows * dim;
         let mut memory = [
@@ -26,7 +26,7 @@ impl Tensors {
             tensor(w, dim),
             tensor(w, dim),
             tensor(y, elements),
-            tensor(x, elements),
+            tensor(residual.unwrap_or(x), elements),
             tensor(DType::F32, rows),
         ];
         let [x, w, b, y, r, sums] = memory.each_mut().map(start);

@@ -40,16 +40,20 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("ones", &["w"], None, "word", 1, ones),
     operation("st_clamped", &["x"], Some("v2"), "[slot], {a, b}", 0, st_clamped),
     operation("st_clamped", &["x"], Some("v4"), "[slot], {a, b, c, d}", 0, st_clamped),
-    operation("round", &["n", "w", "y"], None, "{lo, hi}, {a, b}", 2, round),
+    operation("round", &["n", "w"], None, "{lo, hi}, {a, b}", 2, round),
+    operation("add", &["x", "y", "n"], None, "{lo, hi}, {a0, a1}, {r0, r1}, branch, sum", 2, add),
+    operation("ld_scale", &["x"], None, "scale, [address], number", 1, ld_scale),
     operation("affine", &["y"], None, "{lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}", 2, affine),
 ];
 
 /// Where an expansion goes, and what it goes by.
 pub(super) struct Expansion<'a> {
     pub(super) text: &'a mut String,
-    /// The type of the operation's role; for `round` and `affine` that to which the order of roundings rounds there, f32
-    /// where it does not.
+    /// The type of the operation's role; for `round`, `affine` and `add` that to which the order of roundings rounds there,
+    /// f32 where it does not.
     pub(super) dtype: DType,
+    /// Where the kernel is scaled, what is rounded in an addition: the scaled branch, and the sum before it is scaled.
+    pub(super) scaled: Option<[DType; 2]>,
     /// The lowest compute capability that the text is for.
     pub(super) capability: (u32, u32),
 }
@@ -183,7 +187,7 @@ fn round(expansion: Expansion<'_>, operands: &[&str]) {
     ptx!(expansion, "}}");
 }
 
-fn affine(expansion: Expansion<'_>, operands: &[&str]) {
+fn affine(mut expansion: Expansion<'_>, operands: &[&str]) {
     let [lo, hi, n0, n1, w0, w1, b0, b1] = named(operands);
     if expansion.dtype == F32 {
         ptx!(expansion, "fma.rn.f32 {lo}, {n0}, {w0}, {b0};");
@@ -192,11 +196,53 @@ fn affine(expansion: Expansion<'_>, operands: &[&str]) {
     }
     ptx!(expansion, "mul.rn.f32 {lo}, {n0}, {w0};");
     ptx!(expansion, "mul.rn.f32 {hi}, {n1}, {w1};");
-    ptx!(expansion, "{{");
-    ptx!(expansion, ".reg .b32 %norm_v;");
-    pack(Expansion { text: expansion.text, ..expansion }, &["%norm_v", lo, hi]);
-    unpack(Expansion { text: expansion.text, ..expansion }, &[lo, hi, "%norm_v"]);
-    ptx!(expansion, "}}");
+    round_in_place(&mut expansion, [lo, hi]);
     ptx!(expansion, "add.rn.f32 {lo}, {lo}, {b0};");
     ptx!(expansion, "add.rn.f32 {hi}, {hi}, {b1};");
+}
+
+/// As the table says; what is left out rounds nothing.
+fn add(expansion: Expansion<'_>, operands: &[&str]) {
+    let [lo, hi, mut a0, mut a1, r0, r1, branch, sum] = named(operands);
+    if expansion.dtype != F32 {
+        round(Expansion { text: expansion.text, ..expansion }, &[lo, hi, a0, a1]);
+        [a0, a1] = [lo, hi];
+    }
+    if let Some([dtype, _]) = expansion.scaled {
+        ptx!(expansion, "mul.rn.f32 {lo}, {a0}, {branch};");
+        ptx!(expansion, "mul.rn.f32 {hi}, {a1}, {branch};");
+        round_in_place(&mut Expansion { text: expansion.text, dtype, ..expansion }, [lo, hi]);
+        [a0, a1] = [lo, hi];
+    }
+    ptx!(expansion, "add.rn.f32 {lo}, {a0}, {r0};");
+    ptx!(expansion, "add.rn.f32 {hi}, {a1}, {r1};");
+    if let Some([_, dtype]) = expansion.scaled {
+        round_in_place(&mut Expansion { text: expansion.text, dtype, ..expansion }, [lo, hi]);
+        ptx!(expansion, "mul.rn.f32 {lo}, {lo}, {sum};");
+        ptx!(expansion, "mul.rn.f32 {hi}, {hi}, {sum};");
+    }
+}
+
+/// What a kernel that is not scaled does not use is gone after ptxas.
+fn ld_scale(expansion: Expansion<'_>, operands: &[&str]) {
+    let [scale, address, number] = named(operands);
+    ptx!(expansion, "mov.b32 {scale}, {number};");
+    if expansion.scaled.is_some() {
+        ptx!(expansion, "{{");
+        ptx!(expansion, ".reg .pred %norm_p;");
+        ptx!(expansion, "setp.ne.b64 %norm_p, {address}, 0;");
+        ptx!(expansion, "@%norm_p ld.global.b32 {scale}, [{address}];");
+        ptx!(expansion, "}}");
+    }
+}
+
+/// Rounds two values to a type of 16 bits and back, in their registers; nothing for f32.
+fn round_in_place(expansion: &mut Expansion<'_>, [lo, hi]: [&str; 2]) {
+    if expansion.dtype != F32 {
+        ptx!(expansion, "{{");
+        ptx!(expansion, ".reg .b32 %norm_v;");
+        pack(Expansion { text: expansion.text, ..*expansion }, &["%norm_v", lo, hi]);
+        unpack(Expansion { text: expansion.text, ..*expansion }, &[lo, hi, "%norm_v"]);
+        ptx!(expansion, "}}");
+    }
 }

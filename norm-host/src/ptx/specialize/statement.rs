@@ -43,7 +43,8 @@ impl<'a> Statement<'a> {
         let operation = self.operation()?;
         let dtype = self.dtype(operation, instance)?;
         let operands = self.operands(operation)?;
-        (operation.expand)(Expansion { text, dtype, capability }, &operands);
+        let scaled = instance.scaled(self.role);
+        (operation.expand)(Expansion { text, dtype, scaled, capability }, &operands);
         Ok(())
     }
 
@@ -75,11 +76,14 @@ impl<'a> Statement<'a> {
             let expected = format!("{} behind norm.{}", either(operation.roles), self.operation);
             return Err(Fault::new(Malformed::Role, expected, self.role));
         }
-        let Roundings { factor, normalized, product, result } = instance.roundings();
+        let Roundings { factor, normalized, product, result, .. } = instance.roundings();
         let rounded = match (self.role, operation.name) {
-            ("n", _) => return Ok(normalized.unwrap_or(DType::F32)),
+            ("n", "round") => return Ok(normalized.unwrap_or(DType::F32)),
             ("w", "round") => factor,
-            (_, "round") => result,
+            // An element of x has its type already, a scale is an f32.
+            ("x", "add" | "ld_scale") => None,
+            ("n", "add") => instance.rounded_norm(),
+            (_, "add") => result,
             (_, "affine") => product,
             _ => {
                 let dtype = self.present(instance)?;
@@ -97,7 +101,7 @@ impl<'a> Statement<'a> {
     /// The type of the tensor that its role names.
     fn present(&self, instance: &Instance) -> Result<DType, Fault> {
         let dtype = match self.role {
-            "x" => instance.x,
+            "x" | "n" => instance.x,
             "w" => instance.w,
             _ => instance.y,
         };

@@ -1,0 +1,114 @@
+//! Does a residual, and what is multiplied in its addition, go together with the rest?
+
+use super::{Residual, fit, memory, overlap};
+use crate::{
+    DType,
+    error::{Arg, Error, Result},
+    norm::{Norm, Scale},
+    problem::Scales,
+    tensor::{Place, Raw, Shape},
+};
+
+impl<'a> Residual<'a> {
+    /// What is added to, and where the sum goes, where there is a residual; `y` is the output.
+    pub(super) fn tensors(self, y: &'a Raw) -> [Option<&'a Raw>; 2] {
+        match self {
+            Residual::None => [None; 2],
+            Residual::InFront { r, sum } => [Some(r), Some(sum.unwrap_or(r))],
+            Residual::Behind { r } => [Some(r.unwrap_or(y)), Some(y)],
+        }
+    }
+
+    /// The sum that is stored beside the output, under the name of its argument.
+    pub(super) fn written_in_front(self) -> Option<(Arg, &'a Raw)> {
+        match self {
+            Residual::InFront { r, sum: None } => Some((Arg::R, r)),
+            Residual::InFront { sum: Some(sum), .. } => Some((Arg::Sum, sum)),
+            Residual::None | Residual::Behind { .. } => None,
+        }
+    }
+}
+
+/// What is checked of a residual in front of the norm, and of its sum, by itself and beside `x`.
+pub(super) fn in_front(residual: Residual<'_>, (x, y): (&Raw, &Raw), place: Place) -> Result<()> {
+    let Residual::InFront { r, sum } = residual else { return Ok(()) };
+    fits(Arg::R, r, x, place)?;
+    // Kernels are compiled for these alone.
+    let is_wide = r.dtype == DType::F32 && x.dtype.size() == 2 && y.dtype.size() == 2;
+    if r.dtype != x.dtype && !is_wide {
+        return Err(Error::DType { arg: Arg::R, expected: x.dtype, given: r.dtype });
+    }
+    if let Some(sum) = sum {
+        fits(Arg::Sum, sum, x, place)?;
+        if sum.dtype != r.dtype {
+            return Err(Error::DType { arg: Arg::Sum, expected: r.dtype, given: sum.dtype });
+        }
+        overlap::same_or_apart((Arg::R, r), (Arg::Sum, sum))?;
+    }
+    let written = (if sum.is_some() { Arg::Sum } else { Arg::R }, sum.unwrap_or(r));
+    overlap::within(written.0, written.1)?;
+    overlap::apart((Arg::X, x), written)
+}
+
+/// What is checked of a residual beside the output `y`.
+pub(super) fn beside_output(residual: Residual<'_>, y: &Raw, place: Place) -> Result<()> {
+    match residual {
+        Residual::None | Residual::Behind { r: None } => Ok(()),
+        Residual::InFront { r, sum } => {
+            overlap::apart((Arg::R, r), (Arg::Y, y))?;
+            sum.map_or(Ok(()), |sum| overlap::apart((Arg::Sum, sum), (Arg::Y, y)))
+        }
+        Residual::Behind { r: Some(r) } => {
+            fits(Arg::R, r, y, place)?;
+            if r.dtype != y.dtype {
+                return Err(Error::DType { arg: Arg::R, expected: y.dtype, given: r.dtype });
+            }
+            overlap::same_or_apart((Arg::R, r), (Arg::Y, y))
+        }
+    }
+}
+
+/// A tensor of the shape of `like`, where it can be reached, with dense rows.
+fn fits(arg: Arg, tensor: &Raw, like: &Raw, place: Place) -> Result<()> {
+    fit::same_shape(arg, like.layout.shape, tensor)?;
+    memory::usable(arg, tensor, place)?;
+    fit::dense_rows(arg, tensor)
+}
+
+/// What is multiplied in the addition.
+pub(super) fn scales(
+    norm: &Norm<'_>,
+    residual: Residual<'_>,
+    written: [Option<(Arg, &Raw)>; 2],
+    place: Place,
+) -> Result<Scales> {
+    let finite =
+        |arg, given: f32| if given.is_finite() { Ok(given) } else { Err(Error::Scale { arg, given }) };
+    let branch = finite(Arg::BranchScale, norm.branch_scale)?;
+    let (sum, sum_at) = match norm.sum_scale {
+        Scale::Number(number) => (finite(Arg::SumScale, number)?, None),
+        Scale::Memory(view) => (1.0, Some(in_memory(&view.raw, written, place)?)),
+    };
+    if matches!(residual, Residual::None) {
+        match (branch == 1.0, sum == 1.0 && sum_at.is_none()) {
+            (false, _) => return Err(Error::ScaleWithoutResidual { arg: Arg::BranchScale }),
+            (true, false) => return Err(Error::ScaleWithoutResidual { arg: Arg::SumScale }),
+            (true, true) => {}
+        }
+    }
+    Ok(Scales { branch, sum, sum_at })
+}
+
+/// The address of the one `f32`.
+fn in_memory(scale: &Raw, written: [Option<(Arg, &Raw)>; 2], place: Place) -> Result<u64> {
+    let arg = Arg::SumScale;
+    fit::same_shape(arg, Shape::new(&[1]).expect("one axis"), scale)?;
+    if scale.dtype != DType::F32 {
+        return Err(Error::DType { arg, expected: DType::F32, given: scale.dtype });
+    }
+    memory::usable(arg, scale, place)?;
+    for written in written.into_iter().flatten() {
+        overlap::apart((arg, scale), written)?;
+    }
+    Ok(scale.address)
+}

@@ -1,0 +1,63 @@
+//! The checks of two norms with a residual between them.
+
+use super::{Form, Residual, apart, norm_itself, overlap};
+use crate::{
+    error::{Arg, Error, Result},
+    norm::{Norm, Scale},
+    problem::{SandwichProblem, merge},
+    tensor::{Place, Raw, View},
+};
+
+/// Checks `sum = r + first(x); y = next(sum)`, to run at `place`; where no sum is given it is `r`.
+pub(crate) fn sandwich(
+    [first, next]: [&Norm<'_>; 2],
+    [x, y]: [&Raw; 2],
+    (r, sum): (&Raw, Option<&Raw>),
+    place: Place,
+) -> Result<SandwichProblem> {
+    norm_itself(next)?;
+    of_its_own(next)?;
+    let (written, stored) = sum.map_or((Arg::R, r), |sum| (Arg::Sum, sum));
+    let behind = Residual::Behind { r: Some(r) };
+    // There the sum is called `y`.
+    let first_problem =
+        apart(first, Form::Rows, x, stored, behind, place).map_err(|error| error.renamed(Arg::Y, written))?;
+    overlap::apart((Arg::X, x), (written, stored))?;
+    let second_problem = apart(next, Form::Rows, stored, y, Residual::None, place)
+        .map_err(|error| error.renamed(Arg::X, written))?;
+    overlap::apart((written, stored), (Arg::Y, y))?;
+    overlap::same_or_apart((Arg::X, x), (Arg::Y, y))?;
+    overlap::apart((Arg::R, r), (Arg::Y, y))?;
+    // Either norm writes before the other has read all of its own.
+    let scale = match first.sum_scale {
+        Scale::Memory(view) => Some(view),
+        Scale::Number(_) => None,
+    };
+    let of_first = parameters(first).into_iter().chain([(Arg::SumScale, scale)]);
+    for (arg, view) in of_first.filter_map(|(arg, view)| Some((arg, view?))) {
+        overlap::apart((arg, &view.raw), (Arg::Y, y))?;
+    }
+    for (arg, view) in parameters(next).into_iter().filter_map(|(arg, view)| Some((arg, view?))) {
+        overlap::apart((arg, &view.raw), (written, stored))?;
+    }
+    let layouts = [Some(&r.layout), Some(&stored.layout)];
+    let too_many = Error::TooManyElements { arg: Arg::X, shape: x.layout.shape };
+    let (axes, _) = merge([&x.layout, &y.layout], layouts, false).ok_or(too_many)?;
+    Ok(SandwichProblem { first: first_problem, second: second_problem, axes })
+}
+
+/// The second norm has no scales: those of the addition are the first's.
+fn of_its_own(next: &Norm<'_>) -> Result<()> {
+    if next.branch_scale != 1.0 {
+        return Err(Error::ScaleOfNext { scale: Arg::BranchScale });
+    }
+    match next.sum_scale {
+        Scale::Number(1.0) => Ok(()),
+        Scale::Number(_) | Scale::Memory(_) => Err(Error::ScaleOfNext { scale: Arg::SumScale }),
+    }
+}
+
+/// What a norm has of its own beside scales.
+fn parameters<'a>(norm: &Norm<'a>) -> [(Arg, Option<View<'a>>); 2] {
+    [(Arg::W, norm.weight), (Arg::B, norm.bias)]
+}

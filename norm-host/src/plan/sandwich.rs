@@ -1,0 +1,98 @@
+//! The launch of two norms with a residual between them.
+
+use norm_kernels::abi::{EpilogueRounding, Kernel, NormKind, Rounding, SecondNorm, Variant};
+
+use super::{DeviceProfile, LaunchShape, Plan, Tile, alignment};
+use crate::{
+    DType,
+    error::Result,
+    problem::{Problem, Residual, ResidualPlace, SandwichProblem},
+};
+
+/// One launch for both norms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct SandwichPlan {
+    /// The launch as if the residual were in front of one norm, with the first norm's parameters.
+    pub(crate) plan: Plan,
+    /// The kernel's second parameter.
+    pub(crate) second: SecondNorm,
+}
+
+impl SandwichPlan {
+    /// The launch for at least one row; `None` where no kernel gives what two launches would.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Plan::new`].
+    pub(crate) fn new(problem: &SandwichProblem, profile: DeviceProfile) -> Result<Option<SandwichPlan>> {
+        let SandwichProblem { first, second, axes } = problem;
+        let Some(residual) = first.residual_behind() else { return Ok(None) };
+        let (Some(epilogue), Some(w)) = (epilogue(first, second), weights(first, second)) else {
+            return Ok(None);
+        };
+        if !fits_a_kernel(first, second, residual) {
+            return Ok(None);
+        }
+        // The tensors are those of a norm with the residual in front, though it is added later.
+        let in_front = Residual { place: ResidualPlace::InFront, ..residual };
+        let as_one = Problem { y: second.y, residual: Some(in_front), axes: *axes, ..*first };
+        let plan = Plan::new(&as_one, profile)?;
+        let tile = Tile::new(NormKind::Rms, first.x.dtype, second.y.dtype, first.dim, profile);
+        let shape = LaunchShape {
+            kind: NormKind::Rms,
+            types: [first.x.dtype, w, second.y.dtype],
+            tile,
+            residual: true,
+            wide: false,
+            extras: false,
+            blocks: tile.grid(first.rows),
+        };
+        let are_vectors =
+            plan.kernel.variant != Variant::Scalar && alignment::takes_param_vectors(second.w, tile);
+        let Some(variant) = shape.select_sandwich(profile).filter(|_| are_vectors) else { return Ok(None) };
+        let plan = Plan { kernel: Kernel { w, epilogue, ..plan.kernel }, ..plan };
+        let offset =
+            if second.w.is_some() && second.weight_offset != 0.0 { second.weight_offset } else { -0.0 };
+        Ok(Some(SandwichPlan {
+            plan: plan.with_tile(variant, tile.taken_by(variant), profile),
+            second: SecondNorm {
+                w: second.w.map_or(0, |w| w.address),
+                eps: second.eps,
+                weight_offset: offset,
+            },
+        }))
+    }
+}
+
+/// Whether kernels are compiled for such norms and types. With `y` of another size than `x` the two norms' rows are dealt
+/// to threads in different ways, and no launch does both.
+fn fits_a_kernel(first: &Problem, second: &Problem, residual: Residual) -> bool {
+    let are_rms = [first, second].iter().all(|norm| norm.kind == NormKind::Rms && norm.b.is_none());
+    are_rms && residual.r.dtype == first.x.dtype && first.x.dtype.size() == second.y.dtype.size()
+}
+
+/// The type of both norms' weights, that of `x` where there are none; `None` where they differ.
+fn weights(first: &Problem, second: &Problem) -> Option<DType> {
+    match (first.w, second.w) {
+        (Some(a), Some(b)) => (a.dtype == b.dtype).then_some(a.dtype),
+        (Some(w), None) | (None, Some(w)) => Some(w.dtype),
+        (None, None) => Some(first.x.dtype),
+    }
+}
+
+/// Where a kernel rounds that does so for both norms; `None` where none rounds as either asks.
+fn epilogue(first: &Problem, second: &Problem) -> Option<EpilogueRounding> {
+    let [a, b] = [first, second].map(|norm| norm.roundings().epilogue(norm.rounding));
+    // An order that makes no difference to one of them is as well as that of the other.
+    let order = match (a.order, b.order) {
+        (a, b) if a == b => a,
+        (order, Rounding::Single) if second.rounding == order => order,
+        (Rounding::Single, order) if first.rounding == order => order,
+        _ => return None,
+    };
+    // So is the rounding of a weight without an offset, which has its type already.
+    let without_offset = |norm: &Problem| norm.w.is_none() || norm.weight_offset == 0.0;
+    let is_one =
+        a.offset == b.offset || (!a.offset && without_offset(first)) || (!b.offset && without_offset(second));
+    is_one.then_some(EpilogueRounding { order, offset: a.offset || b.offset })
+}
