@@ -27,6 +27,14 @@ fn integers() {
 }
 
 #[test]
+fn predicates() {
+    for (constant, truth) in [("0", 0), ("1", 1), ("-1", 1)] {
+        assert_eq!(result(&format!("mov.pred %p1, {constant}; selp.b32 %r0, 1, 0, %p1;")), truth);
+    }
+    assert_eq!(result("mov.pred %p1, -1; mov.pred %p2, %p1; selp.b32 %r0, 1, 0, %p2;"), 1);
+}
+
+#[test]
 fn floats() {
     let bits = |value: f32| value.to_bits();
     assert_eq!(

@@ -9,6 +9,7 @@ use crate::kernel::file::{File, Mask, Raw, Row};
 use crate::kernel::lanes::{Compute, binary, unary};
 use crate::kernel::op::Op;
 use crate::memory::address;
+use crate::text::literal::Literal;
 use crate::text::operand::Operand;
 use crate::text::registers::{Class, Register};
 
@@ -41,6 +42,13 @@ fn mov(i: &mut Request<'_, '_>) -> Built {
     match (i.operand(0)?, i.operand(1)?) {
         (Operand::Vector(elements), _) => unpack(i, ty, elements),
         (_, Operand::Vector(elements)) => pack(i, ty, elements),
+        // PTX ISA, "Predicate Constants": zero is false, every other integer true.
+        (_, &Operand::Literal(Literal::Integer(constant))) if ty == Type::Pred => {
+            let (d, lanes) = (i.target(0, Class::Predicate)?, if constant == 0 { 0 } else { Mask::MAX });
+            Ok(Op::Compute(Box::new(move |file: &mut File, active: Mask| {
+                file.write_predicate(d, lanes, active);
+            })))
+        }
         _ if ty == Type::Pred => {
             let (d, a) = (i.target(0, Class::Predicate)?, i.condition(1)?.predicate.slot as usize);
             Ok(Op::Compute(Box::new(move |file: &mut File, active: Mask| {
