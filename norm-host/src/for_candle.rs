@@ -3,7 +3,7 @@
 //! [`ops`] and the modules have the names and arguments that candle-nn's have, so that an engine
 //! changes its `use` lines: `candle_nn::ops::rms_norm` to `norm_host::for_candle::ops::rms_norm`,
 //! `candle_nn::{RmsNorm, rms_norm}` to `norm_host::for_candle::{RmsNorm, rms_norm}`. [`Norm`] has every
-//! option, the residual connection too.
+//! option, the residual connection too. [`candle_layer_norm`] has the four functions of the crate of that name.
 //!
 //! ```
 //! use candle_core::{Device, Module, Tensor};
@@ -42,6 +42,7 @@
 
 mod apply;
 mod backward;
+pub mod candle_layer_norm;
 mod cpu;
 #[cfg(feature = "candle-cuda")]
 mod cuda;
