@@ -56,6 +56,11 @@ pub use candle_nn::LayerNormConfig;
 pub use modules::{LayerNorm, RmsNorm, layer_norm, layer_norm_no_bias, rms_norm};
 pub use norm::Norm;
 
+/// The modules and what loads them, in the module in which candle-nn has them too.
+pub mod layer_norm {
+    pub use super::{LayerNorm, LayerNormConfig, RmsNorm, layer_norm, layer_norm_no_bias, rms_norm};
+}
+
 impl From<crate::Error> for candle_core::Error {
     fn from(error: crate::Error) -> candle_core::Error {
         candle_core::Error::wrap(error)
