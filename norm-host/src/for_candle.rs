@@ -3,7 +3,7 @@
 //! [`ops`] and the modules have the names and arguments that candle-nn's have, so that an engine
 //! changes its `use` lines: `candle_nn::ops::rms_norm` to `norm_host::for_candle::ops::rms_norm`,
 //! `candle_nn::{RmsNorm, rms_norm}` to `norm_host::for_candle::{RmsNorm, rms_norm}`. [`Norm`] has every
-//! option, the residual connection too.
+//! option, the residual connection too. [`candle_layer_norm`] has the four functions of the crate of that name.
 //!
 //! ```
 //! use candle_core::{Device, Module, Tensor};
@@ -42,6 +42,7 @@
 
 mod apply;
 mod backward;
+pub mod candle_layer_norm;
 mod cpu;
 #[cfg(feature = "candle-cuda")]
 mod cuda;
@@ -54,6 +55,11 @@ mod store;
 pub use candle_nn::LayerNormConfig;
 pub use modules::{LayerNorm, RmsNorm, layer_norm, layer_norm_no_bias, rms_norm};
 pub use norm::Norm;
+
+/// The modules and what loads them, in the module in which candle-nn has them too.
+pub mod layer_norm {
+    pub use super::{LayerNorm, LayerNormConfig, RmsNorm, layer_norm, layer_norm_no_bias, rms_norm};
+}
 
 impl From<crate::Error> for candle_core::Error {
     fn from(error: crate::Error) -> candle_core::Error {

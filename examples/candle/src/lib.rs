@@ -9,3 +9,8 @@ pub mod norms;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+// So is what docs/DROP_IN.md has for the functions of other engines.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/DROP_IN.md")]
+struct DropIn;

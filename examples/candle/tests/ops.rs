@@ -445,3 +445,9 @@ macro_rules! candles_interface {
 
 candles_interface!(candles_own_interface, candle_nn, candle_nn::ops);
 candles_interface!(the_interface_is_candles, norm_host::for_candle, norm_host::for_candle::ops);
+candles_interface!(candles_own_module_of_norms, candle_nn::layer_norm, candle_nn::ops);
+candles_interface!(
+    the_module_of_norms_is_candles,
+    norm_host::for_candle::layer_norm,
+    norm_host::for_candle::ops
+);
