@@ -65,7 +65,7 @@ static SM_80: Bounds = Bounds {
         (Layer, Add4,        [96,  0,  0,  0,  0,  0,  0,  0]),
     ],
     by_x: &[],
-    rounding_more: &[],
+    rounding_more: &[(Layer, Staged, [4, 4, 2], 48)],
     partial: [[40, 0], [28, 30]],
     apply: [[48, 37, 48, 48, 0, 48, 0, 48], [45, 30, 46, 35, 40, 31, 0, 0]],
 };
