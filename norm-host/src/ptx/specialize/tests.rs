@@ -61,6 +61,7 @@ fn a_template_of_ones_own_is_specialized_under_any_name() {
         x: Some(DType::BF16),
         w: None,
         y: Some(DType::F32),
+        addition: Addition::PLAIN,
         epilogue: EpilogueRounding::SINGLE,
         max_threads: 64,
         max_registers: Some(32),
