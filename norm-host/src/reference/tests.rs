@@ -40,6 +40,7 @@ fn the_offset_is_added_to_weights_alone() {
         roundings: Roundings::NONE,
         bias: None,
         onto: None,
+        factors: Factors::NONE,
     };
     close(&norm(&[5.0, 5.0], &with), &[2.0, 1.0]);
     close(&norm(&[5.0, 5.0], &Parameters { weight: None, ..with }), &[1.0, 1.0]);
@@ -50,8 +51,16 @@ fn a_norm_is_added_to_what_is_there() {
     let (weight, bias, onto) = ([1.0, 0.5], [0.0, 1.0], [10.0, 0.25]);
     let (weight, bias, onto) = (Some(&weight[..]), Some(&bias[..]), Some(&onto[..]));
     let roundings = Roundings::NONE;
-    let parameters =
-        Parameters { kind: NormKind::Rms, eps: 0.0, weight, weight_offset: 0.0, roundings, bias, onto };
+    let parameters = Parameters {
+        kind: NormKind::Rms,
+        eps: 0.0,
+        weight,
+        weight_offset: 0.0,
+        roundings,
+        bias,
+        onto,
+        factors: Factors::NONE,
+    };
     close(&norm(&[5.0, 5.0], &parameters), &[11.0, 1.75]);
 }
 
@@ -103,6 +112,7 @@ fn each_order_rounds_where_its_formula_says() {
             roundings: Roundings::of(rounding, false, bf16, Some(f16), bf16),
             bias: bias.then_some(&b[..]),
             onto: added.then_some(&onto[..]),
+            factors: Factors::NONE,
         };
         norm(&x, &parameters)[0]
     };
@@ -139,6 +149,7 @@ fn a_rounded_offset_is_one_of_the_weights_type() {
             roundings,
             bias: None,
             onto: None,
+            factors: Factors::NONE,
         };
         parameters.factor(index)
     };

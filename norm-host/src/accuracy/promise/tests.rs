@@ -14,6 +14,7 @@ fn parameters(kind: NormKind, bias: Option<&[f64]>) -> Parameters<'_> {
         roundings: Roundings::NONE,
         bias,
         onto: None,
+        factors: Factors::NONE,
     }
 }
 

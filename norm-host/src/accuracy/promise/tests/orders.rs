@@ -53,6 +53,7 @@ impl Form {
             roundings: Roundings::of(rounding, round_offset, x, Some(w), y),
             bias: self.biases.then_some(&row.b),
             onto: self.accumulate.then_some(&row.onto),
+            factors: Factors::NONE,
         }
     }
 }
