@@ -138,7 +138,7 @@ pub fn norm(x: &[f64], parameters: &Parameters<'_>) -> Vec<f64> {
 ///
 /// If `r` is shorter than `x`.
 pub fn add(dtype: DType, x: &[f64], r: &[f64]) -> Vec<f64> {
-    add_scaled(dtype, x, r, Factors::NONE, Roundings::NONE)
+    x.iter().enumerate().map(|(index, x)| round(dtype, x + r[index])).collect()
 }
 
 /// [`add`] of a row and a residual of type `dtype` with `x` and the sum multiplied, and rounded in between as `roundings`
