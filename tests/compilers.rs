@@ -31,7 +31,7 @@ use proptest::{
 use rayon::prelude::*;
 
 use common::{
-    case::{Case, Residual, case},
+    case::{Addition, Case, Residual, case},
     config,
     values::Values,
 };
@@ -116,6 +116,7 @@ fn every_kernel_has_the_same_bits() {
             kind,
             heads: false,
             residual: Residual::ALL[index / 2 % 3],
+            addition: Addition::PLAIN,
             x,
             y,
             w: Some(w),
@@ -157,6 +158,7 @@ fn rows_of_clusters_and_longer_ones() {
                 kind,
                 heads: false,
                 residual: Residual::None,
+                addition: Addition::PLAIN,
                 x: DType::F16,
                 y: DType::F16,
                 w: Some(DType::F32),

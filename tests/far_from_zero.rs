@@ -3,7 +3,7 @@
 
 use norm_host::accuracy::{judge_row, round_to_f16};
 use norm_host::ptx::EMBEDDED;
-use norm_host::reference::{self, Parameters, widen};
+use norm_host::reference::{self, Factors, Parameters, widen};
 use norm_host::{Backend, Cpu, DType, Element, Norm, NormKind, Roundings, Simulator, View, ViewMut};
 
 const EPS: f32 = 1e-5;
@@ -30,8 +30,16 @@ fn holds<E: Element>(x: &[E], most: f64) {
     let expected = reference::layer_norm(&x_f64, None, None, eps);
     let kind = NormKind::Layer;
     let roundings = Roundings::NONE;
-    let parameters =
-        Parameters { kind, eps, weight: None, weight_offset: 0.0, roundings, bias: None, onto: None };
+    let parameters = Parameters {
+        kind,
+        eps,
+        weight: None,
+        weight_offset: 0.0,
+        roundings,
+        bias: None,
+        onto: None,
+        factors: Factors::NONE,
+    };
     for (backend, y) in everywhere(x) {
         let judged = judge_row(&x_f64, &parameters, DType::F32, &y);
         assert!(judged.promised && judged.is_kept(), "{} of {} on {backend}: {judged:?}", x.len(), E::DTYPE);

@@ -6,11 +6,11 @@ mod cases;
 #[path = "../norm-host/tests/common/mod.rs"]
 mod common;
 
-use norm_host::{DeviceProfile, Operand, Param, Plan, Problem, Rounding, Roundings, Simulator};
-use norm_kernels::abi::{Axis, Kernel, Variant};
+use norm_host::{DeviceProfile, Plan, Rounding, Roundings, Simulator};
+use norm_kernels::abi::{Kernel, Variant};
 use rayon::prelude::*;
 
-use cases::of_kernel;
+use cases::{Addresses, of_kernel, problem};
 use common::{
     buffer::Buffer,
     case::{Case, Tensors},
@@ -117,6 +117,7 @@ fn holds(case: &Case, profile: DeviceProfile) {
         let mut first = Tensors {
             x: head(&before.x, case.dim),
             r: before.r.as_ref().map(|r| head(r, case.dim)),
+            s: before.s.as_ref().map(|s| head(s, case.dim)),
             y: head(&before.y, case.dim),
             ..before.clone()
         };
@@ -132,8 +133,8 @@ fn head(buffer: &Buffer, elements: usize) -> Buffer {
 
 /// The bits that the operation writes over its input.
 fn in_place(case: &Case, before: &Tensors, device: &Simulator) -> Vec<u32> {
-    let Tensors { mut x, r, w, b, .. } = before.clone();
-    let (norm, shape, strides) = (case.norm(&w, &b), case.shape(), case.x_strides());
+    let Tensors { mut x, r, w, b, scale, .. } = before.clone();
+    let (norm, shape, strides) = (case.norm(&w, &b, &scale), case.shape(), case.x_strides());
     let mut rows = x.view_mut(&shape, &strides);
     match r {
         Some(mut r) => norm.add_rows_in_place(&mut rows, &mut r.view_mut(&shape, &case.r_strides()), device),
@@ -145,31 +146,20 @@ fn in_place(case: &Case, before: &Tensors, device: &Simulator) -> Vec<u32> {
 
 /// The plan of a case of dense rows.
 fn planned(case: &Case, tensors: &Tensors, profile: DeviceProfile) -> Plan {
-    let (shape, strides) = (case.shape(), case.x_strides());
-    let operand =
-        |buffer: &Buffer| Operand { address: buffer.view(&shape, &strides).address(), dtype: buffer.dtype() };
-    let param = |buffer: &Buffer| {
-        let view = buffer.view(&[case.dim], &[1]);
-        Param { address: view.address(), dtype: view.dtype(), stride: 0 }
+    let address = |buffer: &Buffer, shape: &[usize]| {
+        let strides: Vec<usize> = if shape.len() == 1 { vec![1] } else { case.x_strides() };
+        buffer.view(shape, &strides).address()
     };
-    let stride = case.dim as u64;
-    let rows = Axis { extent: case.rows() as u64, x_stride: stride, y_stride: stride, r_stride: stride };
-    let problem = Problem {
-        kind: case.kind,
-        x: operand(&tensors.x),
-        y: operand(&tensors.y),
-        r: tensors.r.as_ref().map(operand),
-        accumulate: false,
-        w: tensors.w.as_ref().map(param),
-        b: tensors.b.as_ref().map(param),
-        axes: [Axis::ONE, Axis::ONE, rows],
-        rows: case.rows() as u64,
-        dim: u32::try_from(case.dim).unwrap(),
-        eps: case.eps,
-        weight_offset: case.weight_offset,
-        round_offset: case.round_offset,
-        rounding: case.rounding,
-        overlap: true,
+    let rows = |buffer: &Buffer| address(buffer, &case.shape());
+    let param = |buffer: &Option<Buffer>| buffer.as_ref().map(|buffer| address(buffer, &[case.dim]));
+    let at = Addresses {
+        x: rows(&tensors.x),
+        y: rows(&tensors.y),
+        r: tensors.r.as_ref().map(rows),
+        s: tensors.s.as_ref().map(rows),
+        scale: tensors.scale.as_ref().map(|scale| address(scale, &[1])),
+        w: param(&tensors.w),
+        b: param(&tensors.b),
     };
-    Plan::new(&problem, profile).unwrap()
+    Plan::new(&problem(case, at), profile).unwrap()
 }

@@ -189,6 +189,7 @@ fn every_tile_fits_its_kernel() {
                         types,
                         tile,
                         residual,
+                        wide: false,
                         extras: false,
                         blocks,
                     })
@@ -217,7 +218,9 @@ fn every_tile_fits_its_kernel() {
     }
     // Every kernel has its tiles, but the one for rows that are not made of whole vectors.
     for kind in NormKind::ALL {
-        for variant in Variant::ALL.into_iter().filter(|&variant| variant != Variant::Scalar) {
+        // Those for two norms are selected apart: norm-host's own tests hold theirs.
+        let selected = |variant: &Variant| *variant != Variant::Scalar && !variant.is_sandwich();
+        for variant in Variant::ALL.into_iter().filter(selected) {
             assert_eq!(variant.serves(kind), chosen.contains(&(kind.name(), variant.name())), "{variant:?}");
         }
     }

@@ -496,7 +496,10 @@ pub enum Error {
 
 /// What is allowed of `x` and `y` alone: to be one tensor.
 fn or_in_place(a: Arg, b: Arg) -> &'static str {
-    if (a, b) == (Arg::X, Arg::Y) { ", or one tensor for work in place" } else { "" }
+    match (a, b) {
+        (Arg::X, Arg::Y) | (Arg::R, Arg::Sum) => ", or one tensor for work in place",
+        _ => "",
+    }
 }
 
 /// `rank 2`, `rank 1 or 2` or `rank 1 to 4`.

@@ -24,9 +24,25 @@ pub struct Parameters<'a> {
     pub roundings: Roundings,
     /// The biases, as many as the row has elements: 0 where there are none.
     pub bias: Option<&'a [f64]>,
-    /// What the output holds before the norm is added to it, as many as the row has elements;
-    /// `None` where the norm replaces it.
+    /// What the norm is added to, as many as the row has elements, be it what the output holds or another tensor;
+    /// `None` where the output is the norm.
     pub onto: Option<&'a [f64]>,
+    /// What that addition multiplies, [`Factors::NONE`] for nothing.
+    pub factors: Factors,
+}
+
+/// What an addition to a residual multiplies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Factors {
+    /// What is added, `x` or the norm, by this.
+    pub branch: f64,
+    /// The sum, by this.
+    pub sum: f64,
+}
+
+impl Factors {
+    /// Nothing.
+    pub const NONE: Factors = Factors { branch: 1.0, sum: 1.0 };
 }
 
 impl Parameters<'_> {
@@ -84,20 +100,29 @@ impl Statistics {
     }
 }
 
-/// One row normalized: `(x - mean) * rstd * (w + weight_offset) + b`, added to what `onto` has. What is to be rounded in
+/// One row normalized: `(x - mean) * rstd * (w + weight_offset) + b`, added to what `onto` has, scaled by
+/// [`factors`](Parameters::factors). What is to be rounded in
 /// between is; of the last rounding, to the type of the output, nothing is done here.
 ///
 /// RMSNorm is Zhang and Sennrich 2019 (arXiv:1910.07467), LayerNorm Ba, Kiros and Hinton 2016
 /// (arXiv:1607.06450).
 pub fn norm(x: &[f64], parameters: &Parameters<'_>) -> Vec<f64> {
     let Statistics { mean, rstd, .. } = Statistics::of(x, parameters.kind, parameters.eps);
-    let Roundings { normalized, product, result, .. } =
+    let Roundings { normalized, product, result, branch, sum, .. } =
         parameters.roundings.that_matter(parameters.bias.is_some(), parameters.onto.is_some());
+    let Factors { branch: branch_by, sum: sum_by } = parameters.factors;
     let rounded = |to: Option<DType>, value: f64| to.map_or(value, |to| round(to, value));
     let one = |(i, x)| {
         let n = rounded(normalized, (x - mean) * rstd);
         let product = rounded(product, n * parameters.factor(i));
-        rounded(result, product + parameters.bias(i)) + parameters.onto(i)
+        let norm = product + parameters.bias(i);
+        match parameters.onto {
+            None => norm,
+            Some(onto) => {
+                let branch = rounded(branch, rounded(result, norm) * branch_by);
+                rounded(sum, branch + onto[i]) * sum_by
+            }
+        }
     };
     x.iter().enumerate().map(one).collect()
 }
@@ -116,6 +141,29 @@ pub fn add(dtype: DType, x: &[f64], r: &[f64]) -> Vec<f64> {
     x.iter().enumerate().map(|(index, x)| round(dtype, x + r[index])).collect()
 }
 
+/// [`add`] of a row and a residual of type `dtype` with `x` and the sum multiplied, and rounded in between as `roundings`
+/// say of [`branch`](Roundings::branch) and [`sum`](Roundings::sum).
+///
+/// Every backend has these bits (any NaN for NaN). Both products and the sum are made in `f32`. In `f64` a product of two
+/// `f32` is exact, and their sum good enough, as for [`add`].
+///
+/// # Panics
+///
+/// If `r` is shorter than `x`.
+pub fn add_scaled(dtype: DType, x: &[f64], r: &[f64], factors: Factors, roundings: Roundings) -> Vec<f64> {
+    let Roundings { branch, sum, .. } = roundings;
+    // A value of f32, and then perhaps of 16 bits.
+    let rounded = |to: Option<DType>, value: f64| {
+        let value = round(DType::F32, value);
+        to.map_or(value, |to| round(to, value))
+    };
+    let one = |(index, x): (usize, &f64)| {
+        let branch = rounded(branch, x * factors.branch);
+        round(dtype, rounded(None, rounded(sum, branch + r[index]) * factors.sum))
+    };
+    x.iter().enumerate().map(one).collect()
+}
+
 /// RMSNorm of one row: `x / sqrt(mean(x²) + eps) * w`.
 pub fn rms_norm(x: &[f64], w: Option<&[f64]>, eps: f64) -> Vec<f64> {
     norm(x, &plain(NormKind::Rms, w, None, eps))
@@ -128,7 +176,8 @@ pub fn layer_norm(x: &[f64], w: Option<&[f64]>, b: Option<&[f64]>, eps: f64) -> 
 
 fn plain<'a>(kind: NormKind, w: Option<&'a [f64]>, b: Option<&'a [f64]>, eps: f64) -> Parameters<'a> {
     let roundings = Roundings::NONE;
-    Parameters { kind, eps, weight: w, weight_offset: 0.0, roundings, bias: b, onto: None }
+    let factors = Factors::NONE;
+    Parameters { kind, eps, weight: w, weight_offset: 0.0, roundings, bias: b, onto: None, factors }
 }
 
 /// Elements of `x` as an operation sees them: infinite `f16` ones count as ±65504, NaN stays.

@@ -5,13 +5,13 @@ mod common;
 use common::config;
 use common::{
     buffer::Buffer,
-    case::{Case, Residual, UNTOUCHED, case},
+    case::{Addition, Case, Residual, UNTOUCHED, case},
     values::Values,
 };
 use norm_host::{Cpu, DType, NormKind, Rounding};
 use proptest::prelude::*;
 
-/// Runs a case, judges every row, and looks that nothing but elements of `y` and `r` was written.
+/// Runs a case, judges every row, and looks that nothing but elements of `y`, `r` and `s` was written.
 fn check(case: &Case) -> Result<(), TestCaseError> {
     let before = case.tensors();
     let mut tensors = before.clone();
@@ -26,7 +26,8 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
         prop_assert!(judged.promised || tiny, "row {row}: {judged:?}");
     }
     only_elements(case, "y", &tensors.y, &case.y_strides())?;
-    tensors.r.as_ref().map_or(Ok(()), |r| only_elements(case, "r", r, &case.r_strides()))
+    tensors.r.as_ref().map_or(Ok(()), |r| only_elements(case, "r", r, &case.r_strides()))?;
+    tensors.s.as_ref().map_or(Ok(()), |s| only_elements(case, "s", s, &case.s_strides()))
 }
 
 /// What lies between the rows of a tensor is as it was.
@@ -63,15 +64,20 @@ fn every_dtype_combination_keeps_the_promise() {
                     check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
                 }
                 for residual in [Residual::Before, Residual::Behind] {
-                    let case = Case { residual, ..case.clone() };
-                    check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+                    for addition in additions(residual, x, y) {
+                        let case = Case { residual, addition, ..case.clone() };
+                        check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+                    }
                 }
                 // The other orders round the same elements by the same operations whatever the length.
                 for rounding in Rounding::ALL.into_iter().filter(|_| [1, 17, 1025].contains(&dim)) {
                     for residual in Residual::ALL {
                         let (weight_offset, round_offset) = (1.0, rounding != Rounding::Single);
-                        let case = Case { rounding, residual, weight_offset, round_offset, ..case.clone() };
-                        check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+                        for addition in additions(residual, x, y) {
+                            let case = Case { rounding, residual, addition, ..case.clone() };
+                            let case = Case { weight_offset, round_offset, ..case };
+                            check(&case).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+                        }
                     }
                 }
             }
@@ -103,11 +109,26 @@ fn a_million_elements_keep_the_promise() {
     }
 }
 
+/// In place and apart, plain and scaled, of one type and, where that can be, wide.
+fn additions(residual: Residual, x: DType, y: DType) -> Vec<Addition> {
+    let plain = Addition::PLAIN;
+    if residual == Residual::None {
+        return vec![plain];
+    }
+    let scaled = Addition { branch_scale: 0.22, sum_scale: -1.3, ..plain };
+    let mut all = vec![plain, scaled, Addition { apart: true, in_memory: true, ..scaled }];
+    if residual == Residual::Before && x.size() == 2 && y.size() == 2 {
+        all.extend(all.clone().into_iter().map(|addition| Addition { wide: true, ..addition }));
+    }
+    all
+}
+
 fn plain(kind: NormKind, x: DType, y: DType, dim: usize) -> Case {
     Case {
         kind,
         heads: false,
         residual: Residual::None,
+        addition: Addition::PLAIN,
         x,
         y,
         w: None,

@@ -5,26 +5,30 @@ mod common;
 use common::config;
 use common::{
     buffer::Buffer,
-    case::{Case, Residual, Tensors, case},
+    case::{Addition, Case, Residual, Tensors, case},
 };
-use norm_host::{Cpu, Norm, NormKind, Place, View, ViewMut};
+use norm_host::{Cpu, Norm, NormKind, Place, Rounding, View, ViewMut};
 use proptest::prelude::*;
 
 /// The case's `x` alone, in place of `x` and `y`, beside what becomes of its residual.
 fn run_in_place(case: &Case) -> Tensors {
     let mut tensors = case.tensors();
-    let norm = case.norm(&tensors.w, &tensors.b);
-    let mut x = tensors.x.view_mut(&case.shape(), &case.x_strides());
-    match (case.residual, &mut tensors.r) {
-        (Residual::Before, Some(r)) => {
-            norm.add_rows_in_place(&mut x, &mut r.view_mut(&case.shape(), &case.r_strides()), &Cpu)
+    let norm = case.norm(&tensors.w, &tensors.b, &tensors.scale);
+    let (shape, r_strides) = (case.shape(), case.r_strides());
+    let mut x = tensors.x.view_mut(&shape, &case.x_strides());
+    // SAFETY: the memory of `x`, which each element is read from before it is written.
+    let same = unsafe { View::from_raw_parts(Place::Host, x.address(), case.x, &shape) };
+    let same = same.and_then(|same| same.with_strides(&case.x_strides())).unwrap();
+    match (case.residual, &mut tensors.r, &mut tensors.s) {
+        (Residual::Before, Some(r), Some(s)) => {
+            let s = &mut s.view_mut(&shape, &case.s_strides());
+            norm.add_rows_to(same, r.view(&shape, &r_strides), s, &mut x, &Cpu)
         }
-        (Residual::Behind, _) => {
-            // SAFETY: the memory of `x`, which each element is read from before it is written.
-            let same = unsafe { View::from_raw_parts(Place::Host, x.address(), case.x, &case.shape()) };
-            let same = same.and_then(|same| same.with_strides(&case.x_strides())).unwrap();
-            norm.rows_add(same, &mut x, &Cpu)
+        (Residual::Before, Some(r), None) => {
+            norm.add_rows_in_place(&mut x, &mut r.view_mut(&shape, &r_strides), &Cpu)
         }
+        (Residual::Behind, Some(r), _) => norm.rows_add_to(same, r.view(&shape, &r_strides), &mut x, &Cpu),
+        (Residual::Behind, None, _) => norm.rows_add(same, &mut x, &Cpu),
         _ if case.heads => norm.heads_in_place(&mut x, &Cpu),
         _ => norm.rows_in_place(&mut x, &Cpu),
     }
@@ -38,10 +42,11 @@ fn row_bits(case: &Case, buffer: &Buffer, strides: &[usize]) -> Vec<Vec<u32>> {
     (0..case.rows()).map(|row| bits[case.start(row, strides)..][..case.dim].to_vec()).collect()
 }
 
-/// The bits of each row of `y`, and of the residual where there is one.
-fn bits_of(case: &Case, tensors: &Tensors) -> [Vec<Vec<u32>>; 2] {
+/// The bits of each row of `y`, and of the residual and the sum where there are some.
+fn bits_of(case: &Case, tensors: &Tensors) -> [Vec<Vec<u32>>; 3] {
     let r = tensors.r.as_ref().map(|r| row_bits(case, r, &case.r_strides()));
-    [row_bits(case, &tensors.y, &case.y_strides()), r.unwrap_or_default()]
+    let s = tensors.s.as_ref().map(|s| row_bits(case, s, &case.s_strides()));
+    [row_bits(case, &tensors.y, &case.y_strides()), r.unwrap_or_default(), s.unwrap_or_default()]
 }
 
 proptest! {
@@ -51,9 +56,10 @@ proptest! {
     fn in_place_equals_out_of_place(case in case(3000)) {
         // The same type and strides on both sides: what in place means.
         let gaps = case.gaps.iter().map(|&(x, _)| (x, x)).collect();
-        let case = Case { y: case.x, gaps, ..case };
+        let wide = case.addition.wide && case.x.size() == 2;
+        let case = Case { y: case.x, gaps, addition: Addition { wide, ..case.addition }, ..case };
         let mut apart = case.tensors();
-        if case.residual == Residual::Behind {
+        if case.residual == Residual::Behind && !case.addition.apart {
             apart.y = apart.x.clone();
         }
         case.run(&mut apart, &Cpu).unwrap();
@@ -66,31 +72,37 @@ proptest! {
     fn rows_alone_equal_rows_together(case in case(3000)) {
         let mut together = case.tensors();
         case.run(&mut together, &Cpu).unwrap();
-        let [y, r] = bits_of(&case, &together);
+        let [y, r, s] = bits_of(&case, &together);
         for (row, y) in y.iter().enumerate() {
-            let [y_alone, r_alone] = alone(&case, row);
+            let [y_alone, r_alone, s_alone] = alone(&case, row);
             prop_assert_eq!(y, &y_alone[0]);
             prop_assert_eq!(r.get(row), r_alone.first());
+            prop_assert_eq!(s.get(row), s_alone.first());
         }
     }
 
     /// The residual is rounded, and what is rounded is normalized.
     #[test]
     fn fused_equals_an_addition_and_a_norm(case in case(3000)) {
-        let case = Case { residual: Residual::Before, heads: false, ..case };
+        // By itself the norm of a sum in f32 is one of f32, to which no order rounds.
+        let rounding = if case.addition.wide { Rounding::Single } else { case.rounding };
+        let case = Case { residual: Residual::Before, heads: false, rounding, ..case };
         let mut fused = case.tensors();
         case.run(&mut fused, &Cpu).unwrap();
-        // `r` in the place of `x`, with its gaps.
-        let gaps = case.gaps.iter().zip(case.r_gaps).map(|(&(_, y), r)| (r, y)).collect();
-        let norm = Case { residual: Residual::None, gaps, ..case.clone() };
-        let mut apart = Tensors { x: fused.r.clone().unwrap(), r: None, ..case.tensors() };
+        // The sum in the place of `x`, with its gaps.
+        let sum_gaps = if case.stores_apart() { case.addition.s_gaps } else { case.r_gaps };
+        let gaps = case.gaps.iter().zip(sum_gaps).map(|(&(_, y), sum)| (sum, y)).collect();
+        let plain = Case { residual: Residual::None, addition: Addition::PLAIN, ..case.clone() };
+        let norm = Case { x: case.r_dtype(), gaps, ..plain };
+        let sum = fused.s.clone().or(fused.r.clone()).unwrap();
+        let mut apart = Tensors { x: sum, r: None, s: None, scale: None, ..case.tensors() };
         norm.run(&mut apart, &Cpu).unwrap();
         prop_assert_eq!(&bits_of(&case, &fused)[0], &bits_of(&norm, &apart)[0]);
     }
 }
 
 /// Row `row` of the case, computed as the only row there is.
-fn alone(case: &Case, row: usize) -> [Vec<Vec<u32>>; 2] {
+fn alone(case: &Case, row: usize) -> [Vec<Vec<u32>>; 3] {
     let tensors = case.tensors();
     let take =
         |buffer: &Buffer, strides: &[usize]| Buffer::new(buffer.dtype(), &case.row(buffer, row, strides));
@@ -101,6 +113,8 @@ fn alone(case: &Case, row: usize) -> [Vec<Vec<u32>>; 2] {
     let mut tensors = Tensors {
         x: take(&tensors.x, &case.x_strides()),
         r: tensors.r.as_ref().map(|r| take(r, &case.r_strides())),
+        s: tensors.s.as_ref().map(|s| take(s, &case.s_strides())),
+        scale: tensors.scale.clone(),
         w: param(&tensors.w, case.shared[0]),
         b: param(&tensors.b, case.shared[1]),
         y: take(&tensors.y, &case.y_strides()),
@@ -129,17 +143,19 @@ fn with_threads(threads: usize, kind: NormKind, rows: usize, dim: usize) -> Vec<
         (0..rows * dim).map(|i| ((i * 7919 + seed) % 10007) as f32 / 1000.0 - 5.0).collect()
     };
     let (x, mut r) = (values(0), values(17));
-    let mut outputs = [vec![0.0_f32; rows * dim], vec![0.0; rows * dim], values(29)];
+    let zeros = || vec![0.0_f32; rows * dim];
+    let mut outputs = [zeros(), zeros(), values(29), zeros(), zeros()];
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
         let shape = [rows, dim];
         let x = View::from_slice(&x, &shape).unwrap();
         let mut r = ViewMut::from_slice(&mut r, &shape).unwrap();
-        let [a, b, c] = outputs.each_mut().map(|y| ViewMut::from_slice(y, &shape).unwrap());
+        let [a, b, c, d, e] = outputs.each_mut().map(|y| ViewMut::from_slice(y, &shape).unwrap());
         let norm = Norm::new(kind, 1e-6);
         norm.rows(x, &mut { a }, &Cpu).unwrap();
         norm.add_rows(x, &mut r, &mut { b }, &Cpu).unwrap();
         norm.rows_add(x, &mut { c }, &Cpu).unwrap();
+        norm.sandwich_rows_to(&norm, x, r.as_view(), &mut { d }, &mut { e }, &Cpu).unwrap();
     });
     outputs.iter().chain([&r]).flatten().map(|y| y.to_bits()).collect()
 }

@@ -111,13 +111,12 @@ fn a_plan_is_launched_as_it_stands() {
     let memory = buffer(&device, &[0_f32; 8 * 512]);
     let address = memory.as_device_ptr().as_raw();
     let tensor = Operand { address, dtype: DType::F32 };
-    let rows = Axis { extent: 8, x_stride: 512, y_stride: 512, r_stride: 0 };
+    let rows = Axis { extent: 8, x_stride: 512, y_stride: 512, r_stride: 0, s_stride: 0 };
     let problem = Problem {
         kind: NormKind::Rms,
         x: tensor,
         y: tensor,
-        r: None,
-        accumulate: false,
+        residual: None,
         w: None,
         b: None,
         axes: [Axis::ONE, Axis::ONE, rows],

@@ -5,7 +5,7 @@ mod common;
 use common::config;
 use common::{
     buffer::Buffer,
-    case::{Case, Residual, Tensors, case},
+    case::{Addition, Case, Residual, Tensors, case},
 };
 use norm_host::{Backend, Cpu};
 use proptest::prelude::*;
@@ -15,7 +15,8 @@ fn heads_that_share(max_dim: usize) -> impl Strategy<Value = Case> {
     let shared = prop_oneof![Just([true, true]), Just([true, false]), Just([false, true])];
     (case(max_dim), shared).prop_map(|(case, shared)| {
         let front = if case.front.is_empty() { vec![3] } else { case.front.clone() };
-        Case { heads: true, residual: Residual::None, front, shared, ..case }
+        let (residual, addition) = (Residual::None, Addition::PLAIN);
+        Case { heads: true, residual, addition, front, shared, ..case }
     })
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 use common::{
     buffer::Buffer,
-    case::{Case, Residual, Tensors, UNTOUCHED, case},
+    case::{Addition, Case, Residual, Tensors, UNTOUCHED, case},
     config,
     values::Values,
 };
@@ -29,7 +29,8 @@ macro_rules! each {
 /// The case with rows of RMSNorm, without a residual, which its sharded form does not have.
 fn plain(case: Case) -> Case {
     let front = if case.front.is_empty() { vec![1] } else { case.front.clone() };
-    Case { kind: NormKind::Rms, heads: false, residual: Residual::None, front, ..case }
+    let addition = Addition::PLAIN;
+    Case { kind: NormKind::Rms, heads: false, residual: Residual::None, addition, front, ..case }
 }
 
 /// Columns `from..to` of a tensor.
@@ -156,6 +157,7 @@ fn long(x: DType, values: Values, dim: usize) -> Case {
         kind: NormKind::Rms,
         heads: false,
         residual: Residual::None,
+        addition: Addition::PLAIN,
         x,
         y: DType::F32,
         w: None,

@@ -6,7 +6,7 @@ mod template;
 use half::{bf16, f16};
 use norm_host::ptx::specialize::specialize;
 use norm_host::{DType, EpilogueRounding, Rounding};
-use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Template};
+use norm_kernels::abi::{Addition, EntryPoint, Kernel, ShardKernel, Template};
 use proptest::prelude::*;
 use ptx_sim::{Launch, Memory, Module};
 use template::{RESULTS, VALUES, result};
@@ -90,6 +90,7 @@ fn halves(word: u32) -> [u32; 2] {
 struct Made {
     entry: EntryPoint,
     types: [DType; 3],
+    addition: Addition,
     epilogue: EpilogueRounding,
 }
 
@@ -100,7 +101,11 @@ impl Made {
             | EntryPoint::Shard(ShardKernel::Apply { x, w, y, epilogue, .. }) => ([x, w, y], epilogue),
             EntryPoint::Shard(ShardKernel::Partial { x, .. }) => ([x; 3], EpilogueRounding::SINGLE),
         };
-        Made { entry, types, epilogue }
+        let addition = match entry {
+            EntryPoint::Norm(Kernel { addition, .. }) => addition,
+            EntryPoint::Shard(_) => Addition::PLAIN,
+        };
+        Made { entry, types, addition, epilogue }
     }
 
     /// Holds all that it wrote to what the host computes of its inputs.
@@ -167,7 +172,6 @@ impl Made {
             Rounding::T5 => w,
         };
         let weight = if offset { w } else { DType::F32 };
-        let result_to = if order == Rounding::Single { DType::F32 } else { y };
         for (at, bits) in halves(word).into_iter().enumerate() {
             for (role, dtype, unpacked, packed) in
                 [("w", w, result::UNPACK_W, result::PACK_W), ("y", y, result::UNPACK_Y, result::PACK_Y)]
@@ -182,11 +186,8 @@ impl Made {
             if w != DType::F32 {
                 assert_eq!(to_f32(w, halves(given[result::ONES])[at]), 1.0, "{}", what("ones.w"));
             }
-            for (role, dtype, rounded) in [
-                ("n", normalized, result::ROUND_N),
-                ("w", weight, result::ROUND_W),
-                ("y", result_to, result::ROUND_Y),
-            ] {
+            for (role, dtype, rounded) in [("n", normalized, result::ROUND_N), ("w", weight, result::ROUND_W)]
+            {
                 let expected = round(dtype, values[at]).to_bits();
                 same_element(DType::F32, given[rounded + at], expected, &what(&format!("round.{role}")));
             }
@@ -195,6 +196,35 @@ impl Made {
             let expected = if rounds { round(y, n * w) + b } else { n.mul_add(w, b) };
             same_element(DType::F32, given[result::AFFINE_Y + at], expected.to_bits(), &what("affine.y"));
         }
+        self.check_additions(values, given, what);
+    }
+
+    /// What is done with a residual.
+    fn check_additions(self, values: [f32; VALUES], given: &[u32; RESULTS], what: impl Fn(&str) -> String) {
+        let [x, _, y] = self.types;
+        let Addition { wide, scaled } = self.addition;
+        // An element of x has its type; what is rounded beside it is where the kernel is scaled.
+        let unless_single = |dtype| if self.epilogue.order == Rounding::Single { DType::F32 } else { dtype };
+        let [x, y] = [x, y].map(unless_single);
+        let sum_of_x = if wide { DType::F32 } else { x };
+        let [branch, scale] = [values[2], values[3]];
+        for (role, first, product, sum, results) in [
+            ("x", DType::F32, x, sum_of_x, result::ADD_X),
+            ("y", y, y, y, result::ADD_Y),
+            ("n", x, x, x, result::ADD_N),
+        ] {
+            for at in 0..2 {
+                let (a, r) = (round(first, values[at]), values[4 + at]);
+                let expected =
+                    if scaled { round(sum, round(product, a * branch) + r) * scale } else { a + r };
+                let what = what(&format!("add.{role}"));
+                same_element(DType::F32, given[results + at], expected.to_bits(), &what);
+            }
+        }
+        // What no kernel uses that is not scaled is no load.
+        let loaded = if scaled { values[0] } else { branch };
+        let scales = [loaded, branch].map(f32::to_bits);
+        assert_eq!(given[result::LD_SCALE..][..2], scales, "{}", what("ld_scale.x"));
     }
 }
 
@@ -236,6 +266,9 @@ fn every_number_of_the_16_bit_types_is_converted_exactly_and_rounded_to_nearest_
         for (name, dtype) in [
             ("rms_f16_f16_f16_block4_before_weight_round_offset", DType::F16),
             ("rms_bf16_bf16_bf16_block4_before_bias", DType::BF16),
+            // Nothing is multiplied but by 1, or added but -0.
+            ("rms_f16_f16_f16_sandwich4_scaled_before_weight", DType::F16),
+            ("layer_bf16_bf16_bf16_add4_scaled_before_bias", DType::BF16),
         ] {
             // Two to round a thread, with weights and biases that change nothing.
             let values: Vec<f32> =
@@ -258,8 +291,10 @@ proptest! {
         first in 0..EpilogueRounding::COUNT,
     ) {
         let inputs = Inputs { words, values };
-        for (entry, epilogue) in EntryPoint::all().zip(EpilogueRounding::all().cycle().skip(first)) {
-            let made = Made::of(entry.with_epilogue(epilogue));
+        let epilogues = EpilogueRounding::all().cycle().skip(first);
+        for (index, (entry, epilogue)) in EntryPoint::all().zip(epilogues).enumerate() {
+            let scaled = entry.scaled().filter(|_| (index / 3 + first).is_multiple_of(2));
+            let made = Made::of(scaled.unwrap_or(entry).with_epilogue(epilogue));
             for target in TARGETS {
                 made.check(&inputs, &run(made.entry, target, &inputs));
             }

@@ -1,6 +1,6 @@
 //! Holding a few rows of an output against the reference, before anything is timed.
 
-use norm_host::reference::{self, Parameters};
+use norm_host::reference::{self, Factors, Parameters};
 use norm_host::{Roundings, accuracy};
 
 use super::call::EPS;
@@ -41,6 +41,7 @@ pub fn judge(case: &Case, index: usize, row: &Row<'_>, w: &[u8], b: &[u8]) -> Re
         roundings: Roundings::of(case.rounding, false, types.x, Some(types.w), types.y),
         bias: bias.as_deref(),
         onto: None,
+        factors: Factors::NONE,
     };
     let mut x = element::read(types.x, row.x);
     if let Some([before, after]) = row.r {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use norm_host::accuracy::{self, Verdict};
-use norm_host::reference::{self, Parameters};
+use norm_host::reference::{self, Factors, Parameters};
 use norm_host::{Arg, DType, Error, SimulatorError};
 
 use super::call::{Call, Executor, Operand};
@@ -150,6 +150,7 @@ fn judge(case: &Case, call: &Call, before: &AlignedBytes, outputs: &Outputs) -> 
             roundings: case.roundings(),
             bias: b.as_ref().map(|heads| heads[head].as_slice()),
             onto: onto.as_deref(),
+            factors: Factors::NONE,
         };
         let mut x = elements(&call.x);
         if let Some(r) = &call.r {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use half::f16;
 use norm_host::accuracy::Terms;
-use norm_host::reference::{Parameters, Statistics, widen, widen_input};
+use norm_host::reference::{Factors, Parameters, Statistics, widen, widen_input};
 use norm_host::{DType, Error, Roundings, accuracy};
 use rayon::prelude::*;
 
@@ -91,6 +91,7 @@ fn worst_error(function: Function, data: &Data, outputs: &[f16]) -> WorstError {
             roundings: Roundings::NONE,
             bias: function.bias().then_some(&b[first..first + dim]),
             onto: None,
+            factors: Factors::NONE,
         };
         row_error(x, &parameters, given)
     })

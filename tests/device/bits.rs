@@ -8,7 +8,7 @@ use crate::{
     cases::{dtypes_and_kinds, plain},
     common::{
         buffer::Buffer,
-        case::{Case, Residual, Tensors},
+        case::{Addition, Case, Residual, Tensors},
         values::Values,
     },
     on_device::{OnDevice, Shifts, keeps_the_promise, normalized_bits, residual_bits, row_bits},
@@ -25,10 +25,27 @@ fn cases(dims: &[usize]) -> Vec<Case> {
             // Pairs of neighbours differ in the kind of norm alone.
             let residual = Residual::ALL[(index / 2 + turn) % 3];
             let case = Case { values: Values::Extreme, residual, ..plain(kind, dtypes, 3, dim) };
-            Case { b: case.w.filter(|_| index % 3 == 0), weight_offset: 0.5, ..case }
+            let addition = addition(&case, index / 6);
+            Case { b: case.w.filter(|_| index % 3 == 0), weight_offset: 0.5, addition, ..case }
         })
     });
     all.collect()
+}
+
+/// Sums in place and apart, plain and scaled, of one type and wide, by turns.
+fn addition(case: &Case, turn: usize) -> Addition {
+    if case.residual == Residual::None {
+        return Addition::PLAIN;
+    }
+    let scale = [1.0, 0.5][turn / 2 % 2];
+    let wide = case.residual == Residual::Before && case.x.size() == 2 && case.y.size() == 2;
+    Addition {
+        apart: turn % 2 == 1,
+        branch_scale: scale,
+        in_memory: scale != 1.0,
+        wide: wide && turn / 4 % 2 == 0,
+        ..Addition::PLAIN
+    }
 }
 
 fn same(case: &Case, what: &str, a: &[Vec<u32>], b: &[Vec<u32>]) -> Result<(), Failed> {
@@ -44,6 +61,7 @@ pub fn vectors_and_scalars(device: Device) -> Result<(), Failed> {
     cases(&WHOLE_VECTORS).par_iter().try_for_each(|case| {
         let vectors = normalized_bits(device, case, Shifts::NONE)?;
         let one = match case.seed as usize / 8 % 3 {
+            _ if case.stores_apart() => Shifts { s: 1, ..Shifts::NONE },
             _ if case.residual == Residual::Before => Shifts { r: 1, ..Shifts::NONE },
             0 => Shifts { x: 1, ..Shifts::NONE },
             1 => Shifts { w: 1, ..Shifts::NONE },
@@ -88,7 +106,7 @@ pub fn lesser_profile(device: Device) -> Result<(), Failed> {
 pub fn in_place(device: Device) -> Result<(), Failed> {
     let mut cases = cases(&[1, 3, 63, 64, 127, 512, 4096, 4097, 11008, 32768]);
     // What is added to differs in place: there it is `x`.
-    cases.retain(|case| case.x == case.y && case.residual != Residual::Behind);
+    cases.retain(|case| case.x == case.y && case.residual != Residual::Behind && !case.addition.apart);
     cases.par_iter().try_for_each(|case| {
         let apart = normalized_bits(device, case, Shifts::NONE)?;
         let stream = Stream::new(&device)?;
@@ -135,8 +153,8 @@ fn bits_of_rows(
         let elements = (first * case.dim..(first + count) * case.dim).map(|index| buffer.get(index));
         Buffer::new(buffer.dtype(), &elements.collect::<Vec<_>>())
     };
-    let (r, w) = (tensors.r.as_ref().map(take), tensors.w.clone());
-    let part_of = Tensors { x: take(&tensors.x), r, w, b: None, y: take(&tensors.y) };
+    let [r, s] = [&tensors.r, &tensors.s].map(|buffer| buffer.as_ref().map(take));
+    let part_of = Tensors { x: take(&tensors.x), r, s, b: None, y: take(&tensors.y), ..tensors.clone() };
     let stream = Stream::new(&device)?;
     let mut on_device = OnDevice::upload(device, &part, &part_of, Shifts::NONE)?;
     on_device.enqueue(&stream)?;
@@ -148,13 +166,15 @@ fn bits_of_rows(
 pub fn strides(device: Device) -> Result<(), Failed> {
     cases(&[1, 63, 64, 127, 512, 4096, 4097, 16384]).par_iter().try_for_each(|case| {
         for heads in [false, true] {
-            let residual = if heads { Residual::None } else { case.residual };
-            let dense = Case { heads, residual, front: vec![2, 2, 2], ..case.clone() };
+            let added = (case.residual, case.addition);
+            let (residual, addition) = if heads { (Residual::None, Addition::PLAIN) } else { added };
+            let dense = Case { heads, residual, addition, front: vec![2, 2, 2], ..case.clone() };
             let expected = normalized_bits(device, &dense, Shifts::NONE)?;
             for (gaps, r_gaps) in
                 [([(16, 8), (0, 32), (8, 8)], [8, 0, 16]), ([(1, 2), (0, 5), (3, 0)], [1, 3, 0])]
             {
-                let strided = Case { gaps: gaps.into(), r_gaps, ..dense.clone() };
+                let addition = Addition { s_gaps: r_gaps, ..dense.addition };
+                let strided = Case { gaps: gaps.into(), r_gaps, addition, ..dense.clone() };
                 let given = normalized_bits(device, &strided, Shifts::NONE)?;
                 same(&strided, "strided and dense", &expected, &given)?;
             }

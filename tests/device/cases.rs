@@ -1,10 +1,12 @@
 //! The cases that tests go through.
 
-use norm_host::{DType, DeviceProfile, NormKind, Rounding, Tile};
-use norm_kernels::abi::{Kernel, Variant};
+use norm_host::{
+    DType, DeviceProfile, NormKind, Operand, Param, Problem, ResidualPlace, Rounding, Scales, Tile,
+};
+use norm_kernels::abi::{Axis, Kernel, Variant};
 
 use crate::common::{
-    case::{Case, Residual},
+    case::{Addition, Case, Residual},
     values::Values,
 };
 
@@ -27,6 +29,7 @@ pub fn plain(kind: NormKind, [x, w, y]: DTypes, rows: usize, dim: usize) -> Case
         kind,
         heads: false,
         residual: Residual::None,
+        addition: Addition::PLAIN,
         x,
         y,
         w: Some(w),
@@ -46,17 +49,78 @@ pub fn plain(kind: NormKind, [x, w, y]: DTypes, rows: usize, dim: usize) -> Case
     }
 }
 
+/// Addresses of a case's tensors.
+#[derive(Clone, Copy)]
+pub struct Addresses {
+    pub x: u64,
+    pub y: u64,
+    pub r: Option<u64>,
+    pub s: Option<u64>,
+    pub scale: Option<u64>,
+    pub w: Option<u64>,
+    pub b: Option<u64>,
+}
+
+/// The problem of a case of dense rows whose tensors lie there.
+pub fn problem(case: &Case, at: Addresses) -> Problem {
+    let stride = case.dim as u64;
+    let rows = Axis {
+        extent: case.rows() as u64,
+        x_stride: stride,
+        y_stride: stride,
+        r_stride: stride,
+        s_stride: stride,
+    };
+    let param = |address: Option<u64>, dtype: Option<DType>| {
+        Some(Param { address: address?, dtype: dtype?, stride: 0 })
+    };
+    let y = Operand { address: at.y, dtype: case.y };
+    let Addition { branch_scale, sum_scale, .. } = case.addition;
+    let scales = Scales { branch: branch_scale, sum: sum_scale, sum_at: at.scale };
+    let scales = if at.scale.is_some() { Scales { sum: 1.0, ..scales } } else { scales };
+    let in_r = at.r.map(|address| Operand { address, dtype: case.r_dtype() });
+    let in_s = at.s.map(|address| Operand { address, dtype: case.r_dtype() });
+    let residual = match (case.residual, in_r) {
+        (Residual::Before, Some(r)) => {
+            let sum = in_s.unwrap_or(r);
+            Some(norm_host::Residual { place: ResidualPlace::InFront, r, sum, scales })
+        }
+        (Residual::Behind, r) => {
+            let r = r.unwrap_or(y);
+            Some(norm_host::Residual { place: ResidualPlace::Behind, r, sum: y, scales })
+        }
+        (Residual::Before, None) | (Residual::None, _) => None,
+    };
+    Problem {
+        kind: case.kind,
+        x: Operand { address: at.x, dtype: case.x },
+        y,
+        residual,
+        w: param(at.w, case.w),
+        b: param(at.b, case.b),
+        axes: [Axis::ONE, Axis::ONE, rows],
+        rows: case.rows() as u64,
+        dim: case.dim as u32,
+        eps: case.eps,
+        weight_offset: case.weight_offset,
+        round_offset: case.round_offset,
+        rounding: case.rounding,
+        overlap: true,
+    }
+}
+
 /// Small cases that take this kernel, with idle threads in rows, and idle rows in the last block.
 pub fn of_kernel(kernel: Kernel, profile: DeviceProfile) -> impl Iterator<Item = Case> {
-    let Kernel { kind, x, w, y, variant, .. } = kernel;
+    let Kernel { kind, x, w, y, variant, addition, .. } = kernel;
     let width = Tile::new(kind, x, y, 1, profile).width as usize;
     let (rows, dims) = match variant {
         Variant::Warp2 => (131, vec![if kind == NormKind::Rms { 40 } else { 7 } * width]),
         Variant::Warp4 => (11, vec![50 * width]),
-        Variant::Block2 | Variant::Add2 => (3, vec![100 * width]),
+        Variant::Block2 | Variant::Add2 | Variant::Sandwich2 => (3, vec![100 * width]),
         Variant::Block4 if kind == NormKind::Rms => (2, vec![600 * width]),
         Variant::Block4 => (profile.short_grid as usize + 2, vec![200 * width]),
-        Variant::Short4 | Variant::Add4 => (2, vec![600 * width]),
+        Variant::Add4 if addition.wide && kind == NormKind::Layer => (2, vec![100 * width, 600 * width]),
+        Variant::Short4 | Variant::Add4 | Variant::Sandwich4 => (2, vec![600 * width]),
         // A cluster's last block has a shorter share than the others.
         Variant::Staged => (2, vec![9005 * width]),
         // Few blocks have as much to hold for fewer vectors.
@@ -71,9 +135,18 @@ pub fn of_kernel(kernel: Kernel, profile: DeviceProfile) -> impl Iterator<Item =
     // Kernels that hold rows of RMSNorm know no biases.
     let may_have_biases = kind == NormKind::Layer || variant == Variant::Scalar;
     let b = (may_have_biases && kernel.index().is_multiple_of(2)).then_some(w);
-    let residual = if variant.adds() { Residual::Before } else { Residual::None };
-    dims.into_iter().map(move |dim| Case { b, residual, ..plain(kind, [x, w, y], rows, dim) })
+    let residual = if variant.adds() || addition.wide { Residual::Before } else { Residual::None };
+    let addition = Addition { wide: addition.wide, ..Addition::PLAIN };
+    dims.into_iter().map(move |dim| Case { b, residual, addition, ..plain(kind, [x, w, y], rows, dim) })
 }
+
+/// A sum of its own, with these gaps.
+const fn apart(s_gaps: [usize; 3]) -> Addition {
+    Addition { apart: true, s_gaps, ..Addition::PLAIN }
+}
+
+/// What is added and the sum multiplied, the latter by a number in memory.
+const SCALED: Addition = Addition { branch_scale: 0.22, sum_scale: 1.3, in_memory: true, ..Addition::PLAIN };
 
 /// What an operation may be given or not, each option in turn.
 pub fn options(plain: &Case) -> Vec<Case> {
@@ -109,6 +182,18 @@ pub fn options(plain: &Case) -> Vec<Case> {
             gaps: vec![(8, 16), (0, 8), (0, 0)],
             ..plain.clone()
         },
+        // Sums and residuals in tensors of their own, with gaps that keep vectors aligned, and ones that do not.
+        Case { residual: Residual::Before, addition: apart([16, 8, 0]), r_gaps: [8, 0, 0], ..plain.clone() },
+        Case { residual: Residual::Before, addition: apart([3, 0, 0]), ..plain.clone() },
+        Case {
+            residual: Residual::Behind,
+            addition: apart([0; 3]),
+            b: w,
+            r_gaps: [8, 0, 0],
+            ..plain.clone()
+        },
+        Case { residual: Residual::Before, addition: SCALED, ..plain.clone() },
+        Case { residual: Residual::Behind, addition: SCALED, ..plain.clone() },
         // Gaps that keep vectors aligned, and gaps that do not.
         Case { b: w, weight_offset: 1.0, ..heads([(16, 0), (8, 24), (0, 0)], 8) },
         heads([(0, 1), (3, 0), (0, 0)], 1),
@@ -124,9 +209,20 @@ pub fn options(plain: &Case) -> Vec<Case> {
             Case { b: w, weight_offset: 1.0, round_offset: true, ..plain.clone() },
             Case { residual: Residual::Before, ..plain.clone() },
             Case { residual: Residual::Behind, b: w, ..plain.clone() },
+            Case { residual: Residual::Before, addition: SCALED, ..plain.clone() },
+            Case { residual: Residual::Behind, addition: SCALED, b: w, ..plain.clone() },
             Case { b: w, rounding, ..heads([(0, 0); 3], 0) },
             plain,
         ]);
+    }
+    // A residual in f32, in each place of the sum.
+    if plain.x.size() == 2 && plain.y.size() == 2 {
+        for addition in [Addition::PLAIN, apart([8, 0, 0]), SCALED] {
+            let addition = Addition { wide: true, ..addition };
+            all.push(Case { residual: Residual::Before, addition, ..plain.clone() });
+            let rounding = Rounding::BeforeWeight;
+            all.push(Case { residual: Residual::Before, addition, rounding, b: w, ..plain.clone() });
+        }
     }
     // Without weights, there is a kernel for w of x's type.
     if w == Some(plain.x) {

@@ -110,6 +110,8 @@ fn written(form: Form, tensors: &OnDevice) -> Result<Vec<Vec<u32>>, Failed> {
     };
     let residual = tensors.r.as_ref().map(|r| r.download()).transpose()?;
     bits.extend(residual_bits(case, residual.as_ref()));
+    let sum = tensors.s.as_ref().map(|s| s.download()).transpose()?;
+    bits.extend(sum.map_or(Vec::new(), |sum| row_bits(case, &sum, &case.s_strides())));
     Ok(bits)
 }
 
@@ -132,8 +134,8 @@ fn works(device: Device, list: usize) -> Result<Vec<Work>, Failed> {
         for kind in NormKind::ALL {
             let plain = plain(kind, dtypes, 9, dim);
             let all: Vec<Case> = options(&plain).iter().map(&mut seeded).collect();
-            // `y += norm(x)` has no such form.
-            let in_place = |case: &&Case| case.residual != Residual::Behind;
+            // `y += norm(x)` has no such form, nor has a sum of its own.
+            let in_place = |case: &&Case| case.residual != Residual::Behind && !case.addition.apart;
             let in_place: Vec<Case> = all.iter().filter(in_place).cloned().collect();
             for (form, cases) in [(Form::Apart, all), (Form::InPlace, in_place)] {
                 // The last few are joined by the first, so that no stream is left out.

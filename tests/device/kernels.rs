@@ -1,11 +1,11 @@
 //! Every kernel there is, once: small enough to be run under compute-sanitizer.
 
 use libtest_mimic::Failed;
-use norm_host::{Device, DeviceProfile, NormKind, Operand, Param, Plan, Problem};
-use norm_kernels::abi::{Axis, Kernel, Variant};
+use norm_host::{Device, DeviceProfile, NormKind, Plan};
+use norm_kernels::abi::{Kernel, Variant};
 
 use crate::{
-    cases::of_kernel,
+    cases::{Addresses, of_kernel, problem},
     common::case::Case,
     on_device::{OnDevice, Shifts, judge},
 };
@@ -27,8 +27,7 @@ pub fn each_once(device: Device, kind: NormKind, variant: Variant) -> Result<(),
             assert_eq!(planned(device, &case, &mut on_device)?, kernel, "{case:?}");
             on_device.enqueue(&stream)?;
             stream.synchronize()?;
-            tensors.y = on_device.y.download()?;
-            tensors.r = on_device.r.as_ref().map(|r| r.download()).transpose()?;
+            on_device.download(&mut tensors)?;
             judge(&case, &tensors)?;
         }
     }
@@ -38,25 +37,17 @@ pub fn each_once(device: Device, kind: NormKind, variant: Variant) -> Result<(),
 /// The kernel that a case of dense rows takes.
 fn planned(device: Device, case: &Case, tensors: &mut OnDevice) -> Result<Kernel, Failed> {
     let views = tensors.views();
-    let param = |p: norm_host::View<'_>| Param { address: p.address(), dtype: p.dtype(), stride: 0 };
-    let stride = case.dim as u64;
-    let rows = Axis { extent: case.rows() as u64, x_stride: stride, y_stride: stride, r_stride: stride };
-    let problem = Problem {
-        kind: case.kind,
-        x: Operand { address: views.x.address(), dtype: case.x },
-        y: Operand { address: views.y.address(), dtype: case.y },
-        r: views.r.map(|r| Operand { address: r.address(), dtype: r.dtype() }),
-        accumulate: false,
-        w: views.w.map(param),
-        b: views.b.map(param),
-        axes: [Axis::ONE, Axis::ONE, rows],
-        rows: case.rows() as u64,
-        dim: u32::try_from(case.dim)?,
-        eps: case.eps,
-        weight_offset: case.weight_offset,
-        round_offset: case.round_offset,
-        rounding: case.rounding,
-        overlap: true,
-    };
+    let problem = problem(
+        case,
+        Addresses {
+            x: views.x.address(),
+            y: views.y.address(),
+            r: views.r.map(|r| r.address()),
+            s: views.s.map(|s| s.address()),
+            scale: views.scale.map(|scale| scale.address()),
+            w: views.w.map(|w| w.address()),
+            b: views.b.map(|b| b.address()),
+        },
+    );
     Ok(Plan::new(&problem, device.profile())?.kernel)
 }

@@ -7,7 +7,7 @@ use norm_host::{
     Arg, DType, Device, Error, NormKind, Roundings, Stream, View, ViewMut,
     accuracy::{judge_row, round_to_f16},
     head_norm,
-    reference::{Parameters, widen, widen_input},
+    reference::{Factors, Parameters, widen, widen_input},
     rms_norm_,
 };
 
@@ -45,6 +45,7 @@ fn plain_rms(eps: f32) -> Parameters<'static> {
         roundings: Roundings::NONE,
         bias: None,
         onto: None,
+        factors: Factors::NONE,
     }
 }
 

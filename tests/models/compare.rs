@@ -5,7 +5,7 @@ use std::fmt;
 use norm_host::{
     DType, NormKind, Rounding, Roundings,
     accuracy::{judge_row, ulp_distance},
-    reference::{Parameters, Statistics},
+    reference::{Factors, Parameters, Statistics},
 };
 
 use crate::{
@@ -174,6 +174,7 @@ fn hold_to_reference(
         roundings: Roundings::of(spec.rounding, spec.round_offset, x, w, given.dtype()),
         bias: bias.as_deref(),
         onto: None,
+        factors: Factors::NONE,
     };
     let x = recorded.tensor(&record.x)?.row(row);
     let worst = judge_row(&x, &parameters, given.dtype(), &given.row(row));

@@ -14,7 +14,14 @@ use crate::{
 /// How far off an address that suits vectors each tensor is.
 fn shifts() -> impl Strategy<Value = Shifts> {
     let shift = || prop_oneof![3 => Just(0), 1 => 0_usize..3];
-    [shift(), shift(), shift(), shift(), shift()].prop_map(|[x, w, b, y, r]| Shifts { x, w, b, y, r })
+    [shift(), shift(), shift(), shift(), shift(), shift()].prop_map(|[x, w, b, y, r, s]| Shifts {
+        x,
+        w,
+        b,
+        y,
+        r,
+        s,
+    })
 }
 
 proptest! {
@@ -31,5 +38,6 @@ proptest! {
         case.run(&mut on_the_host, &Simulator::with_profile(device.profile())).expect("it ran on a device");
         prop_assert_eq!(after.y.bits(), on_the_host.y.bits());
         prop_assert_eq!(after.r.map(|r| r.bits()), on_the_host.r.map(|r| r.bits()));
+        prop_assert_eq!(after.s.map(|s| s.bits()), on_the_host.s.map(|s| s.bits()));
     }
 }

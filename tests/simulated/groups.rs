@@ -8,7 +8,7 @@ use crate::{
     alone,
     cases::plain,
     common::{
-        case::{Case, Residual, Tensors, case, dtype},
+        case::{Addition, Case, Residual, Tensors, case, dtype},
         config,
     },
     device,
@@ -30,7 +30,7 @@ fn replicated() -> impl Strategy<Value = Case> {
     (case(MOST_DIM), dtype()).prop_map(|(case, dtype)| {
         let w = case.w.unwrap_or(dtype);
         let b = case.b.filter(|_| case.heads || case.kind == NormKind::Layer).map(|_| w);
-        Case { residual: Residual::None, w: Some(w), b, ..case }
+        Case { residual: Residual::None, addition: Addition::PLAIN, w: Some(w), b, ..case }
     })
 }
 
@@ -39,7 +39,7 @@ fn split() -> impl Strategy<Value = (Case, Vec<usize>)> {
     let case = (case(MOST_DIM), 1..=DEVICES).prop_map(|(case, devices)| {
         let (dim, gaps) = (case.dim.max(devices), vec![(0, 0); 3]);
         let (kind, heads, residual) = (NormKind::Rms, false, Residual::None);
-        (Case { kind, heads, residual, b: None, dim, gaps, ..case }, devices)
+        (Case { kind, heads, residual, addition: Addition::PLAIN, b: None, dim, gaps, ..case }, devices)
     });
     case.prop_flat_map(|(case, devices)| {
         let ends = btree_set(1..case.dim.max(2), devices - 1);
@@ -56,7 +56,7 @@ fn enqueue_in_place(tensors: &mut [OnDevice], tp: &TpContext) -> Result<(), Fail
         let Views { x, w, b, .. } = tensors.views();
         // SAFETY: it is where `x` is, for which there is room, and the operation may write what it reads.
         let y = unsafe { ViewMut::from_raw_parts(x.place(), x.address(), case.y, &case.shape()) };
-        views.push(Views { x, w, b, y: y?.with_strides(&case.x_strides())?, r: None });
+        views.push(Views { x, w, b, y: y?.with_strides(&case.x_strides())?, r: None, s: None, scale: None });
     }
     Ok(call(&case, views, tp)?)
 }

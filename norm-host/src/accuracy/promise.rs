@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     DType, NormKind, Roundings,
-    reference::{Parameters, Statistics},
+    reference::{Factors, Parameters, Statistics},
 };
 
 /// The promise needs `mean_square + eps` to be at least this, so that its terms are normal
@@ -35,8 +35,13 @@ const MEAN: f64 = 1.0 / (1_u64 << 43) as f64;
 ///   `1e-6 · |y_old|` more. The norm is in error by as much as ever before it is rounded; the sum
 ///   with `y_old` is one addition in `f32`, off by at most 2⁻²⁴ · (|norm| + |y_old|); then comes the
 ///   one rounding to `y`. As the two may cancel, nothing relative to the sum can be promised.
+/// - With factors in that addition, `y = (norm · branch + r) · sum`: `|error| ≤ ulp(y) / 2 + |branch · sum| · e +
+///   2⁻²² · |sum| · (|norm · branch| + |r|)`, `e` what is left open for the norm by itself, without its `ulp(y) / 2`. The
+///   error of the norm is multiplied by both. Of what the addition does the first product is rounded to `f32` three times,
+///   as product, in the sum and in the second product, and `r` twice, by 2⁻²⁴ each time, before the one rounding to `y`.
 /// - Of a residual that the input is added to first, nothing is left open: it is
-///   [`add`](crate::reference::add) of the two, and `x` below is what that gives.
+///   [`add`](crate::reference::add) of the two, or [`add_scaled`](crate::reference::add_scaled), and `x` below is what
+///   that gives, of its type.
 /// - In each case the smallest `f32` may be lost in the output, before the weight multiplies, and,
 ///   for LayerNorm, in the mean: `+ 2⁻¹⁴⁹ · (1 + |w| · (1 + rstd))`, the inner `rstd` for LayerNorm
 ///   alone. It matters only where something is subnormal.
@@ -57,6 +62,11 @@ const MEAN: f64 = 1.0 / (1_u64 << 43) as f64;
 ///   anything added have no half ULP.
 /// - Where that is added to what the output holds, it is itself first rounded to the type of `y`: to one of
 ///   `T_y[v ± 2⁻²² · …]`, of which the sum is held to `ulp(y) / 2 + 2⁻²² · (|h| + |y_old|)`.
+/// - With factors in that addition the product is one of `T_y[h · branch ± 2⁻²² · |h · branch|]`, `h` a rounded norm; the sum
+///   one of `T_y[p + r ± 2⁻²² · (|p| + |r|)]`, `p` such a product; and the output is such a sum times `sum`, by
+///   `ulp(y) / 2 + 2⁻²² · |output|`.
+///
+/// Where `y` is of `f32`, of which nothing is rounded there, the bound of an addition is as for a single rounding.
 ///
 /// 2⁻¹⁴⁹ is left open in each step. Where the lowest and the highest of `T[v ± e]` are eight steps of the type apart or more,
 /// as where nearly all of a row has cancelled, all that lies between them is allowed. An output in another order than the
@@ -66,7 +76,8 @@ const MEAN: f64 = 1.0 / (1_u64 << 43) as f64;
 /// # Where it holds
 ///
 /// `w` is the factor with the offset added, and rounded where that is. Outputs beyond the largest finite number become
-/// infinite; for the bound infinity counts as the next power of two. An output is NaN exactly
+/// infinite; for the bound infinity counts as the next power of two; in the addition to a residual with factors the products
+/// and the sum must be finite in `f32`. An output is NaN exactly
 /// where the reference is, and equal to it where the reference itself is infinite.
 ///
 /// It holds at every `dim` up to 2²⁰ if the sum of `x²`, for LayerNorm that of `(x - mean)²`, is finite in
@@ -80,6 +91,7 @@ pub struct Promise {
     y: DType,
     roundings: Roundings,
     may_cancel: bool,
+    factors: Factors,
     statistics: Statistics,
     holds: bool,
 }
@@ -143,7 +155,8 @@ impl Promise {
         let (biases, onto) = (parameters.bias.is_some(), parameters.onto.is_some());
         let may_cancel = parameters.kind == NormKind::Layer || biases || onto;
         let roundings = parameters.roundings.that_matter(biases, onto);
-        Promise { kind: parameters.kind, y, roundings, may_cancel, statistics, holds }
+        let factors = parameters.factors;
+        Promise { kind: parameters.kind, y, roundings, may_cancel, factors, statistics, holds }
     }
 
     /// Whether anything is promised for this row.
@@ -155,14 +168,20 @@ impl Promise {
     /// [`holds`](Self::holds).
     pub fn judge(&self, terms: Terms, given: f64) -> Verdict {
         let Terms { w, b, onto, .. } = terms;
-        let Roundings { normalized, product, result, .. } = self.roundings;
+        let Roundings { normalized, product, result, branch, sum, .. } = self.roundings;
+        let Factors { branch: branch_by, sum: sum_by } = self.factors;
+        let is_scaled = self.factors != Factors::NONE;
         let verdict = |value: Value| {
             let (error_ulp, allowed_ulp) = self.measure(value, given);
             Verdict { expected: value.exact, given, error_ulp, allowed_ulp }
         };
         let n = self.normalized(terms.x);
         if self.roundings == Roundings::NONE {
-            return verdict(n.times(w).plus(b).plus(onto));
+            let norm = n.times(w).plus(b);
+            return verdict(match is_scaled {
+                true => norm.scaled_sum(branch_by, onto, sum_by),
+                false => norm.plus(onto),
+            });
         }
         // The nearest of what the roundings in between may have led to.
         let mut nearest: Option<Verdict> = None;
@@ -174,7 +193,13 @@ impl Promise {
         };
         n.each_rounded(normalized, |n| {
             n.times(w).each_rounded(product, |product| {
-                product.plus(b).each_rounded(result, |result| consider(result.plus(onto)));
+                product.plus(b).each_rounded(result, |norm| match (is_scaled, branch.and(sum)) {
+                    (false, _) => consider(norm.plus(onto)),
+                    (true, None) => consider(norm.scaled_sum(branch_by, onto, sum_by)),
+                    (true, Some(_)) => norm.times(branch_by).each_rounded(branch, |branch| {
+                        branch.plus(onto).each_rounded(sum, |sum| consider(sum.times(sum_by)));
+                    }),
+                });
             });
         });
         nearest.expect("every rounding leads to a number")

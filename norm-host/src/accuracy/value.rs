@@ -52,6 +52,19 @@ impl Value {
         Value { exact: self.exact + term, error: self.error + self.relative * term.abs(), ..self }
     }
 
+    /// Its product with a factor, added to a term, times a factor, all of them known, made in `f32` without a rounding to
+    /// fewer bits: of `(v · branch + term) · sum` the first product is rounded three times and the term twice, by 2⁻²⁴
+    /// each, which is less than [`RELATIVE_BETWEEN`] of both; and where the product is near 0 the smallest `f32` is lost.
+    pub(super) fn scaled_sum(self, branch: f64, term: f64, sum: f64) -> Value {
+        let product = self.exact * branch;
+        let lost = RELATIVE_BETWEEN * (product.abs() + term.abs()) + SMALLEST_F32;
+        Value {
+            exact: (product + term) * sum,
+            error: (self.error * branch.abs() + lost) * sum.abs(),
+            relative: RELATIVE_BETWEEN,
+        }
+    }
+
     /// Calls `f` with each number of type `to` that the computed value may have been rounded to: all from the lowest
     /// value rounded to the highest one rounded, which are a single one unless the middle of two neighbours is within
     /// the error. Without a type with the value itself.

@@ -13,11 +13,17 @@ const DENSE: [usize; 3] = [24, 8, 1];
 #[test]
 fn a_residual_in_front_is_an_operand_with_strides_of_its_own() {
     let (x, y, r) = (raw(4096, &DENSE), raw(8192, &DENSE), raw(16384, &[32, 10, 1]));
-    let residual = Residual::Before(&r);
+    let residual = Residual::InFront { r: &r, sum: None };
     let problem = apart(&Norm::rms(1e-6), Form::Rows, &x, &y, residual, Place::Host).unwrap();
-    assert_eq!(problem.r, Some(Operand { address: 16384, dtype: DType::F16 }));
-    assert!(!problem.accumulate);
-    let axis = |extent, dense, r_stride| Axis { extent, x_stride: dense, y_stride: dense, r_stride };
+    let operand = Operand { address: 16384, dtype: DType::F16 };
+    assert_eq!(problem.residual, Some(problem::Residual::in_front(operand, operand)));
+    let axis = |extent, dense, r_stride| Axis {
+        extent,
+        x_stride: dense,
+        y_stride: dense,
+        r_stride,
+        s_stride: r_stride,
+    };
     assert_eq!((problem.axes, problem.rows), ([Axis::ONE, axis(2, 24, 32), axis(3, 8, 10)], 6));
 
     let in_place = in_place(&Norm::rms(1e-6), Form::Rows, &x, residual, Place::Host).unwrap();
@@ -25,14 +31,55 @@ fn a_residual_in_front_is_an_operand_with_strides_of_its_own() {
 }
 
 #[test]
+fn a_sum_of_its_own_has_strides_of_its_own() {
+    let (x, y) = (raw(4096, &DENSE), raw(8192, &DENSE));
+    let (r, sum) = (raw(16384, &[32, 10, 1]), raw(32768, &[48, 12, 1]));
+    let residual = Residual::InFront { r: &r, sum: Some(&sum) };
+    let problem = apart(&Norm::rms(1e-6), Form::Rows, &x, &y, residual, Place::Host).unwrap();
+    assert_eq!(problem.residual, Some(problem::Residual::in_front(operand(&r), operand(&sum))));
+    let axis = |extent, dense, r_stride, s_stride| Axis {
+        extent,
+        x_stride: dense,
+        y_stride: dense,
+        r_stride,
+        s_stride,
+    };
+    assert_eq!(problem.axes, [Axis::ONE, axis(2, 24, 32, 48), axis(3, 8, 10, 12)]);
+}
+
+#[test]
 fn a_residual_behind_is_an_output_that_is_added_to() {
     let (x, y) = (raw(4096, &DENSE), raw(8192, &DENSE));
     let of = |residual| apart(&Norm::layer(1e-6), Form::Rows, &x, &y, residual, Place::Host).unwrap();
-    let (replaced, added) = (of(Residual::None), of(Residual::Behind));
-    assert_eq!((replaced.accumulate, added.accumulate, added.r), (false, true, None));
-    assert_eq!(added, Problem { accumulate: true, ..replaced });
+    let (replaced, added) = (of(Residual::None), of(Residual::Behind { r: None }));
+    assert_eq!(replaced.residual, None);
+    let behind = problem::Residual::behind(added.y, added.y);
+    let axes = |r_stride| {
+        [Axis::ONE, Axis::ONE, Axis { extent: 6, x_stride: 8, y_stride: 8, r_stride, s_stride: 0 }]
+    };
+    assert_eq!(added, Problem { residual: Some(behind), axes: axes(8), ..replaced });
     // One axis is left, in which a residual that is not there has no stride.
-    assert_eq!(added.axes[2], Axis { extent: 6, x_stride: 8, y_stride: 8, r_stride: 0 });
+    assert_eq!(replaced.axes, axes(0));
+
+    let r = raw(16384, &[32, 10, 1]);
+    let apart = of(Residual::Behind { r: Some(&r) });
+    assert_eq!(apart.residual, Some(problem::Residual::behind(operand(&r), added.y)));
+    assert_eq!(apart.axes[1], Axis { extent: 2, x_stride: 24, y_stride: 24, r_stride: 32, s_stride: 0 });
+}
+
+#[test]
+fn scales_reach_the_problem() {
+    let (x, y, number) = (raw(4096, &DENSE), raw(8192, &DENSE), [2.0_f32]);
+    let number = View::from_slice(&number, &[1]).unwrap();
+    let of = |norm: Norm<'_>| {
+        let problem = apart(&norm, Form::Rows, &x, &y, Residual::Behind { r: None }, Place::Host);
+        problem.unwrap().residual.unwrap().scales
+    };
+    let norm = Norm::rms(1e-6);
+    assert_eq!(of(norm), Scales::NONE);
+    assert_eq!(of(norm.branch_scale(0.5).sum_scale(3.0)), Scales { branch: 0.5, sum: 3.0, sum_at: None });
+    let in_memory = Scales { branch: 1.0, sum: 1.0, sum_at: Some(number.address()) };
+    assert_eq!(of(norm.sum_scale(number)), in_memory);
 }
 
 #[test]
@@ -64,7 +111,7 @@ fn over_heads(
 /// Heads that share their weights are rows like any others: their axis merges with those in front.
 #[test]
 fn heads_are_an_axis_of_their_own_only_where_they_differ() {
-    let axis = |extent, stride| Axis { extent, x_stride: stride, y_stride: stride, r_stride: 0 };
+    let axis = |extent, stride| Axis { extent, x_stride: stride, y_stride: stride, r_stride: 0, s_stride: 0 };
     let merged = [Axis::ONE, Axis::ONE, axis(6, 8)];
     let apart = [Axis::ONE, axis(2, 24), axis(3, 8)];
     let (each, all): (Extents<'_>, Extents<'_>) = ((&[3, 8], &[8, 1]), (&[8], &[1]));

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     DType,
-    problem::{Operand, Param},
+    problem::{Operand, Param, Residual},
 };
 
 const DTYPES: [DType; 3] = DType::ALL;
@@ -23,11 +23,10 @@ fn dense(x: DType, y: DType, rows: u64, dim: u32) -> Problem {
         kind: NormKind::Rms,
         x: Operand { address: 1 << 20, dtype: x },
         y: Operand { address: 1 << 40, dtype: y },
-        r: None,
-        accumulate: false,
+        residual: None,
         w: None,
         b: None,
-        axes: [Axis::ONE, Axis::ONE, Axis { extent: rows, x_stride: stride, y_stride: stride, r_stride: 0 }],
+        axes: [Axis::ONE, Axis::ONE, dense_axis(rows, stride)],
         rows,
         dim,
         eps: 1e-6,
@@ -36,6 +35,22 @@ fn dense(x: DType, y: DType, rows: u64, dim: u32) -> Problem {
         rounding: Rounding::Single,
         overlap: true,
     }
+}
+
+/// An axis whose neighbours are as far apart in every tensor.
+fn dense_axis(extent: u64, stride: u64) -> Axis {
+    Axis { extent, x_stride: stride, y_stride: stride, r_stride: stride, s_stride: stride }
+}
+
+/// A residual in front of the norm, of that type, which is the sum too.
+fn in_front(dtype: DType) -> Option<Residual> {
+    let r = Operand { address: 1 << 13, dtype };
+    Some(Residual::in_front(r, r))
+}
+
+/// The problem with its output as the residual behind the norm.
+fn behind(problem: Problem) -> Problem {
+    Problem { residual: Some(Residual::behind(problem.y, problem.y)), ..problem }
 }
 
 /// With clusters and fast memory.
@@ -180,7 +195,7 @@ proptest! {
         let plan = |rows| {
             let mut problem = dense(x, y, rows, dim);
             problem.kind = if layer { NormKind::Layer } else { NormKind::Rms };
-            problem.r = residual.then_some(Operand { address: 1 << 13, dtype: x });
+            problem.residual = in_front(x).filter(|_| residual);
             Plan::new(&problem, profile).unwrap()
         };
         let (a, b) = (plan(a), plan(b));
@@ -209,8 +224,9 @@ proptest! {
         problem.w = param(w, address[2], stride[2]);
         problem.b = param(w, address[3], stride[3]);
         let rows = 2 * heads;
-        let far = Axis { extent: 2, x_stride: 1000 + stride[0], y_stride: 1000 + stride[1], r_stride: 0 };
-        problem.axes = [Axis::ONE, far, Axis { extent: heads, x_stride: 200, y_stride: 200, r_stride: 0 }];
+        let far =
+            Axis { x_stride: 1000 + stride[0], y_stride: 1000 + stride[1], ..dense_axis(2, 1000) };
+        problem.axes = [Axis::ONE, far, dense_axis(heads, 200)];
         problem.rows = rows;
 
         let plan = Plan::new(&problem, H200).unwrap();

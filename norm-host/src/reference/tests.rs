@@ -40,6 +40,7 @@ fn the_offset_is_added_to_weights_alone() {
         roundings: Roundings::NONE,
         bias: None,
         onto: None,
+        factors: Factors::NONE,
     };
     close(&norm(&[5.0, 5.0], &with), &[2.0, 1.0]);
     close(&norm(&[5.0, 5.0], &Parameters { weight: None, ..with }), &[1.0, 1.0]);
@@ -50,8 +51,16 @@ fn a_norm_is_added_to_what_is_there() {
     let (weight, bias, onto) = ([1.0, 0.5], [0.0, 1.0], [10.0, 0.25]);
     let (weight, bias, onto) = (Some(&weight[..]), Some(&bias[..]), Some(&onto[..]));
     let roundings = Roundings::NONE;
-    let parameters =
-        Parameters { kind: NormKind::Rms, eps: 0.0, weight, weight_offset: 0.0, roundings, bias, onto };
+    let parameters = Parameters {
+        kind: NormKind::Rms,
+        eps: 0.0,
+        weight,
+        weight_offset: 0.0,
+        roundings,
+        bias,
+        onto,
+        factors: Factors::NONE,
+    };
     close(&norm(&[5.0, 5.0], &parameters), &[11.0, 1.75]);
 }
 
@@ -85,6 +94,54 @@ fn infinite_inputs_are_finite_in_f16_alone() {
     assert!(y[0].is_nan() && y[1] == 0.0);
 }
 
+#[test]
+fn an_addition_multiplies_what_is_added_and_the_sum() {
+    let (weight, onto) = ([1.0, 0.5], [10.0, 0.25]);
+    let parameters = Parameters {
+        kind: NormKind::Rms,
+        eps: 0.0,
+        weight: Some(&weight),
+        weight_offset: 0.0,
+        roundings: Roundings::NONE,
+        bias: None,
+        onto: Some(&onto),
+        factors: Factors { branch: -2.0, sum: 4.0 },
+    };
+    close(&norm(&[5.0, 5.0], &parameters), &[32.0, -3.0]);
+    // Without anything to add to nothing is multiplied.
+    close(&norm(&[5.0, 5.0], &Parameters { onto: None, ..parameters }), &[1.0, 0.5]);
+    let factors = parameters.factors;
+    assert_eq!(add_scaled(DType::F32, &[1.0, 3.0], &[0.5, 1.0], factors, Roundings::NONE), [-6.0, -20.0]);
+}
+
+/// Products and sums of f32, and of 16 bits where the order rounds there.
+#[test]
+fn a_scaled_sum_is_rounded_step_by_step() {
+    let one = |dtype, x: f64, r: f64, [branch, sum]: [f64; 2], roundings| {
+        add_scaled(dtype, &[x], &[r], Factors { branch, sum }, roundings)[0]
+    };
+    let (f32, bf16) = (DType::F32, DType::BF16);
+    // 1 + 2⁻¹² squared is 1 + 2⁻¹¹ + 2⁻²⁴, of which f32 has no 2⁻²⁴: a tie, to even.
+    let x = 1.0 + 2_f64.powi(-12);
+    let square = 1.0 + 2_f64.powi(-11);
+    assert_eq!(one(f32, x, 0.0, [x, 1.0], Roundings::NONE), square);
+    assert_eq!(one(f32, x, 0.0, [1.0, x], Roundings::NONE), square);
+    // The sum is made of the rounded product.
+    assert_eq!(one(f32, x, -square, [x, 1.0], Roundings::NONE), 0.0);
+    // A sum that f32 does not hold is rounded before it is multiplied.
+    assert_eq!(one(f32, 1.0, 2_f64.powi(-24), [1.0, 2_f64.powi(24)], Roundings::NONE), 2_f64.powi(24));
+    // bf16 has 8 bits: 1.5 · 1.0078125 is 1.51171875, between 1.5078125 and 1.515625.
+    let step = 2_f64.powi(-7);
+    let in_bf16 = Roundings { branch: Some(bf16), ..Roundings::NONE };
+    assert_eq!(one(f32, 1.0 + step, 0.0, [1.5, 1.0], Roundings::NONE), 1.511_718_75);
+    assert_eq!(one(f32, 1.0 + step, 0.0, [1.5, 1.0], in_bf16), 1.515_625);
+    let in_bf16 = Roundings { sum: Some(bf16), ..Roundings::NONE };
+    assert_eq!(one(f32, 1.0, step / 4.0, [1.0, 4.0], Roundings::NONE), 4.0 + step);
+    assert_eq!(one(f32, 1.0, step / 4.0, [1.0, 4.0], in_bf16), 4.0);
+    // What is stored is rounded in any case.
+    assert_eq!(one(bf16, 1.0, step / 4.0, [1.0, 4.0], Roundings::NONE), 4.0);
+}
+
 /// Rows whose mean of squares is 1, so that the normalized values are the inputs; those are halfway between two bf16,
 /// or between two f16.
 #[test]
@@ -103,6 +160,7 @@ fn each_order_rounds_where_its_formula_says() {
             roundings: Roundings::of(rounding, false, bf16, Some(f16), bf16),
             bias: bias.then_some(&b[..]),
             onto: added.then_some(&onto[..]),
+            factors: Factors::NONE,
         };
         norm(&x, &parameters)[0]
     };
@@ -139,6 +197,7 @@ fn a_rounded_offset_is_one_of_the_weights_type() {
             roundings,
             bias: None,
             onto: None,
+            factors: Factors::NONE,
         };
         parameters.factor(index)
     };

@@ -1,9 +1,9 @@
 //! A random operation on random tensors.
 
 use norm_host::{
-    Backend, DType, Norm, NormKind, Result, Rounding, Roundings,
+    Backend, DType, Norm, NormKind, Result, Rounding, Roundings, Scale, View,
     accuracy::{WorstRow, judge_row, round},
-    reference::{self, Parameters},
+    reference::{self, Factors, Parameters},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -17,14 +17,50 @@ use super::{
 pub enum Residual {
     /// Nothing: `y = norm(x)`.
     None,
-    /// The input to a residual that is then normalized: `r += x; y = norm(r)`.
+    /// The input to a residual, whose sum is then normalized: `s = x + r; y = norm(s)`.
     Before,
-    /// The norm to what the output holds: `y += norm(x)`.
+    /// The norm to a residual: `y = r + norm(x)`.
     Behind,
 }
 
 impl Residual {
     pub const ALL: [Residual; 3] = [Residual::None, Residual::Before, Residual::Behind];
+}
+
+/// How the sum with a residual is made, and where it goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Addition {
+    /// Whether neither tensor is changed: in front of the norm the sum has a tensor of its own, behind it the residual.
+    pub apart: bool,
+    /// Elements left free after each position of each axis of `front` in a sum with a tensor of its own.
+    pub s_gaps: [usize; 3],
+    /// Whether a residual in front of the norm is `f32`, beside `x` and `y` of 16 bits.
+    pub wide: bool,
+    pub branch_scale: f32,
+    pub sum_scale: f32,
+    /// Whether the latter is in memory.
+    pub in_memory: bool,
+}
+
+impl Addition {
+    /// In place, of the type of `x` or `y`, of what is there.
+    pub const PLAIN: Addition = Addition {
+        apart: false,
+        s_gaps: [0; 3],
+        wide: false,
+        branch_scale: 1.0,
+        sum_scale: 1.0,
+        in_memory: false,
+    };
+
+    /// Whether anything is multiplied, if by 1.
+    pub fn is_scaled(&self) -> bool {
+        self.in_memory || self.branch_scale != 1.0 || self.sum_scale != 1.0
+    }
+
+    fn factors(&self) -> Factors {
+        Factors { branch: self.branch_scale.into(), sum: self.sum_scale.into() }
+    }
 }
 
 /// Everything that makes a case; all data follows from it.
@@ -34,6 +70,8 @@ pub struct Case {
     /// Without a residual alone.
     pub heads: bool,
     pub residual: Residual,
+    /// With a residual alone.
+    pub addition: Addition,
     pub x: DType,
     pub y: DType,
     pub w: Option<DType>,
@@ -63,11 +101,23 @@ pub fn dtype() -> impl Strategy<Value = DType> {
 }
 
 prop_compose! {
+    fn addition()(
+        (apart, wide) in any::<(bool, bool)>(),
+        s_gaps in [0_usize..3, 0..3, 0..3],
+        scales in option::of((select(&[1.0_f32, 0.22, -1.5]), select(&[1.0_f32, 0.37, 3.0]))),
+        in_memory: bool,
+    ) -> Addition {
+        let (branch_scale, sum_scale) = scales.unwrap_or((1.0, 1.0));
+        Addition { apart, s_gaps, wide, branch_scale, sum_scale, in_memory: in_memory && scales.is_some() }
+    }
+}
+
+prop_compose! {
     /// Cases with rows of 1 to `max_dim` elements.
     pub fn case(max_dim: usize)(
         kind in select(&NormKind::ALL),
         heads: bool,
-        residual in select(&Residual::ALL),
+        (residual, addition) in (select(&Residual::ALL), addition()),
         (x, y) in (dtype(), dtype()),
         (w, b) in (option::of(dtype()), option::of(dtype())),
         front in vec(1_usize..4, 0..4),
@@ -88,19 +138,26 @@ prop_compose! {
         let round_offset = round_offset && weight_offset != 0.0;
         let weightless = rounding == Rounding::T5 && w.is_none();
         let rounding = if weightless { Rounding::Single } else { rounding };
+        let wide = addition.wide && residual == Residual::Before && x.size() == 2 && y.size() == 2;
+        let added = Addition { wide, ..addition };
+        let addition = if residual == Residual::None { Addition::PLAIN } else { added };
         Case {
-            kind, heads, residual, x, y, w, b, front, dim, gaps, r_gaps, param_gap, shared, values, eps,
+            kind, heads, residual, addition, x, y, w, b, front, dim, gaps, r_gaps, param_gap, shared, values, eps,
             weight_offset, round_offset, rounding, seed,
         }
     }
 }
 
-/// The tensors of a case. Memory that belongs to no element holds 77 in `y` and `r`.
+/// The tensors of a case. Memory that belongs to no element holds 77 in `y`, `r` and `s`.
 #[derive(Clone)]
 pub struct Tensors {
     pub x: Buffer,
-    /// The residual in front of the norm, where there is one.
+    /// The residual in front of the norm, or one behind it that has a tensor of its own.
     pub r: Option<Buffer>,
+    /// The sum in front of the norm, where it has a tensor of its own.
+    pub s: Option<Buffer>,
+    /// What the sum is multiplied by, where that is in memory.
+    pub scale: Option<Buffer>,
     pub w: Option<Buffer>,
     pub b: Option<Buffer>,
     pub y: Buffer,
@@ -139,6 +196,34 @@ impl Case {
 
     pub fn r_strides(&self) -> Vec<usize> {
         self.strides(|axis| self.r_gaps[axis])
+    }
+
+    pub fn s_strides(&self) -> Vec<usize> {
+        self.strides(|axis| self.addition.s_gaps[axis])
+    }
+
+    /// The type of a residual.
+    pub fn r_dtype(&self) -> DType {
+        match self.residual {
+            Residual::Behind => self.y,
+            Residual::Before if self.addition.wide => DType::F32,
+            Residual::Before | Residual::None => self.x,
+        }
+    }
+
+    /// Whether the sum in front of the norm has a tensor of its own.
+    pub fn stores_apart(&self) -> bool {
+        self.residual == Residual::Before && self.addition.apart
+    }
+
+    /// Where it rounds before the last time.
+    pub fn roundings(&self) -> Roundings {
+        let roundings = Roundings::of(self.rounding, self.round_offset, self.x, self.w, self.y);
+        let branch = if self.residual == Residual::Before { self.x } else { self.y };
+        match self.addition.is_scaled() {
+            true => roundings.with_scales(self.rounding, branch, self.r_dtype()),
+            false => roundings,
+        }
     }
 
     /// Of weights or biases: shape and strides. Those that are `shared` are so by all heads.
@@ -191,13 +276,17 @@ impl Case {
         let w = self.w.map(|dtype| param(dtype, self.shared[0]));
         let b = self.b.map(|dtype| param(dtype, self.shared[1]));
         let (y_strides, r_strides) = (self.y_strides(), self.r_strides());
-        let before = self.residual == Residual::Before;
-        let r = before.then(|| rows(self.x, &r_strides, UNTOUCHED, &mut random));
+        let Addition { apart, in_memory, sum_scale, .. } = self.addition;
+        let has_r = self.residual == Residual::Before || self.residual == Residual::Behind && apart;
+        let r = has_r.then(|| rows(self.r_dtype(), &r_strides, UNTOUCHED, &mut random));
         let y = match self.residual {
-            Residual::Behind => rows(self.y, &y_strides, UNTOUCHED, &mut random),
-            Residual::None | Residual::Before => Buffer::new(self.y, &vec![UNTOUCHED; len(&y_strides)]),
+            Residual::Behind if !apart => rows(self.y, &y_strides, UNTOUCHED, &mut random),
+            _ => Buffer::new(self.y, &vec![UNTOUCHED; len(&y_strides)]),
         };
-        Tensors { x, r, w, b, y }
+        let unwritten = || Buffer::new(self.r_dtype(), &vec![UNTOUCHED; len(&self.s_strides())]);
+        let s = self.stores_apart().then(unwritten);
+        let scale = in_memory.then(|| Buffer::F32(vec![sum_scale]));
+        Tensors { x, r, s, scale, w, b, y }
     }
 
     /// The operation without its parameters.
@@ -206,10 +295,17 @@ impl Case {
             .weight_offset(self.weight_offset)
             .round_offset(self.round_offset)
             .rounding(self.rounding)
+            .branch_scale(self.addition.branch_scale)
+            .sum_scale(self.addition.sum_scale)
     }
 
-    /// The operation, its parameters borrowed from `w` and `b`.
-    pub fn norm<'a>(&self, w: &'a Option<Buffer>, b: &'a Option<Buffer>) -> Norm<'a> {
+    /// The operation, its parameters borrowed from `w` and `b`, and a scale in memory.
+    pub fn norm<'a>(
+        &self,
+        w: &'a Option<Buffer>,
+        b: &'a Option<Buffer>,
+        scale: &'a Option<Buffer>,
+    ) -> Norm<'a> {
         let view = |p: &'a Buffer, shared| {
             let (shape, strides) = self.param_layout(shared);
             p.view(&shape, &strides)
@@ -217,19 +313,31 @@ impl Case {
         self.described()
             .weight(w.as_ref().map(|w| view(w, self.shared[0])))
             .bias(b.as_ref().map(|b| view(b, self.shared[1])))
+            .sum_scale(self.sum_scale(scale.as_ref().map(|scale| scale.view(&[1], &[1]))))
+    }
+
+    /// What the sum is multiplied by, which is at `memory` where it is in memory.
+    pub fn sum_scale<'a>(&self, memory: Option<View<'a>>) -> Scale<'a> {
+        memory.map_or(Scale::Number(self.addition.sum_scale), Scale::Memory)
     }
 
     /// Runs it.
     pub fn run(&self, tensors: &mut Tensors, on: &impl Backend) -> Result<()> {
-        let Tensors { x, r, w, b, y } = tensors;
+        let Tensors { x, r, s, scale, w, b, y } = tensors;
         let x = x.view(&self.shape(), &self.x_strides());
         let mut y = y.view_mut(&self.shape(), &self.y_strides());
-        let norm = self.norm(w, b);
-        match (self.residual, r) {
-            (Residual::Before, Some(r)) => {
-                norm.add_rows(x, &mut r.view_mut(&self.shape(), &self.r_strides()), &mut y, on)
+        let norm = self.norm(w, b, scale);
+        let (shape, r_strides) = (self.shape(), self.r_strides());
+        match (self.residual, r, s) {
+            (Residual::Before, Some(r), Some(s)) => {
+                let s = &mut s.view_mut(&shape, &self.s_strides());
+                norm.add_rows_to(x, r.view(&shape, &r_strides), s, &mut y, on)
             }
-            (Residual::Behind, _) => norm.rows_add(x, &mut y, on),
+            (Residual::Before, Some(r), None) => {
+                norm.add_rows(x, &mut r.view_mut(&shape, &r_strides), &mut y, on)
+            }
+            (Residual::Behind, Some(r), _) => norm.rows_add_to(x, r.view(&shape, &r_strides), &mut y, on),
+            (Residual::Behind, None, _) => norm.rows_add(x, &mut y, on),
             _ if self.heads => norm.heads(x, &mut y, on),
             _ => norm.rows(x, &mut y, on),
         }
@@ -245,40 +353,59 @@ impl Case {
         (start..start + self.dim).map(|i| buffer.get(i)).collect()
     }
 
-    /// What row `index` of the residual must be, where there is one.
-    fn residual_of(&self, before: &Tensors, index: usize) -> Option<Vec<f64>> {
-        let r = self.row(before.r.as_ref()?, index, &self.r_strides());
+    /// What row `index` of the sum in front of the norm must be, where there is one.
+    fn sum_of(&self, before: &Tensors, index: usize) -> Option<Vec<f64>> {
+        let r = before.r.as_ref().filter(|_| self.residual == Residual::Before)?;
+        let r = self.row(r, index, &self.r_strides());
         let x = self.row(&before.x, index, &self.x_strides());
-        Some(reference::add(self.x, &x, &r))
+        Some(match self.addition.is_scaled() {
+            true => reference::add_scaled(self.r_dtype(), &x, &r, self.addition.factors(), self.roundings()),
+            false => reference::add(self.r_dtype(), &x, &r),
+        })
     }
 
     /// Judges row `index` of what the operation made of `before`.
     pub fn judge(&self, before: &Tensors, after: &Tensors, index: usize) -> WorstRow {
-        let x = self.residual_of(before, index);
-        let x = x.unwrap_or_else(|| self.row(&before.x, index, &self.x_strides()));
-        let x: Vec<f64> = x.into_iter().map(|x| reference::input(self.x, x)).collect();
+        let sum = self.sum_of(before, index);
+        let dtype = if sum.is_some() { self.r_dtype() } else { self.x };
+        let x = sum.unwrap_or_else(|| self.row(&before.x, index, &self.x_strides()));
+        let x: Vec<f64> = x.into_iter().map(|x| reference::input(dtype, x)).collect();
         let param = |p: &Option<Buffer>, shared| {
             p.as_ref().map(|p| self.elements(p, self.param_start(index, shared)))
         };
         let (w, b) = (param(&before.w, self.shared[0]), param(&before.b, self.shared[1]));
         let y_strides = self.y_strides();
-        let onto = (self.residual == Residual::Behind).then(|| self.row(&before.y, index, &y_strides));
+        let onto = (self.residual == Residual::Behind).then(|| match &before.r {
+            Some(r) => self.row(r, index, &self.r_strides()),
+            None => self.row(&before.y, index, &y_strides),
+        });
         let parameters = Parameters {
             kind: self.kind,
             eps: self.eps.into(),
             weight: w.as_deref(),
             weight_offset: self.weight_offset.into(),
-            roundings: Roundings::of(self.rounding, self.round_offset, self.x, self.w, self.y),
+            roundings: self.roundings(),
             bias: b.as_deref(),
             onto: onto.as_deref(),
+            factors: if onto.is_some() { self.addition.factors() } else { Factors::NONE },
         };
         judge_row(&x, &parameters, self.y, &self.row(&after.y, index, &y_strides))
     }
 
-    /// The first element of row `index` of the residual that is not what it must be.
+    /// The first element of row `index` that is not what it must be, of the sum in front of the norm, in the residual or
+    /// a tensor of its own; or of a residual that is not to change.
     pub fn wrong_residual(&self, before: &Tensors, after: &Tensors, index: usize) -> Option<usize> {
-        let expected = self.residual_of(before, index)?;
-        let given = self.row(after.r.as_ref()?, index, &self.r_strides());
-        expected.iter().zip(given).position(|(e, g)| *e != g && !(e.is_nan() && g.is_nan()))
+        let (r_before, r_after) = (before.r.as_ref()?, after.r.as_ref()?);
+        let row_of_r = |r: &Buffer| self.row(r, index, &self.r_strides());
+        let differ = |expected: Vec<f64>, given: Vec<f64>| {
+            let is_other = |e: f64, g: f64| e.to_bits() != g.to_bits() && !(e.is_nan() && g.is_nan());
+            expected.into_iter().zip(given).position(|(e, g)| is_other(e, g))
+        };
+        match (self.sum_of(before, index), &after.s) {
+            (Some(sum), None) => differ(sum, row_of_r(r_after)),
+            (Some(sum), Some(s)) => differ(sum, self.row(s, index, &self.s_strides()))
+                .or_else(|| differ(row_of_r(r_before), row_of_r(r_after))),
+            (None, _) => differ(row_of_r(r_before), row_of_r(r_after)),
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod buffer;
 pub mod case;
+pub mod sandwich;
 pub mod values;
 
 use proptest::test_runner::Config;

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use norm_kernels::abi::Template;
 
-/// Values that a thread reads: those to round are the first two, and what `affine` takes follows.
+/// Values that a thread reads: those to round are the first two, and what `affine` takes follows. What is added to a
+/// residual is the first two, what it is multiplied by and the sum is the second two, and the residual is the third two.
 pub const VALUES: usize = 6;
 
 /// Where a thread's results are among the [`RESULTS`] words that it writes, two a pair of neighbours.
@@ -23,12 +24,16 @@ pub mod result {
     pub const ST_CLAMPED: usize = 16;
     pub const ROUND_N: usize = 20;
     pub const ROUND_W: usize = 22;
-    pub const ROUND_Y: usize = 24;
-    pub const AFFINE_Y: usize = 26;
+    pub const AFFINE_Y: usize = 24;
+    pub const ADD_X: usize = 26;
+    pub const ADD_Y: usize = 28;
+    pub const ADD_N: usize = 30;
+    /// A scale from memory, where the thread's first value is, and one from a register, its third.
+    pub const LD_SCALE: usize = 32;
 }
 
 /// Words that a thread writes.
-pub const RESULTS: usize = 28;
+pub const RESULTS: usize = 34;
 
 /// The entry of a template. The kernel takes the addresses of a word a thread, in which it finds two elements of x, of w
 /// and of y; of [`VALUES`] f32 a thread; and of [`RESULTS`] words a thread for what it computes. Those of what the template
@@ -90,12 +95,20 @@ pub fn entry(template: Template) -> String {
         half(&mut text, "y", result::UNPACK_Y, result::PACK_Y);
     }
     if y.is_some() {
-        for (role, at) in [("n", result::ROUND_N), ("w", result::ROUND_W), ("y", result::ROUND_Y)] {
+        for (role, at) in [("n", result::ROUND_N), ("w", result::ROUND_W)] {
             let _ = writeln!(text, "\tnorm.round.{role} {{%r12, %r13}}, {{%r4, %r5}};");
             keep(&mut text, at, &["%r12", "%r13"]);
         }
         text += "\tnorm.affine.y {%r12, %r13}, {%r4, %r5}, {%r6, %r7}, {%r8, %r9};\n";
         keep(&mut text, result::AFFINE_Y, &["%r12", "%r13"]);
+        for (role, at) in [("x", result::ADD_X), ("y", result::ADD_Y), ("n", result::ADD_N)] {
+            let operands = "{%r12, %r13}, {%r4, %r5}, {%r8, %r9}, %r6, %r7";
+            let _ = writeln!(text, "\tnorm.add.{role} {operands};");
+            keep(&mut text, at, &["%r12", "%r13"]);
+        }
+        text += "\tmov.b64 %rd5, 0;\n";
+        text += "\tnorm.ld_scale.x %r12, [%rd2], %r6;\n\tnorm.ld_scale.x %r13, [%rd5], %r6;\n";
+        keep(&mut text, result::LD_SCALE, &["%r12", "%r13"]);
     }
     text + "\tret;\n}"
 }

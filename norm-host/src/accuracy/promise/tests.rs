@@ -3,7 +3,11 @@
 mod orders;
 
 use super::*;
-use crate::{accuracy::round, reference};
+use crate::{
+    accuracy::{RELATIVE, RELATIVE_BETWEEN, round},
+    reference,
+};
+use norm_kernels::abi::Rounding;
 
 fn parameters(kind: NormKind, bias: Option<&[f64]>) -> Parameters<'_> {
     Parameters {
@@ -14,6 +18,7 @@ fn parameters(kind: NormKind, bias: Option<&[f64]>) -> Parameters<'_> {
         roundings: Roundings::NONE,
         bias,
         onto: None,
+        factors: Factors::NONE,
     }
 }
 
@@ -83,6 +88,73 @@ fn what_the_norm_is_added_to_takes_its_part_of_the_error() {
             let wrong = onto.map(|onto| onto * times);
             let given = outputs(&Parameters { onto: Some(&wrong), ..parameters }, DType::F32);
             assert!(!judge_row(&X, &parameters, DType::F32, &given).is_kept());
+        }
+    }
+}
+
+/// `y = (norm · branch + r) · sum`: the norm's error times both factors, and what the addition loses.
+#[test]
+fn factors_multiply_the_error_and_take_their_own_part() {
+    let onto = [3.0, 100.0, -1.0, 0.5];
+    for kind in NormKind::ALL {
+        for factors in [Factors { branch: -0.5, sum: 3.0 }, Factors { branch: 40.0, sum: 0.01 }] {
+            let alone = parameters(kind, None);
+            let parameters = Parameters { onto: Some(&onto), factors, ..alone };
+            let (norm, exact) = (reference::norm(&X, &alone), reference::norm(&X, &parameters));
+            let Factors { branch, sum } = factors;
+            for index in 0..X.len() {
+                assert_eq!(exact[index], (norm[index] * branch + onto[index]) * sum);
+                let of_norm = RELATIVE * norm[index].abs() * (branch * sum).abs();
+                let of_addition =
+                    RELATIVE_BETWEEN * sum.abs() * ((norm[index] * branch).abs() + onto[index].abs());
+                let bound = ulp(DType::F32, exact[index]) / 2.0 + of_norm + of_addition;
+                for (part, kept) in [(0.99, true), (-0.99, true), (1.01, false), (-1.01, false)] {
+                    let mut given = exact.clone();
+                    given[index] += part * bound;
+                    let row = judge_row(&X, &parameters, DType::F32, &given);
+                    assert!(row.promised);
+                    assert_eq!(row.is_kept(), kept, "{factors:?}, {part} of what is allowed: {row:?}");
+                }
+            }
+        }
+    }
+}
+
+/// One ULP of 16 bits, and each operation in another place.
+#[test]
+fn what_is_multiplied_elsewhere_breaks_the_promise() {
+    let onto = [3.0, 100.0, -1.0, 0.5];
+    let factors = Factors { branch: 0.25, sum: 3.0 };
+    for y in DType::ALL {
+        for kind in NormKind::ALL {
+            for rounding in [Rounding::Single, Rounding::BeforeWeight] {
+                let roundings =
+                    Roundings::of(rounding, false, DType::F32, None, y).with_scales(rounding, y, y);
+                let parameters =
+                    Parameters { onto: Some(&onto), factors, roundings, ..parameters(kind, None) };
+                let kept = |given: &[f64]| judge_row(&X, &parameters, y, given).is_kept();
+                let right = outputs(&parameters, y);
+                assert!(kept(&right), "{y} {kind:?} {rounding}");
+                if y != DType::F32 {
+                    for step in [-1.0, 1.0] {
+                        let given: Vec<f64> = right.iter().map(|v| v + step * ulp(y, *v)).collect();
+                        assert!(!kept(&given), "{y} {kind:?} {rounding}, {step} ULP off");
+                    }
+                }
+                let norm = reference::norm(&X, &Parameters { onto: None, ..parameters });
+                let Factors { branch, sum } = factors;
+                let others: [fn(f64, f64, f64, f64) -> f64; 5] = [
+                    |n, r, _, _| n + r,
+                    |n, r, branch, sum| (n + r) * branch * sum,
+                    |n, r, branch, sum| n * branch + r * sum,
+                    |n, r, branch, sum| (n + r * branch) * sum,
+                    |n, r, branch, sum| (n * sum + r) * branch,
+                ];
+                for (index, other) in others.into_iter().enumerate() {
+                    let made = norm.iter().zip(onto).map(|(n, r)| round(y, other(*n, r, branch, sum)));
+                    assert!(!kept(&made.collect::<Vec<_>>()), "{y} {kind:?} {rounding}, other {index}");
+                }
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     DType,
-    problem::{Operand, Param},
+    problem::{Operand, Param, Residual, ResidualPlace, Scales},
 };
 use norm_kernels::abi::{Axis, Rounding};
 
@@ -54,13 +54,8 @@ impl Tensor {
     }
 }
 
-/// What is added where: nothing, the input to a residual, the norm to what the output holds.
-#[derive(Clone, Copy, PartialEq)]
-enum Residual {
-    None,
-    Before,
-    Behind,
-}
+/// What is added where, and whether it is scaled.
+type Addition = Option<(ResidualPlace, Scales)>;
 
 /// An operation on [`ROWS`] rows.
 #[derive(Clone, Copy, Debug)]
@@ -75,36 +70,52 @@ struct Case {
 /// The bits of `y`, and of a residual, by a version, whole rows at a time, or part by part, past
 /// the caches or not.
 fn bits(perform: fn(Roundings) -> Perform, case: Case, offset: usize, split: Option<bool>) -> Vec<u128> {
-    let of = |residual| bits_of(residual, perform, case, offset, split);
-    [Residual::None, Residual::Before, Residual::Behind].into_iter().flat_map(of).collect()
+    let scaled = Scales { branch: 0.37, sum: 1.7, sum_at: None };
+    let places = [ResidualPlace::InFront, ResidualPlace::Behind];
+    let additions = places.into_iter().flat_map(|place| [Scales::NONE, scaled].map(|scales| (place, scales)));
+    let of = |addition| bits_of(addition, perform, case, offset, split);
+    additions.map(Some).chain([None]).flat_map(of).collect()
 }
 
 fn bits_of(
-    residual: Residual,
+    addition: Addition,
     perform: fn(Roundings) -> Perform,
     case: Case,
     offset: usize,
     split: Option<bool>,
 ) -> Vec<u128> {
     let Case { kind, dtypes: [x, w, y], rounding, dim } = case;
-    let mut r = Tensor::new(x, ROWS * dim, 4, offset, 0..0);
+    let in_front = addition.is_some_and(|(place, _)| place == ResidualPlace::InFront);
+    let mut r = Tensor::new(if in_front { x } else { y }, ROWS * dim, 4, offset, 0..0);
     // The squares about one row's mean take a pass of their own.
     let mut x = Tensor::new(x, ROWS * dim, 1, offset, dim..2 * dim);
     let (mut w, mut b) = (Tensor::new(w, dim, 2, offset, 0..0), Tensor::new(w, dim, 3, offset, 0..0));
     let mut y = Tensor::new(y, ROWS * dim, 0, offset, 0..0);
+    let of_y = Operand { address: y.address(), dtype: y.dtype };
+    let of_r = Operand { address: r.address(), dtype: r.dtype };
+    let residual = addition.map(|(place, scales)| {
+        // In front of the norm the sum takes the place of the residual, behind it the residual stays.
+        let sum = if place == ResidualPlace::InFront { of_r } else { of_y };
+        Residual { place, r: of_r, sum, scales }
+    });
     let param = |p: &mut Tensor| Param { address: p.address(), dtype: p.dtype, stride: 0 };
     let problem = Problem {
         kind,
         x: Operand { address: x.address(), dtype: x.dtype },
-        y: Operand { address: y.address(), dtype: y.dtype },
-        r: (residual == Residual::Before).then(|| Operand { address: r.address(), dtype: r.dtype }),
-        accumulate: residual == Residual::Behind,
+        y: of_y,
+        residual,
         w: Some(param(&mut w)),
         b: Some(param(&mut b)),
         axes: [
             Axis::ONE,
             Axis::ONE,
-            Axis { extent: ROWS as u64, x_stride: dim as u64, y_stride: dim as u64, r_stride: dim as u64 },
+            Axis {
+                extent: ROWS as u64,
+                x_stride: dim as u64,
+                y_stride: dim as u64,
+                r_stride: dim as u64,
+                s_stride: dim as u64,
+            },
         ],
         rows: ROWS as u64,
         dim: dim as u32,

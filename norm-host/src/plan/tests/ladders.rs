@@ -2,14 +2,18 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use norm_kernels::abi::{MAX_STAGED_VECTORS, Residual};
+use norm_kernels::abi::{Addition, MAX_STAGED_VECTORS, Residual};
 
 use super::*;
 use crate::plan::{
-    ladders::{EXTRAS, LAYER, LAYER_LAYOUTS, LAYER_RESIDUAL, RMS, RMS_LAYOUTS, RMS_RESIDUAL},
+    ladders::{
+        EXTRAS, LAYER, LAYER_LAYOUTS, LAYER_RESIDUAL, LAYER_WIDE_RESIDUAL, RMS, RMS_LAYOUTS, RMS_RESIDUAL,
+        RMS_WIDE_RESIDUAL, SANDWICH,
+    },
     select::{Grid, Rule},
     tile::Layout,
 };
+use crate::problem::ResidualPlace;
 
 /// The numbers `T1`, `T2` … in a text.
 fn numbers(text: &str) -> BTreeSet<u32> {
@@ -45,12 +49,15 @@ fn layouts_ascend_to_the_longest_row_and_kernels_know_them() {
 #[test]
 fn ladders_hold_the_variants_that_are_made_for_them() {
     use NormKind::{Layer, Rms};
-    use Residual::{Always, Either, Never};
+    use Residual::{Always, Between, Either, Never};
     for (ladder, norms, known) in [
         (RMS, &[Rms][..], [Never, Either]),
         (LAYER, &[Layer], [Never, Either]),
         (RMS_RESIDUAL, &[Rms], [Always, Either]),
         (LAYER_RESIDUAL, &[Layer], [Always, Either]),
+        (RMS_WIDE_RESIDUAL, &[Rms], [Always, Either]),
+        (LAYER_WIDE_RESIDUAL, &[Layer], [Always, Either]),
+        (SANDWICH, &[Rms], [Between; 2]),
         (EXTRAS, &NormKind::ALL, [Either; 2]),
     ] {
         for Rule { variant, grid, .. } in ladder {
@@ -78,8 +85,22 @@ fn launches(profile: DeviceProfile) -> impl Iterator<Item = LaunchShape> {
             let tile = Tile::new(kind, x, y, row * norm_kernels::abi::width(x, y), profile);
             let grids = [1, 8 * profile.short_grid, u64::MAX].into_iter();
             grids.flat_map(move |blocks| {
-                [(false, false), (true, false), (false, true), (true, true)]
-                    .map(|(residual, extras)| LaunchShape { kind, types, tile, residual, extras, blocks })
+                let inputs = [(false, false), (true, false), (false, true), (true, true)];
+                let narrow = inputs.map(|input| (input, false));
+                // Beside x and y of 16 bits a residual may be wide.
+                let wide = narrow
+                    .map(|(input, _)| (input, true))
+                    .into_iter()
+                    .filter(move |((residual, _), _)| *residual && Addition::is_wide_beside(x, y));
+                narrow.into_iter().chain(wide).map(move |((residual, extras), wide)| LaunchShape {
+                    kind,
+                    types,
+                    tile,
+                    residual,
+                    wide,
+                    extras,
+                    blocks,
+                })
             })
         },
     )
@@ -93,8 +114,8 @@ fn every_rule_decides_for_some_launch() {
         .iter()
         .flat_map(|&profile| launches(profile).filter_map(move |launch| launch.rule(profile)))
         .collect();
-    for (index, rule) in [RMS, LAYER, RMS_RESIDUAL, LAYER_RESIDUAL, EXTRAS].into_iter().flatten().enumerate()
-    {
+    let ladders = [RMS, LAYER, RMS_RESIDUAL, LAYER_RESIDUAL, RMS_WIDE_RESIDUAL, LAYER_WIDE_RESIDUAL, EXTRAS];
+    for (index, rule) in ladders.into_iter().flatten().enumerate() {
         let decides = deciding.iter().any(|&other| std::ptr::eq(other, rule));
         assert!(decides, "row {index} of the ladders, {:?}", rule.variant);
     }
@@ -105,14 +126,16 @@ fn a_variant_that_is_selected_can_take_the_launch() {
     for profile in PROFILES {
         for launch in launches(profile) {
             let variant = launch.select(profile);
-            let LaunchShape { kind, types, tile, residual, extras, .. } = launch;
+            let LaunchShape { kind, types, tile, residual, wide, extras, .. } = launch;
             assert!(variant.serves(kind) && tile.fits(variant, types[0], profile), "{launch:?}: {variant:?}");
             let known = match variant.spec().residual {
                 Residual::Never => !residual && !extras,
                 Residual::Always => residual && !extras,
                 Residual::Either => true,
+                // Such a launch is selected elsewhere.
+                Residual::Between => false,
             };
-            assert!(known, "{launch:?}: {variant:?}");
+            assert!(known && (variant.takes_wide() || !wide), "{launch:?}: {variant:?}");
         }
     }
 }
@@ -131,14 +154,18 @@ proptest! {
     #[test]
     fn what_operations_take_is_preloaded(
         x in dtype(), y in dtype(), w in dtype(), rows in rows(), dim in dim(), profile in profile(),
-        layer in any::<bool>(), residual in any::<bool>(), accumulate in any::<bool>(), shift in 0..2_u64,
+        layer in any::<bool>(), shift in 0..2_u64,
+        place in prop::sample::select(&[None, Some(ResidualPlace::InFront), Some(ResidualPlace::Behind)]),
     ) {
         let mut problem = dense(x, y, rows, dim);
         problem.kind = if layer { NormKind::Layer } else { NormKind::Rms };
         problem.x.address += shift * x.size() as u64;
         problem.w = Some(Param { address: 1 << 30, dtype: w, stride: 0 });
-        problem.r = residual.then_some(Operand { address: 1 << 13, dtype: x });
-        problem.accumulate = accumulate;
+        problem.residual = match place {
+            Some(ResidualPlace::InFront) => in_front(x),
+            Some(ResidualPlace::Behind) => behind(problem).residual,
+            None => None,
+        };
         let taken = Plan::new(&problem, profile).unwrap().kernel;
         let mut preloaded = variants_of_rows(taken.kind, [x, w, y], dim, profile);
         prop_assert!(preloaded.any(|variant| variant == taken.variant), "{taken}");

@@ -38,17 +38,16 @@ fn what_kernels_in_registers_do_not_know_is_staged() {
         assert_eq!(variant(Problem { weight_offset: 1.0, ..plain }), offset);
         // Nothing to be added to.
         assert_eq!(variant(Problem { w: None, weight_offset: 1.0, ..plain }), in_registers);
-        assert_eq!(variant(Problem { accumulate: true, ..plain }), Variant::Staged);
+        assert_eq!(variant(behind(plain)), Variant::Staged);
     }
 }
 
 #[test]
 fn residuals_are_added_in_registers_where_that_is_faster() {
     let on = |profile, kind, rows, dim, problem: fn(Problem) -> Problem| {
-        let r = Some(Operand { address: 1 << 13, dtype: DType::F16 });
-        let plan =
-            Plan::new(&problem(Problem { kind, r, ..dense(DType::F16, DType::F16, rows, dim) }), profile);
-        plan.unwrap().kernel.variant
+        let residual = in_front(DType::F16);
+        let plain = Problem { kind, residual, ..dense(DType::F16, DType::F16, rows, dim) };
+        Plan::new(&problem(plain), profile).unwrap().kernel.variant
     };
     let variant = |kind, rows, dim, problem| on(H200, kind, rows, dim, problem);
     for (kind, dim, expected) in [
@@ -67,8 +66,7 @@ fn residuals_are_added_in_registers_where_that_is_faster() {
             expected,
             "{kind:?} of {dim}"
         );
-        let accumulated = |plain| Problem { accumulate: true, ..plain };
-        assert_eq!(variant(kind, 5, dim, accumulated), Variant::Staged);
+        assert_eq!(variant(kind, 5, dim, behind), Variant::Staged);
     }
     let many = |profile, dim| [4096, 4097].map(|rows| on(profile, NormKind::Rms, rows, dim, |plain| plain));
     assert_eq!(many(H200, 2048), [Variant::Add2; 2]);
@@ -76,11 +74,13 @@ fn residuals_are_added_in_registers_where_that_is_faster() {
     assert_eq!([2048, 4096].map(|dim| many(H100, dim)), [[Variant::Add2, Variant::Add4]; 2]);
     assert_eq!(on(H100, NormKind::Rms, 4097, 16_384, |plain| plain), Variant::Add4);
     // A row a block, though without a residual several share one.
-    let problem = |r| Problem { kind: NormKind::Layer, r, ..dense(DType::F16, DType::F16, 9, 1024) };
-    let block = |r| Plan::new(&problem(r), H200).map(|plan| (plan.kernel.variant, plan.block, plan.grid));
+    let block = |residual| {
+        let plain = dense(DType::F16, DType::F16, 9, 1024);
+        let plan = Plan::new(&Problem { kind: NormKind::Layer, residual, ..plain }, H200);
+        plan.map(|plan| (plan.kernel.variant, plan.block, plan.grid))
+    };
     assert_eq!(block(None), Ok((Variant::Warp4, [32, 8, 1], [2, 1, 1])));
-    let r = problem(None).x;
-    assert_eq!(block(Some(r)), Ok((Variant::Add4, [32, 1, 1], [9, 1, 1])));
+    assert_eq!(block(in_front(DType::F16)), Ok((Variant::Add4, [32, 1, 1], [9, 1, 1])));
 }
 
 /// The bits stay: the tile is the same.
@@ -168,7 +168,7 @@ fn thresholds_are_where_they_were_measured() {
         let selected = [last, last + 8].map(|dim| {
             let w = Some(Param { address: 1 << 12, dtype: w, stride: 0 });
             let mut problem = Problem { kind, w, ..dense(f16, f16, rows, dim) };
-            problem.r = residual.then_some(Operand { address: 1 << 13, dtype: f16 });
+            problem.residual = in_front(f16).filter(|_| residual);
             Plan::new(&problem, profile).unwrap().kernel.variant
         });
         assert_eq!(

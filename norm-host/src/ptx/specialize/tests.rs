@@ -61,6 +61,7 @@ fn a_template_of_ones_own_is_specialized_under_any_name() {
         x: Some(DType::BF16),
         w: None,
         y: Some(DType::F32),
+        addition: Addition::PLAIN,
         epilogue: EpilogueRounding::SINGLE,
         max_threads: 64,
         max_registers: Some(32),
@@ -119,14 +120,13 @@ fn a_kernel_rounds_where_its_roundings_say() {
     let to_bf16 = "{ .reg .b32 %norm_v; cvt.rn.bf16x2.f32 %norm_v, %r4, %r3; shl.b32 %r1, %norm_v, 16; \
                    and.b32 %r2, %norm_v, 0xffff0000; }";
     let round = |role: &str| format!("norm.round.{role} {{%r1, %r2}}, {{%r3, %r4}};");
-    for (order, normalized, result) in [
-        (Rounding::Single, kept, kept),
-        (Rounding::BeforeWeight, to_f16, to_bf16),
-        (Rounding::BeforeBias, kept, to_bf16),
-        (Rounding::T5, to_bf16, to_bf16),
+    for (order, normalized) in [
+        (Rounding::Single, kept),
+        (Rounding::BeforeWeight, to_f16),
+        (Rounding::BeforeBias, kept),
+        (Rounding::T5, to_bf16),
     ] {
         assert_eq!(rounded(order, false, &round("n")), normalized, "{order}");
-        assert_eq!(rounded(order, false, &round("y")), result, "{order}");
         assert_eq!(rounded(order, false, &round("w")), kept, "{order}");
         assert_eq!(rounded(order, true, &round("w")), to_bf16, "{order}");
         let affine = rounded(order, false, "norm.affine.y {%r1, %r2}, {%r3, %r4}, {%r5, %r6}, {%r7, %r8};");
@@ -143,8 +143,78 @@ fn a_kernel_rounds_where_its_roundings_say() {
     // To f32 nothing rounds.
     let entry =
         named("rms_f32_f32_f32_block4").with_epilogue(EpilogueRounding { order: Rounding::T5, offset: true });
-    for role in ["n", "w", "y"] {
+    for role in ["n", "w"] {
         assert_eq!(expanded_for(entry, (9, 0), &round(role)).unwrap(), kept, "{role}");
+    }
+}
+
+/// In each order, in a kernel that is scaled and in one that is not: what is rounded is told by its type.
+#[test]
+fn an_addition_rounds_where_its_order_says() {
+    let round = |dtype: Option<DType>, from: [&str; 2]| match dtype {
+        None => String::new(),
+        Some(dtype) => {
+            let unpack = match dtype {
+                DType::F16 => {
+                    "{ .reg .b16 %norm_l, %norm_h; mov.b32 {%norm_l, %norm_h}, %norm_v; \
+                     cvt.f32.f16 %r1, %norm_l; cvt.f32.f16 %r2, %norm_h; }"
+                }
+                _ => "shl.b32 %r1, %norm_v, 16; and.b32 %r2, %norm_v, 0xffff0000;",
+            };
+            let [a, b] = from;
+            format!("{{ .reg .b32 %norm_v; cvt.rn.{dtype}x2.f32 %norm_v, {b}, {a}; {unpack} }} ")
+        }
+    };
+    let own = ["%r1", "%r2"];
+    let [f16, bf16] = [DType::F16, DType::BF16].map(Some);
+    // x f16, w and y bf16; of a sandwich x alone counts.
+    for (kernel, role, first, product, sum) in [
+        ("rms_f16_bf16_bf16_add4", "x", None, f16, f16),
+        ("rms_f16_bf16_bf16_add4_r32", "x", None, f16, None),
+        ("rms_f16_bf16_bf16_staged", "y", bf16, bf16, bf16),
+        ("rms_f16_bf16_bf16_stream_r32", "y", bf16, bf16, bf16),
+        ("rms_f16_bf16_bf16_sandwich4", "n", f16, f16, f16),
+        ("rms_f32_bf16_f32_add4", "x", None, None, None),
+        ("rms_f32_bf16_f32_staged", "y", None, None, None),
+        ("rms_f32_bf16_f32_sandwich4", "n", None, None, None),
+    ] {
+        for order in Rounding::ALL {
+            let epilogue = EpilogueRounding { order, offset: false };
+            let plain = named(kernel).with_epilogue(epilogue);
+            let scaled = plain.scaled().unwrap();
+            let unless_single = |dtype: Option<DType>| dtype.filter(|_| order != Rounding::Single);
+            let [first, product, sum] = [first, product, sum].map(unless_single);
+            let line = format!("norm.add.{role} {{%r1, %r2}}, {{%r3, %r4}}, {{%r5, %r6}}, %r7, %r8;");
+
+            let rounded = round(first, ["%r3", "%r4"]);
+            let [a, b] = if first.is_some() { own } else { ["%r3", "%r4"] };
+            let expected = format!("{rounded}add.rn.f32 %r1, {a}, %r5; add.rn.f32 %r2, {b}, %r6;");
+            assert_eq!(expanded_for(plain, (9, 0), &line).unwrap(), expected, "{plain}");
+
+            let product = round(product, own);
+            let sum = round(sum, own);
+            let expected = format!(
+                "{rounded}mul.rn.f32 %r1, {a}, %r7; mul.rn.f32 %r2, {b}, %r7; {product}\
+                 add.rn.f32 %r1, %r1, %r5; add.rn.f32 %r2, %r2, %r6; {sum}\
+                 mul.rn.f32 %r1, %r1, %r8; mul.rn.f32 %r2, %r2, %r8;"
+            );
+            assert_eq!(expanded_for(scaled, (9, 0), &line).unwrap(), expected, "{scaled}");
+        }
+    }
+}
+
+#[test]
+fn a_scale_is_loaded_where_the_kernel_is_scaled() {
+    let line = "norm.ld_scale.x %r1, [%rd1], %r2;";
+    for kernel in ["rms_f16_f16_f16_add4", "layer_f32_f32_f32_staged", "rms_bf16_f32_f16_stream_r32"] {
+        let plain = named(kernel);
+        assert_eq!(expanded_for(plain, (8, 0), line).unwrap(), "mov.b32 %r1, %r2;", "{kernel}");
+        assert_eq!(
+            expanded_for(plain.scaled().unwrap(), (8, 0), line).unwrap(),
+            "mov.b32 %r1, %r2; { .reg .pred %norm_p; setp.ne.b64 %norm_p, %rd1, 0; \
+             @%norm_p ld.global.b32 %r1, [%rd1]; }",
+            "{kernel}"
+        );
     }
 }
 
@@ -184,15 +254,40 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
         (
             Operation,
             "norm.unpakc.x {%r1, %r2}, %r3;",
-            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round or affine), given 'unpakc'",
+            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale or affine), \
+             given 'unpakc'",
         ),
         (
             Operation,
             "norm. %r1;",
-            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round or affine), given nothing",
+            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale or affine), \
+             given nothing",
         ),
         (Role, "norm.unpack.n {%r1, %r2}, %r3;", "x, w or y behind norm.unpack, given 'n'"),
-        (Role, "norm.round.x {%r1, %r2}, {%r3, %r4};", "n, w or y behind norm.round, given 'x'"),
+        (Role, "norm.round.x {%r1, %r2}, {%r3, %r4};", "n or w behind norm.round, given 'x'"),
+        (
+            Role,
+            "norm.add.w {%r1, %r2}, {%r3, %r4}, {%r5, %r6}, %r7, %r8;",
+            "x, y or n behind norm.add, given 'w'",
+        ),
+        (Role, "norm.ld_scale.y %r1, [%rd1], %r2;", "x behind norm.ld_scale, given 'y'"),
+        (
+            Operands,
+            "norm.add.x {%r1, %r2}, {%r3, %r4}, {%r5, %r6}, %r7;",
+            "operands such as '{lo, hi}, {a0, a1}, {r0, r1}, branch, sum', \
+             given '{%r1, %r2}, {%r3, %r4}, {%r5, %r6}, %r7'",
+        ),
+        (
+            Operand,
+            "norm.add.x {%r1, %r2}, {%r3, %r4}, {%r1, %r6}, %r7, %r8;",
+            "an output that is no other operand, given '%r1'",
+        ),
+        (
+            Operands,
+            "norm.ld_scale.x %r1, %rd1, %r2;",
+            "operands such as 'scale, [address], number', given '%r1, %rd1, %r2'",
+        ),
+        (Operand, "norm.ld_scale.x %r1, [%rd1], 0;", "a register such as %r1 for number, given '0'"),
         (Role, "norm.ones %r3;", "w behind norm.ones, given nothing"),
         (Role, "norm.unpack.w {%r1, %r2}, %r3;", "a tensor of 16-bit elements behind norm.unpack, given 'w'"),
         (Vector, "norm.pack.x.v4 %r1, {%r2, %r3};", "nothing behind norm.pack's role, given '.v4'"),

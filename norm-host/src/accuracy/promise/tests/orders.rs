@@ -1,10 +1,9 @@
 //! The promise tells the orders of roundings apart.
 
-use norm_kernels::abi::Rounding;
-
 use super::*;
 
-const DIM: usize = 256;
+/// So many that those are among them in which later roundings do not hide an earlier one.
+const DIM: usize = 1024;
 
 /// Numbers between -1 and 1 without a pattern (Numerical Recipes' generator).
 fn random(seed: u64) -> impl FnMut() -> f64 {
@@ -40,19 +39,26 @@ struct Form {
     types: [DType; 3],
     biases: bool,
     accumulate: bool,
+    /// Whether that addition multiplies.
+    scaled: bool,
 }
 
 impl Form {
     fn parameters<'a>(&self, row: &'a Row, (rounding, round_offset): (Rounding, bool)) -> Parameters<'a> {
         let [x, w, y] = self.types;
+        let roundings = Roundings::of(rounding, round_offset, x, Some(w), y);
         Parameters {
             kind: self.kind,
             eps: 1e-6,
             weight: Some(&row.w),
             weight_offset: 1.0,
-            roundings: Roundings::of(rounding, round_offset, x, Some(w), y),
+            roundings: match self.scaled {
+                true => roundings.with_scales(rounding, y, y),
+                false => roundings,
+            },
             bias: self.biases.then_some(&row.b),
             onto: self.accumulate.then_some(&row.onto),
+            factors: if self.scaled { Factors { branch: 0.37, sum: 1.7 } } else { Factors::NONE },
         }
     }
 }
@@ -65,9 +71,10 @@ fn forms() -> impl Iterator<Item = Form> {
             kind: NormKind::ALL[n % 2],
             types,
             biases: n / 2 % 2 == 1,
-            accumulate: n / 4 == 1,
+            accumulate: n / 4 >= 1,
+            scaled: n / 4 == 2,
         };
-        (0..8).map(form)
+        (0..12).map(form)
     })
 }
 
