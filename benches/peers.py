@@ -14,8 +14,15 @@ Method, as in `norm bench`: GPU time a call from CUDA graphs of 200 calls (20 wh
 round runs every line once, on fresh buffers; a line's time is the median of its rounds. A copy of
 256 MiB and an empty kernel are measured in the same rounds.
 
-A residual (`r += x; y = norm(r)`) lies behind each output, as large as it, and is added to in place;
-what it holds at first is what lies behind the inputs.
+A residual (`r += x; y = norm(r)`, or `r += norm(x); y = norm(r)`) lies behind each output, and is added
+to in place; it is random at first, as the inputs are. Where the sum has a tensor of its own (`sum = x + r;
+y = norm(sum)`), that lies behind each output, and the residual behind each input.
+
+`unfused` is a residual's addition by PyTorch and norms by Triton's kernel, each a launch of its own: the
+fastest that an engine without fused forms has.
+
+Quick looks: `--peers torch,unfused,triton` compiles a kernel for each width; torch.compile compiles one for
+each line, which takes seconds, and `--ops` leaves out the rest.
 
 Outputs are allocated beforehand where a peer takes them (torch.compile, Triton, QuACK,
 FlashInfer's RMSNorm). Where it allocates them itself (PyTorch's own norms, Liger), each is kept
@@ -67,21 +74,28 @@ class Case:
             self.elements *= extent
         self.x_bytes = self.elements * self.x.itemsize
         self.y_bytes = self.elements * self.y.itemsize
-        self.layer = self.op in ("layer_norm", "add_layer_norm")
-        self.residual = self.op in ("add_rms_norm", "add_layer_norm")
-        larger = max(self.x_bytes, self.y_bytes)
+        self.layer = self.op in ("layer_norm", "add_layer_norm", "add_layer_norm_to")
+        self.sandwich = self.op == "sandwich_rms_norm"
+        self.residual = self.sandwich or self.op.startswith("add_")
+        # Whether the sum has a tensor of its own.
+        self.to = self.op.endswith("_to")
+        # Behind a colon stands the type of a residual that has another than x.
+        self.r = DTYPES[self.op.split(":")[1]] if ":" in self.op else self.x
+        self.r_bytes = self.elements * self.r.itemsize if self.residual else 0
+        larger = max(self.x_bytes, self.y_bytes, self.r_bytes)
         self.calls, self.sets, self.stride = rotation(larger, places=2 if self.residual else 1)
-        # From the start of an output to that of the residual behind it.
+        # From the start of an input or output to what lies behind it.
         self.residual_offset = aligned(larger)
-        # x read and y written; a residual read and written.
-        self.bytes = self.x_bytes + self.y_bytes + (2 * self.x_bytes if self.residual else 0)
+        # x read and y written; a residual read and the sum written.
+        self.bytes = self.x_bytes + self.y_bytes + 2 * self.r_bytes
 
     def parameters(self):
-        """Weights and biases: (dim,) or (heads, head_dim)."""
+        """Weights and biases, or a second norm's weights: (dim,) or (heads, head_dim)."""
         generator = torch.Generator(device="cuda").manual_seed(3)
         normal = torch.randn(self.shape[1:], generator=generator, device="cuda")
-        biases = torch.randn(self.shape[1:], generator=generator, device="cuda")
-        return (1 + 0.2 * normal).to(self.w), (0.1 * biases).to(self.w)
+        other = torch.randn(self.shape[1:], generator=generator, device="cuda")
+        second = 1 + 0.2 * other if self.sandwich else 0.1 * other
+        return (1 + 0.2 * normal).to(self.w), second.to(self.w)
 
 
 def aligned(size):
@@ -96,8 +110,9 @@ def rotation(tensor, places=1):
     return calls, min(max(ROTATION // 2 // stride, 1), calls), stride
 
 
-# Peers: each makes, for a case, its weights and biases, a function call(x, y, r) that returns the
-# output, and a note; or raises Unfit. `r` is None but for the operations with a residual.
+# Peers: each makes, for a case, its weights and biases, a function call(x, y, r, s) that returns the
+# output, and a note; or raises Unfit. `r`, the residual, and `s`, which takes the sum with it and is `r` itself in
+# place, are None but for the operations with a residual.
 
 
 class Unfit(Exception):
@@ -111,24 +126,44 @@ def uniform(case):
 
 def formula(case, w, b):
     """The operation in PyTorch's functions."""
+    dim = (case.dim,)
     if case.op == "rms_norm":
-        return lambda x, r: F.rms_norm(x, (case.dim,), w, EPS)
+        return lambda x, r, s: F.rms_norm(x, dim, w, EPS)
     if case.op == "layer_norm":
-        return lambda x, r: F.layer_norm(x, (case.dim,), w, b, EPS)
+        return lambda x, r, s: F.layer_norm(x, dim, w, b, EPS)
     if case.op == "head_norm":
         # Weights differ from head to head, which no function of PyTorch's takes.
-        return lambda x, r: F.rms_norm(x, (case.dim,), None, EPS) * w
+        return lambda x, r, s: F.rms_norm(x, dim, None, EPS) * w
     if case.op == "add_rms_norm":
-        return lambda x, r: F.rms_norm(r.add_(x), (case.dim,), w, EPS)
+        return lambda x, r, s: F.rms_norm(r.add_(x), dim, w, EPS)
     if case.op == "add_layer_norm":
-        return lambda x, r: F.layer_norm(r.add_(x), (case.dim,), w, b, EPS)
+        return lambda x, r, s: F.layer_norm(r.add_(x), dim, w, b, EPS)
+    if case.op == "add_rms_norm_to":
+        return lambda x, r, s: F.rms_norm(sum_to(x, r, s), dim, w, EPS)
+    if case.op == "add_layer_norm_to":
+        return lambda x, r, s: F.layer_norm(sum_to(x, r, s), dim, w, b, EPS)
+    if case.op == "add_rms_norm:f32":
+        # Its own kernel takes one type.
+        wide = w.float()
+        return lambda x, r, s: F.rms_norm(r.add_(x), dim, wide, EPS).to(case.y)
+    if case.op == "sandwich_rms_norm":
+        return lambda x, r, s: F.rms_norm(r.add_(F.rms_norm(x, dim, w, EPS)), dim, b, EPS)
     raise Unfit("is not compared in place")
+
+
+def sum_to(x, r, s):
+    """x + r, which s has then, too."""
+    if torch.compiler.is_compiling():
+        total = x + r
+        s.copy_(total)
+        return total
+    return torch.add(x, r, out=s)
 
 
 def torch_eager(case, w, b):
     uniform(case)
     call = formula(case, w, b)
-    return lambda x, y, r: call(x, r), ALLOCATES
+    return lambda x, y, r, s: call(x, r, s), ALLOCATES
 
 
 def torch_compiled(case, w, b):
@@ -136,12 +171,12 @@ def torch_compiled(case, w, b):
     call = formula(case, w, b)
 
     @torch.compile(dynamic=False)
-    def into(x, y, r):
-        # Inductor writes through to y, and to r: one kernel, no copy.
-        y.copy_(call(x, r))
+    def into(x, y, r, s):
+        # Inductor writes through to y, and to r or s: one kernel, no copy.
+        y.copy_(call(x, r, s))
 
-    def run(x, y, r):
-        into(x, y, r)
+    def run(x, y, r, s):
+        into(x, y, r, s)
         return y
 
     return run, None
@@ -151,7 +186,7 @@ if triton is not None:
 
     @triton.jit
     def one_pass(
-        x, w, b, y, r, rows, heads, dim, eps,
+        x, w, b, y, r, s, rows, heads, dim, eps,
         LAYER: tl.constexpr, RESIDUAL: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
     ):
         row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
@@ -163,8 +198,8 @@ if triton is not None:
         value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
         if RESIDUAL:
             # What is rounded is normalized.
-            total = (value + tl.load(r + at, mask=mask, other=0.0).to(tl.float32)).to(r.dtype.element_ty)
-            tl.store(r + at, total, mask=mask)
+            total = (value + tl.load(r + at, mask=mask, other=0.0).to(tl.float32)).to(s.dtype.element_ty)
+            tl.store(s + at, total, mask=mask)
             value = total.to(tl.float32)
         if LAYER:
             value = tl.where(mask, value - tl.sum(value, 1)[:, None] / dim, 0.0)
@@ -174,6 +209,83 @@ if triton is not None:
             out += tl.load(b + weight_at, mask=mask, other=0.0).to(tl.float32)
         tl.store(y + at, out.to(y.dtype.element_ty), mask=mask)
 
+    @triton.jit
+    def two_norms(x, w, next_w, y, r, dim, eps, BLOCK: tl.constexpr):
+        column = tl.arange(0, BLOCK)
+        mask = column < dim
+        at = tl.program_id(0).to(tl.int64) * dim + column
+        value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
+        total = tl.load(r + at, mask=mask, other=0.0).to(tl.float32)
+        weight = tl.load(w + column, mask=mask, other=0.0).to(tl.float32)
+        rstd = 1 / tl.sqrt(tl.sum(value * value, 0) / dim + eps)
+        # What is rounded is normalized.
+        rounded = (total + value * rstd * weight).to(r.dtype.element_ty)
+        tl.store(r + at, rounded, mask=mask)
+        value = rounded.to(tl.float32)
+        weight = tl.load(next_w + column, mask=mask, other=0.0).to(tl.float32)
+        rstd = 1 / tl.sqrt(tl.sum(value * value, 0) / dim + eps)
+        tl.store(y + at, (value * rstd * weight).to(y.dtype.element_ty), mask=mask)
+
+
+def row_warps(block):
+    """Warps of a program that has one row."""
+    return max(1, min(16, block // 512))
+
+
+def row_kernel(case, w, b, residual):
+    """Triton's kernel with one row a program: call(x, y, r, s)."""
+    block = triton.next_power_of_2(case.dim)
+    rows = case.elements // case.dim
+
+    def run(x, y, r, s):
+        # Without a residual its places are not looked at.
+        r, s = (r, s) if residual else (y, y)
+        one_pass[(rows,)](
+            x, w, b, y, r, s, rows, case.heads, case.dim, EPS, case.layer, residual, 1, block,
+            num_warps=row_warps(block),
+        )
+        return y
+
+    return run
+
+
+def triton_form(case, w, b):
+    """The residual's other forms: one row a program, without a search for the best settings."""
+    block = triton.next_power_of_2(case.dim)
+    note = f"1 row a block, {row_warps(block)} warps"
+    if not case.sandwich:
+        return row_kernel(case, w, b, True), note
+
+    def run(x, y, r, s):
+        two_norms[(case.elements // case.dim,)](x, w, b, y, r, case.dim, EPS, block, num_warps=row_warps(block))
+        return y
+
+    return run, note
+
+
+def unfused(case, w, b):
+    if triton is None:
+        raise Unfit("cannot be imported")
+    if not case.residual:
+        raise Unfit("does the operations with a residual")
+    if case.dim > 65536:
+        raise Unfit("holds a row in one block: dim up to 65536")
+    if not case.sandwich:
+        norm = row_kernel(case, w, b, False)
+
+        def run(x, y, r, s):
+            torch.add(r, x, out=s)
+            return norm(s, y, None, None)
+
+        return run, "an addition and a norm"
+    first, second = row_kernel(case, w, b, False), row_kernel(case, b, b, False)
+
+    def run_sandwich(x, y, r, s):
+        s.add_(first(x, torch.empty_like(x), None, None))
+        return second(s, y, None, None)
+
+    return run_sandwich, "two norms and an addition between them"
+
 
 def triton_one_pass(case, w, b):
     if triton is None:
@@ -182,15 +294,17 @@ def triton_one_pass(case, w, b):
         raise Unfit("is not compared in place")
     if case.dim > 65536:
         raise Unfit("holds a row in one block: dim up to 65536")
+    if case.sandwich or case.to or case.r != case.x:
+        return triton_form(case, w, b)
     rows = case.elements // case.dim
     block = triton.next_power_of_2(case.dim)
 
     def with_settings(rows_a_block, warps):
-        def run(x, y, r):
+        def run(x, y, r, s):
             grid = (triton.cdiv(rows, rows_a_block),)
             one_pass[grid](
-                # Without a residual its place is not looked at.
-                x, w, b, y, y if r is None else r, rows, case.heads, case.dim, EPS,
+                # Without a residual its places are not looked at.
+                x, w, b, y, y if r is None else r, y if s is None else s, rows, case.heads, case.dim, EPS,
                 case.layer, case.residual, rows_a_block, block,
                 num_warps=warps,
             )
@@ -209,11 +323,11 @@ def triton_one_pass(case, w, b):
     timed = []
     for setting in settings:
         run = with_settings(*setting)
-        run(x, y, r)
+        run(x, y, r, r)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             for _ in range(10):
-                run(x, y, r)
+                run(x, y, r, r)
         timed.append((statistics.median(replay(graph)), setting))
     rows_a_block, warps = min(timed)[1]
     return with_settings(rows_a_block, warps), f"{rows_a_block} rows a block, {warps} warps"
@@ -224,12 +338,12 @@ def quack(case, w, b):
         from quack.rmsnorm import _rmsnorm_fwd as forward
     except ImportError as error:
         raise Unfit(f"cannot be imported: {error}")
-    if case.op not in ("rms_norm", "layer_norm", "add_rms_norm", "add_layer_norm"):
+    if case.op in ("rms_norm_", "head_norm") or case.sandwich:
         raise Unfit("does rms_norm and layer_norm, with and without a residual")
 
-    def run(x, y, r):
+    def run(x, y, r, s):
         forward(
-            x, w, y, bias=b if case.layer else None, residual=r, residual_out=r, eps=EPS, is_layernorm=case.layer
+            x, w, y, bias=b if case.layer else None, residual=r, residual_out=s, eps=EPS, is_layernorm=case.layer
         )
         return y
 
@@ -246,9 +360,9 @@ def flashinfer(pdl):
         if case.op not in ("rms_norm", "add_rms_norm") or case.x == torch.float32:
             raise Unfit("does rms_norm of f16 and bf16, with and without a residual")
         if not case.residual:
-            return lambda x, y, r: rmsnorm(x, w, EPS, out=y, enable_pdl=pdl), None
+            return lambda x, y, r, s: rmsnorm(x, w, EPS, out=y, enable_pdl=pdl), None
 
-        def run(x, y, r):
+        def run(x, y, r, s):
             fused_add_rmsnorm(y, r, w, EPS, enable_pdl=pdl)
             return y
 
@@ -267,15 +381,16 @@ def liger(case, w, b):
     uniform(case)
     note = ALLOCATES + ", and stores rstd for training too"
     if case.op == "rms_norm":
-        return lambda x, y, r: LigerRMSNormFunction.apply(x, w, EPS), note
+        return lambda x, y, r, s: LigerRMSNormFunction.apply(x, w, EPS), note
     if case.op == "layer_norm":
-        return lambda x, y, r: LigerLayerNormFunction.apply(x, w, b, EPS), note
+        return lambda x, y, r, s: LigerLayerNormFunction.apply(x, w, b, EPS), note
     raise Unfit("does rms_norm and layer_norm")
 
 
 PEERS = {
     "torch": torch_eager,
     "torch.compile": torch_compiled,
+    "unfused": unfused,
     "triton": triton_one_pass,
     "quack": quack,
     "flashinfer": flashinfer(False),
@@ -306,9 +421,20 @@ class Pool:
         x = self.inputs[start : start + case.x_bytes].view(case.x).view(case.shape)
         y = self.outputs[start : start + case.y_bytes].view(case.y).view(case.shape)
         if not case.residual:
-            return x, y, None
+            return x, y, None, None
         start += case.residual_offset
-        return x, y, self.outputs[start : start + case.x_bytes].view(case.x).view(case.shape)
+        s = self.outputs[start : start + case.r_bytes].view(case.r).view(case.shape)
+        r = self.inputs[start : start + case.r_bytes].view(case.r).view(case.shape) if case.to else s
+        return x, y, r, s
+
+
+def rms(value):
+    return value * torch.rsqrt(value.square().mean(-1, keepdim=True) + EPS)
+
+
+def largest(error):
+    """Comparisons with NaN are false, so it is looked for by itself."""
+    return error.max().item() if torch.isfinite(error).all() else float("inf")
 
 
 class CaseWork:
@@ -323,9 +449,10 @@ class CaseWork:
         return self.sets * self.case.stride
 
     def prepare(self, pool):
-        pool.fill(self.case.x)
-        if self.case.residual:
+        if self.case.residual and not self.case.to:
+            pool.fill(self.case.r)
             pool.mirror(self.pool_bytes())
+        pool.fill(self.case.x)
         self.kept = [None] * self.sets
 
     def one(self, pool, index):
@@ -335,26 +462,31 @@ class CaseWork:
     def check(self, pool):
         """The largest error on a few rows, in parts of what is allowed."""
         case = self.case
-        x, _, r = pool.tensors(case, 0)
+        x, _, r, s = pool.tensors(case, 0)
         rows = sorted({0, 1 % case.shape[0], case.shape[0] // 2, case.shape[0] - 1})
-        # The rounded sum is what is normalized.
-        inputs = [x[row].float() if r is None else (r[row] + x[row]).float() for row in rows]
+        before = [None if r is None else r[row].clone() for row in rows]
         self.one(pool, 0)
         y = self.kept[0]
         worst = 0.0
-        for row, value in zip(rows, inputs):
-            if r is not None and not torch.equal(r[row].float(), value):
-                return float("inf")
+        for row, old in zip(rows, before):
+            value, w = x[row].float(), self.w
+            if case.sandwich:
+                branch = rms(value) * w.float()
+                total = old.float() + branch
+                size = torch.maximum(total.abs(), branch.abs()).clamp(min=1)
+                worst = max(worst, largest((s[row].float() - total).abs() / size))
+                # The rounded sum, whose rounding may be another than ours, is what is normalized.
+                value, w = s[row].float(), self.b
+            elif case.residual:
+                value = (old + x[row]).float()
+                if not torch.equal(s[row].float(), value):
+                    return float("inf")
             if case.layer:
                 value = value - value.mean(-1, keepdim=True)
-            expected = value * torch.rsqrt(value.square().mean(-1, keepdim=True) + EPS) * self.w.float()
+            expected = rms(value) * w.float()
             if case.layer:
                 expected = expected + self.b.float()
-            error = (y[row].float() - expected).abs() / expected.abs().clamp(min=1)
-            # Comparisons with NaN are false, so it is looked for by itself.
-            if not torch.isfinite(error).all():
-                return float("inf")
-            worst = max(worst, error.max().item())
+            worst = max(worst, largest((y[row].float() - expected).abs() / expected.abs().clamp(min=1)))
         return worst / TOLERANCE[case.names["y"]]
 
 
@@ -429,12 +561,15 @@ def times(samples):
     return {"us": statistics.median(samples), "us_min": min(samples), "us_max": max(samples), "us_rounds": samples}
 
 
-def make_works(like, names):
+def make_works(like, names, ops):
     """The lines to measure; what a peer does not do is told on stderr."""
-    works, told = [], set()
+    works, told, seen = [], set(), set()
     for line in like["lines"]:
-        if line.get("tile"):
+        # Several implementations of a case are one case here.
+        key = (line["op"], line["x"], line["w"], line["y"], tuple(line["shape"]))
+        if line.get("tile") or key in seen or (ops and line["op"] not in ops):
             continue
+        seen.add(key)
         case = Case(line)
         for name in names:
             try:
@@ -519,6 +654,7 @@ def main():
     parser.add_argument("--like", required=True, metavar="OURS.json", help="whose cases to time")
     parser.add_argument("--repeats", type=int, default=7, metavar="N", help="rounds (default 7)")
     parser.add_argument("--peers", default=",".join(PEERS), metavar="NAME,…", help="default: %(default)s")
+    parser.add_argument("--ops", metavar="NAME,…", help="of the cases, those of these operations (default: all)")
     parser.add_argument("--label", metavar="TEXT", help="kept with the results")
     args = parser.parse_args()
     names = args.peers.split(",")
@@ -531,6 +667,10 @@ def main():
         parser.error("needs a CUDA device")
     with open(args.like) as file:
         like = json.load(file)
+    ops = args.ops.split(",") if args.ops else []
+    for op in ops:
+        if op not in {line["op"] for line in like["lines"]}:
+            parser.error(f"--ops: {args.like} has no case of {op}")
 
     began = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     # One compiled function a case, all kept.
@@ -539,7 +679,7 @@ def main():
             setattr(torch._dynamo.config, limit, 4096)
     with torch.no_grad(), torch.cuda.stream(torch.cuda.Stream()):
         copy, empty = CopyWork(), EmptyWork()
-        works = make_works(like, names)
+        works = make_works(like, names, ops)
         outcomes = measure(works, [copy, empty], args.repeats)
     if isinstance(outcomes[copy], Exception):
         sys.exit(f"the copy cannot be measured: {outcomes[copy]}")

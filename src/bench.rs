@@ -46,9 +46,9 @@ Each round runs every line once on fresh buffers with random inputs: a CUDA grap
 tensor is over 16 MiB) on a stream of its own, inputs and outputs rotating through 1 GiB, so that what is read
 has left the L2 (but for shapes of which 200 calls fit it); 5 replays of the graph, timed by events after one
 that is not, and their median. A line's time is the median of its rounds. Beside it stand, in the same rounds, a
-device-to-device copy and an empty kernel. Throughput counts x read once and y written once, a residual read and
-written once. A few rows of each line's output are held against the f64 reference first: where one is wrong the
-line is a FAIL, the exit status 1.";
+device-to-device copy and an empty kernel. Throughput counts x read once and y written once, a residual read once
+and the sum with it written once. A few rows of each line's output are held against the f64 reference first: where
+one is wrong the line is a FAIL, the exit status 1.";
 
 /// What `norm bench` takes.
 #[derive(Args, Debug)]
@@ -95,8 +95,11 @@ pub struct BenchArgs {
     /// operations take. Other blocks add in another order, so their last bits may differ
     #[arg(long, requires = "shape")]
     sweep: bool,
+    /// Measure beside sandwich_rms its two norms, one after the other, as "norm, unfused"
+    #[arg(long, conflicts_with = "sweep")]
+    unfused: bool,
     /// Measure what a launch costs the host, and the first call of an operation in a new process
-    #[arg(long, conflicts_with_all = ["ops", "dtype", "shape", "rounding", "quick", "copy", "sweep", "plot"])]
+    #[arg(long, conflicts_with_all = ["ops", "dtype", "shape", "rounding", "quick", "copy", "sweep", "unfused", "plot"])]
     host: bool,
     /// Kept with the results: the commit, or what else they should be known by
     #[arg(long, value_name = "TEXT", allow_negative_numbers = true)]
@@ -109,12 +112,12 @@ pub struct BenchArgs {
         allow_hyphen_values = true)]
     plot: Option<PathBuf>,
     /// Show results that --json printed before, instead of measuring
-    #[arg(long, value_name = "RESULTS.json", allow_negative_numbers = true, conflicts_with_all = ["ops", "dtype", "shape", "rounding", "quick", "copy", "sweep", "host", "label"])]
+    #[arg(long, value_name = "RESULTS.json", allow_negative_numbers = true, conflicts_with_all = ["ops", "dtype", "shape", "rounding", "quick", "copy", "sweep", "unfused", "host", "label"])]
     from: Option<PathBuf>,
     /// Print a Markdown table of what both have, with ratios, instead of measuring; the peers'
     /// results have the form of --json. Without them, ours with other kernels than stock are
     #[arg(long, num_args = 1..=2, value_names = ["OURS.json", "PEERS.json"], allow_negative_numbers = true,
-        conflicts_with_all = ["ops", "dtype", "shape", "rounding", "quick", "copy", "sweep", "host", "label", "from", "json", "plot"])]
+        conflicts_with_all = ["ops", "dtype", "shape", "rounding", "quick", "copy", "sweep", "unfused", "host", "label", "from", "json", "plot"])]
     join: Option<Vec<PathBuf>>,
     /// What --host runs in a process of its own
     #[arg(long, hide = true)]
@@ -134,7 +137,13 @@ pub fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
         let (stock, others) = ours.clone().split(NAME);
         let table = match peers {
             [] => join::markdown(&stock, &others)?,
-            [peers, ..] => join::markdown(&ours, &Record::read(peers)?)?,
+            // The parts of our own operations stand among the peers.
+            [peers, ..] => {
+                let (unfused, ours) = ours.split(&format!("{NAME}{UNFUSED}"));
+                let mut peers = Record::read(peers)?;
+                peers.lines.splice(..0, unfused.lines);
+                join::markdown(&ours, &peers)?
+            }
         };
         output::text(&table)?;
         return Ok(Outcome::Good);
@@ -181,6 +190,8 @@ const HOST_BATCHES: u32 = 20;
 
 /// What the lines of stock kernels go by.
 const NAME: &str = "norm";
+/// What is added to that where an operation's parts are measured.
+const UNFUSED: &str = ", unfused";
 
 /// The one set of kernels that `option` takes.
 fn one_set<'a>(args: &'a BenchArgs, option: &'static str) -> Result<&'a KernelSet, BenchError> {
@@ -220,8 +231,10 @@ fn devices(args: &BenchArgs) -> Result<Vec<Device>, Failure> {
 
 fn measure(args: &BenchArgs) -> Result<Record, Failure> {
     if args.device == DeviceChoice::Cpu {
-        if args.sweep {
-            return Err(BenchError::NotOnCpu { option: "--sweep" }.into());
+        for (given, option) in [(args.sweep, "--sweep"), (args.unfused, "--unfused")] {
+            if given {
+                return Err(BenchError::NotOnCpu { option }.into());
+            }
         }
         // The CPU runs no kernels, and says so where some are named.
         args.ptx.iter().try_for_each(|set| args.device.find(set).map(drop))?;
@@ -278,6 +291,12 @@ fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
 fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
     if args.sweep {
         one_set(args, "--sweep")?;
+        // Their kernels' blocks are those of the plans that only operations make.
+        let without = cases.iter().find(|case| matches!(case.op, Op::AddRmsF32 | Op::SandwichRms));
+        without.map_or(Ok(()), |case| Err(BenchError::Sweep { op: case.op.word() }))?;
+    }
+    if args.unfused && !cases.iter().any(|case| case.op.is_sandwich()) {
+        return Err(BenchError::Unfused.into());
     }
     let devices = devices(args)?;
     let device = devices[0];
@@ -297,14 +316,20 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
     } else {
         cases.iter().map(|case| (case, None)).collect()
     };
-    // Every set's kernels for a case one after the other.
-    let lines: Vec<(usize, &Case, Option<Tiling>)> = swept
+    // Every set's kernels for a case one after the other, fused and then not.
+    let parts = |case: &Case| args.unfused && case.op.is_sandwich();
+    let lines: Vec<(usize, &Case, Option<Tiling>, bool)> = swept
         .into_iter()
         .flat_map(|(case, tiling)| (0..devices.len()).map(move |set| (set, case, tiling)))
+        .flat_map(|(set, case, tiling)| {
+            let fused = (set, case, tiling, false);
+            [Some(fused), parts(case).then_some((set, case, tiling, true))].into_iter().flatten()
+        })
         .collect();
     let mut works = vec![(0, Work::Copy(copy)), (0, Work::Empty)];
-    works.extend(lines.iter().map(|&(set, case, tiling)| match tiling {
+    works.extend(lines.iter().map(|&(set, case, tiling, unfused)| match tiling {
         Some(tiling) => (set, Work::Tiled(case.clone(), tiling)),
+        None if unfused => (set, Work::Unfused(case.clone())),
         None => (set, Work::Call(case.clone())),
     }));
     let bar = progress(works.len() as u64 * u64::from(args.repeats()));
@@ -320,8 +345,9 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
     let lines = lines
         .iter()
         .zip(outcomes)
-        .map(|(&(set, case, tiling), outcome)| {
-            line(&names[set], case, tiling, case.calls(), outcome, &memcpy)
+        .map(|(&(set, case, tiling, unfused), outcome)| {
+            let name = format!("{}{}", names[set], if unfused { UNFUSED } else { "" });
+            line(&name, case, tiling, case.calls(), outcome, &memcpy)
         })
         .collect();
     Ok(Record {
@@ -360,8 +386,15 @@ fn implementation(set: &KernelSet) -> String {
 
 /// The tilings of a case: they depend on alignment, but not on where its tensors will be.
 fn tilings(case: &Case, profile: DeviceProfile) -> Result<Vec<Tiling>, norm_host::Error> {
-    let tensors =
-        Tensors { place: Place::Cuda(0), x: 1 << 12, y: 1 << 12, w: 1 << 12, b: 1 << 12, r: 1 << 12 };
+    let tensors = Tensors {
+        place: Place::Cuda(0),
+        x: 1 << 12,
+        y: 1 << 12,
+        w: 1 << 12,
+        b: 1 << 12,
+        r: 1 << 12,
+        sum: 1 << 12,
+    };
     Ok(sweep::tilings(case, &Plan::new(&call::problem(case, tensors), profile)?, profile))
 }
 

@@ -32,14 +32,17 @@
 //!
 //! candle-nn's fast norms record nothing for backpropagation, and gradients end there without a word. Here
 //! [`Norm::rows`], [`Norm::heads`] and all that is made of them have gradients with respect to the input,
-//! weights and biases; [`Norm::add_then_rows`] and [`Norm::rows_then_add`] with respect to the residual
-//! too. They are computed by candle's operations, in f32, and rounded to the type of their tensor.
+//! weights and biases; [`Norm::add_then_rows`], [`Norm::rows_then_add`] and [`Norm::sandwich_rows`] with respect to
+//! the residual, and to a scale that is a tensor, too. They are computed by candle's operations, in f32, and rounded to
+//! the type of their tensor.
 //! What updates a tensor in place ([`Norm::add_rows`], [`Norm::rows_add`], the operations named after
 //! them, `forward_add`) cannot have any: given a variable, or what was computed from one, it is the error
 //! [`GradientInPlace`](crate::Error::GradientInPlace).
 //!
-//! Where no tensor is a variable or computed from one, nothing is recorded and nothing is slower.
+//! Where no tensor is a variable or computed from one, nothing is recorded and nothing is slower: then those three are
+//! one operation each, where candle's sum and the norms would be two or three.
 
+mod apart;
 mod apply;
 mod backward;
 pub mod candle_layer_norm;
@@ -50,11 +53,13 @@ mod modules;
 mod norm;
 pub mod ops;
 mod residual;
+mod scale;
 mod store;
 
 pub use candle_nn::LayerNormConfig;
 pub use modules::{LayerNorm, RmsNorm, layer_norm, layer_norm_no_bias, rms_norm};
 pub use norm::Norm;
+pub use scale::Scale;
 
 /// The modules and what loads them, in the module in which candle-nn has them too.
 pub mod layer_norm {

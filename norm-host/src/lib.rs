@@ -4,8 +4,9 @@
 //! ([`rms_norm`], [`layer_norm`], [`head_norm`], each with an in-place form whose name ends in
 //! `_`), or [`Norm`], which has every option, with a [`Backend`] to run on. The residual
 //! connection is fused with the norm behind it by [`add_rms_norm`] and [`add_layer_norm`], with the
-//! norm in front of it by [`rms_norm_add`] and [`layer_norm_add`]. Everything that could go wrong is
-//! checked first and is an [`Error`] that names the argument.
+//! norm in front of it by [`rms_norm_add`] and [`layer_norm_add`], with both by [`sandwich_rms_norm`]; their
+//! forms whose name ends in `_to` leave the residual as it is and write the sum to a tensor of its own.
+//! Everything that could go wrong is checked first and is an [`Error`] that names the argument.
 //!
 //! On a GPU, with memory and a stream that the engine owns:
 //!
@@ -91,8 +92,9 @@ pub use nccl::{NcclGroup, NcclId};
 pub use norm::{Norm, Scale};
 pub use norm_kernels::abi::{DType, EpilogueRounding, MAX_DIM, NormKind, Rounding};
 pub use ops::{
-    add_layer_norm, add_layer_norm_, add_rms_norm, add_rms_norm_, head_norm, head_norm_, layer_norm,
-    layer_norm_, layer_norm_add, rms_norm, rms_norm_, rms_norm_add, rms_norm_apply, rms_norm_partial,
+    add_layer_norm, add_layer_norm_, add_layer_norm_to, add_rms_norm, add_rms_norm_, add_rms_norm_to,
+    head_norm, head_norm_, layer_norm, layer_norm_, layer_norm_add, layer_norm_add_to, rms_norm, rms_norm_,
+    rms_norm_add, rms_norm_add_to, rms_norm_apply, rms_norm_partial, sandwich_rms_norm, sandwich_rms_norm_to,
 };
 pub use plan::{DeviceProfile, LaunchShape, MAX_GRID, Plan, Tile};
 pub use problem::{

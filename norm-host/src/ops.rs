@@ -5,7 +5,9 @@ mod sharded;
 
 use norm_kernels::abi::NormKind;
 pub use residual::{
-    add_layer_norm, add_layer_norm_, add_rms_norm, add_rms_norm_, layer_norm_add, rms_norm_add,
+    add_layer_norm, add_layer_norm_, add_layer_norm_to, add_rms_norm, add_rms_norm_, add_rms_norm_to,
+    layer_norm_add, layer_norm_add_to, rms_norm_add, rms_norm_add_to, sandwich_rms_norm,
+    sandwich_rms_norm_to,
 };
 pub use sharded::{rms_norm_apply, rms_norm_partial};
 

@@ -17,19 +17,21 @@ pub struct Tensors {
     /// `x` itself in place.
     pub y: u64,
     pub w: u64,
-    /// Not read where the operation has no biases.
+    /// Biases, or the weights of a second norm. Not read where the operation has neither.
     pub b: u64,
     /// Neither read nor written where the operation has no residual.
     pub r: u64,
+    /// The sum with a residual: `r` itself where the operation has no tensor of its own for it.
+    pub sum: u64,
 }
 
 /// Carries the operation out, or enqueues it, as an engine would.
 ///
 /// # Safety
-/// The addresses lead to tensors of the case's types and extents, of which `y` and a residual
+/// The addresses lead to tensors of the case's types and extents, of which `y` and the sum with a residual
 /// alone are written, and which nothing else uses until the work is done.
 pub unsafe fn call(case: &Case, tensors: Tensors, on: &impl Backend) -> Result<(), Error> {
-    let Tensors { place, x, y, w, b, r } = tensors;
+    let Tensors { place, x, y, w, b, r, sum } = tensors;
     let (types, extents) = (case.types, case.extents.as_slice());
     // SAFETY: the caller vouches for the addresses.
     let view =
@@ -39,8 +41,9 @@ pub unsafe fn call(case: &Case, tensors: Tensors, on: &impl Backend) -> Result<(
     let norm = Norm::new(case.op.kind(), EPS)
         .weight(view(w, types.w, case.parameter_extents())?)
         .rounding(case.rounding);
-    // SAFETY: as above; a residual has no other view.
-    let residual = || unsafe { ViewMut::from_raw_parts(place, r, types.x, extents) };
+    // SAFETY: as above; the sum has no other view, or is the residual itself, which is not looked at then.
+    let sum = || unsafe { ViewMut::from_raw_parts(place, sum, case.residual_type(), extents) };
+    let r = || view(r, case.residual_type(), extents);
     match case.op {
         Op::RmsInPlace => norm.rows_in_place(&mut y, on),
         Op::Rms => norm.rows(view(x, types.x, extents)?, &mut y, on),
@@ -49,17 +52,46 @@ pub unsafe fn call(case: &Case, tensors: Tensors, on: &impl Backend) -> Result<(
             norm.bias(b).rows(view(x, types.x, extents)?, &mut y, on)
         }
         Op::Head => norm.heads(view(x, types.x, extents)?, &mut y, on),
-        Op::AddRms => norm.add_rows(view(x, types.x, extents)?, &mut residual()?, &mut y, on),
+        Op::AddRms | Op::AddRmsF32 => norm.add_rows(view(x, types.x, extents)?, &mut sum()?, &mut y, on),
+        Op::AddRmsTo => norm.add_rows_to(view(x, types.x, extents)?, r()?, &mut sum()?, &mut y, on),
         Op::AddLayer => {
             let b = view(b, types.w, case.parameter_extents())?;
-            norm.bias(b).add_rows(view(x, types.x, extents)?, &mut residual()?, &mut y, on)
+            norm.bias(b).add_rows(view(x, types.x, extents)?, &mut sum()?, &mut y, on)
+        }
+        Op::AddLayerTo => {
+            let b = view(b, types.w, case.parameter_extents())?;
+            norm.bias(b).add_rows_to(view(x, types.x, extents)?, r()?, &mut sum()?, &mut y, on)
+        }
+        Op::SandwichRms => {
+            let next = norm.weight(view(b, types.w, case.parameter_extents())?);
+            norm.sandwich_rows(&next, view(x, types.x, extents)?, &mut sum()?, &mut y, on)
         }
     }
 }
 
-/// What the checks make of that call, to be planned otherwise than operations are.
+/// A sandwich's two norms, one after the other, as an engine without the fused form would call them.
+///
+/// # Safety
+/// As for [`call`].
+pub unsafe fn unfused(case: &Case, tensors: Tensors, on: &impl Backend) -> Result<(), Error> {
+    let Tensors { place, x, y, w, b, sum, .. } = tensors;
+    let (types, extents) = (case.types, case.extents.as_slice());
+    // SAFETY: the caller vouches for the addresses.
+    let view =
+        |address, dtype, extents: &[usize]| unsafe { View::from_raw_parts(place, address, dtype, extents) };
+    // SAFETY: as above; neither tensor has another view while it is written.
+    let view_mut = |address, dtype| unsafe { ViewMut::from_raw_parts(place, address, dtype, extents) };
+    let norm = |weight| {
+        let weight = view(weight, types.w, case.parameter_extents())?;
+        Ok::<_, Error>(Norm::new(case.op.kind(), EPS).weight(weight).rounding(case.rounding))
+    };
+    norm(w)?.rows_add(view(x, types.x, extents)?, &mut view_mut(sum, case.residual_type())?, on)?;
+    norm(b)?.rows(view(sum, case.residual_type(), extents)?, &mut view_mut(y, types.y)?, on)
+}
+
+/// What the checks make of that call, to be planned otherwise than operations are. Of a sandwich it is no such thing.
 pub fn problem(case: &Case, tensors: Tensors) -> Problem {
-    let Tensors { x, y, w, b, r, .. } = tensors;
+    let Tensors { x, y, w, b, r, sum, .. } = tensors;
     let (rows, heads, dim) = (case.extents.rows() as u64, case.extents.heads() as u64, case.extents.dim());
     let residual = case.op.has_residual();
     let axis = |extent, stride| {
@@ -71,13 +103,13 @@ pub fn problem(case: &Case, tensors: Tensors) -> Problem {
         1 => (Axis::ONE, axis(rows, dense)),
         _ => (axis(rows / heads, heads * dense), axis(heads, dense)),
     };
-    let r = Operand { address: r, dtype: case.types.x };
+    let [r, sum] = [r, sum].map(|address| Operand { address, dtype: case.residual_type() });
     let param = |address| Param { address, dtype: case.types.w, stride: if heads == 1 { 0 } else { dense } };
     Problem {
         kind: case.op.kind(),
         x: Operand { address: if case.op.is_in_place() { y } else { x }, dtype: case.types.x },
         y: Operand { address: y, dtype: case.types.y },
-        residual: residual.then(|| Residual::in_front(r, r)),
+        residual: residual.then(|| Residual::in_front(r, sum)),
         w: Some(param(w)),
         b: case.op.has_bias().then(|| param(b)),
         axes: [Axis::ONE, outer, inner],

@@ -1,6 +1,6 @@
 //! One measurement: an operation on a shape, and the bytes that it moves.
 
-use norm_host::Rounding;
+use norm_host::{DType, Rounding};
 
 use super::op::{Extents, Op, Types};
 
@@ -35,16 +35,29 @@ impl Case {
         (self.extents.elements() * self.types.y.size()) as u64
     }
 
-    /// What throughput counts: `x` read once and `y` written once; a residual, which has the type of
-    /// `x`, read and written once. Weights and biases are shared by the rows and left out.
-    pub fn bytes(&self) -> u64 {
-        let residual = if self.op.has_residual() { 2 * self.x_bytes() } else { 0 };
-        self.x_bytes() + residual + self.y_bytes()
+    /// The type of a residual and of the sum with it.
+    pub fn residual_type(&self) -> DType {
+        self.op.residual_type(self.types.x)
     }
 
-    /// Bytes of the larger of `x` and `y`.
+    /// Bytes of a residual, and of the sum with it.
+    pub fn residual_bytes(&self) -> u64 {
+        if self.op.has_residual() {
+            (self.extents.elements() * self.residual_type().size()) as u64
+        } else {
+            0
+        }
+    }
+
+    /// What throughput counts: `x` read once and `y` written once; a residual read once and the sum with it
+    /// written once. Weights and biases are shared by the rows and left out.
+    pub fn bytes(&self) -> u64 {
+        self.x_bytes() + 2 * self.residual_bytes() + self.y_bytes()
+    }
+
+    /// Bytes of the largest of `x`, `y` and a residual.
     fn tensor_bytes(&self) -> u64 {
-        u64::max(self.x_bytes(), self.y_bytes())
+        self.x_bytes().max(self.y_bytes()).max(self.residual_bytes())
     }
 
     /// Calls in a graph.
@@ -52,13 +65,14 @@ impl Case {
         calls(self.tensor_bytes())
     }
 
-    /// The places of `x`, and of `y` with a residual behind it.
+    /// The places of `x`, with a residual that is only read behind it, and of `y`, with one that is written or the sum
+    /// behind it.
     pub fn rotation(&self) -> Rotation {
         let tensors = if self.op.has_residual() { 2 } else { 1 };
         Rotation::new(tensors * self.residual_offset(), self.calls())
     }
 
-    /// Bytes from the start of `y` to that of a residual.
+    /// Bytes from the start of `x` or `y` to what lies behind it.
     pub fn residual_offset(&self) -> u64 {
         self.tensor_bytes().next_multiple_of(ALIGN)
     }
@@ -110,7 +124,6 @@ impl Rotation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use norm_host::DType;
 
     fn case(op: Op, types: &str, extents: &str) -> Case {
         let rounding = Rounding::Single;
@@ -128,6 +141,10 @@ mod tests {
     #[test]
     fn a_residual_is_read_and_written_too() {
         assert_eq!(case(Op::AddRms, "f16", "10x100").bytes(), 8 * 1000);
+        assert_eq!(case(Op::AddRmsTo, "f16", "10x100").bytes(), 8 * 1000);
+        assert_eq!(case(Op::SandwichRms, "bf16", "10x100").bytes(), 8 * 1000);
+        // 2 of x and y each, the residual of f32 read and written.
+        assert_eq!(case(Op::AddRmsF32, "f16", "10x100").bytes(), (2 + 2 + 2 * 4) * 1000);
         // x read, r read and written: 2 bytes each; y written: 4.
         assert_eq!(case(Op::AddLayer, "bf16:f32:f32", "10x100").bytes(), (3 * 2 + 4) * 1000);
     }
@@ -138,7 +155,9 @@ mod tests {
         let rotation = odd.rotation();
         assert!(odd.residual_offset() >= odd.y_bytes());
         assert_eq!(odd.residual_offset() % ALIGN, 0);
-        assert!(odd.residual_offset() + odd.x_bytes() <= rotation.stride);
+        assert!(odd.residual_offset() + odd.residual_bytes() <= rotation.stride);
+        let wide = case(Op::AddRmsF32, "f16", "3x1001");
+        assert!(wide.residual_offset() + wide.residual_bytes() <= wide.rotation().stride);
         assert_eq!(rotation.sets, 200);
         assert_eq!(case(Op::AddRms, "f16", "32768x4096").rotation().sets, 1);
     }

@@ -44,7 +44,7 @@ pub fn fits(cases: &[Case], copy: u64) -> Result<(), BenchError> {
     cases.iter().try_for_each(|case| most("--shape", memory(case)))
 }
 
-/// Bytes of a case's tensors; a residual is kept as it was before the call, too.
+/// Bytes of a case's tensors; a residual that is written is kept as it was before the call, too.
 fn memory(case: &Case) -> u64 {
     let parameters = (2 * case.parameters() * case.types.w.size()) as u64;
     case.bytes() + parameters
@@ -111,6 +111,7 @@ fn sample(case: &Case, check: bool) -> Result<f64, String> {
     let x = filled(case.types.x, case.x_bytes() as usize);
     let mut y = if case.op.is_in_place() { x.clone() } else { AlignedBytes::zeroed(case.y_bytes() as usize) };
     let mut r = if case.op.has_residual() { residual(case) } else { AlignedBytes::default() };
+    let mut sum = AlignedBytes::zeroed(if case.op.has_sum() { r.len() } else { 0 });
     let (w, b) = (values::weights(case), values::biases(case));
     let address = |bytes: &AlignedBytes| bytes.as_ptr().expose_provenance() as u64;
     let tensors = Tensors {
@@ -120,6 +121,7 @@ fn sample(case: &Case, check: bool) -> Result<f64, String> {
         w: address(&w),
         b: address(&b),
         r: r.as_mut_ptr().expose_provenance() as u64,
+        sum: if case.op.has_sum() { &mut sum } else { &mut r }.as_mut_ptr().expose_provenance() as u64,
     };
     // SAFETY: made above with the case's types and extents, and used by nothing else meanwhile.
     let call = || unsafe { call::call(case, tensors, &Cpu) };
@@ -127,11 +129,13 @@ fn sample(case: &Case, check: bool) -> Result<f64, String> {
         let before = r.clone();
         call().map_err(text)?;
         let dim = case.extents.dim();
-        let (x_row, y_row) = (dim * case.types.x.size(), dim * case.types.y.size());
+        let [x_row, y_row, r_row] =
+            [case.types.x, case.types.y, case.residual_type()].map(|dtype| dim * dtype.size());
+        let after = if case.op.has_sum() { &sum } else { &r };
         for index in verify::rows(case) {
             let row = verify::Row {
                 x: &x[index * x_row..][..x_row],
-                r: case.op.has_residual().then(|| [&before, &r].map(|r| &r[index * x_row..][..x_row])),
+                r: case.op.has_residual().then(|| [&before, after].map(|r| &r[index * r_row..][..r_row])),
                 y: &y[index * y_row..][..y_row],
             };
             verify::judge(case, index, &row, &w, &b)?;
@@ -142,8 +146,8 @@ fn sample(case: &Case, check: bool) -> Result<f64, String> {
 
 /// Other numbers than the inputs are, or a residual read in their place would not show.
 fn residual(case: &Case) -> AlignedBytes {
-    let mut r = filled(case.types.x, case.x_bytes() as usize);
-    r.rotate_left(case.extents.elements() / 2 * case.types.x.size());
+    let mut r = filled(case.residual_type(), case.residual_bytes() as usize);
+    r.rotate_left(case.extents.elements() / 2 * case.residual_type().size());
     r
 }
 

@@ -14,8 +14,12 @@ pub enum BenchError {
     OneSet { option: &'static str, given: usize },
     #[error("--shape: {op} takes {expected}, and none of that form is given")]
     Shape { op: &'static str, expected: &'static str },
-    #[error("--dtype: {op} works in place and takes x and y of one type, and no such types are given")]
-    Types { op: &'static str },
+    #[error("--dtype: {op} {expected}, and no such types are given")]
+    Types { op: &'static str, expected: &'static str },
+    #[error("--sweep: {op} has no other blocks to try than the one that operations take")]
+    Sweep { op: &'static str },
+    #[error("--unfused: takes sandwich_rms, whose parts are operations of their own, and none is measured")]
+    Unfused,
     #[error("{what}: takes {needed} MiB of memory on the CPU, and {free} are free")]
     Memory { what: &'static str, needed: u64, free: u64 },
     #[error("cannot read {}: {source}", path.display())]

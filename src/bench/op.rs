@@ -24,12 +24,35 @@ pub enum Op {
     /// The same with LayerNorm, with weights and biases
     #[value(name = "add_layer")]
     AddLayer,
+    /// add_rms with a tensor of its own for the sum
+    #[value(name = "add_rms_to")]
+    AddRmsTo,
+    /// add_layer with a tensor of its own for the sum
+    #[value(name = "add_layer_to")]
+    AddLayerTo,
+    /// add_rms with a residual of f32 beside x and y of 16 bits
+    #[value(name = "add_rms_f32")]
+    AddRmsF32,
+    /// RMSNorm added to a residual, and RMSNorm of the sum, each with weights
+    #[value(name = "sandwich_rms")]
+    SandwichRms,
 }
 
 impl Op {
-    pub const ALL: [Op; 6] = [Op::Rms, Op::RmsInPlace, Op::Layer, Op::Head, Op::AddRms, Op::AddLayer];
+    pub const ALL: [Op; 10] = [
+        Op::Rms,
+        Op::RmsInPlace,
+        Op::Layer,
+        Op::Head,
+        Op::AddRms,
+        Op::AddLayer,
+        Op::AddRmsTo,
+        Op::AddLayerTo,
+        Op::AddRmsF32,
+        Op::SandwichRms,
+    ];
 
-    /// Its name in Rust, which is also its name in results.
+    /// Its name in results: that in Rust, and behind it the residual's type where that is another than x's.
     pub fn name(self) -> &'static str {
         match self {
             Op::Rms => "rms_norm",
@@ -38,6 +61,10 @@ impl Op {
             Op::Head => "head_norm",
             Op::AddRms => "add_rms_norm",
             Op::AddLayer => "add_layer_norm",
+            Op::AddRmsTo => "add_rms_norm_to",
+            Op::AddLayerTo => "add_layer_norm_to",
+            Op::AddRmsF32 => "add_rms_norm:f32",
+            Op::SandwichRms => "sandwich_rms_norm",
         }
     }
 
@@ -50,13 +77,23 @@ impl Op {
             Op::Head => "head",
             Op::AddRms => "add_rms",
             Op::AddLayer => "add_layer",
+            Op::AddRmsTo => "add_rms_to",
+            Op::AddLayerTo => "add_layer_to",
+            Op::AddRmsF32 => "add_rms_f32",
+            Op::SandwichRms => "sandwich_rms",
         }
     }
 
     pub fn kind(self) -> NormKind {
         match self {
-            Op::Layer | Op::AddLayer => NormKind::Layer,
-            Op::Rms | Op::RmsInPlace | Op::Head | Op::AddRms => NormKind::Rms,
+            Op::Layer | Op::AddLayer | Op::AddLayerTo => NormKind::Layer,
+            Op::Rms
+            | Op::RmsInPlace
+            | Op::Head
+            | Op::AddRms
+            | Op::AddRmsTo
+            | Op::AddRmsF32
+            | Op::SandwichRms => NormKind::Rms,
         }
     }
 
@@ -64,9 +101,42 @@ impl Op {
         self.kind() == NormKind::Layer
     }
 
-    /// Whether its input is added to a residual first.
+    /// Whether it adds to a residual.
     pub fn has_residual(self) -> bool {
-        matches!(self, Op::AddRms | Op::AddLayer)
+        !matches!(self, Op::Rms | Op::RmsInPlace | Op::Layer | Op::Head)
+    }
+
+    /// Whether the sum with a residual goes to a tensor of its own.
+    pub fn has_sum(self) -> bool {
+        matches!(self, Op::AddRmsTo | Op::AddLayerTo)
+    }
+
+    /// Whether what is added to a residual is the norm of the input, and the sum normalized once more.
+    pub fn is_sandwich(self) -> bool {
+        self == Op::SandwichRms
+    }
+
+    /// The type of a residual beside an input of type `x`.
+    pub fn residual_type(self, x: DType) -> DType {
+        if self == Op::AddRmsF32 { DType::F32 } else { x }
+    }
+
+    /// Whether there is such an operation on these types.
+    pub fn takes(self, types: Types) -> bool {
+        match self {
+            Op::RmsInPlace => types.x == types.y,
+            Op::AddRmsF32 => types.x.size() == 2 && types.y.size() == 2,
+            _ => true,
+        }
+    }
+
+    /// What those types are like.
+    pub fn takes_what(self) -> &'static str {
+        match self {
+            Op::RmsInPlace => "works in place and takes x and y of one type",
+            Op::AddRmsF32 => "takes x and y of 16 bits",
+            _ => "takes any",
+        }
     }
 
     pub fn is_in_place(self) -> bool {

@@ -86,16 +86,16 @@ pub struct Times {
 /// One case of one implementation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// Whose: `norm`, or a peer's name.
+    /// Whose: `norm`, or a peer's name. `norm, unfused` is an operation's parts, one after the other.
     pub implementation: String,
-    /// `rms_norm`, `rms_norm_`, `layer_norm` or `head_norm`.
+    /// The operation's name, and behind a colon the type of a residual that has another than `x`.
     pub op: String,
     pub x: String,
     pub w: String,
     pub y: String,
     /// Extents of `x`.
     pub shape: Vec<usize>,
-    /// `x` read once and `y` written once; a residual read and written once.
+    /// `x` read once and `y` written once; a residual read once and the sum with it written once.
     pub bytes: u64,
     /// Calls in a graph.
     pub calls: u32,

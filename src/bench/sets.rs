@@ -62,8 +62,29 @@ const RESIDUAL: [[usize; 2]; 8] = [
     [32_768, 8192],
 ];
 
+/// The residual's other forms: widths of models that have them, from a row to a prompt.
+const FORMS: [[usize; 2]; 16] = [
+    [1, 2048],
+    [1, 4096],
+    [1, 5376],
+    [1, 8192],
+    [64, 2048],
+    [64, 4096],
+    [64, 5376],
+    [64, 8192],
+    [1024, 2048],
+    [1024, 4096],
+    [1024, 5376],
+    [1024, 8192],
+    [8192, 2048],
+    [8192, 4096],
+    [8192, 5376],
+    [8192, 8192],
+];
+
 /// A look in a few seconds.
 const QUICK_ROWS: [[usize; 2]; 5] = [[1, 4096], [4096, 4096], [32_768, 1024], [32_768, 4096], [8192, 32_768]];
+const QUICK_FORMS: [[usize; 2]; 4] = [[1, 4096], [1024, 4096], [8192, 4096], [8192, 5376]];
 const QUICK_HEADS: [[usize; 3]; 2] = [[64, 32, 128], [32_768, 32, 128]];
 
 /// 64 MiB of f32, for a CPU: from rows so short that each instruction tells to rows larger than
@@ -90,9 +111,11 @@ impl Standing {
         let rows: &[[usize; 2]] = match (self, op) {
             (Standing::Full, Op::RmsInPlace) => &IN_PLACE,
             (Standing::Full, Op::AddRms | Op::AddLayer) => &RESIDUAL,
+            (Standing::Full, op) if op.has_residual() => &FORMS,
             (Standing::Full, _) => &ROWS,
             (Standing::Quick, Op::RmsInPlace) => &QUICK_ROWS[..2],
             (Standing::Quick, Op::AddRms | Op::AddLayer) => &QUICK_ROWS[..4],
+            (Standing::Quick, op) if op.has_residual() => &QUICK_FORMS,
             (Standing::Quick, _) => &QUICK_ROWS,
             (Standing::Cpu, _) => &CPU_ROWS,
             (Standing::QuickCpu, Op::Rms) => &QUICK_CPU_ROWS,
@@ -110,11 +133,12 @@ impl Standing {
         }
     }
 
-    fn types(self) -> Types {
-        Types::of(match self {
+    fn types(self, op: Op) -> Types {
+        let usual = Types::of(match self {
             Standing::Full | Standing::Quick => DType::F16,
             Standing::Cpu | Standing::QuickCpu => DType::F32,
-        })
+        });
+        if op.takes(usual) { usual } else { Types::of(DType::F16) }
     }
 }
 
@@ -130,14 +154,12 @@ pub fn cases(
     standing: Standing,
     rounding: Rounding,
 ) -> Result<Vec<Case>, BenchError> {
-    let types: Vec<Types> = match types {
-        [] => vec![standing.types()],
-        given => given.iter().flat_map(|choice| chosen(*choice)).collect(),
-    };
+    let given: Vec<Types> = types.iter().flat_map(|choice| chosen(*choice)).collect();
     let mut cases = Vec::new();
     for op in if ops.is_empty() { &Op::ALL } else { ops } {
         let before = cases.len();
-        for &types in types.iter().filter(|types| !op.is_in_place() || types.x == types.y) {
+        let types = if given.is_empty() { vec![standing.types(*op)] } else { given.clone() };
+        for types in types.into_iter().filter(|&types| op.takes(types)) {
             let all = if extents.is_empty() { standing.extents(*op) } else { extents.to_vec() };
             let fitting = all.into_iter().filter(|extents| extents.rank() == op.rank());
             cases.extend(fitting.map(|extents| Case { op: *op, types, extents, rounding }));
@@ -163,7 +185,7 @@ fn left_out(op: Op, extents: &[Extents]) -> BenchError {
     if !extents.is_empty() && extents.iter().all(|extents| extents.rank() != op.rank()) {
         return BenchError::Shape { op: op.word(), expected: op.form() };
     }
-    BenchError::Types { op: op.word() }
+    BenchError::Types { op: op.word(), expected: op.takes_what() }
 }
 
 #[cfg(test)]
@@ -177,11 +199,13 @@ mod tests {
     #[test]
     fn the_standing_set_reaches_from_one_row_to_a_million_columns() {
         let cases = cases(&[], &[], &[], Standing::Full, Rounding::Single).unwrap();
-        assert_eq!(cases.len(), 21 + 4 + 21 + 12 + 2 * 8);
+        assert_eq!(cases.len(), 21 + 4 + 21 + 12 + 2 * 8 + 4 * 16);
         let dims = |op| cases.iter().filter(move |case| case.op == op).map(|case| case.extents.dim());
         assert_eq!((dims(Op::Rms).min(), dims(Op::Rms).max()), (Some(256), Some(1 << 20)));
         // Above what decoding sees, and but for three shapes of prompts, 256 MiB and more.
-        let large = cases.iter().filter(|case| case.extents.elements() > 4096 * 4096);
+        let large = cases
+            .iter()
+            .filter(|case| case.extents.elements() > 4096 * 4096 && !FORMS.contains(&rows_and_dim(case)));
         for case in
             large.filter(|case| !matches!(case.extents.as_slice(), [32_768, 1024 | 2048] | [32_768, 40, 64]))
         {
@@ -189,11 +213,16 @@ mod tests {
         }
     }
 
+    fn rows_and_dim(case: &Case) -> [usize; 2] {
+        [case.extents.rows(), case.extents.dim()]
+    }
+
     #[test]
     fn the_set_for_a_cpu_moves_what_the_copy_beside_it_moves() {
         let full = cases(&[], &[], &[], Standing::Cpu, Rounding::Single).unwrap();
         for case in &full {
-            assert_eq!((case.x_bytes(), case.y_bytes()), (64 << 20, 64 << 20), "{case:?}");
+            let bytes = if case.op == Op::AddRmsF32 { 32 << 20 } else { 64 << 20 };
+            assert_eq!((case.x_bytes(), case.y_bytes()), (bytes, bytes), "{case:?}");
         }
         // A quick look is at some of them: every operation, and few enough for a few seconds.
         let quick = cases(&[], &[], &[], Standing::QuickCpu, Rounding::Single).unwrap();
@@ -217,7 +246,10 @@ mod tests {
         assert!(matches!(none, Err(BenchError::Shape { op: "head", expected: "ROWSxHEADSxHEAD_DIM" })));
         let mixed = parsed(&["f16:f16:f32"]);
         let none = cases(&[Op::RmsInPlace], &mixed, &[], Standing::Full, Rounding::Single);
-        assert!(matches!(none, Err(BenchError::Types { op: "rms_" })));
+        assert!(matches!(none, Err(BenchError::Types { op: "rms_", .. })));
+        let wide = parsed(&["f32", "f16:f16:f32"]);
+        let none = cases(&[Op::AddRmsF32], &wide, &[], Standing::Full, Rounding::Single);
+        assert!(matches!(none, Err(BenchError::Types { op: "add_rms_f32", .. })));
     }
 
     #[test]

@@ -120,8 +120,15 @@ mod tests {
     fn of(op: super::super::op::Op, types: &str, extents: &str) -> (Case, Plan, Vec<Tiling>) {
         let (types, extents) = (types.parse().unwrap(), extents.parse().unwrap());
         let case = Case { op, types, extents, rounding: Rounding::Single };
-        let tensors =
-            Tensors { place: Place::Cuda(0), x: 1 << 20, y: 1 << 40, w: 1 << 50, b: 1 << 51, r: 1 << 52 };
+        let tensors = Tensors {
+            place: Place::Cuda(0),
+            x: 1 << 20,
+            y: 1 << 40,
+            w: 1 << 50,
+            b: 1 << 51,
+            r: 1 << 52,
+            sum: 1 << 52,
+        };
         let plan = Plan::new(&call::problem(&case, tensors), H200).unwrap();
         let tilings = tilings(&case, &plan, H200);
         (case, plan, tilings)

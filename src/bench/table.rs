@@ -54,8 +54,10 @@ fn spread(times: &Times) -> f64 {
 fn lines(record: &Record) -> String {
     let several = record.lines.iter().any(|line| line.implementation != "norm");
     let by = |name: &str| if several { format!("{name:<16} ") } else { String::new() };
+    // As wide as the longest name, and at least as wide as it was before there were longer ones.
+    let op_width = record.lines.iter().map(|line| line.op.len()).max().unwrap_or(0).max(14);
     let mut text = format!(
-        "{}{:<14} {:<13} {:<17} {:>9} {:>6} {:>10} {:>8}\n",
+        "{}{:<op_width$} {:<13} {:<17} {:>9} {:>6} {:>10} {:>8}\n",
         by("by"),
         "op",
         "x:w:y",
@@ -67,7 +69,7 @@ fn lines(record: &Record) -> String {
     );
     for line in &record.lines {
         let (types, shape) = (line.types(), shape_text(&line.shape));
-        let _ = write!(text, "{}{:<14} {types:<13} {shape:<17} ", by(&line.implementation), line.op);
+        let _ = write!(text, "{}{:<op_width$} {types:<13} {shape:<17} ", by(&line.implementation), line.op);
         text += &outcome(line, Unit::of(record));
     }
     text

@@ -40,9 +40,13 @@ pub fn weights(case: &Case) -> AlignedBytes {
     })
 }
 
-/// The biases of a case.
+/// The biases of a case, or the weights of its second norm.
 pub fn biases(case: &Case) -> AlignedBytes {
-    parameters(case, SEED + 2, |rng| 0.1 * normal(rng))
+    let is_second = case.op.is_sandwich();
+    parameters(case, SEED + 2, |rng| match is_second {
+        true => 1.0 + 0.2 * normal(rng),
+        false => 0.1 * normal(rng),
+    })
 }
 
 fn parameters(case: &Case, seed: u64, value: impl Fn(&mut Pcg64) -> f64) -> AlignedBytes {

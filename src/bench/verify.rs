@@ -1,7 +1,7 @@
 //! Holding a few rows of an output against the reference, before anything is timed.
 
 use norm_host::reference::{self, Factors, Parameters};
-use norm_host::{Roundings, accuracy};
+use norm_host::{DType, Roundings, accuracy};
 
 use super::call::EPS;
 use super::case::Case;
@@ -18,50 +18,102 @@ pub fn rows(case: &Case) -> Vec<usize> {
 /// A row of the tensors that differ from row to row, as bytes.
 pub struct Row<'a> {
     pub x: &'a [u8],
-    /// A residual before the call and after it.
+    /// A residual before the call, and the sum with it.
     pub r: Option<[&'a [u8]; 2]>,
     pub y: &'a [u8],
 }
 
 /// Judges the row of that index; the text says what is wrong.
 pub fn judge(case: &Case, index: usize, row: &Row<'_>, w: &[u8], b: &[u8]) -> Result<(), String> {
-    let types = case.types;
+    let (op, types, r_type) = (case.op, case.types, case.residual_type());
     let (dim, head) = (case.extents.dim(), index % case.extents.heads());
     let parameter = |bytes: &[u8]| -> Vec<f64> {
         let bytes_a_head = dim * types.w.size();
         element::read(types.w, &bytes[head * bytes_a_head..][..bytes_a_head])
     };
-    let weight = parameter(w);
-    let bias = case.op.has_bias().then(|| parameter(b));
-    let parameters = Parameters {
-        kind: case.op.kind(),
-        eps: EPS.into(),
-        weight: Some(&weight),
-        weight_offset: 0.0,
-        roundings: Roundings::of(case.rounding, false, types.x, Some(types.w), types.y),
-        bias: bias.as_deref(),
-        onto: None,
-        factors: Factors::NONE,
-    };
-    let mut x = element::read(types.x, row.x);
-    if let Some([before, after]) = row.r {
-        x = reference::add(types.x, &x, &element::read(types.x, before));
-        let after = element::read(types.x, after);
-        if let Some(column) = x.iter().zip(&after).position(|(expected, given)| expected != given) {
-            let (expected, given) = (x[column], after[column]);
-            return Err(format!(
-                "row {index}, column {column} of the residual: expected {expected:e}, given {given:e}"
-            ));
+    let (weight, bias_or_next) = (parameter(w), parameter(b));
+    let (bias, eps) = (op.has_bias().then_some(&bias_or_next[..]), f64::from(EPS));
+    let parameters = |[from, to]: [DType; 2], weight| {
+        let roundings = Roundings::of(case.rounding, false, from, Some(types.w), to);
+        Parameters {
+            kind: op.kind(),
+            eps,
+            weight: Some(weight),
+            weight_offset: 0.0,
+            roundings,
+            bias,
+            onto: None,
+            factors: Factors::NONE,
         }
+    };
+    let y = element::read(types.y, row.y);
+    let x = element::read(types.x, row.x);
+    let Some([before, after]) = row.r else {
+        return norm_holds(index, "", types.x, x, &parameters([types.x, types.y], &weight), types.y, &y);
+    };
+    let (before, after) = (element::read(r_type, before), element::read(r_type, after));
+    // What is normalized last is the rounded sum, as it was given.
+    if op.is_sandwich() {
+        let first = Parameters { onto: Some(&before), ..parameters([types.x, r_type], &weight) };
+        norm_holds(index, " of the residual", types.x, x, &first, r_type, &after)?;
+        let next = parameters([r_type, types.y], &bias_or_next);
+        return norm_holds(index, "", r_type, after, &next, types.y, &y);
     }
-    x.iter_mut().for_each(|x| *x = reference::input(types.x, *x));
-    let judged = accuracy::judge_row(&x, &parameters, types.y, &element::read(types.y, row.y));
+    let sum = reference::add(r_type, &x, &before);
+    if let Some(column) = sum.iter().zip(&after).position(|(expected, given)| expected != given) {
+        let (expected, given) = (sum[column], after[column]);
+        return Err(format!(
+            "row {index}, column {column} of the residual: expected {expected:e}, given {given:e}"
+        ));
+    }
+    norm_holds(index, "", r_type, sum, &parameters([types.x, types.y], &weight), types.y, &y)
+}
+
+/// Whether the norm of a row of type `from`, or its sum, is `given` as is promised; `of` says what of the operation it is.
+fn norm_holds(
+    index: usize,
+    of: &str,
+    from: DType,
+    mut row: Vec<f64>,
+    parameters: &Parameters<'_>,
+    to: DType,
+    given: &[f64],
+) -> Result<(), String> {
+    row.iter_mut().for_each(|x| *x = reference::input(from, *x));
+    let judged = accuracy::judge_row(&row, parameters, to, given);
     if judged.is_kept() {
         return Ok(());
     }
     let worst = judged.worst;
     Err(format!(
-        "row {index}, column {}: expected {:e}, given {:e}, {:.2} ULP off where {:.2} are allowed",
+        "row {index}, column {}{of}: expected {:e}, given {:e}, {:.2} ULP off where {:.2} are allowed",
         judged.index, worst.expected, worst.given, worst.error_ulp, worst.allowed_ulp
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::op::{Extents, Op, Types};
+    use super::*;
+    use norm_host::Rounding;
+
+    /// One row of f32 of a sandwich, normalized by hand: `r = [1, 1] + [2, 2] / 2`, then its norm.
+    #[test]
+    fn both_results_of_a_sandwich_are_judged() {
+        let extents = Extents::new(&[1, 2]);
+        let rounding = Rounding::Single;
+        let case = Case { op: Op::SandwichRms, types: Types::of(DType::F32), extents, rounding };
+        let bytes = |values: [f32; 2]| values.map(f32::to_ne_bytes).concat();
+        let (x, before) = (bytes([2.0, 2.0]), bytes([1.0, 1.0]));
+        let (w, next) = (bytes([1.0, 1.0]), bytes([1.0, 3.0]));
+        let judged = |after: [f32; 2], y: [f32; 2]| {
+            let (after, y) = (bytes(after), bytes(y));
+            judge(&case, 0, &Row { x: &x, r: Some([&before, &after]), y: &y }, &w, &next)
+        };
+        assert_eq!(judged([2.0, 2.0], [1.0, 3.0]), Ok(()));
+        let sum = judged([2.0, 2.5], [1.0, 3.0]).unwrap_err();
+        assert!(sum.contains("row 0, column 1 of the residual"), "{sum}");
+        let norm = judged([2.0, 2.0], [1.0, 1.0]).unwrap_err();
+        assert!(norm.contains("row 0, column 1: expected"), "{norm}");
+    }
 }

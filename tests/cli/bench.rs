@@ -39,6 +39,8 @@ fn without_a_device_it_says_what_it_needs() {
 fn what_takes_a_device_is_refused_on_the_cpu() {
     let sweep = norm(here(), &["bench", "--device", "cpu", "--sweep", "--shape", "2x8"]).bad_input();
     assert!(sweep.contains("--sweep: needs a CUDA device"), "{sweep}");
+    let unfused = norm(here(), &["bench", "--device", "cpu", "--unfused"]).bad_input();
+    assert!(unfused.contains("--unfused: needs a CUDA device"), "{unfused}");
     let host = norm(here(), &["bench", "--device", "cpu", "--host"]).bad_input();
     assert!(host.contains("--host: needs a CUDA device"), "{host}");
 }
@@ -71,7 +73,7 @@ fn wrong_arguments_are_named() {
             "'x.png' for '--plot <FILE.svg>': plots are drawn as SVG: expected a file whose name ends in",
         ),
         (&["--plot", "svg"], "'svg' for '--plot <FILE.svg>'"),
-        (&["softmax"], "possible values: rms, rms_, layer, head, add_rms, add_layer"),
+        (&["softmax"], "possible values: rms, rms_, layer, head, add_rms, add_layer, add_rms_to,"),
         (&["--sweep"], "--shape"),
         (&["--quick", "--shape", "2x8"], "cannot be used with"),
         (&["--device", "cpu", "head", "--shape", "2x8"], "--shape: head takes ROWSxHEADSxHEAD_DIM"),
@@ -80,6 +82,11 @@ fn wrong_arguments_are_named() {
             "--shape: takes 8388736 MiB of memory on the CPU, and",
         ),
         (&["--device", "cpu", "rms_", "--dtype", "f16:f16:f32"], "--dtype: rms_ works in place"),
+        (
+            &["--device", "cpu", "add_rms_f32", "--dtype", "f32"],
+            "--dtype: add_rms_f32 takes x and y of 16 bits",
+        ),
+        (&["--unfused", "--sweep", "--shape", "2x8"], "cannot be used with"),
     ] {
         let message = norm(here(), &[&["bench"], args].concat()).bad_input();
         assert!(message.contains(expected), "{args:?}: {message}");
@@ -96,6 +103,10 @@ fn json_says_what_was_measured_and_how() {
         "head",
         "add_rms",
         "add_layer",
+        "add_rms_to",
+        "add_layer_to",
+        "add_rms_f32",
+        "sandwich_rms",
         "--shape",
         "3x100",
         "--shape",
@@ -113,11 +124,30 @@ fn json_says_what_was_measured_and_how() {
     assert!(date.len() == 20 && date.ends_with('Z') && &date[10..11] == "T", "{date}");
     let lines = record["lines"].as_array().unwrap();
     let ops: Vec<&str> = lines.iter().map(|line| line["op"].as_str().unwrap()).collect();
-    assert_eq!(ops, ["rms_norm", "rms_norm_", "layer_norm", "head_norm", "add_rms_norm", "add_layer_norm"]);
+    assert_eq!(
+        ops,
+        [
+            "rms_norm",
+            "rms_norm_",
+            "layer_norm",
+            "head_norm",
+            "add_rms_norm",
+            "add_layer_norm",
+            "add_rms_norm_to",
+            "add_layer_norm_to",
+            "add_rms_norm:f32",
+            "sandwich_rms_norm"
+        ]
+    );
     for (line, op) in lines.iter().zip(ops) {
         let elements = if op == "head_norm" { 2 * 4 * 33 } else { 300 };
-        // All f16: x read and y written, and a residual read and written.
-        let bytes = if op.starts_with("add_") { 8 } else { 4 } * elements;
+        // x read and y written, 2 bytes each; a residual read and written, 2 bytes each unless it is f32.
+        let residual = match op {
+            "add_rms_norm:f32" => 8,
+            op if op.starts_with("add_") || op.starts_with("sandwich_") => 4,
+            _ => 0,
+        };
+        let bytes = (4 + residual) * elements;
         assert_eq!(line["bytes"], bytes);
         assert_eq!((&line["x"], &line["w"], &line["y"]), (&"f16".into(), &"f32".into(), &"f16".into()));
         assert_eq!((&line["implementation"], &line["verdict"]), (&"norm".into(), &"ok".into()));
@@ -262,6 +292,32 @@ fn joined_results_have_the_fastest_peers_ratio() {
         "- norm: norm 0.1.0, NVIDIA H200, 2026-11-22T10:00:00Z, a fixture; memcpy of 256 MiB 4.25 TB/s"
     ));
     assert!(table.contains("- peers: peers.py, torch 2.11.0"), "{table}");
+}
+
+/// What an operation's parts take stands among the peers, not as another line of ours.
+#[test]
+fn parts_of_our_own_are_joined_as_peers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = changed(folder.path(), |record| {
+        let lines = record["lines"].as_array_mut().unwrap();
+        let mut parts = lines[0].clone();
+        parts["implementation"] = "norm, unfused".into();
+        lines.push(parts);
+    });
+    let joined = |args: &[&std::ffi::OsStr]| {
+        let args = [&["bench".as_ref(), "--join".as_ref(), path.as_os_str()], args].concat();
+        norm(here(), &args).good()
+    };
+    let with_peers = joined(&[PEERS.as_ref()]);
+    assert!(
+        with_peers.contains("| shape | norm | norm, unfused | torch | quack | triton | ratio |"),
+        "{with_peers}"
+    );
+    let count = |table: &str| table.lines().filter(|line| line.starts_with("| ")).count();
+    assert_eq!(count(&with_peers), 1 + 5, "{with_peers}");
+    let alone = joined(&[]);
+    assert!(alone.contains("| shape | norm | norm, unfused | ratio |"), "{alone}");
+    assert!(alone.lines().last().unwrap().ends_with("| 1.00 |"), "{alone}");
 }
 
 #[test]

@@ -139,6 +139,30 @@ proptest! {
     }
 
     #[test]
+    fn forms_out_of_place_have_the_bits_of_their_parts(case in case()) {
+        let (x, r) = (case.tensor(case.dtype)?, case.tensor(case.dtype)?);
+        let (w, b) = (case.parameter()?, case.parameter()?);
+        let (norm, next) = (case.norm(&w, &b), Norm::rms(EPS).weight(b.clone()));
+        let before = bits(&r)?;
+        let (sum, y) = norm.add_then_rows(&x, &r)?;
+        prop_assert_eq!(bits(&sum)?, bits(&(&x + &r)?)?);
+        prop_assert_eq!(bits(&y)?, bits(&norm.rows(&sum)?)?);
+
+        let in_place = r.force_contiguous()?.copy()?;
+        norm.rows_add(&x, &in_place)?;
+        prop_assert_eq!(bits(&norm.rows_then_add(&x, &r)?)?, bits(&in_place)?);
+
+        let (sum, y) = norm.sandwich_rows(&next, &x, &r)?;
+        prop_assert_eq!(bits(&sum)?, bits(&in_place)?);
+        prop_assert_eq!(bits(&y)?, bits(&next.rows(&in_place)?)?);
+        prop_assert_eq!(bits(&r)?, before);
+        for given in [sum, y] {
+            prop_assert!(given.is_contiguous());
+            prop_assert_eq!((given.dims(), given.dtype()), (x.dims(), x.dtype()));
+        }
+    }
+
+    #[test]
     fn a_result_is_added_to_what_is_there(case in case()) {
         let case = case.writable();
         let (x, w, b) = (case.tensor(case.dtype)?, case.parameter()?, case.parameter()?);

@@ -2,7 +2,10 @@
 
 use candle_core::{D, Error, Layout, Result, StorageRef, Tensor, backend::BackendDevice};
 
-use super::store::{Lend, Spot, Store};
+use super::{
+    scale::Scales,
+    store::{Lend, Spot, Store},
+};
 use crate::{Arg, MAX_RANK, NormKind, Rounding, check::Form};
 
 /// A normalization with its weights, described once and applied to any number of tensors: for
@@ -15,6 +18,7 @@ pub struct Norm {
     pub(super) settings: Settings,
     weight: Option<Tensor>,
     bias: Option<Tensor>,
+    pub(super) scales: Scales,
 }
 
 /// What a norm is beside its tensors.
@@ -25,7 +29,7 @@ pub(super) struct Settings {
     pub(super) eps: f64,
     pub(super) weight_offset: f32,
     round_offset: bool,
-    rounding: Rounding,
+    pub(super) rounding: Rounding,
 }
 
 impl Norm {
@@ -44,7 +48,7 @@ impl Norm {
     pub fn new(kind: NormKind, eps: impl Into<f64>) -> Norm {
         let (eps, weight_offset, round_offset, rounding) = (eps.into(), 0.0, false, Rounding::Single);
         let settings = Settings { kind, eps, weight_offset, round_offset, rounding };
-        Norm { settings, weight: None, bias: None }
+        Norm { settings, weight: None, bias: None, scales: Scales::NONE }
     }
 
     /// With weights: `(dim,)` for rows; for heads `(heads, head_dim)`, or `(head_dim,)` shared by all
@@ -85,6 +89,7 @@ impl Norm {
     /// Those of [`Norm::rows`](crate::Norm::rows), candle's for other types than f16, bf16 and f32,
     /// and for parameters on another device.
     pub fn rows(&self, xs: &Tensor) -> Result<Tensor> {
+        self.scales.refuse_without_residual()?;
         self.apply(xs, Form::Rows)
     }
 
@@ -95,6 +100,7 @@ impl Norm {
     ///
     /// As for [`rows`](Norm::rows).
     pub fn heads(&self, xs: &Tensor) -> Result<Tensor> {
+        self.scales.refuse_without_residual()?;
         self.apply(xs, Form::Heads)
     }
 

@@ -53,7 +53,7 @@ pub fn head_norm(
 /// `residual += xs; y = rms_norm(residual)`: updates `residual` where it lies and gives `y`. Without gradients:
 /// [`add_then_rms_norm`] has them.
 ///
-/// `xs`, `residual`: `(…, dim)`, of one type; `alpha`: `(dim,)`.
+/// `xs`, `residual`: `(…, dim)`, of one type, or `residual` f32 where `xs` has 16 bits; `alpha`: `(dim,)`.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub fn add_rms_norm(xs: &Tensor, residual: &Tensor, alpha: &Tensor, eps: f32) ->
 /// `residual += xs; y = layer_norm(residual)`: updates `residual` where it lies and gives `y`. Without gradients:
 /// [`add_then_layer_norm`] has them.
 ///
-/// `xs`, `residual`: `(…, dim)`, of one type; `alpha`, `beta`: `(dim,)`.
+/// `xs`, `residual`: `(…, dim)`, of one type, or `residual` f32 where `xs` has 16 bits; `alpha`, `beta`: `(dim,)`.
 ///
 /// # Errors
 ///
@@ -104,7 +104,7 @@ pub fn layer_norm_add(xs: &Tensor, alpha: &Tensor, beta: &Tensor, ys: &Tensor, e
 
 /// `s = xs + residual; y = rms_norm(s)`: gives `(s, y)`, new tensors, with gradients.
 ///
-/// `xs`, `residual`: `(…, dim)`, of one type; `alpha`: `(dim,)`.
+/// `xs`, `residual`: `(…, dim)`, of one type, or `residual` f32 where `xs` has 16 bits; `alpha`: `(dim,)`.
 ///
 /// # Errors
 ///
@@ -120,7 +120,7 @@ pub fn add_then_rms_norm(
 
 /// `s = xs + residual; y = layer_norm(s)`: gives `(s, y)`, new tensors, with gradients.
 ///
-/// `xs`, `residual`: `(…, dim)`, of one type; `alpha`, `beta`: `(dim,)`.
+/// `xs`, `residual`: `(…, dim)`, of one type, or `residual` f32 where `xs` has 16 bits; `alpha`, `beta`: `(dim,)`.
 ///
 /// # Errors
 ///
@@ -161,4 +161,23 @@ pub fn layer_norm_then_add(
     eps: f32,
 ) -> Result<Tensor> {
     Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).rows_then_add(xs, ys)
+}
+
+/// Two RMSNorms with a residual between them: `s = residual + rms_norm(xs, alpha); y = rms_norm(s, next_alpha)`. Gives
+/// `(s, y)`, new tensors, with gradients.
+///
+/// `xs`, `residual`: `(…, dim)`; `alpha`, `next_alpha`: `(dim,)`.
+///
+/// # Errors
+///
+/// As for [`Norm::sandwich_rows`].
+pub fn sandwich_rms_norm(
+    xs: &Tensor,
+    residual: &Tensor,
+    alpha: &Tensor,
+    next_alpha: &Tensor,
+    eps: f32,
+) -> Result<(Tensor, Tensor)> {
+    let norm = |alpha: &Tensor| Norm::rms(eps).weight(alpha.clone());
+    norm(alpha).sandwich_rows(&norm(next_alpha), xs, residual)
 }

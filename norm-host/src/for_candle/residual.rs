@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Storage, Tensor, op::BackpropOp};
 
 use super::{
+    apart::Around,
     norm::{Locked, Norm, readable},
+    scale::Scales,
     store::{Lend, LendMut, Spot, Store},
 };
 use crate::{Arg, Error};
@@ -20,7 +22,7 @@ impl Norm {
     /// `r += x; y = norm(r)` in one pass, as in front of a layer (pre-norm): updates `residual` where
     /// it lies, as candle's in-place operations do, and gives `y`, a new tensor.
     ///
-    /// `xs` and `residual` `(…, dim)` have one shape and type. What
+    /// `xs` and `residual` `(…, dim)` have one shape and type, or `residual` is f32 where `xs` has 16 bits. What
     /// [`add_rows`](crate::Norm::add_rows) says of rounding holds.
     ///
     /// # Errors
@@ -55,30 +57,77 @@ impl Norm {
     /// `s = x + residual; y = norm(s)`, as in front of a layer (pre-norm): gives `(s, y)`, new tensors,
     /// with gradients of every tensor.
     ///
-    /// What [`add_rows`](Norm::add_rows) does in place, with the same bits. Two operations: `s` is
-    /// candle's sum.
+    /// `xs` and `residual` `(…, dim)` have one shape and type, or `residual` is f32 where `xs` has 16 bits; `s` has the
+    /// type of `residual`, `y` that of `xs`. What [`add_rows`](Norm::add_rows) does in place, with the same bits, in one
+    /// pass. Where a tensor is recorded for backpropagation, `s` is made by candle's operations, with the same bits, and
+    /// `y` is an operation of its own, which rounds to f32 in between where `s` is f32 and `xs` is not.
     ///
     /// # Errors
     ///
-    /// As for [`rows`](Norm::rows), and candle's where `xs` and `residual` are not of one shape and type.
+    /// As for [`rows`](Norm::rows), and if `residual` has another shape, type or device; where tensors are recorded,
+    /// candle's.
     pub fn add_then_rows(&self, xs: &Tensor, residual: &Tensor) -> Result<(Tensor, Tensor)> {
-        let sum = (xs + residual)?;
-        let ys = self.rows(&sum)?;
+        if !self.is_recorded([xs, residual]) {
+            let (sum, ys) = self.apart(xs, residual, Around::InFront)?;
+            return Ok((sum, ys.expect("in front of a norm there are two results")));
+        }
+        let sum = self.scales.sum(xs, residual, self.settings.rounding)?;
+        let ys = self.without_scales().rows(&sum)?.to_dtype(xs.dtype())?;
         Ok((sum, ys))
     }
 
     /// `y + norm(x)`, as behind a layer (post-norm): a new tensor of the type of `ys`, with gradients of
     /// every tensor.
     ///
-    /// What [`rows_add`](Norm::rows_add) does in place. Two operations: the sum is candle's, so 16-bit
-    /// results of the norm are rounded before it, and the sum once more. In every order of roundings but
-    /// [`Single`](crate::Rounding::Single) that is so in place, too, with the same bits where both tensors have one type.
+    /// What [`rows_add`](Norm::rows_add) does in place, with the same bits, in one pass. Where a tensor is recorded for
+    /// backpropagation there are two operations: the sum is candle's, so 16-bit results of the norm are rounded before
+    /// it, and the sum once more. In every order of roundings but [`Single`](crate::Rounding::Single) that is so in one
+    /// pass, too, with the same bits where both tensors have one type.
     ///
     /// # Errors
     ///
-    /// As for [`rows`](Norm::rows), and candle's where `xs` and `ys` are not of one shape.
+    /// As for [`rows`](Norm::rows), and if `ys` has another shape or device; where tensors are recorded, candle's.
     pub fn rows_then_add(&self, xs: &Tensor, ys: &Tensor) -> Result<Tensor> {
-        ys + self.rows(xs)?.to_dtype(ys.dtype())?
+        if !self.is_recorded([xs, ys]) {
+            return Ok(self.apart(xs, ys, Around::Behind)?.0);
+        }
+        let normed = self.without_scales().rows(xs)?.to_dtype(ys.dtype())?;
+        self.scales.sum(&normed, ys, self.settings.rounding)
+    }
+
+    /// `s = residual + norm(x); y = next(s)`, as between two layers that are normalized in front and behind (Gemma 2 to
+    /// 4, OLMo 2, GLM-4): gives `(s, y)`, new tensors, with gradients of every tensor.
+    ///
+    /// `xs` and `residual` `(…, dim)` have one shape, and types that are chosen apart; `s` has the type of `residual`, `y`
+    /// that of `xs`. What [`sandwich_rows`](crate::Norm::sandwich_rows) says of bits and launches holds. Where a tensor is
+    /// recorded for backpropagation it is [`rows_then_add`](Norm::rows_then_add) followed by [`rows`](Norm::rows) of
+    /// `next`, with what they say of rounding.
+    ///
+    /// # Errors
+    ///
+    /// As for [`rows_then_add`](Norm::rows_then_add), and for [`rows`](Norm::rows) of `next`.
+    pub fn sandwich_rows(&self, next: &Norm, xs: &Tensor, residual: &Tensor) -> Result<(Tensor, Tensor)> {
+        if !(self.is_recorded([xs, residual]) || next.is_recorded([])) {
+            next.scales.refuse_without_residual()?;
+            let (sum, ys) = self.apart(xs, residual, Around::Between(next))?;
+            return Ok((sum, ys.expect("of two norms there are two results")));
+        }
+        let sum = self.rows_then_add(xs, residual)?;
+        let ys = next.rows(&sum)?.to_dtype(xs.dtype())?;
+        Ok((sum, ys))
+    }
+
+    /// Whether candle records what is computed from these tensors and its own.
+    fn is_recorded<const N: usize>(&self, tensors: [&Tensor; N]) -> bool {
+        let own = [self.weights(), self.biases(), self.scales.tensor()];
+        own.into_iter().flatten().chain(tensors).any(Tensor::track_op)
+    }
+
+    /// The norm of a sum that is scaled already, or that is still to be.
+    fn without_scales(&self) -> Norm {
+        let mut norm = self.clone();
+        norm.scales = Scales::NONE;
+        norm
     }
 
     /// Neither what is written nor what goes into it is recorded for backpropagation.
@@ -88,8 +137,13 @@ impl Norm {
         (tensor, written): (&Tensor, Arg),
         instead: &'static str,
     ) -> Result<()> {
-        let tensors =
-            [(Some(xs), Arg::X), (Some(tensor), written), (self.weights(), Arg::W), (self.biases(), Arg::B)];
+        let tensors = [
+            (Some(xs), Arg::X),
+            (Some(tensor), written),
+            (self.weights(), Arg::W),
+            (self.biases(), Arg::B),
+            (self.scales.tensor(), Arg::SumScale),
+        ];
         match tensors.into_iter().find(|(tensor, _)| tensor.is_some_and(Tensor::track_op)) {
             Some((_, arg)) => Err(Error::GradientInPlace { arg, written, instead }.into()),
             None => Ok(()),
@@ -99,7 +153,8 @@ impl Norm {
     /// No parameter is in the storage of a tensor that is written, which is locked meanwhile.
     fn apart_from(&self, written: &Tensor, arg: Arg) -> Result<()> {
         let storage = |tensor: &Tensor| std::ptr::from_ref(&*tensor.storage_and_layout().0);
-        for (parameter, a) in [(self.weights(), Arg::W), (self.biases(), Arg::B)] {
+        let scale = (self.scales.tensor(), Arg::SumScale);
+        for (parameter, a) in [(self.weights(), Arg::W), (self.biases(), Arg::B), scale] {
             if parameter.is_some_and(|parameter| storage(parameter) == storage(written)) {
                 return Err(Error::Overlap { a, b: arg }.into());
             }
@@ -120,13 +175,16 @@ impl AddRows<'_> {
         let mut y = x.like(layout.shape().elem_count(), op)?;
         let queue = x.queue()?;
         let (w, b) = (Locked::new(self.norm.weights()), Locked::new(self.norm.biases()));
+        let scale = Locked::new(self.norm.scales.tensor());
         {
             let w = w.as_ref().map(|w| w.read(Arg::W, x, &queue, op)).transpose()?;
             let b = b.as_ref().map(|b| b.read(Arg::B, x, &queue, op)).transpose()?;
+            let scale = scale.as_ref().map(|scale| scale.read(Arg::SumScale, x, &queue, op)).transpose()?;
             let x = x.read(&queue, &Spot::new(Arg::X, layout, 1, op)?)?;
             let mut r = r.write(&queue, &Spot::new(Arg::R, r_layout, 1, op)?)?;
             let mut y = y.write(&queue, &Spot::new(Arg::Y, &Layout::contiguous(layout.shape()), 1, op)?)?;
             let norm = self.norm.settings.over(w.as_ref(), b.as_ref());
+            let norm = self.norm.scales.over(norm, scale.as_ref());
             norm.add_rows(x.lend(), &mut r.lend_mut(), &mut y.lend_mut(), queue.as_ref())?;
         }
         self.y.replace(Some(y.into_storage()));
@@ -143,11 +201,14 @@ impl RowsAdd<'_> {
         let op = self.norm.settings.name();
         let queue = x.queue()?;
         let (w, b) = (Locked::new(self.norm.weights()), Locked::new(self.norm.biases()));
+        let scale = Locked::new(self.norm.scales.tensor());
         let w = w.as_ref().map(|w| w.read(Arg::W, x, &queue, op)).transpose()?;
         let b = b.as_ref().map(|b| b.read(Arg::B, x, &queue, op)).transpose()?;
+        let scale = scale.as_ref().map(|scale| scale.read(Arg::SumScale, x, &queue, op)).transpose()?;
         let x = x.read(&queue, &Spot::new(Arg::X, layout, 1, op)?)?;
         let mut y = y.write(&queue, &Spot::new(Arg::Y, y_layout, 1, op)?)?;
         let norm = self.norm.settings.over(w.as_ref(), b.as_ref());
+        let norm = self.norm.scales.over(norm, scale.as_ref());
         Ok(norm.rows_add(x.lend(), &mut y.lend_mut(), queue.as_ref())?)
     }
 }

@@ -9,8 +9,8 @@ use crate::{
 
 /// Residual and RMSNorm behind it: `r += x; y = r / sqrt(mean(r²) + eps) * w`, of the rounded `r`.
 ///
-/// `x`, `r`, `y`: `(…, dim)`, rank 1 to 4; `w`: `(dim,)` or `None`. `r` has the type of `x`; the
-/// other element types are free.
+/// `x`, `r`, `y`: `(…, dim)`, rank 1 to 4; `w`: `(dim,)` or `None`. `r` has the type of `x`, or is `f32`
+/// where `x` and `y` have 16 bits; the other element types are free.
 ///
 /// # Errors
 ///
@@ -24,6 +24,28 @@ pub fn add_rms_norm<'w>(
     on: &impl Backend,
 ) -> Result<()> {
     Norm::rms(eps).weight(w).add_rows(x, r, y, on)
+}
+
+/// [`add_rms_norm`] with a tensor of its own for the sum:
+/// `sum = x + r; y = sum / sqrt(mean(sum²) + eps) * w`, of the rounded `sum`.
+///
+/// `x`, `r`, `sum`, `y`: `(…, dim)`, rank 1 to 4; `w`: `(dim,)` or `None`. `r` and `sum` have the type of
+/// `x`, or are `f32` where `x` and `y` have 16 bits; `sum` may be the same tensor as `r`. The other element
+/// types are free.
+///
+/// # Errors
+///
+/// As for [`Norm::add_rows_to`].
+pub fn add_rms_norm_to<'w>(
+    x: View<'_>,
+    r: View<'_>,
+    w: impl Into<Option<View<'w>>>,
+    sum: &mut ViewMut<'_>,
+    y: &mut ViewMut<'_>,
+    eps: impl Into<f64>,
+    on: &impl Backend,
+) -> Result<()> {
+    Norm::rms(eps).weight(w).add_rows_to(x, r, sum, y, on)
 }
 
 /// [`add_rms_norm`] in place: `r += x; x = r / sqrt(mean(r²) + eps) * w`.
@@ -58,12 +80,75 @@ pub fn rms_norm_add<'w>(
     Norm::rms(eps).weight(w).rows_add(x, y, on)
 }
 
+/// RMSNorm added to a residual: `y = r + x / sqrt(mean(x²) + eps) * w`, rounded once.
+///
+/// `x`, `r`, `y`: `(…, dim)`, rank 1 to 4; `w`: `(dim,)` or `None`. `r` has the type of `y`, and may be the
+/// same tensor; the other element types are free.
+///
+/// # Errors
+///
+/// As for [`Norm::rows_add_to`].
+pub fn rms_norm_add_to<'w>(
+    x: View<'_>,
+    r: View<'_>,
+    w: impl Into<Option<View<'w>>>,
+    y: &mut ViewMut<'_>,
+    eps: impl Into<f64>,
+    on: &impl Backend,
+) -> Result<()> {
+    Norm::rms(eps).weight(w).rows_add_to(x, r, y, on)
+}
+
+/// Two RMSNorms with a residual between them: `r += x / sqrt(mean(x²) + eps) * w; y = r / sqrt(mean(r²) + eps)
+/// * next_w`, of the rounded `r`. Norms of different `eps`, of other kinds, with scales: [`Norm::sandwich_rows`].
+///
+/// `x`, `r`, `y`: `(…, dim)`, rank 1 to 4; `w`, `next_w`: `(dim,)` or `None`. Element types are free.
+///
+/// # Errors
+///
+/// As for [`Norm::sandwich_rows`].
+pub fn sandwich_rms_norm<'w>(
+    x: View<'_>,
+    r: &mut ViewMut<'_>,
+    w: impl Into<Option<View<'w>>>,
+    next_w: impl Into<Option<View<'w>>>,
+    y: &mut ViewMut<'_>,
+    eps: impl Into<f64>,
+    on: &impl Backend,
+) -> Result<()> {
+    let eps = eps.into();
+    Norm::rms(eps).weight(w).sandwich_rows(&Norm::rms(eps).weight(next_w), x, r, y, on)
+}
+
+/// [`sandwich_rms_norm`] with a tensor of its own for the sum: `sum = r + x / sqrt(mean(x²) + eps) * w`, and `y`
+/// the norm of the rounded `sum`.
+///
+/// `sum` has the shape and type of `r`, and may be the same tensor.
+///
+/// # Errors
+///
+/// As for [`Norm::sandwich_rows_to`].
+#[expect(clippy::too_many_arguments, reason = "each is a tensor or a number of the formula")]
+pub fn sandwich_rms_norm_to<'w>(
+    x: View<'_>,
+    r: View<'_>,
+    w: impl Into<Option<View<'w>>>,
+    next_w: impl Into<Option<View<'w>>>,
+    sum: &mut ViewMut<'_>,
+    y: &mut ViewMut<'_>,
+    eps: impl Into<f64>,
+    on: &impl Backend,
+) -> Result<()> {
+    let eps = eps.into();
+    Norm::rms(eps).weight(w).sandwich_rows_to(&Norm::rms(eps).weight(next_w), x, r, sum, y, on)
+}
+
 /// Residual and LayerNorm behind it:
 /// `r += x; y = (r - mean(r)) / sqrt(var(r) + eps) * w + b`, of the rounded `r`, `var` the biased
 /// variance.
 ///
-/// `x`, `r`, `y`: `(…, dim)`, rank 1 to 4; `w`, `b`: `(dim,)` or `None`. `r` has the type of `x`;
-/// the other element types are free.
+/// `x`, `r`, `y`: `(…, dim)`, rank 1 to 4; `w`, `b`: `(dim,)` or `None`. `r` has the type of `x`, or is
+/// `f32` where `x` and `y` have 16 bits; the other element types are free.
 ///
 /// # Errors
 ///
@@ -78,6 +163,29 @@ pub fn add_layer_norm<'p>(
     on: &impl Backend,
 ) -> Result<()> {
     Norm::layer(eps).weight(w).bias(b).add_rows(x, r, y, on)
+}
+
+/// [`add_layer_norm`] with a tensor of its own for the sum: `sum = x + r`, and `y` the norm of the rounded `sum`.
+///
+/// `x`, `r`, `sum`, `y`: `(…, dim)`, rank 1 to 4; `w`, `b`: `(dim,)` or `None`. `r` and `sum` have the type of
+/// `x`, or are `f32` where `x` and `y` have 16 bits; `sum` may be the same tensor as `r`. The other element
+/// types are free.
+///
+/// # Errors
+///
+/// As for [`Norm::add_rows_to`].
+#[expect(clippy::too_many_arguments, reason = "each is a tensor or a number of the formula")]
+pub fn add_layer_norm_to<'p>(
+    x: View<'_>,
+    r: View<'_>,
+    w: impl Into<Option<View<'p>>>,
+    b: impl Into<Option<View<'p>>>,
+    sum: &mut ViewMut<'_>,
+    y: &mut ViewMut<'_>,
+    eps: impl Into<f64>,
+    on: &impl Backend,
+) -> Result<()> {
+    Norm::layer(eps).weight(w).bias(b).add_rows_to(x, r, sum, y, on)
 }
 
 /// [`add_layer_norm`] in place: `r += x`, and `x` becomes the norm of `r`.
@@ -113,4 +221,24 @@ pub fn layer_norm_add<'p>(
     on: &impl Backend,
 ) -> Result<()> {
     Norm::layer(eps).weight(w).bias(b).rows_add(x, y, on)
+}
+
+/// LayerNorm added to a residual: `y = r + (x - mean(x)) / sqrt(var(x) + eps) * w + b`, rounded once.
+///
+/// `x`, `r`, `y`: `(…, dim)`, rank 1 to 4; `w`, `b`: `(dim,)` or `None`. `r` has the type of `y`, and may be the
+/// same tensor; the other element types are free.
+///
+/// # Errors
+///
+/// As for [`Norm::rows_add_to`].
+pub fn layer_norm_add_to<'p>(
+    x: View<'_>,
+    r: View<'_>,
+    w: impl Into<Option<View<'p>>>,
+    b: impl Into<Option<View<'p>>>,
+    y: &mut ViewMut<'_>,
+    eps: impl Into<f64>,
+    on: &impl Backend,
+) -> Result<()> {
+    Norm::layer(eps).weight(w).bias(b).rows_add_to(x, r, y, on)
 }

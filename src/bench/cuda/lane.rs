@@ -16,6 +16,8 @@ use crate::memory::DeviceBytes;
 pub enum Work {
     /// An operation, called as an engine calls it.
     Call(Case),
+    /// A sandwich's two norms, one after the other.
+    Unfused(Case),
     /// The same with rows laid over threads otherwise.
     Tiled(Case, Tiling),
     /// A copy of so many bytes on the device.
@@ -30,14 +32,14 @@ const EMPTY_CALLS: u32 = 200;
 impl Work {
     fn case(&self) -> Option<&Case> {
         match self {
-            Work::Call(case) | Work::Tiled(case, _) => Some(case),
+            Work::Call(case) | Work::Unfused(case) | Work::Tiled(case, _) => Some(case),
             Work::Copy(_) | Work::Empty => None,
         }
     }
 
     fn rotation(&self) -> Rotation {
         match self {
-            Work::Call(case) | Work::Tiled(case, _) => case.rotation(),
+            Work::Call(case) | Work::Unfused(case) | Work::Tiled(case, _) => case.rotation(),
             Work::Copy(bytes) => Rotation::new(*bytes, calls(*bytes)),
             Work::Empty => Rotation { sets: 1, stride: 0 },
         }
@@ -45,7 +47,7 @@ impl Work {
 
     fn calls(&self) -> u32 {
         match self {
-            Work::Call(case) | Work::Tiled(case, _) => case.calls(),
+            Work::Call(case) | Work::Unfused(case) | Work::Tiled(case, _) => case.calls(),
             Work::Copy(bytes) => calls(*bytes),
             Work::Empty => EMPTY_CALLS,
         }
@@ -85,11 +87,12 @@ impl<'a> Lane<'a> {
         let rotation = work.rotation();
         let mut parameters = None;
         if let Some(case) = work.case() {
-            pool.fill(case.types.x, stream)?;
-            // A residual lies behind each output: what is behind the inputs is no input of this case.
-            if case.op.is_in_place() || case.op.has_residual() {
+            // A residual lies behind each output, but where its sum does: then what is behind the inputs is one.
+            if case.op.is_in_place() || case.op.has_residual() && !case.op.has_sum() {
+                pool.fill(case.residual_type(), stream)?;
                 pool.mirror(rotation.bytes(), stream)?;
             }
+            pool.fill(case.types.x, stream)?;
             let (w, b) = (values::weights(case), values::biases(case));
             let w_device = DeviceBytes::copy_of(&w, stream)?;
             let b_device = DeviceBytes::copy_of(&b, stream)?;
@@ -116,12 +119,17 @@ impl<'a> Lane<'a> {
             self.parameters.as_ref().map_or(0, |parameters| device(parameters).address())
         };
         let (w, b) = (address(|parameters| &parameters.w_device), address(|parameters| &parameters.b_device));
-        let r = self.work.case().map_or(0, |case| y + case.residual_offset());
-        let tensors = Tensors { place: stream.device().place(), x, y, w, b, r };
+        let [r, sum] = self.work.case().map_or([0; 2], |case| {
+            let sum = y + case.residual_offset();
+            [if case.op.has_sum() { x + case.residual_offset() } else { sum }, sum]
+        });
+        let tensors = Tensors { place: stream.device().place(), x, y, w, b, r, sum };
         match self.work {
             // SAFETY: the pool has room for the rotation's tensors, and whoever captures or
             // enqueues this keeps the lane until the work is done.
             Work::Call(case) => unsafe { call::call(case, tensors, stream) },
+            // SAFETY: as above.
+            Work::Unfused(case) => unsafe { call::unfused(case, tensors, stream) },
             Work::Tiled(case, tiling) => {
                 let profile = stream.device().profile();
                 let plan = tiling.apply(Plan::new(&call::problem(case, tensors), profile)?, profile);
@@ -142,25 +150,31 @@ impl<'a> Lane<'a> {
         let text = |error: Error| error.to_string();
         let dim = case.extents.dim();
         let (x_row, y_row) = (dim * case.types.x.size(), dim * case.types.y.size());
+        let r_row = if case.op.has_residual() { dim * case.residual_type().size() } else { 0 };
         let rows = verify::rows(case);
-        let residual = |pool: &Pool, row: usize| {
-            let mut r = vec![0; if case.op.has_residual() { x_row } else { 0 }];
-            // The pool's first set; more than a host can address was never allocated.
-            let start = usize::try_from(case.residual_offset()).unwrap_or(usize::MAX);
+        // The pool's first set; more than a host can address was never allocated.
+        let behind = usize::try_from(case.residual_offset()).unwrap_or(usize::MAX);
+        let residual = |of: &DeviceBytes, row: usize| {
+            let mut r = vec![0; r_row];
             match r.is_empty() {
                 true => Ok(r),
-                false => pool.outputs.download_at(start + row * x_row, &mut r, stream).map(|()| r),
+                false => of.download_at(behind + row * r_row, &mut r, stream).map(|()| r),
             }
         };
         let mut inputs = Vec::new();
         for &row in &rows {
             let mut x = vec![0; x_row];
             self.pool.inputs.download_at(row * x_row, &mut x, stream).map_err(text)?;
-            inputs.push((x, residual(self.pool, row).map_err(text)?));
+            let read = if case.op.has_sum() { &self.pool.inputs } else { &self.pool.outputs };
+            inputs.push((x, residual(read, row).map_err(text)?));
+            // Not a number in any type, so that what stood here before is never taken for the output.
+            let nothing = [0xff].repeat(usize::max(y_row, r_row));
             if !case.op.is_in_place() {
-                // Not a number in any type, so that what stood here before is never taken for
-                // the output.
-                self.pool.outputs.upload_at(row * y_row, &vec![0xff; y_row], stream).map_err(text)?;
+                self.pool.outputs.upload_at(row * y_row, &nothing[..y_row], stream).map_err(text)?;
+            }
+            if case.op.has_sum() {
+                let at = behind + row * r_row;
+                self.pool.outputs.upload_at(at, &nothing[..r_row], stream).map_err(text)?;
             }
         }
         let done = self.enqueue_one(0, stream);
@@ -168,7 +182,7 @@ impl<'a> Lane<'a> {
         for (&index, (x, before)) in rows.iter().zip(&inputs) {
             let mut y = vec![0; y_row];
             self.pool.outputs.download_at(index * y_row, &mut y, stream).map_err(text)?;
-            let after = residual(self.pool, index).map_err(text)?;
+            let after = residual(&self.pool.outputs, index).map_err(text)?;
             let r = case.op.has_residual().then_some([&before[..], &after[..]]);
             verify::judge(case, index, &verify::Row { x, r, y: &y }, w, b)?;
         }

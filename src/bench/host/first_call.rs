@@ -107,6 +107,7 @@ pub fn first_call(ordinal: u32, set: &KernelSet) -> Result<FirstCall, Failure> {
             w: w.address(),
             b: b.address(),
             r: 0,
+            sum: 0,
         };
         for times in [&mut first_ms, &mut second_ms] {
             let start = Instant::now();

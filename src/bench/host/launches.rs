@@ -73,7 +73,7 @@ pub fn measure(device: &Device, batches: u32) -> Result<Launches, Error> {
     let w = DeviceBytes::copy_of(&ones, &stream)?;
     let y = DeviceBytes::uninitialized(device, ones.len())?;
     let place = device.place();
-    let tensors = Tensors { place, x: x.address(), y: y.address(), w: w.address(), b: 0, r: 0 };
+    let tensors = Tensors { place, x: x.address(), y: y.address(), w: w.address(), b: 0, r: 0, sum: 0 };
     let bare = Bare::load(device, Plan::new(&call::problem(&case, tensors), device.profile())?)?;
     // The context is current, as in an engine's thread that makes many launches.
     let _current = device.enter()?;

@@ -1,0 +1,117 @@
+//! Residuals whose sum is a new tensor, in one operation each, of which candle records nothing.
+
+use std::cell::RefCell;
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, op::BackpropOp};
+
+use super::{
+    norm::{Locked, Norm, readable},
+    store::{Lend, LendMut, Spot, Store},
+};
+use crate::Arg;
+
+/// Where the residual stands.
+#[derive(Clone, Copy)]
+pub(super) enum Around<'a> {
+    /// `sum = x + r; y = norm(sum)`.
+    InFront,
+    /// `sum = r + norm(x)`.
+    Behind,
+    /// `sum = r + norm(x); y = next(sum)`.
+    Between(&'a Norm),
+}
+
+impl Norm {
+    /// The sum, of the type of `residual`, and the norm of it, of the type of `xs`: behind the norm there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operation on views, and candle's for other types and devices.
+    pub(super) fn apart(
+        &self,
+        xs: &Tensor,
+        residual: &Tensor,
+        around: Around<'_>,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let residual = readable(residual)?;
+        let op = Apart { norm: self, residual: &residual, around, y: RefCell::new(None) };
+        let sum = readable(xs)?.apply_op1_no_bwd(&op)?;
+        let y = op.y.into_inner().map(|y| Tensor::from_storage(y, sum.shape(), BackpropOp::none(), false));
+        Ok((sum, y))
+    }
+}
+
+/// The operation on x, which brings all other tensors along and gives the sum.
+struct Apart<'a> {
+    norm: &'a Norm,
+    residual: &'a Tensor,
+    around: Around<'a>,
+    /// The other result, once it is there.
+    y: RefCell<Option<Storage>>,
+}
+
+impl Apart<'_> {
+    fn forward<S: Store>(&self, x: &S, layout: &Layout) -> Result<(S, Shape)> {
+        let Apart { norm, around, .. } = *self;
+        let op = self.name();
+        let next = if let Around::Between(next) = around { Some(next) } else { None };
+        let residual = Locked::new(Some(self.residual)).expect("one is given");
+        let (w, b) = (Locked::new(norm.weights()), Locked::new(norm.biases()));
+        let scale = Locked::new(norm.scales.tensor());
+        let (next_w, next_b) =
+            (Locked::new(next.and_then(Norm::weights)), Locked::new(next.and_then(Norm::biases)));
+        let (r, r_layout) = residual.beside(x, op)?;
+        let elements = layout.shape().elem_count();
+        let mut sum = r.like(elements, op)?;
+        let mut y = match around {
+            Around::InFront | Around::Between(_) => Some(x.like(elements, op)?),
+            Around::Behind => None,
+        };
+        let queue = x.queue()?;
+        {
+            let w = w.as_ref().map(|w| w.read(Arg::W, x, &queue, op)).transpose()?;
+            let b = b.as_ref().map(|b| b.read(Arg::B, x, &queue, op)).transpose()?;
+            let scale = scale.as_ref().map(|scale| scale.read(Arg::SumScale, x, &queue, op)).transpose()?;
+            let next_w = next_w.as_ref().map(|w| w.read(Arg::W, x, &queue, op)).transpose()?;
+            let next_b = next_b.as_ref().map(|b| b.read(Arg::B, x, &queue, op)).transpose()?;
+            let x = x.read(&queue, &Spot::new(Arg::X, layout, 1, op)?)?;
+            let r = r.read(&queue, &Spot::new(Arg::R, r_layout, 1, op)?)?;
+            let dense = Layout::contiguous(layout.shape());
+            let mut sum = sum.write(&queue, &Spot::new(Arg::Sum, &dense, 1, op)?)?;
+            let spot = Spot::new(Arg::Y, &dense, 1, op)?;
+            let mut y = y.as_mut().map(|y| y.write(&queue, &spot)).transpose()?;
+            let (x, r, mut sum) = (x.lend(), r.lend(), sum.lend_mut());
+            let first = norm.scales.over(norm.settings.over(w.as_ref(), b.as_ref()), scale.as_ref());
+            match (next, y.as_mut()) {
+                (Some(next), Some(y)) => {
+                    let over = next.settings.over(next_w.as_ref(), next_b.as_ref());
+                    let next = next.scales.over(over, None::<&S::Read<'_>>);
+                    first.sandwich_rows_to(&next, x, r, &mut sum, &mut y.lend_mut(), queue.as_ref())?;
+                }
+                (None, Some(y)) => first.add_rows_to(x, r, &mut sum, &mut y.lend_mut(), queue.as_ref())?,
+                (_, None) => first.rows_add_to(x, r, &mut sum, queue.as_ref())?,
+            }
+        }
+        self.y.replace(y.map(Store::into_storage));
+        Ok((sum, layout.shape().clone()))
+    }
+}
+
+impl CustomOp1 for Apart<'_> {
+    fn name(&self) -> &'static str {
+        self.norm.settings.name()
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.forward(x, layout)
+    }
+
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.forward(x, layout)
+    }
+}

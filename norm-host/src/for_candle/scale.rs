@@ -1,0 +1,129 @@
+//! What is multiplied in an addition to a residual.
+
+use candle_core::{DType, Result, Tensor};
+
+use super::{norm::Norm, store::Lend};
+use crate::{Arg, Error, Rounding};
+
+/// A factor that is known when an operation is described, or when it runs.
+#[derive(Clone, Debug)]
+pub enum Scale {
+    /// A finite number.
+    Number(f32),
+    /// One f32, of shape `(1,)`, on the device of the input: what
+    /// [`Scale::Memory`](crate::Scale::Memory) says of it holds.
+    Tensor(Tensor),
+}
+
+impl From<f32> for Scale {
+    fn from(number: f32) -> Scale {
+        Scale::Number(number)
+    }
+}
+
+impl From<Tensor> for Scale {
+    fn from(tensor: Tensor) -> Scale {
+        Scale::Tensor(tensor)
+    }
+}
+
+/// Both factors of a norm.
+#[derive(Clone, Debug)]
+pub(super) struct Scales {
+    branch: f32,
+    sum: Scale,
+}
+
+impl Scales {
+    pub(super) const NONE: Scales = Scales { branch: 1.0, sum: Scale::Number(1.0) };
+
+    /// The one that is read when an operation runs.
+    pub(super) fn tensor(&self) -> Option<&Tensor> {
+        match &self.sum {
+            Scale::Number(_) => None,
+            Scale::Tensor(tensor) => Some(tensor),
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        self.branch == 1.0 && matches!(self.sum, Scale::Number(1.0))
+    }
+
+    /// The norm with these; `tensor` is the view of the one that is read.
+    pub(super) fn over<'a>(&self, norm: crate::Norm<'a>, tensor: Option<&'a impl Lend>) -> crate::Norm<'a> {
+        let norm = norm.branch_scale(self.branch);
+        match (&self.sum, tensor) {
+            (_, Some(tensor)) => norm.sum_scale(tensor.lend()),
+            (&Scale::Number(number), None) => norm.sum_scale(number),
+            (Scale::Tensor(_), None) => norm,
+        }
+    }
+
+    /// Refuses an operation without a residual, as that of views does.
+    pub(super) fn refuse_without_residual(&self) -> Result<()> {
+        let arg = match self {
+            scales if scales.is_none() => return Ok(()),
+            scales if scales.branch != 1.0 => Arg::BranchScale,
+            _ => Arg::SumScale,
+        };
+        Err(Error::ScaleWithoutResidual { arg }.into())
+    }
+
+    /// Refuses what the operation on views does.
+    fn check(&self) -> Result<()> {
+        let finite = |arg, given: f32| match given.is_finite() {
+            true => Ok(()),
+            false => Err(Error::Scale { arg, given }),
+        };
+        finite(Arg::BranchScale, self.branch)?;
+        match &self.sum {
+            &Scale::Number(number) => finite(Arg::SumScale, number)?,
+            Scale::Tensor(tensor) if tensor.dims() == [1] => {}
+            Scale::Tensor(tensor) => {
+                candle_core::bail!("{}: expected shape (1,), given {:?}", Arg::SumScale, tensor.dims())
+            }
+        }
+        Ok(())
+    }
+
+    /// `branch + residual` by candle's operations, of the type of `residual`, with the bits that one operation has.
+    pub(super) fn sum(&self, branch: &Tensor, residual: &Tensor, rounding: Rounding) -> Result<Tensor> {
+        if self.is_none() && branch.dtype() == residual.dtype() {
+            return branch + residual;
+        }
+        self.check()?;
+        // In the type that it would have if it were stored in between.
+        let rounded = |tensor: Tensor, dtype: DType| match rounding {
+            Rounding::Single => Ok(tensor),
+            _ => tensor.to_dtype(dtype)?.to_dtype(DType::F32),
+        };
+        let mut added = branch.to_dtype(DType::F32)?;
+        if self.branch != 1.0 {
+            added = rounded((added * f64::from(self.branch))?, branch.dtype())?;
+        }
+        let sum = (added + residual.to_dtype(DType::F32)?)?;
+        let scaled = match &self.sum {
+            Scale::Number(1.0) => sum,
+            &Scale::Number(number) => (rounded(sum, residual.dtype())? * f64::from(number))?,
+            Scale::Tensor(tensor) => rounded(sum, residual.dtype())?.broadcast_mul(tensor)?,
+        };
+        scaled.to_dtype(residual.dtype())
+    }
+}
+
+impl Norm {
+    /// With what is added to a residual multiplied by a finite number, 1 unless given: what
+    /// [`branch_scale`](crate::Norm::branch_scale) of views says of it holds. It is `residual_multiplier` of Granite's
+    /// configurations.
+    pub fn branch_scale(mut self, scale: f32) -> Norm {
+        self.scales.branch = scale;
+        self
+    }
+
+    /// With the sum with a residual multiplied by a number, 1 unless given, or by a tensor `(1,)` of f32: what
+    /// [`sum_scale`](crate::Norm::sum_scale) of views says of it holds. It is `layer_scalar` of Gemma 4.
+    pub fn sum_scale(mut self, scale: impl Into<Scale>) -> Norm {
+        self.scales.sum = scale.into();
+        self
+    }
+}
