@@ -108,15 +108,17 @@ impl Tensor {
 
     /// # Errors
     ///
-    /// Those of [`View::from_raw_parts`] and [`View::with_strides`], as errors of `arg`.
+    /// Those of [`View::from_raw_parts_strided`], as errors of `arg`.
     ///
     /// # Safety
     ///
-    /// As for [`View::from_raw_parts`].
+    /// As for [`View::from_raw_parts_strided`].
     pub(crate) unsafe fn view<'a>(&self, arg: Arg) -> norm_host::Result<View<'a>> {
         // SAFETY: the same conditions.
-        let view = unsafe { View::from_raw_parts(self.place, self.address, self.dtype, self.shape()) };
-        view.and_then(|view| view.with_strides(self.strides())).map_err(|error| error.for_arg(arg))
+        let view = unsafe {
+            View::from_raw_parts_strided(self.place, self.address, self.dtype, self.shape(), self.strides())
+        };
+        view.map_err(|error| error.for_arg(arg))
     }
 
     /// # Errors
@@ -125,11 +127,13 @@ impl Tensor {
     ///
     /// # Safety
     ///
-    /// As for [`ViewMut::from_raw_parts`].
+    /// As for [`ViewMut::from_raw_parts_strided`].
     pub(crate) unsafe fn view_mut<'a>(&self, arg: Arg) -> norm_host::Result<ViewMut<'a>> {
         // SAFETY: the same conditions.
-        let view = unsafe { ViewMut::from_raw_parts(self.place, self.address, self.dtype, self.shape()) };
-        view.and_then(|view| view.with_strides(self.strides())).map_err(|error| error.for_arg(arg))
+        let view = unsafe {
+            ViewMut::from_raw_parts_strided(self.place, self.address, self.dtype, self.shape(), self.strides())
+        };
+        view.map_err(|error| error.for_arg(arg))
     }
 
     fn shape(&self) -> &[usize] {

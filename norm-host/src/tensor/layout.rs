@@ -13,25 +13,32 @@ pub(crate) struct Layout {
 impl Layout {
     /// Dense, the last axis varying fastest.
     pub(crate) fn row_major(extents: &[usize]) -> Result<Layout> {
-        let rank = Error::Rank { arg: Arg::View, expected: 1..=MAX_RANK, given: extents.len() };
-        let shape = Shape::new(extents).ok_or(rank)?;
+        let shape = counted(extents)?;
         let mut strides = [1_usize; MAX_RANK];
         for axis in (1..shape.len()).rev() {
-            strides[axis - 1] = strides[axis]
-                .checked_mul(shape[axis])
-                .ok_or(Error::TooManyElements { arg: Arg::View, shape })?;
+            // `counted` has formed the same products.
+            strides[axis - 1] = strides[axis] * shape[axis];
         }
         let strides = Shape::new(&strides[..shape.len()]).expect("as many as the shape has");
-        let layout = Layout { shape, strides };
-        layout.span()?;
-        Ok(layout)
+        Ok(Layout { shape, strides })
+    }
+
+    /// Of these extents and strides.
+    pub(crate) fn strided(extents: &[usize], strides: &[usize]) -> Result<Layout> {
+        Layout::of(counted(extents)?, strides)
     }
 
     /// The same shape with other strides.
     pub(crate) fn with_strides(self, strides: &[usize]) -> Result<Layout> {
-        let count = Error::StrideCount { arg: Arg::View, expected: self.shape.len(), given: strides.len() };
-        let strides = Shape::new(strides).filter(|s| s.len() == self.shape.len()).ok_or(count)?;
-        let layout = Layout { strides, ..self };
+        Layout::of(self.shape, strides)
+    }
+
+    fn of(shape: Shape, strides: &[usize]) -> Result<Layout> {
+        let (expected, given) = (shape.len(), strides.len());
+        let Some(strides) = Shape::new(strides).filter(|_| given == expected) else {
+            return Err(Error::StrideCount { arg: Arg::View, expected, given });
+        };
+        let layout = Layout { shape, strides };
         layout.span()?;
         Ok(layout)
     }
@@ -46,13 +53,24 @@ impl Layout {
         if self.is_empty() {
             return Ok(0);
         }
-        self.shape
-            .iter()
-            .zip(&*self.strides)
-            .try_fold(1_u64, |span, (&extent, &stride)| {
-                let reach = (extent as u64 - 1).checked_mul(stride as u64)?;
-                span.checked_add(reach)
-            })
-            .ok_or(Error::TooManyElements { arg: Arg::View, shape: self.shape })
+        let reach = self.shape.iter().zip(&*self.strides).try_fold(1_u64, |span, (&extent, &stride)| {
+            let reach = (extent as u64 - 1).checked_mul(stride as u64)?;
+            span.checked_add(reach)
+        });
+        match reach {
+            Some(span) => Ok(span),
+            None => Err(Error::TooManyElements { arg: Arg::View, shape: self.shape }),
+        }
+    }
+}
+
+/// A shape of which 64 bits can count the elements, and those behind each axis.
+fn counted(extents: &[usize]) -> Result<Shape> {
+    let Some(shape) = Shape::new(extents) else {
+        return Err(Error::Rank { arg: Arg::View, expected: 1..=MAX_RANK, given: extents.len() });
+    };
+    match extents.iter().rev().try_fold(1_usize, |count, &extent| count.checked_mul(extent)) {
+        Some(_) => Ok(shape),
+        None => Err(Error::TooManyElements { arg: Arg::View, shape }),
     }
 }

@@ -38,7 +38,7 @@ impl Raw {
         (shape, strides): (&[usize], &[usize]),
         available: Option<u64>,
     ) -> Result<Raw> {
-        let layout = Layout::row_major(shape)?.with_strides(strides)?;
+        let layout = Layout::strided(shape, strides)?;
         Raw { place, address, dtype, layout, available }.within_bounds()
     }
 
@@ -49,12 +49,11 @@ impl Raw {
     }
 
     fn within_bounds(self) -> Result<Raw> {
+        let Some(available) = self.available else { return Ok(self) };
         let needed = self.layout.span()?;
-        match self.available {
-            Some(available) if needed > available => {
-                Err(Error::OutOfBounds { arg: Arg::View, needed, available })
-            }
-            _ => Ok(self),
+        if needed > available {
+            return Err(Error::OutOfBounds { arg: Arg::View, needed, available });
         }
+        Ok(self)
     }
 }
