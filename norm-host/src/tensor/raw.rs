@@ -19,6 +19,7 @@ pub(crate) struct Raw {
 
 impl Raw {
     /// A row-major tensor, checked against `available`.
+    #[inline(always)]
     pub(crate) fn new(
         place: Place,
         address: u64,
@@ -31,6 +32,7 @@ impl Raw {
     }
 
     /// A tensor of these strides, checked against `available`.
+    #[inline(always)]
     pub(crate) fn strided(
         place: Place,
         address: u64,
@@ -48,6 +50,7 @@ impl Raw {
         Raw { layout, ..self }.within_bounds()
     }
 
+    #[inline(always)]
     fn within_bounds(self) -> Result<Raw> {
         let Some(available) = self.available else { return Ok(self) };
         let needed = self.layout.span()?;
