@@ -48,26 +48,16 @@ fn of(device: &Device, dtype: DType, rows: usize, dim: usize) -> Result<()> {
     };
     let done = |y: Result<Tensor>| y.map(|y| drop(black_box(y)));
     let both = |pair: Result<(Tensor, Tensor)>| pair.map(|pair| drop(black_box(pair)));
-    report(
-        "rms",
-        &|| done(candle_nn::ops::rms_norm(&x, &w, EPS)),
-        &|| done(norm_host::for_candle::ops::rms_norm(&x, &w, EPS)),
-    )?;
-    report(
-        "layer",
-        &|| done(candle_nn::ops::layer_norm(&x, &w, &b, EPS)),
-        &|| done(norm_host::for_candle::ops::layer_norm(&x, &w, &b, EPS)),
-    )?;
-    report(
-        "heads",
-        &|| done(Candle::heads(&heads, &shared, EPS)),
-        &|| done(Ours::heads(&heads, &shared, EPS)),
-    )?;
-    report(
-        "add, rms",
-        &|| both(Candle::add_rms(&x, &r, &w, EPS)),
-        &|| both(Ours::add_rms(&x, &r, &w, EPS)),
-    )
+    report("rms", &|| done(candle_nn::ops::rms_norm(&x, &w, EPS)), &|| {
+        done(norm_host::for_candle::ops::rms_norm(&x, &w, EPS))
+    })?;
+    report("layer", &|| done(candle_nn::ops::layer_norm(&x, &w, &b, EPS)), &|| {
+        done(norm_host::for_candle::ops::layer_norm(&x, &w, &b, EPS))
+    })?;
+    report("heads", &|| done(Candle::heads(&heads, &shared, EPS)), &|| {
+        done(Ours::heads(&heads, &shared, EPS))
+    })?;
+    report("add, rms", &|| both(Candle::add_rms(&x, &r, &w, EPS)), &|| both(Ours::add_rms(&x, &r, &w, EPS)))
 }
 
 /// The least microseconds a call of each.
