@@ -7,8 +7,11 @@ mod kernels;
 mod lost;
 
 use std::{
-    fmt,
-    sync::{Mutex, OnceLock, PoisonError},
+    fmt, ptr,
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicPtr, Ordering},
+    },
 };
 
 use cuda_driver::{Driver, DriverError, sys};
@@ -71,6 +74,10 @@ struct Inner {
 /// One entry for each device and set of PTX; where a context was lost, those that came after.
 static DEVICES: Mutex<Vec<&'static Inner>> = Mutex::new(Vec::new());
 
+/// Those of the lowest ordinals with the embedded PTX, once they are open, so that [`Device::new`] takes no lock for them:
+/// engines call it for every norm.
+static OPEN: [AtomicPtr<Inner>; 16] = [const { AtomicPtr::new(ptr::null_mut()) }; 16];
+
 impl Device {
     /// Number of CUDA devices: 0 too where there is a driver without any.
     ///
@@ -100,7 +107,19 @@ impl Device {
     /// [`OutOfMemory`](Error::OutOfMemory), [`ContextLost`](Error::ContextLost) where the driver gives
     /// this process no context any more, or what else it refuses.
     pub fn new(ordinal: u32) -> Result<Device> {
-        Device::with_ptx(ordinal, &ptx::EMBEDDED)
+        let slot = OPEN.get(ordinal as usize);
+        // SAFETY: null, or stored below from a reference that lives as long as the process.
+        let open: Option<&'static Inner> =
+            slot.and_then(|slot| unsafe { slot.load(Ordering::Acquire).as_ref() });
+        if let Some(open) = open.filter(|open| open.lost.get().is_none()) {
+            return Ok(open.handle());
+        }
+        let device = Device::with_ptx(ordinal, &ptx::EMBEDDED)?;
+        if let Some(slot) = slot {
+            // Should another thread have stored a device since whose context is lost, the next call comes here again.
+            slot.store(ptr::from_ref(device.inner).cast_mut(), Ordering::Release);
+        }
+        Ok(device)
     }
 
     /// As [`Device::new`], but with kernels from `ptx`, lowest capability first, in place of those

@@ -76,11 +76,15 @@ impl Stream {
     ///
     /// `owner` sees to it that the stream stays alive until this handle is dropped.
     pub(crate) unsafe fn borrow(device: &Device, raw: CUstream, owner: Owner) -> Result<Stream> {
-        let _current = device.enter()?;
-        // SAFETY: the stream is alive; for null a context is current.
-        let context = device.told(unsafe { device.driver().stream_context(raw) })?;
-        if context != device.context() {
-            return Err(Error::ForeignStream { device: device.place() });
+        device.alive()?;
+        // Null is the current context's default stream, and every call enters the device's.
+        if !raw.is_null() {
+            let _current = device.enter()?;
+            // SAFETY: the stream is alive.
+            let context = device.told(unsafe { device.driver().stream_context(raw) })?;
+            if context != device.context() {
+                return Err(Error::ForeignStream { device: device.place() });
+            }
         }
         Ok(Stream { device: *device, raw, owner })
     }

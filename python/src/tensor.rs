@@ -53,12 +53,19 @@ impl Tensor {
     ///
     /// `TypeError` for what is none, and for element types other than the three; `ValueError` for a rank, strides or a place
     /// that no operation takes.
+    #[inline]
     pub(crate) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
         if let Some(table) = Table::known(object)
             && let Some(tensor) = table.read(arg, object)?
         {
             return Ok(tensor);
         }
+        Tensor::read_otherwise(arg, object)
+    }
+
+    /// A tensor of a class that was not met before, or that its table cannot give.
+    #[cold]
+    fn read_otherwise(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
         let py = object.py();
         if let Ok(tuple) = object.cast::<PyTuple>() {
             return plain::read(arg, tuple);
@@ -81,6 +88,7 @@ impl Tensor {
     }
 
     /// A tensor to be written.
+    #[inline]
     pub(crate) fn written(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
         let tensor = Tensor::read(arg, object)?;
         if tensor.read_only {
@@ -108,15 +116,17 @@ impl Tensor {
 
     /// # Errors
     ///
-    /// Those of [`View::from_raw_parts`] and [`View::with_strides`], as errors of `arg`.
+    /// Those of [`View::from_raw_parts_strided`], as errors of `arg`.
     ///
     /// # Safety
     ///
-    /// As for [`View::from_raw_parts`].
+    /// As for [`View::from_raw_parts_strided`].
     pub(crate) unsafe fn view<'a>(&self, arg: Arg) -> norm_host::Result<View<'a>> {
         // SAFETY: the same conditions.
-        let view = unsafe { View::from_raw_parts(self.place, self.address, self.dtype, self.shape()) };
-        view.and_then(|view| view.with_strides(self.strides())).map_err(|error| error.for_arg(arg))
+        let view = unsafe {
+            View::from_raw_parts_strided(self.place, self.address, self.dtype, self.shape(), self.strides())
+        };
+        view.map_err(|error| error.for_arg(arg))
     }
 
     /// # Errors
@@ -125,11 +135,19 @@ impl Tensor {
     ///
     /// # Safety
     ///
-    /// As for [`ViewMut::from_raw_parts`].
+    /// As for [`ViewMut::from_raw_parts_strided`].
     pub(crate) unsafe fn view_mut<'a>(&self, arg: Arg) -> norm_host::Result<ViewMut<'a>> {
         // SAFETY: the same conditions.
-        let view = unsafe { ViewMut::from_raw_parts(self.place, self.address, self.dtype, self.shape()) };
-        view.and_then(|view| view.with_strides(self.strides())).map_err(|error| error.for_arg(arg))
+        let view = unsafe {
+            ViewMut::from_raw_parts_strided(
+                self.place,
+                self.address,
+                self.dtype,
+                self.shape(),
+                self.strides(),
+            )
+        };
+        view.map_err(|error| error.for_arg(arg))
     }
 
     fn shape(&self) -> &[usize] {
@@ -161,6 +179,7 @@ impl Tensor {
     /// # Errors
     ///
     /// `ValueError` for ranks that no view has, and for negative strides.
+    #[inline]
     fn new(
         arg: Arg,
         (place, address, dtype): (Place, u64, DType),

@@ -66,8 +66,9 @@ fn the_example_finds_both_norms_to_agree() {
     assert_eq!(rows, [1, 1, 2, 2, 2], "{text}");
     for row in text.lines().filter(|line| line.starts_with("candle") || line.starts_with("norm-host")) {
         let columns: Vec<f64> = row.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        let [block, norms, share, _] = columns[..] else { panic!("{row}") };
+        let [block, norms, share, host, with_host] = columns[..] else { panic!("{row}") };
         assert!(0.0 < norms && norms < block, "{row}");
+        assert!(0.0 < host && host <= with_host, "{row}");
         assert!((share - 100.0 * norms / block).abs() < 1.0, "{row}");
     }
 }

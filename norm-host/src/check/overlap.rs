@@ -7,6 +7,9 @@
 //! nests (rows within heads within tokens, columns of a wider buffer): for those the answer is
 //! exact. Where the search would take long, the tensors count as overlapping: no write is ever
 //! let through that could touch what another row, or another tensor, holds.
+//!
+//! Nearly every call is told apart before that: tensors by their first and last bytes, rows by strides each of which is
+//! larger than all that lies within.
 
 #[cfg(test)]
 mod tests;
@@ -51,6 +54,9 @@ pub(super) fn apart((a, first): (Arg, &Raw), (b, second): (Arg, &Raw)) -> Result
 
 /// No two indices into the tensor lead to the same element.
 pub(super) fn within(arg: Arg, tensor: &Raw) -> Result<()> {
+    if nested(&tensor.layout) {
+        return Ok(());
+    }
     let Layout { shape, strides } = tensor.layout;
     let mut terms = Terms::default();
     for (&extent, &stride) in shape.iter().zip(&*strides) {
@@ -64,6 +70,25 @@ pub(super) fn within(arg: Arg, tensor: &Raw) -> Result<()> {
     Ok(())
 }
 
+/// Whether one ends before the other starts.
+fn far_apart(a: &Raw, b: &Raw) -> bool {
+    let ends_before = |a: &Raw, b: &Raw| {
+        let bytes = a.layout.span().ok().and_then(|span| span.checked_mul(a.dtype.size() as u64));
+        bytes.and_then(|bytes| a.address.checked_add(bytes)).is_some_and(|end| end <= b.address)
+    };
+    ends_before(a, b) || ends_before(b, a)
+}
+
+/// Whether each stride is larger than all that the axes behind it reach, so that every index leads to its own element.
+fn nested(Layout { shape, strides }: &Layout) -> bool {
+    let mut reach = Some(0_usize);
+    shape.iter().zip(&**strides).rev().filter(|(extent, _)| **extent > 1).all(|(&extent, &stride)| {
+        let fits = reach.is_some_and(|reach| stride > reach);
+        reach = reach.and_then(|reach| stride.checked_mul(extent - 1)?.checked_add(reach));
+        fits
+    })
+}
+
 /// Whether equal indices lead to equal elements, whatever the strides of axes with one position.
 fn same_elements(a: &Layout, b: &Layout) -> bool {
     let strides = a.strides.iter().zip(&*b.strides);
@@ -72,7 +97,7 @@ fn same_elements(a: &Layout, b: &Layout) -> bool {
 
 /// Whether any byte belongs to both, or might.
 fn share_bytes(a: &Raw, b: &Raw) -> bool {
-    if a.layout.is_empty() || b.layout.is_empty() {
+    if a.layout.is_empty() || b.layout.is_empty() || far_apart(a, b) {
         return false;
     }
     let mut terms = Terms::default();

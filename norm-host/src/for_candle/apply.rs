@@ -11,7 +11,8 @@ use crate::{Arg, check::Form};
 
 impl Norm {
     pub(super) fn apply(&self, xs: &Tensor, form: Form) -> Result<Tensor> {
-        let x = &readable(xs)?;
+        let x = readable(xs)?;
+        let x: &Tensor = &x;
         let (weight, bias) = (self.weights(), self.biases());
         let tracked = |parameter: Option<&Tensor>| parameter.is_some_and(Tensor::track_op);
         if !(x.track_op() || tracked(weight) || tracked(bias)) {
@@ -38,11 +39,10 @@ fn forward<S: Store>(
     let mut y = x.like(layout.shape().elem_count(), op)?;
     let queue = x.queue()?;
     {
-        let whole = |arg, layout: &Layout| Spot::new(arg, layout, layout.dims().len(), op);
-        let w = w.map(|(w, layout)| w.read(&queue, &whole(Arg::W, layout)?)).transpose()?;
-        let b = b.map(|(b, layout)| b.read(&queue, &whole(Arg::B, layout)?)).transpose()?;
+        let w = w.map(|(w, layout)| w.read(&queue, &Spot::whole(Arg::W, layout, op)?)).transpose()?;
+        let b = b.map(|(b, layout)| b.read(&queue, &Spot::whole(Arg::B, layout, op)?)).transpose()?;
         let x = x.read(&queue, &Spot::new(Arg::X, layout, kept, op)?)?;
-        let mut y = y.write(&queue, &Spot::new(Arg::Y, &Layout::contiguous(layout.shape()), kept, op)?)?;
+        let mut y = y.write(&queue, &Spot::dense(Arg::Y, layout, kept, op))?;
         let norm = norm.over(w.as_ref(), b.as_ref());
         match form {
             Form::Rows => norm.rows(x.lend(), &mut y.lend_mut(), queue.as_ref())?,

@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, Error, Result, Storage, backend::BackendStorage};
 use half::{bf16, f16};
 
 use super::store::{Lend, LendMut, Spot, Store};
-use crate::{Cpu, Element, View, ViewMut};
+use crate::{Cpu, Element, Place, View, ViewMut};
 
 impl Store for CpuStorage {
     type Queue = Cpu;
@@ -12,6 +12,7 @@ impl Store for CpuStorage {
     type Read<'a> = View<'a>;
     type Write<'a> = ViewMut<'a>;
 
+    #[inline]
     fn of(storage: &Storage) -> Option<&CpuStorage> {
         match storage {
             Storage::Cpu(storage) => Some(storage),
@@ -36,10 +37,13 @@ impl Store for CpuStorage {
         }
     }
 
-    fn read<'a>(&'a self, _: &'a Cpu, at: &Spot) -> Result<View<'a>> {
-        fn view<'a, E: Element>(elements: &'a [E], at: &Spot) -> Result<View<'a>> {
+    #[inline]
+    fn read<'a>(&'a self, _: &'a Cpu, at: &Spot<'_>) -> Result<View<'a>> {
+        #[inline]
+        fn view<'a, E: Element>(elements: &'a [E], at: &Spot<'_>) -> Result<View<'a>> {
             let from = elements.get(at.offset..).unwrap_or_default();
-            at.viewed(View::from_slice_strided(from, &at.shape, &at.strides))
+            let address = from.as_ptr().expose_provenance() as u64;
+            at.raw(Place::Host, address, E::DTYPE, from.len()).map(View::from_raw)
         }
         match self {
             CpuStorage::F16(elements) => view(elements, at),
@@ -49,11 +53,13 @@ impl Store for CpuStorage {
         }
     }
 
-    fn write<'a>(&'a mut self, _: &'a Cpu, at: &Spot) -> Result<ViewMut<'a>> {
-        fn view<'a, E: Element>(elements: &'a mut [E], at: &Spot) -> Result<ViewMut<'a>> {
+    #[inline]
+    fn write<'a>(&'a mut self, _: &'a Cpu, at: &Spot<'_>) -> Result<ViewMut<'a>> {
+        #[inline]
+        fn view<'a, E: Element>(elements: &'a mut [E], at: &Spot<'_>) -> Result<ViewMut<'a>> {
             let from = elements.get_mut(at.offset..).unwrap_or_default();
-            let view = ViewMut::from_slice(from, &at.shape);
-            at.viewed(view.and_then(|view| view.with_strides(&at.strides)))
+            let address = from.as_mut_ptr().expose_provenance() as u64;
+            at.raw(Place::Host, address, E::DTYPE, from.len()).map(ViewMut::from_raw)
         }
         match self {
             CpuStorage::F16(elements) => view(elements, at),

@@ -11,7 +11,6 @@ use super::store::{Lend, LendMut, Spot, Store};
 use crate::{
     Element, Stream, View, ViewMut,
     for_cudarc::{Tracked, place},
-    tensor::Raw,
 };
 
 /// The stream of a candle device.
@@ -63,17 +62,16 @@ impl Store for CudaStorage {
         Ok(CudaStorage { slice, device: self.device.clone() })
     }
 
-    fn read<'a>(&'a self, queue: &'a Queue, at: &Spot) -> Result<Tracked<'a, View<'a>>> {
+    fn read<'a>(&'a self, queue: &'a Queue, at: &Spot<'_>) -> Result<Tracked<'a, View<'a>>> {
         fn view<'a, E: Element>(
             memory: &'a CudaSlice<E>,
             queue: &'a Queue,
-            at: &Spot,
+            at: &Spot<'_>,
         ) -> Result<Tracked<'a, View<'a>>> {
             let from = memory.slice(at.offset.min(memory.len())..);
-            let (elements, place) = (from.len() as u64, place(memory.stream()));
+            let (elements, place) = (from.len(), place(memory.stream()));
             let (address, event) = from.view_ptr(&queue.cudarc);
-            let layout = (&*at.shape, &*at.strides);
-            let raw = at.viewed(Raw::strided(place, address, E::DTYPE, layout, Some(elements)))?;
+            let raw = at.raw(place, address, E::DTYPE, elements)?;
             Ok(Tracked::new(View::from_raw(raw), event))
         }
         match &self.slice {
@@ -84,18 +82,17 @@ impl Store for CudaStorage {
         }
     }
 
-    fn write<'a>(&'a mut self, queue: &'a Queue, at: &Spot) -> Result<Tracked<'a, ViewMut<'a>>> {
+    fn write<'a>(&'a mut self, queue: &'a Queue, at: &Spot<'_>) -> Result<Tracked<'a, ViewMut<'a>>> {
         fn view<'a, E: Element>(
             memory: &'a mut CudaSlice<E>,
             queue: &'a Queue,
-            at: &Spot,
+            at: &Spot<'_>,
         ) -> Result<Tracked<'a, ViewMut<'a>>> {
             let (from, place) = (at.offset.min(memory.len()).., place(memory.stream()));
             let from = memory.slice_mut(from);
-            let elements = from.len() as u64;
+            let elements = from.len();
             let (address, event) = from.view_ptr_mut(&queue.cudarc);
-            let layout = (&*at.shape, &*at.strides);
-            let raw = at.viewed(Raw::strided(place, address, E::DTYPE, layout, Some(elements)))?;
+            let raw = at.raw(place, address, E::DTYPE, elements)?;
             Ok(Tracked::new(ViewMut::from_raw(raw), event))
         }
         let dtype = self.dtype();

@@ -1,5 +1,7 @@
 //! The full form of an operation on candle's tensors.
 
+use std::borrow::Cow;
+
 use candle_core::{D, Error, Layout, Result, StorageRef, Tensor, backend::BackendDevice};
 
 use super::{
@@ -124,19 +126,23 @@ impl Settings {
 
     /// The norm over views of its parameters.
     pub(super) fn over<'a>(&self, w: Option<&'a impl Lend>, b: Option<&'a impl Lend>) -> crate::Norm<'a> {
-        crate::Norm::new(self.kind, self.eps)
-            .weight(w.map(Lend::lend))
-            .weight_offset(self.weight_offset)
-            .round_offset(self.round_offset)
-            .rounding(self.rounding)
-            .bias(b.map(Lend::lend))
+        // At once: a description is moved with each of its methods.
+        crate::Norm {
+            weight: w.map(Lend::lend),
+            weight_offset: self.weight_offset,
+            round_offset: self.round_offset,
+            rounding: self.rounding,
+            bias: b.map(Lend::lend),
+            ..crate::Norm::new(self.kind, self.eps)
+        }
     }
 }
 
 /// `xs`, or a copy of it where no view could lead to its rows.
-pub(super) fn readable(xs: &Tensor) -> Result<Tensor> {
+pub(super) fn readable(xs: &Tensor) -> Result<Cow<'_, Tensor>> {
     let dense = xs.rank() > 0 && (xs.stride()[xs.rank() - 1] == 1 || xs.dim(D::Minus1)? < 2);
-    if xs.is_contiguous() || dense && xs.rank() <= MAX_RANK { Ok(xs.clone()) } else { xs.contiguous() }
+    let readable = dense && xs.rank() <= MAX_RANK || xs.is_contiguous();
+    if readable { Ok(Cow::Borrowed(xs)) } else { xs.contiguous().map(Cow::Owned) }
 }
 
 /// A parameter's storage, locked.
@@ -169,6 +175,6 @@ impl<'t> Locked<'t> {
         op: &'static str,
     ) -> Result<S::Read<'a>> {
         let (storage, layout) = self.beside(x, op)?;
-        storage.read(queue, &Spot::new(arg, layout, layout.dims().len(), op)?)
+        storage.read(queue, &Spot::whole(arg, layout, op)?)
     }
 }

@@ -33,9 +33,10 @@ impl Norm {
     /// [`add_then_rows`](Norm::add_then_rows) has gradients.
     pub fn add_rows(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
         self.without_gradients(xs, (residual, Arg::R), ADD_THEN)?;
+        let x = readable(xs)?;
         self.apart_from(residual, Arg::R)?;
         let op = AddRows { norm: self, y: RefCell::new(None) };
-        residual.inplace_op2(&readable(xs)?, &op)?;
+        residual.inplace_op2(&x, &op)?;
         let y = op.y.into_inner().expect("the operation has returned without an error");
         Ok(Tensor::from_storage(y, residual.shape(), BackpropOp::none(), false))
     }
@@ -50,8 +51,9 @@ impl Norm {
     /// [`rows_then_add`](Norm::rows_then_add) has gradients.
     pub fn rows_add(&self, xs: &Tensor, ys: &Tensor) -> Result<()> {
         self.without_gradients(xs, (ys, Arg::Y), THEN_ADD)?;
+        let x = readable(xs)?;
         self.apart_from(ys, Arg::Y)?;
-        ys.inplace_op2(&readable(xs)?, &RowsAdd { norm: self })
+        ys.inplace_op2(&x, &RowsAdd { norm: self })
     }
 
     /// `s = x + residual; y = norm(s)`, as in front of a layer (pre-norm): gives `(s, y)`, new tensors,
@@ -182,7 +184,7 @@ impl AddRows<'_> {
             let scale = scale.as_ref().map(|scale| scale.read(Arg::SumScale, x, &queue, op)).transpose()?;
             let x = x.read(&queue, &Spot::new(Arg::X, layout, 1, op)?)?;
             let mut r = r.write(&queue, &Spot::new(Arg::R, r_layout, 1, op)?)?;
-            let mut y = y.write(&queue, &Spot::new(Arg::Y, &Layout::contiguous(layout.shape()), 1, op)?)?;
+            let mut y = y.write(&queue, &Spot::dense(Arg::Y, layout, 1, op))?;
             let norm = self.norm.settings.over(w.as_ref(), b.as_ref());
             let norm = self.norm.scales.over(norm, scale.as_ref());
             norm.add_rows(x.lend(), &mut r.lend_mut(), &mut y.lend_mut(), queue.as_ref())?;

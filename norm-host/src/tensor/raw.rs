@@ -19,6 +19,7 @@ pub(crate) struct Raw {
 
 impl Raw {
     /// A row-major tensor, checked against `available`.
+    #[inline(always)]
     pub(crate) fn new(
         place: Place,
         address: u64,
@@ -31,6 +32,7 @@ impl Raw {
     }
 
     /// A tensor of these strides, checked against `available`.
+    #[inline(always)]
     pub(crate) fn strided(
         place: Place,
         address: u64,
@@ -38,7 +40,7 @@ impl Raw {
         (shape, strides): (&[usize], &[usize]),
         available: Option<u64>,
     ) -> Result<Raw> {
-        let layout = Layout::row_major(shape)?.with_strides(strides)?;
+        let layout = Layout::strided(shape, strides)?;
         Raw { place, address, dtype, layout, available }.within_bounds()
     }
 
@@ -48,13 +50,13 @@ impl Raw {
         Raw { layout, ..self }.within_bounds()
     }
 
+    #[inline(always)]
     fn within_bounds(self) -> Result<Raw> {
+        let Some(available) = self.available else { return Ok(self) };
         let needed = self.layout.span()?;
-        match self.available {
-            Some(available) if needed > available => {
-                Err(Error::OutOfBounds { arg: Arg::View, needed, available })
-            }
-            _ => Ok(self),
+        if needed > available {
+            return Err(Error::OutOfBounds { arg: Arg::View, needed, available });
         }
+        Ok(self)
     }
 }

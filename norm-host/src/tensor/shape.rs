@@ -15,14 +15,15 @@ pub struct Shape {
 
 impl Shape {
     /// The numbers as a `Shape`, or `None` if there are none or more than [`MAX_RANK`].
+    #[inline(always)]
     pub fn new(axes: &[usize]) -> Option<Shape> {
         let rank = axes.len();
         if !(1..=MAX_RANK).contains(&rank) {
             return None;
         }
-        let mut all = [0; MAX_RANK];
-        all[..rank].copy_from_slice(axes);
-        Some(Shape { axes: all, rank })
+        // All at once: what is stored piece by piece and then copied as a whole makes a processor wait.
+        let axes = std::array::from_fn(|axis| axes.get(axis).copied().unwrap_or(0));
+        Some(Shape { axes, rank })
     }
 
     /// The numbers of the last `rank` axes, `rank` being 1 to the number there are.
@@ -41,6 +42,7 @@ impl Shape {
 impl Deref for Shape {
     type Target = [usize];
 
+    #[inline(always)]
     fn deref(&self) -> &[usize] {
         &self.axes[..self.rank]
     }

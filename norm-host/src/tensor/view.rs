@@ -86,6 +86,26 @@ impl<'a> View<'a> {
         Ok(View::from_raw(Raw::new(place, address, dtype, shape, None)?))
     }
 
+    /// A view of memory that the caller vouches for, by shape and strides, in elements.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_raw_parts`](View::from_raw_parts), and [`StrideCount`](crate::Error::StrideCount) unless there
+    /// is one stride an axis.
+    ///
+    /// # Safety
+    ///
+    /// As for [`from_raw_parts`](View::from_raw_parts), for the elements that these strides lead to.
+    pub unsafe fn from_raw_parts_strided(
+        place: Place,
+        address: u64,
+        dtype: DType,
+        shape: &[usize],
+        strides: &[usize],
+    ) -> Result<View<'a>> {
+        Ok(View::from_raw(Raw::strided(place, address, dtype, (shape, strides), None)?))
+    }
+
     /// What [`Raw`] says, taken at its word. Callers vouch for it as for
     /// [`from_raw_parts`](View::from_raw_parts).
     pub(crate) fn from_raw(raw: Raw) -> View<'a> {
@@ -124,6 +144,26 @@ impl<'a> ViewMut<'a> {
         shape: &[usize],
     ) -> Result<ViewMut<'a>> {
         Ok(ViewMut::from_raw(Raw::new(place, address, dtype, shape, None)?))
+    }
+
+    /// A view of memory that the caller vouches for, by shape and strides, in elements.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_raw_parts`](ViewMut::from_raw_parts), and [`StrideCount`](crate::Error::StrideCount) unless there
+    /// is one stride an axis.
+    ///
+    /// # Safety
+    ///
+    /// As for [`from_raw_parts`](ViewMut::from_raw_parts), for the elements that these strides lead to.
+    pub unsafe fn from_raw_parts_strided(
+        place: Place,
+        address: u64,
+        dtype: DType,
+        shape: &[usize],
+        strides: &[usize],
+    ) -> Result<ViewMut<'a>> {
+        Ok(ViewMut::from_raw(Raw::strided(place, address, dtype, (shape, strides), None)?))
     }
 
     /// What [`Raw`] says, taken at its word. Callers vouch for it as for

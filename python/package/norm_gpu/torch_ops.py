@@ -52,6 +52,15 @@ __all__ = [
 ]
 
 _ROWS, _HEADS, _ADD_ROWS, _ROWS_ADD = FORMS["rows"], FORMS["heads"], FORMS["add_rows"], FORMS["rows_add"]
+_RMS, _LAYER = KINDS["rms"], KINDS["layer"]
+_DENSE = torch.contiguous_format
+
+
+def _new(x, dtype):
+    """A dense tensor like x. torch.empty takes the host three times as long."""
+    if dtype is None:
+        return torch.empty_like(x, memory_format=_DENSE)
+    return torch.empty_like(x, dtype=dtype, memory_format=_DENSE)
 
 
 # The operators. What differs between norms are numbers, so that there is one for each way in which tensors are written.
@@ -71,7 +80,7 @@ def _norm(
     rounding: int,
     overlap: bool,
 ) -> Tensor:
-    y = torch.empty(x.shape, dtype=dtype, device=x.device)
+    y = _new(x, dtype)
     _native_norm(form, kind, x, y, None, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
     return y
 
@@ -123,7 +132,7 @@ def _add_norm(
     rounding: int,
     overlap: bool,
 ) -> Tensor:
-    y = torch.empty(x.shape, dtype=dtype, device=x.device)
+    y = _new(x, dtype)
     _native_norm(_ADD_ROWS, kind, x, y, r, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
     return y
 
@@ -204,16 +213,25 @@ def _watchers():
 
 _WATCHERS = _watchers()
 _PLAIN = (Tensor, torch.nn.Parameter)
+# By names of the module, because each look into another one is as long as what is found there takes.
+_is_compiling, _is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
 
 
-def _direct(*tensors):
+def _direct(x, w, b, y, r):
     """Whether nothing but the numbers of these tensors matters: no trace, no transform, no class of its own."""
     if _WATCHERS is None:
         return False
     modes, transforms, trace = _WATCHERS
-    if modes() or transforms() is not None or trace() is not None:
-        return False
-    return all(tensor is None or type(tensor) in _PLAIN for tensor in tensors)
+    return (
+        type(x) in _PLAIN
+        and (w is None or type(w) in _PLAIN)
+        and (b is None or type(b) in _PLAIN)
+        and (y is None or type(y) in _PLAIN)
+        and (r is None or type(r) in _PLAIN)
+        and not modes()
+        and transforms() is None
+        and trace() is None
+    )
 
 
 def _refuse_grad(**tensors):
@@ -226,39 +244,32 @@ def _refuse_grad(**tensors):
             )
 
 
-def _written(*tensors):
+def _written(tensor):
     """Tells autograd, which may have kept a tensor for a backward, that it has changed."""
-    for tensor in tensors:
-        if not tensor.is_inference():
-            torch.autograd.graph.increment_version(tensor)
+    if not tensor.is_inference():
+        _increment_version(tensor)
 
 
-def _run(
-    form,
-    kind,
-    x,
-    w,
-    b,
-    eps,
-    *,
-    y=None,
-    r=None,
-    in_place=False,
-    dtype=None,
-    weight_offset=0.0,
-    round_offset=False,
-    rounding="single",
-    overlap=True,
-):
+_increment_version = torch.autograd.graph.increment_version
+
+
+def _numbers(weight_offset=0.0, round_offset=False, rounding="single", overlap=True):
+    """What an operator takes behind eps."""
+    return weight_offset, round_offset, code("rounding", ROUNDINGS, rounding), overlap
+
+
+_DEFAULTS = _numbers()
+
+
+def _run(form, kind, x, w, b, eps, y, r, in_place, dtype, options):
     """Carries an operation out, by its operator where somebody watches, and gives the output."""
-    kind, rounding = code("kind", KINDS, kind), code("rounding", ROUNDINGS, rounding)
-    if torch.is_grad_enabled():
+    numbers = (eps, *(_numbers(**options) if options else _DEFAULTS))
+    if _is_grad_enabled():
         _refuse_grad(x=x, w=w, b=b, y=y, r=r)
-    numbers = (eps, weight_offset, round_offset, rounding, overlap)
-    if not torch.compiler.is_compiling() and _direct(x, w, b, y, r):
+    if not _is_compiling() and _direct(x, w, b, y, r):
         output = x if in_place else y
         if output is None:
-            output = torch.empty(x.shape, dtype=dtype or x.dtype, device=x.device)
+            output = _new(x, dtype)
         _native_norm(form, kind, x, None if in_place else output, r, w, b, *numbers, None)
         if in_place or y is not None:
             _written(output)
@@ -296,7 +307,7 @@ def rms_norm(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """y = x / sqrt(mean(x²) + eps) * w + b, row by row."""
-    return _run(_ROWS, "rms", x, w, b, eps, y=out, dtype=dtype, **options)
+    return _run(_ROWS, _RMS, x, w, b, eps, out, None, False, dtype, options)
 
 
 def rms_norm_(
@@ -308,7 +319,7 @@ def rms_norm_(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """`rms_norm` in place: gives x."""
-    return _run(_ROWS, "rms", x, w, b, eps, in_place=True, **options)
+    return _run(_ROWS, _RMS, x, w, b, eps, None, None, True, None, options)
 
 
 def layer_norm(
@@ -322,7 +333,7 @@ def layer_norm(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """y = (x - mean(x)) / sqrt(var(x) + eps) * w + b, row by row, var the biased variance."""
-    return _run(_ROWS, "layer", x, w, b, eps, y=out, dtype=dtype, **options)
+    return _run(_ROWS, _LAYER, x, w, b, eps, out, None, False, dtype, options)
 
 
 def layer_norm_(
@@ -333,7 +344,7 @@ def layer_norm_(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """`layer_norm` in place: gives x."""
-    return _run(_ROWS, "layer", x, w, b, eps, in_place=True, **options)
+    return _run(_ROWS, _LAYER, x, w, b, eps, None, None, True, None, options)
 
 
 def head_norm(
@@ -348,7 +359,7 @@ def head_norm(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """Either norm ("rms" or "layer") of the last axis, each head with its own weights or all with the same."""
-    return _run(_HEADS, kind, x, w, b, eps, y=out, dtype=dtype, **options)
+    return _run(_HEADS, code("kind", KINDS, kind), x, w, b, eps, out, None, False, dtype, options)
 
 
 def head_norm_(
@@ -361,7 +372,7 @@ def head_norm_(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """`head_norm` in place: gives x."""
-    return _run(_HEADS, kind, x, w, b, eps, in_place=True, **options)
+    return _run(_HEADS, code("kind", KINDS, kind), x, w, b, eps, None, None, True, None, options)
 
 
 def add_rms_norm(
@@ -376,7 +387,7 @@ def add_rms_norm(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """r += x, where it lies, and y = rms_norm(r): the residual in front of a norm. r has the type of x."""
-    return _run(_ADD_ROWS, "rms", x, w, b, eps, y=out, r=r, dtype=dtype, **options)
+    return _run(_ADD_ROWS, _RMS, x, w, b, eps, out, r, False, dtype, options)
 
 
 def add_rms_norm_(
@@ -389,7 +400,7 @@ def add_rms_norm_(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """r += x, and x = rms_norm(r), both where they lie: `fused_add_rms_norm`. Gives x."""
-    return _run(_ADD_ROWS, "rms", x, w, b, eps, r=r, in_place=True, **options)
+    return _run(_ADD_ROWS, _RMS, x, w, b, eps, None, r, True, None, options)
 
 
 def add_layer_norm(
@@ -404,7 +415,7 @@ def add_layer_norm(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """r += x, where it lies, and y = layer_norm(r). r has the type of x."""
-    return _run(_ADD_ROWS, "layer", x, w, b, eps, y=out, r=r, dtype=dtype, **options)
+    return _run(_ADD_ROWS, _LAYER, x, w, b, eps, out, r, False, dtype, options)
 
 
 def add_layer_norm_(
@@ -416,7 +427,7 @@ def add_layer_norm_(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """r += x, and x = layer_norm(r), both where they lie. Gives x."""
-    return _run(_ADD_ROWS, "layer", x, w, b, eps, r=r, in_place=True, **options)
+    return _run(_ADD_ROWS, _LAYER, x, w, b, eps, None, r, True, None, options)
 
 
 def rms_norm_add(
@@ -429,7 +440,7 @@ def rms_norm_add(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """y += rms_norm(x), where it lies: the residual behind a norm. Gives y."""
-    return _run(_ROWS_ADD, "rms", x, w, b, eps, y=y, **options)
+    return _run(_ROWS_ADD, _RMS, x, w, b, eps, y, None, False, None, options)
 
 
 def layer_norm_add(
@@ -441,4 +452,4 @@ def layer_norm_add(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """y += layer_norm(x), where it lies. Gives y."""
-    return _run(_ROWS_ADD, "layer", x, w, b, eps, y=y, **options)
+    return _run(_ROWS_ADD, _LAYER, x, w, b, eps, y, None, False, None, options)

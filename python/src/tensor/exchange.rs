@@ -98,6 +98,7 @@ impl Table {
 
     /// The tensor's numbers. `None` if the table cannot give them, or gives what no operation takes: the methods of the
     /// tensor then say what it is.
+    #[inline]
     pub(super) fn read(&'static self, arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
         let Some(describe) = self.describe else { return Ok(None) };
         let mut described = Described {

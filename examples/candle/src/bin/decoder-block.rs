@@ -3,8 +3,8 @@
 //!
 //! "Block" and "its norms" are time on the device: CUDA events in the stream around the block, and in another
 //! run around each of its norms where it stands, less what two events take with nothing between them; both
-//! while the host is ahead. "With host" is what a caller waits for one block, launches and allocations of
-//! memory included. All are medians.
+//! while the host is ahead. "Host" is how long it takes to ask for one block, launches and allocations of memory
+//! included, and "with host" what a caller waits until it is done. All are medians; both norms take turns.
 //!
 //! ```sh
 //! cargo run --release -p norm-candle --bin decoder-block                    # small, f32, on the CPU
@@ -80,9 +80,7 @@ fn run(setting: &Setting) -> Result<bool> {
     for (name, before, tokens) in [("prefill", 0, *prompt), ("decode", *prompt, 1)] {
         let step = Step::new(setting, &block, before, tokens)?;
         println!("\n{name}, {tokens} tokens behind {before}");
-        println!("{:10} {:>10} {:>10} {:>8} {:>10}", "norms", "block", "its norms", "share", "with host");
-        step.report::<Candle>("candle", &mut ahead)?;
-        step.report::<Ours>("norm-host", &mut ahead)?;
+        step.report(&mut ahead)?;
         let apart = step.apart()?;
         agree &= apart <= *allowed;
         println!("apart by {apart:.1e} of the largest value, allowed {allowed:.0e}");
@@ -155,32 +153,53 @@ impl Step<'_> {
         Ok(sum(marks)? - sum(nothing)?)
     }
 
-    /// Seconds that a caller waits for the block.
-    fn with_host<N: Norms>(&self) -> Result<f64> {
+    /// Seconds until the block is asked for, and until it is done.
+    fn with_host<N: Norms>(&self) -> Result<[f64; 2]> {
         let (mut cache, residual) = self.found::<N>()?;
         self.setting.device.synchronize()?;
         let start = Instant::now();
-        self.block.forward::<N>(&self.xs, &residual, &mut cache, &mut ())?;
+        let output = self.block.forward::<N>(&self.xs, &residual, &mut cache, &mut ())?;
+        let asked = start.elapsed();
         self.setting.device.synchronize()?;
-        Ok(start.elapsed().as_secs_f64())
+        let done = start.elapsed();
+        drop(output);
+        Ok([asked, done].map(|time| time.as_secs_f64()))
     }
 
-    /// Prints the median times of the block and of its norms.
-    fn report<N: Norms>(&self, name: &str, ahead: &mut Ahead) -> Result<()> {
-        let block = self.median(|| self.on_device::<N>(ahead))?;
-        let norms = self.median(|| self.norms::<N>(ahead))?;
-        let waited = self.median(|| self.with_host::<N>())?;
-        let share = 100.0 * norms / block;
-        let [block, norms, waited] = [block, norms, waited].map(|seconds| 1e6 * seconds);
-        println!("{name:10} {block:10.1} {norms:10.1} {share:6.1} % {waited:10.1}");
+    /// Seconds: of the block on the device, of its norms there, of its host, of both.
+    fn times<N: Norms>(&self, ahead: &mut Ahead) -> Result<[f64; 4]> {
+        let (block, norms) = (self.on_device::<N>(ahead)?, self.norms::<N>(ahead)?);
+        let [host, with_host] = self.with_host::<N>()?;
+        Ok([block, norms, host, with_host])
+    }
+
+    /// Prints the median times of the block and of its norms, with either norms.
+    fn report(&self, ahead: &mut Ahead) -> Result<()> {
+        let mut rounds = [vec![], vec![]];
+        // The first round is not counted: kernels are loaded.
+        for round in 0..=self.setting.rounds {
+            for (times, rounds) in
+                [self.times::<Candle>(ahead)?, self.times::<Ours>(ahead)?].into_iter().zip(&mut rounds)
+            {
+                if round > 0 {
+                    rounds.push(times);
+                }
+            }
+        }
+        println!(
+            "{:10} {:>10} {:>10} {:>8} {:>10} {:>10}",
+            "norms", "block", "its norms", "share", "host", "with host"
+        );
+        for (name, rounds) in ["candle", "norm-host"].into_iter().zip(&rounds) {
+            let [block, norms, host, with_host] = std::array::from_fn(|which| {
+                let mut all: Vec<f64> = rounds.iter().map(|times| 1e6 * times[which]).collect();
+                all.sort_by(f64::total_cmp);
+                all[all.len() / 2]
+            });
+            let share = 100.0 * norms / block;
+            println!("{name:10} {block:10.1} {norms:10.1} {share:6.1} % {host:10.1} {with_host:10.1}");
+        }
         Ok(())
-    }
-
-    fn median(&self, mut seconds: impl FnMut() -> Result<f64>) -> Result<f64> {
-        seconds()?;
-        let mut all = (0..self.setting.rounds).map(|_| seconds()).collect::<Result<Vec<_>>>()?;
-        all.sort_by(f64::total_cmp);
-        Ok(all[all.len() / 2])
     }
 
     /// The largest difference between the two results, as a share of the largest value.
