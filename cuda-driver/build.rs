@@ -2,11 +2,11 @@
 //! have no CUDA.
 //!
 //! What it finds is a linker script with nothing in it: the symbols come from this crate
-//! (`src/forward.rs`), not from a library. Where a CUDA toolkit is installed, Cargo still looks
+//! (`src/for_cust`), not from a library. Where a CUDA toolkit is installed, Cargo still looks
 //! into this folder first, because folders inside its own target directory go before all others;
 //! so the toolkit's stub is not linked and the program does not ask for `libcuda.so.1` to start.
 //!
-//! With the feature `linked` it stays out of the way: the toolkit's stub is found then, for those
+//! Without the feature `cust` nobody asks. With `linked` it stays out of the way: the toolkit's stub is found then, for those
 //! functions that are not in this crate.
 
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use std::{env, fs};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    if env::var_os("CARGO_FEATURE_LINKED").is_some() {
+    if env::var_os("CARGO_FEATURE_CUST").is_none() || env::var_os("CARGO_FEATURE_LINKED").is_some() {
         return;
     }
     let folder = PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets OUT_DIR")).join("link");

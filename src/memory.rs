@@ -1,7 +1,6 @@
 //! Bytes in a device's memory.
 
 use cuda_driver::DriverError;
-use cuda_driver::sys::{self, CUresult};
 use cust::memory::DeviceBuffer;
 use norm_host::{Device, Error, Stream};
 
@@ -54,14 +53,14 @@ impl DeviceBytes {
         // waited for before this returns. It is a stream of this buffer's device, or else the
         // driver refuses.
         let result = unsafe {
-            sys::cuMemcpyHtoDAsync_v2(
+            cuda_driver::driver()?.upload_async(
                 self.address() + start as u64,
                 bytes.as_ptr().cast(),
                 bytes.len(),
                 stream.as_raw().cast(),
             )
         };
-        check("cuMemcpyHtoDAsync_v2", result)?;
+        result?;
         stream.synchronize()
     }
 
@@ -76,14 +75,14 @@ impl DeviceBytes {
         let _current = self.device.enter()?;
         // SAFETY: as in `upload`, and any bytes are valid in `bytes`.
         let result = unsafe {
-            sys::cuMemcpyDtoHAsync_v2(
+            cuda_driver::driver()?.download_async(
                 bytes.as_mut_ptr().cast(),
                 self.address() + start as u64,
                 bytes.len(),
                 stream.as_raw().cast(),
             )
         };
-        check("cuMemcpyDtoHAsync_v2", result)?;
+        result?;
         stream.synchronize()
     }
 }
@@ -95,12 +94,5 @@ impl Drop for DeviceBytes {
             // Without its context the memory cannot be freed; the process's end does that.
             Err(_) => std::mem::forget(self.buffer.take()),
         }
-    }
-}
-
-fn check(call: &'static str, result: CUresult) -> Result<(), Error> {
-    match result {
-        CUresult::CUDA_SUCCESS => Ok(()),
-        code => Err(DriverError::from_cust(call, code as u32).into()),
     }
 }

@@ -9,7 +9,7 @@ impl Driver {
     pub fn primary_context_retain(&self, device: CUdevice) -> Result<CUcontext, DriverError> {
         let mut context = std::ptr::null_mut();
         // SAFETY: writes one handle.
-        unsafe { call!(self.forwarded.cuDevicePrimaryCtxRetain(&mut context, device)) }?;
+        unsafe { call!(self.common.cuDevicePrimaryCtxRetain(&mut context, device)) }?;
         Ok(context)
     }
 
@@ -19,7 +19,7 @@ impl Driver {
     /// The caller retained it and uses nothing of it afterwards, unless others retain it too.
     pub unsafe fn primary_context_release(&self, device: CUdevice) -> Result<(), DriverError> {
         // SAFETY: the caller's promise.
-        unsafe { call!(self.forwarded.cuDevicePrimaryCtxRelease_v2(device)) }
+        unsafe { call!(self.common.cuDevicePrimaryCtxRelease_v2(device)) }
     }
 
     /// Destroys what is in the device's primary context, also where it is broken; the next retain gets
@@ -30,14 +30,14 @@ impl Driver {
     /// Nobody uses anything of the context afterwards.
     pub unsafe fn primary_context_reset(&self, device: CUdevice) -> Result<(), DriverError> {
         // SAFETY: the caller's promise.
-        unsafe { call!(self.forwarded.cuDevicePrimaryCtxReset_v2(device)) }
+        unsafe { call!(self.common.cuDevicePrimaryCtxReset_v2(device)) }
     }
 
     /// The calling thread's current context, null if it has none.
     pub fn context_current(&self) -> Result<CUcontext, DriverError> {
         let mut context = std::ptr::null_mut();
         // SAFETY: writes one handle.
-        unsafe { call!(self.forwarded.cuCtxGetCurrent(&mut context)) }?;
+        unsafe { call!(self.common.cuCtxGetCurrent(&mut context)) }?;
         Ok(context)
     }
 
@@ -47,7 +47,7 @@ impl Driver {
     /// The context is alive, or null.
     pub unsafe fn context_set_current(&self, context: CUcontext) -> Result<(), DriverError> {
         // SAFETY: the caller's promise.
-        unsafe { call!(self.forwarded.cuCtxSetCurrent(context)) }
+        unsafe { call!(self.common.cuCtxSetCurrent(context)) }
     }
 
     /// Makes a context current on the calling thread, on top of the one that is.
@@ -56,14 +56,14 @@ impl Driver {
     /// The context is alive.
     pub unsafe fn context_push(&self, context: CUcontext) -> Result<(), DriverError> {
         // SAFETY: the caller's promise.
-        unsafe { call!(self.forwarded.cuCtxPushCurrent_v2(context)) }
+        unsafe { call!(self.common.cuCtxPushCurrent_v2(context)) }
     }
 
     /// Takes the current context away and makes the one below it current; gives the one taken.
     pub fn context_pop(&self) -> Result<CUcontext, DriverError> {
         let mut context = std::ptr::null_mut();
         // SAFETY: writes one handle.
-        unsafe { call!(self.forwarded.cuCtxPopCurrent_v2(&mut context)) }?;
+        unsafe { call!(self.common.cuCtxPopCurrent_v2(&mut context)) }?;
         Ok(context)
     }
 
@@ -71,13 +71,13 @@ impl Driver {
     pub fn context_device(&self) -> Result<CUdevice, DriverError> {
         let mut device = 0;
         // SAFETY: writes one `CUdevice`, an `int`.
-        unsafe { call!(self.forwarded.cuCtxGetDevice(&mut device)) }?;
+        unsafe { call!(self.common.cuCtxGetDevice(&mut device)) }?;
         Ok(device)
     }
 
     /// Waits until all work of the current context is done; errors of that work come out here.
     pub fn context_synchronize(&self) -> Result<(), DriverError> {
         // SAFETY: takes nothing.
-        unsafe { call!(self.forwarded.cuCtxSynchronize()) }
+        unsafe { call!(self.common.cuCtxSynchronize()) }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::driver::{Driver, call};
 use crate::error::DriverError;
-use crate::sys::{CUdevice, CUdevice_attribute};
+use crate::sys::CUdevice;
 use std::ffi::CStr;
 
 impl Driver {
@@ -10,14 +10,14 @@ impl Driver {
     /// ([cuInit](https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__INITIALIZE.html))
     pub fn init(&self) -> Result<(), DriverError> {
         // SAFETY: takes a number alone.
-        unsafe { call!(self.forwarded.cuInit(0)) }
+        unsafe { call!(self.common.cuInit(0)) }
     }
 
     /// The CUDA version that the driver supports, as `(major, minor)`.
     pub fn version(&self) -> Result<(u32, u32), DriverError> {
         let mut version = 0;
         // SAFETY: writes one `int`.
-        unsafe { call!(self.forwarded.cuDriverGetVersion(&mut version)) }?;
+        unsafe { call!(self.common.cuDriverGetVersion(&mut version)) }?;
         let version = version.unsigned_abs();
         Ok((version / 1000, version % 1000 / 10))
     }
@@ -26,7 +26,7 @@ impl Driver {
     pub fn device_count(&self) -> Result<u32, DriverError> {
         let mut count = 0;
         // SAFETY: writes one `int`.
-        unsafe { call!(self.forwarded.cuDeviceGetCount(&mut count)) }?;
+        unsafe { call!(self.common.cuDeviceGetCount(&mut count)) }?;
         Ok(count.unsigned_abs())
     }
 
@@ -35,7 +35,7 @@ impl Driver {
         let mut device = 0;
         let ordinal = i32::try_from(ordinal).unwrap_or(i32::MAX);
         // SAFETY: writes one `CUdevice`, an `int`.
-        unsafe { call!(self.forwarded.cuDeviceGet(&mut device, ordinal)) }?;
+        unsafe { call!(self.common.cuDeviceGet(&mut device, ordinal)) }?;
         Ok(device)
     }
 
@@ -43,20 +43,16 @@ impl Driver {
     pub fn device_name(&self, device: CUdevice) -> Result<String, DriverError> {
         let mut name = [0; 256];
         // SAFETY: writes at most the 255 bytes it is told of, which leaves a zero at the end.
-        unsafe { call!(self.forwarded.cuDeviceGetName(name.as_mut_ptr(), 255, device)) }?;
+        unsafe { call!(self.common.cuDeviceGetName(name.as_mut_ptr(), 255, device)) }?;
         // SAFETY: the array ends with a zero that nobody has written to.
         Ok(unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
     }
 
-    /// One of the device's properties.
-    pub fn device_attribute(
-        &self,
-        device: CUdevice,
-        attribute: CUdevice_attribute,
-    ) -> Result<i32, DriverError> {
+    /// One of the device's properties (`CUdevice_attribute`).
+    pub fn device_attribute(&self, device: CUdevice, attribute: u32) -> Result<i32, DriverError> {
         let mut value = 0;
         // SAFETY: writes one `int`.
-        unsafe { call!(self.forwarded.cuDeviceGetAttribute(&mut value, attribute, device)) }?;
+        unsafe { call!(self.common.cuDeviceGetAttribute(&mut value, attribute, device)) }?;
         Ok(value)
     }
 
@@ -64,7 +60,7 @@ impl Driver {
     pub fn device_memory(&self, device: CUdevice) -> Result<usize, DriverError> {
         let mut bytes = 0;
         // SAFETY: writes one `size_t`.
-        unsafe { call!(self.forwarded.cuDeviceTotalMem_v2(&mut bytes, device)) }?;
+        unsafe { call!(self.common.cuDeviceTotalMem_v2(&mut bytes, device)) }?;
         Ok(bytes)
     }
 }

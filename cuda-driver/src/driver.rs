@@ -1,8 +1,7 @@
 //! The opened driver.
 
 use crate::error::DriverError;
-use crate::extra::Extra;
-use crate::forward::Forwarded;
+use crate::functions::{Common, Extra};
 use crate::library::{self, NoDriver};
 use libloading::Library;
 use std::sync::OnceLock;
@@ -13,10 +12,11 @@ use std::sync::OnceLock;
 /// are `unsafe`; those that take numbers and addresses, which the driver checks, are not. Apart
 /// from the questions about devices they work on the calling thread's current context.
 pub struct Driver {
-    pub(crate) forwarded: Forwarded,
+    pub(crate) common: Common,
     pub(crate) extra: Extra,
     /// Keeps the functions where they are.
-    _library: Library,
+    #[cfg_attr(not(feature = "cust"), expect(dead_code, reason = "kept open"))]
+    pub(crate) library: Library,
 }
 
 /// The driver, opened by the first call and kept until the process ends.
@@ -36,8 +36,8 @@ fn open() -> Result<Driver, NoDriver> {
     let library = library::open()?;
     // SAFETY: the signatures are those of cuda.h, whose names keep their type for ever (a new type
     // gets a new name), and the library is kept beside the table.
-    let (forwarded, extra) = unsafe { (Forwarded::load(&library), Extra::load(&library)) };
-    Ok(Driver { forwarded, extra, _library: library })
+    let (common, extra) = unsafe { (Common::load(&library), Extra::load(&library)) };
+    Ok(Driver { common, extra, library })
 }
 
 /// `Ok` for success, the error otherwise.

@@ -1,8 +1,7 @@
 //! A driver call that failed.
 
-use crate::code::take_unknown_code;
 use crate::error_text;
-use crate::sys::CUresult;
+use crate::sys::CUDA_ERROR_NOT_SUPPORTED;
 use std::fmt;
 
 /// A driver call returned something else than success.
@@ -29,9 +28,10 @@ impl DriverError {
 
     /// The error for a code that cust returned from `call`, the number of its `CudaError`: where
     /// that is "unknown" and this thread saw a code cust does not know, for that one.
+    #[cfg(feature = "cust")]
     pub fn from_cust(call: &'static str, code: u32) -> Self {
-        match take_unknown_code() {
-            Some(raw) if code == CUresult::CUDA_ERROR_UNKNOWN as u32 => Self::new(call, raw),
+        match crate::take_unknown_code() {
+            Some(raw) if code == crate::sys::CUDA_ERROR_UNKNOWN => Self::new(call, raw),
             _ => Self::new(call, code),
         }
     }
@@ -40,7 +40,7 @@ impl DriverError {
     pub(crate) fn missing(call: &'static str) -> Self {
         Self {
             call,
-            code: CUresult::CUDA_ERROR_NOT_SUPPORTED as u32,
+            code: CUDA_ERROR_NOT_SUPPORTED,
             name: "CUDA_ERROR_NOT_SUPPORTED, this driver has no such function".to_string(),
         }
     }

@@ -32,7 +32,7 @@ impl Driver {
     /// The graph is alive and not used afterwards.
     pub unsafe fn graph_destroy(&self, graph: CUgraph) -> Result<(), DriverError> {
         // SAFETY: the caller's promise.
-        unsafe { call!(self.forwarded.cuGraphDestroy(graph)) }
+        unsafe { call!(self.common.cuGraphDestroy(graph)) }
     }
 
     /// Destroys a ready graph once its launches are done; does not wait.

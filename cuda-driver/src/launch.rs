@@ -2,7 +2,7 @@
 
 use crate::driver::{Driver, call};
 use crate::error::DriverError;
-use crate::sys::{CUfunction, CUfunction_attribute, CUstream};
+use crate::sys::{CUfunction, CUstream};
 use std::os::raw::c_void;
 use std::ptr::null_mut;
 
@@ -79,7 +79,7 @@ impl Driver {
         let (grid, block) = (launch.grid, launch.block);
         // SAFETY: the caller's promise.
         unsafe {
-            call!(self.forwarded.cuLaunchKernel(
+            call!(self.common.cuLaunchKernel(
                 function,
                 grid.0,
                 grid.1,
@@ -118,18 +118,18 @@ impl Driver {
         unsafe { call!(self.extra.cuLaunchKernelEx(&config, function, params.as_mut_ptr(), null_mut())) }
     }
 
-    /// One of a function's properties: registers, shared and local memory in bytes.
+    /// One of a function's properties (`CUfunction_attribute`): registers, shared and local memory in bytes.
     ///
     /// # Safety
     /// The function's module is loaded.
     pub unsafe fn function_attribute(
         &self,
         function: CUfunction,
-        attribute: CUfunction_attribute,
+        attribute: u32,
     ) -> Result<i32, DriverError> {
         let mut value = 0;
         // SAFETY: the caller's promise; writes one `int`.
-        unsafe { call!(self.forwarded.cuFuncGetAttribute(&mut value, attribute, function)) }?;
+        unsafe { call!(self.common.cuFuncGetAttribute(&mut value, attribute, function)) }?;
         Ok(value)
     }
 

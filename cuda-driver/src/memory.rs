@@ -2,7 +2,7 @@
 
 use crate::driver::{Driver, call};
 use crate::error::DriverError;
-use crate::sys::{CUcontext, CUdeviceptr, CUpointer_attribute, CUstream};
+use crate::sys::*;
 use std::os::raw::c_void;
 
 impl Driver {
@@ -10,7 +10,7 @@ impl Driver {
     pub fn memory_info(&self) -> Result<(usize, usize), DriverError> {
         let (mut free, mut total) = (0, 0);
         // SAFETY: writes two `size_t`.
-        unsafe { call!(self.forwarded.cuMemGetInfo_v2(&mut free, &mut total)) }?;
+        unsafe { call!(self.common.cuMemGetInfo_v2(&mut free, &mut total)) }?;
         Ok((free, total))
     }
 
@@ -20,7 +20,7 @@ impl Driver {
     /// `CUDA_ERROR_INVALID_VALUE` for memory that the driver does not know.
     pub fn pointer_device(&self, address: CUdeviceptr) -> Result<i32, DriverError> {
         let mut ordinal: i32 = -1;
-        let attribute = CUpointer_attribute::CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL;
+        let attribute = CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL;
         // SAFETY: writes one `int` for this attribute.
         unsafe { self.pointer_attribute((&raw mut ordinal).cast(), attribute, address) }?;
         Ok(ordinal)
@@ -32,13 +32,13 @@ impl Driver {
         /// `CU_MEMORYTYPE_HOST`.
         const HOST: u32 = 1;
         let (mut kind, mut managed): (u32, u32) = (0, 0);
-        let attribute = CUpointer_attribute::CU_POINTER_ATTRIBUTE_MEMORY_TYPE;
+        let attribute = CU_POINTER_ATTRIBUTE_MEMORY_TYPE;
         // SAFETY: writes one `CUmemorytype`, an `unsigned int`, for this attribute.
         unsafe { self.pointer_attribute((&raw mut kind).cast(), attribute, address) }?;
         if kind != HOST {
             return Ok(false);
         }
-        let attribute = CUpointer_attribute::CU_POINTER_ATTRIBUTE_IS_MANAGED;
+        let attribute = CU_POINTER_ATTRIBUTE_IS_MANAGED;
         // SAFETY: writes one truth value, no wider than an `unsigned int`, for this attribute.
         unsafe { self.pointer_attribute((&raw mut managed).cast(), attribute, address) }?;
         Ok(managed == 0)
@@ -48,7 +48,7 @@ impl Driver {
     /// such as stream-ordered allocations.
     pub fn pointer_context(&self, address: CUdeviceptr) -> Result<CUcontext, DriverError> {
         let mut context: CUcontext = std::ptr::null_mut();
-        let attribute = CUpointer_attribute::CU_POINTER_ATTRIBUTE_CONTEXT;
+        let attribute = CU_POINTER_ATTRIBUTE_CONTEXT;
         // SAFETY: writes one handle for this attribute.
         unsafe { self.pointer_attribute((&raw mut context).cast(), attribute, address) }?;
         Ok(context)
@@ -59,11 +59,11 @@ impl Driver {
     unsafe fn pointer_attribute(
         &self,
         data: *mut c_void,
-        attribute: CUpointer_attribute,
+        attribute: u32,
         address: CUdeviceptr,
     ) -> Result<(), DriverError> {
         // SAFETY: the caller's promise; the driver looks the address up without following it.
-        unsafe { call!(self.extra.cuPointerGetAttribute(data, attribute as u32, address)) }
+        unsafe { call!(self.extra.cuPointerGetAttribute(data, attribute, address)) }
     }
 
     /// Copies within or between the memories of devices, when the stream comes to it.
@@ -79,6 +79,36 @@ impl Driver {
         stream: CUstream,
     ) -> Result<(), DriverError> {
         // SAFETY: the caller's promise.
-        unsafe { call!(self.forwarded.cuMemcpyDtoDAsync_v2(to, from, bytes, stream)) }
+        unsafe { call!(self.common.cuMemcpyDtoDAsync_v2(to, from, bytes, stream)) }
+    }
+
+    /// Copies from the host's memory to a device's, when the stream comes to it.
+    ///
+    /// # Safety
+    /// As [`Driver::copy_async`]; `from` may be read until the stream has done this.
+    pub unsafe fn upload_async(
+        &self,
+        to: CUdeviceptr,
+        from: *const c_void,
+        bytes: usize,
+        stream: CUstream,
+    ) -> Result<(), DriverError> {
+        // SAFETY: the caller's promise.
+        unsafe { call!(self.common.cuMemcpyHtoDAsync_v2(to, from, bytes, stream)) }
+    }
+
+    /// Copies from a device's memory to the host's, when the stream comes to it.
+    ///
+    /// # Safety
+    /// As [`Driver::copy_async`]; `to` may be written until the stream has done this.
+    pub unsafe fn download_async(
+        &self,
+        to: *mut c_void,
+        from: CUdeviceptr,
+        bytes: usize,
+        stream: CUstream,
+    ) -> Result<(), DriverError> {
+        // SAFETY: the caller's promise.
+        unsafe { call!(self.common.cuMemcpyDtoHAsync_v2(to, from, bytes, stream)) }
     }
 }

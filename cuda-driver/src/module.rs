@@ -2,7 +2,7 @@
 
 use crate::driver::{Driver, call};
 use crate::error::DriverError;
-use crate::sys::{CUfunction, CUjit_option, CUmodule};
+use crate::sys::{CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES, CUfunction, CUmodule};
 use std::ffi::CStr;
 use std::fmt;
 use std::os::raw::c_void;
@@ -36,14 +36,13 @@ impl Driver {
     pub fn module_load(&self, ptx: &CStr) -> Result<CUmodule, LoadError> {
         let mut module = std::ptr::null_mut();
         let mut log = vec![0_u8; 8192];
-        let mut options =
-            [CUjit_option::CU_JIT_ERROR_LOG_BUFFER, CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
+        let mut options = [CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
         // The second is a number, which travels in the place of a pointer.
         let mut values = [log.as_mut_ptr().cast(), std::ptr::without_provenance_mut::<c_void>(log.len())];
         // SAFETY: PTX ends with a zero; there are as many values as options; the log is as long as
         // its option says.
         let loaded = unsafe {
-            call!(self.forwarded.cuModuleLoadDataEx(
+            call!(self.common.cuModuleLoadDataEx(
                 &mut module,
                 ptx.as_ptr().cast(),
                 2,
@@ -64,7 +63,7 @@ impl Driver {
     /// nor do kernels of it still run.
     pub unsafe fn module_unload(&self, module: CUmodule) -> Result<(), DriverError> {
         // SAFETY: the caller's promise.
-        unsafe { call!(self.forwarded.cuModuleUnload(module)) }
+        unsafe { call!(self.common.cuModuleUnload(module)) }
     }
 
     /// One of a module's kernels. It lives as long as the module.
@@ -74,7 +73,7 @@ impl Driver {
     pub unsafe fn module_function(&self, module: CUmodule, name: &CStr) -> Result<CUfunction, DriverError> {
         let mut function = std::ptr::null_mut();
         // SAFETY: the caller's promise; writes one handle.
-        unsafe { call!(self.forwarded.cuModuleGetFunction(&mut function, module, name.as_ptr())) }?;
+        unsafe { call!(self.common.cuModuleGetFunction(&mut function, module, name.as_ptr())) }?;
         Ok(function)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::driver::{Driver, call};
 use crate::error::DriverError;
-use crate::sys::{CUcontext, CUevent, CUgraph, CUresult, CUstream};
+use crate::sys::{CUDA_ERROR_NOT_READY, CUcontext, CUevent, CUgraph, CUstream};
 
 /// What other threads may do while a stream is captured (`CUstreamCaptureMode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Driver {
         const NON_BLOCKING: u32 = 1;
         let mut stream = std::ptr::null_mut();
         // SAFETY: writes one handle. Priority 0 is the default one.
-        unsafe { call!(self.forwarded.cuStreamCreateWithPriority(&mut stream, NON_BLOCKING, 0)) }?;
+        unsafe { call!(self.common.cuStreamCreateWithPriority(&mut stream, NON_BLOCKING, 0)) }?;
         Ok(stream)
     }
 
@@ -32,7 +32,7 @@ impl Driver {
     /// The stream is alive and not used afterwards.
     pub unsafe fn stream_destroy(&self, stream: CUstream) -> Result<(), DriverError> {
         // SAFETY: the caller's promise.
-        unsafe { call!(self.forwarded.cuStreamDestroy_v2(stream)) }
+        unsafe { call!(self.common.cuStreamDestroy_v2(stream)) }
     }
 
     /// Waits until the stream's work is done; errors of that work come out here.
@@ -41,7 +41,7 @@ impl Driver {
     /// The stream is alive, or null with a context current.
     pub unsafe fn stream_synchronize(&self, stream: CUstream) -> Result<(), DriverError> {
         // SAFETY: the caller's promise.
-        unsafe { call!(self.forwarded.cuStreamSynchronize(stream)) }
+        unsafe { call!(self.common.cuStreamSynchronize(stream)) }
     }
 
     /// Whether the stream's work is done.
@@ -52,7 +52,7 @@ impl Driver {
         // SAFETY: the caller's promise.
         match unsafe { call!(self.extra.cuStreamQuery(stream)) } {
             Ok(()) => Ok(true),
-            Err(error) if error.code == CUresult::CUDA_ERROR_NOT_READY as u32 => Ok(false),
+            Err(error) if error.code == CUDA_ERROR_NOT_READY => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -74,7 +74,7 @@ impl Driver {
     /// Both are alive; the stream may be null with a context current.
     pub unsafe fn stream_wait(&self, stream: CUstream, event: CUevent) -> Result<(), DriverError> {
         // SAFETY: the caller's promise.
-        unsafe { call!(self.forwarded.cuStreamWaitEvent(stream, event, 0)) }
+        unsafe { call!(self.common.cuStreamWaitEvent(stream, event, 0)) }
     }
 
     /// Whether work given to the stream is being captured into a graph instead of run.
@@ -131,7 +131,7 @@ impl Driver {
         let mut event = std::ptr::null_mut();
         let flags = if timed { 0 } else { DISABLE_TIMING };
         // SAFETY: writes one handle.
-        unsafe { call!(self.forwarded.cuEventCreate(&mut event, flags)) }?;
+        unsafe { call!(self.common.cuEventCreate(&mut event, flags)) }?;
         Ok(event)
     }
 
@@ -141,7 +141,7 @@ impl Driver {
     /// The event is alive and not used afterwards.
     pub unsafe fn event_destroy(&self, event: CUevent) -> Result<(), DriverError> {
         // SAFETY: the caller's promise.
-        unsafe { call!(self.forwarded.cuEventDestroy_v2(event)) }
+        unsafe { call!(self.common.cuEventDestroy_v2(event)) }
     }
 
     /// Lets the event stand for all work given to the stream so far.
@@ -150,7 +150,7 @@ impl Driver {
     /// Both are alive and of one context; the stream may be null with a context current.
     pub unsafe fn event_record(&self, event: CUevent, stream: CUstream) -> Result<(), DriverError> {
         // SAFETY: the caller's promise.
-        unsafe { call!(self.forwarded.cuEventRecord(event, stream)) }
+        unsafe { call!(self.common.cuEventRecord(event, stream)) }
     }
 
     /// Waits for what the event has recorded.
@@ -159,7 +159,7 @@ impl Driver {
     /// The event is alive.
     pub unsafe fn event_synchronize(&self, event: CUevent) -> Result<(), DriverError> {
         // SAFETY: the caller's promise.
-        unsafe { call!(self.forwarded.cuEventSynchronize(event)) }
+        unsafe { call!(self.common.cuEventSynchronize(event)) }
     }
 
     /// Milliseconds between two recorded events, both created `timed`; in steps of about half a
@@ -170,7 +170,7 @@ impl Driver {
     pub unsafe fn event_elapsed(&self, start: CUevent, end: CUevent) -> Result<f32, DriverError> {
         let mut milliseconds = 0.0;
         // SAFETY: the caller's promise; writes one `float`.
-        unsafe { call!(self.forwarded.cuEventElapsedTime(&mut milliseconds, start, end)) }?;
+        unsafe { call!(self.common.cuEventElapsedTime(&mut milliseconds, start, end)) }?;
         Ok(milliseconds)
     }
 }

@@ -14,14 +14,10 @@ use std::{
     },
 };
 
-use cuda_driver::{Driver, DriverError, sys};
-use cust::{
-    CudaFlags,
-    context::Context,
-    device::{Device as CustDevice, DeviceAttribute},
+use cuda_driver::{
+    Driver, DriverError,
+    sys::{self, CUcontext},
 };
-
-pub(crate) use convert::cust_error;
 pub use current::Current;
 pub(crate) use current::Kept;
 use kernels::Kernels;
@@ -60,7 +56,7 @@ struct Inner {
     capability: (u32, u32),
     /// What it has, all of it.
     profile: DeviceProfile,
-    context: Context,
+    context: Primary,
     driver: &'static Driver,
     /// The texts that it was opened with.
     set: &'static [Ptx],
@@ -70,6 +66,14 @@ struct Inner {
     /// What the driver said when the context was lost; one for all that is open in that context.
     lost: &'static OnceLock<DriverError>,
 }
+
+/// A device's primary context, retained and never released.
+struct Primary(CUcontext);
+
+// SAFETY: a handle that the driver lets any thread use.
+unsafe impl Send for Primary {}
+// SAFETY: as above.
+unsafe impl Sync for Primary {}
 
 /// One entry for each device and set of PTX; where a context was lost, those that came after.
 static DEVICES: Mutex<Vec<&'static Inner>> = Mutex::new(Vec::new());
@@ -87,7 +91,7 @@ impl Device {
     pub fn count() -> Result<u32> {
         let driver = cuda_driver::driver()?;
         match driver.init() {
-            Err(error) if error.code == sys::CUresult::CUDA_ERROR_NO_DEVICE as u32 => return Ok(0),
+            Err(error) if error.code == sys::CUDA_ERROR_NO_DEVICE => return Ok(0),
             result => result?,
         }
         Ok(driver.device_count()?)
@@ -221,8 +225,8 @@ impl Device {
         self.inner.driver
     }
 
-    pub(crate) fn context(&self) -> sys::CUcontext {
-        self.inner.context.as_raw()
+    pub(crate) fn context(&self) -> CUcontext {
+        self.inner.context.0
     }
 }
 
@@ -243,34 +247,26 @@ impl Inner {
             return Err(Error::NoDevice { ordinal, count });
         }
         let driver = cuda_driver::driver()?;
-        cust::init(CudaFlags::empty()).map_err(cust_error("cuInit"))?;
-        let device = CustDevice::get_device(ordinal).map_err(cust_error("cuDeviceGet"))?;
-        let attribute = |attribute| match device.get_attribute(attribute) {
-            Ok(value) => Ok(value.unsigned_abs()),
-            Err(error) => Err(cust_error("cuDeviceGetAttribute")(error)),
-        };
+        let device = driver.device(ordinal)?;
+        let attribute = |attribute| driver.device_attribute(device, attribute).map(i32::unsigned_abs);
         let capability = (
-            attribute(DeviceAttribute::ComputeCapabilityMajor)?,
-            attribute(DeviceAttribute::ComputeCapabilityMinor)?,
+            attribute(sys::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            attribute(sys::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
         );
         // Whether it can run the kernels is known before anything is created on it.
         let ptx = fit::text(set, capability, driver.version()?)?;
         let profile = fit::profile(capability, &ptx);
         let memory = fit::memory_bytes_per_clock([
-            attribute(DeviceAttribute::MemoryClockRate)?,
-            attribute(DeviceAttribute::GlobalMemoryBusWidth)?,
-            attribute(DeviceAttribute::ClockRate)?,
-            attribute(DeviceAttribute::MultiprocessorCount)?,
+            attribute(sys::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)?,
+            attribute(sys::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)?,
+            attribute(sys::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?,
+            attribute(sys::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
         ]);
         let memory_bytes_per_clock = memory.unwrap_or(profile.memory_bytes_per_clock);
         let profile = DeviceProfile { memory_bytes_per_clock, ..profile };
-        let name = device.name().map_err(cust_error("cuDeviceGetName"))?;
+        let name = driver.device_name(device)?;
 
-        // cust leaves the context it retains current.
-        let before = driver.context_current()?;
-        let context = Context::new(device).map_err(cust_error("cuDevicePrimaryCtxRetain"))?;
-        // SAFETY: it was current until now, so it is alive, or null.
-        unsafe { driver.context_set_current(before) }?;
+        let context = Primary(driver.primary_context_retain(device)?);
         let kernels = Kernels::default();
         let lost = lost.unwrap_or_else(|| Box::leak(Box::default()));
         Ok(Box::leak(Box::new(Inner {

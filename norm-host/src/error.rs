@@ -7,7 +7,9 @@ use std::ops::RangeInclusive;
 
 pub use arg::Arg;
 
-use crate::{DType, Place, Rounding, Shape, ptx::specialize::TemplateError};
+#[cfg(feature = "gpu")]
+use crate::ptx::specialize::TemplateError;
+use crate::{DType, Place, Rounding, Shape};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -333,6 +335,7 @@ pub enum Error {
         given: String,
     },
     /// The template that a kernel is to be made of is malformed: see [`ptx::specialize`](crate::ptx::specialize).
+    #[cfg(feature = "gpu")]
     #[error("{arg}: {0}", arg = Arg::Ptx)]
     Template(Box<TemplateError>),
     /// The CUDA driver is older than the kernels' PTX.

@@ -1,6 +1,5 @@
 //! Views: tensors in memory that somebody else owns.
 
-mod device;
 mod element;
 mod layout;
 mod place;
@@ -8,7 +7,6 @@ mod raw;
 mod shape;
 mod view;
 
-pub use device::BufferElement;
 pub use element::Element;
 pub(crate) use layout::Layout;
 pub use place::Place;

@@ -383,13 +383,17 @@ fn residuals_that_do_not_fit_are_refused_and_left_alone() {
     let given = error(ops::add_rms_norm(&x, &r, &w, EPS));
     assert_eq!(given, "r: expected a dense last axis (stride 1), given stride 2");
     let r = ones(&[3]).broadcast_as((2, 3)).unwrap();
-    assert!(error(ops::add_rms_norm(&x, &r, &w, EPS)).contains("repeated elements"));
+    // candle 0.11.1 has a check of its own in front.
+    let given = error(ops::add_rms_norm(&x, &r, &w, EPS));
+    assert!(given.contains("repeated elements") || given == "r: expected memory for 6 elements, given 3");
 }
 
 #[test]
 fn tensors_that_share_storage_with_one_that_is_written_are_refused() {
     let (x, w) = (ones(&[2, 3]), ones(&[3]));
     assert!(error(ops::add_rms_norm(&x, &x.clone(), &w, EPS)).contains("shares storage"));
+    let (first, second) = (x.get(0).unwrap(), x.get(1).unwrap());
+    assert!(error(ops::rms_norm_add(&first, &w, &second, EPS)).contains("shares storage"));
     let r = ones(&[2, 3]);
     let given = error(ops::add_rms_norm(&x, &r, &r.get(0).unwrap(), EPS));
     assert_eq!(given, "w and r: expected no common memory, given tensors that overlap");

@@ -20,7 +20,7 @@ pub struct Current {
 impl Current {
     /// # Safety
     /// The context is alive for as long as the guard.
-    pub(super) unsafe fn enter(driver: &'static Driver, context: CUcontext) -> Result<Current> {
+    pub(crate) unsafe fn enter(driver: &'static Driver, context: CUcontext) -> Result<Current> {
         let pushed = driver.context_current()? != context;
         if pushed {
             // SAFETY: it is alive.

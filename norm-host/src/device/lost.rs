@@ -1,6 +1,6 @@
 //! Contexts that are lost: what the driver says then, and what is remembered of it.
 
-use cuda_driver::{DriverError, sys::CUresult};
+use cuda_driver::{DriverError, sys};
 
 use super::Device;
 use crate::{
@@ -11,24 +11,24 @@ use crate::{
 /// Results after which the driver gives the same to every further call in that context ([CUresult](
 /// https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__TYPES.html): "this leaves the process in
 /// an inconsistent state").
-const FATAL: [CUresult; 12] = [
-    CUresult::CUDA_ERROR_ECC_UNCORRECTABLE,
-    CUresult::CUDA_ERROR_NVLINK_UNCORRECTABLE,
-    CUresult::CUDA_ERROR_ILLEGAL_ADDRESS,
-    CUresult::CUDA_ERROR_LAUNCH_TIMEOUT,
-    CUresult::CUDA_ERROR_CONTEXT_IS_DESTROYED,
-    CUresult::CUDA_ERROR_ASSERT,
-    CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR,
-    CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION,
-    CUresult::CUDA_ERROR_MISALIGNED_ADDRESS,
-    CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE,
-    CUresult::CUDA_ERROR_INVALID_PC,
-    CUresult::CUDA_ERROR_LAUNCH_FAILED,
+const FATAL: [u32; 12] = [
+    sys::CUDA_ERROR_ECC_UNCORRECTABLE,
+    sys::CUDA_ERROR_NVLINK_UNCORRECTABLE,
+    sys::CUDA_ERROR_ILLEGAL_ADDRESS,
+    sys::CUDA_ERROR_LAUNCH_TIMEOUT,
+    sys::CUDA_ERROR_CONTEXT_IS_DESTROYED,
+    sys::CUDA_ERROR_ASSERT,
+    sys::CUDA_ERROR_HARDWARE_STACK_ERROR,
+    sys::CUDA_ERROR_ILLEGAL_INSTRUCTION,
+    sys::CUDA_ERROR_MISALIGNED_ADDRESS,
+    sys::CUDA_ERROR_INVALID_ADDRESS_SPACE,
+    sys::CUDA_ERROR_INVALID_PC,
+    sys::CUDA_ERROR_LAUNCH_FAILED,
 ];
 
 /// Whether, after that error, the driver gives it to every further call.
 fn is_fatal(code: u32) -> bool {
-    FATAL.iter().any(|&fatal| fatal as u32 == code)
+    FATAL.contains(&code)
 }
 
 /// An error of opening a device: that the process has lost its contexts, if that is what it says.

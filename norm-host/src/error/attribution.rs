@@ -45,8 +45,9 @@ impl Error {
             | Error::OtherKernels { .. }
             | Error::Bundle { .. }
             | Error::DuplicateKernel { .. }
-            | Error::StrayPseudoInstruction { .. }
-            | Error::Template(_) => Some(Arg::Ptx),
+            | Error::StrayPseudoInstruction { .. } => Some(Arg::Ptx),
+            #[cfg(feature = "gpu")]
+            Error::Template(_) => Some(Arg::Ptx),
             Error::EmptyGroup | Error::DuplicateDevice { .. } | Error::Tp { .. } => Some(Arg::Tp),
             Error::Communicator { .. } | Error::Reduction { .. } => Some(Arg::Reduce),
             // No argument's fault. Listed, so that one that is added has to be placed.

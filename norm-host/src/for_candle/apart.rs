@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, op::BackpropOp};
 
 use super::{
-    norm::{Locked, Norm, readable},
+    norm::{Norm, locked, readable},
     store::{Lend, LendMut, Spot, Store},
 };
 use crate::Arg;
@@ -55,11 +55,10 @@ impl Apart<'_> {
         let Apart { norm, around, .. } = *self;
         let op = self.name();
         let next = if let Around::Between(next) = around { Some(next) } else { None };
-        let residual = Locked::new(Some(self.residual)).expect("one is given");
-        let (w, b) = (Locked::new(norm.weights()), Locked::new(norm.biases()));
-        let scale = Locked::new(norm.scales.tensor());
-        let (next_w, next_b) =
-            (Locked::new(next.and_then(Norm::weights)), Locked::new(next.and_then(Norm::biases)));
+        let residual = locked(Some(self.residual)).expect("one is given");
+        let (w, b) = (locked(norm.weights()), locked(norm.biases()));
+        let scale = locked(norm.scales.tensor());
+        let (next_w, next_b) = (locked(next.and_then(Norm::weights)), locked(next.and_then(Norm::biases)));
         let (r, r_layout) = residual.beside(x, op)?;
         let elements = layout.shape().elem_count();
         let mut sum = r.like(elements, op)?;

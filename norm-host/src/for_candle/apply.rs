@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tenso
 
 use super::{
     backward::{Gradients, gradients},
-    norm::{Locked, Norm, Settings, readable},
+    norm::{Norm, Settings, locked, readable},
     store::{Lend, LendMut, Spot, Store},
 };
 use crate::{Arg, check::Form};
@@ -62,7 +62,7 @@ struct Inference<'a> {
 impl Inference<'_> {
     fn forward<S: Store>(&self, x: &S, layout: &Layout) -> Result<(S, Shape)> {
         let op = self.name();
-        let (w, b) = (Locked::new(self.norm.weights()), Locked::new(self.norm.biases()));
+        let (w, b) = (locked(self.norm.weights()), locked(self.norm.biases()));
         let w = w.as_ref().map(|w| w.beside(x, op)).transpose()?;
         let b = b.as_ref().map(|b| b.beside(x, op)).transpose()?;
         forward(self.norm.settings, self.form, (x, layout), w, b)

@@ -1,8 +1,8 @@
 //! The full form of an operation on candle's tensors.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Deref};
 
-use candle_core::{D, Error, Layout, Result, StorageRef, Tensor, backend::BackendDevice};
+use candle_core::{D, Error, Layout, Result, Storage, Tensor, backend::BackendDevice};
 
 use super::{
     scale::Scales,
@@ -145,18 +145,19 @@ pub(super) fn readable(xs: &Tensor) -> Result<Cow<'_, Tensor>> {
     if readable { Ok(Cow::Borrowed(xs)) } else { xs.contiguous().map(Cow::Owned) }
 }
 
-/// A parameter's storage, locked.
-pub(super) struct Locked<'t> {
-    storage: StorageRef<'t>,
+/// A parameter's storage, locked, by a guard whose type candle 0.10 and 0.11 have each their own of.
+pub(super) struct Locked<'t, G> {
+    storage: G,
     layout: &'t Layout,
 }
 
-impl<'t> Locked<'t> {
-    pub(super) fn new(parameter: Option<&'t Tensor>) -> Option<Locked<'t>> {
-        let (storage, layout) = parameter?.storage_and_layout();
-        Some(Locked { storage, layout })
-    }
+/// The parameter, locked until what this gives is dropped.
+pub(super) fn locked(parameter: Option<&Tensor>) -> Option<Locked<'_, impl Deref<Target = Storage>>> {
+    let (storage, layout) = parameter?.storage_and_layout();
+    Some(Locked { storage, layout })
+}
 
+impl<G: Deref<Target = Storage>> Locked<'_, G> {
     /// The storage for an operation on `x`, which is on the same device.
     pub(super) fn beside<S: Store>(&self, x: &S, op: &'static str) -> Result<(&S, &Layout)> {
         let elsewhere = || {

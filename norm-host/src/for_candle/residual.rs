@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Storage, Tensor, op::B
 
 use super::{
     apart::Around,
-    norm::{Locked, Norm, readable},
+    norm::{Norm, locked, readable},
     scale::Scales,
     store::{Lend, LendMut, Spot, Store},
 };
@@ -34,7 +34,7 @@ impl Norm {
     pub fn add_rows(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
         self.without_gradients(xs, (residual, Arg::R), ADD_THEN)?;
         let x = readable(xs)?;
-        self.apart_from(residual, Arg::R)?;
+        self.apart_from(&x, (residual, Arg::R))?;
         let op = AddRows { norm: self, y: RefCell::new(None) };
         residual.inplace_op2(&x, &op)?;
         let y = op.y.into_inner().expect("the operation has returned without an error");
@@ -52,7 +52,7 @@ impl Norm {
     pub fn rows_add(&self, xs: &Tensor, ys: &Tensor) -> Result<()> {
         self.without_gradients(xs, (ys, Arg::Y), THEN_ADD)?;
         let x = readable(xs)?;
-        self.apart_from(ys, Arg::Y)?;
+        self.apart_from(&x, (ys, Arg::Y))?;
         ys.inplace_op2(&x, &RowsAdd { norm: self })
     }
 
@@ -152,13 +152,19 @@ impl Norm {
         }
     }
 
-    /// No parameter is in the storage of a tensor that is written, which is locked meanwhile.
-    fn apart_from(&self, written: &Tensor, arg: Arg) -> Result<()> {
+    /// Neither `x` nor a parameter is in the storage of a tensor that is written, which is locked meanwhile.
+    fn apart_from(&self, x: &Tensor, (tensor, written): (&Tensor, Arg)) -> Result<()> {
         let storage = |tensor: &Tensor| std::ptr::from_ref(&*tensor.storage_and_layout().0);
+        let locked = storage(tensor);
+        // candle 0.11.1 looks after this itself; those before it would wait for their own lock.
+        if storage(x) == locked {
+            let op = self.settings.name();
+            candle_core::bail!("{op}: x shares storage with {written}, which is written where it lies");
+        }
         let scale = (self.scales.tensor(), Arg::SumScale);
         for (parameter, a) in [(self.weights(), Arg::W), (self.biases(), Arg::B), scale] {
-            if parameter.is_some_and(|parameter| storage(parameter) == storage(written)) {
-                return Err(Error::Overlap { a, b: arg }.into());
+            if parameter.is_some_and(|parameter| storage(parameter) == locked) {
+                return Err(Error::Overlap { a, b: written }.into());
             }
         }
         Ok(())
@@ -176,8 +182,8 @@ impl AddRows<'_> {
         let op = self.norm.settings.name();
         let mut y = x.like(layout.shape().elem_count(), op)?;
         let queue = x.queue()?;
-        let (w, b) = (Locked::new(self.norm.weights()), Locked::new(self.norm.biases()));
-        let scale = Locked::new(self.norm.scales.tensor());
+        let (w, b) = (locked(self.norm.weights()), locked(self.norm.biases()));
+        let scale = locked(self.norm.scales.tensor());
         {
             let w = w.as_ref().map(|w| w.read(Arg::W, x, &queue, op)).transpose()?;
             let b = b.as_ref().map(|b| b.read(Arg::B, x, &queue, op)).transpose()?;
@@ -202,8 +208,8 @@ impl RowsAdd<'_> {
     fn forward<S: Store>(&self, y: &mut S, y_layout: &Layout, x: &S, layout: &Layout) -> Result<()> {
         let op = self.norm.settings.name();
         let queue = x.queue()?;
-        let (w, b) = (Locked::new(self.norm.weights()), Locked::new(self.norm.biases()));
-        let scale = Locked::new(self.norm.scales.tensor());
+        let (w, b) = (locked(self.norm.weights()), locked(self.norm.biases()));
+        let scale = locked(self.norm.scales.tensor());
         let w = w.as_ref().map(|w| w.read(Arg::W, x, &queue, op)).transpose()?;
         let b = b.as_ref().map(|b| b.read(Arg::B, x, &queue, op)).transpose()?;
         let scale = scale.as_ref().map(|scale| scale.read(Arg::SumScale, x, &queue, op)).transpose()?;

@@ -67,6 +67,7 @@ impl Roundings {
 
     /// Where the kernel of an operation with these roundings, and of this order, rounds: nowhere else where none is left,
     /// so that no kernel is compiled for an order that makes no difference.
+    #[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "kernels alone ask"))]
     pub(crate) fn epilogue(self, order: Rounding) -> EpilogueRounding {
         let Roundings { factor, normalized, product, result, branch, sum } = self;
         let rounds = [normalized, product, result, branch, sum].iter().any(Option::is_some);

@@ -1,6 +1,6 @@
 //! Is memory on the device that its view names?
 
-use cuda_driver::sys::CUresult;
+use cuda_driver::sys::CUDA_ERROR_INVALID_VALUE;
 
 use crate::{
     device::Device,
@@ -21,7 +21,7 @@ pub(super) fn is_on(device: &Device, arg: Arg, tensor: &Raw) -> Result<()> {
     let _current = device.enter()?;
     for address in [tensor.address, tensor.address + bytes - 1] {
         let ordinal = match device.driver().pointer_device(address) {
-            Err(error) if error.code == CUresult::CUDA_ERROR_INVALID_VALUE as u32 => -1,
+            Err(error) if error.code == CUDA_ERROR_INVALID_VALUE => -1,
             result => device.told(result)?,
         };
         // Negative where the memory belongs to no device.

@@ -1,12 +1,40 @@
-//! Views over cust's device buffers.
+//! cust's memory, contexts and streams (feature `cust`, on by default).
+//!
+//! Views are made from a `DeviceBuffer` or a `DeviceSlice` by [`View::from_buffer`] and
+//! [`ViewMut::from_buffer`], a [`Device`] from a `Context` by [`Device::from_cust`], a [`Stream`] from
+//! cust's by [`Stream::from_cust`]. All of it stays cust's.
+//!
+//! ```no_run
+//! use cust::{context::Context, memory::DeviceBuffer, stream};
+//! use half::f16;
+//! use norm_host::{Device, Norm, Stream, View, ViewMut};
+//!
+//! /// Normalizes rows of f16, which cust holds as their bits, in place.
+//! fn normalize(
+//!     x: &mut DeviceBuffer<u16>, w: &DeviceBuffer<f32>, context: &Context, queue: &stream::Stream,
+//! ) -> norm_host::Result<()> {
+//!     let (rows, dim) = (x.len() / w.len(), w.len());
+//!     let device = Device::from_cust(context)?; // cheap after the first call
+//!     // SAFETY: `queue` outlives the handle.
+//!     let stream = unsafe { Stream::from_cust(&device, queue)? };
+//!     let w = View::from_buffer::<f32>(w, &[dim])?;
+//!     let mut x = ViewMut::from_buffer::<f16>(x, &[rows, dim])?;
+//!     Norm::rms(1e-6).weight(w).rows_in_place(&mut x, &stream)
+//! }
+//! ```
 
-use cust::memory::{DeviceCopy, DeviceSlice};
+use cust::{
+    context::Context,
+    memory::{DeviceCopy, DeviceSlice},
+};
 use half::{bf16, f16};
 
-use super::{Element, Place, Raw, View, ViewMut};
 use crate::{
     DType,
+    device::{Current, Device},
     error::{Arg, Error, Result},
+    stream::Stream,
+    tensor::{Element, Place, Raw, View, ViewMut},
 };
 
 /// An element type that cust's buffers can hold, as itself or as its bits.
@@ -62,6 +90,39 @@ impl<'a> ViewMut<'a> {
         shape: &[usize],
     ) -> Result<ViewMut<'a>> {
         Ok(ViewMut::from_raw(raw(buffer, E::DTYPE, shape)?))
+    }
+}
+
+impl Device {
+    /// The device of a context of cust's, which is its primary one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Device::new`].
+    pub fn from_cust(context: &Context) -> Result<Device> {
+        let driver = cuda_driver::driver()?;
+        let ordinal = {
+            // SAFETY: `context` keeps it alive.
+            let _current = unsafe { Current::enter(driver, context.as_raw().cast())? };
+            driver.context_device()?
+        };
+        Device::new(ordinal.unsigned_abs())
+    }
+}
+
+impl Stream {
+    /// cust's stream, to give operations to.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Stream::from_raw`].
+    ///
+    /// # Safety
+    ///
+    /// The stream stays alive until this handle is dropped.
+    pub unsafe fn from_cust(device: &Device, stream: &cust::stream::Stream) -> Result<Stream> {
+        // SAFETY: alive now, and the caller keeps it so.
+        unsafe { Stream::from_raw(device, stream.as_inner().cast()) }
     }
 }
 
