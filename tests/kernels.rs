@@ -6,14 +6,15 @@ mod cases;
 #[path = "../norm-host/tests/common/mod.rs"]
 mod common;
 
-use norm_host::{DeviceProfile, Plan, Rounding, Roundings, Simulator};
-use norm_kernels::abi::{Kernel, Variant};
+use norm_host::{DType, DeviceProfile, NormKind, Plan, Rounding, Roundings, Simulator};
+use norm_kernels::abi::{self, Kernel, Variant};
 use rayon::prelude::*;
 
-use cases::{Addresses, of_kernel, problem};
+use cases::{Addresses, of_kernel, of_sandwich, problem};
 use common::{
     buffer::Buffer,
-    case::{Case, Tensors},
+    case::{Addition, Case, Residual, Tensors},
+    sandwich::Sandwich,
     values::Values,
 };
 
@@ -28,10 +29,14 @@ fn profile(variant: Variant, memory_bytes_per_clock: u32) -> DeviceProfile {
     }
 }
 
+/// All but those of two norms.
+fn of_one_norm() -> Vec<Kernel> {
+    Kernel::all().filter(|kernel| !kernel.variant.is_sandwich()).collect()
+}
+
 #[test]
 fn every_kernel_keeps_the_promise() {
-    let all: Vec<Kernel> = Kernel::all().collect();
-    all.into_par_iter().for_each(|kernel| {
+    of_one_norm().into_par_iter().for_each(|kernel| {
         let mut taken = Vec::new();
         for profile in [12, 18].map(|rate| profile(kernel.variant, rate)) {
             for case in of_kernel(kernel, profile) {
@@ -52,8 +57,7 @@ fn every_kernel_keeps_the_promise() {
 /// order that makes a difference for its types, by turns with and without an offset that is rounded.
 #[test]
 fn every_kernel_rounds_where_its_order_says() {
-    let all: Vec<Kernel> = Kernel::all().collect();
-    all.into_par_iter().for_each(|kernel| {
+    of_one_norm().into_par_iter().for_each(|kernel| {
         let (mut tried, mut seen) = (0, 0);
         for profile in [12, 18].map(|rate| profile(kernel.variant, rate)) {
             for (case, order) in of_kernel(kernel, profile).flat_map(in_each_order) {
@@ -94,6 +98,141 @@ fn in_each_order(case: Case) -> impl Iterator<Item = (Case, Rounding)> {
         let rounded = Case { rounding, weight_offset, round_offset: weight_offset != 0.0, ..case.clone() };
         (Case { values: Values::Plain, ..rounded }, rounding)
     })
+}
+
+/// What is added and the sum multiplied, in front of the norm and behind it, by numbers and by one in memory, in place and
+/// apart: each kernel that adds a residual, in one order of roundings after the other.
+#[test]
+fn every_kernel_that_adds_a_residual_scales_it() {
+    let all = of_one_norm().into_iter().filter(|kernel| kernel.variant.may_add());
+    let all: Vec<(usize, Kernel)> = all.enumerate().collect();
+    all.into_par_iter().for_each(|(index, kernel)| {
+        let mut taken = 0;
+        for profile in [12, 18].map(|rate| profile(kernel.variant, rate)) {
+            let case = of_kernel(kernel, profile).next().expect("it has a case");
+            for (turn, &residual) in (index..).zip(sides(kernel)) {
+                let addition = Addition {
+                    apart: turn.is_multiple_of(2),
+                    branch_scale: -0.22,
+                    sum_scale: 1.7,
+                    in_memory: turn / 2 % 2 == 0,
+                    ..case.addition
+                };
+                let rounding = Rounding::ALL[turn / 3 % Rounding::ALL.len()];
+                let case = Case { residual, addition, rounding, ..case.clone() };
+                let plan = planned(&case, &case.tensors(), profile);
+                let scaled = abi::Addition { scaled: true, ..kernel.addition };
+                if plan.kernel == (Kernel { addition: scaled, epilogue: plan.kernel.epilogue, ..kernel }) {
+                    taken += 1;
+                    adds_and_keeps(&case, profile);
+                }
+            }
+        }
+        assert!(taken > 0, "{kernel}: none of its cases takes it scaled");
+    });
+}
+
+/// Where a kernel adds a residual.
+fn sides(kernel: Kernel) -> &'static [Residual] {
+    // Behind a norm none is wide.
+    let either = !kernel.variant.adds() && !kernel.addition.wide;
+    if either { &[Residual::Before, Residual::Behind] } else { &[Residual::Before] }
+}
+
+/// The sum has all bits that it must have, and `y` keeps the promise.
+fn adds_and_keeps(case: &Case, profile: DeviceProfile) {
+    let before = case.tensors();
+    let mut after = before.clone();
+    let device = Simulator::with_profile(profile);
+    case.run(&mut after, &device).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+    for row in 0..case.rows() {
+        assert_eq!(case.wrong_residual(&before, &after, row), None, "{case:?}: row {row}");
+        let judged = case.judge(&before, &after, row);
+        assert!(judged.promised && judged.is_kept(), "{case:?}: row {row}: {judged:?}");
+    }
+}
+
+/// Both norms in one launch, in every order, with the bits of two launches.
+#[test]
+fn every_kernel_of_two_norms_gives_the_bits_of_two_operations() {
+    let profile = profile(Variant::Sandwich2, 18);
+    let all: Vec<(usize, Kernel)> =
+        Kernel::all().filter(|kernel| kernel.variant.is_sandwich()).enumerate().collect();
+    all.into_par_iter().for_each(|(index, kernel)| {
+        for (turn, rounding) in (index..).zip(Rounding::ALL) {
+            let case = of_sandwich(kernel, rounding, turn, profile);
+            assert!(launches_once(&case, profile), "{kernel}: {case:?}");
+        }
+    });
+}
+
+/// What no kernel serves is two launches, with those bits.
+#[test]
+fn other_sandwiches_are_two_launches() {
+    let profile = profile(Variant::Sandwich2, 18);
+    let named = |name: &str| Kernel::all().find(|kernel| kernel.to_string() == name).unwrap();
+    let fused = of_sandwich(named("rms_f16_f16_f16_sandwich4"), Rounding::Single, 1, profile);
+    let long = Sandwich { first: fused.first.clone(), second: fused.second.clone() };
+    let with = |first: &dyn Fn(Case) -> Case, second: &dyn Fn(Case) -> Case| {
+        Sandwich::new(first(long.first.clone()), second(long.second.clone()), [0; 3])
+    };
+    let same = |case: Case| case;
+    let of_dim = |dim: usize| move |case: Case| Case { dim, ..case };
+    let width = abi::width(DType::F16, DType::F16) as usize;
+    let before_weight = |case: Case| Case { rounding: Rounding::BeforeWeight, ..case };
+    for (case, once) in [
+        (fused, true),
+        (with(&of_dim(65 * width), &of_dim(65 * width)), true),
+        (with(&of_dim(2048 * width), &of_dim(2048 * width)), true),
+        // A row of several a block, one that no block's registers hold, and one that is not made of vectors.
+        (with(&of_dim(64 * width), &of_dim(64 * width)), false),
+        (with(&of_dim(2049 * width), &of_dim(2049 * width)), false),
+        (with(&of_dim(100 * width + 1), &of_dim(100 * width + 1)), false),
+        (with(&|case| Case { kind: NormKind::Layer, ..case }, &same), false),
+        (with(&same, &|case| Case { kind: NormKind::Layer, ..case }), false),
+        (with(&|case| Case { b: case.w, ..case }, &same), false),
+        (with(&same, &|case| Case { b: case.w, ..case }), false),
+        (with(&|case| Case { w: Some(DType::F32), ..case }, &same), false),
+        (with(&same, &|case| Case { w: Some(DType::BF16), ..case }), false),
+        (with(&|case| Case { x: DType::BF16, ..case }, &same), false),
+        (with(&same, &|case| Case { y: DType::F32, ..case }), false),
+        (with(&same, &|case| Case { y: DType::BF16, ..case }), true),
+        (with(&before_weight, &same), false),
+        (with(&same, &before_weight), false),
+        (with(&before_weight, &before_weight), true),
+        // Of the second norm the order rounds nothing else.
+        (with(&|case| Case { rounding: Rounding::BeforeBias, ..case }, &same), false),
+        (
+            with(&|case| Case { rounding: Rounding::BeforeBias, ..case }, &|case| Case {
+                rounding: Rounding::BeforeBias,
+                ..case
+            }),
+            true,
+        ),
+        // Without weights there is nothing but ones on either side.
+        (with(&|case| Case { w: None, ..case }, &|case| Case { w: None, ..case }), true),
+    ] {
+        assert_eq!(launches_once(&case, profile), once, "{case:?}");
+    }
+}
+
+/// Holds a sandwich to two operations and to both promises; whether it was one launch.
+fn launches_once(case: &Sandwich, profile: DeviceProfile) -> bool {
+    let before = case.tensors();
+    let (mut fused, mut apart) = (before.clone(), before.clone());
+    let device = Simulator::with_profile(profile);
+    case.run(&mut fused, &device).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+    let counts = device.counts().expect("something ran");
+    // The second of two launches knows no residual.
+    let once = ["r", "sum"].iter().any(|name| counts.global.contains_key(*name));
+    case.run_apart(&mut apart, &device).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+    assert!(Sandwich::bits(&fused) == Sandwich::bits(&apart), "{case:?}: other bits than two operations");
+    for row in 0..case.first.rows() {
+        for judged in case.judge(&before, &fused, row) {
+            assert!(judged.promised && judged.is_kept(), "{case:?}: row {row}: {judged:?}");
+        }
+    }
+    once
 }
 
 /// Values plain and hard; in place; one row alone.

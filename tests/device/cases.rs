@@ -7,6 +7,7 @@ use norm_kernels::abi::{Axis, Kernel, Variant};
 
 use crate::common::{
     case::{Addition, Case, Residual},
+    sandwich::Sandwich,
     values::Values,
 };
 
@@ -138,6 +139,35 @@ pub fn of_kernel(kernel: Kernel, profile: DeviceProfile) -> impl Iterator<Item =
     let residual = if variant.adds() || addition.wide { Residual::Before } else { Residual::None };
     let addition = Addition { wide: addition.wide, ..Addition::PLAIN };
     dims.into_iter().map(move |dim| Case { b, residual, addition, ..plain(kind, [x, w, y], rows, dim) })
+}
+
+/// Two norms that take this kernel in this order, with idle threads in rows, two kinds of weights and two of eps; the sum in
+/// place and apart, plain and scaled by turns.
+pub fn of_sandwich(kernel: Kernel, rounding: Rounding, turn: usize, profile: DeviceProfile) -> Sandwich {
+    let case = of_kernel(kernel, profile).next().expect("it has a case");
+    let plain = Case { residual: Residual::None, rounding, ..case };
+    let weight_offset = if turn.is_multiple_of(3) { 1.0 } else { 0.0 };
+    let round_offset = weight_offset != 0.0 && turn.is_multiple_of(2);
+    let scale = [1.0, 0.37][turn / 4 % 2];
+    let addition = Addition {
+        apart: turn.is_multiple_of(2),
+        branch_scale: scale,
+        sum_scale: scale,
+        in_memory: scale != 1.0 && turn.is_multiple_of(3),
+        ..Addition::PLAIN
+    };
+    let values = [Values::Plain, Values::Extreme, Values::Shifted, Values::Spike][turn % 4];
+    let first = Case {
+        y: kernel.x,
+        residual: Residual::Behind,
+        addition,
+        values,
+        weight_offset,
+        round_offset,
+        ..plain.clone()
+    };
+    let second = Case { eps: 1e-3, weight_offset, round_offset, ..plain };
+    Sandwich::new(first, second, [0; 3])
 }
 
 /// A sum of its own, with these gaps.
