@@ -7,7 +7,7 @@ use norm_host::{Arg, Norm, NormKind, Rounding};
 use pyo3::prelude::*;
 
 use crate::{
-    op::{Form, Operation},
+    op::{Form, Operation, Run},
     tensor::Tensor,
     tp,
 };

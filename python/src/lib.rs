@@ -9,6 +9,7 @@ mod error;
 mod exllamav2;
 mod host;
 mod op;
+mod residual;
 mod tensor;
 mod tp;
 
@@ -27,6 +28,8 @@ mod _native {
     use crate::host::after_fork;
     #[pymodule_export]
     use crate::op::norm;
+    #[pymodule_export]
+    use crate::residual::residual;
     #[pymodule_export]
     use crate::tp::{free_tp_context, make_tp_context};
 

@@ -36,15 +36,22 @@ pub(crate) struct Operation {
     pub(crate) b: Option<Tensor>,
 }
 
-impl Operation {
+/// What can be carried out where its input is.
+pub(crate) trait Run: Sync {
+    /// The input.
+    fn x(&self) -> &Tensor;
+
+    /// Carries it out, or enqueues it.
+    fn on(&self, backend: &impl Backend) -> Result<()>;
+
     /// Carries it out where `x` is: on the host at once, on a device by enqueueing it on `stream`, or on the current
     /// stream of the device as the framework of `x` has it. The GIL is released meanwhile.
-    pub(crate) fn run(&self, py: Python<'_>, stream: Option<u64>) -> PyResult<()> {
-        let result = match self.x.place {
+    fn run(&self, py: Python<'_>, stream: Option<u64>) -> PyResult<()> {
+        let result = match self.x().place {
             Place::Cuda(ordinal) => {
                 let stream = match stream {
                     Some(stream) => stream,
-                    None => self.x.current_stream(py)?,
+                    None => self.x().current_stream(py)?,
                 };
                 py.detach(|| {
                     let device = Device::new(ordinal)?;
@@ -57,6 +64,12 @@ impl Operation {
             _ => py.detach(|| host::run(|| self.on(&Cpu))),
         };
         result.map_err(to_python)
+    }
+}
+
+impl Run for Operation {
+    fn x(&self) -> &Tensor {
+        &self.x
     }
 
     fn on(&self, backend: &impl Backend) -> Result<()> {
@@ -144,7 +157,7 @@ pub fn norm(
 }
 
 /// The `given`-th of a list.
-fn code<'a, T>(name: &str, list: &'a [T], given: usize) -> PyResult<&'a T> {
+pub(crate) fn code<'a, T>(name: &str, list: &'a [T], given: usize) -> PyResult<&'a T> {
     list.get(given).ok_or_else(|| {
         PyValueError::new_err(format!("{name}: expected a number below {}, given {given}", list.len()))
     })

@@ -50,7 +50,7 @@ tests() {
   grep -E "same bits|^(FAILED|ERROR|SKIPPED)|passed|failed" "$results/$name.txt" | tee -a "$results/log.txt"
 }
 
-tests test_torch 120 python/tests/test_torch.py python/tests/test_package.py
+tests test_torch 120 python/tests/test_torch.py python/tests/test_torch_residual.py python/tests/test_package.py
 wait "$builder" || say "exllamav2's own kernels were not built: original.txt"
 tests test_gpu 200 python/tests/test_gpu.py
 say "host times"

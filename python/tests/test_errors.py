@@ -37,7 +37,7 @@ CASES = [
     (
         TypeError,
         "r: expected dtype f16, given f32",
-        lambda: ops.add_rms_norm(X, array(4, 8, dtype="f4"), W, 1e-6),
+        lambda: ops.add_rms_norm(X, array(4, 8, dtype="f4"), W, 1e-6, dtype="f4"),
     ),
     (
         TypeError,

@@ -384,6 +384,41 @@ def tp(x, w, streams):
         ext.free_tp_context(context)
 
 
+@pytest.mark.parametrize("dim", [64, 1001, 4096, 5376, 16384])
+def test_residuals_with_a_sum_have_the_bits_of_their_parts(dim):
+    x, r = draw(8, dim), draw(8, dim, seed=1)
+    w, next_w = draw(dim, seed=2), draw(dim, seed=3)
+    before, scale = r.clone(), torch.tensor([0.3], device=CUDA)
+    total, y = ops.add_rms_norm_to(x, r, w, EPS)
+    assert torch.equal(total, x + r) and torch.equal(y, ops.rms_norm(total, w, EPS))
+    total, y = ops.add_rms_norm_to(x, r.float(), w, EPS)
+    assert torch.equal(total, x + r.float()) and torch.equal(y, ops.rms_norm(total, w, EPS, dtype=x.dtype))
+    total, y = ops.sandwich_rms_norm_to(x, r, w, next_w, EPS, weight_offset=1.0)
+    assert torch.equal(total, ops.rms_norm_add_to(x, r, w, EPS, weight_offset=1.0))
+    assert torch.equal(y, ops.rms_norm(total, next_w, EPS, weight_offset=1.0))
+    total, y = ops.add_rms_norm_to(x, r, w, EPS, branch_scale=0.22, sum_scale=scale)
+    by_number = ops.add_rms_norm_to(x, r, w, EPS, branch_scale=0.22, sum_scale=scale.item())
+    assert torch.equal(total, by_number[0]) and torch.equal(y, by_number[1])
+    assert torch.equal(r, before)
+    on_host = ops.add_rms_norm_to(x.cpu(), r.cpu(), w.cpu(), EPS, branch_scale=0.22, sum_scale=scale.item())
+    assert torch.equal(total.cpu(), on_host[0])
+
+
+def test_a_graph_reads_the_scale_that_it_finds():
+    x, r, w, scale = draw(8, 4096), draw(8, 4096, seed=1), draw(4096, seed=2), torch.ones(1, device=CUDA)
+    call = lambda: ops.add_rms_norm_to(x, r, w, EPS, sum_scale=scale)
+    call()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        total, y = call()
+    for value in (0.5, -2.0):
+        # On the stream in front of the graph: a kernel that does not wait for it reads what was there before.
+        scale.fill_(value)
+        graph.replay()
+        expected = ops.add_rms_norm_to(x, r, w, EPS, sum_scale=value)
+        assert torch.equal(total, expected[0]) and torch.equal(y, expected[1])
+
+
 def test_an_ordinal_that_no_device_has():
     count = torch.cuda.device_count()
     x = draw(4, 64)

@@ -75,10 +75,9 @@ impl Apart<'_> {
             let next_b = next_b.as_ref().map(|b| b.read(Arg::B, x, &queue, op)).transpose()?;
             let x = x.read(&queue, &Spot::new(Arg::X, layout, 1, op)?)?;
             let r = r.read(&queue, &Spot::new(Arg::R, r_layout, 1, op)?)?;
-            let dense = Layout::contiguous(layout.shape());
-            let mut sum = sum.write(&queue, &Spot::new(Arg::Sum, &dense, 1, op)?)?;
-            let spot = Spot::new(Arg::Y, &dense, 1, op)?;
-            let mut y = y.as_mut().map(|y| y.write(&queue, &spot)).transpose()?;
+            let mut sum = sum.write(&queue, &Spot::dense(Arg::Sum, layout, 1, op))?;
+            let mut y =
+                y.as_mut().map(|y| y.write(&queue, &Spot::dense(Arg::Y, layout, 1, op))).transpose()?;
             let (x, r, mut sum) = (x.lend(), r.lend(), sum.lend_mut());
             let first = norm.scales.over(norm.settings.over(w.as_ref(), b.as_ref()), scale.as_ref());
             match (next, y.as_mut()) {

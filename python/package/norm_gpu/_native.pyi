@@ -33,6 +33,27 @@ def norm(
     overlap: bool,
     stream: Optional[int],
 ) -> None: ...
+def residual(
+    around: int,
+    kind: int,
+    x: _Tensor,
+    r: _Tensor,
+    sum: _Tensor,
+    y: Optional[_Tensor],
+    w: Optional[_Tensor],
+    b: Optional[_Tensor],
+    next_w: Optional[_Tensor],
+    scale: Optional[_Tensor],
+    eps: float,
+    next_eps: float,
+    branch_scale: float,
+    sum_scale: float,
+    weight_offset: float,
+    round_offset: bool,
+    rounding: int,
+    overlap: bool,
+    stream: Optional[int],
+) -> None: ...
 def rms_norm(x: _Tensor, w: _Tensor, y: _Tensor, epsilon: float, /) -> None: ...
 def rms_norm_(x: _Tensor, w: _Tensor, epsilon: float, /) -> None: ...
 def rms_norm_tp(

@@ -3,6 +3,10 @@
 FORMS = {"rows": 0, "heads": 1, "add_rows": 2, "rows_add": 3}
 """The forms of an operation: y = norm(x); the same with weights for each head; r += x, y = norm(r); y += norm(x)."""
 
+AROUND = {"in_front": 0, "behind": 1, "between": 2}
+"""Where a residual stands whose sum goes to a tensor of its own: sum = x + r, y = norm(sum); sum = r + norm(x);
+sum = r + norm(x), y = next(sum)."""
+
 KINDS = {"rms": 0, "layer": 1}
 """The norms: RMSNorm and LayerNorm."""
 

@@ -13,6 +13,12 @@ x is (…, dim), of rank 1 to 4, its last axis dense, the others of any stride; 
 and those that give a new array out, to write into one, or dtype, the type of the new one (that of x unless given).
 Whose order of roundings is which is in norm's docs/ROUNDING.md.
 
+A residual r has the type of x, or is float32 where x and the output have 16 bits. Names that end in `_to` leave it as it
+is: the sum goes to a new array, or to the one given as sum, which may be r itself; y of a function that gives (sum, y)
+has the type of x unless dtype or out is given. These and the sandwich also take branch_scale, a factor of what is added
+(Granite's residual_multiplier), and sum_scale, one of the sum (Gemma 4's layer_scalar): a number, or a float32 array of
+shape (1,) that is read when the operation runs. With them sum=r is the operation in place.
+
 They raise TypeError for element types, ValueError for every other argument, with what was expected and what was given,
 before anything is written. Names that end in an underscore work in place.
 """
@@ -24,35 +30,70 @@ from typing import TYPE_CHECKING, Any, Optional
 import numpy as np
 
 from ._native import norm as _native_norm
-from ._options import FORMS, KINDS, ROUNDINGS, code
+from ._native import residual as _native_residual
+from ._options import AROUND, FORMS, KINDS, ROUNDINGS, code
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
     from typing_extensions import Unpack
 
-    from ._types import Options
+    from ._types import Options, ResidualOptions
 
     Array = NDArray[Any]
 
 __all__ = [
     "add_layer_norm",
     "add_layer_norm_",
+    "add_layer_norm_to",
     "add_rms_norm",
     "add_rms_norm_",
+    "add_rms_norm_to",
     "head_norm",
     "head_norm_",
     "layer_norm",
     "layer_norm_",
     "layer_norm_add",
+    "layer_norm_add_to",
     "rms_norm",
     "rms_norm_",
     "rms_norm_add",
+    "rms_norm_add_to",
+    "sandwich_rms_norm",
+    "sandwich_rms_norm_to",
 ]
 
 
 def _run(form, kind, x, y, r, w, b, eps, *, weight_offset=0.0, round_offset=False, rounding="single"):
     kind, rounding = code("kind", KINDS, kind), code("rounding", ROUNDINGS, rounding)
     _native_norm(FORMS[form], kind, x, y, r, w, b, eps, weight_offset, round_offset, rounding, True, None)
+
+
+def _run_to(
+    around,
+    kind,
+    x,
+    r,
+    total,
+    y,
+    w,
+    b,
+    next_w,
+    eps,
+    next_eps,
+    *,
+    branch_scale=1.0,
+    sum_scale=1.0,
+    weight_offset=0.0,
+    round_offset=False,
+    rounding="single",
+):
+    """An operation with an array for the sum, which it gives, with the norm of it where there is one."""
+    kind, rounding = code("kind", KINDS, kind), code("rounding", ROUNDINGS, rounding)
+    scale, sum_scale = (sum_scale, 1.0) if isinstance(sum_scale, np.ndarray) else (None, sum_scale)
+    total = np.empty(np.shape(r), r.dtype) if total is None else total
+    numbers = (eps, next_eps, branch_scale, sum_scale, weight_offset, round_offset, rounding, True, None)
+    _native_residual(AROUND[around], kind, x, r, total, y, w, b, next_w, scale, *numbers)
+    return total, y
 
 
 def _output(x, out, dtype):
@@ -151,7 +192,7 @@ def add_rms_norm(
     dtype: Optional[DTypeLike] = None,
     **options: Unpack[Options],
 ) -> Array:
-    """r += x, where it lies, and y = rms_norm(r): the residual in front of a norm. r has the type of x."""
+    """r += x, where it lies, and y = rms_norm(r): the residual in front of a norm."""
     y = _output(x, out, dtype)
     _run("add_rows", "rms", x, y, r, w, b, eps, **options)
     return y
@@ -182,7 +223,7 @@ def add_layer_norm(
     dtype: Optional[DTypeLike] = None,
     **options: Unpack[Options],
 ) -> Array:
-    """r += x, where it lies, and y = layer_norm(r). r has the type of x."""
+    """r += x, where it lies, and y = layer_norm(r)."""
     y = _output(x, out, dtype)
     _run("add_rows", "layer", x, y, r, w, b, eps, **options)
     return y
@@ -216,3 +257,101 @@ def layer_norm_add(
     """y += layer_norm(x), where it lies. Gives y."""
     _run("rows_add", "layer", x, y, None, w, b, eps, **options)
     return y
+
+
+def add_rms_norm_to(
+    x: Array,
+    r: Array,
+    w: Optional[Array],
+    eps: float,
+    *,
+    b: Optional[Array] = None,
+    sum: Optional[Array] = None,
+    out: Optional[Array] = None,
+    dtype: Optional[DTypeLike] = None,
+    **options: Unpack[ResidualOptions],
+) -> tuple[Array, Array]:
+    """sum = x + r and y = rms_norm(sum), r left as it is. Gives (sum, y)."""
+    return _run_to("in_front", "rms", x, r, sum, _output(x, out, dtype), w, b, None, eps, eps, **options)
+
+
+def add_layer_norm_to(
+    x: Array,
+    r: Array,
+    w: Optional[Array],
+    b: Optional[Array],
+    eps: float,
+    *,
+    sum: Optional[Array] = None,
+    out: Optional[Array] = None,
+    dtype: Optional[DTypeLike] = None,
+    **options: Unpack[ResidualOptions],
+) -> tuple[Array, Array]:
+    """sum = x + r and y = layer_norm(sum), r left as it is. Gives (sum, y)."""
+    return _run_to("in_front", "layer", x, r, sum, _output(x, out, dtype), w, b, None, eps, eps, **options)
+
+
+def rms_norm_add_to(
+    x: Array,
+    r: Array,
+    w: Optional[Array],
+    eps: float,
+    *,
+    b: Optional[Array] = None,
+    out: Optional[Array] = None,
+    **options: Unpack[ResidualOptions],
+) -> Array:
+    """y = r + rms_norm(x), of the type of r, which is left as it is."""
+    return _run_to("behind", "rms", x, r, out, None, w, b, None, eps, eps, **options)[0]
+
+
+def layer_norm_add_to(
+    x: Array,
+    r: Array,
+    w: Optional[Array],
+    b: Optional[Array],
+    eps: float,
+    *,
+    out: Optional[Array] = None,
+    **options: Unpack[ResidualOptions],
+) -> Array:
+    """y = r + layer_norm(x), of the type of r, which is left as it is."""
+    return _run_to("behind", "layer", x, r, out, None, w, b, None, eps, eps, **options)[0]
+
+
+def sandwich_rms_norm(
+    x: Array,
+    r: Array,
+    w: Optional[Array],
+    next_w: Optional[Array],
+    eps: float,
+    *,
+    next_eps: Optional[float] = None,
+    out: Optional[Array] = None,
+    dtype: Optional[DTypeLike] = None,
+    **options: Unpack[ResidualOptions],
+) -> Array:
+    """r += rms_norm(x, w), where it lies, and y = rms_norm(r, next_w), of the rounded r: the two norms between two layers
+    of Gemma 2 to 4, OLMo 2 and GLM-4. Gives y."""
+    return sandwich_rms_norm_to(
+        x, r, w, next_w, eps, next_eps=next_eps, sum=r, out=out, dtype=dtype, **options
+    )[1]
+
+
+def sandwich_rms_norm_to(
+    x: Array,
+    r: Array,
+    w: Optional[Array],
+    next_w: Optional[Array],
+    eps: float,
+    *,
+    next_eps: Optional[float] = None,
+    sum: Optional[Array] = None,
+    out: Optional[Array] = None,
+    dtype: Optional[DTypeLike] = None,
+    **options: Unpack[ResidualOptions],
+) -> tuple[Array, Array]:
+    """sum = r + rms_norm(x, w) and y = rms_norm(sum, next_w), of the rounded sum; next_eps is eps unless given. Gives
+    (sum, y)."""
+    next_eps = eps if next_eps is None else next_eps
+    return _run_to("between", "rms", x, r, sum, _output(x, out, dtype), w, None, next_w, eps, next_eps, **options)

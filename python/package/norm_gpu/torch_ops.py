@@ -14,6 +14,12 @@ x is (…, dim), of rank 1 to 4, its last axis dense, the others of any stride; 
 and those that give a new tensor out, to write into one, or dtype, the type of the new one (that of x unless given).
 Whose order of roundings is which is in norm's docs/ROUNDING.md.
 
+A residual r has the type of x, or is float32 where x and the output have 16 bits. Names that end in `_to` leave it as it
+is: the sum goes to a new tensor, or to the one given as sum, which may be r itself; y of a function that gives (sum, y)
+has the type of x unless dtype or out is given. These and the sandwich also take branch_scale, a factor of what is added
+(Granite's residual_multiplier), and sum_scale, one of the sum (Gemma 4's layer_scalar): a number, or a float32 tensor of
+shape (1,) that is read when the operation runs. With them sum=r is the operation in place.
+
 On a CUDA device the work is enqueued on torch's current stream of x's device, and CUDA graphs can capture it. Each form
 is an operator of torch's library `norm_gpu`, which torch.compile keeps whole. There is no backward: a tensor that
 requires grad is refused where grad mode is on.
@@ -23,35 +29,43 @@ other argument, with what was expected and what was given, before anything is wr
 work in place.
 """
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, Tuple
 
 import torch
 from torch import Tensor
 
 from ._native import norm as _native_norm
-from ._options import FORMS, KINDS, ROUNDINGS, code
+from ._native import residual as _native_residual
+from ._options import AROUND, FORMS, KINDS, ROUNDINGS, code
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ._types import TorchOptions
+    from ._types import TorchOptions, TorchResidualOptions
 
 __all__ = [
     "add_layer_norm",
     "add_layer_norm_",
+    "add_layer_norm_to",
     "add_rms_norm",
     "add_rms_norm_",
+    "add_rms_norm_to",
     "head_norm",
     "head_norm_",
     "layer_norm",
     "layer_norm_",
     "layer_norm_add",
+    "layer_norm_add_to",
     "rms_norm",
     "rms_norm_",
     "rms_norm_add",
+    "rms_norm_add_to",
+    "sandwich_rms_norm",
+    "sandwich_rms_norm_to",
 ]
 
 _ROWS, _HEADS, _ADD_ROWS, _ROWS_ADD = FORMS["rows"], FORMS["heads"], FORMS["add_rows"], FORMS["rows_add"]
+_IN_FRONT, _BEHIND, _BETWEEN = AROUND["in_front"], AROUND["behind"], AROUND["between"]
 _RMS, _LAYER = KINDS["rms"], KINDS["layer"]
 _DENSE = torch.contiguous_format
 
@@ -186,6 +200,54 @@ def _norm_add(
     _native_norm(_ROWS_ADD, kind, x, y, None, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
 
 
+@torch.library.custom_op("norm_gpu::add_norm_to", mutates_args=())
+def _add_norm_to(
+    x: Tensor,
+    r: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    next_w: Optional[Tensor],
+    scale: Optional[Tensor],
+    dtype: torch.dtype,
+    around: int,
+    kind: int,
+    eps: float,
+    next_eps: float,
+    branch_scale: float,
+    sum_scale: float,
+    weight_offset: float,
+    round_offset: bool,
+    rounding: int,
+    overlap: bool,
+) -> Tuple[Tensor, Tensor]:
+    total, y = _new(r, None), _new(x, dtype)
+    numbers = (eps, next_eps, branch_scale, sum_scale, weight_offset, round_offset, rounding, overlap)
+    _native_residual(around, kind, x, r, total, y, w, b, next_w, scale, *numbers, None)
+    return total, y
+
+
+@torch.library.custom_op("norm_gpu::norm_add_to", mutates_args=())
+def _norm_add_to(
+    x: Tensor,
+    r: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    scale: Optional[Tensor],
+    kind: int,
+    eps: float,
+    branch_scale: float,
+    sum_scale: float,
+    weight_offset: float,
+    round_offset: bool,
+    rounding: int,
+    overlap: bool,
+) -> Tensor:
+    total = _new(r, None)
+    numbers = (eps, eps, branch_scale, sum_scale, weight_offset, round_offset, rounding, overlap)
+    _native_residual(_BEHIND, kind, x, r, total, None, w, b, None, scale, *numbers, None)
+    return total
+
+
 # What they give, where tensors have no memory: under torch.compile and torch.export.
 
 
@@ -197,6 +259,18 @@ def _(x, w, b, dtype, *numbers):
 @_add_norm.register_fake
 def _(x, r, w, b, dtype, *numbers):
     return torch.empty(x.shape, dtype=dtype, device=x.device)
+
+
+@_add_norm_to.register_fake
+def _(x, r, w, b, next_w, scale, dtype, *numbers):
+    return torch.empty(r.shape, dtype=r.dtype, device=r.device), torch.empty(
+        x.shape, dtype=dtype, device=x.device
+    )
+
+
+@_norm_add_to.register_fake
+def _(x, r, *others):
+    return torch.empty(r.shape, dtype=r.dtype, device=r.device)
 
 
 # An operator costs the host as much as a launch several times over, so in eager mode, where nobody watches operators, it
@@ -296,6 +370,35 @@ def _run(form, kind, x, w, b, eps, y, r, in_place, dtype, options):
     return _norm(x, w, b, dtype or x.dtype, form, kind, *numbers)
 
 
+def _run_to(around, kind, x, r, w, b, next_w, eps, next_eps, total, y, dtype, options):
+    """The same of an operation with a tensor for the sum, which it gives, with the norm of it where there is one."""
+    options = dict(options)
+    branch_scale, sum_scale = options.pop("branch_scale", 1.0), options.pop("sum_scale", 1.0)
+    scale, sum_scale = (sum_scale, 1.0) if isinstance(sum_scale, Tensor) else (None, sum_scale)
+    numbers = (eps, next_eps, branch_scale, sum_scale, *(_numbers(**options) if options else _DEFAULTS))
+    if _is_grad_enabled():
+        _refuse_grad(x=x, r=r, w=w, b=b, next_w=next_w, sum=total, out=y, sum_scale=scale)
+    if not _is_compiling() and _direct(x, w, b, y, r) and _direct(x, next_w, scale, total, None):
+        to = _new(r, None) if total is None else total
+        output = _new(x, dtype) if y is None and around != _BEHIND else y
+        _native_residual(around, kind, x, r, to, output, w, b, next_w, scale, *numbers, None)
+        for given in (total, y):
+            if given is not None:
+                _written(given)
+        return to, output
+    # To the operators every output is new.
+    if around == _BEHIND:
+        to, output = _norm_add_to(x, r, w, b, scale, kind, eps, *numbers[2:]), None
+    else:
+        output_dtype = y.dtype if y is not None else dtype or x.dtype
+        to, output = _add_norm_to(x, r, w, b, next_w, scale, output_dtype, around, kind, *numbers)
+    if total is not None:
+        to = total.copy_(to)
+    if y is not None:
+        output = y.copy_(output)
+    return to, output
+
+
 def rms_norm(
     x: Tensor,
     w: Optional[Tensor],
@@ -386,7 +489,7 @@ def add_rms_norm(
     dtype: Optional[torch.dtype] = None,
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
-    """r += x, where it lies, and y = rms_norm(r): the residual in front of a norm. r has the type of x."""
+    """r += x, where it lies, and y = rms_norm(r): the residual in front of a norm."""
     return _run(_ADD_ROWS, _RMS, x, w, b, eps, out, r, False, dtype, options)
 
 
@@ -414,7 +517,7 @@ def add_layer_norm(
     dtype: Optional[torch.dtype] = None,
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
-    """r += x, where it lies, and y = layer_norm(r). r has the type of x."""
+    """r += x, where it lies, and y = layer_norm(r)."""
     return _run(_ADD_ROWS, _LAYER, x, w, b, eps, out, r, False, dtype, options)
 
 
@@ -453,3 +556,101 @@ def layer_norm_add(
 ) -> Tensor:
     """y += layer_norm(x), where it lies. Gives y."""
     return _run(_ROWS_ADD, _LAYER, x, w, b, eps, y, None, False, None, options)
+
+
+def add_rms_norm_to(
+    x: Tensor,
+    r: Tensor,
+    w: Optional[Tensor],
+    eps: float,
+    *,
+    b: Optional[Tensor] = None,
+    sum: Optional[Tensor] = None,
+    out: Optional[Tensor] = None,
+    dtype: Optional[torch.dtype] = None,
+    **options: "Unpack[TorchResidualOptions]",
+) -> Tuple[Tensor, Tensor]:
+    """sum = x + r and y = rms_norm(sum), r left as it is. Gives (sum, y)."""
+    return _run_to(_IN_FRONT, _RMS, x, r, w, b, None, eps, eps, sum, out, dtype, options)
+
+
+def add_layer_norm_to(
+    x: Tensor,
+    r: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    eps: float,
+    *,
+    sum: Optional[Tensor] = None,
+    out: Optional[Tensor] = None,
+    dtype: Optional[torch.dtype] = None,
+    **options: "Unpack[TorchResidualOptions]",
+) -> Tuple[Tensor, Tensor]:
+    """sum = x + r and y = layer_norm(sum), r left as it is. Gives (sum, y)."""
+    return _run_to(_IN_FRONT, _LAYER, x, r, w, b, None, eps, eps, sum, out, dtype, options)
+
+
+def rms_norm_add_to(
+    x: Tensor,
+    r: Tensor,
+    w: Optional[Tensor],
+    eps: float,
+    *,
+    b: Optional[Tensor] = None,
+    out: Optional[Tensor] = None,
+    **options: "Unpack[TorchResidualOptions]",
+) -> Tensor:
+    """y = r + rms_norm(x), of the type of r, which is left as it is."""
+    return _run_to(_BEHIND, _RMS, x, r, w, b, None, eps, eps, out, None, None, options)[0]
+
+
+def layer_norm_add_to(
+    x: Tensor,
+    r: Tensor,
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    eps: float,
+    *,
+    out: Optional[Tensor] = None,
+    **options: "Unpack[TorchResidualOptions]",
+) -> Tensor:
+    """y = r + layer_norm(x), of the type of r, which is left as it is."""
+    return _run_to(_BEHIND, _LAYER, x, r, w, b, None, eps, eps, out, None, None, options)[0]
+
+
+def sandwich_rms_norm(
+    x: Tensor,
+    r: Tensor,
+    w: Optional[Tensor],
+    next_w: Optional[Tensor],
+    eps: float,
+    *,
+    next_eps: Optional[float] = None,
+    out: Optional[Tensor] = None,
+    dtype: Optional[torch.dtype] = None,
+    **options: "Unpack[TorchResidualOptions]",
+) -> Tensor:
+    """r += rms_norm(x, w), where it lies, and y = rms_norm(r, next_w), of the rounded r: the two norms between two layers
+    of Gemma 2 to 4, OLMo 2 and GLM-4. Gives y."""
+    return sandwich_rms_norm_to(
+        x, r, w, next_w, eps, next_eps=next_eps, sum=r, out=out, dtype=dtype, **options
+    )[1]
+
+
+def sandwich_rms_norm_to(
+    x: Tensor,
+    r: Tensor,
+    w: Optional[Tensor],
+    next_w: Optional[Tensor],
+    eps: float,
+    *,
+    next_eps: Optional[float] = None,
+    sum: Optional[Tensor] = None,
+    out: Optional[Tensor] = None,
+    dtype: Optional[torch.dtype] = None,
+    **options: "Unpack[TorchResidualOptions]",
+) -> Tuple[Tensor, Tensor]:
+    """sum = r + rms_norm(x, w) and y = rms_norm(sum, next_w), of the rounded sum; next_eps is eps unless given. Gives
+    (sum, y)."""
+    next_eps = eps if next_eps is None else next_eps
+    return _run_to(_BETWEEN, _RMS, x, r, w, None, next_w, eps, next_eps, sum, out, dtype, options)
