@@ -89,7 +89,8 @@ impl Plan {
         };
         // Absent weights count as ones, which the offset must not change.
         let weight_offset = if w.is_some() && weight_offset != 0.0 { weight_offset } else { -0.0 };
-        let tile = Tile::new(kind, x.dtype, y.dtype, dim, profile);
+        // A sum in f32 is dealt out as a tensor in f32 is, so that its norm has the bits of that tensor's.
+        let tile = Tile::new(kind, problem.normalized_dtype(), y.dtype, dim, profile);
         let most = u64::max(tile.grid(rows), rows);
         if most > MAX_GRID {
             return Err(Error::GridTooLarge { arg: Arg::X, blocks: most, max: MAX_GRID });

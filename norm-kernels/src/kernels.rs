@@ -185,7 +185,8 @@ macro_rules! wide_kernel {
     ($($row:tt)*) => {};
 }
 
-/// Both norms' kernels of every row of the table that takes a residual in f32.
+/// Both norms' kernels of every row of the table that takes a residual in f32. Vectors are 16 bytes of the residual: the sum
+/// is dealt to threads as the norm of a tensor in f32 would be, and has its bits.
 macro_rules! wide_kernels {
     (
         [$w:ident $w_name:literal]
@@ -193,11 +194,11 @@ macro_rules! wide_kernels {
     ) => { $(
         wide_kernel!(
             Rms concat!("rms_b16_", $w_name, "_b16_", $name, "_r32"),
-            $scope $storage $access $residual $rms [XHalf F32 $w YHalf 8]
+            $scope $storage $access $residual $rms [XHalf F32 $w YHalf 4]
         );
         wide_kernel!(
             Layer concat!("layer_b16_", $w_name, "_b16_", $name, "_r32"),
-            $scope $storage $access $residual $layer [XHalf F32 $w YHalf 8]
+            $scope $storage $access $residual $layer [XHalf F32 $w YHalf 4]
         );
     )* };
 }

@@ -18,13 +18,8 @@ pub struct Reload<A, X, W, Y, const N: usize> {
 /// Vectors on their way at a time, where they are whole: four give 0.83 of a copy's bandwidth at
 /// 32768 f16, one gives 0.62 (NVIDIA H200, 2026-11-22).
 const FLIGHT: usize = 4;
-/// The same for vectors of 32 bytes, of which four take more registers than there are.
-const WIDE_FLIGHT: usize = 2;
 
 impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> Reload<A, X, W, Y, N> {
-    /// Whether a vector has 32 bytes.
-    const WIDE: bool = N as u64 * X::SIZE > 16;
-
     /// The part of a row without a residual in front of the norm.
     ///
     /// # Safety
@@ -117,8 +112,7 @@ impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> RowStorage<
 
     #[inline(always)]
     fn each(&self, mut f: impl FnMut(Words, u32)) {
-        let f = |(_, valid), words| f(X::clamp(words), valid);
-        if Self::WIDE { self.each_at::<X, WIDE_FLIGHT>(f) } else { self.each_at::<X, FLIGHT>(f) }
+        self.each_at::<X, FLIGHT>(|(_, valid), words| f(X::clamp(words), valid));
     }
 
     #[inline(always)]
@@ -127,11 +121,7 @@ impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> RowStorage<
         unsafe {
             // The scalar kernels are not worth a second copy of the pass.
             if A::WHOLE && is_common::<BIASES>(&self.row) {
-                if Self::WIDE {
-                    self.write_as::<WIDE_FLIGHT, BIASES, false>(norm);
-                } else {
-                    self.write_as::<FLIGHT, BIASES, false>(norm);
-                }
+                self.write_as::<FLIGHT, BIASES, false>(norm);
             } else {
                 self.write_as::<1, true, true>(norm);
             }
