@@ -62,7 +62,7 @@
 //!
 //! - `gpu`: GPUs at all: [`Device`], [`Stream`], [`TpContext`] and what belongs to them, with the kernels,
 //!   1.0 MB of them. The driver is opened at run time. Without it there is the CPU backend: views,
-//!   operations, [`Norm`], [`Cpu`], [`models`], [`accuracy`] and [`reference`], and neither a driver nor a
+//!   operations, [`Norm`], [`Cpu`], [`models`], [`accuracy`] and [`reference`](mod@reference), and neither a driver nor a
 //!   kernel is built. Each of the others but `candle` has it.
 //! - `cust`: views of cust's memory, its contexts and streams (module `for_cust`).
 //! - `cudarc`: views of cudarc's memory, and its streams (module `for_cudarc`).

@@ -63,6 +63,26 @@ fn a_device_is_opened_once_and_leaves_no_context_current() {
 }
 
 #[test]
+fn what_cust_has_is_borrowed() {
+    let (_mock, _alone, first) = setup();
+    let opened = cust::context::Context::new(cust::device::Device::get_device(1).unwrap()).unwrap();
+    let theirs = cust::stream::Stream::new(cust::stream::StreamFlags::NON_BLOCKING, None).unwrap();
+    let second = Device::from_cust(&opened).unwrap();
+    assert_eq!(second, Device::new(1).unwrap());
+    assert_eq!(current(), context(&second), "cust leaves its context current, and nobody takes it away");
+    {
+        // SAFETY: it outlives the handle.
+        let stream = unsafe { Stream::from_cust(&second, &theirs) }.unwrap();
+        assert_eq!(stream.as_raw().addr(), theirs.as_inner().addr());
+    }
+    // Not destroyed with the handle.
+    theirs.synchronize().unwrap();
+    // SAFETY: as above.
+    let foreign = unsafe { Stream::from_cust(&first, &theirs) };
+    assert_eq!(foreign.err(), Some(Error::ForeignStream { device: first.place() }));
+}
+
+#[test]
 fn entering_a_device_is_undone() {
     let (_mock, _alone, first) = setup();
     let second = Device::new(1).unwrap();

@@ -43,7 +43,7 @@ fn addition(case: &Case, turn: usize) -> Addition {
         apart: turn % 2 == 1,
         branch_scale: scale,
         in_memory: scale != 1.0,
-        wide: wide && turn / 4 % 2 == 0,
+        wide: wide && (turn / 4).is_multiple_of(2),
         ..Addition::PLAIN
     }
 }

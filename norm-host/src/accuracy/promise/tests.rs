@@ -143,7 +143,8 @@ fn what_is_multiplied_elsewhere_breaks_the_promise() {
                 }
                 let norm = reference::norm(&X, &Parameters { onto: None, ..parameters });
                 let Factors { branch, sum } = factors;
-                let others: [fn(f64, f64, f64, f64) -> f64; 5] = [
+                type Other = fn(f64, f64, f64, f64) -> f64;
+                let others: [Other; 5] = [
                     |n, r, _, _| n + r,
                     |n, r, branch, sum| (n + r) * branch * sum,
                     |n, r, branch, sum| n * branch + r * sum,
