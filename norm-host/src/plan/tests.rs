@@ -2,6 +2,8 @@
 
 mod ladders;
 mod prefetch;
+mod residual;
+mod sandwich;
 mod select;
 mod tile;
 
