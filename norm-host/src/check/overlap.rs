@@ -72,11 +72,9 @@ pub(super) fn within(arg: Arg, tensor: &Raw) -> Result<()> {
 
 /// Whether one ends before the other starts.
 fn far_apart(a: &Raw, b: &Raw) -> bool {
-    let ends_before = |a: &Raw, b: &Raw| {
-        let bytes = a.layout.span().ok().and_then(|span| span.checked_mul(a.dtype.size() as u64));
-        bytes.and_then(|bytes| a.address.checked_add(bytes)).is_some_and(|end| end <= b.address)
-    };
-    ends_before(a, b) || ends_before(b, a)
+    let (first, second) = if a.address <= b.address { (a, b) } else { (b, a) };
+    let bytes = first.layout.span().ok().and_then(|span| span.checked_mul(first.dtype.size() as u64));
+    bytes.and_then(|bytes| first.address.checked_add(bytes)).is_some_and(|end| end <= second.address)
 }
 
 /// Whether each stride is larger than all that the axes behind it reach, so that every index leads to its own element.
