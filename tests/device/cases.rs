@@ -113,7 +113,7 @@ pub fn problem(case: &Case, at: Addresses) -> Problem {
 /// Small cases that take this kernel, with idle threads in rows, and idle rows in the last block.
 pub fn of_kernel(kernel: Kernel, profile: DeviceProfile) -> impl Iterator<Item = Case> {
     let Kernel { kind, x, w, y, variant, addition, .. } = kernel;
-    let width = Tile::new(kind, x, y, 1, profile).width as usize;
+    let width = Tile::new(kind, kernel.normalized(), y, 1, profile).width as usize;
     let (rows, dims) = match variant {
         Variant::Warp2 => (131, vec![if kind == NormKind::Rms { 40 } else { 7 } * width]),
         Variant::Warp4 => (11, vec![50 * width]),

@@ -84,6 +84,11 @@ impl Kernel {
         kernels.filter(|kernel| kernel.exists())
     }
 
+    /// The type of the rows that are normalized: `x`'s, or that of their sum with a residual.
+    pub const fn normalized(self) -> DType {
+        if self.addition.wide { DType::F32 } else { self.x }
+    }
+
     /// Whether it is compiled.
     const fn exists(self) -> bool {
         let Kernel { kind, x, y, variant, addition, .. } = self;

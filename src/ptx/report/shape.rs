@@ -92,8 +92,7 @@ pub fn typical(kernel: Kernel, device: DeviceProfile) -> norm_host::Result<Vec<(
     };
     let mut found = Vec::new();
     for &dim in lengths {
-        let r = if kernel.addition.wide { DType::F32 } else { kernel.x };
-        for residual in [None, Some(r)] {
+        for residual in [None, Some(kernel.normalized())] {
             for profile in devices {
                 let shape = two_blocks_or_a_cluster(kernel, dim, residual, profile);
                 let at = ALIGN as u64;
@@ -115,7 +114,7 @@ fn two_blocks_or_a_cluster(
     profile: DeviceProfile,
 ) -> Shape {
     let Kernel { kind, x, w, y, variant, .. } = kernel;
-    let tile = Tile::new(kind, x, y, dim, profile).taken_by(variant);
+    let tile = Tile::new(kind, kernel.normalized(), y, dim, profile).taken_by(variant);
     let rows = if tile.blocks > 1 { 1 } else { 2 * u64::from(tile.rows) };
     let threads_a_row = tile.threads * tile.blocks;
     Shape { kind, dtypes: [x, w, y], rows, dim, residual, threads_a_row, blocks_a_row: tile.blocks }
