@@ -1,7 +1,7 @@
 //! One call of an operation on tensors in an image, and what carries it out.
 
 use norm_host::{
-    Backend, Cpu, DType, Error, Norm, NormKind, Place, Rounding, Simulator, Stream, View, ViewMut,
+    Backend, Cpu, DType, Error, Norm, NormKind, Place, Rounding, Scale, Simulator, Stream, View, ViewMut,
     rms_norm_partial,
 };
 
@@ -28,8 +28,67 @@ pub enum Step {
     Apply,
 }
 
-/// A call on tensors in an image, in place where there is no `y`. Over heads there is neither a
-/// residual nor accumulation.
+/// Where a residual is added.
+#[derive(Clone, Debug)]
+pub enum Side {
+    /// To `x`, of the residual `r`.
+    InFront { r: Operand },
+    /// To the norm, of a residual or, where there is none, what the output holds.
+    Behind { r: Option<Operand> },
+    /// To the norm, whose sum is normalized next.
+    Between { r: Operand, next: Next },
+}
+
+/// The second of two norms.
+#[derive(Clone, Debug)]
+pub struct Next {
+    pub kind: NormKind,
+    pub w: Option<Operand>,
+    pub eps: f32,
+    pub rounding: Rounding,
+}
+
+/// An addition to a residual.
+#[derive(Clone, Debug)]
+pub struct Addition {
+    pub side: Side,
+    /// The tensor of the sum where it is neither the residual nor the output.
+    pub s: Option<Operand>,
+    pub branch: f32,
+    pub scale: f32,
+    /// Where the latter is in memory.
+    pub scale_at: Option<Operand>,
+}
+
+impl Addition {
+    /// The residual, where it is not the output.
+    pub fn r(&self) -> Option<&Operand> {
+        match &self.side {
+            Side::InFront { r } | Side::Between { r, .. } => Some(r),
+            Side::Behind { r } => r.as_ref(),
+        }
+    }
+
+    /// The sum, where it is not the output.
+    pub fn sum(&self) -> Option<&Operand> {
+        match &self.side {
+            Side::InFront { r } | Side::Between { r, .. } => Some(self.s.as_ref().unwrap_or(r)),
+            Side::Behind { .. } => None,
+        }
+    }
+
+    /// The second of two norms.
+    pub fn next(&self) -> Option<&Next> {
+        if let Side::Between { next, .. } = &self.side { Some(next) } else { None }
+    }
+
+    /// Whether it is to what the output holds.
+    pub fn is_onto_output(&self) -> bool {
+        matches!(self.side, Side::Behind { r: None })
+    }
+}
+
+/// A call on tensors in an image, in place where there is no `y`. Over heads there is no residual.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub kind: NormKind,
@@ -42,10 +101,8 @@ pub struct Call {
     pub y: Option<Operand>,
     pub w: Option<Operand>,
     pub b: Option<Operand>,
-    /// The residual that `x` is added to first.
-    pub r: Option<Operand>,
-    /// Whether the norm is added to what the output holds.
-    pub accumulate: bool,
+    /// What is added and where, if anything is.
+    pub addition: Option<Addition>,
     pub step: Step,
     /// Parts of a row, which differ in length by one element at most.
     pub shards: usize,
@@ -114,17 +171,32 @@ impl Call {
         let norm = described
             .weight(self.w.as_ref().map(view).transpose()?)
             .bias(self.b.as_ref().map(view).transpose()?);
-        if let Some(r) = &self.r {
-            let r = &mut view_mut(r)?;
-            return match &self.y {
-                Some(y) => norm.add_rows(view(&self.x)?, r, &mut view_mut(y)?, on),
-                None => norm.add_rows_in_place(&mut view_mut(&self.x)?, r, on),
+        if let Some(Addition { side, s, branch, scale, scale_at }) = &self.addition {
+            let scale = match scale_at {
+                Some(at) => Scale::Memory(view(at)?),
+                None => Scale::Number(*scale),
             };
-        }
-        if self.accumulate {
-            // In place it is the same tensor twice, which the operation allows.
-            let y = self.y.as_ref().unwrap_or(&self.x);
-            return norm.rows_add(view(&self.x)?, &mut view_mut(y)?, on);
+            let norm = norm.branch_scale(*branch).sum_scale(scale);
+            if let (Side::InFront { r }, None, None) = (side, s, &self.y) {
+                return norm.add_rows_in_place(&mut view_mut(&self.x)?, &mut view_mut(r)?, on);
+            }
+            // In place it is the same tensor twice, which these operations allow.
+            let (x, y) = (view(&self.x)?, &mut view_mut(self.y.as_ref().unwrap_or(&self.x))?);
+            return match (side, s) {
+                (Side::InFront { r }, None) => norm.add_rows(x, &mut view_mut(r)?, y, on),
+                (Side::InFront { r }, Some(s)) => norm.add_rows_to(x, view(r)?, &mut view_mut(s)?, y, on),
+                (Side::Behind { r: None }, _) => norm.rows_add(x, y, on),
+                (Side::Behind { r: Some(r) }, _) => norm.rows_add_to(x, view(r)?, y, on),
+                (Side::Between { r, next }, s) => {
+                    let Next { kind, w, eps, rounding } = next;
+                    let w = w.as_ref().map(view).transpose()?;
+                    let next = &Norm::new(*kind, *eps).rounding(*rounding).weight(w);
+                    match s {
+                        None => norm.sandwich_rows(next, x, &mut view_mut(r)?, y, on),
+                        Some(s) => norm.sandwich_rows_to(next, x, view(r)?, &mut view_mut(s)?, y, on),
+                    }
+                }
+            };
         }
         match (&self.y, self.heads) {
             (Some(y), false) => norm.rows(view(&self.x)?, &mut view_mut(y)?, on),

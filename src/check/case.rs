@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use norm_host::{DType, MAX_DIM, NormKind, Rounding, Roundings};
+use norm_host::{DType, MAX_DIM, NormKind, Rounding, Roundings, reference::Factors};
 
 /// The most axes a tensor may have.
 pub const MAX_RANK: usize = 4;
@@ -118,15 +118,57 @@ pub struct Placement {
 }
 
 /// What is added, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Residual {
     /// Nothing: `y = norm(x)`.
     None,
-    /// The input to a residual of its type, which is then normalized: `r += x; y = norm(r)`. With
+    /// The input to a residual, whose sum is then normalized: `r += x; y = norm(r)`. With
     /// the residual's gaps, and the elements between an aligned address and its first one.
     Before { gaps: [usize; MAX_LEADING], at: usize },
     /// The norm to what the output holds: `y += norm(x)`.
     Behind,
+    /// The norm to a residual, whose sum is then normalized: `r += norm(x); y = next(r)`.
+    Between { r: Placement, next: Next },
+}
+
+/// The second of two norms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Next {
+    pub kind: NormKind,
+    /// The type of its weights, which are dense.
+    pub w: Option<DType>,
+    pub eps: f32,
+}
+
+/// How the sum with a residual is made, and where it goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Addition {
+    /// Gaps and the elements from an aligned address on of a tensor of its own: of the sum, behind a norm of the
+    /// residual. Without it the sum takes the residual's place.
+    pub own: Option<([usize; MAX_LEADING], usize)>,
+    /// Whether a residual in front is f32, beside x and y of 16 bits.
+    pub wide: bool,
+    /// What is added is multiplied by this,
+    pub branch: f32,
+    /// and the sum by this,
+    pub scale: f32,
+    /// which is in memory or known.
+    pub in_memory: bool,
+}
+
+impl Addition {
+    /// In place and of what is there.
+    pub const PLAIN: Addition =
+        Addition { own: None, wide: false, branch: 1.0, scale: 1.0, in_memory: false };
+
+    /// Whether anything is multiplied, if by 1.
+    pub fn is_scaled(&self) -> bool {
+        self.in_memory || self.branch != 1.0 || self.scale != 1.0
+    }
+
+    pub fn factors(&self) -> Factors {
+        Factors { branch: self.branch.into(), sum: self.scale.into() }
+    }
 }
 
 /// One case. Its `Display` is its text on the command line.
@@ -152,6 +194,8 @@ pub struct Case {
     /// The row that is done alone too, to give the same bits.
     pub alone: Option<usize>,
     pub residual: Residual,
+    /// With a residual alone.
+    pub addition: Addition,
     /// In how many parts each row is, as if over so many devices; 1 for whole rows.
     pub shards: usize,
 }
@@ -163,10 +207,40 @@ impl Case {
         self.kind == NormKind::Rms && plain && self.dim() > 1
     }
 
-    /// Where it rounds before the last time.
+    /// Where it rounds before the last time; of two norms the first does.
     pub fn roundings(&self) -> Roundings {
         let w = self.w.map(|w| w.dtype);
-        Roundings::of(self.rounding, self.round_offset, self.x.dtype, w, self.y.dtype)
+        let (x, y) = (self.x.dtype, self.first_output());
+        let roundings = Roundings::of(self.rounding, self.round_offset, x, w, y);
+        let branch = if self.adds_in_front() { x } else { y };
+        match self.addition.is_scaled() {
+            true => roundings.with_scales(self.rounding, branch, self.sum_dtype()),
+            false => roundings,
+        }
+    }
+
+    /// The type of the output of the norm, which between two is that of the sum.
+    pub fn first_output(&self) -> DType {
+        if let Residual::Between { r, .. } = self.residual { r.dtype } else { self.y.dtype }
+    }
+
+    pub fn adds_in_front(&self) -> bool {
+        matches!(self.residual, Residual::Before { .. })
+    }
+
+    /// The type of the sum.
+    pub fn sum_dtype(&self) -> DType {
+        match self.residual {
+            Residual::Before { .. } if self.addition.wide => DType::F32,
+            Residual::Before { .. } | Residual::None => self.x.dtype,
+            Residual::Behind => self.y.dtype,
+            Residual::Between { r, .. } => r.dtype,
+        }
+    }
+
+    /// The order of roundings of the second of two norms.
+    pub fn next_rounding(&self, next: Next) -> Rounding {
+        if self.rounding == Rounding::T5 && next.w.is_none() { Rounding::Single } else { self.rounding }
     }
 
     /// Elements in a row.
@@ -214,12 +288,28 @@ impl Case {
         start
     }
 
-    /// Where the residual in front of the norm lies, if there is one.
+    /// Where the residual lies, if there is one that is not the output.
     pub fn r(&self) -> Option<Placement> {
-        match self.residual {
-            Residual::Before { gaps, at } => Some(Placement { dtype: self.x.dtype, gaps, at }),
-            Residual::None | Residual::Behind => None,
+        let dtype = self.sum_dtype();
+        match (self.residual, self.addition.own) {
+            (Residual::Before { gaps, at }, _) => Some(Placement { dtype, gaps, at }),
+            (Residual::Between { r, .. }, _) => Some(r),
+            (Residual::Behind, Some((gaps, at))) => Some(Placement { dtype, gaps, at }),
+            (Residual::None, _) | (Residual::Behind, None) => None,
         }
+    }
+
+    /// Where the sum lies, if it is in the place of neither the residual nor the output.
+    pub fn s(&self) -> Option<Placement> {
+        let (gaps, at) = self.addition.own?;
+        let stored = matches!(self.residual, Residual::Before { .. } | Residual::Between { .. });
+        stored.then_some(Placement { dtype: self.sum_dtype(), gaps, at })
+    }
+
+    /// The second norm's weights.
+    pub fn next_w(&self) -> Option<Param> {
+        let Residual::Between { next, .. } = self.residual else { return None };
+        next.w.map(|dtype| Param { dtype, gap: 0, at: 0, shared: false })
     }
 
     /// Elements, gaps included, that a tensor takes at most; `None` where they cannot be counted.
@@ -231,9 +321,9 @@ impl Case {
 
     /// Bytes that the tensors take together, gaps included; `None` where they cannot be counted.
     fn bytes(&self) -> Option<usize> {
-        let placed = [Some(self.x), Some(self.y), self.r()].into_iter().flatten();
+        let placed = [Some(self.x), Some(self.y), self.r(), self.s()].into_iter().flatten();
         let tensors = placed.map(|tensor| (tensor.dtype, self.span(&tensor), tensor.at));
-        let params = [self.w, self.b].into_iter().flatten().map(|param| {
+        let params = [self.w, self.b, self.next_w()].into_iter().flatten().map(|param| {
             let (heads, gap) =
                 if self.heads && !param.shared { (self.heads().max(1), param.gap) } else { (1, 0) };
             let span = self.dim().checked_add(gap).and_then(|head| head.checked_mul(heads));
@@ -264,6 +354,13 @@ impl Case {
         if self.heads && self.residual != Residual::None {
             return Some("residual needs over=rows".to_owned());
         }
+        if self.residual == Residual::None && self.addition != Addition::PLAIN {
+            return Some("apart, wide, branch and scale need a residual".to_owned());
+        }
+        let is_narrow = self.x.dtype != DType::F32 && self.y.dtype != DType::F32;
+        if self.addition.wide && !(self.adds_in_front() && is_narrow) {
+            return Some("wide needs residual=before, x and y of 16 bits".to_owned());
+        }
         if self.in_place && self.x.dtype != self.y.dtype {
             return Some("inplace needs x and y of one dtype".to_owned());
         }
@@ -293,11 +390,12 @@ impl Case {
     }
 }
 
-/// The text of a case: `key=value` words, and `roundoffset` and `inplace` alone.
+/// The text of a case: `key=value` words, and `roundoffset`, `apart`, `wide` and `inplace` alone.
 ///
 /// `op=rms|layer over=rows|heads shape=2x3x128 x=f16 y=f16 [w=f32] [b=f32] eps=1e-6 [offset=1
-/// [roundoffset]] [rounding=before-weight|before-bias|t5] [residual=before|behind] [xgap=8,0,3] [ygap=…] [rgap=…] [wgap=4] [bgap=…] [shared=w,b]
-/// [at=x,y,w,b[,r]] data=normal seed=7 [shards=2] [inplace] [alone=2]`
+/// [roundoffset]] [rounding=before-weight|before-bias|t5] [residual=before|behind|between] [r=f16 next=rms,f32
+/// nexteps=1e-6] [apart] [wide] [branch=0.5] [scale=2|scale=@2] [xgap=8,0,3] [ygap=…] [rgap=…] [sgap=…] [wgap=4] [bgap=…]
+/// [shared=w,b] [at=x,y,w,b[,r[,s]]] data=normal seed=7 [shards=2] [inplace] [alone=2]`
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let over = if self.heads { "heads" } else { "rows" };
@@ -322,9 +420,34 @@ impl fmt::Display for Case {
             Residual::None => {}
             Residual::Before { .. } => write!(f, " residual=before")?,
             Residual::Behind => write!(f, " residual=behind")?,
+            Residual::Between { r, next: Next { kind, w, eps } } => {
+                let w = w.map_or(String::new(), |w| format!(",{w}"));
+                write!(f, " residual=between r={} next={}{w} nexteps={eps:e}", r.dtype, kind.name())?;
+            }
         }
-        let (r_gaps, r_at) = self.r().map_or(([0; MAX_LEADING], 0), |r| (r.gaps, r.at));
-        for (name, gaps) in [("xgap", self.x.gaps), ("ygap", self.y.gaps), ("rgap", r_gaps)] {
+        let Addition { own, wide, branch, scale, in_memory } = self.addition;
+        for (word, is_there) in [("apart", own.is_some()), ("wide", wide)] {
+            if is_there {
+                write!(f, " {word}")?;
+            }
+        }
+        if branch != 1.0 {
+            write!(f, " branch={branch}")?;
+        }
+        if in_memory {
+            write!(f, " scale=@{scale}")?;
+        } else if scale != 1.0 {
+            write!(f, " scale={scale}")?;
+        }
+        let none = ([0; MAX_LEADING], 0);
+        let (r_gaps, r_at) = match self.residual {
+            Residual::Before { gaps, at } => (gaps, at),
+            Residual::Between { r, .. } => (r.gaps, r.at),
+            Residual::None | Residual::Behind => none,
+        };
+        let (s_gaps, s_at) = own.unwrap_or(none);
+        let gaps = [("xgap", self.x.gaps), ("ygap", self.y.gaps), ("rgap", r_gaps), ("sgap", s_gaps)];
+        for (name, gaps) in gaps {
             if gaps != [0; MAX_LEADING] {
                 write!(f, " {name}={}", join(&gaps, ","))?;
             }
@@ -342,9 +465,16 @@ impl fmt::Display for Case {
             [true, true] => write!(f, " shared=w,b")?,
         }
         let param = |param: Option<Param>| param.map_or(0, |param| param.at);
-        let at = [self.x.at, self.y.at, param(self.w), param(self.b), r_at];
-        if at != [0; 5] {
-            write!(f, " at={}", join(if r_at == 0 { &at[..4] } else { &at }, ","))?;
+        let at = [self.x.at, self.y.at, param(self.w), param(self.b), r_at, s_at];
+        if at != [0; 6] {
+            let written = if s_at != 0 {
+                6
+            } else if r_at != 0 {
+                5
+            } else {
+                4
+            };
+            write!(f, " at={}", join(&at[..written], ","))?;
         }
         write!(f, " data={} seed={}", self.data.name(), self.seed)?;
         if self.shards != 1 {
@@ -368,7 +498,9 @@ fn join(numbers: &[usize], separator: &str) -> String {
 /// Why a text is not a case.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum CaseError {
-    #[error("'{word}' is not a part of a case: expected KEY=VALUE with a known key, inplace or roundoffset")]
+    #[error(
+        "'{word}' is not a part of a case: expected KEY=VALUE with a known key, inplace, apart, wide or roundoffset"
+    )]
     Word { word: String },
     #[error("'{value}' is no value of {key}: expected {expected}")]
     Value { key: String, value: String, expected: &'static str },
@@ -402,6 +534,7 @@ impl FromStr for Case {
 enum Position {
     Before,
     Behind,
+    Between,
 }
 
 /// The words of a text, as far as they are read.
@@ -425,8 +558,18 @@ struct Words {
     b_gap: usize,
     /// Whether all heads share the weights, and whether they share the biases.
     shared: [bool; 2],
-    at: [usize; 5],
+    at: [usize; 6],
     residual: Option<Position>,
+    /// The type of a residual between two norms, and the second of them.
+    r: Option<DType>,
+    next: Option<(NormKind, Option<DType>)>,
+    next_eps: Option<f32>,
+    s_gaps: [usize; MAX_LEADING],
+    apart: bool,
+    wide: bool,
+    branch: Option<f32>,
+    scale: Option<f32>,
+    in_memory: bool,
     data: Option<Data>,
     seed: u64,
     in_place: bool,
@@ -439,6 +582,8 @@ impl Words {
         let flag = match word {
             "inplace" => Some(&mut self.in_place),
             "roundoffset" => Some(&mut self.round_offset),
+            "apart" => Some(&mut self.apart),
+            "wide" => Some(&mut self.wide),
             _ => None,
         };
         if let Some(flag) = flag {
@@ -451,7 +596,8 @@ impl Words {
         let whole = || value.parse::<usize>().map_err(|_| no("a whole number"));
         let gap = || numbers(value).map(|[gap]| gap).ok_or_else(|| no("a whole number below 2^24"));
         let gaps = || numbers(value).ok_or_else(|| no("three whole numbers below 2^24"));
-        let finite = || value.parse().ok().filter(|number: &f32| number.is_finite());
+        let finite_in = |text: &str| text.parse().ok().filter(|number: &f32| number.is_finite());
+        let finite = || finite_in(value);
         let dtype = || {
             let found = DType::ALL.into_iter().find(|dtype| dtype.name() == value);
             found.ok_or_else(|| no("f16, bf16 or f32"))
@@ -485,11 +631,33 @@ impl Words {
             "xgap" => self.x_gaps = gaps()?,
             "ygap" => self.y_gaps = gaps()?,
             "rgap" => self.r_gaps = gaps()?,
+            "sgap" => self.s_gaps = gaps()?,
+            "r" => self.r = Some(dtype()?),
+            "next" => {
+                let (kind, w) = value.split_once(',').map_or((value, None), |(kind, w)| (kind, Some(w)));
+                let kind = NormKind::ALL.into_iter().find(|known| known.name() == kind);
+                let w = w.map(|w| DType::ALL.into_iter().find(|dtype| dtype.name() == w));
+                self.next = match (kind, w) {
+                    (Some(kind), None) => Some((kind, None)),
+                    (Some(kind), Some(Some(w))) => Some((kind, Some(w))),
+                    _ => return Err(no("rms or layer, and the type of its weights such as rms,f16")),
+                }
+            }
+            "nexteps" => {
+                self.next_eps = Some(finite().filter(|&eps| is_eps(value, eps)).ok_or_else(|| no(EPS))?)
+            }
+            "branch" => self.branch = Some(finite().ok_or_else(|| no("a finite number"))?),
+            "scale" => {
+                self.in_memory = value.starts_with('@');
+                let number = finite_in(value.strip_prefix('@').unwrap_or(value));
+                self.scale = Some(number.ok_or_else(|| no("a finite number, or @ and one"))?);
+            }
             "residual" => {
                 self.residual = Some(match value {
                     "before" => Position::Before,
                     "behind" => Position::Behind,
-                    _ => return Err(no("before or behind")),
+                    "between" => Position::Between,
+                    _ => return Err(no("before, behind or between")),
                 })
             }
             "wgap" => self.w_gap = gap()?,
@@ -503,10 +671,12 @@ impl Words {
                 }
             }
             "at" => {
-                let four = || numbers(value).map(|[x, y, w, b]| [x, y, w, b, 0]);
+                let four = || numbers(value).map(|[x, y, w, b]| [x, y, w, b, 0, 0]);
+                let five = || numbers(value).map(|[x, y, w, b, r]| [x, y, w, b, r, 0]);
                 self.at = numbers(value)
+                    .or_else(five)
                     .or_else(four)
-                    .ok_or_else(|| no("four or five whole numbers below 2^24"))?;
+                    .ok_or_else(|| no("four to six whole numbers below 2^24"))?;
             }
             "data" => {
                 let found = Data::ALL.into_iter().find(|data| data.name() == value);
@@ -522,7 +692,7 @@ impl Words {
 
     fn case(self) -> Result<Case, CaseError> {
         let missing = |key| CaseError::Missing { key };
-        let [x_at, y_at, w_at, b_at, r_at] = self.at;
+        let [x_at, y_at, w_at, b_at, r_at, s_at] = self.at;
         let x = self.x.ok_or_else(|| missing("x"))?;
         let y = self.y.ok_or_else(|| missing("y"))?;
         for (name, param, shared) in [("w", self.w, self.shared[0]), ("b", self.b, self.shared[1])] {
@@ -531,6 +701,21 @@ impl Words {
             }
         }
         let [w_shared, b_shared] = self.shared;
+        let residual = match self.residual {
+            None => Residual::None,
+            Some(Position::Before) => Residual::Before { gaps: self.r_gaps, at: r_at },
+            Some(Position::Behind) => Residual::Behind,
+            Some(Position::Between) => {
+                let (kind, w) = self.next.ok_or_else(|| missing("next"))?;
+                let dtype = self.r.ok_or_else(|| missing("r"))?;
+                let eps = self.next_eps.ok_or_else(|| missing("nexteps"))?;
+                let r = Placement { dtype, gaps: self.r_gaps, at: r_at };
+                Residual::Between { r, next: Next { kind, w, eps } }
+            }
+        };
+        if !matches!(residual, Residual::Between { .. }) && (self.next.is_some() || self.r.is_some()) {
+            return Err(CaseError::Impossible("r and next need residual=between".to_owned()));
+        }
         Ok(Case {
             kind: self.kind.ok_or_else(|| missing("op"))?,
             heads: self.heads,
@@ -547,10 +732,13 @@ impl Words {
             seed: self.seed,
             in_place: self.in_place,
             alone: self.alone,
-            residual: match self.residual {
-                None => Residual::None,
-                Some(Position::Before) => Residual::Before { gaps: self.r_gaps, at: r_at },
-                Some(Position::Behind) => Residual::Behind,
+            residual,
+            addition: Addition {
+                own: self.apart.then_some((self.s_gaps, s_at)),
+                wide: self.wide,
+                branch: self.branch.unwrap_or(1.0),
+                scale: self.scale.unwrap_or(1.0),
+                in_memory: self.in_memory,
             },
             shards: self.shards.unwrap_or(1),
         })
@@ -619,9 +807,20 @@ mod tests {
             ("seed=1", "seed=1 alone=6", "alone names a row"),
             ("seed=1", "seed=1 residual=after", "'after' is no value of residual"),
             ("seed=1", "seed=1 residual=before", "residual needs over=rows"),
+            ("seed=1", "seed=1 apart", "apart, wide, branch and scale need a residual"),
+            ("seed=1", "seed=1 scale=@1", "apart, wide, branch and scale need a residual"),
+            ("over=heads", "residual=behind wide", "wide needs residual=before"),
+            ("over=heads shape=2x3x5 x=f16", "residual=before wide shape=2x3x5 x=f32", "x and y of 16 bits"),
+            ("over=heads", "residual=before branch=inf", "'inf' is no value of branch: expected a finite"),
+            ("over=heads", "residual=before scale=@nan", "'@nan' is no value of scale: expected a finite"),
+            ("over=heads", "residual=between r=f16 nexteps=0", "next is missing"),
+            ("over=heads", "residual=between next=rms nexteps=0", "r is missing"),
+            ("over=heads", "residual=between next=rms r=f16", "nexteps is missing"),
+            ("over=heads", "residual=between r=f16 next=rms,f64 nexteps=0", "'rms,f64' is no value of next"),
+            ("over=heads", "residual=before r=f16", "r and next need residual=between"),
             ("seed=1", "seed=1 shards=2", "shards needs"),
             ("over=heads", "shards=6", "shards needs"),
-            ("seed=1", "seed=1 at=1,2,3", "four or five"),
+            ("seed=1", "seed=1 at=1,2,3", "four to six"),
             ("seed=1", "seed=1 w=f16 shared=x", "'x' is no value of shared"),
             ("seed=1", "seed=1 w=f16 shared=w,b", "shared=b needs b"),
             ("over=heads", "w=f16 shared=w", "shared needs over=heads"),

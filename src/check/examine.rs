@@ -4,10 +4,10 @@ use std::fmt;
 
 use norm_host::accuracy::{self, Verdict};
 use norm_host::reference::{self, Factors, Parameters};
-use norm_host::{Arg, DType, Error, SimulatorError};
+use norm_host::{Arg, DType, Error, Roundings, SimulatorError};
 
-use super::call::{Call, Executor, Operand};
-use super::case::{Case, MAX_LEADING, Residual};
+use super::call::{Addition, Call, Executor, Next, Operand, Side};
+use super::case::{Case, MAX_LEADING, Placement, Residual};
 use super::layout::Layout;
 use super::outputs::{Outputs, difference, execute, row_bytes};
 use crate::bytes::AlignedBytes;
@@ -20,9 +20,9 @@ pub enum Fault {
     Refused(Error),
     /// An output breaks the accuracy promise.
     Inaccurate { row: usize, column: usize, dtype: DType, verdict: Verdict },
-    /// An element of the residual is not the rounded sum.
-    Residual { row: usize, column: usize, expected: f64, given: f64 },
-    /// A byte changed that is no element of the output, or of the residual.
+    /// An element of the sum with a residual in front is not what it must be.
+    Sum { row: usize, column: usize, expected: f64, given: f64 },
+    /// A byte changed that is no element of the output, or of the sum.
     Touched { tensor: &'static str, byte: isize },
     /// In place gives other bits than out of place.
     InPlace { row: usize, column: usize },
@@ -61,8 +61,8 @@ impl fmt::Display for Fault {
                      {error_ulp:.3} ULP of {dtype}, allowed are {allowed_ulp:.3}"
                 )
             }
-            Fault::Residual { row, column, expected, given } => {
-                write!(f, "row {row}, column {column} of r: expected {expected:e}, given {given:e}")
+            Fault::Sum { row, column, expected, given } => {
+                write!(f, "row {row}, column {column} of the sum: expected {expected:e}, given {given:e}")
             }
             Fault::Touched { tensor, byte } => {
                 write!(
@@ -141,7 +141,12 @@ fn judge(case: &Case, call: &Call, before: &AlignedBytes, outputs: &Outputs) -> 
         let head = case.head_of(row);
         let elements =
             |operand: &Operand| element::read(operand.dtype, &before[row_bytes(case, operand, row)]);
-        let onto = call.y.as_ref().filter(|_| call.accumulate).map(elements);
+        let addition = call.addition.as_ref();
+        let onto = addition.and_then(|addition| match &addition.side {
+            Side::InFront { .. } => None,
+            Side::Behind { r: None } => call.y.as_ref().map(elements),
+            Side::Behind { r: Some(r) } | Side::Between { r, .. } => Some(elements(r)),
+        });
         let parameters = Parameters {
             kind: case.kind,
             eps: case.eps.into(),
@@ -150,35 +155,81 @@ fn judge(case: &Case, call: &Call, before: &AlignedBytes, outputs: &Outputs) -> 
             roundings: case.roundings(),
             bias: b.as_ref().map(|heads| heads[head].as_slice()),
             onto: onto.as_deref(),
-            factors: Factors::NONE,
+            factors: if onto.is_some() { case.addition.factors() } else { Factors::NONE },
         };
         let mut x = elements(&call.x);
-        if let Some(r) = &call.r {
-            x = reference::add(r.dtype, &x, &elements(r));
-            judge_residual(row, &x, &element::read(r.dtype, &outputs.row(case, row).r))?;
+        let mut normalized = case.x.dtype;
+        let sum = element::read(case.sum_dtype(), &outputs.row(case, row).sum);
+        if let Some(Side::InFront { r }) = addition.map(|addition| &addition.side) {
+            normalized = r.dtype;
+            x = match case.addition.is_scaled() {
+                true => reference::add_scaled(
+                    r.dtype,
+                    &x,
+                    &elements(r),
+                    case.addition.factors(),
+                    case.roundings(),
+                ),
+                false => reference::add(r.dtype, &x, &elements(r)),
+            };
+            judge_sum(row, &x, &sum)?;
         }
-        x.iter_mut().for_each(|x| *x = reference::input(case.x.dtype, *x));
         let given = element::read(case.y.dtype, given);
-        let judged = accuracy::judge_row(&x, &parameters, case.y.dtype, &given);
-        if !judged.promised {
+        let Some(next) = addition.and_then(Addition::next) else {
+            findings = findings.and(judge_row(row, (normalized, x), &parameters, (case.y.dtype, &given))?);
             continue;
-        }
-        if !judged.is_kept() {
-            let (column, verdict) = (judged.index, judged.worst);
-            return Err(Fault::Inaccurate { row, column, dtype: case.y.dtype, verdict });
-        }
-        let f32_ratio = if case.y.dtype == DType::F32 { judged.worst.ratio() } else { 0.0 };
-        findings = findings.and(Findings { outputs: given.len() as u64, f32_ratio });
+        };
+        // Of two norms the second is that of what the first gave.
+        let of_first = judge_row(row, (normalized, x), &parameters, (case.sum_dtype(), &sum))?;
+        let w = next.w.as_ref().map(|w| head_values(case, w, 0, before));
+        let parameters = second(case, next, w.as_deref());
+        let of_second = judge_row(row, (case.sum_dtype(), sum), &parameters, (case.y.dtype, &given))?;
+        findings = findings.and(of_first).and(of_second);
     }
     Ok(findings)
 }
 
-/// Holds a row of the residual against the rounded sums, with which it has all bits in common but
-/// those of NaN.
-fn judge_residual(row: usize, expected: &[f64], given: &[f64]) -> Result<(), Fault> {
+/// What the second of two norms is made of.
+fn second<'a>(case: &Case, next: &Next, weight: Option<&'a [f64]>) -> Parameters<'a> {
+    let w = next.w.as_ref().map(|w| w.dtype);
+    Parameters {
+        kind: next.kind,
+        eps: next.eps.into(),
+        weight,
+        weight_offset: 0.0,
+        roundings: Roundings::of(next.rounding, false, case.sum_dtype(), w, case.y.dtype),
+        bias: None,
+        onto: None,
+        factors: Factors::NONE,
+    }
+}
+
+/// Holds a row of that type and its output to the promise.
+fn judge_row(
+    row: usize,
+    (x_dtype, mut x): (DType, Vec<f64>),
+    parameters: &Parameters<'_>,
+    (dtype, given): (DType, &[f64]),
+) -> Result<Findings, Fault> {
+    x.iter_mut().for_each(|x| *x = reference::input(x_dtype, *x));
+    let judged = accuracy::judge_row(&x, parameters, dtype, given);
+    if !judged.promised {
+        return Ok(Findings::default());
+    }
+    if !judged.is_kept() {
+        let (column, verdict) = (judged.index, judged.worst);
+        return Err(Fault::Inaccurate { row, column, dtype, verdict });
+    }
+    let f32_ratio = if dtype == DType::F32 { judged.worst.ratio() } else { 0.0 };
+    Ok(Findings { outputs: given.len() as u64, f32_ratio })
+}
+
+/// Holds a row of the sum against what it must be, with which it has all bits in common but those of NaN.
+fn judge_sum(row: usize, expected: &[f64], given: &[f64]) -> Result<(), Fault> {
     for (column, (&expected, &given)) in expected.iter().zip(given).enumerate() {
-        if expected != given && !(expected.is_nan() && given.is_nan()) {
-            return Err(Fault::Residual { row, column, expected, given });
+        let is_other = expected.to_bits() != given.to_bits();
+        if is_other && !(expected.is_nan() && given.is_nan()) {
+            return Err(Fault::Sum { row, column, expected, given });
         }
     }
     Ok(())
@@ -213,9 +264,13 @@ fn alone(
         placement.gaps = [0; MAX_LEADING];
         placement.at = 0;
     }
-    if let Residual::Before { gaps, at } = &mut single.residual {
-        (*gaps, *at) = ([0; MAX_LEADING], 0);
+    match &mut single.residual {
+        Residual::Before { gaps, at } | Residual::Between { r: Placement { gaps, at, .. }, .. } => {
+            (*gaps, *at) = ([0; MAX_LEADING], 0);
+        }
+        Residual::None | Residual::Behind => {}
     }
+    single.addition.own = single.addition.own.map(|_| ([0; MAX_LEADING], 0));
     for param in [&mut single.w, &mut single.b].into_iter().flatten() {
         param.gap = 0;
         param.at = 0;
@@ -227,11 +282,17 @@ fn alone(
         start[to.byte..][..from.len()].copy_from_slice(&before[from]);
     };
     copy(row_bytes(case, &among.call.x, row), &layout.call.x);
-    if let (Some(from), Some(to)) = (&among.call.r, &layout.call.r) {
+    let additions = among.call.addition.as_ref().zip(layout.call.addition.as_ref());
+    if let Some((from, to)) = additions.and_then(|(from, to)| from.r().zip(to.r())) {
         copy(row_bytes(case, from, row), to);
     }
-    if let (Some(from), Some(to), true) = (&among.call.y, &layout.call.y, among.call.accumulate) {
+    let onto_output = additions.is_some_and(|(addition, _)| addition.is_onto_output());
+    if let (Some(from), Some(to), true) = (&among.call.y, &layout.call.y, onto_output) {
         copy(row_bytes(case, from, row), to);
+    }
+    let next = additions.and_then(|(from, to)| from.next().zip(to.next()));
+    if let Some((from, to)) = next.and_then(|(from, to)| from.w.as_ref().zip(to.w.as_ref())) {
+        copy(head_bytes(case, from, 0), to);
     }
     let head = case.head_of(row);
     for (from, to) in [(&among.call.w, &layout.call.w), (&among.call.b, &layout.call.b)] {

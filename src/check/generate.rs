@@ -5,7 +5,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use super::case::{Case, Data, MAX_LEADING, MAX_RANK, Param, Placement, Residual};
+use super::case::{Addition, Case, Data, MAX_LEADING, MAX_RANK, Next, Param, Placement, Residual};
 
 /// Around the sizes of a lane, a vector, a warp and a head.
 const SMALL_DIMS: [usize; 20] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129];
@@ -58,6 +58,7 @@ pub fn case(seed: u64, index: u64) -> Case {
         in_place,
         alone,
         residual: if heads { Residual::None } else { residual(rng, rank) },
+        addition: Addition::PLAIN,
         shards: 1,
     };
     // Drawn late, so that a seed keeps the tensors that it had before there were several orders.
@@ -70,6 +71,12 @@ pub fn case(seed: u64, index: u64) -> Case {
     case.round_offset = case.weight_offset != 0.0 && rng.random_bool(0.5);
     if case.may_be_split() && rng.random_bool(0.5) {
         case.shards = rng.random_range(2..=case.dim().min(5));
+    }
+    if case.residual != Residual::None {
+        case.addition = addition(rng, &case);
+    }
+    if case.residual == Residual::Behind && rng.random_bool(0.5) {
+        case.residual = between(rng, &case);
     }
     case
 }
@@ -151,6 +158,37 @@ fn residual(rng: &mut Pcg64, rank: usize) -> Residual {
     }
 }
 
+/// Half of them plain and in place.
+fn addition(rng: &mut Pcg64, case: &Case) -> Addition {
+    let rank = case.shape.len();
+    let own = rng.random_bool(0.4).then(|| {
+        let Placement { gaps, at, .. } = placement(rng, rank);
+        (gaps, at)
+    });
+    let narrow = case.adds_in_front() && case.x.dtype != DType::F32 && case.y.dtype != DType::F32;
+    let wide = narrow && rng.random_bool(0.4);
+    if rng.random_bool(0.6) {
+        return Addition { own, wide, ..Addition::PLAIN };
+    }
+    let mut factor = || *[1.0, 0.22, -1.5, 3.0].choose(rng).unwrap_or(&1.0);
+    let (branch, scale) = (factor(), factor());
+    Addition { own, wide, branch, scale, in_memory: rng.random_bool(0.5) }
+}
+
+/// Another norm behind the sum, mostly one that a kernel does together with the first.
+fn between(rng: &mut Pcg64, case: &Case) -> Residual {
+    let mut r = placement(rng, case.shape.len());
+    let mut next = Next {
+        kind: *NormKind::ALL.choose(rng).unwrap_or(&NormKind::Rms),
+        w: rng.random_bool(0.8).then(|| dtype(rng)),
+        eps: *[1e-5, 1e-6, 0.1].choose(rng).unwrap_or(&1e-6),
+    };
+    if rng.random_bool(0.7) {
+        (r.dtype, next.kind, next.w) = (case.x.dtype, case.kind, case.w.map(|w| w.dtype));
+    }
+    Residual::Between { r, next }
+}
+
 fn param(rng: &mut Pcg64, heads: bool) -> Param {
     let shared = heads && rng.random_bool(0.4);
     let gap = if heads && !shared { gap_of(rng) } else { 0 };
@@ -208,7 +246,26 @@ mod tests {
             let moved = |residual| matches!(residual, Residual::Before { gaps, at } if gaps[0] > 0 && at > 0);
             assert!(with(&moved));
             assert!(with(&|residual| residual == Residual::Behind));
+            assert!(with(&|residual| matches!(residual, Residual::Between { .. })));
         }
+        let moved = |case: &Case| case.addition.own.is_some_and(|(gaps, at)| gaps[0] > 0 && at > 0);
+        let sides: [fn(Residual) -> bool; 3] = [
+            |residual| matches!(residual, Residual::Before { .. }),
+            |residual| residual == Residual::Behind,
+            |residual| matches!(residual, Residual::Between { .. }),
+        ];
+        for side in sides {
+            assert!(some(&|case| side(case.residual) && moved(case)));
+            for in_memory in [false, true] {
+                for rounding in Rounding::ALL {
+                    let found =
+                        |case: &Case| case.rounding == rounding && case.addition.in_memory == in_memory;
+                    assert!(some(&|case| side(case.residual) && found(case) && case.addition.is_scaled()));
+                }
+            }
+        }
+        assert!(some(&|case| case.addition.wide && case.addition.is_scaled()), "wide and scaled");
+        assert!(some(&|case| case.addition.wide && !case.addition.is_scaled()), "wide and plain");
         assert!(some(&|case| case.w.is_none() && case.b.is_some()), "b without w");
         for rounding in Rounding::ALL {
             for kind in NormKind::ALL {

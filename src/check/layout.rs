@@ -1,7 +1,7 @@
 //! Where the tensors of a case lie in one block of memory, the image, and what is in it.
 //!
-//! The image holds `x`, `w`, `b`, `y`, a residual and sums, each between guard bytes. What is no element of an
-//! input is NaN in every dtype, so that a result made of it shows; what is `y`'s is another
+//! The image holds `x`, `w`, `b`, `y`, a residual, its sum, a second norm's weights, a scale and sums, each between guard bytes. What is no element of an
+//! input is NaN in every dtype, so that a result made of it shows; what is `y`'s, and a sum's, is another
 //! pattern, so that an element left out shows.
 
 use std::ops::Range;
@@ -13,7 +13,7 @@ use rand::seq::IndexedRandom;
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64;
 
-use super::call::{Call, Operand, Step};
+use super::call::{Addition, Call, Next, Operand, Side, Step};
 use super::case::{Case, Data, Param, Residual};
 use super::generate;
 use crate::bytes::AlignedBytes;
@@ -33,8 +33,8 @@ pub struct Layout {
     pub call: Call,
     /// Bytes of the image.
     len: usize,
-    /// The bytes that are `y`'s, guards included.
-    y: Range<usize>,
+    /// The bytes that are `y`'s, and a sum's of its own, guards included.
+    outputs: [Range<usize>; 2],
 }
 
 impl Layout {
@@ -63,6 +63,21 @@ impl Layout {
         let (x, _) = place(case.x.dtype, case.x.at, &case.shape, case.strides(&case.x));
         let (y, y_region) = place(case.y.dtype, case.y.at, &case.shape, case.strides(&case.y));
         let r = case.r().map(|r| place(r.dtype, r.at, &case.shape, case.strides(&r)).0);
+        let sum = case.s().map(|s| place(s.dtype, s.at, &case.shape, case.strides(&s)));
+        let (s, s_region) = sum.map_or((None, 0..0), |(s, region)| (Some(s), region));
+        let next_w = case.next_w().map(|w| place(w.dtype, w.at, &[case.dim()], vec![1]).0);
+        let scale_at = case.addition.in_memory.then(|| place(DType::F32, 0, &[1], vec![1]).0);
+        let side = match case.residual {
+            Residual::None => None,
+            Residual::Before { .. } => r.map(|r| Side::InFront { r }),
+            Residual::Behind => Some(Side::Behind { r }),
+            Residual::Between { next, .. } => r.map(|r| {
+                let rounding = case.next_rounding(next);
+                Side::Between { r, next: Next { kind: next.kind, w: next_w, eps: next.eps, rounding } }
+            }),
+        };
+        let super::case::Addition { branch, scale, .. } = case.addition;
+        let addition = side.map(|side| Addition { side, s, branch, scale, scale_at });
         let split = case.shards > 1;
         let sums = split.then(|| place(DType::F32, 0, &[case.shards * case.rows()], vec![1]).0);
         let call = Call {
@@ -79,35 +94,46 @@ impl Layout {
             y: Some(y),
             w,
             b,
-            r,
-            accumulate: case.residual == Residual::Behind,
+            addition,
         };
-        Layout { call, len, y: y_region }
+        Layout { call, len, outputs: [y_region, s_region] }
     }
 
-    /// The image before the call, without its values.
+    /// The image before the call, without its values but a scale.
     pub fn blank(&self, image: &mut AlignedBytes) {
         image.refill(self.len, UNREAD);
-        image[self.y.clone()].fill(UNWRITTEN);
+        for output in &self.outputs {
+            image[output.clone()].fill(UNWRITTEN);
+        }
+        let scale = self
+            .call
+            .addition
+            .as_ref()
+            .and_then(|addition| Some((addition.scale_at.as_ref()?, addition.scale)));
+        if let Some((at, scale)) = scale {
+            element::write(at.dtype, &mut image[at.byte..], std::iter::once(scale.into()));
+        }
     }
 
     /// The image before the call.
     pub fn fill(&self, case: &Case, image: &mut AlignedBytes) {
         self.blank(image);
         fill_rows(case, &self.call.x, 0, image);
-        if let Some(r) = &self.call.r {
+        let addition = self.call.addition.as_ref();
+        if let Some(r) = addition.and_then(Addition::r) {
             fill_rows(case, r, 3, image);
         }
-        if let (Some(y), true) = (&self.call.y, self.call.accumulate) {
+        if let (Some(y), true) = (&self.call.y, addition.is_some_and(Addition::is_onto_output)) {
             // What is there in place is `x`.
             fill_rows(case, y, if case.in_place { 0 } else { 4 }, image);
         }
-        for (which, param) in [(1, &self.call.w), (2, &self.call.b)] {
+        let next_w = addition.and_then(Addition::next).and_then(|next| next.w.as_ref());
+        for (which, param) in [(1, self.call.w.as_ref()), (2, self.call.b.as_ref()), (5, next_w)] {
             let Some(param) = param else { continue };
             let rng = &mut generate::values(case.seed, which);
             for head in 0..param.heads() {
                 let start = param.byte + param.strides[0] * head * param.dtype.size();
-                let values = (0..case.dim()).map(|_| parameter(case.data, which == 1, rng));
+                let values = (0..case.dim()).map(|_| parameter(case.data, which != 2, rng));
                 element::write(param.dtype, &mut image[start..], values);
             }
         }

@@ -1,6 +1,6 @@
 //! What a call writes, and that it writes nothing else.
 
-use super::call::{Call, Executor, Operand, Step};
+use super::call::{Addition, Call, Executor, Operand, Step};
 use super::case::Case;
 use super::examine::Fault;
 use crate::bytes::AlignedBytes;
@@ -9,8 +9,8 @@ use crate::element;
 /// What a call writes, row by row without gaps.
 pub struct Outputs {
     pub y: Vec<u8>,
-    /// Empty where there is no residual in front of the norm.
-    pub r: Vec<u8>,
+    /// The sum with a residual, empty where there is none but the output.
+    pub sum: Vec<u8>,
 }
 
 impl Outputs {
@@ -19,7 +19,7 @@ impl Outputs {
         let take = |bytes: &[u8], size: usize| {
             bytes.chunks_exact(case.dim() * size).nth(row).unwrap_or_default().to_vec()
         };
-        Outputs { y: take(&self.y, case.y.dtype.size()), r: take(&self.r, case.x.dtype.size()) }
+        Outputs { y: take(&self.y, case.y.dtype.size()), sum: take(&self.sum, case.sum_dtype().size()) }
     }
 }
 
@@ -52,7 +52,8 @@ pub fn execute(
         bytes
     };
     let y = take(call.y.as_ref().unwrap_or(&call.x));
-    let outputs = Outputs { y, r: call.r.as_ref().map(take).unwrap_or_default() };
+    let sum = call.addition.as_ref().and_then(Addition::sum);
+    let outputs = Outputs { y, sum: sum.map(take).unwrap_or_default() };
     match image.iter().zip(before.iter()).position(|(after, before)| after != before) {
         None => Ok(outputs),
         Some(byte) => Err(touched(call, byte)),
@@ -75,12 +76,17 @@ fn add_up(sums: &Operand, shards: usize, image: &mut AlignedBytes) {
 
 /// The fault of a changed byte, told from the tensor that starts last before it.
 fn touched(call: &Call, byte: usize) -> Fault {
+    let addition = call.addition.as_ref();
+    let next = addition.and_then(Addition::next);
     let tensors = [
         ("x", Some(&call.x)),
         ("y", call.y.as_ref()),
         ("w", call.w.as_ref()),
         ("b", call.b.as_ref()),
-        ("r", call.r.as_ref()),
+        ("r", addition.and_then(Addition::r)),
+        ("sum", addition.and_then(|addition| addition.s.as_ref())),
+        ("scale", addition.and_then(|addition| addition.scale_at.as_ref())),
+        ("next's w", next.and_then(|next| next.w.as_ref())),
         ("sums", call.sums.as_ref()),
     ];
     let distance = |operand: &Operand| byte.wrapping_sub(operand.byte) as isize;
@@ -107,5 +113,5 @@ pub fn difference(case: &Case, a: &Outputs, b: &Outputs) -> Option<(usize, usize
         let element = byte / size;
         Some((element / case.dim(), element % case.dim()))
     };
-    first(&a.y, &b.y, case.y.dtype.size()).or_else(|| first(&a.r, &b.r, case.x.dtype.size()))
+    first(&a.y, &b.y, case.y.dtype.size()).or_else(|| first(&a.sum, &b.sum, case.sum_dtype().size()))
 }

@@ -2,7 +2,7 @@
 
 use norm_host::{DType, Rounding};
 
-use super::case::{Case, Data, MAX_LEADING, Residual};
+use super::case::{Addition, Case, Data, MAX_LEADING, Placement, Residual};
 
 /// Attempts after which the smallest case so far will do.
 const MAX_ATTEMPTS: usize = 2000;
@@ -43,16 +43,36 @@ fn simpler(case: &Case) -> Vec<Case> {
 
     step(&|case| case.alone = None);
     step(&|case| case.in_place = false);
-    step(&|case| case.residual = Residual::None);
+    step(&|case| (case.residual, case.addition) = (Residual::None, Addition::PLAIN));
+    step(&|case| {
+        if let Residual::Between { .. } = case.residual {
+            case.residual = Residual::Behind;
+        }
+    });
+    step(&|case| case.addition = Addition::PLAIN);
+    step(&|case| case.addition.own = None);
+    step(&|case| case.addition.wide = false);
+    step(&|case| case.addition.in_memory = false);
+    step(&|case| case.addition.branch = 1.0);
+    step(&|case| case.addition.scale = 1.0);
+    step(&|case| {
+        if let Residual::Between { next, .. } = &mut case.residual {
+            next.w = None;
+        }
+    });
     step(&|case| case.shards = 1);
     // A leading axis less, and its gaps with it; heads keep theirs.
     if case.shape.len() > if case.heads { 2 } else { 1 } {
         step(&|case| {
             case.shape.remove(0);
             let mut all = vec![&mut case.x.gaps, &mut case.y.gaps];
-            if let Residual::Before { gaps, .. } = &mut case.residual {
-                all.push(gaps);
+            match &mut case.residual {
+                Residual::Before { gaps, .. } | Residual::Between { r: Placement { gaps, .. }, .. } => {
+                    all.push(gaps);
+                }
+                Residual::None | Residual::Behind => {}
             }
+            all.extend(case.addition.own.as_mut().map(|(gaps, _)| gaps));
             for gaps in all {
                 gaps.rotate_left(1);
                 gaps[MAX_LEADING - 1] = 0;
@@ -81,16 +101,17 @@ fn simpler(case: &Case) -> Vec<Case> {
     step(&|case| (case.x.gaps, case.y.gaps) = ([0; MAX_LEADING], [0; MAX_LEADING]));
     step(&|case| case.x.gaps = [0; MAX_LEADING]);
     step(&|case| case.y.gaps = [0; MAX_LEADING]);
-    step(&|case| {
-        if let Residual::Before { gaps, .. } = &mut case.residual {
+    step(&|case| match &mut case.residual {
+        Residual::Before { gaps, .. } | Residual::Between { r: Placement { gaps, .. }, .. } => {
             *gaps = [0; MAX_LEADING];
         }
+        Residual::None | Residual::Behind => {}
     });
-    step(&|case| {
-        if let Residual::Before { at, .. } = &mut case.residual {
-            *at = 0;
-        }
+    step(&|case| match &mut case.residual {
+        Residual::Before { at, .. } | Residual::Between { r: Placement { at, .. }, .. } => *at = 0,
+        Residual::None | Residual::Behind => {}
     });
+    step(&|case| case.addition.own = case.addition.own.map(|_| ([0; MAX_LEADING], 0)));
     step(&|case| case.x.at = 0);
     step(&|case| case.y.at = 0);
     step(&|case| {
@@ -109,7 +130,12 @@ fn simpler(case: &Case) -> Vec<Case> {
     step(&|case| case.eps = 1e-6);
     step(&|case| case.seed = 0);
     // f32 is the plainest dtype: all that there is to be rounded is then the arithmetic.
-    step(&|case| (case.x.dtype, case.y.dtype) = (DType::F32, DType::F32));
+    step(&|case| {
+        (case.x.dtype, case.y.dtype, case.addition.wide) = (DType::F32, DType::F32, false);
+        if let Residual::Between { r, .. } = &mut case.residual {
+            r.dtype = DType::F32;
+        }
+    });
     step(&|case| {
         for param in [&mut case.w, &mut case.b].into_iter().flatten() {
             param.dtype = DType::F32;
@@ -148,6 +174,34 @@ mod tests {
         assert_eq!(smallest.to_string().parse(), Ok(smallest));
         let smallest = shrink(&case, |_| true);
         assert_eq!(smallest.residual, Residual::None);
+    }
+
+    #[test]
+    fn what_a_residual_is_given_goes_unless_the_failure_needs_it() {
+        let text = "op=rms over=rows shape=3x5x200 x=f16 y=f16 w=bf16 eps=1e-12 residual=before apart wide branch=0.22 \
+                    scale=@3 rgap=1,2,0 sgap=1,0,0 at=1,2,3,4,5,6 data=wide seed=99 inplace alone=7";
+        let case: Case = text.parse().unwrap();
+        assert_eq!(case.to_string().parse(), Ok(case.clone()));
+        let smallest = shrink(&case, |case| case.addition.scale == 3.0);
+        assert_eq!(
+            smallest.to_string(),
+            "op=rms over=rows shape=1 x=f32 y=f32 eps=1e-6 residual=before scale=3 data=normal seed=0"
+        );
+        let smallest = shrink(&case, |case| case.addition.wide && case.addition.own.is_some());
+        assert_eq!(
+            smallest.to_string(),
+            "op=rms over=rows shape=1 x=f16 y=f16 eps=1e-6 residual=before apart wide data=normal seed=0"
+        );
+        let text = text.replace("residual=before", "residual=between r=f16 next=rms,f16 nexteps=1e-3");
+        let case: Case = text.replace(" wide ", " ").parse().unwrap();
+        assert_eq!(case.to_string().parse(), Ok(case.clone()));
+        let smallest = shrink(&case, |case| matches!(case.residual, Residual::Between { .. }));
+        assert_eq!(
+            smallest.to_string(),
+            "op=rms over=rows shape=1 x=f32 y=f32 eps=1e-6 residual=between r=f32 next=rms nexteps=1e-3 \
+             data=normal seed=0"
+        );
+        assert_eq!(shrink(&case, |_| true).residual, Residual::None);
     }
 
     #[test]

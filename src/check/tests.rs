@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bytes::AlignedBytes;
-use call::Call;
+use call::{Addition, Call, Side};
 use examine::{Fault, Memory, examine};
 use norm_host::Rounding;
 
@@ -91,10 +91,21 @@ fn a_written_weight_is_found() {
 #[test]
 fn a_residual_off_by_one_bit_is_found() {
     let text = CASE.replace("y=f16", "y=f32 residual=before rgap=3,0,0");
-    let found = fault(&text, |call, image| image[call.r.as_ref().unwrap().byte + 2] ^= 1);
-    assert!(matches!(found, Fault::Residual { row: 0, column: 1, .. }), "{found}");
-    let found = fault(&text, |call, image| image[call.r.as_ref().unwrap().byte + 12] ^= 1);
+    let r = |call: &Call| call.addition.as_ref().and_then(Addition::r).unwrap().byte;
+    let found = fault(&text, |call, image| image[r(call) + 2] ^= 1);
+    assert!(matches!(found, Fault::Sum { row: 0, column: 1, .. }), "{found}");
+    let found = fault(&text, |call, image| image[r(call) + 12] ^= 1);
     assert!(matches!(found, Fault::Touched { tensor: "r", byte: 12 }), "{found}");
+
+    // A sum of its own leaves the residual as it is.
+    let text = text.replace("rgap=3,0,0", "apart sgap=3,0,0");
+    let s = |call: &Call| call.addition.as_ref().and_then(|addition| addition.s.as_ref()).unwrap().byte;
+    let found = fault(&text, |call, image| image[s(call) + 2] ^= 1);
+    assert!(matches!(found, Fault::Sum { row: 0, column: 1, .. }), "{found}");
+    let found = fault(&text, |call, image| image[s(call) + 12] ^= 1);
+    assert!(matches!(found, Fault::Touched { tensor: "sum", byte: 12 }), "{found}");
+    let found = fault(&text, |call, image| image[r(call) + 2] ^= 1);
+    assert!(matches!(found, Fault::Touched { tensor: "r", byte: 2 }), "{found}");
 }
 
 #[test]
@@ -143,6 +154,106 @@ fn another_order_of_roundings_is_found() {
             let found = examine(&case, executor, &mut Memory::default()).expect_err("the fault is found");
             assert!(matches!(found, Fault::Inaccurate { .. }), "{case}: {found}");
         }
+    }
+}
+
+/// The fault of a case by its text, where this is done instead of what it asks for.
+fn fault_instead(text: &str, change: impl Fn(&mut Call)) -> Fault {
+    let case: Case = text.parse().unwrap();
+    examine(&case, &mut OnCpu, &mut Memory::default()).unwrap_or_else(|fault| panic!("{text}: {fault}"));
+    examine(&case, &mut Instead(change), &mut Memory::default()).expect_err("the fault is found")
+}
+
+fn added(call: &mut Call) -> &mut Addition {
+    call.addition.as_mut().expect("it has a residual")
+}
+
+/// Each of what an addition does, left out or done with something else.
+#[test]
+fn another_addition_is_found() {
+    let scaled =
+        "op=rms over=rows shape=4x200 x=f16 y=f16 w=f16 eps=1e-6 branch=0.22 scale=1.7 data=normal seed=1";
+    for (residual, in_front) in [
+        ("residual=before", true),
+        ("residual=before wide", true),
+        ("residual=before apart", true),
+        ("residual=behind", false),
+        ("residual=behind apart", false),
+        ("residual=between r=f16 next=rms,f16 nexteps=1e-3", false),
+    ] {
+        for rounding in Rounding::ALL {
+            let text = format!("{scaled} {residual} rounding={rounding}");
+            let changes: [fn(&mut Call); 4] = [
+                |call| added(call).branch = 1.0,
+                |call| added(call).scale = 1.0,
+                |call| {
+                    let Addition { branch, scale, .. } = added(call);
+                    std::mem::swap(branch, scale);
+                },
+                |call| {
+                    call.rounding = match call.rounding {
+                        Rounding::Single => Rounding::BeforeBias,
+                        _ => Rounding::Single,
+                    }
+                },
+            ];
+            for change in changes {
+                let found = fault_instead(&text, change);
+                let is_expected = match found {
+                    Fault::Sum { .. } => in_front,
+                    Fault::Inaccurate { .. } => true,
+                    _ => false,
+                };
+                assert!(is_expected, "{text}: {found}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sum_in_another_place_is_found() {
+    let text =
+        "op=rms over=rows shape=4x200 x=f16 y=f16 w=f16 eps=1e-6 residual=before apart data=normal seed=1";
+    let found = fault_instead(text, |call| added(call).s = None);
+    assert!(matches!(found, Fault::Touched { tensor: "r", .. }), "{found}");
+    let text = text.replace("before", "behind");
+    let found = fault_instead(&text, |call| added(call).side = Side::Behind { r: None });
+    assert!(matches!(found, Fault::Inaccurate { .. }), "{found}");
+}
+
+#[test]
+fn a_second_norm_that_is_another_is_found() {
+    let text = "op=rms over=rows shape=4x200 x=f16 y=f16 w=f16 eps=1e-6 residual=between r=f16 next=rms,f16 nexteps=0.1 \
+                data=normal seed=1";
+    let changes: [fn(&mut Call); 4] = [
+        |call| {
+            let w = call.w.clone();
+            if let Side::Between { next, .. } = &mut added(call).side {
+                next.w = w;
+            }
+        },
+        |call| {
+            let eps = call.eps;
+            if let Side::Between { next, .. } = &mut added(call).side {
+                next.eps = eps;
+            }
+        },
+        |call| {
+            if let Side::Between { next, .. } = &mut added(call).side {
+                next.kind = norm_host::NormKind::Layer;
+            }
+        },
+        // The norm of x in place of that of the sum.
+        |call| {
+            if let Side::Between { r, .. } = &added(call).side {
+                let r = r.clone();
+                added(call).side = Side::InFront { r };
+            }
+        },
+    ];
+    for change in changes {
+        let found = fault_instead(text, change);
+        assert!(matches!(found, Fault::Inaccurate { .. }), "{found}");
     }
 }
 
