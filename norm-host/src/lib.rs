@@ -94,7 +94,7 @@ pub use ops::{
     add_layer_norm, add_layer_norm_, add_rms_norm, add_rms_norm_, head_norm, head_norm_, layer_norm,
     layer_norm_, layer_norm_add, rms_norm, rms_norm_, rms_norm_add, rms_norm_apply, rms_norm_partial,
 };
-pub use plan::{DeviceProfile, LaunchShape, MAX_GRID, Plan, Tile};
+pub use plan::{DeviceProfile, LaunchShape, MAX_GRID, Plan, SandwichPlan, Tile};
 pub use problem::{
     Operand, Param, Problem, Residual, ResidualPlace, Roundings, SandwichProblem, Scales, ShardProblem,
     ShardStep,
