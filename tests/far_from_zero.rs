@@ -115,3 +115,41 @@ fn the_cpu_backend_needs_no_sum_of_squares_in_f32() {
         }
     }
 }
+
+/// Their squares are 0 in `f32`, those of the rows that share a warp with them are not: what rounding added to their mean
+/// is taken away all the same.
+#[test]
+fn tiny_rows_beside_ordinary_ones_keep_what_rounding_added_to_their_mean() {
+    for dim in [3, 8, 64] {
+        let rows = 64;
+        let element = |row: usize, column: usize| match row % 2 {
+            0 => 1000.0 + (row + column) as f32,
+            _ => 1e-37 * (1.0 + ((row * 31 + column * 17) % 101) as f32 * 1e-5),
+        };
+        let x: Vec<f32> = (0..rows * dim).map(|at| element(at / dim, at % dim)).collect();
+        let parameters = Parameters {
+            kind: NormKind::Layer,
+            eps: f64::from(EPS),
+            weight: None,
+            weight_offset: 0.0,
+            roundings: Roundings::NONE,
+            bias: None,
+            onto: None,
+            factors: Factors::NONE,
+        };
+        let shape = [rows, dim];
+        let normalize = |on: &Simulator| {
+            let mut y = vec![0.0_f32; x.len()];
+            let mut view = ViewMut::from_slice(&mut y, &shape).unwrap();
+            Norm::layer(EPS).rows(View::from_slice(&x, &shape).unwrap(), &mut view, on).unwrap();
+            y
+        };
+        for ptx in EMBEDDED {
+            let y = normalize(&Simulator::with_ptx(ptx));
+            for (row, (x, y)) in x.chunks(dim).zip(y.chunks(dim)).enumerate() {
+                let judged = judge_row(&widen(x), &parameters, DType::F32, &widen(y));
+                assert!(judged.promised && judged.is_kept(), "{}: row {row} of {dim}: {judged:?}", ptx.target);
+            }
+        }
+    }
+}

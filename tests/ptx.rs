@@ -72,8 +72,9 @@ fn barriers_and_shuffles_are_as_many_as_in_the_source() {
 pub fn barriers_and_shuffles(set: &Set) {
     for (kernel, target, stats) in set.kernels() {
         // A sum over 32 lanes takes five exchanges a word. RMSNorm sums one word (the squares);
-        // LayerNorm that and a sum in two words (the mean), and perhaps the squares again.
+        // LayerNorm that and a sum in two words (the mean), and perhaps the squares again. Of two RMSNorms each has its own.
         let (sums, words) = match kernel.kind {
+            NormKind::Rms if kernel.variant.is_sandwich() => (2, 2),
             NormKind::Rms => (1, 1),
             NormKind::Layer => (2, 4),
         };
@@ -88,7 +89,13 @@ pub fn barriers_and_shuffles(set: &Set) {
         assert_eq!(stats.count(InstructionKind::ClusterBarrier), if clusters { 2 } else { 0 }, "{kernel}");
         let narrow = !matches!(
             kernel.variant,
-            Variant::Block2 | Variant::Block4 | Variant::Short4 | Variant::Add2 | Variant::Add4
+            Variant::Block2
+                | Variant::Block4
+                | Variant::Short4
+                | Variant::Add2
+                | Variant::Add4
+                | Variant::Sandwich2
+                | Variant::Sandwich4
         );
         let shuffles = 5 * words + if narrow { copies(&target) } else { 0 };
         assert_eq!(stats.count(InstructionKind::Shuffle), shuffles, "{kernel} for {target}");
@@ -138,7 +145,8 @@ pub fn widths_of_accesses(set: &Set) {
         let widths: Vec<_> = stats.global_access_bytes.keys().copied().collect();
         match kernel.variant {
             Variant::Scalar => {
-                let sizes = BTreeSet::from([kernel.x, kernel.w, kernel.y].map(DType::size));
+                let r = if kernel.addition.wide { DType::F32 } else { kernel.x };
+                let sizes = BTreeSet::from([kernel.x, kernel.w, kernel.y, r].map(DType::size));
                 assert_eq!(widths, Vec::from_iter(sizes), "{kernel} for {target}");
             }
             // A tensor whose elements are narrower than the widest of x and y moves in 8.

@@ -141,7 +141,7 @@ pub use self::{
     device::{Current, Device},
     graph::Graph,
     nccl::{NcclGroup, NcclId},
-    plan::{DeviceProfile, LaunchShape, MAX_GRID, Plan, Tile},
+    plan::{DeviceProfile, LaunchShape, MAX_GRID, Plan, SandwichPlan, Tile},
     stream::Stream,
     tp::{
         AllReduce, DeviceSums, RowSums, Shard, TpContext, head_norm_tp, layer_norm_tp, rms_norm_sharded,

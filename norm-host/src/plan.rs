@@ -16,7 +16,7 @@ use norm_kernels::abi::{Addition, Args, Divisor, Kernel, NormKind, Variant};
 use alignment::takes_vectors;
 use prefetch::l2_prefetch_rows;
 pub use profile::DeviceProfile;
-pub(crate) use sandwich::SandwichPlan;
+pub use sandwich::SandwichPlan;
 pub use select::LaunchShape;
 pub(crate) use select::variants_of_rows;
 pub(crate) use sharded::ShardPlan;

@@ -77,7 +77,7 @@ impl Simulator {
     }
 
     /// What the last operation did, counted; allocations are called `x`, `y`, `w`, `b`,
-    /// `r`, `sum`, `sum_scale` and `sums`.
+    /// `r`, `sum`, which is `r` in place, `sum_scale`, `next_w` and `sums`.
     pub fn counts(&self) -> Option<Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

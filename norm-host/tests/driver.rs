@@ -161,6 +161,32 @@ fn a_plan_is_launched_as_it_stands() {
     assert_eq!(launch.first, address);
 }
 
+/// One launch where a kernel does both norms; and two where none does, as where rows are short.
+#[test]
+fn a_sandwich_is_one_launch_of_a_kernel_for_both_norms() {
+    let (mock, _alone, device) = setup();
+    let stream = Stream::new(&device).unwrap();
+    let launches = |dim: usize| {
+        let elements = 3 * dim;
+        let [x, r] = [(); 2].map(|()| buffer(&device, &vec![0_u16; elements]));
+        let [mut sum, mut y] = [(); 2].map(|()| buffer(&device, &vec![0_u16; elements]));
+        let shape = [3, dim];
+        let [x, r] = [&x, &r].map(|tensor| View::from_buffer::<f16>(tensor, &shape).unwrap());
+        let sum = &mut ViewMut::from_buffer::<f16>(&mut sum, &shape).unwrap();
+        let y = &mut ViewMut::from_buffer::<f16>(&mut y, &shape).unwrap();
+        let (norm, next) = (Norm::rms(1e-6).branch_scale(0.5), Norm::rms(1e-5));
+        norm.sandwich_rows_to(&next, x, r, sum, y, &stream).unwrap();
+        let first = mock.launch().expect("one launch at least");
+        let kernel = (first.kernel().to_owned(), first.grid, first.first == x.address());
+        (kernel, mock.launch().map(|second| (second.kernel().to_owned(), second.first == sum.address())))
+    };
+    let once = ("rms_f16_f16_f16_sandwich2_scaled".to_owned(), [3, 1, 1], true);
+    assert_eq!(launches(1024), (once, None));
+    let (first, second) = launches(64);
+    assert_eq!(first, ("rms_f16_f16_f16_staged_scaled".to_owned(), first.1, true));
+    assert_eq!(second, Some(("rms_f16_f16_f16_warp2".to_owned(), true)));
+}
+
 #[test]
 fn a_kernel_is_loaded_once() {
     let (mock, _alone, device) = setup();

@@ -31,6 +31,8 @@ struct Setup {
     y: DType,
     offset: f32,
     round_offset: bool,
+    /// Of what is added to a residual, and of the sum.
+    scales: [f32; 2],
 }
 
 /// `T(v)` of the definitions: f32 is not rounded to.
@@ -40,7 +42,7 @@ fn to(dtype: DType, value: f32) -> f32 {
 
 /// An output by the definition of its order, `n` and the parameters given.
 fn by_definition(setup: Setup, n: f32, w: f32, b: f32, onto: Option<f32>) -> f32 {
-    let Setup { rounding, x, y, round_offset, offset, .. } = setup;
+    let Setup { rounding, x, y, round_offset, offset, scales: [branch, scale], .. } = setup;
     let w_type = setup.w.unwrap_or(DType::F32);
     let factor = match (setup.w, round_offset) {
         (None, _) => 1.0,
@@ -58,8 +60,20 @@ fn by_definition(setup: Setup, n: f32, w: f32, b: f32, onto: Option<f32>) -> f32
     };
     match (onto, rounding) {
         (None, _) => to(y, norm),
-        (Some(onto), Rounding::Single) => to(y, norm + onto),
-        (Some(onto), _) => to(y, to(y, norm) + onto),
+        (Some(onto), Rounding::Single) => to(y, (norm * branch + onto) * scale),
+        (Some(onto), _) => {
+            let product = to(y, to(y, norm) * branch);
+            to(y, to(y, product + onto) * scale)
+        }
+    }
+}
+
+/// An element of the sum in front of the norm by the same definitions, of type `r`.
+fn sum_by_definition(setup: Setup, r_dtype: DType, x: f32, r: f32) -> f32 {
+    let Setup { rounding, scales: [branch, scale], .. } = setup;
+    match rounding {
+        Rounding::Single => to(r_dtype, (x * branch + r) * scale),
+        _ => to(r_dtype, to(r_dtype, to(setup.x, x * branch) + r) * scale),
     }
 }
 
@@ -122,7 +136,8 @@ impl Tensors {
     ) -> Buffer {
         let mut outputs = Vec::new();
         for row in 0..HEADS {
-            let input: Vec<f64> = (0..DIM).map(|i| reference::input(setup.x, x.get(row * DIM + i))).collect();
+            let input: Vec<f64> =
+                (0..DIM).map(|i| reference::input(x.dtype(), x.get(row * DIM + i))).collect();
             let (mean, rstd) = statistics(&input);
             let high = mean as f32;
             let low = (mean - f64::from(high)) as f32;
@@ -161,6 +176,7 @@ fn setups() -> impl Iterator<Item = Setup> {
             b: bools[below(2)],
             offset: 0.0,
             round_offset: false,
+            scales: [1.0; 2],
         };
         let (offset, round_offset) = [(0.0, false), (1.0, false), (1.0, true)][below(3)];
         let weightless = setup.w.is_none() && (setup.rounding == Rounding::T5 || offset != 0.0);
@@ -215,6 +231,46 @@ fn residuals_on_either_side_have_the_bits_of_the_definition() -> Result<()> {
         let mut y_after = y.clone();
         norm.rows_add(x.view(&SHAPE, &STRIDES), &mut view_mut(&mut y_after), &Cpu)?;
         assert_eq!(y_after.bits(), tensors.expected(setup, false, x, Some(y)).bits(), "{setup:?} behind");
+    }
+    Ok(())
+}
+
+/// Scaled, in tensors of their own, and where that can be in f32; the scale of the sum known and in memory.
+#[test]
+fn scaled_sums_have_the_bits_of_the_definition() -> Result<()> {
+    let dense = |buffer: &Buffer| -> Vec<f32> { (0..HEADS * DIM).map(|i| buffer.get(i) as f32).collect() };
+    for (seed, setup) in setups().enumerate() {
+        let setup = Setup { scales: [0.22, -1.3], ..setup };
+        let [branch, scale] = setup.scales;
+        let tensors = Tensors::new(setup, seed as u64);
+        let Tensors { x, r, y, .. } = &tensors;
+        let in_memory = Buffer::F32(vec![scale]);
+        let norm = tensors.norm(setup, false).branch_scale(branch);
+        let norm = match seed % 2 {
+            0 => norm.sum_scale(scale),
+            _ => norm.sum_scale(in_memory.view(&[1], &[1])),
+        };
+        let wide =
+            Buffer::new(DType::F32, &dense(r).iter().map(|r| 1.001 * f64::from(*r)).collect::<Vec<_>>());
+        let residuals = if setup.x.size() == 2 && setup.y.size() == 2 { vec![r, &wide] } else { vec![r] };
+        for r in residuals {
+            let elements = dense(x).into_iter().zip(dense(r));
+            let sums = elements.map(|(x, element)| sum_by_definition(setup, r.dtype(), x, element).into());
+            let sums = Buffer::new(r.dtype(), &sums.collect::<Vec<f64>>());
+            let (mut s, mut y) = (r.clone(), y.clone());
+            let (x, r) = (x.view(&SHAPE, &STRIDES), r.view(&SHAPE, &STRIDES));
+            norm.add_rows_to(x, r, &mut view_mut(&mut s), &mut view_mut(&mut y), &Cpu)?;
+            assert_eq!(s.bits(), sums.bits(), "{setup:?}, {} sums", sums.dtype());
+            let expected = tensors.expected(setup, false, &sums, None);
+            assert_eq!(y.bits(), expected.bits(), "{setup:?}, {} sums", sums.dtype());
+        }
+        let (mut onto, mut apart) = (y.clone(), Buffer::new(setup.y, &vec![0.0; HEADS * DIM]));
+        let x_view = x.view(&SHAPE, &STRIDES);
+        norm.rows_add(x_view, &mut view_mut(&mut onto), &Cpu)?;
+        norm.rows_add_to(x_view, y.view(&SHAPE, &STRIDES), &mut view_mut(&mut apart), &Cpu)?;
+        let expected = tensors.expected(setup, false, x, Some(y));
+        assert_eq!(onto.bits(), expected.bits(), "{setup:?} behind");
+        assert_eq!(apart.bits(), expected.bits(), "{setup:?} behind, apart");
     }
     Ok(())
 }

@@ -48,6 +48,7 @@ pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
         return Err(PtxError::Filter { given: filter.to_owned() }.into());
     }
     let lines = kernels.into_par_iter().map(|(kernel, _)| match kernel {
+        EntryPoint::Norm(kernel) if kernel.variant.is_sandwich() => count_sandwich(kernel, &simulator),
         EntryPoint::Norm(kernel) => count(kernel, &simulator),
         EntryPoint::Shard(kernel) => count_shard(kernel, &simulator).map(|line| vec![line]),
     });
@@ -66,6 +67,18 @@ fn count(kernel: Kernel, simulator: &Simulator) -> norm_host::Result<Vec<Line>> 
         Ok(Line::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
     };
     shape::typical(kernel, simulator.profile())?.into_iter().map(count).collect()
+}
+
+/// Runs a kernel of two norms at each of its typical shapes.
+fn count_sandwich(kernel: Kernel, simulator: &Simulator) -> norm_host::Result<Vec<Line>> {
+    let count = |(shape, profile): (Shape, DeviceProfile)| {
+        let tensors = Tensors::new(shape);
+        let simulator = simulator.on(profile);
+        // SAFETY: as in `count`.
+        unsafe { simulator.run_sandwich(&tensors.sandwich()) }?;
+        Ok(Line::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
+    };
+    shape::typical_sandwiches(kernel, simulator.profile())?.into_iter().map(count).collect()
 }
 
 /// Runs a step of a norm whose rows are split over devices.

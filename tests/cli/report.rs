@@ -18,8 +18,10 @@ pub struct Run {
     name: String,
     counts: Value,
     kind: Kind,
-    /// What it does with a row of vectors, by the last part of its name.
+    /// What it does with a row of vectors, by the last part of its name but that of a wide residual.
     variant: String,
+    /// Whether the residual is f32 beside x and y of 16 bits.
+    wide: bool,
     /// Bytes of an element of x, w and y.
     sizes: [u64; 3],
 }
@@ -65,7 +67,8 @@ impl Run {
             name: format!("{kernel}, {} x {}{residual}", counts["rows"], counts["dim"]),
             counts: counts.clone(),
             kind,
-            variant: parts.last().unwrap().to_string(),
+            variant: parts.iter().rfind(|part| **part != "r32").unwrap().to_string(),
+            wide: parts.contains(&"r32"),
             sizes,
         }
     }
@@ -77,13 +80,19 @@ impl Run {
     /// What is said of each tensor that is moved, with the bytes of its elements.
     fn moved(&self) -> impl Iterator<Item = (&'static str, &Value, u64)> {
         let [x, w, y] = self.sizes;
-        let tensors = [("x", x), ("w", w), ("b", w), ("y", y), ("r", x), ("r_stored", x)];
+        let r = if self.wide { 4 } else { x };
+        let tensors = [("x", x), ("w", w), ("b", w), ("y", y), ("r", r), ("r_stored", r), ("next_w", w)];
         let moved = tensors.into_iter().map(|(tensor, size)| (tensor, &self.counts[tensor], size));
         moved.filter(|(_, moved, _)| !moved.is_null())
     }
 
     fn adds(&self) -> bool {
         !self.counts["r"].is_null()
+    }
+
+    /// Whether it is two norms.
+    fn is_sandwich(&self) -> bool {
+        self.variant.starts_with("sandwich")
     }
 
     /// Elements of a vector: 16 bytes of the wider of x and y.
@@ -94,14 +103,19 @@ impl Run {
 
     /// How often the row is read that is normalized.
     fn passes(&self) -> u64 {
-        // One that streams holds nothing of it: for the sums, and for the output.
-        let whole = matches!(self.kind, Kind::Rms | Kind::Layer);
-        if whole && self.variant == "stream" { 2 } else { 1 }
+        match self.kind {
+            // One that streams holds nothing of it: for the sums, and for the output. Rows that share a block do not vote on
+            // whether LayerNorm's squares need a pass of their own: all take it.
+            Kind::Layer if self.variant == "stream" && self.number("threads_a_row") <= WARP => 3,
+            Kind::Rms | Kind::Layer if self.variant == "stream" => 2,
+            _ => 1,
+        }
     }
 
     /// Sums over a row's threads.
     fn reductions(&self) -> usize {
         match self.kind {
+            Kind::Rms if self.is_sandwich() => 2,
             Kind::Rms | Kind::Layer | Kind::Partial => 1,
             Kind::Apply => 0,
         }
@@ -110,17 +124,19 @@ impl Run {
     /// What the kernel is to ask for of a tensor, over what holds it, if it goes by vectors.
     fn requested(&self, tensor: &str, size: u64) -> f64 {
         let streams = self.variant == "stream";
+        // Of 32-bit elements beside 16-bit ones a thread's vector takes two requests, 16 bytes apart, and both touch all of
+        // its sectors.
+        let halves = (self.vector() * size).div_ceil(WIDEST);
         let times = match tensor {
             // What is normalized is the residual then; x is added to it once.
             "x" if self.adds() => 1,
             "x" => self.passes(),
             // Added to, and where nothing holds the sum, read again by each pass.
-            "r" if streams => 1 + self.passes(),
-            "r" | "r_stored" | "y" => 1,
+            "r" if streams => halves * (1 + self.passes()),
+            "r" | "r_stored" => halves,
+            "y" => 1,
             _ => {
-                // Of 32-bit weights beside 16-bit x and y a thread's vector takes two requests, 16 bytes
-                // apart, and both touch all of its sectors. Rows of one warp share their requests.
-                let halves = (self.vector() * size).div_ceil(WIDEST);
+                // Rows of one warp share their requests.
                 let lanes = self.number("threads_a_row").min(WARP);
                 return halves as f64 * lanes as f64 / WARP as f64;
             }
@@ -154,6 +170,7 @@ pub fn moves_what_it_must(runs: &[Run]) {
         // What is there, is moved, and nothing else.
         let expected: &[&str] = match (run.kind, run.adds()) {
             (Kind::Rms, false) | (Kind::Apply, _) => &["x", "w", "y"],
+            (Kind::Rms, true) if run.is_sandwich() => &["x", "w", "y", "r", "r_stored", "next_w"],
             (Kind::Rms, true) => &["x", "w", "y", "r", "r_stored"],
             (Kind::Layer, false) => &["x", "w", "b", "y"],
             (Kind::Layer, true) => &["x", "w", "b", "y", "r", "r_stored"],
@@ -218,9 +235,12 @@ fn the_table_names_what_it_shows() {
         assert!(text.contains(head), "{head}: {text}");
     }
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("layer_")).collect();
-    assert!(lines.iter().all(|line| line.starts_with("layer_f16_f32_f16_add4 ")), "{text}");
-    let shapes: Vec<&str> = lines.iter().filter_map(|line| line.split_whitespace().nth(1)).collect();
-    assert_eq!(shapes, ["2x2048", "2x4096", "2x8192", "2x16384"], "{text}");
+    for kernel in ["layer_f16_f32_f16_add4 ", "layer_f16_f32_f16_add4_r32 "] {
+        let lines = lines.iter().filter(|line| line.starts_with(kernel));
+        let shapes: Vec<&str> = lines.filter_map(|line| line.split_whitespace().nth(1)).collect();
+        assert_eq!(shapes, ["2x2048", "2x4096", "2x8192", "2x16384"], "{text}");
+    }
+    assert_eq!(lines.len(), 8, "{text}");
 }
 
 #[test]

@@ -110,6 +110,11 @@ pub fn problem(case: &Case, at: Addresses) -> Problem {
     }
 }
 
+/// All kernels but those of two norms.
+pub fn of_one_norm() -> impl Iterator<Item = Kernel> {
+    Kernel::all().filter(|kernel| !kernel.variant.is_sandwich())
+}
+
 /// Small cases that take this kernel, with idle threads in rows, and idle rows in the last block.
 pub fn of_kernel(kernel: Kernel, profile: DeviceProfile) -> impl Iterator<Item = Case> {
     let Kernel { kind, x, w, y, variant, addition, .. } = kernel;

@@ -31,6 +31,7 @@ mod on_device;
 mod processes;
 mod programs;
 mod rejected;
+mod sandwich;
 mod sharded;
 mod shards;
 mod streams;
@@ -49,7 +50,8 @@ type Test = fn(Device) -> Result<(), Failed>;
 type GroupTest = fn(&[Device]) -> Result<(), Failed>;
 
 /// Tests named after what holds if they pass.
-const TESTS: [(&str, Test); 48] = [
+const TESTS: [(&str, Test); 49] = [
+    ("small_everything_between_two_norms_keeps_the_promise", sandwich::each_kernel_once),
     ("small_everything_over_shards_keeps_the_promise", sharded::each_kernel_once),
     ("rms_norm_sharded_over_streams_keeps_the_promise", sharded::over_streams),
     ("rms_norm_sharded_over_streams_can_be_captured", captured::over_streams),
@@ -144,7 +146,9 @@ fn main() -> ExitCode {
     let device = device();
     let mut trials: Vec<Trial> = TESTS.map(|(name, test)| trial(name, "cuda", &device, test)).into();
     for kind in NormKind::ALL {
-        for access in Variant::ALL.into_iter().filter(|access| access.serves(kind)) {
+        // Those of two norms are run above.
+        let of_one_norm = |access: &Variant| access.serves(kind) && !access.is_sandwich();
+        for access in Variant::ALL.into_iter().filter(of_one_norm) {
             let name = format!("small_everything_{}_{}_keeps_the_promise", kind.name(), access.name());
             trials
                 .push(trial(&name, "cuda", &device, move |device| kernels::each_once(device, kind, access)));

@@ -29,6 +29,8 @@ mod on_device;
 mod order;
 #[path = "../support/recorded.rs"]
 mod recorded;
+#[path = "../device/sandwich.rs"]
+mod sandwich;
 #[path = "../device/sharded.rs"]
 #[allow(dead_code)]
 mod sharded;
@@ -88,6 +90,7 @@ as_on_a_device! {
     layer_norm_add_keeps_the_promise: functions::layer_add(device(0));
     cust_buffers_are_normalized_where_they_lie: functions::cust_buffers(device(0));
     small_everything_over_shards_keeps_the_promise: sharded::each_kernel_once(device(0));
+    small_everything_between_two_norms_keeps_the_promise: sandwich::each_kernel_once(device(0));
     rms_norm_sharded_over_streams_can_be_captured: captured::over_streams(device(0));
     a_graph_outlives_its_stream: graphs::other_streams(device(0));
     a_failed_capture_leaves_the_stream_usable: graphs::failed_capture(device(0));

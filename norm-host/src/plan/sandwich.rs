@@ -11,11 +11,12 @@ use crate::{
 
 /// One launch for both norms.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct SandwichPlan {
+#[non_exhaustive]
+pub struct SandwichPlan {
     /// The launch as if the residual were in front of one norm, with the first norm's parameters.
-    pub(crate) plan: Plan,
+    pub plan: Plan,
     /// The kernel's second parameter.
-    pub(crate) second: SecondNorm,
+    pub second: SecondNorm,
 }
 
 impl SandwichPlan {
@@ -24,7 +25,7 @@ impl SandwichPlan {
     /// # Errors
     ///
     /// As for [`Plan::new`].
-    pub(crate) fn new(problem: &SandwichProblem, profile: DeviceProfile) -> Result<Option<SandwichPlan>> {
+    pub fn new(problem: &SandwichProblem, profile: DeviceProfile) -> Result<Option<SandwichPlan>> {
         let SandwichProblem { first, second, axes } = problem;
         let Some(residual) = first.residual_behind() else { return Ok(None) };
         let (Some(epilogue), Some(w)) = (epilogue(first, second), weights(first, second)) else {

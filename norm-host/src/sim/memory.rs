@@ -28,12 +28,13 @@ pub fn spans(problem: &Problem) -> Vec<Span> {
 /// What two norms with a residual between them access in one launch: the sum, which the second reads, is only written.
 pub fn sandwich_spans(problem: &SandwichProblem) -> Vec<Span> {
     let SandwichProblem { first, second, .. } = problem;
-    let mut spans = rows(second, true);
-    for span in spans.iter_mut().filter(|span| span.name == "x") {
-        (span.read, span.written, span.name) = (false, true, "sum");
-    }
-    spans.extend(rows(first, true).into_iter().filter(|span| span.name != "y"));
-    merged(spans)
+    let of_first = rows(first, true).into_iter().filter(|span| span.name != "y");
+    let of_second = rows(second, true).into_iter().map(|span| match span.name {
+        "x" => Span { read: false, written: true, name: "sum", ..span },
+        "w" => Span { name: "next_w", ..span },
+        _ => span,
+    });
+    merged(of_first.chain(of_second).collect())
 }
 
 /// What a step of a norm whose rows are split accesses.

@@ -18,6 +18,8 @@ pub struct Line {
     pub x: Option<Moved>,
     pub w: Option<Moved>,
     pub b: Option<Moved>,
+    /// The weights of the second of two norms.
+    pub next_w: Option<Moved>,
     pub y: Option<Moved>,
     /// What the residual was, and what it has become.
     pub r: Option<Moved>,
@@ -64,6 +66,7 @@ impl Line {
             x: tensor(of("x").loads, x.size()),
             w: parameter("w"),
             b: parameter("b"),
+            next_w: parameter("next_w"),
             y: tensor(of("y").stores, y.size()),
             r: tensor(of("r").loads, r.size()),
             r_stored: tensor(of("r").stores, r.size()),

@@ -1,6 +1,9 @@
 //! What kernels are counted at.
 
-use norm_host::{DType, DeviceProfile, NormKind, Operand, Param, Plan, Problem, Residual, Rounding, Tile};
+use norm_host::{
+    DType, DeviceProfile, NormKind, Operand, Param, Plan, Problem, Residual, Rounding, SandwichPlan,
+    SandwichProblem, Tile,
+};
 use norm_kernels::abi::{Access, Axis, Kernel, Storage};
 
 /// Lengths of rows as models have them: 32, 64 and 128 are heads', 2048, 4096 and 8192 hidden states';
@@ -41,6 +44,16 @@ pub struct Addresses {
     pub b: u64,
     pub y: u64,
     pub r: u64,
+    /// The weights of the second of two norms.
+    pub next_w: u64,
+}
+
+impl Addresses {
+    /// Some that suit vectors, at which nothing is.
+    const ALIGNED: Addresses = {
+        let at = ALIGN as u64;
+        Addresses { x: at, w: at, b: at, y: at, r: at, next_w: at }
+    };
 }
 
 impl Shape {
@@ -50,6 +63,18 @@ impl Shape {
         let [x, _, y] = dtypes;
         let threads_a_row = Tile::new(NormKind::Rms, x, y, dim, DeviceProfile::LEAST).threads;
         Shape { kind: NormKind::Rms, dtypes, rows: 2, dim, residual: None, threads_a_row, blocks_a_row: 1 }
+    }
+
+    /// Two RMSNorms with weights and the residual between them, in place.
+    pub fn sandwich(&self, at: Addresses) -> SandwichProblem {
+        let plain = Problem { residual: None, ..self.problem(at) };
+        let r = Operand { address: at.r, dtype: self.residual.unwrap_or(plain.x.dtype) };
+        let w = plain.w.map(|w| Param { address: at.next_w, ..w });
+        SandwichProblem {
+            first: Problem { y: r, residual: Some(Residual::behind(r, r)), ..plain },
+            second: Problem { x: r, w, ..plain },
+            axes: plain.axes,
+        }
     }
 
     pub fn problem(&self, at: Addresses) -> Problem {
@@ -78,6 +103,22 @@ impl Shape {
     }
 }
 
+/// The same of a kernel of two norms.
+pub fn typical_sandwiches(
+    kernel: Kernel,
+    device: DeviceProfile,
+) -> norm_host::Result<Vec<(Shape, DeviceProfile)>> {
+    let mut found = Vec::new();
+    for dim in TYPICAL {
+        let shape = two_blocks_or_a_cluster(kernel, dim, Some(kernel.x), device);
+        let plan = SandwichPlan::new(&shape.sandwich(Addresses::ALIGNED), device)?;
+        if plan.is_some_and(|plan| plan.plan.kernel == kernel) {
+            found.push((shape, device));
+        }
+    }
+    Ok(found)
+}
+
 /// The shapes of [`TYPICAL`] lengths for which operations take this kernel, of as many rows as two
 /// blocks or a cluster have, and the profile of a device on which they do.
 pub fn typical(kernel: Kernel, device: DeviceProfile) -> norm_host::Result<Vec<(Shape, DeviceProfile)>> {
@@ -95,8 +136,7 @@ pub fn typical(kernel: Kernel, device: DeviceProfile) -> norm_host::Result<Vec<(
         for residual in [None, Some(kernel.normalized())] {
             for profile in devices {
                 let shape = two_blocks_or_a_cluster(kernel, dim, residual, profile);
-                let at = ALIGN as u64;
-                let problem = shape.problem(Addresses { x: at, w: at, b: at, y: at, r: at });
+                let problem = shape.problem(Addresses::ALIGNED);
                 if Plan::new(&problem, profile)?.kernel == kernel {
                     found.push((shape, profile));
                     break;

@@ -7,7 +7,8 @@ use super::line::{Line, Moved};
 const HEAD: &str = "\
 Each kernel on the rows of two blocks or of a cluster, at the typical lengths that operations take it for: heads
 of 32 to 128, hidden states of 2048 to 8192, long rows of 16384, 131072 and 1048576 elements (4095 where it goes
-element by element); with a residual (r) where that takes it too. LayerNorm has biases (b).
+element by element); with a residual (r) where that takes it too, in f32 where the name ends in r32, between two norms
+where it has sandwich in it. LayerNorm has biases (b). The second norm's weights are moved as the first's (w).
 
 requested: sectors of 32 bytes that warps' requests touch, over those that hold the tensor (w, b: once a row).
            2.00 of w: each half of a thread's 32 bytes is a request of its own; less than 1: rows of a warp share
@@ -23,10 +24,10 @@ pub fn table(lines: &[Line]) -> String {
     let columns = moves.map(|name| format!(" {name:>5}")).concat();
     let groups = [("requested", 6 * moves.len()), ("distinct", 6 * moves.len()), ("access", 15)];
     let groups = groups.map(|(name, width)| format!(" |{name:^width$}")).concat();
-    let _ = writeln!(text, "{:<28} {:>10}{groups} |", "", "");
+    let _ = writeln!(text, "{:<31} {:>10}{groups} |", "", "");
     let _ = writeln!(
         text,
-        "{:<28} {:>10} |{columns} |{columns} |{:>5}{:>5}{:>5} |{:>10}{:>10}{:>9}{:>8}{:>11}",
+        "{:<31} {:>10} |{columns} |{columns} |{:>5}{:>5}{:>5} |{:>10}{:>10}{:>9}{:>8}{:>11}",
         "kernel", "shape", "x", "w", "y", "conflicts", "divergent", "barriers", "longest", "an element"
     );
     for line in lines {
@@ -35,7 +36,7 @@ pub fn table(lines: &[Line]) -> String {
         let shape = format!("{rows}x{dim}");
         let _ = writeln!(
             text,
-            "{kernel:<28} {shape:>10} |{} |{} |{} |{:>10}{:>10}{:>9}{:>8}{:>11.1}",
+            "{kernel:<31} {shape:>10} |{} |{} |{} |{:>10}{:>10}{:>9}{:>8}{:>11.1}",
             moves.map(|moved| number(moved, 6, 2, |moved| moved.requested)).concat(),
             moves.map(|moved| number(moved, 6, 2, |moved| moved.distinct)).concat(),
             [x, w, y].map(|moved| number(moved, 5, 0, |moved| moved.bytes_an_access)).concat(),

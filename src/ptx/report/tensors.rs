@@ -1,6 +1,6 @@
 //! Memory for a kernel to run on.
 
-use norm_host::{DType, Problem};
+use norm_host::{DType, Problem, SandwichProblem};
 
 use super::shape::{ALIGN, Addresses, Shape};
 use crate::bytes::AlignedBytes;
@@ -13,7 +13,7 @@ pub struct Tensors {
     /// One `f32` a row.
     sums: u64,
     /// What lies there.
-    _memory: [AlignedBytes; 6],
+    _memory: [AlignedBytes; 7],
 }
 
 impl Tensors {
@@ -27,14 +27,19 @@ impl Tensors {
             tensor(w, dim),
             tensor(y, elements),
             tensor(residual.unwrap_or(x), elements),
+            tensor(w, dim),
             tensor(DType::F32, rows),
         ];
-        let [x, w, b, y, r, sums] = memory.each_mut().map(start);
-        Tensors { shape, addresses: Addresses { x, w, b, y, r }, sums, _memory: memory }
+        let [x, w, b, y, r, next_w, sums] = memory.each_mut().map(start);
+        Tensors { shape, addresses: Addresses { x, w, b, y, r, next_w }, sums, _memory: memory }
     }
 
     pub fn problem(&self) -> Problem {
         self.shape.problem(self.addresses)
+    }
+
+    pub fn sandwich(&self) -> SandwichProblem {
+        self.shape.sandwich(self.addresses)
     }
 
     /// The address of one `f32` a row.
