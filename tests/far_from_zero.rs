@@ -148,7 +148,11 @@ fn tiny_rows_beside_ordinary_ones_keep_what_rounding_added_to_their_mean() {
             let y = normalize(&Simulator::with_ptx(ptx));
             for (row, (x, y)) in x.chunks(dim).zip(y.chunks(dim)).enumerate() {
                 let judged = judge_row(&widen(x), &parameters, DType::F32, &widen(y));
-                assert!(judged.promised && judged.is_kept(), "{}: row {row} of {dim}: {judged:?}", ptx.target);
+                assert!(
+                    judged.promised && judged.is_kept(),
+                    "{}: row {row} of {dim}: {judged:?}",
+                    ptx.target
+                );
             }
         }
     }

@@ -108,7 +108,7 @@ fn differs(Program { instructions, inputs, outputs }: &Program) -> Option<String
 
 fn kernels(recorded: &Vectors) -> Result<(), Failed> {
     let profile = DeviceProfile::of_capability(recorded.capability);
-    let cases = cases::of_one_norm()
+    let cases = cases::recorded()
         .flat_map(|kernel| cases::of_kernel(kernel, profile).map(move |case| (kernel, case)));
     let cases: Vec<_> = cases.collect();
     let simulated = cases.into_par_iter().map(|(kernel, case)| {

@@ -110,6 +110,13 @@ pub fn problem(case: &Case, at: Addresses) -> Problem {
     }
 }
 
+/// The kernels whose outputs are recorded: of one norm, and of a residual of x's type. Those of a wide one have the same
+/// instructions; their sums are compared with the host's bit for bit, and their norms with the promise.
+#[allow(dead_code, reason = "each test program that has this file takes what it needs of it")]
+pub fn recorded() -> impl Iterator<Item = Kernel> {
+    of_one_norm().filter(|kernel| !kernel.addition.wide)
+}
+
 /// All kernels but those of two norms.
 pub fn of_one_norm() -> impl Iterator<Item = Kernel> {
     Kernel::all().filter(|kernel| !kernel.variant.is_sandwich())

@@ -9,7 +9,7 @@ use proptest::{
 };
 
 use crate::{
-    cases::{of_kernel, of_one_norm},
+    cases::{of_kernel, recorded},
     on_device::{Shifts, normalize},
     program::{INPUTS, each_instruction, inputs, module, programs},
     programs::on_device,
@@ -53,7 +53,7 @@ pub fn record(device: Device, file: &str) -> Result<(), Failed> {
 /// Every kernel's sampled outputs, but of those of two norms, which are held to two operations.
 fn kernels(device: Device) -> Result<Vec<Outputs>, Failed> {
     let mut outputs = Vec::new();
-    for kernel in of_one_norm() {
+    for kernel in recorded() {
         for case in of_kernel(kernel, device.profile()) {
             outputs.extend(Outputs::of_kernel(kernel, case.dim, &normalize(device, &case, Shifts::NONE)?));
         }
