@@ -20,11 +20,11 @@ use norm_kernels::storage::{Registers, RowStorage};
 /// `args` holds what `Args` says, for this launch's block and grid.
 #[kernel]
 pub unsafe fn rms_relu(args: Args) {
-    let row = Row::whole::<XHalf, WHalf, YHalf, 8>(&args, row_of_block());
+    let row = Row::whole::<XHalf, XHalf, WHalf, YHalf, 8>(&args, row_of_block());
     // It may have been let start before that one's end.
     gpu::wait_for_previous_kernel();
     // SAFETY: the arguments of the launch say where the tensors lie.
-    let storage = unsafe { Registers::<XHalf, WHalf, YHalf, 8, 2, true>::load::<false, false>(row) };
+    let storage = unsafe { Registers::<XHalf, WHalf, YHalf, 8, 2, true>::load::<false>(row) };
     let sum = Block::sum(squares(&storage), FIRST);
     let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
     // SAFETY: the arguments say where `y` lies, and the tile gives each of its elements to one thread.
