@@ -615,7 +615,7 @@ def measure(works, ceilings, repeats):
     return outcomes
 
 
-def line(work, outcome, memcpy_tb_s):
+def result(work, outcome, memcpy_tb_s):
     case = work.case
     record = {
         "implementation": work.name,
@@ -713,7 +713,7 @@ def main():
         },
         "memcpy": {"bytes": COPY, "tb_s": tb_s, **memcpy},
         "empty_kernel": None if isinstance(outcomes[empty], Exception) else times(outcomes[empty]),
-        "lines": [line(work, outcomes[work], tb_s) for work in works],
+        "lines": [result(work, outcomes[work], tb_s) for work in works],
     }
     json.dump(record, sys.stdout, indent=1)
     print()

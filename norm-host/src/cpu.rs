@@ -27,7 +27,7 @@ use self::{
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    problem::{Problem, Residual, ShardProblem},
+    problem::{Problem, Residual, Scales, ShardProblem},
     tensor::Place,
 };
 
@@ -55,8 +55,16 @@ impl Backend for Cpu {
     }
 
     unsafe fn run(&self, problem: &Problem) -> Result<()> {
-        // SAFETY: the caller vouches for the scale, as for all else.
-        let problem = &unsafe { with_scale(problem) };
+        let scaled;
+        // Few have one, and a copy of the problem takes longer than what follows does for a short row.
+        let problem = match problem.residual {
+            Some(Residual { scales: Scales { sum_at: Some(address), .. }, .. }) => {
+                // SAFETY: the caller vouches for the scale, as for all else.
+                scaled = unsafe { with_scale(problem, address) };
+                &scaled
+            }
+            _ => problem,
+        };
         let perform = perform::fastest(problem.roundings());
         if problem.dim as usize > TASK && problem.rows < rayon::current_num_threads() as u64 {
             for line in Lines::of(problem, 0..problem.rows) {
@@ -87,20 +95,19 @@ impl Backend for Cpu {
     }
 }
 
-/// The problem with the number that its scale in memory is, where there is one.
+/// The problem with the number that its scale in memory is.
 ///
 /// # Safety
 ///
-/// The scale may be read.
-unsafe fn with_scale(problem: &Problem) -> Problem {
-    let mut problem = *problem;
-    if let Some(Residual { scales, .. }) = &mut problem.residual
-        && let Some(address) = scales.sum_at.take()
-    {
-        // SAFETY: the caller keeps an `f32` there, whose place the checks found aligned.
-        scales.sum = unsafe { *std::ptr::with_exposed_provenance::<f32>(address as usize) };
-    }
-    problem
+/// There is an `f32` at the address, which may be read.
+unsafe fn with_scale(problem: &Problem, address: u64) -> Problem {
+    // SAFETY: the caller keeps an `f32` there, whose place the checks found aligned.
+    let sum = unsafe { *std::ptr::with_exposed_provenance::<f32>(address as usize) };
+    let residual = problem.residual.map(|residual| {
+        let scales = Scales { sum, sum_at: None, ..residual.scales };
+        Residual { scales, ..residual }
+    });
+    Problem { residual, ..*problem }
 }
 
 /// Carries a step out in this thread's workspace.

@@ -15,7 +15,7 @@ pub trait Norms {
     /// `residual + xs`, normalized. `residual` may be changed on the way.
     fn add_layer(norm: &Self::Layer, xs: &Tensor, residual: &Tensor) -> Result<Tensor>;
 
-    /// `residual + xs`, and that normalized by RMSNorm. `residual` may be changed on the way.
+    /// `residual + xs`, and that normalized by RMSNorm.
     fn add_rms(xs: &Tensor, residual: &Tensor, w: &Tensor, eps: f32) -> Result<(Tensor, Tensor)>;
 
     /// RMSNorm of each head of `xs` `(…, heads, head_dim)`, whose heads may be some of those that lie
@@ -66,8 +66,7 @@ impl Norms for Ours {
     }
 
     fn add_rms(xs: &Tensor, residual: &Tensor, w: &Tensor, eps: f32) -> Result<(Tensor, Tensor)> {
-        let normalized = for_candle::ops::add_rms_norm(xs, residual, w, eps)?;
-        Ok((residual.clone(), normalized))
+        for_candle::ops::add_then_rms_norm(xs, residual, w, eps)
     }
 
     fn heads(xs: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
