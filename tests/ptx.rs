@@ -145,13 +145,13 @@ pub fn widths_of_accesses(set: &Set) {
         let widths: Vec<_> = stats.global_access_bytes.keys().copied().collect();
         match kernel.variant {
             Variant::Scalar => {
-                let r = if kernel.addition.wide { DType::F32 } else { kernel.x };
-                let sizes = BTreeSet::from([kernel.x, kernel.w, kernel.y, r].map(DType::size));
+                let tensors = [kernel.x, kernel.w, kernel.y, kernel.normalized()];
+                let sizes = BTreeSet::from(tensors.map(DType::size));
                 assert_eq!(widths, Vec::from_iter(sizes), "{kernel} for {target}");
             }
-            // A tensor whose elements are narrower than the widest of x and y moves in 8.
+            // A tensor whose elements are narrower than the widest of what is normalized and y moves in 8.
             _ => {
-                let width = 16 / kernel.x.size().max(kernel.y.size());
+                let width = 16 / kernel.normalized().size().max(kernel.y.size());
                 let narrow = [kernel.x, kernel.w, kernel.y].map(|dtype| dtype.size() * width < 16);
                 let expected: &[usize] = if narrow.contains(&true) { &[8, 16] } else { &[16] };
                 assert_eq!(widths, expected, "{kernel} for {target}");

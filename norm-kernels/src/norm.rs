@@ -98,10 +98,13 @@ fn center<T: Scope, const N: usize>(
     let well_conditioned = centered >= MIN_RESIDUAL_FRACTION * sum_sq && centered < f32::INFINITY;
     if T::any(!well_conditioned) {
         let about_high = T::sum(sum_sq_centered(storage, mean.high), SECOND);
-        // In a row of one value throughout, an ULP of the f64 mean would be all that is left. Not by the sum of squares, which
-        // is 0 for tiny elements, too.
-        let [excess, high] = [mean.excess, mean.high].map(|part| part as f64 * part as f64);
-        mean.excess = if excess <= LEAST_EXCESS * LEAST_EXCESS * high { 0.0 } else { mean.excess };
+        // In a row of one value throughout, an ULP of the f64 mean would be all that is left. There the sum of squares is 0, but
+        // also of tiny elements, which are here where another row has asked for this pass: these are told by what rounding
+        // added to their mean, which is more. Scaled up, neither square vanishes; a large mean's is infinite, as is that of
+        // its excess.
+        let (excess, least) = (mean.excess * SCALE, mean.high * (SCALE * LEAST_EXCESS));
+        let is_constant = about_high == 0.0 && (!T::VOTES || excess * excess <= least * least);
+        mean.excess = if is_constant { 0.0 } else { mean.excess };
         // They are those about the mean and, for each element, the square of what is between the two.
         let about_mean = about_high - elements(args, last) * (mean.excess * mean.excess);
         centered = if well_conditioned { centered } else { about_mean };
@@ -179,7 +182,10 @@ fn reciprocal(args: &Args, last: bool) -> f64 {
 /// The least part of the mean that rounding can have added to it: less is the error of the mean in f64, which is off by two
 /// ULPs at most. The mean of 2²⁴ elements of 24 bits, [`MAX_DIM`](crate::abi::MAX_DIM) of f32, is a multiple of 2⁻⁴⁸ of
 /// their largest power of two.
-const LEAST_EXCESS: f64 = 1.0 / (1_u64 << 49) as f64;
+const LEAST_EXCESS: f32 = 1.0 / (1_u64 << 49) as f32;
+
+/// 2¹⁰⁰.
+const SCALE: f32 = f32::from_bits((127 + 100) << 23);
 
 /// The least `sum_sq_centered / sum_sq` at which the difference of sums is used: cancellation multiplies its relative
 /// error by 1 / 0.2 = 5 at most. Below, [`center`] makes a second pass.

@@ -19,6 +19,9 @@ pub trait Scope {
     /// Whether a row may span the blocks of a cluster.
     const SPANS_BLOCKS: bool = false;
 
+    /// Whether [`any`](Self::any) may be true for a row by another's predicate.
+    const VOTES: bool = true;
+
     /// The sum over those of this block, the same bits in every thread. `scratch` is [`FIRST`] or
     /// [`SECOND`], each used once. Every thread of the block must call.
     fn sum<S: Sum>(partial: S, scratch: u32) -> S;
@@ -74,6 +77,8 @@ impl Scope for Warp {
 }
 
 impl Scope for Block {
+    const VOTES: bool = false;
+
     #[inline(always)]
     fn sum<S: Sum>(partial: S, scratch: u32) -> S {
         let lane = gpu::thread_x() % WARP;

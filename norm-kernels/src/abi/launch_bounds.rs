@@ -65,7 +65,7 @@ static SM_80: Bounds = Bounds {
         (Layer, Add4,        [96,  0,  0, 55,  0,  0,  0,  0]),
     ],
     by_x: &[],
-    rounding_more: &[(Layer, Staged, [4, 4, 2], 48)],
+    rounding_more: &[(Layer, Staged, [4, 4, 2], 48), (Layer, Warp4, [2, 2, 2], 80)],
     partial: [[40, 0], [28, 30]],
     apply: [[48, 37, 48, 48, 0, 48, 0, 48], [45, 30, 46, 35, 40, 31, 0, 0]],
 };
@@ -87,7 +87,7 @@ static SM_90: Bounds = Bounds {
         (Layer, Warp4,       [75,  0, 78, 48, 48, 41,  0, 45]),
         (Layer, Block4,      [60, 45, 73, 40, 40, 48,  0, 56]),
         (Layer, Short4,      [ 0,  0,  0,  0, 64, 64,  0, 80]),
-        (Layer, Add4,        [ 0,  0, 88,  0,  0,  0,  0,  0]),
+        (Layer, Add4,        [ 0,  0, 96,  0,  0,  0,  0,  0]),
         (Layer, Staged,      [40, 40, 40, 40, 40, 40, 40, 40]),
         (Layer, Mixed,       [57, 55, 59, 56, 60, 60,  0, 62]),
         (Layer, Stream,      [63, 47, 62, 47, 62, 62, 62, 63]),
