@@ -68,7 +68,7 @@ impl Norm<'_> {
     ///
     /// # Errors
     ///
-    /// As for [`add_rows`](Norm::add_rows), of `sum` as there of `r`; and if `r` shares memory with `y`, or with a `sum`
+    /// As for [`add_rows`](Norm::add_rows), with `sum` fitting as `r` has to; and if `r` shares memory with `y`, or with a `sum`
     /// that is not the same tensor.
     pub fn add_rows_to(
         &self,

@@ -60,7 +60,7 @@ impl Norm<'_> {
     ///
     /// # Errors
     ///
-    /// As for [`sandwich_rows`](Norm::sandwich_rows), of `sum` as there of `r`; and if `r` shares memory with `y`, or with
+    /// As for [`sandwich_rows`](Norm::sandwich_rows), with `sum` fitting as `r` has to; and if `r` shares memory with `y`, or with
     /// a `sum` that is not the same tensor.
     pub fn sandwich_rows_to(
         &self,
