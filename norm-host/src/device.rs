@@ -72,7 +72,7 @@ struct Primary(CUcontext);
 
 // SAFETY: a handle that the driver lets any thread use.
 unsafe impl Send for Primary {}
-// SAFETY: as above.
+// SAFETY: the driver also lets several threads use the handle at a time.
 unsafe impl Sync for Primary {}
 
 /// One entry for each device and set of PTX; where a context was lost, those that came after.

@@ -18,17 +18,10 @@ use crate::{
 /// The plan's arguments lead to memory of the stream's device, as
 /// [`Backend::run`](crate::backend::Backend::run) asks.
 pub(crate) unsafe fn launch(stream: &Stream, plan: &Plan) -> Result<()> {
-    let function = stream.device().kernel(plan.kernel)?;
-    let geometry = Launch {
-        grid: plan.grid.into(),
-        block: plan.block.into(),
-        shared_bytes: plan.shared_bytes,
-        stream: stream.raw(),
-    };
     let mut args = plan.args;
     let mut params = [(&raw mut args).cast::<c_void>()];
     // SAFETY: the kernel has the one parameter; the caller vouches for what it leads to.
-    unsafe { enqueue(stream, function, geometry, (plan.cluster, plan.overlap), &mut params) }
+    unsafe { enqueue_plan(stream, plan, &mut params) }
 }
 
 /// Enqueues the kernel of two norms with a residual between them, as [`launch`].
@@ -40,17 +33,10 @@ pub(crate) unsafe fn launch_sandwich(
     stream: &Stream,
     SandwichPlan { plan, second }: &SandwichPlan,
 ) -> Result<()> {
-    let function = stream.device().kernel(plan.kernel)?;
-    let geometry = Launch {
-        grid: plan.grid.into(),
-        block: plan.block.into(),
-        shared_bytes: plan.shared_bytes,
-        stream: stream.raw(),
-    };
     let (mut args, mut second) = (plan.args, *second);
     let mut params = [(&raw mut args).cast::<c_void>(), (&raw mut second).cast()];
     // SAFETY: the kernel has these two parameters; the caller vouches for what they lead to.
-    unsafe { enqueue(stream, function, geometry, (plan.cluster, plan.overlap), &mut params) }
+    unsafe { enqueue_plan(stream, plan, &mut params) }
 }
 
 /// Enqueues the kernel of a step of a norm whose rows are split over devices, as [`launch`].
@@ -66,6 +52,23 @@ pub(crate) unsafe fn launch_shard(stream: &Stream, plan: &ShardPlan) -> Result<(
     let mut params = [(&raw mut args).cast::<c_void>(), (&raw mut sums).cast()];
     // SAFETY: the kernel has these two parameters; the caller vouches for what they lead to.
     unsafe { enqueue(stream, function, geometry, (1, plan.overlap), &mut params) }
+}
+
+/// Enqueues the kernel of a plan with these parameters.
+///
+/// # Safety
+///
+/// They are the parameters of the plan's kernel, and lead to what it expects.
+unsafe fn enqueue_plan(stream: &Stream, plan: &Plan, params: &mut [*mut c_void]) -> Result<()> {
+    let function = stream.device().kernel(plan.kernel)?;
+    let geometry = Launch {
+        grid: plan.grid.into(),
+        block: plan.block.into(),
+        shared_bytes: plan.shared_bytes,
+        stream: stream.raw(),
+    };
+    // SAFETY: the device has just given the function; the caller vouches for its parameters.
+    unsafe { enqueue(stream, function, geometry, (plan.cluster, plan.overlap), params) }
 }
 
 /// Enqueues a kernel, in clusters of so many blocks, and said to overlap with the one before it or

@@ -24,7 +24,7 @@ pub use tile::Tile;
 
 use crate::{
     error::{Arg, Error, Result},
-    problem::{Problem, Scales},
+    problem::{Param, Problem, Scales},
 };
 
 /// The most blocks along x, on every device since compute capability 3.0 (CUDA C++ Programming
@@ -53,6 +53,12 @@ pub struct Plan {
     pub overlap: bool,
     /// The kernel's parameter.
     pub args: Args,
+}
+
+/// What a kernel adds to every weight: -0, which changes none, where there is no offset. Absent weights count as ones, which
+/// an offset must not change.
+fn offset_of(w: Option<Param>, offset: f32) -> f32 {
+    if w.is_some() && offset != 0.0 { offset } else { -0.0 }
 }
 
 impl Plan {
@@ -87,8 +93,7 @@ impl Plan {
             (Some(param), _) | (None, Some(param)) => param.dtype,
             (None, None) => x.dtype,
         };
-        // Absent weights count as ones, which the offset must not change.
-        let weight_offset = if w.is_some() && weight_offset != 0.0 { weight_offset } else { -0.0 };
+        let weight_offset = offset_of(w, weight_offset);
         // A sum in f32 is dealt out as a tensor in f32 is, so that its norm has the bits of that tensor's.
         let tile = Tile::new(kind, problem.normalized_dtype(), y.dtype, dim, profile);
         let most = u64::max(tile.grid(rows), rows);

@@ -77,7 +77,7 @@ fn what_cust_has_is_borrowed() {
     }
     // Not destroyed with the handle.
     theirs.synchronize().unwrap();
-    // SAFETY: as above.
+    // SAFETY: the stream outlives a handle that is not even made.
     let foreign = unsafe { Stream::from_cust(&first, &theirs) };
     assert_eq!(foreign.err(), Some(Error::ForeignStream { device: first.place() }));
 }

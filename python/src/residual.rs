@@ -59,7 +59,7 @@ impl Run for Operation {
                 y.map(|y| y.view_mut(Arg::Y)).transpose()?,
             )
         };
-        // SAFETY: as above.
+        // SAFETY: the caller holds weights, biases and the scale during the call, too; they are read alone.
         let view =
             |arg, tensor: &Option<Tensor>| tensor.map(|tensor| unsafe { tensor.view(arg) }).transpose();
         let norm = norm.weight(view(Arg::W, w)?).bias(view(Arg::B, b)?);

@@ -1,8 +1,8 @@
 //! The functions that cust 0.3.2 calls, under the names it links to.
 //!
 //! The list was taken from cust's sources, and the compiler checks it against cust_raw 0.11.3: what
-//! cust alone calls has its types, what is declared for this crate too (`functions.rs`) as many
-//! arguments, each as large as there.
+//! cust alone calls has its types, what is declared for this crate too (`functions.rs`) has as
+//! many arguments as cust_raw's declaration, each of the same size.
 
 use super::code::fold;
 use crate::sys::{CUDA_ERROR_NO_DEVICE, CUDA_ERROR_NOT_SUPPORTED};

@@ -8,8 +8,8 @@
 //! exact. Where the search would take long, the tensors count as overlapping: no write is ever
 //! let through that could touch what another row, or another tensor, holds.
 //!
-//! Nearly every call is told apart before that: tensors by their first and last bytes, rows by strides each of which is
-//! larger than all that lies within.
+//! Nearly every call needs no search: one tensor ends before the other begins, and of a tensor's strides each is larger
+//! than all that lies within it.
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use norm_kernels::abi::{EpilogueRounding, Kernel, NormKind, Rounding, SecondNorm, Variant};
 
-use super::{DeviceProfile, LaunchShape, Plan, Tile, alignment};
+use super::{DeviceProfile, LaunchShape, Plan, Tile, alignment, offset_of};
 use crate::{
     DType,
     error::Result,
@@ -52,14 +52,12 @@ impl SandwichPlan {
             plan.kernel.variant != Variant::Scalar && alignment::takes_param_vectors(second.w, tile);
         let Some(variant) = shape.select_sandwich(profile).filter(|_| are_vectors) else { return Ok(None) };
         let plan = Plan { kernel: Kernel { w, epilogue, ..plan.kernel }, ..plan };
-        let offset =
-            if second.w.is_some() && second.weight_offset != 0.0 { second.weight_offset } else { -0.0 };
         Ok(Some(SandwichPlan {
             plan: plan.with_tile(variant, tile.taken_by(variant), profile),
             second: SecondNorm {
                 w: second.w.map_or(0, |w| w.address),
                 eps: second.eps,
-                weight_offset: offset,
+                weight_offset: offset_of(second.w, second.weight_offset),
             },
         }))
     }

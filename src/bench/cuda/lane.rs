@@ -128,7 +128,7 @@ impl<'a> Lane<'a> {
             // SAFETY: the pool has room for the rotation's tensors, and whoever captures or
             // enqueues this keeps the lane until the work is done.
             Work::Call(case) => unsafe { call::call(case, tensors, stream) },
-            // SAFETY: as above.
+            // SAFETY: two operations on the tensors of one call, for which the pool has room as long as the lane is kept.
             Work::Unfused(case) => unsafe { call::unfused(case, tensors, stream) },
             Work::Tiled(case, tiling) => {
                 let profile = stream.device().profile();

@@ -148,7 +148,7 @@ fn a_kernel_rounds_where_its_roundings_say() {
     }
 }
 
-/// In each order, in a kernel that is scaled and in one that is not: what is rounded is told by its type.
+/// In each order, in a kernel that is scaled and in one that is not: the expansion names the type to which it rounds.
 #[test]
 fn an_addition_rounds_where_its_order_says() {
     let round = |dtype: Option<DType>, from: [&str; 2]| match dtype {
