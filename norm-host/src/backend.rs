@@ -43,11 +43,8 @@ pub trait Backend: sealed::Sealed {
     /// other, and from the first's `x` and the second's `y`, which may be one tensor.
     #[doc(hidden)]
     unsafe fn run_sandwich(&self, problem: &SandwichProblem) -> Result<()> {
-        // SAFETY: the caller vouches for both, the second of which reads what the first has written.
-        unsafe {
-            self.run(&problem.first)?;
-            self.run(&problem.second)
-        }
+        // SAFETY: the caller vouches for both problems.
+        unsafe { one_after_the_other(self, problem) }
     }
 
     /// Carries out, or enqueues, a step of a norm whose rows are split over devices.
@@ -63,6 +60,22 @@ pub trait Backend: sealed::Sealed {
     /// first step and read by the second.
     #[doc(hidden)]
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()>;
+}
+
+/// Two norms with a residual between them, as two operations.
+///
+/// # Safety
+///
+/// As for [`Backend::run_sandwich`].
+pub(crate) unsafe fn one_after_the_other<B: Backend + ?Sized>(
+    on: &B,
+    problem: &SandwichProblem,
+) -> Result<()> {
+    // SAFETY: the caller vouches for both, the second of which reads what the first has written.
+    unsafe {
+        on.run(&problem.first)?;
+        on.run(&problem.second)
+    }
 }
 
 pub(crate) mod sealed {

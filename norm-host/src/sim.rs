@@ -12,7 +12,7 @@ use std::{
 use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module};
 
 use crate::{
-    backend::{Backend, sealed::Sealed},
+    backend::{Backend, one_after_the_other, sealed::Sealed},
     error::Result,
     plan::{DeviceProfile, Plan, SandwichPlan, ShardPlan},
     problem::{Problem, SandwichProblem, ShardProblem},
@@ -189,10 +189,7 @@ impl Backend for Simulator {
                     let spans = memory::sandwich_spans(problem);
                     self.on_copy(&spans, |memory| self.launch_sandwich(&plan, memory))
                 }
-                None => {
-                    self.run(&problem.first)?;
-                    self.run(&problem.second)
-                }
+                None => one_after_the_other(self, problem),
             }
         }
     }

@@ -8,7 +8,7 @@ use cuda_driver::sys::CUstream;
 pub(crate) use event::Event;
 
 use crate::{
-    backend::{Backend, sealed::Sealed},
+    backend::{Backend, one_after_the_other, sealed::Sealed},
     device::Device,
     error::{Error, Result},
     launch::{launch, launch_sandwich, launch_shard},
@@ -212,10 +212,7 @@ impl Backend for Stream {
         unsafe {
             match SandwichPlan::new(problem, self.device.profile())? {
                 Some(plan) => launch_sandwich(self, &plan),
-                None => {
-                    self.run(&problem.first)?;
-                    self.run(&problem.second)
-                }
+                None => one_after_the_other(self, problem),
             }
         }
     }
