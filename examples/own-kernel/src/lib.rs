@@ -18,3 +18,8 @@ pub mod simulator;
 /// What `build.rs` made of the kernel.
 #[cfg(not(target_arch = "nvptx64"))]
 pub const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
+
+// What the README has of Rust is compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
