@@ -48,7 +48,9 @@ impl Page {
             .collect();
         docs.sort();
         let first = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(str::to_owned);
-        let more = ["examples/own-kernel/README.md", "norm-kernels/README.md"].map(str::to_owned);
+        let folders =
+            ["examples/own-kernel", "findings", "fuzz", "norm-kernels", "ptx-sim", "python", "rust-cuda"];
+        let more = folders.map(|folder| format!("{folder}/README.md"));
         first.into_iter().chain(more).chain(docs).map(|path| Page::read(&path)).collect()
     }
 
@@ -191,7 +193,7 @@ fn what_papers_point_to_is_there() {
         }
         for path in paths(&text).filter(|_| page.path != OF_OTHERS) {
             // A page names a file by the end of its path, within the folder that it speaks of.
-            let end = path.trim_end_matches('/');
+            let end = path.trim_start_matches("../").trim_end_matches('/');
             let there = |file: &String| file == end || file.ends_with(&format!("/{end}"));
             if !files.iter().any(there) {
                 missing.push(format!("{}: `{path}`", page.path));

@@ -1,8 +1,14 @@
 //! The kernel: `y = x / max(‖x‖₂, eps)`, row by row, a block a row.
 //!
-//! Each thread takes vectors of four elements, [`block_x`](gpu::block_x) vectors apart. Two passes go over them: the
-//! first adds up squares, which the block then sums; the second reads the row again, from the L1 cache for rows that
-//! fit it, and writes it scaled.
+//! ```text
+//! squares = Σ x[i]²  over this thread's elements        first pass over the row
+//! sum     = Σ squares  over the block's threads          shuffles, shared memory, one barrier
+//! scale   = 1 / sqrt(max(sum, eps²))
+//! y[i]    = x[i] · scale  for this thread's elements     second pass, from the L1 cache where the row fits it
+//! ```
+//!
+//! A thread's elements are vectors of four, as many vectors apart as the block has threads: neighbouring threads access
+//! neighbouring memory.
 
 use norm_kernels::access::{MemoryAccess, Scalar, Vector, unpack};
 use norm_kernels::each::each;
@@ -21,23 +27,25 @@ const N: usize = VECTOR as usize;
 /// As for [`l2_normalize_scalar`], with that alignment, and `dim` a multiple of four.
 #[unsafe(no_mangle)]
 unsafe extern "ptx-kernel" fn l2_normalize_vector(args: Args) {
-    // SAFETY: the launch keeps what is asked here.
+    // SAFETY: the caller launches it with rows of whole vectors, whose addresses are multiples of 16.
     unsafe { l2_normalize::<Vector>(&args) }
 }
 
 /// Any rows, an element at a time.
 ///
 /// # Safety
-/// `args` holds the addresses of two tensors in global memory, of as many rows as the grid has blocks; no other thread
-/// writes `x`, or touches `y`, while the kernel runs. A block is whole warps, at most 32 of them.
+/// `args` holds the addresses of two tensors in global memory, of as many rows as the grid has blocks, or of one tensor
+/// twice. Nothing else writes `x`, or touches `y`, while the kernel runs. A block is whole warps, at most 32 of them.
 #[unsafe(no_mangle)]
 unsafe extern "ptx-kernel" fn l2_normalize_scalar(args: Args) {
-    // SAFETY: as above.
+    // SAFETY: the caller launches it with the addresses of two tensors that have a row for each block.
     unsafe { l2_normalize::<Scalar>(&args) }
 }
 
+/// The kernel, with memory reached as vectors or element by element.
+///
 /// # Safety
-/// As for the kernels above, whose vectors are whole and aligned where `A` asks for it.
+/// As for [`l2_normalize_scalar`], or, with [`Vector`], for [`l2_normalize_vector`].
 #[inline(always)]
 unsafe fn l2_normalize<A: MemoryAccess>(args: &Args) {
     let row = u64::from(gpu::grid_x()) * u64::from(args.dim) * F32::SIZE;
@@ -57,7 +65,7 @@ unsafe fn l2_normalize<A: MemoryAccess>(args: &Args) {
     let scale = gpu::rsqrt(if sum < least { least } else { sum });
 
     each_vector::<A>(args.dim, |offset, valid| {
-        // SAFETY: as above; these elements of `y` are this thread's.
+        // SAFETY: the first `valid` elements from here on are in the row, of `x` and of `y`; no other thread has them.
         unsafe {
             let x = unpack::<F32, N>(A::fetch::<F32, N>(args.x + row + offset, valid, 0, Reuse::Again));
             let mut y = [0.0; N];
