@@ -1,33 +1,90 @@
 //! The operations on the host's own memory.
+//!
+//! # The algorithm
+//!
+//! ```text
+//! normalize(row):
+//!     if there is a residual in front of the norm:
+//!         x = round(branch + r)                          pass AddResidual
+//!     RMSNorm:
+//!         center = 0
+//!         sum_sq = Σ x²                                  pass SumSq
+//!     LayerNorm:
+//!         sum, sum_sq = Σ x, Σ x²                        pass SumMoments
+//!         center = sum / dim
+//!         sum_sq = sum_sq - sum² / dim
+//!         if too few of its bits are left:
+//!             sum_sq = Σ (x - center)²                   pass SumSq
+//!     rstd = 1 / sqrt(sum_sq / dim + eps)
+//!     y = round((x - center) · rstd · (w + offset) + b)  pass Write
+//!         (or, with a residual behind the norm, round(that + r))
+//! ```
+//!
+//! A pass goes over the row chunk by chunk, 8192 elements at a time. Where a chunk's type has 16 bits it is converted to `f32` in
+//! a [workspace](workspace) and stays there for the next pass; `f32` is read and written where it lies.
+//!
+//! Three things deviate from the plain loop:
+//!
+//! - **Who carries a pass out** ([`passes`]): rows of one chunk are normalized in one function, with all passes inlined. Longer
+//!   rows take a function call for each chunk. Where there are fewer long rows than threads, threads share the chunks of a row.
+//! - **Instruction sets** ([`simd`], [`dispatch`]): the loops are generic over a vector of eight elements and are compiled for
+//!   each instruction set. A vector's methods round element by element, and a sum is taken in an order that depends on `dim`
+//!   alone, so that neither instruction sets nor threads change a bit.
+//! - **Roundings on the way** ([`round`]): some libraries round intermediate results to 16 bits. The code for that is
+//!   compiled apart (`ROUNDS`), so that it costs nothing where nothing is rounded.
+//!
+//! # The files
+//!
+//! | file | what it has |
+//! |---|---|
+//! | `algorithm` | the passes of a norm, in their order |
+//! | `passes` | who carries them out |
+//! | `chunk` | a pass over one chunk |
+//! | `loops` | the two loops over elements: one that writes, one that adds up |
+//! | `affine`, `residual`, `round`, `sum` | what the loops do with each vector |
+//! | `simd`, `dispatch` | the vectors of each instruction set; functions compiled for each |
+//! | `row` | where a row's elements are, and what to do with them |
+//! | `widen`, `convert`, `workspace` | 16 bits to `f32` and back |
+//! | `sharded` | rows that are split over devices |
+//!
+//! # What is unsafe
+//!
+//! Three values are witnesses: each is made by unsafe code that has checked, or whose caller promises, what the safe methods of
+//! the value rely on. A [`simd::Simd`] proves that the machine has the instructions, a [`row::Row`] that the memory of a row is
+//! there, and a [`chunk::Chunk`] that one thread alone works on a part of it.
 
 mod affine;
+mod algorithm;
+mod chunk;
 mod convert;
-mod line;
-mod part;
-mod perform;
+mod dispatch;
+mod loops;
+mod passes;
 mod residual;
 mod round;
 mod row;
 mod sharded;
-mod split;
+mod simd;
 mod sum;
-mod vector;
-mod wide;
+mod widen;
 mod workspace;
 
-use std::cell::RefCell;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use self::{
-    line::Lines,
-    perform::{Perform, Step},
-    workspace::Workspace,
+    algorithm::normalize,
+    chunk::CHUNK,
+    dispatch::Isa,
+    passes::{Chunks, NormalizeRows},
+    row::Rows,
+    workspace::with_workspace,
 };
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    problem::{Problem, Residual, Scales, ShardProblem},
+    problem::{Problem, Residual, Roundings, Scales, ShardProblem},
     tensor::Place,
 };
 
@@ -43,10 +100,6 @@ pub struct Cpu;
 /// Elements that make a task: some 10 µs, against which waking a thread is little.
 const TASK: usize = 32 * 1024;
 
-thread_local! {
-    static SPACE: RefCell<Workspace> = RefCell::new(Workspace::new());
-}
-
 impl Sealed for Cpu {}
 
 impl Backend for Cpu {
@@ -55,42 +108,23 @@ impl Backend for Cpu {
     }
 
     unsafe fn run(&self, problem: &Problem) -> Result<()> {
-        let scaled;
-        // Few have one, and a copy of the problem takes longer than what follows does for a short row.
-        let problem = match problem.residual {
+        match problem.residual {
             Some(Residual { scales: Scales { sum_at: Some(address), .. }, .. }) => {
-                // SAFETY: the caller vouches for the scale, as for all else.
-                scaled = unsafe { with_scale(problem, address) };
-                &scaled
+                // SAFETY: the caller promises that the scale may be read.
+                let problem = unsafe { with_scale(problem, address) };
+                // SAFETY: the caller promises the memory of the problem.
+                unsafe { run_rows(&problem) }
             }
-            _ => problem,
-        };
-        let perform = perform::fastest(problem.roundings());
-        if problem.dim as usize > TASK && problem.rows < rayon::current_num_threads() as u64 {
-            for line in Lines::of(problem, 0..problem.rows) {
-                // SAFETY: a row of the problem, for whose memory the caller vouches.
-                unsafe { split::normalize(&line, perform) };
-            }
-            return Ok(());
-        }
-        let rows_a_task = TASK.div_ceil(problem.dim as usize) as u64;
-        let task = |task: u64| {
-            let first = task * rows_a_task;
-            let rows = first..problem.rows.min(first + rows_a_task);
-            // SAFETY: rows of the problem, for whose memory the caller vouches; each is normalized
-            // once, and no two rows of `y`, or of a residual, share an element.
-            unsafe { in_own_space(perform, &Step::Rows(problem, rows)) };
-        };
-        match problem.rows.div_ceil(rows_a_task) {
-            1 => task(0),
-            tasks => (0..tasks).into_par_iter().for_each(task),
+            // Most problems have no such scale, and a copy of one takes longer than what follows does for a short row.
+            // SAFETY: the caller promises the memory of the problem.
+            _ => unsafe { run_rows(problem) },
         }
         Ok(())
     }
 
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
-        // SAFETY: handed on.
-        unsafe { sharded::run(problem, perform::fastest(problem.part.roundings())) };
+        // SAFETY: the caller promises the memory of the problem and of the sums.
+        unsafe { sharded::run(problem, Isa::detect()) };
         Ok(())
     }
 }
@@ -101,7 +135,7 @@ impl Backend for Cpu {
 ///
 /// There is an `f32` at the address, which may be read.
 unsafe fn with_scale(problem: &Problem, address: u64) -> Problem {
-    // SAFETY: the caller keeps an `f32` there, whose place the checks found aligned.
+    // SAFETY: the caller promises that the `f32` is there, and the checks found its address aligned.
     let sum = unsafe { *std::ptr::with_exposed_provenance::<f32>(address as usize) };
     let residual = problem.residual.map(|residual| {
         let scales = Scales { sum, sum_at: None, ..residual.scales };
@@ -110,15 +144,60 @@ unsafe fn with_scale(problem: &Problem, address: u64) -> Problem {
     Problem { residual, ..*problem }
 }
 
-/// Carries a step out in this thread's workspace.
+/// Normalizes all rows, spread over rayon's current thread pool where they are worth it.
 ///
 /// # Safety
 ///
-/// As [`Perform`].
-unsafe fn in_own_space(perform: Perform, step: &Step<'_>) -> [f64; 2] {
-    SPACE.with_borrow_mut(|space| {
-        space.forget();
-        // SAFETY: handed on.
-        unsafe { perform(step, space) }
-    })
+/// As [`Backend::run`].
+unsafe fn run_rows(problem: &Problem) {
+    let Problem { rows, dim, .. } = *problem;
+    let (isa, roundings) = (Isa::detect(), problem.roundings());
+    let share_chunks = dim as usize > TASK && rows < rayon::current_num_threads() as u64;
+    let normalize = |rows: Range<u64>| {
+        // SAFETY: the caller promises the memory of all rows, no two of which share an output; each is in one task.
+        unsafe { normalize_rows(problem, roundings, rows, isa, share_chunks) };
+    };
+    // No more rows than a task has.
+    if share_chunks || rows.saturating_sub(1).saturating_mul(dim.into()) < TASK as u64 {
+        return normalize(0..rows);
+    }
+    let rows_per_task = TASK.div_ceil(dim as usize) as u64;
+    (0..rows.div_ceil(rows_per_task)).into_par_iter().for_each(|task| {
+        let first = task * rows_per_task;
+        normalize(first..rows.min(first + rows_per_task));
+    });
+}
+
+/// Normalizes the rows `rows`, one after the other; with `share_chunks`, threads share the chunks of each.
+///
+/// # Safety
+///
+/// As [`Backend::run`], for these rows.
+unsafe fn normalize_rows(
+    problem: &Problem,
+    roundings: Roundings,
+    rows: Range<u64>,
+    isa: Isa,
+    share_chunks: bool,
+) {
+    let rounds = roundings != Roundings::NONE;
+    if problem.dim as usize <= CHUNK {
+        return with_workspace(|space| {
+            // SAFETY: the caller promises the memory of these rows.
+            unsafe {
+                match rounds {
+                    false => isa.run(NormalizeRows::<false>::new(problem, roundings, rows, space)),
+                    true => isa.run(NormalizeRows::<true>::new(problem, roundings, rows, space)),
+                }
+            }
+        });
+    }
+    // SAFETY: the caller promises the memory of these rows.
+    for mut row in unsafe { Rows::new(problem, roundings, rows) } {
+        let passes = &mut Chunks { isa, row: &mut row, parallel: share_chunks };
+        match rounds {
+            false => normalize::<false>(passes),
+            true => normalize::<true>(passes),
+        }
+    }
 }
