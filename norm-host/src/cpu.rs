@@ -66,25 +66,15 @@ mod row;
 mod sharded;
 mod simd;
 mod sum;
+mod tasks;
 mod widen;
 mod workspace;
 
-use std::ops::Range;
-
-use rayon::prelude::*;
-
-use self::{
-    algorithm::normalize,
-    chunk::CHUNK,
-    dispatch::Isa,
-    passes::{Chunks, NormalizeRows},
-    row::Rows,
-    workspace::with_workspace,
-};
+use self::dispatch::Isa;
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    problem::{Problem, Residual, Roundings, Scales, ShardProblem},
+    problem::{Problem, Residual, Scales, ShardProblem},
     tensor::Place,
 };
 
@@ -96,9 +86,6 @@ use crate::{
 /// row, the parameters and `dim`, never on how many rows or threads there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cpu;
-
-/// Elements that make a task: some 10 µs, against which waking a thread is little.
-const TASK: usize = 32 * 1024;
 
 impl Sealed for Cpu {}
 
@@ -113,11 +100,11 @@ impl Backend for Cpu {
                 // SAFETY: the caller promises that the scale may be read.
                 let problem = unsafe { with_scale(problem, address) };
                 // SAFETY: the caller promises the memory of the problem.
-                unsafe { run_rows(&problem) }
+                unsafe { tasks::run(&problem) }
             }
             // Most problems have no such scale, and a copy of one takes longer than what follows does for a short row.
             // SAFETY: the caller promises the memory of the problem.
-            _ => unsafe { run_rows(problem) },
+            _ => unsafe { tasks::run(problem) },
         }
         Ok(())
     }
@@ -142,62 +129,4 @@ unsafe fn with_scale(problem: &Problem, address: u64) -> Problem {
         Residual { scales, ..residual }
     });
     Problem { residual, ..*problem }
-}
-
-/// Normalizes all rows, spread over rayon's current thread pool where they are worth it.
-///
-/// # Safety
-///
-/// As [`Backend::run`].
-unsafe fn run_rows(problem: &Problem) {
-    let Problem { rows, dim, .. } = *problem;
-    let (isa, roundings) = (Isa::detect(), problem.roundings());
-    let share_chunks = dim as usize > TASK && rows < rayon::current_num_threads() as u64;
-    let normalize = |rows: Range<u64>| {
-        // SAFETY: the caller promises the memory of all rows, no two of which share an output; each is in one task.
-        unsafe { normalize_rows(problem, roundings, rows, isa, share_chunks) };
-    };
-    // No more rows than a task has.
-    if share_chunks || rows.saturating_sub(1).saturating_mul(dim.into()) < TASK as u64 {
-        return normalize(0..rows);
-    }
-    let rows_per_task = TASK.div_ceil(dim as usize) as u64;
-    (0..rows.div_ceil(rows_per_task)).into_par_iter().for_each(|task| {
-        let first = task * rows_per_task;
-        normalize(first..rows.min(first + rows_per_task));
-    });
-}
-
-/// Normalizes the rows `rows`, one after the other; with `share_chunks`, threads share the chunks of each.
-///
-/// # Safety
-///
-/// As [`Backend::run`], for these rows.
-unsafe fn normalize_rows(
-    problem: &Problem,
-    roundings: Roundings,
-    rows: Range<u64>,
-    isa: Isa,
-    share_chunks: bool,
-) {
-    let rounds = roundings != Roundings::NONE;
-    if problem.dim as usize <= CHUNK {
-        return with_workspace(|space| {
-            // SAFETY: the caller promises the memory of these rows.
-            unsafe {
-                match rounds {
-                    false => isa.run(NormalizeRows::<false>::new(problem, roundings, rows, space)),
-                    true => isa.run(NormalizeRows::<true>::new(problem, roundings, rows, space)),
-                }
-            }
-        });
-    }
-    // SAFETY: the caller promises the memory of these rows.
-    for mut row in unsafe { Rows::new(problem, roundings, rows) } {
-        let passes = &mut Chunks { isa, row: &mut row, parallel: share_chunks };
-        match rounds {
-            false => normalize::<false>(passes),
-            true => normalize::<true>(passes),
-        }
-    }
 }

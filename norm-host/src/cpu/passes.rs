@@ -5,12 +5,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{
-    TASK,
     algorithm::{Pass, Passes, Total, normalize},
     chunk::{CHUNK, Chunk, chunks},
     dispatch::{Isa, RowFn},
     row::{Row, Rows},
     simd::Simd,
+    tasks::TASK,
     workspace::{Workspace, with_workspace},
 };
 use crate::{
@@ -137,6 +137,7 @@ const CHUNKS_PER_TASK: usize = TASK / CHUNK;
 const MAX_CHUNKS: usize = (MAX_DIM as usize).div_ceil(CHUNK);
 
 /// The sums of what comes of each of `chunks` chunks, added up in their order whoever computes them.
+#[inline(never)]
 fn sum_over(chunks: usize, parallel: bool, over: &(dyn Fn(usize) -> [f64; 2] + Sync)) -> [f64; 2] {
     let add = |[a, b]: [f64; 2], [c, d]: [f64; 2]| [a + c, b + d];
     if !parallel {

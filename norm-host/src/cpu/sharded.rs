@@ -3,12 +3,12 @@
 use rayon::prelude::*;
 
 use super::{
-    TASK,
     algorithm::{Passes, SumSq, Write},
     dispatch::Isa,
     passes::Chunks,
     row::{Rows, rstd},
     sum::Origin,
+    tasks::TASK,
 };
 use crate::problem::{Roundings, ShardProblem, ShardStep};
 

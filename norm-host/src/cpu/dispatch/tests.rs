@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use std::ops::Range;
 
 use super::{
-    super::{algorithm::normalize, chunk::CHUNK, normalize_rows, passes::Chunks, row::Rows},
+    super::{algorithm::normalize, chunk::CHUNK, passes::Chunks, row::Rows, tasks::Job},
     *,
 };
 use crate::{
@@ -132,7 +132,7 @@ fn bits_of(addition: Addition, isa: Isa, case: Case, offset: usize, how: How) ->
     let (roundings, indices) = (problem.roundings(), 0..ROWS as u64);
     match how {
         // SAFETY: all tensors are this function's own and as large as the problem says.
-        How::Rows => unsafe { normalize_rows(&problem, roundings, indices, isa, false) },
+        How::Rows => unsafe { Job::new(&problem, isa, false).normalize(indices) },
         How::Chunks { stream } => {
             // SAFETY: all tensors are this function's own and as large as the problem says.
             for mut row in unsafe { Rows::new(&problem, roundings, indices) } {
