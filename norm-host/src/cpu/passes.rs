@@ -24,7 +24,7 @@ use crate::{
 /// elements without such roundings took a third longer (2026-11-29).
 pub(super) struct NormalizeRows<'a, const ROUNDS: bool> {
     problem: &'a Problem,
-    roundings: Roundings,
+    roundings: &'a Roundings,
     rows: Range<u64>,
     space: &'a mut Workspace,
 }
@@ -38,7 +38,7 @@ impl<const ROUNDS: bool> NormalizeRows<'_, ROUNDS> {
     #[inline(always)]
     pub(super) unsafe fn new<'a>(
         problem: &'a Problem,
-        roundings: Roundings,
+        roundings: &'a Roundings,
         rows: Range<u64>,
         space: &'a mut Workspace,
     ) -> NormalizeRows<'a, ROUNDS> {
@@ -52,7 +52,7 @@ impl<const ROUNDS: bool> RowFn for NormalizeRows<'_, ROUNDS> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let NormalizeRows { problem, roundings, rows, space } = self;
-        let roundings = if ROUNDS { roundings } else { Roundings::NONE };
+        let roundings = if ROUNDS { *roundings } else { Roundings::NONE };
         // SAFETY: the caller of `NormalizeRows::new` promised that the memory of these rows is there.
         let rows = unsafe { Rows::new(problem, roundings, rows) };
         let stream = rows.stream;

@@ -66,7 +66,7 @@ impl Job<'_> {
     /// As for [`Rows::new`], until this returns.
     #[inline]
     pub(super) unsafe fn normalize(&self, rows: Range<u64>) {
-        let Job { problem, roundings, rounds, isa, .. } = *self;
+        let Job { problem, ref roundings, rounds, isa, .. } = *self;
         if problem.dim as usize > CHUNK {
             // SAFETY: the caller promises the memory of these rows.
             return unsafe { self.normalize_long(rows) };
