@@ -8,7 +8,7 @@ use super::{
     row::{ResidualSum, Row, Span},
     simd::Simd,
     sum::{self, Center, Moments},
-    widen::{Widened, elements_mut, narrow},
+    widen::{Widened, Widening, elements_mut, narrow},
     workspace::Workspace,
 };
 use crate::{DType, problem::Roundings};
@@ -18,9 +18,6 @@ use crate::{DType, problem::Roundings};
 ///
 /// Miri takes microseconds for each element, and finds in short chunks what it finds in long ones.
 pub(super) const CHUNK: usize = if cfg!(miri) { 32 } else { 8192 };
-
-/// What an infinite `f16` input counts as: one infinity from an earlier layer must not wipe out the row.
-const LARGEST_F16: f32 = 65504.0;
 
 /// Chunks of a row of `dim` elements.
 #[inline(always)]
@@ -41,7 +38,7 @@ impl<'a> Chunk<'a> {
     ///
     /// # Safety
     ///
-    /// While it exists there is no other of this row with the same index.
+    /// The row has such a chunk, and while it exists there is no other with the same index.
     #[inline(always)]
     pub(super) unsafe fn new(row: &'a Row, index: usize) -> Chunk<'a> {
         let from = index * CHUNK;
@@ -62,8 +59,8 @@ impl<'a> Chunk<'a> {
         ResidualSum { branch, r }: ResidualSum,
         space: &mut Workspace,
     ) {
-        let branch = self.read(simd, branch, f32::INFINITY, &mut space.addend);
-        let r = self.read(simd, r, f32::INFINITY, &mut space.x);
+        let branch = self.read(simd, branch, Widening::EXACT, &mut space.addend);
+        let r = self.read(simd, r, Widening::EXACT, &mut space.x);
         let to = self.output(self.row.x, Dest::of(&mut space.y[..self.len]));
         add(simd, (branch, r), self.row.scaling, to);
         self.narrow(simd, &space.y, self.row.x);
@@ -74,13 +71,13 @@ impl<'a> Chunk<'a> {
     /// The sums of the elements and of their squares.
     #[inline(always)]
     pub(super) fn moments<S: Simd>(&mut self, simd: S, space: &mut Workspace) -> Moments {
-        sum::moments(simd, self.read(simd, self.row.x, LARGEST_F16, &mut space.x))
+        sum::moments(simd, self.read(simd, self.row.x, Widening::INPUT, &mut space.x))
     }
 
     /// The sum of squares, measured from `center`.
     #[inline(always)]
     pub(super) fn sum_sq<S: Simd>(&mut self, simd: S, center: impl Center, space: &mut Workspace) -> f64 {
-        sum::sum_sq(simd, center, self.read(simd, self.row.x, LARGEST_F16, &mut space.x))
+        sum::sum_sq(simd, center, self.read(simd, self.row.x, Widening::INPUT, &mut space.x))
     }
 
     /// Stores `(x - center) * rstd * (w + weight_offset) + b`, or its sum with the residual. It is rounded once, or with
@@ -96,16 +93,18 @@ impl<'a> Chunk<'a> {
         let row = self.row;
         let Roundings { factor, normalized, product, result, .. } = row.roundings;
         // In place, no later chunk reads `x` again.
-        let x = self.read(simd, row.x, LARGEST_F16, &mut space.x);
+        let x = self.read(simd, row.x, Widening::INPUT, &mut space.x);
         let factor = if ROUNDS { factor } else { None };
         // `match` instead of `Option::map`: what a closure calls may stay a function call, for each instruction.
         let w = match row.w {
-            Some(w) if factor.is_some() => Some(self.read_sum(simd, w, row.weight_offset, &mut space.w)),
-            Some(w) => Some(self.read(simd, w, f32::INFINITY, &mut space.w)),
+            Some(w) => {
+                let offset = factor.is_some().then_some(row.weight_offset);
+                Some(self.read(simd, w, Widening::with_offset(offset), &mut space.w))
+            }
             None => None,
         };
         let b = match row.b {
-            Some(b) => Some(self.read(simd, b, f32::INFINITY, &mut space.b)),
+            Some(b) => Some(self.read(simd, b, Widening::EXACT, &mut space.b)),
             None => None,
         };
         // Where the offset has been added already, -0 is added, which changes no weight.
@@ -127,31 +126,27 @@ impl<'a> Chunk<'a> {
             if ROUNDS && let Some(dtype) = result {
                 norm = round(simd, norm, dtype, buffer);
             }
-            let r = self.read(simd, r, f32::INFINITY, &mut space.addend);
+            let r = self.read(simd, r, Widening::EXACT, &mut space.addend);
             add(simd, (norm, r), row.scaling, output);
         }
         self.narrow(simd, &space.y, row.y);
     }
 
-    /// This chunk of one of the row's spans, in `f32`. Elements of `f16` are limited to ±`limit`; NaN stays NaN.
+    /// This chunk of one of the row's spans, in `f32`.
     #[inline(always)]
-    fn read<'s, S: Simd>(&self, simd: S, span: Span, limit: f32, widened: &'s mut Widened) -> Source<'s>
+    fn read<'s, S: Simd>(
+        &self,
+        simd: S,
+        span: Span,
+        widening: Widening,
+        widened: &'s mut Widened,
+    ) -> Source<'s>
     where
         'a: 's,
     {
         // SAFETY: the row exists during `'a`, so that its elements may be read and only this thread, which has the chunk,
         // writes them.
-        unsafe { widened.read(simd, span, self.from, self.len, limit, None) }
-    }
-
-    /// This chunk of the weights, with `offset` added, rounded to their type, which is of 16 bits.
-    #[inline(always)]
-    fn read_sum<'s, S: Simd>(&self, simd: S, w: Span, offset: f32, widened: &'s mut Widened) -> Source<'s>
-    where
-        'a: 's,
-    {
-        // SAFETY: the row exists during `'a`, so that its weights may be read, and nobody writes them.
-        unsafe { widened.read(simd, w, self.from, self.len, f32::INFINITY, Some(offset)) }
+        unsafe { widened.read(simd, span, self.from, self.len, widening) }
     }
 
     /// Where to write this chunk of `span`, one that the row writes: to its place if it is of `f32`, else to `buffer`, which

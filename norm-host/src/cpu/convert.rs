@@ -13,7 +13,7 @@ pub(super) fn widen_f16<S: Simd>(simd: S, from: &[f16], to: &mut [f32], limit: f
     let (from, from_rest) = from.as_chunks::<WIDTH>();
     let (to, to_rest) = to.as_chunks_mut::<WIDTH>();
     for (to, from) in to.iter_mut().zip(from) {
-        simd.load_f16(from).clamp(limit).store_in(to);
+        *to = simd.load_f16(from).clamp(limit).to_array();
     }
     for (to, from) in to_rest.iter_mut().zip(from_rest) {
         *to = from.to_f32().clamp(-limit, limit);

@@ -103,16 +103,15 @@ impl<'a> Dest<'a> {
     ///
     /// # Safety
     ///
-    /// There is room for as many.
+    /// There is room for as many, and `at` is a multiple of [`WIDTH`].
     #[inline(always)]
     unsafe fn store(self, vector: impl Vector, at: usize) {
-        // SAFETY: the memory is in range and may be written. `at` is a multiple of `WIDTH`, so that where `start` is aligned
-        // for streaming this vector is, too.
+        // SAFETY: the memory is in range and may be written. Where `start` is aligned for streaming, every vector is, too.
         unsafe {
             let to = self.start.add(at).cast::<[f32; WIDTH]>();
             match self.stream {
                 true => vector.stream(to),
-                false => vector.store(to),
+                false => to.write(vector.to_array()),
             }
         }
     }
@@ -124,8 +123,7 @@ impl<'a> Dest<'a> {
     /// `at` is at most the number of elements, and fewer than [`WIDTH`] are left.
     #[inline(always)]
     unsafe fn store_rest(self, vector: impl Vector, at: usize) {
-        let mut array = [0.0; WIDTH];
-        vector.store_in(&mut array);
+        let array = vector.to_array();
         // SAFETY: the memory is in range and may be written, and the array has as many elements.
         unsafe { self.start.add(at).copy_from_nonoverlapping(array.as_ptr(), self.len - at) };
     }
@@ -171,7 +169,7 @@ pub(super) fn map<'a, S: Simd, F: Elementwise<N>, const N: usize>(
             // SAFETY: `at + WIDTH` is at most the length of all.
             *vector = unsafe { operand.load(simd, at) };
         }
-        // SAFETY: `at + WIDTH` is at most the length of all.
+        // SAFETY: `at + WIDTH` is at most the length of all, and `at` counts by `WIDTH`.
         unsafe { to.store(f.apply(simd, vectors), at) };
         at += WIDTH;
     }

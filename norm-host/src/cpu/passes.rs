@@ -1,49 +1,26 @@
 //! Who carries out the passes over a row: one thread at once, or chunk by chunk, perhaps by several threads.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
 use super::{
     algorithm::{Pass, Passes, Total, normalize},
     chunk::{CHUNK, Chunk, chunks},
     dispatch::{Isa, RowFn},
-    row::{Row, Rows},
+    row::{Row, RowRange},
     simd::Simd,
     tasks::TASK,
     workspace::{Workspace, with_workspace},
 };
-use crate::{
-    MAX_DIM,
-    problem::{Problem, Roundings},
-};
+use crate::MAX_DIM;
 
 /// Normalizes rows of one chunk, with their passes inlined: in short rows each instruction tells.
 ///
 /// `ROUNDS`: whether results on the way are rounded to 16 bits. That is a function of its own because beside it a row of 64
 /// elements without such roundings took a third longer (2026-11-29).
 pub(super) struct NormalizeRows<'a, const ROUNDS: bool> {
-    problem: &'a Problem,
-    roundings: &'a Roundings,
-    rows: Range<u64>,
-    space: &'a mut Workspace,
-}
-
-impl<const ROUNDS: bool> NormalizeRows<'_, ROUNDS> {
-    /// The rows `rows` of `problem`, whose `dim` is at most [`CHUNK`] and whose roundings are `roundings`.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Rows::new`], until it has run.
-    #[inline(always)]
-    pub(super) unsafe fn new<'a>(
-        problem: &'a Problem,
-        roundings: &'a Roundings,
-        rows: Range<u64>,
-        space: &'a mut Workspace,
-    ) -> NormalizeRows<'a, ROUNDS> {
-        NormalizeRows { problem, roundings, rows, space }
-    }
+    /// Their `dim` is at most [`CHUNK`].
+    pub(super) rows: RowRange<'a>,
+    pub(super) space: &'a mut Workspace,
 }
 
 impl<const ROUNDS: bool> RowFn for NormalizeRows<'_, ROUNDS> {
@@ -51,10 +28,8 @@ impl<const ROUNDS: bool> RowFn for NormalizeRows<'_, ROUNDS> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let NormalizeRows { problem, roundings, rows, space } = self;
-        let roundings = if ROUNDS { *roundings } else { Roundings::NONE };
-        // SAFETY: the caller of `NormalizeRows::new` promised that the memory of these rows is there.
-        let rows = unsafe { Rows::new(problem, roundings, rows) };
+        let NormalizeRows { rows, space } = self;
+        let rows = if ROUNDS { rows } else { rows.unrounded() }.into_iter();
         let stream = rows.stream;
         for row in rows {
             // SAFETY: nobody else has the row, so that there is no other chunk of it.

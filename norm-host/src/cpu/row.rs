@@ -48,7 +48,7 @@ pub(super) struct ResidualSum {
 
 /// One row of a [`Problem`].
 ///
-/// A row is a witness, too: the elements of its spans are there, as [`Rows::new`] demands, for as long as it exists.
+/// A row is a witness, too: the elements of its spans are there, as [`RowRange::new`] demands, for as long as it exists.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) kind: NormKind,
@@ -107,7 +107,71 @@ pub(super) fn rstd(mean_sq: f64, eps: f32) -> f32 {
     (1.0 / (mean_sq + f64::from(eps)).sqrt()) as f32
 }
 
-/// Consecutive rows of a [`Problem`], the last axis varying fastest.
+/// Consecutive rows of a [`Problem`], and the right to work on them.
+pub(super) struct RowRange<'a> {
+    problem: &'a Problem,
+    roundings: &'a Roundings,
+    range: Range<u64>,
+}
+
+impl<'a> RowRange<'a> {
+    /// The rows `range` of `problem`, whose roundings are `roundings`.
+    ///
+    /// # Safety
+    ///
+    /// While this or one of these rows exists, the elements of its `x`, `w`, `b` and residuals may be read and those of its `y`,
+    /// and of the sum with a residual, may be written; nobody else writes the former or accesses the latter.
+    #[inline(always)]
+    pub(super) unsafe fn new(
+        problem: &'a Problem,
+        roundings: &'a Roundings,
+        range: Range<u64>,
+    ) -> RowRange<'a> {
+        RowRange { problem, roundings, range }
+    }
+
+    /// Elements of a row.
+    #[inline(always)]
+    pub(super) fn dim(&self) -> usize {
+        self.problem.dim as usize
+    }
+
+    /// The same rows, as a problem without roundings before the last one has them.
+    #[inline(always)]
+    pub(super) fn unrounded(self) -> RowRange<'a> {
+        RowRange { roundings: &Roundings::NONE, ..self }
+    }
+}
+
+impl<'a> IntoIterator for RowRange<'a> {
+    type Item = Row;
+    type IntoIter = Rows<'a>;
+
+    #[inline(always)]
+    fn into_iter(self) -> Rows<'a> {
+        let RowRange { problem, roundings, range } = self;
+        let mut position = [0; 3];
+        // Most calls are for the first rows, and a division takes as long as a few vectors do.
+        if range.start != 0 {
+            let mut rest = range.start;
+            for (position, axis) in position.iter_mut().zip(&problem.axes).rev() {
+                *position = rest % axis.extent;
+                rest /= axis.extent;
+            }
+        }
+        Rows {
+            problem,
+            left: range.end - range.start,
+            inv_dim: 1.0 / f64::from(problem.dim),
+            roundings: *roundings,
+            scaling: problem.residual.and_then(|residual| scaling(residual.scales, *roundings)),
+            stream: streams(problem),
+            position,
+        }
+    }
+}
+
+/// Goes over the rows of a [`RowRange`], the last axis varying fastest.
 pub(super) struct Rows<'a> {
     problem: &'a Problem,
     left: u64,
@@ -121,34 +185,6 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// The rows `rows` of `problem`, whose roundings are `roundings`.
-    ///
-    /// # Safety
-    ///
-    /// While one of these rows exists, the elements of its `x`, `w`, `b` and residuals may be read and those of its `y`, and
-    /// of the sum with a residual, may be written; nobody else writes the former or accesses the latter.
-    #[inline(always)]
-    pub(super) unsafe fn new(problem: &Problem, roundings: Roundings, rows: Range<u64>) -> Rows<'_> {
-        let mut position = [0; 3];
-        // Most calls are for the first rows, and a division takes as long as a few vectors do.
-        if rows.start != 0 {
-            let mut rest = rows.start;
-            for (position, axis) in position.iter_mut().zip(&problem.axes).rev() {
-                *position = rest % axis.extent;
-                rest /= axis.extent;
-            }
-        }
-        Rows {
-            problem,
-            left: rows.end - rows.start,
-            inv_dim: 1.0 / f64::from(problem.dim),
-            roundings,
-            scaling: problem.residual.and_then(|residual| scaling(residual.scales, roundings)),
-            stream: streams(problem),
-            position,
-        }
-    }
-
     /// The row at the current position.
     #[inline(always)]
     fn row(&self) -> Row {

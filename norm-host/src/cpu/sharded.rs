@@ -6,7 +6,7 @@ use super::{
     algorithm::{Passes, SumSq, Write},
     dispatch::Isa,
     passes::Chunks,
-    row::{Rows, rstd},
+    row::{RowRange, rstd},
     sum::Origin,
     tasks::TASK,
 };
@@ -25,7 +25,7 @@ pub(super) unsafe fn run(problem: &ShardProblem, isa: Isa) {
         let first = task * rows_per_task;
         let indices = first..part.rows.min(first + rows_per_task);
         // SAFETY: the caller promises the memory of all rows, no two of which share an output; each is in one task.
-        let rows = unsafe { Rows::new(part, roundings, indices.clone()) };
+        let rows = unsafe { RowRange::new(part, &roundings, indices.clone()) };
         for (index, mut row) in indices.zip(rows) {
             let sum = std::ptr::with_exposed_provenance_mut::<f32>(*sums as usize + 4 * index as usize);
             let mut passes = Chunks { isa, row: &mut row, parallel: false };

@@ -55,19 +55,8 @@ pub(super) trait Vector: Copy {
     /// [`WIDTH`] `f64`.
     type F64: Doubles;
 
-    /// Stores the elements.
-    ///
-    /// # Safety
-    ///
-    /// The memory at `to` may be written and is aligned to an `f32`.
-    unsafe fn store(self, to: *mut [f32; WIDTH]);
-
-    /// Stores the elements in an array.
-    #[inline(always)]
-    fn store_in(self, to: &mut [f32; WIDTH]) {
-        // SAFETY: the array may be written.
-        unsafe { self.store(to) }
-    }
+    /// The elements.
+    fn to_array(self) -> [f32; WIDTH];
 
     /// Stores the elements rounded to nearest even.
     fn store_f16(self, to: &mut [f16; WIDTH]);
@@ -79,8 +68,8 @@ pub(super) trait Vector: Copy {
     ///
     /// The memory at `to` may be written, and its address is a multiple of [`STREAM_ALIGN`].
     unsafe fn stream(self, to: *mut [f32; WIDTH]) {
-        // SAFETY: the caller promises that the memory may be written, and its address is a multiple of that of an `f32`.
-        unsafe { self.store(to) }
+        // SAFETY: the caller promises that the memory may be written; what it is aligned to suffices for an `f32`.
+        unsafe { to.write(self.to_array()) }
     }
 
     /// The elements rounded to nearest even in `f16`, and widened again; NaN stays NaN.

@@ -1,5 +1,7 @@
 //! A chunk of a row in `f32`, on its way from memory and back.
 
+use std::slice::{from_raw_parts, from_raw_parts_mut};
+
 use half::{bf16, f16};
 
 use super::{
@@ -11,6 +13,29 @@ use super::{
     simd::Simd,
 };
 use crate::DType;
+
+/// What becomes of 16-bit elements on their way to `f32`.
+#[derive(Clone, Copy)]
+pub(super) struct Widening {
+    /// Elements of `f16` are limited to ± this; NaN stays NaN.
+    limit: f32,
+    /// This is added, and the sum is rounded to the elements' type.
+    offset: Option<f32>,
+}
+
+impl Widening {
+    /// Elements stay what they are.
+    pub(super) const EXACT: Widening = Widening { limit: f32::INFINITY, offset: None };
+
+    /// An infinite `f16` becomes the largest finite one: one infinity from an earlier layer must not wipe out the row.
+    pub(super) const INPUT: Widening = Widening { limit: 65504.0, offset: None };
+
+    /// This is added, if there is something.
+    #[inline(always)]
+    pub(super) fn with_offset(offset: Option<f32>) -> Widening {
+        Widening { offset, ..Widening::EXACT }
+    }
+}
 
 /// Room for a chunk of a 16-bit type, converted to `f32`.
 pub(super) struct Widened {
@@ -30,10 +55,9 @@ impl Widened {
     }
 
     /// Elements `from` to `from + len` of `span`, at most [`CHUNK`]: where they lie if they are `f32`, else converted, unless
-    /// that has been done already. Elements of `f16` are limited to ±`limit`; NaN stays NaN. To elements of 16 bits `added` is
-    /// added, and the sum is rounded to their type.
+    /// that has been done already.
     ///
-    /// Until [`invalidate`](Widened::invalidate), `len`, `limit` and `added` are the same for the same `span` and `from`.
+    /// Until [`invalidate`](Widened::invalidate), `len` and `widening` are the same for the same `span` and `from`.
     ///
     /// # Safety
     ///
@@ -46,26 +70,27 @@ impl Widened {
         span: Span,
         from: usize,
         len: usize,
-        limit: f32,
-        added: Option<f32>,
+        widening: Widening,
     ) -> Source<'s> {
         let address = span.at(from);
         if span.dtype == DType::F32 {
             // SAFETY: the caller promises for these elements what `Source::new` demands.
-            return unsafe { Source::new(std::ptr::with_exposed_provenance(address), len) };
+            return unsafe { Source::new(elements(address), len) };
         }
         let values = &mut self.values[..len];
         if self.source != Some((span, from)) {
             // SAFETY: the caller promises that the elements may be read, and nothing is written while they are converted.
             unsafe {
                 match span.dtype {
-                    DType::F16 => widen_f16(simd, slice::<f16>(address, len), values, limit),
-                    _ => widen_bf16(slice::<bf16>(address, len), values),
+                    DType::F16 => {
+                        widen_f16(simd, from_raw_parts(elements::<f16>(address), len), values, widening.limit)
+                    }
+                    _ => widen_bf16(from_raw_parts(elements::<bf16>(address), len), values),
                 }
             }
-            if let Some(added) = added {
+            if let Some(offset) = widening.offset {
                 let (values, to) = Dest::in_place(values);
-                add_and_round(simd, values, added, span.dtype, to);
+                add_and_round(simd, values, offset, span.dtype, to);
             }
             self.source = Some((span, from));
         }
@@ -86,33 +111,20 @@ pub(super) unsafe fn narrow<S: Simd>(simd: S, values: &[f32], span: Span, from: 
     unsafe {
         match span.dtype {
             DType::F32 => {}
-            DType::F16 => narrow_f16(simd, values, slice_mut(address, len)),
-            DType::BF16 => narrow_bf16(values, slice_mut(address, len)),
+            DType::F16 => narrow_f16(simd, values, from_raw_parts_mut(elements_mut(address), len)),
+            DType::BF16 => narrow_bf16(values, from_raw_parts_mut(elements_mut(address), len)),
         }
     }
 }
 
 /// A pointer to the elements at an address, whose provenance views expose.
 #[inline(always)]
+fn elements<E>(address: usize) -> *const E {
+    std::ptr::with_exposed_provenance(address)
+}
+
+/// The same to write.
+#[inline(always)]
 pub(super) fn elements_mut<E>(address: usize) -> *mut E {
     std::ptr::with_exposed_provenance_mut(address)
-}
-
-/// # Safety
-///
-/// As for [`std::slice::from_raw_parts`], for a lifetime of the caller's choice.
-#[inline(always)]
-unsafe fn slice<'a, E>(address: usize, len: usize) -> &'a [E] {
-    // SAFETY: the caller promises what `from_raw_parts` demands.
-    unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(address), len) }
-}
-
-/// # Safety
-///
-/// As for [`std::slice::from_raw_parts_mut`], for a lifetime of the caller's choice; but the memory may be uninitialized if
-/// the caller only writes it.
-#[inline(always)]
-unsafe fn slice_mut<'a, E>(address: usize, len: usize) -> &'a mut [E] {
-    // SAFETY: the caller promises what `from_raw_parts_mut` demands.
-    unsafe { std::slice::from_raw_parts_mut(elements_mut(address), len) }
 }

@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use std::ops::Range;
 
 use super::{
-    super::{algorithm::normalize, chunk::CHUNK, passes::Chunks, row::Rows, tasks::Job},
+    super::{algorithm::normalize, chunk::CHUNK, passes::Chunks, row::RowRange, tasks::Job},
     *,
 };
 use crate::{
@@ -129,19 +129,20 @@ fn bits_of(addition: Addition, isa: Isa, case: Case, offset: usize, how: How) ->
         rounding,
         overlap: true,
     };
-    let (roundings, indices) = (problem.roundings(), 0..ROWS as u64);
+    let roundings = problem.roundings();
+    let rounds = roundings != Roundings::NONE;
+    // SAFETY: all tensors are this function's own and as large as the problem says.
+    let rows = unsafe { RowRange::new(&problem, &roundings, 0..ROWS as u64) };
     match how {
-        // SAFETY: all tensors are this function's own and as large as the problem says.
-        How::Rows => unsafe { Job::new(&problem, isa, false).normalize(indices) },
+        How::Rows => Job { isa, rounds, share_chunks: false }.normalize(rows),
         How::Chunks { stream } => {
-            // SAFETY: all tensors are this function's own and as large as the problem says.
-            for mut row in unsafe { Rows::new(&problem, roundings, indices) } {
+            for mut row in rows {
                 row.stream = stream;
                 // Miri takes long for threads.
                 let passes = &mut Chunks { isa, row: &mut row, parallel: !cfg!(miri) };
-                match roundings == Roundings::NONE {
-                    true => normalize::<false>(passes),
-                    false => normalize::<true>(passes),
+                match rounds {
+                    false => normalize::<false>(passes),
+                    true => normalize::<true>(passes),
                 }
             }
         }

@@ -77,9 +77,11 @@ impl Vector for F32x8 {
     type F64 = F64x8;
 
     #[inline(always)]
-    unsafe fn store(self, to: *mut [f32; WIDTH]) {
-        // SAFETY: a vector exists only where its instructions do; the caller promises that the memory may be written.
-        unsafe { _mm256_storeu_ps(to.cast(), self.0) }
+    fn to_array(self) -> [f32; WIDTH] {
+        let mut array = [0.0; WIDTH];
+        // SAFETY: a vector exists only where its instructions do; the array has room for a register.
+        unsafe { _mm256_storeu_ps(array.as_mut_ptr(), self.0) };
+        array
     }
 
     #[inline(always)]

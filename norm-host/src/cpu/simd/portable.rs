@@ -43,9 +43,8 @@ impl Vector for Array<f32> {
     type F64 = Array<f64>;
 
     #[inline(always)]
-    unsafe fn store(self, to: *mut [f32; WIDTH]) {
-        // SAFETY: the caller promises that the memory may be written and is aligned.
-        unsafe { to.write(self.0) };
+    fn to_array(self) -> [f32; WIDTH] {
+        self.0
     }
 
     #[inline(always)]
