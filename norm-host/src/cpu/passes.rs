@@ -17,19 +17,19 @@ use crate::MAX_DIM;
 ///
 /// `ROUNDS`: whether results on the way are rounded to 16 bits. That is a function of its own because beside it a row of 64
 /// elements without such roundings took a third longer (2026-11-29).
-pub(super) struct NormalizeRows<'a, const ROUNDS: bool> {
+pub(super) struct NormalizeRows<'a, 'p, const ROUNDS: bool> {
     /// Their `dim` is at most [`CHUNK`].
-    pub(super) rows: RowRange<'a>,
+    pub(super) rows: &'a mut RowRange<'p>,
     pub(super) space: &'a mut Workspace,
 }
 
-impl<const ROUNDS: bool> RowFn for NormalizeRows<'_, ROUNDS> {
+impl<const ROUNDS: bool> RowFn for NormalizeRows<'_, '_, ROUNDS> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let NormalizeRows { rows, space } = self;
-        let rows = if ROUNDS { rows } else { rows.unrounded() }.into_iter();
+        let rows = rows.iter::<ROUNDS>();
         let stream = rows.stream;
         for row in rows {
             // SAFETY: nobody else has the row, so that there is no other chunk of it.

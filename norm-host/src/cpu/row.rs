@@ -136,20 +136,11 @@ impl<'a> RowRange<'a> {
         self.problem.dim as usize
     }
 
-    /// The same rows, as a problem without roundings before the last one has them.
+    /// Goes over the rows. Without `ROUNDS` the problem has no roundings before the last one, which the compiler then knows.
     #[inline(always)]
-    pub(super) fn unrounded(self) -> RowRange<'a> {
-        RowRange { roundings: &Roundings::NONE, ..self }
-    }
-}
-
-impl<'a> IntoIterator for RowRange<'a> {
-    type Item = Row;
-    type IntoIter = Rows<'a>;
-
-    #[inline(always)]
-    fn into_iter(self) -> Rows<'a> {
+    pub(super) fn iter<const ROUNDS: bool>(&mut self) -> Rows<'_> {
         let RowRange { problem, roundings, range } = self;
+        let roundings = if ROUNDS { **roundings } else { Roundings::NONE };
         let mut position = [0; 3];
         // Most calls are for the first rows, and a division takes as long as a few vectors do.
         if range.start != 0 {
@@ -163,8 +154,8 @@ impl<'a> IntoIterator for RowRange<'a> {
             problem,
             left: range.end - range.start,
             inv_dim: 1.0 / f64::from(problem.dim),
-            roundings: *roundings,
-            scaling: problem.residual.and_then(|residual| scaling(residual.scales, *roundings)),
+            roundings,
+            scaling: problem.residual.and_then(|residual| scaling(residual.scales, roundings)),
             stream: streams(problem),
             position,
         }

@@ -32,7 +32,8 @@ pub(super) unsafe fn run(problem: &Problem) {
     };
     let normalize = |range: Range<u64>| {
         // SAFETY: the caller promises the memory of all rows, no two of which share an output; each is in one task.
-        job.normalize(unsafe { RowRange::new(problem, &roundings, range) });
+        let mut rows = unsafe { RowRange::new(problem, &roundings, range) };
+        job.normalize(&mut rows);
     };
     // No more rows than a task has.
     if job.share_chunks || rows.saturating_sub(1).saturating_mul(dim.into()) < TASK as u64 {
@@ -57,7 +58,7 @@ pub(super) struct Job {
 impl Job {
     /// Normalizes `rows`, one after the other.
     #[inline]
-    pub(super) fn normalize(&self, rows: RowRange<'_>) {
+    pub(super) fn normalize(&self, rows: &mut RowRange<'_>) {
         if rows.dim() > CHUNK {
             return self.normalize_long(rows);
         }
@@ -71,8 +72,8 @@ impl Job {
     ///
     /// Never inlined: its large stack frame, which is touched page by page, would cost a short row a tenth of its time.
     #[inline(never)]
-    pub(super) fn normalize_long(&self, rows: RowRange<'_>) {
-        for mut row in rows {
+    pub(super) fn normalize_long(&self, rows: &mut RowRange<'_>) {
+        for mut row in rows.iter::<true>() {
             let passes = &mut Chunks { isa: self.isa, row: &mut row, parallel: self.share_chunks };
             match self.rounds {
                 false => normalize::<false>(passes),

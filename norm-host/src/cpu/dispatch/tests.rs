@@ -132,11 +132,11 @@ fn bits_of(addition: Addition, isa: Isa, case: Case, offset: usize, how: How) ->
     let roundings = problem.roundings();
     let rounds = roundings != Roundings::NONE;
     // SAFETY: all tensors are this function's own and as large as the problem says.
-    let rows = unsafe { RowRange::new(&problem, &roundings, 0..ROWS as u64) };
+    let mut rows = unsafe { RowRange::new(&problem, &roundings, 0..ROWS as u64) };
     match how {
-        How::Rows => Job { isa, rounds, share_chunks: false }.normalize(rows),
+        How::Rows => Job { isa, rounds, share_chunks: false }.normalize(&mut rows),
         How::Chunks { stream } => {
-            for mut row in rows {
+            for mut row in rows.iter::<true>() {
                 row.stream = stream;
                 // Miri takes long for threads.
                 let passes = &mut Chunks { isa, row: &mut row, parallel: !cfg!(miri) };

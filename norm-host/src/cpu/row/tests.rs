@@ -24,9 +24,9 @@ fn sum_sq_centered(row: &[f64]) -> Option<f64> {
         overlap: true,
     };
     // SAFETY: nothing reads or writes the row's elements.
-    let rows = unsafe { RowRange::new(&problem, &Roundings::NONE, 0..1) };
+    let mut rows = unsafe { RowRange::new(&problem, &Roundings::NONE, 0..1) };
     let moments = Moments { sum: row.iter().sum(), sum_sq: row.iter().map(|x| x * x).sum() };
-    rows.into_iter().next().expect("there is a row").sum_sq_centered(moments)
+    rows.iter::<true>().next().expect("there is a row").sum_sq_centered(moments)
 }
 
 #[test]
