@@ -16,7 +16,7 @@ use super::{
 /// Something that carries out passes over one row.
 pub(super) trait Passes {
     /// The row.
-    fn row(&self) -> &Row;
+    fn row(&self) -> &Row<'_>;
 
     /// Carries out `pass` over all chunks of the row, and adds up what comes of it, in their order.
     fn run<P: Pass>(&mut self, pass: P) -> P::Output;

@@ -27,7 +27,7 @@ pub(super) fn chunks(dim: usize) -> usize {
 
 /// At most [`CHUNK`] neighbouring elements of a row, to work on.
 pub(super) struct Chunk<'a> {
-    row: &'a Row,
+    row: &'a Row<'a>,
     /// The first element.
     from: usize,
     len: usize,
@@ -40,14 +40,14 @@ impl<'a> Chunk<'a> {
     ///
     /// The row has such a chunk, and while it exists there is no other with the same index.
     #[inline(always)]
-    pub(super) unsafe fn new(row: &'a Row, index: usize) -> Chunk<'a> {
+    pub(super) unsafe fn new(row: &'a Row<'a>, index: usize) -> Chunk<'a> {
         let from = index * CHUNK;
         Chunk { row, from, len: CHUNK.min(row.dim - from) }
     }
 
     /// The row that it is a chunk of.
     #[inline(always)]
-    pub(super) fn row(&self) -> &'a Row {
+    pub(super) fn row(&self) -> &'a Row<'a> {
         self.row
     }
 

@@ -51,7 +51,7 @@ struct OneChunk<'a, S> {
 
 impl<S: Simd> Passes for OneChunk<'_, S> {
     #[inline(always)]
-    fn row(&self) -> &Row {
+    fn row(&self) -> &Row<'_> {
         self.chunk.row()
     }
 
@@ -62,15 +62,15 @@ impl<S: Simd> Passes for OneChunk<'_, S> {
 }
 
 /// Passes over a row of any length, chunk by chunk. The bits are those of [`OneChunk`] where there is one.
-pub(super) struct Chunks<'a> {
+pub(super) struct Chunks<'a, 'r> {
     pub(super) isa: Isa,
-    pub(super) row: &'a mut Row,
+    pub(super) row: &'a mut Row<'r>,
     /// Whether rayon's current thread pool shares the chunks.
     pub(super) parallel: bool,
 }
 
-impl Passes for Chunks<'_> {
-    fn row(&self) -> &Row {
+impl Passes for Chunks<'_, '_> {
+    fn row(&self) -> &Row<'_> {
         self.row
     }
 

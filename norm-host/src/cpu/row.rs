@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
+use std::{marker::PhantomData, ops::Range};
 
 use norm_kernels::abi::NormKind;
 
@@ -48,9 +48,10 @@ pub(super) struct ResidualSum {
 
 /// One row of a [`Problem`].
 ///
-/// A row is a witness, too: the elements of its spans are there, as [`RowRange::new`] demands, for as long as it exists.
+/// A row is a witness, too: the elements of its spans are there, as [`RowRange::new`] demands, for as long as it exists. And
+/// while it does, its range is borrowed mutably, so that nobody else has the same row.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct Row<'a> {
     pub(super) kind: NormKind,
     /// What is normalized: the input, or its sum with a residual.
     pub(super) x: Span,
@@ -72,9 +73,10 @@ pub(super) struct Row {
     pub(super) roundings: Roundings,
     /// Whether the output goes past the caches.
     pub(super) stream: bool,
+    range: PhantomData<&'a RowRange<'a>>,
 }
 
-impl Row {
+impl Row<'_> {
     /// The mean, given the sum.
     #[inline(always)]
     pub(super) fn mean(&self, sum: f64) -> Mean {
@@ -175,10 +177,10 @@ pub(super) struct Rows<'a> {
     position: [u64; 3],
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
     /// The row at the current position.
     #[inline(always)]
-    fn row(&self) -> Row {
+    fn row(&self) -> Row<'a> {
         let Rows { problem, position, .. } = self;
         let (mut x_offset, mut y_offset, mut r_offset, mut s_offset) = (0, 0, 0, 0);
         for (position, axis) in position.iter().zip(&problem.axes) {
@@ -207,16 +209,17 @@ impl Rows<'_> {
             weight_offset: problem.weight_offset,
             roundings: self.roundings,
             stream: self.stream,
+            range: PhantomData,
         }
     }
 }
 
-impl Iterator for Rows<'_> {
-    type Item = Row;
+impl<'a> Iterator for Rows<'a> {
+    type Item = Row<'a>;
 
     // Counts the position up instead of dividing: a row of 64 elements takes no longer than a few divisions.
     #[inline(always)]
-    fn next(&mut self) -> Option<Row> {
+    fn next(&mut self) -> Option<Row<'a>> {
         self.left = self.left.checked_sub(1)?;
         let row = self.row();
         for (position, axis) in self.position.iter_mut().zip(&self.problem.axes).rev() {
