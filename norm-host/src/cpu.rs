@@ -6,10 +6,10 @@
 //! normalize(row):
 //!     if there is a residual in front of the norm:
 //!         x = round(branch + r)                          pass AddResidual
-//!     RMSNorm:
+//!     if RMSNorm:
 //!         center = 0
 //!         sum_sq = Σ x²                                  pass SumSq
-//!     LayerNorm:
+//!     if LayerNorm:
 //!         sum, sum_sq = Σ x, Σ x²                        pass SumMoments
 //!         center = sum / dim
 //!         sum_sq = sum_sq - sum² / dim
@@ -20,8 +20,8 @@
 //!         (or, with a residual behind the norm, round(that + r))
 //! ```
 //!
-//! A pass goes over the row chunk by chunk, 8192 elements at a time. Where a chunk's type has 16 bits it is converted to `f32` in
-//! a [workspace](workspace) and stays there for the next pass; `f32` is read and written where it lies.
+//! A pass goes over the row chunk by chunk, 8192 elements at a time. A chunk of a 16-bit type is converted to `f32` in a
+//! [workspace] and stays there for the next pass; `f32` is read and written where it lies.
 //!
 //! Three things deviate from the plain loop:
 //!
@@ -31,14 +31,14 @@
 //!   each instruction set. A vector's methods round element by element, and a sum is taken in an order that depends on `dim`
 //!   alone, so that neither instruction sets nor threads change a bit.
 //! - **Roundings on the way** ([`round`]): some libraries round intermediate results to 16 bits. The code for that is
-//!   compiled apart (`ROUNDS`), so that it costs nothing where nothing is rounded.
+//!   compiled separately (`ROUNDS`), so that it costs nothing where nothing is rounded.
 //!
 //! # The files
 //!
 //! | file | what it has |
 //! |---|---|
 //! | `algorithm` | the passes of a norm, in their order |
-//! | `passes` | who carries them out |
+//! | `passes`, `tasks` | who carries them out: one thread or several |
 //! | `chunk` | a pass over one chunk |
 //! | `loops` | the two loops over elements: one that writes, one that adds up |
 //! | `affine`, `residual`, `round`, `sum` | what the loops do with each vector |
@@ -78,12 +78,12 @@ use crate::{
     tensor::Place,
 };
 
-/// The host's cores, for views of [`Place::Host`]. An operation has finished when it returns.
+/// The CPU backend: computes on the host's cores, for views of [`Place::Host`]. An operation has finished when it returns.
 ///
-/// Element by element the arithmetic is `f32`, as on a GPU; sums are kept in `f64`. Rows are
-/// spread over rayon's current thread pool, and where there are fewer long rows than threads, the
-/// shares of each row are. Shares are cut and added up by `dim` alone: a row's bits depend on the
-/// row, the parameters and `dim`, never on how many rows or threads there are.
+/// Arithmetic on elements is `f32`, as on a GPU; sums are kept in `f64`. Rows are spread over rayon's current thread pool; where
+/// there are fewer long rows than threads, threads share the chunks of each row. `dim` alone decides how a row is cut into
+/// chunks and in which order their sums are added up: a row's bits depend on the row, the parameters and `dim`, never on how many
+/// rows or threads there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cpu;
 

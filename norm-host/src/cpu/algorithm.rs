@@ -114,7 +114,10 @@ impl<C: Center + Sync, const ROUNDS: bool> Pass for Write<C, ROUNDS> {
 
 /// A pass's result as plain sums, so that one loop over chunks and threads, compiled once, serves all passes.
 pub(super) trait Total {
+    /// The result as sums; those that it has not are 0.
     fn into_sums(self) -> [f64; 2];
+
+    /// The result that these sums are.
     fn from_sums(sums: [f64; 2]) -> Self;
 }
 
