@@ -68,11 +68,9 @@ impl Job {
         });
     }
 
-    /// Normalizes rows of any length, chunk by chunk.
-    ///
-    /// Never inlined: its large stack frame, which is touched page by page, would cost a short row a tenth of its time.
+    /// Normalizes rows of any length, chunk by chunk. Never inlined, so that short rows have a short way.
     #[inline(never)]
-    pub(super) fn normalize_long(&self, rows: &mut RowRange<'_>) {
+    fn normalize_long(&self, rows: &mut RowRange<'_>) {
         for mut row in rows.iter::<true>() {
             let passes = &mut Chunks { isa: self.isa, row: &mut row, parallel: self.share_chunks };
             match self.rounds {
