@@ -113,8 +113,8 @@ const MAX_CHUNKS: usize = (MAX_DIM as usize).div_ceil(CHUNK);
 
 /// The sums of what comes of each of `chunks` chunks, added up in their order whoever computes them.
 ///
-/// Never inlined: the array takes 32 KiB of the stack, which are touched page by page. In the function that takes short rows,
-/// too, that was a tenth of the time of a row of 64 elements.
+/// Never inlined: the array takes 32 KiB of the stack, which a function touches page by page when it is called. Short rows would
+/// do so, too.
 #[inline(never)]
 fn sum_over(chunks: usize, parallel: bool, over: &(dyn Fn(usize) -> [f64; 2] + Sync)) -> [f64; 2] {
     let add = |[a, b]: [f64; 2], [c, d]: [f64; 2]| [a + c, b + d];
