@@ -187,7 +187,7 @@ impl Plan {
             block: [threads, rows_a_block, 1],
             cluster: tile.blocks,
             overlap: self.overlap,
-            shared_bytes: tile.shared_bytes(variant, kernel.x),
+            shared_bytes: tile.shared_bytes(variant, kernel.normalized()),
             args: Args {
                 share,
                 share_reciprocal: 1.0 / f64::from(share),

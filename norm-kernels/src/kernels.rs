@@ -109,7 +109,7 @@ macro_rules! kernel {
         entry!($name, over_cluster!(
             $norm,
             true,
-            |row: Row, args| Shared::<$x, $w, $y, $n>::load(row.scaled(args)),
+            |row: Row, args| Shared::<$r, $w, $y, $n>::load::<$x>(row.scaled(args)),
             [$x $r $w $y $n]
         ));
     };
@@ -178,6 +178,9 @@ layouts!(table);
 macro_rules! wide_kernel {
     ($norm:ident $name:expr, $scope:ident (Registers $v:literal) Vector Always $params:ident $types:tt) => {
         kernel!($norm $name, $scope (Registers $v) Vector Always $params $types);
+    };
+    ($norm:ident $name:expr, Cluster (Shared) $access:ident Either $params:ident $types:tt) => {
+        kernel!($norm $name, Cluster (Shared) $access Either $params $types);
     };
     ($norm:ident $name:expr, Cluster (Reload) $access:ident Either $params:ident $types:tt) => {
         kernel!($norm $name, Cluster (Reload) $access Either $params $types);

@@ -40,7 +40,8 @@ impl Tiling {
 /// The tiling that operations take for a case, and every other that holds its rows. `plan` is the
 /// one for the case, on any addresses aligned to 16, on a device of that profile.
 pub fn tilings(case: &Case, plan: &Plan, profile: DeviceProfile) -> Vec<Tiling> {
-    let Kernel { kind, x, y, variant: taken, .. } = plan.kernel;
+    let Kernel { kind, y, variant: taken, .. } = plan.kernel;
+    let x = plan.kernel.normalized();
     let tile = Tile::new(kind, x, y, plan.args.dim, profile).taken_by(taken);
     let mut found = vec![Tiling { variant: taken, tile, chosen: true }];
     for variant in Variant::ALL {

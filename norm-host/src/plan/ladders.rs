@@ -144,12 +144,16 @@ pub(super) static RMS_WIDE_RESIDUAL: &[Rule] = &[
     // Two vectors a thread, then four (T41).
     Rule { row: 65..=512, ..take(Add2) },
     Rule { row: 513..=2048, ..take(Add4) },
+    // What registers do not hold (T41).
+    take(Staged),
 ];
 
 /// The same for LayerNorm.
 pub(super) static LAYER_WIDE_RESIDUAL: &[Rule] = &[
     // In registers as long as they hold a row (T41).
     Rule { row: 65..=2048, ..take(Add4) },
+    // What registers do not hold (T41).
+    take(Staged),
 ];
 
 /// The variants for two RMSNorms with a residual between them.

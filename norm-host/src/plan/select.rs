@@ -66,7 +66,7 @@ impl LaunchShape {
             variant != Variant::Staged || stages_sums_with_y(biases, x.size(), w.size(), self.tile.width);
         (knows_extras || !self.extras)
             && (variant.takes_wide() || !self.wide)
-            && self.tile.fits(variant, x, profile)
+            && self.tile.fits(variant, if self.wide { DType::F32 } else { x }, profile)
     }
 }
 

@@ -258,13 +258,12 @@ impl Variant {
         matches!(self.spec().residual, Residual::Between)
     }
 
-    /// Whether it is compiled for a [wide](super::Addition) residual too: those that stage it are not, since sums of twice
-    /// the size leave shared memory for half the rows.
+    /// Whether it is compiled for a [wide](super::Addition) residual too.
     pub const fn takes_wide(self) -> bool {
         match self.spec().storage {
             Storage::Registers(_) => matches!(self.spec().residual, Residual::Always),
-            Storage::Reload => true,
-            Storage::Shared | Storage::Hybrid(_) => false,
+            Storage::Shared | Storage::Reload => true,
+            Storage::Hybrid(_) => false,
         }
     }
 

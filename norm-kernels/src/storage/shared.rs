@@ -34,20 +34,18 @@ impl<X: Input, W: Param, Y: Output, const N: usize> Shared<X, W, Y, N> {
     /// Bytes of a vector: 16, or 8 where `y` has the wider elements.
     const BYTES: u32 = N as u32 * X::SIZE as u32;
 
-    /// Loads the part. With a residual in front of the norm, the sum is what is loaded, and stored too.
+    /// Loads the part. With a residual in front of the norm, the sum of it and x, of type `I`, is what is loaded, and stored
+    /// too; where `I` is not `X`, there is one.
     ///
     /// # Safety
     /// As [`start`](Self::start); no other thread touches these elements of the sum.
     #[inline(always)]
-    pub unsafe fn load(row: Row) -> Self
-    where
-        X: Addend,
-    {
+    pub unsafe fn load<I: Addend>(row: Row) -> Self {
         // SAFETY: the caller says where the row and its residual lie, and that shared memory holds its vectors.
         unsafe {
-            if row.adds() {
+            if I::SIZE != X::SIZE || row.adds() {
                 let part = Self::of(row);
-                part.add();
+                part.add::<I>();
                 part
             } else {
                 let part = Self::start(row);
@@ -89,21 +87,18 @@ impl<X: Input, W: Param, Y: Output, const N: usize> Shared<X, W, Y, N> {
     /// # Safety
     /// As [`load`](Self::load).
     #[inline(always)]
-    unsafe fn add(&self)
-    where
-        X: Addend,
-    {
+    unsafe fn add<I: Addend>(&self) {
         self.flights(|Flight::<2> { places, slots }| {
             // One after the other, for registers; but the one behind the row too, whose slot is to
             // hold zeros.
             each::<2>(|v| {
                 let (at, valid) = places[v];
-                let offset = at as u64 * X::SIZE;
+                let (x, r) = (self.row.x + at as u64 * I::SIZE, self.row.r + at as u64 * X::SIZE);
                 // SAFETY: a whole vector of each row, or nothing; the slot is this thread's.
                 unsafe {
-                    let x = Vector::fetch::<X, N>(self.row.x + offset, valid, 0, Reuse::Once);
-                    let r = Vector::fetch::<X, N>(self.row.r + offset, valid, 0, Reuse::Once);
-                    Self::store(slots[v], add_residual::<X, X, N>(&self.row, (at, valid), x, r));
+                    let x = Vector::fetch::<I, N>(x, valid, 0, Reuse::Once);
+                    let r = Vector::fetch::<X, N>(r, valid, 0, Reuse::Once);
+                    Self::store(slots[v], add_residual::<I, X, N>(&self.row, (at, valid), x, r));
                 }
             });
         });

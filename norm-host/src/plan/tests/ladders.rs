@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use norm_kernels::abi::{Addition, MAX_STAGED_VECTORS, Residual};
+use norm_kernels::abi::{Addition, DType, MAX_STAGED_VECTORS, Residual};
 
 use super::*;
 use crate::plan::{
@@ -127,7 +127,8 @@ fn a_variant_that_is_selected_can_take_the_launch() {
         for launch in launches(profile) {
             let variant = launch.select(profile);
             let LaunchShape { kind, types, tile, residual, wide, extras, .. } = launch;
-            assert!(variant.serves(kind) && tile.fits(variant, types[0], profile), "{launch:?}: {variant:?}");
+            let x = if wide { DType::F32 } else { types[0] };
+            assert!(variant.serves(kind) && tile.fits(variant, x, profile), "{launch:?}: {variant:?}");
             let known = match variant.spec().residual {
                 Residual::Never => !residual && !extras,
                 Residual::Always => residual && !extras,
