@@ -1,8 +1,10 @@
 //! Finding and opening libcuda.
 
-use libloading::Library;
+use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
+
+use libloading::Library;
 
 /// The environment variable that names the library to open instead of `libcuda.so.1`.
 pub const LIBRARY_VARIABLE: &str = "NORM_LIBCUDA";
@@ -35,7 +37,7 @@ impl fmt::Display for NoDriver {
     }
 }
 
-impl std::error::Error for NoDriver {}
+impl Error for NoDriver {}
 
 pub(crate) fn open() -> Result<Library, NoDriver> {
     let name = std::env::var_os(LIBRARY_VARIABLE)
@@ -44,7 +46,13 @@ pub(crate) fn open() -> Result<Library, NoDriver> {
     // SAFETY: opening a library runs its initializers. The driver's are meant to be run so by any
     // program; a library named by the user is the user's choice, as with `LD_PRELOAD`.
     unsafe { Library::new(&name) }
-        .map_err(|error| NoDriver { library: name.to_string_lossy().into_owned(), reason: error.to_string() })
+        .map_err(|error| NoDriver { library: name.to_string_lossy().into_owned(), reason: reason(&error) })
+}
+
+/// What the dynamic linker said. libloading keeps it in the source of its error, whose own text says only that `dlopen`
+/// failed.
+fn reason(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 #[cfg(test)]
