@@ -157,7 +157,8 @@ fn lint() -> Result<(), Error> {
     Step::cargo("fmt --manifest-path examples/own-kernel/Cargo.toml --check").run()?;
     Step::cargo("fmt --manifest-path python/Cargo.toml --check").run()?;
     Step::cargo("clippy --workspace --all-targets -- -D warnings").run()?;
-    let own_kernel = "clippy --manifest-path examples/own-kernel/Cargo.toml --target-dir target --all-targets";
+    let own_kernel =
+        "clippy --manifest-path examples/own-kernel/Cargo.toml --target-dir target --all-targets";
     Step::cargo(own_kernel).words("-- -D warnings").run()?;
     Step::cargo("clippy -p ptx-sim --all-targets --features serde -- -D warnings").run()?;
     for features in ["", "gpu", "cudarc", "candle"] {
