@@ -33,7 +33,7 @@ pub fn run(task: PtxTask) -> Result<(), Error> {
     }
 }
 
-/// The compiler that `NORM_CODEGEN` asks for. The build says what is wrong with that variable.
+/// The compiler that `NORM_CODEGEN` names, by default stock rustc. The build rejects other values.
 fn codegen() -> OsString {
     env::var_os("NORM_CODEGEN").unwrap_or_else(|| "stock".into())
 }
@@ -42,13 +42,13 @@ fn is_rust_cuda() -> bool {
     codegen() == "rust-cuda"
 }
 
-/// The kernels that are asked for.
+/// The set of that compiler.
 fn set() -> Set {
     if is_rust_cuda() { Set::rust_cuda(root()) } else { Set::stock(root()) }
 }
 
 fn write() -> Result<(), Error> {
-    // Before minutes of compiling.
+    // A missing ptxas is reported now, not after minutes of compiling.
     ptxas::find()?;
     let (kernels, texts) = if is_rust_cuda() {
         (as_checked_in()?, compiled(&codegen())?)
@@ -58,7 +58,7 @@ fn write() -> Result<(), Error> {
     };
     let dictionary = if is_rust_cuda() { Vec::new() } else { bundle::dictionary(texts.each_ref())? };
     let contents = texts.map(|text| Unpacked { kernels: kernels.clone(), text });
-    // All are made before one is placed.
+    // Everything is made before the first file is written.
     let locks = locks(&contents)?;
     if !dictionary.is_empty() {
         place(&set().dictionary(), &dictionary)?;
@@ -69,8 +69,8 @@ fn write() -> Result<(), Error> {
     place_locks(&locks)
 }
 
-/// The hash of the checked-in kernels, for rust-cuda's bundle to carry. An error if the source has changed since: the
-/// host would accept kernels that its plans do not fit.
+/// The hash of stock rustc's kernels in the source tree, which rust-cuda's bundle carries. An error if the source has
+/// changed since they were written: norm-host would then accept kernels that its plans do not fit.
 fn as_checked_in() -> Result<String, Error> {
     let checked_in = kernels(Set::stock(root()).unpack()?.each_ref().map(|unpacked| &unpacked.text));
     let source = kernels(compiled("stock".as_ref())?.each_ref());
@@ -85,7 +85,7 @@ fn as_checked_in() -> Result<String, Error> {
     .into())
 }
 
-/// What a compiler makes of the source.
+/// The texts that a compiler makes of the source.
 fn compiled(codegen: &OsStr) -> Result<[Text; 2], Error> {
     let out = build(codegen, "write")?;
     each_target(|target| Ok(Text::of(&fs::read_to_string(out.join(format!("{target}.ptx")))?)?))
@@ -148,12 +148,12 @@ fn check() -> Result<(), Error> {
     Ok(())
 }
 
-/// A text as `norm-host` takes it, for as long as this process runs.
+/// A text as `norm-host` takes it. It is leaked, since `norm-host` takes texts that are never freed.
 fn ptx(text: &Text) -> Result<Ptx, Error> {
     Ptx::from_text(text.to_string().leak()).ok_or_else(|| "the text names no target".into())
 }
 
-/// Has the build compile the kernels: the folder that it compiles into.
+/// Lets the build script compile the kernels; returns the folder that it writes to.
 fn build(codegen: &OsStr, mode: &str) -> Result<PathBuf, Error> {
     let mut cargo = Command::new(cargo());
     cargo.args(["check", "--package", "norm", "--message-format=json-render-diagnostics"]);
@@ -171,7 +171,7 @@ fn build(codegen: &OsStr, mode: &str) -> Result<PathBuf, Error> {
     folder.ok_or_else(|| "cargo names no folder that the build compiled into".into())
 }
 
-/// Writes a file as a whole or not at all.
+/// Writes a file completely or not at all.
 fn place(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = file.with_extension("new");
     fs::write(&beside, bytes)?;
