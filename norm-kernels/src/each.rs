@@ -16,7 +16,7 @@ pub fn each<const N: usize>(mut f: impl FnMut(usize)) {
 /// `N` values, 4 or 8, of which `f` makes each pair of neighbours, given the index of the first: 0, 2 …
 #[inline(always)]
 pub fn map_pairs<const N: usize>(mut f: impl FnMut(usize) -> [f32; 2]) -> [f32; N] {
-    const { assert!(N % 2 == 0) };
+    const { assert!(N.is_multiple_of(2)) };
     let mut values = [0.0; N];
     each::<4>(|pair| {
         let i = 2 * pair;

@@ -79,6 +79,7 @@ impl Norm for Layer {
         let row = if T::spans_blocks() { merge::<T>(moments.total, share, args) } else { share };
         // `widen` turns an infinite element into a finite f64, but its square in `sum_sq` is infinite, or NaN. The difference
         // `sum_sq - sum_sq` is then NaN, and makes the row NaN; otherwise it is 0.
+        #[expect(clippy::eq_op, reason = "not always 0, as said")]
         let rstd = gpu::rsqrt(row.sum_sq * args.reciprocal_f32 + args.eps) + (row.sum_sq - row.sum_sq);
         // `(x - high + excess) * rstd` as `(x - high) * rstd + excess * rstd`: an FMA, so that a mean in two parts takes as
         // many instructions as one in a single f32.
