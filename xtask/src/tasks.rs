@@ -13,8 +13,13 @@ use crate::step::{Step, root};
 const PUBLISHED: [&str; 4] = ["cuda-driver", "norm-host", "norm-kernels", "ptx-sim"];
 
 /// The lock files, each of a workspace. The one of `rust-cuda/` is left out: a commit of rust-cuda's decides most of it.
-const LOCK_FILES: [&str; 4] =
-    ["Cargo.lock", "fuzz/Cargo.lock", "python/Cargo.lock", "tests/oldest-candle/Cargo.lock"];
+const LOCK_FILES: [&str; 5] = [
+    "Cargo.lock",
+    "examples/own-kernel/Cargo.lock",
+    "fuzz/Cargo.lock",
+    "python/Cargo.lock",
+    "tests/oldest-candle/Cargo.lock",
+];
 
 #[derive(Subcommand)]
 pub enum Task {
@@ -183,7 +188,9 @@ fn dependencies(advisories: bool) -> Result<(), Error> {
     Step::cargo("deny --locked --manifest-path python/Cargo.toml --config deny.toml --log-level error check bans licenses sources")
         .run()?;
     Step::cargo("shear --locked").run()?;
-    Step::cargo("shear --locked python").run()?;
+    for folder in ["examples/own-kernel", "python"] {
+        Step::cargo("shear --locked").args([folder]).run()?;
+    }
     // A database without an advisory, with which cargo-audit looks for yanked packages alone.
     let database = "target/no-advisories";
     fs::create_dir_all(root().join(database).join("crates"))?;
