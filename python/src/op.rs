@@ -85,7 +85,7 @@ impl Run for Operation {
             )
         };
         let norm = norm.weight(w).bias(b);
-        // SAFETY: as for the other tensors, the caller keeps `x` alive during the call, and on a device accesses it in the
+        // SAFETY: the caller keeps `x`, too, alive during the call, and on a device accesses it in the
         // order of the stream. No second view of it exists in place, because one of the two closures is called, once.
         let (shared, alone) = unsafe { (|| x.view(Arg::X), || x.view_mut(Arg::X)) };
         match (form, r, y) {

@@ -107,7 +107,7 @@ mod own {
     /// Looked up when cust first calls one of them.
     fn table() -> Option<&'static Own> {
         static TABLE: OnceLock<Option<Own>> = OnceLock::new();
-        // SAFETY: as for the driver's own table, beside which the library is kept.
+        // SAFETY: the signatures are those of cuda.h, and the library stays open, as `driver` keeps it.
         TABLE.get_or_init(|| opened().ok().map(|driver| unsafe { Own::load(&driver.library) })).as_ref()
     }
 
