@@ -1,9 +1,10 @@
-//! The commands that the build starts.
+//! The commands that the build script starts.
 
 use std::env;
 use std::process::{Command, Output};
 
-/// What cargo set for this build script is not meant for the cargo started here.
+/// Removes from a command's environment what cargo has set for this build script, which would mislead the cargo that the
+/// command starts.
 pub fn forget_this_build(cargo: &mut Command) {
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy().into_owned();
@@ -14,7 +15,7 @@ pub fn forget_this_build(cargo: &mut Command) {
     }
 }
 
-/// A command that failed, and what it said.
+/// The message for a command that failed: the command, and what it wrote to stderr.
 pub fn failed(command: &Command, output: &Output) -> String {
     let words = [command.get_program()].into_iter().chain(command.get_args());
     let words: Vec<String> = words.map(|word| word.display().to_string()).collect();

@@ -1,7 +1,7 @@
-//! The lock file of a text, as far as it tells what was compiled.
+//! The section of a lock file that has the hashes of the compiled text, part by part.
 //!
-//! A lock file is text, because what it locks is compressed: a reviewer sees in it which kernels a change reaches.
-//! Its sections begin with a line in brackets; comments begin with `#`.
+//! The bundle that a lock file belongs to is compressed; the lock file is text, so that a reviewer sees which kernels a
+//! change affects. Its sections begin with a line in brackets; comments begin with `#`.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ pub fn section<'a>(lock: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     lines.take_while(|line| !line.starts_with('[')).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// Compares a text with what a lock file says was compiled.
+/// Compares a text with the hashes in a lock file.
 ///
 /// # Errors
-/// Each part that differs, is new, or is gone.
+/// The names of the parts that differ, are new, or are gone.
 pub fn compare(lock: &str, fresh: &Text) -> Result<(), String> {
     let kept = section(lock, COMPILED).filter_map(|line| line.split_once(' '));
     let mut kept: BTreeMap<&str, &str> = kept.map(|(name, hash)| (name, hash.trim())).collect();

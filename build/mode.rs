@@ -1,8 +1,8 @@
-//! What `NORM_PTX` and `NORM_CODEGEN` ask of the build.
+//! What the build does with kernels, by the environment variables `NORM_PTX` and `NORM_CODEGEN`.
 
 use std::ffi::OsStr;
 
-/// Who compiles the kernels.
+/// The compiler of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codegen {
     Stock,
@@ -10,7 +10,7 @@ pub enum Codegen {
 }
 
 impl Codegen {
-    /// The command that checks its kernels in.
+    /// The command that writes its kernels into the source tree.
     pub fn write_command(self) -> &'static str {
         match self {
             Codegen::Stock => "cargo xtask ptx write",
@@ -19,17 +19,19 @@ impl Codegen {
     }
 }
 
-/// What is done with fresh PTX.
+/// What is done with the compiled PTX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// It is written into the build's own folder.
     Write,
+    /// It is compared with the lock files, and differences are an error.
     Check,
 }
 
-/// What is to be done, from the variables' values; `None` where nothing is.
+/// The compiler and the mode, given the variables' values; `None` if no kernels are compiled.
 ///
 /// # Errors
-/// A value that is none of those there are.
+/// A value that neither variable has.
 pub fn asked(codegen: Option<&OsStr>, ptx: Option<&OsStr>) -> Result<Option<(Codegen, Mode)>, String> {
     let codegen = match codegen.map(|value| (value, value.to_str())) {
         None => None,
@@ -38,7 +40,7 @@ pub fn asked(codegen: Option<&OsStr>, ptx: Option<&OsStr>) -> Result<Option<(Cod
         Some((given, _)) => return Err(unexpected("NORM_CODEGEN", "'stock' or 'rust-cuda'", given)),
     };
     let mode = match ptx.map(|value| (value, value.to_str())) {
-        // Who names the other compiler wants something of it.
+        // Naming the other compiler alone means writing.
         None if codegen == Some(Codegen::RustCuda) => Mode::Write,
         None => return Ok(None),
         Some((_, Some("write"))) => Mode::Write,

@@ -1,4 +1,4 @@
-//! `norm-kernels` to PTX, by stock rustc: neither a CUDA toolkit nor a linker takes part.
+//! Compiles `norm-kernels` to PTX by stock rustc, without a CUDA toolkit and without a linker.
 
 use std::fs;
 use std::path::Path;
@@ -8,27 +8,27 @@ use crate::command::{failed, forget_this_build};
 use crate::nightly::Nightly;
 use crate::text::Text;
 
-/// The oldest PTX with all that the kernels use on a target: bf16 conversions need 8.0, which CUDA 12.0
-/// and newer read, `st.async` of sm_90 needs 8.1, which CUDA 12.1 and newer read.
+/// The oldest version of PTX that has what the kernels use on a target. bf16 conversions need 8.0, which drivers for CUDA
+/// 12.0 and newer read; `st.async` of sm_90 needs 8.1, which drivers for CUDA 12.1 and newer read.
 fn version(target: &str) -> &'static str {
     if target == "sm_80" { "+ptx80" } else { "+ptx81" }
 }
 
 /// Compiler flags that every target shares.
 const FLAGS: [&str; 3] = [
-    // Arrays that live across a loop stay in registers only if it is unrolled.
+    // Unroll loops completely: an array that is indexed in a loop stays in registers only if the loop is unrolled.
     "-Cllvm-args=-unroll-threshold=10000",
-    // Jump threading copies what lies between two tests of one condition into both branches,
-    // barriers and shuffles too.
+    // No jump threading: it copies the code between two tests of one condition into both branches, with its barriers and
+    // shuffles, which all threads have to reach together.
     "-Zmir-enable-passes=-JumpThreading",
-    // No line of the output depends on where the sources lie.
+    // No debug information, so that the output does not depend on the path of the sources.
     "-Cdebuginfo=0",
 ];
 
 /// Compiles the kernels for `target`.
 pub fn compile(nightly: &Nightly, root: &Path, out: &Path, target: &str) -> Result<Text, crate::Error> {
     let target_dir = out.join(target);
-    // An assembly file of an earlier compilation would be found beside the new one.
+    // Otherwise an assembly file of an earlier compilation might be taken for the new one.
     let deps = target_dir.join("nvptx64-nvidia-cuda/release/deps");
     let _ = fs::remove_dir_all(&deps);
 

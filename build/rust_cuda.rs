@@ -1,4 +1,4 @@
-//! The toolchain of rust-cuda, which no package registry has: what of it is here.
+//! Finds the toolchain of rust-cuda, which no package registry has.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,21 +7,21 @@ use std::process::Command;
 /// The nightly of rust-cuda's commit 946c91f; `rust-cuda/rust-toolchain.toml` names it too.
 pub const NIGHTLY: &str = "nightly-2026-04-02";
 
-/// How to get all of it.
+/// How to install all of it.
 pub const INSTALL: &str = "see rust-cuda/README.md";
 
-/// What was found.
+/// The parts of the toolchain.
 pub struct Toolchain {
     /// The root of the CUDA toolkit whose libNVVM writes the PTX.
     pub cuda: PathBuf,
-    /// Of LLVM 7.
+    /// The `llvm-config` of LLVM 7.
     pub llvm_config: PathBuf,
 }
 
-/// Finds every part.
+/// Finds every part of the toolchain.
 ///
 /// # Errors
-/// Every part that is missing, with what was tried.
+/// Every part that is missing, and where it was looked for.
 pub fn find() -> Result<Toolchain, String> {
     match (nightly(), llvm_config(), cuda()) {
         (Ok(()), Ok(llvm_config), Ok(cuda)) => Ok(Toolchain { cuda, llvm_config }),
@@ -32,7 +32,7 @@ pub fn find() -> Result<Toolchain, String> {
     }
 }
 
-/// The nightly, with the compiler's own crates and the sources of `core`.
+/// Checks that the nightly is installed, with the compiler's own crates and the sources of `core`.
 fn nightly() -> Result<(), String> {
     let sysroot = output("rustup", &["run", NIGHTLY, "rustc", "--print", "sysroot"])
         .ok_or_else(|| format!("{NIGHTLY} is not installed"))?;
@@ -50,7 +50,7 @@ fn nightly() -> Result<(), String> {
     if lacks.is_empty() { Ok(()) } else { Err(format!("{NIGHTLY} lacks {}", lacks.join(" and "))) }
 }
 
-/// The `llvm-config` that `LLVM_CONFIG` names, or that is in `PATH`, where it is of LLVM 7.
+/// The `llvm-config` of LLVM 7 that `LLVM_CONFIG` names, or that is in `PATH`.
 fn llvm_config() -> Result<PathBuf, String> {
     let named = env::var("LLVM_CONFIG").unwrap_or_else(|_| "llvm-config".to_owned());
     match output(&named, &["--version"]) {
@@ -79,7 +79,7 @@ fn cuda() -> Result<PathBuf, String> {
     if nvvm.is_file() { Ok(toolkit) } else { Err(format!("libNVVM: no {}", nvvm.display())) }
 }
 
-/// What a program prints, if it is there and succeeds.
+/// What a program prints, if it exists and succeeds.
 fn output(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())

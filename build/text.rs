@@ -1,4 +1,4 @@
-//! The text that a compiler makes of the kernels, tidied and cut at its entry points.
+//! The PTX that a compiler makes of the kernels, without comments, cut at its entry points.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,25 +6,25 @@ use std::fmt;
 use norm_kernels::abi::EntryPoint;
 use sha2::{Digest, Sha256};
 
-/// The oldest device of each text.
+/// The target of each text: the oldest architecture that it runs on.
 pub const TARGETS: [&str; 2] = ["sm_80", "sm_90"];
 
 /// The text for a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
-    /// What stands in front of the entry points: version, target, shared memory.
+    /// The lines in front of the entry points: version, target, shared memory.
     pub header: String,
-    /// The text of each entry point by its name, whose order does not depend on the compiler.
+    /// The text of each entry point, sorted by name, so that the order does not depend on the compiler.
     pub entries: BTreeMap<String, String>,
 }
 
 const ENTRY: &str = ".visible .entry ";
 
 impl Text {
-    /// Cuts what a compiler wrote, without its comments.
+    /// Removes the comments of a compiler's output, and cuts it at its entry points.
     ///
     /// # Errors
-    /// Entry points of `abi` that nothing in it serves, and entries that serve none.
+    /// Entry points of `abi` that no entry of the text serves, and entries that serve none.
     pub fn of(assembly: &str) -> Result<Text, String> {
         let mut tidy = String::with_capacity(assembly.len());
         for line in assembly.lines().map(str::trim_end) {
@@ -33,7 +33,7 @@ impl Text {
                 tidy.extend([line, "\n"]);
             }
         }
-        // An entry begins where a line does.
+        // Entries are searched for at the beginning of a line.
         let tidy = format!("\n{}", tidy.trim());
         let first = format!("\n{ENTRY}");
         let mut parts = tidy.split(&first);
@@ -47,7 +47,7 @@ impl Text {
         Ok(text)
     }
 
-    /// An entry point is served by the entry of its own name, or else by its template.
+    /// Checks that an entry serves each entry point: one of its own name, or else its template.
     fn serves_every_entry_point(&self) -> Result<(), String> {
         let (mut lacking, mut needless) = (BTreeSet::new(), BTreeSet::from_iter(self.entries.keys()));
         for entry in EntryPoint::all() {
@@ -64,7 +64,7 @@ impl Text {
         Err(format!("expected what `abi` lists, given kernels without {lacking:?} and with {needless:?}"))
     }
 
-    /// What tells this text from another, part by part: `header` and each entry's name, and the hash of its text.
+    /// The hash of each part, by its name: `header`, or the entry's.
     pub fn hashes(&self) -> Vec<(String, String)> {
         let entries = self.entries.iter().map(|(name, text)| (name.as_str(), text));
         let parts = [("header", &self.header)].into_iter().chain(entries);
@@ -72,7 +72,7 @@ impl Text {
     }
 }
 
-/// The whole text, which is what the first and each further part come to one after the other.
+/// The whole text: the header and the entries, one after the other.
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.header)?;

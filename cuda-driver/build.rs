@@ -1,13 +1,11 @@
-//! Lets `-lcuda`, which cust_raw's and cust's build scripts ask for, be found on machines that
-//! have no CUDA.
+//! Lets the linker find `-lcuda`, which the build scripts of cust_raw and cust request, on machines without CUDA.
 //!
-//! What it finds is a linker script with nothing in it: the symbols come from this crate
-//! (`src/for_cust`), not from a library. Where a CUDA toolkit is installed, Cargo still looks
-//! into this folder first, because folders inside its own target directory go before all others;
-//! so the toolkit's stub is not linked and the program does not ask for `libcuda.so.1` to start.
+//! It finds an empty linker script: the symbols come from this crate (`src/for_cust`), not from a library. Where a CUDA
+//! toolkit is installed, the linker still searches this folder first, because Cargo puts folders inside its own target
+//! directory in front of all others. So the toolkit's stub is not linked, and the program starts without `libcuda.so.1`.
 //!
-//! Without the feature `cust` nobody asks. With `linked` it stays out of the way: the toolkit's stub is found then, for those
-//! functions that are not in this crate.
+//! Without the feature `cust` no build script requests the library. With `linked` this script does nothing: the linker then
+//! finds the toolkit's stub, for the functions that are not in this crate.
 
 use std::path::PathBuf;
 use std::{env, fs};

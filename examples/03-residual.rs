@@ -1,13 +1,13 @@
-//! The residual connection and the norm behind it in one pass, as between a decoder's layers.
+//! A residual connection and the norm behind it in one operation, as between the layers of a decoder.
 
 use norm_host::{Cpu, Norm, Result, View, ViewMut};
 
 fn main() -> Result<()> {
     let (rows, dim) = (2, 3);
-    // What a layer has computed, and the stream that it is added to.
+    // The output of a layer, and the residual stream that it is added to.
     let mut x = [1.0_f32, 1.0, 1.0, 0.0, 0.0, 3.0];
     let mut r = [0.0_f32, 1.0, 0.0, 1.0, 0.0, 0.0];
-    // A model whose checkpoint holds the weights less 1, as those of Gemma 1 to 3 do.
+    // The weights of a checkpoint that stores them minus 1, as those of Gemma 1 to 3 do.
     let w = [0.0_f32, 0.0, 0.5];
 
     let norm = Norm::rms(1e-6).weight(View::from_slice(&w, &[dim])?).weight_offset(1.0);

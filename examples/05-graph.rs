@@ -1,4 +1,4 @@
-//! A chain of norms captured into a CUDA graph, and launched again for new data.
+//! Two norms, captured into a CUDA graph that is launched several times with new data.
 
 mod gpu;
 
@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         [DeviceBuffer::<f32>::zeroed(rows * dim)?, DeviceBuffer::<f32>::zeroed(rows * dim)?]
     };
 
-    // Kernels are loaded at first use; an engine that must not wait then loads them ahead.
+    // A kernel is loaded when it is first used. An engine that must not wait then loads its kernels in advance.
     device.preload(NormKind::Rms, [DType::F32, DType::F32, DType::F32], dim, EpilogueRounding::SINGLE)?;
     let graph = {
         let mut x = ViewMut::from_buffer::<f32>(&mut x, &[rows, dim])?;
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut y = [0.0_f32; 4];
     for step in 1..=3 {
         x.copy_from(&[step as f32; 4])?;
-        // SAFETY: both buffers are still there, and nobody else uses them until the wait is over.
+        // SAFETY: both buffers are alive, and nothing else accesses them until the stream has been waited for.
         unsafe { graph.launch(&stream)? };
         stream.synchronize()?;
         r.copy_to(&mut y)?;

@@ -1,5 +1,4 @@
-//! What an error looks like: it names the argument, what was expected and what was given, and nothing
-//! has been written when it is returned.
+//! Errors: each names the argument, what was expected and what was given. When one is returned, nothing has been written.
 
 use norm_host::{Arg, Cpu, DType, Error, Norm, Place, Result, View, ViewMut};
 
@@ -20,14 +19,14 @@ fn main() -> Result<()> {
     show(Norm::rms(1e-6).rows(columns, &mut ViewMut::from_slice(&mut y, &[4, 2])?, &Cpu));
 
     println!("memory of a GPU given to the CPU:");
-    // SAFETY: the operation refuses the view for its place.
+    // SAFETY: the memory is never accessed, because the operation returns an error for the view's place.
     let elsewhere = unsafe { View::from_raw_parts(Place::Cuda(0), 0x1000, DType::F16, &[2, 4])? };
     show(Norm::rms(1e-6).rows(elsewhere, &mut ViewMut::from_slice(&mut y, &[2, 4])?, &Cpu));
 
     println!("an eps that is none:");
     show(Norm::rms(f32::NAN).rows(x_view, &mut ViewMut::from_slice(&mut y, &[2, 4])?, &Cpu));
 
-    // An engine can tell them apart without reading the text.
+    // An engine can match on the variant instead of reading the text.
     match View::from_slice(&x, &[9]) {
         Err(Error::OutOfBounds { arg: Arg::View, needed, available }) => {
             println!("{} elements are missing; y is still {y:?}", needed - available);

@@ -1,11 +1,13 @@
-//! Contexts: a device's primary one, and which is current on the calling thread.
+//! Contexts: a device's primary context, and the current context of the calling thread.
 
-use crate::driver::{Driver, call};
+use crate::call::call;
+use crate::driver::Driver;
 use crate::error::DriverError;
 use crate::sys::{CUcontext, CUdevice};
 
 impl Driver {
-    /// The device's primary context, created if need be; it lives until every retain is released.
+    /// Retains the device's primary context, which is created if it does not exist. It lives until every retain is
+    /// released.
     pub fn primary_context_retain(&self, device: CUdevice) -> Result<CUcontext, DriverError> {
         let mut context = std::ptr::null_mut();
         // SAFETY: writes one handle.
@@ -16,20 +18,20 @@ impl Driver {
     /// Undoes one [`Driver::primary_context_retain`].
     ///
     /// # Safety
-    /// The caller retained it and uses nothing of it afterwards, unless others retain it too.
+    /// The caller has retained the context. Nothing of it is used afterwards, unless others retain it, too.
     pub unsafe fn primary_context_release(&self, device: CUdevice) -> Result<(), DriverError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that this undoes a retain of its own, and that nothing of the context is used afterwards.
         unsafe { call!(self.common.cuDevicePrimaryCtxRelease_v2(device)) }
     }
 
-    /// Destroys what is in the device's primary context, also where it is broken; the next retain gets
-    /// a new one
+    /// Destroys everything in the device's primary context, even if the context is in an error state; the next retain
+    /// creates a new one
     /// ([cuDevicePrimaryCtxReset](https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__PRIMARY__CTX.html)).
     ///
     /// # Safety
-    /// Nobody uses anything of the context afterwards.
+    /// Nothing of the context is used afterwards, on any thread.
     pub unsafe fn primary_context_reset(&self, device: CUdevice) -> Result<(), DriverError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that nothing of the context is used afterwards.
         unsafe { call!(self.common.cuDevicePrimaryCtxReset_v2(device)) }
     }
 
@@ -41,25 +43,25 @@ impl Driver {
         Ok(context)
     }
 
-    /// Makes a context current on the calling thread in place of the one that is.
+    /// Makes a context current on the calling thread, in place of the current one.
     ///
     /// # Safety
     /// The context is alive, or null.
     pub unsafe fn context_set_current(&self, context: CUcontext) -> Result<(), DriverError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the context is alive, or null.
         unsafe { call!(self.common.cuCtxSetCurrent(context)) }
     }
 
-    /// Makes a context current on the calling thread, on top of the one that is.
+    /// Pushes a context on the calling thread's stack, which makes it current.
     ///
     /// # Safety
     /// The context is alive.
     pub unsafe fn context_push(&self, context: CUcontext) -> Result<(), DriverError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the context is alive.
         unsafe { call!(self.common.cuCtxPushCurrent_v2(context)) }
     }
 
-    /// Takes the current context away and makes the one below it current; gives the one taken.
+    /// Pops the current context of the calling thread, which makes the one below it current; returns the popped context.
     pub fn context_pop(&self) -> Result<CUcontext, DriverError> {
         let mut context = std::ptr::null_mut();
         // SAFETY: writes one handle.
@@ -75,9 +77,9 @@ impl Driver {
         Ok(device)
     }
 
-    /// Waits until all work of the current context is done; errors of that work come out here.
+    /// Waits until all work of the current context is done. Errors of that work are returned here.
     pub fn context_synchronize(&self) -> Result<(), DriverError> {
-        // SAFETY: takes nothing.
+        // SAFETY: takes no argument, and fails without a current context.
         unsafe { call!(self.common.cuCtxSynchronize()) }
     }
 }

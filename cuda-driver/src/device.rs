@@ -1,15 +1,16 @@
-//! Questions about the driver and its devices.
+//! Properties of the driver and its devices.
 
-use crate::driver::{Driver, call};
+use crate::call::call;
+use crate::driver::Driver;
 use crate::error::DriverError;
 use crate::sys::CUdevice;
 use std::ffi::CStr;
 
 impl Driver {
-    /// Initializes the driver; again is harmless.
-    /// ([cuInit](https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__INITIALIZE.html))
+    /// Initializes the driver. Further calls have no effect
+    /// ([cuInit](https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__INITIALIZE.html)).
     pub fn init(&self) -> Result<(), DriverError> {
-        // SAFETY: takes a number alone.
+        // SAFETY: takes only flags, which are 0.
         unsafe { call!(self.common.cuInit(0)) }
     }
 
@@ -22,7 +23,7 @@ impl Driver {
         Ok((version / 1000, version % 1000 / 10))
     }
 
-    /// Number of devices.
+    /// The number of devices.
     pub fn device_count(&self) -> Result<u32, DriverError> {
         let mut count = 0;
         // SAFETY: writes one `int`.
@@ -30,7 +31,7 @@ impl Driver {
         Ok(count.unsigned_abs())
     }
 
-    /// The device of a number below [`Driver::device_count`].
+    /// The handle of a device, given its ordinal below [`Driver::device_count`].
     pub fn device(&self, ordinal: u32) -> Result<CUdevice, DriverError> {
         let mut device = 0;
         let ordinal = i32::try_from(ordinal).unwrap_or(i32::MAX);
@@ -42,9 +43,9 @@ impl Driver {
     /// The device's name, such as `NVIDIA H200`.
     pub fn device_name(&self, device: CUdevice) -> Result<String, DriverError> {
         let mut name = [0; 256];
-        // SAFETY: writes at most the 255 bytes it is told of, which leaves a zero at the end.
+        // SAFETY: writes at most 255 bytes, as its argument says, so that the last of the 256 stays zero.
         unsafe { call!(self.common.cuDeviceGetName(name.as_mut_ptr(), 255, device)) }?;
-        // SAFETY: the array ends with a zero that nobody has written to.
+        // SAFETY: the last byte of the array is zero, as the driver was given one byte less.
         Ok(unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
     }
 
@@ -56,7 +57,7 @@ impl Driver {
         Ok(value)
     }
 
-    /// The device's memory in bytes.
+    /// The size of the device's memory in bytes.
     pub fn device_memory(&self, device: CUdevice) -> Result<usize, DriverError> {
         let mut bytes = 0;
         // SAFETY: writes one `size_t`.

@@ -4,7 +4,7 @@ use crate::error_text;
 use crate::sys::CUDA_ERROR_NOT_SUPPORTED;
 use std::fmt;
 
-/// A driver call returned something else than success.
+/// A driver call that returned another code than success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DriverError {
     /// The function, such as `cuLaunchKernel`.
@@ -26,8 +26,8 @@ impl DriverError {
         Self { call, code, name }
     }
 
-    /// The error for a code that cust returned from `call`, the number of its `CudaError`: where
-    /// that is "unknown" and this thread saw a code cust does not know, for that one.
+    /// The error for a code that cust returned from `call`, as the number of its `CudaError`. If that is "unknown" because
+    /// cust does not know the driver's code ([`take_unknown_code`](crate::take_unknown_code)), the error has the driver's.
     #[cfg(feature = "cust")]
     pub fn from_cust(call: &'static str, code: u32) -> Self {
         match crate::take_unknown_code() {

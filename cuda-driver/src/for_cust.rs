@@ -1,4 +1,4 @@
-//! What cust links to (feature `cust`).
+//! The symbols that cust links to (feature `cust`).
 
 mod code;
 mod forward;

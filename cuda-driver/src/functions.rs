@@ -1,11 +1,11 @@
-//! The functions that [`Driver`](crate::Driver) calls: each is declared here, and nowhere else.
+//! The driver's functions that [`Driver`](crate::Driver) calls, each declared once.
 
-use crate::launch::{LaunchAttribute, LaunchConfig};
+use crate::launch_config::LaunchConfig;
 use crate::sys::*;
 use crate::table::functions;
 use std::os::raw::{c_char, c_int, c_uint, c_ulonglong, c_void};
 
-/// Hands the list of those that cust calls too to a macro.
+/// Calls a macro with the list of the functions that cust calls, too.
 macro_rules! common {
     ($define:ident!, $($in_front:tt)*) => {
         $define! {
@@ -78,12 +78,12 @@ macro_rules! common {
 pub(crate) use common;
 
 common! { functions!,
-    /// What cust calls, too.
+    /// Functions that cust calls, too.
     struct Common;
 }
 
 functions! {
-    /// What cust does not call, or with other types.
+    /// Functions that cust does not call, or calls with other types.
     struct Extra;
     // Errors.
     cuGetErrorName(error: u32, text: *mut *const c_char);
@@ -112,6 +112,3 @@ functions! {
     // Memory.
     cuPointerGetAttribute(data: *mut c_void, attribute: c_uint, address: CUdeviceptr);
 }
-
-// The driver reads the attributes as an array of 72-byte elements, aligned like pointers.
-const _: () = assert!(size_of::<LaunchAttribute>() == 72 && align_of::<LaunchAttribute>() == 8);

@@ -1,8 +1,10 @@
 //! Finding and opening libcuda.
 
-use libloading::Library;
+use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
+
+use libloading::Library;
 
 /// The environment variable that names the library to open instead of `libcuda.so.1`.
 pub const LIBRARY_VARIABLE: &str = "NORM_LIBCUDA";
@@ -21,10 +23,10 @@ pub struct NoDriver {
 }
 
 impl NoDriver {
-    /// Whether there is no such library, as on any machine without an NVIDIA GPU; otherwise it is there and cannot be
-    /// opened: it is of another architecture, say, or lacks a library that it needs itself.
+    /// Whether the library does not exist, as on machines without an NVIDIA driver. Otherwise it exists and cannot be opened:
+    /// it is for another architecture, say, or a library that it needs is missing.
     pub fn is_missing(&self) -> bool {
-        // As the dynamic linkers of glibc and musl say it, which name the library that they do not find.
+        // The dynamic linkers of glibc and musl both say so, with the name of the library that they did not find.
         self.reason.contains(&self.library) && self.reason.contains("No such file or directory")
     }
 }
@@ -35,16 +37,22 @@ impl fmt::Display for NoDriver {
     }
 }
 
-impl std::error::Error for NoDriver {}
+impl Error for NoDriver {}
 
 pub(crate) fn open() -> Result<Library, NoDriver> {
     let name = std::env::var_os(LIBRARY_VARIABLE)
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| OsString::from(DEFAULT));
-    // SAFETY: opening a library runs its initializers. The driver's are meant to be run so by any
-    // program; a library named by the user is the user's choice, as with `LD_PRELOAD`.
+    // SAFETY: opening a library runs its initializers. Those of the driver are made for being run by any program; a
+    // library that the user names is the user's choice, as with `LD_PRELOAD`.
     unsafe { Library::new(&name) }
-        .map_err(|error| NoDriver { library: name.to_string_lossy().into_owned(), reason: error.to_string() })
+        .map_err(|error| NoDriver { library: name.to_string_lossy().into_owned(), reason: reason(&error) })
+}
+
+/// What the dynamic linker said. libloading keeps it in the source of its error, whose own text says only that `dlopen`
+/// failed.
+fn reason(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 #[cfg(test)]
@@ -52,7 +60,7 @@ mod tests {
     use super::NoDriver;
 
     #[test]
-    fn a_library_that_is_not_there_is_told_from_one_that_cannot_be_opened() {
+    fn a_missing_library_is_distinguished_from_one_that_cannot_be_opened() {
         let library = "libcuda.so.1";
         let is_missing =
             |reason: &str| NoDriver { library: library.to_owned(), reason: reason.to_owned() }.is_missing();

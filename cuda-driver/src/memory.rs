@@ -1,12 +1,13 @@
 //! Device memory.
 
-use crate::driver::{Driver, call};
+use crate::call::call;
+use crate::driver::Driver;
 use crate::error::DriverError;
 use crate::sys::*;
 use std::os::raw::c_void;
 
 impl Driver {
-    /// Bytes of the current context's device that are free, and all of them.
+    /// The free and the total memory of the current context's device, in bytes.
     pub fn memory_info(&self) -> Result<(usize, usize), DriverError> {
         let (mut free, mut total) = (0, 0);
         // SAFETY: writes two `size_t`.
@@ -14,7 +15,7 @@ impl Driver {
         Ok((free, total))
     }
 
-    /// The number of the device on which the memory at an address lives.
+    /// The ordinal of the device whose memory an address is of.
     ///
     /// # Errors
     /// `CUDA_ERROR_INVALID_VALUE` for memory that the driver does not know.
@@ -26,8 +27,8 @@ impl Driver {
         Ok(ordinal)
     }
 
-    /// Whether the memory at an address is the host's: pinned memory, for which the driver names a
-    /// device all the same. Managed memory, which goes where it is needed, is not.
+    /// Whether an address is of pinned host memory, for which [`Driver::pointer_device`] names a device, too. False for
+    /// managed memory, which migrates to where it is used.
     pub fn pointer_is_of_host(&self, address: CUdeviceptr) -> Result<bool, DriverError> {
         /// `CU_MEMORYTYPE_HOST`.
         const HOST: u32 = 1;
@@ -44,8 +45,8 @@ impl Driver {
         Ok(managed == 0)
     }
 
-    /// The context in which the memory at an address was allocated; null for some kinds of it,
-    /// such as stream-ordered allocations.
+    /// The context in which the memory at an address was allocated; null for some kinds of memory, such as stream-ordered
+    /// allocations.
     pub fn pointer_context(&self, address: CUdeviceptr) -> Result<CUcontext, DriverError> {
         let mut context: CUcontext = std::ptr::null_mut();
         let attribute = CU_POINTER_ATTRIBUTE_CONTEXT;
@@ -62,15 +63,15 @@ impl Driver {
         attribute: u32,
         address: CUdeviceptr,
     ) -> Result<(), DriverError> {
-        // SAFETY: the caller's promise; the driver looks the address up without following it.
+        // SAFETY: the caller guarantees room for the attribute's value; the driver looks the address up without following it.
         unsafe { call!(self.extra.cuPointerGetAttribute(data, attribute, address)) }
     }
 
-    /// Copies within or between the memories of devices, when the stream comes to it.
+    /// Enqueues a copy within a device's memory, or between those of two devices.
     ///
     /// # Safety
-    /// Both ranges are device memory that stays allocated, and untouched by others, until the
-    /// stream has done this; the stream is alive, or null with a context current.
+    /// Both ranges are device memory that stays allocated, and untouched by others, until the copy is done. The stream is
+    /// alive, or null with a context current.
     pub unsafe fn copy_async(
         &self,
         to: CUdeviceptr,
@@ -78,14 +79,15 @@ impl Driver {
         bytes: usize,
         stream: CUstream,
     ) -> Result<(), DriverError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the stream is alive, and that both ranges are device memory that stays allocated and
+        // untouched by others until the copy is done.
         unsafe { call!(self.common.cuMemcpyDtoDAsync_v2(to, from, bytes, stream)) }
     }
 
-    /// Copies from the host's memory to a device's, when the stream comes to it.
+    /// Enqueues a copy from host memory to a device's.
     ///
     /// # Safety
-    /// As [`Driver::copy_async`]; `from` may be read until the stream has done this.
+    /// As [`Driver::copy_async`], but that `from` is readable host memory.
     pub unsafe fn upload_async(
         &self,
         to: CUdeviceptr,
@@ -93,14 +95,15 @@ impl Driver {
         bytes: usize,
         stream: CUstream,
     ) -> Result<(), DriverError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the stream is alive, and that both ranges stay allocated and untouched by others until
+        // the copy is done.
         unsafe { call!(self.common.cuMemcpyHtoDAsync_v2(to, from, bytes, stream)) }
     }
 
-    /// Copies from a device's memory to the host's, when the stream comes to it.
+    /// Enqueues a copy from a device's memory to the host's.
     ///
     /// # Safety
-    /// As [`Driver::copy_async`]; `to` may be written until the stream has done this.
+    /// As [`Driver::copy_async`], but that `to` is writable host memory.
     pub unsafe fn download_async(
         &self,
         to: *mut c_void,
@@ -108,7 +111,8 @@ impl Driver {
         bytes: usize,
         stream: CUstream,
     ) -> Result<(), DriverError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the stream is alive, and that both ranges stay allocated and untouched by others until
+        // the copy is done.
         unsafe { call!(self.common.cuMemcpyDtoHAsync_v2(to, from, bytes, stream)) }
     }
 }

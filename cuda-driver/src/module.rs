@@ -1,18 +1,19 @@
-//! Modules: compiling PTX and finding the kernels in it.
+//! Modules: compiling PTX, and the kernels in it.
 
-use crate::driver::{Driver, call};
+use crate::call::call;
+use crate::driver::Driver;
 use crate::error::DriverError;
 use crate::sys::{CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES, CUfunction, CUmodule};
 use std::ffi::CStr;
 use std::fmt;
 use std::os::raw::c_void;
 
-/// A module was not loaded.
+/// A module that could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadError {
     /// The call that failed.
     pub error: DriverError,
-    /// What the driver's compiler said; often empty.
+    /// The log of the driver's compiler; often empty.
     pub log: String,
 }
 
@@ -37,10 +38,10 @@ impl Driver {
         let mut module = std::ptr::null_mut();
         let mut log = vec![0_u8; 8192];
         let mut options = [CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
-        // The second is a number, which travels in the place of a pointer.
+        // The second value is a number, which the driver takes in the bits of a pointer.
         let mut values = [log.as_mut_ptr().cast(), std::ptr::without_provenance_mut::<c_void>(log.len())];
-        // SAFETY: PTX ends with a zero; there are as many values as options; the log is as long as
-        // its option says.
+        // SAFETY: the PTX ends with a zero, there are as many values as options, and the log is as long as its option says.
+        // Everything outlives the call.
         let loaded = unsafe {
             call!(self.common.cuModuleLoadDataEx(
                 &mut module,
@@ -59,26 +60,26 @@ impl Driver {
     /// Unloads a module.
     ///
     /// # Safety
-    /// The module is loaded in the current context; it and its functions are not used afterwards,
-    /// nor do kernels of it still run.
+    /// The module is loaded in the current context. It and its functions are not used afterwards, and none of its kernels
+    /// still runs.
     pub unsafe fn module_unload(&self, module: CUmodule) -> Result<(), DriverError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the module is loaded, and that nothing of it is used afterwards.
         unsafe { call!(self.common.cuModuleUnload(module)) }
     }
 
-    /// One of a module's kernels. It lives as long as the module.
+    /// A kernel of a module, by its name. It lives as long as the module.
     ///
     /// # Safety
     /// The module is loaded.
     pub unsafe fn module_function(&self, module: CUmodule, name: &CStr) -> Result<CUfunction, DriverError> {
         let mut function = std::ptr::null_mut();
-        // SAFETY: the caller's promise; writes one handle.
+        // SAFETY: the caller guarantees that the module is loaded; writes one handle.
         unsafe { call!(self.common.cuModuleGetFunction(&mut function, module, name.as_ptr())) }?;
         Ok(function)
     }
 }
 
-/// What stands in front of the first zero of a log.
+/// The text of a log, which ends at the first zero.
 fn text(log: &[u8]) -> String {
     let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
     String::from_utf8_lossy(&log[..end]).trim().to_string()

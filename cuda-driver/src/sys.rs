@@ -1,16 +1,16 @@
-//! The driver's types and numbers, as `cuda.h` has them: those that this crate's calls need.
+//! The types and numbers of `cuda.h` that this crate's functions need.
 //!
-//! Handles are pointers that only the driver follows. Its enums are plain numbers here: newer drivers
+//! Handles are pointers that only the driver dereferences. The driver's enums are plain numbers here, because newer drivers
 //! return values that an older header does not have.
 
 use std::os::raw::{c_int, c_ulonglong, c_void};
 
-/// A device, by its handle.
+/// The handle of a device.
 pub type CUdevice = c_int;
 /// An address in a device's memory.
 pub type CUdeviceptr = c_ulonglong;
 
-/// Handles, each of a type of its own.
+/// Defines handles, each with a type of its own.
 macro_rules! handles {
     ($($(#[$meta:meta])* $name:ident = *mut $opaque:ident;)*) => {
         $(
@@ -44,7 +44,7 @@ handles! {
     CUstream = *mut CUstream_st;
 }
 
-/// Hands the list of results (`CUresult`) to a macro: all that cust knows, which is up to CUDA 11.
+/// Calls a macro with the list of results (`CUresult`): all that cust's enum has, which are those of CUDA 11.
 macro_rules! codes {
     ($define:ident!) => {
         $define! {
@@ -169,7 +169,7 @@ macro_rules! attributes {
             pub const $name: u32 = $number;
         )*
 
-        /// Each has the number by which cust knows it, or this does not compile.
+        /// Asserts, when compiled, that each has the same number in cust_raw.
         #[cfg(feature = "cust")]
         const _: () = {
             $(assert!(cust_raw::$kind::$name as u32 == $name);)*
@@ -180,26 +180,26 @@ macro_rules! attributes {
 attributes! {
     /// Of a device: its clock rate in kHz.
     CU_DEVICE_ATTRIBUTE_CLOCK_RATE = 13 of CUdevice_attribute;
-    /// Of a device: its multiprocessors.
+    /// Of a device: the number of its multiprocessors.
     CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16 of CUdevice_attribute;
     /// Of a device: its memory's clock rate in kHz.
     CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE = 36 of CUdevice_attribute;
-    /// Of a device: the width of the bus to its memory in bits.
+    /// Of a device: the width of its memory bus in bits.
     CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH = 37 of CUdevice_attribute;
-    /// Of a device: its compute capability's first number.
+    /// Of a device: the major number of its compute capability.
     CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75 of CUdevice_attribute;
-    /// Of a device: its compute capability's second number.
+    /// Of a device: the minor number of its compute capability.
     CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76 of CUdevice_attribute;
-    /// Of an address: the context it was allocated in.
+    /// Of an address: the context in which the memory was allocated.
     CU_POINTER_ATTRIBUTE_CONTEXT = 1 of CUpointer_attribute;
-    /// Of an address: whose memory it is.
+    /// Of an address: the kind of memory, the host's or a device's.
     CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2 of CUpointer_attribute;
     /// Of an address: whether it is of managed memory.
     CU_POINTER_ATTRIBUTE_IS_MANAGED = 8 of CUpointer_attribute;
-    /// Of an address: the device it is on.
+    /// Of an address: the ordinal of the device.
     CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9 of CUpointer_attribute;
-    /// Where the compiler writes its errors.
+    /// The buffer to which the compiler writes its errors.
     CU_JIT_ERROR_LOG_BUFFER = 5 of CUjit_option;
-    /// How many bytes it may write.
+    /// The size of that buffer in bytes.
     CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES = 6 of CUjit_option;
 }

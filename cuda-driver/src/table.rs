@@ -1,10 +1,10 @@
-//! A struct with a slot for each of a list of driver functions.
+//! A table of function pointers, for a list of the driver's functions.
 
-/// Defines a struct with one function pointer for each line `name(argument: type, ...);`, and its
-/// `load`, which looks all of them up; a function that the library lacks leaves its slot empty.
+/// Defines a struct with one function pointer for each line `name(argument: type, ...);`, and its `load`, which looks all of
+/// them up in a library. A function that the library lacks is `None`.
 ///
-/// Every driver function returns a `CUresult`. Here it is a plain number: newer drivers return
-/// codes that the enum does not have, and an enum with such a value is undefined behaviour.
+/// Every function of the driver returns a `CUresult`, which is a plain number here: newer drivers return codes that the enum
+/// does not have, and an enum with such a value is undefined behaviour.
 macro_rules! functions {
     ($(#[$meta:meta])* struct $table:ident;
      $($name:ident($($arg:ident: $type:ty),* $(,)?);)*) => {
@@ -20,7 +20,7 @@ macro_rules! functions {
             /// long as the table is used.
             pub(crate) unsafe fn load(library: &libloading::Library) -> Self {
                 Self {
-                    // SAFETY: the caller vouches for the type.
+                    // SAFETY: the caller guarantees that the library's function of this name has this type.
                     $($name: unsafe { library.get(concat!(stringify!($name), "\0").as_bytes()) }
                         .ok()
                         .map(|symbol| *symbol),)*

@@ -1,11 +1,11 @@
-//! For the examples that run on a GPU: what they say where none can be used.
+//! For the examples that need a GPU: their message where none can be used.
 
 use std::process;
 
 use norm_host::{Device, Result};
 
-/// A device that an example cannot do without. Where it cannot be used the process ends with status 2, as `norm` does on
-/// a machine that cannot do what was asked.
+/// The device that an example needs. If it cannot be used, the process ends with a message and status 2, as `norm` does on a
+/// machine that cannot do what is requested.
 pub fn needed(device: Result<Device>) -> Device {
     device.unwrap_or_else(|error| {
         eprintln!(

@@ -1,10 +1,10 @@
-//! A kernel of one's own on the building blocks: `y = max(x / rms(x), 0) * w`, 16-bit types throughout.
+//! A kernel of one's own, made of this crate's building blocks: `y = max(x / rms(x), 0) * w`, in f16 or bf16.
 //!
-//! Which types they are is left open: the host expands the pseudo-instructions in the PTX for f16 or bf16
+//! Which of the two is decided when a kernel is loaded: the host expands the pseudo-instructions in the PTX for either
 //! (`norm_host::ptx`).
 //!
-//! A block a row, `dim` a multiple of 8 and at most 16 elements a thread; the arguments are those
-//! that `norm-host` makes for its own kernels.
+//! A block has one row. `dim` is a multiple of 8, and at most 16 elements a thread. The arguments are those that `norm-host`
+//! makes for its own kernels.
 #![no_std]
 
 use cuda_std::kernel;
@@ -17,16 +17,16 @@ use norm_kernels::row::{Row, row_of_block};
 use norm_kernels::storage::{Registers, RowStorage};
 
 /// # Safety
-/// `args` holds what `Args` says, for this launch's block and grid.
+/// `args` is as `Args` documents, for this launch's block and grid.
 #[kernel]
 pub unsafe fn rms_relu(args: Args) {
     let row = Row::whole::<XHalf, XHalf, WHalf, YHalf, 8>(&args, row_of_block());
-    // It may have been let start before that one's end.
+    // This kernel may have been started before the previous one has ended.
     gpu::wait_for_previous_kernel();
-    // SAFETY: the arguments of the launch say where the tensors lie.
+    // SAFETY: whoever launches guarantees that the rows are in memory, in whole and aligned vectors.
     let storage = unsafe { Registers::<XHalf, WHalf, YHalf, 8, 2, true>::load::<false>(row) };
     let sum = Block::sum(squares(&storage), FIRST);
     let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
-    // SAFETY: the arguments say where `y` lies, and the tile gives each of its elements to one thread.
+    // SAFETY: `Row::whole` gives each vector to one thread, so no other touches its elements of `y`.
     unsafe { storage.write::<false, true>(|x| f32::max(x * rstd, 0.0)) };
 }

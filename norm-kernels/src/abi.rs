@@ -1,7 +1,7 @@
 //! What kernels and their host must agree on: element types, variants, kernel names, parameters, constants.
 //!
-//! Nothing here touches a device, so a host planner, a simulator and the kernels share one copy. Nothing here chooses
-//! either: how a row is dealt to threads, and which variant takes it, is decided in norm-host's `plan`.
+//! Nothing here needs a device, so the host's planner, the simulator and the kernels share one copy. Nothing here makes a
+//! choice, either: how a row is dealt to threads and which variant takes it is decided in norm-host's `plan`.
 
 mod addition;
 mod args;
@@ -20,13 +20,15 @@ pub use args::{Args, Axis, NO_PREFETCH, SecondNorm};
 pub use constants::{MAX_BLOCK_THREADS, MAX_DIM, MAX_STAGED_VECTORS, WARP};
 pub use divisor::Divisor;
 pub use entry_point::EntryPoint;
-pub use kernel::{KERNEL_SLOTS, Kernel, NormKind, stages_sums_with_y};
+pub use kernel::{KERNEL_SLOTS, Kernel, NormKind, stages_residual_behind_norm};
 pub use rounding::{EpilogueRounding, Rounding};
 pub use sharded::{SHARD_KERNEL_SLOTS, ShardKernel};
 pub use template::{Template, width};
 #[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 pub(crate) use variant::variants;
-pub use variant::{Access, HYBRID_VECTORS, Params, Residual, Scope, Storage, VARIANTS, Variant, VariantSpec};
+pub use variant::{
+    Access, HYBRID_VECTORS, ParamLoads, ResidualSupport, Scope, Storage, VARIANTS, Variant, VariantSpec,
+};
 
 /// The element type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

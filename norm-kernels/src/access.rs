@@ -1,4 +1,4 @@
-//! `N` neighbouring elements between memory and registers: as vectors, or one by one.
+//! Loads and stores of `N` neighbouring elements: as vectors, or element by element.
 
 use crate::each::{each, map_pairs};
 use crate::element::{Element, Stored, Words};
@@ -16,7 +16,7 @@ pub fn pack<E: Stored, const N: usize>(values: [f32; N]) -> Words {
     words::<E, N>(|pair| E::pack([values[2 * pair], values[2 * pair + 1]]))
 }
 
-/// The words of a vector of `N` elements, from those of each pair of neighbours.
+/// The words of a vector of `N` elements, given those of each pair of neighbours by the pair's index.
 #[inline(always)]
 fn words<E: Element, const N: usize>(pair: impl Fn(usize) -> [u32; 2]) -> Words {
     let mut words = [0; 8];
@@ -33,31 +33,29 @@ fn words<E: Element, const N: usize>(pair: impl Fn(usize) -> [u32; 2]) -> Words 
     words
 }
 
-/// How a kernel reaches memory.
+/// How a kernel accesses global memory.
 pub trait MemoryAccess {
-    /// Whether all or none of a vector's elements are in the row.
+    /// Whether a vector lies in the row with all of its elements or with none.
     const WHOLE: bool;
 
-    /// How many of the `N` elements from `at` on lie in a row of `dim`.
+    /// How many of the `N` elements from index `at` on lie in a row of `dim` elements.
     fn valid<const N: usize>(at: u32, dim: u32) -> u32;
 
-    /// Loads the first `valid` of `N` elements from `address` on; the others are what `absent`,
-    /// a word of them, says.
+    /// Loads the first `valid` of `N` elements from `address` on; the others have the bits of `absent`, a word of them.
     ///
     /// # Safety
-    /// They are readable, and, for [`Vector`], aligned to `N` elements or 16 bytes.
+    /// These elements are readable global memory, and, for [`Vector`], aligned to `N` elements or 16 bytes.
     unsafe fn fetch<E: Element, const N: usize>(address: u64, valid: u32, absent: u32, reuse: Reuse)
     -> Words;
 
     /// Stores the first `valid` of `values`, rounded to nearest even.
     ///
     /// # Safety
-    /// They are writable, and, for [`Vector`], aligned to `N` elements or 16 bytes.
+    /// These elements are writable global memory, and, for [`Vector`], aligned to `N` elements or 16 bytes.
     unsafe fn store<E: Stored, const N: usize>(address: u64, valid: u32, values: [f32; N]);
 }
 
-/// Rows of whole vectors, aligned: accesses of 16 bytes, or 8 where the other tensor's
-/// elements are wider.
+/// Rows of whole, aligned vectors: accesses of 16 bytes, or of 8 for a tensor whose elements are narrower than the other's.
 pub struct Vector;
 
 impl MemoryAccess for Vector {
@@ -77,7 +75,7 @@ impl MemoryAccess for Vector {
     ) -> Words {
         let wanted = valid != 0;
         let mut words = [absent; 8];
-        // SAFETY: the caller keeps the elements in memory, aligned to the vector.
+        // SAFETY: the caller guarantees that the vector's elements, if `valid` is not 0, are in memory and aligned.
         unsafe {
             match const { N as u64 * E::SIZE } {
                 8 => [words[0], words[1]] = gpu::ld_global_v2(address, wanted, absent, reuse),
@@ -103,7 +101,7 @@ impl MemoryAccess for Vector {
         }
         let words = pack::<E, N>(values);
         let [a, b, c, d, e, f, g, h] = words;
-        // SAFETY: the caller keeps the elements in memory, aligned to the vector.
+        // SAFETY: the caller guarantees that the vector's elements, if `valid` is not 0, are in memory and aligned.
         unsafe {
             match const { N as u64 * E::SIZE } {
                 8 => gpu::st_global_v2(address, [a, b]),
@@ -117,7 +115,7 @@ impl MemoryAccess for Vector {
     }
 }
 
-/// Any row: one access an element.
+/// Rows of any length and alignment: one access an element.
 pub struct Scalar;
 
 impl MemoryAccess for Scalar {
@@ -138,7 +136,7 @@ impl MemoryAccess for Scalar {
         let mut elements = [absent; N];
         each::<N>(|i| {
             if (i as u32) < valid {
-                // SAFETY: one of the first `valid` elements, which the caller keeps in memory.
+                // SAFETY: one of the first `valid` elements, which the caller guarantees to be in memory.
                 elements[i] = unsafe { E::load(address + i as u64 * E::SIZE) };
             }
         });
@@ -153,7 +151,7 @@ impl MemoryAccess for Scalar {
                 let bits = E::split(E::pack([values[i], values[i + 1]]));
                 each::<2>(|at| {
                     if ((i + at) as u32) < valid {
-                        // SAFETY: one of the first `valid` elements, which the caller keeps in memory.
+                        // SAFETY: one of the first `valid` elements, which the caller guarantees to be in memory.
                         unsafe { E::store(address + (i + at) as u64 * E::SIZE, bits[at]) };
                     }
                 });

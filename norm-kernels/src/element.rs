@@ -1,12 +1,13 @@
-//! The element types of x, of the weights and of y, as 32-bit words from memory to `f32` and back.
+//! The element types of x, of the weights and of y: conversions between `f32` and the 32-bit words that memory holds.
 //!
-//! Which of the 16-bit types a tensor has is no matter of compilation: [`XHalf`], [`WHalf`] and [`YHalf`] leave it open,
-//! and what depends on it is a pseudo-instruction ([`pseudo`]) that the host expands.
+//! Which 16-bit type a tensor has, f16 or bf16, is not decided when kernels are compiled. [`XHalf`], [`WHalf`] and
+//! [`YHalf`] stand for either, and each operation that depends on it is a pseudo-instruction ([`pseudo`]) that the host
+//! expands.
 
 use crate::gpu::{self, pseudo};
 use crate::row::Scales;
 
-/// The bits of a vector: 2, 4 or all 8 words of them, as many as its elements fill.
+/// The bits of a vector, in the first 2, 4 or 8 words: as many as its elements fill.
 pub type Words = [u32; 8];
 
 /// An element type of a tensor.
@@ -17,22 +18,22 @@ pub trait Element {
     /// Elements `2 * pair` and `2 * pair + 1` of the vector in `words`.
     fn unpack(words: &Words, pair: usize) -> [f32; 2];
 
-    /// The bits of one element, in the lower ones of the word.
+    /// Loads one element; its bits are the lower ones of the word.
     ///
     /// # Safety
     /// `address` is that of a readable element in global memory.
     unsafe fn load(address: u64) -> u32;
 
-    /// Two neighbours' bits as the words that hold them: 16-bit types fill the first alone.
+    /// Packs the bits of two neighbours into words: one word for a 16-bit type, two for f32.
     fn join(pair: [u32; 2]) -> [u32; 2];
 }
 
 /// An element type of weights and biases.
 pub trait Param: Element {
-    /// A word of negative zeros.
+    /// A word of negative zeros, which stand for absent biases: adding -0 changes nothing.
     const NEGATIVE_ZEROS: u32;
 
-    /// A word of ones.
+    /// A word of ones, which stand for absent weights.
     fn ones() -> u32;
 
     /// Two weights with their offset, rounded to this type where the offset is rounded.
@@ -41,10 +42,11 @@ pub trait Param: Element {
 
 /// An element type of a tensor that is written.
 pub trait Stored: Element {
-    /// Two neighbours, rounded to nearest even, as the words that hold them: 16-bit types fill the first alone.
+    /// Rounds two neighbours to nearest even and packs them into words: one word for a 16-bit type, two for f32.
     fn pack(pair: [f32; 2]) -> [u32; 2];
 
-    /// The bits of each of two neighbours, in the lower ones of a word, of what [`pack`](Self::pack) gives.
+    /// The inverse of packing: the bits of each of two neighbours that [`pack`](Self::pack) has packed, in the lower ones of
+    /// a word each.
     fn split(words: [u32; 2]) -> [u32; 2];
 
     /// Stores one element, given its bits in the lower ones of the word.
@@ -56,31 +58,32 @@ pub trait Stored: Element {
 
 /// The element type of y.
 pub trait Output: Stored {
-    /// Two results of the norm added to a residual of this type. The order of roundings may round to this type on the way.
+    /// Two results of the norm added to a residual of this type. Some orders of roundings round them to this type first,
+    /// and in a scaled kernel the product and the sum, too.
     fn add(n: [f32; 2], r: [f32; 2], scales: Scales) -> [f32; 2];
 
-    /// `n * w + b` for two neighbours, where the order of roundings says so with the product rounded to this type.
+    /// `n * w + b` for two neighbours. Some orders of roundings round the product to this type.
     fn affine(n: [f32; 2], w: [f32; 2], b: [f32; 2]) -> [f32; 2];
 }
 
-/// An element type of x and the residual, of which the norm takes sums.
+/// An element type of the rows that are normalized: x, or its sum with a residual.
 pub trait Input: Stored {
-    /// What [`widen`](Self::widen) counts in: a power of two.
+    /// The unit of [`widen`](Self::widen), a power of two.
     fn wide_unit() -> f64;
 
     /// Elements `2 * pair` and `2 * pair + 1` of the vector in `words`, exactly, in [`wide_unit`](Self::wide_unit)s.
-    /// Infinities and NaN of 16-bit types give some finite number.
+    /// Infinities and NaN of 16-bit types become finite numbers; the norm finds them by their squares.
     fn widen(words: &Words, pair: usize) -> [f64; 2];
 
     /// Whether [`clamp`](Self::clamp) may change anything.
     const MAY_CLAMP: bool;
 
-    /// A vector of inputs as the arithmetic is to see it: one infinity of f16 from an earlier layer must not wipe out
-    /// the row; NaN stays NaN.
+    /// Clamps infinities of f16 to ±65504, so that one infinity from an earlier layer does not make the whole row NaN. NaN
+    /// stays NaN, and other types stay as they are.
     fn clamp(words: Words) -> Words;
 
-    /// Stores a clamped vector of `bytes` bytes, 8 or 16, back to where it was read, in shared memory; nothing where
-    /// the type is none that is clamped.
+    /// Stores a clamped vector of `bytes` bytes, 8 or 16, back to its slot in shared memory. Types that are not clamped
+    /// store nothing.
     ///
     /// # Safety
     /// As [`gpu::st_shared_v2`] or [`gpu::st_shared_v4`].
@@ -89,7 +92,8 @@ pub trait Input: Stored {
 
 /// An element type of x, which is added to a residual.
 pub trait Addend: Input {
-    /// Two elements of x added to a residual. The order of roundings may round to this type on the way.
+    /// Two elements of x added to a residual. In a scaled kernel some orders of roundings round the product and the sum to
+    /// this type.
     #[inline(always)]
     fn add(x: [f32; 2], r: [f32; 2], scales: Scales) -> [f32; 2] {
         pseudo::add_x(x, r, scales.branch, scales.sum)
@@ -117,7 +121,7 @@ pub struct YHalf;
 /// IEEE 754 binary32.
 pub struct F32;
 
-/// What a 16-bit type of either role is.
+/// [`Element`] for a 16-bit type.
 macro_rules! half {
     ($half:ident, $unpack:ident) => {
         impl Element for $half {
@@ -130,7 +134,7 @@ macro_rules! half {
 
             #[inline(always)]
             unsafe fn load(address: u64) -> u32 {
-                // SAFETY: the caller keeps the address that of an element in global memory.
+                // SAFETY: the caller guarantees that the address is that of an element in global memory.
                 unsafe { gpu::ld_global_b16(address) as u32 }
             }
 
@@ -146,7 +150,7 @@ half!(XHalf, unpack_x);
 half!(WHalf, unpack_w);
 half!(YHalf, unpack_y);
 
-/// What a 16-bit type of a tensor that is written is.
+/// [`Stored`] for a 16-bit type.
 macro_rules! half_stored {
     ($half:ident, $pack:ident) => {
         impl Stored for $half {
@@ -162,7 +166,7 @@ macro_rules! half_stored {
 
             #[inline(always)]
             unsafe fn store(address: u64, bits: u32) {
-                // SAFETY: the caller keeps the address that of an element in global memory.
+                // SAFETY: the caller guarantees that the address is that of an element in global memory.
                 unsafe { gpu::st_global_b16(address, bits as u16) }
             }
         }
@@ -218,7 +222,7 @@ impl Input for XHalf {
 
     #[inline(always)]
     unsafe fn st_clamped(slot: u32, [a, b, c, d, ..]: Words, bytes: u32) {
-        // SAFETY: the caller keeps the slot this thread's.
+        // SAFETY: the caller guarantees that the slot is `bytes` bytes of shared memory that belong to this thread.
         unsafe {
             match bytes {
                 8 => pseudo::st_clamped_x_v2(slot, [a, b]),
@@ -238,7 +242,7 @@ impl Element for F32 {
 
     #[inline(always)]
     unsafe fn load(address: u64) -> u32 {
-        // SAFETY: the caller keeps the address that of an element in global memory.
+        // SAFETY: the caller guarantees that the address is that of an element in global memory.
         unsafe { gpu::ld_global_b32(address) }
     }
 
@@ -309,7 +313,7 @@ impl Stored for F32 {
 
     #[inline(always)]
     unsafe fn store(address: u64, bits: u32) {
-        // SAFETY: the caller keeps the address that of an element in global memory.
+        // SAFETY: the caller guarantees that the address is that of an element in global memory.
         unsafe { gpu::st_global_b32(address, bits) }
     }
 }

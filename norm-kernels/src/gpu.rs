@@ -1,10 +1,13 @@
-//! Instructions and special registers of the GPU: `ptx` and `shared` hold what both compilers compile from the same
-//! `asm!`, `pseudo` what the host makes instructions of; `stock` and `rust_cuda` hold what they do not, by the same names, signatures and meanings.
+//! Instructions and special registers of the GPU.
+//!
+//! `ptx` (global memory, arithmetic) and `shared` (shared memory, clusters) are `asm!` that both compilers take. `pseudo`
+//! has the pseudo-instructions that the host expands for the types of an entry point. `stock` and `rust_cuda` have what
+//! the compilers express differently, by the same names, signatures and meanings.
 
 #[cfg(target_arch = "nvptx64")]
 use core::arch::asm;
 
-/// Lets a host check the types of what it cannot compile.
+/// Stands in for `asm!` where a host checks types: its own `asm!` knows no registers of a GPU.
 #[cfg(not(target_arch = "nvptx64"))]
 macro_rules! asm {
     ($($operand:tt)*) => {

@@ -1,5 +1,5 @@
-//! The templates of norms of whole rows: every [`Template`](crate::abi::Template) of a norm, from the table of
-//! variants and the layouts of elements in `lib.rs`.
+//! The entry points of norms of whole rows: a [`Template`](crate::abi::Template) for each norm, each row of the table of
+//! variants (`abi/variant.rs`) and each combination of element sizes (`layouts!` in `lib.rs`).
 
 use crate::abi::{Args, SecondNorm, variants};
 use crate::access::{Scalar, Vector};
@@ -11,12 +11,12 @@ use crate::row::{Row, prefetch_row, row_of_block, row_of_cluster, row_of_thread}
 use crate::sandwich::sandwich;
 use crate::storage::{Hybrid, Registers, Reload, Shared};
 
-/// A row in registers, `$v` vectors a thread, whose weights and biases are loaded with it where `$preload` says so.
-/// `$index` gives the row's number in the grid.
+/// The body of a kernel that holds a row in registers, `$v` vectors a thread. If `$preload`, weights and biases are loaded
+/// with the row. `$index` gives the row's index.
 ///
 /// # Safety
-/// `args` holds what [`Args`] says, for this launch's block and grid; the rows' vectors of `$n` elements are whole and
-/// aligned; there is no residual, there are no biases unless `Norm::BIASES`, no weight offset unless `Norm::OFFSETS`.
+/// `args` is as [`Args`] documents, for this launch's block and grid. The rows are whole and aligned vectors of `$n`
+/// elements. There is no residual; there are biases only if `Norm::BIASES`, and a weight offset only if `Norm::OFFSETS`.
 macro_rules! in_registers {
     ($norm:ident, $scope:ident, $index:ident, $v:literal, $preload:expr, [$x:ident $r:ident $w:ident $y:ident $n:literal]) => {
         |args: &Args| {
@@ -24,8 +24,8 @@ macro_rules! in_registers {
             prefetch_row::<$x, $r, $w, $y, false, false>(args);
             let row = Row::whole::<$x, $r, $w, $y, $n>(args, $index());
             gpu::wait_for_previous_kernel();
-            // SAFETY: the arguments of the launch say where rows lie, in whole and aligned vectors; the tile
-            // gives each element to one thread.
+            // SAFETY: whoever launches guarantees that the rows are in memory, in whole and aligned vectors. `Row::whole`
+            // gives each vector to one thread, so no other touches its elements of `y`.
             unsafe {
                 let storage = Registers::<$x, $w, $y, $n, $v, { $preload }>::load::<{ $norm::BIASES }>(row);
                 $norm::run::<$scope, $n>(storage, args)
@@ -34,10 +34,10 @@ macro_rules! in_registers {
     };
 }
 
-/// The same for the sum with a residual, which is in front of the norm.
+/// The body of a kernel that adds a residual in front of the norm, and holds the sum in registers.
 ///
 /// # Safety
-/// As for `in_registers`, but that there is a residual, and a sum.
+/// As for `in_registers`, but that there are a residual in front of the norm and a sum.
 macro_rules! adding_in_registers {
     ($norm:ident, $scope:ident, $v:literal, $preload:expr, [$x:ident $r:ident $w:ident $y:ident $n:literal]) => {
         |args: &Args| {
@@ -45,7 +45,9 @@ macro_rules! adding_in_registers {
             prefetch_row::<$x, $r, $w, $y, true, true>(args);
             let row = Row::whole::<$x, $r, $w, $y, $n>(args, row_of_thread());
             gpu::wait_for_previous_kernel();
-            // SAFETY: as for `in_registers`; the sum has a place of its own or the residual's.
+            // SAFETY: whoever launches guarantees that the rows are in memory, in whole and aligned vectors, and that the
+            // sum is a tensor of its own or the residual. `Row::whole` gives each vector to one thread, so no other touches
+            // its elements of the sum and of `y`.
             unsafe {
                 let row = row.scaled(args);
                 let storage =
@@ -56,11 +58,11 @@ macro_rules! adding_in_registers {
     };
 }
 
-/// A row that a cluster may share; `$storage` stores a thread's part of it, given the row and the arguments; it adds a residual
-/// where `$may_add` says that it may.
+/// The body of a kernel whose rows a cluster may share. `$storage` makes the storage of a thread's part, given the row and the
+/// arguments; `$may_add` says whether it may add a residual.
 ///
 /// # Safety
-/// As for `in_registers`, and of rows and residuals what `$storage` requires.
+/// `args` is as [`Args`] documents, for this launch's block and grid, and its rows are as `$storage` requires.
 macro_rules! over_cluster {
     ($norm:ident, $may_add:literal, $storage:expr, [$x:ident $r:ident $w:ident $y:ident $n:literal]) => {
         |args: &Args| {
@@ -69,7 +71,8 @@ macro_rules! over_cluster {
             prefetch_row::<$x, $r, $w, $y, $may_add, false>(args);
             let row = Row::of_cluster::<$x, $r, $w, $y, $n>(args, row_of_cluster());
             gpu::wait_for_previous_kernel();
-            // SAFETY: as for `in_registers`.
+            // SAFETY: whoever launches guarantees that the rows are as `$storage` requires. `Row::of_cluster` gives each
+            // vector to one thread, so no other touches its elements of the sum and of `y`.
             unsafe { $norm::run::<Cluster, $n>($storage(row, args), args) };
         }
     };
@@ -93,17 +96,16 @@ macro_rules! sandwich_entry {
         gpu::kernel!(
             $name,
             fn kernel(args: Args, second: SecondNorm) {
-                // SAFETY: the launch's arguments say where rows lie, in whole and aligned vectors; the tile gives each
-                // element to one thread.
+                // SAFETY: whoever launches guarantees what `sandwich` requires of the arguments.
                 unsafe { $sandwich(&args, &second) }
             }
         );
     };
 }
 
-/// The kernel of a row of the table, for a norm, the columns as they stand there.
+/// The kernel of a norm for a row of the table of variants, whose columns follow as they stand there.
 macro_rules! kernel {
-    // The norm has none.
+    // This norm has no kernel of this variant.
     ($norm:ident $name:expr, $scope:ident ($($storage:tt)+) $access:ident $residual:ident - $types:tt) => {};
     ($norm:ident $name:expr, Cluster (Shared) Vector Either OnDemand [$x:ident $r:ident $w:ident $y:ident $n:literal]) => {
         entry!($name, over_cluster!(
@@ -124,7 +126,7 @@ macro_rules! kernel {
             [$x $r $w $y $n]
         ));
     };
-    // For long grids alone, where uniform registers are worth their latency: see `row_of_block`.
+    // This variant serves long grids alone, where uniform registers are worth their latency: see `row_of_block`.
     ($norm:ident $name:expr, Block (Registers $v:literal) Vector Never OnDemand $types:tt) => {
         entry!($name, in_registers!($norm, Block, row_of_block, $v, false, $types));
     };
@@ -146,11 +148,11 @@ macro_rules! kernel {
     ($norm:ident $name:expr, Block (Registers $v:literal) Vector Between PreloadNarrow [F32 F32 $w:ident F32 $n:literal]) => {
         sandwich_entry!($name, sandwich::<F32, $w, F32, $n, $v, { $w::SIZE <= F32::SIZE }>);
     };
-    // The two norms' rows would be dealt to threads in different ways.
+    // For other types there is no sandwich: the two norms' rows would be dealt to threads in different ways.
     ($norm:ident $name:expr, Block (Registers $v:literal) Vector Between PreloadNarrow $types:tt) => {};
 }
 
-/// Both norms' kernels of every row of the table.
+/// The kernels of both norms for every row of the table.
 macro_rules! kernels {
     (
         [$x:ident $x_name:literal, $w:ident $w_name:literal, $y:ident $y_name:literal, $n:literal]
@@ -167,14 +169,15 @@ macro_rules! kernels {
     )* };
 }
 
-/// The kernels of the whole table, for elements of these sizes.
+/// The kernels of the whole table for elements of these sizes.
 macro_rules! table {
     ($($layout:tt)*) => { variants!(kernels! $($layout)*); };
 }
 
 layouts!(table);
 
-/// The kernel of a row of the table for a residual in f32 beside 16-bit x and y; none where the variant takes no such.
+/// The kernel of a row of the table for a residual in f32 beside 16-bit x and y; none if the variant takes no such residual
+/// ([`Variant::takes_wide`](crate::abi::Variant::takes_wide)).
 macro_rules! wide_kernel {
     ($norm:ident $name:expr, $scope:ident (Registers $v:literal) Vector Always $params:ident $types:tt) => {
         kernel!($norm $name, $scope (Registers $v) Vector Always $params $types);
@@ -188,8 +191,8 @@ macro_rules! wide_kernel {
     ($($row:tt)*) => {};
 }
 
-/// Both norms' kernels of every row of the table that takes a residual in f32. Vectors are 16 bytes of the residual: the sum
-/// is dealt to threads as the norm of a tensor in f32 would be, and has its bits.
+/// The kernels of both norms for every row of the table that takes a residual in f32. Vectors are 16 bytes of the residual:
+/// the sum is dealt to threads as a tensor in f32 is, so that its norm has the same bits.
 macro_rules! wide_kernels {
     (
         [$w:ident $w_name:literal]

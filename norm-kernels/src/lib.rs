@@ -3,6 +3,11 @@
 //! [`abi`] is what the kernels and whoever launches them agree on; it compiles everywhere. The
 //! kernels themselves compile for `nvptx64-nvidia-cuda` alone: by stock rustc, or, with the feature
 //! `rust-cuda`, by rust-cuda.
+//!
+//! A kernel of whole rows is put together of four choices, each a module: how a row lies in memory and which vectors of
+//! it a thread has (`row`), how memory is accessed (`access`, with the element types of `element`), where a thread keeps
+//! its part of the row between passes (`storage`), and which threads share a row (`reduce`). `norm` has RMSNorm and
+//! LayerNorm over any of them, and `kernels` the entry points, from the table of `abi::variant`.
 #![no_std]
 #![cfg_attr(target_arch = "nvptx64", feature(asm_experimental_arch))]
 #![cfg_attr(
@@ -13,8 +18,8 @@
 
 pub mod abi;
 
-/// Calls `$then!` with each layout of elements that kernels are compiled for: x, the weights and y, each with its part of
-/// the entry points' names, and the number of elements in a vector, 16 bytes of the wider of x and y.
+/// Calls `$then!` with each combination of element sizes that kernels are compiled for: x, the weights and y, each with its
+/// part of the entry points' names, and the number of elements in a vector, which is 16 bytes of the wider of x and y.
 #[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 macro_rules! layouts {
     ($then:ident) => {
@@ -54,10 +59,10 @@ pub mod storage;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod sum;
 
-// `cuda_std` has one too.
+// `cuda_std` brings a panic handler of its own.
 #[cfg(all(target_arch = "nvptx64", not(feature = "rust-cuda")))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // SAFETY: ends the kernel.
+    // SAFETY: `trap` ends the kernel and has no precondition.
     unsafe { core::arch::nvptx::trap() }
 }

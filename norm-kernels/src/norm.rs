@@ -1,4 +1,18 @@
-//! The two normalizations, over any storage of a row and any scope of threads.
+//! RMSNorm and LayerNorm, over any storage of a row and any scope of threads.
+//!
+//! ```text
+//! RMSNorm:    sum_sq = Σ x²                                       one pass, one reduction
+//!             y = x * rsqrt(sum_sq / dim + eps) * w
+//!
+//! LayerNorm:  total = Σ x (in f64), sum_sq = Σ x²                 one pass, one reduction
+//!             M2 = sum_sq - total² / dim                          the squares about the mean
+//!             if too little of sum_sq is left in it:
+//!                 M2 = Σ (x - mean)²                              another pass and reduction
+//!             y = (x - mean) * rsqrt(M2 / dim + eps) * w + b      the mean in two f32
+//! ```
+//!
+//! Where a cluster shares a row, each block does so with its share, and the blocks exchange and merge what they have
+//! (`merge`).
 
 use core::marker::PhantomData;
 
@@ -13,14 +27,12 @@ use crate::sum::{Moments, join, split};
 
 /// A normalization.
 pub trait Norm {
-    /// Whether biases are common, so that kernels which hold a row in registers add them. RMSNorm
-    /// has them so seldom that they are left to the others, for registers: 0.975 instead of 0.938
-    /// of a copy's bandwidth at 1024 f16 (NVIDIA H200, 2026-11-22).
+    /// Whether kernels that hold a row in registers add biases. RMSNorm seldom has biases, and leaves them to the other
+    /// kernels, which saves registers: 0.975 instead of 0.938 of a copy's bandwidth at 1024 f16 (NVIDIA H200, 2026-11-22).
     const BIASES: bool;
 
-    /// Whether a weight offset is common, so that kernels which hold a row in registers add it, in
-    /// a second copy of what writes the row. Few models with LayerNorm have one, and without that
-    /// copy a kernel takes a fifth less time to compile at its first call.
+    /// Whether kernels that hold a row in registers add a weight offset, by a second copy of the code that writes the row.
+    /// Few models with LayerNorm have an offset, and without that copy the driver compiles a kernel in a fifth less time.
     const OFFSETS: bool;
 
     /// Normalizes one row, `y = norm(x) * (w + offset) + b`.
@@ -50,7 +62,7 @@ impl Norm for Rms {
             T::each_gathered(|_, [share, ..]| sum += share);
         }
         let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
-        // SAFETY: the caller gives these elements of `y` to this thread.
+        // SAFETY: the caller guarantees that no other thread touches these elements of `y`.
         unsafe { storage.write::<{ Self::BIASES }, { Self::OFFSETS }>(|x| x * rstd) };
     }
 }
@@ -65,25 +77,28 @@ impl Norm for Layer {
         let moments = T::sum(moments(&storage), FIRST);
         let share = center::<T, N>(&storage, moments, args, last);
         let row = if T::spans_blocks() { merge::<T>(moments.total, share, args) } else { share };
-        // `widen` makes a finite f64 of an infinite element. `sum_sq - sum_sq` is NaN then, and makes the row NaN.
+        // `widen` turns an infinite element into a finite f64, but its square in `sum_sq` is infinite, or NaN. The difference
+        // `sum_sq - sum_sq` is then NaN, and makes the row NaN; otherwise it is 0.
+        #[expect(clippy::eq_op, reason = "not always 0, as said")]
         let rstd = gpu::rsqrt(row.sum_sq * args.reciprocal_f32 + args.eps) + (row.sum_sq - row.sum_sq);
-        // `(x - high + excess) * rstd`, by as many instructions as with one part: a product and a sum are one.
+        // `(x - high + excess) * rstd` as `(x - high) * rstd + excess * rstd`: an FMA, so that a mean in two parts takes as
+        // many instructions as one in a single f32.
         let (high, rest) = (row.mean.high, row.mean.excess * rstd);
-        // SAFETY: the caller gives these elements of `y` to this thread.
+        // SAFETY: the caller guarantees that no other thread touches these elements of `y`.
         unsafe { storage.write::<{ Self::BIASES }, { Self::OFFSETS }>(|x| gpu::fma(x - high, rstd, rest)) };
     }
 }
 
-/// The mean of some elements, and the sum of the squares of their distances from it (M2).
+/// The mean of some elements, and the sum of squares of their distances from it (M2).
 struct Centered {
     mean: Mean,
     sum_sq: f32,
 }
 
-/// Mean and squares about it of a block's share of the row, from its moments.
+/// The mean and M2 of a block's share of the row, from its moments.
 ///
-/// The squares about the mean are those about zero less what the mean accounts for. Where that is most of them, little
-/// would be left of their precision, and a second pass sums the squares about the mean.
+/// M2 is the sum of squares minus `total² / elements`. If the difference is a small part of the sum, cancellation would
+/// leave few correct digits of it, and a second pass sums the squares about the mean instead.
 #[inline(always)]
 fn center<T: Scope, const N: usize>(
     storage: &impl RowStorage<N>,
@@ -94,27 +109,30 @@ fn center<T: Scope, const N: usize>(
     let share_mean = total * reciprocal(args, last);
     let mut mean = Mean::new(share_mean);
     let mut centered = (sum_sq as f64 - total * share_mean) as f32;
-    // Not where they are infinite or NaN, either.
+    // An infinite or NaN sum is not well conditioned, either.
     let well_conditioned = centered >= MIN_RESIDUAL_FRACTION * sum_sq && centered < f32::INFINITY;
     if T::any(!well_conditioned) {
         let about_high = T::sum(sum_sq_centered(storage, mean.high), SECOND);
-        // In a row of one value throughout, an ULP of the f64 mean would be all that is left. There the sum of squares is 0, but
-        // also of tiny elements, which are here where another row has asked for this pass: these are told by what rounding
-        // added to their mean, which is more. Scaled up, neither square vanishes; a large mean's is infinite, as is that of
-        // its excess.
-        let (excess, least) = (mean.excess * SCALE, mean.high * (SCALE * LEAST_EXCESS));
+        // A row of one value throughout has variance 0; the rounding error of its mean in f64 must not appear as one. Its
+        // sum of squares about the mean is 0. That of a row of tiny elements underflows to 0 too, but such a row comes here
+        // only if another row of the block or warp needs this pass (`VOTES`). The two are told apart by the excess of the
+        // mean: in a constant row it is at most the error of the f64 mean, less than `MIN_EXCESS_FRACTION` of the mean, else
+        // more. Both sides are scaled up by `SCALE`, so that neither square underflows to 0. For a large mean both squares
+        // may be infinite, and compare as equal.
+        let (excess, least) = (mean.excess * SCALE, mean.high * (SCALE * MIN_EXCESS_FRACTION));
         let is_constant = about_high == 0.0 && (!T::VOTES || excess * excess <= least * least);
         mean.excess = if is_constant { 0.0 } else { mean.excess };
-        // They are those about the mean and, for each element, the square of what is between the two.
+        // `Σ (x - high)² = Σ (x - mean)² + elements * (mean - high)²`.
         let about_mean = about_high - elements(args, last) * (mean.excess * mean.excess);
         centered = if well_conditioned { centered } else { about_mean };
     }
     Centered { mean, sum_sq: centered }
 }
 
-/// Mean and squares about it of a row that a cluster shares, from the total of this block's share and what is centered
-/// of it: the squares about the row's mean are those about the shares' means and those of these means' distances from
-/// it (Chan, Golub and LeVeque 1983, "Algorithms for Computing the Sample Variance"). One exchange does for both.
+/// The mean and M2 of a row that a cluster shares, from the total and the M2 of this block's share.
+///
+/// The row's M2 is the sum of the shares' M2 and of `elements * (share's mean - row's mean)²` for each share (Chan, Golub
+/// and LeVeque 1983, "Algorithms for Computing the Sample Variance"). One exchange serves both sums.
 #[inline(always)]
 fn merge<T: Scope>(total: f64, share: Centered, args: &Args) -> Centered {
     let [low, high] = split(total);
@@ -134,15 +152,15 @@ fn merge<T: Scope>(total: f64, share: Centered, args: &Args) -> Centered {
 
 /// The mean of a row as two `f32`, which together have twice the precision of one.
 ///
-/// Where the elements differ by little beside their mean, what the rounding to one `f32` adds to the mean is as
-/// large as their differences: of `[1e7, 1e7 + 1, 1e7 + 2, 1e7 + 3]` the mean is 1e7 + 1.5, and the nearest
-/// `f32` is 1e7 + 2. `x - high` is exact for elements that are near the mean (Sterbenz 1974), and loses an ULP of
-/// the difference for the others; `excess` is then added to a small number.
+/// If elements differ little compared with their mean, the rounding error of the mean in one `f32` is as large as their
+/// differences: the mean of `[1e7, 1e7 + 1, 1e7 + 2, 1e7 + 3]` is 1e7 + 1.5, and the nearest `f32` is 1e7 + 2. `x - high`
+/// is exact for elements near the mean (Sterbenz 1974), and off by at most half an ULP of the difference for the others;
+/// `excess` is then added to this small number.
 #[derive(Clone, Copy)]
 struct Mean {
-    /// The mean, rounded.
+    /// The mean, rounded to `f32`.
     high: f32,
-    /// What the rounding added to it.
+    /// `high` minus the mean: what the rounding added.
     excess: f32,
 }
 
@@ -153,9 +171,10 @@ impl Mean {
         Mean { high, excess: (high as f64 - mean) as f32 }
     }
 
-    /// That of a row whose elements add up to `sum`, from the difference of sums, which is exact: `mean` is a product
-    /// with the rounded `1 / dim`, and may be off by an ULP of `f64`, as much as one value throughout differs from
-    /// its mean.
+    /// The mean of a row whose elements add up to `sum`, given its rounded value `mean = sum * (1 / dim)`.
+    ///
+    /// The excess is computed as `(high * dim - sum) / dim`, whose difference is exact. `mean` itself may be off by an ULP
+    /// of `f64`, since `1 / dim` is rounded, which would give a constant row an excess.
     #[inline(always)]
     fn of_sum(sum: f64, mean: f64, args: &Args) -> Mean {
         let (high, dim) = (mean as f32, args.dim as f32 as f64);
@@ -163,37 +182,37 @@ impl Mean {
     }
 }
 
-/// The elements in a block's share of the row.
+/// The number of elements in a block's share of the row; `last` says whether it is the last block of the cluster.
 #[inline(always)]
 fn elements(args: &Args, last: bool) -> f32 {
     (if last { args.dim - args.share * (gpu::cluster_blocks() - 1) } else { args.share }) as f32
 }
 
-/// One over the elements in a block's share of the row.
+/// One over the number of elements in a block's share of the row.
 #[inline(always)]
 fn reciprocal(args: &Args, last: bool) -> f64 {
     let (share, last_share) = (args.share_reciprocal, args.last_share_reciprocal);
-    // By bits: libNVVM makes one load of a condition's two, at an address that the condition chooses,
-    // and parameters that are indexed are copied into local memory first.
+    // A selection by a mask, not by `if`: libNVVM would make of `if` one load at an address that depends on the condition,
+    // and a kernel parameter that is indexed is copied into local memory first.
     let mask = (last as u64).wrapping_neg();
     f64::from_bits(last_share.to_bits() & mask | share.to_bits() & !mask)
 }
 
-/// The least part of the mean that rounding can have added to it: less is the error of the mean in f64, which is off by two
-/// ULPs at most. The mean of 2²⁴ elements of 24 bits, [`MAX_DIM`](crate::abi::MAX_DIM) of f32, is a multiple of 2⁻⁴⁸ of
-/// their largest power of two.
-const LEAST_EXCESS: f32 = 1.0 / (1_u64 << 49) as f32;
+/// The least excess of a mean, as a fraction of it, that is taken for real. The mean of at most 2²⁴
+/// ([`MAX_DIM`](crate::abi::MAX_DIM)) elements of 24 bits is a multiple of 2⁻⁴⁸ of their largest power of two, so an excess
+/// that is not 0 is no smaller; anything smaller is the error of the mean in f64, two ULPs at most.
+const MIN_EXCESS_FRACTION: f32 = 1.0 / (1_u64 << 49) as f32;
 
-/// 2¹⁰⁰.
+/// 2¹⁰⁰, by which [`center`] scales numbers up before it squares them.
 const SCALE: f32 = f32::from_bits((127 + 100) << 23);
 
-/// The least `sum_sq_centered / sum_sq` at which the difference of sums is used: cancellation multiplies its relative
-/// error by 1 / 0.2 = 5 at most. Below, [`center`] makes a second pass.
+/// The least `M2 / sum_sq` at which M2 is taken from the difference of sums: cancellation then multiplies the relative
+/// error by at most 1 / 0.2 = 5. Below, [`center`] makes a second pass.
 const MIN_RESIDUAL_FRACTION: f32 = 0.2;
 
-/// The sums of a thread's elements and of their squares, in the first pass over them.
+/// The sum of a thread's elements and the sum of their squares, in the first pass over them.
 ///
-/// Elements in f64, because terms can cancel: no f32 sum would keep the accuracy promise.
+/// Elements are summed in f64: they can cancel, and no f32 sum would keep the accuracy promise.
 #[inline(always)]
 fn moments<P: RowStorage<N>, const N: usize>(storage: &P) -> Moments {
     let (mut total, mut squares) = (0.0, Squares::<P, N>::ZERO);
@@ -207,7 +226,7 @@ fn moments<P: RowStorage<N>, const N: usize>(storage: &P) -> Moments {
 /// The sum of a vector's elements, in [`Input::wide_unit`]s.
 #[inline(always)]
 fn wide_sum<X: Input, const N: usize>(words: &Words) -> f64 {
-    // As a tree: a chain would wait for each addition.
+    // As a tree, because in a chain each addition would wait for the one before it.
     let sum = |pair| {
         let [low, high] = X::widen(words, pair);
         low + high
@@ -219,7 +238,7 @@ fn wide_sum<X: Input, const N: usize>(words: &Words) -> f64 {
     total
 }
 
-/// The sum of the squares of a thread's elements, in the first pass over them.
+/// The sum of squares of a thread's elements, in the first pass over them.
 #[inline(always)]
 pub fn squares<P: RowStorage<N>, const N: usize>(storage: &P) -> f32 {
     let mut squares = Squares::<P, N>::ZERO;
@@ -227,7 +246,7 @@ pub fn squares<P: RowStorage<N>, const N: usize>(storage: &P) -> f32 {
     squares.sum()
 }
 
-/// The sum of the squares of a thread's elements' distances from `center`, in a later pass.
+/// The sum of squares of the distances of a thread's elements from `center`, in a later pass.
 #[inline(always)]
 fn sum_sq_centered<P: RowStorage<N>, const N: usize>(storage: &P, center: f32) -> f32 {
     let mut squares = Squares::<P, N>::ZERO;
@@ -240,8 +259,8 @@ fn sum_sq_centered<P: RowStorage<N>, const N: usize>(storage: &P, center: f32) -
     squares.sum()
 }
 
-/// The vectors whose squares a thread adds up in f32 before the sum goes into one in f64, so that the sum of a row of any
-/// length is off by few ULPs.
+/// The number of vectors whose squares a thread adds up in f32. Longer rows add the sums of such groups in f64, so that the
+/// error stays at a few ULPs for any length.
 pub const GROUP: u32 = MAX_STAGED_VECTORS;
 
 /// A thread's sum of squares, vector by vector.

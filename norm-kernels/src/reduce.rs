@@ -4,14 +4,14 @@ use crate::abi::WARP;
 use crate::gpu;
 use crate::sum::{Moments, Sum};
 
-/// Scratch for the first reduction of a kernel; the second has its own, so one barrier each is
-/// enough: nothing is rewritten that a slower warp may still read.
+/// Offset in the scratch memory for the first reduction of a kernel. The second reduction has bytes of its own, so that one
+/// barrier each is enough: nothing is overwritten that a slower warp may still read.
 pub const FIRST: u32 = 0;
-/// Scratch for the second reduction, of `f32` sums.
+/// Offset in the scratch memory for the second reduction, of `f32` sums.
 pub const SECOND: u32 = Moments::SCRATCH;
-/// Scratch for what a block gathers from the blocks of its cluster, [`BYTES_PER_BLOCK`] bytes from each.
+/// Offset in the scratch memory of what a block gathers from the blocks of its cluster, [`BYTES_PER_BLOCK`] from each.
 const GATHERED: u32 = SECOND + f32::SCRATCH;
-/// Bytes that a block sends to each block of its cluster.
+/// The number of bytes that a block sends to each block of its cluster.
 const BYTES_PER_BLOCK: u32 = 16;
 
 /// The threads that share a row.
@@ -19,24 +19,25 @@ pub trait Scope {
     /// Whether a row may span the blocks of a cluster.
     const SPANS_BLOCKS: bool = false;
 
-    /// Whether [`any`](Self::any) may be true for a row by another's predicate.
+    /// Whether [`any`](Self::any) may be true for a row because of another row's predicate.
     const VOTES: bool = true;
 
-    /// The sum over those of this block, the same bits in every thread. `scratch` is [`FIRST`] or
-    /// [`SECOND`], each used once. Every thread of the block must call.
+    /// The sum over the row's threads in this block, with the same bits in each of them. `scratch` is [`FIRST`] or
+    /// [`SECOND`], each used once in a kernel. Every thread of the block must call.
     fn sum<S: Sum>(partial: S, scratch: u32) -> S;
 
-    /// Whether `predicate` holds for a row whose threads must call [`sum`](Self::sum) together with this one's. Every
-    /// thread of the block must call, with the same value in all threads of a row.
+    /// Whether `predicate` holds for this row, or for another whose threads must call [`sum`](Self::sum) whenever this
+    /// row's do. May be true although it holds for none. Every thread of the block must call, all threads of a row with
+    /// the same value.
     fn any(predicate: bool) -> bool;
 
-    /// Whether a row spans several blocks. The same for all threads of a launch.
+    /// Whether a row spans several blocks of a cluster. The same for all threads of a launch.
     #[inline(always)]
     fn spans_blocks() -> bool {
         Self::SPANS_BLOCKS && gpu::cluster_blocks() > 1
     }
 
-    /// Prepares for [`all_gather`](Self::all_gather): it comes first in every kernel. Every thread must call.
+    /// Prepares for [`all_gather`](Self::all_gather), first of all in a kernel. Every thread must call.
     #[inline(always)]
     fn start() {
         if Self::spans_blocks() {
@@ -47,21 +48,22 @@ pub trait Scope {
         }
     }
 
-    /// Sends `own` to all blocks of the cluster, and waits for theirs; once a kernel. Every thread must call.
+    /// Sends `own` to all blocks of the cluster, and waits for theirs. At most once in a kernel. Every thread must call.
     fn all_gather(_own: [f32; 4]) {}
 
-    /// Calls `f` with what each block of the cluster sent, in the order of their ranks, and whether it is the last
-    /// block.
+    /// Calls `f` for each block of the cluster, in the order of their ranks, with whether it is the last block and what it
+    /// sent to [`all_gather`](Self::all_gather).
     fn each_gathered(_f: impl FnMut(bool, [f32; 4])) {}
 }
 
-/// A warp or less a row, `block_x` lanes: no barrier.
+/// The lanes of a warp, or some of them (`block_x` lanes), share a row. Takes no barrier.
 pub struct Warp;
 
-/// A block a row, whole warps.
+/// A block of whole warps shares a row.
 pub struct Block;
 
-/// A warp or less, a block, or a cluster, by the launch: `block_x` and the cluster's size.
+/// Lanes of a warp, a block, or the blocks of a cluster share a row: the launch decides, by `block_x` and the cluster's
+/// size.
 pub struct Cluster;
 
 impl Scope for Warp {
@@ -100,14 +102,14 @@ impl Scope for Cluster {
         let row = gpu::block_x();
         let thread = gpu::thread_y() * row + gpu::thread_x();
         let within = over_lanes(partial, row);
-        // Blocks of several rows do this too, and drop what comes out: a condition around a
-        // barrier invites compilers to copy it into both branches.
+        // Blocks of several rows compute this too and discard the result: with a condition around a barrier, the compilers
+        // might copy the barrier into both branches.
         let warps = row * gpu::block_y() / WARP;
         let across = over_warps(within, thread % WARP, thread / WARP, warps, scratch);
         if row > WARP { across } else { within }
     }
 
-    /// Rows that share a block do not vote: the answer is true for all of them.
+    /// True for every row if several rows share the block, without a vote among them.
     #[inline(always)]
     fn any(predicate: bool) -> bool {
         predicate || gpu::block_y() > 1
@@ -121,8 +123,9 @@ impl Scope for Cluster {
         }
         gpu::cluster_wait();
         if to < gpu::cluster_blocks() {
-            // SAFETY: 16 blocks at most fit the scratch, all have started and wait below, and each
-            // place of each has one thread, since a row that takes a cluster takes each block whole.
+            // SAFETY: the 16 bytes of each of at most 16 blocks fit the scratch memory. All blocks have started
+            // (`cluster_wait`) and end only after the loop below has received everything. One thread writes each 16 bytes:
+            // a row that spans a cluster has all threads of each block, so `thread_x` is unique in it.
             unsafe { gpu::st_async_v4(to, GATHERED + BYTES_PER_BLOCK * from, own) };
         }
         while !gpu::mbarrier_try_wait() {}
@@ -132,11 +135,12 @@ impl Scope for Cluster {
     fn each_gathered(mut f: impl FnMut(bool, [f32; 4])) {
         let blocks = gpu::cluster_blocks();
         let mut from = 0;
-        // Two at a time, as there are 2, 4, 8 or 16: four would take the registers of another block.
+        // Two at a time, since a cluster has 2, 4, 8 or 16 blocks. Four at a time would take so many registers that one
+        // block fewer fits a multiprocessor.
         while from < blocks {
             gpu::keep_rolled();
             from = gpu::opaque(from);
-            // SAFETY: `all_gather` has waited until every block's 16 bytes were there.
+            // SAFETY: `all_gather` has waited until the 16 bytes of every block had arrived.
             let sent =
                 unsafe { [from, from + 1].map(|from| gpu::ld_scratch_v4(GATHERED + BYTES_PER_BLOCK * from)) };
             f(false, sent[0]);
@@ -146,7 +150,8 @@ impl Scope for Cluster {
     }
 }
 
-/// The sum over the `lanes` lanes (a power of two up to 32, or more for all 32) around each.
+/// The sum over groups of `lanes` neighbouring lanes, in every lane: a butterfly. `lanes` is a power of two; 32 or more
+/// mean the whole warp.
 #[inline(always)]
 fn over_lanes<S: Sum>(mut sum: S, lanes: u32) -> S {
     macro_rules! step {
@@ -161,26 +166,27 @@ fn over_lanes<S: Sum>(mut sum: S, lanes: u32) -> S {
     sum
 }
 
-/// The sum over the warps of a block, from each warp's own in all its lanes.
+/// The sum over the warps of a block, given the sum of each warp in all of its lanes.
 #[inline(always)]
 fn over_warps<S: Sum>(sum: S, lane: u32, warp: u32, warps: u32, scratch: u32) -> S {
-    // Behind the warps' sums, zeros fill up the last `UNROLL`.
+    // One place for each warp's sum. Zeros fill the places behind them up to a multiple of `UNROLL`.
     let place = warp + lane * warps;
     if place < gpu::round_up(warps, S::UNROLL) {
         let sum = if lane == 0 { sum } else { S::ZERO };
-        // SAFETY: 32 sums at most fit the scratch; each place has one thread.
+        // SAFETY: the scratch memory at `scratch` has 32 places, and one thread writes each. Nobody reads them before the
+        // barrier below.
         unsafe { sum.st_scratch(scratch, place) };
     }
     gpu::barrier();
-    // Every thread adds up all warps' sums for itself, which saves a second barrier. All read the
-    // same address at a time, and that takes one access.
+    // Every thread adds up all warps' sums itself, which saves a second barrier. All lanes read the same address at a time,
+    // which shared memory serves in one access.
     let mut total = S::ZERO;
     let mut place = 0;
     loop {
-        // Unrolling would cost compile time, and registers where there are few.
+        // Unrolled, the loop would take longer to compile, and more registers.
         gpu::keep_rolled();
         place = gpu::opaque(place);
-        // SAFETY: written above, before the barrier.
+        // SAFETY: places below the next multiple of `UNROLL` were written above, before the barrier.
         total = unsafe { total.plus_scratch(scratch, place) };
         place += S::UNROLL;
         if place >= warps {

@@ -1,4 +1,4 @@
-//! Two RMSNorms with a residual between them, in one launch.
+//! The sandwich: two RMSNorms with a residual between them, in one launch.
 
 use crate::abi::{Args, SecondNorm};
 use crate::access::{MemoryAccess, Vector, pack, unpack};
@@ -10,16 +10,17 @@ use crate::reduce::{Block, FIRST, SECOND, Scope};
 use crate::row::{Row, prefetch_row, row_of_thread};
 use crate::storage::{Registers, RowStorage, factors};
 
-/// `s = (norm(x) * branch_scale + r) * sum_scale; y = norm(s)`, a row a block: what two launches would give, of which the
-/// first stores `s`, rounded to its type, and the second reads it.
+/// `s = (norm(x) * branch_scale + r) * sum_scale; y = norm(s)`, where a block has one row.
 ///
-/// The residual is loaded with the row. `PRELOAD`: so are the first norm's weights, and the second's are while the block
-/// adds up its sum; else both are loaded when they are used, since they take more registers than there are.
+/// The result has the bits of two launches, of which the first stores `s`, rounded to its type, and the second reads it.
+///
+/// The residual is loaded with the row. With `PRELOAD` the first norm's weights are, too, and the second norm's are loaded
+/// before its reduction. Without it each norm's weights are loaded when they are used, because they would take more
+/// registers than there are.
 ///
 /// # Safety
-/// `args` and `second` hold what [`Args`] and [`SecondNorm`] say, for this launch's block and grid; the rows' vectors of
-/// `N` elements are whole and aligned, at most `V` a thread; there is a residual, and a sum, of the type of `x`; there are
-/// no biases.
+/// `args` and `second` are as [`Args`] and [`SecondNorm`] document, for this launch's block and grid. The rows are whole and
+/// aligned vectors of `N` elements, at most `V` a thread. There are a residual and a sum, of the type of `x`, and no biases.
 #[inline(always)]
 pub unsafe fn sandwich<
     X: Addend,
@@ -36,7 +37,8 @@ pub unsafe fn sandwich<
     prefetch_row::<X, X, W, Y, true, true>(args);
     let row = Row::whole::<X, X, W, Y, N>(args, row_of_thread());
     gpu::wait_for_previous_kernel();
-    // SAFETY: the caller keeps rows and weights in memory, and gives each element to one thread.
+    // SAFETY: the caller guarantees that rows and weights are in memory, in whole and aligned vectors. `Row::whole` gives
+    // each vector to one thread, so no other touches its elements of the sum and of `y`.
     unsafe {
         let row = row.scaled(args);
         let r = Registers::<X, W, Y, N, V, PRELOAD>::vectors::<X>(&row, row.r);
@@ -52,16 +54,17 @@ pub unsafe fn sandwich<
     }
 }
 
-/// `1 / sqrt(mean(x²) + eps)` of a row that a block holds.
+/// `1 / sqrt(mean(x²) + eps)` of the block's row.
 #[inline(always)]
 fn rstd<const N: usize>(storage: &impl RowStorage<N>, args: &Args, eps: f32, scratch: u32) -> f32 {
     gpu::rsqrt(Block::sum(squares(storage), scratch) * args.reciprocal_f32 + eps)
 }
 
-/// The first norm added to the residual's vectors `r`, stored in the row's sum, and rounded as it is there.
+/// The epilogue of the first norm: adds it to the residual's vectors `r`, stores the sum, and returns it as stored, rounded
+/// to the type of `x`.
 ///
 /// # Safety
-/// The sum's elements are in memory, and this thread's.
+/// The row's weights and its sum are in memory, and no other thread touches these elements of the sum.
 #[inline(always)]
 unsafe fn first_norm<X: Addend, W: Param, Y: Output, const N: usize, const V: usize, const PRELOAD: bool>(
     first: &Registers<X, W, Y, N, V, PRELOAD>,
@@ -73,14 +76,14 @@ unsafe fn first_norm<X: Addend, W: Param, Y: Output, const N: usize, const V: us
     each::<V>(|v| {
         let x = unpack::<X, N>(first.vector(v));
         let n: [f32; N] = map_pairs(|i| pseudo::round_n([x[i] * rstd, x[i + 1] * rstd]));
-        // SAFETY: the weights of a vector of the row, or nothing.
+        // SAFETY: the caller guarantees that the row's weights are in memory.
         let weights = unsafe { first.params::<false>(v) }.weights;
         let w = factors::<W, N, true>(weights, row.weight_offset);
         let r = unpack::<X, N>(r[v]);
         let sum =
             map_pairs(|i| X::add_norm([n[i] * w[i], n[i + 1] * w[i + 1]], [r[i], r[i + 1]], row.scales));
         let (at, valid) = Registers::<X, W, Y, N, V, PRELOAD>::at(row, v);
-        // SAFETY: the caller gives this vector of the sum to this thread, or there is nothing of it.
+        // SAFETY: a whole vector of the sum, which the caller guarantees that no other thread touches, or `valid` is 0.
         unsafe { Vector::store::<X, N>(row.s + at as u64 * X::SIZE, valid, sum) };
         sums[v] = pack::<X, N>(sum);
     });

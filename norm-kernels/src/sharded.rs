@@ -1,5 +1,5 @@
-//! RMSNorm of rows that are split over devices, in two kernels: between them, others add up one
-//! `f32` a row over all devices. See [`ShardKernel`](crate::abi::ShardKernel).
+//! RMSNorm of rows that are split over devices (tensor parallelism), in two kernels. Between them the host has one `f32` a
+//! row summed over all devices, by an all-reduce. See [`ShardKernel`](crate::abi::ShardKernel).
 
 use crate::abi::Args;
 use crate::access::{MemoryAccess, Scalar, Vector};
@@ -10,23 +10,23 @@ use crate::reduce::{Cluster, FIRST, Scope};
 use crate::row::{Row, row_of_thread};
 use crate::storage::{Reload, RowStorage};
 
-/// `sums[row] = Σ x²`, over the shard that is here.
+/// `sums[row] = Σ x²`, over this device's shard of the row.
 ///
 /// # Safety
-/// `args` holds what [`Args`] says, for this launch's block and grid; vectors are whole and aligned
-/// where the access is [`Vector`]; there is no residual. `sums` is the address of an `f32` a row,
-/// which nobody else touches.
+/// `args` is as [`Args`] documents, for this launch's block and grid; for [`Vector`] access the vectors of its rows are
+/// whole and aligned; there is no residual. `sums` is the address of an `f32` a row in global memory, which nothing else
+/// accesses while the kernel runs.
 #[inline(always)]
 unsafe fn partial<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize>(args: &Args, sums: u64) {
     gpu::let_next_kernel_start();
     let row = Row::whole::<X, X, W, Y, N>(args, row_of_thread());
     gpu::wait_for_previous_kernel();
-    // SAFETY: the caller's arguments say where the row lies; there is no residual.
+    // SAFETY: the caller guarantees that the row is in memory, for `Vector` in whole and aligned vectors.
     let storage = unsafe { Reload::<A, X, W, Y, N>::new(row) };
     let sum = Cluster::sum(squares(&storage), FIRST);
     let index = row_of_thread();
     if index < args.rows && gpu::thread_x() == 0 {
-        // SAFETY: the row's own.
+        // SAFETY: the caller guarantees an `f32` for each row; one thread of the row's block writes it.
         unsafe { gpu::st_global_b32(sums + 4 * index as u64, sum.to_bits()) };
     }
 }
@@ -34,24 +34,24 @@ unsafe fn partial<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize
 /// `y = x / sqrt(sums[row] / dim + eps) * (w + weight_offset) + b`.
 ///
 /// # Safety
-/// As [`partial`], but that others may read `sums` too; each element of `y` is one thread's, and nothing is added to it.
+/// As [`partial`], but that `sums` is only read, and others may read it, too.
 #[inline(always)]
 unsafe fn apply<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize>(args: &Args, sums: u64) {
     gpu::let_next_kernel_start();
-    // Adding to what `y` holds is no form of it, and would take registers.
+    // There is no residual: the code for one behind the norm is left out, since it would take registers.
     let row = Row { accumulate: false, ..Row::whole::<X, X, W, Y, N>(args, row_of_thread()) };
-    // Also for whoever wrote the sums.
+    // The previous kernel may have written the sums.
     gpu::wait_for_previous_kernel();
-    // SAFETY: the caller's arguments say where the row lies; there is no residual.
+    // SAFETY: the caller guarantees that the row is in memory, for `Vector` in whole and aligned vectors.
     let storage = unsafe { Reload::<A, X, W, Y, N>::new(row) };
     let index = row_of_thread();
     let mut sum = 0.0;
     if index < args.rows {
-        // SAFETY: the row's own.
+        // SAFETY: the caller guarantees a readable `f32` for each row.
         sum = f32::from_bits(unsafe { gpu::ld_global_b32(sums + 4 * index as u64) });
     }
     let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
-    // SAFETY: the caller gives each element of `y` to one thread.
+    // SAFETY: `Row::whole` gives each vector of the row to one thread, so no other touches its elements of `y`.
     unsafe { storage.write::<false, true>(|x| x * rstd) };
 }
 
@@ -61,15 +61,16 @@ macro_rules! entry {
         gpu::kernel!(
             $name,
             fn kernel(args: Args, sums: u64) {
-                // SAFETY: `norm-host` launches with arguments that it has checked; others must keep what `partial` and
-                // `apply` ask of theirs.
+                // SAFETY: whoever launches an entry point guarantees what `partial` and `apply` require; `norm-host` checks
+                // it before a launch.
                 unsafe { $body(&args, sums) }
             }
         );
     };
 }
 
-/// The entry points of the step that sums: x, the types of weights and y, of which there are none, and elements in a vector.
+/// The entry points of the step that sums: x, any types for weights and y, which this step has not, and the number of elements
+/// in a vector.
 macro_rules! partials {
     ($($x:ident $x_name:literal $w:ident $y:ident $n:literal)*) => { $(
         entry!(concat!("rms_partial_", $x_name, "_vector"), partial::<Vector, $x, $w, $y, $n>);

@@ -1,5 +1,7 @@
-//! A thread's part of a row: kept in registers, in shared memory, in both, or read again by every pass.
-//! It is loaded once the kernel before this one has ended.
+//! Where a thread keeps its part of a row between passes: in registers ([`Registers`]), in shared memory ([`Shared`]), in
+//! both ([`Hybrid`]), or nowhere, so that every pass loads it again ([`Reload`]).
+//!
+//! A part is loaded after the previous kernel has ended, and written by the epilogue (`finish`), which all four share.
 
 mod hybrid;
 mod registers;
@@ -17,51 +19,53 @@ use crate::element::{Addend, Input, Output, Param, Words};
 use crate::gpu::{Reuse, pseudo};
 use crate::row::Row;
 
-/// A thread's part of a row.
+/// A thread's part of a row: the vectors of it that the thread has.
 pub trait RowStorage<const N: usize> {
     /// The elements' type.
     type X: Input;
 
-    /// Whether all or none of a vector's elements are in the row.
+    /// Whether a vector lies in the row with all of its elements or with none.
     const WHOLE: bool;
 
-    /// Whether it may have more than [`GROUP`](crate::norm::GROUP) vectors.
+    /// Whether the part may have more than [`GROUP`](crate::norm::GROUP) vectors.
     const LONG: bool;
 
-    /// Calls `f` with every vector of the part, as the arithmetic is to see it, and the number of
-    /// its elements that are in the row; the others are zero.
+    /// Calls `f` with every vector of the part, [clamped](Input::clamp), and the number of its elements that are in the
+    /// row; the others are zero.
     fn each(&self, f: impl FnMut(Words, u32));
 
-    /// [`each`](Self::each), which must come first, and once.
+    /// [`each`](Self::each) for the first pass over the part, which has to be made once, before any other.
     #[inline(always)]
     fn each_first(&self, f: impl FnMut(Words, u32)) {
         self.each(f);
     }
 
-    /// Writes `norm(x) * (w + offset) + b` for every element of the part. Without `BIASES` the
-    /// common case is that there are none; without `OFFSETS` a row in registers has no offset.
+    /// Writes `norm(x) * (w + offset) + b` for every element of the part.
+    ///
+    /// Without `BIASES` a row in registers has no biases, and the others are fast where there are none; without `OFFSETS`
+    /// a row in registers has no weight offset.
     ///
     /// # Safety
-    /// No other thread reads or writes these elements of `y`, nor, in place, of `x`.
+    /// No other thread reads or writes these elements of `y`, nor those of `x` if `y` is `x`.
     unsafe fn write<const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32);
 }
 
 /// The weights and biases of a vector.
 #[derive(Clone, Copy)]
 pub struct Params {
-    /// Ones where there are none.
+    /// Ones if there are no weights.
     pub weights: Words,
-    /// Where there are none -0: added, it changes nothing, not even a zero's sign.
+    /// -0 if there are no biases: adding it changes nothing, not even the sign of a zero.
     biases: Words,
 }
 
 impl Params {
     const NONE: Params = Params { weights: [0; 8], biases: [0; 8] };
 
-    /// Those of the `valid` elements from `at` on; no biases without `BIASES`.
+    /// The weights of the `valid` elements from index `at` on, and with `BIASES` their biases.
     ///
     /// # Safety
-    /// The elements are in the row, and weights and biases in memory as the row says.
+    /// These elements are in the row, and its weights and biases are in memory at the addresses that it has.
     #[inline(always)]
     unsafe fn load<A: MemoryAccess, W: Param, const N: usize, const BIASES: bool>(
         row: &Row,
@@ -70,43 +74,44 @@ impl Params {
         let offset = at as u64 * W::SIZE;
         let fetch = |param: u64, absent: u32| {
             let valid = if param == 0 { 0 } else { valid };
-            // SAFETY: the caller says that these elements are in memory where the row has weights or biases.
+            // SAFETY: the caller guarantees that these elements are in memory if the row has weights or biases.
             unsafe { A::fetch::<W, N>(param + offset, valid, absent, Reuse::Shared) }
         };
         let weights = fetch(row.w, W::ones());
         Params { weights, biases: if BIASES { fetch(row.b, W::NEGATIVE_ZEROS) } else { [0; 8] } }
     }
 
-    /// Weights and biases of a row that has both, at a vector of it: a fifth of the instructions of a pass
-    /// less than with what stands for absent ones. LayerNorm takes 0.95 in place of 0.93 of a copy's
-    /// bandwidth at 524288 f16; RMSNorm, whose instructions are fewer, loses 1 % of it there
+    /// The weights and biases of a vector of a row that has both.
+    ///
+    /// Nothing has to stand in for absent ones, which saves a fifth of the instructions of a pass. LayerNorm reaches 0.95
+    /// instead of 0.93 of a copy's bandwidth at 524288 f16; RMSNorm, which has fewer instructions, would lose 1 % there
     /// (NVIDIA H100, 2026-11-25).
     ///
     /// # Safety
-    /// As [`load`](Self::load), and there are both.
+    /// As [`load`](Self::load), for a whole vector of a row that has weights and biases.
     #[inline(always)]
     unsafe fn load_both<W: Param, const N: usize>(row: &Row, at: u32) -> Params {
         let offset = at as u64 * W::SIZE;
-        // SAFETY: the caller says that there are both, with a whole, aligned vector at `at`.
+        // SAFETY: the caller guarantees that the row has both, with a whole, aligned vector at `at`.
         let fetch = |param: u64| unsafe { Vector::fetch::<W, N>(param + offset, N as u32, 0, Reuse::Shared) };
         Params { weights: fetch(row.w), biases: fetch(row.b) }
     }
 }
 
-/// Whether a row needs no more than weights, and biases where the norm commonly has them, which must then
-/// be there: no weight offset, nothing to add to. Asked once before all vectors, because a branch in each
-/// would keep their loads apart.
+/// Whether the row is the common case of its norm, for which the epilogue has a fast copy: with `BIASES` weights and
+/// biases, else no biases; no weight offset, and no residual behind the norm. One test in front of all vectors, because a
+/// branch for each would keep their loads from being issued together.
 #[inline(always)]
 fn is_common<const BIASES: bool>(row: &Row) -> bool {
     let params = if BIASES { row.w != 0 && row.b != 0 } else { row.b == 0 };
     params && row.weight_offset == 0.0 && !row.accumulate
 }
 
-/// Adds a vector of `x` to that of the residual, stores the sum in the row's at element `at`, and gives it, rounded as it
-/// is there.
+/// Adds a vector of `x` to the residual's, stores it at element `at` of the row's sum, and returns it as stored: rounded to
+/// the residual's type.
 ///
 /// # Safety
-/// A whole, aligned vector of the row, or nothing; no other thread touches it.
+/// The vector is whole and aligned, or `valid` is 0. No other thread touches these elements of the sum.
 #[inline(always)]
 unsafe fn add_residual<X: Addend, R: Input, const N: usize>(
     row: &Row,
@@ -116,12 +121,12 @@ unsafe fn add_residual<X: Addend, R: Input, const N: usize>(
 ) -> Words {
     let (x, r) = (unpack::<X, N>(x), unpack::<R, N>(r));
     let sum = map_pairs(|i| X::add([x[i], x[i + 1]], [r[i], r[i + 1]], row.scales));
-    // SAFETY: the caller gives this vector of the sum to this thread, or there is nothing of it.
+    // SAFETY: the caller guarantees a whole vector of the sum that no other thread touches, or `valid` 0.
     unsafe { Vector::store::<R, N>(row.s + at as u64 * R::SIZE, valid, sum) };
     pack::<R, N>(sum)
 }
 
-/// What the elements of a vector are multiplied by: its weights, with the offset where `OFFSET` says so.
+/// The factors of a vector's elements: its weights, with `OFFSET` plus the weight offset.
 #[inline(always)]
 pub fn factors<W: Param, const N: usize, const OFFSET: bool>(weights: Words, offset: f32) -> [f32; N] {
     let mut weights = unpack::<W, N>(weights);
@@ -132,12 +137,14 @@ pub fn factors<W: Param, const N: usize, const OFFSET: bool>(weights: Words, off
     weights
 }
 
-/// The epilogue: scales, shifts, rounds and stores the `valid` elements from `at` on. Pseudo-instructions stand where an
-/// order of roundings may round before the last step. Without `BIASES` nothing is added, without `OFFSET` there is no
-/// weight offset, without `ADD` nothing to add to.
+/// The epilogue: multiplies normalized values by the weights, adds biases and the residual behind the norm, rounds, and
+/// stores the `valid` elements from index `at` on. Pseudo-instructions stand where an order of roundings may round before
+/// the last step.
+///
+/// Without `BIASES` it adds no biases, without `OFFSET` no weight offset, without `ADD` no residual.
 ///
 /// # Safety
-/// They are in the row, and no other thread touches them.
+/// These elements are in the row, and no other thread touches them in `y`.
 #[inline(always)]
 unsafe fn finish<
     A: MemoryAccess,
@@ -166,10 +173,11 @@ unsafe fn finish<
     }
     if ADD && row.accumulate {
         let residual = row.r + at as u64 * Y::SIZE;
-        // SAFETY: the caller says that these elements are in the row, and this thread's where the residual is `y`.
+        // SAFETY: the caller guarantees that these elements are in the row, and that no other thread writes them if the
+        // residual is `y`.
         let r = unpack::<Y, N>(unsafe { A::fetch::<Y, N>(residual, valid, 0, Reuse::Once) });
         values = map_pairs(|i| Y::add(pair(&values, i), pair(&r, i), row.scales));
     }
-    // SAFETY: the caller says that these elements of `y` are in the row and this thread's.
+    // SAFETY: the caller guarantees that these elements of `y` are in the row, and that no other thread touches them.
     unsafe { A::store::<Y, N>(address, valid, values) };
 }

@@ -3,13 +3,14 @@
 use crate::abi::WARP;
 use crate::gpu;
 
-/// A thread's sum, or that of several threads.
+/// The sum of a thread, or of several threads.
 ///
-/// `plus` is commutative to the bit, so that all lanes of a butterfly end with the same bits.
+/// [`plus`](Self::plus) gives the same bits in either order of its operands, so that all lanes of a butterfly end with the
+/// same bits.
 pub trait Sum: Copy {
-    /// Bytes of shared memory for a sum of each warp.
+    /// Bytes of shared memory for the sums of [`WARP`] warps.
     const SCRATCH: u32;
-    /// Sums that [`plus_scratch`](Self::plus_scratch) takes, a power of two.
+    /// How many sums [`plus_scratch`](Self::plus_scratch) adds, a power of two.
     const UNROLL: u32;
     /// The empty sum.
     const ZERO: Self;
@@ -17,27 +18,27 @@ pub trait Sum: Copy {
     /// The sum of both.
     fn plus(self, other: Self) -> Self;
 
-    /// The sum held by the lane whose number differs by `lane_mask`.
+    /// The sum of the lane whose index is this lane's xor `lane_mask`.
     fn shuffle_xor(self, lane_mask: u32) -> Self;
 
-    /// Puts it at a place below [`WARP`].
+    /// Writes it to one of [`WARP`] places in the scratch memory at offset `scratch`.
     ///
     /// # Safety
     /// As [`gpu::st_scratch`], for [`Self::SCRATCH`] bytes from `scratch` on.
     unsafe fn st_scratch(self, scratch: u32, place: u32);
 
-    /// The sum of it and of the [`UNROLL`](Self::UNROLL) sums from `place`, a multiple of that, on.
+    /// The sum of it and of [`UNROLL`](Self::UNROLL) sums in the scratch memory, from `place` on, which is a multiple of
+    /// `UNROLL`.
     ///
     /// # Safety
-    /// As [`gpu::ld_scratch_v4`], for what was put at these places.
+    /// As [`gpu::ld_scratch_v4`], for the bytes of these places.
     unsafe fn plus_scratch(self, scratch: u32, place: u32) -> Self;
 }
 
-/// For terms of one sign, already summed with care within a thread: each level of a tree adds
-/// half an ULP.
+/// For terms of one sign, which cannot cancel: each level of the tree over the threads adds half an ULP of error.
 impl Sum for f32 {
     const SCRATCH: u32 = 4 * WARP;
-    /// Those of a block of 256 threads, loaded before the first is added.
+    /// The 8 warps of a block of 256 threads, whose sums are all loaded before the first is added.
     const UNROLL: u32 = 8;
     const ZERO: f32 = 0.0;
 
@@ -53,14 +54,14 @@ impl Sum for f32 {
 
     #[inline(always)]
     unsafe fn st_scratch(self, scratch: u32, place: u32) {
-        // SAFETY: the caller keeps `place` below 32 and the scratch for this reduction.
+        // SAFETY: the caller guarantees that `place` is below 32, and its 4 bytes this thread's.
         unsafe { gpu::st_scratch(scratch + 4 * place, self) }
     }
 
     #[inline(always)]
     unsafe fn plus_scratch(self, scratch: u32, place: u32) -> f32 {
         let offset = scratch + 4 * place;
-        // SAFETY: the caller says that these places were written before the last barrier.
+        // SAFETY: the caller guarantees that these places were written before the last barrier.
         let ([a, b, c, d], [e, f, g, h]) =
             unsafe { (gpu::ld_scratch_v4(offset), gpu::ld_scratch_v4(offset + 16)) };
         (self + ((a + b) + (c + d))) + ((e + f) + (g + h))
@@ -86,7 +87,7 @@ impl Sum for f64 {
     #[inline(always)]
     unsafe fn st_scratch(self, scratch: u32, place: u32) {
         let ([low, high], offset) = (split(self), scratch + 8 * place);
-        // SAFETY: the caller keeps `place` below 32 and the scratch for this reduction; both halves lie in it.
+        // SAFETY: the caller guarantees that `place` is below 32, and its 8 bytes this thread's.
         unsafe {
             gpu::st_scratch(offset, low);
             gpu::st_scratch(offset + 4, high);
@@ -96,7 +97,7 @@ impl Sum for f64 {
     #[inline(always)]
     unsafe fn plus_scratch(self, scratch: u32, place: u32) -> f64 {
         let offset = scratch + 8 * place;
-        // SAFETY: the caller says that these places were written before the last barrier, both halves of each.
+        // SAFETY: the caller guarantees that these places, of 8 bytes, were written before the last barrier.
         let ([a, b, c, d], [e, f, g, h]) =
             unsafe { (gpu::ld_scratch_v4(offset), gpu::ld_scratch_v4(offset + 16)) };
         self + ((join([a, b]) + join([c, d])) + (join([e, f]) + join([g, h])))
@@ -129,7 +130,8 @@ impl Sum for Moments {
 
     #[inline(always)]
     unsafe fn st_scratch(self, scratch: u32, place: u32) {
-        // SAFETY: the caller keeps `place` below 32; each sum has a part of the scratch of its own.
+        // SAFETY: the caller guarantees that `place` is below 32 and this thread's in each of the two arrays, which do not
+        // overlap.
         unsafe {
             self.total.st_scratch(scratch, place);
             self.squares.st_scratch(scratch + f64::SCRATCH, place);
@@ -139,21 +141,21 @@ impl Sum for Moments {
     #[inline(always)]
     unsafe fn plus_scratch(self, scratch: u32, place: u32) -> Moments {
         let squares = scratch + f64::SCRATCH + 4 * place;
-        // SAFETY: as `st_scratch` put them.
+        // SAFETY: the caller guarantees that these places of both arrays were written before the last barrier.
         let (total, [a, b, c, d]) =
             unsafe { (self.total.plus_scratch(scratch, place), gpu::ld_scratch_v4(squares)) };
         Moments { total, squares: self.squares + ((a + b) + (c + d)) }
     }
 }
 
-/// The lower and the upper half of the bits.
+/// The lower and the upper half of the bits of `value`, as shuffles and scratch memory take them.
 #[inline(always)]
 pub fn split(value: f64) -> [f32; 2] {
     let bits = value.to_bits();
     [f32::from_bits(bits as u32), f32::from_bits((bits >> 32) as u32)]
 }
 
-/// The float with this lower and upper half.
+/// The inverse of [`split`].
 #[inline(always)]
 pub fn join([low, high]: [f32; 2]) -> f64 {
     f64::from_bits(low.to_bits() as u64 | (high.to_bits() as u64) << 32)

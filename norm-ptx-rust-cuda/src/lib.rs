@@ -4,7 +4,7 @@
 #![no_std]
 
 /// Kernels for compute capability 8.0 and newer.
-// Not a constant: each use of one may leave a copy in a program.
+// A static, not a constant, of which each use may put a copy into a program.
 pub static SM_80: &[u8] = include_bytes!("../sm_80.ptx.zst");
 
 /// Kernels for compute capability 9.0 and newer.

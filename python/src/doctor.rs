@@ -1,21 +1,21 @@
-//! What `python -m norm_gpu doctor` asks for.
+//! What `python -m norm_gpu doctor` prints of devices.
 
 use norm_host::Device;
 use pyo3::prelude::*;
 
 use crate::error::to_python;
 
-/// Number of CUDA devices.
+/// The number of CUDA devices.
 ///
-/// Raises RuntimeError where there is no driver.
+/// Raises RuntimeError without a driver.
 #[pyfunction]
 pub fn device_count(py: Python<'_>) -> PyResult<u32> {
     py.detach(Device::count).map_err(to_python)
 }
 
-/// Name, compute capability and kernels of a device, as one line. Creates its primary context.
+/// The name, the compute capability and the kernels of a device, as one line. Creates its primary context.
 ///
-/// Raises RuntimeError where it cannot run the kernels.
+/// Raises RuntimeError if the device cannot run the kernels.
 #[pyfunction]
 pub fn device_summary(py: Python<'_>, ordinal: u32) -> PyResult<String> {
     let device = py.detach(|| Device::new(ordinal)).map_err(to_python)?;

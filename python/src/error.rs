@@ -6,14 +6,13 @@ use pyo3::{
     exceptions::{PyRuntimeError, PyTypeError, PyValueError},
 };
 
-/// `TypeError` for element types, `RuntimeError` for what a driver or a device refuses, `ValueError` for every other
-/// argument.
+/// `TypeError` for element types, `RuntimeError` for errors of a driver or a device, `ValueError` for every other argument.
 pub(crate) fn to_python(error: Error) -> PyErr {
     let text = error.to_string();
     match cause(&error) {
         Error::DType { .. } => PyTypeError::new_err(text),
         Error::NoDevice { .. } => PyValueError::new_err(text),
-        // Kernels that do not fit the device or are damaged: nothing that another argument would mend.
+        // Kernels that do not fit the device or are damaged, and failed collectives: no other argument would help.
         Error::Capability { .. }
         | Error::Target { .. }
         | Error::OtherKernels { .. }
@@ -28,7 +27,7 @@ pub(crate) fn to_python(error: Error) -> PyErr {
     }
 }
 
-/// What went wrong on the device of a group that failed.
+/// The error itself, or for a group of devices the error of the device that failed.
 fn cause(error: &Error) -> &Error {
     match error {
         Error::Tp { source, .. } => cause(source),

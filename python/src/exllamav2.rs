@@ -1,7 +1,7 @@
-//! The seven norms of exllamav2's extension, with its argument order (`ext_norm.h`).
+//! The seven norms of exllamav2's extension, with its order of arguments (`ext_norm.h`).
 //!
-//! Biases on the meta device are none. With biases they round as the extension does, before the bias is added
-//! ([`Rounding::BeforeBias`]). What the extension does not check is checked here.
+//! A bias on the meta device stands for no bias. The roundings are the extension's: with biases the product is rounded
+//! before the bias is added ([`Rounding::BeforeBias`]). Unlike the extension, these functions check every argument.
 
 use norm_host::{Arg, Norm, NormKind, Rounding};
 use pyo3::prelude::*;
@@ -47,7 +47,7 @@ pub fn rms_norm_tp(
 }
 
 /// `y = (x - mean(x)) / sqrt(var(x) + eps) * w + b`, row by row: x and y (rows, dim), w and b (dim,); b on the meta
-/// device is none.
+/// device stands for none.
 #[pyfunction]
 #[pyo3(signature = (x, w, b, y, epsilon, /))]
 pub fn layer_norm(
@@ -75,7 +75,7 @@ pub fn layer_norm_(
 }
 
 /// RMSNorm (`rms` true) or LayerNorm of the last axis, each head with its own weights: x and y (…, heads, head_dim), w
-/// and b (heads, head_dim); b on the meta device is none.
+/// and b (heads, head_dim); b on the meta device stands for none.
 #[pyfunction]
 #[pyo3(signature = (x, w, b, y, epsilon, rms, /))]
 pub fn head_norm(
@@ -108,7 +108,7 @@ fn kind(rms: bool) -> NormKind {
     if rms { NormKind::Rms } else { NormKind::Layer }
 }
 
-/// A tensor that is given, as Python has it.
+/// A tensor as Python passes it.
 type Given<'a, 'py> = &'a Bound<'py, PyAny>;
 
 fn run<'a, 'py>(

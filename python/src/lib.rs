@@ -1,8 +1,8 @@
 //! The extension module `norm_gpu._native`: norm-host's operations over tensors of Python.
 //!
-//! A tensor is read as plain numbers ([`tensor`]), an operation carried out on them without the GIL ([`op`]), and
-//! norm-host's errors become Python's ([`error`]). What users call is in the folder `package`; it calls what is here, or,
-//! for exllamav2's functions, is what is here ([`exllamav2`]).
+//! A tensor is described by plain numbers ([`tensor`]), an operation is carried out on them without the GIL ([`op`]), and
+//! norm-host's errors become Python's exceptions ([`error`]). Users call the Python code in the folder `package`, which
+//! calls this module; the functions of exllamav2 are exported by it directly ([`exllamav2`]).
 
 mod doctor;
 mod error;
@@ -15,7 +15,7 @@ mod tp;
 
 use pyo3::prelude::*;
 
-/// Norms over tensors that somebody else owns. See the package `norm_gpu`.
+/// Norms over tensors of torch, numpy and others. See the package `norm_gpu`.
 #[pymodule]
 mod _native {
     #[pymodule_export]

@@ -1,4 +1,4 @@
-//! An operation on tensors whose numbers are read.
+//! The operations of norm-host on tensors of Python, without the GIL.
 
 use norm_host::{Arg, Backend, Cpu, Device, Norm, NormKind, Place, Result, Rounding, Stream};
 use pyo3::{exceptions::PyValueError, prelude::*};
@@ -10,7 +10,7 @@ use crate::{error::to_python, host, tensor::Tensor};
 pub(crate) enum Form {
     /// `y = norm(x)`.
     Rows,
-    /// The same, with weights for each head.
+    /// `y = norm(x)`, with weights for each head.
     Heads,
     /// `r += x; y = norm(r)`.
     AddRows,
@@ -22,30 +22,30 @@ impl Form {
     const ALL: [Form; 4] = [Form::Rows, Form::Heads, Form::AddRows, Form::RowsAdd];
 }
 
-/// What to do, and with what.
+/// An operation and its tensors.
 #[derive(Clone, Copy)]
 pub(crate) struct Operation {
     pub(crate) form: Form,
     /// Without weights and biases.
     pub(crate) norm: Norm<'static>,
     pub(crate) x: Tensor,
-    /// `None`: in place.
+    /// `None` for an operation in place.
     pub(crate) y: Option<Tensor>,
     pub(crate) r: Option<Tensor>,
     pub(crate) w: Option<Tensor>,
     pub(crate) b: Option<Tensor>,
 }
 
-/// What can be carried out where its input is.
+/// An operation that runs where its input is.
 pub(crate) trait Run: Sync {
-    /// The input.
+    /// The input, whose place decides where the operation runs.
     fn x(&self) -> &Tensor;
 
-    /// Carries it out, or enqueues it.
+    /// Runs the operation on a backend, which for a stream means to enqueue it.
     fn on(&self, backend: &impl Backend) -> Result<()>;
 
-    /// Carries it out where `x` is: on the host at once, on a device by enqueueing it on `stream`, or on the current
-    /// stream of the device as the framework of `x` has it. The GIL is released meanwhile.
+    /// Runs the operation where `x` is: on the host at once; on a device by enqueueing it on `stream`, or if that is `None`
+    /// on the device's current stream of the framework that `x` is of. The GIL is released meanwhile.
     fn run(&self, py: Python<'_>, stream: Option<u64>) -> PyResult<()> {
         let result = match self.x().place {
             Place::Cuda(ordinal) => {
@@ -55,8 +55,8 @@ pub(crate) trait Run: Sync {
                 };
                 py.detach(|| {
                     let device = Device::new(ordinal)?;
-                    // SAFETY: the caller's or the framework's own stream, which they keep alive; it is borrowed for
-                    // this call alone.
+                    // SAFETY: the stream is the caller's or the framework's, which keeps it alive, and is borrowed for this
+                    // call only.
                     let stream = unsafe { Stream::from_raw(&device, stream as *mut _)? };
                     self.on(&stream)
                 })
@@ -74,8 +74,8 @@ impl Run for Operation {
 
     fn on(&self, backend: &impl Backend) -> Result<()> {
         let Operation { form, norm, x, y, r, w, b } = self;
-        // SAFETY: the numbers are those of tensors that the caller holds during the call, and on a device uses in the
-        // order of the stream; or numbers for which the caller of `norm_gpu.raw` answers.
+        // SAFETY: the numbers describe tensors that the caller keeps alive during the call, and that on a device it accesses
+        // in the order of the stream. Callers of `norm_gpu.raw` guarantee the same for the numbers that they pass.
         let (w, b, r, y) = unsafe {
             (
                 w.map(|w| w.view(Arg::W)).transpose()?,
@@ -85,8 +85,8 @@ impl Run for Operation {
             )
         };
         let norm = norm.weight(w).bias(b);
-        // SAFETY: the caller holds `x` during the call, and on a device uses it in the order of the stream. In place there
-        // is no other view of it, because only one of the two closures is called, once.
+        // SAFETY: the caller keeps `x`, too, alive during the call, and on a device accesses it in the
+        // order of the stream. No second view of it exists in place, because one of the two closures is called, once.
         let (shared, alone) = unsafe { (|| x.view(Arg::X), || x.view_mut(Arg::X)) };
         match (form, r, y) {
             (Form::Rows, None, Some(mut y)) => norm.rows(shared()?, &mut y, backend),
@@ -96,20 +96,20 @@ impl Run for Operation {
             (Form::AddRows, Some(mut r), Some(mut y)) => norm.add_rows(shared()?, &mut r, &mut y, backend),
             (Form::AddRows, Some(mut r), None) => norm.add_rows_in_place(&mut alone()?, &mut r, backend),
             (Form::RowsAdd, None, Some(mut y)) => norm.rows_add(shared()?, &mut y, backend),
-            _ => unreachable!("`norm` has seen to it"),
+            _ => unreachable!("`norm` has checked that the form has these tensors"),
         }
     }
 }
 
-/// Carries out one operation.
+/// Runs an operation.
 ///
 /// `form`: 0 `y = norm(x)` over the last axis; 1 the same with weights for each head; 2 `r += x; y = norm(r)`; 3
 /// `y += norm(x)`. `kind`: 0 RMSNorm, 1 LayerNorm. `rounding`: 0 single, 1 before the weight, 2 before the bias, 3 T5.
-/// `y` None: in place. Tensors are torch's, arrays with `__array_interface__`, or tuples
+/// Without `y` the operation works in place. Tensors are torch's, arrays with `__array_interface__`, or tuples
 /// `(address, dtype, shape, strides, device)`; on a device the work is enqueued on `stream`, a CUstream as an integer,
-/// or on the current one of x's device where None.
+/// or if that is None on the current stream of x's device.
 ///
-/// Raises TypeError for element types, RuntimeError for what the driver refuses, ValueError for every other argument.
+/// Raises TypeError for element types, RuntimeError for errors of the driver, ValueError for every other argument.
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "plain numbers, so that a call costs no object")]
 pub fn norm(
@@ -156,7 +156,7 @@ pub fn norm(
     operation.run(py, stream)
 }
 
-/// The `given`-th of a list.
+/// The element of `list` with index `given`; ValueError, naming the argument `name`, if there is none.
 pub(crate) fn code<'a, T>(name: &str, list: &'a [T], given: usize) -> PyResult<&'a T> {
     list.get(given).ok_or_else(|| {
         PyValueError::new_err(format!("{name}: expected a number below {}, given {given}", list.len()))

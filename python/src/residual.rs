@@ -1,4 +1,4 @@
-//! Operations around a residual whose sum goes to a tensor of its own, and two norms with a residual between them.
+//! Norms with a residual whose sum is written to a tensor of its own, and two norms with a residual between them.
 
 use norm_host::{Arg, Backend, Norm, NormKind, Result, Rounding};
 use pyo3::{exceptions::PyValueError, prelude::*};
@@ -8,7 +8,7 @@ use crate::{
     tensor::Tensor,
 };
 
-/// Where the residual stands.
+/// Where the residual is added.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Around {
     /// `sum = x + r; y = norm(sum)`.
@@ -23,18 +23,18 @@ impl Around {
     const ALL: [Around; 3] = [Around::InFront, Around::Behind, Around::Between];
 }
 
-/// What to do, and with what.
+/// An operation and its tensors.
 #[derive(Clone, Copy)]
 struct Operation {
     around: Around,
-    /// Without weights, biases and a scale in memory.
+    /// The norm, or the first of two, without weights, biases and a scale in memory.
     norm: Norm<'static>,
     /// The second of two norms, without weights.
     next: Norm<'static>,
     x: Tensor,
     r: Tensor,
     sum: Tensor,
-    /// `None` behind a norm.
+    /// `None` for [`Around::Behind`], whose result is the sum.
     y: Option<Tensor>,
     w: Option<Tensor>,
     b: Option<Tensor>,
@@ -49,8 +49,9 @@ impl Run for Operation {
 
     fn on(&self, backend: &impl Backend) -> Result<()> {
         let Operation { around, norm, next, x, r, sum, y, w, b, next_w, scale } = self;
-        // SAFETY: the numbers are those of tensors that the caller holds during the call, and on a device uses in the
-        // order of the stream. Operations refuse tensors that overlap with what is written but for one that is the same.
+        // SAFETY: the numbers describe tensors that the caller keeps alive during the call, and that on a device it accesses
+        // in the order of the stream. Operations return an error for tensors that overlap with one that is written, unless
+        // they are the same.
         let (x, r, mut sum, y) = unsafe {
             (
                 x.view(Arg::X)?,
@@ -59,7 +60,7 @@ impl Run for Operation {
                 y.map(|y| y.view_mut(Arg::Y)).transpose()?,
             )
         };
-        // SAFETY: the caller holds weights, biases and the scale during the call, too; they are read alone.
+        // SAFETY: the caller keeps weights, biases and the scale alive during the call, too; they are only read.
         let view =
             |arg, tensor: &Option<Tensor>| tensor.map(|tensor| unsafe { tensor.view(arg) }).transpose();
         let norm = norm.weight(view(Arg::W, w)?).bias(view(Arg::B, b)?);
@@ -73,20 +74,20 @@ impl Run for Operation {
                 let next = next.weight(view(Arg::W, next_w)?);
                 norm.sandwich_rows_to(&next, x, r, &mut sum, &mut y, backend)
             }
-            // `residual` has seen to it that there is no other output.
+            // `residual` has checked that `Behind` has no `y`, and that the others have one.
             (Around::Behind, _) | (_, None) => norm.rows_add_to(x, r, &mut sum, backend),
         }
     }
 }
 
-/// Carries out one operation around a residual.
+/// Runs an operation with a residual.
 ///
 /// `around`: 0 `sum = x + r; y = norm(sum)`; 1 `sum = r + norm(x)`, without `y`; 2 `sum = r + norm(x); y = next(sum)`,
-/// next being RMSNorm with `next_w` and `next_eps`. `sum` may be the same tensor as `r`. What is added is multiplied by
-/// `branch_scale`, the sum by `sum_scale`, or by the one float32 at `scale`. All else is as for `norm`; `kind` is that of
-/// the one norm, or the first.
+/// next being RMSNorm with `next_w` and `next_eps`. `sum` may be the same tensor as `r`. What is added to r is
+/// multiplied by `branch_scale`, the sum by `sum_scale`, or by the one float32 in the tensor `scale`. `kind` is that of the
+/// norm, or of the first of two. All else is as for `norm`.
 ///
-/// Raises TypeError for element types, RuntimeError for what the driver refuses, ValueError for every other argument.
+/// Raises TypeError for element types, RuntimeError for errors of the driver, ValueError for every other argument.
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "plain numbers, so that a call costs no object")]
 pub fn residual(

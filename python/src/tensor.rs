@@ -1,8 +1,9 @@
 //! Tensors of Python as plain numbers: place, address, element type, shape and strides in elements.
 //!
-//! Three kinds are read:
-//! - torch's, by DLPack's exchange table where the class has one ([`exchange`]), else by their methods ([`methods`]),
-//! - whatever has numpy's `__array_interface__` ([`array`]),
+//! Three kinds of objects are tensors:
+//! - those of torch, read by DLPack's exchange table if the class has one ([`exchange`]), else by their methods
+//!   ([`methods`]),
+//! - those with numpy's `__array_interface__` ([`array`]),
 //! - tuples `(address, dtype, shape, strides, device)` ([`plain`]).
 
 mod array;
@@ -20,17 +21,18 @@ use pyo3::{
 
 use self::exchange::Table;
 
-/// A tensor's numbers, and where its stream is asked for.
+/// The numbers that describe a tensor, and who knows the current stream of its device.
 #[derive(Clone, Copy)]
 pub(crate) struct Tensor {
     pub(crate) place: Place,
     address: u64,
     dtype: DType,
     rank: usize,
-    /// Of which the first `rank` count.
+    /// The extents, in the first `rank` elements.
     shape: [usize; MAX_RANK],
+    /// The strides in elements, in the first `rank` elements.
     strides: [usize; MAX_RANK],
-    /// Must not be written.
+    /// Whether the tensor must not be written.
     read_only: bool,
     streams: Streams,
 }
@@ -38,21 +40,21 @@ pub(crate) struct Tensor {
 /// Who knows the current stream of a tensor's device.
 #[derive(Clone, Copy)]
 enum Streams {
-    /// The framework that the tensor is of, by its exchange table.
+    /// The framework of the tensor, by its exchange table.
     Table(&'static Table),
     /// torch, by its Python functions.
     Torch,
-    /// Nobody: the caller says.
+    /// The caller alone, who has to pass a stream.
     Caller,
 }
 
 impl Tensor {
-    /// A tensor of any kind, to be read.
+    /// A tensor of any kind, which an operation reads.
     ///
     /// # Errors
     ///
-    /// `TypeError` for what is none, and for element types other than the three; `ValueError` for a rank, strides or a place
-    /// that no operation takes.
+    /// `TypeError` for objects that are no tensor, and for element types other than f16, bf16 and f32; `ValueError` for a
+    /// rank, strides or a place that no operation takes.
     #[inline]
     pub(crate) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
         if let Some(table) = Table::known(object)
@@ -63,7 +65,7 @@ impl Tensor {
         Tensor::read_otherwise(arg, object)
     }
 
-    /// A tensor of a class that was not met before, or that its table cannot give.
+    /// A tensor of a class that was not seen before, or whose table cannot describe it.
     #[cold]
     fn read_otherwise(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
         let py = object.py();
@@ -87,7 +89,7 @@ impl Tensor {
         )))
     }
 
-    /// A tensor to be written.
+    /// A tensor of any kind, which an operation writes.
     #[inline]
     pub(crate) fn written(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
         let tensor = Tensor::read(arg, object)?;
@@ -106,7 +108,7 @@ impl Tensor {
 
     /// A tensor, or `None` for `None` and for a tensor on the meta device.
     pub(crate) fn unless_meta(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
-        // Asked for first: torch takes a millisecond to refuse an exchange.
+        // Tested first, because torch takes a millisecond to refuse an exchange for such a tensor.
         let is_meta = object.getattr_opt(intern!(object.py(), "is_meta"))?;
         if object.is_none() || is_meta.is_some_and(|is_meta| is_meta.is_truthy().unwrap_or(false)) {
             return Ok(None);
@@ -122,7 +124,7 @@ impl Tensor {
     ///
     /// As for [`View::from_raw_parts_strided`].
     pub(crate) unsafe fn view<'a>(&self, arg: Arg) -> norm_host::Result<View<'a>> {
-        // SAFETY: the same conditions.
+        // SAFETY: this function requires of its caller what `from_raw_parts_strided` requires.
         let view = unsafe {
             View::from_raw_parts_strided(self.place, self.address, self.dtype, self.shape(), self.strides())
         };
@@ -137,7 +139,7 @@ impl Tensor {
     ///
     /// As for [`ViewMut::from_raw_parts_strided`].
     pub(crate) unsafe fn view_mut<'a>(&self, arg: Arg) -> norm_host::Result<ViewMut<'a>> {
-        // SAFETY: the same conditions.
+        // SAFETY: this function requires of its caller what `from_raw_parts_strided` requires.
         let view = unsafe {
             ViewMut::from_raw_parts_strided(
                 self.place,
@@ -174,7 +176,7 @@ impl Tensor {
         }
     }
 
-    /// A tensor of these extents and strides, of which there are equally many.
+    /// A tensor with these extents and strides, which have the same length.
     ///
     /// # Errors
     ///
@@ -196,7 +198,7 @@ impl Tensor {
             extents[axis] = usize::try_from(shape[axis]).map_err(|_| {
                 PyValueError::new_err(format!("{arg}: expected extents of at least 0, given {shape:?}"))
             })?;
-            // Nothing is a stride away where there is one element.
+            // Along an axis of one element the stride does not matter.
             steps[axis] = match strides[axis] {
                 step if step >= 0 => step as usize,
                 _ if extents[axis] <= 1 => 1,
@@ -211,7 +213,7 @@ impl Tensor {
     }
 }
 
-/// The element type of that name, as torch, numpy or norm-host has it.
+/// The element type of a name of torch, numpy or norm-host.
 fn dtype(arg: Arg, name: &str) -> PyResult<DType> {
     match name {
         "float16" | "f16" => Ok(DType::F16),

@@ -1,4 +1,4 @@
-//! Tensor-parallel contexts by handles, as exllamav2's extension has them, and its one norm over a group of devices.
+//! exllamav2's tensor-parallel contexts, which Python holds by handles, and its one norm over a group of devices.
 
 use std::{
     collections::HashMap,
@@ -10,18 +10,19 @@ use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::{error::to_python, host, tensor::Tensor};
 
-/// The streams of a context, by the ordinal of their device; 0 where it has none.
+/// A tensor-parallel context.
 struct Context {
+    /// A stream for each device, by its ordinal; 0 if the context has none for it.
     streams: Vec<u64>,
-    /// Groups of these streams that norms have asked for, by the ordinals of their devices.
+    /// The groups of these streams that norms have used so far, by the ordinals of their devices.
     groups: Mutex<Vec<(Vec<u32>, Arc<TpContext>)>>,
 }
 
-/// All contexts that were made and not freed.
+/// All contexts that have not been freed.
 #[derive(Default)]
 struct Contexts {
     by_handle: HashMap<u64, Arc<Context>>,
-    /// The handle of the last one made. None is given out twice.
+    /// The handle of the newest context. No handle is used twice.
     last: u64,
 }
 
@@ -32,8 +33,8 @@ fn contexts() -> MutexGuard<'static, Contexts> {
 }
 
 /// A tensor-parallel context of these streams, each a `cuda_stream` of torch or 0, by the ordinals of their devices.
-/// Returns its handle. The streams have to stay alive until it is freed; the other arguments, of which the extension
-/// makes use elsewhere, are not read.
+/// Returns its handle. The streams have to stay alive until the context is freed. The other arguments, which the extension
+/// uses elsewhere, are ignored.
 #[pyfunction]
 #[pyo3(signature = (kv_split, id_split, vc_split, rs_split, q_split, pinned_temp, streams, /))]
 pub fn make_tp_context(
@@ -56,7 +57,7 @@ pub fn make_tp_context(
 
 /// Frees a context of `make_tp_context`.
 ///
-/// Raises ValueError if it is none, or was freed before.
+/// Raises ValueError for a handle of no context, or of one that has been freed.
 #[pyfunction]
 #[pyo3(signature = (tp_context, /))]
 pub fn free_tp_context(tp_context: u64) -> PyResult<()> {
@@ -70,8 +71,8 @@ fn no_context(handle: u64) -> PyErr {
     ))
 }
 
-/// RMSNorm of `x[i]` with `w[i]` to `y[i]`: on the host one after the other, on devices each on the context's stream of
-/// its own.
+/// RMSNorm of `x[i]` with `w[i]` to `y[i]`: one after the other on the host, and on devices each on the context's stream
+/// for its device.
 pub(crate) fn rms_norm(
     py: Python<'_>,
     [x, w, y]: [&[Bound<'_, PyAny>]; 3],
@@ -93,8 +94,8 @@ impl Context {
         };
         same_length(Arg::W, w)?;
         same_length(Arg::Y, y)?;
-        // SAFETY: the numbers are those of tensors that the caller holds during the call, and uses in the order of the
-        // context's streams.
+        // SAFETY: the numbers describe tensors that the caller keeps alive during the call, and that it accesses in the
+        // order of the context's streams.
         let (x_views, w_views, mut y_views) = unsafe {
             (
                 x.iter().map(|x| x.view(Arg::X)).collect::<Result<Vec<View<'_>>>>()?,
@@ -112,11 +113,11 @@ impl Context {
         Norm::rms(eps).rows_tp(&x_views, Some(&w_views), None, &mut y_views, &group)
     }
 
-    /// The context's streams of the devices that these tensors are on.
+    /// The group of the context's streams for the devices that these tensors are on.
     fn group(&self, x: &[Tensor]) -> Result<Arc<TpContext>> {
         let ordinals = x.iter().map(|x| match x.place {
             Place::Cuda(ordinal) if self.stream(ordinal) != 0 => Ok(ordinal),
-            // Where the first of its devices would be.
+            // The error names the first device of the context as the expected place.
             given => Err(Error::Place { arg: Arg::X, expected: self.first_place(), given }),
         });
         let ordinals = ordinals.collect::<Result<Vec<u32>>>()?;
@@ -126,7 +127,7 @@ impl Context {
         }
         let streams = ordinals.iter().map(|&ordinal| {
             let device = Device::new(ordinal)?;
-            // SAFETY: the context's user keeps its streams alive until it is freed.
+            // SAFETY: the caller of `make_tp_context` keeps the streams alive until the context is freed.
             unsafe { Stream::from_raw(&device, self.stream(ordinal) as *mut _) }
         });
         let group = Arc::new(TpContext::new(streams.collect::<Result<Vec<_>>>()?)?);
@@ -138,7 +139,7 @@ impl Context {
         self.streams.get(ordinal as usize).copied().unwrap_or(0)
     }
 
-    /// The first device that it has a stream of.
+    /// The first device for which the context has a stream.
     fn first_place(&self) -> Place {
         let first = self.streams.iter().position(|&stream| stream != 0);
         first.map_or(Place::Host, |first| Place::Cuda(first as u32))

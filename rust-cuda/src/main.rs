@@ -1,4 +1,4 @@
-//! Compiles `norm-kernels` with rust-cuda, and leaves the text for each target in a folder.
+//! Compiles `norm-kernels` with rust-cuda, and writes the PTX for each target to a folder.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use cuda_builder::{CudaBuilder, NvvmArch};
 
-/// The oldest device of each text.
+/// The target of each text: the oldest architecture that it runs on.
 const TARGETS: [(&str, NvvmArch); 2] = [("sm_80", NvvmArch::Compute80), ("sm_90", NvvmArch::Compute90)];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -21,17 +21,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn compile(kernels: &Path, target: &str, arch: NvvmArch) -> Result<PathBuf, Box<dyn Error>> {
-    // As for stock rustc: what is `cfg` there, and no barrier copied into both branches of a condition.
+    // The flags of stock rustc (`build/ptx.rs`): the target as a `cfg`, and no jump threading, which would copy barriers into
+    // both branches of a condition.
     let flags = format!(
         "profile.release.package.norm-kernels.rustflags=['--cfg={target}', '-Zmir-enable-passes=-JumpThreading']"
     );
     let ptx = CudaBuilder::new(kernels)
         .arch(arch)
-        // The source says itself where it means fma, and where bits must not change.
+        // The source calls `fma` where it means one: contraction would change bits elsewhere.
         .fma_contraction(false)
         .build_args(&["-Zprofile-rustflags", "--config", &flags])
         .build()
-        // It is no `std::error::Error`.
+        // Its error type does not implement `std::error::Error`.
         .map_err(|error| error.to_string())?;
     Ok(ptx)
 }

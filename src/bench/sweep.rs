@@ -1,7 +1,7 @@
 //! Other ways to lay a row over threads than the one that operations take.
 
 use norm_host::{DeviceProfile, Plan, Tile};
-use norm_kernels::abi::{Access, Kernel, Residual, Scope, Storage, Variant, VariantSpec, WARP};
+use norm_kernels::abi::{Access, Kernel, ResidualSupport, Scope, Storage, Variant, VariantSpec, WARP};
 
 use super::case::Case;
 use super::record::TileRecord;
@@ -46,7 +46,7 @@ pub fn tilings(case: &Case, plan: &Plan, profile: DeviceProfile) -> Vec<Tiling> 
     let mut found = vec![Tiling { variant: taken, tile, chosen: true }];
     for variant in Variant::ALL {
         let VariantSpec { residual, access, .. } = variant.spec();
-        let any = residual == Residual::Either && access == Access::Vector;
+        let any = residual == ResidualSupport::Either && access == Access::Vector;
         let serves = variant.serves(kind)
             // Where vectors are not whole, only the scalar path may be taken; where they are, it
             // is never the fastest.

@@ -1,31 +1,33 @@
-//! What is checked in of a text: a bundle, which `norm-host/src/ptx/bundle.rs` describes and reads.
+//! Packs texts into bundles, the compressed files in the source tree. `norm-host/src/ptx/bundle.rs` describes and reads them.
 
 use std::io;
 
 use crate::text::Text;
 
-/// Higher levels gain less than a thousandth.
+/// The compression level: higher ones gain less than a thousandth.
 const LEVEL: i32 = 19;
 
-/// What stands in front of the kernels' hash, in the first line.
+/// The beginning of the first line, in front of the kernels' hash.
 const KERNELS: &str = "// kernels ";
 
-/// Bytes of a dictionary: twice as many make bundles 0.02 MB smaller, and take as much themselves.
+/// The size of a dictionary in bytes. One of twice the size would make the bundles 0.02 MB smaller, and itself larger by as
+/// much.
 const DICTIONARY_BYTES: usize = 32 << 10;
 
-/// What the entries of these texts have in common, as a dictionary for their bundles.
+/// A zstd dictionary, trained on the entries of these texts, for their bundles.
 ///
 /// # Errors
-/// Whatever keeps zstd from finding it.
+/// zstd's.
 pub fn dictionary(texts: [&Text; 2]) -> io::Result<Vec<u8>> {
     let entries: Vec<&String> = texts.into_iter().flat_map(|text| text.entries.values()).collect();
     zstd::dict::from_samples(&entries, DICTIONARY_BYTES)
 }
 
-/// The bundle of a text, a frame an entry, whose index says of which kernels it is. An empty dictionary is none.
+/// The bundle of a text: a zstd frame for each entry, and an index in front that has the hash of the kernels. An empty
+/// dictionary means none.
 ///
 /// # Errors
-/// Whatever keeps zstd from compressing.
+/// zstd's.
 pub fn of(kernels: &str, text: &Text, dictionary: &[u8]) -> io::Result<Vec<u8>> {
     let mut index = format!("{KERNELS}{kernels}\n");
     for (name, frame) in text.entries.keys().zip(1..) {
@@ -35,11 +37,11 @@ pub fn of(kernels: &str, text: &Text, dictionary: &[u8]) -> io::Result<Vec<u8>> 
     seal(&first, text.entries.values(), dictionary)
 }
 
-/// Texts, a frame each, and the seek table behind them. The first is packed without the dictionary: it is unpacked more
-/// often than any other.
+/// Compresses texts, each into a frame of its own, and appends the seek table. The first is compressed without the
+/// dictionary, because it is read more often than any other.
 ///
 /// # Errors
-/// Whatever keeps zstd from compressing.
+/// zstd's.
 pub fn seal<'a>(
     first: &String,
     texts: impl IntoIterator<Item = &'a String>,
@@ -64,30 +66,30 @@ pub fn seal<'a>(
     bytes.extend([0x184d_2a5e, table.len() + 9].map(number).concat());
     bytes.extend(table);
     bytes.extend(number(frames));
-    // Of no entry a checksum, which frames have themselves.
+    // The flags of the seek table: no checksums, since each frame has its own.
     bytes.push(0);
     bytes.extend(number(0x8f92_eab1));
     Ok(bytes)
 }
 
-/// Texts and bundles are far from 4 GiB.
+/// A number of the seek table. Texts and bundles are far smaller than 4 GiB.
 fn number(number: usize) -> [u8; 4] {
     (number as u32).to_le_bytes()
 }
 
-/// What a bundle holds.
+/// The contents of a bundle.
 #[derive(Clone, Debug)]
 pub struct Unpacked {
-    /// The hash of the kernels of which its text is.
+    /// The hash of the kernels that the text was compiled from.
     pub kernels: String,
     /// The text.
     pub text: Text,
 }
 
-/// Unpacks the whole of a bundle.
+/// Unpacks a whole bundle.
 ///
 /// # Errors
-/// What is wrong with it, or with its text.
+/// What is wrong with the bundle, or with its text.
 pub fn unpack(bytes: &[u8], dictionary: &[u8]) -> io::Result<Unpacked> {
     let text = io::read_to_string(zstd::Decoder::with_dictionary(bytes, dictionary)?)?;
     let kernels = text.lines().next().and_then(|line| line.strip_prefix(KERNELS)).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The project's own tasks, as far as tests ask for them too: what is checked in of the kernels, and how it is made.
+//! The part of `cargo xtask` that tests use, too: which files of the kernels are in the source tree, and how they are made.
 
 pub mod bundle;
 #[path = "../../build/compiled.rs"]
@@ -10,5 +10,5 @@ pub mod set;
 #[path = "../../build/text.rs"]
 pub mod text;
 
-/// Whatever keeps a task from being done, for a reader.
+/// Why a task failed, as a message.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -1,4 +1,4 @@
-//! The lock file of a text: a line for each part that was compiled, and one for each entry point that comes of it.
+//! The lock file of a text: a line for each compiled part, and one for each entry point that is made of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -11,18 +11,18 @@ use crate::compiled::{COMPILED, section};
 use crate::ptxas;
 use crate::text::{Text, hash};
 
-/// What must be in front of everything else, to tell texts and figures from others.
+/// The first section: from which kernels the text was compiled, and which ptxas counted the registers.
 const HEAD: &str = "[made of]";
 
 /// The section that has a line for each entry point.
 const ENTRY_POINTS: &str = "[entry points]";
 
-/// What ptxas makes of the entry points of a text.
+/// What ptxas reports of the entry points of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assembly {
     /// The version of ptxas.
     pub version: String,
-    /// Registers a thread of each entry point.
+    /// The registers a thread of each entry point.
     pub registers: BTreeMap<String, u32>,
 }
 
@@ -30,14 +30,14 @@ impl Assembly {
     /// Assembles every entry point of a text for its target.
     ///
     /// # Errors
-    /// What ptxas says, or what is wrong with the text.
+    /// What ptxas rejects, or what is wrong with the text.
     pub fn of(ptxas: &Path, ptx: &Ptx) -> Result<Assembly, crate::Error> {
         let registers = ptxas::assemble(ptxas, &ptx.module_of(ptx.entries()?)?, ptx.target)?;
         let registers = registers.into_iter().map(|kernel| (kernel.name, kernel.registers)).collect();
         Ok(Assembly { version: version_of(ptxas)?, registers })
     }
 
-    /// What a lock file has of it.
+    /// What a lock file says of it.
     pub fn in_lock(lock: &str) -> Assembly {
         let version = section(lock, HEAD).find_map(|line| line.strip_prefix("ptxas "));
         let registers = section(lock, ENTRY_POINTS).filter_map(|line| {
@@ -51,7 +51,7 @@ impl Assembly {
 /// The version of a ptxas, such as `13.0.88`.
 ///
 /// # Errors
-/// Whatever keeps it from saying so.
+/// Why it cannot be run, or that it prints no version.
 pub fn version_of(ptxas: &Path) -> Result<String, crate::Error> {
     let output = Command::new(ptxas).arg("--version").output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -60,8 +60,8 @@ pub fn version_of(ptxas: &Path) -> Result<String, crate::Error> {
     Ok(version.ok_or_else(|| format!("{} names no version of its own", ptxas.display()))?.to_owned())
 }
 
-/// The lock file of a text: of which kernels it is, its parts as they were compiled, and each entry point, by its
-/// module and by what is in it.
+/// The lock file of a text: the hash of its kernels, its compiled parts, and each entry point with the hash of its module
+/// and with what the module takes.
 ///
 /// # Errors
 /// What is wrong with the text.
@@ -104,7 +104,7 @@ pub fn of(kernels: &str, text: &Text, ptx: &Ptx, assembly: &Assembly) -> Result<
     Ok(lock)
 }
 
-/// The static shared memory that a module's kernel takes: what is declared and used, in bytes.
+/// The static shared memory of a module's kernel in bytes: variables that are declared and used.
 pub fn shared_bytes(module: &str) -> u32 {
     let declared = module.lines().filter_map(|line| {
         let (name, rest) = line.trim().strip_prefix(".shared ")?.split_once('[')?;
@@ -115,8 +115,8 @@ pub fn shared_bytes(module: &str) -> u32 {
     used.map(|(_, bytes)| bytes).sum()
 }
 
-/// The lines in which a lock file differs from what it should be, as `diff` writes them. It explains; whether the two
-/// differ at all the texts themselves say.
+/// The lines in which a lock file (`kept`) differs from what it should be (`fresh`), in the form of `diff`. Only to explain
+/// a difference: whether the two differ is decided by comparing the whole texts.
 pub fn differences(kept: &str, fresh: &str) -> Vec<String> {
     let [is_kept, is_fresh] = [kept, fresh].map(|lock| lock.lines().collect::<BTreeSet<_>>());
     let gone = kept.lines().filter(|line| !is_fresh.contains(line)).map(|line| format!("- {line}"));
@@ -156,8 +156,8 @@ mod tests {
         assert_eq!(differences("a\nb\nc\n", "a\nd\nc\n"), ["- b", "+ d"]);
         assert_eq!(differences("a\n", "a\n"), [""; 0]);
         for kept in ["b\na\n", "a\na\nb\n", "a\nb"] {
-            let told = ["the same lines, in another order, more than once, or ended otherwise"];
-            assert_eq!(differences(kept, "a\nb\n"), told);
+            let expected = ["the same lines, in another order, more than once, or ended otherwise"];
+            assert_eq!(differences(kept, "a\nb\n"), expected);
         }
     }
 }

@@ -1,202 +1,32 @@
-//! `cargo xtask`: the project's own tasks.
+//! `cargo xtask`: what contributors do, a subcommand each.
+//!
+//! Each runs the commands of the project that are there anyway, and shows them as it goes: what one of them takes beside
+//! that is in its own help or its first lines.
 
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-use std::{env, fs, io};
+mod ptx;
+mod step;
+mod tasks;
 
-use clap::{Parser, Subcommand};
-use norm_host::ptx::Ptx;
-use xtask::bundle::Unpacked;
-use xtask::lock::Assembly;
-use xtask::set::{Set, each_target, kernels};
-use xtask::text::{TARGETS, Text};
-use xtask::{Error, bundle, lock, ptxas};
+use std::process::ExitCode;
 
-/// The project's own tasks
+use clap::Parser;
+
+use tasks::Task;
+
+/// What contributors do, a subcommand each
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
-enum Task {
-    /// The kernels' PTX: a bundle and a lock file for each target
+struct Arguments {
     #[command(subcommand)]
-    Ptx(PtxTask),
-}
-
-#[derive(Subcommand)]
-enum PtxTask {
-    /// Compile the kernels, and write bundles and lock files; NORM_CODEGEN=rust-cuda takes rust-cuda
-    Write,
-    /// Compile the kernels, and compare them with the lock files, and those with the bundles
-    Check,
-    /// Rewrite lock files from the bundles that are there, after a change of norm-host or of launch bounds alone
-    Lock,
+    task: Task,
 }
 
 fn main() -> ExitCode {
-    let Task::Ptx(task) = Task::parse();
-    let done = match task {
-        PtxTask::Write => write(),
-        PtxTask::Check => check(),
-        PtxTask::Lock => lock(),
-    };
-    match done {
+    match tasks::run(Arguments::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
-}
-
-/// The repository.
-fn root() -> &'static Path {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask)
-}
-
-/// The compiler that `NORM_CODEGEN` asks for. The build says what is wrong with that variable.
-fn codegen() -> OsString {
-    env::var_os("NORM_CODEGEN").unwrap_or_else(|| "stock".into())
-}
-
-fn is_rust_cuda() -> bool {
-    codegen() == "rust-cuda"
-}
-
-/// The kernels that are asked for.
-fn set() -> Set {
-    if is_rust_cuda() { Set::rust_cuda(root()) } else { Set::stock(root()) }
-}
-
-fn write() -> Result<(), Error> {
-    // Before minutes of compiling.
-    ptxas::find()?;
-    let (kernels, texts) = if is_rust_cuda() {
-        (as_checked_in()?, compiled(&codegen())?)
-    } else {
-        let texts = compiled(&codegen())?;
-        (kernels(texts.each_ref()), texts)
-    };
-    let dictionary = if is_rust_cuda() { Vec::new() } else { bundle::dictionary(texts.each_ref())? };
-    let contents = texts.map(|text| Unpacked { kernels: kernels.clone(), text });
-    // All are made before one is placed.
-    let locks = locks(&contents)?;
-    if !dictionary.is_empty() {
-        place(&set().dictionary(), &dictionary)?;
-    }
-    for (target, Unpacked { kernels, text }) in TARGETS.iter().zip(&contents) {
-        place(&set().bundle(target), &bundle::of(kernels, text, &dictionary)?)?;
-    }
-    place_locks(&locks)
-}
-
-/// The hash of the checked-in kernels, for rust-cuda's bundle to carry. An error if the source has changed since: the
-/// host would accept kernels that its plans do not fit.
-fn as_checked_in() -> Result<String, Error> {
-    let checked_in = kernels(Set::stock(root()).unpack()?.each_ref().map(|unpacked| &unpacked.text));
-    let source = kernels(compiled("stock".as_ref())?.each_ref());
-    if source == checked_in {
-        return Ok(checked_in);
-    }
-    let folder = "norm-host/ptx";
-    Err(format!(
-        "expected the kernels that {folder} holds, {checked_in}, given source of which stock rustc makes {source}: \
-         `cargo xtask ptx write` writes {folder} anew, and has to be first"
-    )
-    .into())
-}
-
-/// What a compiler makes of the source.
-fn compiled(codegen: &OsStr) -> Result<[Text; 2], Error> {
-    let out = build(codegen, "write")?;
-    each_target(|target| Ok(Text::of(&fs::read_to_string(out.join(format!("{target}.ptx")))?)?))
-}
-
-fn lock() -> Result<(), Error> {
-    place_locks(&locks(&set().unpack()?)?)
-}
-
-fn locks(contents: &[Unpacked; 2]) -> Result<[String; 2], Error> {
-    let ptxas = ptxas::find()?;
-    let [sm_80, sm_90] = contents.each_ref().map(|Unpacked { kernels, text }| {
-        let ptx = ptx(text)?;
-        lock::of(kernels, text, &ptx, &Assembly::of(&ptxas, &ptx)?)
-    });
-    Ok([sm_80?, sm_90?])
-}
-
-fn place_locks(locks: &[String; 2]) -> Result<(), Error> {
-    TARGETS.iter().zip(locks).try_for_each(|(target, lock)| Ok(place(&set().lock(target), lock.as_bytes())?))
-}
-
-fn check() -> Result<(), Error> {
-    build(&codegen(), "check")?;
-    let ptxas = ptxas::find();
-    let contents = set().unpack()?;
-    let expected = kernels(contents.each_ref().map(|unpacked| &unpacked.text));
-    let mut differing = Vec::new();
-    for (target, Unpacked { kernels, text }) in TARGETS.iter().zip(&contents) {
-        if !is_rust_cuda() && *kernels != expected {
-            differing.push(format!("{target}: a bundle of kernels {kernels}, whose text is of {expected}"));
-        }
-        let file = set().lock(target);
-        let kept = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let ptx = ptx(text)?;
-        let mut assembly = Assembly::in_lock(&kept);
-        match &ptxas {
-            Ok(ptxas) if lock::version_of(ptxas)? == assembly.version => {
-                assembly = Assembly::of(ptxas, &ptx)?
-            }
-            Ok(_) => {
-                println!("{target}: registers are not compared, which are of ptxas {}", assembly.version)
-            }
-            Err(missing) => println!("{target}: registers are not compared: {missing}"),
-        }
-        let fresh = lock::of(kernels, text, &ptx, &assembly)?;
-        if kept != fresh {
-            let lines = lock::differences(&kept, &fresh);
-            differing.push(format!("{}:\n{}", file.display(), lines.join("\n")));
-        }
-    }
-    if !differing.is_empty() {
-        let differing = differing.join("\n");
-        return Err(format!(
-            "{differing}\n`cargo xtask ptx lock` writes lock files anew, `cargo xtask ptx write` bundles too"
-        )
-        .into());
-    }
-    println!("bundles and lock files are what the source compiles to");
-    Ok(())
-}
-
-/// A text as `norm-host` takes it, for as long as this process runs.
-fn ptx(text: &Text) -> Result<Ptx, Error> {
-    Ptx::from_text(text.to_string().leak()).ok_or_else(|| "the text names no target".into())
-}
-
-/// Has the build compile the kernels: the folder that it compiles into.
-fn build(codegen: &OsStr, mode: &str) -> Result<PathBuf, Error> {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["check", "--package", "norm", "--message-format=json-render-diagnostics"]);
-    cargo.env("NORM_CODEGEN", codegen).env("NORM_PTX", mode).current_dir(root()).stderr(Stdio::inherit());
-    let output = cargo.output()?;
-    if !output.status.success() {
-        return Err("the build failed".into());
-    }
-    let messages = String::from_utf8(output.stdout)?;
-    let folder = messages.lines().find_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let of_norm = message["package_id"].as_str()?.contains(concat!("#norm@", env!("CARGO_PKG_VERSION")));
-        of_norm.then(|| message["out_dir"].as_str().map(PathBuf::from)).flatten()
-    });
-    folder.ok_or_else(|| "cargo names no folder that the build compiled into".into())
-}
-
-/// Writes a file as a whole or not at all.
-fn place(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = file.with_extension("new");
-    fs::write(&beside, bytes)?;
-    fs::rename(&beside, file)?;
-    println!("{}: {} bytes", file.display(), bytes.len());
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Where the kernels of each compiler are checked in.
+//! Where the compiled kernels of each compiler are in the source tree.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -6,20 +6,20 @@ use std::{fs, io};
 use crate::bundle::{self, Unpacked};
 use crate::text::{TARGETS, Text, hash};
 
-/// The kernels of a compiler: a folder with a bundle and a lock file for each target, and perhaps a dictionary for both
-/// bundles.
+/// The compiled kernels of a compiler: a folder with a bundle and a lock file for each target, and for stock rustc a
+/// dictionary for both bundles.
 #[derive(Clone, Debug)]
 pub struct Set {
     folder: PathBuf,
 }
 
 impl Set {
-    /// Those of stock rustc.
+    /// The set of stock rustc.
     pub fn stock(root: &Path) -> Set {
         Set { folder: root.join("norm-host/ptx") }
     }
 
-    /// Those of rust-cuda.
+    /// The set of rust-cuda.
     pub fn rust_cuda(root: &Path) -> Set {
         Set { folder: root.join("norm-ptx-rust-cuda") }
     }
@@ -29,7 +29,7 @@ impl Set {
         self.folder.join(format!("{target}.ptx.zst"))
     }
 
-    /// The dictionary that its bundles are packed with, which only stock rustc's set has.
+    /// The dictionary of its bundles, which only the set of stock rustc has.
     pub fn dictionary(&self) -> PathBuf {
         self.folder.join("dictionary")
     }
@@ -39,10 +39,10 @@ impl Set {
         self.folder.join(format!("{target}.lock"))
     }
 
-    /// What its bundles hold.
+    /// Unpacks its bundles.
     ///
     /// # Errors
-    /// The file that cannot be read, or is no bundle.
+    /// A file that cannot be read, or is no bundle.
     pub fn unpack(&self) -> io::Result<[Unpacked; 2]> {
         let dictionary = match fs::read(self.dictionary()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -56,17 +56,17 @@ impl Set {
     }
 }
 
-/// What is made of each target, or what keeps it from being made.
+/// What `make` gives for each target.
 ///
 /// # Errors
-/// Those of `make`.
+/// The first error of `make`.
 pub fn each_target<T, E>(make: impl FnMut(&'static str) -> Result<T, E>) -> Result<[T; 2], E> {
     let [sm_80, sm_90] = TARGETS.map(make);
     Ok([sm_80?, sm_90?])
 }
 
-/// The hash of kernels, by which a text says what it was made of: that of all parts of stock rustc's texts, each with
-/// its hash on a line.
+/// The hash of the kernels, which bundles carry: the hash of the hashes of all parts of stock rustc's texts, one a line.
+/// Comments and names in the kernels' source do not change it.
 pub fn kernels(texts: [&Text; 2]) -> String {
     let lines = TARGETS.iter().zip(texts).flat_map(|(target, text)| {
         text.hashes().into_iter().map(move |(name, hash)| format!("{target} {name} {hash}\n"))

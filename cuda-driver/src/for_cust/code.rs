@@ -1,4 +1,4 @@
-//! Result codes: from the number a driver returns to one that cust's enum has.
+//! Result codes: from a number that the driver returns to one that cust's enum has.
 
 use crate::sys;
 use std::cell::Cell;
@@ -7,17 +7,16 @@ thread_local! {
     static UNKNOWN: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
-/// The last code that was handed to cust as `CUDA_ERROR_UNKNOWN` on this thread because its enum
-/// lacks it; asking clears it.
+/// The last code of the driver's that was returned to cust as `CUDA_ERROR_UNKNOWN` on this thread, because cust's enum
+/// lacks it. The call clears it.
 ///
-/// Ask right after a call into cust failed with `CudaError::UnknownError`: the code tells what
-/// the driver meant.
+/// Call it right after a function of cust failed with `CudaError::UnknownError`, for the code that the driver returned.
 pub fn take_unknown_code() -> Option<u32> {
     UNKNOWN.take()
 }
 
-/// The code, `CUDA_ERROR_UNKNOWN` for those that cust's enum lacks; such a code is kept for
-/// [`take_unknown_code`].
+/// The code itself if cust's enum has it. Otherwise `CUDA_ERROR_UNKNOWN`, because an enum with any other number would be
+/// undefined behaviour; [`take_unknown_code`] then returns the code.
 pub(super) fn fold(code: u32) -> u32 {
     if known(code) {
         return code;
@@ -26,12 +25,12 @@ pub(super) fn fold(code: u32) -> u32 {
     sys::CUDA_ERROR_UNKNOWN
 }
 
-/// Whether cust's enum has the code: the codes declared here are those that it has.
+/// Whether cust's enum has the code. `sys` declares exactly the codes that it has.
 fn known(code: u32) -> bool {
     sys::name_of(code).is_some()
 }
 
-/// Each has the number by which cust knows it, or this does not compile.
+/// Asserts, when compiled, that each code has the same number in cust's enum.
 macro_rules! check {
     ($($name:ident = $code:literal)*) => {
         $(const _: () = assert!(cust_raw::CUresult::$name as u32 == $code);)*

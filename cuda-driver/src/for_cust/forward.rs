@@ -1,17 +1,17 @@
 //! The functions that cust 0.3.2 calls, under the names it links to.
 //!
-//! The list was taken from cust's sources, and the compiler checks it against cust_raw 0.11.3: what
-//! cust alone calls has its types, what is declared for this crate too (`functions.rs`) has as
-//! many arguments as cust_raw's declaration, each of the same size.
+//! The list was taken from cust's sources, and the compiler checks it against cust_raw 0.11.3: functions that cust alone
+//! calls have cust_raw's types, and those that this crate calls, too (`functions.rs`), have as many arguments as in
+//! cust_raw's declaration, each of the same size.
 
 use super::code::fold;
 use crate::sys::{CUDA_ERROR_NO_DEVICE, CUDA_ERROR_NOT_SUPPORTED};
 use std::os::raw::{c_char, c_int, c_uint, c_void};
 
-/// Defines a function of the same name for each in a list, which cust links to.
+/// Defines, for each function in a list, the symbol of that name that cust links to, and forwards it to the driver.
 ///
-/// Without a driver these return `CUDA_ERROR_NO_DEVICE`, and `CUDA_ERROR_NOT_SUPPORTED` where
-/// there is one that lacks the function. What they return is a number that cust's enum has.
+/// Without a driver these functions return `CUDA_ERROR_NO_DEVICE`; if the driver lacks the function,
+/// `CUDA_ERROR_NOT_SUPPORTED`. They return only numbers that cust's enum has.
 macro_rules! forward {
     ($table:ident; $($name:ident($($arg:ident: $type:ty),* $(,)?);)*) => {
         $(
@@ -19,8 +19,8 @@ macro_rules! forward {
             #[unsafe(no_mangle)]
             unsafe extern "C" fn $name($($arg: $type),*) -> c_uint {
                 match $table().map(|table| table.$name) {
-                    // SAFETY: the arguments are passed on as they came: what the driver asks of
-                    // them is the caller's to keep.
+                    // SAFETY: cust calls this function with arguments that are valid for the driver's function of this
+                    // name and type, which gets the same ones.
                     Some(Some(function)) => fold(unsafe { function($($arg),*) }),
                     Some(None) => CUDA_ERROR_NOT_SUPPORTED,
                     None => CUDA_ERROR_NO_DEVICE,
@@ -30,7 +30,7 @@ macro_rules! forward {
     };
 }
 
-/// What this crate calls too.
+/// The functions that this crate calls, too.
 mod common {
     use super::*;
     use crate::{
@@ -45,7 +45,7 @@ mod common {
 
     common! { forward!, table; }
 
-    /// How many arguments a function takes, each how many bytes large; and its result.
+    /// The sizes in bytes of a function's arguments and, last, of its result.
     trait Shape: Copy {
         const SIZES: &'static [usize];
     }
@@ -107,18 +107,18 @@ mod own {
     /// Looked up when cust first calls one of them.
     fn table() -> Option<&'static Own> {
         static TABLE: OnceLock<Option<Own>> = OnceLock::new();
-        // SAFETY: as for the driver's own table, beside which the library is kept.
+        // SAFETY: the signatures are those of cuda.h, and the library stays open, as `driver` keeps it.
         TABLE.get_or_init(|| opened().ok().map(|driver| unsafe { Own::load(&driver.library) })).as_ref()
     }
 
-    /// Each has the type by which cust knows it, or this does not compile.
+    /// Asserts, when compiled, that each function has the type that cust_raw declares.
     macro_rules! check {
         ($($name:ident($($arg:ident: $type:ty),* $(,)?);)*) => {
             $(const _: unsafe extern "C" fn($($type),*) -> CUresult = cust_raw::$name;)*
         };
     }
 
-    /// Hands the list to a macro.
+    /// Calls a macro with the list.
     macro_rules! own {
         ($define:ident!, $($in_front:tt)*) => {
             $define! {

@@ -1,15 +1,15 @@
-//! `cuGetErrorString`, which answers without a driver too.
+//! `cuGetErrorString`, which gives a text even without a driver.
 
 use crate::error_text::description;
 use crate::sys::{CUDA_ERROR_INVALID_VALUE, CUDA_SUCCESS};
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_uint};
 
-/// Text for a code that the driver has none for, or where there is no driver.
+/// The text for a code that the driver has no text for, and without a driver.
 const NO_TEXT: &CStr = c"no description: the CUDA driver is missing or does not know this code";
 
 // SAFETY: libcuda is not linked, so this is the only definition of the name.
-/// What cust calls to describe its errors. It panics when it gets no text, so it always gets one.
+/// cust calls this to describe its errors, and panics if it gets no text. So it always gets one.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuGetErrorString(error: c_uint, text: *mut *const c_char) -> c_uint {
     if text.is_null() {

@@ -1,4 +1,4 @@
-//! When a block's work is done, by the clock of the device that does it.
+//! Times of a block's work, by the clock of the device that does it.
 
 use std::time::Instant;
 
@@ -8,17 +8,17 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use crate::decoder::Watch;
 
-/// Moments of some work.
+/// Points in time between pieces of work.
 pub enum Marks {
-    /// On the CPU: when the call was made, which returns when the work is done.
+    /// On the CPU, where a call returns when its work is done: the host's clock.
     Host(Vec<Instant>),
-    /// On a CUDA device: events in its stream, which the device comes by when it has done what is in front.
+    /// On a CUDA device: events in its stream, which the device records when it has done the work in front of them.
     #[cfg(feature = "cuda")]
     Stream(std::sync::Arc<CudaStream>, Vec<CudaEvent>),
 }
 
 impl Marks {
-    /// None yet.
+    /// No marks yet.
     pub fn new(device: &Device) -> Marks {
         match device {
             #[cfg(feature = "cuda")]
@@ -27,7 +27,7 @@ impl Marks {
         }
     }
 
-    /// Marks the end of what was asked for so far.
+    /// Marks the end of the work that has been enqueued so far.
     ///
     /// # Errors
     ///
@@ -35,7 +35,7 @@ impl Marks {
     pub fn mark(&mut self) -> Result<()> {
         match self {
             Marks::Host(moments) => moments.push(Instant::now()),
-            // By default cudarc's events keep no time.
+            // By default cudarc's events record no time.
             #[cfg(feature = "cuda")]
             Marks::Stream(stream, events) => events.push(
                 stream
@@ -46,7 +46,7 @@ impl Marks {
         Ok(())
     }
 
-    /// Whether the device has come by the first of them.
+    /// Whether the device has reached the first mark.
     pub fn has_begun(&self) -> bool {
         match self {
             Marks::Host(moments) => !moments.is_empty(),
@@ -55,7 +55,7 @@ impl Marks {
         }
     }
 
-    /// The seconds between each and the next, once the device has come by all.
+    /// The seconds between each mark and the next. Waits until the device has reached all of them.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl Marks {
     }
 }
 
-/// In front of each norm and behind it: the norms are then every second interval.
+/// Marks in front of each norm and behind it, so that every second interval is a norm.
 impl Watch for Marks {
     fn norm<T>(&mut self, norm: impl FnOnce() -> Result<T>) -> Result<T> {
         self.mark()?;
@@ -87,15 +87,15 @@ impl Watch for Marks {
     }
 }
 
-/// Work in front of what is timed, so that a CUDA device is still busy with it when the host has asked for
-/// all the rest. What is timed is then the device's time, without waits for the host.
+/// Work in front of what is timed. A CUDA device is still busy with it when the host has enqueued all the rest, so that the
+/// device never waits for the host while it is timed.
 pub struct Ahead {
     matrix: Option<Tensor>,
     products: usize,
 }
 
 impl Ahead {
-    /// Of a few milliseconds on a CUDA device; of none on the CPU, which does not run behind its host.
+    /// Work of a few milliseconds on a CUDA device; none on the CPU, where nothing runs asynchronously.
     ///
     /// # Errors
     ///
@@ -105,12 +105,12 @@ impl Ahead {
         Ok(Ahead { matrix: device.is_cuda().then(zeros).transpose()?, products: 8 })
     }
 
-    /// The moments that `work` marks. It is repeated, behind more, until the device has begun none of it when
-    /// all of it is asked for.
+    /// Runs `work` and returns its marks. Repeats it, behind more work in front, until the host has enqueued all of it before
+    /// the device has begun with it.
     ///
     /// # Errors
     ///
-    /// `work`'s, and one if the host falls behind however long it is given.
+    /// Those of `work`, and one if the host is slower than any amount of work in front.
     pub fn of(&mut self, device: &Device, mut work: impl FnMut(&mut Marks) -> Result<()>) -> Result<Marks> {
         loop {
             if let Some(matrix) = &self.matrix {

@@ -28,15 +28,14 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Those of Llama 3 8B (<https://arxiv.org/abs/2407.21783>, table 3).
+    /// The sizes of Llama 3 8B (<https://arxiv.org/abs/2407.21783>, table 3).
     pub const LLAMA_8B: Sizes =
         Sizes { hidden: 4096, heads: 32, kv_heads: 8, head_dim: 128, intermediate: 14336 };
-    /// Small ones, for a CPU.
+    /// Small sizes, for a CPU.
     pub const SMALL: Sizes = Sizes { hidden: 256, heads: 8, kv_heads: 2, head_dim: 32, intermediate: 704 };
 }
 
-/// Sees each of a block's norms while it is computed: [`Marks`](crate::clock::Marks) takes the time, `()`
-/// does nothing.
+/// Wraps the computation of each norm of a block: [`Marks`](crate::clock::Marks) takes its time, `()` does nothing.
 pub trait Watch {
     /// Computes the norm.
     ///
@@ -68,12 +67,12 @@ pub struct Block {
     down: Linear,
     cos: Tensor,
     sin: Tensor,
-    /// Added to scores: what comes later counts nothing.
+    /// The causal mask, which is added to attention scores.
     causal: Tensor,
 }
 
 impl Block {
-    /// Random weights, for up to `positions` tokens.
+    /// A block with random weights, for up to `positions` tokens.
     ///
     /// # Errors
     ///
@@ -112,9 +111,9 @@ impl Block {
         })
     }
 
-    /// The block's contribution and the residual stream that it is to be added to, from those of the
-    /// block in front: each `(1, tokens, hidden)`. `residual` may be changed on the way. The tokens come
-    /// behind those in the cache.
+    /// Runs the block on the output `xs` of the previous block and the residual stream, both `(1, tokens, hidden)`. Returns
+    /// the block's output and the residual stream that it has to be added to. May change `residual`. The tokens follow
+    /// those in the cache.
     ///
     /// # Errors
     ///
@@ -140,7 +139,7 @@ impl Block {
     ) -> Result<Tensor> {
         let Sizes { heads, kv_heads, head_dim, .. } = self.sizes;
         let (_, tokens, _) = xs.dims3()?;
-        // All heads lie side by side: those of queries, keys and values are strided views.
+        // The heads of a token are contiguous: those of queries, keys and values are strided views.
         let qkv = self.qkv.forward(xs)?.reshape((1, tokens, heads + 2 * kv_heads, head_dim))?;
         let q = watch.norm(|| N::heads(&qkv.narrow(2, 0, heads)?, &self.q_norm, EPS))?;
         let k = watch.norm(|| N::heads(&qkv.narrow(2, heads, kv_heads)?, &self.k_norm, EPS))?;
@@ -152,7 +151,7 @@ impl Block {
         let k = rope(&k.transpose(1, 2)?.contiguous()?, &cos, &sin)?;
         let (k, v) = cache.append(&k, &v)?;
 
-        // The queries that share a head of keys are rows of one product.
+        // Grouped-query attention: the queries that share a head of keys are rows of one matrix product.
         let q = q.reshape((1, kv_heads, heads / kv_heads * tokens, head_dim))?;
         let scores = (q.matmul(&k.t()?)? / (head_dim as f64).sqrt())?;
         let scores = scores.reshape((1, heads, tokens, before + tokens))?;
@@ -174,7 +173,7 @@ impl Block {
         self.down.forward(&(silu(&gate_up[0])? * &gate_up[1])?)
     }
 
-    /// An empty cache for that many tokens.
+    /// An empty cache for so many tokens.
     pub fn cache(positions: usize) -> KvCache {
         KvCache::new(2, positions)
     }

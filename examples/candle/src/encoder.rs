@@ -1,4 +1,4 @@
-//! all-MiniLM-L6-v2: a BERT encoder whose token vectors are averaged to a vector a sentence
+//! all-MiniLM-L6-v2: a BERT encoder that averages the vectors of a sentence's tokens
 //! (<https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2>).
 
 use std::path::Path;
@@ -19,7 +19,7 @@ const VOCABULARY: usize = 30522;
 const TOKEN_TYPES: usize = 2;
 const EPS: f64 = 1e-12;
 
-/// Tokens after which a sentence is cut, as its sentence_bert_config.json says.
+/// The most tokens of a sentence, as in the model's sentence_bert_config.json; the rest is cut off.
 const LONGEST: usize = 256;
 
 /// The model, with the norms `N`.
@@ -37,12 +37,12 @@ impl<N: Norms> Encoder<N> {
     ///
     /// # Errors
     ///
-    /// What reading them fails with.
+    /// Those of reading the files.
     pub fn load(folder: &Path) -> Result<Encoder<N>> {
         let mut tokenizer = Tokenizer::from_file(folder.join("tokenizer.json")).map_err(Error::wrap)?;
         let truncation = TruncationParams { max_length: LONGEST, ..TruncationParams::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(Error::wrap)?;
-        // To the longest of a batch.
+        // Pads to the longest sentence of a batch.
         tokenizer.with_padding(Some(PaddingParams::default()));
 
         let weights = candle_core::safetensors::load(folder.join("model.safetensors"), &Device::Cpu)?;
@@ -80,7 +80,7 @@ impl<N: Norms> Encoder<N> {
         let marks = marks.broadcast_add(&self.positions.forward(&positions)?)?;
         let mut xs = N::add_layer(&self.norm, &marks, &words)?;
 
-        // Added to a score: nothing for a token, so much for padding that its share becomes 0.
+        // The mask that is added to attention scores: 0 for a token, and for padding so much that its weight becomes 0.
         let hidden = ((mask.unsqueeze(1)?.unsqueeze(1)? - 1.0)? * 1e9)?;
         for layer in &self.layers {
             xs = layer.forward(&xs, &hidden)?;

@@ -1,10 +1,10 @@
-//! Which norms a model uses: [`Candle`]'s or [`Ours`]. All that differs between the two stands here.
+//! The norms of a model: candle's ([`Candle`]) or norm-host's ([`Ours`]). All that differs between the two is here.
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use norm_host::{NormKind, for_candle};
 
-/// The norms that the models ask for.
+/// The norms that the models use.
 pub trait Norms {
     /// A LayerNorm with its weights and biases.
     type Layer: Module;
@@ -12,18 +12,18 @@ pub trait Norms {
     /// Loads a LayerNorm.
     fn layer(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<Self::Layer>;
 
-    /// `residual + xs`, normalized. `residual` may be changed on the way.
+    /// LayerNorm of `residual + xs`. May change `residual`.
     fn add_layer(norm: &Self::Layer, xs: &Tensor, residual: &Tensor) -> Result<Tensor>;
 
-    /// `residual + xs`, and that normalized by RMSNorm.
+    /// The sum `residual + xs`, and its RMSNorm.
     fn add_rms(xs: &Tensor, residual: &Tensor, w: &Tensor, eps: f32) -> Result<(Tensor, Tensor)>;
 
-    /// RMSNorm of each head of `xs` `(…, heads, head_dim)`, whose heads may be some of those that lie
-    /// there; `w` `(head_dim,)` is shared by the heads.
+    /// RMSNorm of each head of `xs` `(…, heads, head_dim)`, which may be a strided view of some heads of a larger tensor. All
+    /// heads share `w` `(head_dim,)`.
     fn heads(xs: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor>;
 }
 
-/// candle's own.
+/// The norms of candle.
 #[derive(Debug)]
 pub struct Candle;
 
@@ -50,7 +50,7 @@ impl Norms for Candle {
     }
 }
 
-/// Those of `norm-host`.
+/// The norms of `norm-host`.
 #[derive(Debug)]
 pub struct Ours;
 

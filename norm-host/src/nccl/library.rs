@@ -87,8 +87,11 @@ fn open() -> Result<Nccl> {
     // SAFETY: opening a library runs its initializers. NCCL's are meant to be run so by any program;
     // a library named by the user is the user's choice, as with `LD_PRELOAD`.
     let opened = unsafe { Library::new(&name).and_then(|library| Nccl::load(library)) };
-    let reason = |error| format!("{} cannot be used ({error})", name.to_string_lossy());
-    opened.map_err(|error| Error::NoNccl { reason: reason(error) })
+    // What the dynamic linker said is the source of libloading's error, whose own text says only which call failed.
+    opened.map_err(|error| {
+        let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        Error::NoNccl { reason: format!("{} cannot be used ({why})", name.to_string_lossy()) }
+    })
 }
 
 impl Nccl {

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use norm_kernels::abi::{DType, NormKind, Variant, stages_sums_with_y};
+use norm_kernels::abi::{DType, NormKind, Variant, stages_residual_behind_norm};
 
 use super::{
     DeviceProfile, Tile,
@@ -62,8 +62,8 @@ impl LaunchShape {
     fn can_be_taken_by(&self, variant: Variant, profile: DeviceProfile) -> bool {
         let [x, w, _] = self.types;
         let biases = self.kind == NormKind::Layer;
-        let knows_extras =
-            variant != Variant::Staged || stages_sums_with_y(biases, x.size(), w.size(), self.tile.width);
+        let knows_extras = variant != Variant::Staged
+            || stages_residual_behind_norm(biases, x.size(), w.size(), self.tile.width);
         (knows_extras || !self.extras)
             && (variant.takes_wide() || !self.wide)
             && self.tile.fits(variant, if self.wide { DType::F32 } else { x }, profile)

@@ -2,20 +2,20 @@
 
 use super::DType;
 
-/// How a kernel adds, beside the plain sum of `x`, or of the norm, and a residual of the same type.
+/// How a kernel adds a residual to `x`, or to the norm: as a plain sum of two tensors of one type, or otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Addition {
     /// Whether the residual in front of the norm, and the sum, are f32 beside `x` and `y` of 16 bits.
     pub wide: bool,
-    /// Whether what is added, or the sum, is multiplied by a number.
+    /// Whether what is added to the residual, or the sum, is multiplied by a factor.
     pub scaled: bool,
 }
 
 impl Addition {
-    /// The plain sum, and what kernels have that add nothing.
+    /// The plain sum; also that of kernels that add no residual.
     pub const PLAIN: Addition = Addition { wide: false, scaled: false };
 
-    /// All of them, in the order of [`index`](Addition::index).
+    /// Every one, in the order of [`index`](Addition::index).
     pub const ALL: [Addition; 4] = [
         Addition::PLAIN,
         Addition { wide: true, scaled: false },
@@ -23,7 +23,7 @@ impl Addition {
         Addition { wide: true, scaled: true },
     ];
 
-    /// A number below the length of [`ALL`](Addition::ALL).
+    /// Its index in [`ALL`](Addition::ALL).
     pub const fn index(self) -> usize {
         self.wide as usize + 2 * self.scaled as usize
     }
@@ -34,7 +34,7 @@ impl Addition {
     }
 }
 
-/// What it adds to a kernel's name: nothing, or `_r32`, `_scaled` or both.
+/// Its suffix in a kernel's name: none for the plain sum, else `_r32`, `_scaled` or both.
 impl core::fmt::Display for Addition {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(if self.wide { "_r32" } else { "" })?;

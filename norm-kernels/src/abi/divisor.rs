@@ -1,4 +1,4 @@
-//! Division by a number that the host knows.
+//! Division by a number that is known before the launch.
 
 /// A divisor of numbers below 2³¹, as a multiplication and a shift (Granlund and Montgomery 1994,
 /// "Division by Invariant Integers using Multiplication"): a tenth of the instructions of a
@@ -12,7 +12,7 @@ pub struct Divisor {
 }
 
 impl Divisor {
-    /// Divides by `divisor`, which is 1 to 2³¹.
+    /// A divisor from 1 to 2³¹.
     pub const fn new(divisor: u32) -> Divisor {
         // The least power of two that is no less than the divisor.
         let bits = divisor.next_power_of_two().trailing_zeros();

@@ -1,10 +1,10 @@
-//! Everything that the PTX has an entry point for.
+//! The entry points of the PTX, and their names.
 
 use core::fmt::{self, Write};
 
 use super::{Addition, EpilogueRounding, Kernel, ShardKernel};
 
-/// An entry point, by what launches it.
+/// An entry point of the PTX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntryPoint {
     /// A norm of whole rows.
@@ -14,12 +14,12 @@ pub enum EntryPoint {
 }
 
 impl EntryPoint {
-    /// Every one that rounds once and multiplies no residual.
+    /// Every entry point that rounds once and is not [scaled](Addition).
     pub fn all() -> impl Iterator<Item = EntryPoint> {
         Kernel::all().map(EntryPoint::Norm).chain(ShardKernel::all().map(EntryPoint::Shard))
     }
 
-    /// The same with other epilogue; the step that sums has none.
+    /// The same entry point with another epilogue. [`ShardKernel::Partial`], which has no epilogue, stays as it is.
     pub const fn with_epilogue(self, epilogue: EpilogueRounding) -> EntryPoint {
         match self {
             EntryPoint::Norm(kernel) => EntryPoint::Norm(Kernel { epilogue, ..kernel }),
@@ -30,7 +30,7 @@ impl EntryPoint {
         }
     }
 
-    /// The same with a residual that is multiplied; `None` where the entry point adds none.
+    /// The same entry point, [scaled](Addition); `None` if it adds no residual.
     pub const fn scaled(self) -> Option<EntryPoint> {
         match self {
             EntryPoint::Norm(kernel) if kernel.variant.may_add() => {
@@ -41,7 +41,7 @@ impl EntryPoint {
         }
     }
 
-    /// That of this name.
+    /// The entry point of this name.
     pub fn named(name: &str) -> Option<EntryPoint> {
         let mut entries = EntryPoint::all()
             .flat_map(|entry| [Some(entry), entry.scaled()])
@@ -62,7 +62,7 @@ impl EntryPoint {
     }
 }
 
-/// What is left of a name behind what has been written.
+/// A name, of which everything written to it is removed from the front; an error if it begins otherwise.
 struct Rest<'a>(&'a str);
 
 impl Write for Rest<'_> {

@@ -1,4 +1,4 @@
-//! Which kernels there are, and what they are called.
+//! The kernels of whole rows, and their names.
 
 use super::{Addition, DType, EpilogueRounding, Variant};
 
@@ -24,41 +24,42 @@ impl NormKind {
     }
 }
 
-/// Whether a staged kernel has registers for what `y` holds, to which the norm is added; `x` and `w` are bytes of
-/// their elements, `width` is the number of elements in a vector. LayerNorm's weights and biases in f32 beside 16-bit x
-/// and y fill 16 registers a vector: with four more, ptxas spills a word, or three blocks of 512 threads no longer fit
-/// a multiprocessor.
-pub const fn stages_sums_with_y(biases: bool, x: usize, w: usize, width: u32) -> bool {
+/// Whether a kernel that stages rows in shared memory can add a residual behind the norm. `x` and `w` are the bytes of
+/// an element, `width` is the number of elements in a vector.
+///
+/// LayerNorm with weights and biases in f32 beside 16-bit x and y cannot: they fill 16 registers a vector, and with four
+/// more for the residual ptxas spills a word, or three blocks of 512 threads no longer fit a multiprocessor.
+pub const fn stages_residual_behind_norm(biases: bool, x: usize, w: usize, width: u32) -> bool {
     !(biases && x < w && width == 8)
 }
 
-/// One entry point.
+/// A kernel of whole rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
     /// Which normalization.
     pub kind: NormKind,
     /// Element type of `x`.
     pub x: DType,
-    /// Element type of the weights and biases; that of `x` where there are neither.
+    /// Element type of the weights and biases; that of `x` if there are neither.
     pub w: DType,
     /// Element type of `y`.
     pub y: DType,
-    /// Which row of the table of variants.
+    /// Its row of the table of variants.
     pub variant: Variant,
     /// How it adds a residual.
     pub addition: Addition,
-    /// Where it rounds.
+    /// Where its epilogue rounds.
     pub epilogue: EpilogueRounding,
 }
 
-/// A number above every [`Kernel::index`].
+/// One more than the largest [`Kernel::index`].
 pub const KERNEL_SLOTS: usize = EpilogueRounding::COUNT * Addition::ALL.len() * PLAIN_SLOTS;
 
-/// A number above that of every kernel that rounds once and adds no residual, or a plain one.
+/// One more than the largest index of a kernel that rounds once and has [`Addition::PLAIN`].
 const PLAIN_SLOTS: usize = NormKind::ALL.len() * DType::ALL.len().pow(3) * Variant::ALL.len();
 
 impl Kernel {
-    /// A number below [`KERNEL_SLOTS`], different for every kernel.
+    /// An index below [`KERNEL_SLOTS`] that no other kernel has.
     pub const fn index(self) -> usize {
         let [x, w, y] = [self.x as usize - 1, self.w as usize - 1, self.y as usize - 1];
         let kernel = ((self.kind as usize * 3 + x) * 3 + w) * 3 + y;
@@ -66,8 +67,8 @@ impl Kernel {
         form * PLAIN_SLOTS + kernel * Variant::ALL.len() + self.variant as usize
     }
 
-    /// Every entry point that rounds once and multiplies no residual, in the order of [`Kernel::index`]; the others are
-    /// these with other [`EpilogueRounding`], and [scaled](Addition).
+    /// Every kernel that rounds once and is not [scaled](Addition), in the order of [`Kernel::index`]. The others are these
+    /// with other [`EpilogueRounding`]s, and scaled.
     pub fn all() -> impl Iterator<Item = Kernel> {
         let kernels = (0..2 * PLAIN_SLOTS).map(|index| {
             let (wide, index) = (index / PLAIN_SLOTS == 1, index % PLAIN_SLOTS);
@@ -84,24 +85,25 @@ impl Kernel {
         kernels.filter(|kernel| kernel.exists())
     }
 
-    /// The type of the rows that are normalized: `x`'s, or that of their sum with a residual.
+    /// The element type of the rows that are normalized: of `x`, or of its sum with a residual.
     pub const fn normalized(self) -> DType {
         if self.addition.wide { DType::F32 } else { self.x }
     }
 
-    /// Whether it is compiled.
+    /// Whether there is such a kernel in the PTX.
     const fn exists(self) -> bool {
         let Kernel { kind, x, y, variant, addition, .. } = self;
         variant.serves(kind)
             && (!addition.wide || variant.takes_wide() && Addition::is_wide_beside(x, y))
             && (!addition.scaled || variant.may_add())
-            // Of other rows the two norms would be dealt to threads in different ways.
+            // With x and y of different sizes, the two norms' rows would be dealt to threads in different ways.
             && (!variant.is_sandwich() || x.size() == y.size())
     }
 }
 
-/// The entry point's name in the PTX, such as `rms_f16_f32_bf16_add2`: kind, x, w, y, variant, how it adds a residual if
-/// that is no plain sum, and where it rounds if that is not once, `rms_f16_f32_bf16_add2_r32_scaled_before_weight`.
+/// The kernel's name in the PTX, such as `rms_f16_f32_bf16_add2`: kind, x, w, y, variant. The suffixes of an [`Addition`] that
+/// is no plain sum and of an [`EpilogueRounding`] with more than one rounding follow, as in
+/// `rms_f16_f32_bf16_add2_r32_scaled_before_weight`.
 impl core::fmt::Display for Kernel {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Kernel { kind, x, w, y, variant, addition, epilogue } = self;

@@ -1,15 +1,16 @@
-//! The registers that a kernel may take, as the PTX states them: `.maxnreg` (PTX ISA, "Performance-Tuning Directives").
+//! The most registers that a thread of a kernel may take, which the PTX states as `.maxnreg` (PTX ISA, "Performance-Tuning
+//! Directives").
 //!
-//! ptxas hands out registers by what the largest block leaves, and smaller blocks, of which more would fit a
-//! multiprocessor, pay for that. Where it aims at two of the largest blocks, it may also move loads that a kernel issues
-//! early, of weights for example, behind the reduction. A number prevents both.
+//! Without a bound, ptxas lets a thread take as many registers as the largest block leaves it, which costs occupancy for
+//! smaller blocks, of which more would fit a multiprocessor. Where ptxas aims at two of the largest blocks, it may also
+//! move loads that a kernel issues early, such as those of weights, behind the reduction. A bound prevents both.
 //!
-//! The numbers were found by search with ptxas 13.0, against the kernels as they were when all types were compiled in: no
-//! spills, no more registers than theirs, and for sm_90 no fewer loads in front of the reduction. docs/TUNING.md, 'Tenth
-//! round' and 'Eleventh round', have the search, and the one kernel that takes a register more.
+//! The numbers were found by search with ptxas 13.0, in comparison with the kernels as they were when all types were
+//! compiled in: no spills, no more registers than those, and for sm_90 no fewer loads in front of the reduction.
+//! docs/TUNING.md, 'Tenth round' and 'Eleventh round', has the search, and the one kernel that takes a register more.
 //!
-//! Bounds are no part of the compiled text: after a change here `cargo xtask ptx lock` is enough. Tests that assemble
-//! every kernel hold it to the registers that the lock file says.
+//! Bounds are no part of the compiled text: after a change here `cargo xtask ptx lock` is enough. Tests assemble every
+//! kernel and compare its registers with the lock file.
 
 use super::{
     DType::{self, BF16, F32},
@@ -19,7 +20,7 @@ use super::{
     Variant::{self, Add2, Add4, Block2, Block4, Mixed, Scalar, Short4, Staged, Stream, Warp2, Warp4},
 };
 
-/// The most registers by the bytes of an element of x, w and y, in the order of [`column`]; 0 where ptxas may decide.
+/// The most registers, by the bytes of an element of x, w and y, in the order of [`column`]; 0 if there is no bound.
 type Columns = [u32; 8];
 
 /// The column for elements of these types.
@@ -28,17 +29,18 @@ fn column([x, w, y]: [DType; 3]) -> usize {
     is_wide(x) << 2 | is_wide(w) << 1 | is_wide(y)
 }
 
-/// The numbers of a target's text.
+/// The bounds for the kernels of one target.
 struct Bounds {
     norms: &'static [(NormKind, Variant, Columns)],
-    /// Where the column's number is of no use for one type of x: that type, the bytes of x, w and y, and its number.
+    /// Exceptions for one 16-bit type of x, for which the number of its column does not do: the type, the bytes of x, w and
+    /// y, and the number.
     by_x: &'static [(NormKind, Variant, DType, [usize; 3], u32)],
-    /// Where a kernel that rounds more than once would spill with the number for one that rounds once: the bytes of x, w
-    /// and y, and its number.
+    /// Exceptions for kernels that round more than once, which would spill with the number for one rounding: the bytes of
+    /// x, w and y, and the number.
     rounding_more: &'static [(NormKind, Variant, [usize; 3], u32)],
-    /// For the kernels of rows that are split over devices, vectors and element by element: the step that sums, by x
-    /// alone; the one that normalizes.
+    /// For [`ShardKernel::Partial`], with vectors and element by element: x of 16 bits, and f32.
     partial: [[u32; 2]; 2],
+    /// For [`ShardKernel::Apply`], with vectors and element by element.
     apply: [Columns; 2],
 }
 
@@ -101,7 +103,7 @@ static SM_90: Bounds = Bounds {
 
 impl EntryPoint {
     /// The most registers that a thread may take, stated as `.maxnreg` in a text for devices of this compute capability
-    /// (major, minor) and newer; `None` where the largest block alone bounds them.
+    /// (major, minor) and newer; `None` if only the largest block bounds them.
     pub fn max_registers(self, capability: (u32, u32)) -> Option<u32> {
         let bounds = if capability < (9, 0) { &SM_80 } else { &SM_90 };
         let most = match self {

@@ -1,11 +1,11 @@
-//! When a norm rounds to a type of 16 bits on its way from the normalized value to y.
+//! Where a norm rounds to a 16-bit type between the normalized value and y.
 
 /// The order of roundings.
 ///
-/// T is the type of `x` (and the residual), T_w that of the weights, T_y that of `y`; `T(v)` rounds `v` to nearest even,
-/// to f32 not at all. All else is computed in f32. `n` is the normalized value, `W` the weight with its offset added.
-/// What is added to a residual behind the norm is, in every order but [`Single`](Rounding::Single), rounded to T_y first,
-/// as it would be if it were stored between two operations.
+/// T is the type of `x` (and the residual), T_w that of the weights, T_y that of `y`. `T(v)` is `v` rounded to nearest even
+/// to T, and `v` itself if T is f32. Everything else is computed in f32. `n` is the normalized value, `W` the weight with
+/// its offset added. In every order but [`Single`](Rounding::Single), the result of the norm is rounded to T_y before it is
+/// added to a residual, as if it had been stored between two operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Rounding {
     /// `T_y(n · W + b)`: the most exact. PyTorch's `rms_norm` and `layer_norm`, models that run compiled, FlashInfer,
@@ -15,8 +15,8 @@ pub enum Rounding {
     /// `T_y(T(n) · W + b)`: RMSNorm of transformers' Llama, Mistral, Qwen 2 and 3, Phi-3, GLM-4 and DeepSeek-V3, run
     /// eagerly; vLLM.
     BeforeWeight,
-    /// `T_y(T_y(n · W) + b)`: exllamav2's `layer_norm` and `head_norm`. Without biases as [`Single`](Rounding::Single), but for
-    /// what is added to a residual behind the norm.
+    /// `T_y(T_y(n · W) + b)`: exllamav2's `layer_norm` and `head_norm`. Without biases and without a residual behind the
+    /// norm it is the same as [`Single`](Rounding::Single).
     BeforeBias,
     /// `T_y(T_w(n) · W + b)`: RMSNorm of T5 and its family, run eagerly, whose result is of type T_w.
     T5,
@@ -44,7 +44,7 @@ impl core::fmt::Display for Rounding {
     }
 }
 
-/// Where a kernel rounds beside its last step.
+/// Where a kernel's epilogue rounds, beside its last step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EpilogueRounding {
     /// The order.
@@ -54,10 +54,10 @@ pub struct EpilogueRounding {
 }
 
 impl EpilogueRounding {
-    /// Nowhere else.
+    /// Rounds in the last step alone.
     pub const SINGLE: EpilogueRounding = EpilogueRounding { order: Rounding::Single, offset: false };
 
-    /// All of them, in the order of [`index`](EpilogueRounding::index).
+    /// Every one, in the order of [`index`](EpilogueRounding::index).
     pub fn all() -> impl Iterator<Item = EpilogueRounding> + Clone {
         [false, true]
             .into_iter()
@@ -67,13 +67,13 @@ impl EpilogueRounding {
     /// How many there are.
     pub const COUNT: usize = 2 * Rounding::ALL.len();
 
-    /// A number below [`COUNT`](EpilogueRounding::COUNT), 0 for [`SINGLE`](EpilogueRounding::SINGLE).
+    /// An index below [`COUNT`](EpilogueRounding::COUNT), 0 for [`SINGLE`](EpilogueRounding::SINGLE).
     pub const fn index(self) -> usize {
         self.offset as usize * Rounding::ALL.len() + self.order as usize
     }
 }
 
-/// What they add to a kernel's name: nothing, or for example `_before_weight_round_offset`.
+/// Its suffix in a kernel's name: none for one rounding, else for example `_before_weight_round_offset`.
 impl core::fmt::Display for EpilogueRounding {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self.order {

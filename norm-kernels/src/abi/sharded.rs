@@ -1,9 +1,9 @@
-//! The kernels for rows that are split over devices: what each has of a row is its shard.
+//! The kernels for rows that are split over devices (tensor parallelism). A device's part of a row is its shard.
 
 use super::{DType, EpilogueRounding, MAX_BLOCK_THREADS};
 
-/// One of the two kernels of an RMSNorm over shards. Between them, others add up what the first has
-/// left, one `f32` a row, over all devices.
+/// One of the two kernels of an RMSNorm over shards. Between them, the sums that the first one writes, one `f32` a row, are
+/// added up over all devices (all-reduce).
 ///
 /// Its parameters are [`Args`](super::Args), with `dim` that of the shard and `reciprocal_f32` one
 /// over the elements of the whole row, and the device address of the sums, one `f32` a row in the

@@ -1,12 +1,11 @@
-//! Templates: the compiled entries, each of which serves several kernels, because which 16-bit types
-//! they have is left open.
+//! Templates: the compiled entries. Each serves several entry points, because it leaves open which 16-bit types they have.
 
 use super::{DType, EntryPoint, Kernel, NormKind, ShardKernel, Variant};
 
 /// An entry of the compiled text, which serves several [`EntryPoint`]s.
 ///
-/// It is compiled for the sizes of the elements of x, w and y. What else depends on the types, the conversions of 16-bit
-/// elements, stands in its text as pseudo-instructions, which the host expands for the types of an entry point: see
+/// A template is compiled for the sizes of the elements of x, w and y. The conversions of 16-bit elements, which depend on
+/// the type too, are pseudo-instructions in its text, which the host expands for the types of an entry point: see
 /// `norm_host::ptx::specialize`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Template {
@@ -20,19 +19,19 @@ pub enum Template {
         w: u32,
         /// Bits of an element of `y`.
         y: u32,
-        /// Which row of the table of variants.
+        /// Its row of the table of variants.
         variant: Variant,
         /// Whether the residual is f32 beside 16-bit `x` and `y`.
         wide: bool,
     },
-    /// The sums of squares of rows that are split over devices: [`ShardKernel::Partial`].
+    /// The sums of squares of shards: [`ShardKernel::Partial`].
     Partial {
         /// Bits of an element of `x`.
         x: u32,
         /// Whether rows are whole, aligned vectors.
         vectors: bool,
     },
-    /// What follows from them: [`ShardKernel::Apply`].
+    /// The norm of shards, given those sums: [`ShardKernel::Apply`].
     Apply {
         /// Bits of an element of `x`.
         x: u32,
@@ -45,7 +44,7 @@ pub enum Template {
     },
 }
 
-/// Elements in a vector: 16 bytes of the wider of `x` and `y`.
+/// The number of elements in a vector, which is 16 bytes of the wider of `x` and `y`.
 pub const fn width(x: DType, y: DType) -> u32 {
     16 / (if x.size() > y.size() { x.size() } else { y.size() }) as u32
 }
@@ -56,7 +55,7 @@ const fn bits(dtype: DType) -> u32 {
 }
 
 impl EntryPoint {
-    /// The entry point of the compiled text that serves it.
+    /// The template that serves this entry point.
     pub const fn template(self) -> Template {
         match self {
             EntryPoint::Norm(Kernel { kind, x, w, y, variant, addition, .. }) => {
@@ -74,14 +73,14 @@ impl EntryPoint {
 }
 
 impl Template {
-    /// The entry points that it serves, in their order, of those that round once and multiply no residual.
+    /// The entry points that it serves, of those that round once and are not scaled, in the order of [`EntryPoint::all`].
     pub fn entry_points(self) -> impl Iterator<Item = EntryPoint> {
         EntryPoint::all().filter(move |entry| entry.template() == self)
     }
 
-    /// Every one, in the order in which entry points first need them.
+    /// Every template, in the order in which [`EntryPoint::all`] first needs it.
     pub fn all() -> impl Iterator<Item = Template> {
-        // The first entry point of each.
+        // The first entry point that each template serves.
         let first = |&(index, entry): &(usize, EntryPoint)| {
             EntryPoint::all().position(|other| other.template() == entry.template()) == Some(index)
         };
@@ -89,8 +88,8 @@ impl Template {
     }
 }
 
-/// Its name in the compiled text, such as `rms_b16_b32_b16_add2_r32`: norm, bits of x, w and y, variant, and those of the
-/// residual where they are not `x`'s.
+/// Its name in the compiled text, such as `rms_b16_b32_b16_add2_r32`: norm, bits of x, w and y, variant, and the bits of the
+/// residual if they are not those of `x`.
 impl core::fmt::Display for Template {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let access = |vectors| if vectors { "vector" } else { "scalar" };
@@ -116,7 +115,7 @@ mod tests {
     #[test]
     fn templates_have_names_of_their_own_and_are_few() {
         let names: BTreeSet<_> = Template::all().map(|template| template.to_string()).collect();
-        assert_eq!((names.len(), Template::all().count()), (186, 186));
-        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 660);
+        assert_eq!((names.len(), Template::all().count()), (190, 190));
+        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 684);
     }
 }

@@ -2,12 +2,12 @@
 
 use super::NormKind;
 
-/// Calls `$then!` with what stands behind it and the table, a row per variant.
+/// Calls `$then!` with the arguments that follow it and the table, a row per variant.
 ///
-/// A macro, because the name of an entry point must be a literal where it is compiled. The columns are fields of
-/// [`VariantSpec`]: the variant and its name in entry points; the scope that shares a row; the row's storage; how memory is
-/// accessed; whether it adds a residual; the largest block; and, for RMSNorm and for LayerNorm, when weights and
-/// biases are loaded, `-` where that norm has no such kernel.
+/// A macro, because the name of an entry point must be a literal where it is compiled. The columns are the fields of
+/// [`VariantSpec`]: the variant and its name in entry points; the threads that share a row; where they keep it; how memory
+/// is accessed; whether a residual is added; the largest block; and, for RMSNorm and for LayerNorm, when weights and biases
+/// are loaded, or `-` if that norm has no such kernel.
 macro_rules! variants {
     ($then:ident! $($arguments:tt)*) => {
         $then! { [$($arguments)*]
@@ -30,41 +30,41 @@ macro_rules! variants {
 #[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 pub(crate) use variants;
 
-/// A kernel's scope, storage, access, residual and loads of parameters: a row of [`VARIANTS`].
+/// How a kernel works on a row: a row of the table [`VARIANTS`].
 ///
-/// All of them deal a row out as its tile says and add in the same order, so for one tile
-/// they give the same bits.
+/// Every variant deals a row to threads as the launch's tile says, and adds in the same order, so that all variants give
+/// the same bits for one tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Variant {
-    /// Two vectors a thread, held in registers; several rows a block.
+    /// At most two vectors a thread, held in registers; lanes of a warp share a row, and a block has several rows.
     Warp2,
-    /// The same with four vectors a thread.
+    /// [`Warp2`](Variant::Warp2) with at most four vectors a thread.
     Warp4,
-    /// Two vectors a thread, held in registers; a row a block.
+    /// At most two vectors a thread, held in registers; a block has one row.
     Block2,
-    /// The same with four vectors a thread.
+    /// [`Block2`](Variant::Block2) with at most four vectors a thread.
     Block4,
-    /// LayerNorm's [`Block4`](Variant::Block4) for short grids, which latency bounds: it preloads weights and biases.
-    /// RMSNorm needs no such twin, because its `Block4` preloads in any grid.
+    /// LayerNorm's [`Block4`](Variant::Block4) for short grids, which are bound by latency: it preloads weights and biases.
+    /// RMSNorm has no such sibling, because its `Block4` preloads for grids of any length.
     Short4,
     /// [`Block2`](Variant::Block2) with a residual, `r += x` before the norm.
     Add2,
-    /// The same with four vectors a thread.
+    /// [`Block4`](Variant::Block4) with a residual, `r += x` before the norm.
     Add4,
-    /// Two norms with a residual between them, `s = r + norm(x); y = norm(s)`: two vectors a thread, held in registers; a
-    /// row a block.
+    /// Two norms with a residual between them, `s = r + norm(x); y = norm(s)`: at most two vectors a thread, held in
+    /// registers; a block has one row.
     Sandwich2,
-    /// The same with four vectors a thread.
+    /// [`Sandwich2`](Variant::Sandwich2) with at most four vectors a thread.
     Sandwich4,
-    /// Any tile whose vectors fit the shared memory, where they are kept; also adds biases to
-    /// RMSNorm, offsets to LayerNorm's weights, and residuals.
+    /// Any tile whose vectors fit the shared memory, where they are kept. Also serves RMSNorm with biases, LayerNorm with a
+    /// weight offset, and residuals.
     Staged,
-    /// Any tile whose vectors fit the shared memory but for [`HYBRID_VECTORS`] a thread, which are held in
-    /// registers.
+    /// Any tile whose vectors fit registers and shared memory together: the first [`HYBRID_VECTORS`] of each thread are held
+    /// in registers, the others in shared memory.
     Mixed,
-    /// Any row of whole, aligned vectors: every pass reads it again.
+    /// Any row of whole, aligned vectors, which every pass loads again.
     Stream,
-    /// Any row, element by element: odd lengths and unaligned addresses.
+    /// Any row, element by element: odd lengths and unaligned addresses. Every pass loads it again.
     Scalar,
 }
 
@@ -75,20 +75,20 @@ pub enum Scope {
     Warp,
     /// A block.
     Block,
-    /// Whatever the launch says: lanes of a warp, a block, or the blocks of a cluster.
+    /// Lanes of a warp, a block, or the blocks of a cluster: the launch decides.
     Cluster,
 }
 
 /// Where a thread keeps its part of the row between passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// At most so many vectors, in registers.
+    /// In registers, at most so many vectors.
     Registers(u32),
-    /// Shared memory.
+    /// In shared memory.
     Shared,
     /// At most so many vectors in registers, the others in shared memory.
     Hybrid(u32),
-    /// Nowhere: each pass loads it again.
+    /// Nowhere: every pass loads it again.
     Reload,
 }
 
@@ -103,27 +103,27 @@ pub enum Access {
 
 /// Whether a variant adds a residual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Residual {
-    /// It supports none.
+pub enum ResidualSupport {
+    /// It adds none.
     Never,
-    /// In front of the norm, and it is launched with one alone.
+    /// It adds one in front of the norm, and is launched only with a residual.
     Always,
-    /// With one, in front of the norm or behind it, or without.
+    /// It adds one in front of the norm or behind it, if there is one.
     Either,
-    /// Between two norms.
+    /// It adds one between two norms, and is launched only with a residual.
     Between,
 }
 
 /// When weights and biases are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Params {
-    /// With the row, before the reduction. That takes registers, and shortens the latency.
+pub enum ParamLoads {
+    /// With the row, before the reduction. That shortens the latency, and takes registers.
     Preload,
-    /// With the row where they are no wider than x, else after the reduction: in f32 beside 16-bit x they would take
-    /// more registers than there are.
+    /// With the row if they are no wider than x, else after the reduction: in f32 beside 16-bit x they would take more
+    /// registers than there are.
     PreloadNarrow,
-    /// After the reduction. A variant of [`Scope::Block`] that does so serves long grids alone; a sibling preloads
-    /// for the short ones.
+    /// After the reduction. A variant of [`Scope::Block`] that does so serves bandwidth-bound (long) grids alone; a sibling
+    /// variant preloads and covers short ones.
     OnDemand,
 }
 
@@ -136,18 +136,18 @@ pub struct VariantSpec {
     pub name: &'static str,
     /// The threads that share a row.
     pub scope: Scope,
-    /// Where the row is kept.
+    /// Where a thread keeps its part of the row between passes.
     pub storage: Storage,
     /// How memory is accessed.
     pub access: Access,
     /// Whether it adds a residual.
-    pub residual: Residual,
+    pub residual: ResidualSupport,
     /// The largest block that launches it, which the PTX states as `.maxntid`.
     pub max_threads: u32,
-    /// When RMSNorm loads its weights; `None` where it has no such kernel.
-    pub rms: Option<Params>,
-    /// The same for LayerNorm.
-    pub layer: Option<Params>,
+    /// When RMSNorm loads its weights; `None` if it has no kernel of this variant.
+    pub rms: Option<ParamLoads>,
+    /// When LayerNorm loads its weights and biases; `None` if it has no kernel of this variant.
+    pub layer: Option<ParamLoads>,
 }
 
 /// Vectors that a thread of [`Variant::Mixed`] holds in registers.
@@ -173,27 +173,27 @@ macro_rules! params {
         None
     };
     ($params:ident) => {
-        Some(Params::$params)
+        Some(ParamLoads::$params)
     };
 }
 
 macro_rules! rows {
     ([] $($variant:ident $name:literal $scope:ident ($($storage:tt)+) $access:ident $residual:ident $threads:literal $rms:tt $layer:tt)*) => {
-        /// The table, in the order of kernel numbers.
+        /// The table of variants.
         pub const VARIANTS: [VariantSpec; Variant::ALL.len()] = [$(VariantSpec {
             variant: Variant::$variant,
             name: $name,
             scope: Scope::$scope,
             storage: storage!($($storage)+),
             access: Access::$access,
-            residual: Residual::$residual,
+            residual: ResidualSupport::$residual,
             max_threads: $threads,
             rms: params!($rms),
             layer: params!($layer),
         }),*];
 
         impl Variant {
-            /// All of them, in the order of kernel numbers.
+            /// Every variant, in the order of the table.
             pub const ALL: [Variant; [$($name),*].len()] = [$(Variant::$variant),*];
         }
     };
@@ -211,20 +211,20 @@ impl Variant {
         self.spec().name
     }
 
-    /// When that normalization's weights and biases are loaded; `None` where it has no such kernel.
-    pub const fn params(self, kind: NormKind) -> Option<Params> {
+    /// When that norm loads weights and biases; `None` if it has no kernel of this variant.
+    pub const fn params(self, kind: NormKind) -> Option<ParamLoads> {
         match kind {
             NormKind::Rms => self.spec().rms,
             NormKind::Layer => self.spec().layer,
         }
     }
 
-    /// Whether that normalization has such a kernel.
+    /// Whether that norm has a kernel of this variant.
     pub const fn serves(self, kind: NormKind) -> bool {
         self.params(kind).is_some()
     }
 
-    /// Vectors that a thread holds in registers alone; `None` where it takes any number.
+    /// The most vectors that a thread holds, all in registers; `None` if the variant keeps some elsewhere.
     pub const fn register_vectors(self) -> Option<u32> {
         match self.spec().storage {
             Storage::Registers(vectors) => Some(vectors),
@@ -237,31 +237,30 @@ impl Variant {
         self.spec().max_threads
     }
 
-    /// Whether its blocks may work on a row together, as a cluster.
+    /// Whether the blocks of a cluster may share a row.
     pub const fn takes_clusters(self) -> bool {
         matches!(self.spec().scope, Scope::Cluster)
     }
 
-    /// Whether it adds a residual, without which it is not taken.
+    /// Whether it is launched only with a residual.
     pub const fn adds(self) -> bool {
-        matches!(self.spec().residual, Residual::Always | Residual::Between)
+        matches!(self.spec().residual, ResidualSupport::Always | ResidualSupport::Between)
     }
 
-    /// Whether it adds a residual, always or where there is one.
+    /// Whether it can add a residual.
     pub const fn may_add(self) -> bool {
-        !matches!(self.spec().residual, Residual::Never)
+        !matches!(self.spec().residual, ResidualSupport::Never)
     }
 
-    /// Whether it is two norms with a residual between them, and takes [`SecondNorm`](super::SecondNorm) as its second
-    /// argument.
+    /// Whether it is two norms with a residual between them, with [`SecondNorm`](super::SecondNorm) as second argument.
     pub const fn is_sandwich(self) -> bool {
-        matches!(self.spec().residual, Residual::Between)
+        matches!(self.spec().residual, ResidualSupport::Between)
     }
 
     /// Whether it is compiled for a [wide](super::Addition) residual too.
     pub const fn takes_wide(self) -> bool {
         match self.spec().storage {
-            Storage::Registers(_) => matches!(self.spec().residual, Residual::Always),
+            Storage::Registers(_) => matches!(self.spec().residual, ResidualSupport::Always),
             Storage::Shared | Storage::Reload => true,
             Storage::Hybrid(_) => false,
         }
@@ -269,7 +268,7 @@ impl Variant {
 
     /// True if this variant serves bandwidth-bound (long) grids alone; a sibling variant covers short ones.
     pub const fn is_for_long_grids(self, kind: NormKind) -> bool {
-        matches!((self.spec().scope, self.params(kind)), (Scope::Block, Some(Params::OnDemand)))
+        matches!((self.spec().scope, self.params(kind)), (Scope::Block, Some(ParamLoads::OnDemand)))
     }
 }
 

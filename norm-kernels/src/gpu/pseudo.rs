@@ -1,8 +1,8 @@
-//! Pseudo-instructions: what depends on the types that an entry point leaves open.
+//! Pseudo-instructions: the operations that depend on which 16-bit types x, w and y have, which a template leaves open.
 //!
-//! They pass through the compiler as `asm!` and are no PTX until the host expands them for the types of x, w and y.
-//! `norm_host::ptx::specialize` has the table of their meanings, beside the code that expands them. All outputs are written, on every
-//! path. Arithmetic is `pure, nomem`; loads and stores count as touching any memory.
+//! They pass through the compiler as `asm!`, and become PTX when the host expands them for the types of an entry point.
+//! `norm_host::ptx::specialize` has the table of their meanings, beside the code that expands them. An expansion writes
+//! all outputs on every path. Arithmetic is declared `pure, nomem`; loads and stores may touch any memory.
 
 use super::asm;
 
@@ -13,7 +13,7 @@ macro_rules! unpack {
         #[inline(always)]
         pub fn $function(word: u32) -> [f32; 2] {
             let (low, high);
-            // SAFETY: register arithmetic.
+            // SAFETY: arithmetic on registers, defined for every value.
             unsafe {
                 asm!(
                     concat!($instruction, " {{{low}, {high}}}, {word};"),
@@ -48,7 +48,7 @@ macro_rules! pack {
         #[inline(always)]
         pub fn $function([low, high]: [f32; 2]) -> u32 {
             let word;
-            // SAFETY: register arithmetic.
+            // SAFETY: arithmetic on registers, defined for every value.
             unsafe {
                 asm!(
                     concat!($instruction, " {word}, {{{low}, {high}}};"),
@@ -72,11 +72,11 @@ pack! {
     pack_y: "norm.pack.y"
 }
 
-/// Two elements of x, f16 held to ±65504, bf16 as they are; NaN stays NaN.
+/// Two elements of x: f16 clamped to ±65504, bf16 as they are; NaN stays NaN.
 #[inline(always)]
 pub fn clamp_x(word: u32) -> u32 {
     let clamped;
-    // SAFETY: register arithmetic.
+    // SAFETY: arithmetic on registers, defined for every value.
     unsafe {
         asm!(
             "norm.clamp.x {clamped}, {word};",
@@ -88,16 +88,17 @@ pub fn clamp_x(word: u32) -> u32 {
     clamped
 }
 
-/// The upper words of two f64, the lower ones being zero, that have exponent and mantissa of the elements of x in a
-/// word: they count in [`unit_x`].
+/// The two elements of x in a word, exactly, as f64 in units of [`unit_x`]: the upper word of each, the lower ones being
+/// zero.
 ///
-/// A number, subnormal or not, times the power of two that the exponents' biases differ by. Five integer
-/// instructions a word, where two conversions occupy a unit that has an eighth of the throughput: LayerNorm at 8192 f16 takes 0.95 instead of 0.80
-/// of a copy's bandwidth, at 16384 0.90 instead of 0.54 (NVIDIA H200, 2026-11-23).
+/// The bits of exponent and mantissa are moved to their places in an f64. As the two types' exponents have different
+/// biases, that scales every number, subnormal or not, by one power of two, the unit. It takes five integer instructions
+/// a word, where two conversions would occupy a unit that has an eighth of the throughput: LayerNorm at 8192 f16 reaches
+/// 0.95 instead of 0.80 of a copy's bandwidth, at 16384 0.90 instead of 0.54 (NVIDIA H200, 2026-11-23).
 #[inline(always)]
 pub fn widen_x(word: u32) -> [u32; 2] {
     let (low, high);
-    // SAFETY: register arithmetic.
+    // SAFETY: arithmetic on registers, defined for every value.
     unsafe {
         asm!(
             "norm.widen.x {{{low}, {high}}}, {word};",
@@ -110,11 +111,11 @@ pub fn widen_x(word: u32) -> [u32; 2] {
     [low, high]
 }
 
-/// What [`widen_x`] counts in.
+/// The unit of [`widen_x`]: a power of two.
 #[inline(always)]
 pub fn unit_x() -> f64 {
     let unit;
-    // SAFETY: register arithmetic.
+    // SAFETY: arithmetic on registers, defined for every value.
     unsafe {
         asm!("norm.unit.x {unit};", unit = out(reg64) unit, options(pure, nomem, nostack, preserves_flags))
     }
@@ -125,20 +126,20 @@ pub fn unit_x() -> f64 {
 #[inline(always)]
 pub fn ones_w() -> u32 {
     let word;
-    // SAFETY: register arithmetic.
+    // SAFETY: arithmetic on registers, defined for every value.
     unsafe {
         asm!("norm.ones.w {word};", word = out(reg32) word, options(pure, nomem, nostack, preserves_flags))
     }
     word
 }
 
-/// Stores two words of clamped elements of x, if the type of x is one that is clamped.
+/// Stores two words of clamped elements of x to shared memory if x is f16; bf16 is not clamped, and nothing is stored.
 ///
 /// # Safety
 /// As [`st_shared_v2`](super::st_shared_v2).
 #[inline(always)]
 pub unsafe fn st_clamped_x_v2(slot: u32, [a, b]: [u32; 2]) {
-    // SAFETY: the caller keeps the place in this thread's shared memory.
+    // SAFETY: the caller guarantees that the slot is 8 bytes of shared memory that belong to this thread.
     unsafe {
         asm!(
             "norm.st_clamped.x.v2 [{slot}], {{{a}, {b}}};",
@@ -150,13 +151,13 @@ pub unsafe fn st_clamped_x_v2(slot: u32, [a, b]: [u32; 2]) {
     }
 }
 
-/// Stores four words of clamped elements of x, if the type of x is one that is clamped.
+/// Stores four words of clamped elements of x to shared memory if x is f16; bf16 is not clamped, and nothing is stored.
 ///
 /// # Safety
 /// As [`st_shared_v4`](super::st_shared_v4).
 #[inline(always)]
 pub unsafe fn st_clamped_x_v4(slot: u32, [a, b, c, d]: [u32; 4]) {
-    // SAFETY: the caller keeps the place in this thread's shared memory.
+    // SAFETY: the caller guarantees that the slot is 16 bytes of shared memory that belong to this thread.
     unsafe {
         asm!(
             "norm.st_clamped.x.v4 [{slot}], {{{a}, {b}, {c}, {d}}};",
@@ -170,14 +171,14 @@ pub unsafe fn st_clamped_x_v4(slot: u32, [a, b, c, d]: [u32; 4]) {
     }
 }
 
-/// `norm.round`: two values, rounded where the order of roundings says so.
+/// `norm.round`: two values, rounded where the order of roundings (`Rounding`) has a rounding here, else unchanged.
 macro_rules! round {
     ($(#[$doc:meta])* $function:ident: $instruction:literal) => {
         $(#[$doc])*
         #[inline(always)]
         pub fn $function([a, b]: [f32; 2]) -> [f32; 2] {
             let (low, high);
-            // SAFETY: register arithmetic.
+            // SAFETY: arithmetic on registers, defined for every value.
             unsafe {
                 asm!(
                     concat!($instruction, " {{{low}, {high}}}, {{{a}, {b}}};"),
@@ -201,15 +202,15 @@ round! {
     /// Two weights with their offset, rounded to the weights' type where the offset is rounded.
     round_w: "norm.round.w"
 }
-/// `norm.add`: `(a * branch + r) * sum` for two neighbours, `a + r` where the kernel is not scaled; rounded on the way
-/// where the order of roundings says so.
+/// `norm.add`: `(a * branch + r) * sum` for two neighbours, `a + r` where the kernel is not scaled. The order of roundings
+/// says whether `a`, the product and the sum are rounded.
 macro_rules! add {
     ($(#[$doc:meta])* $function:ident: $instruction:literal) => {
         $(#[$doc])*
         #[inline(always)]
         pub fn $function([a0, a1]: [f32; 2], [r0, r1]: [f32; 2], branch: f32, sum: f32) -> [f32; 2] {
             let (low, high);
-            // SAFETY: register arithmetic.
+            // SAFETY: arithmetic on registers, defined for every value.
             unsafe {
                 asm!(
                     concat!($instruction, " {{{low}, {high}}}, {{{a0}, {a1}}}, {{{r0}, {r1}}}, {branch}, {sum};"),
@@ -247,7 +248,7 @@ add! {
 #[inline(always)]
 pub fn affine_y([n0, n1]: [f32; 2], [w0, w1]: [f32; 2], [b0, b1]: [f32; 2]) -> [f32; 2] {
     let (low, high);
-    // SAFETY: register arithmetic.
+    // SAFETY: arithmetic on registers, defined for every value.
     unsafe {
         asm!(
             "norm.affine.y {{{low}, {high}}}, {{{n0}, {n1}}}, {{{w0}, {w1}}}, {{{b0}, {b1}}};",
@@ -265,7 +266,7 @@ pub fn affine_y([n0, n1]: [f32; 2], [w0, w1]: [f32; 2], [b0, b1]: [f32; 2]) -> [
     [low, high]
 }
 
-/// What the sum with a residual is multiplied by: the f32 at `address`, or `number` where that is 0. Kernels that are not
+/// The factor of the sum with a residual: the f32 at `address`, or `number` where the address is 0. Kernels that are not
 /// scaled load nothing.
 ///
 /// # Safety
@@ -273,7 +274,7 @@ pub fn affine_y([n0, n1]: [f32; 2], [w0, w1]: [f32; 2], [b0, b1]: [f32; 2]) -> [
 #[inline(always)]
 pub unsafe fn ld_scale(address: u64, number: f32) -> f32 {
     let scale;
-    // SAFETY: the caller keeps the address that of an f32, or 0.
+    // SAFETY: the caller guarantees that the address is that of a readable f32 in global memory, or 0, which is not read.
     unsafe {
         asm!(
             "norm.ld_scale.x {scale}, [{address}], {number};",

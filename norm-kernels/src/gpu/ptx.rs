@@ -1,20 +1,20 @@
-//! Instructions in `asm!`, which both compilers take as they stand.
+//! PTX instructions in `asm!`, for both compilers: global memory, clusters, programmatic dependent launch, arithmetic.
 //!
-//! Memory is reached so because `asm!` alone can state cache hints; `volatile` by default, such
-//! blocks stay in the order of the source, so a store to `y` cannot overtake a load of the same
-//! bytes through `x`. Nothing here is convergent: compilers may copy `asm!` into divergent branches.
+//! Global memory is accessed by `asm!` because nothing else can state cache hints. Such blocks are `volatile` by
+//! default: they stay in the order of the source, so a store to `y` cannot overtake a load of the same bytes through
+//! `x`. No barrier, shuffle or vote is here, because the compilers do not know that `asm!` is convergent and may copy it
+//! into divergent branches.
 
 use super::asm;
 #[cfg(sm_90)]
 use super::grid_blocks;
 use super::grid_x;
 
-/// Keeps ptxas from unrolling the loop whose body this begins: what it makes for a loop of unknown
-/// length takes more time to compile than the rest of a reduction (PTX ISA, "Pragma Strings:
-/// nounroll").
+/// Keeps ptxas from unrolling the loop whose body begins with this call (PTX ISA, "Pragma Strings: nounroll"). Compiling
+/// an unrolled loop of unknown length takes longer than compiling the rest of a reduction.
 #[inline(always)]
 pub fn keep_rolled() {
-    // SAFETY: no instruction.
+    // SAFETY: a directive to ptxas; no instruction is executed.
     unsafe { asm!(".pragma \"nounroll\";", options(nomem, nostack, preserves_flags)) }
 }
 
@@ -23,7 +23,7 @@ pub fn keep_rolled() {
 macro_rules! special {
     ($name:literal) => {{
         let value;
-        // SAFETY: reads a special register.
+        // SAFETY: reading a special register has no precondition and no effect.
         unsafe {
             asm!(
                 concat!("mov.u32 {value}, ", $name, ";"),
@@ -35,71 +35,74 @@ macro_rules! special {
     }};
 }
 
-/// The cluster's place in the grid; a block by itself is a cluster of one.
+/// The cluster's index in the grid (`%clusterid.x`); a block launched without clusters is a cluster of one.
 #[inline(always)]
 #[cfg(sm_90)]
 pub fn cluster() -> u32 {
     special!("%clusterid.x")
 }
 
-/// The block's place in its cluster.
+/// The block's index in its cluster (`%cluster_ctarank`).
 #[inline(always)]
 #[cfg(sm_90)]
 pub fn cluster_rank() -> u32 {
     special!("%cluster_ctarank")
 }
 
-/// Blocks of a cluster.
+/// The number of blocks in a cluster (`%cluster_nctarank`).
 #[inline(always)]
 #[cfg(sm_90)]
 pub fn cluster_blocks() -> u32 {
     special!("%cluster_nctarank")
 }
 
-/// The cluster's place in the grid: every block is a cluster.
+/// The cluster's index in the grid. Before sm_90 every block is a cluster of one.
 #[inline(always)]
 #[cfg(not(sm_90))]
 pub fn cluster() -> u32 {
     grid_x()
 }
 
-/// The block's place in its cluster.
+/// The block's index in its cluster of one.
 #[inline(always)]
 #[cfg(not(sm_90))]
 pub fn cluster_rank() -> u32 {
     0
 }
 
-/// Blocks of a cluster.
+/// The number of blocks in a cluster.
 #[inline(always)]
 #[cfg(not(sm_90))]
 pub fn cluster_blocks() -> u32 {
     1
 }
 
-/// Blocks that run at a time, at most and roughly.
+/// Roughly the most blocks that a device runs at the same time.
 #[cfg(sm_90)]
 const RESIDENT: u32 = 2048;
 
-/// `griddepcontrol.launch_dependents` (programmatic dependent launch): lets the next kernel of the stream start while the last blocks of this one run, if it was
-/// launched to; it waits by [`wait_for_previous_kernel`]. Earlier blocks need not say so: they
-/// have ended by then, and with 131072 blocks saying so took 160 instead of 127 µs (NVIDIA H200,
-/// 2026-11-23).
+/// `griddepcontrol.launch_dependents` (programmatic dependent launch, PDL): lets the next kernel of the stream start while
+/// the last blocks of this one still run, if that kernel was launched with the attribute for it. It then waits by
+/// [`wait_for_previous_kernel`].
+///
+/// Only the last `RESIDENT` blocks execute the instruction. The next kernel starts once every block has executed it or
+/// has ended, and the earlier blocks have ended by then; with 131072 blocks, executing it in all of them took 160 instead
+/// of 127 µs (NVIDIA H200, 2026-11-23).
 #[inline(always)]
 pub fn let_next_kernel_start() {
     #[cfg(sm_90)]
     if grid_x() + RESIDENT >= grid_blocks() {
-        // SAFETY: gives a hint.
+        // SAFETY: a hint to the scheduler; the kernel that starts early waits before it touches memory.
         unsafe { asm!("griddepcontrol.launch_dependents;", options(nostack, preserves_flags)) }
     }
 }
 
-/// `griddepcontrol.wait` (programmatic dependent launch): waits until the kernel before this one has ended and its writes are visible, where this one was
-/// let start before.
+/// `griddepcontrol.wait` (programmatic dependent launch, PDL): waits until the kernel before this one has ended and its
+/// writes are visible. Returns at once if this kernel was not started early ([`let_next_kernel_start`]).
 #[inline(always)]
 pub fn wait_for_previous_kernel() {
     #[cfg(sm_90)]
-    // SAFETY: waits.
+    // SAFETY: only waits, and returns at once where there is nothing to wait for.
     unsafe {
         asm!("griddepcontrol.wait;", options(nostack, preserves_flags))
     }
@@ -114,7 +117,7 @@ pub unsafe fn prefetch_bulk(address: u64, bytes: u32) {
     #[cfg(not(sm_90))]
     let _ = (address, bytes);
     #[cfg(sm_90)]
-    // SAFETY: the caller keeps `address` and `bytes` within an allocation; a prefetch writes nothing.
+    // SAFETY: the caller guarantees that the range is global memory in whole 16 bytes; a prefetch writes nothing.
     unsafe {
         asm!(
             "cp.async.bulk.prefetch.L2.global [{address}], {bytes};",
@@ -125,19 +128,19 @@ pub unsafe fn prefetch_bulk(address: u64, bytes: u32) {
     }
 }
 
-/// How long a loaded line is of use.
+/// How long a loaded cache line is of use, which chooses the load's cache hint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Reuse {
     /// Read once: kept out of L1. With plain loads the same kernels lose 2 to 5 %.
     Once,
     /// Read again by this thread in a later pass.
     Again,
-    /// Read by every block, written by none while the kernel runs.
+    /// Read by every block and written by none while the kernel runs, so that the read-only path (`.nc`) may serve it.
     Shared,
 }
 
-/// A load under a predicate: a branch around it would keep the next load from being issued
-/// before this one has arrived.
+/// A load under a predicate. A branch around it would keep the next load from being issued before this one's data has
+/// arrived.
 macro_rules! load {
     ($opcode:literal, $place:literal, $address:ident, $wanted:ident, [$($word:ident),+]) => {
         asm!(
@@ -151,14 +154,14 @@ macro_rules! load {
     };
 }
 
-/// Loads two words where `wanted`, else gives `absent` for each.
+/// Loads two words if `wanted`; else each is `absent`.
 ///
 /// # Safety
 /// Where `wanted`, `address` is that of 8 readable bytes in global memory, aligned to 8.
 #[inline(always)]
 pub unsafe fn ld_global_v2(address: u64, wanted: bool, absent: u32, reuse: Reuse) -> [u32; 2] {
     let (mut a, mut b) = (absent, absent);
-    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
+    // SAFETY: the caller guarantees 8 bytes of readable global memory, aligned to as many, if `wanted`.
     unsafe {
         match reuse {
             Reuse::Once => {
@@ -171,14 +174,14 @@ pub unsafe fn ld_global_v2(address: u64, wanted: bool, absent: u32, reuse: Reuse
     [a, b]
 }
 
-/// Loads four words where `wanted`, else gives `absent` for each.
+/// Loads four words if `wanted`; else each is `absent`.
 ///
 /// # Safety
 /// Where `wanted`, `address` is that of 16 readable bytes in global memory, aligned to 16.
 #[inline(always)]
 pub unsafe fn ld_global_v4(address: u64, wanted: bool, absent: u32, reuse: Reuse) -> [u32; 4] {
     let (mut a, mut b, mut c, mut d) = (absent, absent, absent, absent);
-    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
+    // SAFETY: the caller guarantees 16 bytes of readable global memory, aligned to as many, if `wanted`.
     unsafe {
         match reuse {
             Reuse::Once => load!(
@@ -199,14 +202,14 @@ pub unsafe fn ld_global_v4(address: u64, wanted: bool, absent: u32, reuse: Reuse
     [a, b, c, d]
 }
 
-/// Stores two words that this kernel reads no more.
+/// Stores two words that this kernel does not read again (`.cs`, evict first).
 ///
 /// # Safety
 /// `address` is that of 8 writable bytes in global memory, aligned to 8.
 #[inline(always)]
 pub unsafe fn st_global_v2(address: u64, words: [u32; 2]) {
     let [a, b] = words;
-    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
+    // SAFETY: the caller guarantees 8 bytes of writable global memory, aligned to as many, at `address`.
     unsafe {
         asm!(
             "st.global.cs.v2.b32 [{address}], {{{a}, {b}}};",
@@ -218,14 +221,14 @@ pub unsafe fn st_global_v2(address: u64, words: [u32; 2]) {
     }
 }
 
-/// Stores four words that this kernel reads no more.
+/// Stores four words that this kernel does not read again (`.cs`, evict first).
 ///
 /// # Safety
 /// `address` is that of 16 writable bytes in global memory, aligned to 16.
 #[inline(always)]
 pub unsafe fn st_global_v4(address: u64, words: [u32; 4]) {
     let [a, b, c, d] = words;
-    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
+    // SAFETY: the caller guarantees 16 bytes of writable global memory, aligned to as many, at `address`.
     unsafe {
         asm!(
             "st.global.cs.v4.b32 [{address}], {{{a}, {b}, {c}, {d}}};",
@@ -246,7 +249,7 @@ pub unsafe fn st_global_v4(address: u64, words: [u32; 4]) {
 #[inline(always)]
 pub unsafe fn ld_global_b16(address: u64) -> u16 {
     let bits;
-    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
+    // SAFETY: the caller guarantees 2 bytes of readable global memory, aligned to as many, at `address`.
     unsafe {
         asm!(
             "ld.global.b16 {bits}, [{address}];",
@@ -265,7 +268,7 @@ pub unsafe fn ld_global_b16(address: u64) -> u16 {
 #[inline(always)]
 pub unsafe fn ld_global_b32(address: u64) -> u32 {
     let bits;
-    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
+    // SAFETY: the caller guarantees 4 bytes of readable global memory, aligned to as many, at `address`.
     unsafe {
         asm!(
             "ld.global.b32 {bits}, [{address}];",
@@ -283,7 +286,7 @@ pub unsafe fn ld_global_b32(address: u64) -> u32 {
 /// `address` is that of 2 writable bytes in global memory, aligned to 2.
 #[inline(always)]
 pub unsafe fn st_global_b16(address: u64, bits: u16) {
-    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
+    // SAFETY: the caller guarantees 2 bytes of writable global memory, aligned to as many, at `address`.
     unsafe {
         asm!(
             "st.global.b16 [{address}], {bits};",
@@ -300,7 +303,7 @@ pub unsafe fn st_global_b16(address: u64, bits: u16) {
 /// `address` is that of 4 writable bytes in global memory, aligned to 4.
 #[inline(always)]
 pub unsafe fn st_global_b32(address: u64, bits: u32) {
-    // SAFETY: the caller keeps the address that of readable or writable memory of this size and alignment.
+    // SAFETY: the caller guarantees 4 bytes of writable global memory, aligned to as many, at `address`.
     unsafe {
         asm!(
             "st.global.b32 [{address}], {bits};",
@@ -311,11 +314,12 @@ pub unsafe fn st_global_b32(address: u64, bits: u32) {
     }
 }
 
-/// A word of two halves. ptxas drops it where the word is taken apart again, as it does not with shifts.
+/// A word of two halves. By `mov.b32`, not by shifts, because ptxas removes the instruction where the word is taken apart
+/// again.
 #[inline(always)]
 pub fn join(low: u16, high: u16) -> u32 {
     let word;
-    // SAFETY: register arithmetic.
+    // SAFETY: arithmetic on registers, defined for every value.
     unsafe {
         asm!(
             "mov.b32 {word}, {{{low}, {high}}};",
@@ -328,12 +332,12 @@ pub fn join(low: u16, high: u16) -> u32 {
     word
 }
 
-/// `1 / sqrt(value)`, off by 2^-22.9 of it at most (PTX ISA, `rsqrt.approx`): a quarter of what
-/// the accuracy promise leaves, and 20 instructions less than a rounded root and reciprocal.
+/// `1 / sqrt(value)` with a relative error of at most 2^-22.9 (PTX ISA, `rsqrt.approx`). That is a quarter of the error
+/// that the accuracy promise allows, and 20 instructions fewer than a correctly rounded root and reciprocal.
 #[inline(always)]
 pub fn rsqrt(value: f32) -> f32 {
     let result;
-    // SAFETY: register arithmetic.
+    // SAFETY: arithmetic on registers, defined for every value.
     unsafe {
         asm!(
             "rsqrt.approx.f32 {result}, {value};",

@@ -1,6 +1,8 @@
-//! rust-cuda: kernels on `cuda_std`, compiled by `rustc_codegen_nvvm`.
+//! What rust-cuda (`rustc_codegen_nvvm`) expresses in its own way: entry points, special registers, shared memory,
+//! barriers, shuffles.
 //!
-//! Barriers and shuffles are those of `cuda_std`, which end as LLVM intrinsics.
+//! Barriers and shuffles are those of `cuda_std`, which lower to LLVM intrinsics, because LLVM knows that these are
+//! convergent.
 
 use core::mem::MaybeUninit;
 
@@ -20,8 +22,8 @@ use super::shared::SCRATCH_BYTES;
 macro_rules! kernel {
     ($name:expr, fn kernel($($arg:ident: $type:ty),*) $body:block) => {
         const _: () = {
-            // `cuda_std::kernel` adds `no_mangle`, to which a name of its own comes first. The
-            // released one cannot read `unsafe(…)`, and a host that checks types needs no names.
+            // `cuda_std::kernel` adds `no_mangle`, over which `export_name` takes precedence. The released `cuda_std`
+            // cannot parse `unsafe(…)`; it is used on the host alone, where types are checked and names do not matter.
             #[cfg_attr(target_arch = "nvptx64", unsafe(export_name = $name))]
             #[allow(unused_attributes)]
             #[cuda_std::kernel]
@@ -32,21 +34,22 @@ macro_rules! kernel {
 #[cfg(feature = "entry-points")]
 pub(crate) use kernel;
 
-/// A line of shared memory.
+/// 128 bytes of scratch memory, so that its start and its end are multiples of 128.
 #[derive(Clone, Copy)]
 #[repr(C, align(128))]
-struct Line([MaybeUninit<u8>; 128]);
+struct Aligned128([MaybeUninit<u8>; 128]);
 
 #[address_space(shared)]
-static mut SCRATCH: [Line; SCRATCH_BYTES / 128] =
-    [const { Line([MaybeUninit::uninit(); 128]) }; SCRATCH_BYTES / 128];
+static mut SCRATCH: [Aligned128; SCRATCH_BYTES / 128] =
+    [const { Aligned128([MaybeUninit::uninit(); 128]) }; SCRATCH_BYTES / 128];
 
 unsafe extern "C" {
-    /// Not `cuda_std::shared::dynamic_shared_mem`, whose symbol has a size, 16 bytes: ptxas then
-    /// gives it those, before `SCRATCH`, and rows overwrite what is there. Without a size it
-    /// begins where static shared memory ends, which is a multiple of 16: the backend gives it the
-    /// alignment of a float. The attribute is what `address_space` ends as, which cannot be said
-    /// of foreign items.
+    /// The launch's dynamic shared memory, which holds the row.
+    ///
+    /// Not `cuda_std::shared::dynamic_shared_mem`, whose symbol has a size of 16 bytes: ptxas would place those 16 bytes
+    /// before `SCRATCH`, and the row would overwrite it. A symbol without a size begins where static shared memory ends.
+    /// The backend aligns it as a float, but static shared memory ends at a multiple of 16 here. The attribute is what
+    /// `address_space` expands to, which is not accepted on foreign items.
     #[cfg_attr(target_arch = "nvptx64", nvvm_internal::addrspace(3))]
     static ROW: [f32; 0];
 }
@@ -57,17 +60,17 @@ pub fn scratch() -> u32 {
     shared_address(&raw const SCRATCH)
 }
 
-/// The address of what the launch adds to it, for the row.
+/// The address of the launch's dynamic shared memory, which holds the row.
 #[inline(always)]
 pub fn row() -> u32 {
     shared_address(&raw const ROW)
 }
 
-/// The address in shared memory of what a pointer leads to.
+/// The 32-bit address, in shared memory, of a pointer's target.
 #[inline(always)]
 fn shared_address<T>(place: *const T) -> u32 {
     let address;
-    // SAFETY: register arithmetic.
+    // SAFETY: arithmetic on registers, defined for every value.
     unsafe {
         asm!(
             "{{ .reg .b64 %place; cvta.to.shared.u64 %place, {place}; cvt.u32.u64 {address}, %place; }}",
@@ -79,14 +82,14 @@ fn shared_address<T>(place: *const T) -> u32 {
     address
 }
 
-/// The value of the lane whose number differs by `lane_mask`. All 32 lanes must call.
+/// The value of the lane whose index is this lane's xor `lane_mask` (`shfl.sync.bfly`). All 32 lanes must call.
 #[inline(always)]
 pub fn shuffle_xor(value: f32, lane_mask: u32) -> f32 {
-    // The released `cuda_std` has no shuffles; it does not reach a device either.
+    // The released `cuda_std` has no shuffles. It is used on the host alone, where types are checked and nothing runs.
     #[cfg(not(target_arch = "nvptx64"))]
     let other = value;
     #[cfg(target_arch = "nvptx64")]
-    // SAFETY: no kernel places a shuffle where only some lanes of a warp come.
+    // SAFETY: every shuffle of the kernels is reached by all 32 lanes of a warp, as the mask says.
     let (other, _) = unsafe { cuda_std::warp::warp_shuffle_xor(u32::MAX, value, lane_mask, 32) };
     other
 }
@@ -94,28 +97,28 @@ pub fn shuffle_xor(value: f32, lane_mask: u32) -> f32 {
 /// Whether `predicate` holds in a lane of the warp (`vote.sync.any`). All 32 lanes must call.
 #[inline(always)]
 pub fn vote_any(predicate: bool) -> bool {
-    // As for `shuffle_xor`.
+    // The released `cuda_std` has no votes either.
     #[cfg(not(target_arch = "nvptx64"))]
     let any = predicate;
     #[cfg(target_arch = "nvptx64")]
-    // SAFETY: no kernel places a vote where only some lanes of a warp come.
+    // SAFETY: every vote of the kernels is reached by all 32 lanes of a warp, as the mask says.
     let any = unsafe { cuda_std::warp::warp_vote_any(u32::MAX, predicate) };
     any
 }
 
-/// The counter of a loop that is not to be unrolled before ptxas sees it.
+/// Hides a loop's counter from the compiler in front of ptxas, which then cannot unroll the loop.
 ///
-/// libNVVM unrolls a loop whose turns it can count, by four and with 64-bit counters, which takes
-/// the registers that staged kernels have none of.
+/// libNVVM unrolls a loop with a known number of iterations by four, with 64-bit counters; kernels that stage rows in
+/// shared memory have no registers left for that.
 #[inline(always)]
 pub fn opaque(mut counter: u32) -> u32 {
-    // SAFETY: no instruction.
+    // SAFETY: a comment; no instruction is executed.
     unsafe { asm!("/* {0} */", inout(reg32) counter, options(nomem, nostack, preserves_flags)) }
     counter
 }
 
-/// `count` rounded up to a multiple of `unit`, a power of two. A trial with a mask, as for stock rustc, spilled a word on sm_80
-/// in LayerNorm's kernels that hold f16 in registers.
+/// `count` rounded up to a multiple of `unit`, a power of two. With a mask, as stock rustc has it, LayerNorm's kernels that
+/// hold f16 in registers spilled a word on sm_80.
 #[inline(always)]
 pub fn round_up(count: u32, unit: u32) -> u32 {
     count.next_multiple_of(unit)
@@ -125,7 +128,7 @@ pub fn round_up(count: u32, unit: u32) -> u32 {
 #[inline(always)]
 pub fn fma(a: f32, b: f32, c: f32) -> f32 {
     let result;
-    // SAFETY: register arithmetic.
+    // SAFETY: arithmetic on registers, defined for every value.
     unsafe {
         asm!(
             "fma.rn.f32 {result}, {a}, {b}, {c};",

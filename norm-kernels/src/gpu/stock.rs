@@ -1,7 +1,8 @@
-//! Stock rustc, target `nvptx64-nvidia-cuda`.
+//! What stock rustc (target `nvptx64-nvidia-cuda`) expresses in its own way: entry points, special registers, shared
+//! memory, barriers, shuffles.
 //!
-//! Barriers and shuffles are LLVM intrinsics, not `asm!`: LLVM knows that the intrinsics are
-//! convergent and keeps each in one place, where it copies `asm!` into divergent branches.
+//! Barriers and shuffles are LLVM intrinsics, not `asm!`. LLVM knows that these intrinsics are convergent and keeps each
+//! in one place; `asm!` it may copy into divergent branches.
 
 use core::arch::{asm, global_asm, nvptx};
 
@@ -33,7 +34,7 @@ macro_rules! shared_address {
         #[inline(always)]
         pub fn $function() -> u32 {
             let address;
-            // SAFETY: names one of the variables above.
+            // SAFETY: takes the address of a variable that is declared above.
             unsafe {
                 asm!(
                     concat!("mov.b32 {address}, ", $variable, ";"),
@@ -51,7 +52,7 @@ shared_address! {
     scratch: "norm_scratch"
 }
 shared_address! {
-    /// The address of what the launch adds to it, for the row.
+    /// The address of the launch's dynamic shared memory, which holds the row.
     row: "norm_row"
 }
 
@@ -61,42 +62,42 @@ macro_rules! special {
         $(#[$doc])*
         #[inline(always)]
         pub fn $function() -> u32 {
-            // SAFETY: reads it.
+            // SAFETY: reading a special register has no precondition and no effect.
             unsafe { nvptx::$intrinsic() as u32 }
         }
     };
 }
 
 special! {
-    /// The thread's place along its row.
+    /// The thread's index along its row (`threadIdx.x`).
     thread_x: _thread_idx_x
 }
 special! {
-    /// The row's place in its block.
+    /// The index of the thread's row in its block (`threadIdx.y`).
     thread_y: _thread_idx_y
 }
 special! {
-    /// Threads along a row.
+    /// The number of threads along a row (`blockDim.x`).
     block_x: _block_dim_x
 }
 special! {
-    /// Rows in a block.
+    /// The number of rows in a block (`blockDim.y`).
     block_y: _block_dim_y
 }
 special! {
-    /// The block's place in the grid.
+    /// The block's index in the grid (`blockIdx.x`).
     grid_x: _block_idx_x
 }
 #[cfg(sm_90)]
 special! {
-    /// Blocks of the grid.
+    /// The number of blocks in the grid (`gridDim.x`).
     grid_blocks: _grid_dim_x
 }
 
-/// Waits for all threads of the block, and makes their shared memory writes visible.
+/// Waits for all threads of the block, and makes their writes to shared memory visible (`bar.sync`).
 #[inline(always)]
 pub fn barrier() {
-    // SAFETY: no kernel places a barrier where only some threads of a block come.
+    // SAFETY: every barrier of the kernels is reached by all threads of the block.
     unsafe { nvptx::_syncthreads() }
 }
 
@@ -107,28 +108,29 @@ unsafe extern "unadjusted" {
     fn vote_any_sync(members: u32, predicate: bool) -> bool;
 }
 
-/// The value of the lane whose number differs by `lane_mask`. All 32 lanes must call.
+/// The value of the lane whose index is this lane's xor `lane_mask` (`shfl.sync.bfly`). All 32 lanes must call.
 #[inline(always)]
 pub fn shuffle_xor(value: f32, lane_mask: u32) -> f32 {
-    // SAFETY: no kernel places a shuffle where only some lanes of a warp come.
+    // SAFETY: every shuffle of the kernels is reached by all 32 lanes of a warp, as the mask says.
     unsafe { shfl_sync_bfly_f32(u32::MAX, value, lane_mask, 31) }
 }
 
 /// Whether `predicate` holds in a lane of the warp (`vote.sync.any`). All 32 lanes must call.
 #[inline(always)]
 pub fn vote_any(predicate: bool) -> bool {
-    // SAFETY: as for `shuffle_xor`.
+    // SAFETY: every vote of the kernels is reached by all 32 lanes of a warp, as the mask says.
     unsafe { vote_any_sync(u32::MAX, predicate) }
 }
 
-/// The counter of a loop that is not to be unrolled before ptxas sees it: nothing else would.
+/// The counter of a loop that must not be unrolled in front of ptxas. Nothing to hide here: stock rustc leaves such loops
+/// rolled; the function exists for rust-cuda's libNVVM, which does not.
 #[inline(always)]
 pub fn opaque(counter: u32) -> u32 {
     counter
 }
 
-/// `count` rounded up to a multiple of `unit`, a power of two. By a mask: with `next_multiple_of`, LayerNorm's kernels that
-/// hold f16 in registers spill a word on sm_80.
+/// `count` rounded up to a multiple of `unit`, a power of two. By a mask, because with `next_multiple_of` LayerNorm's
+/// kernels that hold f16 in registers spill a word on sm_80.
 #[inline(always)]
 pub fn round_up(count: u32, unit: u32) -> u32 {
     (count + (unit - 1)) & !(unit - 1)

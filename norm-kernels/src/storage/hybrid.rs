@@ -1,4 +1,4 @@
-//! A part in registers and in shared memory.
+//! A thread's part of a row in registers and in shared memory.
 
 use super::{Registers, RowStorage, Shared};
 use crate::element::{Input, Output, Param, Words};
@@ -6,30 +6,33 @@ use crate::gpu;
 use crate::row::Row;
 
 /// Aligned vectors, read once: a thread's first `V` are kept in registers, the others in shared memory.
-/// Two blocks fit a multiprocessor where shared memory alone holds one, and rows fit that are too long
-/// for it. It adds no residual; weight offsets and biases it supports as [`Registers`] does.
+///
+/// Two blocks fit a multiprocessor where [`Shared`] would leave room for one, and rows fit that are too long for shared
+/// memory alone. It adds no residual, and biases and a weight offset only as [`Registers`] does.
 pub struct Hybrid<X, W, Y, const N: usize, const V: usize> {
-    held: Registers<X, W, Y, N, V, false>,
-    staged: Shared<X, W, Y, N>,
+    in_registers: Registers<X, W, Y, N, V, false>,
+    in_shared: Shared<X, W, Y, N>,
 }
 
 impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize> Hybrid<X, W, Y, N, V> {
     /// Loads the part.
     ///
     /// # Safety
-    /// The row lies in memory as it says, vectors whole and aligned, without a residual, and the block
-    /// has shared memory for all of its threads' vectors but `V` each, an even number each.
+    /// The addresses of the row are those of its elements, in whole and aligned vectors; it has no residual. The block has
+    /// shared memory for all vectors of its threads but the first `V` of each, rounded up to an even number a thread.
     #[inline(always)]
     pub unsafe fn load(row: Row) -> Self {
-        // SAFETY: the caller says where the row lies and that shared memory holds all vectors but the first `V`.
+        // SAFETY: the caller guarantees that the row's elements are in memory, and that shared memory holds all vectors but
+        // the first `V` of each thread.
         unsafe {
-            // The part in shared memory could.
+            // `Shared` could add a residual behind the norm, which `Registers` cannot: leave that code out.
             let row = Row { accumulate: false, ..row };
-            // In front of the loop that copies the others, or ptxas may put them behind it, where they are waited for.
-            let held = Registers::load::<false>(row);
-            let staged = Shared::start(Row { start: row.at(V), ..row });
+            // The loads into registers come before the loop that copies the others. Behind it, they would be issued only
+            // after the copies have been waited for.
+            let in_registers = Registers::load::<false>(row);
+            let in_shared = Shared::start(Row { start: row.at(V), ..row });
             gpu::cp_async_wait_all();
-            Hybrid { held, staged }
+            Hybrid { in_registers, in_shared }
         }
     }
 }
@@ -41,22 +44,22 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize> RowStorage<N
 
     #[inline(always)]
     fn each_first(&self, mut f: impl FnMut(Words, u32)) {
-        self.held.each_first(&mut f);
-        self.staged.each_first(f);
+        self.in_registers.each_first(&mut f);
+        self.in_shared.each_first(f);
     }
 
     #[inline(always)]
     fn each(&self, mut f: impl FnMut(Words, u32)) {
-        self.held.each(&mut f);
-        self.staged.each(f);
+        self.in_registers.each(&mut f);
+        self.in_shared.each(f);
     }
 
     #[inline(always)]
     unsafe fn write<const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
-        // SAFETY: the caller gives these elements of `y` to this thread; both parts have different ones.
+        // SAFETY: the caller guarantees that no other thread touches these elements of `y`; each is in one of the two.
         unsafe {
-            self.held.write::<BIASES, OFFSETS>(&norm);
-            self.staged.write::<BIASES, OFFSETS>(norm);
+            self.in_registers.write::<BIASES, OFFSETS>(&norm);
+            self.in_shared.write::<BIASES, OFFSETS>(norm);
         }
     }
 }

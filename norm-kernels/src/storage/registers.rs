@@ -1,4 +1,4 @@
-//! A part in registers.
+//! A thread's part of a row in registers.
 
 use core::marker::PhantomData;
 
@@ -9,14 +9,13 @@ use crate::element::{Addend, Input, Output, Param, Words};
 use crate::gpu::Reuse;
 use crate::row::Row;
 
-/// `V` aligned vectors, read once. It adds nothing behind the norm; biases and a weight offset it
-/// supports where the constant parameters of `load` and `write` say so.
+/// At most `V` aligned vectors, read once. It adds no residual behind the norm, and biases and a weight offset only where
+/// the constant parameters of `load` and `write` say so.
 ///
-/// `PRELOAD_PARAMS`: weights and biases are loaded with the row, not after the reduction that they would then
-/// delay, one vector after the other: 1 row of 8192 f16 takes 1.4 in place of 1.9 µs for RMSNorm, 256
-/// rows of 4096 take 3.0 in place of 4.6 for LayerNorm. But LayerNorm's four vectors with their
-/// weights and biases take so many registers that large grids lose a fifth of their bandwidth
-/// (NVIDIA H200, 2026-11-23).
+/// `PRELOAD_PARAMS`: weights and biases are loaded with the row. Loaded after the reduction, one vector after the other,
+/// their latency would add to the kernel's: 1 row of 8192 f16 takes 1.4 instead of 1.9 µs for RMSNorm, 256 rows of 4096
+/// take 3.0 instead of 4.6 µs for LayerNorm. But four vectors of LayerNorm with their weights and biases take so many
+/// registers that large grids lose a fifth of their bandwidth (NVIDIA H200, 2026-11-23).
 pub struct Registers<X, W, Y, const N: usize, const V: usize, const PRELOAD_PARAMS: bool> {
     row: Row,
     x: [Words; V],
@@ -27,13 +26,13 @@ pub struct Registers<X, W, Y, const N: usize, const V: usize, const PRELOAD_PARA
 impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOAD_PARAMS: bool>
     Registers<X, W, Y, N, V, PRELOAD_PARAMS>
 {
-    /// Loads the part; without `BIASES` none.
+    /// Loads the part; with `BIASES` and `PRELOAD_PARAMS` its biases, too.
     ///
     /// # Safety
-    /// The row lies in memory as it says, vectors whole and aligned, at most `V` a thread.
+    /// The addresses of the row are those of its elements, in whole and aligned vectors, at most `V` a thread.
     #[inline(always)]
     pub unsafe fn load<const BIASES: bool>(row: Row) -> Self {
-        // SAFETY: the caller keeps the row in memory.
+        // SAFETY: the caller guarantees that the row's elements are in memory, in whole and aligned vectors.
         unsafe {
             let x = Self::vectors::<X>(&row, row.x);
             let params = Self::preload::<BIASES>(&row);
@@ -41,13 +40,16 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOA
         }
     }
 
-    /// Loads the row that is the sum of `x`, of type `I`, and the residual, which is stored too; without `BIASES` none.
+    /// Loads `x`, of type `I`, and the residual, adds them, stores the sum, and keeps it as the part; with `BIASES` and
+    /// `PRELOAD_PARAMS` its biases, too.
     ///
     /// # Safety
-    /// As [`load`](Self::load), of both rows and of the sum's, of which no other thread touches these elements.
+    /// As [`load`](Self::load), for the rows of `x`, the residual and the sum. No other thread touches these elements of
+    /// the sum.
     #[inline(always)]
     pub unsafe fn load_sum<I: Addend, const BIASES: bool>(row: Row) -> Self {
-        // SAFETY: the caller keeps the rows in memory, and gives these elements of the sum to this thread.
+        // SAFETY: the caller guarantees that the elements of all three rows are in memory, and that no other thread touches
+        // these elements of the sum.
         unsafe {
             let x = Self::vectors::<I>(&row, row.x);
             let mut sum = Self::vectors::<X>(&row, row.r);
@@ -57,37 +59,37 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOA
         }
     }
 
-    /// The part of a row whose vectors and parameters have been loaded.
+    /// A part whose vectors and parameters have been loaded; clamps the vectors.
     #[inline(always)]
     pub fn of(row: Row, mut x: [Words; V], params: [Params; V]) -> Self {
         each::<V>(|v| x[v] = X::clamp(x[v]));
         Registers { row, x, params, elements: PhantomData }
     }
 
-    /// The vectors of a row of elements `E` at `address`.
+    /// Loads this thread's vectors of a row of elements `E` that begins at `address`.
     ///
     /// # Safety
-    /// They are in memory, whole and aligned.
+    /// The vectors are in memory, whole and aligned.
     #[inline(always)]
     pub unsafe fn vectors<E: Input>(row: &Row, address: u64) -> [Words; V] {
         let mut words: [Words; V] = [[0; 8]; V];
         each::<V>(|v| {
             let (at, valid) = Self::at(row, v);
-            // SAFETY: a whole vector of the row, or nothing.
+            // SAFETY: a whole vector of the row, which the caller guarantees to be in memory, or `valid` is 0.
             words[v] = unsafe { Vector::fetch::<E, N>(address + at as u64 * E::SIZE, valid, 0, Reuse::Once) };
         });
         words
     }
 
-    /// The weights and biases that are loaded with the row.
+    /// Loads weights, and with `BIASES` biases, if `PRELOAD_PARAMS` says that they are loaded with the row.
     ///
     /// # Safety
-    /// Those that the row has are in memory, vectors whole and aligned.
+    /// The weights and biases that the row has are in memory, in whole and aligned vectors.
     #[inline(always)]
     pub unsafe fn preload<const BIASES: bool>(row: &Row) -> [Params; V] {
         let mut params = [Params::NONE; V];
         if PRELOAD_PARAMS {
-            // SAFETY: the elements of the row's vectors.
+            // SAFETY: `at` gives elements of the row, whose weights and biases the caller guarantees to be in memory.
             each::<V>(|v| params[v] = unsafe { Params::load::<Vector, W, N, BIASES>(row, Self::at(row, v)) });
         }
         params
@@ -96,14 +98,15 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOA
     /// [`RowStorage::write`], with a weight offset or without.
     ///
     /// # Safety
-    /// As there.
+    /// As [`RowStorage::write`].
     #[inline(always)]
     unsafe fn write_as<const BIASES: bool, const OFFSET: bool>(&self, norm: impl Fn(f32) -> f32) {
         each::<V>(|v| {
             let at = Self::at(&self.row, v);
             let mut values = unpack::<X, N>(self.x[v]);
             each::<N>(|i| values[i] = norm(values[i]));
-            // SAFETY: the vector that was loaded, or nothing; the caller gives these elements of `y` to this thread.
+            // SAFETY: a whole vector of the row, which was loaded, or `valid` is 0; the caller guarantees that no other
+            // thread touches these elements of `y`.
             unsafe {
                 let params = self.params::<BIASES>(v);
                 finish::<Vector, W, Y, N, BIASES, OFFSET, false>(&self.row, at, values, params);
@@ -117,20 +120,20 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOA
         self.x[v]
     }
 
-    /// The weights and biases of vector `v`, loaded with it or now.
+    /// The weights, and with `BIASES` the biases, of vector `v`: loaded with the row, or now.
     ///
     /// # Safety
-    /// Those that the row has are in memory, vectors whole and aligned.
+    /// The weights and biases that the row has are in memory, in whole and aligned vectors.
     #[inline(always)]
     pub unsafe fn params<const BIASES: bool>(&self, v: usize) -> Params {
         if PRELOAD_PARAMS {
             return self.params[v];
         }
-        // SAFETY: the elements of a vector of the row, or nothing.
+        // SAFETY: `at` gives elements of the row, whose weights and biases the caller guarantees to be in memory.
         unsafe { Params::load::<Vector, W, N, BIASES>(&self.row, Self::at(&self.row, v)) }
     }
 
-    /// The place of vector `v`, and how many of its elements are in the row.
+    /// The index of the first element of vector `v`, and how many of its elements are in the row.
     #[inline(always)]
     pub fn at(row: &Row, v: usize) -> (u32, u32) {
         (row.at(v), Vector::valid::<N>(row.at(v), row.end))
@@ -151,7 +154,7 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOA
 
     #[inline(always)]
     unsafe fn write<const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
-        // SAFETY: the caller gives these elements of `y` to this thread.
+        // SAFETY: the caller guarantees that no other thread touches these elements of `y`.
         unsafe {
             if !OFFSETS || self.row.weight_offset == 0.0 {
                 self.write_as::<BIASES, false>(norm);

@@ -1,4 +1,4 @@
-//! A part left in memory.
+//! A thread's part of a row that stays in global memory.
 
 use core::marker::PhantomData;
 
@@ -9,40 +9,41 @@ use crate::element::{Addend, Element, Input, Output, Param, Words};
 use crate::gpu::Reuse;
 use crate::row::Row;
 
-/// Any number of vectors, read again by every pass.
+/// Any number of vectors, loaded again by every pass.
 pub struct Reload<A, X, W, Y, const N: usize> {
     row: Row,
     access: PhantomData<(A, X, W, Y)>,
 }
 
-/// Vectors on their way at a time, where they are whole: four give 0.83 of a copy's bandwidth at
-/// 32768 f16, one gives 0.62 (NVIDIA H200, 2026-11-22).
-const FLIGHT: usize = 4;
+/// How many whole vectors a thread loads at a time: with four in flight a kernel reaches 0.83 of a copy's bandwidth at 32768
+/// f16, with one 0.62 (NVIDIA H200, 2026-11-22).
+const IN_FLIGHT: usize = 4;
 
 impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> Reload<A, X, W, Y, N> {
     /// The part of a row without a residual in front of the norm.
     ///
     /// # Safety
-    /// The row lies in memory as it says, and, for [`Vector`](crate::access::Vector), vectors whole and aligned.
+    /// The addresses of the row are those of its elements, for [`Vector`](crate::access::Vector) in whole and aligned
+    /// vectors.
     #[inline(always)]
     pub unsafe fn new(row: Row) -> Self {
         Reload { row, access: PhantomData }
     }
 
-    /// The part. With a residual in front of the norm, the sum of it and `x`, of type `I`, is stored first, and the part is
-    /// that of the sum.
+    /// The part of any row. With a residual in front of the norm, it adds `x`, of type `I`, to the residual and stores the
+    /// sum first; the part is then that of the sum.
     ///
     /// # Safety
-    /// As [`new`](Self::new), of all three rows. No other thread touches these elements of the sum. Without a residual
-    /// `I` is `X`.
+    /// As [`new`](Self::new), for the rows of `x`, the residual and the sum. No other thread touches these elements of the
+    /// sum. If there is no residual in front of the norm, `I` is `X`.
     #[inline(always)]
     pub unsafe fn with_residual<I: Addend>(row: Row) -> Self {
         let mut part = Reload { row, access: PhantomData };
         if row.adds() {
             part.each_at::<I, 1>(|(at, valid), x| {
                 let at = at as u64 * X::SIZE;
-                // SAFETY: elements that exist in `x` exist in the residual and in the sum; the caller gives those of the
-                // sum to this thread.
+                // SAFETY: the residual and the sum have the same elements as `x`; the caller guarantees that no other
+                // thread touches those of the sum.
                 unsafe {
                     let r = A::fetch::<X, N>(row.r + at, valid, 0, Reuse::Again);
                     let (x, r) = (unpack::<I, N>(x), unpack::<X, N>(r));
@@ -55,7 +56,8 @@ impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> Reload<A, X
         part
     }
 
-    /// Calls `f` with the place of every vector, how many of its elements, of type `E`, count, and them.
+    /// Loads every vector of the row, of elements `E`, up to `F` at a time, and calls `f` with the index of its first element,
+    /// the number of its elements that are in the row, and the vector.
     #[inline(always)]
     fn each_at<E: Element, const F: usize>(&self, mut f: impl FnMut((u32, u32), Words)) {
         let flight = if A::WHOLE { F } else { 1 };
@@ -70,8 +72,8 @@ impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> Reload<A, X
                 if v < flight {
                     let (at, valid) = place(v);
                     let address = self.row.x + at as u64 * E::SIZE;
-                    // SAFETY: `valid` elements of the row; the caller of `new` said that they
-                    // are in memory and aligned.
+                    // SAFETY: the first `valid` elements are in the row; who called `new` or `with_residual` guaranteed that
+                    // they are in memory and aligned.
                     words[v] = unsafe { A::fetch::<E, N>(address, valid, 0, Reuse::Again) };
                 }
             });
@@ -84,10 +86,10 @@ impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> Reload<A, X
         }
     }
 
-    /// [`RowStorage::write`], of the common case or of any.
+    /// [`RowStorage::write`]: the fast copy for the common case ([`is_common`]), or with `EXTRAS` the one for any row.
     ///
     /// # Safety
-    /// As there.
+    /// As [`RowStorage::write`].
     #[inline(always)]
     unsafe fn write_as<const F: usize, const BIASES: bool, const EXTRAS: bool>(
         &self,
@@ -96,7 +98,7 @@ impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> Reload<A, X
         self.each_at::<X, F>(|place, words| {
             let mut values = unpack::<X, N>(X::clamp(words));
             each::<N>(|i| values[i] = norm(values[i]));
-            // SAFETY: elements that this pass has read already; the caller gives these elements of `y` to this thread.
+            // SAFETY: these elements are in the row; the caller guarantees that no other thread touches them in `y`.
             unsafe {
                 let params = Params::load::<A, W, N, BIASES>(&self.row, place);
                 finish::<A, W, Y, N, BIASES, EXTRAS, EXTRAS>(&self.row, place, values, params);
@@ -112,16 +114,16 @@ impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> RowStorage<
 
     #[inline(always)]
     fn each(&self, mut f: impl FnMut(Words, u32)) {
-        self.each_at::<X, FLIGHT>(|(_, valid), words| f(X::clamp(words), valid));
+        self.each_at::<X, IN_FLIGHT>(|(_, valid), words| f(X::clamp(words), valid));
     }
 
     #[inline(always)]
     unsafe fn write<const BIASES: bool, const OFFSETS: bool>(self, norm: impl Fn(f32) -> f32) {
-        // SAFETY: the caller gives these elements of `y` to this thread.
+        // SAFETY: the caller guarantees that no other thread touches these elements of `y`.
         unsafe {
-            // The scalar kernels are not worth a second copy of the pass.
+            // Scalar kernels have one copy of the pass: a second would not pay.
             if A::WHOLE && is_common::<BIASES>(&self.row) {
-                self.write_as::<FLIGHT, BIASES, false>(norm);
+                self.write_as::<IN_FLIGHT, BIASES, false>(norm);
             } else {
                 self.write_as::<1, true, true>(norm);
             }

@@ -1,4 +1,4 @@
-//! numpy's arrays, by their `__array_interface__`: version 3 of it, little-endian.
+//! Arrays of numpy, by their `__array_interface__` (version 3, little-endian).
 
 use norm_host::{Arg, DType, Place};
 use pyo3::{
@@ -23,13 +23,13 @@ pub(super) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     let dtype = match &*kind {
         "<f2" => DType::F16,
         "<f4" => DType::F32,
-        // ml_dtypes' bfloat16 is two bytes to the interface; other types of its are one. A name tells it from the rest.
+        // The interface describes ml_dtypes' types only by their size. The name of the dtype says which one it is.
         _ => {
             let name = object.getattr(intern!(py, "dtype"))?.str()?.to_string();
             dtype(arg, &name)?
         }
     };
-    // Its address is null where memory is found by the buffer protocol alone, which no numpy array does.
+    // numpy's arrays always have this entry. Other objects may leave it out and offer the buffer protocol instead.
     let (address, read_only): (u64, bool) = entry("data")?.extract()?;
     let shape: Vec<i64> = entry("shape")?.extract()?;
     let size = dtype.size() as i64;
@@ -57,7 +57,7 @@ pub(super) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     Ok(Tensor { read_only, ..tensor })
 }
 
-/// The strides of a dense array whose last axis varies fastest.
+/// The strides of a contiguous array in C order, in elements.
 fn row_major(shape: &[i64]) -> Vec<i64> {
     let mut strides = vec![1_i64; shape.len()];
     for axis in (1..shape.len()).rev() {

@@ -1,5 +1,5 @@
-//! DLPack's exchange table: a few C functions by which a framework gives a tensor's numbers, and its current stream,
-//! without Python's calls (DLPack 1.3, `DLPackExchangeAPI`; PyTorch has it from 2.10 on).
+//! DLPack's exchange table: C functions by which a framework describes a tensor and names its current stream, without
+//! calls of Python methods (DLPack 1.3, `DLPackExchangeAPI`; PyTorch 2.10 and newer).
 
 use std::{
     ffi::{CStr, c_int, c_void},
@@ -12,7 +12,7 @@ use pyo3::{ffi, intern, prelude::*, types::PyCapsule};
 
 use super::{Streams, Tensor};
 
-/// `DLPackExchangeAPI`, of which the version of the header is 1.
+/// `DLPackExchangeAPI`, major version 1.
 #[repr(C)]
 pub(super) struct Table {
     version: [u32; 2],
@@ -24,10 +24,10 @@ pub(super) struct Table {
     current_stream: Option<unsafe extern "C" fn(i32, i32, *mut *mut c_void) -> c_int>,
 }
 
-// SAFETY: nothing writes a table once a class has it, and its functions are those of a framework, called with the GIL.
+// SAFETY: a table is constant once its class has it, and its functions are called with the GIL.
 unsafe impl Sync for Table {}
 
-/// `DLTensor`: lent until the call that was given the tensor returns.
+/// `DLTensor`. Shape and strides are borrowed from the tensor.
 #[repr(C)]
 struct Described {
     data: *mut c_void,
@@ -53,27 +53,27 @@ const BFLOAT: u8 = 4;
 
 const CAPSULE: &CStr = c"dlpack_exchange_api";
 
-/// A class of tensors and its table. The class is never freed, so that its address stays its own.
+/// A class of tensors and its table. The class is never freed, so that no other gets its address.
 struct Known {
     class: AtomicPtr<ffi::PyTypeObject>,
     table: AtomicPtr<Table>,
 }
 
-/// Those that were met: `torch.Tensor`, `torch.nn.Parameter` and two more at most.
+/// The classes that have been seen: `torch.Tensor`, `torch.nn.Parameter`, and two more at most.
 static KNOWN: [Known; 4] =
     [const { Known { class: AtomicPtr::new(ptr::null_mut()), table: AtomicPtr::new(ptr::null_mut()) } }; 4];
 
 impl Table {
-    /// The table of a class that was met before.
+    /// The table of the object's class, if it is in [`KNOWN`].
     pub(super) fn known(object: &Bound<'_, PyAny>) -> Option<&'static Table> {
         let class = object.get_type_ptr();
         let known = KNOWN.iter().find(|known| known.class.load(Ordering::Acquire) == class)?;
-        // SAFETY: stored before the class was, by `discover`, and lives as long as the class.
+        // SAFETY: `discover` has stored the table before the class, and it lives as long as the class, which is never freed.
         unsafe { known.table.load(Ordering::Relaxed).as_ref() }
     }
 
-    /// The table of a class that was not met before. `None` if it has none that is understood, or if there is no room to
-    /// keep it.
+    /// The table of a class that is not in [`KNOWN`], which it is added to. `None` if the class has no table of version 1, or
+    /// if there is no room for it.
     pub(super) fn discover(object: &Bound<'_, PyAny>) -> PyResult<Option<&'static Table>> {
         let class = object.get_type();
         let Some(capsule) = class.getattr_opt(intern!(object.py(), "__dlpack_c_exchange_api__"))? else {
@@ -82,7 +82,7 @@ impl Table {
         let Ok(capsule) = capsule.cast_into::<PyCapsule>() else { return Ok(None) };
         let Ok(table) = capsule.pointer_checked(Some(CAPSULE)) else { return Ok(None) };
         let table = table.cast::<Table>();
-        // SAFETY: a capsule of this name holds such a table, which starts with its version, as long as the class lives.
+        // SAFETY: a capsule of this name holds a `DLPackExchangeAPI`, which begins with its version in every version.
         if unsafe { (*table.as_ptr()).version[0] } != 1 {
             return Ok(None);
         }
@@ -90,14 +90,14 @@ impl Table {
             return Ok(None);
         };
         free.table.store(table.as_ptr(), Ordering::Relaxed);
-        // Kept for ever, and the table with it.
+        // `into_ptr` keeps a reference to the class for ever, and so its table.
         free.class.store(class.into_ptr().cast(), Ordering::Release);
-        // SAFETY: of version 1, as seen, and it is never freed.
+        // SAFETY: the table has version 1, which was checked, and is never freed.
         Ok(Some(unsafe { table.as_ref() }))
     }
 
-    /// The tensor's numbers. `None` if the table cannot give them, or gives what no operation takes: the methods of the
-    /// tensor then say what it is.
+    /// Reads a tensor. `None` if the table cannot describe it, or if it is one that no operation takes: reading it by its
+    /// methods then gives the error.
     #[inline]
     pub(super) fn read(&'static self, arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
         let Some(describe) = self.describe else { return Ok(None) };
@@ -113,7 +113,7 @@ impl Table {
             strides: ptr::null(),
             byte_offset: 0,
         };
-        // SAFETY: the object is of the class that the table is of, and `described` a `DLTensor`.
+        // SAFETY: the table is that of the object's class, and `described` has the layout of `DLTensor`.
         if unsafe { describe(object.as_ptr(), &mut described) } != 0 {
             drop(PyErr::take(object.py()));
             return Ok(None);
@@ -133,7 +133,8 @@ impl Table {
         if !(1..=MAX_RANK).contains(&rank) || described.shape.is_null() || described.strides.is_null() {
             return Ok(None);
         }
-        // SAFETY: as many of each as the rank says, lent by the tensor, which nothing changes until they are copied.
+        // SAFETY: both have `rank` elements, which the tensor owns. Nothing changes them until they are copied, because the
+        // GIL is held.
         let (shape, strides) = unsafe {
             (
                 std::slice::from_raw_parts(described.shape, rank),
@@ -150,7 +151,7 @@ impl Table {
             return super::methods::current_stream(py, ordinal);
         };
         let mut stream = ptr::null_mut();
-        // SAFETY: it writes the stream.
+        // SAFETY: the function writes one handle of a stream to `stream`.
         if unsafe { current_stream(CUDA, ordinal as i32, &mut stream) } != 0 {
             return Err(PyErr::fetch(py));
         }

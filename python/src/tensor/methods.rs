@@ -1,4 +1,5 @@
-//! torch's tensors by their methods: of versions without an exchange table, and of classes derived from its own.
+//! Tensors of torch, by their methods: for versions of torch without an exchange table, and for what the table cannot
+//! describe.
 
 use norm_host::{Arg, Place};
 use pyo3::{exceptions::PyValueError, intern, prelude::*, pybacked::PyBackedStr};

@@ -1,4 +1,4 @@
-//! Tensors that are given as plain numbers: `(address, dtype, shape, strides, device)`.
+//! Tensors that are passed as plain numbers: `(address, dtype, shape, strides, device)`.
 
 use norm_host::{Arg, Place};
 use pyo3::{

@@ -1,18 +1,18 @@
-//! A decoder block in candle, with candle's own norms and with those of `norm-host`: prefill and decode,
-//! the time of the block, the share of it that its norms take, and how far the results lie apart.
+//! A decoder block in candle, with candle's own norms and with those of `norm-host`: for prefill and decode, the time of the
+//! block, the part of it that its norms take, and the difference between the results.
 //!
-//! "Block" and "its norms" are time on the device: CUDA events in the stream around the block, and in another
-//! run around each of its norms where it stands, less what two events take with nothing between them; both
-//! while the host is ahead. "Host" is how long it takes to ask for one block, launches and allocations of memory
-//! included, and "with host" what a caller waits until it is done. All are medians; both norms take turns.
+//! "Block" and "its norms" are times on the device, measured by CUDA events in the stream: around the block, and in another
+//! run around each of its norms, minus the time between two events with nothing between them. The host is ahead in both.
+//! "Host" is the time to enqueue one block, with launches and allocations of memory; "with host" is the time until a caller
+//! that waits has the result. All are medians, and both norms take turns.
 //!
 //! ```sh
 //! cargo run --release -p norm-candle --bin decoder-block                    # small, f32, on the CPU
 //! cargo run --release -p norm-candle --bin decoder-block --features cuda    # Llama 3 8B's sizes, f16
 //! ```
 //!
-//! The second needs a CUDA toolkit for candle's own kernels; `examples/candle/cuda-toolkit` makes one of
-//! PyPI's packages. Exit status 1 where the results lie further apart than rounding explains.
+//! The second needs a CUDA toolkit for candle's own kernels; `examples/candle/cuda-toolkit` makes one of PyPI's packages.
+//! The exit status is 1 if the results differ by more than rounding explains.
 
 use std::{process::ExitCode, time::Instant};
 
@@ -24,15 +24,15 @@ use norm_candle::{
     norms::{Candle, Norms, Ours},
 };
 
-/// What is run, and where.
+/// What is measured, and on which device.
 struct Setting {
     device: Device,
     dtype: DType,
     sizes: Sizes,
     prompt: usize,
     rounds: usize,
-    /// Of the largest value: how far results may lie apart. Two norms of a 16-bit type may round an
-    /// element to neighbours, and the block's products spread that.
+    /// The largest difference between results that is allowed, relative to the largest value. Two norms of a 16-bit type may
+    /// round an element to neighbouring numbers, and the block's matrix products spread that.
     allowed: f64,
 }
 
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all results agree.
+/// Measures prefill and decode; returns whether all results agree.
 fn run(setting: &Setting) -> Result<bool> {
     let Setting { device, dtype, sizes, prompt, allowed, .. } = setting;
     println!("{sizes:?}, {dtype:?} on {:?}, microseconds", device.location());
@@ -88,7 +88,7 @@ fn run(setting: &Setting) -> Result<bool> {
     Ok(agree)
 }
 
-/// Some tokens that go through the block behind others.
+/// A step of the block: some tokens, behind those in the cache.
 struct Step<'a> {
     setting: &'a Setting,
     block: &'a Block,
@@ -113,7 +113,7 @@ impl Step<'_> {
         })
     }
 
-    /// What the tokens find: the cache filled, and a residual stream that may be changed.
+    /// A filled cache and a fresh copy of the residual stream, which the block may change.
     fn found<N: Norms>(&self) -> Result<(KvCache, Tensor)> {
         let mut cache = Block::cache(self.setting.prompt + 1);
         if self.before > 0 {
@@ -122,14 +122,14 @@ impl Step<'_> {
         Ok((cache, self.residual.copy()?))
     }
 
-    /// Runs the block and gives what is then in the residual stream.
+    /// Runs the block and returns the residual stream behind it.
     fn forward<N: Norms>(&self) -> Result<Tensor> {
         let (mut cache, residual) = self.found::<N>()?;
         let (xs, residual) = self.block.forward::<N>(&self.xs, &residual, &mut cache, &mut ())?;
         xs + residual
     }
 
-    /// Seconds of the block on the device.
+    /// The time of the block on the device, in seconds.
     fn on_device<N: Norms>(&self, ahead: &mut Ahead) -> Result<f64> {
         let marks = ahead.of(&self.setting.device, |marks| {
             let (mut cache, residual) = self.found::<N>()?;
@@ -140,7 +140,7 @@ impl Step<'_> {
         Ok(marks.intervals()?.iter().sum())
     }
 
-    /// Seconds of its norms on the device.
+    /// The time of the block's norms on the device, in seconds.
     fn norms<N: Norms>(&self, ahead: &mut Ahead) -> Result<f64> {
         let device = &self.setting.device;
         let marks = ahead.of(device, |marks| {
@@ -153,30 +153,30 @@ impl Step<'_> {
         Ok(sum(marks)? - sum(nothing)?)
     }
 
-    /// Seconds until the block is asked for, and until it is done.
+    /// The time until the block is enqueued, and until it is done, in seconds.
     fn with_host<N: Norms>(&self) -> Result<[f64; 2]> {
         let (mut cache, residual) = self.found::<N>()?;
         self.setting.device.synchronize()?;
         let start = Instant::now();
         let output = self.block.forward::<N>(&self.xs, &residual, &mut cache, &mut ())?;
-        let asked = start.elapsed();
+        let enqueued = start.elapsed();
         self.setting.device.synchronize()?;
         let done = start.elapsed();
         drop(output);
-        Ok([asked, done].map(|time| time.as_secs_f64()))
+        Ok([enqueued, done].map(|time| time.as_secs_f64()))
     }
 
-    /// Seconds: of the block on the device, of its norms there, of its host, of both.
+    /// Times in seconds: of the block on the device, of its norms there, of the host, and until the result is there.
     fn times<N: Norms>(&self, ahead: &mut Ahead) -> Result<[f64; 4]> {
         let (block, norms) = (self.on_device::<N>(ahead)?, self.norms::<N>(ahead)?);
         let [host, with_host] = self.with_host::<N>()?;
         Ok([block, norms, host, with_host])
     }
 
-    /// Prints the median times of the block and of its norms, with either norms.
+    /// Prints the median times with candle's norms and with norm-host's.
     fn report(&self, ahead: &mut Ahead) -> Result<()> {
         let mut rounds = [vec![], vec![]];
-        // The first round is not counted: kernels are loaded.
+        // The first round, in which kernels are loaded, does not count.
         for round in 0..=self.setting.rounds {
             for (times, rounds) in
                 [self.times::<Candle>(ahead)?, self.times::<Ours>(ahead)?].into_iter().zip(&mut rounds)
@@ -202,7 +202,7 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// The largest difference between the two results, as a share of the largest value.
+    /// The largest difference between the two results, relative to the largest value.
     fn apart(&self) -> Result<f64> {
         let (expected, given) = (self.forward::<Candle>()?, self.forward::<Ours>()?);
         let (expected, given) = (expected.to_dtype(DType::F32)?, given.to_dtype(DType::F32)?);

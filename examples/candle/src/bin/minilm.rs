@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The cosine of the angle between each two sentences' vectors, as a table.
+/// A table of the cosines of the angles between the vectors of every two sentences.
 fn similarities(folder: &Path, sentences: &[&str]) -> Result<String> {
     let vectors = Encoder::<Ours>::load(folder)?.encode(sentences)?;
     let cosines = vectors.matmul(&vectors.t()?)?.to_vec2::<f32>()?;

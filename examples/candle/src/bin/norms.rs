@@ -1,13 +1,13 @@
-//! What a norm takes through candle: candle's own and those of `norm-host`, for one token and for a prompt, in
+//! Times of norms called through candle: candle's own and those of `norm-host`, for one token and for a prompt, in
 //! microseconds a call.
 //!
-//! The least of many rounds, in which both take turns, so that what else the machine does counts little. On a CUDA
-//! device it is the host's time: calls are enqueued and not waited for, until the round is over.
+//! A time is the least of many rounds, in which both take turns, so that other work of the machine counts little. On a CUDA
+//! device it is the host's time: a round enqueues its calls and does not wait for them.
 //!
 //! ```sh
 //! cargo run --release -p norm-candle --bin norms                     # on the CPU
 //! cargo run --release -p norm-candle --bin norms --features cuda     # on a CUDA device
-//! cargo run --release -p norm-candle --bin norms -- 'rms 1 x 256'    # the lines with that in their names
+//! cargo run --release -p norm-candle --bin norms -- 'rms 1 x 256'    # the lines whose names contain this
 //! ```
 
 use std::{hint::black_box, time::Instant};
@@ -30,7 +30,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Times the norms over so many tokens.
+/// Times all norms of tensors with `rows` tokens.
 fn of(device: &Device, dtype: DType, rows: usize, dim: usize) -> Result<()> {
     let random = |shape: &[usize]| Tensor::randn(0_f32, 1.0, shape, device)?.to_dtype(dtype);
     let (x, r, w, b) = (random(&[1, rows, dim])?, random(&[1, rows, dim])?, random(&[dim])?, random(&[dim])?);
@@ -60,7 +60,7 @@ fn of(device: &Device, dtype: DType, rows: usize, dim: usize) -> Result<()> {
     report("add, rms", &|| both(Candle::add_rms(&x, &r, &w, EPS)), &|| both(Ours::add_rms(&x, &r, &w, EPS)))
 }
 
-/// The least microseconds a call of each.
+/// The least time of each of the calls, in microseconds a call.
 fn least<const N: usize>(
     device: &Device,
     elements: usize,

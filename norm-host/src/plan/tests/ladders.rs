@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use norm_kernels::abi::{Addition, DType, MAX_STAGED_VECTORS, Residual};
+use norm_kernels::abi::{Addition, DType, MAX_STAGED_VECTORS, ResidualSupport};
 
 use super::*;
 use crate::plan::{
@@ -49,7 +49,7 @@ fn layouts_ascend_to_the_longest_row_and_kernels_know_them() {
 #[test]
 fn ladders_hold_the_variants_that_are_made_for_them() {
     use NormKind::{Layer, Rms};
-    use Residual::{Always, Between, Either, Never};
+    use ResidualSupport::{Always, Between, Either, Never};
     for (ladder, norms, known) in [
         (RMS, &[Rms][..], [Never, Either]),
         (LAYER, &[Layer], [Never, Either]),
@@ -130,11 +130,11 @@ fn a_variant_that_is_selected_can_take_the_launch() {
             let x = if wide { DType::F32 } else { types[0] };
             assert!(variant.serves(kind) && tile.fits(variant, x, profile), "{launch:?}: {variant:?}");
             let known = match variant.spec().residual {
-                Residual::Never => !residual && !extras,
-                Residual::Always => residual && !extras,
-                Residual::Either => true,
+                ResidualSupport::Never => !residual && !extras,
+                ResidualSupport::Always => residual && !extras,
+                ResidualSupport::Either => true,
                 // Such a launch is selected elsewhere.
-                Residual::Between => false,
+                ResidualSupport::Between => false,
             };
             assert!(known && (variant.takes_wide() || !wide), "{launch:?}: {variant:?}");
         }
