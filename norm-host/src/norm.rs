@@ -29,8 +29,8 @@ use crate::{
 /// NaN passes through.
 ///
 /// The residual connection around a norm can be fused with it, so that each tensor is moved once:
-/// in front, `r += x; y = norm(r)` ([`add_rows`](Norm::add_rows)), behind, `y += norm(x)`
-/// ([`rows_add`](Norm::rows_add)), or between two norms ([`sandwich_rows`](Norm::sandwich_rows)); each in place, or with
+/// in front, `r += x; y = norm(r)` ([`add_then_norm`](Norm::add_then_norm)), behind, `y += norm(x)`
+/// ([`norm_then_add`](Norm::norm_then_add)), or between two norms ([`sandwich_rows`](Norm::sandwich_rows)); each in place, or with
 /// the sum in a tensor of its own (names that end in `_to`). [`branch_scale`](Norm::branch_scale) and
 /// [`sum_scale`](Norm::sum_scale) multiply what is added and the sum.
 ///

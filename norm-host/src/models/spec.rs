@@ -142,9 +142,9 @@ pub enum Role {
 #[non_exhaustive]
 pub enum Places {
     /// `r += f(norm(r))`, for each of the two. The addition can be fused with the norm behind it
-    /// ([`Norm::add_rows`]).
+    /// ([`Norm::add_then_norm`]).
     Pre,
-    /// `r += norm(f(r))`, and nothing in front ([`Norm::rows_add`]).
+    /// `r += norm(f(r))`, and nothing in front ([`Norm::norm_then_add`]).
     Post,
     /// `r += norm(f(norm(r)))`: four norms a layer.
     Sandwich,

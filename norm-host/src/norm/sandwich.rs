@@ -15,7 +15,7 @@ impl Norm<'_> {
     /// `x`, `r` and `y` `(…, dim)`, of rank 1 to 4 and equal shape, each with strides of its own but a dense last axis;
     /// the weights and biases of both norms `(dim,)`. All types are chosen apart. The scales are this norm's.
     ///
-    /// `r` and `y` have the bits of [`rows_add`](Norm::rows_add) into `r` followed by [`rows`](Norm::rows) of `next` from
+    /// `r` and `y` have the bits of [`norm_then_add`](Norm::norm_then_add) into `r` followed by [`rows`](Norm::rows) of `next` from
     /// it: the second norm is that of the **rounded** `r`. (mistral.rs takes the second norm's mean of squares of the sum
     /// before it is rounded: some of its results are a neighbour of these.) On a GPU both are one launch where both are
     /// RMSNorm without biases, `x` and `r` have one type, the two have one order of roundings, weights of one type that
@@ -36,7 +36,7 @@ impl Norm<'_> {
     ///
     /// # Errors
     ///
-    /// As for [`rows_add`](Norm::rows_add) from `x` to `r` and for [`rows`](Norm::rows) of `next` from `r` to `y`, all of
+    /// As for [`norm_then_add`](Norm::norm_then_add) from `x` to `r` and for [`rows`](Norm::rows) of `next` from `r` to `y`, all of
     /// them before anything is written; and if `x` or a weight of `next` shares memory with what is written.
     pub fn sandwich_rows(
         &self,

@@ -52,7 +52,7 @@ impl<'a> Norm<'a> {
     /// let (x, mut r, mut y) = ([2.0_f32, 8.0], [2.0_f32, -1.0], [0.0_f32; 2]);
     /// let (x, y_view) = (View::from_slice(&x, &[2])?, &mut ViewMut::from_slice(&mut y, &[2])?);
     /// let norm = Norm::rms(0.0).branch_scale(0.5).sum_scale(2.0);
-    /// norm.add_rows(x, &mut ViewMut::from_slice(&mut r, &[2])?, y_view, &Cpu)?;
+    /// norm.add_then_norm(x, &mut ViewMut::from_slice(&mut r, &[2])?, y_view, &Cpu)?;
     /// assert_eq!(r, [6.0, 6.0]);
     /// assert_eq!(y, [1.0, 1.0]);
     /// # Ok::<(), norm_host::Error>(())

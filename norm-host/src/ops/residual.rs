@@ -14,7 +14,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// As for [`Norm::add_rows`].
+/// As for [`Norm::add_then_norm`].
 pub fn add_rms_norm<'w>(
     x: View<'_>,
     r: &mut ViewMut<'_>,
@@ -23,7 +23,7 @@ pub fn add_rms_norm<'w>(
     eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
-    Norm::rms(eps).weight(w).add_rows(x, r, y, on)
+    Norm::rms(eps).weight(w).add_then_norm(x, r, y, on)
 }
 
 /// [`add_rms_norm`] with a tensor of its own for the sum:
@@ -35,7 +35,7 @@ pub fn add_rms_norm<'w>(
 ///
 /// # Errors
 ///
-/// As for [`Norm::add_rows_to`].
+/// As for [`Norm::add_then_norm_to`].
 pub fn add_rms_norm_to<'w>(
     x: View<'_>,
     r: View<'_>,
@@ -45,14 +45,14 @@ pub fn add_rms_norm_to<'w>(
     eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
-    Norm::rms(eps).weight(w).add_rows_to(x, r, sum, y, on)
+    Norm::rms(eps).weight(w).add_then_norm_to(x, r, sum, y, on)
 }
 
 /// [`add_rms_norm`] in place: `r += x; x = r / sqrt(mean(r²) + eps) * w`.
 ///
 /// # Errors
 ///
-/// As for [`Norm::add_rows`].
+/// As for [`Norm::add_then_norm`].
 pub fn add_rms_norm_<'w>(
     x: &mut ViewMut<'_>,
     r: &mut ViewMut<'_>,
@@ -60,7 +60,7 @@ pub fn add_rms_norm_<'w>(
     eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
-    Norm::rms(eps).weight(w).add_rows_in_place(x, r, on)
+    Norm::rms(eps).weight(w).add_then_norm_in_place(x, r, on)
 }
 
 /// RMSNorm added to what is there: `y += x / sqrt(mean(x²) + eps) * w`, rounded once.
@@ -69,7 +69,7 @@ pub fn add_rms_norm_<'w>(
 ///
 /// # Errors
 ///
-/// As for [`Norm::rows_add`].
+/// As for [`Norm::norm_then_add`].
 pub fn rms_norm_add<'w>(
     x: View<'_>,
     w: impl Into<Option<View<'w>>>,
@@ -77,7 +77,7 @@ pub fn rms_norm_add<'w>(
     eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
-    Norm::rms(eps).weight(w).rows_add(x, y, on)
+    Norm::rms(eps).weight(w).norm_then_add(x, y, on)
 }
 
 /// RMSNorm added to a residual: `y = r + x / sqrt(mean(x²) + eps) * w`, rounded once.
@@ -87,7 +87,7 @@ pub fn rms_norm_add<'w>(
 ///
 /// # Errors
 ///
-/// As for [`Norm::rows_add_to`].
+/// As for [`Norm::norm_then_add_to`].
 pub fn rms_norm_add_to<'w>(
     x: View<'_>,
     r: View<'_>,
@@ -96,7 +96,7 @@ pub fn rms_norm_add_to<'w>(
     eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
-    Norm::rms(eps).weight(w).rows_add_to(x, r, y, on)
+    Norm::rms(eps).weight(w).norm_then_add_to(x, r, y, on)
 }
 
 /// Two RMSNorms with a residual between them: `r += x / sqrt(mean(x²) + eps) * w; y = r / sqrt(mean(r²) + eps)
@@ -152,7 +152,7 @@ pub fn sandwich_rms_norm_to<'w>(
 ///
 /// # Errors
 ///
-/// As for [`Norm::add_rows`].
+/// As for [`Norm::add_then_norm`].
 pub fn add_layer_norm<'p>(
     x: View<'_>,
     r: &mut ViewMut<'_>,
@@ -162,7 +162,7 @@ pub fn add_layer_norm<'p>(
     eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
-    Norm::layer(eps).weight(w).bias(b).add_rows(x, r, y, on)
+    Norm::layer(eps).weight(w).bias(b).add_then_norm(x, r, y, on)
 }
 
 /// [`add_layer_norm`] with a tensor of its own for the sum: `sum = x + r`, and `y` the norm of the rounded `sum`.
@@ -173,7 +173,7 @@ pub fn add_layer_norm<'p>(
 ///
 /// # Errors
 ///
-/// As for [`Norm::add_rows_to`].
+/// As for [`Norm::add_then_norm_to`].
 #[expect(clippy::too_many_arguments, reason = "each is a tensor or a number of the formula")]
 pub fn add_layer_norm_to<'p>(
     x: View<'_>,
@@ -185,14 +185,14 @@ pub fn add_layer_norm_to<'p>(
     eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
-    Norm::layer(eps).weight(w).bias(b).add_rows_to(x, r, sum, y, on)
+    Norm::layer(eps).weight(w).bias(b).add_then_norm_to(x, r, sum, y, on)
 }
 
 /// [`add_layer_norm`] in place: `r += x`, and `x` becomes the norm of `r`.
 ///
 /// # Errors
 ///
-/// As for [`Norm::add_rows`].
+/// As for [`Norm::add_then_norm`].
 pub fn add_layer_norm_<'p>(
     x: &mut ViewMut<'_>,
     r: &mut ViewMut<'_>,
@@ -201,7 +201,7 @@ pub fn add_layer_norm_<'p>(
     eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
-    Norm::layer(eps).weight(w).bias(b).add_rows_in_place(x, r, on)
+    Norm::layer(eps).weight(w).bias(b).add_then_norm_in_place(x, r, on)
 }
 
 /// LayerNorm added to what is there: `y += (x - mean(x)) / sqrt(var(x) + eps) * w + b`, rounded
@@ -211,7 +211,7 @@ pub fn add_layer_norm_<'p>(
 ///
 /// # Errors
 ///
-/// As for [`Norm::rows_add`].
+/// As for [`Norm::norm_then_add`].
 pub fn layer_norm_add<'p>(
     x: View<'_>,
     w: impl Into<Option<View<'p>>>,
@@ -220,7 +220,7 @@ pub fn layer_norm_add<'p>(
     eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
-    Norm::layer(eps).weight(w).bias(b).rows_add(x, y, on)
+    Norm::layer(eps).weight(w).bias(b).norm_then_add(x, y, on)
 }
 
 /// LayerNorm added to a residual: `y = r + (x - mean(x)) / sqrt(var(x) + eps) * w + b`, rounded once.
@@ -230,7 +230,7 @@ pub fn layer_norm_add<'p>(
 ///
 /// # Errors
 ///
-/// As for [`Norm::rows_add_to`].
+/// As for [`Norm::norm_then_add_to`].
 pub fn layer_norm_add_to<'p>(
     x: View<'_>,
     r: View<'_>,
@@ -240,5 +240,5 @@ pub fn layer_norm_add_to<'p>(
     eps: impl Into<f64>,
     on: &impl Backend,
 ) -> Result<()> {
-    Norm::layer(eps).weight(w).bias(b).rows_add_to(x, r, y, on)
+    Norm::layer(eps).weight(w).bias(b).norm_then_add_to(x, r, y, on)
 }

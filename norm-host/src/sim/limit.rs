@@ -53,7 +53,7 @@ mod tests {
         let mut y = ViewMut::from_slice(&mut y[row], &shape).unwrap();
         let simulator = Simulator::with_profile(profile);
         let norm = Norm::new(kind, 1e-5).weight(w).weight_offset(1.0).bias(w);
-        norm.add_rows(x, &mut r, &mut y, &simulator).unwrap();
+        norm.add_then_norm(x, &mut r, &mut y, &simulator).unwrap();
         let tile = Tile::new(kind, X::DTYPE, Y::DTYPE, dim as u32, profile);
         (simulator.counts().unwrap().longest_warp, tile.share(dim as u32).div_ceil(tile.threads))
     }
