@@ -16,7 +16,7 @@ use crate::{
     MAX_DIM, Rounding,
     error::{Arg, Error, Result},
     norm::Norm,
-    problem::{self, Operand, Param, Problem, ResidualPlace, Scales, merge},
+    problem::{Operand, Param, Problem, Residual, ResidualPlace, Scales, merge},
     tensor::{MAX_RANK, Place, Raw},
 };
 
@@ -41,7 +41,7 @@ impl Form {
 
 /// What is added, and where.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Residual<'a> {
+pub(crate) enum ResidualArgs<'a> {
     /// Nothing: `y = norm(x)`.
     None,
     /// The input to this one, in front of the norm: `sum = x + r; y = norm(sum)`, the sum being `r` where it is not given.
@@ -56,7 +56,7 @@ pub(crate) fn apart(
     form: Form,
     x: &Raw,
     y: &Raw,
-    residual: Residual<'_>,
+    residual: ResidualArgs<'_>,
     place: Place,
 ) -> Result<Problem> {
     norm_itself(norm)?;
@@ -75,7 +75,7 @@ pub(crate) fn in_place(
     norm: &Norm<'_>,
     form: Form,
     x: &Raw,
-    residual: Residual<'_>,
+    residual: ResidualArgs<'_>,
     place: Place,
 ) -> Result<Problem> {
     norm_itself(norm)?;
@@ -114,7 +114,7 @@ fn rest(
     form: Form,
     x: &Raw,
     output: (Arg, &Raw),
-    residual: Residual<'_>,
+    residual: ResidualArgs<'_>,
     place: Place,
 ) -> Result<Problem> {
     let (written, y) = output;
@@ -136,30 +136,25 @@ fn rest(
 fn assemble(
     norm: &Norm<'_>,
     [x, y]: [&Raw; 2],
-    (residual, scales): (Residual<'_>, Scales),
+    (residual, scales): (ResidualArgs<'_>, Scales),
     (w, b): (Option<Param>, Option<Param>),
 ) -> Result<Problem> {
     let keep_last = [w, b].into_iter().flatten().any(|p| p.stride != 0);
     let too_many = Error::TooManyElements { arg: Arg::X, shape: x.layout.shape };
     let [r, sum] = residual.tensors(y);
-    let stored = sum.filter(|_| matches!(residual, Residual::InFront { .. }));
+    let stored = sum.filter(|_| matches!(residual, ResidualArgs::InFront { .. }));
     let layouts = [r, stored].map(|tensor| tensor.map(|tensor| &tensor.layout));
     let (axes, rows) = merge([&x.layout, &y.layout], layouts, keep_last).ok_or(too_many)?;
     let (_, dim) = x.layout.shape.split_last();
     let place = match residual {
-        Residual::Behind { .. } => ResidualPlace::Behind,
-        Residual::InFront { .. } | Residual::None => ResidualPlace::InFront,
+        ResidualArgs::Behind { .. } => ResidualPlace::Behind,
+        ResidualArgs::InFront { .. } | ResidualArgs::None => ResidualPlace::InFront,
     };
     Ok(Problem {
         kind: norm.kind,
         x: operand(x),
         y: operand(y),
-        residual: r.zip(sum).map(|(r, sum)| problem::Residual {
-            place,
-            r: operand(r),
-            sum: operand(sum),
-            scales,
-        }),
+        residual: r.zip(sum).map(|(r, sum)| Residual { place, r: operand(r), sum: operand(sum), scales }),
         w,
         b,
         axes,

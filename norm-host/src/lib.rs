@@ -82,6 +82,7 @@
 #![warn(missing_docs)]
 
 pub mod accuracy;
+mod apply;
 mod backend;
 mod check;
 mod cpu;

@@ -8,13 +8,8 @@ use cuda_driver::sys::CUstream;
 pub(crate) use event::Event;
 
 use crate::{
-    backend::{Backend, one_after_the_other, sealed::Sealed},
     device::Device,
     error::{Error, Result},
-    launch::{launch, launch_sandwich, launch_shard},
-    plan::{Plan, SandwichPlan, ShardPlan},
-    problem::{Problem, SandwichProblem, ShardProblem},
-    tensor::Place,
 };
 
 /// A CUDA stream, owned or borrowed. Operations given to it are enqueued: they run in order,
@@ -139,25 +134,6 @@ impl Stream {
         self.device.told(unsafe { self.device.driver().stream_wait(self.raw, event.raw()) })
     }
 
-    /// Enqueues a plan as it stands, so that other tiles than [`Plan::new`] chooses can be
-    /// measured. Operations have no use for it.
-    ///
-    /// # Errors
-    ///
-    /// What the driver refuses, such as a block larger than the kernel allows.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Backend::run`], for the problem that the plan was made for. The block's threads
-    /// own every vector of a row between them: as many lanes of a warp as a power of two, or whole
-    /// warps, each with at most the vectors that the kernel's access holds; and the grid has a
-    /// place for every row.
-    #[doc(hidden)]
-    pub unsafe fn launch_plan(&self, plan: &Plan) -> Result<()> {
-        // SAFETY: the caller vouches for the plan.
-        unsafe { launch(self, plan) }
-    }
-
     pub(crate) fn raw(&self) -> CUstream {
         self.raw
     }
@@ -185,44 +161,5 @@ impl fmt::Debug for Stream {
             Owner::Cudarc(_) => "cudarc's",
         };
         write!(f, "{kind} stream {:p} of {:?}", self.raw, self.device)
-    }
-}
-
-impl Sealed for Stream {}
-
-impl Backend for Stream {
-    fn place(&self) -> Place {
-        self.device.place()
-    }
-
-    unsafe fn run(&self, problem: &Problem) -> Result<()> {
-        if problem.rows == 0 {
-            return Ok(());
-        }
-        let plan = Plan::new(problem, self.device.profile())?;
-        // SAFETY: the caller vouches for the problem, and the plan leads nowhere else.
-        unsafe { launch(self, &plan) }
-    }
-
-    unsafe fn run_sandwich(&self, problem: &SandwichProblem) -> Result<()> {
-        if problem.first.rows == 0 {
-            return Ok(());
-        }
-        // SAFETY: the caller vouches for both problems, and for what the one launch reads and writes.
-        unsafe {
-            match SandwichPlan::new(problem, self.device.profile())? {
-                Some(plan) => launch_sandwich(self, &plan),
-                None => one_after_the_other(self, problem),
-            }
-        }
-    }
-
-    unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
-        if problem.part.rows == 0 {
-            return Ok(());
-        }
-        let plan = ShardPlan::new(problem, self.device.profile())?;
-        // SAFETY: as in `run`.
-        unsafe { launch_shard(self, &plan) }
     }
 }

@@ -1,6 +1,6 @@
 //! Does a residual, and what is multiplied in its addition, go together with the rest?
 
-use super::{Residual, fit, memory, overlap};
+use super::{ResidualArgs, fit, memory, overlap};
 use crate::{
     DType,
     error::{Arg, Error, Result},
@@ -9,29 +9,29 @@ use crate::{
     tensor::{Place, Raw, Shape},
 };
 
-impl<'a> Residual<'a> {
+impl<'a> ResidualArgs<'a> {
     /// What is added to, and where the sum goes, where there is a residual; `y` is the output.
     pub(super) fn tensors(self, y: &'a Raw) -> [Option<&'a Raw>; 2] {
         match self {
-            Residual::None => [None; 2],
-            Residual::InFront { r, sum } => [Some(r), Some(sum.unwrap_or(r))],
-            Residual::Behind { r } => [Some(r.unwrap_or(y)), Some(y)],
+            ResidualArgs::None => [None; 2],
+            ResidualArgs::InFront { r, sum } => [Some(r), Some(sum.unwrap_or(r))],
+            ResidualArgs::Behind { r } => [Some(r.unwrap_or(y)), Some(y)],
         }
     }
 
     /// The sum that is stored beside the output, under the name of its argument.
     pub(super) fn written_in_front(self) -> Option<(Arg, &'a Raw)> {
         match self {
-            Residual::InFront { r, sum: None } => Some((Arg::R, r)),
-            Residual::InFront { sum: Some(sum), .. } => Some((Arg::Sum, sum)),
-            Residual::None | Residual::Behind { .. } => None,
+            ResidualArgs::InFront { r, sum: None } => Some((Arg::R, r)),
+            ResidualArgs::InFront { sum: Some(sum), .. } => Some((Arg::Sum, sum)),
+            ResidualArgs::None | ResidualArgs::Behind { .. } => None,
         }
     }
 }
 
 /// What is checked of a residual in front of the norm, and of its sum, by itself and beside `x`.
-pub(super) fn in_front(residual: Residual<'_>, (x, y): (&Raw, &Raw), place: Place) -> Result<()> {
-    let Residual::InFront { r, sum } = residual else { return Ok(()) };
+pub(super) fn in_front(residual: ResidualArgs<'_>, (x, y): (&Raw, &Raw), place: Place) -> Result<()> {
+    let ResidualArgs::InFront { r, sum } = residual else { return Ok(()) };
     fits(Arg::R, r, x, place)?;
     // Kernels are compiled for these alone.
     let is_wide = r.dtype == DType::F32 && x.dtype.size() == 2 && y.dtype.size() == 2;
@@ -51,14 +51,14 @@ pub(super) fn in_front(residual: Residual<'_>, (x, y): (&Raw, &Raw), place: Plac
 }
 
 /// What is checked of a residual beside the output `y`.
-pub(super) fn beside_output(residual: Residual<'_>, y: &Raw, place: Place) -> Result<()> {
+pub(super) fn beside_output(residual: ResidualArgs<'_>, y: &Raw, place: Place) -> Result<()> {
     match residual {
-        Residual::None | Residual::Behind { r: None } => Ok(()),
-        Residual::InFront { r, sum } => {
+        ResidualArgs::None | ResidualArgs::Behind { r: None } => Ok(()),
+        ResidualArgs::InFront { r, sum } => {
             overlap::apart((Arg::R, r), (Arg::Y, y))?;
             sum.map_or(Ok(()), |sum| overlap::apart((Arg::Sum, sum), (Arg::Y, y)))
         }
-        Residual::Behind { r: Some(r) } => {
+        ResidualArgs::Behind { r: Some(r) } => {
             fits(Arg::R, r, y, place)?;
             if r.dtype != y.dtype {
                 return Err(Error::DType { arg: Arg::R, expected: y.dtype, given: r.dtype });
@@ -78,7 +78,7 @@ fn fits(arg: Arg, tensor: &Raw, like: &Raw, place: Place) -> Result<()> {
 /// What is multiplied in the addition.
 pub(super) fn scales(
     norm: &Norm<'_>,
-    residual: Residual<'_>,
+    residual: ResidualArgs<'_>,
     written: [Option<(Arg, &Raw)>; 2],
     place: Place,
 ) -> Result<Scales> {
@@ -89,7 +89,7 @@ pub(super) fn scales(
         Scale::Number(number) => (finite(Arg::SumScale, number)?, None),
         Scale::Memory(view) => (1.0, Some(in_memory(&view.raw, written, place)?)),
     };
-    if matches!(residual, Residual::None) {
+    if matches!(residual, ResidualArgs::None) {
         match (branch == 1.0, sum == 1.0 && sum_at.is_none()) {
             (false, _) => return Err(Error::ScaleWithoutResidual { arg: Arg::BranchScale }),
             (true, false) => return Err(Error::ScaleWithoutResidual { arg: Arg::SumScale }),

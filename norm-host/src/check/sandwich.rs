@@ -1,6 +1,6 @@
 //! The checks of two norms with a residual between them.
 
-use super::{Form, Residual, apart, norm_itself, overlap};
+use super::{Form, ResidualArgs, apart, norm_itself, overlap};
 use crate::{
     error::{Arg, Error, Result},
     norm::{Norm, Scale},
@@ -18,12 +18,12 @@ pub(crate) fn sandwich(
     norm_itself(next)?;
     of_its_own(next)?;
     let (written, stored) = sum.map_or((Arg::R, r), |sum| (Arg::Sum, sum));
-    let behind = Residual::Behind { r: Some(r) };
+    let behind = ResidualArgs::Behind { r: Some(r) };
     // There the sum is called `y`.
     let first_problem =
         apart(first, Form::Rows, x, stored, behind, place).map_err(|error| error.renamed(Arg::Y, written))?;
     overlap::apart((Arg::X, x), (written, stored))?;
-    let second_problem = apart(next, Form::Rows, stored, y, Residual::None, place)
+    let second_problem = apart(next, Form::Rows, stored, y, ResidualArgs::None, place)
         .map_err(|error| error.renamed(Arg::X, written))?;
     overlap::apart((written, stored), (Arg::Y, y))?;
     overlap::same_or_apart((Arg::X, x), (Arg::Y, y))?;

@@ -1,6 +1,6 @@
 //! The checks of the two steps of a norm whose rows are split over devices.
 
-use super::{Form, Residual, apart, assemble, fit, input, memory, norm_itself, overlap};
+use super::{Form, ResidualArgs, apart, assemble, fit, input, memory, norm_itself, overlap};
 use crate::{
     DType, MAX_DIM, NormKind,
     error::{Arg, Error, Result},
@@ -15,7 +15,7 @@ pub(crate) fn partial(x: &Raw, sums: &Raw, place: Place) -> Result<ShardProblem>
     sums_of(x, sums, place)?;
     overlap::within(Arg::Sums, sums)?;
     overlap::apart((Arg::X, x), (Arg::Sums, sums))?;
-    let part = assemble(&Norm::rms(0.0), [x, x], (Residual::None, Scales::NONE), (None, None))?;
+    let part = assemble(&Norm::rms(0.0), [x, x], (ResidualArgs::None, Scales::NONE), (None, None))?;
     Ok(ShardProblem { step: ShardStep::Partial, dim: part.dim, part, sums: sums.address })
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn apply(
     let (_, here) = x.layout.shape.split_last();
     let dim = whole(here as u32, dim)?;
     sums_of(x, sums, place)?;
-    let part = apart(norm, Form::Rows, x, y, Residual::None, place)?;
+    let part = apart(norm, Form::Rows, x, y, ResidualArgs::None, place)?;
     overlap::apart((Arg::Sums, sums), (Arg::Y, y))?;
     Ok(ShardProblem { step: ShardStep::Apply, part, sums: sums.address, dim })
 }

@@ -5,7 +5,7 @@ use norm_kernels::abi::NormKind;
 use super::{TpContext, memory};
 use crate::{
     backend::Backend,
-    check::{self, Form, Residual},
+    check::{self, Form, ResidualArgs},
     error::{Arg, Error, Result},
     launch::launch,
     norm::Norm,
@@ -145,7 +145,7 @@ fn run(tp: &TpContext, form: Form, norm: Norm<'_>, lists: Lists<'_, '_>) -> Resu
         let norm = norm.weight(w.map(|w| w[index])).bias(b.map(|b| b[index]));
         let stream = &tp.streams[index];
         let (x, y) = (&x[index].raw, &y[index].raw);
-        let problem = check::apart(&norm, form, x, y, Residual::None, stream.place())?;
+        let problem = check::apart(&norm, form, x, y, ResidualArgs::None, stream.place())?;
         if problem.rows == 0 { Ok(None) } else { Plan::new(&problem, stream.device().profile()).map(Some) }
     };
     for (index, stream) in tp.streams.iter().enumerate() {

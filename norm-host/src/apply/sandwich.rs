@@ -1,10 +1,10 @@
 //! Two norms with a residual between them.
 
-use super::Norm;
 use crate::{
     backend::Backend,
     check,
     error::Result,
+    norm::Norm,
     tensor::{View, ViewMut},
 };
 

@@ -1,10 +1,10 @@
 //! The norm and the residual connection around it, in one pass over memory.
 
-use super::Norm;
 use crate::{
     backend::Backend,
-    check::{Form, Residual},
+    check::{Form, ResidualArgs},
     error::Result,
+    norm::Norm,
     tensor::{View, ViewMut},
 };
 
@@ -46,7 +46,7 @@ impl Norm<'_> {
         y: &mut ViewMut<'_>,
         on: &impl Backend,
     ) -> Result<()> {
-        self.apply(Form::Rows, x, y, Residual::InFront { r: &r.raw, sum: None }, on)
+        self.apply(Form::Rows, x, y, ResidualArgs::InFront { r: &r.raw, sum: None }, on)
     }
 
     /// [`add_then_norm`](Norm::add_then_norm) with a tensor of its own for the sum: `sum = x + r; y = norm(sum)`, for engines whose
@@ -78,7 +78,7 @@ impl Norm<'_> {
         y: &mut ViewMut<'_>,
         on: &impl Backend,
     ) -> Result<()> {
-        self.apply(Form::Rows, x, y, Residual::InFront { r: &r.raw, sum: Some(&sum.raw) }, on)
+        self.apply(Form::Rows, x, y, ResidualArgs::InFront { r: &r.raw, sum: Some(&sum.raw) }, on)
     }
 
     /// [`add_then_norm`](Norm::add_then_norm) with `y` the same tensor as `x`: `r += x; x = norm(r)`, what
@@ -93,7 +93,7 @@ impl Norm<'_> {
         r: &mut ViewMut<'_>,
         on: &impl Backend,
     ) -> Result<()> {
-        self.apply_in_place(Form::Rows, x, Residual::InFront { r: &r.raw, sum: None }, on)
+        self.apply_in_place(Form::Rows, x, ResidualArgs::InFront { r: &r.raw, sum: None }, on)
     }
 
     /// Normalizes the last axis and adds the result to the output, as behind a layer (post-norm):
@@ -120,7 +120,7 @@ impl Norm<'_> {
     ///
     /// As for [`rows`](Norm::rows): `y` may be `x` itself, and share no other memory with it.
     pub fn norm_then_add(&self, x: View<'_>, y: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
-        self.apply(Form::Rows, x, y, Residual::Behind { r: None }, on)
+        self.apply(Form::Rows, x, y, ResidualArgs::Behind { r: None }, on)
     }
 
     /// [`norm_then_add`](Norm::norm_then_add) with a tensor of its own for what is added to: `y = r + norm(x)`.
@@ -138,6 +138,6 @@ impl Norm<'_> {
         y: &mut ViewMut<'_>,
         on: &impl Backend,
     ) -> Result<()> {
-        self.apply(Form::Rows, x, y, Residual::Behind { r: Some(&r.raw) }, on)
+        self.apply(Form::Rows, x, y, ResidualArgs::Behind { r: Some(&r.raw) }, on)
     }
 }
