@@ -4,6 +4,7 @@ mod alignment;
 mod ladders;
 mod prefetch;
 mod profile;
+mod rules;
 mod sandwich;
 mod select;
 mod sharded;

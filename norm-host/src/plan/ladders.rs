@@ -10,19 +10,13 @@ use norm_kernels::abi::{
     },
 };
 
-use super::{
-    prefetch::{
-        Prefetch::{BytesAhead, Nothing, OwnRow},
-        PrefetchRule, prefetch,
-    },
-    select::{
-        Grid,
-        Memory::{Fast, Slow},
-        Rule,
-        Types::{Narrow, Narrow16, WideWeights},
-        take,
-    },
-    tile::{Layout, layout},
+use super::rules::{
+    Grid,
+    Memory::{Fast, Slow},
+    Prefetch::{BytesAhead, Nothing, OwnRow},
+    PrefetchRule, Rule, TileRule,
+    Types::{Narrow, Narrow16, WideWeights},
+    prefetch, take, tile,
 };
 
 const MAX: u32 = u32::MAX;
@@ -39,32 +33,32 @@ pub(super) const SHORT_GRID: u64 = 512;
 
 /// How RMSNorm's rows are laid out, by their length.
 #[rustfmt::skip]
-pub(super) static RMS_LAYOUTS: &[Layout] = &[
-    //     up to   blocks  vectors  packed
-    layout(   64,       1,       2,    512), // One vector a thread is slower, and so are 256 threads (T4).
-    layout(  512,       1,       2,      0), // Four vectors are slower (T5).
-    layout( 1024,       1,       4,      0), // Two and eight are slower (T6).
-    layout( 2048,       1,       4,      0), // Two are slower (T7).
-    layout( 4096,       1,       8,      0), // Two blocks are slower (T8).
-    layout( 8192,       1,       8,      0), // Two and four blocks are slower (T9).
-    layout(16384,       8,       8,      0), // Four larger blocks are slower (T10).
-    layout(32768,       8,       8,      0), // Four blocks are slower (T11).
-    layout(65536,      16,       8,      0), // A block's share is as long as the longest of eight blocks (T12).
-    layout(  MAX,      16,      16,      0), // Eight vectors are slower: one block fits a multiprocessor (T13).
+pub(super) static RMS_TILES: &[TileRule] = &[
+    //   up to   blocks  vectors  packed
+    tile(   64,       1,       2,    512), // One vector a thread is slower, and so are 256 threads (T4).
+    tile(  512,       1,       2,      0), // Four vectors are slower (T5).
+    tile( 1024,       1,       4,      0), // Two and eight are slower (T6).
+    tile( 2048,       1,       4,      0), // Two are slower (T7).
+    tile( 4096,       1,       8,      0), // Two blocks are slower (T8).
+    tile( 8192,       1,       8,      0), // Two and four blocks are slower (T9).
+    tile(16384,       8,       8,      0), // Four larger blocks are slower (T10).
+    tile(32768,       8,       8,      0), // Four blocks are slower (T11).
+    tile(65536,      16,       8,      0), // A block's share is as long as the longest of eight blocks (T12).
+    tile(  MAX,      16,      16,      0), // Eight vectors are slower: one block fits a multiprocessor (T13).
 ];
 
 /// How LayerNorm's rows are laid out, by their length.
 #[rustfmt::skip]
-pub(super) static LAYER_LAYOUTS: &[Layout] = &[
-    //     up to   blocks  vectors  packed
-    layout(    8,       1,       2,    256), // Four vectors are slower (T14).
-    layout(  128,       1,       4,    256), // Two vectors are slower, and so are 512 threads (T15).
-    layout( 2048,       1,       4,      0), // Two and eight are slower (T16).
-    layout( 4096,       2,       8,      0), // In shared memory from here on; one larger block is slower (T17).
-    layout( 8192,       4,       8,      0), // Two larger blocks are slower (T18).
-    layout(32768,       8,       8,      0), // Sixteen blocks are slower (T19).
-    layout(65536,      16,       8,      0), // A block's share is as long as the longest of eight blocks (T19).
-    layout(  MAX,      16,      16,      0), // Eight vectors are slower: one block fits a multiprocessor (T20).
+pub(super) static LAYER_TILES: &[TileRule] = &[
+    //   up to   blocks  vectors  packed
+    tile(    8,       1,       2,    256), // Four vectors are slower (T14).
+    tile(  128,       1,       4,    256), // Two vectors are slower, and so are 512 threads (T15).
+    tile( 2048,       1,       4,      0), // Two and eight are slower (T16).
+    tile( 4096,       2,       8,      0), // In shared memory from here on; one larger block is slower (T17).
+    tile( 8192,       4,       8,      0), // Two larger blocks are slower (T18).
+    tile(32768,       8,       8,      0), // Sixteen blocks are slower (T19).
+    tile(65536,      16,       8,      0), // A block's share is as long as the longest of eight blocks (T19).
+    tile(  MAX,      16,      16,      0), // Eight vectors are slower: one block fits a multiprocessor (T20).
 ];
 
 /// A grid that latency bounds.

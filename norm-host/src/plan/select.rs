@@ -1,7 +1,5 @@
 //! Which variant takes a launch.
 
-use std::ops::RangeInclusive;
-
 use norm_kernels::abi::{DType, NormKind, Variant, stages_sums_with_y};
 
 use super::{
@@ -9,6 +7,7 @@ use super::{
     ladders::{
         EXTRAS, LAYER, LAYER_RESIDUAL, LAYER_WIDE_RESIDUAL, RMS, RMS_RESIDUAL, RMS_WIDE_RESIDUAL, SANDWICH,
     },
+    rules::{Grid, Memory, Rule, Types},
 };
 
 /// What a variant is selected by, for vectors that are all whole and aligned.
@@ -67,65 +66,6 @@ impl LaunchShape {
         (knows_extras || !self.extras)
             && (variant.takes_wide() || !self.wide)
             && self.tile.fits(variant, x, profile)
-    }
-}
-
-/// A row of a ladder of variants: for which launches its variant is the best. What a variant can take at all
-/// ([`Tile::fits`](super::Tile::fits)) is no part of it.
-pub(super) struct Rule {
-    pub variant: Variant,
-    /// Vectors in a row.
-    pub row: RangeInclusive<u32>,
-    /// Vectors a thread.
-    pub vectors: RangeInclusive<u32>,
-    /// Blocks that share a row.
-    pub blocks: RangeInclusive<u32>,
-    pub types: Types,
-    pub grid: Grid,
-    pub memory: Memory,
-    /// It needs an L1 cache of [`LARGE_L1`](super::ladders::LARGE_L1).
-    pub large_l1: bool,
-}
-
-/// Sizes of x's, w's and y's elements.
-#[derive(Clone, Copy)]
-pub(super) enum Types {
-    Any,
-    /// x and y of one size, and weights no wider.
-    Narrow,
-    /// All of 16 bits.
-    Narrow16,
-    /// Weights wider than x and y.
-    WideWeights,
-}
-
-/// Blocks of a grid, in multiples of [`short_grid`](super::DeviceProfile::short_grid).
-#[derive(Clone, Copy)]
-pub(super) enum Grid {
-    Any,
-    AtMost(u64),
-    Above(u64),
-}
-
-/// How fast memory is beside the multiprocessors.
-#[derive(Clone, Copy)]
-pub(super) enum Memory {
-    Any,
-    Fast,
-    Slow,
-}
-
-/// A variant for any launch that it can take.
-pub(super) const fn take(variant: Variant) -> Rule {
-    Rule {
-        variant,
-        row: 0..=u32::MAX,
-        vectors: 0..=u32::MAX,
-        blocks: 0..=u32::MAX,
-        types: Types::Any,
-        grid: Grid::Any,
-        memory: Memory::Any,
-        large_l1: false,
     }
 }
 

@@ -7,7 +7,8 @@ use norm_kernels::abi::{
 
 use super::{
     DeviceProfile,
-    ladders::{LAYER_LAYOUTS, RMS_LAYOUTS},
+    ladders::{LAYER_TILES, RMS_TILES},
+    rules::TileRule,
 };
 
 /// A row cut into vectors of `width` elements and dealt to `blocks` blocks, an equal share to
@@ -29,35 +30,17 @@ pub struct Tile {
     pub rows: u32,
 }
 
-/// How rows up to a length are laid out.
-#[derive(Clone, Copy)]
-pub(super) struct Layout {
-    /// Vectors in the longest such row.
-    pub up_to: u32,
-    /// Blocks that share a row, as a cluster.
-    pub blocks: u32,
-    /// Vectors a thread.
-    pub vectors: u32,
-    /// Threads of a block that several rows share; 0 for a row a block.
-    pub packed: u32,
-}
-
-pub(super) const fn layout(up_to: u32, blocks: u32, vectors: u32, packed: u32) -> Layout {
-    Layout { up_to, blocks, vectors, packed }
-}
-
 impl Tile {
     /// The tile for rows of `dim` elements, `1 <= dim <= MAX_DIM`.
     pub fn new(kind: NormKind, x: DType, y: DType, dim: u32, profile: DeviceProfile) -> Tile {
         let width = width(x, y);
         let row = dim.div_ceil(width);
-        let layouts = match kind {
-            NormKind::Rms => RMS_LAYOUTS,
-            NormKind::Layer => LAYER_LAYOUTS,
+        let rules = match kind {
+            NormKind::Rms => RMS_TILES,
+            NormKind::Layer => LAYER_TILES,
         };
-        // The last of them takes rows of any length.
-        let Layout { blocks, vectors, packed, .. } =
-            layouts[layouts.partition_point(|layout| layout.up_to < row)];
+        // The last rule is for rows of any length.
+        let TileRule { blocks, vectors, packed, .. } = rules[rules.partition_point(|rule| rule.up_to < row)];
         let blocks = blocks.min(profile.max_cluster);
         let share = row.div_ceil(blocks);
         let vectors = vectors.max(share.div_ceil(MAX_BLOCK_THREADS));
