@@ -22,7 +22,10 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
-use norm_host::{Device, DeviceProfile, Place, Plan, Rounding};
+use norm_host::{
+    Device, Place, Rounding,
+    plan::{DeviceProfile, Plan},
+};
 
 use call::Tensors;
 use case::Case;

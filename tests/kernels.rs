@@ -6,7 +6,11 @@ mod cases;
 #[path = "../norm-host/tests/common/mod.rs"]
 mod common;
 
-use norm_host::{DType, DeviceProfile, NormKind, Plan, Rounding, Roundings, Simulator};
+use norm_host::{
+    DType, NormKind, Rounding, Simulator,
+    plan::{DeviceProfile, Plan},
+    problem::Roundings,
+};
 use norm_kernels::abi::{self, Kernel, Variant};
 use rayon::prelude::*;
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use norm_host::{
-    DType, DeviceProfile, LaunchShape, MAX_DIM, NormKind, Tile,
+    DType, MAX_DIM, NormKind,
+    plan::{DeviceProfile, LaunchShape, Tile},
     ptx::{self, InstructionKind},
 };
 use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Variant};

@@ -1,7 +1,7 @@
 //! A CUDA device, its primary context and the kernels loaded there.
 
+mod context;
 mod convert;
-mod current;
 mod fit;
 mod kernels;
 mod lost;
@@ -14,12 +14,12 @@ use std::{
     },
 };
 
+pub use context::ContextGuard;
+pub(crate) use context::RestoreContext;
 use cuda_driver::{
     Driver, DriverError,
     sys::{self, CUcontext},
 };
-pub use current::Current;
-pub(crate) use current::Kept;
 use kernels::Kernels;
 
 use crate::{
@@ -145,7 +145,7 @@ impl Device {
         if let Some(first) = open.filter(|inner| inner.lost.get().is_some()) {
             let device = first.driver.device(ordinal)?;
             // SAFETY: the context is lost: to whoever still has something of it, each call is an
-            // error. Handles of this crate do not even call (`alive`).
+            // error. Handles of this crate do not even call (`ensure_live`).
             let reset = unsafe { first.driver.primary_context_reset(device) };
             reset.map_err(|error| lost::opening(ordinal, error.into()))?;
             devices.retain(|inner| inner.ordinal != ordinal);
@@ -215,10 +215,10 @@ impl Device {
     /// # Errors
     ///
     /// [`ContextLost`](Error::ContextLost), and what the driver refuses.
-    pub fn enter(&self) -> Result<Current> {
-        self.alive()?;
+    pub fn enter(&self) -> Result<ContextGuard> {
+        self.ensure_live()?;
         // SAFETY: the primary context is retained and never released.
-        unsafe { Current::enter(self.driver(), self.context()) }
+        unsafe { ContextGuard::enter(self.driver(), self.context()) }
     }
 
     pub(crate) fn driver(&self) -> &'static Driver {

@@ -31,7 +31,7 @@ use half::{bf16, f16};
 
 use crate::{
     DType,
-    device::{Current, Device},
+    device::{ContextGuard, Device},
     error::{Arg, Error, Result},
     stream::Stream,
     tensor::{Element, Place, Raw, View, ViewMut},
@@ -103,7 +103,7 @@ impl Device {
         let driver = cuda_driver::driver()?;
         let ordinal = {
             // SAFETY: `context` keeps it alive.
-            let _current = unsafe { Current::enter(driver, context.as_raw().cast())? };
+            let _current = unsafe { ContextGuard::enter(driver, context.as_raw().cast())? };
             driver.context_device()?
         };
         Device::new(ordinal.unsigned_abs())

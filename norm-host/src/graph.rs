@@ -38,7 +38,7 @@ impl Stream {
         let graph = capture.end()?;
         let _current = self.device().enter()?;
         // SAFETY: it has just been captured.
-        let exec = self.device().told(unsafe { self.device().driver().graph_instantiate(graph.raw) })?;
+        let exec = self.device().check(unsafe { self.device().driver().graph_instantiate(graph.raw) })?;
         Ok(Graph { device: *self.device(), exec })
     }
 }
@@ -58,13 +58,13 @@ impl Graph {
     /// their memory is still allocated, and nobody else writes it, or reads what they write.
     pub unsafe fn launch(&self, on: &Stream) -> Result<()> {
         let _current = self.device.enter()?;
-        on.device().alive()?;
+        on.device().ensure_live()?;
         if *on.device() != self.device {
             let expected = self.device.place();
             return Err(Error::Place { arg: Arg::Stream, expected, given: on.place() });
         }
         // SAFETY: both are alive; the caller vouches for the memory.
-        self.device.told(unsafe { self.device.driver().graph_launch(self.exec, on.raw()) })
+        self.device.check(unsafe { self.device.driver().graph_launch(self.exec, on.raw()) })
     }
 }
 
@@ -89,8 +89,9 @@ impl<'a> Capture<'a> {
         let _current = stream.device().enter()?;
         // The other threads of an engine may go on allocating meanwhile.
         let mode = CaptureMode::ThreadLocal;
+        let device = stream.device();
         // SAFETY: the stream is alive as long as its handle.
-        stream.device().told(unsafe { stream.device().driver().stream_begin_capture(stream.raw(), mode) })?;
+        device.check(unsafe { device.driver().stream_begin_capture(stream.raw(), mode) })?;
         Ok(Capture { stream, running: true })
     }
 
@@ -103,7 +104,7 @@ impl<'a> Capture<'a> {
         let device = self.stream.device();
         let _current = device.enter()?;
         // SAFETY: the stream is alive as long as its handle.
-        let raw = device.told(unsafe { device.driver().stream_end_capture(self.stream.raw()) })?;
+        let raw = device.check(unsafe { device.driver().stream_end_capture(self.stream.raw()) })?;
         Ok(Captured { device, raw })
     }
 }

@@ -159,7 +159,7 @@ unsafe fn enqueue(
         if device.profile().dependent_launch { &mut attributes[from..to] } else { &mut attributes[..0] };
     // SAFETY: the function was loaded in the context just made current, the stream belongs to it,
     // the driver copies parameters before it returns, and the caller vouches for the rest.
-    device.told(unsafe {
+    device.check(unsafe {
         if attributes.is_empty() {
             device.driver().launch_kernel(function, &geometry, params)
         } else {

@@ -90,7 +90,7 @@ mod error;
 pub mod models;
 mod norm;
 mod ops;
-mod problem;
+pub mod problem;
 pub mod reference;
 mod tensor;
 
@@ -104,7 +104,7 @@ mod launch;
 #[cfg(feature = "gpu")]
 mod nccl;
 #[cfg(feature = "gpu")]
-mod plan;
+pub mod plan;
 #[cfg(feature = "gpu")]
 pub mod ptx;
 #[cfg(feature = "gpu")]
@@ -131,18 +131,13 @@ pub use ops::{
     head_norm, head_norm_, layer_norm, layer_norm_, layer_norm_add, layer_norm_add_to, rms_norm, rms_norm_,
     rms_norm_add, rms_norm_add_to, rms_norm_apply, rms_norm_partial, sandwich_rms_norm, sandwich_rms_norm_to,
 };
-pub use problem::{
-    Operand, Param, Problem, Residual, ResidualPlace, Roundings, SandwichProblem, Scales, ShardProblem,
-    ShardStep,
-};
 pub use tensor::{Element, MAX_RANK, Place, Shape, View, ViewMut};
 
 #[cfg(feature = "gpu")]
 pub use self::{
-    device::{Current, Device},
+    device::{ContextGuard, Device},
     graph::Graph,
     nccl::{NcclGroup, NcclId},
-    plan::{DeviceProfile, LaunchShape, MAX_GRID, Plan, SandwichPlan, Tile},
     stream::Stream,
     tp::{
         AllReduce, DeviceSums, RowSums, Shard, TpContext, head_norm_tp, layer_norm_tp, rms_norm_sharded,

@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::{DType, Element, NormKind, Roundings, accuracy::round};
+use crate::{DType, Element, NormKind, accuracy::round, problem::Roundings};
 
 /// What a row is normalized with.
 #[derive(Clone, Copy, Debug)]

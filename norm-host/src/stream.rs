@@ -45,7 +45,7 @@ impl Stream {
     /// What the driver refuses.
     pub fn new(device: &Device) -> Result<Stream> {
         let _current = device.enter()?;
-        let raw = device.told(device.driver().stream_create())?;
+        let raw = device.check(device.driver().stream_create())?;
         Ok(Stream { device: *device, raw, owner: Owner::Handle })
     }
 
@@ -71,12 +71,12 @@ impl Stream {
     ///
     /// `owner` sees to it that the stream stays alive until this handle is dropped.
     pub(crate) unsafe fn borrow(device: &Device, raw: CUstream, owner: Owner) -> Result<Stream> {
-        device.alive()?;
+        device.ensure_live()?;
         // Null is the current context's default stream, and every call enters the device's.
         if !raw.is_null() {
             let _current = device.enter()?;
             // SAFETY: the stream is alive.
-            let context = device.told(unsafe { device.driver().stream_context(raw) })?;
+            let context = device.check(unsafe { device.driver().stream_context(raw) })?;
             if context != device.context() {
                 return Err(Error::ForeignStream { device: device.place() });
             }
@@ -103,7 +103,7 @@ impl Stream {
     pub fn synchronize(&self) -> Result<()> {
         let _current = self.device.enter()?;
         // SAFETY: alive as long as this handle; for null a context is current.
-        self.device.told(unsafe { self.device.driver().stream_synchronize(self.raw) })
+        self.device.check(unsafe { self.device.driver().stream_synchronize(self.raw) })
     }
 
     /// Whether everything enqueued so far is done. Does not wait.
@@ -114,7 +114,7 @@ impl Stream {
     pub fn is_done(&self) -> Result<bool> {
         let _current = self.device.enter()?;
         // SAFETY: as in `synchronize`.
-        self.device.told(unsafe { self.device.driver().stream_is_done(self.raw) })
+        self.device.check(unsafe { self.device.driver().stream_is_done(self.raw) })
     }
 
     /// Lets what is enqueued here from now on start only when everything that `other` has so far
@@ -131,7 +131,7 @@ impl Stream {
     pub(crate) fn wait_for(&self, event: &Event) -> Result<()> {
         let _current = self.device.enter()?;
         // SAFETY: both are alive; for null a context is current.
-        self.device.told(unsafe { self.device.driver().stream_wait(self.raw, event.raw()) })
+        self.device.check(unsafe { self.device.driver().stream_wait(self.raw, event.raw()) })
     }
 
     pub(crate) fn raw(&self) -> CUstream {

@@ -1,6 +1,9 @@
 //! A case's call, on tensors in the memory of any place.
 
-use norm_host::{Backend, Error, Norm, Operand, Param, Place, Problem, Residual, View, ViewMut};
+use norm_host::{
+    Backend, Error, Norm, Place, View, ViewMut,
+    problem::{Operand, Param, Problem, Residual},
+};
 use norm_kernels::abi::Axis;
 
 use super::case::Case;

@@ -1,6 +1,6 @@
 //! Other ways to lay a row over threads than the one that operations take.
 
-use norm_host::{DeviceProfile, Plan, Tile};
+use norm_host::plan::{DeviceProfile, Plan, Tile};
 use norm_kernels::abi::{Access, Kernel, Residual, Scope, Storage, Variant, VariantSpec, WARP};
 
 use super::case::Case;
@@ -61,7 +61,7 @@ pub fn tilings(case: &Case, plan: &Plan, profile: DeviceProfile) -> Vec<Tiling> 
             found.extend(others.map(|tile| Tiling { variant, tile, chosen: false }));
         }
     }
-    found.retain(|tiling| tiling.tile.grid(plan.args.rows.into()) <= norm_host::MAX_GRID);
+    found.retain(|tiling| tiling.tile.grid(plan.args.rows.into()) <= norm_host::plan::MAX_GRID);
     found
 }
 

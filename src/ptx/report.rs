@@ -8,7 +8,11 @@ mod tensors;
 use std::collections::HashMap;
 
 use clap::Args;
-use norm_host::{Backend, DeviceProfile, ShardProblem, ShardStep, Simulator};
+use norm_host::{
+    Backend, Simulator,
+    plan::DeviceProfile,
+    problem::{ShardProblem, ShardStep},
+};
 use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Template};
 use rayon::prelude::*;
 

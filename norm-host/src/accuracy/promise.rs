@@ -8,7 +8,8 @@ use super::{
     value::{SMALLEST_F32, Value},
 };
 use crate::{
-    DType, NormKind, Roundings,
+    DType, NormKind,
+    problem::Roundings,
     reference::{Factors, Parameters, Statistics},
 };
 

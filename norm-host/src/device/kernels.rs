@@ -134,14 +134,14 @@ impl Device {
             Err(error) => {
                 // SAFETY: nothing of it has been used. The first error is the one to tell.
                 let _ = unsafe { driver.module_unload(module) };
-                Err(self.failed(error))
+                Err(self.driver_error(error))
             }
         }
     }
 
     /// What the driver refused a kernel for.
     fn not_loaded(&self, kernel: String, LoadError { error, log }: LoadError) -> Error {
-        match self.failed(error) {
+        match self.driver_error(error) {
             Error::Driver { call, code, name } => Error::Load { kernel, call, code, name, log },
             error => error,
         }

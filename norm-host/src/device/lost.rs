@@ -43,26 +43,26 @@ pub(super) fn opening(ordinal: u32, error: Error) -> Error {
 
 impl Device {
     /// What the driver returned from a call in this device's context.
-    pub(crate) fn told<T>(&self, result: std::result::Result<T, DriverError>) -> Result<T> {
-        result.map_err(|error| self.failed(error))
+    pub(crate) fn check<T>(&self, result: std::result::Result<T, DriverError>) -> Result<T> {
+        result.map_err(|error| self.driver_error(error))
     }
 
     /// A call in this device's context that failed. If that says that the context is lost, no later
     /// call asks the driver again.
-    pub(super) fn failed(&self, error: DriverError) -> Error {
+    pub(super) fn driver_error(&self, error: DriverError) -> Error {
         if !is_fatal(error.code) {
             return error.into();
         }
         // Of threads that hear of it at once, one is first.
-        self.lost(self.inner.lost.get_or_init(|| error))
+        self.context_lost(self.inner.lost.get_or_init(|| error))
     }
 
     /// The context, unless it is lost.
-    pub(crate) fn alive(&self) -> Result<()> {
-        self.inner.lost.get().map_or(Ok(()), |error| Err(self.lost(error)))
+    pub(crate) fn ensure_live(&self) -> Result<()> {
+        self.inner.lost.get().map_or(Ok(()), |error| Err(self.context_lost(error)))
     }
 
-    fn lost(&self, DriverError { call, code, name }: &DriverError) -> Error {
+    fn context_lost(&self, DriverError { call, code, name }: &DriverError) -> Error {
         Error::ContextLost { device: self.place(), call, code: *code, name: name.clone() }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use super::library::{Comm, Nccl, UniqueId, nccl};
 use crate::{
-    device::Kept,
+    device::RestoreContext,
     error::{Arg, Error, Result},
     tensor::Place,
     tp::{AllReduce, RowSums, TpContext},
@@ -37,7 +37,7 @@ impl NcclId {
         let nccl = nccl()?;
         let mut id = UniqueId([0; NcclId::BYTES]);
         // SAFETY: writes one id.
-        nccl.told("ncclGetUniqueId", unsafe { (nccl.ncclGetUniqueId)(&mut id) })?;
+        nccl.check("ncclGetUniqueId", unsafe { (nccl.ncclGetUniqueId)(&mut id) })?;
         Ok(NcclId(id.0))
     }
 
@@ -102,7 +102,7 @@ impl NcclGroup {
     /// As for [`new`](NcclGroup::new).
     pub fn join(tp: &TpContext, id: NcclId, ranks: usize, first: usize) -> Result<NcclGroup> {
         let nccl = nccl()?;
-        let _kept = Kept::current()?;
+        let _restore = RestoreContext::save()?;
         // NCCL's group waits for every rank when it ends, so a context that is lost is to be known of before.
         for stream in tp.streams() {
             drop(stream.device().enter()?);
@@ -116,7 +116,7 @@ impl NcclGroup {
                 let (ranks, rank) = (number(ranks), number(first.saturating_add(index)));
                 // SAFETY: writes one handle, by the end of NCCL's group, which `comms` outlives.
                 let code = unsafe { (nccl.ncclCommInitRank)(comm, ranks, UniqueId(id.0), rank) };
-                nccl.told("ncclCommInitRank", code)?;
+                nccl.check("ncclCommInitRank", code)?;
             }
             Ok(())
         })?;
@@ -164,8 +164,8 @@ impl NcclGroup {
             let mut state = 0;
             // SAFETY: alive; writes one `int`.
             let code = unsafe { (self.nccl.ncclCommGetAsyncError)(comm, &mut state) };
-            self.nccl.told("ncclCommGetAsyncError", code)?;
-            self.nccl.told("ncclCommGetAsyncError", state)?;
+            self.nccl.check("ncclCommGetAsyncError", code)?;
+            self.nccl.check("ncclCommGetAsyncError", state)?;
         }
         Ok(())
     }
@@ -178,10 +178,10 @@ fn number(count: usize) -> c_int {
 
 impl AllReduce for NcclGroup {
     fn all_reduce(&self, sums: &RowSums<'_>) -> Result<()> {
-        let _kept = Kept::current()?;
+        let _restore = RestoreContext::save()?;
         let _one_at_a_time = self.calling.lock().unwrap_or_else(PoisonError::into_inner);
         // As when they are made: the end of a group waits for each.
-        sums.iter().try_for_each(|sum| sum.stream.device().alive())?;
+        sums.iter().try_for_each(|sum| sum.stream.device().ensure_live())?;
         let done = self.nccl.grouped(|| {
             for (sum, &comm) in sums.iter().zip(&self.comms) {
                 let stream = sum.stream.as_raw();
@@ -203,7 +203,7 @@ impl AllReduce for NcclGroup {
             let mut device = 0;
             // SAFETY: alive; writes one `int`.
             let code = unsafe { (self.nccl.ncclCommCuDevice)(comm, &mut device) };
-            self.nccl.told("ncclCommCuDevice", code)?;
+            self.nccl.check("ncclCommCuDevice", code)?;
             let (expected, given) = (stream.device().place(), Place::Cuda(device.unsigned_abs()));
             if given != expected {
                 return Err(Error::Communicator { index, expected, given });
@@ -218,7 +218,7 @@ impl Drop for NcclGroup {
         if !self.owned {
             return;
         }
-        let _kept = Kept::current();
+        let _restore = RestoreContext::save();
         self.comms.retain(|comm| !comm.is_null());
         // To be destroyed, a communicator waits for its peers, and one that is gone never answers.
         let broken = self.broken.load(Relaxed) || self.asked().is_err();

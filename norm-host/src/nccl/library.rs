@@ -93,7 +93,7 @@ fn open() -> Result<Nccl> {
 
 impl Nccl {
     /// The error for a result that `call` returned, if it is one.
-    pub(super) fn told(&self, call: &'static str, code: c_int) -> Result<()> {
+    pub(super) fn check(&self, call: &'static str, code: c_int) -> Result<()> {
         if code == 0 {
             return Ok(());
         }
@@ -121,17 +121,17 @@ impl Nccl {
         let numbers = std::ptr::without_provenance_mut::<c_void>(address as usize);
         // SAFETY: the caller's promise.
         let code = unsafe { (self.ncclAllReduce)(numbers, numbers, count, FLOAT32, SUM, comm, stream) };
-        self.told("ncclAllReduce", code)
+        self.check("ncclAllReduce", code)
     }
 
     /// Calls `work`, and lets NCCL treat its calls as one: without, a thread that serves several
     /// devices would wait for a second call before it has made it.
     pub(super) fn grouped<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         // SAFETY: takes nothing.
-        self.told("ncclGroupStart", unsafe { (self.ncclGroupStart)() })?;
+        self.check("ncclGroupStart", unsafe { (self.ncclGroupStart)() })?;
         let done = work();
         // SAFETY: as above. A group that has been started is to be ended.
-        let ended = self.told("ncclGroupEnd", unsafe { (self.ncclGroupEnd)() });
+        let ended = self.check("ncclGroupEnd", unsafe { (self.ncclGroupEnd)() });
         let done = done?;
         ended.map(|()| done)
     }

@@ -29,7 +29,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        DeviceProfile, MAX_DIM, Norm, NormKind, Simulator, Tile, View, ViewMut, ops, ptx::Ptx,
+        MAX_DIM, Norm, NormKind, Simulator, View, ViewMut, ops,
+        plan::{DeviceProfile, Tile},
+        ptx::Ptx,
         tensor::Element,
     };
 

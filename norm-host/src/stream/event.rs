@@ -16,9 +16,9 @@ impl Event {
     pub(crate) fn after(stream: &Stream) -> Result<Event> {
         let device = stream.device;
         let _current = device.enter()?;
-        let event = Event { device, raw: device.told(device.driver().event_create(false))? };
+        let event = Event { device, raw: device.check(device.driver().event_create(false))? };
         // SAFETY: both are alive and of one context, which is current.
-        device.told(unsafe { device.driver().event_record(event.raw, stream.raw) })?;
+        device.check(unsafe { device.driver().event_record(event.raw, stream.raw) })?;
         Ok(event)
     }
 

@@ -22,11 +22,11 @@ pub(super) fn is_on(device: &Device, arg: Arg, tensor: &Raw) -> Result<()> {
     for address in [tensor.address, tensor.address + bytes - 1] {
         let ordinal = match device.driver().pointer_device(address) {
             Err(error) if error.code == CUDA_ERROR_INVALID_VALUE => -1,
-            result => device.told(result)?,
+            result => device.check(result)?,
         };
         // Negative where the memory belongs to no device.
         let Ok(ordinal) = u32::try_from(ordinal) else { return Err(Error::NotOnDevice { arg, address }) };
-        if device.told(device.driver().pointer_is_of_host(address))? {
+        if device.check(device.driver().pointer_is_of_host(address))? {
             return Err(Error::NotOnDevice { arg, address });
         }
         let (expected, given) = (device.place(), Place::Cuda(ordinal));

@@ -1,8 +1,9 @@
 //! A random operation on random tensors.
 
 use norm_host::{
-    Backend, DType, Norm, NormKind, Result, Rounding, Roundings, Scale, View,
+    Backend, DType, Norm, NormKind, Result, Rounding, Scale, View,
     accuracy::{WorstRow, judge_row, round},
+    problem::Roundings,
     reference::{self, Factors, Parameters},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};

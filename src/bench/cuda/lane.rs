@@ -1,6 +1,6 @@
 //! A work on the memory of a round, ready to be enqueued.
 
-use norm_host::{Error, Plan, Stream};
+use norm_host::{Error, Stream, plan::Plan};
 
 use super::super::call::{self, Tensors};
 use super::super::case::{Case, Rotation, calls};

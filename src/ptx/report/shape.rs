@@ -1,8 +1,9 @@
 //! What kernels are counted at.
 
 use norm_host::{
-    DType, DeviceProfile, NormKind, Operand, Param, Plan, Problem, Residual, Rounding, SandwichPlan,
-    SandwichProblem, Tile,
+    DType, NormKind, Rounding,
+    plan::{DeviceProfile, Plan, SandwichPlan, Tile},
+    problem::{Operand, Param, Problem, Residual, SandwichProblem},
 };
 use norm_kernels::abi::{Access, Axis, Kernel, Storage};
 

@@ -9,7 +9,7 @@ use crate::error::Result;
 /// While it lives, a device's context is current on this thread; dropped, it restores the one
 /// that was. Drop guards in the reverse order of their making.
 #[must_use = "the former context is restored as soon as this is dropped"]
-pub struct Current {
+pub struct ContextGuard {
     driver: &'static Driver,
     /// False where the context was current already and nothing was done.
     pushed: bool,
@@ -17,20 +17,20 @@ pub struct Current {
     on_thread: PhantomData<*const ()>,
 }
 
-impl Current {
+impl ContextGuard {
     /// # Safety
     /// The context is alive for as long as the guard.
-    pub(crate) unsafe fn enter(driver: &'static Driver, context: CUcontext) -> Result<Current> {
+    pub(crate) unsafe fn enter(driver: &'static Driver, context: CUcontext) -> Result<ContextGuard> {
         let pushed = driver.context_current()? != context;
         if pushed {
             // SAFETY: it is alive.
             unsafe { driver.context_push(context) }?;
         }
-        Ok(Current { driver, pushed, on_thread: PhantomData })
+        Ok(ContextGuard { driver, pushed, on_thread: PhantomData })
     }
 }
 
-impl Drop for Current {
+impl Drop for ContextGuard {
     fn drop(&mut self) {
         if self.pushed {
             // Fails only if somebody else has taken the context away, and then it is gone.
@@ -41,19 +41,19 @@ impl Drop for Current {
 
 /// While it lives, others may make contexts current on this thread; dropped, it restores the one that
 /// was.
-pub(crate) struct Kept {
+pub(crate) struct RestoreContext {
     driver: &'static Driver,
     before: CUcontext,
 }
 
-impl Kept {
-    pub(crate) fn current() -> Result<Kept> {
+impl RestoreContext {
+    pub(crate) fn save() -> Result<RestoreContext> {
         let driver = cuda_driver::driver()?;
-        Ok(Kept { driver, before: driver.context_current()? })
+        Ok(RestoreContext { driver, before: driver.context_current()? })
     }
 }
 
-impl Drop for Kept {
+impl Drop for RestoreContext {
     fn drop(&mut self) {
         // SAFETY: it was current when this was made, so it was alive, or null; contexts that libraries
         // work with are not destroyed.
