@@ -64,6 +64,14 @@ static RUST_CUDA_SM_90: Bundle<'static> = Bundle::new(norm_ptx_rust_cuda::SM_90)
 /// The best of a set, lowest capability first, for a device of this compute capability (major,
 /// minor).
 ///
+/// ```
+/// use norm_host::ptx::{EMBEDDED, for_capability};
+///
+/// assert_eq!(for_capability(&EMBEDDED, (8, 9))?.target, "sm_80");
+/// assert_eq!(for_capability(&EMBEDDED, (12, 0))?.target, "sm_90");
+/// # Ok::<(), norm_host::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Capability`] below the lowest; [`Error::Target`] where what there is runs on other devices alone.
 pub fn for_capability(set: &[Ptx], capability: (u32, u32)) -> Result<Ptx> {

@@ -106,6 +106,26 @@ impl Statistics {
 ///
 /// RMSNorm is Zhang and Sennrich 2019 (arXiv:1910.07467), LayerNorm Ba, Kiros and Hinton 2016
 /// (arXiv:1607.06450).
+///
+/// ```
+/// use norm_host::{
+///     NormKind,
+///     problem::Roundings,
+///     reference::{Factors, Parameters, norm},
+/// };
+///
+/// let parameters = Parameters {
+///     kind: NormKind::Layer,
+///     eps: 0.0,
+///     weight: None,
+///     weight_offset: 0.0,
+///     roundings: Roundings::NONE,
+///     bias: Some(&[0.5, 0.5]),
+///     onto: None,
+///     factors: Factors::NONE,
+/// };
+/// assert_eq!(norm(&[1.0, 5.0], &parameters), [-0.5, 1.5]);
+/// ```
 pub fn norm(x: &[f64], parameters: &Parameters<'_>) -> Vec<f64> {
     let Statistics { mean, rstd, .. } = Statistics::of(x, parameters.kind, parameters.eps);
     let Roundings { normalized, product, result, branch, sum, .. } =
@@ -134,6 +154,13 @@ pub fn norm(x: &[f64], parameters: &Parameters<'_>) -> Vec<f64> {
 /// the rounding that follows to be the only one, and in `f32` two of 16 bits: twice the digits and
 /// two more are enough (Figueroa 1995, "When is double rounding innocuous?").
 ///
+/// ```
+/// use norm_host::{DType, reference::add};
+///
+/// // Neighbours around 2048 are 2 apart in f16: 2049 lies between two, and goes to the even one.
+/// assert_eq!(add(DType::F16, &[1.0], &[2048.0]), [2048.0]);
+/// ```
+///
 /// # Panics
 ///
 /// If `r` is shorter than `x`.
@@ -146,6 +173,17 @@ pub fn add(dtype: DType, x: &[f64], r: &[f64]) -> Vec<f64> {
 ///
 /// Every backend has these bits (any NaN for NaN). Both products and the sum are made in `f32`. In `f64` a product of two
 /// `f32` is exact, and their sum good enough, as for [`add`].
+///
+/// ```
+/// use norm_host::{
+///     DType,
+///     problem::Roundings,
+///     reference::{Factors, add_scaled},
+/// };
+///
+/// let factors = Factors { branch: 0.5, sum: 2.0 };
+/// assert_eq!(add_scaled(DType::F32, &[2.0], &[3.0], factors, Roundings::NONE), [8.0]);
+/// ```
 ///
 /// # Panics
 ///
@@ -165,11 +203,21 @@ pub fn add_scaled(dtype: DType, x: &[f64], r: &[f64], factors: Factors, rounding
 }
 
 /// RMSNorm of one row: `x / sqrt(mean(x²) + eps) * w`.
+///
+/// ```
+/// let y = norm_host::reference::rms_norm(&[1.0, 7.0], None, 0.0);
+/// assert!((y[1] - 1.4).abs() < 1e-12); // 7 / sqrt((1 + 49) / 2)
+/// ```
 pub fn rms_norm(x: &[f64], w: Option<&[f64]>, eps: f64) -> Vec<f64> {
     norm(x, &plain(NormKind::Rms, w, None, eps))
 }
 
 /// LayerNorm of one row: `(x - mean(x)) / sqrt(var(x) + eps) * w + b`, `var` the biased variance.
+///
+/// ```
+/// let y = norm_host::reference::layer_norm(&[1.0, 5.0], Some(&[1.0, 2.0]), None, 0.0);
+/// assert_eq!(y, [-1.0, 2.0]);
+/// ```
 pub fn layer_norm(x: &[f64], w: Option<&[f64]>, b: Option<&[f64]>, eps: f64) -> Vec<f64> {
     norm(x, &plain(NormKind::Layer, w, b, eps))
 }
@@ -181,16 +229,37 @@ fn plain<'a>(kind: NormKind, w: Option<&'a [f64]>, b: Option<&'a [f64]>, eps: f6
 }
 
 /// Elements of `x` as an operation sees them: infinite `f16` ones count as ±65504, NaN stays.
+///
+/// ```
+/// use half::f16;
+/// use norm_host::reference::widen_input;
+///
+/// assert_eq!(widen_input(&[f16::ONE, f16::INFINITY]), [1.0, 65504.0]);
+/// ```
 pub fn widen_input<E: Element>(x: &[E]) -> Vec<f64> {
     x.iter().map(|&x| input(E::DTYPE, x.into())).collect()
 }
 
 /// Weights, biases or outputs as they are.
+///
+/// ```
+/// use half::f16;
+/// use norm_host::reference::widen;
+///
+/// assert_eq!(widen(&[f16::ONE, f16::INFINITY]), [1.0, f64::INFINITY]);
+/// ```
 pub fn widen<E: Element>(values: &[E]) -> Vec<f64> {
     values.iter().map(|&value| value.into()).collect()
 }
 
 /// One element of an `x` of type `dtype` as an operation sees it.
+///
+/// ```
+/// use norm_host::{DType, reference::input};
+///
+/// assert_eq!(input(DType::F16, f64::INFINITY), 65504.0);
+/// assert_eq!(input(DType::BF16, f64::INFINITY), f64::INFINITY);
+/// ```
 pub fn input(dtype: DType, x: f64) -> f64 {
     match dtype {
         // `clamp` lets NaN through.

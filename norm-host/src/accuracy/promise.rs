@@ -258,6 +258,31 @@ impl WorstRow {
 /// Judges the outputs `given`, of type `y`, for the row `x` as the operation sees it
 /// ([`widen_input`](crate::reference::widen_input)).
 ///
+/// ```
+/// use norm_host::{
+///     Cpu, DType, NormKind, View, ViewMut,
+///     accuracy::judge_row,
+///     problem::Roundings,
+///     reference::{Factors, Parameters, widen, widen_input},
+///     rms_norm,
+/// };
+///
+/// let (x, mut y) = ([1.0_f32, 7.0], [0.0_f32; 2]);
+/// rms_norm(View::from_slice(&x, &[2])?, None, &mut ViewMut::from_slice(&mut y, &[2])?, 1e-6, &Cpu)?;
+/// let parameters = Parameters {
+///     kind: NormKind::Rms,
+///     eps: 1e-6,
+///     weight: None,
+///     weight_offset: 0.0,
+///     roundings: Roundings::NONE,
+///     bias: None,
+///     onto: None,
+///     factors: Factors::NONE,
+/// };
+/// assert!(judge_row(&widen_input(&x), &parameters, DType::F32, &widen(&y)).is_kept());
+/// # Ok::<(), norm_host::Error>(())
+/// ```
+///
 /// # Panics
 ///
 /// If `x` is empty, or `given`, weights, biases or what the norm is added to are shorter than `x`.

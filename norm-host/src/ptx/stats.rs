@@ -163,6 +163,13 @@ impl Stats {
 }
 
 /// The opcode of each instruction in a text, with all its suffixes, such as `ld.global.nc.v4.b32`.
+///
+/// ```
+/// use norm_host::ptx::opcodes;
+///
+/// let text = "ld.global.v4.b32 {%r1, %r2, %r3, %r4}, [%rd1];\n@%p1 bra $END;\n";
+/// assert_eq!(opcodes(text).collect::<Vec<_>>(), ["ld.global.v4.b32", "bra"]);
+/// ```
 pub fn opcodes(text: &str) -> impl Iterator<Item = &str> {
     statements(text).map(|(word, _)| word).filter(|word| is_opcode(word))
 }
