@@ -59,6 +59,9 @@ impl Norm<'_> {
     /// # Errors
     ///
     /// As for [`rows`](Norm::rows).
+    #[doc(alias = "qk_norm")]
+    #[doc(alias = "per_head_norm")]
+    #[doc(alias = "group_rms_norm")]
     pub fn heads(&self, x: View<'_>, y: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
         self.apply(Form::Heads, x, y, ResidualArgs::None, on)
     }
@@ -84,9 +87,9 @@ impl Norm<'_> {
         if problem.rows == 0 {
             return Ok(());
         }
-        // SAFETY: the views vouch for their memory, `y` and a sum with a residual for writing (whoever calls
-        // borrows it mutably); the checks made sure that it is all at the backend's place, aligned,
-        // and overlaps no more than allowed.
+        // SAFETY: each view's memory may be read for as long as it is borrowed, and that of `y` and of a sum, which
+        // the caller borrows mutably, may be written. The checks have established that all of it is at the
+        // backend's place and aligned, and overlaps no more than `Backend::run` allows.
         unsafe { on.run(&problem) }
     }
 
@@ -101,7 +104,9 @@ impl Norm<'_> {
         if problem.rows == 0 {
             return Ok(());
         }
-        // SAFETY: as in `apply`; the one tensor is both read and written, through a `ViewMut`.
+        // SAFETY: `x` and a sum are borrowed mutably, so that their memory may be read and written. The checks have
+        // established that all tensors are at the backend's place and aligned, and that only `x` and `y`, which
+        // are one tensor, overlap.
         unsafe { on.run(&problem) }
     }
 }

@@ -1,4 +1,4 @@
-//! The norm and the residual connection around it, in one pass over memory.
+//! A norm and the addition to a residual in front of it or behind it, in one pass over memory.
 
 use crate::{
     backend::Backend,
@@ -14,10 +14,10 @@ impl Norm<'_> {
     ///
     /// `x`, `r` and `y` `(…, dim)`, of rank 1 to 4 and equal shape, each with strides of its own but
     /// a dense last axis; weights and biases `(dim,)`. `r` has the type of `x`, or is `f32` where `x` and `y` have 16 bits;
-    /// the types of `w` (and `b`) and `y` are chosen apart.
+    /// the types of `w` (and `b`) and of `y` are independent.
     ///
-    /// The sum is exact but for one rounding, to nearest even, to the type of `r`, and that rounded
-    /// `r` is what is normalized: `r` and `y` have the bits of an addition followed by
+    /// The sum is rounded once, to nearest even, to the type of `r`, and the rounded `r` is what is
+    /// normalized: `r` and `y` have the bits of an addition followed by
     /// [`rows`](Norm::rows) of `r`. In particular an `f16` sum beyond ±65504 is infinite in `r`, and
     /// counts as ±65504 in the norm.
     ///
@@ -39,6 +39,10 @@ impl Norm<'_> {
     /// As for [`rows`](Norm::rows); and if `r` does not fit: another shape, place or type than `x`,
     /// strides that lead to one element twice, or memory in common with `x`, `y`, `w` or `b`. (`y`
     /// may be `x` itself: [`add_then_norm_in_place`](Norm::add_then_norm_in_place).)
+    #[doc(alias = "fused_add_rms_norm")]
+    #[doc(alias = "fused_add_layer_norm")]
+    #[doc(alias = "add_norm")]
+    #[doc(alias = "pre_norm")]
     pub fn add_then_norm(
         &self,
         x: View<'_>,
@@ -49,8 +53,8 @@ impl Norm<'_> {
         self.apply(Form::Rows, x, y, ResidualArgs::InFront { r: &r.raw, sum: None }, on)
     }
 
-    /// [`add_then_norm`](Norm::add_then_norm) with a tensor of its own for the sum: `sum = x + r; y = norm(sum)`, for engines whose
-    /// tensors do not change.
+    /// [`add_then_norm`](Norm::add_then_norm) with a separate tensor for the sum: `sum = x + r; y = norm(sum)`, for
+    /// engines whose tensors are immutable.
     ///
     /// `sum` has the shape and type of `r`, and strides of its own.
     ///
@@ -68,8 +72,10 @@ impl Norm<'_> {
     ///
     /// # Errors
     ///
-    /// As for [`add_then_norm`](Norm::add_then_norm), with `sum` fitting as `r` has to; and if `r` shares memory with `y`, or with a `sum`
-    /// that is not the same tensor.
+    /// As for [`add_then_norm`](Norm::add_then_norm), where `sum` must meet the conditions for `r`; and if `r` shares memory
+    /// with `y`, or with a `sum` that is not the same tensor.
+    #[doc(alias = "fused_add_rms_norm")]
+    #[doc(alias = "fused_add_layer_norm")]
     pub fn add_then_norm_to(
         &self,
         x: View<'_>,
@@ -87,6 +93,8 @@ impl Norm<'_> {
     /// # Errors
     ///
     /// As for [`add_then_norm`](Norm::add_then_norm).
+    #[doc(alias = "fused_add_rms_norm")]
+    #[doc(alias = "fused_add_layer_norm")]
     pub fn add_then_norm_in_place(
         &self,
         x: &mut ViewMut<'_>,
@@ -100,7 +108,7 @@ impl Norm<'_> {
     /// `y += norm(x)`.
     ///
     /// `x` and `y` `(…, dim)`, of rank 1 to 4 and equal shape; weights and biases `(dim,)`. The
-    /// types of `x`, `w` (and `b`) and `y` are chosen apart. The sum is made in `f32` and rounded
+    /// types of `x`, of `w` (and `b`) and of `y` are independent. The sum is computed in `f32` and rounded
     /// once, to nearest even, to the type of `y`. In every [order of roundings](Norm::rounding) but
     /// [`Single`](crate::Rounding::Single) the norm is rounded to the type of `y` before it is added: `y` then has
     /// the bits of [`rows`](Norm::rows) into a tensor of that type, followed by an addition.
@@ -119,11 +127,13 @@ impl Norm<'_> {
     /// # Errors
     ///
     /// As for [`rows`](Norm::rows): `y` may be `x` itself, and share no other memory with it.
+    #[doc(alias = "norm_add")]
+    #[doc(alias = "post_norm")]
     pub fn norm_then_add(&self, x: View<'_>, y: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
         self.apply(Form::Rows, x, y, ResidualArgs::Behind { r: None }, on)
     }
 
-    /// [`norm_then_add`](Norm::norm_then_add) with a tensor of its own for what is added to: `y = r + norm(x)`.
+    /// [`norm_then_add`](Norm::norm_then_add) with a separate tensor for the residual: `y = r + norm(x)`.
     ///
     /// `r` has the shape and type of `y`, and strides of its own.
     ///
@@ -131,6 +141,8 @@ impl Norm<'_> {
     ///
     /// As for [`norm_then_add`](Norm::norm_then_add), and if `r` does not fit: another shape, place or type than `y`, or memory in
     /// common with a `y` that is not the same tensor.
+    #[doc(alias = "norm_add")]
+    #[doc(alias = "post_norm")]
     pub fn norm_then_add_to(
         &self,
         x: View<'_>,

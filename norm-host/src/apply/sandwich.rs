@@ -13,14 +13,18 @@ impl Norm<'_> {
     /// between two layers that are normalized in front and behind (Gemma 2 to 4, OLMo 2, GLM-4).
     ///
     /// `x`, `r` and `y` `(…, dim)`, of rank 1 to 4 and equal shape, each with strides of its own but a dense last axis;
-    /// the weights and biases of both norms `(dim,)`. All types are chosen apart. The scales are this norm's.
+    /// the weights and biases of both norms `(dim,)`. All types are independent. The scales are this norm's.
     ///
     /// `r` and `y` have the bits of [`norm_then_add`](Norm::norm_then_add) into `r` followed by [`rows`](Norm::rows) of `next` from
-    /// it: the second norm is that of the **rounded** `r`. (mistral.rs takes the second norm's mean of squares of the sum
-    /// before it is rounded: some of its results are a neighbour of these.) On a GPU both are one launch where both are
-    /// RMSNorm without biases, `x` and `r` have one type, the two have one order of roundings, weights of one type that
-    /// are both there or both absent, rows are whole vectors of 16 bytes, and a block of registers holds a row: 528 to
-    /// 16,384 elements of 16 bits. Otherwise it is two.
+    /// it: the second norm is that of the **rounded** `r`. (mistral.rs takes the mean of squares from the sum before it is
+    /// rounded, so that some of its results differ from these by one unit in the last place.)
+    ///
+    /// On a GPU the two norms are one launch if all of these hold, and two launches otherwise:
+    /// - both are RMSNorm without biases, in the same order of roundings;
+    /// - both have weights, of one type, or neither has;
+    /// - `x` and `r` have one type;
+    /// - rows consist of whole vectors of 16 bytes, and the registers of a block hold one: 528 to 16,384 elements of 16
+    ///   bits.
     ///
     /// ```
     /// use norm_host::{Cpu, Norm, View, ViewMut};
@@ -38,6 +42,8 @@ impl Norm<'_> {
     ///
     /// As for [`norm_then_add`](Norm::norm_then_add) from `x` to `r` and for [`rows`](Norm::rows) of `next` from `r` to `y`, all of
     /// them before anything is written; and if `x` or a weight of `next` shares memory with what is written.
+    #[doc(alias = "sandwich_norm")]
+    #[doc(alias = "norm_add_norm")]
     pub fn sandwich_rows(
         &self,
         next: &Norm<'_>,
@@ -50,18 +56,22 @@ impl Norm<'_> {
         if problem.first.rows == 0 {
             return Ok(());
         }
-        // SAFETY: as in `apply`; the checks looked at both norms, and at every pair of tensors of which one is written.
+        // SAFETY: each view's memory may be read for as long as it is borrowed, and that of `r` and `y`, which the caller
+        // borrows mutably, may be written. The checks of both norms have established that all of it is at the backend's
+        // place and aligned, and that what is written is apart from everything that the other norm reads.
         unsafe { on.run_sandwich(&problem) }
     }
 
-    /// [`sandwich_rows`](Norm::sandwich_rows) with a tensor of its own for the sum: `sum = r + norm(x); y = next(sum)`.
+    /// [`sandwich_rows`](Norm::sandwich_rows) with a separate tensor for the sum: `sum = r + norm(x); y = next(sum)`.
     ///
     /// `sum` has the shape and type of `r`, and strides of its own.
     ///
     /// # Errors
     ///
-    /// As for [`sandwich_rows`](Norm::sandwich_rows), with `sum` fitting as `r` has to; and if `r` shares memory with `y`, or with
-    /// a `sum` that is not the same tensor.
+    /// As for [`sandwich_rows`](Norm::sandwich_rows), where `sum` must meet the conditions for `r`; and if `r` shares memory
+    /// with `y`, or with a `sum` that is not the same tensor.
+    #[doc(alias = "sandwich_norm")]
+    #[doc(alias = "norm_add_norm")]
     pub fn sandwich_rows_to(
         &self,
         next: &Norm<'_>,
@@ -76,7 +86,9 @@ impl Norm<'_> {
         if problem.first.rows == 0 {
             return Ok(());
         }
-        // SAFETY: as in `sandwich_rows`.
+        // SAFETY: each view's memory may be read for as long as it is borrowed, and that of `sum` and `y`, which the caller
+        // borrows mutably, may be written. The checks of both norms have established that all of it is at the backend's
+        // place and aligned, and that what is written is apart from everything that the other norm reads.
         unsafe { on.run_sandwich(&problem) }
     }
 }

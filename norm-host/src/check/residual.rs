@@ -1,4 +1,4 @@
-//! Does a residual, and what is multiplied in its addition, go together with the rest?
+//! Checks of a residual and of the factors in its addition.
 
 use super::{ResidualArgs, fit, memory, overlap};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl<'a> ResidualArgs<'a> {
-    /// What is added to, and where the sum goes, where there is a residual; `y` is the output.
+    /// The tensor that is added to and the one that receives the sum, if there is a residual; `y` is the output.
     pub(super) fn tensors(self, y: &'a Raw) -> [Option<&'a Raw>; 2] {
         match self {
             ResidualArgs::None => [None; 2],
@@ -19,7 +19,7 @@ impl<'a> ResidualArgs<'a> {
         }
     }
 
-    /// The sum that is stored beside the output, under the name of its argument.
+    /// The sum that is stored in addition to the output, with the name of its argument.
     pub(super) fn written_in_front(self) -> Option<(Arg, &'a Raw)> {
         match self {
             ResidualArgs::InFront { r, sum: None } => Some((Arg::R, r)),
@@ -29,11 +29,11 @@ impl<'a> ResidualArgs<'a> {
     }
 }
 
-/// What is checked of a residual in front of the norm, and of its sum, by itself and beside `x`.
+/// Checks a residual in front of the norm and its sum, on their own and against `x`.
 pub(super) fn in_front(residual: ResidualArgs<'_>, (x, y): (&Raw, &Raw), place: Place) -> Result<()> {
     let ResidualArgs::InFront { r, sum } = residual else { return Ok(()) };
     fits(Arg::R, r, x, place)?;
-    // Kernels are compiled for these alone.
+    // Kernels are compiled only for these types.
     let is_wide = r.dtype == DType::F32 && x.dtype.size() == 2 && y.dtype.size() == 2;
     if r.dtype != x.dtype && !is_wide {
         return Err(Error::DType { arg: Arg::R, expected: x.dtype, given: r.dtype });
@@ -50,7 +50,7 @@ pub(super) fn in_front(residual: ResidualArgs<'_>, (x, y): (&Raw, &Raw), place: 
     overlap::apart((Arg::X, x), written)
 }
 
-/// What is checked of a residual beside the output `y`.
+/// Checks a residual against the output `y`.
 pub(super) fn beside_output(residual: ResidualArgs<'_>, y: &Raw, place: Place) -> Result<()> {
     match residual {
         ResidualArgs::None | ResidualArgs::Behind { r: None } => Ok(()),
@@ -68,14 +68,14 @@ pub(super) fn beside_output(residual: ResidualArgs<'_>, y: &Raw, place: Place) -
     }
 }
 
-/// A tensor of the shape of `like`, where it can be reached, with dense rows.
+/// Checks that a tensor has the shape of `like`, is at `place`, and has dense rows.
 fn fits(arg: Arg, tensor: &Raw, like: &Raw, place: Place) -> Result<()> {
     fit::same_shape(arg, like.layout.shape, tensor)?;
     memory::usable(arg, tensor, place)?;
     fit::dense_rows(arg, tensor)
 }
 
-/// What is multiplied in the addition.
+/// Checks the factors in the addition.
 pub(super) fn scales(
     norm: &Norm<'_>,
     residual: ResidualArgs<'_>,
@@ -99,7 +99,7 @@ pub(super) fn scales(
     Ok(Scales { branch, sum, sum_at })
 }
 
-/// The address of the one `f32`.
+/// Checks a factor in memory, one `f32`, and gives its address.
 fn in_memory(scale: &Raw, written: [Option<(Arg, &Raw)>; 2], place: Place) -> Result<u64> {
     let arg = Arg::SumScale;
     fit::same_shape(arg, Shape::new(&[1]).expect("one axis"), scale)?;

@@ -9,7 +9,7 @@ use crate::{
     tensor::{Place, Raw, Shape},
 };
 
-/// Checks the sums of squares of the rows of `x`, to run at `place`.
+/// Checks the first step, the sums of squares of the rows of `x`, to run at `place`.
 pub(crate) fn partial(x: &Raw, sums: &Raw, place: Place) -> Result<ShardProblem> {
     input(Form::Rows, x, place)?;
     sums_of(x, sums, place)?;
@@ -19,7 +19,7 @@ pub(crate) fn partial(x: &Raw, sums: &Raw, place: Place) -> Result<ShardProblem>
     Ok(ShardProblem { step: ShardStep::Partial, dim: part.dim, part, sums: sums.address })
 }
 
-/// Checks the outputs of rows of `dim` elements, of which `x` is a part, to run at `place`.
+/// Checks the second step, the outputs of rows of `dim` elements of which `x` is a shard, to run at `place`.
 pub(crate) fn apply(
     norm: &Norm<'_>,
     x: &Raw,
@@ -41,7 +41,7 @@ pub(crate) fn apply(
     Ok(ShardProblem { step: ShardStep::Apply, part, sums: sums.address, dim })
 }
 
-/// The length of a whole row, of which `here` elements are at hand.
+/// Checks the length of a whole row, of which `here` elements are on this device.
 fn whole(here: u32, dim: usize) -> Result<u32> {
     let max = MAX_DIM as usize;
     match u32::try_from(dim) {
@@ -51,7 +51,7 @@ fn whole(here: u32, dim: usize) -> Result<u32> {
     }
 }
 
-/// There is one dense `f32` a row of `x`.
+/// Checks that there is one dense `f32` for each row of `x`.
 fn sums_of(x: &Raw, sums: &Raw, place: Place) -> Result<()> {
     let (front, _) = x.layout.shape.split_last();
     let too_many = Error::TooManyElements { arg: Arg::X, shape: x.layout.shape };

@@ -276,10 +276,10 @@ impl Instance {
     }
 }
 
-/// The text of an entry point of this library, as [`Instance::specialize`] makes it.
+/// The text of an entry point of this library, as [`Instance::specialize`] makes it. The [module](self) has an example.
 ///
 /// # Errors
-/// As there.
+/// As for [`Instance::specialize`].
 pub fn specialize(text: &str, entry: EntryPoint, capability: (u32, u32)) -> Result<String, TemplateError> {
     Instance::of(entry, capability).specialize(text, capability)
 }

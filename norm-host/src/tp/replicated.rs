@@ -19,6 +19,14 @@ use crate::{
 /// shape; nothing is exchanged between devices. Types are each of the three, chosen apart. `y[i]`
 /// may be `x[i]` itself.
 ///
+/// ```no_run
+/// use norm_host::{TpContext, View, ViewMut, rms_norm_tp};
+///
+/// fn normalize(x: &[View], w: &[View], y: &mut [ViewMut], tp: &TpContext) -> norm_host::Result<()> {
+///     rms_norm_tp(x, w, y, 1e-6, tp)
+/// }
+/// ```
+///
 /// Everything is checked, and every kernel loaded, before the first launch. That includes what no
 /// other operation asks the driver: whether it finds each tensor on its device. The calling
 /// thread's current context is the same afterwards as before, also after an error.
@@ -29,6 +37,7 @@ use crate::{
 /// [`Tp`](Error::Tp), which says on which device, how many launches there had been, and what is
 /// wrong: any of the errors of [`Norm::rows`], a shape that is not that of `x[0]`, or memory of
 /// another device ([`Place`](Error::Place)) or of none ([`NotOnDevice`](Error::NotOnDevice)).
+#[doc(alias = "tensor_parallel")]
 pub fn rms_norm_tp(
     x: &[View<'_>],
     w: &[View<'_>],
@@ -42,9 +51,20 @@ pub fn rms_norm_tp(
 /// [`layer_norm`](crate::layer_norm) on each device of a tensor-parallel group, as [`rms_norm_tp`]:
 /// `x[i]` and `y[i]` `(rows, dim)`, `w[i]` and `b[i]`, where there are biases, `(dim,)`.
 ///
+/// ```no_run
+/// use norm_host::{TpContext, View, ViewMut, layer_norm_tp};
+///
+/// fn normalize(
+///     x: &[View], w: &[View], b: &[View], y: &mut [ViewMut], tp: &TpContext,
+/// ) -> norm_host::Result<()> {
+///     layer_norm_tp(x, w, Some(b), y, 1e-5, tp)
+/// }
+/// ```
+///
 /// # Errors
 ///
 /// As for [`rms_norm_tp`].
+#[doc(alias = "tensor_parallel")]
 pub fn layer_norm_tp(
     x: &[View<'_>],
     w: &[View<'_>],
@@ -58,12 +78,22 @@ pub fn layer_norm_tp(
 
 /// [`head_norm`](crate::head_norm) on each device of a tensor-parallel group, as [`rms_norm_tp`]:
 /// `x[i]` and `y[i]` `(…, heads, head_dim)`, `w[i]` and `b[i]`, where there are biases,
-/// `(heads, head_dim)`, or `(head_dim,)` for all heads. Heads that are dealt out to devices are whole on
-/// theirs, so this serves them as well: `heads` is then the number on each.
+/// `(heads, head_dim)`, or `(head_dim,)` for all heads. Heads that are distributed over the devices are each
+/// whole on one of them, so this serves them too: `heads` is then the number on each device.
+///
+/// ```no_run
+/// use norm_host::{NormKind, TpContext, View, ViewMut, head_norm_tp};
+///
+/// fn normalize(q: &[View], w: &[View], y: &mut [ViewMut], tp: &TpContext) -> norm_host::Result<()> {
+///     head_norm_tp(q, w, None, y, 1e-6, NormKind::Rms, tp)
+/// }
+/// ```
 ///
 /// # Errors
 ///
 /// As for [`rms_norm_tp`].
+#[doc(alias = "qk_norm")]
+#[doc(alias = "tensor_parallel")]
 pub fn head_norm_tp(
     x: &[View<'_>],
     w: &[View<'_>],

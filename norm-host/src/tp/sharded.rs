@@ -106,6 +106,16 @@ impl<'a> RowSums<'a> {
 /// root. Unlike that of whole rows, a sum's last bit may depend on the number of rows, with which
 /// NCCL chooses the order of additions.
 ///
+/// ```no_run
+/// use norm_host::{NcclGroup, Shard, TpContext, rms_norm_sharded};
+///
+/// fn normalize(
+///     shards: &mut [Shard], dim: usize, tp: &TpContext, nccl: &NcclGroup,
+/// ) -> norm_host::Result<()> {
+///     rms_norm_sharded(shards, 1e-6, dim, tp, nccl)
+/// }
+/// ```
+///
 /// Everything about this process's shards is checked, and every kernel loaded, before the first
 /// launch, as for [`rms_norm_tp`](crate::rms_norm_tp). The calling thread's current context is the
 /// same afterwards as before. All can be captured into a CUDA graph, by a stream that the group
@@ -119,6 +129,8 @@ impl<'a> RowSums<'a> {
 /// [`AllReduce::check`] and [`AllReduce::all_reduce`] return. Else [`Tp`](Error::Tp), as for
 /// [`rms_norm_tp`](crate::rms_norm_tp), with launches of both kernels counted; or a number of rows
 /// that is not that of the first shard.
+#[doc(alias = "tensor_parallel")]
+#[doc(alias = "all_reduce")]
 pub fn rms_norm_sharded(
     shards: &mut [Shard<'_>],
     eps: impl Into<f64>,
