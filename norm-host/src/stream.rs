@@ -1,4 +1,4 @@
-//! Streams: the queues that operations go to.
+//! CUDA streams, in which operations are enqueued.
 
 mod event;
 
@@ -20,20 +20,20 @@ pub struct Stream {
     owner: Owner,
 }
 
-/// Who sees to it that a stream stays alive.
+/// Who keeps a stream alive.
 pub(crate) enum Owner {
-    /// This handle, which destroys it.
+    /// This handle, which destroys it when dropped.
     Handle,
-    /// Whoever called [`Stream::from_raw`].
+    /// The caller of [`Stream::from_raw`].
     Caller,
     /// cudarc's handle, kept until this one is dropped.
     #[cfg(feature = "cudarc")]
     Cudarc(#[expect(dead_code, reason = "kept, not used")] std::sync::Arc<cudarc::driver::CudaStream>),
 }
 
-// SAFETY: the driver lets any thread use a stream, several at a time too.
+// SAFETY: any thread may use a stream (CUDA driver API).
 unsafe impl Send for Stream {}
-// SAFETY: as above.
+// SAFETY: several threads may use a stream at the same time (CUDA driver API).
 unsafe impl Sync for Stream {}
 
 impl Stream {
@@ -49,7 +49,7 @@ impl Stream {
         Ok(Stream { device: *device, raw, owner: Owner::Handle })
     }
 
-    /// A stream that somebody else owns: a `CUstream`, or the `cudaStream_t` of the CUDA runtime,
+    /// A handle for a stream that the caller owns: a `CUstream`, or the `cudaStream_t` of the CUDA runtime,
     /// which is the same. Null is the default stream of the device's primary context.
     ///
     /// # Errors
@@ -61,21 +61,21 @@ impl Stream {
     ///
     /// The stream is alive, and stays so until this handle is dropped.
     pub unsafe fn from_raw(device: &Device, raw: *mut c_void) -> Result<Stream> {
-        // SAFETY: the caller keeps it alive.
+        // SAFETY: the caller keeps the stream alive until the handle is dropped.
         unsafe { Stream::borrow(device, raw.cast(), Owner::Caller) }
     }
 
-    /// A handle for a stream of somebody else's.
+    /// A handle for a stream that `owner` keeps alive.
     ///
     /// # Safety
     ///
-    /// `owner` sees to it that the stream stays alive until this handle is dropped.
+    /// `owner` keeps the stream alive until this handle is dropped.
     pub(crate) unsafe fn borrow(device: &Device, raw: CUstream, owner: Owner) -> Result<Stream> {
         device.ensure_live()?;
-        // Null is the current context's default stream, and every call enters the device's.
+        // Null is the default stream of the current context, which for every call is the device's.
         if !raw.is_null() {
             let _current = device.enter()?;
-            // SAFETY: the stream is alive.
+            // SAFETY: the caller guarantees that the stream is alive.
             let context = device.check(unsafe { device.driver().stream_context(raw) })?;
             if context != device.context() {
                 return Err(Error::ForeignStream { device: device.place() });
@@ -98,11 +98,11 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// What the driver refuses. What goes wrong in a kernel comes out here, or in any other call
-    /// that follows.
+    /// What the driver refuses. The failure of a kernel is reported here, or by any other call that follows it.
+    #[doc(alias = "cuStreamSynchronize")]
     pub fn synchronize(&self) -> Result<()> {
         let _current = self.device.enter()?;
-        // SAFETY: alive as long as this handle; for null a context is current.
+        // SAFETY: the stream is alive as long as this handle; a null stream is that of the context entered here.
         self.device.check(unsafe { self.device.driver().stream_synchronize(self.raw) })
     }
 
@@ -110,15 +110,15 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// As [`synchronize`](Stream::synchronize).
+    /// As for [`synchronize`](Stream::synchronize).
     pub fn is_done(&self) -> Result<bool> {
         let _current = self.device.enter()?;
-        // SAFETY: as in `synchronize`.
+        // SAFETY: the stream is alive as long as this handle; a null stream is that of the context entered here.
         self.device.check(unsafe { self.device.driver().stream_is_done(self.raw) })
     }
 
-    /// Lets what is enqueued here from now on start only when everything that `other` has so far
-    /// is done. `other` may be another device's. Does not wait itself.
+    /// Makes everything that is enqueued here from now on wait until all work enqueued on `other` so far is done. `other`
+    /// may be another device's. The calling thread does not wait.
     ///
     /// # Errors
     ///
@@ -127,10 +127,10 @@ impl Stream {
         self.wait_for(&Event::after(other)?)
     }
 
-    /// Lets what is enqueued here from now on start only after the event.
+    /// Makes everything that is enqueued here from now on wait for the event.
     pub(crate) fn wait_for(&self, event: &Event) -> Result<()> {
         let _current = self.device.enter()?;
-        // SAFETY: both are alive; for null a context is current.
+        // SAFETY: stream and event are alive as long as their handles; a null stream is that of the context entered here.
         self.device.check(unsafe { self.device.driver().stream_wait(self.raw, event.raw()) })
     }
 
@@ -144,9 +144,9 @@ impl Drop for Stream {
         if !matches!(self.owner, Owner::Handle) {
             return;
         }
-        // Errors here would be those of work done before, which others have been told.
+        // An error here would be one of earlier work, which other calls report.
         if let Ok(_current) = self.device.enter() {
-            // SAFETY: it is owned, and this was its last use.
+            // SAFETY: this handle owns the stream, and does not use it again.
             let _ = unsafe { self.device.driver().stream_destroy(self.raw) };
         }
     }

@@ -1,4 +1,4 @@
-//! The calling thread's current context, changed for a while.
+//! Guards that change the calling thread's current context for a while.
 
 use std::marker::PhantomData;
 
@@ -6,14 +6,14 @@ use cuda_driver::{Driver, sys::CUcontext};
 
 use crate::error::Result;
 
-/// While it lives, a device's context is current on this thread; dropped, it restores the one
-/// that was. Drop guards in the reverse order of their making.
+/// While it lives, a device's context is current on this thread; dropped, it restores the previous
+/// context. Drop guards in the reverse order of their creation.
 #[must_use = "the former context is restored as soon as this is dropped"]
 pub struct ContextGuard {
     driver: &'static Driver,
-    /// False where the context was current already and nothing was done.
+    /// False where the context was already current and nothing was pushed.
     pushed: bool,
-    /// Contexts are current on a thread, so guards stay on theirs.
+    /// A context is current on one thread, so that a guard must not leave it: neither `Send` nor `Sync`.
     on_thread: PhantomData<*const ()>,
 }
 
@@ -23,7 +23,7 @@ impl ContextGuard {
     pub(crate) unsafe fn enter(driver: &'static Driver, context: CUcontext) -> Result<ContextGuard> {
         let pushed = driver.context_current()? != context;
         if pushed {
-            // SAFETY: it is alive.
+            // SAFETY: the caller guarantees that the context is alive.
             unsafe { driver.context_push(context) }?;
         }
         Ok(ContextGuard { driver, pushed, on_thread: PhantomData })
@@ -33,14 +33,14 @@ impl ContextGuard {
 impl Drop for ContextGuard {
     fn drop(&mut self) {
         if self.pushed {
-            // Fails only if somebody else has taken the context away, and then it is gone.
+            // This fails only if other code has popped the context already.
             let _ = self.driver.context_pop();
         }
     }
 }
 
-/// While it lives, others may make contexts current on this thread; dropped, it restores the one that
-/// was.
+/// While it lives, other code, such as a library, may change this thread's current context; dropped, it restores the
+/// previous one.
 pub(crate) struct RestoreContext {
     driver: &'static Driver,
     before: CUcontext,
@@ -55,8 +55,8 @@ impl RestoreContext {
 
 impl Drop for RestoreContext {
     fn drop(&mut self) {
-        // SAFETY: it was current when this was made, so it was alive, or null; contexts that libraries
-        // work with are not destroyed.
+        // SAFETY: the context was current when this was created, so that it was alive, or null. Primary contexts, with
+        // which NCCL and engines work, are not destroyed while they are in use.
         let _ = unsafe { self.driver.context_set_current(self.before) };
     }
 }
