@@ -43,8 +43,8 @@ pub fn rms_norm_partial(x: View<'_>, sums: &mut ViewMut<'_>, on: &impl Backend) 
     if problem.part.rows == 0 {
         return Ok(());
     }
-    // SAFETY: the views vouch for their memory, `sums` for writing; the checks made sure that it is
-    // all at the backend's place, aligned, and apart.
+    // SAFETY: each view's memory may be read for as long as it is borrowed, and that of `sums`, which the caller borrows
+    // mutably, may be written. The checks have established that both are at the backend's place, aligned and apart.
     unsafe { on.run_shard(&problem) }
 }
 
@@ -83,8 +83,8 @@ pub fn rms_norm_apply<'w>(
 }
 
 impl Norm<'_> {
-    /// [`rms_norm_apply`] by this description, which is one of RMSNorm: with biases `(shard,)`, a weight offset, an order
-    /// of roundings.
+    /// [`rms_norm_apply`] with the options of this description, which must be one of RMSNorm: biases `(shard,)`, a weight
+    /// offset, an order of roundings.
     ///
     /// # Errors
     ///
@@ -101,7 +101,9 @@ impl Norm<'_> {
         if problem.part.rows == 0 {
             return Ok(());
         }
-        // SAFETY: as in `rms_norm_partial`, with `y` the view that is to be written.
+        // SAFETY: each view's memory may be read for as long as it is borrowed, and that of `y`, which the caller borrows
+        // mutably, may be written. The checks have established that all of it is at the backend's place and aligned, and
+        // that `y` is apart from everything else, or is `x`.
         unsafe { on.run_shard(&problem) }
     }
 }

@@ -1,4 +1,4 @@
-//! Is memory on the device that its view names?
+//! Checks with the driver that memory is on the device that its view names.
 
 use cuda_driver::sys::CUDA_ERROR_INVALID_VALUE;
 
@@ -8,11 +8,11 @@ use crate::{
     tensor::{Place, Raw},
 };
 
-/// The driver finds the first and the last byte of the tensor, if it has any, on `device`.
+/// Checks that the driver finds the first and the last byte of the tensor, if it has any, on `device`.
 ///
-/// With several devices a view is easily given the wrong one, and a kernel there would trap, or
-/// reach through peer access at a fraction of the speed. Managed memory is on the device that it was
-/// allocated for. Pinned memory of the host has a device's number too, and is on none.
+/// With several devices it is easy to name the wrong one, and a kernel there would trap, or use peer
+/// access at a fraction of the speed. Managed memory counts as that of the device for which it was allocated. Pinned
+/// memory of the host also has a device's number, but counts as none's.
 pub(super) fn is_on(device: &Device, arg: Arg, tensor: &Raw) -> Result<()> {
     let bytes = tensor.layout.span()? * tensor.dtype.size() as u64;
     if bytes == 0 {
