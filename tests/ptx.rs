@@ -207,7 +207,7 @@ fn every_tile_fits_its_kernel() {
                     let variant = launch.select(profile);
                     chosen.insert((kind.name(), variant.name()));
                     assert!(variant.serves(kind), "dim {dim}: {tile:?}");
-                    let threads = tile.taken_by(variant).threads * tile.taken_by(variant).rows;
+                    let threads = tile.for_variant(variant).threads * tile.for_variant(variant).rows;
                     assert!(threads <= variant.max_threads(), "{x} to {y}, dim {dim}: {tile:?}");
                     let held = variant.register_vectors();
                     assert!(held.is_none_or(|held| tile.vectors <= held), "dim {dim}: {tile:?}");

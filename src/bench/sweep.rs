@@ -41,7 +41,7 @@ impl Tiling {
 /// one for the case, on any addresses aligned to 16, on a device of that profile.
 pub fn tilings(case: &Case, plan: &Plan, profile: DeviceProfile) -> Vec<Tiling> {
     let Kernel { kind, x, y, variant: taken, .. } = plan.kernel;
-    let tile = Tile::new(kind, x, y, plan.args.dim, profile).taken_by(taken);
+    let tile = Tile::new(kind, x, y, plan.args.dim, profile).for_variant(taken);
     let mut found = vec![Tiling { variant: taken, tile, chosen: true }];
     for variant in Variant::ALL {
         let VariantSpec { residual, access, .. } = variant.spec();

@@ -1,4 +1,4 @@
-//! What a block prefetches into the L2 cache before it starts on its row.
+//! Selection of what a block prefetches into the L2 cache before it starts on its row.
 
 use norm_kernels::abi::{Kernel, NO_PREFETCH};
 
@@ -8,7 +8,7 @@ use super::{
     rules::{Prefetch, PrefetchRule},
 };
 
-/// How many rows further than its own a block prefetches, as
+/// The distance in rows from a block's own row to the one that it prefetches, as
 /// [`Args::l2_prefetch_rows`](norm_kernels::abi::Args::l2_prefetch_rows).
 pub(super) fn l2_prefetch_rows(
     kernel: Kernel,
