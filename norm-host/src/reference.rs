@@ -1,14 +1,14 @@
-//! The same formulas in f64, one row at a time, to measure everything else against.
+//! The norms in f64, one row at a time: the reference that results are measured against.
 //!
-//! Readable first: slices of f64 in, a `Vec` out. Sums are compensated, so that they are good for
-//! more digits than any bound needs, however the row cancels.
+//! The code favours readability: slices of f64 in, a `Vec` out. Sums are compensated, so that they have
+//! more correct digits than any bound needs, even where a row cancels.
 
 #[cfg(test)]
 mod tests;
 
 use crate::{DType, Element, NormKind, accuracy::round, problem::Roundings};
 
-/// What a row is normalized with.
+/// The parameters of a row's normalization.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameters<'a> {
     /// Which normalization.
@@ -19,69 +19,70 @@ pub struct Parameters<'a> {
     pub weight: Option<&'a [f64]>,
     /// Added to every weight; of no effect without weights.
     pub weight_offset: f64,
-    /// The roundings before the last one, [`Roundings::NONE`] for a single one; those that [`Roundings::of`] gives for
-    /// the types of the operation.
+    /// The roundings before the last one: [`Roundings::NONE`] for a single one, otherwise [`Roundings::of`] the types of the
+    /// operation.
     pub roundings: Roundings,
     /// The biases, as many as the row has elements: 0 where there are none.
     pub bias: Option<&'a [f64]>,
-    /// What the norm is added to, as many as the row has elements, be it what the output holds or another tensor;
-    /// `None` where the output is the norm.
+    /// The residual that the norm is added to (the previous output or another tensor), as many as the row has elements;
+    /// `None` where there is none.
     pub onto: Option<&'a [f64]>,
-    /// What that addition multiplies, [`Factors::NONE`] for nothing.
+    /// The factors of that addition, [`Factors::NONE`] for none.
     pub factors: Factors,
 }
 
-/// What an addition to a residual multiplies.
+/// The factors in an addition to a residual.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Factors {
-    /// What is added, `x` or the norm, by this.
+    /// Multiplies what is added, `x` or the norm.
     pub branch: f64,
-    /// The sum, by this.
+    /// Multiplies the sum.
     pub sum: f64,
 }
 
 impl Factors {
-    /// Nothing.
+    /// No factors: both are 1.
     pub const NONE: Factors = Factors { branch: 1.0, sum: 1.0 };
 }
 
 impl Parameters<'_> {
-    /// What element `index` is multiplied by: `w + weight_offset`, or 1 without weights. Where the sum is rounded, it is
-    /// made in `f32`, and rounded from there.
+    /// The factor of element `index`: `w + weight_offset`, or 1 without weights. Where that sum is rounded, it is computed
+    /// in `f32`, and rounded from there.
     pub fn factor(&self, index: usize) -> f64 {
         let Some(w) = self.weight else { return 1.0 };
         let sum = w[index] + self.weight_offset;
         self.roundings.factor.map_or(sum, |to| round(to, round(DType::F32, sum)))
     }
 
-    /// The bias of element `index`.
+    /// The bias of element `index`, 0 without biases.
     pub fn bias(&self, index: usize) -> f64 {
         self.bias.map_or(0.0, |b| b[index])
     }
 
-    /// What element `index` of the norm is added to.
+    /// The residual of element `index`, 0 without one.
     pub fn onto(&self, index: usize) -> f64 {
         self.onto.map_or(0.0, |onto| onto[index])
     }
 }
 
-/// What is known of a row before its elements are scaled.
+/// The statistics of a row, from which its elements are normalized.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Statistics {
-    /// What is subtracted: the mean for LayerNorm, 0 for RMSNorm.
+    /// The value that is subtracted: the mean for LayerNorm, 0 for RMSNorm.
     pub mean: f64,
     /// The mean of squares (RMSNorm) or the biased variance (LayerNorm).
     pub mean_square: f64,
     /// `1 / sqrt(mean_square + eps)`.
     pub rstd: f64,
-    /// The mean of the magnitudes: how large the terms were that made the mean.
+    /// The mean of the magnitudes, to which the error of the mean is proportional.
     pub mean_magnitude: f64,
-    /// The sum whose mean is [`mean_square`](Self::mean_square): of the squares about 0 (RMSNorm) or about the mean.
+    /// The sum of squares, about 0 (RMSNorm) or about the mean (LayerNorm): `dim` times
+    /// [`mean_square`](Self::mean_square).
     pub sum_of_squares: f64,
 }
 
 impl Statistics {
-    /// Those of one row, which has at least one element.
+    /// The statistics of one row, which has at least one element.
     pub fn of(x: &[f64], kind: NormKind, eps: f64) -> Statistics {
         let dim = x.len() as f64;
         let mean = match kind {
@@ -100,9 +101,9 @@ impl Statistics {
     }
 }
 
-/// One row normalized: `(x - mean) * rstd * (w + weight_offset) + b`, added to what `onto` has, scaled by
-/// [`factors`](Parameters::factors). What is to be rounded in
-/// between is; of the last rounding, to the type of the output, nothing is done here.
+/// One row normalized: `(x - mean) * rstd * (w + weight_offset) + b`, added to the residual `onto`, with the
+/// [`factors`](Parameters::factors) of that addition. The roundings in between are applied; the last one, to the type of
+/// the output, is not.
 ///
 /// RMSNorm is Zhang and Sennrich 2019 (arXiv:1910.07467), LayerNorm Ba, Kiros and Hinton 2016
 /// (arXiv:1607.06450).
@@ -148,11 +149,11 @@ pub fn norm(x: &[f64], parameters: &Parameters<'_>) -> Vec<f64> {
 }
 
 /// The residual with a row added: each sum rounded once, to nearest even, to `dtype`, the type of
-/// both. What is normalized next is [`input`] of these.
+/// both. [`input`] of these sums is what is normalized next.
 ///
-/// Every backend has these bits (any NaN for NaN). In `f64` two `f32` are added well enough for
-/// the rounding that follows to be the only one, and in `f32` two of 16 bits: twice the digits and
-/// two more are enough (Figueroa 1995, "When is double rounding innocuous?").
+/// Every backend has these bits (any NaN for NaN). A sum of two `f32` that is computed in `f64` and then rounded to `f32`
+/// equals the correctly rounded sum, and so does one of two 16-bit numbers in `f32`: twice the digits plus two are enough
+/// (Figueroa 1995, "When is double rounding innocuous?").
 ///
 /// ```
 /// use norm_host::{DType, reference::add};
@@ -168,11 +169,11 @@ pub fn add(dtype: DType, x: &[f64], r: &[f64]) -> Vec<f64> {
     x.iter().enumerate().map(|(index, x)| round(dtype, x + r[index])).collect()
 }
 
-/// [`add`] of a row and a residual of type `dtype` with `x` and the sum multiplied, and rounded in between as `roundings`
-/// say of [`branch`](Roundings::branch) and [`sum`](Roundings::sum).
+/// [`add`] of a row and a residual of type `dtype` with factors of `x` and of the sum, and with the roundings
+/// [`branch`](Roundings::branch) and [`sum`](Roundings::sum) in between.
 ///
-/// Every backend has these bits (any NaN for NaN). Both products and the sum are made in `f32`. In `f64` a product of two
-/// `f32` is exact, and their sum good enough, as for [`add`].
+/// Every backend has these bits (any NaN for NaN). Both products and the sum are computed in `f32`. In `f64` a product of
+/// two `f32` is exact, and their sum rounds correctly, as for [`add`].
 ///
 /// ```
 /// use norm_host::{
@@ -190,7 +191,7 @@ pub fn add(dtype: DType, x: &[f64], r: &[f64]) -> Vec<f64> {
 /// If `r` is shorter than `x`.
 pub fn add_scaled(dtype: DType, x: &[f64], r: &[f64], factors: Factors, roundings: Roundings) -> Vec<f64> {
     let Roundings { branch, sum, .. } = roundings;
-    // A value of f32, and then perhaps of 16 bits.
+    // Rounds to f32, and then perhaps to 16 bits.
     let rounded = |to: Option<DType>, value: f64| {
         let value = round(DType::F32, value);
         to.map_or(value, |to| round(to, value))
@@ -228,7 +229,7 @@ fn plain<'a>(kind: NormKind, w: Option<&'a [f64]>, b: Option<&'a [f64]>, eps: f6
     Parameters { kind, eps, weight: w, weight_offset: 0.0, roundings, bias: b, onto: None, factors }
 }
 
-/// Elements of `x` as an operation sees them: infinite `f16` ones count as ±65504, NaN stays.
+/// Elements of `x` as an operation sees them: infinite `f16` count as ±65504, NaN stays NaN.
 ///
 /// ```
 /// use half::f16;
@@ -240,7 +241,7 @@ pub fn widen_input<E: Element>(x: &[E]) -> Vec<f64> {
     x.iter().map(|&x| input(E::DTYPE, x.into())).collect()
 }
 
-/// Weights, biases or outputs as they are.
+/// Weights, biases or outputs as `f64`, unchanged.
 ///
 /// ```
 /// use half::f16;
@@ -268,7 +269,7 @@ pub fn input(dtype: DType, x: f64) -> f64 {
     }
 }
 
-/// Neumaier's compensated sum (1974): what rounding takes from the sum is summed beside it.
+/// Neumaier's compensated sum (1974): the rounding errors of the sum are summed separately.
 fn sum(terms: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut rest) = (0.0_f64, 0.0_f64);
     for term in terms {
@@ -276,6 +277,6 @@ fn sum(terms: impl Iterator<Item = f64>) -> f64 {
         rest += if sum.abs() >= term.abs() { (sum - next) + term } else { (term - next) + sum };
         sum = next;
     }
-    // Infinities have no rest: infinity less infinity.
+    // Of an infinite sum the rest is NaN, infinity minus infinity.
     if sum.is_finite() { sum + rest } else { sum }
 }

@@ -1,4 +1,4 @@
-//! The numbers that a type has, as f64.
+//! The numbers of each floating-point format, as f64.
 
 #[cfg(test)]
 mod tests;
@@ -68,7 +68,7 @@ pub fn round(dtype: DType, value: f64) -> f64 {
     if !value.is_finite() {
         return value;
     }
-    // Powers of two scale exactly, and the quotient is below 2⁵³ or already beyond the largest.
+    // Scaling by a power of two is exact. The quotient is below 2⁵³, or the value is beyond the largest number anyway.
     let ulp = ulp(dtype, value);
     let rounded = (value / ulp).round_ties_even() * ulp;
     if rounded.abs() > largest(dtype) { f64::INFINITY.copysign(value) } else { rounded }
@@ -88,7 +88,7 @@ pub fn round(dtype: DType, value: f64) -> f64 {
 /// assert_eq!(round_to_f16(above_the_middle), f16::ONE + f16::EPSILON);
 /// ```
 pub fn round_to_f16(value: f64) -> f16 {
-    // Once rounded, it is an f16 and so an f32: neither conversion rounds again.
+    // The rounded value is an f16 and therefore an f32, so that neither conversion rounds again.
     if value.is_nan() { f16::NAN } else { f16::from_f32(round(DType::F16, value) as f32) }
 }
 
@@ -103,15 +103,15 @@ pub fn round_to_f16(value: f64) -> f16 {
 /// assert_eq!(round_to_bf16(1.0 + 2_f64.powi(-8)), bf16::ONE); // the middle of two, of which this is the even one
 /// ```
 pub fn round_to_bf16(value: f64) -> bf16 {
-    // As above.
+    // The rounded value is a bf16 and therefore an f32, so that neither conversion rounds again.
     if value.is_nan() { bf16::NAN } else { bf16::from_f32(round(DType::BF16, value) as f32) }
 }
 
-/// How many steps from neighbour to neighbour lead from `a` to `b`, both of type `dtype`:
+/// The number of steps from one number of type `dtype` to the next between `a` and `b`:
 /// 0 if they are equal, if one is -0 and the other 0, or if both are NaN. One step beyond the
-/// largest finite number is infinity. Infinite if one alone is NaN.
+/// largest finite number is infinity. Infinite if only one of them is NaN.
 ///
-/// Values that the type does not have are rounded first.
+/// Values that are not numbers of the type are rounded first.
 ///
 /// ```
 /// use norm_host::{DType, accuracy::ulp_distance};
@@ -127,13 +127,14 @@ pub fn ulp_distance(dtype: DType, a: f64, b: f64) -> f64 {
     }
 }
 
-/// The number of type `dtype` above `number`, which is one itself: from the largest to infinity, and there no further.
+/// The next number of type `dtype` above `number`, which is one itself. After the largest comes infinity, which is its own
+/// next.
 pub(super) fn next_up(dtype: DType, number: f64) -> f64 {
     let largest = largest(dtype);
     if number == f64::NEG_INFINITY {
         -largest
     } else if number < 0.0 {
-        // Towards 0 the step is that of the smaller magnitude.
+        // Towards 0 the step has the size of the smaller magnitude's.
         number + ulp(dtype, number.next_up())
     } else if number >= largest {
         f64::INFINITY
