@@ -1,5 +1,7 @@
 //! The checks of an operation: they turn views and a description into a [`Problem`], or a typed error.
 
+#[cfg(feature = "candle")]
+mod dense;
 mod fit;
 mod memory;
 mod overlap;
@@ -9,8 +11,12 @@ mod sharded;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "candle")]
+pub(crate) use dense::{Dense, dense};
 pub(crate) use sandwich::sandwich;
 pub(crate) use sharded::{apply, partial};
+
+use norm_kernels::abi::Axis;
 
 use crate::{
     MAX_DIM, Rounding,
@@ -59,7 +65,7 @@ pub(crate) fn apart(
     residual: ResidualArgs<'_>,
     place: Place,
 ) -> Result<Problem> {
-    norm_itself(norm)?;
+    numbers(norm, norm.weight.is_some())?;
     input(form, x, place)?;
     residual::in_front(residual, (x, y), place)?;
     fit::same_shape(Arg::Y, x.layout.shape, y)?;
@@ -78,7 +84,7 @@ pub(crate) fn in_place(
     residual: ResidualArgs<'_>,
     place: Place,
 ) -> Result<Problem> {
-    norm_itself(norm)?;
+    numbers(norm, norm.weight.is_some())?;
     input(form, x, place)?;
     residual::in_front(residual, (x, x), place)?;
     rest(norm, form, x, (Arg::X, x), residual, place)
@@ -86,17 +92,17 @@ pub(crate) fn in_place(
 
 /// Checks the options that concern no tensor. `eps` may be 0: a row of zeros then becomes NaN, as the formula says. An
 /// `eps` above 0 that rounds to 0 in `f32` is refused, because rows of small values would not get the result asked for.
-fn norm_itself(norm: &Norm<'_>) -> Result<()> {
+fn numbers(norm: &Norm<'_>, has_weight: bool) -> Result<()> {
     let eps = norm.eps as f32;
     if !(eps.is_finite() && (eps > 0.0 || norm.eps == 0.0)) {
         return Err(Error::Eps { given: norm.eps });
     }
     let given = norm.weight_offset;
-    match norm.weight {
+    match has_weight {
         _ if !given.is_finite() => Err(Error::WeightOffset { given }),
-        None if given != 0.0 => Err(Error::OffsetWithoutWeights { given }),
+        false if given != 0.0 => Err(Error::OffsetWithoutWeights { given }),
         _ if norm.round_offset && given == 0.0 => Err(Error::RoundOffsetOfNone),
-        None if norm.rounding == Rounding::T5 => Err(Error::RoundingWithoutWeights { given: norm.rounding }),
+        false if norm.rounding == Rounding::T5 => Err(Error::RoundingWithoutWeights { given: norm.rounding }),
         _ => Ok(()),
     }
 }
@@ -150,24 +156,37 @@ fn assemble(
         ResidualArgs::Behind { .. } => ResidualPlace::Behind,
         ResidualArgs::InFront { .. } | ResidualArgs::None => ResidualPlace::InFront,
     };
-    Ok(Problem {
+    let residual = r.zip(sum).map(|(r, sum)| Residual { place, r: operand(r), sum: operand(sum), scales });
+    // `fit::row_length` has checked that it is at most `MAX_DIM`.
+    let dim = u32::try_from(dim).unwrap_or(MAX_DIM);
+    Ok(problem(norm, [operand(x), operand(y)], residual, (w, b), (axes, rows), dim))
+}
+
+/// The problem with the options of a description, which [`numbers`] has checked.
+fn problem(
+    norm: &Norm<'_>,
+    [x, y]: [Operand; 2],
+    residual: Option<Residual>,
+    (w, b): (Option<Param>, Option<Param>),
+    (axes, rows): ([Axis; 3], u64),
+    dim: u32,
+) -> Problem {
+    Problem {
         kind: norm.kind,
-        x: operand(x),
-        y: operand(y),
-        residual: r.zip(sum).map(|(r, sum)| Residual { place, r: operand(r), sum: operand(sum), scales }),
+        x,
+        y,
+        residual,
         w,
         b,
         axes,
         rows,
-        // `fit::row_length` has checked that it is at most `MAX_DIM`.
-        dim: u32::try_from(dim).unwrap_or(MAX_DIM),
-        // `norm_itself` has checked that it is finite in `f32`.
+        dim,
         eps: norm.eps as f32,
         weight_offset: norm.weight_offset,
         round_offset: norm.round_offset,
         rounding: norm.rounding,
         overlap: norm.overlap,
-    })
+    }
 }
 
 fn operand(raw: &Raw) -> Operand {

@@ -49,6 +49,7 @@ pub mod candle_layer_norm;
 mod cpu;
 #[cfg(feature = "candle-cuda")]
 mod cuda;
+mod dense;
 mod modules;
 mod norm;
 pub mod ops;

@@ -1,6 +1,6 @@
 //! The checks of two norms with a residual between them.
 
-use super::{Form, ResidualArgs, apart, norm_itself, overlap};
+use super::{Form, ResidualArgs, apart, numbers, overlap};
 use crate::{
     error::{Arg, Error, Result},
     norm::{Norm, Scale},
@@ -15,7 +15,7 @@ pub(crate) fn sandwich(
     (r, sum): (&Raw, Option<&Raw>),
     place: Place,
 ) -> Result<SandwichProblem> {
-    norm_itself(next)?;
+    numbers(next, next.weight.is_some())?;
     without_scales(next)?;
     let (written, stored) = sum.map_or((Arg::R, r), |sum| (Arg::Sum, sum));
     let behind = ResidualArgs::Behind { r: Some(r) };

@@ -1,6 +1,6 @@
 //! The checks of the two steps of a norm whose rows are split over devices.
 
-use super::{Form, ResidualArgs, apart, assemble, fit, input, memory, norm_itself, overlap};
+use super::{Form, ResidualArgs, apart, assemble, fit, input, memory, numbers, overlap};
 use crate::{
     DType, MAX_DIM, NormKind,
     error::{Arg, Error, Result},
@@ -31,7 +31,7 @@ pub(crate) fn apply(
     if norm.kind != NormKind::Rms {
         return Err(Error::SplitLayerNorm);
     }
-    norm_itself(norm)?;
+    numbers(norm, norm.weight.is_some())?;
     input(Form::Rows, x, place)?;
     let (_, here) = x.layout.shape.split_last();
     let dim = whole(here as u32, dim)?;

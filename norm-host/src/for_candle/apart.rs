@@ -5,10 +5,11 @@ use std::cell::RefCell;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, op::BackpropOp};
 
 use super::{
+    dense::{Results, Tensors},
     norm::{Norm, locked, readable},
     store::{Lend, LendMut, Spot, Store},
 };
-use crate::Arg;
+use crate::{Arg, problem::ResidualPlace};
 
 /// Where the residual stands.
 #[derive(Clone, Copy)]
@@ -60,6 +61,24 @@ impl Apart<'_> {
         let scale = locked(norm.scales.tensor());
         let (next_w, next_b) = (locked(next.and_then(Norm::weights)), locked(next.and_then(Norm::biases)));
         let (r, r_layout) = residual.beside(x, op)?;
+        let place = match around {
+            Around::InFront => Some(ResidualPlace::InFront),
+            Around::Behind => Some(ResidualPlace::Behind),
+            Around::Between(_) => None,
+        };
+        if let Some(place) = place.filter(|_| norm.scales.is_none()) {
+            let [w, b] =
+                [&w, &b].map(|tensor| tensor.as_ref().map(|tensor| tensor.beside(x, op)).transpose());
+            let tensors = Tensors { x: (x, layout), w: w?, b: b?, residual: Some((place, (r, r_layout))) };
+            if let Some(Results { y, sum }) = S::without_views(norm.settings, &tensors) {
+                let (first, second) = match sum {
+                    Some(sum) => (sum, Some(y)),
+                    None => (y, None),
+                };
+                self.y.replace(second.map(Store::into_storage));
+                return Ok((first, layout.shape().clone()));
+            }
+        }
         let elements = layout.shape().elem_count();
         let mut sum = r.like(elements, op)?;
         let mut y = match around {

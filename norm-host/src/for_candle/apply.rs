@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tenso
 
 use super::{
     backward::{Gradients, gradients},
+    dense::{Stored, Tensors},
     norm::{Norm, Settings, locked, readable},
     store::{Lend, LendMut, Spot, Store},
 };
@@ -24,9 +25,6 @@ impl Norm {
     }
 }
 
-/// A tensor as candle hands it to an operation.
-type Stored<'a, S> = (&'a S, &'a Layout);
-
 /// The norm of x with these parameters: a new storage, and its shape.
 fn forward<S: Store>(
     norm: Settings,
@@ -36,6 +34,11 @@ fn forward<S: Store>(
     b: Option<Stored<'_, S>>,
 ) -> Result<(S, Shape)> {
     let (op, kept) = (norm.name(), form.param_rank());
+    if layout.dims().len() >= kept
+        && let Some(results) = S::without_views(norm, &Tensors { x: (x, layout), w, b, residual: None })
+    {
+        return Ok((results.y, layout.shape().clone()));
+    }
     let mut y = x.like(layout.shape().elem_count(), op)?;
     let queue = x.queue()?;
     {

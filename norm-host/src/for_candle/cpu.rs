@@ -3,7 +3,11 @@
 use candle_core::{CpuStorage, Error, Result, Storage, backend::BackendStorage};
 use half::{bf16, f16};
 
-use super::store::{Lend, LendMut, Spot, Store};
+use super::{
+    dense::{self, Results, Tensors},
+    norm::Settings,
+    store::{Lend, LendMut, Spot, Store},
+};
 use crate::{Cpu, Element, Place, View, ViewMut};
 
 impl Store for CpuStorage {
@@ -67,6 +71,10 @@ impl Store for CpuStorage {
             CpuStorage::F32(elements) => view(elements, at),
             other => Err(at.unsupported(other.dtype())),
         }
+    }
+
+    fn without_views(norm: Settings, tensors: &Tensors<'_, CpuStorage>) -> Option<Results<CpuStorage>> {
+        dense::on_host(norm, tensors)
     }
 }
 

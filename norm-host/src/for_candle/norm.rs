@@ -8,7 +8,7 @@ use super::{
     scale::Scales,
     store::{Lend, Spot, Store},
 };
-use crate::{Arg, MAX_RANK, NormKind, Rounding, check::Form};
+use crate::{Arg, MAX_RANK, NormKind, Rounding, View, check::Form};
 
 /// A normalization with its weights, described once and applied to any number of tensors: for
 /// candle what [`crate::Norm`] is for views.
@@ -122,6 +122,11 @@ impl Settings {
             NormKind::Rms => "rms-norm",
             NormKind::Layer => "layer-norm",
         }
+    }
+
+    /// The norm without its parameters.
+    pub(super) fn bare(&self) -> crate::Norm<'static> {
+        self.over(None::<&View<'static>>, None::<&View<'static>>)
     }
 
     /// The norm over views of its parameters.

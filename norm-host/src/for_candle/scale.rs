@@ -45,7 +45,7 @@ impl Scales {
         }
     }
 
-    fn is_none(&self) -> bool {
+    pub(super) fn is_none(&self) -> bool {
         self.branch == 1.0 && matches!(self.sum, Scale::Number(1.0))
     }
 

@@ -2,6 +2,10 @@
 
 use candle_core::{DType, Error, Layout, Result, Storage, backend::BackendStorage};
 
+use super::{
+    dense::{Results, Tensors},
+    norm::Settings,
+};
 use crate::{Arg, Backend, MAX_RANK, Place, View, ViewMut, tensor::Raw};
 
 /// candle's storage of one kind of device.
@@ -24,6 +28,11 @@ pub(super) trait Store: BackendStorage {
     fn like(&self, elements: usize, op: &'static str) -> Result<Self>;
     fn read<'a>(&'a self, queue: &'a Self::Queue, at: &Spot<'_>) -> Result<Self::Read<'a>>;
     fn write<'a>(&'a mut self, queue: &'a Self::Queue, at: &Spot<'_>) -> Result<Self::Write<'a>>;
+
+    /// The norm over rows by a way without views, where there is one for such tensors and nothing is wrong with them.
+    fn without_views(_: Settings, _: &Tensors<'_, Self>) -> Option<Results<Self>> {
+        None
+    }
 }
 
 /// A view that is lent.
