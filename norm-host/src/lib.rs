@@ -152,8 +152,6 @@ pub use self::{
     },
 };
 
-#[cfg(feature = "cust")]
-pub use for_cust::BufferElement;
 #[cfg(feature = "sim")]
 pub use {error::SimulatorError, sim::Simulator};
 
