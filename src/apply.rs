@@ -17,7 +17,7 @@ use form::{Form, Shapes};
 pub use input::InputError;
 use input::{Tensor, TensorRef};
 pub use sink::SinkError;
-use sink::{Destination, Layout, Sink};
+use sink::{Destination, FileLayout, Sink};
 
 use crate::failure::{Failure, Outcome};
 use crate::output;
@@ -67,7 +67,7 @@ fn apply(args: &NormArgs, kind: NormKind, form: Form) -> Result<Outcome, Failure
     let dtype = args.out_dtype.unwrap_or(x.dtype);
     let destination = Destination::of(&args.destination, &call.inputs())?;
     let unlisted = destination.replaces(&x.file.source).then(|| unlisted(args, &x)).flatten();
-    let layout = Layout::of(&args.destination, &x, dtype)?;
+    let layout = FileLayout::of(&args.destination, &x, dtype)?;
     let target = args.target.open()?;
 
     let mut sink = Sink::create(destination, layout)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use plotters::prelude::*;
 
 use super::error::BenchError;
-use super::record::{Figures, Line, Record};
+use super::record::{Figures, Measurement, Record};
 use super::unit::Unit;
 
 /// Of the picture, in pixels.
@@ -96,7 +96,7 @@ type Point = (usize, u64, f64);
 
 /// One an implementation, operation and types. Of the shapes of one dim the largest counts: small
 /// ones show latency, which is no throughput.
-fn series(lines: &[Line], unit: Unit) -> Vec<Series> {
+fn series(lines: &[Measurement], unit: Unit) -> Vec<Series> {
     let several = lines.iter().any(|line| line.implementation != "norm");
     let mut found: Vec<(String, Vec<Point>)> = Vec::new();
     for line in lines {

@@ -70,7 +70,7 @@ impl Roundings {
 
     /// The order of roundings of the kernel for an operation with these roundings: `Single` if none of them is left, so
     /// that no kernel is compiled for an order that makes no difference.
-    #[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "kernels alone ask"))]
+    #[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "only kernels need it"))]
     pub(crate) fn epilogue(self, order: Rounding) -> EpilogueRounding {
         let Roundings { factor, normalized, product, result, branch, sum } = self;
         let rounds = [normalized, product, result, branch, sum].iter().any(Option::is_some);
