@@ -29,7 +29,7 @@ pub fn markdown(ours: &Record, peers: &Record) -> Result<String, BenchError> {
     Ok(table + &rows)
 }
 
-/// The peers, in the order in which they first come.
+/// The peers, in the order of their first measurements.
 fn names(peers: &Record) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for line in &peers.lines {
@@ -82,7 +82,7 @@ fn cell(line: &Measurement) -> String {
     }
 }
 
-/// The time of a line that is right.
+/// The time of a measurement whose output was right.
 fn time(line: &Measurement) -> Option<f64> {
     line.figures.as_ref().filter(|_| line.verdict == Verdict::Ok).map(|figures| figures.times.us)
 }
