@@ -24,7 +24,7 @@ pub use kernel::{KERNEL_SLOTS, Kernel, NormKind, stages_sums_with_y};
 pub use rounding::{EpilogueRounding, Rounding};
 pub use sharded::{SHARD_KERNEL_SLOTS, ShardKernel};
 pub use template::{Template, width};
-#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+#[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 pub(crate) use variant::variants;
 pub use variant::{Access, HYBRID_VECTORS, Params, Residual, Scope, Storage, VARIANTS, Variant, VariantSpec};
 

@@ -15,7 +15,7 @@ pub mod abi;
 
 /// Calls `$then!` with each layout of elements that kernels are compiled for: x, the weights and y, each with its part of
 /// the entry points' names, and the number of elements in a vector, 16 bytes of the wider of x and y.
-#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+#[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 macro_rules! layouts {
     ($then:ident) => {
         $then!(XHalf "b16", WHalf "b16", YHalf "b16", 8);
@@ -37,7 +37,7 @@ pub mod each;
 pub mod element;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod gpu;
-#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+#[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 mod kernels;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod norm;
@@ -45,9 +45,9 @@ pub mod norm;
 pub mod reduce;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod row;
-#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+#[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 mod sandwich;
-#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+#[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 mod sharded;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod storage;

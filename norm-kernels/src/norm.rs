@@ -172,7 +172,7 @@ fn elements(args: &Args, last: bool) -> f32 {
 /// One over the elements in a block's share of the row.
 #[inline(always)]
 fn reciprocal(args: &Args, last: bool) -> f64 {
-    let [share, last_share] = args.share_reciprocals;
+    let (share, last_share) = (args.share_reciprocal, args.last_share_reciprocal);
     // By bits: libNVVM makes one load of a condition's two, at an address that the condition chooses,
     // and parameters that are indexed are copied into local memory first.
     let mask = (last as u64).wrapping_neg();

@@ -166,7 +166,7 @@ struct Place {
 impl Place {
     #[inline(always)]
     fn of(args: &Args, index: u32) -> Place {
-        let [a, b, c] = &args.axes;
+        let ([a, b], c) = (&args.outer, &args.inner);
         // The common case, where all axes merged into one, needs no division.
         if c.extent as u32 == args.rows {
             let inner = index as u64;

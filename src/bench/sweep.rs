@@ -173,8 +173,8 @@ mod tests {
         use super::super::op::Op;
         let (_, plan, _) = of(Op::Head, "f16", "9x32x128");
         assert_eq!((plan.args.rows, plan.args.dim), (9 * 32, 128));
-        assert_eq!((plan.args.w_stride, plan.args.axes[2].extent, plan.args.axes[1].extent), (128, 32, 9));
-        assert_eq!(plan.args.axes[1].x_stride, 32 * 128);
+        assert_eq!((plan.args.w_stride, plan.args.inner.extent, plan.args.outer[1].extent), (128, 32, 9));
+        assert_eq!(plan.args.outer[1].x_stride, 32 * 128);
         let (_, plan, _) = of(Op::Layer, "f16", "9x128");
         assert_eq!((plan.args.rows, plan.args.w_stride, plan.args.b), (9, 0, 1 << 51));
     }

@@ -201,7 +201,10 @@ proptest! {
             Plan::new(&problem, profile).unwrap()
         };
         let (a, b) = (plan(a), plan(b));
-        let tile = |plan: &Plan| (plan.block, plan.cluster, plan.args.share, plan.args.share_reciprocals);
+        let tile = |plan: &Plan| {
+            let Args { share, share_reciprocal, last_share_reciprocal, .. } = plan.args;
+            (plan.block, plan.cluster, share, share_reciprocal, last_share_reciprocal)
+        };
         prop_assert_eq!(tile(&a), tile(&b));
         // The kernel neither, among few rows, among many or between.
         let length = |plan: &Plan| [1, 8].map(|times| u64::from(plan.grid[0]) <= times * profile.short_grid);

@@ -5,30 +5,26 @@ use norm_kernels::abi::{Args, Axis, Divisor, SecondNorm};
 /// The bytes of `args` as a kernel reads them: `repr(C)`, with zeros for padding.
 pub fn bytes(args: &Args) -> Vec<u8> {
     // Destructured, so that a new field cannot be forgotten here.
-    let Args { x, y, w, b, r, s, sum_scale_at, axes, divisors, w_stride, b_stride, .. } = *args;
-    let Args { reciprocal, share_reciprocals, reciprocal_f32, rows, dim, share, l2_prefetch_rows, .. } =
-        *args;
-    let Args { eps, weight_offset, branch_scale, sum_scale, accumulate, .. } = *args;
+    let Args { x, y, w, b, rows, dim, share, l2_prefetch_rows, eps, weight_offset, .. } = *args;
+    let Args { reciprocal_f32, accumulate, share_reciprocal, w_stride, b_stride, inner, r, s, .. } = *args;
+    let Args { sum_scale_at, branch_scale, sum_scale, reciprocal, last_share_reciprocal, .. } = *args;
+    let Args { outer, divisors, .. } = *args;
+    let axis = |Axis { extent, x_stride, y_stride, r_stride, s_stride }| {
+        [extent, x_stride, y_stride, r_stride, s_stride].into_iter().flat_map(u64::to_le_bytes)
+    };
     let mut bytes = Vec::with_capacity(size_of::<Args>());
-    let axes = axes.into_iter().flat_map(|Axis { extent, x_stride, y_stride, r_stride, s_stride }| {
-        [extent, x_stride, y_stride, r_stride, s_stride]
-    });
-    for word in [x, y, w, b, r, s, sum_scale_at].into_iter().chain(axes) {
-        bytes.extend(word.to_le_bytes());
-    }
-    for word in divisors.into_iter().flat_map(Divisor::words) {
-        bytes.extend(word.to_le_bytes());
-    }
-    let [share_reciprocal, last_share_reciprocal] = share_reciprocals;
-    let reciprocals = [reciprocal, share_reciprocal, last_share_reciprocal].map(f64::to_bits);
-    for word in [w_stride, b_stride].into_iter().chain(reciprocals) {
-        bytes.extend(word.to_le_bytes());
-    }
-    let floats = [eps, weight_offset, branch_scale, sum_scale].map(f32::to_bits);
-    let words = [reciprocal_f32.to_bits(), rows, dim, share, l2_prefetch_rows].into_iter().chain(floats);
-    for word in words.chain([accumulate]) {
-        bytes.extend(word.to_le_bytes());
-    }
+    bytes.extend([x, y, w, b].into_iter().flat_map(u64::to_le_bytes));
+    bytes.extend([rows, dim, share, l2_prefetch_rows].into_iter().flat_map(u32::to_le_bytes));
+    bytes.extend([eps, weight_offset, reciprocal_f32].into_iter().flat_map(f32::to_le_bytes));
+    bytes.extend(accumulate.to_le_bytes());
+    bytes.extend(share_reciprocal.to_le_bytes());
+    bytes.extend([w_stride, b_stride].into_iter().flat_map(u64::to_le_bytes));
+    bytes.extend(axis(inner));
+    bytes.extend([r, s, sum_scale_at].into_iter().flat_map(u64::to_le_bytes));
+    bytes.extend([branch_scale, sum_scale].into_iter().flat_map(f32::to_le_bytes));
+    bytes.extend([reciprocal, last_share_reciprocal].into_iter().flat_map(f64::to_le_bytes));
+    bytes.extend(outer.into_iter().flat_map(axis));
+    bytes.extend(divisors.into_iter().flat_map(Divisor::words).flat_map(u32::to_le_bytes));
     debug_assert!(bytes.len().next_multiple_of(8) == size_of::<Args>(), "a field is missing");
     bytes.resize(size_of::<Args>(), 0);
     bytes
@@ -64,12 +60,14 @@ mod tests {
             r: 9,
             s: 13,
             sum_scale_at: 14,
-            axes: [axis(10), axis(20), axis(30)],
+            outer: [axis(10), axis(20)],
+            inner: axis(30),
             divisors: [Divisor::new(20), Divisor::new(30)],
             w_stride: 6,
             b_stride: 7,
             reciprocal: 0.125,
-            share_reciprocals: [0.5, 0.25],
+            share_reciprocal: 0.5,
+            last_share_reciprocal: 0.25,
             reciprocal_f32: 0.125,
             rows: 5,
             dim: 8,
@@ -86,9 +84,11 @@ mod tests {
         let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
         assert_eq!(bytes.len(), size_of::<Args>());
         assert_eq!(word(offset_of!(Args, b)), 4);
-        assert_eq!(word(offset_of!(Args, axes) + size_of::<Axis>() + 16), 22);
+        assert_eq!(word(offset_of!(Args, outer) + size_of::<Axis>() + 16), 22);
+        assert_eq!(word(offset_of!(Args, inner) + 32), 34);
         assert_eq!(half(offset_of!(Args, divisors) + size_of::<Divisor>()), 30);
-        assert_eq!(word(offset_of!(Args, share_reciprocals) + 8), 0.25f64.to_bits());
+        assert_eq!(word(offset_of!(Args, share_reciprocal)), 0.5f64.to_bits());
+        assert_eq!(word(offset_of!(Args, last_share_reciprocal)), 0.25f64.to_bits());
         assert_eq!(word(offset_of!(Args, sum_scale_at)), 14);
         assert_eq!(half(offset_of!(Args, sum_scale)), 3.0f32.to_bits());
         assert_eq!(half(offset_of!(Args, rows)), 5);

@@ -29,8 +29,12 @@ impl Axis {
 /// `x`; with one behind it, `y = (norm(x) * branch_scale + r) * sum_scale`. Kernels that are not [scaled](super::Addition)
 /// leave out both scales.
 ///
-/// Passed by value as the kernel's only parameter. A row is one position of `axes`, the last
-/// axis varying fastest; its `dim` elements are dense.
+/// Passed by value as the kernel's only parameter. A row is one position of `outer` and `inner`,
+/// the last varying fastest; its `dim` elements are dense.
+///
+/// What a dense tensor without a residual needs comes first, in 112 bytes: they end where the constant bank that kernels
+/// find their parameters in, from 0x210 on, has its 0x280th byte. A launch finds that memory in no cache; each line of it that
+/// a row waits for costs a short grid some 30 ns (docs/TUNING.md, 'Thirteenth round').
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Args {
@@ -42,31 +46,7 @@ pub struct Args {
     pub w: u64,
     /// Device address of the biases, 0 where there are none. They have the weights' type.
     pub b: u64,
-    /// Device address of the residual, 0 where there is none. It has the type of `x`, or of `y` where `accumulate` says
-    /// that it is behind the norm; kernels with a [wide](super::Addition) one take it in f32.
-    pub r: u64,
-    /// Device address of the sum, which has the type of `r` and may be `r` itself; 0 where none is stored beside `y`.
-    pub s: u64,
-    /// Device address of an f32 that takes the place of `sum_scale`, 0 where there is none. It is read once the kernel in
-    /// front has completed.
-    pub sum_scale_at: u64,
-    /// The axes in front of `dim`, outermost first, padded with [`Axis::ONE`] at the front.
-    pub axes: [Axis; 3],
-    /// The extents of the last two of `axes`.
-    pub divisors: [Divisor; 2],
-    /// Distance, in elements, between the weights of neighbours on the last of `axes`: 0 where
-    /// all rows share theirs.
-    pub w_stride: u64,
-    /// The same for the biases.
-    pub b_stride: u64,
-    /// `1 / dim`, which a kernel would take longer to compute than the row's sum.
-    pub reciprocal: f64,
-    /// One over the elements in the share of a row that a block has, and in that of the last
-    /// block of a cluster.
-    pub share_reciprocals: [f64; 2],
-    /// `1 / dim`.
-    pub reciprocal_f32: f32,
-    /// Number of rows, the product of the extents of `axes`: below 2³¹.
+    /// Number of rows, the product of the extents of `outer` and `inner`: below 2³¹.
     pub rows: u32,
     /// Elements in a row, 1 to [`MAX_DIM`](super::MAX_DIM).
     pub dim: u32,
@@ -79,12 +59,38 @@ pub struct Args {
     pub eps: f32,
     /// Added to every weight in f32; -0, which changes none, where there is none.
     pub weight_offset: f32,
+    /// `1 / dim`, which a kernel would take longer to compute than the row's sum.
+    pub reciprocal_f32: f32,
+    /// Not 0 where the residual is added behind the norm.
+    pub accumulate: u32,
+    /// One over the elements in the share of a row that a block has.
+    pub share_reciprocal: f64,
+    /// Distance, in elements, between the weights of neighbours on `inner`: 0 where all rows share theirs.
+    pub w_stride: u64,
+    /// The same for the biases.
+    pub b_stride: u64,
+    /// The last of the axes in front of `dim`, which varies fastest.
+    pub inner: Axis,
+    /// Device address of the residual, 0 where there is none. It has the type of `x`, or of `y` where `accumulate` says
+    /// that it is behind the norm; kernels with a [wide](super::Addition) one take it in f32.
+    pub r: u64,
+    /// Device address of the sum, which has the type of `r` and may be `r` itself; 0 where none is stored beside `y`.
+    pub s: u64,
+    /// Device address of an f32 that takes the place of `sum_scale`, 0 where there is none. It is read once the kernel in
+    /// front has completed.
+    pub sum_scale_at: u64,
     /// What is added to the residual, `x` or the norm, is multiplied by this first.
     pub branch_scale: f32,
     /// The sum with the residual is multiplied by this.
     pub sum_scale: f32,
-    /// Not 0 where the residual is added behind the norm.
-    pub accumulate: u32,
+    /// `1 / dim`.
+    pub reciprocal: f64,
+    /// One over the elements in the share of the last block of a cluster.
+    pub last_share_reciprocal: f64,
+    /// The axes in front of `inner`, outermost first, padded with [`Axis::ONE`] at the front.
+    pub outer: [Axis; 2],
+    /// The extents of the last of `outer`, and of `inner`.
+    pub divisors: [Divisor; 2],
 }
 
 /// The second argument of a kernel for a sandwich, `s = (norm(x) * branch_scale + r) * sum_scale; y = norm(s)`: what the

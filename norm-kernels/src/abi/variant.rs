@@ -27,7 +27,7 @@ macro_rules! variants {
         }
     };
 }
-#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+#[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 pub(crate) use variants;
 
 /// A kernel's scope, storage, access, residual and loads of parameters: a row of [`VARIANTS`].

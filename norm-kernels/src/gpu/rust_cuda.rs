@@ -16,6 +16,7 @@ use super::asm;
 use super::shared::SCRATCH_BYTES;
 
 /// An entry point of this name.
+#[cfg(feature = "entry-points")]
 macro_rules! kernel {
     ($name:expr, fn kernel($($arg:ident: $type:ty),*) $body:block) => {
         const _: () = {
@@ -28,6 +29,7 @@ macro_rules! kernel {
         };
     };
 }
+#[cfg(feature = "entry-points")]
 pub(crate) use kernel;
 
 /// A line of shared memory.

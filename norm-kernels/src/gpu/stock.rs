@@ -8,6 +8,7 @@ use core::arch::{asm, global_asm, nvptx};
 use super::shared::SCRATCH_BYTES;
 
 /// An entry point of this name.
+#[cfg(feature = "entry-points")]
 macro_rules! kernel {
     ($name:expr, fn kernel($($arg:ident: $type:ty),*) $body:block) => {
         const _: () = {
@@ -16,6 +17,7 @@ macro_rules! kernel {
         };
     };
 }
+#[cfg(feature = "entry-points")]
 pub(crate) use kernel;
 
 global_asm!(
