@@ -15,8 +15,8 @@ impl Norm<'_> {
     /// `x`, `r` and `y` `(…, dim)`, of rank 1 to 4 and equal shape, each with strides of its own but a dense last axis;
     /// the weights and biases of both norms `(dim,)`. All types are independent. The scales are this norm's.
     ///
-    /// `r` and `y` have the bits of [`norm_then_add`](Norm::norm_then_add) into `r` followed by [`rows`](Norm::rows) of `next` from
-    /// it: the second norm is that of the **rounded** `r`. (mistral.rs takes the mean of squares from the sum before it is
+    /// `r` and `y` have the bits of [`norm_then_add`](Norm::norm_then_add) into `r` followed by [`rows`](Norm::rows) of
+    /// `next` from it: the second norm is that of the **rounded** `r`. (mistral.rs takes the mean of squares from the sum before it is
     /// rounded, so that some of its results differ from these by one unit in the last place.)
     ///
     /// On a GPU the two norms are one launch if all of these hold, and two launches otherwise:

@@ -82,8 +82,8 @@ impl Norm {
     /// every tensor.
     ///
     /// What [`norm_then_add_in_place`](Norm::norm_then_add_in_place) does in place, with the same bits, in one pass. Where
-    /// a tensor is recorded for backpropagation there are two operations: the sum is candle's, so 16-bit results of the norm are rounded before
-    /// it, and the sum once more. In every order of roundings but [`Single`](crate::Rounding::Single) that is so in one
+    /// a tensor is recorded for backpropagation there are two operations: the sum is candle's, so 16-bit results of the
+    /// norm are rounded before it, and the sum once more. In every order of roundings but [`Single`](crate::Rounding::Single) that is so in one
     /// pass, too, with the same bits where both tensors have one type.
     ///
     /// # Errors
