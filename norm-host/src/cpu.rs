@@ -1,29 +1,76 @@
 //! The operations on the host's own memory.
+//!
+//! # The algorithm
+//!
+//! ```text
+//! normalize(row):
+//!     if there is a residual in front of the norm:
+//!         x = round(branch + r)                          pass AddResidual
+//!     if RMSNorm:
+//!         center = 0
+//!         sum_sq = Σ x²                                  pass SumSq
+//!     if LayerNorm:
+//!         sum, sum_sq = Σ x, Σ x²                        pass SumMoments
+//!         center = sum / dim
+//!         sum_sq = sum_sq - sum² / dim
+//!         if too few of its bits are left:
+//!             sum_sq = Σ (x - center)²                   pass SumSq
+//!     rstd = 1 / sqrt(sum_sq / dim + eps)
+//!     y = round((x - center) · rstd · (w + offset) + b)  pass Write
+//!         (or, with a residual behind the norm, round(that + r))
+//! ```
+//!
+//! A pass goes over the row chunk by chunk, 8192 elements at a time. A chunk of a 16-bit type is converted to `f32` in a
+//! [workspace] and stays there for the next pass; `f32` is read and written where it lies.
+//!
+//! Three things deviate from the plain loop:
+//!
+//! - **Who carries a pass out** ([`passes`]): rows of one chunk are normalized in one function, with all passes inlined. Longer
+//!   rows take a function call for each chunk. Where there are fewer long rows than threads, threads share the chunks of a row.
+//! - **Instruction sets** ([`simd`], [`dispatch`]): the loops are generic over a vector of eight elements and are compiled for
+//!   each instruction set. A vector's methods round element by element, and a sum is taken in an order that depends on `dim`
+//!   alone, so that neither instruction sets nor threads change a bit.
+//! - **Roundings on the way** ([`round`]): some libraries round intermediate results to 16 bits. The code for that is
+//!   compiled separately (`ROUNDS`), so that it costs nothing where nothing is rounded.
+//!
+//! # The files
+//!
+//! | file | what it has |
+//! |---|---|
+//! | `algorithm` | the passes of a norm, in their order |
+//! | `passes`, `tasks` | who carries them out: one thread or several |
+//! | `chunk` | a pass over one chunk |
+//! | `loops` | the two loops over elements: one that writes, one that adds up |
+//! | `affine`, `residual`, `round`, `sum` | what the loops do with each vector |
+//! | `simd`, `dispatch` | the vectors of each instruction set; functions compiled for each |
+//! | `row` | where a row's elements are, and what to do with them |
+//! | `widen`, `convert`, `workspace` | 16 bits to `f32` and back |
+//! | `sharded` | rows that are split over devices |
+//!
+//! # What is unsafe
+//!
+//! Three values are witnesses: each is made by unsafe code that has checked, or whose caller promises, what the safe methods of
+//! the value rely on. A [`simd::Simd`] proves that the machine has the instructions, a [`row::Row`] that the memory of a row is
+//! there, and a [`chunk::Chunk`] that one thread alone works on a part of it.
 
 mod affine;
+mod algorithm;
+mod chunk;
 mod convert;
-mod line;
-mod part;
-mod perform;
+mod dispatch;
+mod loops;
+mod passes;
 mod residual;
 mod round;
 mod row;
 mod sharded;
-mod split;
+mod simd;
 mod sum;
-mod vector;
-mod wide;
+mod tasks;
+mod widen;
 mod workspace;
 
-use std::cell::RefCell;
-
-use rayon::prelude::*;
-
-use self::{
-    line::Lines,
-    perform::{Perform, Step},
-    workspace::Workspace,
-};
+use self::dispatch::Isa;
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
@@ -31,21 +78,14 @@ use crate::{
     tensor::Place,
 };
 
-/// The host's cores, for views of [`Place::Host`]. An operation has finished when it returns.
+/// The CPU backend: computes on the host's cores, for views of [`Place::Host`]. An operation has finished when it returns.
 ///
-/// Element by element the arithmetic is `f32`, as on a GPU; sums are kept in `f64`. Rows are
-/// spread over rayon's current thread pool, and where there are fewer long rows than threads, the
-/// shares of each row are. Shares are cut and added up by `dim` alone: a row's bits depend on the
-/// row, the parameters and `dim`, never on how many rows or threads there are.
+/// Arithmetic on elements is `f32`, as on a GPU; sums are kept in `f64`. Rows are spread over rayon's current thread pool; where
+/// there are fewer long rows than threads, threads share the chunks of each row. `dim` alone decides how a row is cut into
+/// chunks and in which order their sums are added up: a row's bits depend on the row, the parameters and `dim`, never on how many
+/// rows or threads there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cpu;
-
-/// Elements that make a task: some 10 µs, against which waking a thread is little.
-const TASK: usize = 32 * 1024;
-
-thread_local! {
-    static SPACE: RefCell<Workspace> = RefCell::new(Workspace::new());
-}
 
 impl Sealed for Cpu {}
 
@@ -55,42 +95,23 @@ impl Backend for Cpu {
     }
 
     unsafe fn run(&self, problem: &Problem) -> Result<()> {
-        let scaled;
-        // Few have one, and a copy of the problem takes longer than what follows does for a short row.
-        let problem = match problem.residual {
+        match problem.residual {
             Some(Residual { scales: Scales { sum_at: Some(address), .. }, .. }) => {
-                // SAFETY: the caller vouches for the scale, as for all else.
-                scaled = unsafe { with_scale(problem, address) };
-                &scaled
+                // SAFETY: the caller promises that the scale may be read.
+                let problem = unsafe { with_scale(problem, address) };
+                // SAFETY: the caller promises the memory of the problem.
+                unsafe { tasks::run(&problem) }
             }
-            _ => problem,
-        };
-        let perform = perform::fastest(problem.roundings());
-        if problem.dim as usize > TASK && problem.rows < rayon::current_num_threads() as u64 {
-            for line in Lines::of(problem, 0..problem.rows) {
-                // SAFETY: a row of the problem, for whose memory the caller vouches.
-                unsafe { split::normalize(&line, perform) };
-            }
-            return Ok(());
-        }
-        let rows_a_task = TASK.div_ceil(problem.dim as usize) as u64;
-        let task = |task: u64| {
-            let first = task * rows_a_task;
-            let rows = first..problem.rows.min(first + rows_a_task);
-            // SAFETY: rows of the problem, for whose memory the caller vouches; each is normalized
-            // once, and no two rows of `y`, or of a residual, share an element.
-            unsafe { in_own_space(perform, &Step::Rows(problem, rows)) };
-        };
-        match problem.rows.div_ceil(rows_a_task) {
-            1 => task(0),
-            tasks => (0..tasks).into_par_iter().for_each(task),
+            // Most problems have no such scale, and a copy of one takes longer than what follows does for a short row.
+            // SAFETY: the caller promises the memory of the problem.
+            _ => unsafe { tasks::run(problem) },
         }
         Ok(())
     }
 
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
-        // SAFETY: handed on.
-        unsafe { sharded::run(problem, perform::fastest(problem.part.roundings())) };
+        // SAFETY: the caller promises the memory of the problem and of the sums.
+        unsafe { sharded::run(problem, Isa::detect()) };
         Ok(())
     }
 }
@@ -101,24 +122,11 @@ impl Backend for Cpu {
 ///
 /// There is an `f32` at the address, which may be read.
 unsafe fn with_scale(problem: &Problem, address: u64) -> Problem {
-    // SAFETY: the caller keeps an `f32` there, whose place the checks found aligned.
+    // SAFETY: the caller promises that the `f32` is there, and the checks found its address aligned.
     let sum = unsafe { *std::ptr::with_exposed_provenance::<f32>(address as usize) };
     let residual = problem.residual.map(|residual| {
         let scales = Scales { sum, sum_at: None, ..residual.scales };
         Residual { scales, ..residual }
     });
     Problem { residual, ..*problem }
-}
-
-/// Carries a step out in this thread's workspace.
-///
-/// # Safety
-///
-/// As [`Perform`].
-unsafe fn in_own_space(perform: Perform, step: &Step<'_>) -> [f64; 2] {
-    SPACE.with_borrow_mut(|space| {
-        space.forget();
-        // SAFETY: handed on.
-        unsafe { perform(step, space) }
-    })
 }

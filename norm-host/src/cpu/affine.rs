@@ -1,93 +1,104 @@
-//! From normalized elements to outputs.
+//! From elements to outputs: `y = (x - center) * rstd * (w + weight_offset) + b`.
 
 use super::{
-    round::Between,
+    loops::{Dest, Elementwise, Source, map},
+    round::Intermediate,
+    simd::{Simd, Vector},
     sum::Center,
-    vector::{Vector, WIDTH, load_some, store_some},
 };
 
-/// What a row has one of.
+/// What is the same for all elements of a row, and which results are rounded to 16 bits on the way (`R`).
 #[derive(Clone, Copy)]
-pub(super) struct Scale<C> {
+pub(super) struct Affine<C, R> {
     pub(super) center: C,
     pub(super) rstd: f32,
     pub(super) weight_offset: f32,
+    pub(super) rounding: R,
 }
 
-impl<C: Center> Scale<C> {
-    /// The outputs for `x`, with the roundings of `between` on the way.
-    ///
-    /// # Safety
-    ///
-    /// The machine has the instructions of `V`.
+impl<C: Center, R: Intermediate> Affine<C, R> {
+    /// Writes the outputs for `x`, given the weights and biases that there are.
     #[inline(always)]
-    unsafe fn apply<V: Vector>(self, x: V, w: Option<V>, b: Option<V>, between: impl Between) -> V {
-        // SAFETY: handed on.
-        let (x, rstd, offset) =
-            unsafe { (self.center.leave(x), V::splat(self.rstd), V::splat(self.weight_offset)) };
-        let normalized = between.normalized(x.mul(rstd));
+    pub(super) fn write<'a, S: Simd>(
+        self,
+        simd: S,
+        (x, w, b): (Source<'_>, Option<Source<'_>>, Option<Source<'_>>),
+        y: Dest<'a>,
+    ) -> Source<'a> {
         match (w, b) {
-            (None, None) => normalized,
-            (Some(w), None) => normalized.mul(w.add(offset)),
-            (None, Some(b)) => between.product(normalized).add(b),
-            (Some(w), Some(b)) if between.rounds_product() => {
-                between.product(normalized.mul(w.add(offset))).add(b)
-            }
-            (Some(w), Some(b)) => normalized.mul_add(w.add(offset), b),
+            (None, None) => map(simd, Plain(self), [x], y),
+            (Some(w), None) => map(simd, Weighted(self), [x, w], y),
+            (None, Some(b)) => map(simd, Biased(self), [x, b], y),
+            (Some(w), Some(b)) => map(simd, WeightedAndBiased(self), [x, w, b], y),
         }
+    }
+
+    /// `(x - center) * rstd`
+    #[inline(always)]
+    fn normalize<S: Simd>(self, simd: S, x: S::F32) -> S::F32 {
+        self.rounding.normalized(self.center.center(simd, x).mul(simd.splat(self.rstd)))
+    }
+
+    /// `w + weight_offset`
+    #[inline(always)]
+    fn factor<S: Simd>(self, simd: S, w: S::F32) -> S::F32 {
+        w.add(simd.splat(self.weight_offset))
     }
 }
 
-/// Elements of a cache line.
-const LINE: usize = 16;
+/// Outputs without weights and biases.
+#[derive(Clone, Copy)]
+struct Plain<A>(A);
 
-/// How far ahead of the output the next input is fetched at least: shorter rows lie close enough
-/// together for the hardware to do it, but for the first lines of a page.
-const AHEAD: usize = 1024;
+impl<C: Center, R: Intermediate> Elementwise<1> for Plain<Affine<C, R>> {
+    const PREFETCH: bool = true;
 
-/// `y = (x - center) * rstd * (w + weight_offset) + b` for `len` elements, with the roundings of `between`. Weights
-/// and biases are compiled in (`W`, `B`) or left out. `y` may be `x`: an element is read before it is written.
-/// With `stream`, `y` goes past the caches.
-///
-/// # Safety
-///
-/// The elements of all that are compiled in are there, aligned to an `f32`, and those of `y` are no
-/// other's but `x`'s own. With `stream`, `y` is aligned to
-/// [`STREAM_ALIGN`](super::vector::STREAM_ALIGN). The machine has the instructions of `V`.
-#[inline(always)]
-pub(super) unsafe fn affine<V: Vector, C: Center, const W: bool, const B: bool>(
-    y: *mut f32,
-    (x, w, b): (*const f32, *const f32, *const f32),
-    len: usize,
-    scale: Scale<C>,
-    between: impl Between,
-    stream: bool,
-) {
-    let ahead = len.max(AHEAD);
-    // SAFETY: handed on; no index reaches `len`.
-    unsafe {
-        let mut at = 0;
-        while at + WIDTH <= len {
-            if at % LINE == 0 {
-                // Memory is idle while the caches feed this loop: most often what comes after this
-                // part is the next row.
-                V::prefetch(x.wrapping_add(at + ahead));
-            }
-            let w = if W { Some(V::load(w.add(at))) } else { None };
-            let b = if B { Some(V::load(b.add(at))) } else { None };
-            let out = scale.apply::<V>(V::load(x.add(at)), w, b, between);
-            match stream {
-                true => out.stream(y.add(at)),
-                false => out.store(y.add(at)),
-            }
-            at += WIDTH;
-        }
-        if at < len {
-            let some = len - at;
-            let w = if W { Some(load_some::<V>(w.add(at), some)) } else { None };
-            let b = if B { Some(load_some::<V>(b.add(at), some)) } else { None };
-            let x = load_some::<V>(x.add(at), some);
-            store_some(scale.apply::<V>(x, w, b, between), y.add(at), some);
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, [x]: [S::F32; 1]) -> S::F32 {
+        self.0.normalize(simd, x)
+    }
+}
+
+/// Outputs with weights.
+#[derive(Clone, Copy)]
+struct Weighted<A>(A);
+
+impl<C: Center, R: Intermediate> Elementwise<2> for Weighted<Affine<C, R>> {
+    const PREFETCH: bool = true;
+
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, [x, w]: [S::F32; 2]) -> S::F32 {
+        self.0.normalize(simd, x).mul(self.0.factor(simd, w))
+    }
+}
+
+/// Outputs with biases.
+#[derive(Clone, Copy)]
+struct Biased<A>(A);
+
+impl<C: Center, R: Intermediate> Elementwise<2> for Biased<Affine<C, R>> {
+    const PREFETCH: bool = true;
+
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, [x, b]: [S::F32; 2]) -> S::F32 {
+        self.0.rounding.product(self.0.normalize(simd, x)).add(b)
+    }
+}
+
+/// Outputs with weights and biases.
+#[derive(Clone, Copy)]
+struct WeightedAndBiased<A>(A);
+
+impl<C: Center, R: Intermediate> Elementwise<3> for WeightedAndBiased<Affine<C, R>> {
+    const PREFETCH: bool = true;
+
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, [x, w, b]: [S::F32; 3]) -> S::F32 {
+        let Affine { rounding, .. } = self.0;
+        let (normalized, factor) = (self.0.normalize(simd, x), self.0.factor(simd, w));
+        match rounding.rounds_product() {
+            true => rounding.product(normalized.mul(factor)).add(b),
+            false => normalized.mul_add(factor, b),
         }
     }
 }

@@ -1,48 +1,39 @@
-//! Between 16 bits and `f32`, slice by slice. Both slices are equally long.
+//! Conversions between 16 bits and `f32`, slice by slice. Both slices are equally long.
 
 #[cfg(test)]
 mod tests;
 
 use half::{bf16, f16};
 
-use super::vector::{Vector, WIDTH};
+use super::simd::{Simd, Vector, WIDTH};
 
-/// `from` within ±`limit`, but for NaN.
-///
-/// # Safety
-///
-/// The machine has the instructions of `V`.
+/// Writes `from`, limited to ±`limit`, to `to`. NaN stays NaN.
 #[inline(always)]
-pub(super) unsafe fn widen_f16<V: Vector>(from: &[f16], to: &mut [f32], limit: f32) {
+pub(super) fn widen_f16<S: Simd>(simd: S, from: &[f16], to: &mut [f32], limit: f32) {
     let (from, from_rest) = from.as_chunks::<WIDTH>();
     let (to, to_rest) = to.as_chunks_mut::<WIDTH>();
     for (to, from) in to.iter_mut().zip(from) {
-        // SAFETY: both have a vector's elements; the caller vouches for the instructions.
-        unsafe { V::load_f16(from).clamp(limit).store(to.as_mut_ptr()) };
+        *to = simd.load_f16(from).clamp(limit).to_array();
     }
     for (to, from) in to_rest.iter_mut().zip(from_rest) {
         *to = from.to_f32().clamp(-limit, limit);
     }
 }
 
-/// `from` rounded to nearest even.
-///
-/// # Safety
-///
-/// The machine has the instructions of `V`.
+/// Writes `from`, rounded to nearest even, to `to`.
 #[inline(always)]
-pub(super) unsafe fn narrow_f16<V: Vector>(from: &[f32], to: &mut [f16]) {
+pub(super) fn narrow_f16<S: Simd>(simd: S, from: &[f32], to: &mut [f16]) {
     let (from, from_rest) = from.as_chunks::<WIDTH>();
     let (to, to_rest) = to.as_chunks_mut::<WIDTH>();
     for (to, from) in to.iter_mut().zip(from) {
-        // SAFETY: as above.
-        unsafe { V::load(from.as_ptr()).store_f16(to) };
+        simd.load(from).store_f16(to);
     }
     for (to, from) in to_rest.iter_mut().zip(from_rest) {
         *to = f16::from_f32(*from);
     }
 }
 
+/// Writes `from` to `to`, which is exact.
 #[inline(always)]
 pub(super) fn widen_bf16(from: &[bf16], to: &mut [f32]) {
     for (to, from) in to.iter_mut().zip(from) {
@@ -50,7 +41,8 @@ pub(super) fn widen_bf16(from: &[bf16], to: &mut [f32]) {
     }
 }
 
-/// As [`bf16::from_f32`], but without branches, so that it becomes vectors.
+/// Writes `from`, rounded to nearest even, to `to`. The result is that of [`bf16::from_f32`], but there is no branch, so
+/// that the compiler can use vectors.
 #[inline(always)]
 pub(super) fn narrow_bf16(from: &[f32], to: &mut [bf16]) {
     for (to, from) in to.iter_mut().zip(from) {

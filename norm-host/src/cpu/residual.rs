@@ -1,74 +1,59 @@
-//! Sums of two rows, element by element.
+//! The sum of a branch and a residual, element by element.
 
 use super::{
+    loops::{Dest, Elementwise, Source, map},
     round::rounded,
-    vector::{Vector, WIDTH, load_some, store_some},
+    simd::{Simd, Vector},
 };
 use crate::DType;
 
-/// What is multiplied in an addition to a residual, and rounded to 16 bits in between.
+/// What the branch and the sum are multiplied by, and where either is rounded to 16 bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scaling {
+    /// What the branch is multiplied by.
     pub(super) branch: f32,
+    /// What the sum is multiplied by.
     pub(super) sum: f32,
-    /// The type to which the first product is rounded.
+    /// The type to which the scaled branch is rounded before it is added.
     pub(super) rounded_branch: Option<DType>,
-    /// That to which the sum is, before it is multiplied.
+    /// The type to which the sum is rounded before it is multiplied.
     pub(super) rounded_sum: Option<DType>,
 }
 
-/// `to = branch + r` for `len` elements, or what `scaling` makes of them. `to` may be `branch` or `r`: an element is read
-/// before it is written.
-///
-/// # Safety
-///
-/// The elements of all three are there, aligned to an `f32`, and those of `to` are no other's but
-/// `branch`'s or `r`'s own. The machine has the instructions of `V`.
+/// Writes `branch + r`, or what `scaling` makes of them, to `to`.
 #[inline(always)]
-pub(super) unsafe fn add<V: Vector>(
-    to: *mut f32,
-    (branch, r): (*const f32, *const f32),
-    len: usize,
+pub(super) fn add<S: Simd>(
+    simd: S,
+    (branch, r): (Source<'_>, Source<'_>),
     scaling: Option<Scaling>,
+    to: Dest<'_>,
 ) {
-    // SAFETY: the caller keeps the elements there and the instructions of `V`.
-    unsafe {
-        match scaling {
-            None => combine::<V>(to, (branch, r), len, |branch, r| branch.add(r)),
-            Some(Scaling { branch: by, sum, rounded_branch, rounded_sum }) => {
-                let (by, scale) = (V::splat(by), V::splat(sum));
-                combine::<V>(to, (branch, r), len, |branch, r| {
-                    let sum = rounded(branch.mul(by), rounded_branch).add(r);
-                    rounded(sum, rounded_sum).mul(scale)
-                });
-            }
-        }
+    match scaling {
+        None => map(simd, Add, [branch, r], to),
+        Some(scaling) => map(simd, AddScaled(scaling), [branch, r], to),
+    };
+}
+
+/// `branch + r`
+#[derive(Clone, Copy)]
+struct Add;
+
+impl Elementwise<2> for Add {
+    #[inline(always)]
+    fn apply<S: Simd>(self, _: S, [branch, r]: [S::F32; 2]) -> S::F32 {
+        branch.add(r)
     }
 }
 
-/// `to = f(a, b)` for `len` elements.
-///
-/// # Safety
-///
-/// As [`add`].
-#[inline(always)]
-unsafe fn combine<V: Vector>(
-    to: *mut f32,
-    (a, b): (*const f32, *const f32),
-    len: usize,
-    f: impl Fn(V, V) -> V,
-) {
-    // SAFETY: the caller keeps the elements there; no index reaches `len`.
-    unsafe {
-        let mut at = 0;
-        while at + WIDTH <= len {
-            f(V::load(a.add(at)), V::load(b.add(at))).store(to.add(at));
-            at += WIDTH;
-        }
-        if at < len {
-            let some = len - at;
-            let sum = f(load_some::<V>(a.add(at), some), load_some::<V>(b.add(at), some));
-            store_some(sum, to.add(at), some);
-        }
+/// `(branch * scaling.branch + r) * scaling.sum`
+#[derive(Clone, Copy)]
+struct AddScaled(Scaling);
+
+impl Elementwise<2> for AddScaled {
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, [branch, r]: [S::F32; 2]) -> S::F32 {
+        let Scaling { branch: by, sum: scale, rounded_branch, rounded_sum } = self.0;
+        let sum = rounded(branch.mul(simd.splat(by)), rounded_branch).add(r);
+        rounded(sum, rounded_sum).mul(simd.splat(scale))
     }
 }

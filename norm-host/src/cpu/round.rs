@@ -3,68 +3,71 @@
 #[cfg(test)]
 mod tests;
 
-use super::vector::{Vector, WIDTH, load_some, store_some};
+use super::{
+    loops::{Dest, Elementwise, Source, map},
+    simd::{Simd, Vector},
+};
 use crate::DType;
 
-/// What is rounded between the normalized value and the output.
-pub(super) trait Between: Copy {
+/// Which intermediate results are rounded between the normalized value and the output.
+pub(super) trait Intermediate: Copy {
     /// Whether the product with the weight is rounded: then no addition can be fused with it.
     fn rounds_product(self) -> bool;
 
     /// The normalized value, rounded or not.
-    fn normalized<V: Vector>(self, n: V) -> V;
+    fn normalized<V: Vector>(self, value: V) -> V;
 
     /// The product of the normalized value and the weight, rounded or not.
-    fn product<V: Vector>(self, product: V) -> V;
+    fn product<V: Vector>(self, value: V) -> V;
 }
 
-/// Nothing is.
+/// None is rounded.
 #[derive(Clone, Copy)]
-pub(super) struct Nothing;
+pub(super) struct Unrounded;
 
-/// One of the two may be, which is asked for each vector: compiled once for each type and place, the code for it would
-/// take as much room in an engine as all that is not rounded.
+/// One of the two may be rounded. The type is looked up for each vector: compiled once for each type and place, the code
+/// would take as much room in an engine as all code without such roundings.
 #[derive(Clone, Copy)]
-pub(super) struct Steps {
+pub(super) struct Rounded {
     pub(super) normalized: Option<DType>,
     pub(super) product: Option<DType>,
 }
 
-impl Between for Nothing {
+impl Intermediate for Unrounded {
     #[inline(always)]
     fn rounds_product(self) -> bool {
         false
     }
 
     #[inline(always)]
-    fn normalized<V: Vector>(self, n: V) -> V {
-        n
+    fn normalized<V: Vector>(self, value: V) -> V {
+        value
     }
 
     #[inline(always)]
-    fn product<V: Vector>(self, product: V) -> V {
-        product
+    fn product<V: Vector>(self, value: V) -> V {
+        value
     }
 }
 
-impl Between for Steps {
+impl Intermediate for Rounded {
     #[inline(always)]
     fn rounds_product(self) -> bool {
         self.product.is_some()
     }
 
     #[inline(always)]
-    fn normalized<V: Vector>(self, n: V) -> V {
-        rounded(n, self.normalized)
+    fn normalized<V: Vector>(self, value: V) -> V {
+        rounded(value, self.normalized)
     }
 
     #[inline(always)]
-    fn product<V: Vector>(self, product: V) -> V {
-        rounded(product, self.product)
+    fn product<V: Vector>(self, value: V) -> V {
+        rounded(value, self.product)
     }
 }
 
-/// Rounded to that type, if it is one of 16 bits.
+/// `value` rounded to `to`, if that is a type of 16 bits.
 #[inline(always)]
 pub(super) fn rounded<V: Vector>(value: V, to: Option<DType>) -> V {
     match to {
@@ -74,24 +77,35 @@ pub(super) fn rounded<V: Vector>(value: V, to: Option<DType>) -> V {
     }
 }
 
-/// Adds `offset` to each of `values` where it is, and rounds the sum to `to`, a type of 16 bits. Of -0 nothing is left
-/// but the rounding.
-///
-/// # Safety
-///
-/// The machine has the instructions of `V`.
+/// Writes `values + offset`, rounded to `dtype`, a type of 16 bits, to `to`.
 #[inline(always)]
-pub(super) unsafe fn add_and_round<V: Vector>(values: &mut [f32], offset: f32, to: DType) {
-    let (vectors, rest) = values.as_chunks_mut::<WIDTH>();
-    // SAFETY: a chunk has a vector's elements, the rest has fewer; the caller promises the instructions.
-    unsafe {
-        let offset = V::splat(offset);
-        for vector in vectors {
-            rounded(V::load(vector.as_ptr()).add(offset), Some(to)).store(vector.as_mut_ptr());
-        }
-        if !rest.is_empty() {
-            let sum = load_some::<V>(rest.as_ptr(), rest.len()).add(offset);
-            store_some(rounded(sum, Some(to)), rest.as_mut_ptr(), rest.len());
-        }
+pub(super) fn add_and_round<'a, S: Simd>(
+    simd: S,
+    values: Source<'_>,
+    offset: f32,
+    dtype: DType,
+    to: Dest<'a>,
+) -> Source<'a> {
+    map(simd, AddAndRound { offset, dtype }, [values], to)
+}
+
+/// Writes `values`, rounded to `dtype`, a type of 16 bits, to `to`.
+#[inline(always)]
+pub(super) fn round<'a, S: Simd>(simd: S, values: Source<'_>, dtype: DType, to: Dest<'a>) -> Source<'a> {
+    // -0 is what leaves every value as it is, -0 included.
+    add_and_round(simd, values, -0.0, dtype, to)
+}
+
+/// `x + offset`, rounded.
+#[derive(Clone, Copy)]
+struct AddAndRound {
+    offset: f32,
+    dtype: DType,
+}
+
+impl Elementwise<1> for AddAndRound {
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, [x]: [S::F32; 1]) -> S::F32 {
+        rounded(x.add(simd.splat(self.offset)), Some(self.dtype))
     }
 }

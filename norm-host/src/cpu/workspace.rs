@@ -1,44 +1,45 @@
 //! What a thread keeps from row to row.
 
-use super::{
-    line::Run,
-    part::PART,
-    wide::{Wide, elements_mut},
-};
-use crate::DType;
+use std::cell::RefCell;
 
-/// Where parts of rows of 16-bit types are while they are worked on. One for each thread, reused
-/// row after row: rows that share weights convert them once.
+use super::{chunk::CHUNK, widen::Widened};
+
+thread_local! {
+    static WORKSPACE: RefCell<Workspace> = RefCell::new(Workspace::new());
+}
+
+/// Where chunks of 16-bit rows are while they are worked on. Each thread has one and reuses it row after row, so that weights
+/// that rows share are converted once.
 pub(super) struct Workspace {
-    pub(super) x: Wide,
-    pub(super) w: Wide,
-    pub(super) b: Wide,
-    /// What is added to the residual, or to the norm: the input, or what the output held.
-    pub(super) addend: Wide,
-    /// [`PART`] outputs on their way to memory.
+    pub(super) x: Widened,
+    pub(super) w: Widened,
+    pub(super) b: Widened,
+    /// What is added: the input to a residual in front of the norm, or the residual to the norm in front of it.
+    pub(super) addend: Widened,
+    /// A chunk of outputs on their way to memory.
     pub(super) y: Vec<f32>,
 }
 
 impl Workspace {
     pub(super) fn new() -> Workspace {
-        Workspace { x: Wide::new(), w: Wide::new(), b: Wide::new(), addend: Wide::new(), y: vec![0.0; PART] }
+        let [x, w, b, addend] = std::array::from_fn(|_| Widened::new());
+        Workspace { x, w, b, addend, y: vec![0.0; CHUNK] }
     }
 
-    /// Where to write elements `from` on of `run`: where they lie if they are `f32`, and else to
-    /// `y`, from where [`narrow`](super::wide::narrow) takes them.
-    #[inline(always)]
-    pub(super) fn output(&mut self, run: Run, from: usize) -> *mut f32 {
-        match run.dtype {
-            DType::F32 => elements_mut(run.at(from)),
-            DType::F16 | DType::BF16 => self.y.as_mut_ptr(),
-        }
+    /// Lets the next reads go to memory: since the last call it may have changed.
+    fn invalidate(&mut self) {
+        self.x.invalidate();
+        self.w.invalidate();
+        self.b.invalidate();
+        self.addend.invalidate();
     }
+}
 
-    /// Forgets what the last step left: the memory may hold something else by now.
-    pub(super) fn forget(&mut self) {
-        self.x.forget();
-        self.w.forget();
-        self.b.forget();
-        self.addend.forget();
-    }
+/// Calls `f` with this thread's workspace. `f` must not call this function in turn.
+#[inline]
+pub(super) fn with_workspace<T>(f: impl FnOnce(&mut Workspace) -> T) -> T {
+    WORKSPACE.with_borrow_mut(|space| {
+        space.invalidate();
+        f(space)
+    })
 }

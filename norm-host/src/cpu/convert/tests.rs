@@ -1,6 +1,6 @@
 //! Conversions are those of `half`.
 
-use super::{super::vector::Portable, *};
+use super::{super::simd::Portable, *};
 
 /// Each; under Miri every so many, which lead to the same memory.
 fn all() -> impl Iterator<Item = u16> {
@@ -26,23 +26,21 @@ fn every_f16() -> Vec<f16> {
 }
 
 /// Runs `f16` to `f32` within ±65504 and, of those and their neighbours, back.
-fn round_trip<V: Vector>() -> (Vec<u32>, Vec<u16>) {
+fn round_trip(simd: impl Simd) -> (Vec<u32>, Vec<u16>) {
     let halves = every_f16();
     let mut wide = vec![0.0; halves.len()];
-    // SAFETY: the callers make sure of the instructions.
-    unsafe { widen_f16::<V>(&halves, &mut wide, 65504.0) };
+    widen_f16(simd, &halves, &mut wide, 65504.0);
     let bits: Vec<u32> = wide.iter().map(|x| x.to_bits()).collect();
     let ends = [0, 1, 0x0fff, 0x1000, 0x1001, 0x1fff];
     let between: Vec<f32> = bits.iter().flat_map(|bits| ends.map(|low| f32::from_bits(bits | low))).collect();
     let mut narrow = vec![f16::ZERO; between.len()];
-    // SAFETY: as above.
-    unsafe { narrow_f16::<V>(&between, &mut narrow) };
+    narrow_f16(simd, &between, &mut narrow);
     (bits, narrow.into_iter().map(f16::to_bits).collect())
 }
 
 #[test]
 fn f16_infinities_become_the_largest_and_nan_stays() {
-    let (bits, _) = round_trip::<Portable<f32>>();
+    let (bits, _) = round_trip(Portable);
     for (half, bits) in every_f16().into_iter().zip(bits) {
         let (half, wide) = (half.to_f32(), f32::from_bits(bits));
         assert!(wide == half || wide == 65504_f32.copysign(half) || (wide.is_nan() && half.is_nan()));
@@ -53,7 +51,7 @@ fn f16_infinities_become_the_largest_and_nan_stays() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn f16_is_converted_alike_by_every_version() {
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
-        assert_eq!(round_trip::<crate::cpu::vector::Avx2>(), round_trip::<Portable<f32>>());
+    if let Some(avx2) = crate::cpu::simd::Avx2::detect() {
+        assert_eq!(round_trip(avx2), round_trip(Portable));
     }
 }

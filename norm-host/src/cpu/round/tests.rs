@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::{super::vector::Portable, *};
+use super::{super::simd::Portable, *};
 
 /// Every number of 16 bits, and between neighbours both ends, the middle and what lies beside it, as either type has
 /// them; under Miri every so many.
@@ -17,7 +17,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| if value.is_nan() { f32::NAN } else { *value }.to_bits()).collect()
 }
 
-fn check<V: Vector>() {
+fn check(simd: impl Simd) {
     let values = values();
     // One element is left for the end of a vector.
     for values in [&values[..], &values[..values.len() - 7]] {
@@ -28,8 +28,8 @@ fn check<V: Vector>() {
             for offset in [-0.0, 1.0] {
                 let expected: Vec<f32> = values.iter().map(|&value| rounded(value + offset)).collect();
                 let mut given = values.to_vec();
-                // SAFETY: the callers make sure of the instructions.
-                unsafe { add_and_round::<V>(&mut given, offset, to) };
+                let (source, dest) = Dest::in_place(&mut given);
+                add_and_round(simd, source, offset, to, dest);
                 assert!(bits(&given) == bits(&expected), "{offset} added, {to}");
             }
         }
@@ -38,13 +38,13 @@ fn check<V: Vector>() {
 
 #[test]
 fn values_are_rounded_as_half_rounds_them() {
-    check::<Portable<f32>>();
+    check(Portable);
 }
 
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn values_are_rounded_alike_by_every_version() {
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
-        check::<crate::cpu::vector::Avx2>();
+    if let Some(avx2) = crate::cpu::simd::Avx2::detect() {
+        check(avx2);
     }
 }

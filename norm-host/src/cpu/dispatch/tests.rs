@@ -2,22 +2,24 @@
 
 use half::{bf16, f16};
 
+use std::ops::Range;
+
 use super::{
-    super::part::{PART, parts},
+    super::{algorithm::normalize, chunk::CHUNK, passes::Chunks, row::RowRange, tasks::Job},
     *,
 };
 use crate::{
     DType,
-    problem::{Operand, Param, Residual, ResidualPlace, Scales},
+    problem::{Operand, Param, Problem, Residual, ResidualPlace, Roundings, Scales},
 };
-use norm_kernels::abi::{Axis, Rounding};
+use norm_kernels::abi::{Axis, NormKind, Rounding};
 
-const DIMS: [usize; 10] = [1, 7, 8, 15, 16, 17, 100, PART - 1, PART + 17, 3 * PART + 5];
+const DIMS: [usize; 10] = [1, 7, 8, 15, 16, 17, 100, CHUNK - 1, CHUNK + 17, 3 * CHUNK + 5];
 const ROWS: usize = 3;
 
-/// All of them; under Miri, which is slow, of less than a part and of more.
+/// All of them; under Miri, which is slow, of less than a chunk and of more.
 fn dims() -> impl Iterator<Item = usize> {
-    DIMS.into_iter().filter(|&dim| !cfg!(miri) || dim == 17 || dim == PART + 17)
+    DIMS.into_iter().filter(|&dim| !cfg!(miri) || dim == 17 || dim == CHUNK + 17)
 }
 
 /// Rows of any type, as bytes that are aligned to 16, and as far as `offset` from there.
@@ -67,23 +69,25 @@ struct Case {
     dim: usize,
 }
 
-/// The bits of `y`, and of a residual, by a version, whole rows at a time, or part by part, past
-/// the caches or not.
-fn bits(perform: fn(Roundings) -> Perform, case: Case, offset: usize, split: Option<bool>) -> Vec<u128> {
+/// How rows are taken.
+#[derive(Clone, Copy)]
+enum How {
+    /// As [`Cpu`](crate::Cpu) takes them: those of one chunk at once.
+    Rows,
+    /// Chunk by chunk, which threads share, past the caches or not.
+    Chunks { stream: bool },
+}
+
+/// The bits of `y`, and of a residual.
+fn bits(isa: Isa, case: Case, offset: usize, how: How) -> Vec<u128> {
     let scaled = Scales { branch: 0.37, sum: 1.7, sum_at: None };
     let places = [ResidualPlace::InFront, ResidualPlace::Behind];
     let additions = places.into_iter().flat_map(|place| [Scales::NONE, scaled].map(|scales| (place, scales)));
-    let of = |addition| bits_of(addition, perform, case, offset, split);
+    let of = |addition| bits_of(addition, isa, case, offset, how);
     additions.map(Some).chain([None]).flat_map(of).collect()
 }
 
-fn bits_of(
-    addition: Addition,
-    perform: fn(Roundings) -> Perform,
-    case: Case,
-    offset: usize,
-    split: Option<bool>,
-) -> Vec<u128> {
+fn bits_of(addition: Addition, isa: Isa, case: Case, offset: usize, how: How) -> Vec<u128> {
     let Case { kind, dtypes: [x, w, y], rounding, dim } = case;
     let in_front = addition.is_some_and(|(place, _)| place == ResidualPlace::InFront);
     let mut r = Tensor::new(if in_front { x } else { y }, ROWS * dim, 4, offset, 0..0);
@@ -125,29 +129,29 @@ fn bits_of(
         rounding,
         overlap: true,
     };
-    let (perform, space) = (perform(problem.roundings()), &mut Workspace::new());
-    let Some(stream) = split else {
-        // SAFETY: all tensors are this function's own and as large as the problem says.
-        unsafe { perform(&Step::Rows(&problem, 0..ROWS as u64), space) };
-        return [y.bytes, r.bytes].concat();
-    };
-    for mut line in Lines::of(&problem, 0..ROWS as u64) {
-        line.stream = stream;
-        in_passes(&line, |pass| {
-            let part = |index| {
-                // SAFETY: as above.
-                unsafe { perform(&Step::Part(&line, pass, index), space) }
-            };
-            add_up((0..parts(dim)).map(part))
-        });
+    let roundings = problem.roundings();
+    let rounds = roundings != Roundings::NONE;
+    // SAFETY: all tensors are this function's own and as large as the problem says.
+    let mut rows = unsafe { RowRange::new(&problem, &roundings, 0..ROWS as u64) };
+    match how {
+        How::Rows => Job { isa, rounds, share_chunks: false }.normalize(&mut rows),
+        How::Chunks { stream } => {
+            for mut row in rows.iter::<true>() {
+                row.stream = stream;
+                // Miri takes long for threads.
+                let passes = &mut Chunks { isa, row: &mut row, parallel: !cfg!(miri) };
+                match rounds {
+                    false => normalize::<false>(passes),
+                    true => normalize::<true>(passes),
+                }
+            }
+        }
     }
     [y.bytes, r.bytes].concat()
 }
 
-/// The version that every machine has.
-fn plain(roundings: Roundings) -> Perform {
-    plainest(roundings != Roundings::NONE)
-}
+/// What every machine has.
+const PLAIN: Isa = Isa::Portable(Portable);
 
 fn for_each_case(check: impl Fn(Case)) {
     for kind in NormKind::ALL {
@@ -171,15 +175,15 @@ fn for_each_case(check: impl Fn(Case)) {
 #[test]
 fn the_fastest_version_gives_the_bits_of_the_plain_one() {
     for_each_case(|case| {
-        assert!(bits(fastest, case, 0, None) == bits(plain, case, 0, None), "{case:?}");
+        assert!(bits(Isa::detect(), case, 0, How::Rows) == bits(PLAIN, case, 0, How::Rows), "{case:?}");
     });
 }
 
 #[test]
-fn rows_in_parts_have_the_bits_of_whole_rows() {
+fn rows_in_chunks_have_the_bits_of_whole_rows() {
     for_each_case(|case| {
-        let of = |split| bits(fastest, case, 0, split);
-        assert!(of(Some(false)) == of(None), "{case:?}");
+        let of = |how| bits(Isa::detect(), case, 0, how);
+        assert!(of(How::Chunks { stream: false }) == of(How::Rows), "{case:?}");
     });
 }
 
@@ -192,8 +196,9 @@ fn outputs_past_the_caches_have_the_bits_of_others() {
                 for dim in dims() {
                     let dtypes = [x, DType::F32, DType::F32];
                     let case = Case { kind: NormKind::Layer, dtypes, rounding, dim };
-                    let streamed = bits(fastest, case, offset, Some(true));
-                    assert!(streamed == bits(plain, case, offset, Some(false)), "{case:?} from {offset}");
+                    let streamed = bits(Isa::detect(), case, offset, How::Chunks { stream: true });
+                    let stored = bits(PLAIN, case, offset, How::Chunks { stream: false });
+                    assert!(streamed == stored, "{case:?} from {offset}");
                 }
             }
         }

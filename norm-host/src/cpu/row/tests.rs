@@ -5,7 +5,7 @@ use norm_kernels::abi::{Axis, NormKind, Rounding};
 use super::*;
 
 /// What the sums of a row in `f64` say of the squares about its mean.
-fn squares_about_mean(row: &[f64]) -> Option<f64> {
+fn sum_sq_centered(row: &[f64]) -> Option<f64> {
     let operand = Operand { address: 1 << 12, dtype: DType::F32 };
     let problem = Problem {
         kind: NormKind::Layer,
@@ -23,22 +23,24 @@ fn squares_about_mean(row: &[f64]) -> Option<f64> {
         rounding: Rounding::Single,
         overlap: true,
     };
-    let line = Lines::of(&problem, 0..1).next().expect("there is a row");
-    line.squares_about_mean(row.iter().sum(), row.iter().map(|x| x * x).sum())
+    // SAFETY: nothing reads or writes the row's elements.
+    let mut rows = unsafe { RowRange::new(&problem, &Roundings::NONE, 0..1) };
+    let moments = Moments { sum: row.iter().sum(), sum_sq: row.iter().map(|x| x * x).sum() };
+    rows.iter::<true>().next().expect("there is a row").sum_sq_centered(moments)
 }
 
 #[test]
 fn they_follow_where_the_mean_accounts_for_few_of_them() {
-    assert_eq!(squares_about_mean(&[0.0; 4]), Some(0.0));
-    assert_eq!(squares_about_mean(&[1.0, -1.0, 3.0, -3.0]), Some(20.0));
-    assert_eq!(squares_about_mean(&[99.0, 101.0, 99.0, 101.0]), Some(4.0));
+    assert_eq!(sum_sq_centered(&[0.0; 4]), Some(0.0));
+    assert_eq!(sum_sq_centered(&[1.0, -1.0, 3.0, -3.0]), Some(20.0));
+    assert_eq!(sum_sq_centered(&[99.0, 101.0, 99.0, 101.0]), Some(4.0));
     // Of 4 · 300², 4 are less than one in 65536.
-    assert_eq!(squares_about_mean(&[299.0, 301.0, 299.0, 301.0]), None);
+    assert_eq!(sum_sq_centered(&[299.0, 301.0, 299.0, 301.0]), None);
 }
 
 #[test]
 fn equal_infinite_and_unknown_elements_take_a_pass() {
-    assert_eq!(squares_about_mean(&[0.1; 3]), None);
-    assert_eq!(squares_about_mean(&[f64::INFINITY, 1.0]), None);
-    assert_eq!(squares_about_mean(&[f64::NAN, 1.0]), None);
+    assert_eq!(sum_sq_centered(&[0.1; 3]), None);
+    assert_eq!(sum_sq_centered(&[f64::INFINITY, 1.0]), None);
+    assert_eq!(sum_sq_centered(&[f64::NAN, 1.0]), None);
 }

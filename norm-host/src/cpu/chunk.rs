@@ -1,0 +1,172 @@
+//! One chunk of a row: its share of a sum, its outputs.
+
+use super::{
+    affine::Affine,
+    loops::{Dest, Source},
+    residual::add,
+    round::{Rounded, Unrounded, round},
+    row::{ResidualSum, Row, Span},
+    simd::Simd,
+    sum::{self, Center, Moments},
+    widen::{Widened, Widening, elements_mut, narrow},
+    workspace::Workspace,
+};
+use crate::{DType, problem::Roundings};
+
+/// Elements of a chunk. Most rows have no more, so that 16-bit types are converted once; and four such chunks stay in the
+/// second-level cache.
+///
+/// Miri takes microseconds for each element, and finds in short chunks what it finds in long ones.
+pub(super) const CHUNK: usize = if cfg!(miri) { 32 } else { 8192 };
+
+/// Chunks of a row of `dim` elements.
+#[inline(always)]
+pub(super) fn chunks(dim: usize) -> usize {
+    dim.div_ceil(CHUNK)
+}
+
+/// At most [`CHUNK`] neighbouring elements of a row, to work on.
+pub(super) struct Chunk<'a> {
+    row: &'a Row<'a>,
+    /// The first element.
+    from: usize,
+    len: usize,
+}
+
+impl<'a> Chunk<'a> {
+    /// Chunk `index` of `row`.
+    ///
+    /// # Safety
+    ///
+    /// The row has such a chunk, and while it exists there is no other with the same index.
+    #[inline(always)]
+    pub(super) unsafe fn new(row: &'a Row<'a>, index: usize) -> Chunk<'a> {
+        let from = index * CHUNK;
+        Chunk { row, from, len: CHUNK.min(row.dim - from) }
+    }
+
+    /// The row that it is a chunk of.
+    #[inline(always)]
+    pub(super) fn row(&self) -> &'a Row<'a> {
+        self.row
+    }
+
+    /// Stores the sum of the input and the residual, rounded to its type.
+    #[inline(always)]
+    pub(super) fn add_residual<S: Simd>(
+        &mut self,
+        simd: S,
+        ResidualSum { branch, r }: ResidualSum,
+        space: &mut Workspace,
+    ) {
+        let branch = self.read(simd, branch, Widening::EXACT, &mut space.addend);
+        let r = self.read(simd, r, Widening::EXACT, &mut space.x);
+        let to = self.output(self.row.x, Dest::of(&mut space.y[..self.len]));
+        add(simd, (branch, r), self.row.scaling, to);
+        self.narrow(simd, &space.y, self.row.x);
+        // It holds the residual, whose place in memory the sum may have taken.
+        space.x.invalidate();
+    }
+
+    /// The sums of the elements and of their squares.
+    #[inline(always)]
+    pub(super) fn moments<S: Simd>(&mut self, simd: S, space: &mut Workspace) -> Moments {
+        sum::moments(simd, self.read(simd, self.row.x, Widening::INPUT, &mut space.x))
+    }
+
+    /// The sum of squares, measured from `center`.
+    #[inline(always)]
+    pub(super) fn sum_sq<S: Simd>(&mut self, simd: S, center: impl Center, space: &mut Workspace) -> f64 {
+        sum::sum_sq(simd, center, self.read(simd, self.row.x, Widening::INPUT, &mut space.x))
+    }
+
+    /// Stores `(x - center) * rstd * (w + weight_offset) + b`, or its sum with the residual. It is rounded once, or with
+    /// `ROUNDS` as [`Row::roundings`] say.
+    #[inline(always)]
+    pub(super) fn write<S: Simd, const ROUNDS: bool>(
+        &mut self,
+        simd: S,
+        center: impl Center,
+        rstd: f32,
+        space: &mut Workspace,
+    ) {
+        let row = self.row;
+        let Roundings { factor, normalized, product, result, .. } = row.roundings;
+        // In place, no later chunk reads `x` again.
+        let x = self.read(simd, row.x, Widening::INPUT, &mut space.x);
+        let factor = if ROUNDS { factor } else { None };
+        // `match` instead of `Option::map`: what a closure calls may stay a function call, for each instruction.
+        let w = match row.w {
+            Some(w) => {
+                let offset = factor.is_some().then_some(row.weight_offset);
+                Some(self.read(simd, w, Widening::with_offset(offset), &mut space.w))
+            }
+            None => None,
+        };
+        let b = match row.b {
+            Some(b) => Some(self.read(simd, b, Widening::EXACT, &mut space.b)),
+            None => None,
+        };
+        // Where the offset has been added already, -0 is added, which changes no weight.
+        let weight_offset = if factor.is_some() { -0.0 } else { row.weight_offset };
+        let buffer = Dest::of(&mut space.y[..self.len]);
+        let output = self.output(row.y, buffer).streamed(row.stream);
+        let to = if row.behind.is_some() { buffer } else { output };
+        let mut norm = match ROUNDS {
+            false => {
+                let affine = Affine { center, rstd, weight_offset, rounding: Unrounded };
+                affine.write(simd, (x, w, b), to)
+            }
+            true => {
+                let rounding = Rounded { normalized, product };
+                Affine { center, rstd, weight_offset, rounding }.write(simd, (x, w, b), to)
+            }
+        };
+        if let Some(r) = row.behind {
+            if ROUNDS && let Some(dtype) = result {
+                norm = round(simd, norm, dtype, buffer);
+            }
+            let r = self.read(simd, r, Widening::EXACT, &mut space.addend);
+            add(simd, (norm, r), row.scaling, output);
+        }
+        self.narrow(simd, &space.y, row.y);
+    }
+
+    /// This chunk of one of the row's spans, in `f32`.
+    #[inline(always)]
+    fn read<'s, S: Simd>(
+        &self,
+        simd: S,
+        span: Span,
+        widening: Widening,
+        widened: &'s mut Widened,
+    ) -> Source<'s>
+    where
+        'a: 's,
+    {
+        // SAFETY: the row exists during `'a`, so that its elements may be read and only this thread, which has the chunk,
+        // writes them.
+        unsafe { widened.read(simd, span, self.from, self.len, widening) }
+    }
+
+    /// Where to write this chunk of `span`, one that the row writes: to its place if it is of `f32`, else to `buffer`, which
+    /// [`narrow`](Chunk::narrow) takes it from.
+    #[inline(always)]
+    fn output<'s>(&self, span: Span, buffer: Dest<'s>) -> Dest<'s>
+    where
+        'a: 's,
+    {
+        match span.dtype {
+            // SAFETY: the row exists during `'a`, so that its output may be written; this thread alone has the chunk.
+            DType::F32 => unsafe { Dest::new(elements_mut(span.at(self.from)), self.len) },
+            DType::F16 | DType::BF16 => buffer,
+        }
+    }
+
+    /// Rounds this chunk of `span`, one that the row writes, from `buffer` to its place, unless it is there already.
+    #[inline(always)]
+    fn narrow<S: Simd>(&mut self, simd: S, buffer: &[f32], span: Span) {
+        // SAFETY: the row exists, so that its output may be written; this thread alone has the chunk.
+        unsafe { narrow(simd, &buffer[..self.len], span, self.from) }
+    }
+}

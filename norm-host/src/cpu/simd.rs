@@ -1,0 +1,113 @@
+//! Eight elements at a time, in the registers of an instruction set.
+//!
+//! A value of a type that implements [`Simd`] is a witness: it exists only on a machine that has the instructions, because
+//! the one way to get it is to ask the machine. Vectors are made by the witness, so they exist only there, too. That is
+//! why the methods of both are safe.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use avx2::Avx2;
+use half::f16;
+pub(super) use portable::Portable;
+
+/// Elements of a vector.
+pub(super) const WIDTH: usize = 8;
+
+/// What the address given to [`Vector::stream`] must be a multiple of, in bytes.
+pub(super) const STREAM_ALIGN: usize = 16;
+
+/// An instruction set that this machine has.
+pub(super) trait Simd: Copy {
+    /// [`WIDTH`] `f32`.
+    type F32: Vector<F64 = Self::F64>;
+    /// [`WIDTH`] `f64`.
+    type F64: Doubles;
+
+    /// A vector of these elements.
+    fn load(self, from: &[f32; WIDTH]) -> Self::F32;
+
+    /// A vector of these elements, converted, which is exact.
+    fn load_f16(self, from: &[f16; WIDTH]) -> Self::F32;
+
+    /// A vector whose elements are all `value`.
+    fn splat(self, value: f32) -> Self::F32;
+
+    /// A vector of zeros.
+    fn zero(self) -> Self::F64;
+
+    /// Orders what was [streamed](Vector::stream) before all that is written later.
+    fn fence(self) {}
+
+    /// Fetches the cache line at `address`, which need not be valid: a prefetch never faults.
+    fn prefetch(self, address: *const f32) {
+        let _ = address;
+    }
+}
+
+/// [`WIDTH`] `f32`.
+///
+/// Every method rounds as the operation of its name does on each element by itself, so all instruction sets give the same
+/// bits.
+pub(super) trait Vector: Copy {
+    /// [`WIDTH`] `f64`.
+    type F64: Doubles;
+
+    /// The elements.
+    fn to_array(self) -> [f32; WIDTH];
+
+    /// Stores the elements rounded to nearest even.
+    fn store_f16(self, to: &mut [f16; WIDTH]);
+
+    /// Stores the elements past the caches, where there is an instruction for it. The store is in no order with other
+    /// stores until [`Simd::fence`].
+    ///
+    /// # Safety
+    ///
+    /// The memory at `to` may be written, and its address is a multiple of [`STREAM_ALIGN`].
+    unsafe fn stream(self, to: *mut [f32; WIDTH]) {
+        // SAFETY: the caller promises that the memory may be written; what it is aligned to suffices for an `f32`.
+        unsafe { to.write(self.to_array()) }
+    }
+
+    /// The elements rounded to nearest even in `f16`, and widened again; NaN stays NaN.
+    fn round_f16(self) -> Self;
+
+    /// The elements rounded to nearest even in `bf16`, and widened again; NaN stays NaN.
+    fn round_bf16(self) -> Self;
+
+    /// The elements limited to ±`limit`; NaN stays NaN.
+    fn clamp(self, limit: f32) -> Self;
+
+    /// `self + other`.
+    fn add(self, other: Self) -> Self;
+
+    /// `self - other`.
+    fn sub(self, other: Self) -> Self;
+
+    /// `self * other`.
+    fn mul(self, other: Self) -> Self;
+
+    /// `self * factor + addend`, rounded once.
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
+
+    /// The same elements in `f64`, which is exact.
+    fn widen(self) -> Self::F64;
+}
+
+/// [`WIDTH`] `f64`.
+pub(super) trait Doubles: Copy {
+    /// `self + other`.
+    fn add(self, other: Self) -> Self;
+
+    /// `self + x²`. The square is exact where each element of `x` has the 24 bits of an `f32`.
+    fn add_square(self, x: Self) -> Self;
+
+    /// The sum of the elements `a` to `h`, in this order: `((a + e) + (c + g)) + ((b + f) + (d + h))`.
+    fn total(self) -> f64;
+
+    /// The elements.
+    fn to_array(self) -> [f64; WIDTH];
+}

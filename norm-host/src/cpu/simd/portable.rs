@@ -1,0 +1,118 @@
+//! Arrays, which the compiler turns into whatever vectors the target has.
+
+use std::array::from_fn;
+
+use half::{bf16, f16};
+
+use super::{Doubles, Simd, Vector, WIDTH};
+
+/// The instructions that every machine of the target has.
+#[derive(Clone, Copy)]
+pub struct Portable;
+
+/// A vector as an array.
+#[derive(Clone, Copy)]
+pub struct Array<T>([T; WIDTH]);
+
+impl Simd for Portable {
+    type F32 = Array<f32>;
+    type F64 = Array<f64>;
+
+    #[inline(always)]
+    fn load(self, from: &[f32; WIDTH]) -> Array<f32> {
+        Array(*from)
+    }
+
+    #[inline(always)]
+    fn load_f16(self, from: &[f16; WIDTH]) -> Array<f32> {
+        Array(from.map(f16::to_f32))
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Array<f32> {
+        Array([value; WIDTH])
+    }
+
+    #[inline(always)]
+    fn zero(self) -> Array<f64> {
+        Array([0.0; WIDTH])
+    }
+}
+
+impl Vector for Array<f32> {
+    type F64 = Array<f64>;
+
+    #[inline(always)]
+    fn to_array(self) -> [f32; WIDTH] {
+        self.0
+    }
+
+    #[inline(always)]
+    fn store_f16(self, to: &mut [f16; WIDTH]) {
+        *to = self.0.map(f16::from_f32);
+    }
+
+    #[inline(always)]
+    fn round_f16(self) -> Self {
+        Array(self.0.map(|x| f16::from_f32(x).to_f32()))
+    }
+
+    #[inline(always)]
+    fn round_bf16(self) -> Self {
+        Array(self.0.map(|x| bf16::from_f32(x).to_f32()))
+    }
+
+    #[inline(always)]
+    fn clamp(self, limit: f32) -> Self {
+        Array(self.0.map(|x| x.clamp(-limit, limit)))
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Array(from_fn(|i| self.0[i] + other.0[i]))
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Array(from_fn(|i| self.0[i] - other.0[i]))
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        Array(from_fn(|i| self.0[i] * other.0[i]))
+    }
+
+    // A slow function call where the compiler may not assume the instruction.
+    #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        Array(from_fn(|i| self.0[i].mul_add(factor.0[i], addend.0[i])))
+    }
+
+    #[inline(always)]
+    fn widen(self) -> Array<f64> {
+        Array(self.0.map(f64::from))
+    }
+}
+
+impl Doubles for Array<f64> {
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Array(from_fn(|i| self.0[i] + other.0[i]))
+    }
+
+    #[inline(always)]
+    fn add_square(self, x: Self) -> Self {
+        Array(from_fn(|i| self.0[i] + x.0[i] * x.0[i]))
+    }
+
+    #[inline(always)]
+    fn total(self) -> f64 {
+        let [a, b, c, d, e, f, g, h] = self.0;
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
+
+    #[inline(always)]
+    fn to_array(self) -> [f64; WIDTH] {
+        self.0
+    }
+}
