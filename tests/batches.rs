@@ -7,7 +7,7 @@ mod cases;
 #[path = "../norm-host/tests/common/mod.rs"]
 mod common;
 
-use norm_host::{DeviceProfile, NormKind, Simulator};
+use norm_host::{NormKind, Simulator, plan::DeviceProfile};
 use rayon::prelude::*;
 
 use cases::{dtypes_and_kinds, plain};

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
 use norm_host::ptx::{EMBEDDED, Ptx, opcodes};
-use norm_host::{DeviceProfile, Simulator};
+use norm_host::{Simulator, plan::DeviceProfile};
 use rayon::prelude::*;
 use recorded::{Outputs, Program, Vectors, hold, load};
 

@@ -8,8 +8,10 @@ use half::f16;
 use mock::{Mock, interface::DEVICES, mock};
 use norm_host::ptx::EMBEDDED;
 use norm_host::{
-    Arg, DType, Device, DeviceProfile, EpilogueRounding, Error, Norm, NormKind, Operand, Place, Plan,
-    Problem, Rounding, Stream, View, ViewMut, rms_norm,
+    Arg, DType, Device, EpilogueRounding, Error, Norm, NormKind, Place, Rounding, Stream, View, ViewMut,
+    plan::{DeviceProfile, Plan},
+    problem::{Operand, Problem},
+    rms_norm,
 };
 use norm_kernels::abi::{Axis, Variant};
 use std::ptr::null_mut;

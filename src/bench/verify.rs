@@ -1,7 +1,7 @@
 //! Holding a few rows of an output against the reference, before anything is timed.
 
 use norm_host::reference::{self, Factors, Parameters};
-use norm_host::{DType, Roundings, accuracy};
+use norm_host::{DType, accuracy, problem::Roundings};
 
 use super::call::EPS;
 use super::case::Case;

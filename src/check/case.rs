@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use norm_host::{DType, MAX_DIM, NormKind, Rounding, Roundings, reference::Factors};
+use norm_host::{DType, MAX_DIM, NormKind, Rounding, problem::Roundings, reference::Factors};
 
 /// The most axes a tensor may have.
 pub const MAX_RANK: usize = 4;

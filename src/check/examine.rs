@@ -4,7 +4,7 @@ use std::fmt;
 
 use norm_host::accuracy::{self, Verdict};
 use norm_host::reference::{self, Factors, Parameters};
-use norm_host::{Arg, DType, Error, Roundings, SimulatorError};
+use norm_host::{Arg, DType, Error, SimulatorError, problem::Roundings};
 
 use super::call::{Addition, Call, Executor, Next, Operand, Side};
 use super::case::{Case, MAX_LEADING, Placement, Residual};
