@@ -13,6 +13,7 @@ use norm_kernels::abi::{
 
 use super::rules::{
     Grid,
+    Loads::{Alone, Residual, ResidualBetween, WideResidual},
     Memory::{Fast, Slow},
     Prefetch::{BytesAhead, Nothing, OwnRow},
     PrefetchRule, Rule, TileRule,
@@ -65,6 +66,9 @@ pub(super) static LAYER_TILES: &[TileRule] = &[
 /// A grid that is bound by latency.
 const SHORT: Grid = Grid::AtMost(1);
 
+/// A grid so long that its blocks start over many rows, of which a prefetch may be ahead (T44).
+const VERY_LONG: Grid = Grid::Above(2);
+
 /// A grid that is bound by bandwidth.
 const LONG: Grid = Grid::Above(1);
 
@@ -113,17 +117,12 @@ pub(super) static LAYER: &[Rule] = &[
 
 /// The variants for RMSNorm with a residual: in registers, a row a block, or staged.
 pub(super) static RMS_RESIDUAL: &[Rule] = &[
-    // Two vectors a thread are the fastest but in very long grids (T29, T30).
+    // Two vectors a thread are the fastest but, on slower memory, in very long grids (T29, T30, T43).
     Rule { row: 65..=512, grid: Grid::AtMost(8), ..take(Add2) },
-    // Fast memory: two vectors in very long grids, too, up to this length (T31).
-    Rule { row: 65..=256, memory: Fast, ..take(Add2) },
-    // Slower memory: four vectors in very long grids, and for longer rows in any (T29, T31).
-    Rule { row: 65..=2048, memory: Slow, ..take(Add4) },
-    // Fast memory, short grids: registers (T30).
-    Rule { row: 513..=2048, memory: Fast, grid: SHORT, ..take(Add4) },
-    // Fast memory, long grids: registers up to this length, shared memory beyond (T31).
-    Rule { row: 513..=1024, memory: Fast, ..take(Add4) },
-    // What registers do not hold, or not as fast (T29, T31).
+    Rule { row: 65..=512, memory: Fast, ..take(Add2) },
+    // Four vectors (T29, T30, T31, T43).
+    Rule { row: 65..=2048, ..take(Add4) },
+    // What registers do not hold (T29).
     take(Staged),
 ];
 
@@ -165,6 +164,8 @@ pub(super) static EXTRAS: &[Rule] = &[take(Staged)];
 
 /// A distance of 1 MiB or more helps; from 8 MiB on the prefetched rows evict each other (T35).
 const FOUR_MIB_AHEAD: PrefetchRule = prefetch(BytesAhead(4 << 20));
+/// Where twice as much of a residual comes with each row of x (T44).
+const TWO_MIB_AHEAD: PrefetchRule = prefetch(BytesAhead(2 << 20));
 
 /// What is prefetched; the first row that is for a launch decides. If none is, nothing is prefetched: a multiprocessor
 /// already has many short rows in flight.
@@ -175,6 +176,38 @@ pub(super) static PREFETCHES: &[PrefetchRule] = &[
     PrefetchRule { grid: SHORT, ..prefetch(OwnRow) },
     // The rows of all blocks already fill the L2 cache (T37).
     PrefetchRule { variant: Some(Mixed), ..prefetch(Nothing) },
+    // Fast memory: with a residual from shorter rows on (T44), without one from these (T45).
+    PrefetchRule { loads: ResidualBetween, memory: Fast, min_row_bytes: 2 << 10, ..FOUR_MIB_AHEAD },
+    PrefetchRule {
+        loads: WideResidual,
+        memory: Fast,
+        grid: VERY_LONG,
+        min_row_bytes: 2 << 10,
+        ..TWO_MIB_AHEAD
+    },
+    PrefetchRule {
+        norm: Some(Rms),
+        loads: Residual,
+        memory: Fast,
+        grid: Grid::Above(4),
+        min_row_bytes: 8 << 10,
+        ..FOUR_MIB_AHEAD
+    },
+    PrefetchRule {
+        norm: Some(Rms),
+        loads: Alone,
+        memory: Fast,
+        grid: VERY_LONG,
+        min_row_bytes: 8 << 10,
+        ..FOUR_MIB_AHEAD
+    },
+    PrefetchRule {
+        norm: Some(Layer),
+        memory: Fast,
+        grid: VERY_LONG,
+        min_row_bytes: 2 << 10,
+        ..FOUR_MIB_AHEAD
+    },
     // From these lengths on it helps (T38, T39).
     PrefetchRule { norm: Some(Rms), min_row_bytes: 16 << 10, ..FOUR_MIB_AHEAD },
     PrefetchRule { norm: Some(Layer), min_row_bytes: 8 << 10, ..FOUR_MIB_AHEAD },

@@ -5,7 +5,7 @@ use norm_kernels::abi::{Kernel, NO_PREFETCH};
 use super::{
     DeviceProfile, Tile,
     ladders::PREFETCHES,
-    rules::{Prefetch, PrefetchRule},
+    rules::{Loads, Prefetch, PrefetchRule},
 };
 
 /// The distance in rows from a block's own row to the one that it prefetches, as
@@ -19,10 +19,18 @@ pub(super) fn l2_prefetch_rows(
 ) -> u32 {
     let row_bytes = u64::from(dim) * kernel.x.size() as u64;
     let blocks = tile.grid(rows.into());
+    let loads = match kernel.variant {
+        variant if variant.is_sandwich() => Loads::ResidualBetween,
+        variant if !variant.adds() => Loads::Alone,
+        _ if kernel.addition.wide => Loads::WideResidual,
+        _ => Loads::Residual,
+    };
     let is_for = |rule: &&PrefetchRule| {
         rule.variant.is_none_or(|variant| variant == kernel.variant)
             && rule.norm.is_none_or(|kind| kind == kernel.kind)
+            && (rule.loads == Loads::Any || rule.loads == loads)
             && rule.grid.includes(blocks, profile)
+            && rule.memory.includes(profile)
             && row_bytes >= rule.min_row_bytes
     };
     match PREFETCHES.iter().find(is_for).map(|rule| rule.prefetch) {

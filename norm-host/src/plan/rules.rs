@@ -88,9 +88,26 @@ pub(super) struct PrefetchRule {
     pub variant: Option<Variant>,
     /// `None` for both.
     pub norm: Option<NormKind>,
+    pub loads: Loads,
     pub grid: Grid,
+    pub memory: Memory,
+    /// Bytes of a row of x.
     pub min_row_bytes: u64,
     pub prefetch: Prefetch,
+}
+
+/// What a kernel loads beside x, by its variant. A staged one, which may add a residual or not, counts as adding none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loads {
+    Any,
+    /// No residual that it holds in registers.
+    Alone,
+    /// A residual of x's type, which is added in front of the norm.
+    Residual,
+    /// The same in f32 beside x of 16 bits.
+    WideResidual,
+    /// A residual between two norms.
+    ResidualBetween,
 }
 
 /// What is prefetched.
@@ -99,11 +116,19 @@ pub(super) enum Prefetch {
     Nothing,
     /// The block's own row, and the weights.
     OwnRow,
-    /// The row that many bytes ahead, or the next one where rows are longer.
+    /// The row that many bytes of x ahead, or the next one where rows are longer; of the residual the same row.
     BytesAhead(u64),
 }
 
 /// A prefetch in every launch.
 pub(super) const fn prefetch(prefetch: Prefetch) -> PrefetchRule {
-    PrefetchRule { variant: None, norm: None, grid: Grid::Any, min_row_bytes: 0, prefetch }
+    PrefetchRule {
+        variant: None,
+        norm: None,
+        loads: Loads::Any,
+        grid: Grid::Any,
+        memory: Memory::Any,
+        min_row_bytes: 0,
+        prefetch,
+    }
 }

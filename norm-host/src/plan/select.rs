@@ -106,7 +106,7 @@ impl Grid {
 }
 
 impl Memory {
-    fn includes(self, profile: DeviceProfile) -> bool {
+    pub(super) fn includes(self, profile: DeviceProfile) -> bool {
         match self {
             Memory::Any => true,
             Memory::Fast => profile.has_fast_memory(),

@@ -34,7 +34,7 @@ impl Axis {
 ///
 /// The fields that a dense tensor without a residual needs are the first 112 bytes. Parameters begin at offset 0x210 of
 /// their constant bank, so these bytes end at 0x280, where a cache line ends. A launch finds that memory in no cache, and
-/// each line of it that a row waits for costs a short grid some 30 ns (docs/TUNING.md, 'Thirteenth round').
+/// each line of it that a row waits for costs a short grid time (docs/TUNING.md, 'Thirteenth round').
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Args {

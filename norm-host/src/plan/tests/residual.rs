@@ -67,20 +67,21 @@ fn a_scaled_kernel_rounds_in_every_order_but_the_single_one() {
 }
 
 #[test]
-fn a_wide_residual_is_added_in_registers_or_streamed() {
-    use Variant::{Add2, Add4, Scalar, Stream};
+fn a_wide_residual_is_added_in_registers_or_staged() {
+    use Variant::{Add2, Add4, Scalar, Staged, Stream};
     for (kind, dim, expected) in [
-        (NormKind::Rms, 256, Stream),
+        (NormKind::Rms, 256, Staged),
         (NormKind::Rms, 260, Add2),
         (NormKind::Rms, 2048, Add2),
         (NormKind::Rms, 2052, Add4),
         (NormKind::Rms, 8192, Add4),
-        (NormKind::Rms, 8196, Stream),
+        (NormKind::Rms, 8196, Staged),
         (NormKind::Rms, 4097, Scalar),
-        (NormKind::Layer, 256, Stream),
+        (NormKind::Layer, 256, Staged),
         (NormKind::Layer, 260, Add4),
         (NormKind::Layer, 8192, Add4),
-        (NormKind::Layer, 8196, Stream),
+        (NormKind::Layer, 8196, Staged),
+        (NormKind::Layer, 1 << 20, Stream),
         (NormKind::Layer, 4097, Scalar),
     ] {
         for rows in [5, 100_000] {
