@@ -1,10 +1,7 @@
 //! Tests that cannot run on a machine are counted, with each reason once.
 
-#[allow(dead_code)] // What the environment and the process's arguments say is not asked here.
-#[path = "support/trial.rs"]
-mod trial;
-
 use libtest_mimic::{Arguments, Conclusion, Trial};
+use norm_testing::trials as runner;
 
 const NO_GPU: &str = "no GPU\n  (error 100)";
 
@@ -13,9 +10,9 @@ fn trials(missing: usize, there: bool, required: bool) -> Vec<Trial> {
     let cannot = |index: usize| {
         let reason = if index == 1 { "no ptxas" } else { NO_GPU };
         let needed: Result<(), String> = Err(reason.to_owned());
-        trial::trial_or_failure(&format!("cannot_{index}"), required, &needed, |()| Ok(()))
+        runner::trial_or_failure(&format!("cannot_{index}"), required, &needed, |()| Ok(()))
     };
-    let can = there.then(|| trial::trial_or_failure("can", required, &Ok(()), |()| Ok(())));
+    let can = there.then(|| runner::trial_or_failure("can", required, &Ok(()), |()| Ok(())));
     (0..missing).map(cannot).chain(can).collect()
 }
 
@@ -25,7 +22,7 @@ fn run(arguments: &[&str], trials: Vec<Trial>) -> (Conclusion, String, String) {
     let log = folder.path().join("log");
     let program = ["ignored", "--logfile", log.to_str().unwrap()];
     let (conclusion, reasons) =
-        trial::run_with(Arguments::from_iter(program.iter().chain(arguments)), trials);
+        runner::run_with(Arguments::from_iter(program.iter().chain(arguments)), trials);
     (conclusion, reasons, std::fs::read_to_string(&log).unwrap())
 }
 

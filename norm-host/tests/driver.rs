@@ -1,17 +1,14 @@
 //! What is asked of the CUDA driver, seen on a stand-in for it.
 
-#[path = "../../cuda-driver/tests/mock/mod.rs"]
-mod mock;
-
 use cust::memory::DeviceBuffer;
 use half::f16;
-use mock::{Mock, interface::DEVICES, mock};
 use norm_host::ptx::EMBEDDED;
 use norm_host::{
     Arg, DType, Device, DeviceProfile, EpilogueRounding, Error, Norm, NormKind, Operand, Place, Plan,
     Problem, Rounding, Stream, View, ViewMut, rms_norm,
 };
 use norm_kernels::abi::{Axis, Variant};
+use norm_testing::mock::{Mock, interface::DEVICES, mock};
 use std::ptr::null_mut;
 use std::sync::MutexGuard;
 

@@ -113,7 +113,7 @@ impl Values {
 pub struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -123,11 +123,11 @@ impl Random {
 
     /// From 0 to below `bound`.
     pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
+        (self.word() % bound as u64) as usize
     }
 
     /// Within ±`scale`.
     pub fn signed(&mut self, scale: f64) -> f64 {
-        ((self.next() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0) * scale
+        ((self.word() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0) * scale
     }
 }

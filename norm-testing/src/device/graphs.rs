@@ -3,10 +3,10 @@
 use libtest_mimic::Failed;
 use norm_host::{Device, NormKind, Result as NormResult, Stream};
 
+use super::on_device::{OnDevice, Shifts};
 use crate::{
+    case::Case,
     cases::{dtypes_and_kinds, plain},
-    common::case::Case,
-    on_device::{OnDevice, Shifts},
 };
 
 /// `y = norm(x)`, then `x = norm(x)` and `y = norm(x)` again: each needs the one before.

@@ -1,12 +1,12 @@
-//! Has the stand-in for libcuda (`libcuda.rs`) compiled and opened in the driver's place.
-#![allow(dead_code)]
+//! Opens the stand-in for libcuda (`libcuda/lib.rs`) in the driver's place.
 
+// The stand-in is a crate of its own, which has this file too.
+#[path = "../libcuda/interface.rs"]
 pub mod interface;
 
 use libloading::Library;
 use std::ffi::{CString, c_char};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use interface::{Executor, Launch};
@@ -40,19 +40,18 @@ static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 pub fn mock() -> &'static Mock {
     static MOCK: OnceLock<Mock> = OnceLock::new();
     MOCK.get_or_init(|| {
-        let path = compile(&format!("mock-{}", std::process::id()));
+        let path = library();
         // SAFETY: every test of the binary comes here first, and no other code reads the
         // environment but through std, which has a lock.
         unsafe {
-            std::env::set_var("NORM_LIBCUDA", &path);
-            // It plays both parts. By this very path, which is open already, it needs no file.
-            std::env::set_var("NORM_LIBNCCL", &path);
+            std::env::set_var("NORM_LIBCUDA", path);
+            // It plays both parts.
+            std::env::set_var("NORM_LIBNCCL", path);
         }
         // SAFETY: the library has no initializers.
-        let library = unsafe { Library::new(&path) }.expect("the library just compiled opens");
+        let library =
+            unsafe { Library::new(path) }.expect("the library that the build script compiled opens");
         assert!(cuda_driver::driver().is_ok(), "the driver was asked for before the stand-in");
-        // Open as it is, it stays without its file.
-        let _ = path.parent().map(std::fs::remove_dir_all);
         Mock(library)
     })
 }
@@ -85,7 +84,7 @@ impl Mock {
         }
     }
 
-    /// Changes what the stand-in makes of itself: `cuda=11.4 devices=8.7,9.0` (`settings.rs`).
+    /// Changes what the stand-in makes of itself: `cuda=11.4 devices=8.7,9.0` (`libcuda/settings.rs`).
     pub fn set(&self, settings: &str) {
         let settings = CString::new(settings).expect("settings hold no zero");
         // SAFETY: the types are the library's.
@@ -127,36 +126,8 @@ impl Mock {
     }
 }
 
-/// Compiles the stand-in into a file that stays, for programs that a test starts: what it makes of itself there says
-/// the variable `NORM_MOCK` (`settings.rs`). `who` names the test program, of which one is compiled for all of its tests.
-pub fn library(who: &str) -> &'static Path {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        // What an earlier run left is replaced in one step, and not while it is compiled.
-        let fresh = compile(&format!("mock-{who}-{}", std::process::id()));
-        let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("libcuda-for-{who}.so"));
-        std::fs::rename(&fresh, &library).expect("the target directory can be written to");
-        let _ = fresh.parent().map(std::fs::remove_dir_all);
-        library
-    })
-}
-
-fn compile(folder: &str) -> PathBuf {
-    // The package that includes this file is the workspace's, or one of its members.
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let source = here.ancestors().map(|folder| folder.join("cuda-driver/tests/mock/libcuda.rs"));
-    let source = source.take(2).find(|source| source.exists()).expect("the workspace has cuda-driver");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
-    std::fs::create_dir_all(&folder).expect("the target directory can be written to");
-    let library = folder.join("libcuda_mock.so");
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc)
-        .args(["--edition", "2024", "--crate-type", "cdylib", "--crate-name", "cuda_mock"])
-        // Whoever opens the driver by its name, as cudarc does, is given this one, open as it is.
-        .args(["-C", "link-arg=-Wl,-soname,libcuda.so", "-o"])
-        .args([&library, &source])
-        .output()
-        .expect("rustc starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    library
+/// The stand-in's file, for programs that a test starts: what it makes of itself there says the variable `NORM_MOCK`
+/// (`libcuda/settings.rs`).
+pub fn library() -> &'static Path {
+    Path::new(env!("NORM_MOCK_LIBRARY"))
 }

@@ -9,11 +9,8 @@ use norm_host::{
     rms_norm_sharded,
 };
 
-use crate::{
-    cases::plain,
-    common::case::Case,
-    shards::{Part, group, upload, whole},
-};
+use super::shards::{Part, group, upload, whole};
+use crate::{case::Case, cases::plain};
 
 /// `p_total[i] += p_other[i]` below `p_count`.
 const ADD: &std::ffi::CStr = c".version 8.0

@@ -1,25 +1,17 @@
 //! Every fault that there is, planted in a small kernel and found where it is; and the same
 //! kernel without it, clean.
 
-#[path = "faults/barriers.rs"]
 mod barriers;
-mod common;
-#[path = "faults/control.rs"]
 mod control;
-#[path = "faults/launches.rs"]
 mod launches;
-#[path = "faults/memory.rs"]
 mod memory;
-#[path = "faults/plant.rs"]
 mod plant;
-#[path = "faults/races.rs"]
 mod races;
-#[path = "faults/warps.rs"]
 mod warps;
 
 use std::collections::BTreeSet;
 
-use common::{variant, variants};
+use norm_testing::kernel::{variant, variants};
 use plant::Plant;
 
 fn all() -> impl Iterator<Item = &'static Plant> {
@@ -45,5 +37,5 @@ fn each_kernel_is_clean_without_it() {
 #[test]
 fn none_is_left_out() {
     let planted: BTreeSet<String> = all().map(|plant| variant(&format!("{:?}", plant.kind()))).collect();
-    assert_eq!(planted, variants(include_str!("../src/fault.rs"), "FaultKind"));
+    assert_eq!(planted, variants(include_str!("../../src/fault.rs"), "FaultKind"));
 }

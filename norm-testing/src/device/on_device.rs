@@ -3,12 +3,10 @@
 use libtest_mimic::Failed;
 use norm_host::{Device, Result as NormResult, Stream, View, ViewMut};
 
+use super::memory::Memory;
 use crate::{
-    common::{
-        buffer::Buffer,
-        case::{Case, Residual, Tensors, UNTOUCHED},
-    },
-    memory::Memory,
+    buffer::Buffer,
+    case::{Case, Residual, Tensors, UNTOUCHED},
 };
 
 /// Elements by which tensors are moved off an address that suits vectors.

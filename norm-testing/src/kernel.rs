@@ -1,6 +1,4 @@
 //! Small kernels for tests.
-// Every test file uses its own part of this.
-#![allow(dead_code)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

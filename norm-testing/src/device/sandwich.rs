@@ -4,10 +4,10 @@ use libtest_mimic::Failed;
 use norm_host::{Device, Rounding, Stream};
 use norm_kernels::abi::Kernel;
 
+use super::on_device::{OnDevice, Shifts};
 use crate::{
     cases::of_sandwich,
-    common::sandwich::{Between, Sandwich},
-    on_device::{OnDevice, Shifts},
+    sandwich::{Between, Sandwich},
 };
 
 /// Every kernel of two norms in every order: the bits of two operations, and both promises.

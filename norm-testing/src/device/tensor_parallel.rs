@@ -10,10 +10,10 @@ use norm_host::{
     layer_norm_tp, rms_norm_tp,
 };
 
+use super::on_device::{OnDevice, Shifts, Views};
 use crate::{
+    case::Case,
     cases::{dtypes, plain},
-    common::case::Case,
-    on_device::{OnDevice, Shifts, Views},
 };
 
 const EPS: f32 = 1e-6;

@@ -1,13 +1,12 @@
 //! What a GPU made of programs and kernels: `tests/vectors.json`, to which the simulator and
 //! other GPUs are held.
-#![allow(dead_code)] // Each test file uses its own part.
 
 use libtest_mimic::Failed;
 use norm_host::{DType, accuracy::ulp};
 use norm_kernels::abi::{EntryPoint, Kernel};
 use serde::{Deserialize, Serialize};
 
-use crate::common::{
+use crate::{
     buffer::Buffer,
     case::{Case, Tensors},
 };
@@ -45,7 +44,7 @@ pub struct Outputs {
     pub dim: usize,
     /// `y`, `r` or `sums`.
     pub tensor: String,
-    /// The bits of the elements at [`positions`].
+    /// The bits of the elements at `positions`.
     pub bits: Vec<u32>,
 }
 
@@ -112,7 +111,7 @@ fn positions(len: usize) -> impl ExactSizeIterator<Item = usize> {
 
 /// The recorded vectors, or why there are none.
 pub fn load() -> Result<Vectors, String> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors.json");
     let text = std::fs::read_to_string(path).map_err(|error| format!("tests/vectors.json: {error}"))?;
     serde_json::from_str(&text).map_err(|error| format!("tests/vectors.json: {error}"))
 }

@@ -11,15 +11,15 @@ use norm_host::{
     rms_norm_sharded,
 };
 
-use crate::{
-    cases::{dtypes, plain},
-    common::{
-        buffer::Buffer,
-        case::{Case, Tensors},
-        values::Values,
-    },
+use super::{
     memory::Memory,
     shards::{Part, group, normalize, on_the_host},
+};
+use crate::{
+    buffer::Buffer,
+    case::{Case, Tensors},
+    cases::{dtypes, plain},
+    values::Values,
 };
 
 /// Runs the case on the group's streams, holds every row to the promise and gives the rows.

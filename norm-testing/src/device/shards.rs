@@ -13,13 +13,11 @@ use norm_host::{
 };
 use norm_kernels::abi::{EntryPoint, ShardKernel};
 
+use super::memory::Memory;
 use crate::{
+    buffer::Buffer,
+    case::{Case, Tensors},
     cases::{dtypes, plain},
-    common::{
-        buffer::Buffer,
-        case::{Case, Tensors},
-    },
-    memory::Memory,
     recorded::Outputs,
 };
 

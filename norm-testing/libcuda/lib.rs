@@ -1,7 +1,7 @@
 //! A stand-in for libcuda whose devices have the host's memory. Launches are written down, and what
 //! streams have is done when somebody waits for it (`queue.rs`): copies, sums, and kernels where a test
-//! has said how kernels are run. Tests compile it into a library and have it opened in the driver's
-//! place, and in that of NCCL (`nccl.rs`).
+//! has said how kernels are run. `norm-testing`'s build script compiles it into a library, which tests open in the
+//! driver's place, and in that of NCCL (`nccl.rs`).
 //!
 //! It checks what the driver would check and a test could get wrong: that a context is current,
 //! that a stream belongs to it, that handles are its own, that a kernel may have the shared memory and the

@@ -10,11 +10,13 @@ use norm_host::{
     layer_norm_add, rms_norm, rms_norm_, rms_norm_add, rms_norm_tp,
 };
 
-use crate::{
-    cases::{DTypes, plain},
-    common::case::{Case, Residual},
+use super::{
     memory::settle,
     on_device::{OnDevice, Shifts, Views, judge},
+};
+use crate::{
+    case::{Case, Residual},
+    cases::{DTypes, plain},
 };
 
 /// Types to try: all f16, an activation in bf16, and weights kept in f32.

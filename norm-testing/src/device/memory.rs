@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use libtest_mimic::Failed;
 use norm_host::{DType, Device, View, ViewMut};
 
-use crate::common::buffer::Buffer;
+use crate::buffer::Buffer;
 
 /// Bytes in front of and behind the elements. A multiple of any vector, so that without a shift
 /// the first element is as aligned as the allocation.

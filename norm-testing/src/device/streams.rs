@@ -6,11 +6,8 @@ use cust::stream::{Stream as CustStream, StreamFlags};
 use libtest_mimic::Failed;
 use norm_host::{DType::F16, DType::F32, Device, NormKind, Stream};
 
-use crate::{
-    cases::plain,
-    common::case::Case,
-    on_device::{OnDevice, Shifts, normalized_bits, row_bits},
-};
+use super::on_device::{OnDevice, Shifts, normalized_bits, row_bits};
+use crate::{case::Case, cases::plain};
 
 fn case() -> Case {
     plain(NormKind::Layer, [F16, F32, F16], 64, 4096)

@@ -1,6 +1,5 @@
 //! Random straight-line programs, whose results are the same bits on every machine: no
 //! approximate instruction, no shift or division whose result PTX leaves open.
-#![allow(dead_code)] // Each test file uses its own part.
 
 use proptest::prelude::*;
 

@@ -1,17 +1,10 @@
 //! Models' own norms, replayed: `tests/models.py` recorded what transformers computes, and `norm_host::models` says
 //! what to give `Norm` for the same bits.
 
-#[path = "../norm-host/tests/common/mod.rs"]
-mod common;
-#[path = "models/compare.rs"]
 mod compare;
-#[path = "models/families.rs"]
 mod families;
-#[path = "models/page.rs"]
 mod page;
-#[path = "models/recorded.rs"]
 mod recorded;
-#[path = "models/replay.rs"]
 mod replay;
 
 use std::collections::BTreeMap;

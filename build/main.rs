@@ -6,19 +6,12 @@
 //! `cargo xtask ptx write` takes it into the source tree. `NORM_CODEGEN=rust-cuda` compiles with rust-cuda
 //! in place of stock rustc; without `NORM_PTX`, it writes.
 
-#[path = "build/command.rs"]
 mod command;
-#[path = "build/compiled.rs"]
 mod compiled;
-#[path = "build/mode.rs"]
 mod mode;
-#[path = "build/nightly.rs"]
 mod nightly;
-#[path = "build/ptx.rs"]
 mod ptx;
-#[path = "build/rust_cuda.rs"]
 mod rust_cuda;
-#[path = "build/text.rs"]
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -44,7 +37,6 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Error> {
     println!("cargo::rerun-if-env-changed=NORM_PTX");
     println!("cargo::rerun-if-env-changed=NORM_CODEGEN");
-    println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
     let [ptx, codegen] = ["NORM_PTX", "NORM_CODEGEN"].map(env::var_os);
     let Some((codegen, mode)) = mode::asked(codegen.as_deref(), ptx.as_deref())? else { return Ok(()) };

@@ -5,7 +5,7 @@ use norm_host::{
 };
 use norm_kernels::abi::{Axis, Kernel, Variant};
 
-use crate::common::{
+use crate::{
     case::{Addition, Case, Residual},
     sandwich::Sandwich,
     values::Values,
@@ -112,7 +112,6 @@ pub fn problem(case: &Case, at: Addresses) -> Problem {
 
 /// The kernels whose outputs are recorded: of one norm, and of a residual of x's type. Those of a wide one have the same
 /// instructions; their sums are compared with the host's bit for bit, and their norms with the promise.
-#[allow(dead_code, reason = "each test program that has this file takes what it needs of it")]
 pub fn recorded() -> impl Iterator<Item = Kernel> {
     of_one_norm().filter(|kernel| !kernel.addition.wide)
 }
