@@ -5,7 +5,9 @@
 //! by listing every byte.
 
 use arbitrary::{Result, Unstructured};
-use norm_host::{Cpu, DType, Error, Norm, NormKind, Place, Rounding, View, ViewMut, rms_norm_partial};
+use norm_host::{
+    Cpu, DType, Error, NormKind, Place, Rounding, View, ViewMut, reference::Operation, rms_norm_partial,
+};
 
 /// Bytes that all tensors lie in.
 const ARENA: usize = 2048;
@@ -177,12 +179,18 @@ fn case(u: &mut Unstructured<'_>) -> Result<()> {
     let base = arena.as_mut_ptr().expose_provenance() as u64;
     let work = || -> norm_host::Result<()> {
         let view = |tensor: &Option<Tensor>| tensor.as_ref().map(|tensor| tensor.view(base)).transpose();
-        let norm = Norm::new(kind, eps)
-            .weight(view(&w)?)
-            .weight_offset(offset)
-            .round_offset(round_offset)
-            .rounding(rounding)
-            .bias(view(&b)?);
+        let operation = Operation {
+            kind,
+            x: x.dtype,
+            w: w.as_ref().map(|w| w.dtype),
+            y: y.dtype,
+            eps,
+            weight_offset: offset,
+            round_offset,
+            rounding,
+            addition: None,
+        };
+        let norm = operation.norm().weight(view(&w)?).bias(view(&b)?);
         let (input, output) = (x.view(base)?, &mut y.view_mut(base)?);
         match (op, &r, &sums) {
             (Op::Heads, ..) => norm.heads(input, output, &Cpu),

@@ -3,8 +3,13 @@
 //! Readable first: slices of f64 in, a `Vec` out. Sums are compensated, so that they are good for
 //! more digits than any bound needs, however the row cancels.
 
+mod operation;
+mod rows;
 #[cfg(test)]
 mod tests;
+
+pub use operation::{Addition, Operation, Row, first_difference};
+pub use rows::{row_start, strides};
 
 use crate::{DType, Element, NormKind, Roundings, accuracy::round};
 

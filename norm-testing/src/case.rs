@@ -1,9 +1,9 @@
 //! A random operation on random tensors.
 
 use norm_host::{
-    Backend, DType, Norm, NormKind, Result, Rounding, Roundings, Scale, View,
-    accuracy::{WorstRow, judge_row, round},
-    reference::{self, Factors, Parameters},
+    Backend, DType, Norm, NormKind, ResidualPlace, Result, Rounding, Scale, View,
+    accuracy::{WorstRow, round},
+    reference::{self, Operation, Row, first_difference},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -52,15 +52,6 @@ impl Addition {
         sum_scale: 1.0,
         in_memory: false,
     };
-
-    /// Whether anything is multiplied, if by 1.
-    pub fn is_scaled(&self) -> bool {
-        self.in_memory || self.branch_scale != 1.0 || self.sum_scale != 1.0
-    }
-
-    fn factors(&self) -> Factors {
-        Factors { branch: self.branch_scale.into(), sum: self.sum_scale.into() }
-    }
 }
 
 /// Everything that makes a case; all data follows from it.
@@ -148,6 +139,21 @@ prop_compose! {
     }
 }
 
+/// A row of what an operation reads, of tensors of any type.
+struct RowRead {
+    x: Vec<f64>,
+    w: Option<Vec<f64>>,
+    b: Option<Vec<f64>>,
+    r: Option<Vec<f64>>,
+}
+
+impl RowRead {
+    fn borrowed(&self) -> Row<'_> {
+        let RowRead { x, w, b, r } = self;
+        Row { x, w: w.as_deref(), b: b.as_deref(), r: r.as_deref() }
+    }
+}
+
 /// The tensors of a case. Memory that belongs to no element holds 77 in `y`, `r` and `s`.
 #[derive(Clone)]
 pub struct Tensors {
@@ -176,14 +182,7 @@ impl Case {
 
     /// Row-major, but for the gaps.
     fn strides(&self, gap: impl Fn(usize) -> usize) -> Vec<usize> {
-        let mut strides = vec![1];
-        let mut span = self.dim;
-        for (axis, extent) in self.front.iter().enumerate().rev() {
-            span += gap(axis);
-            strides.insert(0, span);
-            span *= extent;
-        }
-        strides
+        reference::strides(&self.shape(), gap)
     }
 
     pub fn x_strides(&self) -> Vec<usize> {
@@ -202,28 +201,33 @@ impl Case {
         self.strides(|axis| self.addition.s_gaps[axis])
     }
 
+    /// What its results follow from.
+    pub fn operation(&self) -> Operation {
+        let Case { kind, x, w, y, eps, weight_offset, round_offset, rounding, .. } = *self;
+        let Addition { wide, branch_scale, sum_scale, in_memory, .. } = self.addition;
+        let place = match self.residual {
+            Residual::None => None,
+            Residual::Before => Some(ResidualPlace::InFront),
+            Residual::Behind => Some(ResidualPlace::Behind),
+        };
+        let addition = place.map(|place| reference::Addition {
+            place,
+            wide,
+            branch_scale,
+            sum_scale,
+            scale_in_memory: in_memory,
+        });
+        Operation { kind, x, w, y, eps, weight_offset, round_offset, rounding, addition }
+    }
+
     /// The type of a residual.
     pub fn r_dtype(&self) -> DType {
-        match self.residual {
-            Residual::Behind => self.y,
-            Residual::Before if self.addition.wide => DType::F32,
-            Residual::Before | Residual::None => self.x,
-        }
+        self.operation().sum_dtype()
     }
 
     /// Whether the sum in front of the norm has a tensor of its own.
     pub fn stores_apart(&self) -> bool {
         self.residual == Residual::Before && self.addition.apart
-    }
-
-    /// Where it rounds before the last time.
-    pub fn roundings(&self) -> Roundings {
-        let roundings = Roundings::of(self.rounding, self.round_offset, self.x, self.w, self.y);
-        let branch = if self.residual == Residual::Before { self.x } else { self.y };
-        match self.addition.is_scaled() {
-            true => roundings.with_scales(self.rounding, branch, self.r_dtype()),
-            false => roundings,
-        }
     }
 
     /// Of weights or biases: shape and strides. Those that are `shared` are so by all heads.
@@ -234,16 +238,9 @@ impl Case {
         }
     }
 
-    /// Where row `index` starts, by walking the indices of all axes: no merging here.
+    /// Where row `index` starts.
     pub fn start(&self, index: usize, strides: &[usize]) -> usize {
-        let mut rest = index;
-        let axes = self.front.iter().zip(strides).rev();
-        axes.map(|(extent, stride)| {
-            let position = rest % extent;
-            rest /= extent;
-            position * stride
-        })
-        .sum()
+        reference::row_start(index, &self.front, strides)
     }
 
     /// Where the weights or biases of row `index` start.
@@ -291,12 +288,7 @@ impl Case {
 
     /// The operation without its parameters.
     pub fn described<'a>(&self) -> Norm<'a> {
-        Norm::new(self.kind, self.eps)
-            .weight_offset(self.weight_offset)
-            .round_offset(self.round_offset)
-            .rounding(self.rounding)
-            .branch_scale(self.addition.branch_scale)
-            .sum_scale(self.addition.sum_scale)
+        self.operation().norm()
     }
 
     /// The operation, its parameters borrowed from `w` and `b`, and a scale in memory.
@@ -353,43 +345,35 @@ impl Case {
         (start..start + self.dim).map(|i| buffer.get(i)).collect()
     }
 
+    /// The elements of row `index` that the operation reads.
+    fn read(&self, before: &Tensors, index: usize) -> RowRead {
+        let param = |p: &Option<Buffer>, shared| {
+            p.as_ref().map(|p| self.elements(p, self.param_start(index, shared)))
+        };
+        let onto_output = self.residual == Residual::Behind && before.r.is_none();
+        RowRead {
+            x: self.row(&before.x, index, &self.x_strides()),
+            w: param(&before.w, self.shared[0]),
+            b: param(&before.b, self.shared[1]),
+            r: match &before.r {
+                Some(r) => Some(self.row(r, index, &self.r_strides())),
+                None => onto_output.then(|| self.row(&before.y, index, &self.y_strides())),
+            },
+        }
+    }
+
     /// What row `index` of the sum in front of the norm must be, where there is one.
     fn sum_of(&self, before: &Tensors, index: usize) -> Option<Vec<f64>> {
-        let r = before.r.as_ref().filter(|_| self.residual == Residual::Before)?;
-        let r = self.row(r, index, &self.r_strides());
-        let x = self.row(&before.x, index, &self.x_strides());
-        Some(match self.addition.is_scaled() {
-            true => reference::add_scaled(self.r_dtype(), &x, &r, self.addition.factors(), self.roundings()),
-            false => reference::add(self.r_dtype(), &x, &r),
-        })
+        if self.residual != Residual::Before {
+            return None;
+        }
+        Some(self.operation().normalized(&self.read(before, index).borrowed()).into_owned())
     }
 
     /// Judges row `index` of what the operation made of `before`.
     pub fn judge(&self, before: &Tensors, after: &Tensors, index: usize) -> WorstRow {
-        let sum = self.sum_of(before, index);
-        let dtype = if sum.is_some() { self.r_dtype() } else { self.x };
-        let x = sum.unwrap_or_else(|| self.row(&before.x, index, &self.x_strides()));
-        let x: Vec<f64> = x.into_iter().map(|x| reference::input(dtype, x)).collect();
-        let param = |p: &Option<Buffer>, shared| {
-            p.as_ref().map(|p| self.elements(p, self.param_start(index, shared)))
-        };
-        let (w, b) = (param(&before.w, self.shared[0]), param(&before.b, self.shared[1]));
-        let y_strides = self.y_strides();
-        let onto = (self.residual == Residual::Behind).then(|| match &before.r {
-            Some(r) => self.row(r, index, &self.r_strides()),
-            None => self.row(&before.y, index, &y_strides),
-        });
-        let parameters = Parameters {
-            kind: self.kind,
-            eps: self.eps.into(),
-            weight: w.as_deref(),
-            weight_offset: self.weight_offset.into(),
-            roundings: self.roundings(),
-            bias: b.as_deref(),
-            onto: onto.as_deref(),
-            factors: if onto.is_some() { self.addition.factors() } else { Factors::NONE },
-        };
-        judge_row(&x, &parameters, self.y, &self.row(&after.y, index, &y_strides))
+        let given = self.row(&after.y, index, &self.y_strides());
+        self.operation().judge(&self.read(before, index).borrowed(), &given)
     }
 
     /// The first element of row `index` that is not what it must be, of the sum in front of the norm, in the residual or
@@ -397,10 +381,7 @@ impl Case {
     pub fn wrong_residual(&self, before: &Tensors, after: &Tensors, index: usize) -> Option<usize> {
         let (r_before, r_after) = (before.r.as_ref()?, after.r.as_ref()?);
         let row_of_r = |r: &Buffer| self.row(r, index, &self.r_strides());
-        let differ = |expected: Vec<f64>, given: Vec<f64>| {
-            let is_other = |e: f64, g: f64| e.to_bits() != g.to_bits() && !(e.is_nan() && g.is_nan());
-            expected.into_iter().zip(given).position(|(e, g)| is_other(e, g))
-        };
+        let differ = |expected: Vec<f64>, given: Vec<f64>| first_difference(&expected, &given);
         match (self.sum_of(before, index), &after.s) {
             (Some(sum), None) => differ(sum, row_of_r(r_after)),
             (Some(sum), Some(s)) => differ(sum, self.row(s, index, &self.s_strides()))
