@@ -6,6 +6,7 @@
 //!   on a GPU or on the stand-in for one.
 //! - `mock` is the stand-in for libcuda and NCCL.
 //! - `kernel` and `program` are PTX for the simulator, [`template`] one with every pseudo-instruction.
+//! - `fuzz` is what fuzz targets run.
 //! - `trials` runs tests that need what not every machine has.
 //!
 //! A crate that this one depends on uses it in `tests/` alone: in a test inside `src` it would be there twice, with
@@ -18,6 +19,8 @@ pub mod case;
 pub mod cases;
 #[cfg(feature = "device")]
 pub mod device;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 #[cfg(feature = "programs")]
 pub mod kernel;
 #[cfg(feature = "mock")]

@@ -2,10 +2,8 @@
 
 use std::io::Write;
 
+use norm::testing::{AlignedBytes, Checkpoint, Tensor, TensorRef};
 use norm_host::{Cpu, DType, Norm, Place, View, ViewMut};
-
-use crate::bytes::AlignedBytes;
-use crate::input::{Checkpoint, Tensor, TensorRef};
 
 /// A tensor's name, a line feed, and the file.
 pub fn run(data: &[u8]) {
