@@ -12,7 +12,7 @@ fn main() -> Result<()> {
 
     let norm = Norm::rms(1e-6).weight(View::from_slice(&w, &[dim])?).weight_offset(1.0);
     let shape = [rows, dim];
-    norm.add_rows_in_place(
+    norm.add_then_norm_in_place(
         &mut ViewMut::from_slice(&mut x, &shape)?,
         &mut ViewMut::from_slice(&mut r, &shape)?,
         &Cpu,

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut r = ViewMut::from_buffer::<f32>(&mut r, &[rows, dim])?;
         stream.capture(|stream| {
             let norm = Norm::rms(1e-6);
-            norm.add_rows_in_place(&mut x, &mut r, stream)?;
+            norm.add_then_norm_in_place(&mut x, &mut r, stream)?;
             norm.rows_in_place(&mut x, stream)
         })?
     };

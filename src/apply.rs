@@ -17,7 +17,7 @@ use form::{Form, Shapes};
 pub use input::InputError;
 use input::{Tensor, TensorRef};
 pub use sink::SinkError;
-use sink::{Destination, Layout, Sink};
+use sink::{Destination, FileLayout, Sink};
 
 use crate::failure::{Failure, Outcome};
 use crate::output;
@@ -35,14 +35,14 @@ pub fn head(args: &HeadArgs) -> Result<Outcome, Failure> {
     apply(&args.norm, if args.layer { NormKind::Layer } else { NormKind::Rms }, Form::Heads)
 }
 
-/// What was done.
+/// The summary of a run.
 #[derive(Serialize)]
 struct Summary {
     op: &'static str,
-    /// Parts of a row that are normalized by themselves, where there are several.
+    /// The number of groups of a row, if there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<usize>,
-    /// The order of roundings, where it is not the usual one.
+    /// The order of roundings, if it is not the default.
     #[serde(skip_serializing_if = "Option::is_none")]
     rounding: Option<&'static str>,
     tensor: String,
@@ -54,7 +54,7 @@ struct Summary {
     out: String,
     /// The name of the result in that file.
     result: String,
-    /// From the input in host memory to the result there, transfers to a device included.
+    /// The time from the input in host memory to the result there, with transfers to a device.
     seconds: f64,
 }
 
@@ -67,7 +67,7 @@ fn apply(args: &NormArgs, kind: NormKind, form: Form) -> Result<Outcome, Failure
     let dtype = args.out_dtype.unwrap_or(x.dtype);
     let destination = Destination::of(&args.destination, &call.inputs())?;
     let unlisted = destination.replaces(&x.file.source).then(|| unlisted(args, &x)).flatten();
-    let layout = Layout::of(&args.destination, &x, dtype)?;
+    let layout = FileLayout::of(&args.destination, &x, dtype)?;
     let target = args.target.open()?;
 
     let mut sink = Sink::create(destination, layout)?;
@@ -135,7 +135,7 @@ fn unlisted(args: &NormArgs, x: &Tensor) -> Option<String> {
     })
 }
 
-/// The operation that was asked for.
+/// The requested operation.
 struct Call<'a> {
     x: &'a Tensor,
     w: Option<&'a Tensor>,
@@ -146,7 +146,7 @@ struct Call<'a> {
     form: Form,
 }
 
-/// Where the tensors of a call have been put.
+/// The addresses of a call's tensors.
 struct Addresses {
     place: Place,
     x: u64,
@@ -169,18 +169,18 @@ impl<'a> Call<'a> {
         Ok(Call { x, w, b, shapes, args, kind, form })
     }
 
-    /// The tensors that are read, each with its option.
+    /// The input tensors, each with its option.
     fn inputs(&self) -> Vec<(&'static str, &'a Tensor)> {
         let given = [("--input", Some(self.x)), ("--weight", self.w), ("--bias", self.b)];
         given.into_iter().filter_map(|(option, tensor)| Some((option, tensor?))).collect()
     }
 
-    /// Normalizes units of `x` that lie at `addresses`: a part of the tensor, of this shape.
+    /// Normalizes a chunk of `x` at `addresses`, of this shape.
     ///
     /// # Safety
     ///
-    /// At `addresses` lie elements of `x` for `shape`, all of `w` and `b`, and room for a `y` of `shape` and type
-    /// `dtype`, which nothing else uses until `on` is done.
+    /// At `addresses` are elements of `x` for `shape`, all of `w` and `b`, and memory for a `y` of `shape` and type
+    /// `dtype`. Nothing else uses them until `on` is done.
     unsafe fn run(
         &self,
         shape: &[usize],
@@ -188,26 +188,26 @@ impl<'a> Call<'a> {
         dtype: DType,
         on: &impl Backend,
     ) -> Result<(), Error> {
-        // SAFETY: the caller has put as many elements of `x` there as `shape` has.
+        // SAFETY: the caller guarantees that as many elements of `x` are there as `shape` has.
         let x = unsafe { View::from_raw_parts(at.place, at.x, self.x.dtype, shape) };
         let x = x.map_err(|error| error.for_arg(Arg::X))?;
         let view = |arg, tensor: Option<&Tensor>, address: Option<u64>, shape: &Option<Vec<usize>>| {
             let (Some(tensor), Some(address), Some(shape)) = (tensor, address, shape) else {
                 return Ok(None);
             };
-            // SAFETY: the caller has put all of the tensor there, which has as many elements as `shape`.
+            // SAFETY: the caller guarantees that the whole tensor is there, which has as many elements as `shape`.
             let view = unsafe { View::from_raw_parts(at.place, address, tensor.dtype, shape) };
             view.map(Some).map_err(|error| error.for_arg(arg))
         };
         let w = view(Arg::W, self.w, at.w, &self.shapes.w)?;
         let b = view(Arg::B, self.b, at.b, &self.shapes.b)?;
-        // SAFETY: the caller has made room there for as many elements of `dtype` as `shape` has.
+        // SAFETY: the caller guarantees memory there for as many elements of `dtype` as `shape` has.
         let y = unsafe { ViewMut::from_raw_parts(at.place, at.y, dtype, shape) };
         let mut y = y.map_err(|error| error.for_arg(Arg::Y))?;
         let norm = self.args.described(self.kind).weight(w).bias(b);
         match self.form {
             Form::Rows => norm.rows(x, &mut y, on),
-            // A group has weights of its own, as a head has.
+            // Each group has its own weights, like a head.
             Form::Groups(_) | Form::Heads => norm.heads(x, &mut y, on),
         }
     }

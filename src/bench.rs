@@ -22,14 +22,17 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
-use norm_host::{Device, DeviceProfile, Place, Plan, Rounding};
+use norm_host::{
+    Device, Place, Rounding,
+    plan::{DeviceProfile, Plan},
+};
 
 use call::Tensors;
 use case::Case;
-use cuda::Work;
+use cuda::Workload;
 pub use error::BenchError;
 use op::{Extents, Op, TypesChoice};
-use record::{Ceiling, DeviceRecord, Figures, Line, Method, Record, Times, Verdict};
+use record::{Ceiling, DeviceRecord, Figures, Measurement, Method, Record, Times, Verdict};
 use sets::Standing;
 use sweep::Tiling;
 
@@ -326,14 +329,14 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
             [Some(fused), parts(case).then_some((set, case, tiling, true))].into_iter().flatten()
         })
         .collect();
-    let mut works = vec![(0, Work::Copy(copy)), (0, Work::Empty)];
-    works.extend(lines.iter().map(|&(set, case, tiling, unfused)| match tiling {
-        Some(tiling) => (set, Work::Tiled(case.clone(), tiling)),
-        None if unfused => (set, Work::Unfused(case.clone())),
-        None => (set, Work::Call(case.clone())),
+    let mut workloads = vec![(0, Workload::Copy(copy)), (0, Workload::Empty)];
+    workloads.extend(lines.iter().map(|&(set, case, tiling, unfused)| match tiling {
+        Some(tiling) => (set, Workload::Tiled(case.clone(), tiling)),
+        None if unfused => (set, Workload::Unfused(case.clone())),
+        None => (set, Workload::Call(case.clone())),
     }));
-    let bar = progress(works.len() as u64 * u64::from(args.repeats()));
-    let measured = cuda::measure(&devices, &works, args.repeats(), || bar.inc(1));
+    let bar = progress(workloads.len() as u64 * u64::from(args.repeats()));
+    let measured = cuda::measure(&devices, &workloads, args.repeats(), || bar.inc(1));
     bar.finish_and_clear();
     let mut outcomes = measured?.into_iter();
     let mut ceiling = |what| match outcomes.next() {
@@ -409,12 +412,12 @@ fn line(
     calls: u32,
     outcome: Result<Vec<f64>, String>,
     memcpy: &Ceiling,
-) -> Line {
+) -> Measurement {
     let (verdict, note, figures) = match outcome {
         Ok(samples) => (Verdict::Ok, None, Some(Figures::of(case.bytes(), Times::of(samples), memcpy))),
         Err(wrong) => (Verdict::Fail, Some(wrong), None),
     };
-    Line {
+    Measurement {
         implementation: implementation.to_owned(),
         op: case.op.name().to_owned(),
         x: case.types.x.to_string(),

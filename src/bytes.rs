@@ -1,9 +1,9 @@
-//! Bytes that any tensor may start in.
+//! Host memory that is aligned for any tensor.
 
 use std::collections::TryReserveError;
 use std::ops::{Deref, DerefMut};
 
-/// Zeroed bytes whose first one stands at a multiple of 16, the widest access of any kernel.
+/// Bytes aligned to 16, the widest access of any kernel.
 #[derive(Clone, Debug, Default)]
 pub struct AlignedBytes {
     blocks: Vec<u128>,
@@ -23,8 +23,8 @@ impl AlignedBytes {
         copy
     }
 
-    /// Makes it `len` bytes, in the memory it has where that is enough: those that it had, and behind them
-    /// initialized ones of no particular value. An error where there is no memory for as many.
+    /// Resizes to `len` bytes, without an allocation if the capacity suffices. Existing bytes are kept; new ones are
+    /// initialized to unspecified values. It is an error if there is not enough memory.
     pub fn try_resize(&mut self, len: usize) -> Result<(), TryReserveError> {
         let blocks = len.div_ceil(size_of::<u128>());
         self.blocks.try_reserve_exact(blocks.saturating_sub(self.blocks.len()))?;
@@ -33,7 +33,7 @@ impl AlignedBytes {
         Ok(())
     }
 
-    /// Makes it `len` bytes of `value`, in the memory it has where that is enough.
+    /// Resizes to `len` bytes of `value`, without an allocation if the capacity suffices.
     pub fn refill(&mut self, len: usize, value: u8) {
         self.blocks.clear();
         self.blocks.resize(len.div_ceil(size_of::<u128>()), u128::from_ne_bytes([value; 16]));

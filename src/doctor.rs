@@ -23,7 +23,7 @@ pub struct DoctorArgs {
     json: bool,
 }
 
-/// Whether something is there.
+/// The state of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
@@ -37,7 +37,7 @@ enum State {
     Broken,
 }
 
-/// One thing that was looked for.
+/// One finding.
 #[derive(Debug, Serialize)]
 struct Finding {
     name: String,
@@ -82,7 +82,7 @@ pub fn run(args: &DoctorArgs) -> Result<Outcome, Failure> {
     let mut findings = cuda::findings();
     findings.extend(toolchain::findings());
     let ready = findings.iter().all(|finding| finding.state != State::Broken);
-    // Why it is not a GPU, if it is none, stands among the findings.
+    // If it is not a GPU, the findings say why.
     let device = DeviceChoice::Auto.find(&KernelSet::Stock)?.target.description();
     let diagnosis = Diagnosis { ready, device, findings };
     if args.json {
@@ -122,7 +122,7 @@ impl Diagnosis {
     }
 }
 
-/// What a program prints, without the white space around it.
+/// The output of a program, without the white space around it.
 fn output_of(program: &str, args: &[&str]) -> Result<String, String> {
     let output = Command::new(program).args(args).output().map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {

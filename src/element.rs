@@ -16,7 +16,7 @@ pub fn write(dtype: DType, bytes: &mut [u8], values: impl Iterator<Item = f64>) 
     }
 }
 
-/// The elements that `bytes` hold.
+/// The elements in `bytes`, as f64.
 pub fn read(dtype: DType, bytes: &[u8]) -> Vec<f64> {
     match dtype {
         DType::F16 => words(bytes, |word| f16::from_ne_bytes(word).to_f64()),

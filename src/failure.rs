@@ -1,4 +1,4 @@
-//! How a run ends: the one place where results and errors become exit statuses.
+//! The end of a run: the one place where results and errors become exit statuses.
 
 use std::io;
 use std::process::ExitCode;
@@ -10,10 +10,10 @@ const CHECK_FAILED: u8 = 1;
 /// Exit status of bad usage or input; clap uses the same.
 const BAD_INPUT: u8 = 2;
 
-/// A run that came to its end.
+/// The outcome of a run that completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All is well.
+    /// Nothing was found to be wrong.
     Good,
     /// A check found a fault, and has reported it.
     CheckFailed,
@@ -32,7 +32,7 @@ impl Outcome {
     }
 }
 
-/// A run that could not be carried out.
+/// Why a run could not be completed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error(transparent)]
@@ -56,8 +56,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Says on stderr what went wrong. A reader of stdout that has seen enough, such as `head`,
-    /// is no fault.
+    /// Reports the failure on stderr. A closed stdout, as by `head`, is not reported.
     pub fn report(&self) -> ExitCode {
         match self {
             Failure::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! `--ptx`: whose kernels run.
+//! `--ptx`: the set of kernels to run.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -12,19 +12,19 @@ use norm_host::ptx::{EMBEDDED, Ptx, RUST_CUDA};
 use crate::failure::Failure;
 use crate::regular::{self, Unread, name_of};
 
-/// What `--ptx` asks for.
+/// A set of kernels that `--ptx` selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum KernelSet {
-    /// What stock rustc made of them, which `norm-host` embeds.
+    /// The kernels as compiled by stock rustc, which `norm-host` embeds.
     #[default]
     Stock,
-    /// What rust-cuda made of them.
+    /// The kernels as compiled by rust-cuda.
     RustCuda,
-    /// The text in a file.
+    /// The PTX in a file.
     File(PathBuf),
 }
 
-/// Why there are no such kernels.
+/// Why a set of kernels cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelSetError {
     #[error("--ptx: expected stock, rust-cuda or a file of PTX, given '{path}': {source}")]
@@ -74,12 +74,12 @@ impl fmt::Display for KernelSet {
 }
 
 impl KernelSet {
-    /// Its texts, lowest capability first, which stay until the process ends.
+    /// The set's texts, lowest capability first, which live until the process ends.
     pub fn open(&self) -> Result<&'static [Ptx], Failure> {
         match self {
             KernelSet::Stock => Ok(&EMBEDDED),
             KernelSet::RustCuda => {
-                // Said at once, whatever is then asked of them.
+                // Reported at once, rather than when a kernel is used.
                 let readable = RUST_CUDA.iter().try_for_each(|ptx| ptx.header().map(drop));
                 readable.map_err(|source| KernelSetError::RustCuda { source })?;
                 Ok(&RUST_CUDA)
@@ -116,7 +116,7 @@ fn read(path: &Path) -> Result<String, KernelSetError> {
         Unread::Kind(kind) => KernelSetError::NotRegular { path: given(), kind: name_of(kind) },
     })?;
     let mut bytes = read.ok_or_else(|| KernelSetError::TooLarge { path: given() })?;
-    // The driver takes a text to end at the first zero byte; some tools pad what they write with them.
+    // For the driver a text ends at the first zero byte, and some tools pad their output with zero bytes.
     bytes.truncate(bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1));
     let zero = bytes.iter().position(|&byte| byte == 0);
     match (zero, String::from_utf8(bytes)) {

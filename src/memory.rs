@@ -1,4 +1,4 @@
-//! Bytes in a device's memory.
+//! Buffers in a device's memory.
 
 use cuda_driver::DriverError;
 use cust::memory::DeviceBuffer;
@@ -45,13 +45,12 @@ impl DeviceBytes {
         self.upload_at(0, bytes, stream)
     }
 
-    /// The same, `start` bytes behind the front.
+    /// Copies `bytes` to `start` bytes behind the front, in the stream's order, and waits for it.
     pub fn upload_at(&mut self, start: usize, bytes: &[u8], stream: &Stream) -> Result<(), Error> {
         assert!(self.has(start, bytes.len()), "{} bytes at {start} into {}", bytes.len(), self.len());
         let _current = self.device.enter()?;
-        // SAFETY: both ranges are as long as the copy, and alive until it is done: the stream is
-        // waited for before this returns. It is a stream of this buffer's device, or else the
-        // driver refuses.
+        // SAFETY: both ranges are as long as the copy, and alive until it is done, because this waits for the stream
+        // before it returns. If the stream is not of this buffer's device, the driver refuses the copy.
         let result = unsafe {
             cuda_driver::driver()?.upload_async(
                 self.address() + start as u64,
@@ -69,11 +68,12 @@ impl DeviceBytes {
         self.download_at(0, bytes, stream)
     }
 
-    /// The same, from `start` bytes behind the front.
+    /// Copies from `start` bytes behind the front to `bytes`, in the stream's order, and waits for it.
     pub fn download_at(&self, start: usize, bytes: &mut [u8], stream: &Stream) -> Result<(), Error> {
         assert!(self.has(start, bytes.len()), "{} bytes at {start} out of {}", bytes.len(), self.len());
         let _current = self.device.enter()?;
-        // SAFETY: as in `upload`, and any bytes are valid in `bytes`.
+        // SAFETY: both ranges are as long as the copy, and alive until it is done, because this waits for the stream
+        // before it returns. Any bytes are valid in `bytes`.
         let result = unsafe {
             cuda_driver::driver()?.download_async(
                 bytes.as_mut_ptr().cast(),
@@ -91,7 +91,7 @@ impl Drop for DeviceBytes {
     fn drop(&mut self) {
         match self.device.enter() {
             Ok(_current) => drop(self.buffer.take()),
-            // Without its context the memory cannot be freed; the process's end does that.
+            // Without its context the memory cannot be freed before the process ends.
             Err(_) => std::mem::forget(self.buffer.take()),
         }
     }

@@ -1,12 +1,12 @@
-//! What somebody may have meant who typed a name that is not there.
+//! Suggestions for a misspelled name.
 
 use strsim::normalized_damerau_levenshtein;
 
-/// The likeness from which on a name is near: 0 where no letter fits, 1 where all do. `rsm` is 0.67 to `rms`, `nosuch`
-/// is 0.33 to `bench`.
+/// The similarity from which on a name is near: 0 if no letter matches, 1 if all do. That of `rsm` and `rms` is 0.67, that
+/// of `nosuch` and `bench` 0.33.
 const NEAR: f64 = 0.6;
 
-/// The fewest letters that, within a name, are a part of it that somebody remembers.
+/// The fewest letters of a part that identifies a name.
 const PART: usize = 3;
 
 /// Those of `names` that are near to `wanted`, the nearest first, and of equally near ones that which comes first in

@@ -1,8 +1,8 @@
-//! Orders of roundings, as they are typed.
+//! Parsing of an order of roundings.
 
 use norm_host::Rounding;
 
-/// The order of that name.
+/// The order with that name.
 pub fn order(text: &str) -> Result<Rounding, String> {
     let found = Rounding::ALL.into_iter().find(|rounding| rounding.name() == text);
     found.ok_or_else(|| format!("expected one of {}", Rounding::ALL.map(Rounding::name).join(", ")))

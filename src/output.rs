@@ -1,4 +1,4 @@
-//! Writing to stdout and stderr without panicking where nobody reads them.
+//! Writing to stdout and stderr without a panic if they are closed.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -37,7 +37,7 @@ fn escaped(document: &str) -> String {
 
 /// Writes one line to stderr, for whoever runs the program: no result, and no reason to stop.
 pub fn note(line: &str) {
-    // Not `eprintln!`: it panics where stderr is closed.
+    // Not `eprintln!`, which panics if stderr is closed.
     let _ = writeln!(io::stderr(), "norm: {line}");
 }
 

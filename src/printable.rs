@@ -1,4 +1,4 @@
-//! Text that a terminal prints and does not obey.
+//! Escaping of text so that a terminal prints it and does not act on it.
 //!
 //! Names of tensors and of files may hold any character. Printed as they are, control characters would move the
 //! cursor, recolor or erase what stands there; those that change the direction of writing would disguise it.

@@ -1,4 +1,4 @@
-//! ptxas, NVIDIA's assembler: where it is, and what it says of a module.
+//! ptxas, NVIDIA's assembler: finding it, and the resources that it reports for a module.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub fn find() -> Result<PathBuf, String> {
     found.ok_or_else(|| format!("no ptxas ({INSTALL})"))
 }
 
-/// What ptxas says of one kernel.
+/// The resources that ptxas reports for one kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assembled {
     /// The kernel's name.

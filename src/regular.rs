@@ -1,4 +1,4 @@
-//! Regular files: what is none, such as a FIFO or a device, might never have an end.
+//! Reading regular files only: others, such as a FIFO or a device, might never end.
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -11,25 +11,25 @@ use rustix::fs::OFlags;
 #[derive(Debug)]
 pub enum Unread {
     Io(io::Error),
-    /// It is no regular file.
+    /// It is not a regular file.
     Kind(FileType),
 }
 
-/// Opens a regular file for reading; what is none is not even opened.
+/// Opens a regular file for reading; any other is not even opened.
 pub fn open(path: &Path) -> Result<(File, Metadata), Unread> {
     regular(fs::metadata(path).map_err(Unread::Io)?)?;
-    // Should a FIFO have taken the file's place since, opening it does not wait for its other end.
+    // If a FIFO has taken the file's place since, opening it must not wait for its other end.
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(Unread::Io)?;
     let metadata = regular(file.metadata().map_err(Unread::Io)?)?;
     Ok((file, metadata))
 }
 
-/// All bytes of a regular file; nothing where it has more than `most`.
+/// All bytes of a regular file; `None` if it has more than `most`.
 pub fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Unread> {
     let (file, _) = open(path)?;
     let mut bytes = Vec::new();
-    // Bounded while it is read: a file may grow, and those of /proc say that they have no bytes.
+    // Bounded during the read, because a file may grow, and files in /proc report a size of 0.
     file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(Unread::Io)?;
     Ok((bytes.len() as u64 <= most).then_some(bytes))
 }
@@ -39,7 +39,7 @@ fn regular(metadata: Metadata) -> Result<Metadata, Unread> {
     if kind.is_file() { Ok(metadata) } else { Err(Unread::Kind(kind)) }
 }
 
-/// What is no regular file, in words.
+/// The kind of a file that is not regular, in words.
 pub fn name_of(kind: FileType) -> &'static str {
     match kind {
         kind if kind.is_dir() => "a folder",

@@ -1,4 +1,4 @@
-//! `--device` and `--ptx`: where an operation runs, and whose kernels.
+//! `--device` and `--ptx`: where an operation runs, and with which kernels.
 
 use std::str::FromStr;
 
@@ -23,27 +23,27 @@ pub struct TargetArgs {
 }
 
 impl TargetArgs {
-    /// Finds what was asked for. Where `auto` passes over a GPU that is there, stderr has one line that says why.
+    /// Finds the requested target. If `auto` passes over an existing GPU, one line on stderr says why.
     pub fn open(&self) -> Result<Target, Failure> {
         let found = self.device.find(&self.ptx)?;
         found.say_what_was_passed_over();
         Ok(found.target)
     }
 
-    /// The options that ask for the same kernels on a target that goes by `name`, as a shell takes them.
+    /// The options, quoted for a shell, that select the same kernels on the target called `name`.
     pub fn options(&self, name: &str) -> String {
         match &self.ptx {
             KernelSet::Stock => format!("--device {name}"),
             set => {
                 let set = set.to_string();
-                // A path holds no NUL, which is all that cannot be quoted.
+                // Only NUL cannot be quoted, and a path has none.
                 format!("--device {name} --ptx {}", shlex::try_quote(&set).unwrap_or_else(|_| (&set).into()))
             }
         }
     }
 }
 
-/// What `--device` asks for.
+/// A device that `--device` selects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The first CUDA device that can be used, else the CPU.
@@ -82,10 +82,10 @@ pub enum Target {
     Cuda { stream: Stream },
 }
 
-/// What came of looking for a target.
+/// The result of looking for a target.
 pub struct Found {
     pub target: Target,
-    /// What keeps a driver or a device that is there from being used, where `auto` would have used it.
+    /// Why an existing driver or device cannot be used, if `auto` would have used it.
     pub passed_over: Option<String>,
 }
 
@@ -94,7 +94,7 @@ impl Found {
         Found { target, passed_over: None }
     }
 
-    /// One line on stderr, if there is something to say.
+    /// Reports that on stderr, in one line, if there is a reason.
     pub fn say_what_was_passed_over(&self) {
         if let Some(why) = &self.passed_over {
             let place = match &self.target {
@@ -107,7 +107,7 @@ impl Found {
 }
 
 impl DeviceChoice {
-    /// Finds what was asked for. Only a device asked for by its number must be there.
+    /// Finds the requested target. Only a device that was requested by its ordinal must exist.
     pub fn find(self, set: &KernelSet) -> Result<Found, Failure> {
         let found = match self {
             DeviceChoice::Cpu => {
@@ -118,7 +118,7 @@ impl DeviceChoice {
             DeviceChoice::Auto => auto(set.open()?),
         };
         match found.target {
-            // The CPU runs no kernels: whoever names some must not take its results for theirs.
+            // The CPU runs no kernels. A user who names some must not take the CPU's results for theirs.
             Target::Cpu { why } if *set != KernelSet::Stock => {
                 Err(KernelSetError::NothingRuns { set: set.to_string(), why }.into())
             }
@@ -131,7 +131,7 @@ impl DeviceChoice {
 fn auto(set: &'static [Ptx]) -> Found {
     let cpu = |why: String, passed_over| Found { target: Target::Cpu { why }, passed_over };
     let count = match cuda_driver::driver().map(|_| Device::count()) {
-        // A machine without an NVIDIA GPU, about which there is nothing to say.
+        // A machine without an NVIDIA GPU: nothing to report.
         Err(error) if error.is_missing() => return cpu(error.to_string(), None),
         Err(error) => return cpu(error.to_string(), Some(error.to_string())),
         Ok(Err(error)) => {
@@ -155,7 +155,7 @@ fn auto(set: &'static [Ptx]) -> Found {
     cpu(why.clone(), Some(why))
 }
 
-/// Why devices cannot be used, those that have a reason in common by one statement.
+/// Why devices cannot be used; devices with the same reason are reported together.
 fn reasons(unusable: &[(u32, String)]) -> String {
     let mut statements: Vec<(String, &str)> = Vec::new();
     for (ordinal, reason) in unusable {
@@ -177,7 +177,7 @@ fn cuda(ordinal: u32, set: &'static [Ptx]) -> Result<Target, Error> {
 /// A target whose driver compiles PTX. Without `libnvidia-ptxjitcompiler.so.1`, which a container may lack, it is a
 /// driver like any other until it loads a kernel.
 fn tried(target: Target, set: &'static [Ptx]) -> Result<Target, Error> {
-    // A set of one's own may lack any kernel.
+    // A user's own set may lack any kernel.
     if let Target::Cuda { stream } = &target
         && std::ptr::eq(set, &EMBEDDED)
     {
@@ -186,7 +186,7 @@ fn tried(target: Target, set: &'static [Ptx]) -> Result<Target, Error> {
     Ok(target)
 }
 
-/// Has the driver compile the smallest of the embedded kernels.
+/// Lets the driver compile the smallest of the embedded kernels.
 pub fn compiles(device: &Device) -> Result<(), Error> {
     device.preload(NormKind::Rms, [DType::F32, DType::F32, DType::F32], 1, EpilogueRounding::SINGLE)
 }

@@ -21,7 +21,7 @@ pub struct TensorsArgs {
     json: bool,
 }
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Serialize)]
 struct List {
     file: String,
@@ -34,12 +34,12 @@ struct Tensor {
     dtype: String,
     shape: Vec<usize>,
     bytes: u64,
-    /// The file that has it, of a sharded model.
+    /// The file that has it, if the model is sharded.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
 }
 
-/// Reads headers alone, however large the files are.
+/// Reads only headers, however large the files are.
 pub fn run(args: &TensorsArgs) -> Result<Outcome, Failure> {
     let tensors = Checkpoint::open(&args.file)?.list()?;
     let tensors = tensors.into_iter().map(|Listed { name, entry, shard }| {
@@ -55,7 +55,7 @@ pub fn run(args: &TensorsArgs) -> Result<Outcome, Failure> {
     Ok(Outcome::Good)
 }
 
-/// A line a tensor, and how much they are together.
+/// One line for each tensor, and their total size.
 fn text(tensors: &[Tensor]) -> String {
     let rows: Vec<[String; 4]> = tensors
         .iter()

@@ -72,15 +72,15 @@ fn measure(function: Function, data: &Data, target: &Target) -> Result<Option<Me
         Target::Sim { simulator } => {
             let mut stage = Stage::on_host(data, function.heads());
             let call = |stage: &mut Stage| stage.call(function, simulator);
-            // How long a simulation takes says nothing of the kernel.
+            // The time of a simulation is unrelated to the kernel's.
             measure::measure(function, data, &mut stage, None, call, || Ok(())).map(Some)
         }
         Target::Cuda { stream } => {
             let mut stage = Stage::on_device(data, function.heads(), stream)?;
-            // Enough launches at a time that waiting for the last of them weighs little.
+            // So many launches at a time that waiting for the last of them adds little.
             let batch = Some(20);
             let measured = if function == Function::RmsNormTp {
-                // Of the same handle, which has the kernels that were asked for.
+                // From the same handle, which has the requested kernels.
                 let tp = TpContext::new(vec![Stream::new(stream.device())?])?;
                 let call = |stage: &mut Stage| stage.call_tp(&tp);
                 measure::measure(function, data, &mut stage, batch, call, || tp.synchronize())

@@ -1,7 +1,7 @@
 //! A row's bits do not depend on how many rows there are: the kernels that a launch takes for few and
 //! for many, on the simulator.
 
-use norm_host::{DeviceProfile, NormKind, Simulator};
+use norm_host::{NormKind, Simulator, plan::DeviceProfile};
 use rayon::prelude::*;
 
 use norm_testing::{

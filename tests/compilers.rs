@@ -18,7 +18,8 @@ use std::sync::LazyLock;
 
 use libtest_mimic::Failed;
 use norm_host::{
-    DType, DeviceProfile, NormKind, Rounding, Simulator,
+    DType, NormKind, Rounding, Simulator,
+    plan::DeviceProfile,
     ptx::{EMBEDDED, RUST_CUDA},
 };
 use proptest::{

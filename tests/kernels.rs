@@ -1,6 +1,10 @@
 //! Every kernel entry of the norms keeps the accuracy promise: the shipped PTX on the simulator.
 
-use norm_host::{DType, DeviceProfile, NormKind, Plan, Rounding, Roundings, Simulator};
+use norm_host::{
+    DType, NormKind, Rounding, Simulator,
+    plan::{DeviceProfile, Plan},
+    problem::Roundings,
+};
 use norm_kernels::abi::{self, Kernel, Variant};
 use rayon::prelude::*;
 
@@ -265,7 +269,9 @@ fn in_place(case: &Case, before: &Tensors, device: &Simulator) -> Vec<u32> {
     let (norm, shape, strides) = (case.norm(&w, &b, &scale), case.shape(), case.x_strides());
     let mut rows = x.view_mut(&shape, &strides);
     match r {
-        Some(mut r) => norm.add_rows_in_place(&mut rows, &mut r.view_mut(&shape, &case.r_strides()), device),
+        Some(mut r) => {
+            norm.add_then_norm_in_place(&mut rows, &mut r.view_mut(&shape, &case.r_strides()), device)
+        }
         None => norm.rows_in_place(&mut rows, device),
     }
     .unwrap_or_else(|error| panic!("{case:?}: in place: {error}"));

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use norm_host::{
-    DType, DeviceProfile, LaunchShape, MAX_DIM, NormKind, Tile,
+    DType, MAX_DIM, NormKind,
+    plan::{DeviceProfile, LaunchShape, Tile},
     ptx::{self, InstructionKind},
 };
 use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Variant};
@@ -206,7 +207,7 @@ fn every_tile_fits_its_kernel() {
                     let variant = launch.select(profile);
                     chosen.insert((kind.name(), variant.name()));
                     assert!(variant.serves(kind), "dim {dim}: {tile:?}");
-                    let threads = tile.taken_by(variant).threads * tile.taken_by(variant).rows;
+                    let threads = tile.for_variant(variant).threads * tile.for_variant(variant).rows;
                     assert!(threads <= variant.max_threads(), "{x} to {y}, dim {dim}: {tile:?}");
                     let held = variant.register_vectors();
                     assert!(held.is_none_or(|held| tile.vectors <= held), "dim {dim}: {tile:?}");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
 use norm_host::ptx::{EMBEDDED, Ptx, opcodes};
-use norm_host::{DeviceProfile, Simulator};
+use norm_host::{Simulator, plan::DeviceProfile};
 use norm_testing::{
     cases, program,
     recorded::{Outputs, Program, Vectors, hold, load},

@@ -1,4 +1,4 @@
-//! How good results are: distances in ULP, and the bound that every backend keeps.
+//! Accuracy of results: distances in ULP, and the error bound that every backend keeps.
 
 mod promise;
 mod rounding;

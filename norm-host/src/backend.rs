@@ -1,4 +1,4 @@
-//! Where operations run.
+//! What carries operations out: the CPU, a CUDA stream, a simulator.
 
 use crate::{
     error::Result,
@@ -6,32 +6,34 @@ use crate::{
     tensor::Place,
 };
 
-/// Something that carries operations out: [`Cpu`](crate::Cpu), or a CUDA
+/// What carries operations out: [`Cpu`](crate::Cpu), or a CUDA
 /// [`Stream`](crate::Stream).
 ///
-/// Sealed: an operation's checks and its numbers are promised for these.
+/// Sealed: the checks of an operation and the accuracy of its results are promised for these backends alone.
 pub trait Backend: sealed::Sealed {
     /// Where every tensor of an operation must be.
     fn place(&self) -> Place;
 
-    /// Carries out, or enqueues, what the checks left. Operations call it; there is no need to.
+    /// Carries out, or enqueues, a checked operation. Operations call it; engines have no need to.
     ///
     /// # Errors
     ///
-    /// What the backend itself may fail with: a launch that the driver refuses.
+    /// The backend's own failures, such as a launch that the driver refuses.
     ///
     /// # Safety
     ///
-    /// The addresses lie at [`place`](Backend::place), aligned to their elements. Every element
-    /// that the problem's axes, strides and `dim` lead to may be read (`x`, `w`, `b`, `r`) or written (`y`, the sum with a
-    /// residual) until the work is done, and so may the scale in memory be read, where there is one. No two rows of `y`, or
-    /// of the sum, share an element; `y` is either exactly `x` or apart from `x`, `w` and `b`; the sum is apart from
-    /// all of them, but that behind the norm it is `y`; `r` is either exactly the sum or apart from it, and from `y`.
+    /// - Every address lies at [`place`](Backend::place) and is aligned to its elements.
+    /// - Every element that the problem's axes, strides and `dim` lead to may be read (`x`, `w`, `b`, `r`) or written (`y`,
+    ///   the sum with a residual) until the work is done; a scale in memory may be read until then.
+    /// - No two rows of `y`, or of the sum, share an element.
+    /// - `y` is the same tensor as `x`, or shares no memory with it; it shares none with `w` and `b`.
+    /// - The sum shares no memory with `x`, `y`, `w` and `b`; only behind the norm the sum is `y`.
+    /// - `r` is the same tensor as the sum, or shares no memory with it, nor with `y`.
     #[doc(hidden)]
     unsafe fn run(&self, problem: &Problem) -> Result<()>;
 
-    /// Carries out, or enqueues, two norms with a residual between them: one after the other, unless the backend has them
-    /// in one.
+    /// Carries out, or enqueues, two norms with a residual between them: one after the other, unless the backend
+    /// overrides this with a fused form.
     ///
     /// # Errors
     ///
@@ -39,11 +41,12 @@ pub trait Backend: sealed::Sealed {
     ///
     /// # Safety
     ///
-    /// As for [`run`](Backend::run), of either problem, and what one of them writes is apart from the parameters of the
-    /// other, and from the first's `x` and the second's `y`, which may be one tensor.
+    /// As for [`run`](Backend::run), for both problems. What the first writes shares no memory with the parameters and the
+    /// `y` of the second, and what the second writes shares none with the parameters of the first; the `x` of the first
+    /// and the `y` of the second may be one tensor.
     #[doc(hidden)]
     unsafe fn run_sandwich(&self, problem: &SandwichProblem) -> Result<()> {
-        // SAFETY: the caller vouches for both problems.
+        // SAFETY: the caller guarantees what `one_after_the_other` requires: it is the contract of this method.
         unsafe { one_after_the_other(self, problem) }
     }
 
@@ -55,9 +58,9 @@ pub trait Backend: sealed::Sealed {
     ///
     /// # Safety
     ///
-    /// As for [`run`](Backend::run), but that the first step does not write `y`. There is an `f32` a
-    /// row at the address of the sums, apart from all else that is written, to be written by the
-    /// first step and read by the second.
+    /// As for [`run`](Backend::run), except that the first step does not write `y`. At the address of the sums is one
+    /// `f32` for each row, which the first step may write and the second may read, and which shares no memory with
+    /// anything else that is written.
     #[doc(hidden)]
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()>;
 }
@@ -71,7 +74,8 @@ pub(crate) unsafe fn one_after_the_other<B: Backend + ?Sized>(
     on: &B,
     problem: &SandwichProblem,
 ) -> Result<()> {
-    // SAFETY: the caller vouches for both, the second of which reads what the first has written.
+    // SAFETY: the caller guarantees the contract of `Backend::run` for both problems; the second one's `x` is what the first
+    // has written by then.
     unsafe {
         on.run(&problem.first)?;
         on.run(&problem.second)

@@ -1,4 +1,4 @@
-//! The checks of an operation: from views to a [`Problem`], or a typed error.
+//! The checks of an operation: they turn views and a description into a [`Problem`], or a typed error.
 
 #[cfg(feature = "candle")]
 mod dense;
@@ -22,16 +22,16 @@ use crate::{
     MAX_DIM, Rounding,
     error::{Arg, Error, Result},
     norm::Norm,
-    problem::{self, Operand, Param, Problem, ResidualPlace, Scales, merge},
+    problem::{Operand, Param, Problem, Residual, ResidualPlace, Scales, merge},
     tensor::{MAX_RANK, Place, Raw},
 };
 
-/// Which axes the weights and biases have.
+/// Which axes of `x` the weights and biases have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// `(dim,)`, shared by all rows.
     Rows,
-    /// `(heads, head_dim)`: the last two axes of `x`. Or `(head_dim,)`, shared by all heads.
+    /// `(heads, head_dim)`, the last two axes of `x`; or `(head_dim,)`, shared by all heads.
     Heads,
 }
 
@@ -45,24 +45,24 @@ impl Form {
     }
 }
 
-/// What is added, and where.
+/// The tensors of the residual as an operation is given them, not yet checked.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Residual<'a> {
+pub(crate) enum ResidualArgs<'a> {
     /// Nothing: `y = norm(x)`.
     None,
-    /// The input to this one, in front of the norm: `sum = x + r; y = norm(sum)`, the sum being `r` where it is not given.
+    /// In front of the norm: `sum = x + r; y = norm(sum)`. Without a `sum` the result goes to `r`.
     InFront { r: &'a Raw, sum: Option<&'a Raw> },
-    /// The result to this one, or to the output, behind the norm: `y = r + norm(x)`.
+    /// Behind the norm: `y = r + norm(x)`, or `y += norm(x)` without an `r`.
     Behind { r: Option<&'a Raw> },
 }
 
-/// Checks an operation from `x` to `y`, to run at `place`.
+/// Checks an operation that reads `x` and writes `y`, to run at `place`.
 pub(crate) fn apart(
     norm: &Norm<'_>,
     form: Form,
     x: &Raw,
     y: &Raw,
-    residual: Residual<'_>,
+    residual: ResidualArgs<'_>,
     place: Place,
 ) -> Result<Problem> {
     numbers(norm, norm.weight.is_some())?;
@@ -76,12 +76,12 @@ pub(crate) fn apart(
     rest(norm, form, x, (Arg::Y, y), residual, place)
 }
 
-/// Checks an operation from `x` to `x`, to run at `place`. Errors name the one tensor `x`.
+/// Checks an operation that reads and writes `x`, to run at `place`. Errors call that one tensor `x`.
 pub(crate) fn in_place(
     norm: &Norm<'_>,
     form: Form,
     x: &Raw,
-    residual: Residual<'_>,
+    residual: ResidualArgs<'_>,
     place: Place,
 ) -> Result<Problem> {
     numbers(norm, norm.weight.is_some())?;
@@ -90,8 +90,8 @@ pub(crate) fn in_place(
     rest(norm, form, x, (Arg::X, x), residual, place)
 }
 
-/// `eps` may be 0: a row of zeros then becomes NaN, as the formula says. One above 0 that `f32`
-/// rounds to 0 may not: rows of small values would become something else than asked for.
+/// Checks the options that concern no tensor. `eps` may be 0: a row of zeros then becomes NaN, as the formula says. An
+/// `eps` above 0 that rounds to 0 in `f32` is refused, because rows of small values would not get the result asked for.
 fn numbers(norm: &Norm<'_>, has_weight: bool) -> Result<()> {
     let eps = norm.eps as f32;
     if !(eps.is_finite() && (eps > 0.0 || norm.eps == 0.0)) {
@@ -114,13 +114,13 @@ fn input(form: Form, x: &Raw, place: Place) -> Result<()> {
     fit::dense_rows(Arg::X, x)
 }
 
-/// What is checked of the output, `y` or in place `x`, and of the parameters.
+/// Checks the output, which is `y` or in place `x`, and the parameters, and assembles the problem.
 fn rest(
     norm: &Norm<'_>,
     form: Form,
     x: &Raw,
     output: (Arg, &Raw),
-    residual: Residual<'_>,
+    residual: ResidualArgs<'_>,
     place: Place,
 ) -> Result<Problem> {
     let (written, y) = output;
@@ -128,7 +128,7 @@ fn rest(
     let all_written = [Some(output), residual.written_in_front()];
     let w = param(Arg::W, norm.weight.map(|w| w.raw), form, x, all_written, place)?;
     let b = param(Arg::B, norm.bias.map(|b| b.raw), form, x, all_written, place)?;
-    // A kernel is compiled for one type of parameters.
+    // Each kernel is compiled for one type of parameters.
     if let (Some(w), Some(b)) = (w, b)
         && w.dtype != b.dtype
     {
@@ -138,36 +138,35 @@ fn rest(
     assemble(norm, [x, y], (residual, scales), (w, b))
 }
 
-/// The problem, of what has been checked.
+/// Assembles the problem from arguments that have been checked.
 fn assemble(
     norm: &Norm<'_>,
     [x, y]: [&Raw; 2],
-    (residual, scales): (Residual<'_>, Scales),
+    (residual, scales): (ResidualArgs<'_>, Scales),
     (w, b): (Option<Param>, Option<Param>),
 ) -> Result<Problem> {
     let keep_last = [w, b].into_iter().flatten().any(|p| p.stride != 0);
     let too_many = Error::TooManyElements { arg: Arg::X, shape: x.layout.shape };
     let [r, sum] = residual.tensors(y);
-    let stored = sum.filter(|_| matches!(residual, Residual::InFront { .. }));
+    let stored = sum.filter(|_| matches!(residual, ResidualArgs::InFront { .. }));
     let layouts = [r, stored].map(|tensor| tensor.map(|tensor| &tensor.layout));
     let (axes, rows) = merge([&x.layout, &y.layout], layouts, keep_last).ok_or(too_many)?;
     let (_, dim) = x.layout.shape.split_last();
     let place = match residual {
-        Residual::Behind { .. } => ResidualPlace::Behind,
-        Residual::InFront { .. } | Residual::None => ResidualPlace::InFront,
+        ResidualArgs::Behind { .. } => ResidualPlace::Behind,
+        ResidualArgs::InFront { .. } | ResidualArgs::None => ResidualPlace::InFront,
     };
-    let residual =
-        r.zip(sum).map(|(r, sum)| problem::Residual { place, r: operand(r), sum: operand(sum), scales });
-    // `fit::row_length` has seen it.
+    let residual = r.zip(sum).map(|(r, sum)| Residual { place, r: operand(r), sum: operand(sum), scales });
+    // `fit::row_length` has checked that it is at most `MAX_DIM`.
     let dim = u32::try_from(dim).unwrap_or(MAX_DIM);
     Ok(problem(norm, [operand(x), operand(y)], residual, (w, b), (axes, rows), dim))
 }
 
-/// The problem with the numbers of a description, which [`numbers`] has seen.
+/// The problem with the options of a description, which [`numbers`] has checked.
 fn problem(
     norm: &Norm<'_>,
     [x, y]: [Operand; 2],
-    residual: Option<problem::Residual>,
+    residual: Option<Residual>,
     (w, b): (Option<Param>, Option<Param>),
     (axes, rows): ([Axis; 3], u64),
     dim: u32,

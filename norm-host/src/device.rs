@@ -1,7 +1,7 @@
 //! A CUDA device, its primary context and the kernels loaded there.
 
+mod context;
 mod convert;
-mod current;
 mod fit;
 mod kernels;
 mod lost;
@@ -14,12 +14,12 @@ use std::{
     },
 };
 
+pub use context::ContextGuard;
+pub(crate) use context::RestoreContext;
 use cuda_driver::{
     Driver, DriverError,
     sys::{self, CUcontext},
 };
-pub use current::Current;
-pub(crate) use current::Kept;
 use kernels::Kernels;
 
 use crate::{
@@ -31,19 +31,21 @@ use crate::{
 
 /// A CUDA device.
 ///
-/// A handle: copies and later calls of [`Device::new`] for the same ordinal stand for one device,
+/// This is a handle: its copies, and later calls of [`Device::new`] for the same ordinal, refer to one device
 /// with one set of loaded kernels. It uses the device's primary context, as the CUDA runtime,
-/// cudarc and PyTorch do, so memory and streams of theirs can be used with it.
+/// cudarc and PyTorch do, so that memory and streams of theirs can be used with it.
 ///
-/// The context and the kernels stay until the process ends. They are not given back with the
-/// last handle, because streams that others own, and graphs, may still run kernels then; to
-/// unload those one would have to wait for everything the process does on the device.
+/// The context and the kernels live until the process ends. They are not released with the last
+/// handle, because borrowed streams and graphs may still run the kernels then; unloading them would
+/// have to wait for all work of the process on the device.
 ///
-/// If the context is lost, because a kernel of the process trapped or reached for memory that is not
-/// there, every call through this handle, and through streams and graphs of it, is
+/// If the context is lost, because a kernel of the process trapped or accessed an invalid address,
+/// every call through this handle, and through its streams and graphs, returns
 /// [`ContextLost`](Error::ContextLost) from then on. [`Device::new`] then asks the driver for a new
-/// context. Drivers of CUDA 13 give none to a process that had a kernel trap, and say so in the same
-/// error: then a new process has to take over (CUDA driver API, `CUDA_ERROR_LAUNCH_FAILED`).
+/// context. Drivers of CUDA 13 refuse one to a process in which a kernel trapped, with the same
+/// error: a new process has to take over (CUDA driver API, `CUDA_ERROR_LAUNCH_FAILED`).
+#[doc(alias = "GPU")]
+#[doc(alias = "CUDA device")]
 #[derive(Clone, Copy)]
 pub struct Device {
     inner: &'static Inner,
@@ -54,36 +56,36 @@ struct Inner {
     ordinal: u32,
     name: String,
     capability: (u32, u32),
-    /// What it has, all of it.
+    /// All that the device has.
     profile: DeviceProfile,
     context: Primary,
     driver: &'static Driver,
-    /// The texts that it was opened with.
+    /// The PTX texts that it was opened with.
     set: &'static [Ptx],
-    /// Which of them its kernels are loaded from.
+    /// The one of them that its kernels are loaded from.
     ptx: Ptx,
     kernels: Kernels,
-    /// What the driver said when the context was lost; one for all that is open in that context.
+    /// The driver's error by which the context was lost; shared by all handles of that context.
     lost: &'static OnceLock<DriverError>,
 }
 
 /// A device's primary context, retained and never released.
 struct Primary(CUcontext);
 
-// SAFETY: a handle that the driver lets any thread use.
+// SAFETY: any thread may use a context (CUDA driver API).
 unsafe impl Send for Primary {}
-// SAFETY: the driver also lets several threads use the handle at a time.
+// SAFETY: several threads may use a context at the same time (CUDA driver API).
 unsafe impl Sync for Primary {}
 
-/// One entry for each device and set of PTX; where a context was lost, those that came after.
+/// One entry for each device and set of PTX. Entries of a lost context are removed when the device is opened again.
 static DEVICES: Mutex<Vec<&'static Inner>> = Mutex::new(Vec::new());
 
-/// Those of the lowest ordinals with the embedded PTX, once they are open, so that [`Device::new`] takes no lock for them:
-/// engines call it for every norm.
+/// The entries of the lowest ordinals with the embedded PTX, null until they are open. [`Device::new`] reads them without
+/// the lock of [`DEVICES`], because engines call it for every norm.
 static OPEN: [AtomicPtr<Inner>; 16] = [const { AtomicPtr::new(ptr::null_mut()) }; 16];
 
 impl Device {
-    /// Number of CUDA devices: 0 too where there is a driver without any.
+    /// The number of CUDA devices; 0 also where there is a driver but no device.
     ///
     /// # Errors
     ///
@@ -97,19 +99,18 @@ impl Device {
         Ok(driver.device_count()?)
     }
 
-    /// The device of a number below [`Device::count`]. The first call for a device creates its
-    /// primary context, unless the process has it already; which context is current stays.
+    /// The device with this ordinal, which is below [`Device::count`]. The first call for a device creates its
+    /// primary context, unless the process already has it. The calling thread's current context does not change.
     ///
-    /// If the context was lost, the primary context is reset and a new one is created, with all
-    /// kernels still to be loaded, where the driver gives a new one to this process. What others hold
-    /// of the old one was lost before.
+    /// If the context was lost, the primary context is reset and a new one is created, unless the driver refuses that
+    /// to this process. The new context has no kernels loaded yet. Memory and streams of the old one were already lost.
     ///
     /// # Errors
     ///
     /// [`NoDriver`](Error::NoDriver), [`NoDevice`](Error::NoDevice), [`Capability`](Error::Capability) and
-    /// [`DriverTooOld`](Error::DriverTooOld) where the device or the driver cannot take the kernels,
-    /// [`OutOfMemory`](Error::OutOfMemory), [`ContextLost`](Error::ContextLost) where the driver gives
-    /// this process no context any more, or what else it refuses.
+    /// [`DriverTooOld`](Error::DriverTooOld) where the device or the driver cannot run the kernels,
+    /// [`OutOfMemory`](Error::OutOfMemory), [`ContextLost`](Error::ContextLost) where the driver refuses
+    /// this process a new context, and whatever else the driver refuses.
     pub fn new(ordinal: u32) -> Result<Device> {
         let slot = OPEN.get(ordinal as usize);
         // SAFETY: null, or stored below from a reference that lives as long as the process.
@@ -120,23 +121,23 @@ impl Device {
         }
         let device = Device::with_ptx(ordinal, &ptx::EMBEDDED)?;
         if let Some(slot) = slot {
-            // Should another thread have stored a device since whose context is lost, the next call comes here again.
+            // If another thread stores a device whose context was lost after this one, the next call comes here again.
             slot.store(ptr::from_ref(device.inner).cast_mut(), Ordering::Release);
         }
         Ok(device)
     }
 
     /// As [`Device::new`], but with kernels from `ptx`, lowest capability first, in place of those
-    /// that are embedded. One device can have handles with kernels of several sets. They are equal, as
-    /// those with another [profile](Device::with_profile) are: they stand for the same context, so that what
-    /// one has captured the other's streams launch, and what is lost for one is lost for all.
+    /// that are embedded. One device can have handles with kernels of several sets. Such handles compare equal, as
+    /// do those with another [profile](Device::with_profile): they share a context, so that a graph captured through
+    /// one can be launched on a stream of another, and a context lost for one is lost for all.
     ///
     /// # Errors
     ///
-    /// As [`Device::new`]; [`Target`](Error::Target) where the set is for other devices alone;
+    /// As for [`Device::new`]; [`Target`](Error::Target) where the set is only for other devices;
     /// [`OtherKernels`](Error::OtherKernels), [`Bundle`](Error::Bundle), [`DuplicateKernel`](Error::DuplicateKernel) and
-    /// [`StrayPseudoInstruction`](Error::StrayPseudoInstruction) where it cannot be read, as [`Ptx::cuda`] says. What is
-    /// wrong with one kernel alone shows when that is loaded: [`KernelMissing`](Error::KernelMissing),
+    /// [`StrayPseudoInstruction`](Error::StrayPseudoInstruction) where it cannot be read, as [`Ptx::cuda`] says. A fault in a
+    /// single kernel is reported when that kernel is loaded: [`KernelMissing`](Error::KernelMissing),
     /// [`Template`](Error::Template), or [`Load`](Error::Load) where the driver's compiler rejects it.
     pub fn with_ptx(ordinal: u32, ptx: &'static [Ptx]) -> Result<Device> {
         let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,8 +145,8 @@ impl Device {
         let mut lost = open.map(|inner| inner.lost);
         if let Some(first) = open.filter(|inner| inner.lost.get().is_some()) {
             let device = first.driver.device(ordinal)?;
-            // SAFETY: the context is lost: to whoever still has something of it, each call is an
-            // error. Handles of this crate do not even call (`alive`).
+            // SAFETY: the context is lost, so that the driver fails every call with an object of it. Handles of this
+            // crate make no such calls: `ensure_live` refuses them.
             let reset = unsafe { first.driver.primary_context_reset(device) };
             reset.map_err(|error| lost::opening(ordinal, error.into()))?;
             devices.retain(|inner| inner.ordinal != ordinal);
@@ -160,36 +161,36 @@ impl Device {
         Ok(inner.handle())
     }
 
-    /// Its number.
+    /// The device's number, from 0.
     pub fn ordinal(&self) -> u32 {
         self.inner.ordinal
     }
 
-    /// Its name, such as `NVIDIA H200`.
+    /// The device's name, such as `NVIDIA H200`.
     pub fn name(&self) -> &str {
         &self.inner.name
     }
 
-    /// Its compute capability, major and minor.
+    /// The device's compute capability, major and minor.
     pub fn capability(&self) -> (u32, u32) {
         self.inner.capability
     }
 
-    /// The PTX that its kernels are loaded from.
+    /// The PTX that the kernels are loaded from.
     pub fn ptx(&self) -> Ptx {
         self.inner.ptx
     }
 
-    /// What kernels may use through this handle, and what they are chosen for: all that the device has, unless it
-    /// comes from [`with_profile`](Device::with_profile).
+    /// The resources that kernels may use through this handle, and the properties they are selected by: all that the
+    /// device has, unless the handle comes from [`with_profile`](Device::with_profile).
     pub fn profile(&self) -> DeviceProfile {
         self.profile
     }
 
-    /// The same device through a handle whose kernels use no more than this, nor more than the device has,
-    /// and are chosen for short grids and memory as `profile` says.
+    /// The same device through a handle whose kernels use no more than `profile` says, nor more than the device has,
+    /// and are selected by the short grid and the memory rate of `profile`.
     ///
-    /// With [`DeviceProfile::LEAST`] rows are cut and summed in the same way on every device.
+    /// With [`DeviceProfile::LEAST`] rows are divided and summed in the same way on every device.
     #[must_use]
     pub fn with_profile(self, profile: DeviceProfile) -> Device {
         let all = self.inner.profile;
@@ -204,21 +205,21 @@ impl Device {
         Device { profile, ..self }
     }
 
-    /// Where its memory is.
+    /// The place of the device's memory.
     pub fn place(&self) -> Place {
         Place::Cuda(self.inner.ordinal)
     }
 
-    /// Makes the device's context current on the calling thread until the guard is dropped; then
-    /// the one that was current is again.
+    /// Makes the device's context current on the calling thread until the guard is dropped, which restores the
+    /// previous one.
     ///
     /// # Errors
     ///
     /// [`ContextLost`](Error::ContextLost), and what the driver refuses.
-    pub fn enter(&self) -> Result<Current> {
-        self.alive()?;
+    pub fn enter(&self) -> Result<ContextGuard> {
+        self.ensure_live()?;
         // SAFETY: the primary context is retained and never released.
-        unsafe { Current::enter(self.driver(), self.context()) }
+        unsafe { ContextGuard::enter(self.driver(), self.context()) }
     }
 
     pub(crate) fn driver(&self) -> &'static Driver {
@@ -235,8 +236,8 @@ impl Inner {
         Device { inner: self, profile: self.profile }
     }
 
-    /// Opens the device, in the context that others may have opened before: it has their `lost`. It stays
-    /// open until the process ends.
+    /// Opens the device until the process ends. If its context is already open with other PTX, `lost` is that
+    /// context's.
     fn open(
         ordinal: u32,
         set: &'static [Ptx],
@@ -253,7 +254,7 @@ impl Inner {
             attribute(sys::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
             attribute(sys::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
         );
-        // Whether it can run the kernels is known before anything is created on it.
+        // Before anything is created on the device: whether it can run the kernels.
         let ptx = fit::text(set, capability, driver.version()?)?;
         let profile = fit::profile(capability, &ptx);
         let memory = fit::memory_bytes_per_clock([
@@ -286,7 +287,7 @@ impl Inner {
 
 impl PartialEq for Device {
     fn eq(&self, other: &Device) -> bool {
-        // The same context: a device whose context was lost is another than the one that came after.
+        // Each context has its own `lost`: a device that was opened again after a loss differs from the lost one.
         std::ptr::eq(self.inner.lost, other.inner.lost)
     }
 }

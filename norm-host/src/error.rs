@@ -1,4 +1,4 @@
-//! What can go wrong, and in which argument.
+//! Typed errors, each of which names the argument, what was expected and what was given.
 
 mod arg;
 mod attribution;
@@ -14,15 +14,15 @@ use crate::{DType, Place, Rounding, Shape};
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a view was not built, an operation not started, or the driver refused.
+/// Why a view could not be built, why an operation was not started, or what the driver refused.
 ///
 /// Each check names the argument, what was expected and what was given. Checks run before
-/// anything is computed or launched, so after such an error no tensor has changed.
+/// anything is computed or launched, so that after such an error no tensor has changed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The element type does not fit: biases have another one than the weights, a residual
-    /// another one than `x`, or a `y` on `x`'s own memory another one than `x`.
+    /// The element type does not fit: the biases have another type than the weights, a residual
+    /// has another type than `x`, or a `y` in the memory of `x` has another type than `x`.
     #[error("{arg}: expected dtype {expected}, given {given}")]
     DType {
         /// The argument.
@@ -73,7 +73,7 @@ pub enum Error {
         /// The number of strides.
         given: usize,
     },
-    /// The elements of a row are not neighbours in memory.
+    /// The elements of a row are not contiguous in memory.
     #[error("{arg}: expected a dense last axis (stride 1), given stride {stride}")]
     LastAxisStrided {
         /// The argument.
@@ -81,7 +81,7 @@ pub enum Error {
         /// The stride of its last axis, in elements.
         stride: usize,
     },
-    /// Rows have no elements, so there is no mean to divide by.
+    /// Rows have no elements, so that they have no mean.
     #[error("{arg}: expected rows of at least 1 element, given dim 0")]
     EmptyRow {
         /// The argument.
@@ -97,7 +97,7 @@ pub enum Error {
         /// The longest row: [`MAX_DIM`](crate::MAX_DIM).
         max: usize,
     },
-    /// A row that is split over devices is said to be shorter than what is here of it.
+    /// The given length of a row that is split over devices is less than the shards' here.
     #[error(
         "{}: expected the length of whole rows, at least the {here} elements that are here, given {given}",
         Arg::Dim
@@ -105,16 +105,16 @@ pub enum Error {
     SplitRow {
         /// Elements of a row in the tensors given.
         here: usize,
-        /// Its length, as given.
+        /// The length of whole rows, as given.
         given: usize,
     },
-    /// A LayerNorm of rows that are split over devices: sums of squares alone do not tell it.
+    /// A LayerNorm of rows that are split over devices, for which sums of squares alone do not suffice.
     #[error("{}: expected RMSNorm, where rows are split over devices, given LayerNorm", Arg::Kind)]
     SplitLayerNorm,
-    /// Weights or biases in the description of a norm on several devices, each of which has its own.
+    /// The description of a norm on several devices has weights or biases; each device has its own, in the lists.
     #[error("{arg}: expected those of each device alone, given some in the description of the norm as well")]
     OwnParameters {
-        /// Which: `w` or `b`.
+        /// `w` or `b`.
         arg: Arg,
     },
     /// The elements, or the distance between the first and the last, cannot be counted in 64 bits.
@@ -125,7 +125,7 @@ pub enum Error {
         /// Its shape.
         shape: Shape,
     },
-    /// The tensor would run past the highest address.
+    /// The tensor would extend past the highest address.
     #[error("{arg}: expected {bytes} bytes below 2^64, given address {address:#x}")]
     AddressRange {
         /// The argument.
@@ -135,7 +135,7 @@ pub enum Error {
         /// Bytes from its first element to the end of its last.
         bytes: u64,
     },
-    /// The shape and strides reach past the end of the slice or buffer.
+    /// The shape and strides lead past the end of the slice or buffer.
     #[error("{arg}: expected memory for {needed} elements, given {available}")]
     OutOfBounds {
         /// The argument.
@@ -155,13 +155,13 @@ pub enum Error {
         /// Where the tensor is.
         given: Place,
     },
-    /// A pointer is null though something must be there.
+    /// The address of a tensor with elements is null.
     #[error("{arg}: expected an address, given a null pointer")]
     NullPointer {
         /// The argument.
         arg: Arg,
     },
-    /// An address is not a multiple of the element's size.
+    /// The address is not a multiple of the element's size.
     #[error("{arg}: expected an address that is a multiple of {align}, given {address:#x}")]
     Misaligned {
         /// The argument.
@@ -176,77 +176,77 @@ pub enum Error {
     Overlap {
         /// One of them.
         a: Arg,
-        /// The one that is written, if one alone is.
+        /// The other; the one that is written, if only one is.
         b: Arg,
     },
-    /// The strides of a tensor that is written lead to one element in two ways.
+    /// The strides of a tensor that is written lead to one element by two indices.
     #[error("{arg}: expected strides that keep elements apart, given {strides} for shape {shape}")]
     SelfOverlap {
         /// The argument.
         arg: Arg,
         /// Its shape.
         shape: Shape,
-        /// Its strides in elements, one an axis.
+        /// Its strides in elements, one for each axis.
         strides: Shape,
     },
-    /// `eps` is negative, infinite, not a number, or above 0 but 0 or infinite when it is rounded
-    /// to `f32`, in which it is added.
+    /// `eps` is negative, infinite or not a number, or it is above 0 and rounds to 0 or infinity in `f32`, the type in
+    /// which it is added.
     #[error("{}: expected 0 or a positive finite number in the range of f32, given {}", Arg::Eps, shortest(*.given))]
     Eps {
-        /// What it is.
+        /// The given value.
         given: f64,
     },
     /// The weight offset is infinite or not a number.
     #[error("{}: expected a finite number, given {given}", Arg::WeightOffset)]
     WeightOffset {
-        /// What it is.
+        /// The given value.
         given: f32,
     },
-    /// There is a weight offset, and no weights that it could be added to.
+    /// There is a weight offset but no weights.
     #[error("{}: expected weights to add it to, or 0, given {given} without weights", Arg::WeightOffset)]
     OffsetWithoutWeights {
         /// The offset.
         given: f32,
     },
-    /// The sum of weights and offset is to be rounded, and there is no offset.
+    /// The sum of weights and offset is to be rounded, but there is no offset.
     #[error(
         "{}: expected a weight offset other than 0, whose sum with the weights is to be rounded, given 0",
         Arg::RoundOffset
     )]
     RoundOffsetOfNone,
-    /// An order rounds to the type of the weights, and there are none.
+    /// The order rounds to the type of the weights, but there are none.
     #[error("{}: expected weights, to whose type {given} rounds, given none", Arg::Rounding)]
     RoundingWithoutWeights {
         /// The order.
         given: Rounding,
     },
-    /// What an addition to a residual is to be multiplied by is infinite or not a number.
+    /// A factor of an addition to a residual is infinite or not a number.
     #[error("{arg}: expected a finite number, given {given}")]
     Scale {
-        /// Which.
+        /// The argument.
         arg: Arg,
-        /// What it is.
+        /// The given value.
         given: f32,
     },
-    /// Something is to be multiplied in an addition to a residual, and there is no residual.
+    /// There is a factor for an addition to a residual, but no residual.
     #[error("{arg}: expected a residual, in whose addition it is a factor, given an operation without one")]
     ScaleWithoutResidual {
-        /// Which.
+        /// The argument.
         arg: Arg,
     },
-    /// The second norm of a sandwich has a factor of its own for a residual, of which it has none.
+    /// The second norm of a sandwich has a factor; those of the addition belong to the first norm.
     #[error("{}: expected a norm without {scale}, which the first norm has, given one with it", Arg::Next)]
     ScaleOfNext {
-        /// Which.
+        /// The factor.
         scale: Arg,
     },
-    /// There is no family of models of that name, or none that is known here.
+    /// No family of models with that name is known.
     #[error("{}: expected one of {}, given {given}", Arg::Model, crate::models::names())]
     UnknownModel {
         /// The name.
         given: String,
     },
-    /// Lists that go together have different lengths.
+    /// A list does not have the length of the list that it belongs to.
     #[error("{arg}: expected a list of {expected}, given {given}")]
     ListLength {
         /// The argument.
@@ -272,12 +272,12 @@ pub enum Error {
         /// What the dynamic linker said.
         reason: String,
     },
-    /// There is no device of that number.
+    /// There is no device with that ordinal.
     #[error("{}: expected {}", Arg::Device, ordinals(*.ordinal, *.count))]
     NoDevice {
         /// The number asked for.
         ordinal: u32,
-        /// Devices there are.
+        /// The number of devices.
         count: u32,
     },
     /// The device is older than every target that there is PTX for.
@@ -288,7 +288,7 @@ pub enum Error {
         /// The device's.
         given: (u32, u32),
     },
-    /// The kernels are for other devices alone, as those for `sm_90a` are, or there are none.
+    /// The kernels are only for other devices, as those for `sm_90a` are, or there are none.
     #[error(
         "{}: expected kernels that a device of compute capability {}.{} runs, given {}",
         Arg::Ptx, .expected.0, .expected.1, targets(.given)
@@ -296,7 +296,7 @@ pub enum Error {
     Target {
         /// The device's compute capability, major and minor.
         expected: (u32, u32),
-        /// The targets that there are texts for, such as `sm_90a`.
+        /// The targets of the given texts, such as `sm_90a`.
         given: String,
     },
     /// The PTX lacks a kernel: this build of the crate is broken, or the text is another library's.
@@ -307,22 +307,22 @@ pub enum Error {
         /// The PTX's target, such as `sm_90`.
         target: &'static str,
     },
-    /// The kernels were made of another source than those that this crate launches, so that neither its plans nor its
-    /// arguments need fit them.
+    /// The kernels were compiled from another source than those that this crate launches, so that its plans and arguments
+    /// may not fit them.
     #[error("{}: expected what was made of kernels {expected}, given what was made of {given}", Arg::Ptx)]
     OtherKernels {
         /// The hash of the kernels that this crate launches.
         expected: String,
-        /// The hash of those that these were made of.
+        /// The hash of the kernels that the given PTX was compiled from.
         given: String,
     },
     /// Compressed kernels are damaged: this build of the crate is broken.
     #[error("{}: expected a bundle of kernels as it was made, given one that is damaged: {reason}", Arg::Ptx)]
     Bundle {
-        /// What is wrong with it, and where.
+        /// What is damaged, and where.
         reason: String,
     },
-    /// Several kernels of a text have one name, so that it does not say which is meant.
+    /// Several kernels of a text have the same name.
     #[error("{}: expected one kernel of each name, given several named {kernel}", Arg::Ptx)]
     DuplicateKernel {
         /// The name.
@@ -334,7 +334,7 @@ pub enum Error {
         /// The pseudo-instruction's name, such as `norm.unit.x`.
         given: String,
     },
-    /// The template that a kernel is to be made of is malformed: see [`ptx::specialize`](crate::ptx::specialize).
+    /// The template of a kernel is malformed: see [`ptx::specialize`](crate::ptx::specialize).
     #[cfg(feature = "gpu")]
     #[error("{arg}: {0}", arg = Arg::Ptx)]
     Template(Box<TemplateError>),
@@ -349,24 +349,24 @@ pub enum Error {
         /// The newest that this driver supports.
         given: (u32, u32),
     },
-    /// The device has too little free memory for what the driver was to do: create a context, a
-    /// stream or a graph, or load a kernel.
+    /// The device has too little free memory to create a context, a stream or a graph, or to load a
+    /// kernel.
     #[error("{call} failed: the device is out of memory")]
     OutOfMemory {
         /// The driver's function.
         call: &'static str,
     },
-    /// A kernel of this process trapped, reached for memory that is not there, or the device failed
-    /// under it. Everything in the device's context is lost: memory, streams, graphs. Nothing of it
-    /// can be used again; [`Device::new`](crate::Device::new) starts over, or gives this error where the
-    /// driver lets only a new process do so.
+    /// A kernel of this process trapped or accessed an invalid address, or the device failed. Everything in
+    /// the device's context is lost: memory, streams, graphs. None of it can be used again.
+    /// [`Device::new`](crate::Device::new) creates a new context, or returns this error where the
+    /// driver gives one only to a new process.
     #[error(
         "the context of {device} is lost, and all memory and streams in it: {call} failed: {name} ({code})"
     )]
     ContextLost {
         /// The device.
         device: Place,
-        /// The driver's function that was the first to say so.
+        /// The driver's function that was the first to return the error.
         call: &'static str,
         /// Its result, a `CUresult`.
         code: u32,
@@ -383,7 +383,7 @@ pub enum Error {
         /// The result's name, such as `CUDA_ERROR_INVALID_VALUE`.
         name: String,
     },
-    /// Memory that belongs to no device, as the driver has it.
+    /// According to the driver, the memory belongs to no device.
     #[error("{arg}: expected memory of a CUDA device, given {address:#x}, which the driver finds on none")]
     NotOnDevice {
         /// The argument.
@@ -391,7 +391,7 @@ pub enum Error {
         /// The address.
         address: u64,
     },
-    /// A stream belongs to another context than its device's primary one.
+    /// The stream belongs to another context than its device's primary one.
     #[error("{}: expected one of the primary context of {device}, given one of another context", Arg::Stream)]
     ForeignStream {
         /// The device.
@@ -410,11 +410,11 @@ pub enum Error {
         code: u32,
         /// The result's name.
         name: String,
-        /// What the driver's compiler said; may be empty.
+        /// The message of the driver's compiler; may be empty.
         log: String,
     },
-    /// A tensor that candle records for backpropagation would be updated in place, or go into one that is:
-    /// candle would know nothing of that, and gradients would be wrong without a word.
+    /// A tensor that candle records for backpropagation would be updated in place, or be the input of an in-place update.
+    /// candle does not record such an update, so that gradients would be silently wrong.
     #[cfg(feature = "candle")]
     #[error(
         "{arg}: expected a tensor without gradients, since {written} is updated in place, given one that candle \
@@ -428,7 +428,7 @@ pub enum Error {
         /// The operation that computes the same out of place, with gradients.
         instead: &'static str,
     },
-    /// The simulated kernel did something wrong, or cannot be loaded.
+    /// The simulated kernel failed, or cannot be loaded.
     #[cfg(feature = "sim")]
     #[error("simulator: {0}")]
     Simulated(Box<SimulatorError>),
@@ -443,9 +443,9 @@ pub enum Error {
     DuplicateDevice {
         /// The device.
         place: Place,
-        /// Which of the streams.
+        /// Index of one of the streams.
         first: usize,
-        /// And which other.
+        /// Index of the other.
         second: usize,
     },
     /// NCCL's library could not be opened, or lacks a function.
@@ -461,43 +461,43 @@ pub enum Error {
         call: &'static str,
         /// Its result, an `ncclResult_t`.
         code: i32,
-        /// What NCCL says about it.
+        /// NCCL's description of it.
         name: String,
     },
-    /// The communicators are not those of the group: NCCL has them on other devices.
+    /// The communicators do not belong to the group: NCCL has them on other devices.
     #[error(
         "{}: expected a communicator of {expected} for stream {index}, given one of {given}",
         Arg::Reduce
     )]
     Communicator {
-        /// Which of the group's streams.
+        /// Index of the stream in the group.
         index: usize,
         /// Its device.
         expected: Place,
         /// The communicator's.
         given: Place,
     },
-    /// The caller's own reduction failed. For those who write one.
+    /// The caller's own reduction failed. Implementors of `AllReduce` return it.
     #[error("{}: {reason}", Arg::Reduce)]
     Reduction {
-        /// What it said.
+        /// The reason.
         reason: String,
     },
     /// One device of a tensor-parallel group failed.
     #[error("{}: stream {index} ({place}), after {launched} launches: {source}", Arg::Tp)]
     Tp {
-        /// Which of the group's streams.
+        /// Index of the stream in the group.
         index: usize,
         /// Its device.
         place: Place,
-        /// Launches made on the streams before it. Those go on.
+        /// The number of launches before the failure. They are not cancelled.
         launched: usize,
-        /// What went wrong there.
+        /// The error on that device.
         source: Box<Error>,
     },
 }
 
-/// What is allowed of `x` and `y` alone: to be one tensor.
+/// The exception for the pairs that may be one tensor: `x` and `y`, `r` and the sum.
 fn or_in_place(a: Arg, b: Arg) -> &'static str {
     match (a, b) {
         (Arg::X, Arg::Y) | (Arg::R, Arg::Sum) => ", or one tensor for work in place",
@@ -514,13 +514,13 @@ fn ranks(expected: &RangeInclusive<usize>) -> String {
     }
 }
 
-/// What the driver's compiler says, on one line.
+/// The message of the driver's compiler, on one line.
 fn says(log: &str) -> String {
     let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if lines.is_empty() { "gives no reason".to_owned() } else { format!("says: {}", lines.join("; ")) }
 }
 
-/// Which of so many devices could be asked for, and which was.
+/// The valid ordinals, and the one that was given.
 fn ordinals(given: u32, count: u32) -> String {
     match count {
         0 => format!("a CUDA device, given ordinal {given} on a machine where the driver finds none"),
@@ -529,18 +529,18 @@ fn ordinals(given: u32, count: u32) -> String {
     }
 }
 
-/// What kernels are for.
+/// The targets of the given kernels.
 fn targets(given: &str) -> String {
     if given.is_empty() { "none".to_owned() } else { format!("those for {given}") }
 }
 
-/// The fewest digits that tell the number from others: of `f32`, if it is one of those.
+/// The shortest digits that identify the number among all `f32`, if it is one, or among all `f64`.
 fn shortest(number: f64) -> String {
     let narrow = number as f32;
     if f64::from(narrow) == number { format!("{narrow:?}") } else { format!("{number:?}") }
 }
 
-/// What the simulator has to say.
+/// An error of the simulator.
 #[cfg(feature = "sim")]
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -551,7 +551,7 @@ pub enum SimulatorError {
     /// The kernel failed.
     #[error(transparent)]
     Launch(#[from] ptx_sim::LaunchError),
-    /// The tensors cannot lie in the simulator's memory as they lie in the host's.
+    /// The tensors cannot have the same addresses in the simulator's memory as in the host's.
     #[error(transparent)]
     Memory(#[from] ptx_sim::MemoryError),
 }

@@ -32,11 +32,11 @@
 //!
 //! candle-nn's fast norms record nothing for backpropagation, and gradients end there without a word. Here
 //! [`Norm::rows`], [`Norm::heads`] and all that is made of them have gradients with respect to the input,
-//! weights and biases; [`Norm::add_then_rows`], [`Norm::rows_then_add`] and [`Norm::sandwich_rows`] with respect to
+//! weights and biases; [`Norm::add_then_norm`], [`Norm::norm_then_add`] and [`Norm::sandwich_rows`] with respect to
 //! the residual, and to a scale that is a tensor, too. They are computed by candle's operations, in f32, and rounded to
 //! the type of their tensor.
-//! What updates a tensor in place ([`Norm::add_rows`], [`Norm::rows_add`], the operations named after
-//! them, `forward_add`) cannot have any: given a variable, or what was computed from one, it is the error
+//! What updates a tensor in place ([`Norm::add_then_norm_in_place`], [`Norm::norm_then_add_in_place`], the operations
+//! named after them, `forward_add`) cannot have any: given a variable, or what was computed from one, it is the error
 //! [`GradientInPlace`](crate::Error::GradientInPlace).
 //!
 //! Where no tensor is a variable or computed from one, nothing is recorded and nothing is slower: then those three are

@@ -33,14 +33,14 @@ use crate::{
     tensor::{Element, Place, Raw, View, ViewMut},
 };
 
-/// A view of cudarc's memory, on a stream.
+/// A view of cudarc's memory for use on one stream.
 ///
-/// cudarc keeps events with its memory: a stream waits for those of other streams before it uses the
-/// memory, and leaves its own afterwards. The waiting is enqueued when this is made, its own event
-/// recorded when it is dropped; so the view is lent, and no operation can be given it later.
+/// cudarc keeps CUDA events with its memory: a stream waits for the events of other streams before it uses the
+/// memory, and records its own afterwards. The wait is enqueued when this is created, the event
+/// recorded when it is dropped. The view is therefore borrowed from this, and no operation can use it later.
 pub struct Tracked<'a, V> {
     view: V,
-    /// Records the event. Declared last: nothing is left of the view when it does.
+    /// Records the event when dropped. It is declared last, so that the view is dropped before.
     _event: SyncOnDrop<'a>,
 }
 
@@ -71,10 +71,9 @@ impl<V: fmt::Debug> fmt::Debug for Tracked<'_, V> {
 }
 
 impl<'a> View<'a> {
-    /// A row-major view of cudarc's memory (its first elements), to be read on `stream`.
+    /// A row-major view of the first elements of cudarc's memory, to be read on `stream`.
     ///
-    /// Strided rows: give a shape that holds all of them, or [`View::with_strides`] on
-    /// [`Tracked::view`].
+    /// For strided rows use [`View::with_strides`] of [`Tracked::view`].
     ///
     /// # Errors
     ///
@@ -82,8 +81,8 @@ impl<'a> View<'a> {
     ///
     /// # Safety
     ///
-    /// The memory is of a primary context and initialized. The view is given to operations on
-    /// `stream` alone (by [`Stream::from_cudarc`]), and the [`Tracked`] is dropped, not forgotten.
+    /// The memory belongs to a primary context and is initialized. The view is used only by operations on
+    /// `stream` (by [`Stream::from_cudarc`]), and the [`Tracked`] is dropped, not forgotten.
     pub unsafe fn from_cudarc<E: Element>(
         memory: &'a impl DevicePtr<E>,
         shape: &[usize],
@@ -97,7 +96,7 @@ impl<'a> View<'a> {
 }
 
 impl<'a> ViewMut<'a> {
-    /// A row-major view of cudarc's memory (its first elements), to be written on `stream`.
+    /// A row-major view of the first elements of cudarc's memory, to be written on `stream`.
     ///
     /// # Errors
     ///
@@ -119,7 +118,7 @@ impl<'a> ViewMut<'a> {
 }
 
 impl Stream {
-    /// cudarc's stream, to give operations to. It stays alive as long as this handle.
+    /// A handle for a stream of cudarc's, on which operations can run. The stream stays alive as long as the handle.
     ///
     /// # Errors
     ///
@@ -128,17 +127,17 @@ impl Stream {
     pub fn from_cudarc(stream: &Arc<CudaStream>) -> Result<Stream> {
         let device = Device::new(ordinal(stream))?;
         let owner = Owner::Cudarc(stream.clone());
-        // SAFETY: cudarc's handle, of which this one keeps a clone, keeps the stream.
+        // SAFETY: cudarc's handle, of which `owner` is a clone, keeps the stream alive.
         unsafe { Stream::borrow(&device, stream.cu_stream().cast(), owner) }
     }
 }
 
-/// The device of a stream, and of memory allocated on it.
+/// The device of a stream, and of memory that was allocated on it.
 pub(crate) fn place(stream: &CudaStream) -> Place {
     Place::Cuda(ordinal(stream))
 }
 
-/// No device's where it cannot be one.
+/// The ordinal of a stream's device; one that no device has if cudarc's does not fit in 32 bits.
 fn ordinal(stream: &CudaStream) -> u32 {
     u32::try_from(stream.context().ordinal()).unwrap_or(u32::MAX)
 }

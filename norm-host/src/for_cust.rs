@@ -2,7 +2,7 @@
 //!
 //! Views are made from a `DeviceBuffer` or a `DeviceSlice` by [`View::from_buffer`] and
 //! [`ViewMut::from_buffer`], a [`Device`] from a `Context` by [`Device::from_cust`], a [`Stream`] from
-//! cust's by [`Stream::from_cust`]. All of it stays cust's.
+//! cust's by [`Stream::from_cust`]. cust keeps the ownership of all of them.
 //!
 //! ```no_run
 //! use cust::{context::Context, memory::DeviceBuffer, stream};
@@ -31,7 +31,7 @@ use half::{bf16, f16};
 
 use crate::{
     DType,
-    device::{Current, Device},
+    device::{ContextGuard, Device},
     error::{Arg, Error, Result},
     stream::Stream,
     tensor::{Element, Place, Raw, View, ViewMut},
@@ -39,10 +39,10 @@ use crate::{
 
 /// An element type that cust's buffers can hold, as itself or as its bits.
 ///
-/// cust's trait for what may be copied to a device covers no current version of `half`, so
-/// buffers hold `f16` and `bf16` as `u16`, the bits that `to_bits` gives.
+/// cust implements its trait `DeviceCopy` for no current version of `half`, so that
+/// buffers hold `f16` and `bf16` as `u16`, the bits that `to_bits` returns.
 pub trait BufferElement: Element {
-    /// What a buffer of them holds: the same size, and any bits are one.
+    /// The element type of such a buffer: of the same size, and valid for any bits.
     type Stored: DeviceCopy;
 }
 
@@ -63,13 +63,13 @@ impl<'a> View<'a> {
     /// `View::from_buffer::<f16>(&buffer, &[rows, dim])`, where `buffer` is a
     /// `DeviceBuffer<u16>` or `DeviceSlice<u16>` (see [`BufferElement`]).
     ///
-    /// Where it is comes from the driver. Operations run after their call has returned: wait for
-    /// the stream before you read the result, or give the buffer to another stream. To drop a
-    /// `DeviceBuffer` is fine: the driver frees memory when work under way is done.
+    /// The driver is asked for the memory's place. Operations run after their call has returned: wait for
+    /// the stream before reading the result, or before using the buffer on another stream. A
+    /// `DeviceBuffer` may be dropped: the driver frees its memory when the work in progress is done.
     ///
     /// # Errors
     ///
-    /// As for [`View::from_slice`]; [`NoDriver`](Error::NoDriver); what the driver says of memory
+    /// As for [`View::from_slice`]; [`NoDriver`](Error::NoDriver); the driver's error for memory
     /// that it does not know.
     pub fn from_buffer<E: BufferElement>(
         buffer: &'a DeviceSlice<E::Stored>,
@@ -94,7 +94,7 @@ impl<'a> ViewMut<'a> {
 }
 
 impl Device {
-    /// The device of a context of cust's, which is its primary one.
+    /// The device of one of cust's contexts, which are primary contexts.
     ///
     /// # Errors
     ///
@@ -102,8 +102,8 @@ impl Device {
     pub fn from_cust(context: &Context) -> Result<Device> {
         let driver = cuda_driver::driver()?;
         let ordinal = {
-            // SAFETY: `context` keeps it alive.
-            let _current = unsafe { Current::enter(driver, context.as_raw().cast())? };
+            // SAFETY: `context`, which is borrowed here, keeps the driver's context alive.
+            let _current = unsafe { ContextGuard::enter(driver, context.as_raw().cast())? };
             driver.context_device()?
         };
         Device::new(ordinal.unsigned_abs())
@@ -111,7 +111,7 @@ impl Device {
 }
 
 impl Stream {
-    /// cust's stream, to give operations to.
+    /// A handle for a stream of cust's, on which operations can run.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Stream {
     ///
     /// The stream stays alive until this handle is dropped.
     pub unsafe fn from_cust(device: &Device, stream: &cust::stream::Stream) -> Result<Stream> {
-        // SAFETY: alive now, and the caller keeps it so.
+        // SAFETY: `stream` is alive now, and the caller keeps it alive until the handle is dropped.
         unsafe { Stream::from_raw(device, stream.as_inner().cast()) }
     }
 }
@@ -132,12 +132,11 @@ fn raw<T: DeviceCopy>(buffer: &DeviceSlice<T>, dtype: DType, shape: &[usize]) ->
     Raw::new(place(address, elements)?, address, dtype, shape, Some(elements))
 }
 
-/// The device of some memory.
+/// The device that memory is on.
 fn place(address: u64, elements: u64) -> Result<Place> {
     let driver = cuda_driver::driver()?;
     let ordinal = match elements {
-        // No memory that the driver could tell anything about: it would have been allocated in
-        // the current context.
+        // An empty buffer has no memory that the driver could know. It counts as allocated in the current context.
         0 => driver.context_device()?,
         _ => driver.pointer_device(address)?,
     };

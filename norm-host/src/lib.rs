@@ -1,14 +1,21 @@
 //! RMSNorm, LayerNorm and head norm for LLM inference, on NVIDIA GPUs and on CPUs.
 //!
 //! An engine describes memory that it owns by a [`View`], and calls one of the operations
-//! ([`rms_norm`], [`layer_norm`], [`head_norm`], each with an in-place form whose name ends in
-//! `_`), or [`Norm`], which has every option, with a [`Backend`] to run on. The residual
-//! connection is fused with the norm behind it by [`add_rms_norm`] and [`add_layer_norm`], with the
-//! norm in front of it by [`rms_norm_add`] and [`layer_norm_add`], with both by [`sandwich_rms_norm`]; their
-//! forms whose name ends in `_to` leave the residual as it is and write the sum to a tensor of its own.
-//! Everything that could go wrong is checked first and is an [`Error`] that names the argument.
+//! ([`rms_norm`], [`layer_norm`], [`head_norm`]) or [`Norm`], which has every option, with a [`Backend`] to run on. All
+//! arguments are checked first; a mistake is an [`Error`] that names the argument.
 //!
-//! On the host, with a slice that the engine owns, and on all of its cores:
+//! | | RMSNorm | LayerNorm | every option |
+//! |---|---|---|---|
+//! | `y = norm(x)` | [`rms_norm`] | [`layer_norm`] | [`Norm::rows`] |
+//! | the same for each head (QK norm) | [`head_norm`] | [`head_norm`] | [`Norm::heads`] |
+//! | `r += x; y = norm(r)` (pre-norm) | [`add_rms_norm`] | [`add_layer_norm`] | [`Norm::add_then_norm`] |
+//! | `y += norm(x)` (post-norm) | [`rms_norm_add`] | [`layer_norm_add`] | [`Norm::norm_then_add`] |
+//! | `r += norm(x); y = next(r)` (sandwich) | [`sandwich_rms_norm`] | | [`Norm::sandwich_rows`] |
+//!
+//! A name that ends in `_` is the operation in place ([`rms_norm_`]; `_in_place` in methods). A name that ends in `_to`
+//! leaves the residual as it is, and writes the sum to a separate tensor ([`add_rms_norm_to`]).
+//!
+//! On the host, with a slice that the engine owns, on all cores:
 //!
 //! ```
 //! use norm_host::{Cpu, Norm, Result, View, ViewMut};
@@ -48,40 +55,41 @@
 //! }
 //! ```
 //!
-//! Memory and streams of cudarc, candle and cust are taken as they are: the modules `for_cudarc`,
+//! Memory and streams of cudarc, candle and cust can be used directly: see the modules `for_cudarc`,
 //! `for_candle` and `for_cust`.
 //!
-//! On several devices there are [`rms_norm_tp`] and its likes, and [`rms_norm_sharded`] for rows that
-//! are split over them.
+//! For several devices there are [`rms_norm_tp`], [`layer_norm_tp`] and [`head_norm_tp`], and [`rms_norm_sharded`] for rows
+//! that are split over the devices.
 //!
 //! # Features
 //!
-//! On by default are `cust` and `gpu`. An engine with memory of its own, or of cudarc's or candle's, says
+//! `cust` and `gpu` are on by default. An engine with its own memory, or with cudarc's or candle's, sets
 //! `default-features = false` and names what it needs: then nothing of cust is built, no CUDA toolkit is
-//! looked for, and no symbol of the driver's is defined.
+//! looked for, and no symbol of the driver is defined.
 //!
-//! - `gpu`: GPUs at all: [`Device`], [`Stream`], [`TpContext`] and what belongs to them, with the kernels,
-//!   1.0 MB of them. The driver is opened at run time. Without it there is the CPU backend: views,
-//!   operations, [`Norm`], [`Cpu`], [`models`], [`accuracy`] and [`reference`](mod@reference), and neither a driver nor a
-//!   kernel is built. Each of the others but `candle` has it.
+//! - `gpu`: support for GPUs: [`Device`], [`Stream`], [`TpContext`] and their kin, with 1.0 MB of kernels. The driver is
+//!   opened at run time. Without this feature there is only the CPU backend: views, operations, [`Norm`], [`Cpu`],
+//!   [`models`], [`accuracy`] and [`reference`](mod@reference), and neither the driver's interface nor a kernel is built. All
+//!   other features but `candle` turn it on.
 //! - `cust`: views of cust's memory, its contexts and streams (module `for_cust`).
 //! - `cudarc`: views of cudarc's memory, and its streams (module `for_cudarc`).
 //! - `candle`: operations and modules over candle's tensors (module `for_candle`), of candle 0.10 or 0.11;
-//!   `candle-cuda` for those on its CUDA devices too, for which candle needs a CUDA toolkit.
-//! - `linked`: for a program that has, beside cust, another crate that links to libcuda by name, as cudarc's
-//!   feature `dynamic-linking` does. `candle-cuda` has it. Without `cust` it changes nothing.
-//! - `rust-cuda`: the kernels as rust-cuda compiles them too ([`ptx`], `RUST_CUDA`), 1.7 MB; refused where they were
-//!   compiled of another source than the others.
-//! - `sim`: a backend that runs the kernels' PTX on a simulator.
+//!   `candle-cuda` also for tensors on its CUDA devices, for which candle needs a CUDA toolkit.
+//! - `linked`: for a program in which, beside cust, another crate links to libcuda by name, as cudarc's
+//!   feature `dynamic-linking` does. `candle-cuda` turns it on. Without `cust` it has no effect.
+//! - `rust-cuda`: also the kernels as compiled by rust-cuda ([`ptx`], `RUST_CUDA`), 1.7 MB; they are refused if they were
+//!   compiled from another source than the others.
+//! - `sim`: a backend that runs the kernels' PTX on a simulator (`Simulator`).
 //!
 //! # Building without CUDA
 //!
-//! Without `cust` there is nothing to do. With it, cust's build script insists on a folder with a folder
-//! `lib64` in it. Where no CUDA toolkit is installed, the environment variable `CUDA_LIBRARY_PATH` names
-//! one, which may be empty: `mkdir -p ~/.no-cuda/lib64 && export CUDA_LIBRARY_PATH=~/.no-cuda`.
+//! Without `cust` nothing is needed. With it, cust's build script requires a CUDA folder with a folder
+//! `lib64` in it. Where no CUDA toolkit is installed, set the environment variable `CUDA_LIBRARY_PATH` to such a folder,
+//! whose `lib64` may be empty: `mkdir -p ~/.no-cuda/lib64 && export CUDA_LIBRARY_PATH=~/.no-cuda`.
 #![warn(missing_docs)]
 
 pub mod accuracy;
+mod apply;
 mod backend;
 mod check;
 mod cpu;
@@ -89,11 +97,11 @@ mod error;
 pub mod models;
 mod norm;
 mod ops;
-mod problem;
+pub mod problem;
 pub mod reference;
 mod tensor;
 
-// What there is for GPUs alone.
+// For GPUs only.
 #[cfg(feature = "gpu")]
 mod device;
 #[cfg(feature = "gpu")]
@@ -103,7 +111,7 @@ mod launch;
 #[cfg(feature = "gpu")]
 mod nccl;
 #[cfg(feature = "gpu")]
-mod plan;
+pub mod plan;
 #[cfg(feature = "gpu")]
 pub mod ptx;
 #[cfg(feature = "gpu")]
@@ -130,18 +138,13 @@ pub use ops::{
     head_norm, head_norm_, layer_norm, layer_norm_, layer_norm_add, layer_norm_add_to, rms_norm, rms_norm_,
     rms_norm_add, rms_norm_add_to, rms_norm_apply, rms_norm_partial, sandwich_rms_norm, sandwich_rms_norm_to,
 };
-pub use problem::{
-    Operand, Param, Problem, Residual, ResidualPlace, Roundings, SandwichProblem, Scales, ShardProblem,
-    ShardStep,
-};
 pub use tensor::{Element, MAX_RANK, Place, Shape, View, ViewMut};
 
 #[cfg(feature = "gpu")]
 pub use self::{
-    device::{Current, Device},
+    device::{ContextGuard, Device},
     graph::Graph,
     nccl::{NcclGroup, NcclId},
-    plan::{DeviceProfile, LaunchShape, MAX_GRID, Plan, SandwichPlan, Tile},
     stream::Stream,
     tp::{
         AllReduce, DeviceSums, RowSums, Shard, TpContext, head_norm_tp, layer_norm_tp, rms_norm_sharded,
@@ -149,17 +152,15 @@ pub use self::{
     },
 };
 
-#[cfg(feature = "cust")]
-pub use for_cust::BufferElement;
 #[cfg(feature = "sim")]
 pub use {error::SimulatorError, sim::Simulator};
 
-/// Its examples compile.
+/// Compiles the examples of docs/PARALLEL.md.
 #[cfg(all(doctest, feature = "gpu"))]
 #[doc = include_str!("../../docs/PARALLEL.md")]
 mod parallel {}
 
-/// Its examples compile.
+/// Compiles the examples of docs/MODELS.md.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/MODELS.md")]
 mod models_page {}

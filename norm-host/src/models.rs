@@ -1,9 +1,9 @@
-//! What the norms of known families of models are, and how their own implementation rounds.
+//! The norms of known families of models, and the orders in which their own implementations round.
 //!
-//! A family is found by the `model_type` of its config.json. Its [`Spec`]s say what to give [`Norm`]: which norm, its
-//! eps, the weight offset, the order of roundings, the shape and type of weights. They are those of transformers 5.24,
-//! whose norms' results, of each family here, are recorded and replayed in this project's tests; docs/MODELS.md in the
-//! repository has the whole table, and which records hold a row.
+//! [`Model::find`] finds a family by the `model_type` of its config.json. Its [`Spec`]s have the options for [`Norm`]: which
+//! norm, its eps, the weight offset, the order of roundings, and the shape and type of weights. They are those of
+//! transformers 5.24, whose results are recorded for each family and replayed in this project's tests; docs/MODELS.md
+//! in the repository has the whole table, and the records for each row.
 //!
 //! ```
 //! use norm_host::{Cpu, View, ViewMut, models::Model};
@@ -17,9 +17,9 @@
 //! # Ok::<(), norm_host::Error>(())
 //! ```
 //!
-//! **Which order of roundings.** A [`Model`] as it is found rounds as transformers does when it runs the model eagerly.
-//! [`Model::compiled`] has the order of a model under `torch.compile`, which rounds once: that is also the most exact
-//! one. [`Model::of_gguf`] is for weights from a GGUF file.
+//! **Which order of roundings.** A [`Model`] from [`Model::find`] rounds as transformers does when it runs the model
+//! eagerly. [`Model::compiled`] has the order of a model under `torch.compile`, which rounds once: this is also the most
+//! accurate one. [`Model::of_gguf`] is for weights from a GGUF file.
 
 mod spec;
 mod table;
@@ -34,38 +34,38 @@ use crate::{Error, Norm, Rounding, error::Result};
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Model {
-    /// Its name, the `model_type` of its config.json: `qwen3_next`.
+    /// The family's name, the `model_type` of its config.json: `qwen3_next`.
     pub name: &'static str,
-    /// The `model_type` of models of several modalities whose `text_config` is of this family.
+    /// The `model_type`s of multimodal models whose `text_config` is of this family.
     pub also: &'static [&'static str],
     /// The name that eps has in config.json; `None` where the config has none.
     pub eps_key: Option<&'static str>,
-    /// Its eps where config.json gives none.
+    /// The eps where config.json has none.
     pub default_eps: f64,
-    /// Where the norms of a layer stand.
+    /// Where in a layer its norms are.
     pub places: Places,
-    /// The norms of a layer, and the last one behind all layers.
+    /// The norms of a layer, and the final norm behind all layers.
     pub layer: Spec,
     /// The norms of queries and keys.
     pub query_key: Option<QueryKey>,
-    /// The norm of values, over each head.
+    /// The norm of values, for each head.
     pub value: Option<Spec>,
     /// The norms of compressed queries, keys and values, between two projections.
     pub latent: Option<Spec>,
     /// The norms of dt, B and C in a Mamba layer.
     pub state: Option<Spec>,
-    /// Norms in front of the last projection of attention or MLP.
+    /// The norms in front of the last projection of attention or MLP.
     pub inner: Option<Spec>,
-    /// The norm of a Mamba 2 or linear attention layer that has a gate.
+    /// The norm with a gate in a Mamba 2 or linear attention layer.
     pub gated: Option<Gated>,
 }
 
 impl Model {
-    /// The family of that name.
+    /// The family with that name.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownModel`], which has all names, if there is none.
+    /// [`Error::UnknownModel`], whose message lists all names.
     pub fn find(name: &str) -> Result<Model> {
         let is_it = |model: &&Model| model.name == name || model.also.contains(&name);
         let found = Model::all().iter().find(is_it).copied();
@@ -77,21 +77,22 @@ impl Model {
         table::MODELS
     }
 
-    /// The norm of its layers, to be given weights: [`layer`](Model::layer).[`norm`](Spec::norm).
+    /// The norm of the family's layers, without weights yet: [`layer`](Model::layer).[`norm`](Spec::norm).
     pub fn norm<'a>(&self, eps: impl Into<f64>) -> Norm<'a> {
         self.layer.norm(eps)
     }
 
-    /// The same with weights from a GGUF file that llama.cpp's converter made: it adds the 1 that is lacking in the
-    /// weights of some families, and writes them as f32, so that none has an offset. [`Spec::result`] of f32 weights is
-    /// what such a model's own code would give, f32 where results are promoted; for the bits of one that is loaded as
-    /// bf16 from bf16 weights, docs/MODELS.md in the repository says what to do with y, and when to round the weights.
+    /// The same family with weights from a GGUF file of llama.cpp's converter. The converter adds the 1 to the weights of
+    /// families that store `w - 1`, and writes weights as f32, so that no norm has an offset. [`Spec::result`] for f32
+    /// weights is the type that the model's own code would return, f32 where results are promoted. To get the bits of a
+    /// model that is loaded as bf16 from bf16 weights, docs/MODELS.md in the repository says which type y must have and
+    /// when to round the weights.
     pub fn of_gguf(self) -> Model {
         self.each(|spec| Spec { weight_offset: 0.0, round_offset: false, loaded_as: LoadedAs::F32, ..spec })
     }
 
-    /// The same under `torch.compile`, which rounds once, with nothing rounded on the way. The types of results are
-    /// those of the model that runs eagerly.
+    /// The same family under `torch.compile`, which rounds once. The types of results are those of the model that runs
+    /// eagerly.
     pub fn compiled(self) -> Model {
         let model = self.each(|spec| Spec { rounding: Rounding::Single, round_offset: false, ..spec });
         let f32_behind = |gated: Gated| match gated.gate {
@@ -101,7 +102,7 @@ impl Model {
         Model { gated: model.gated.map(f32_behind), ..model }
     }
 
-    /// Its norms, each with what it is for.
+    /// The family's norms with their roles.
     pub fn norms(&self) -> impl Iterator<Item = (Role, Spec)> {
         [
             (Role::Layer, Some(self.layer)),
@@ -130,7 +131,7 @@ impl Model {
     }
 }
 
-/// Every name that [`Model::find`] knows, in one line.
+/// All names that [`Model::find`] knows, separated by commas.
 pub(crate) fn names() -> String {
     let names = |model: &'static Model| [model.name].into_iter().chain(model.also.iter().copied());
     let mut names: Vec<_> = Model::all().iter().flat_map(names).collect();

@@ -1,18 +1,11 @@
-//! The full form of an operation: a description that is then applied to tensors.
+//! The description of a normalization, with every option. The module `apply` applies it to tensors.
 
-mod residual;
-mod sandwich;
 mod scale;
 
 use norm_kernels::abi::{NormKind, Rounding};
 pub use scale::Scale;
 
-use crate::{
-    backend::Backend,
-    check::{self, Form, Residual},
-    error::Result,
-    tensor::{View, ViewMut},
-};
+use crate::tensor::View;
 
 /// A normalization, described once and applied to any number of tensors.
 ///
@@ -22,16 +15,17 @@ use crate::{
 ///   (the mean of squared differences),
 ///
 /// computed in `f32` and rounded once, to nearest even, to the type of `y`. `w` is 1 and `b` is 0
-/// unless given. The types of `x`, `w` and `y` are each one of the three, chosen apart; `b` has the
-/// type of `w`. Some libraries round before they multiply by `w` or add `b`: [`rounding`](Norm::rounding)
+/// unless given. `x`, `w` and `y` are each `f16`, `bf16` or `f32`, independent of each other; `b` has
+/// the type of `w`. Some libraries round before they multiply by `w` or add `b`: [`rounding`](Norm::rounding)
 /// has their orders, and `docs/ROUNDING.md` in the repository says whose is which.
 /// An infinite `f16` in `x` counts as ±65504, the largest finite one; nothing else is clamped, and
 /// NaN passes through.
 ///
-/// The residual connection around a norm can be fused with it, so that each tensor is moved once:
-/// in front, `r += x; y = norm(r)` ([`add_rows`](Norm::add_rows)), behind, `y += norm(x)`
-/// ([`rows_add`](Norm::rows_add)), or between two norms ([`sandwich_rows`](Norm::sandwich_rows)); each in place, or with
-/// the sum in a tensor of its own (names that end in `_to`). [`branch_scale`](Norm::branch_scale) and
+/// The addition to a residual can be fused with a norm, so that each tensor is read or written once:
+/// in front of the norm, `r += x; y = norm(r)` ([`add_then_norm`](Norm::add_then_norm)), behind it,
+/// `y += norm(x)` ([`norm_then_add`](Norm::norm_then_add)), or between two norms
+/// ([`sandwich_rows`](Norm::sandwich_rows)). Each updates the residual in place; the methods whose names end in
+/// `_to` write the sum to a separate tensor. [`branch_scale`](Norm::branch_scale) and
 /// [`sum_scale`](Norm::sum_scale) multiply what is added and the sum.
 ///
 /// ```
@@ -48,7 +42,7 @@ use crate::{
 #[must_use = "a description does nothing until it is applied to tensors"]
 pub struct Norm<'a> {
     pub(crate) kind: NormKind,
-    /// As given: the checks round it to `f32`.
+    /// As the caller gave it; the checks round it to `f32`.
     pub(crate) eps: f64,
     pub(crate) weight: Option<View<'a>>,
     pub(crate) weight_offset: f32,
@@ -72,7 +66,7 @@ impl<'a> Norm<'a> {
         Norm::new(NormKind::Layer, eps)
     }
 
-    /// Either of them.
+    /// RMSNorm or LayerNorm, by `kind`.
     pub fn new(kind: NormKind, eps: impl Into<f64>) -> Norm<'a> {
         Norm {
             kind,
@@ -88,34 +82,38 @@ impl<'a> Norm<'a> {
         }
     }
 
-    /// With weights: `(dim,)` for rows; for heads `(heads, head_dim)`, or `(head_dim,)` shared by all
-    /// heads. `None` takes them away.
+    /// Sets the weights: `(dim,)` for rows; for heads `(heads, head_dim)`, or `(head_dim,)` shared by all
+    /// heads. `None` removes them.
     pub fn weight(self, w: impl Into<Option<View<'a>>>) -> Norm<'a> {
         Norm { weight: w.into(), ..self }
     }
 
-    /// With this added to every weight, in `f32`: 1 where a checkpoint stores `w - 1`, as those of Gemma 1
-    /// to 3, Nemotron, Qwen3-Next and Qwen3.5 do (but for the gated norm of the last two): [`models`](crate::models)
-    /// knows whose. Gemma 3n and 4 do not, nor does a GGUF file of any model. Other than 0 it needs weights: an operation without them is refused.
+    /// Sets what is added to every weight, in `f32`: 1 where a checkpoint stores `w - 1`, as those of Gemma 1
+    /// to 3, Nemotron, Qwen3-Next and Qwen3.5 do (except in the gated norm of the last two). Gemma 3n and 4 do not,
+    /// nor does a GGUF file of any model. [`models`](crate::models) lists the models. An offset other than 0 requires
+    /// weights: an operation without them is refused.
+    #[doc(alias = "gemma_rms_norm")]
+    #[doc(alias = "zero_centered_gamma")]
+    #[doc(alias = "layernorm_1p")]
     pub fn weight_offset(self, offset: f32) -> Norm<'a> {
         Norm { weight_offset: offset, ..self }
     }
 
-    /// Whether `w + offset` is rounded to the type of the weights before it is used, as by Nemotron's LayerNorm
-    /// (`LayerNorm1P`): false unless given. With `true` it needs a [`weight_offset`](Norm::weight_offset) other
+    /// Sets whether `w + offset` is rounded to the type of the weights before it is used, as in Nemotron's LayerNorm
+    /// (`LayerNorm1P`); false unless set. `true` requires a [`weight_offset`](Norm::weight_offset) other
     /// than 0: an operation without one is refused. For `f32` weights it makes no difference.
     pub fn round_offset(self, round: bool) -> Norm<'a> {
         Norm { round_offset: round, ..self }
     }
 
-    /// The order of roundings, [`Rounding::Single`] unless given: whether the normalized value, or its product with
-    /// the weight, is rounded to 16 bits before the last rounding, to the type of `y`. For engines whose results
-    /// have to agree bit for bit with those of another; `Single` is the most exact.
+    /// Sets the order of roundings, [`Rounding::Single`] unless set: whether the normalized value, or its product with
+    /// the weight, is rounded to 16 bits before the last rounding, to the type of `y`. It is for engines whose results
+    /// have to agree bit for bit with those of another library; `Single` is the most accurate.
     ///
-    /// The type of `y` stays the caller's in every order. Where another library is to be matched it is that of
-    /// the library's result: with [`BeforeWeight`](Rounding::BeforeWeight) the type of `x`, but `f32` where the
+    /// The caller chooses the type of `y` in every order. To match another library, choose the type of that
+    /// library's result: with [`BeforeWeight`](Rounding::BeforeWeight) the type of `x`, but `f32` where the
     /// weights are `f32` (transformers promotes); with [`BeforeBias`](Rounding::BeforeBias) that of `x`; with
-    /// [`T5`](Rounding::T5) that of the weights. `T5` needs weights: an operation without them is refused.
+    /// [`T5`](Rounding::T5) that of the weights. `T5` requires weights: an operation without them is refused.
     ///
     /// ```
     /// use half::bf16;
@@ -136,114 +134,24 @@ impl<'a> Norm<'a> {
         Norm { rounding, ..self }
     }
 
-    /// With biases, of the weights' type and of a shape that weights may have; for heads they may be
-    /// shared where weights are not, or the other way round. `None` takes them away.
+    /// Sets the biases, of the type of the weights and of a shape that weights may have. For heads the biases may be
+    /// shared by all heads where the weights are not, and the other way round. `None` removes them.
     pub fn bias(self, b: impl Into<Option<View<'a>>>) -> Norm<'a> {
         Norm { bias: b.into(), ..self }
     }
 
-    /// Whether, on a GPU of compute capability 9.0 or newer, the kernel may start while the one in
-    /// front of it in the stream still finishes (programmatic dependent launch, [CUDA C++
-    /// Programming Guide](https://docs.nvidia.com/cuda/cuda-c-programming-guide/#programmatic-dependent-launch-and-synchronization)):
-    /// true unless it is taken away. Older GPUs and the CPU know no difference.
+    /// Sets whether, on a GPU of compute capability 9.0 or newer, the kernel may start before its predecessor in
+    /// the stream has finished (programmatic dependent launch, PDL; [CUDA C++ Programming
+    /// Guide](https://docs.nvidia.com/cuda/cuda-c-programming-guide/#programmatic-dependent-launch-and-synchronization)):
+    /// true unless set. On older GPUs and on the CPU it has no effect.
     ///
-    /// No result depends on it. Tensors are read and written only after the kernel in front has
-    /// completed and its writes can be seen; before that the kernel is launched, and prefetches
-    /// into the L2 cache, which is coherent for the whole GPU, at most.
+    /// No result depends on it. The kernel reads and writes tensors only after its predecessor has
+    /// completed and that one's writes are visible. Before that it does no more than prefetch into
+    /// the L2 cache, which is coherent for the whole GPU.
+    #[doc(alias = "PDL")]
+    #[doc(alias = "enable_pdl")]
+    #[doc(alias = "programmatic_dependent_launch")]
     pub fn overlap(self, overlap: bool) -> Norm<'a> {
         Norm { overlap, ..self }
-    }
-
-    /// Normalizes the last axis: `x` and `y` `(…, dim)`, of rank 1 to 4 and equal shape; weights
-    /// and biases `(dim,)`, shared by all rows. The last axis of each is dense, the others may
-    /// have any stride.
-    ///
-    /// On a stream this enqueues the work and returns. With no rows it does nothing.
-    ///
-    /// # Errors
-    ///
-    /// Any of the checks of [`Error`](crate::Error), before anything is written: a shape, place,
-    /// stride, address, `eps`, weight offset or order of roundings that does not fit, `dim` 0 or above
-    /// [`MAX_DIM`](crate::MAX_DIM), or a `y` that shares memory with itself, with `w` or `b`, or
-    /// with an `x` that is not the same tensor. On a stream also what the driver refuses.
-    pub fn rows(&self, x: View<'_>, y: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
-        self.apply(Form::Rows, x, y, Residual::None, on)
-    }
-
-    /// [`rows`](Norm::rows) with `y` the same tensor as `x`.
-    ///
-    /// # Errors
-    ///
-    /// As for [`rows`](Norm::rows).
-    pub fn rows_in_place(&self, x: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
-        self.apply_in_place(Form::Rows, x, Residual::None, on)
-    }
-
-    /// Normalizes the last axis, each head with its own weights or all with the same: `x` and `y`
-    /// `(…, heads, head_dim)`, of rank 2 to 4 and equal shape; weights and biases each
-    /// `(heads, head_dim)`, whose heads may have any stride, or `(head_dim,)`, shared by all heads (the
-    /// norms of queries and keys in Qwen3 and Gemma 3).
-    ///
-    /// Rows normalized in groups, as by the gated norm of Mamba 2, are heads too: view `(rows, dim)` as
-    /// `(rows, groups, dim / groups)`, and weights `(dim,)` as `(groups, dim / groups)`.
-    ///
-    /// ```
-    /// use norm_host::{Cpu, Norm, View, ViewMut};
-    ///
-    /// // A row of four elements in two groups, with a weight for each element.
-    /// let (mut x, w) = ([3.0_f32, -3.0, 70.0, 70.0], [1.0_f32, 2.0, 3.0, 4.0]);
-    /// let mut groups = ViewMut::from_slice(&mut x, &[1, 2, 2])?;
-    /// Norm::rms(0.0).weight(View::from_slice(&w, &[2, 2])?).heads_in_place(&mut groups, &Cpu)?;
-    /// assert_eq!(x, [1.0, -2.0, 3.0, 4.0]);
-    /// # Ok::<(), norm_host::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As for [`rows`](Norm::rows).
-    pub fn heads(&self, x: View<'_>, y: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
-        self.apply(Form::Heads, x, y, Residual::None, on)
-    }
-
-    /// [`heads`](Norm::heads) with `y` the same tensor as `x`.
-    ///
-    /// # Errors
-    ///
-    /// As for [`rows`](Norm::rows).
-    pub fn heads_in_place(&self, x: &mut ViewMut<'_>, on: &impl Backend) -> Result<()> {
-        self.apply_in_place(Form::Heads, x, Residual::None, on)
-    }
-
-    fn apply(
-        &self,
-        form: Form,
-        x: View<'_>,
-        y: &mut ViewMut<'_>,
-        residual: Residual<'_>,
-        on: &impl Backend,
-    ) -> Result<()> {
-        let problem = check::apart(self, form, &x.raw, &y.raw, residual, on.place())?;
-        if problem.rows == 0 {
-            return Ok(());
-        }
-        // SAFETY: the views vouch for their memory, `y` and a sum with a residual for writing (whoever calls
-        // borrows it mutably); the checks made sure that it is all at the backend's place, aligned,
-        // and overlaps no more than allowed.
-        unsafe { on.run(&problem) }
-    }
-
-    fn apply_in_place(
-        &self,
-        form: Form,
-        x: &mut ViewMut<'_>,
-        residual: Residual<'_>,
-        on: &impl Backend,
-    ) -> Result<()> {
-        let problem = check::in_place(self, form, &x.raw, residual, on.place())?;
-        if problem.rows == 0 {
-            return Ok(());
-        }
-        // SAFETY: as in `apply`; the one tensor is both read and written, through a `ViewMut`.
-        unsafe { on.run(&problem) }
     }
 }

@@ -1,4 +1,4 @@
-//! The operations by their usual names. [`Norm`] has the options that these leave out.
+//! The operations under their usual names. [`Norm`] has the options that these leave out.
 
 mod residual;
 mod sharded;
@@ -20,11 +20,22 @@ use crate::{
 
 /// RMSNorm over the last axis: `y = x / sqrt(mean(x²) + eps) * w`.
 ///
-/// `x`, `y`: `(…, dim)`, rank 1 to 4; `w`: `(dim,)` or `None`. Element types are free.
+/// `x`, `y`: `(…, dim)`, rank 1 to 4; `w`: `(dim,)` or `None`. Each is f16, bf16 or f32.
+///
+/// ```
+/// use norm_host::{Cpu, View, ViewMut, rms_norm};
+///
+/// let (x, w, mut y) = ([1.0_f32, 7.0], [1.0_f32, 2.0], [0.0_f32; 2]);
+/// let (x, w) = (View::from_slice(&x, &[1, 2])?, View::from_slice(&w, &[2])?);
+/// rms_norm(x, w, &mut ViewMut::from_slice(&mut y, &[1, 2])?, 0.0, &Cpu)?;
+/// assert!((y[1] - 2.8).abs() < 1e-6); // 7 / sqrt((1 + 49) / 2) * 2
+/// # Ok::<(), norm_host::Error>(())
+/// ```
 ///
 /// # Errors
 ///
 /// As for [`Norm::rows`].
+#[doc(alias = "RMSNorm")]
 pub fn rms_norm<'w>(
     x: View<'_>,
     w: impl Into<Option<View<'w>>>,
@@ -36,6 +47,15 @@ pub fn rms_norm<'w>(
 }
 
 /// [`rms_norm`] in place.
+///
+/// ```
+/// use norm_host::{Cpu, ViewMut, rms_norm_};
+///
+/// let mut x = [1.0_f32, 7.0];
+/// rms_norm_(&mut ViewMut::from_slice(&mut x, &[1, 2])?, None, 0.0, &Cpu)?;
+/// assert!((x[1] - 1.4).abs() < 1e-6); // 7 / sqrt((1 + 49) / 2)
+/// # Ok::<(), norm_host::Error>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -52,11 +72,23 @@ pub fn rms_norm_<'w>(
 /// LayerNorm over the last axis: `y = (x - mean(x)) / sqrt(var(x) + eps) * w + b`, `var` the
 /// biased variance.
 ///
-/// `x`, `y`: `(…, dim)`, rank 1 to 4; `w`, `b`: `(dim,)` or `None`. Element types are free.
+/// `x`, `y`: `(…, dim)`, rank 1 to 4; `w`, `b`: `(dim,)` or `None`. Each is f16, bf16 or f32; `b` has the type of `w`.
+///
+/// ```
+/// use norm_host::{Cpu, View, ViewMut, layer_norm};
+///
+/// let (x, w, b, mut y) = ([1.0_f32, 5.0], [1.0_f32, 2.0], [0.5_f32; 2], [0.0_f32; 2]);
+/// let (w, b) = (View::from_slice(&w, &[2])?, View::from_slice(&b, &[2])?);
+/// let y_view = &mut ViewMut::from_slice(&mut y, &[1, 2])?;
+/// layer_norm(View::from_slice(&x, &[1, 2])?, w, b, y_view, 0.0, &Cpu)?;
+/// assert_eq!(y, [-0.5, 2.5]); // the mean is 3, the variance 4
+/// # Ok::<(), norm_host::Error>(())
+/// ```
 ///
 /// # Errors
 ///
 /// As for [`Norm::rows`].
+#[doc(alias = "LayerNorm")]
 pub fn layer_norm<'p>(
     x: View<'_>,
     w: impl Into<Option<View<'p>>>,
@@ -69,6 +101,15 @@ pub fn layer_norm<'p>(
 }
 
 /// [`layer_norm`] in place.
+///
+/// ```
+/// use norm_host::{Cpu, ViewMut, layer_norm_};
+///
+/// let mut x = [1.0_f32, 5.0];
+/// layer_norm_(&mut ViewMut::from_slice(&mut x, &[1, 2])?, None, None, 0.0, &Cpu)?;
+/// assert_eq!(x, [-1.0, 1.0]);
+/// # Ok::<(), norm_host::Error>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -86,11 +127,26 @@ pub fn layer_norm_<'p>(
 /// Either norm over the last axis, each head with its own weights or all with the same.
 ///
 /// `x`, `y`: `(…, heads, head_dim)`, rank 2 to 4; `w`, `b`: `(heads, head_dim)`, `(head_dim,)` for
-/// all heads, or `None`. Element types are free.
+/// all heads, or `None`. Each is f16, bf16 or f32; `b` has the type of `w`.
+///
+/// ```
+/// use norm_host::{Cpu, NormKind, View, ViewMut, head_norm};
+///
+/// // One token with two heads of two elements, which share their weights.
+/// let (x, w, mut y) = ([3.0_f32, 3.0, 70.0, -70.0], [1.0_f32, 2.0], [0.0_f32; 4]);
+/// let (x, w) = (View::from_slice(&x, &[1, 2, 2])?, View::from_slice(&w, &[2])?);
+/// let y_view = &mut ViewMut::from_slice(&mut y, &[1, 2, 2])?;
+/// head_norm(x, w, None, y_view, 0.0, NormKind::Rms, &Cpu)?;
+/// assert_eq!(y, [1.0, 2.0, 1.0, -2.0]);
+/// # Ok::<(), norm_host::Error>(())
+/// ```
 ///
 /// # Errors
 ///
 /// As for [`Norm::heads`].
+#[doc(alias = "qk_norm")]
+#[doc(alias = "q_norm")]
+#[doc(alias = "k_norm")]
 pub fn head_norm<'p>(
     x: View<'_>,
     w: impl Into<Option<View<'p>>>,
@@ -105,9 +161,20 @@ pub fn head_norm<'p>(
 
 /// [`head_norm`] in place.
 ///
+/// ```
+/// use norm_host::{Cpu, NormKind, ViewMut, head_norm_};
+///
+/// let mut queries = [3.0_f32, 3.0, 70.0, -70.0];
+/// let heads = &mut ViewMut::from_slice(&mut queries, &[1, 2, 2])?;
+/// head_norm_(heads, None, None, 0.0, NormKind::Rms, &Cpu)?;
+/// assert_eq!(queries, [1.0, 1.0, 1.0, -1.0]);
+/// # Ok::<(), norm_host::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// As for [`Norm::heads`].
+#[doc(alias = "qk_norm")]
 pub fn head_norm_<'p>(
     x: &mut ViewMut<'_>,
     w: impl Into<Option<View<'p>>>,

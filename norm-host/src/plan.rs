@@ -1,9 +1,13 @@
-//! From a checked problem to a launch, as pure data.
+//! Plans: the launch of a checked problem, as plain data.
+//!
+//! A stream makes a [`Plan`] of every [`Problem`] and launches it; so does the simulator. Engines need one only to look at
+//! what is launched, and a [`DeviceProfile`] to restrict what kernels use.
 
 mod alignment;
 mod ladders;
 mod prefetch;
 mod profile;
+mod rules;
 mod sandwich;
 mod select;
 mod sharded;
@@ -31,10 +35,10 @@ use crate::{
 /// Guide, "Technical Specifications per Compute Capability").
 pub const MAX_GRID: u64 = (1 << 31) - 1;
 
-/// A launch: which kernel, how many threads, with what.
+/// A launch: the kernel, the grid, and the kernel's argument.
 ///
-/// The tile, and with it the order of every sum, comes from the types and `dim` alone. The number
-/// of rows changes only how many blocks there are and, as the alignment does, how memory is reached.
+/// The tile, and with it the order of every sum, follows from the norm, the types, `dim` and the device alone. The number
+/// of rows decides the number of blocks and, like the alignment, which variant of the kernel runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Plan {
@@ -42,22 +46,22 @@ pub struct Plan {
     pub kernel: Kernel,
     /// Blocks along x, y and z.
     pub grid: [u32; 3],
-    /// Threads of a block: along the row, rows, 1.
+    /// Threads of a block: along the row, for each of its rows, 1.
     pub block: [u32; 3],
     /// Blocks along x that work on a row together, as a cluster; 1 for none.
     pub cluster: u32,
-    /// Dynamic shared memory of a block in bytes, beside what the kernel declares itself.
+    /// Dynamic shared memory of a block in bytes, in addition to the kernel's static shared memory.
     pub shared_bytes: u32,
-    /// Whether the kernel may start while the one in front of it still finishes, on devices that
-    /// can: it waits before it reads or writes.
+    /// Whether the kernel may start before its predecessor has finished (programmatic dependent launch), on devices
+    /// that support it. The kernel itself waits before it reads or writes.
     pub overlap: bool,
     /// The kernel's parameter.
     pub args: Args,
 }
 
-/// What a kernel adds to every weight: -0, which changes none, where there is no offset. Absent weights count as ones, which
-/// an offset must not change.
-fn offset_of(w: Option<Param>, offset: f32) -> f32 {
+/// The offset that a kernel adds to every weight. Where there is none it is -0, which changes no weight. Absent weights
+/// count as ones, which an offset must not change.
+fn kernel_offset(w: Option<Param>, offset: f32) -> f32 {
     if w.is_some() && offset != 0.0 { offset } else { -0.0 }
 }
 
@@ -81,7 +85,7 @@ impl Plan {
             dim,
             eps,
             weight_offset,
-            // `Problem::roundings` goes by it.
+            // `Problem::roundings` evaluates it.
             round_offset: _,
             rounding,
             overlap,
@@ -93,8 +97,8 @@ impl Plan {
             (Some(param), _) | (None, Some(param)) => param.dtype,
             (None, None) => x.dtype,
         };
-        let weight_offset = offset_of(w, weight_offset);
-        // A sum in f32 is dealt out as a tensor in f32 is, so that its norm has the bits of that tensor's.
+        let weight_offset = kernel_offset(w, weight_offset);
+        // A sum in f32 has the tile of a tensor in f32, so that its norm has the bits of that tensor's norm.
         let tile = Tile::new(kind, problem.normalized_dtype(), y.dtype, dim, profile);
         let most = u64::max(tile.grid(rows), rows);
         if most > MAX_GRID {
@@ -135,7 +139,7 @@ impl Plan {
                 },
                 epilogue: problem.roundings().epilogue(rounding),
             },
-            // The tile says what follows from it.
+            // `with_tile` sets what follows from the tile.
             grid: [0; 3],
             block: [0; 3],
             cluster: 0,
@@ -169,11 +173,11 @@ impl Plan {
                 accumulate: problem.residual_behind().is_some().into(),
             },
         };
-        Ok(plan.with_tile(variant, tile.taken_by(variant), profile))
+        Ok(plan.with_tile(variant, tile.for_variant(variant), profile))
     }
 
-    /// The plan with another kernel and tile, which must suit it: to measure others than
-    /// operations take.
+    /// The plan with another variant and tile, which must support it, so that tiles other than those of operations can be
+    /// measured.
     #[doc(hidden)]
     pub fn with_tile(self, variant: Variant, tile: Tile, profile: DeviceProfile) -> Plan {
         let Args { rows, dim, .. } = self.args;

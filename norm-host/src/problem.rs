@@ -1,4 +1,7 @@
-//! What the checks leave of an operation: plain numbers.
+//! A checked operation as plain numbers: addresses, types, extents and strides.
+//!
+//! The checks make a [`Problem`] of views and a [`Norm`](crate::Norm); a [`Backend`](crate::Backend) carries it out. Engines
+//! need neither to build nor to read one.
 
 mod axes;
 mod residual;
@@ -15,8 +18,8 @@ pub use sharded::{ShardProblem, ShardStep};
 
 use crate::DType;
 
-/// A checked operation, `y = norm(x) * (w + weight_offset) + b` row by row, ready to be planned
-/// for a device or computed on the host, perhaps with a residual in front of the norm or behind it.
+/// A checked operation, `y = norm(x) * (w + weight_offset) + b` row by row, perhaps with a residual in front of the norm
+/// or behind it, ready to be planned for a device or computed on the host.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Problem {
     /// Which normalization.
@@ -32,7 +35,7 @@ pub struct Problem {
     /// The biases, of the weights' type: 0 where there are none.
     pub b: Option<Param>,
     /// The axes in front of `dim`, outermost first, padded with [`Axis::ONE`] at the front.
-    /// Neighbours are merged where the strides allow it, so a dense tensor leaves one. Where
+    /// Neighbouring axes are merged where the strides allow it, so that a dense tensor has one. Where
     /// weights or biases differ from head to head, the heads are the last axis.
     pub axes: [Axis; 3],
     /// Number of rows: the product of the extents of `axes`. With 0 there is nothing to do.
@@ -41,13 +44,13 @@ pub struct Problem {
     pub dim: u32,
     /// Added to the mean of squares, or the variance, before the square root.
     pub eps: f32,
-    /// Added to every weight in `f32`. Without weights the factor is 1, whatever this is.
+    /// Added to every weight in `f32`. Without weights it has no effect: the factor is 1.
     pub weight_offset: f32,
     /// Whether that sum is rounded to the weights' type.
     pub round_offset: bool,
-    /// Where results are rounded on their way: never [`Rounding::T5`] without weights.
+    /// The order of roundings: never [`Rounding::T5`] without weights.
     pub rounding: Rounding,
-    /// Whether a device may start the kernel while the one in front of it still finishes: see
+    /// Whether a device may start the kernel before its predecessor has finished: see
     /// [`Norm::overlap`](crate::Norm::overlap). No output depends on it.
     pub overlap: bool,
 }

@@ -1,9 +1,9 @@
-//! The kernels' PTX: what is embedded, and what is in it.
+//! The kernels' PTX: the embedded sets, and access to what they hold.
 //!
-//! One text a target holds all kernels, each under its own name or, with others, as a template into which the types of
-//! an entry point are still to be written ([`specialize`]). A module for the driver holds just one kernel, cut out of
-//! that text: the driver compiles about 28 ms a kernel (measured on an NVIDIA H200), so a module of everything would
-//! take seconds to load.
+//! There is one text for each target, which holds all kernels. A kernel is there under its own name, or several share a
+//! template, into which the types of an entry point are still to be written ([`specialize`]). A module for the driver
+//! holds a single kernel, taken from that text: the driver needs about 28 ms to compile a kernel (measured on an NVIDIA
+//! H200), so that a module of all kernels would take seconds to load.
 
 mod bundle;
 mod entry;
@@ -26,7 +26,7 @@ pub use stats::{InstructionKind, Stats, opcodes};
 
 use crate::error::{Error, Result};
 
-/// PTX for one target, and what runs it too: see [`Ptx::runs_on`].
+/// The PTX for one target. Newer devices may run it too: see [`Ptx::runs_on`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Ptx {
@@ -40,16 +40,16 @@ pub struct Ptx {
 static SM_80: Bundle<'static> = Bundle::new(include_bytes!("../ptx/sm_80.ptx.zst"));
 static SM_90: Bundle<'static> = Bundle::new(include_bytes!("../ptx/sm_90.ptx.zst"));
 
-/// What is embedded, lowest capability first.
-// Not a constant: a set is known by its address.
+/// The embedded PTX, lowest capability first.
+// A static, not a constant, because a set is identified by its address.
 pub static EMBEDDED: [Ptx; 2] = [
     Ptx { target: "sm_80", capability: (8, 0), source: Source::Bundle(&SM_80) },
     Ptx { target: "sm_90", capability: (9, 0), source: Source::Bundle(&SM_90) },
 ];
 
-/// What rust-cuda made of the same source, lowest capability first, for
-/// [`Device::with_ptx`](crate::Device::with_ptx) and `Simulator::with_ptx`. Where it was made of other kernels than
-/// [`EMBEDDED`], as now, whatever asks for one of them gets [`Error::OtherKernels`].
+/// The PTX that rust-cuda compiles from the same source, lowest capability first, for
+/// [`Device::with_ptx`](crate::Device::with_ptx) and `Simulator::with_ptx`. If it was compiled from another version of the
+/// kernels than [`EMBEDDED`], as now, every use of one of its kernels is [`Error::OtherKernels`].
 #[cfg(feature = "rust-cuda")]
 pub static RUST_CUDA: [Ptx; 2] = [
     Ptx { target: "sm_80", capability: (8, 0), source: Source::Bundle(&RUST_CUDA_SM_80) },
@@ -61,11 +61,19 @@ static RUST_CUDA_SM_80: Bundle<'static> = Bundle::new(norm_ptx_rust_cuda::SM_80)
 #[cfg(feature = "rust-cuda")]
 static RUST_CUDA_SM_90: Bundle<'static> = Bundle::new(norm_ptx_rust_cuda::SM_90);
 
-/// The best of a set, lowest capability first, for a device of this compute capability (major,
-/// minor).
+/// The PTX of a set, lowest capability first, with the highest target that a device of this compute capability (major,
+/// minor) runs.
+///
+/// ```
+/// use norm_host::ptx::{EMBEDDED, for_capability};
+///
+/// assert_eq!(for_capability(&EMBEDDED, (8, 9))?.target, "sm_80");
+/// assert_eq!(for_capability(&EMBEDDED, (12, 0))?.target, "sm_90");
+/// # Ok::<(), norm_host::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::Capability`] below the lowest; [`Error::Target`] where what there is runs on other devices alone.
+/// [`Error::Capability`] below the lowest; [`Error::Target`] where the set runs only on other devices.
 pub fn for_capability(set: &[Ptx], capability: (u32, u32)) -> Result<Ptx> {
     if let Some(fit) = set.iter().rev().find(|ptx| ptx.runs_on(capability)) {
         return Ok(*fit);
@@ -79,22 +87,24 @@ pub fn for_capability(set: &[Ptx], capability: (u32, u32)) -> Result<Ptx> {
     }
 }
 
-/// Which devices newer than its target run a text.
+/// Which devices newer than its target run a PTX text.
 #[derive(PartialEq, Eq)]
 enum Compatibility {
-    /// All.
+    /// All newer devices.
     Newer,
-    /// Those of the same major capability: `sm_100f`.
+    /// Newer devices of the same major capability: `sm_100f`.
     Family,
-    /// None: `sm_90a`.
+    /// No newer device: `sm_90a`.
     Alone,
 }
 
 impl Ptx {
-    /// A text, of kernels or templates, with what its directive `.target` says: `sm_90` or, for one architecture alone, `sm_90a`.
-    /// `None` where it has no such directive, or a zero byte before its end, behind which no driver reads. What else is
-    /// wrong with it, whatever asks for one of its kernels says: [`Error::OtherKernels`] where the comments at its top
-    /// name those of another source (`// kernels 5c1e0d7a9b3f`, as `zstd -dc -D` prints a bundle),
+    /// The PTX of a text of kernels or templates, whose directive `.target` names the target: `sm_90`, or `sm_90a` for only
+    /// one architecture. `None` if it has no such directive, or a zero byte before its end, where a driver would stop
+    /// reading.
+    ///
+    /// Other faults are reported when one of its kernels is used: [`Error::OtherKernels`] if the comments at its top name
+    /// kernels of another source (`// kernels 5c1e0d7a9b3f`, as `zstd -dc -D` prints a bundle),
     /// [`Error::DuplicateKernel`] and [`Error::StrayPseudoInstruction`].
     pub fn from_text(text: &'static str) -> Option<Ptx> {
         let text = text.trim_end_matches('\0');
@@ -108,9 +118,9 @@ impl Ptx {
         Some(Ptx { target, capability: (number / 10, number % 10), source: Source::Text(text) })
     }
 
-    /// Whether a device of this compute capability (major, minor) runs it: one of its target or, unless the target's
-    /// name ends in a letter, any newer one. With an `a` there it is for that one capability, with an `f` for those from
-    /// there on with the same major number ([PTX ISA,
+    /// Whether a device of this compute capability (major, minor) runs it: a device of its target or, unless the target's
+    /// name ends in a letter, any newer one. A target with an `a` at the end is for that capability only, one with an `f`
+    /// also for higher ones with the same major number ([PTX ISA,
     /// `.target`](https://docs.nvidia.com/cuda/parallel-thread-execution/#ptx-module-directives-target)).
     pub fn runs_on(&self, capability: (u32, u32)) -> bool {
         match self.compatibility() {
@@ -130,20 +140,20 @@ impl Ptx {
 
     /// The oldest version of CUDA whose drivers read the text, by its directive `.version` ([PTX ISA,
     /// Release Notes](https://docs.nvidia.com/cuda/parallel-thread-execution/#release-notes)).
-    /// `None` where it has no such directive, or a version from before CUDA 11, the first to know any device that
-    /// these kernels run on. Since then PTX `n` has come with CUDA `n + 4`; of what comes after 9 that is assumed.
+    /// `None` where it has no such directive, or a version from before CUDA 11, the first to support any device that
+    /// these kernels run on. Since then PTX `n` has come with CUDA `n + 4`; for versions after 9 that is assumed.
     ///
     /// # Errors
-    /// [`Error::OtherKernels`] where the kernels were made of another source; [`Error::Bundle`] where a text that is kept
-    /// compressed is damaged; [`Error::DuplicateKernel`] and [`Error::StrayPseudoInstruction`] where one of your own is
-    /// malformed.
+    /// [`Error::OtherKernels`] where the kernels were compiled from another source; [`Error::Bundle`] where a compressed
+    /// text is damaged; [`Error::DuplicateKernel`] and [`Error::StrayPseudoInstruction`] where a text of
+    /// [`from_text`](Ptx::from_text) is malformed.
     pub fn cuda(&self) -> Result<Option<(u32, u32)>> {
         let version = self.source.version()?;
         Ok(version.and_then(|version| cuda_of(&version)))
     }
 
-    /// Every kernel, those of this library that round once in front, in the order of [`EntryPoint::all`]: they are there
-    /// by their own names or as [templates](Ptx::templates). What else the text holds follows in its order.
+    /// Every kernel that the text holds by its own name or as a [template](Ptx::templates): first those of this library
+    /// that round once, in the order of [`EntryPoint::all`], then all others in the order of the text.
     ///
     /// # Errors
     /// As [`Ptx::cuda`].
@@ -164,8 +174,8 @@ impl Ptx {
         Ok(entries.into_iter())
     }
 
-    /// The kernel of this name, if there is one: also one of those that [`entries`](Ptx::entries) leaves out, which round
-    /// elsewhere.
+    /// The kernel with this name, if there is one; also the kernels in other orders of roundings, which
+    /// [`entries`](Ptx::entries) leaves out.
     ///
     /// # Errors
     /// As [`Ptx::cuda`].
@@ -179,8 +189,8 @@ impl Ptx {
         Ok(is_held.then(|| Entry { ptx: *self, name: name.to_owned().into(), instance: Some(instance) }))
     }
 
-    /// The templates that kernels are made of, in the order of the text. An [`Entry::text`] of theirs is what was
-    /// compiled, with the pseudo-instructions that the module [`specialize`] lists.
+    /// The templates of kernels, in the order of the text. [`Entry::text`] of a template is the compiler's output, with the
+    /// pseudo-instructions that the module [`specialize`] lists.
     ///
     /// # Errors
     /// As [`Ptx::cuda`].
@@ -192,7 +202,7 @@ impl Ptx {
         Ok(names.map(move |name| Entry { ptx, name, instance: None }))
     }
 
-    /// What stands outside of entries, which every module begins with: version, target, shared memory.
+    /// The text outside of entries, with which every module begins: version, target, shared memory.
     ///
     /// # Errors
     /// As [`Ptx::cuda`].
@@ -200,7 +210,7 @@ impl Ptx {
         self.source.header()
     }
 
-    /// The text of a module that holds the kernel of an entry point alone: what the driver is given, and the simulator.
+    /// The text of a module that holds only the kernel of an entry point, as the driver and the simulator get it.
     ///
     /// # Errors
     /// [`Error::KernelMissing`] where the text lacks it, [`Error::Template`] where its template is malformed; and as
@@ -216,21 +226,21 @@ impl Ptx {
         Ok(format!("{}{text}\n", self.header()?))
     }
 
-    /// The text of a module that holds all of these.
+    /// The text of a module that holds all of these entries.
     ///
     /// # Errors
-    /// As [`Entry::text`], of the first that has one; and as [`Ptx::cuda`].
+    /// As [`Entry::text`], for the first entry that has an error; and as [`Ptx::cuda`].
     pub fn module_of(&self, entries: impl IntoIterator<Item = Entry>) -> Result<String> {
         let texts: Vec<_> = entries.into_iter().map(|entry| entry.text()).collect::<Result<_>>()?;
         Ok(format!("{}{}\n", self.header()?, texts.join("\n\n")))
     }
 
-    /// Bytes that it takes in this program.
+    /// The size in this program, in bytes.
     pub fn bytes(&self) -> usize {
         self.source.bytes()
     }
 
-    /// Whether it is kept compressed.
+    /// Whether it is compressed.
     pub fn is_compressed(&self) -> bool {
         matches!(self.source, Source::Bundle(_))
     }
@@ -241,7 +251,7 @@ impl Ptx {
         match specialize::specialize(&template, entry, self.capability) {
             Ok(text) => Ok(Some(text)),
             Err(error) => {
-                // As in the module that `norm ptx show` prints.
+                // Lines count as in the module that `norm ptx show` prints.
                 let above = self.header()?.matches('\n').count() as u32;
                 Err(Error::Template(Box::new(TemplateError { line: above + error.line, ..error })))
             }

@@ -21,21 +21,23 @@ use crate::{
 };
 use norm_kernels::abi::{Args, EntryPoint, SecondNorm};
 
-/// The kernels of a text that have been run.
+/// The decoded kernels of a PTX text, by entry point.
 type Kernels = Mutex<HashMap<EntryPoint, Arc<Kernel>>>;
 
-/// Those of the embedded text for the newest target.
+/// The decoded kernels of the embedded PTX for the newest target.
 static EMBEDDED: LazyLock<Kernels> = LazyLock::new(Kernels::default);
 
-/// The kernels as they ship, run by [`ptx_sim`] on views of [`Place::Host`]: the same plans, the
-/// same PTX, the same arguments as on a GPU. A kernel is given to the simulator as it is to a driver, in a module of its
-/// own ([`Ptx::module`]), in which a fault's line counts. An operation has finished when it returns.
+/// A backend that runs the kernels' shipped PTX with [`ptx_sim`] on views of [`Place::Host`]: the same plans, the
+/// same PTX and the same arguments as on a GPU. The simulator gets a kernel as a driver does, in a module of its
+/// own ([`Ptx::module`]); the line numbers of faults refer to that module. An operation has finished when it returns.
 ///
-/// A kernel that reads or writes what it must not, reads what nothing wrote, leaves an element of
-/// `y` unwritten, races, or takes ten times the instructions of those that are embedded, as one
-/// without end does, is an [`Error::Simulated`](crate::Error::Simulated), and then `y` is as it was.
-/// A row's bits are those of a GPU but for `rsqrt.approx`, whose last bits a GPU may round
-/// otherwise.
+/// An operation returns [`Error::Simulated`](crate::Error::Simulated), and leaves `y` as it was, if its kernel
+/// - reads or writes memory that is not its own, or reads memory that nothing has written,
+/// - leaves an element of `y` unwritten,
+/// - has a data race,
+/// - or executes ten times the instructions of the embedded kernels, as an endless loop does.
+///
+/// The result has the bits of a GPU's, except where `rsqrt.approx` rounds its last bits differently.
 #[derive(Debug)]
 pub struct Simulator {
     profile: DeviceProfile,
@@ -45,39 +47,39 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// A simulator of a device of compute capability 9.0 that has run nothing.
+    /// A simulator of a device of compute capability 9.0.
     pub fn new() -> Simulator {
         Simulator::with_profile(DeviceProfile::of_capability((9, 0)))
     }
 
-    /// One of a device with this profile, which decides how rows are laid out and which kernels take them.
+    /// A simulator of a device with this profile, which decides how rows are divided and which kernels run.
     pub fn with_profile(profile: DeviceProfile) -> Simulator {
         let [_, newest] = ptx::EMBEDDED;
         Simulator { profile, ptx: newest, kernels: &EMBEDDED, counts: Mutex::default() }
     }
 
-    /// One of a device that `ptx` is for, which runs its kernels in place of those that are embedded.
-    /// Those that have run stay until the process ends.
+    /// A simulator of a device that `ptx` is for, which runs its kernels in place of the embedded ones.
+    /// Kernels that have run stay in memory until the process ends.
     ///
-    /// Whatever is wrong with `ptx`, an operation says, with the errors of [`Ptx::module`], and with
-    /// [`Simulated`](crate::Error::Simulated) where a kernel is none that the simulator can load.
+    /// A fault in `ptx` is reported by an operation, with the errors of [`Ptx::module`], or as
+    /// [`Simulated`](crate::Error::Simulated) where the simulator cannot load a kernel.
     pub fn with_ptx(ptx: Ptx) -> Simulator {
         let profile = DeviceProfile::of_capability(ptx.capability);
         Simulator { profile, ptx, kernels: Box::leak(Box::default()), counts: Mutex::default() }
     }
 
-    /// Another with the same kernels, on a device with this profile, that has run nothing.
+    /// Another simulator with the same kernels, of a device with this profile.
     pub fn on(&self, profile: DeviceProfile) -> Simulator {
         Simulator { profile, counts: Mutex::default(), ..*self }
     }
 
-    /// What the simulated device has.
+    /// The profile of the simulated device.
     pub fn profile(&self) -> DeviceProfile {
         self.profile
     }
 
-    /// What the last operation did, counted; allocations are called `x`, `y`, `w`, `b`,
-    /// `r`, `sum`, which is `r` in place, `sum_scale`, `next_w` and `sums`.
+    /// The counts of the last operation: instructions, accesses and more; `None` before the first. Allocations are
+    /// called `x`, `y`, `w`, `b`, `r`, `sum` (which is `r` in place), `sum_scale`, `next_w` and `sums`.
     pub fn counts(&self) -> Option<Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -89,12 +91,12 @@ impl Simulator {
         if let Some(kernel) = kernels().get(&entry) {
             return Ok(Arc::clone(kernel));
         }
-        // Without the lock: threads that decode other kernels need not wait for this one.
+        // The lock is not held here, so that threads that decode other kernels need not wait for this one.
         let kernel = Module::parse(self.ptx.module(entry)?)?.kernel(&entry.to_string())?;
         Ok(Arc::clone(kernels().entry(entry).or_insert(kernel)))
     }
 
-    /// Runs a plan's kernel on memory.
+    /// Runs a plan's kernel on simulated memory.
     fn launch(&self, plan: &Plan, memory: &mut Memory) -> Result<Counts> {
         let kernel = self.kernel(plan.kernel)?;
         let launch = Launch::new(&kernel)
@@ -107,7 +109,7 @@ impl Simulator {
         Ok(launch.run(memory)?)
     }
 
-    /// Runs the kernel of two norms with a residual between them on memory.
+    /// Runs the kernel of two norms with a residual between them on simulated memory.
     fn launch_sandwich(
         &self,
         SandwichPlan { plan, second }: &SandwichPlan,
@@ -123,7 +125,7 @@ impl Simulator {
         Ok(launch.run(memory)?)
     }
 
-    /// Runs the kernel of a step of a norm whose rows are split on memory.
+    /// Runs the kernel of a step of a norm whose rows are split over devices, on simulated memory.
     fn launch_shard(&self, plan: &ShardPlan, memory: &mut Memory) -> Result<Counts> {
         let kernel = self.kernel(plan.kernel)?;
         let sums = Argument::bytes(&plan.sums.to_le_bytes(), align_of::<u64>() as u64);
@@ -136,21 +138,21 @@ impl Simulator {
         Ok(launch.run(memory)?)
     }
 
-    /// Has a kernel run on a copy of what the spans tell of, and brings back what it wrote.
+    /// Copies the memory of the spans into the simulator, launches a kernel there, and copies back what it wrote.
     ///
     /// # Safety
     ///
-    /// The spans that are read may be, those that are written too, and nothing else uses them.
+    /// The memory of the spans may be read and written as they say, and nothing else uses it in the meantime.
     unsafe fn on_copy(
         &self,
         spans: &[memory::Span],
         launch: impl FnOnce(&mut Memory) -> Result<Counts>,
     ) -> Result<()> {
         let mut simulated = Memory::new();
-        // SAFETY: handed on.
+        // SAFETY: the caller guarantees that the spans that are read may be, and that nothing writes them.
         unsafe { memory::upload(spans, &mut simulated) }?;
         let counts = launch(&mut simulated)?;
-        // SAFETY: handed on.
+        // SAFETY: the caller guarantees that the spans that are written may be, and that nothing else uses them.
         unsafe { memory::download(spans, &simulated) }?;
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
         Ok(())
@@ -176,13 +178,13 @@ impl Backend for Simulator {
 
     unsafe fn run(&self, problem: &Problem) -> Result<()> {
         let plan = Plan::new(problem, self.profile)?;
-        // SAFETY: the spans are the problem's rows, weights and biases, which the caller vouches
-        // may be read; those that are written are the rows of `y` and of a sum, which may be.
+        // SAFETY: the spans that are read are the problem's rows, parameters and scale, those that are written the rows of
+        // `y` and of a sum; the caller guarantees that both may be.
         unsafe { self.on_copy(&memory::spans(problem), |memory| self.launch(&plan, memory)) }
     }
 
     unsafe fn run_sandwich(&self, problem: &SandwichProblem) -> Result<()> {
-        // SAFETY: as in `run`, of both problems.
+        // SAFETY: the spans are those of both problems, of which the caller guarantees that they may be accessed.
         unsafe {
             match SandwichPlan::new(problem, self.profile)? {
                 Some(plan) => {
@@ -200,7 +202,7 @@ impl Backend for Simulator {
         }
         let plan = ShardPlan::new(problem, self.profile)?;
         let spans = memory::shard_spans(problem);
-        // SAFETY: as in `run`; the sums are the caller's to vouch for too.
+        // SAFETY: the spans are the problem's and the sums, of which the caller guarantees that they may be accessed.
         unsafe { self.on_copy(&spans, |memory| self.launch_shard(&plan, memory)) }
     }
 }

@@ -1,4 +1,4 @@
-//! Streams: the queues that operations go to.
+//! CUDA streams, in which operations are enqueued.
 
 mod event;
 
@@ -8,13 +8,8 @@ use cuda_driver::sys::CUstream;
 pub(crate) use event::Event;
 
 use crate::{
-    backend::{Backend, one_after_the_other, sealed::Sealed},
     device::Device,
     error::{Error, Result},
-    launch::{launch, launch_sandwich, launch_shard},
-    plan::{Plan, SandwichPlan, ShardPlan},
-    problem::{Problem, SandwichProblem, ShardProblem},
-    tensor::Place,
 };
 
 /// A CUDA stream, owned or borrowed. Operations given to it are enqueued: they run in order,
@@ -25,20 +20,20 @@ pub struct Stream {
     owner: Owner,
 }
 
-/// Who sees to it that a stream stays alive.
+/// Who keeps a stream alive.
 pub(crate) enum Owner {
-    /// This handle, which destroys it.
+    /// This handle, which destroys it when dropped.
     Handle,
-    /// Whoever called [`Stream::from_raw`].
+    /// The caller of [`Stream::from_raw`].
     Caller,
     /// cudarc's handle, kept until this one is dropped.
     #[cfg(feature = "cudarc")]
     Cudarc(#[expect(dead_code, reason = "kept, not used")] std::sync::Arc<cudarc::driver::CudaStream>),
 }
 
-// SAFETY: the driver lets any thread use a stream, several at a time too.
+// SAFETY: any thread may use a stream (CUDA driver API).
 unsafe impl Send for Stream {}
-// SAFETY: as above.
+// SAFETY: several threads may use a stream at the same time (CUDA driver API).
 unsafe impl Sync for Stream {}
 
 impl Stream {
@@ -50,11 +45,11 @@ impl Stream {
     /// What the driver refuses.
     pub fn new(device: &Device) -> Result<Stream> {
         let _current = device.enter()?;
-        let raw = device.told(device.driver().stream_create())?;
+        let raw = device.check(device.driver().stream_create())?;
         Ok(Stream { device: *device, raw, owner: Owner::Handle })
     }
 
-    /// A stream that somebody else owns: a `CUstream`, or the `cudaStream_t` of the CUDA runtime,
+    /// A handle for a stream that the caller owns: a `CUstream`, or the `cudaStream_t` of the CUDA runtime,
     /// which is the same. Null is the default stream of the device's primary context.
     ///
     /// # Errors
@@ -66,22 +61,22 @@ impl Stream {
     ///
     /// The stream is alive, and stays so until this handle is dropped.
     pub unsafe fn from_raw(device: &Device, raw: *mut c_void) -> Result<Stream> {
-        // SAFETY: the caller keeps it alive.
+        // SAFETY: the caller keeps the stream alive until the handle is dropped.
         unsafe { Stream::borrow(device, raw.cast(), Owner::Caller) }
     }
 
-    /// A handle for a stream of somebody else's.
+    /// A handle for a stream that `owner` keeps alive.
     ///
     /// # Safety
     ///
-    /// `owner` sees to it that the stream stays alive until this handle is dropped.
+    /// `owner` keeps the stream alive until this handle is dropped.
     pub(crate) unsafe fn borrow(device: &Device, raw: CUstream, owner: Owner) -> Result<Stream> {
-        device.alive()?;
-        // Null is the current context's default stream, and every call enters the device's.
+        device.ensure_live()?;
+        // Null is the default stream of the current context, which for every call is the device's.
         if !raw.is_null() {
             let _current = device.enter()?;
-            // SAFETY: the stream is alive.
-            let context = device.told(unsafe { device.driver().stream_context(raw) })?;
+            // SAFETY: the caller guarantees that the stream is alive.
+            let context = device.check(unsafe { device.driver().stream_context(raw) })?;
             if context != device.context() {
                 return Err(Error::ForeignStream { device: device.place() });
             }
@@ -103,27 +98,27 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// What the driver refuses. What goes wrong in a kernel comes out here, or in any other call
-    /// that follows.
+    /// What the driver refuses. The failure of a kernel is reported here, or by any other call that follows it.
+    #[doc(alias = "cuStreamSynchronize")]
     pub fn synchronize(&self) -> Result<()> {
         let _current = self.device.enter()?;
-        // SAFETY: alive as long as this handle; for null a context is current.
-        self.device.told(unsafe { self.device.driver().stream_synchronize(self.raw) })
+        // SAFETY: the stream is alive as long as this handle; a null stream is that of the context entered here.
+        self.device.check(unsafe { self.device.driver().stream_synchronize(self.raw) })
     }
 
     /// Whether everything enqueued so far is done. Does not wait.
     ///
     /// # Errors
     ///
-    /// As [`synchronize`](Stream::synchronize).
+    /// As for [`synchronize`](Stream::synchronize).
     pub fn is_done(&self) -> Result<bool> {
         let _current = self.device.enter()?;
-        // SAFETY: as in `synchronize`.
-        self.device.told(unsafe { self.device.driver().stream_is_done(self.raw) })
+        // SAFETY: the stream is alive as long as this handle; a null stream is that of the context entered here.
+        self.device.check(unsafe { self.device.driver().stream_is_done(self.raw) })
     }
 
-    /// Lets what is enqueued here from now on start only when everything that `other` has so far
-    /// is done. `other` may be another device's. Does not wait itself.
+    /// Makes everything that is enqueued here from now on wait until all work enqueued on `other` so far is done. `other`
+    /// may be another device's. The calling thread does not wait.
     ///
     /// # Errors
     ///
@@ -132,30 +127,11 @@ impl Stream {
         self.wait_for(&Event::after(other)?)
     }
 
-    /// Lets what is enqueued here from now on start only after the event.
+    /// Makes everything that is enqueued here from now on wait for the event.
     pub(crate) fn wait_for(&self, event: &Event) -> Result<()> {
         let _current = self.device.enter()?;
-        // SAFETY: both are alive; for null a context is current.
-        self.device.told(unsafe { self.device.driver().stream_wait(self.raw, event.raw()) })
-    }
-
-    /// Enqueues a plan as it stands, so that other tiles than [`Plan::new`] chooses can be
-    /// measured. Operations have no use for it.
-    ///
-    /// # Errors
-    ///
-    /// What the driver refuses, such as a block larger than the kernel allows.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Backend::run`], for the problem that the plan was made for. The block's threads
-    /// own every vector of a row between them: as many lanes of a warp as a power of two, or whole
-    /// warps, each with at most the vectors that the kernel's access holds; and the grid has a
-    /// place for every row.
-    #[doc(hidden)]
-    pub unsafe fn launch_plan(&self, plan: &Plan) -> Result<()> {
-        // SAFETY: the caller vouches for the plan.
-        unsafe { launch(self, plan) }
+        // SAFETY: stream and event are alive as long as their handles; a null stream is that of the context entered here.
+        self.device.check(unsafe { self.device.driver().stream_wait(self.raw, event.raw()) })
     }
 
     pub(crate) fn raw(&self) -> CUstream {
@@ -168,9 +144,9 @@ impl Drop for Stream {
         if !matches!(self.owner, Owner::Handle) {
             return;
         }
-        // Errors here would be those of work done before, which others have been told.
+        // An error here would be one of earlier work, which other calls report.
         if let Ok(_current) = self.device.enter() {
-            // SAFETY: it is owned, and this was its last use.
+            // SAFETY: this handle owns the stream, and does not use it again.
             let _ = unsafe { self.device.driver().stream_destroy(self.raw) };
         }
     }
@@ -185,44 +161,5 @@ impl fmt::Debug for Stream {
             Owner::Cudarc(_) => "cudarc's",
         };
         write!(f, "{kind} stream {:p} of {:?}", self.raw, self.device)
-    }
-}
-
-impl Sealed for Stream {}
-
-impl Backend for Stream {
-    fn place(&self) -> Place {
-        self.device.place()
-    }
-
-    unsafe fn run(&self, problem: &Problem) -> Result<()> {
-        if problem.rows == 0 {
-            return Ok(());
-        }
-        let plan = Plan::new(problem, self.device.profile())?;
-        // SAFETY: the caller vouches for the problem, and the plan leads nowhere else.
-        unsafe { launch(self, &plan) }
-    }
-
-    unsafe fn run_sandwich(&self, problem: &SandwichProblem) -> Result<()> {
-        if problem.first.rows == 0 {
-            return Ok(());
-        }
-        // SAFETY: the caller vouches for both problems, and for what the one launch reads and writes.
-        unsafe {
-            match SandwichPlan::new(problem, self.device.profile())? {
-                Some(plan) => launch_sandwich(self, &plan),
-                None => one_after_the_other(self, problem),
-            }
-        }
-    }
-
-    unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
-        if problem.part.rows == 0 {
-            return Ok(());
-        }
-        let plan = ShardPlan::new(problem, self.device.profile())?;
-        // SAFETY: as in `run`.
-        unsafe { launch_shard(self, &plan) }
     }
 }

@@ -1,4 +1,4 @@
-//! Views: tensors in memory that somebody else owns.
+//! Views: tensors in memory that the engine owns.
 
 mod element;
 mod layout;

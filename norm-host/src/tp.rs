@@ -1,4 +1,4 @@
-//! Tensor parallelism: one operation on several devices.
+//! Tensor parallelism: an operation on several devices.
 
 mod memory;
 mod replicated;
@@ -13,10 +13,10 @@ use crate::{
     stream::{Event, Stream},
 };
 
-/// The streams of a tensor-parallel group, one a device, in the order of the lists of tensors.
+/// The streams of a tensor-parallel group, one for each device, in the order of the lists of tensors.
 ///
 /// Each stream is owned ([`Stream::new`]) or borrowed from the engine ([`Stream::from_raw`]); the
-/// group takes the handles. It is built once and shared by threads: nothing in it changes.
+/// group takes the handles. It is created once and can be shared by threads: it is immutable.
 ///
 /// ```no_run
 /// use norm_host::{Stream, TpContext, View, ViewMut, rms_norm_tp};
@@ -65,8 +65,8 @@ impl TpContext {
         TpContext::new(streams.collect::<Result<_>>()?)
     }
 
-    /// A group of these streams, of which several may be of one device: a part each for the streams
-    /// of one device, or a trial of several devices on a machine that has fewer.
+    /// A group of these streams, of which several may be of one device: to divide work among several streams of a
+    /// device, or to try out several devices on a machine that has fewer.
     ///
     /// # Errors
     ///
@@ -80,20 +80,20 @@ impl TpContext {
         &self.streams
     }
 
-    /// Lets what is enqueued on the group's streams from now on start only when everything that
-    /// `other`, which may be of any device, has so far is done. Does not wait itself.
+    /// Makes everything that is enqueued on the group's streams from now on wait until all work enqueued on `other` so
+    /// far is done. `other` may be of any device. The calling thread does not wait.
     ///
     /// # Errors
     ///
-    /// [`Tp`](Error::Tp) with the stream of the group that could not be told, and what `other`'s
-    /// device refuses. Streams told before stay so.
+    /// [`Tp`](Error::Tp) with the stream of the group that could not be made to wait, and what `other`'s
+    /// device refuses. Streams before that one wait all the same.
     pub fn wait(&self, other: &Stream) -> Result<()> {
         let event = Event::after(other)?;
         self.each(|stream| stream.wait_for(&event))
     }
 
-    /// Lets what is enqueued on `other` from now on start only when everything that the group's
-    /// streams have so far is done. Does not wait itself.
+    /// Makes everything that is enqueued on `other` from now on wait until all work enqueued on the group's streams so
+    /// far is done. The calling thread does not wait.
     ///
     /// # Errors
     ///
@@ -102,11 +102,11 @@ impl TpContext {
         self.each(|stream| other.wait(stream))
     }
 
-    /// Waits until all that was enqueued on the streams is done.
+    /// Waits until all work enqueued on the streams is done.
     ///
     /// # Errors
     ///
-    /// [`Tp`](Error::Tp) with the first that fails; the others are waited for all the same.
+    /// [`Tp`](Error::Tp) with the first stream that fails; the others are waited for all the same.
     pub fn synchronize(&self) -> Result<()> {
         let mut first = Ok(());
         for (index, stream) in self.streams.iter().enumerate() {
@@ -127,7 +127,7 @@ impl TpContext {
         Error::Tp { index, place, launched, source: Box::new(source) }
     }
 
-    /// There is one element of the list for each stream.
+    /// Checks that a list has one element for each stream.
     fn matches(&self, arg: Arg, given: usize) -> Result<()> {
         let expected = self.streams.len();
         if given == expected { Ok(()) } else { Err(Error::ListLength { arg, expected, given }) }

@@ -20,13 +20,15 @@ fn run_in_place(case: &Case) -> Tensors {
     match (case.residual, &mut tensors.r, &mut tensors.s) {
         (Residual::Before, Some(r), Some(s)) => {
             let s = &mut s.view_mut(&shape, &case.s_strides());
-            norm.add_rows_to(same, r.view(&shape, &r_strides), s, &mut x, &Cpu)
+            norm.add_then_norm_to(same, r.view(&shape, &r_strides), s, &mut x, &Cpu)
         }
         (Residual::Before, Some(r), None) => {
-            norm.add_rows_in_place(&mut x, &mut r.view_mut(&shape, &r_strides), &Cpu)
+            norm.add_then_norm_in_place(&mut x, &mut r.view_mut(&shape, &r_strides), &Cpu)
         }
-        (Residual::Behind, Some(r), _) => norm.rows_add_to(same, r.view(&shape, &r_strides), &mut x, &Cpu),
-        (Residual::Behind, None, _) => norm.rows_add(same, &mut x, &Cpu),
+        (Residual::Behind, Some(r), _) => {
+            norm.norm_then_add_to(same, r.view(&shape, &r_strides), &mut x, &Cpu)
+        }
+        (Residual::Behind, None, _) => norm.norm_then_add(same, &mut x, &Cpu),
         _ if case.heads => norm.heads_in_place(&mut x, &Cpu),
         _ => norm.rows_in_place(&mut x, &Cpu),
     }
@@ -151,8 +153,8 @@ fn with_threads(threads: usize, kind: NormKind, rows: usize, dim: usize) -> Vec<
         let [a, b, c, d, e] = outputs.each_mut().map(|y| ViewMut::from_slice(y, &shape).unwrap());
         let norm = Norm::new(kind, 1e-6);
         norm.rows(x, &mut { a }, &Cpu).unwrap();
-        norm.add_rows(x, &mut r, &mut { b }, &Cpu).unwrap();
-        norm.rows_add(x, &mut { c }, &Cpu).unwrap();
+        norm.add_then_norm(x, &mut r, &mut { b }, &Cpu).unwrap();
+        norm.norm_then_add(x, &mut { c }, &Cpu).unwrap();
         norm.sandwich_rows_to(&norm, x, r.as_view(), &mut { d }, &mut { e }, &Cpu).unwrap();
     });
     outputs.iter().chain([&r]).flatten().map(|y| y.to_bits()).collect()

@@ -4,8 +4,10 @@ use cust::memory::DeviceBuffer;
 use half::f16;
 use norm_host::ptx::EMBEDDED;
 use norm_host::{
-    Arg, DType, Device, DeviceProfile, EpilogueRounding, Error, Norm, NormKind, Operand, Place, Plan,
-    Problem, Rounding, Stream, View, ViewMut, rms_norm,
+    Arg, DType, Device, EpilogueRounding, Error, Norm, NormKind, Place, Rounding, Stream, View, ViewMut,
+    plan::{DeviceProfile, Plan},
+    problem::{Operand, Problem},
+    rms_norm,
 };
 use norm_kernels::abi::{Axis, Variant};
 use norm_testing::mock::{Mock, interface::DEVICES, mock};

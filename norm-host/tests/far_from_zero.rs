@@ -4,7 +4,7 @@
 use norm_host::accuracy::{judge_row, round_to_f16};
 use norm_host::ptx::EMBEDDED;
 use norm_host::reference::{self, Factors, Parameters, widen};
-use norm_host::{Backend, Cpu, DType, Element, Norm, NormKind, Roundings, Simulator, View, ViewMut};
+use norm_host::{Backend, Cpu, DType, Element, Norm, NormKind, Simulator, View, ViewMut, problem::Roundings};
 
 const EPS: f32 = 1e-5;
 

@@ -392,11 +392,11 @@ fn refused_residual(mut r: ViewMut<'_>) -> Error {
     let mut y = [7.0_f32; 6];
     let x = View::from_slice(&x, &[2, 3]).unwrap();
     let mut to = ViewMut::from_slice(&mut y, &[2, 3]).unwrap();
-    let error = Norm::rms(1e-6).add_rows(x, &mut r, &mut to, &Cpu).unwrap_err();
+    let error = Norm::rms(1e-6).add_then_norm(x, &mut r, &mut to, &Cpu).unwrap_err();
     // In place too.
     let mut in_place = [7.0_f32; 6];
     let mut x = ViewMut::from_slice(&mut in_place, &[2, 3]).unwrap();
-    let error_in_place = Norm::rms(1e-6).add_rows_in_place(&mut x, &mut r, &Cpu).unwrap_err();
+    let error_in_place = Norm::rms(1e-6).add_then_norm_in_place(&mut x, &mut r, &Cpu).unwrap_err();
     assert_eq!(error, error_in_place);
     assert_eq!((y, in_place), ([7.0; 6], [7.0; 6]));
     error
@@ -461,20 +461,20 @@ fn a_residual_on_the_memory_of_another_tensor() {
         (22, Arg::W, Arg::R),
     ] {
         let mut r = buffer.view_mut(f32, at, &[2, 3], &dense);
-        assert_eq!(rms.weight(param).add_rows(x, &mut r, &mut y, &Cpu), overlap(a, b), "at {at}");
+        assert_eq!(rms.weight(param).add_then_norm(x, &mut r, &mut y, &Cpu), overlap(a, b), "at {at}");
         let a = if a == Arg::W { Arg::B } else { a };
-        assert_eq!(rms.bias(param).add_rows(x, &mut r, &mut y, &Cpu), overlap(a, b), "at {at}");
+        assert_eq!(rms.bias(param).add_then_norm(x, &mut r, &mut y, &Cpu), overlap(a, b), "at {at}");
     }
     let mut in_place = buffer.view_mut(f32, 0, &[2, 3], &dense);
     let mut r = buffer.view_mut(f32, 2, &[2, 3], &dense);
-    assert_eq!(rms.add_rows_in_place(&mut in_place, &mut r, &Cpu), overlap(Arg::X, Arg::R));
+    assert_eq!(rms.add_then_norm_in_place(&mut in_place, &mut r, &Cpu), overlap(Arg::X, Arg::R));
     // Parameters on the output are still refused, in front of nothing that is written.
     let mut r = buffer.view_mut(f32, 30, &[2, 3], &dense);
     let on_y = buffer.view(f32, 12, &[3], &[1]);
-    assert_eq!(rms.weight(on_y).add_rows(x, &mut r, &mut y, &Cpu), overlap(Arg::W, Arg::Y));
+    assert_eq!(rms.weight(on_y).add_then_norm(x, &mut r, &mut y, &Cpu), overlap(Arg::W, Arg::Y));
     // Weights may overlap biases, and a residual may lie in a gap.
     assert_eq!(buffer.0, [1.0; 40]);
-    rms.weight(param).bias(param).add_rows(x, &mut r, &mut y, &Cpu).unwrap();
+    rms.weight(param).bias(param).add_then_norm(x, &mut r, &mut y, &Cpu).unwrap();
     assert_eq!(buffer.0[30..36], [2.0; 6]);
 }
 
@@ -486,14 +486,14 @@ fn an_output_of_the_sum_that_overlaps_x_and_differs() {
     let x = buffer.view(DType::F32, 0, &[2, 3], &[3, 1]);
     let mut y = buffer.view_mut(DType::F32, 1, &[2, 3], &[3, 1]);
     let overlap = Err(Error::Overlap { a: Arg::X, b: Arg::Y });
-    assert_eq!(Norm::rms(1e-6).add_rows(x, &mut r, &mut y, &Cpu), overlap);
-    assert_eq!(Norm::rms(1e-6).rows_add(x, &mut y, &Cpu), overlap);
+    assert_eq!(Norm::rms(1e-6).add_then_norm(x, &mut r, &mut y, &Cpu), overlap);
+    assert_eq!(Norm::rms(1e-6).norm_then_add(x, &mut y, &Cpu), overlap);
     assert_eq!(buffer.0, [1.0; 32]);
     // The same tensor is work in place.
     let mut y = buffer.view_mut(DType::F32, 0, &[2, 3], &[3, 1]);
-    Norm::rms(0.0).add_rows(x, &mut r, &mut y, &Cpu).unwrap();
+    Norm::rms(0.0).add_then_norm(x, &mut r, &mut y, &Cpu).unwrap();
     assert_eq!(buffer.0[..6], [1.0; 6]);
-    Norm::rms(0.0).rows_add(x, &mut y, &Cpu).unwrap();
+    Norm::rms(0.0).norm_then_add(x, &mut y, &Cpu).unwrap();
     assert_eq!(buffer.0[..6], [2.0; 6]);
 }
 
@@ -503,10 +503,10 @@ fn no_rows_with_a_residual_are_nothing_to_do_but_are_checked() {
     let x = anywhere(Place::Host, 0, &[0, 5]);
     let mut y = ViewMut::from_slice(&mut nothing, &[0, 5]).unwrap();
     let norm = Norm::layer(1e-6);
-    assert_eq!(norm.add_rows(x, &mut anywhere_mut(Place::Host, 0, &[0, 5]), &mut y, &Cpu), Ok(()));
-    assert_eq!(norm.rows_add(x, &mut y, &Cpu), Ok(()));
+    assert_eq!(norm.add_then_norm(x, &mut anywhere_mut(Place::Host, 0, &[0, 5]), &mut y, &Cpu), Ok(()));
+    assert_eq!(norm.norm_then_add(x, &mut y, &Cpu), Ok(()));
     let mut elsewhere = anywhere_mut(Place::Cuda(0), 4096, &[0, 5]);
-    let refused = norm.add_rows(x, &mut elsewhere, &mut y, &Cpu);
+    let refused = norm.add_then_norm(x, &mut elsewhere, &mut y, &Cpu);
     assert!(matches!(refused, Err(Error::Place { arg: Arg::R, .. })), "{refused:?}");
 }
 

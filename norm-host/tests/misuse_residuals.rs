@@ -109,10 +109,10 @@ impl Buffer {
         let (x, r, mut y) = (self.view(at.x), self.view(at.r), self.view_mut(at.y));
         let (mut r_mut, mut s) = (self.view_mut(at.r), self.view_mut(at.s));
         match form {
-            Form::Front => norm.add_rows(x, &mut r_mut, &mut y, &Cpu),
-            Form::FrontApart => norm.add_rows_to(x, r, &mut s, &mut y, &Cpu),
-            Form::Behind => norm.rows_add(x, &mut y, &Cpu),
-            Form::BehindApart => norm.rows_add_to(x, r, &mut y, &Cpu),
+            Form::Front => norm.add_then_norm(x, &mut r_mut, &mut y, &Cpu),
+            Form::FrontApart => norm.add_then_norm_to(x, r, &mut s, &mut y, &Cpu),
+            Form::Behind => norm.norm_then_add(x, &mut y, &Cpu),
+            Form::BehindApart => norm.norm_then_add_to(x, r, &mut y, &Cpu),
             Form::Sandwich => norm.sandwich_rows(&next, x, &mut r_mut, &mut y, &Cpu),
             Form::SandwichApart => norm.sandwich_rows_to(&next, x, r, &mut s, &mut y, &Cpu),
         }

@@ -222,12 +222,12 @@ fn residuals_on_either_side_have_the_bits_of_the_definition() -> Result<()> {
         let sums = Buffer::new(setup.x, &reference::add(setup.x, &widened(x), &widened(r)));
         let (mut r_after, mut y_after) = (r.clone(), y.clone());
         let (r_view, y_view) = (&mut view_mut(&mut r_after), &mut view_mut(&mut y_after));
-        norm.add_rows(x.view(&SHAPE, &STRIDES), r_view, y_view, &Cpu)?;
+        norm.add_then_norm(x.view(&SHAPE, &STRIDES), r_view, y_view, &Cpu)?;
         assert_eq!(r_after.bits(), sums.bits(), "{setup:?}");
         assert_eq!(y_after.bits(), tensors.expected(setup, false, &sums, None).bits(), "{setup:?}");
 
         let mut y_after = y.clone();
-        norm.rows_add(x.view(&SHAPE, &STRIDES), &mut view_mut(&mut y_after), &Cpu)?;
+        norm.norm_then_add(x.view(&SHAPE, &STRIDES), &mut view_mut(&mut y_after), &Cpu)?;
         assert_eq!(y_after.bits(), tensors.expected(setup, false, x, Some(y)).bits(), "{setup:?} behind");
     }
     Ok(())
@@ -257,15 +257,15 @@ fn scaled_sums_have_the_bits_of_the_definition() -> Result<()> {
             let sums = Buffer::new(r.dtype(), &sums.collect::<Vec<f64>>());
             let (mut s, mut y) = (r.clone(), y.clone());
             let (x, r) = (x.view(&SHAPE, &STRIDES), r.view(&SHAPE, &STRIDES));
-            norm.add_rows_to(x, r, &mut view_mut(&mut s), &mut view_mut(&mut y), &Cpu)?;
+            norm.add_then_norm_to(x, r, &mut view_mut(&mut s), &mut view_mut(&mut y), &Cpu)?;
             assert_eq!(s.bits(), sums.bits(), "{setup:?}, {} sums", sums.dtype());
             let expected = tensors.expected(setup, false, &sums, None);
             assert_eq!(y.bits(), expected.bits(), "{setup:?}, {} sums", sums.dtype());
         }
         let (mut onto, mut apart) = (y.clone(), Buffer::new(setup.y, &vec![0.0; HEADS * DIM]));
         let x_view = x.view(&SHAPE, &STRIDES);
-        norm.rows_add(x_view, &mut view_mut(&mut onto), &Cpu)?;
-        norm.rows_add_to(x_view, y.view(&SHAPE, &STRIDES), &mut view_mut(&mut apart), &Cpu)?;
+        norm.norm_then_add(x_view, &mut view_mut(&mut onto), &Cpu)?;
+        norm.norm_then_add_to(x_view, y.view(&SHAPE, &STRIDES), &mut view_mut(&mut apart), &Cpu)?;
         let expected = tensors.expected(setup, false, x, Some(y));
         assert_eq!(onto.bits(), expected.bits(), "{setup:?} behind");
         assert_eq!(apart.bits(), expected.bits(), "{setup:?} behind, apart");

@@ -173,7 +173,7 @@ fn behind_a_norm_all_orders_but_one_round_it_first() -> norm_host::Result<()> {
         let norm = weighted.rounding(rounding);
         let mut y = before.clone();
         let x_view = View::from_slice(&x, &[ROWS, DIM])?;
-        norm.rows_add(x_view, &mut ViewMut::from_slice(&mut y, &[ROWS, DIM])?, &Cpu)?;
+        norm.norm_then_add(x_view, &mut ViewMut::from_slice(&mut y, &[ROWS, DIM])?, &Cpu)?;
         let norms = norm_of(&x, norm)?;
         let steps = f16s(norms.iter().zip(&before).map(|(norm, y)| norm.to_f64() + y.to_f64()));
         assert_eq!(y == steps, rounding != Rounding::Single, "{rounding}");

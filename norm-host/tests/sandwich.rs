@@ -36,7 +36,7 @@ proptest! {
 
 #[cfg(feature = "sim")]
 mod simulated {
-    use norm_host::{DeviceProfile, Simulator};
+    use norm_host::{Simulator, plan::DeviceProfile};
 
     use super::*;
 

@@ -177,7 +177,7 @@ fn long(x: DType, values: Values, dim: usize) -> Case {
 
 #[cfg(feature = "sim")]
 mod simulated {
-    use norm_host::{DeviceProfile, Simulator};
+    use norm_host::{Simulator, plan::DeviceProfile};
 
     use super::*;
 

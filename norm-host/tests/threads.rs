@@ -2,8 +2,8 @@
 //! hold.
 
 use norm_host::{
-    Cpu, Current, Device, Error, Graph, NcclGroup, NcclId, Norm, RowSums, Shard, Stream, TpContext, View,
-    ViewMut,
+    ContextGuard, Cpu, Device, Error, Graph, NcclGroup, NcclId, Norm, RowSums, Shard, Stream, TpContext,
+    View, ViewMut,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 
@@ -26,4 +26,4 @@ assert_impl_all!(norm_host::Simulator: Send, Sync);
 assert_impl_all!(Graph: Send);
 assert_not_impl_any!(Graph: Sync);
 // A context is current on one thread.
-assert_not_impl_any!(Current: Send);
+assert_not_impl_any!(ContextGuard: Send);

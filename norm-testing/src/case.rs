@@ -1,8 +1,9 @@
 //! A random operation on random tensors.
 
 use norm_host::{
-    Backend, DType, Norm, NormKind, ResidualPlace, Result, Rounding, Scale, View,
+    Backend, DType, Norm, NormKind, Result, Rounding, Scale, View,
     accuracy::{WorstRow, round},
+    problem::ResidualPlace,
     reference::{self, Operation, Row, first_difference},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -323,13 +324,15 @@ impl Case {
         match (self.residual, r, s) {
             (Residual::Before, Some(r), Some(s)) => {
                 let s = &mut s.view_mut(&shape, &self.s_strides());
-                norm.add_rows_to(x, r.view(&shape, &r_strides), s, &mut y, on)
+                norm.add_then_norm_to(x, r.view(&shape, &r_strides), s, &mut y, on)
             }
             (Residual::Before, Some(r), None) => {
-                norm.add_rows(x, &mut r.view_mut(&shape, &r_strides), &mut y, on)
+                norm.add_then_norm(x, &mut r.view_mut(&shape, &r_strides), &mut y, on)
             }
-            (Residual::Behind, Some(r), _) => norm.rows_add_to(x, r.view(&shape, &r_strides), &mut y, on),
-            (Residual::Behind, None, _) => norm.rows_add(x, &mut y, on),
+            (Residual::Behind, Some(r), _) => {
+                norm.norm_then_add_to(x, r.view(&shape, &r_strides), &mut y, on)
+            }
+            (Residual::Behind, None, _) => norm.norm_then_add(x, &mut y, on),
             _ if self.heads => norm.heads(x, &mut y, on),
             _ => norm.rows(x, &mut y, on),
         }

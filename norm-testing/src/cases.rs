@@ -1,7 +1,9 @@
 //! The cases that tests go through.
 
 use norm_host::{
-    DType, DeviceProfile, NormKind, Operand, Param, Problem, ResidualPlace, Rounding, Scales, Tile,
+    DType, NormKind, Rounding,
+    plan::{DeviceProfile, Tile},
+    problem::{Operand, Param, Problem, ResidualPlace, Scales},
 };
 use norm_kernels::abi::{Axis, Kernel, Variant};
 
@@ -84,11 +86,11 @@ pub fn problem(case: &Case, at: Addresses) -> Problem {
     let residual = match (case.residual, in_r) {
         (Residual::Before, Some(r)) => {
             let sum = in_s.unwrap_or(r);
-            Some(norm_host::Residual { place: ResidualPlace::InFront, r, sum, scales })
+            Some(norm_host::problem::Residual { place: ResidualPlace::InFront, r, sum, scales })
         }
         (Residual::Behind, r) => {
             let r = r.unwrap_or(y);
-            Some(norm_host::Residual { place: ResidualPlace::Behind, r, sum: y, scales })
+            Some(norm_host::problem::Residual { place: ResidualPlace::Behind, r, sum: y, scales })
         }
         (Residual::Before, None) | (Residual::None, _) => None,
     };

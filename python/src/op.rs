@@ -13,13 +13,13 @@ pub(crate) enum Form {
     /// `y = norm(x)`, with weights for each head.
     Heads,
     /// `r += x; y = norm(r)`.
-    AddRows,
+    AddThenNorm,
     /// `y += norm(x)`.
-    RowsAdd,
+    NormThenAdd,
 }
 
 impl Form {
-    const ALL: [Form; 4] = [Form::Rows, Form::Heads, Form::AddRows, Form::RowsAdd];
+    const ALL: [Form; 4] = [Form::Rows, Form::Heads, Form::AddThenNorm, Form::NormThenAdd];
 }
 
 /// An operation and its tensors.
@@ -93,9 +93,9 @@ impl Run for Operation {
             (Form::Rows, None, None) => norm.rows_in_place(&mut alone()?, backend),
             (Form::Heads, None, Some(mut y)) => norm.heads(shared()?, &mut y, backend),
             (Form::Heads, None, None) => norm.heads_in_place(&mut alone()?, backend),
-            (Form::AddRows, Some(mut r), Some(mut y)) => norm.add_rows(shared()?, &mut r, &mut y, backend),
-            (Form::AddRows, Some(mut r), None) => norm.add_rows_in_place(&mut alone()?, &mut r, backend),
-            (Form::RowsAdd, None, Some(mut y)) => norm.rows_add(shared()?, &mut y, backend),
+            (Form::AddThenNorm, Some(mut r), Some(mut y)) => norm.add_then_norm(shared()?, &mut r, &mut y, backend),
+            (Form::AddThenNorm, Some(mut r), None) => norm.add_then_norm_in_place(&mut alone()?, &mut r, backend),
+            (Form::NormThenAdd, None, Some(mut y)) => norm.norm_then_add(shared()?, &mut y, backend),
             _ => unreachable!("`norm` has checked that the form has these tensors"),
         }
     }
@@ -131,11 +131,11 @@ pub fn norm(
     let form = *code("form", &Form::ALL, form)?;
     let kind = *code("kind", &[NormKind::Rms, NormKind::Layer], kind)?;
     let rounding = *code("rounding", &Rounding::ALL, rounding)?;
-    if r.is_some() != (form == Form::AddRows) {
+    if r.is_some() != (form == Form::AddThenNorm) {
         let expected = if r.is_some() { "no residual for this form" } else { "a residual for this form" };
         return Err(PyValueError::new_err(format!("{}: expected {expected}", Arg::R)));
     }
-    if form == Form::RowsAdd && y.is_none() {
+    if form == Form::NormThenAdd && y.is_none() {
         return Err(PyValueError::new_err(format!("{}: expected a tensor to add to, given none", Arg::Y)));
     }
     let norm = Norm::new(kind, eps)

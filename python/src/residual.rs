@@ -69,13 +69,13 @@ impl Run for Operation {
             None => norm,
         };
         match (around, y) {
-            (Around::InFront, Some(mut y)) => norm.add_rows_to(x, r, &mut sum, &mut y, backend),
+            (Around::InFront, Some(mut y)) => norm.add_then_norm_to(x, r, &mut sum, &mut y, backend),
             (Around::Between, Some(mut y)) => {
                 let next = next.weight(view(Arg::W, next_w)?);
                 norm.sandwich_rows_to(&next, x, r, &mut sum, &mut y, backend)
             }
             // `residual` has checked that `Behind` has no `y`, and that the others have one.
-            (Around::Behind, _) | (_, None) => norm.rows_add_to(x, r, &mut sum, backend),
+            (Around::Behind, _) | (_, None) => norm.norm_then_add_to(x, r, &mut sum, backend),
         }
     }
 }

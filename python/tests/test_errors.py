@@ -179,9 +179,9 @@ def test_plain_numbers():
         ("x: expected an address, given a null pointer", lambda: run(numbers(X, address=0), X)),
         ("w: expected on the host, given on cuda:3", lambda: run(X.copy(), w=numbers(W, device=3))),
         ("stream: expected the handle of a stream of cuda:0, given none", lambda: run(numbers(X, device=0))),
-        ("r: expected a residual for this form", lambda: run(X.copy(), X.copy(), form="add_rows")),
+        ("r: expected a residual for this form", lambda: run(X.copy(), X.copy(), form="add_then_norm")),
         ("r: expected no residual for this form", lambda: run(X.copy(), r=X.copy())),
-        ("y: expected a tensor to add to, given none", lambda: run(X.copy(), form="rows_add")),
+        ("y: expected a tensor to add to, given none", lambda: run(X.copy(), form="norm_then_add")),
     ],
 )
 def test_plain_numbers_refused(text, call):

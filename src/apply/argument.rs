@@ -1,4 +1,4 @@
-//! What is wrong with arguments, said of the options that gave them.
+//! Errors of arguments, attributed to the options that gave them.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ impl fmt::Display for Argument {
     }
 }
 
-/// Why tensors do not go together.
+/// Why tensors do not fit each other.
 #[derive(Debug, thiserror::Error)]
 pub enum ShapeError {
     #[error(
@@ -47,7 +47,7 @@ pub enum ShapeError {
     Groups { input: Argument, dim: usize, groups: usize },
 }
 
-/// An error of the library, said of the option that gave the argument at fault.
+/// An error of the library, attributed to the option that gave the argument at fault.
 #[derive(Debug, thiserror::Error)]
 #[error("{argument}: {}", reason(source))]
 pub struct RefusedError {
@@ -55,7 +55,7 @@ pub struct RefusedError {
     pub source: Error,
 }
 
-/// The library's message without the name that it has for the argument.
+/// The library's message without its name of the argument.
 fn reason(error: &Error) -> String {
     let message = error.to_string();
     let reason = error.arg().and_then(|arg: Arg| message.strip_prefix(&format!("{arg}: ")));

@@ -1,23 +1,23 @@
-//! What of a tensor is normalized, and the shapes in which the operation is given it and its parameters.
+//! How a tensor of any rank is divided into rows, groups or heads, and the shapes of the operation's arguments.
 //!
-//! Files have tensors of any rank. Elements are dense and row-major, so axes in front can be merged, and axes of
-//! extent 1 left out, without an element moving.
+//! Files have tensors of any rank. Their elements are dense and row-major, so that axes in front can be merged and axes
+//! of extent 1 omitted without moving an element.
 
 use super::argument::{Argument, ShapeError};
 use super::input::{Tensor, TensorRef};
 
-/// What shares a set of weights and biases.
+/// The rows of a tensor that share a set of weights and biases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Rows `(dim,)` of a tensor `(…, dim)`.
     Rows,
-    /// The same, each in so many parts that are normalized by themselves: weights are still those of a row.
+    /// The same, each divided into that many groups, which are normalized separately; the weights are those of a row.
     Groups(usize),
-    /// Heads of a tensor `(…, heads, head_dim)`, each with its own or all with the same.
+    /// Heads of a tensor `(…, heads, head_dim)`, each with its own weights or all with the same.
     Heads,
 }
 
-/// The shapes of a call: `x` is so many `units`, each of shape `unit`.
+/// The shapes of a call: `x` is `units` units, each of shape `unit`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shapes {
     pub units: usize,
@@ -28,7 +28,7 @@ pub struct Shapes {
     pub b: Option<Vec<usize>>,
 }
 
-/// A tensor, and what the command line calls it.
+/// A tensor, and its name on the command line.
 pub type Given<'a> = (&'a TensorRef, &'a Tensor);
 
 impl Form {
@@ -66,7 +66,7 @@ impl Form {
             });
         };
         let (leading, unit) = x.shape.split_at(leading);
-        // A tensor whose elements cannot be counted has been refused with its file.
+        // No overflow: a tensor whose elements cannot be counted was refused when its file was read.
         let units = leading.iter().product();
         match (self, unit) {
             (Form::Groups(groups), &[dim]) if !dim.is_multiple_of(groups) => {
@@ -86,7 +86,7 @@ impl Form {
         }
     }
 
-    /// What weights and biases may be, in words.
+    /// The shapes that weights and biases may have, in words.
     fn expected(self, unit: &[usize]) -> String {
         match self {
             Form::Rows | Form::Groups(_) => text(&[unit.iter().product()]),
@@ -101,7 +101,7 @@ fn is_row(shape: &[usize], dim: usize) -> bool {
     !shape.is_empty() && longer <= 1 && shape.iter().product::<usize>() == dim
 }
 
-/// Whether a shape is `end` behind any number of axes of extent 1.
+/// Whether a shape consists of any number of axes of extent 1, followed by `end`.
 fn ends_in(shape: &[usize], end: &[usize]) -> bool {
     shape.strip_suffix(end).is_some_and(|front| front.iter().all(|&extent| extent == 1))
 }

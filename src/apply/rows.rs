@@ -1,6 +1,7 @@
-//! Rows, a chunk at a time: of a tensor of any size, memory holds a chunk of the input and one of the result.
+//! Normalization in chunks of rows, so that memory holds one chunk of the input and one of the result, however large
+//! the tensor.
 //!
-//! A row's bits do not depend on the rows beside it (batch invariance), so where chunks are cut changes no bit.
+//! The bits of a row do not depend on the other rows (batch invariance), so that the division into chunks changes no bit.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -14,25 +15,25 @@ use crate::failure::Failure;
 use crate::memory::DeviceBytes;
 use crate::target::Target;
 
-/// Bytes of the input to a chunk, where a unit has no more: 2 GiB of f32 take 70 MiB of memory on a CPU (2026-11-29),
-/// and 4102 where all of it is held.
+/// Bytes of the input in a chunk, unless a single unit has more: with it a tensor of 2 GiB of f32 takes 70 MiB of memory
+/// on a CPU, instead of 4102 MiB for the whole (measured 2026-11-29).
 pub const CHUNK: usize = 32 << 20;
 
-/// A tensor cut into chunks of whole units.
+/// A tensor divided into chunks of whole units.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunks {
     units: usize,
-    /// The shape of one: the trailing axes that weights and biases may span.
+    /// The shape of a unit: the trailing axes that weights and biases may span.
     unit: Vec<usize>,
-    /// Units to a chunk, but for the last.
+    /// Units in each chunk but the last.
     most: usize,
 }
 
 impl Chunks {
-    /// Cuts so many units into chunks of some `bytes` of elements of `size` bytes.
+    /// Divides units into chunks of about `bytes` bytes, with elements of `size` bytes.
     pub fn new(units: usize, unit: &[usize], size: usize, bytes: usize) -> Chunks {
         let unit_bytes = unit.iter().fold(size, |product, &extent| product.saturating_mul(extent));
-        // Units without elements take no memory, however many there are.
+        // Units without elements need no memory, however many there are.
         let most = bytes.checked_div(unit_bytes).unwrap_or(units);
         Chunks { units, unit: unit.to_vec(), most: most.max(1) }
     }
@@ -47,7 +48,7 @@ impl Chunks {
         self.most.min(self.units) * self.unit_elements()
     }
 
-    /// The chunks, at least one: where there are no units, one of none.
+    /// The chunks, at least one: without units, one empty chunk.
     pub fn iter(&self) -> impl Iterator<Item = Chunk> {
         (0..self.units.max(1)).step_by(self.most).map(move |first| {
             let count = self.most.min(self.units - first);
@@ -58,16 +59,16 @@ impl Chunks {
     }
 }
 
-/// A part of a tensor.
+/// A chunk of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// Units, and the shape of each.
+    /// The shape of the chunk: its number of units, then the shape of each.
     pub shape: Vec<usize>,
-    /// Which elements of the tensor it has.
+    /// The range of the tensor's elements.
     pub elements: Range<usize>,
 }
 
-/// Where the tensors of a call are while its chunks pass.
+/// The place of a call's tensors while its chunks are processed.
 enum Memory<'a> {
     Host {
         w: Option<AlignedBytes>,
@@ -83,8 +84,8 @@ enum Memory<'a> {
     },
 }
 
-/// Normalizes the tensor in chunks of some `bytes` and hands each chunk of the result, of `dtype`, to `write`, in
-/// their order. The time is what the operation took, transfers to a device included, files not.
+/// Normalizes the tensor in chunks of about `bytes` bytes, and passes each chunk of the result, of `dtype`, to `write`, in
+/// order. Returns the time of the operation, with transfers to a device but without file accesses.
 pub fn normalize(
     call: &Call<'_>,
     target: &Target,
@@ -108,7 +109,7 @@ pub fn normalize(
 }
 
 impl<'a> Memory<'a> {
-    /// Brings weights and biases to the target, and makes room there for `elements` of the input and the result.
+    /// Copies weights and biases to the target, and allocates memory there for `elements` of the input and the result.
     fn prepare(
         call: &Call<'_>,
         target: &'a Target,
@@ -151,8 +152,8 @@ impl<'a> Memory<'a> {
                     w: w.as_ref().map(address),
                     b: b.as_ref().map(address),
                 };
-                // SAFETY: `x`, `w` and `b` have been read whole from the call's tensors, and `y` has been given
-                // room for as many elements as `x` has; this function alone uses them until `run` returns.
+                // SAFETY: `x`, `w` and `b` have been read whole from the call's tensors, and `y` has
+                // room for as many elements as `x` has; nothing else uses them until `run` returns.
                 unsafe {
                     match simulator {
                         None => call.run(shape, &addresses, dtype, &Cpu),

@@ -1,7 +1,10 @@
 //! A case's call, on tensors in the memory of any place.
 
-use norm_host::reference::Operation;
-use norm_host::{Backend, Error, Operand, Param, Place, Problem, Residual, View, ViewMut};
+use norm_host::{
+    Backend, Error, Place, View, ViewMut,
+    problem::{Operand, Param, Problem, Residual},
+    reference::Operation,
+};
 use norm_kernels::abi::Axis;
 
 use super::case::{Case, EPS};
@@ -48,15 +51,15 @@ pub unsafe fn call(case: &Case, tensors: Tensors, on: &impl Backend) -> Result<(
             norm.bias(b).rows(view(x, types.x, extents)?, &mut y, on)
         }
         Op::Head => norm.heads(view(x, types.x, extents)?, &mut y, on),
-        Op::AddRms | Op::AddRmsF32 => norm.add_rows(view(x, types.x, extents)?, &mut sum()?, &mut y, on),
-        Op::AddRmsTo => norm.add_rows_to(view(x, types.x, extents)?, r()?, &mut sum()?, &mut y, on),
+        Op::AddRms | Op::AddRmsF32 => norm.add_then_norm(view(x, types.x, extents)?, &mut sum()?, &mut y, on),
+        Op::AddRmsTo => norm.add_then_norm_to(view(x, types.x, extents)?, r()?, &mut sum()?, &mut y, on),
         Op::AddLayer => {
             let b = view(b, types.w, case.parameter_extents())?;
-            norm.bias(b).add_rows(view(x, types.x, extents)?, &mut sum()?, &mut y, on)
+            norm.bias(b).add_then_norm(view(x, types.x, extents)?, &mut sum()?, &mut y, on)
         }
         Op::AddLayerTo => {
             let b = view(b, types.w, case.parameter_extents())?;
-            norm.bias(b).add_rows_to(view(x, types.x, extents)?, r()?, &mut sum()?, &mut y, on)
+            norm.bias(b).add_then_norm_to(view(x, types.x, extents)?, r()?, &mut sum()?, &mut y, on)
         }
         Op::SandwichRms => {
             let next = case.next_operation().norm().weight(view(b, types.w, case.parameter_extents())?);
@@ -80,7 +83,7 @@ pub unsafe fn unfused(case: &Case, tensors: Tensors, on: &impl Backend) -> Resul
     let norm = |operation: Operation, weight| {
         Ok::<_, Error>(operation.norm().weight(view(weight, types.w, case.parameter_extents())?))
     };
-    norm(case.operation(), w)?.rows_add(
+    norm(case.operation(), w)?.norm_then_add(
         view(x, types.x, extents)?,
         &mut view_mut(sum, case.residual_type())?,
         on,

@@ -1,7 +1,8 @@
 //! One measurement: an operation on a shape, and the bytes that it moves.
 
 use norm_host::{
-    DType, ResidualPlace, Rounding,
+    DType, Rounding,
+    problem::ResidualPlace,
     reference::{Addition, Operation},
 };
 

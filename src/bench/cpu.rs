@@ -19,14 +19,14 @@ pub const REPLAYS: u32 = 5;
 /// The method, in words.
 pub const DESCRIPTION: &str = "wall time of a call, median of 5, all lines once a round, each round on fresh buffers; the copy is shared by all cores";
 
-/// Bytes of the copy's parts: small enough to be dealt out evenly, large enough to be worth it.
+/// Bytes of each part of the copy: small enough to be distributed evenly over cores, large enough to outweigh that cost.
 const PART: usize = 1 << 20;
 
-/// What became of a case, as on a device.
+/// The outcome of a case, as on a device.
 pub type Outcome = Result<Vec<f64>, String>;
 
-/// Makes sure that what is to be measured, one after the other, fits the memory that is free: the system may promise more,
-/// and end the process when it is used.
+/// Checks that each case fits in free memory. The system may allow larger allocations, and end the process when they are
+/// used.
 ///
 /// # Errors
 /// [`BenchError::Memory`] where it does not.
@@ -44,13 +44,13 @@ pub fn fits(cases: &[Case], copy: u64) -> Result<(), BenchError> {
     cases.iter().try_for_each(|case| most("--shape", memory(case)))
 }
 
-/// Bytes of a case's tensors; a residual that is written is kept as it was before the call, too.
+/// Bytes of a case's tensors, with a copy of the residual, if one is written, from before the call.
 fn memory(case: &Case) -> u64 {
     let parameters = (2 * case.parameters() * case.types.w.size()) as u64;
     case.bytes() + parameters
 }
 
-/// Bytes that can be allocated without swapping, where the system says so.
+/// Bytes that can be allocated without swapping, if the system reports them.
 fn free_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
@@ -58,7 +58,7 @@ fn free_memory() -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Measures a copy of `copy` bytes and every case once a round: the copy's samples, then each
+/// Measures a copy of `copy` bytes and every case once in each round. Returns the copy's samples and each
 /// case's.
 pub fn measure(cases: &[Case], copy: u64, rounds: u32, step: impl Fn()) -> (Vec<f64>, Vec<Outcome>) {
     let mut copies = Vec::new();
@@ -79,7 +79,7 @@ pub fn measure(cases: &[Case], copy: u64, rounds: u32, step: impl Fn()) -> (Vec<
     (copies, outcomes)
 }
 
-/// Microseconds of a call, the median of some after one that is not timed.
+/// Microseconds for a call: the median of several, after one that is not timed.
 fn time<E>(mut call: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
     call()?;
     let times: Result<Vec<f64>, E> = (0..REPLAYS)
@@ -123,7 +123,7 @@ fn sample(case: &Case, check: bool) -> Result<f64, String> {
         r: r.as_mut_ptr().expose_provenance() as u64,
         sum: if case.op.has_sum() { &mut sum } else { &mut r }.as_mut_ptr().expose_provenance() as u64,
     };
-    // SAFETY: made above with the case's types and extents, and used by nothing else meanwhile.
+    // SAFETY: the buffers were created above with the case's types and extents, and nothing else uses them.
     let call = || unsafe { call::call(case, tensors, &Cpu) };
     if check {
         let before = r.clone();
@@ -151,7 +151,7 @@ fn residual(case: &Case) -> AlignedBytes {
     r
 }
 
-/// Random numbers, repeated to fill so many bytes.
+/// Random numbers, repeated to fill that many bytes.
 fn filled(dtype: norm_host::DType, bytes: usize) -> AlignedBytes {
     let pattern = values::inputs(dtype, bytes as u64);
     let mut filled = AlignedBytes::zeroed(bytes);

@@ -1,17 +1,17 @@
-//! Measuring on a CUDA device: rounds over all works, each on fresh memory.
+//! Measuring on a CUDA device: rounds over all workloads, each on fresh memory.
 
 mod clock;
 mod empty;
-mod lane;
 mod pool;
+mod workload;
 
 use norm_host::{Device, Error, Stream};
 
 use clock::Clock;
 use empty::Empty;
-use lane::Lane;
-pub use lane::Work;
 use pool::Pool;
+use workload::BoundWorkload;
+pub use workload::Workload;
 
 use super::record::median_of;
 
@@ -23,17 +23,17 @@ pub const DESCRIPTION: &str = "GPU time a call from CUDA graphs of 200 calls (20
      stream, median of 5 replays, inputs and outputs rotating through 1 GiB, all lines once a round, each round on fresh \
      buffers";
 
-/// What became of a work: microseconds a call, one sample a round, or what was wrong.
+/// The outcome of a workload: microseconds for a call, one sample for each round; or an error's text.
 pub type Outcome = Result<Vec<f64>, String>;
 
-/// Measures every work once a round, on the device of the number beside it: one device, with
-/// kernels of several sets. `step` is told of each measurement that is made.
+/// Measures every workload once in each round. The number beside a workload is the index of its handle in `devices`, which
+/// are handles of one device with several sets of kernels. `step` is called after each measurement.
 ///
 /// # Errors
-/// What keeps the device from being used at all. What a single work fails with is its outcome.
+/// Errors that keep the device from being used at all. The error of a single workload is its outcome.
 pub fn measure(
     devices: &[Device],
-    works: &[(usize, Work)],
+    workloads: &[(usize, Workload)],
     rounds: u32,
     step: impl Fn(),
 ) -> Result<Vec<Outcome>, Error> {
@@ -41,16 +41,16 @@ pub fn measure(
     let streams: Vec<Stream> = devices.iter().map(Stream::new).collect::<Result<_, _>>()?;
     let clock = Clock::new(device, REPLAYS)?;
     let empty = Empty::load(device)?;
-    let bytes = works.iter().map(|(_, work)| work.pool_bytes()).max().unwrap_or(0);
-    let mut outcomes: Vec<Outcome> = works.iter().map(|_| Ok(Vec::new())).collect();
-    // The former round's memory is kept until there is the next one's, so that the driver cannot
-    // hand out the same again.
+    let bytes = workloads.iter().map(|(_, workload)| workload.pool_bytes()).max().unwrap_or(0);
+    let mut outcomes: Vec<Outcome> = workloads.iter().map(|_| Ok(Vec::new())).collect();
+    // The previous round's memory is kept until the next one's is allocated, so that the driver cannot
+    // return the same addresses again.
     let mut former: Option<Pool> = None;
     for round in 0..rounds {
         let mut pool = Pool::new(bytes, &streams[0])?;
-        for ((set, work), outcome) in works.iter().zip(&mut outcomes) {
+        for ((set, workload), outcome) in workloads.iter().zip(&mut outcomes) {
             if let Ok(samples) = outcome {
-                match sample(work, &mut pool, &empty, &clock, &streams[*set], round == 0) {
+                match sample(workload, &mut pool, &empty, &clock, &streams[*set], round == 0) {
                     Ok(sample) => samples.push(sample),
                     Err(wrong) => *outcome = Err(wrong),
                 }
@@ -62,9 +62,9 @@ pub fn measure(
     Ok(outcomes)
 }
 
-/// Microseconds of one call; where `check` is set, only after its output has been looked at.
+/// Microseconds for one call; with `check`, after its output has been verified.
 fn sample(
-    work: &Work,
+    workload: &Workload,
     pool: &mut Pool,
     empty: &Empty,
     clock: &Clock,
@@ -72,13 +72,13 @@ fn sample(
     check: bool,
 ) -> Result<f64, String> {
     let text = |error: Error| error.to_string();
-    let mut lane = Lane::prepare(work, pool, empty, stream).map_err(text)?;
+    let mut bound = BoundWorkload::prepare(workload, pool, empty, stream).map_err(text)?;
     if check {
-        lane.check(stream)?;
+        bound.check(stream)?;
     }
-    let graph = stream.capture(|stream| lane.enqueue(stream)).map_err(text)?;
-    // SAFETY: the lane's memory outlives the graph's launches, all of which `time` waits for, and
-    // nothing else uses it meanwhile.
+    let graph = stream.capture(|stream| bound.enqueue(stream)).map_err(text)?;
+    // SAFETY: the memory that `bound` borrows outlives the graph's launches, all of which `time` waits for, and
+    // nothing else uses it in the meantime.
     let replays = unsafe { clock.time(&graph, stream) }.map_err(text)?;
-    Ok(median_of(replays) / f64::from(lane.calls()))
+    Ok(median_of(replays) / f64::from(bound.calls()))
 }

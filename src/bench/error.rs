@@ -1,4 +1,4 @@
-//! What keeps a measurement from being made, read or written.
+//! Errors of making, reading and writing measurements.
 
 use std::io;
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::error::BenchError;
-use super::record::{Line, Record, Verdict, shape_text};
+use super::record::{Measurement, Record, Verdict, shape_text};
 
 /// The table: a row for each case that both have, with the time of every peer and the ratio of the
 /// fastest one's to ours.
@@ -14,7 +14,8 @@ pub fn markdown(ours: &Record, peers: &Record) -> Result<String, BenchError> {
     let names = names(peers);
     let mut rows = String::new();
     for line in ours.lines.iter().filter(|line| time(line).is_some()) {
-        let of_case: Vec<&Line> = peers.lines.iter().filter(|peer| peer.is_of_the_case_of(line)).collect();
+        let of_case: Vec<&Measurement> =
+            peers.lines.iter().filter(|peer| peer.is_of_the_case_of(line)).collect();
         if !of_case.is_empty() {
             rows += &row(line, &of_case, &names);
         }
@@ -28,7 +29,7 @@ pub fn markdown(ours: &Record, peers: &Record) -> Result<String, BenchError> {
     Ok(table + &rows)
 }
 
-/// The peers, in the order in which they first come.
+/// The peers, in the order of their first measurements.
 fn names(peers: &Record) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for line in &peers.lines {
@@ -59,7 +60,7 @@ fn opening(ours: &Record, peers: &Record) -> String {
     text
 }
 
-fn row(line: &Line, peers: &[&Line], names: &[String]) -> String {
+fn row(line: &Measurement, peers: &[&Measurement], names: &[String]) -> String {
     let mut row =
         format!("| {} | {} | {} | {} |", line.op, line.types(), shape_text(&line.shape), cell(line));
     for name in names {
@@ -73,7 +74,7 @@ fn row(line: &Line, peers: &[&Line], names: &[String]) -> String {
 }
 
 /// `130.12 (4.13)`.
-fn cell(line: &Line) -> String {
+fn cell(line: &Measurement) -> String {
     match (&line.figures, line.verdict) {
         (_, Verdict::Fail) => "FAIL".to_owned(),
         (Some(figures), _) => format!("{:.2} ({:.2})", figures.times.us, figures.tb_s),
@@ -81,7 +82,7 @@ fn cell(line: &Line) -> String {
     }
 }
 
-/// The time of a line that is right.
-fn time(line: &Line) -> Option<f64> {
+/// The time of a measurement whose output was right.
+fn time(line: &Measurement) -> Option<f64> {
     line.figures.as_ref().filter(|_| line.verdict == Verdict::Ok).map(|figures| figures.times.us)
 }

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use plotters::prelude::*;
 
 use super::error::BenchError;
-use super::record::{Figures, Line, Record};
+use super::record::{Figures, Measurement, Record};
 use super::unit::Unit;
 
-/// Of the picture, in pixels.
+/// The size of the picture, in pixels.
 const SIZE: (u32, u32) = (960, 600);
 const FONT: &str = "sans-serif";
-/// What the title begins with, by which an older plot is known.
+/// The beginning of the title, by which an older plot is recognized.
 const TITLE: &str = "Throughput over dim: ";
 
-/// Colours that stay apart for colour-blind readers (Okabe and Ito's).
+/// Colours that colour-blind readers can distinguish (Okabe and Ito's).
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -32,7 +32,7 @@ struct Series {
     points: Vec<(f64, f64)>,
 }
 
-/// A path whose name ends in `.svg`: a plot by another name would not be what it looks like.
+/// A path whose name ends in `.svg`; a plot under another name would be misleading.
 pub fn svg_path(path: PathBuf) -> Result<PathBuf, String> {
     match path.extension() {
         Some(extension) if extension.eq_ignore_ascii_case("svg") => Ok(path),
@@ -40,8 +40,8 @@ pub fn svg_path(path: PathBuf) -> Result<PathBuf, String> {
     }
 }
 
-/// Makes sure, before anything is measured, that a plot can be written to `path` without the loss of anything: no file
-/// is there, or an older plot, which is replaced.
+/// Checks, before anything is measured, that a plot can be written to `path` without a loss: there must be no file,
+/// or an older plot, which is replaced.
 ///
 /// # Errors
 /// [`BenchError::Plot`] where there is no such folder, or a file that cannot be read; [`BenchError::NotAPlot`] where there
@@ -75,7 +75,7 @@ pub fn claim(path: &Path) -> Result<(), BenchError> {
 /// cannot be written.
 pub fn write(record: &Record, path: &Path) -> Result<(), BenchError> {
     let svg = svg(record)?;
-    // Measuring took its time.
+    // Checked again, because measuring takes long.
     claim(path)?;
     std::fs::write(path, svg).map_err(|error| BenchError::Plot { path: path.to_owned(), source: error })
 }
@@ -91,12 +91,12 @@ fn svg(record: &Record) -> Result<String, BenchError> {
     Ok(svg)
 }
 
-/// Dim, bytes and TB/s of a line.
+/// Dim, bytes and TB/s of a measurement.
 type Point = (usize, u64, f64);
 
-/// One an implementation, operation and types. Of the shapes of one dim the largest counts: small
-/// ones show latency, which is no throughput.
-fn series(lines: &[Line], unit: Unit) -> Vec<Series> {
+/// One series for each implementation, operation and types. Of several shapes with the same dim the largest is drawn,
+/// because small ones show latency, not throughput.
+fn series(lines: &[Measurement], unit: Unit) -> Vec<Series> {
     let several = lines.iter().any(|line| line.implementation != "norm");
     let mut found: Vec<(String, Vec<Point>)> = Vec::new();
     for line in lines {

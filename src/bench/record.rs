@@ -7,30 +7,30 @@ use serde::{Deserialize, Serialize};
 use super::error::BenchError;
 use crate::regular::{self, Unread, name_of};
 
-/// The number of this form of results; one that reads otherwise gets another.
+/// The version of this format; an incompatible change gets another number.
 pub const SCHEMA: u32 = 1;
-/// The largest file of results that is read: those of all shapes take some hundred KiB.
+/// The largest file of results that is read. Those of all shapes have some hundred KiB.
 const MOST_BYTES: u64 = 256 << 20;
 
 /// One run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub schema: u32,
-    /// What measured it, with its version.
+    /// The program that measured, with its version.
     pub program: String,
-    /// What whoever ran it calls it.
+    /// The user's label.
     pub label: Option<String>,
-    /// The commit it was built from, where the build was told (`NORM_COMMIT`).
+    /// The commit that the program was built from, if the build knew it (`NORM_COMMIT`).
     pub commit: Option<String>,
     /// When it began, in UTC.
     pub date: String,
     pub device: DeviceRecord,
     pub method: Method,
-    /// A copy, beside which throughputs stand.
+    /// A copy, with which throughputs are compared.
     pub memcpy: Ceiling,
     /// A kernel that does nothing, on a device.
     pub empty_kernel: Option<Times>,
-    pub lines: Vec<Line>,
+    pub lines: Vec<Measurement>,
 }
 
 /// Where it ran.
@@ -62,10 +62,10 @@ pub struct Method {
     pub rounding: Option<String>,
 }
 
-/// The copy.
+/// The throughput of a copy, the ceiling of what is measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ceiling {
-    /// Bytes copied: as many are read as are written.
+    /// Bytes copied: as many are read as written.
     pub bytes: u64,
     pub tb_s: f64,
     #[serde(flatten)]
@@ -85,10 +85,10 @@ pub struct Times {
 
 /// One case of one implementation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Line {
-    /// Whose: `norm`, or a peer's name. `norm, unfused` is an operation's parts, one after the other.
+pub struct Measurement {
+    /// `norm`, or a peer's name. `norm, unfused` is an operation's parts, one after the other.
     pub implementation: String,
-    /// The operation's name, and behind a colon the type of a residual that has another than `x`.
+    /// The operation's name; behind a colon the type of a residual with another type than `x`.
     pub op: String,
     pub x: String,
     pub w: String,
@@ -99,12 +99,12 @@ pub struct Line {
     pub bytes: u64,
     /// Calls in a graph.
     pub calls: u32,
-    /// How a row was laid over threads, where that was chosen by hand.
+    /// The tile, where `--sweep` chose it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tile: Option<TileRecord>,
-    /// `ok`, or `fail` where an output was wrong or the call was refused; then it is not timed.
+    /// `ok`, or `fail` if an output was wrong or the call was refused; then there are no times.
     pub verdict: Verdict,
-    /// What is to be known besides: what was wrong, or how a peer's call differs.
+    /// A remark: what was wrong, or how a peer's call differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     #[serde(flatten)]
@@ -119,7 +119,7 @@ pub enum Verdict {
     Fail,
 }
 
-/// The times of a line, and what follows from them.
+/// The times of a measurement, and what follows from them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     pub tb_s: f64,
@@ -196,10 +196,10 @@ impl Figures {
     }
 }
 
-impl Line {
+impl Measurement {
     /// `f16`, or `f16:f32:bf16` where they differ.
     pub fn types(&self) -> String {
-        let Line { x, w, y, .. } = self;
+        let Measurement { x, w, y, .. } = self;
         if x == w && w == y { x.clone() } else { format!("{x}:{w}:{y}") }
     }
 
@@ -209,8 +209,8 @@ impl Line {
     }
 
     /// Whether both are of one operation, types and shape.
-    pub fn is_of_the_case_of(&self, other: &Line) -> bool {
-        let case = |line: &Line| (line.op.clone(), line.types(), line.shape.clone());
+    pub fn is_of_the_case_of(&self, other: &Measurement) -> bool {
+        let case = |line: &Measurement| (line.op.clone(), line.types(), line.shape.clone());
         case(self) == case(other)
     }
 }

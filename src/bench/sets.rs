@@ -1,11 +1,11 @@
-//! Which cases a run measures: the standing sets, or what was asked for.
+//! The cases that a run measures: the standing sets, or the requested ones.
 
 use super::case::Case;
 use super::error::BenchError;
 use super::op::{Extents, Op, Types, TypesChoice};
 use norm_host::{DType, Rounding};
 
-/// From one row to a million columns: what decoding sees (up to 256 rows), prompts, and 256 MiB of
+/// From one row to a million columns: the shapes of decoding (up to 256 rows) and of prompts, and 256 MiB of
 /// f16 or more at every dim.
 const ROWS: [[usize; 2]; 21] = [
     [1, 4096],
@@ -47,7 +47,7 @@ const HEADS: [[usize; 3]; 12] = [
     [8192, 64, 256],
 ];
 
-/// In place the kernels are the same; these show it.
+/// Operations in place use the same kernels; these shapes show that.
 const IN_PLACE: [[usize; 2]; 4] = [[1, 4096], [4096, 4096], [32_768, 4096], [8192, 65_536]];
 
 /// With a residual: the shapes of decoding and of prompts in a Transformer.
@@ -82,13 +82,13 @@ const FORMS: [[usize; 2]; 16] = [
     [8192, 8192],
 ];
 
-/// A look in a few seconds.
+/// A selection that takes a few seconds.
 const QUICK_ROWS: [[usize; 2]; 5] = [[1, 4096], [4096, 4096], [32_768, 1024], [32_768, 4096], [8192, 32_768]];
 const QUICK_FORMS: [[usize; 2]; 4] = [[1, 4096], [1024, 4096], [8192, 4096], [8192, 5376]];
 const QUICK_HEADS: [[usize; 3]; 2] = [[64, 32, 128], [32_768, 32, 128]];
 
-/// 64 MiB of f32, for a CPU: from rows so short that each instruction tells to rows larger than
-/// its second-level cache.
+/// 64 MiB of f32, for a CPU: from rows so short that each instruction counts to rows larger than
+/// the second-level cache.
 const CPU_ROWS: [[usize; 2]; 6] =
     [[262_144, 64], [131_072, 128], [16_384, 1024], [4096, 4096], [256, 65_536], [16, 1_048_576]];
 const CPU_HEADS: [[usize; 3]; 2] = [[8192, 32, 64], [4096, 32, 128]];
@@ -97,7 +97,7 @@ const CPU_HEADS: [[usize; 3]; 2] = [[8192, 32, 64], [4096, 32, 128]];
 const QUICK_CPU_ROWS: [[usize; 2]; 3] = [[262_144, 64], [4096, 4096], [16, 1_048_576]];
 const QUICK_CPU_HEADS: [[usize; 3]; 1] = [[4096, 32, 128]];
 
-/// What a run without shapes measures.
+/// A standing set, which a run without shapes measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     Full,
@@ -146,7 +146,7 @@ impl Standing {
 /// `extents` that has its rank, or on those of the standing set.
 ///
 /// # Errors
-/// Where an operation that was named is left without a case.
+/// If a named operation has no case.
 pub fn cases(
     ops: &[Op],
     types: &[TypesChoice],

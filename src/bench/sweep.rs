@@ -1,6 +1,6 @@
 //! Other ways to lay a row over threads than the one that operations take.
 
-use norm_host::{DeviceProfile, Plan, Tile};
+use norm_host::plan::{DeviceProfile, Plan, Tile};
 use norm_kernels::abi::{Access, Kernel, ResidualSupport, Scope, Storage, Variant, VariantSpec, WARP};
 
 use super::case::Case;
@@ -42,7 +42,7 @@ impl Tiling {
 pub fn tilings(case: &Case, plan: &Plan, profile: DeviceProfile) -> Vec<Tiling> {
     let Kernel { kind, y, variant: taken, .. } = plan.kernel;
     let x = plan.kernel.normalized();
-    let tile = Tile::new(kind, x, y, plan.args.dim, profile).taken_by(taken);
+    let tile = Tile::new(kind, x, y, plan.args.dim, profile).for_variant(taken);
     let mut found = vec![Tiling { variant: taken, tile, chosen: true }];
     for variant in Variant::ALL {
         let VariantSpec { residual, access, .. } = variant.spec();
@@ -62,7 +62,7 @@ pub fn tilings(case: &Case, plan: &Plan, profile: DeviceProfile) -> Vec<Tiling> 
             found.extend(others.map(|tile| Tiling { variant, tile, chosen: false }));
         }
     }
-    found.retain(|tiling| tiling.tile.grid(plan.args.rows.into()) <= norm_host::MAX_GRID);
+    found.retain(|tiling| tiling.tile.grid(plan.args.rows.into()) <= norm_host::plan::MAX_GRID);
     found
 }
 

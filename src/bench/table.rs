@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::record::{Figures, Line, Record, TileRecord, Times, Verdict, shape_text};
+use super::record::{Figures, Measurement, Record, TileRecord, Times, Verdict, shape_text};
 use super::unit::Unit;
 
 /// The whole text.
@@ -76,8 +76,8 @@ fn lines(record: &Record) -> String {
 }
 
 /// The figures of a line, or what was wrong.
-fn outcome(line: &Line, unit: Unit) -> String {
-    let Line { verdict, figures, note, .. } = line;
+fn outcome(line: &Measurement, unit: Unit) -> String {
+    let Measurement { verdict, figures, note, .. } = line;
     let note = note.as_ref().map_or(String::new(), |note| format!("  {note}"));
     match (verdict, figures) {
         (Verdict::Ok, Some(Figures { tb_s, share_of_memcpy, times })) => {
@@ -96,12 +96,13 @@ fn outcome(line: &Line, unit: Unit) -> String {
 /// For each case its tiles, fastest first.
 fn sweeps(record: &Record) -> String {
     let mut text = String::new();
-    let mut rest: Vec<&Line> = record.lines.iter().collect();
+    let mut rest: Vec<&Measurement> = record.lines.iter().collect();
     while let Some(&first) = rest.first() {
-        let (mut tiles, others): (Vec<&Line>, Vec<&Line>) =
+        let (mut tiles, others): (Vec<&Measurement>, Vec<&Measurement>) =
             rest.into_iter().partition(|line| line.is_of_the_case_of(first));
         rest = others;
-        let time = |line: &&Line| line.figures.as_ref().map_or(f64::INFINITY, |figures| figures.times.us);
+        let time =
+            |line: &&Measurement| line.figures.as_ref().map_or(f64::INFINITY, |figures| figures.times.us);
         tiles.sort_by(|a, b| time(a).total_cmp(&time(b)));
         let _ = writeln!(
             text,

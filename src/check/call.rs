@@ -166,15 +166,17 @@ impl Call {
                 None => norm,
             };
             if let (Side::InFront { r }, None, None) = (side, s, &self.y) {
-                return norm.add_rows_in_place(&mut view_mut(&self.x)?, &mut view_mut(r)?, on);
+                return norm.add_then_norm_in_place(&mut view_mut(&self.x)?, &mut view_mut(r)?, on);
             }
             // In place it is the same tensor twice, which these operations allow.
             let (x, y) = (view(&self.x)?, &mut view_mut(self.y.as_ref().unwrap_or(&self.x))?);
             return match (side, s) {
-                (Side::InFront { r }, None) => norm.add_rows(x, &mut view_mut(r)?, y, on),
-                (Side::InFront { r }, Some(s)) => norm.add_rows_to(x, view(r)?, &mut view_mut(s)?, y, on),
-                (Side::Behind { r: None }, _) => norm.rows_add(x, y, on),
-                (Side::Behind { r: Some(r) }, _) => norm.rows_add_to(x, view(r)?, y, on),
+                (Side::InFront { r }, None) => norm.add_then_norm(x, &mut view_mut(r)?, y, on),
+                (Side::InFront { r }, Some(s)) => {
+                    norm.add_then_norm_to(x, view(r)?, &mut view_mut(s)?, y, on)
+                }
+                (Side::Behind { r: None }, _) => norm.norm_then_add(x, y, on),
+                (Side::Behind { r: Some(r) }, _) => norm.norm_then_add_to(x, view(r)?, y, on),
                 (Side::Between { r, next }, s) => {
                     let w = next.w.as_ref().map(view).transpose()?;
                     let next = &next.operation.norm().weight(w);

@@ -8,7 +8,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use norm_host::{
-    DType, MAX_DIM, NormKind, ResidualPlace, Rounding,
+    DType, MAX_DIM, NormKind, Rounding,
+    problem::ResidualPlace,
     reference::{self, Operation},
 };
 

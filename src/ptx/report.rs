@@ -1,6 +1,6 @@
 //! `norm ptx report`: what each kernel does when it runs, counted by the simulator.
 
-mod line;
+mod kernel_run;
 mod shape;
 mod table;
 mod tensors;
@@ -8,7 +8,11 @@ mod tensors;
 use std::collections::HashMap;
 
 use clap::Args;
-use norm_host::{Backend, DeviceProfile, ShardProblem, ShardStep, Simulator};
+use norm_host::{
+    Backend, Simulator,
+    plan::DeviceProfile,
+    problem::{ShardProblem, ShardStep},
+};
 use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Template};
 use rayon::prelude::*;
 
@@ -16,7 +20,7 @@ use super::{PtxError, is_meant, text_for};
 use crate::failure::Failure;
 use crate::kernel_set::KernelSet;
 use crate::output;
-use line::Line;
+use kernel_run::KernelRun;
 use shape::Shape;
 use tensors::Tensors;
 
@@ -52,37 +56,37 @@ pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
         EntryPoint::Norm(kernel) => count(kernel, &simulator),
         EntryPoint::Shard(kernel) => count_shard(kernel, &simulator).map(|line| vec![line]),
     });
-    let lines: Vec<Line> = lines.collect::<norm_host::Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let lines: Vec<KernelRun> = lines.collect::<norm_host::Result<Vec<_>>>()?.into_iter().flatten().collect();
     if args.json { output::json(&lines) } else { output::text(&table::table(&lines)) }
 }
 
 /// Runs a kernel at each of its typical shapes.
-fn count(kernel: Kernel, simulator: &Simulator) -> norm_host::Result<Vec<Line>> {
+fn count(kernel: Kernel, simulator: &Simulator) -> norm_host::Result<Vec<KernelRun>> {
     let count = |(shape, profile): (Shape, DeviceProfile)| {
         let tensors = Tensors::new(shape);
         let simulator = simulator.on(profile);
         // SAFETY: the tensors have room for the rows from their starts on, live until this is done,
         // and nothing else uses them.
         unsafe { simulator.run(&tensors.problem()) }?;
-        Ok(Line::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
+        Ok(KernelRun::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
     };
     shape::typical(kernel, simulator.profile())?.into_iter().map(count).collect()
 }
 
 /// Runs a kernel of two norms at each of its typical shapes.
-fn count_sandwich(kernel: Kernel, simulator: &Simulator) -> norm_host::Result<Vec<Line>> {
+fn count_sandwich(kernel: Kernel, simulator: &Simulator) -> norm_host::Result<Vec<KernelRun>> {
     let count = |(shape, profile): (Shape, DeviceProfile)| {
         let tensors = Tensors::new(shape);
         let simulator = simulator.on(profile);
         // SAFETY: as in `count`.
         unsafe { simulator.run_sandwich(&tensors.sandwich()) }?;
-        Ok(Line::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
+        Ok(KernelRun::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
     };
     shape::typical_sandwiches(kernel, simulator.profile())?.into_iter().map(count).collect()
 }
 
 /// Runs a step of a norm whose rows are split over devices.
-fn count_shard(kernel: ShardKernel, simulator: &Simulator) -> norm_host::Result<Line> {
+fn count_shard(kernel: ShardKernel, simulator: &Simulator) -> norm_host::Result<KernelRun> {
     let (step, shape) = match kernel {
         ShardKernel::Partial { x, vectors } => (ShardStep::Partial, Shape::shard([x; 3], vectors)),
         ShardKernel::Apply { x, w, y, vectors, .. } => (ShardStep::Apply, Shape::shard([x, w, y], vectors)),
@@ -96,5 +100,5 @@ fn count_shard(kernel: ShardKernel, simulator: &Simulator) -> norm_host::Result<
     let simulator = simulator.on(simulator.profile());
     // SAFETY: as in `count`; there are as many sums as rows.
     unsafe { simulator.run_shard(&problem) }?;
-    Ok(Line::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
+    Ok(KernelRun::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
 }

@@ -1,4 +1,4 @@
-//! `norm ptx stats`: what is in each kernel.
+//! `norm ptx stats`: counts of each kernel's instructions.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -26,9 +26,9 @@ pub struct StatsArgs {
     json: bool,
 }
 
-/// One kernel.
+/// The counts of one kernel.
 #[derive(Serialize)]
-struct Line {
+struct KernelStats {
     kernel: String,
     max_threads: Option<u32>,
     instructions: BTreeMap<String, usize>,
@@ -37,7 +37,7 @@ struct Line {
     assembled: Option<Assembled>,
 }
 
-/// What ptxas makes of it for the target itself.
+/// The resources of the kernel as ptxas compiles it for the target.
 #[derive(Serialize)]
 struct Assembled {
     registers: u32,
@@ -69,9 +69,9 @@ pub fn run(args: &StatsArgs, set: &[Ptx]) -> Result<(), Failure> {
             .collect(),
         Err(_) => BTreeMap::new(),
     };
-    let line = |entry: &Entry| -> norm_host::Result<Line> {
+    let line = |entry: &Entry| -> norm_host::Result<KernelStats> {
         let Stats { instructions, global_access_bytes, max_threads, .. } = entry.stats()?;
-        Ok(Line {
+        Ok(KernelStats {
             kernel: entry.name().to_owned(),
             max_threads,
             instructions: instructions.iter().map(|(kind, count)| (kind.to_string(), *count)).collect(),
@@ -79,7 +79,7 @@ pub fn run(args: &StatsArgs, set: &[Ptx]) -> Result<(), Failure> {
             assembled: assembled.remove(entry.name()),
         })
     };
-    let lines: Vec<Line> = entries.iter().map(line).collect::<Result<_, _>>()?;
+    let lines: Vec<KernelStats> = entries.iter().map(line).collect::<Result<_, _>>()?;
     if args.json {
         return output::json(&lines);
     }
@@ -104,7 +104,7 @@ const COLUMNS: [(InstructionKind, &str); 9] = [
     (InstructionKind::Branch, "bra"),
 ];
 
-fn table(lines: &[Line]) -> String {
+fn table(lines: &[KernelStats]) -> String {
     // Writing to a string cannot fail.
     let mut text = format!(
         "{:<28} {:>7} {:>5} {:>6} {:>6} {:>5}",

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use half::f16;
 use norm_host::accuracy::Terms;
 use norm_host::reference::{Factors, Parameters, Statistics, widen, widen_input};
-use norm_host::{DType, Error, Roundings, accuracy};
+use norm_host::{DType, Error, accuracy, problem::Roundings};
 use rayon::prelude::*;
 
 use super::data::{Data, EPS};

@@ -1,4 +1,4 @@
-//! What the tour tells.
+//! The report of the tour, as text and as JSON.
 
 use serde::Serialize;
 
@@ -7,11 +7,11 @@ use super::function::Function;
 use super::measure::Measured;
 use crate::target::Target;
 
-/// The outcome.
+/// The outcomes of all functions.
 #[derive(Serialize)]
 pub struct Report {
     device: String,
-    /// For people: the device and, if it is the CPU, why.
+    /// The device in words and, if it is the CPU, why.
     #[serde(skip)]
     device_text: String,
     /// Why a function cannot run there.
@@ -20,12 +20,12 @@ pub struct Report {
     seed: u64,
     #[serde(skip)]
     rows: usize,
-    functions: Vec<Line>,
+    functions: Vec<FunctionReport>,
 }
 
-/// One function.
+/// The outcome of one function.
 #[derive(Serialize)]
-struct Line {
+struct FunctionReport {
     function: &'static str,
     x: Vec<usize>,
     #[serde(flatten)]
@@ -43,10 +43,10 @@ enum Outcome {
 #[derive(Clone, Copy, Serialize)]
 struct Figures {
     largest_error_ulp: f64,
-    /// For the output with that error.
+    /// The bound for the output with that error.
     allowed_ulp: f64,
     outputs_out_of_bounds: usize,
-    /// Of one call, where it was timed.
+    /// The time of one call, if it was timed.
     microseconds: Option<f64>,
     gigabytes_per_second: Option<f64>,
 }
@@ -65,7 +65,7 @@ impl Report {
         Report { device, device_text, why_not, seed, rows: size.rows, functions: Vec::new() }
     }
 
-    /// What stands above the table, and its head.
+    /// The text above the table, and the table's head.
     pub fn opening(&self) -> String {
         let Report { device_text, seed, .. } = self;
         format!(
@@ -79,7 +79,7 @@ impl Report {
         )
     }
 
-    /// Takes a function's outcome in, and tells it.
+    /// Adds a function's outcome, and returns its line of the table.
     pub fn add(&mut self, function: Function, measured: Option<Measured>) -> String {
         let outcome = match measured {
             None => Outcome::Skipped { why: self.why_not },
@@ -96,18 +96,18 @@ impl Report {
             }
         };
         let x = Data::shape_for(self.rows, function.heads());
-        let line = Line { function: function.name(), x, outcome };
+        let line = FunctionReport { function: function.name(), x, outcome };
         let text = line.text();
         self.functions.push(line);
         text
     }
 
-    /// Whether nothing was out of bounds.
+    /// Whether all outputs were within their bounds.
     pub fn good(&self) -> bool {
         !self.functions.iter().any(|line| matches!(line.outcome, Outcome::Fail(_)))
     }
 
-    /// What stands below the table.
+    /// The text below the table.
     pub fn closing(&self) -> String {
         let count = |of: fn(&Outcome) -> bool| self.functions.iter().filter(|line| of(&line.outcome)).count();
         let ok = count(|outcome| matches!(outcome, Outcome::Ok(_)));
@@ -129,7 +129,7 @@ impl Report {
     }
 }
 
-impl Line {
+impl FunctionReport {
     fn text(&self) -> String {
         let shape: Vec<String> = self.x.iter().map(usize::to_string).collect();
         let shape = shape.join(" × ");

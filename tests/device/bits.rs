@@ -1,7 +1,7 @@
 //! A row's bits depend on that row, the parameters, eps, the types and dim: on nothing else.
 
 use libtest_mimic::Failed;
-use norm_host::{Device, DeviceProfile, Stream};
+use norm_host::{Device, Stream, plan::DeviceProfile};
 use rayon::prelude::*;
 
 use norm_testing::{

@@ -1,7 +1,10 @@
 //! Every kernel there is, once: small enough to be run under compute-sanitizer.
 
 use libtest_mimic::Failed;
-use norm_host::{Device, DeviceProfile, NormKind, Plan};
+use norm_host::{
+    Device, NormKind,
+    plan::{DeviceProfile, Plan},
+};
 use norm_kernels::abi::{Kernel, Variant};
 
 use norm_testing::{

@@ -4,9 +4,10 @@ use cust::memory::{CopyDestination, DeviceBuffer};
 use half::f16;
 use libtest_mimic::Failed;
 use norm_host::{
-    Arg, DType, Device, Error, NormKind, Roundings, Stream, View, ViewMut,
+    Arg, DType, Device, Error, NormKind, Stream, View, ViewMut,
     accuracy::{judge_row, round_to_f16},
     head_norm,
+    problem::Roundings,
     reference::{Factors, Parameters, widen, widen_input},
     rms_norm_,
 };

@@ -1,7 +1,7 @@
 //! Vectors: recorded on a device, and compared with what was recorded.
 
 use libtest_mimic::Failed;
-use norm_host::{Device, DeviceProfile};
+use norm_host::{Device, plan::DeviceProfile};
 use proptest::{
     collection::vec,
     strategy::{Strategy, ValueTree},

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use norm_host::{
-    DType, NormKind, Rounding, Roundings,
+    DType, NormKind, Rounding,
     accuracy::{judge_row, ulp_distance},
+    problem::Roundings,
     reference::{Factors, Parameters, Statistics},
 };
 

@@ -133,7 +133,7 @@ proptest! {
         let (x, w, b) = (case.tensor(case.dtype)?, case.parameter()?, case.parameter()?);
         let r = case.tensor(case.dtype)?;
         let sum = (&r + &x)?;
-        let given = case.norm(&w, &b).add_rows(&x, &r)?;
+        let given = case.norm(&w, &b).add_then_norm_in_place(&x, &r)?;
         prop_assert_eq!(bits(&r)?, bits(&sum)?);
         assert_close(&given, &case.expected(&sum, &w, &b)?, case.dtype)?;
     }
@@ -144,13 +144,13 @@ proptest! {
         let (w, b) = (case.parameter()?, case.parameter()?);
         let (norm, next) = (case.norm(&w, &b), Norm::rms(EPS).weight(b.clone()));
         let before = bits(&r)?;
-        let (sum, y) = norm.add_then_rows(&x, &r)?;
+        let (sum, y) = norm.add_then_norm(&x, &r)?;
         prop_assert_eq!(bits(&sum)?, bits(&(&x + &r)?)?);
         prop_assert_eq!(bits(&y)?, bits(&norm.rows(&sum)?)?);
 
         let in_place = r.force_contiguous()?.copy()?;
-        norm.rows_add(&x, &in_place)?;
-        prop_assert_eq!(bits(&norm.rows_then_add(&x, &r)?)?, bits(&in_place)?);
+        norm.norm_then_add_in_place(&x, &in_place)?;
+        prop_assert_eq!(bits(&norm.norm_then_add(&x, &r)?)?, bits(&in_place)?);
 
         let (sum, y) = norm.sandwich_rows(&next, &x, &r)?;
         prop_assert_eq!(bits(&sum)?, bits(&in_place)?);
@@ -169,7 +169,7 @@ proptest! {
         // Its type is chosen apart.
         let y = case.tensor(case.w_dtype)?;
         let before = y.to_dtype(DType::F64)?.copy()?;
-        case.norm(&w, &b).rows_add(&x, &y)?;
+        case.norm(&w, &b).norm_then_add_in_place(&x, &y)?;
         assert_close(&y, &(before + case.expected(&x, &w, &b)?)?, case.w_dtype)?;
     }
 
@@ -283,11 +283,11 @@ fn orders_of_roundings_are_those_of_the_steps_in_their_types() {
     same(&single.rounding(Rounding::T5).into_inner().forward(&x).unwrap(), &expected);
 
     let sum = (&x + &residual).unwrap();
-    same(&norm.add_rows(&x, &residual.copy().unwrap()).unwrap(), &steps(&sum));
+    same(&norm.add_then_norm_in_place(&x, &residual.copy().unwrap()).unwrap(), &steps(&sum));
     let added = (&residual + steps(&x)).unwrap();
-    same(&norm.rows_then_add(&x, &residual).unwrap(), &added);
+    same(&norm.norm_then_add(&x, &residual).unwrap(), &added);
     let in_place = residual.copy().unwrap();
-    norm.rows_add(&x, &in_place).unwrap();
+    norm.norm_then_add_in_place(&x, &in_place).unwrap();
     same(&in_place, &added);
 
     let rounded = (w.clone() + 1.0).unwrap();

@@ -41,7 +41,7 @@ fn a_residual_of_f32_is_not_rounded() -> Result<()> {
     for dtype in [DType::F16, DType::BF16] {
         let (x, r) = (random(&SHAPE, dtype)?, random(&SHAPE, DType::F32)?);
         let norm = Norm::rms(EPS).weight(random(&SHAPE[1..], dtype)?);
-        let (sum, y) = norm.add_then_rows(&x, &r)?;
+        let (sum, y) = norm.add_then_norm(&x, &r)?;
         same(&sum, &(x.to_dtype(DType::F32)? + &r)?)?;
         // One rounding of it all, where the norm of an f32 tensor is rounded once more.
         let twice = norm.rows(&sum)?.to_dtype(dtype)?;
@@ -51,7 +51,7 @@ fn a_residual_of_f32_is_not_rounded() -> Result<()> {
         assert_eq!(y.dtype(), dtype);
 
         let in_place = r.copy()?;
-        same(&norm.add_rows(&x, &in_place)?, &y)?;
+        same(&norm.add_then_norm_in_place(&x, &in_place)?, &y)?;
         same(&in_place, &sum)?;
     }
     Ok(())
@@ -77,8 +77,8 @@ fn what_is_recorded_has_the_same_bits() -> Result<()> {
                 plain.clone().sum_scale(1.7),
                 plain.clone().branch_scale(-0.3).sum_scale(one(0.7)?),
             ] {
-                let (sum, y) = norm.add_then_rows(&x, &r)?;
-                let (of_steps, y_of_steps) = norm.add_then_rows(&recorded, &r)?;
+                let (sum, y) = norm.add_then_norm(&x, &r)?;
+                let (of_steps, y_of_steps) = norm.add_then_norm(&recorded, &r)?;
                 assert!(!sum.track_op() && of_steps.track_op() && y_of_steps.track_op());
                 same(&sum, &of_steps)?;
                 assert_eq!(y.dtype(), y_of_steps.dtype());
@@ -86,7 +86,7 @@ fn what_is_recorded_has_the_same_bits() -> Result<()> {
                     same(&y, &y_of_steps)?;
                     // The norm is rounded before it is added but in one order.
                     if rounding != Rounding::Single || dtype == DType::F32 {
-                        same(&norm.rows_then_add(&x, &r)?, &norm.rows_then_add(&recorded, &r)?)?;
+                        same(&norm.norm_then_add(&x, &r)?, &norm.norm_then_add(&recorded, &r)?)?;
                         let (sum, y) = norm.sandwich_rows(&plain, &x, &r)?;
                         let (of_steps, y_of_steps) = norm.sandwich_rows(&plain, &recorded, &r)?;
                         same(&sum, &of_steps)?;
@@ -94,11 +94,11 @@ fn what_is_recorded_has_the_same_bits() -> Result<()> {
                     }
                 }
                 let in_place = r.copy()?;
-                same(&norm.add_rows(&x, &in_place)?, &y)?;
+                same(&norm.add_then_norm_in_place(&x, &in_place)?, &y)?;
                 same(&in_place, &sum)?;
                 let in_place = r.copy()?;
-                norm.rows_add(&x, &in_place)?;
-                same(&norm.rows_then_add(&x, &r)?, &in_place)?;
+                norm.norm_then_add_in_place(&x, &in_place)?;
+                same(&norm.norm_then_add(&x, &r)?, &in_place)?;
             }
         }
     }
@@ -109,7 +109,7 @@ fn what_is_recorded_has_the_same_bits() -> Result<()> {
 fn scales_are_factors() -> Result<()> {
     let (x, r) = (Tensor::new(&[2_f32, 8.0], &Device::Cpu)?, Tensor::new(&[2_f32, -1.0], &Device::Cpu)?);
     for norm in [Norm::rms(0.0).sum_scale(2.0), Norm::rms(0.0).sum_scale(one(2.0)?)] {
-        let (sum, y) = norm.branch_scale(0.5).add_then_rows(&x, &r)?;
+        let (sum, y) = norm.branch_scale(0.5).add_then_norm(&x, &r)?;
         assert_eq!((bits(&sum)?, bits(&y)?), (vec![6.0, 6.0], vec![1.0, 1.0]));
     }
     Ok(())
@@ -158,22 +158,22 @@ fn what_does_not_fit_is_refused_by_name() -> Result<()> {
     let (x, r) = (ones(&[2, 3], DType::F16)?, ones(&[2, 3], DType::F16)?);
     let norm = || Norm::rms(EPS);
     let wrong_shape = ones(&[2, 4], DType::F16)?;
-    assert_eq!(error(norm().add_then_rows(&x, &wrong_shape)), "r: expected shape (2, 3), given (2, 4)");
+    assert_eq!(error(norm().add_then_norm(&x, &wrong_shape)), "r: expected shape (2, 3), given (2, 4)");
     let wrong_type = ones(&[2, 3], DType::BF16)?;
-    assert_eq!(error(norm().add_then_rows(&x, &wrong_type)), "r: expected dtype f16, given bf16");
+    assert_eq!(error(norm().add_then_norm(&x, &wrong_type)), "r: expected dtype f16, given bf16");
 
     for (tensor, expected) in [
         (ones(&[2], DType::F32)?, "sum_scale: expected shape (1,), given (2,)"),
         (ones(&[1], DType::F16)?, "sum_scale: expected dtype f32, given f16"),
     ] {
-        assert_eq!(error(norm().sum_scale(tensor).add_then_rows(&x, &r)), expected);
+        assert_eq!(error(norm().sum_scale(tensor).add_then_norm(&x, &r)), expected);
     }
     let recorded = Var::from_tensor(&x)?;
     for x in [&x, recorded.as_tensor()] {
-        let infinite = error(norm().branch_scale(f32::INFINITY).add_then_rows(x, &r));
+        let infinite = error(norm().branch_scale(f32::INFINITY).add_then_norm(x, &r));
         assert!(infinite.starts_with("branch_scale: expected a finite"), "{infinite}");
     }
-    let given = error(norm().sum_scale(ones(&[2], DType::F32)?).add_then_rows(&recorded, &r));
+    let given = error(norm().sum_scale(ones(&[2], DType::F32)?).add_then_norm(&recorded, &r));
     assert_eq!(given, "sum_scale: expected shape (1,), given [2]");
 
     // A norm alone has nothing to scale, nor has the second of two.
@@ -188,7 +188,7 @@ fn what_does_not_fit_is_refused_by_name() -> Result<()> {
 
     // In place nothing is recorded, a scale neither.
     let scale = Var::from_tensor(&one(0.5)?)?;
-    let given = error(norm().sum_scale(scale.as_tensor().clone()).add_rows(&x, &r));
+    let given = error(norm().sum_scale(scale.as_tensor().clone()).add_then_norm_in_place(&x, &r));
     assert!(given.starts_with("sum_scale: "), "{given}");
     Ok(())
 }

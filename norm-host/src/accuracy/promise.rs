@@ -1,4 +1,4 @@
-//! The accuracy promise, in one place.
+//! The accuracy promise: an error bound for each output, which every backend keeps.
 
 #[cfg(test)]
 mod tests;
@@ -8,58 +8,59 @@ use super::{
     value::{SMALLEST_F32, Value},
 };
 use crate::{
-    DType, NormKind, Roundings,
+    DType, NormKind,
+    problem::Roundings,
     reference::{Factors, Parameters, Statistics},
 };
 
-/// The promise needs `mean_square + eps` to be at least this, so that its terms are normal
-/// numbers in `f32` with room to spare.
+/// The promise requires `mean_square + eps` to be at least this, so that its terms are normal
+/// numbers in `f32` by a wide margin.
 pub const MIN_MEAN_SQUARE: f64 = 1e-30;
 
-/// How far a mean that is summed in `f64`, and taken away in two `f32`, may be off, relative to the mean of
-/// magnitudes: 2⁻⁴³, more than sums of the longest rows lose.
+/// The error of a mean that is summed in `f64` and subtracted in two `f32`, relative to the mean of
+/// magnitudes: 2⁻⁴³, more than the sums of the longest rows lose.
 const MEAN: f64 = 1.0 / (1_u64 << 43) as f64;
 
-/// What every backend keeps to for the outputs of one row, against the f64
-/// [`reference`](crate::reference) on inputs as the operation sees them.
+/// The error bound that every backend keeps for the outputs of one row, against the f64
+/// [`reference`](crate::reference) of the inputs as the operation sees them.
 ///
 /// # A single rounding
 ///
-/// - RMSNorm without a bias: `f16` and `bf16` outputs are off by half an ULP and 1e-6 ([`RELATIVE`](super::RELATIVE)) of
-///   the reference at most, `f32` outputs by 1e-6 of it.
+/// - RMSNorm without a bias: the error of `f16` and `bf16` outputs is at most half an ULP plus 1e-6
+///   ([`RELATIVE`](super::RELATIVE)) of the reference, that of `f32` outputs at most 1e-6 of it.
 /// - LayerNorm, and RMSNorm with a bias, where what is subtracted or added may cancel:
 ///   `|error| ≤ ulp(y) / 2 + 1e-6 · (|x - mean| · rstd · |w| + |b|)`, and, for LayerNorm,
 ///   `+ 2⁻⁴³ · mean(|x|) · rstd · |w|` for rows that cancel in the mean itself. However far a row is from 0,
-///   its mean takes no more than that.
+///   its mean adds no more than that.
 /// - Either norm added to what the output holds, `y_old`: the bound of LayerNorm with
-///   `1e-6 · |y_old|` more. The norm is in error by as much as ever before it is rounded; the sum
-///   with `y_old` is one addition in `f32`, off by at most 2⁻²⁴ · (|norm| + |y_old|); then comes the
+///   `1e-6 · |y_old|` more. Before it is rounded the norm has the same error as without the addition; the sum
+///   with `y_old` is one addition in `f32` with an error of at most 2⁻²⁴ · (|norm| + |y_old|); then follows the
 ///   one rounding to `y`. As the two may cancel, nothing relative to the sum can be promised.
 /// - With factors in that addition, `y = (norm · branch + r) · sum`: `|error| ≤ ulp(y) / 2 + |branch · sum| · e +
-///   2⁻²² · |sum| · (|norm · branch| + |r|)`, `e` what is left open for the norm by itself, without its `ulp(y) / 2`. The
-///   error of the norm is multiplied by both. Of what the addition does the first product is rounded to `f32` three times,
-///   as product, in the sum and in the second product, and `r` twice, by 2⁻²⁴ each time, before the one rounding to `y`.
-/// - Of a residual that the input is added to first, nothing is left open: it is
-///   [`add`](crate::reference::add) of the two, or [`add_scaled`](crate::reference::add_scaled), and `x` below is what
-///   that gives, of its type.
+///   2⁻²² · |sum| · (|norm · branch| + |r|)`, where `e` is the bound of the norm by itself, without its `ulp(y) / 2`. The
+///   error of the norm is multiplied by both factors. In the addition the first product is rounded to `f32` three times
+///   (as product, in the sum and in the second product) and `r` twice, by 2⁻²⁴ each time, before the one rounding to `y`.
+/// - A residual that the input is added to first has no error: it is exactly
+///   [`add`](crate::reference::add) of the two, or [`add_scaled`](crate::reference::add_scaled), and `x` below is that
+///   sum, in its type.
 /// - In each case the smallest `f32` may be lost in the output, before the weight multiplies, and,
 ///   for LayerNorm, in the mean: `+ 2⁻¹⁴⁹ · (1 + |w| · (1 + rstd))`, the inner `rstd` for LayerNorm
 ///   alone. It matters only where something is subnormal.
 ///
 /// # Roundings in between
 ///
-/// In the other [orders](crate::Rounding) a value is rounded to 16 bits on the way, and an error in `f32` that is
-/// next to nothing decides between two neighbours where the value is all but in the middle of them. So each step is held
-/// to its own exact formula, and not the whole to a loose bound. Let `T[v ± e]` be the numbers of type T from
-/// `T(v - e)` to `T(v + e)`: `T(v)` alone, unless a middle of two neighbours is within `e` of `v`, then both.
+/// In the other [orders](crate::Rounding) a value is rounded to 16 bits in between, and where it is very near the middle
+/// of two neighbours, a tiny error in `f32` decides between them. So each step is held to its own exact formula, rather
+/// than the whole to a loose bound. Let `T[v ± e]` be the numbers of type T from `T(v - e)` to `T(v + e)`: only `T(v)`,
+/// unless the middle of two neighbours is within `e` of `v`, then both.
 ///
-/// - The normalized value, where it is rounded: `h` is one of `T[n ± e]`, `n = (x - mean) · rstd` and `e` what a single
-///   rounding leaves open for it, `1e-6 · |n|` and, for LayerNorm, `2⁻⁴³ · mean(|x|) · rstd`.
+/// - The normalized value, where it is rounded: `h` is one of `T[n ± e]`, `n = (x - mean) · rstd` and `e` its bound with a
+///   single rounding, `1e-6 · |n|` and, for LayerNorm, `2⁻⁴³ · mean(|x|) · rstd`.
 /// - The product, where that is rounded: `h` is one of `T[n · w ± e · |w|]`.
 /// - The output: of one such `h` by `|error| ≤ ulp(y) / 2 + 2⁻²² · (|h · w| + |b|)`
-///   ([`RELATIVE_BETWEEN`](super::RELATIVE_BETWEEN)), or `|h| + |b|` where `h` is the product. What has been rounded is
-///   exact; the weight offset, product and sum that follow lose 2⁻²⁴ each. As before, outputs of `f32` without
-///   anything added have no half ULP.
+///   ([`RELATIVE_BETWEEN`](super::RELATIVE_BETWEEN)), or `|h| + |b|` where `h` is the product. A rounded value is
+///   exact; the weight offset, product and sum that follow lose 2⁻²⁴ each. As above, outputs of `f32` without
+///   an addition have no half ULP.
 /// - Where that is added to what the output holds, it is itself first rounded to the type of `y`: to one of
 ///   `T_y[v ± 2⁻²² · …]`, of which the sum is held to `ulp(y) / 2 + 2⁻²² · (|h| + |y_old|)`.
 /// - With factors in that addition the product is one of `T_y[h · branch ± 2⁻²² · |h · branch|]`, `h` a rounded norm; the sum
@@ -68,23 +69,23 @@ const MEAN: f64 = 1.0 / (1_u64 << 43) as f64;
 ///
 /// Where `y` is of `f32`, of which nothing is rounded there, the bound of an addition is as for a single rounding.
 ///
-/// 2⁻¹⁴⁹ is left open in each step. Where the lowest and the highest of `T[v ± e]` are eight steps of the type apart or more,
-/// as where nearly all of a row has cancelled, all that lies between them is allowed. An output in another order than the
-/// one asked for breaks the promise as soon as the two differ by more than the errors above: in 16 bits a quarter of the
-/// elements of a row do.
+/// Each step also allows 2⁻¹⁴⁹. Where the lowest and the highest of `T[v ± e]` are eight steps of the type apart or more,
+/// as where nearly all of a row has cancelled, everything between them is allowed. An output in another order than
+/// requested breaks the promise wherever the two differ by more than the errors above: in 16 bits at a quarter of the
+/// elements of a row.
 ///
 /// # Where it holds
 ///
-/// `w` is the factor with the offset added, and rounded where that is. Outputs beyond the largest finite number become
+/// `w` is the factor with the offset added, and rounded where the order says so. Outputs beyond the largest finite number become
 /// infinite; for the bound infinity counts as the next power of two; in the addition to a residual with factors the products
 /// and the sum must be finite in `f32`. An output is NaN exactly
 /// where the reference is, and equal to it where the reference itself is infinite.
 ///
 /// It holds at every `dim` up to 2²⁰ if the sum of `x²`, for LayerNorm that of `(x - mean)²`, is finite in
 /// `f32` (magnitudes up to 1.8e19 / sqrt(dim): 2.8e17 at 4096) and `mean_square + eps` is at least
-/// [`MIN_MEAN_SQUARE`], which it is with any `eps` of 1e-30 or more; or else for inputs that are not finite
-/// themselves. Kernels sum squares in `f32`, so beyond that they give 0, infinities or NaN. The CPU backend sums
-/// them in `f64`, and keeps to it as far as `rstd` is a normal `f32`.
+/// [`MIN_MEAN_SQUARE`], which it is with any `eps` of 1e-30 or more. It also holds for rows with inputs that are NaN or
+/// infinite. Kernels sum squares in `f32`, so that beyond this range they produce 0, infinities or NaN. The CPU backend
+/// sums them in `f64`, and keeps the promise as long as `rstd` is a normal `f32`.
 #[derive(Clone, Copy, Debug)]
 pub struct Promise {
     kind: NormKind,
@@ -96,44 +97,44 @@ pub struct Promise {
     holds: bool,
 }
 
-/// What an output is made of.
+/// The terms of one output.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Terms {
     /// The input, as the operation sees it.
     pub x: f64,
-    /// What multiplies it: the weight with the offset added, 1 without weights.
+    /// The factor: the weight with the offset added, 1 without weights.
     pub w: f64,
     /// The bias, 0 without.
     pub b: f64,
-    /// What the output held before, where the norm is added to it; else 0.
+    /// The residual that the norm is added to, 0 without one.
     pub onto: f64,
 }
 
 impl Terms {
-    /// That of a row at `index`.
+    /// The terms of a row's element `index`.
     fn of(x: &[f64], parameters: &Parameters<'_>, index: usize) -> Terms {
         let (w, b, onto) = (parameters.factor(index), parameters.bias(index), parameters.onto(index));
         Terms { x: x[index], w, b, onto }
     }
 }
 
-/// One output, judged.
+/// An output compared with its bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
-    /// The reference, not rounded the last time. Where a rounding in between may have gone to either of two
-    /// neighbours, that of the neighbour which leads nearer to the output.
+    /// The reference before the last rounding. Where a rounding in between may have gone to either of two
+    /// neighbours, it is that of the neighbour which leads nearer to the output.
     pub expected: f64,
     /// The output.
     pub given: f64,
     /// The distance between the two in ULP of the output's type around the reference.
-    /// Infinite where one alone is NaN or infinite and must not be.
+    /// Infinite where one of the two is NaN or infinite and the other must be too, but is not.
     pub error_ulp: f64,
-    /// What is allowed, in the same unit.
+    /// The bound, in the same unit.
     pub allowed_ulp: f64,
 }
 
 impl Verdict {
-    /// The part of what is allowed that was used: at most 1 where the promise is kept.
+    /// The error relative to its bound: at most 1 where the promise is kept.
     pub fn ratio(&self) -> f64 {
         if self.error_ulp == 0.0 { 0.0 } else { self.error_ulp / self.allowed_ulp }
     }
@@ -149,8 +150,8 @@ impl Promise {
     pub fn new(statistics: Statistics, parameters: &Parameters<'_>, y: DType) -> Promise {
         let in_range = statistics.sum_of_squares <= f64::from(f32::MAX)
             && statistics.mean_square + parameters.eps >= MIN_MEAN_SQUARE;
-        // Squares of finite f32 values add up to far less than f64 holds, so only an input that
-        // is NaN or infinite itself makes the sum so.
+        // Squares of finite f32 values add up to far less than f64 can hold, so that the sum is NaN or infinite only if
+        // an input is.
         let holds = in_range || !statistics.sum_of_squares.is_finite();
         let (biases, onto) = (parameters.bias.is_some(), parameters.onto.is_some());
         let may_cancel = parameters.kind == NormKind::Layer || biases || onto;
@@ -159,7 +160,7 @@ impl Promise {
         Promise { kind: parameters.kind, y, roundings, may_cancel, factors, statistics, holds }
     }
 
-    /// Whether anything is promised for this row.
+    /// Whether the promise covers this row.
     pub fn holds(&self) -> bool {
         self.holds
     }
@@ -183,7 +184,7 @@ impl Promise {
                 false => norm.plus(onto),
             });
         }
-        // The nearest of what the roundings in between may have led to.
+        // The nearest of the values that the roundings in between allow.
         let mut nearest: Option<Verdict> = None;
         let mut consider = |value: Value| {
             let verdict = verdict(value);
@@ -215,16 +216,16 @@ impl Promise {
         Value::normalized((x - mean) * rstd, error)
     }
 
-    /// The error of an output that `value` was rounded to, and what is allowed, in ULP.
+    /// The error of an output that should be `value` rounded, and its bound, in ULP.
     fn measure(&self, Value { exact, error, .. }: Value, given: f64) -> (f64, f64) {
         if !exact.is_finite() || given.is_nan() {
             let equal = exact == given || (exact.is_nan() && given.is_nan());
             return (if equal { 0.0 } else { f64::INFINITY }, 0.0);
         }
         let ulp = ulp(self.y, exact);
-        // An f32 output has the last rounding among those of its value, which is what is left where nothing cancels.
+        // For an f32 output without cancellation the relative bound of its value includes the last rounding.
         let last = if self.may_cancel || self.y != DType::F32 { ulp / 2.0 } else { 0.0 };
-        // Infinity stands one step beyond the largest, and the reference goes no further.
+        // Infinity counts as one step beyond the largest number; a larger reference counts as infinity.
         let infinity = largest(self.y) + ulp_of_largest(self.y);
         let off = given.clamp(-infinity, infinity) - exact.clamp(-infinity, infinity);
         (off.abs() / ulp, (last + error + SMALLEST_F32) / ulp)
@@ -235,20 +236,20 @@ fn ulp_of_largest(dtype: DType) -> f64 {
     ulp(dtype, largest(dtype))
 }
 
-/// The outcome for a whole row.
+/// The verdict for a whole row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct WorstRow {
-    /// Whether anything is promised for this row.
+    /// Whether the promise covers this row.
     pub promised: bool,
-    /// The index of the element that used most of what is allowed.
+    /// The index of the element whose error is the largest relative to its bound.
     pub index: usize,
-    /// Its verdict.
+    /// The verdict of that element.
     pub worst: Verdict,
 }
 
 impl WorstRow {
-    /// Whether the promise is kept, as it is where there is none.
+    /// Whether the promise is kept; true where it does not cover the row.
     pub fn is_kept(&self) -> bool {
         !self.promised || self.worst.is_kept()
     }
@@ -257,9 +258,34 @@ impl WorstRow {
 /// Judges the outputs `given`, of type `y`, for the row `x` as the operation sees it
 /// ([`widen_input`](crate::reference::widen_input)).
 ///
+/// ```
+/// use norm_host::{
+///     Cpu, DType, NormKind, View, ViewMut,
+///     accuracy::judge_row,
+///     problem::Roundings,
+///     reference::{Factors, Parameters, widen, widen_input},
+///     rms_norm,
+/// };
+///
+/// let (x, mut y) = ([1.0_f32, 7.0], [0.0_f32; 2]);
+/// rms_norm(View::from_slice(&x, &[2])?, None, &mut ViewMut::from_slice(&mut y, &[2])?, 1e-6, &Cpu)?;
+/// let parameters = Parameters {
+///     kind: NormKind::Rms,
+///     eps: 1e-6,
+///     weight: None,
+///     weight_offset: 0.0,
+///     roundings: Roundings::NONE,
+///     bias: None,
+///     onto: None,
+///     factors: Factors::NONE,
+/// };
+/// assert!(judge_row(&widen_input(&x), &parameters, DType::F32, &widen(&y)).is_kept());
+/// # Ok::<(), norm_host::Error>(())
+/// ```
+///
 /// # Panics
 ///
-/// If `x` is empty, or `given`, weights, biases or what the norm is added to are shorter than `x`.
+/// If `x` is empty, or if `given`, the weights, the biases or the residual are shorter than `x`.
 pub fn judge_row(x: &[f64], parameters: &Parameters<'_>, y: DType, given: &[f64]) -> WorstRow {
     let promise = Promise::new(Statistics::of(x, parameters.kind, parameters.eps), parameters, y);
     let verdict = |index: usize| promise.judge(Terms::of(x, parameters, index), given[index]);

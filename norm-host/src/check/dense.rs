@@ -1,4 +1,4 @@
-//! The shortest way to a [`Problem`]: tensors of which all but their numbers is known to be right.
+//! The shortest way to a [`Problem`], for tensors that need no checks of shapes, strides and memory.
 
 #[cfg(test)]
 mod tests;
@@ -9,7 +9,7 @@ use super::numbers;
 use crate::{
     DType, MAX_DIM,
     norm::Norm,
-    problem::{self, Operand, Param, Problem, ResidualPlace, Scales},
+    problem::{Operand, Param, Problem, Residual, ResidualPlace, Scales},
 };
 
 /// Tensors that are row-major, of one shape, in memory that holds them whole, and apart from each other where they are
@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct Dense {
     pub(crate) x: Operand,
     pub(crate) y: Operand,
-    /// What is added, and where the sum goes, unscaled.
+    /// The residual and the tensor that receives the sum, without factors.
     pub(crate) residual: Option<(ResidualPlace, Operand, Operand)>,
     pub(crate) w: Option<Operand>,
     pub(crate) b: Option<Operand>,
@@ -26,8 +26,8 @@ pub(crate) struct Dense {
     pub(crate) dim: usize,
 }
 
-/// The problem that the checks of views come to; `None` where they would find fault, and say with what. Weights, biases
-/// and scales of the description itself do not count.
+/// The problem, equal to that of the checks of views; `None` where those would return an error, which says what is wrong.
+/// Weights, biases and factors of the description itself are ignored.
 pub(crate) fn dense(norm: &Norm<'_>, tensors: &Dense) -> Option<Problem> {
     let Dense { x, y, residual, w, b, rows, dim } = *tensors;
     numbers(norm, w.is_some()).ok()?;
@@ -37,7 +37,7 @@ pub(crate) fn dense(norm: &Norm<'_>, tensors: &Dense) -> Option<Problem> {
     }
     let residual = match residual {
         Some((place, r, sum)) if addable(place, x, y, r, sum) => {
-            Some(problem::Residual { place, r, sum, scales: Scales::NONE })
+            Some(Residual { place, r, sum, scales: Scales::NONE })
         }
         Some(_) => return None,
         None => None,

@@ -1,4 +1,4 @@
-//! Do ranks, shapes and strides go together?
+//! Checks of ranks, shapes and strides.
 
 use std::ops::RangeInclusive;
 
@@ -8,20 +8,20 @@ use crate::{
     tensor::{Raw, Shape},
 };
 
-/// The number of axes is one of `expected`.
+/// Checks that the number of axes is one of `expected`.
 pub(super) fn rank(arg: Arg, expected: RangeInclusive<usize>, tensor: &Raw) -> Result<()> {
     let given = tensor.layout.shape.len();
     if expected.contains(&given) { Ok(()) } else { Err(Error::Rank { arg, expected, given }) }
 }
 
-/// The extents are `expected`; a different number of them is reported as such.
+/// Checks that the extents are `expected`; a different number of axes is an error of its own.
 pub(super) fn same_shape(arg: Arg, expected: Shape, tensor: &Raw) -> Result<()> {
     rank(arg, expected.len()..=expected.len(), tensor)?;
     let given = tensor.layout.shape;
     if given == expected { Ok(()) } else { Err(Error::Shape { arg, expected, given }) }
 }
 
-/// Weights or biases of heads: one for each, which is `expected`, or one for all.
+/// Checks the shape of the weights or biases of heads: `expected`, one row for each head, or one row for all heads.
 pub(super) fn head_shape(arg: Arg, expected: Shape, tensor: &Raw) -> Result<()> {
     rank(arg, 1..=expected.len(), tensor)?;
     let given = tensor.layout.shape;
@@ -29,7 +29,7 @@ pub(super) fn head_shape(arg: Arg, expected: Shape, tensor: &Raw) -> Result<()> 
     if fits { Ok(()) } else { Err(Error::HeadShape { arg, expected, given }) }
 }
 
-/// There is something to take the mean of, and its count is exact in `f32`.
+/// Checks that a row has elements, and not more than [`MAX_DIM`], up to which the count is exact in `f32`.
 pub(super) fn row_length(arg: Arg, tensor: &Raw) -> Result<()> {
     let max = MAX_DIM as usize;
     match tensor.layout.shape.split_last() {
@@ -39,7 +39,7 @@ pub(super) fn row_length(arg: Arg, tensor: &Raw) -> Result<()> {
     }
 }
 
-/// A row's elements are neighbours. The stride of a single element is of no account.
+/// Checks that the elements of a row are contiguous. The stride of an axis with a single element does not matter.
 pub(super) fn dense_rows(arg: Arg, tensor: &Raw) -> Result<()> {
     match (tensor.layout.shape.split_last(), tensor.layout.strides.split_last()) {
         ((_, dim), (_, stride)) if dim > 1 && stride != 1 => Err(Error::LastAxisStrided { arg, stride }),

@@ -1,12 +1,12 @@
-//! Is the tensor where it can be reached?
+//! Checks that a tensor's memory is where the operation can access it.
 
 use crate::{
     error::{Arg, Error, Result},
     tensor::{Place, Raw},
 };
 
-/// The tensor is at `place`, at an address that elements of its type can have, and ends below
-/// 2⁶⁴. A tensor without elements may be null: allocators give nothing for nothing.
+/// Checks that the tensor is at `place`, that its address is aligned to its elements and not null, and that it ends
+/// below 2⁶⁴. A tensor without elements may be null, as allocators return for a size of 0.
 pub(super) fn usable(arg: Arg, tensor: &Raw, place: Place) -> Result<()> {
     let Raw { address, dtype, layout, .. } = *tensor;
     if tensor.place != place {

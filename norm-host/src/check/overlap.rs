@@ -1,15 +1,15 @@
-//! Does anything that is written share memory with anything else?
+//! Checks that what is written shares no memory with anything else.
 //!
 //! Two tensors share a byte when one index into each leads to the same address: when integers
 //! `c_k`, each from the range that the extents leave it, satisfy `Σ c_k · stride_k = distance`.
 //! [`solvable`] searches for them from the largest stride down. The smaller strides together can
-//! bridge only so much, which leaves one or two candidates for each `c_k` in any layout that
+//! bridge only a limited distance, which leaves one or two candidates for each `c_k` in any layout that
 //! nests (rows within heads within tokens, columns of a wider buffer): for those the answer is
-//! exact. Where the search would take long, the tensors count as overlapping: no write is ever
-//! let through that could touch what another row, or another tensor, holds.
+//! exact. A search that exceeds its budget counts as an overlap, so that no write is ever
+//! accepted that could touch an element of another row or another tensor.
 //!
-//! Nearly every call needs no search: one tensor ends before the other begins, and of a tensor's strides each is larger
-//! than all that lies within it.
+//! Nearly every call needs no search: one tensor ends before the other begins, and each stride of a tensor is larger than
+//! the extent in memory of all axes behind it.
 
 #[cfg(test)]
 mod tests;
@@ -19,10 +19,10 @@ use crate::{
     tensor::{Layout, Raw},
 };
 
-/// Candidates tried before giving up. Nested layouts need 2⁵ at most.
+/// Candidates to try before the search gives up. Nested layouts need 2⁵ at most.
 const BUDGET: u32 = 4096;
 
-/// Strides a problem has at most: four axes of each tensor, and the bytes within their rows.
+/// The most strides in one equation: four axes of each tensor, and the bytes within their rows.
 const MAX_TERMS: usize = 8;
 
 /// `c · stride` for some `c` from `low` to `high`, which include 0.
@@ -33,7 +33,7 @@ struct Term {
     high: i128,
 }
 
-/// The second of two tensors, which is written, does not share memory with the first, or is the same tensor.
+/// Checks that the second of two tensors, which is written, shares no memory with the first, or is the same tensor.
 pub(super) fn same_or_apart((a, first): (Arg, &Raw), (b, second): (Arg, &Raw)) -> Result<()> {
     if !share_bytes(first, second) {
         return Ok(());
@@ -47,12 +47,12 @@ pub(super) fn same_or_apart((a, first): (Arg, &Raw), (b, second): (Arg, &Raw)) -
     Ok(())
 }
 
-/// Two tensors, of which the second is written, share no memory.
+/// Checks that two tensors, of which the second is written, share no memory.
 pub(super) fn apart((a, first): (Arg, &Raw), (b, second): (Arg, &Raw)) -> Result<()> {
     if share_bytes(first, second) { Err(Error::Overlap { a, b }) } else { Ok(()) }
 }
 
-/// No two indices into the tensor lead to the same element.
+/// Checks that no two indices into the tensor lead to the same element.
 pub(super) fn within(arg: Arg, tensor: &Raw) -> Result<()> {
     if nested(&tensor.layout) {
         return Ok(());
@@ -77,7 +77,8 @@ fn far_apart(a: &Raw, b: &Raw) -> bool {
     bytes.and_then(|bytes| first.address.checked_add(bytes)).is_some_and(|end| end <= second.address)
 }
 
-/// Whether each stride is larger than all that the axes behind it reach, so that every index leads to its own element.
+/// Whether each stride is larger than the distance that the axes behind it span, so that every index leads to an element
+/// of its own.
 fn nested(Layout { shape, strides }: &Layout) -> bool {
     let mut reach = Some(0_usize);
     shape.iter().zip(&**strides).rev().filter(|(extent, _)| **extent > 1).all(|(&extent, &stride)| {
@@ -87,13 +88,13 @@ fn nested(Layout { shape, strides }: &Layout) -> bool {
     })
 }
 
-/// Whether equal indices lead to equal elements, whatever the strides of axes with one position.
+/// Whether equal indices lead to equal elements; the strides of axes with one position do not matter.
 fn same_elements(a: &Layout, b: &Layout) -> bool {
     let strides = a.strides.iter().zip(&*b.strides);
     a.shape == b.shape && a.shape.iter().zip(strides).all(|(&extent, (a, b))| extent <= 1 || a == b)
 }
 
-/// Whether any byte belongs to both, or might.
+/// Whether a byte belongs to both, or the search could not exclude it.
 fn share_bytes(a: &Raw, b: &Raw) -> bool {
     if a.layout.is_empty() || b.layout.is_empty() || far_apart(a, b) {
         return false;
@@ -126,8 +127,8 @@ impl Terms {
         }
     }
 
-    /// Adds `stride` times anything from 0 to `to`, which may be negative, to what there is of
-    /// that stride: tensors with common strides then take no more terms than one.
+    /// Adds a term of `stride` times anything from 0 to `to`, which may be negative. It is combined with an existing
+    /// term of that stride, so that two tensors with the same strides take no more terms than one tensor.
     fn combine(&mut self, stride: i128, to: i128) {
         let (low, high) = (to.min(0), to.max(0));
         match self.terms[..self.count].iter_mut().find(|term| term.stride == stride) {
@@ -140,7 +141,7 @@ impl Terms {
     }
 
     /// Whether the terms can add up to `distance`, with some factor other than 0 if `nonzero`;
-    /// true as well if that cannot be told within the budget.
+    /// also true if the budget does not suffice to decide.
     fn solvable(mut self, distance: i128, nonzero: bool) -> bool {
         let terms = &mut self.terms[..self.count];
         terms.sort_unstable_by_key(|term| -term.stride);

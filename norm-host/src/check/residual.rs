@@ -1,6 +1,6 @@
-//! Does a residual, and what is multiplied in its addition, go together with the rest?
+//! Checks of a residual and of the factors in its addition.
 
-use super::{Residual, fit, memory, overlap};
+use super::{ResidualArgs, fit, memory, overlap};
 use crate::{
     DType,
     error::{Arg, Error, Result},
@@ -9,31 +9,31 @@ use crate::{
     tensor::{Place, Raw, Shape},
 };
 
-impl<'a> Residual<'a> {
-    /// What is added to, and where the sum goes, where there is a residual; `y` is the output.
+impl<'a> ResidualArgs<'a> {
+    /// The tensor that is added to and the one that receives the sum, if there is a residual; `y` is the output.
     pub(super) fn tensors(self, y: &'a Raw) -> [Option<&'a Raw>; 2] {
         match self {
-            Residual::None => [None; 2],
-            Residual::InFront { r, sum } => [Some(r), Some(sum.unwrap_or(r))],
-            Residual::Behind { r } => [Some(r.unwrap_or(y)), Some(y)],
+            ResidualArgs::None => [None; 2],
+            ResidualArgs::InFront { r, sum } => [Some(r), Some(sum.unwrap_or(r))],
+            ResidualArgs::Behind { r } => [Some(r.unwrap_or(y)), Some(y)],
         }
     }
 
-    /// The sum that is stored beside the output, under the name of its argument.
+    /// The sum that is stored in addition to the output, with the name of its argument.
     pub(super) fn written_in_front(self) -> Option<(Arg, &'a Raw)> {
         match self {
-            Residual::InFront { r, sum: None } => Some((Arg::R, r)),
-            Residual::InFront { sum: Some(sum), .. } => Some((Arg::Sum, sum)),
-            Residual::None | Residual::Behind { .. } => None,
+            ResidualArgs::InFront { r, sum: None } => Some((Arg::R, r)),
+            ResidualArgs::InFront { sum: Some(sum), .. } => Some((Arg::Sum, sum)),
+            ResidualArgs::None | ResidualArgs::Behind { .. } => None,
         }
     }
 }
 
-/// What is checked of a residual in front of the norm, and of its sum, by itself and beside `x`.
-pub(super) fn in_front(residual: Residual<'_>, (x, y): (&Raw, &Raw), place: Place) -> Result<()> {
-    let Residual::InFront { r, sum } = residual else { return Ok(()) };
+/// Checks a residual in front of the norm and its sum, on their own and against `x`.
+pub(super) fn in_front(residual: ResidualArgs<'_>, (x, y): (&Raw, &Raw), place: Place) -> Result<()> {
+    let ResidualArgs::InFront { r, sum } = residual else { return Ok(()) };
     fits(Arg::R, r, x, place)?;
-    // Kernels are compiled for these alone.
+    // Kernels are compiled only for these types.
     let is_wide = r.dtype == DType::F32 && x.dtype.size() == 2 && y.dtype.size() == 2;
     if r.dtype != x.dtype && !is_wide {
         return Err(Error::DType { arg: Arg::R, expected: x.dtype, given: r.dtype });
@@ -50,15 +50,15 @@ pub(super) fn in_front(residual: Residual<'_>, (x, y): (&Raw, &Raw), place: Plac
     overlap::apart((Arg::X, x), written)
 }
 
-/// What is checked of a residual beside the output `y`.
-pub(super) fn beside_output(residual: Residual<'_>, y: &Raw, place: Place) -> Result<()> {
+/// Checks a residual against the output `y`.
+pub(super) fn beside_output(residual: ResidualArgs<'_>, y: &Raw, place: Place) -> Result<()> {
     match residual {
-        Residual::None | Residual::Behind { r: None } => Ok(()),
-        Residual::InFront { r, sum } => {
+        ResidualArgs::None | ResidualArgs::Behind { r: None } => Ok(()),
+        ResidualArgs::InFront { r, sum } => {
             overlap::apart((Arg::R, r), (Arg::Y, y))?;
             sum.map_or(Ok(()), |sum| overlap::apart((Arg::Sum, sum), (Arg::Y, y)))
         }
-        Residual::Behind { r: Some(r) } => {
+        ResidualArgs::Behind { r: Some(r) } => {
             fits(Arg::R, r, y, place)?;
             if r.dtype != y.dtype {
                 return Err(Error::DType { arg: Arg::R, expected: y.dtype, given: r.dtype });
@@ -68,17 +68,17 @@ pub(super) fn beside_output(residual: Residual<'_>, y: &Raw, place: Place) -> Re
     }
 }
 
-/// A tensor of the shape of `like`, where it can be reached, with dense rows.
+/// Checks that a tensor has the shape of `like`, is at `place`, and has dense rows.
 fn fits(arg: Arg, tensor: &Raw, like: &Raw, place: Place) -> Result<()> {
     fit::same_shape(arg, like.layout.shape, tensor)?;
     memory::usable(arg, tensor, place)?;
     fit::dense_rows(arg, tensor)
 }
 
-/// What is multiplied in the addition.
+/// Checks the factors in the addition.
 pub(super) fn scales(
     norm: &Norm<'_>,
-    residual: Residual<'_>,
+    residual: ResidualArgs<'_>,
     written: [Option<(Arg, &Raw)>; 2],
     place: Place,
 ) -> Result<Scales> {
@@ -89,7 +89,7 @@ pub(super) fn scales(
         Scale::Number(number) => (finite(Arg::SumScale, number)?, None),
         Scale::Memory(view) => (1.0, Some(in_memory(&view.raw, written, place)?)),
     };
-    if matches!(residual, Residual::None) {
+    if matches!(residual, ResidualArgs::None) {
         match (branch == 1.0, sum == 1.0 && sum_at.is_none()) {
             (false, _) => return Err(Error::ScaleWithoutResidual { arg: Arg::BranchScale }),
             (true, false) => return Err(Error::ScaleWithoutResidual { arg: Arg::SumScale }),
@@ -99,7 +99,7 @@ pub(super) fn scales(
     Ok(Scales { branch, sum, sum_at })
 }
 
-/// The address of the one `f32`.
+/// Checks a factor in memory, one `f32`, and gives its address.
 fn in_memory(scale: &Raw, written: [Option<(Arg, &Raw)>; 2], place: Place) -> Result<u64> {
     let arg = Arg::SumScale;
     fit::same_shape(arg, Shape::new(&[1]).expect("one axis"), scale)?;

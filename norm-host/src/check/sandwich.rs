@@ -1,6 +1,6 @@
 //! The checks of two norms with a residual between them.
 
-use super::{Form, Residual, apart, numbers, overlap};
+use super::{Form, ResidualArgs, apart, numbers, overlap};
 use crate::{
     error::{Arg, Error, Result},
     norm::{Norm, Scale},
@@ -8,7 +8,7 @@ use crate::{
     tensor::{Place, Raw, View},
 };
 
-/// Checks `sum = r + first(x); y = next(sum)`, to run at `place`; where no sum is given it is `r`.
+/// Checks `sum = r + first(x); y = next(sum)`, to run at `place`. Without a `sum` the result goes to `r`.
 pub(crate) fn sandwich(
     [first, next]: [&Norm<'_>; 2],
     [x, y]: [&Raw; 2],
@@ -16,19 +16,19 @@ pub(crate) fn sandwich(
     place: Place,
 ) -> Result<SandwichProblem> {
     numbers(next, next.weight.is_some())?;
-    of_its_own(next)?;
+    without_scales(next)?;
     let (written, stored) = sum.map_or((Arg::R, r), |sum| (Arg::Sum, sum));
-    let behind = Residual::Behind { r: Some(r) };
-    // There the sum is called `y`.
+    let behind = ResidualArgs::Behind { r: Some(r) };
+    // `apart` calls the sum `y`.
     let first_problem =
         apart(first, Form::Rows, x, stored, behind, place).map_err(|error| error.renamed(Arg::Y, written))?;
     overlap::apart((Arg::X, x), (written, stored))?;
-    let second_problem = apart(next, Form::Rows, stored, y, Residual::None, place)
+    let second_problem = apart(next, Form::Rows, stored, y, ResidualArgs::None, place)
         .map_err(|error| error.renamed(Arg::X, written))?;
     overlap::apart((written, stored), (Arg::Y, y))?;
     overlap::same_or_apart((Arg::X, x), (Arg::Y, y))?;
     overlap::apart((Arg::R, r), (Arg::Y, y))?;
-    // Either norm writes before the other has read all of its own.
+    // In one launch a row of either norm may be written before the other norm has read all of its parameters.
     let scale = match first.sum_scale {
         Scale::Memory(view) => Some(view),
         Scale::Number(_) => None,
@@ -46,8 +46,8 @@ pub(crate) fn sandwich(
     Ok(SandwichProblem { first: first_problem, second: second_problem, axes })
 }
 
-/// The second norm has no scales: those of the addition are the first's.
-fn of_its_own(next: &Norm<'_>) -> Result<()> {
+/// Checks that the second norm has no factors: those of the addition belong to the first.
+fn without_scales(next: &Norm<'_>) -> Result<()> {
     if next.branch_scale != 1.0 {
         return Err(Error::ScaleOfNext { scale: Arg::BranchScale });
     }
@@ -57,7 +57,7 @@ fn of_its_own(next: &Norm<'_>) -> Result<()> {
     }
 }
 
-/// What a norm has of its own beside scales.
+/// The weights and biases of a norm.
 fn parameters<'a>(norm: &Norm<'a>) -> [(Arg, Option<View<'a>>); 2] {
     [(Arg::W, norm.weight), (Arg::B, norm.bias)]
 }

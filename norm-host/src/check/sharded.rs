@@ -1,6 +1,6 @@
 //! The checks of the two steps of a norm whose rows are split over devices.
 
-use super::{Form, Residual, apart, assemble, fit, input, memory, numbers, overlap};
+use super::{Form, ResidualArgs, apart, assemble, fit, input, memory, numbers, overlap};
 use crate::{
     DType, MAX_DIM, NormKind,
     error::{Arg, Error, Result},
@@ -9,17 +9,17 @@ use crate::{
     tensor::{Place, Raw, Shape},
 };
 
-/// Checks the sums of squares of the rows of `x`, to run at `place`.
+/// Checks the first step, the sums of squares of the rows of `x`, to run at `place`.
 pub(crate) fn partial(x: &Raw, sums: &Raw, place: Place) -> Result<ShardProblem> {
     input(Form::Rows, x, place)?;
     sums_of(x, sums, place)?;
     overlap::within(Arg::Sums, sums)?;
     overlap::apart((Arg::X, x), (Arg::Sums, sums))?;
-    let part = assemble(&Norm::rms(0.0), [x, x], (Residual::None, Scales::NONE), (None, None))?;
+    let part = assemble(&Norm::rms(0.0), [x, x], (ResidualArgs::None, Scales::NONE), (None, None))?;
     Ok(ShardProblem { step: ShardStep::Partial, dim: part.dim, part, sums: sums.address })
 }
 
-/// Checks the outputs of rows of `dim` elements, of which `x` is a part, to run at `place`.
+/// Checks the second step, the outputs of rows of `dim` elements of which `x` is a shard, to run at `place`.
 pub(crate) fn apply(
     norm: &Norm<'_>,
     x: &Raw,
@@ -36,12 +36,12 @@ pub(crate) fn apply(
     let (_, here) = x.layout.shape.split_last();
     let dim = whole(here as u32, dim)?;
     sums_of(x, sums, place)?;
-    let part = apart(norm, Form::Rows, x, y, Residual::None, place)?;
+    let part = apart(norm, Form::Rows, x, y, ResidualArgs::None, place)?;
     overlap::apart((Arg::Sums, sums), (Arg::Y, y))?;
     Ok(ShardProblem { step: ShardStep::Apply, part, sums: sums.address, dim })
 }
 
-/// The length of a whole row, of which `here` elements are at hand.
+/// Checks the length of a whole row, of which `here` elements are on this device.
 fn whole(here: u32, dim: usize) -> Result<u32> {
     let max = MAX_DIM as usize;
     match u32::try_from(dim) {
@@ -51,7 +51,7 @@ fn whole(here: u32, dim: usize) -> Result<u32> {
     }
 }
 
-/// There is one dense `f32` a row of `x`.
+/// Checks that there is one dense `f32` for each row of `x`.
 fn sums_of(x: &Raw, sums: &Raw, place: Place) -> Result<()> {
     let (front, _) = x.layout.shape.split_last();
     let too_many = Error::TooManyElements { arg: Arg::X, shape: x.layout.shape };

@@ -13,10 +13,10 @@ const DENSE: [usize; 3] = [24, 8, 1];
 #[test]
 fn a_residual_in_front_is_an_operand_with_strides_of_its_own() {
     let (x, y, r) = (raw(4096, &DENSE), raw(8192, &DENSE), raw(16384, &[32, 10, 1]));
-    let residual = Residual::InFront { r: &r, sum: None };
+    let residual = ResidualArgs::InFront { r: &r, sum: None };
     let problem = apart(&Norm::rms(1e-6), Form::Rows, &x, &y, residual, Place::Host).unwrap();
     let operand = Operand { address: 16384, dtype: DType::F16 };
-    assert_eq!(problem.residual, Some(problem::Residual::in_front(operand, operand)));
+    assert_eq!(problem.residual, Some(Residual::in_front(operand, operand)));
     let axis = |extent, dense, r_stride| Axis {
         extent,
         x_stride: dense,
@@ -34,9 +34,9 @@ fn a_residual_in_front_is_an_operand_with_strides_of_its_own() {
 fn a_sum_of_its_own_has_strides_of_its_own() {
     let (x, y) = (raw(4096, &DENSE), raw(8192, &DENSE));
     let (r, sum) = (raw(16384, &[32, 10, 1]), raw(32768, &[48, 12, 1]));
-    let residual = Residual::InFront { r: &r, sum: Some(&sum) };
+    let residual = ResidualArgs::InFront { r: &r, sum: Some(&sum) };
     let problem = apart(&Norm::rms(1e-6), Form::Rows, &x, &y, residual, Place::Host).unwrap();
-    assert_eq!(problem.residual, Some(problem::Residual::in_front(operand(&r), operand(&sum))));
+    assert_eq!(problem.residual, Some(Residual::in_front(operand(&r), operand(&sum))));
     let axis = |extent, dense, r_stride, s_stride| Axis {
         extent,
         x_stride: dense,
@@ -51,9 +51,9 @@ fn a_sum_of_its_own_has_strides_of_its_own() {
 fn a_residual_behind_is_an_output_that_is_added_to() {
     let (x, y) = (raw(4096, &DENSE), raw(8192, &DENSE));
     let of = |residual| apart(&Norm::layer(1e-6), Form::Rows, &x, &y, residual, Place::Host).unwrap();
-    let (replaced, added) = (of(Residual::None), of(Residual::Behind { r: None }));
+    let (replaced, added) = (of(ResidualArgs::None), of(ResidualArgs::Behind { r: None }));
     assert_eq!(replaced.residual, None);
-    let behind = problem::Residual::behind(added.y, added.y);
+    let behind = Residual::behind(added.y, added.y);
     let axes = |r_stride| {
         [Axis::ONE, Axis::ONE, Axis { extent: 6, x_stride: 8, y_stride: 8, r_stride, s_stride: 0 }]
     };
@@ -62,8 +62,8 @@ fn a_residual_behind_is_an_output_that_is_added_to() {
     assert_eq!(replaced.axes, axes(0));
 
     let r = raw(16384, &[32, 10, 1]);
-    let apart = of(Residual::Behind { r: Some(&r) });
-    assert_eq!(apart.residual, Some(problem::Residual::behind(operand(&r), added.y)));
+    let apart = of(ResidualArgs::Behind { r: Some(&r) });
+    assert_eq!(apart.residual, Some(Residual::behind(operand(&r), added.y)));
     assert_eq!(apart.axes[1], Axis { extent: 2, x_stride: 24, y_stride: 24, r_stride: 32, s_stride: 0 });
 }
 
@@ -72,7 +72,7 @@ fn scales_reach_the_problem() {
     let (x, y, number) = (raw(4096, &DENSE), raw(8192, &DENSE), [2.0_f32]);
     let number = View::from_slice(&number, &[1]).unwrap();
     let of = |norm: Norm<'_>| {
-        let problem = apart(&norm, Form::Rows, &x, &y, Residual::Behind { r: None }, Place::Host);
+        let problem = apart(&norm, Form::Rows, &x, &y, ResidualArgs::Behind { r: None }, Place::Host);
         problem.unwrap().residual.unwrap().scales
     };
     let norm = Norm::rms(1e-6);
@@ -88,7 +88,7 @@ fn kernels_may_overlap_unless_that_is_taken_away() {
     let w = [1.0_f32; 8];
     let w = View::from_slice(&w, &[8]).unwrap();
     let norm = Norm::rms(1e-6).weight(w);
-    let of = |norm: Norm<'_>| in_place(&norm, Form::Rows, &x, Residual::None, Place::Host).unwrap();
+    let of = |norm: Norm<'_>| in_place(&norm, Form::Rows, &x, ResidualArgs::None, Place::Host).unwrap();
     assert!(of(norm).overlap);
     assert_eq!(of(norm.overlap(false)), Problem { overlap: false, ..of(norm) });
 }
@@ -104,7 +104,7 @@ fn over_heads(
     let (x, y, memory) = (raw(4096, &DENSE), raw(8192, &DENSE), [1.0_f32; 24]);
     let view = |shape, strides| View::from_slice_strided(&memory, shape, strides).unwrap();
     let norm = Norm::layer(1e-6).weight(view(w_shape, w_strides)).bias(view(b_shape, b_strides));
-    let problem = apart(&norm, Form::Heads, &x, &y, Residual::None, Place::Host).unwrap();
+    let problem = apart(&norm, Form::Heads, &x, &y, ResidualArgs::None, Place::Host).unwrap();
     (problem.axes, [problem.w, problem.b].map(|param| param.map(|param| param.stride)))
 }
 

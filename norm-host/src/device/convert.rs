@@ -1,4 +1,4 @@
-//! From the errors of the layers below to this crate's.
+//! Conversions of the driver's errors to this crate's.
 
 use cuda_driver::{DriverError, NoDriver, sys::CUDA_ERROR_OUT_OF_MEMORY};
 

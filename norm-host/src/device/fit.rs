@@ -1,4 +1,4 @@
-//! Which kernels fit a device and its driver, and what they may use there.
+//! Which PTX a device and its driver can run, and what kernels may use on the device.
 
 use crate::{
     error::{Error, Result},
@@ -6,8 +6,8 @@ use crate::{
     ptx::{self, Ptx},
 };
 
-/// The text of a set that a device of that capability runs, if a driver for that version of CUDA reads it. Where the text
-/// does not say which version it takes, the driver decides when a kernel is loaded.
+/// The PTX of a set for a device of that capability, if a driver for that version of CUDA can read it. Where the text does
+/// not state its version, the driver decides when a kernel is loaded.
 pub(super) fn text(set: &[Ptx], capability: (u32, u32), driver: (u32, u32)) -> Result<Ptx> {
     let ptx = ptx::for_capability(set, capability)?;
     match ptx.cuda()? {
@@ -16,8 +16,8 @@ pub(super) fn text(set: &[Ptx], capability: (u32, u32), driver: (u32, u32)) -> R
     }
 }
 
-/// What kernels of that text may use on a device of that capability. Clusters and dependent launch are in the texts
-/// for devices that have them, and not in those for older ones, which newer devices run too.
+/// What kernels of that PTX may use on a device of that capability: what both have. A newer device can run PTX for an
+/// older target, whose kernels use neither clusters nor dependent launch.
 pub(super) fn profile(capability: (u32, u32), ptx: &Ptx) -> DeviceProfile {
     let (device, text) =
         (DeviceProfile::of_capability(capability), DeviceProfile::of_capability(ptx.capability));
@@ -28,8 +28,8 @@ pub(super) fn profile(capability: (u32, u32), ptx: &Ptx) -> DeviceProfile {
     }
 }
 
-/// [`DeviceProfile::memory_bytes_per_clock`] from the memory's clock in kHz, at which it moves bits twice, its bus in
-/// bits, the multiprocessors' clock in kHz, and how many there are; `None` where a driver does not say.
+/// [`DeviceProfile::memory_bytes_per_clock`] from the memory's clock in kHz (two transfers a clock), its bus width in bits,
+/// the multiprocessors' clock in kHz and their number; `None` where the driver reports none.
 pub(super) fn memory_bytes_per_clock([memory_khz, bus_bits, khz, multiprocessors]: [u32; 4]) -> Option<u32> {
     let bytes = u64::from(memory_khz) * u64::from(bus_bits) / 4;
     let clocks = u64::from(khz) * u64::from(multiprocessors);

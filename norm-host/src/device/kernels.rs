@@ -1,4 +1,4 @@
-//! Kernels, each loaded the first time it is asked for.
+//! The kernels of a device, each loaded on first use.
 
 use std::{
     ffi::{CStr, CString},
@@ -18,7 +18,7 @@ use crate::{
     problem::Roundings,
 };
 
-/// A slot a kernel.
+/// One slot for each kernel.
 pub(super) struct Kernels {
     /// By [`Kernel::index`].
     slots: Box<[OnceLock<Function>]>,
@@ -40,23 +40,25 @@ impl Default for Kernels {
 
 struct Function(CUfunction);
 
-// SAFETY: a handle that the driver lets any thread use; it stays valid as long as its module,
-// which is never unloaded.
+// SAFETY: any thread may use a function's handle (CUDA driver API). It is valid as long as its module, which is never
+// unloaded.
 unsafe impl Send for Function {}
-// SAFETY: as above.
+// SAFETY: several threads may use a function's handle at the same time (CUDA driver API), and none changes it.
 unsafe impl Sync for Function {}
 
 impl Device {
-    /// Loads the kernels that rows of `dim` elements may take, `w` being the type of weights and
-    /// biases, or that of `x` where there are neither, and `roundings` what the norm will be given; so that the first
-    /// call is as quick as the later ones. Biases are expected where it rounds before them, and that a residual is in front
-    /// of the norm, of the type of `x`, and not scaled. Without this the driver compiles each when it is first used, which takes tens
-    /// of milliseconds.
+    /// Loads the kernels that operations on rows of `dim` elements may use, so that the first call is as fast as the
+    /// later ones. Otherwise the driver compiles each kernel when it is first used, which takes tens of milliseconds.
+    ///
+    /// `w` is the type of weights and biases, or that of `x` where there are neither. `epilogue` is the order of roundings
+    /// that the norms will have; where that order rounds before the biases, the kernels are those for norms with biases.
+    /// Kernels for a residual are those for one in front of the norm, of the type of `x`, without factors.
     ///
     /// # Errors
     ///
     /// [`EmptyRow`](Error::EmptyRow) and [`RowTooLong`](Error::RowTooLong) for such a `dim`, and
-    /// what loading may fail with: see [`Error::Load`].
+    /// those of loading a kernel: see [`Error::Load`].
+    #[doc(alias = "warmup")]
     pub fn preload(
         &self,
         kind: NormKind,
@@ -77,12 +79,12 @@ impl Device {
         Ok(())
     }
 
-    /// Loads the kernels that [`rms_norm_sharded`](crate::rms_norm_sharded) takes for these types, as
+    /// Loads the kernels that [`rms_norm_sharded`](crate::rms_norm_sharded) uses for these types, as
     /// [`preload`](Device::preload) does for whole rows.
     ///
     /// # Errors
     ///
-    /// What loading may fail with: see [`Error::Load`].
+    /// Those of loading a kernel: see [`Error::Load`].
     pub fn preload_sharded(&self, [x, w, y]: [DType; 3], epilogue: EpilogueRounding) -> Result<()> {
         let epilogue = expected(epilogue, [x, w, y]);
         for vectors in [true, false] {
@@ -127,51 +129,53 @@ impl Device {
         let driver = self.driver();
         let _permitted = Permitted::new(driver)?;
         let module = driver.module_load(text).map_err(|error| self.not_loaded(name, error))?;
-        // SAFETY: it has just been loaded.
+        // SAFETY: the module has just been loaded in the context that is current here.
         let function = unsafe { driver.module_function(module, &symbol) };
         match function.and_then(|function| self.permit(function, entry).map(|()| function)) {
             Ok(function) => Ok(slot.get_or_init(|| Function(function)).0),
             Err(error) => {
-                // SAFETY: nothing of it has been used. The first error is the one to tell.
+                // The first error is the one to report.
+                // SAFETY: the module has just been loaded, and no function of it has been used.
                 let _ = unsafe { driver.module_unload(module) };
-                Err(self.failed(error))
+                Err(self.driver_error(error))
             }
         }
     }
 
-    /// What the driver refused a kernel for.
+    /// The error for a kernel that the driver did not load.
     fn not_loaded(&self, kernel: String, LoadError { error, log }: LoadError) -> Error {
-        match self.failed(error) {
+        match self.driver_error(error) {
             Error::Driver { call, code, name } => Error::Load { kernel, call, code, name, log },
             error => error,
         }
     }
 
-    /// Allows a function what its launches ask for beyond what every device has.
+    /// Allows a function the shared memory and the cluster size that its launches need beyond the driver's defaults.
     fn permit(&self, function: CUfunction, entry: EntryPoint) -> std::result::Result<(), DriverError> {
         const PORTABLE_CLUSTER: u32 = 8;
         let EntryPoint::Norm(Kernel { variant, .. }) = entry else { return Ok(()) };
-        // Other handles may have other profiles, and use this function.
+        // All that the device has, because handles with other profiles use this function too.
         let DeviceProfile { max_cluster, max_shared_bytes, .. } =
             DeviceProfile::of_capability(self.capability());
         if matches!(variant.spec().storage, Storage::Shared | Storage::Hybrid(_)) {
-            // SAFETY: the function's module has just been loaded, in the current context.
+            // SAFETY: the function's module has just been loaded in the context that is current here.
             unsafe { self.driver().allow_shared_memory(function, max_shared_bytes) }?;
         }
         if variant.takes_clusters() && max_cluster > PORTABLE_CLUSTER {
-            // SAFETY: as above.
+            // SAFETY: the function's module has just been loaded in the context that is current here.
             unsafe { self.driver().allow_large_clusters(function) }?;
         }
         Ok(())
     }
 }
 
-/// Where a kernel rounds that is loaded ahead, for an operation with biases that adds to nothing behind it.
+/// The roundings of a kernel that is loaded ahead of use: those for an operation with biases and without a residual behind
+/// the norm.
 fn expected(EpilogueRounding { order, offset }: EpilogueRounding, [x, w, y]: [DType; 3]) -> EpilogueRounding {
     Roundings::of(order, offset, x, Some(w), y).that_matter(true, false).epilogue(order)
 }
 
-/// While it lives, this thread may load modules though a stream is being captured.
+/// While it lives, this thread may load modules even though a stream is being captured.
 struct Permitted {
     driver: &'static Driver,
     before: CaptureMode,
@@ -186,7 +190,7 @@ impl Permitted {
 
 impl Drop for Permitted {
     fn drop(&mut self) {
-        // It took this mode a moment ago, so it takes it now.
+        // The driver had this mode before, so that it accepts it again.
         let _ = self.driver.exchange_capture_mode(self.before);
     }
 }

@@ -1,4 +1,4 @@
-//! Contexts that are lost: what the driver says then, and what is remembered of it.
+//! Lost contexts: which of the driver's errors mean one, and remembering it.
 
 use cuda_driver::{DriverError, sys};
 
@@ -8,7 +8,7 @@ use crate::{
     tensor::Place,
 };
 
-/// Results after which the driver gives the same to every further call in that context ([CUresult](
+/// Errors after which the driver returns the same error from every further call in that context ([CUresult](
 /// https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__TYPES.html): "this leaves the process in
 /// an inconsistent state").
 const FATAL: [u32; 12] = [
@@ -26,12 +26,12 @@ const FATAL: [u32; 12] = [
     sys::CUDA_ERROR_LAUNCH_FAILED,
 ];
 
-/// Whether, after that error, the driver gives it to every further call.
+/// Whether the driver returns that error from every further call.
 fn is_fatal(code: u32) -> bool {
     FATAL.contains(&code)
 }
 
-/// An error of opening a device: that the process has lost its contexts, if that is what it says.
+/// Turns an error of opening a device into [`Error::ContextLost`] if it means that the process has lost its contexts.
 pub(super) fn opening(ordinal: u32, error: Error) -> Error {
     match error {
         Error::Driver { call, code, name } if is_fatal(code) => {
@@ -42,27 +42,27 @@ pub(super) fn opening(ordinal: u32, error: Error) -> Error {
 }
 
 impl Device {
-    /// What the driver returned from a call in this device's context.
-    pub(crate) fn told<T>(&self, result: std::result::Result<T, DriverError>) -> Result<T> {
-        result.map_err(|error| self.failed(error))
+    /// Converts the result of a call in this device's context, and remembers if the context is lost.
+    pub(crate) fn check<T>(&self, result: std::result::Result<T, DriverError>) -> Result<T> {
+        result.map_err(|error| self.driver_error(error))
     }
 
-    /// A call in this device's context that failed. If that says that the context is lost, no later
-    /// call asks the driver again.
-    pub(super) fn failed(&self, error: DriverError) -> Error {
+    /// Converts the error of a call in this device's context. If it means that the context is lost, it is
+    /// remembered, and later calls fail without a call to the driver.
+    pub(super) fn driver_error(&self, error: DriverError) -> Error {
         if !is_fatal(error.code) {
             return error.into();
         }
-        // Of threads that hear of it at once, one is first.
-        self.lost(self.inner.lost.get_or_init(|| error))
+        // Several threads may see the loss at once; the first error is kept.
+        self.context_lost(self.inner.lost.get_or_init(|| error))
     }
 
-    /// The context, unless it is lost.
-    pub(crate) fn alive(&self) -> Result<()> {
-        self.inner.lost.get().map_or(Ok(()), |error| Err(self.lost(error)))
+    /// Fails if the context is lost.
+    pub(crate) fn ensure_live(&self) -> Result<()> {
+        self.inner.lost.get().map_or(Ok(()), |error| Err(self.context_lost(error)))
     }
 
-    fn lost(&self, DriverError { call, code, name }: &DriverError) -> Error {
+    fn context_lost(&self, DriverError { call, code, name }: &DriverError) -> Error {
         Error::ContextLost { device: self.place(), call, code: *code, name: name.clone() }
     }
 }

@@ -1,13 +1,13 @@
-//! The names of arguments.
+//! The names of arguments in errors.
 
 use std::fmt;
 
-/// An argument, as the operations name it.
+/// An argument of an operation, as its signature names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Arg {
-    /// A view that is being built: it is not yet known what it will be used for.
-    /// [`Error::for_arg`](crate::Error::for_arg) says it afterwards.
+    /// A view that is being built, whose use is not yet known.
+    /// [`Error::for_arg`](crate::Error::for_arg) replaces it by the argument's name.
     View,
     /// The input.
     X,
@@ -19,25 +19,25 @@ pub enum Arg {
     Y,
     /// The residual.
     R,
-    /// The sum with a residual, where it has a tensor of its own.
+    /// The sum with a residual, where it has a separate tensor.
     Sum,
     /// The sums of squares of rows that are split over devices.
     Sums,
     /// The length of such rows.
     Dim,
-    /// Which norm it is.
+    /// Which normalization.
     Kind,
-    /// What is added before the square root.
+    /// The `eps` that is added before the square root.
     Eps,
-    /// What is added to every weight.
+    /// The offset that is added to every weight.
     WeightOffset,
     /// Whether the sum of weight and offset is rounded.
     RoundOffset,
     /// The order of roundings.
     Rounding,
-    /// What is multiplied before it is added to a residual.
+    /// The factor of what is added to a residual.
     BranchScale,
-    /// What the sum with a residual is multiplied by.
+    /// The factor of the sum with a residual.
     SumScale,
     /// The second norm of a sandwich.
     Next,
@@ -47,13 +47,13 @@ pub enum Arg {
     Stream,
     /// The device.
     Device,
-    /// The kernels that it is to run.
+    /// The PTX of the kernels.
     Ptx,
     /// The tensor-parallel context.
     Tp,
-    /// What each device of a group has of a row.
+    /// The shards of rows that are split over devices.
     Shards,
-    /// What adds sums up over devices.
+    /// The reduction that adds up the sums of all devices.
     Reduce,
 }
 

@@ -3,8 +3,8 @@
 use super::{Arg, Error};
 
 impl Error {
-    /// The argument that the message begins with: of two that overlap the first. `None` where no
-    /// argument is at fault, as where the driver fails.
+    /// The argument that the message begins with; the first of two that overlap. `None` where no
+    /// argument is at fault, as in an error of the driver.
     pub fn arg(&self) -> Option<Arg> {
         match *self {
             Error::DType { arg, .. }
@@ -50,7 +50,7 @@ impl Error {
             Error::Template(_) => Some(Arg::Ptx),
             Error::EmptyGroup | Error::DuplicateDevice { .. } | Error::Tp { .. } => Some(Arg::Tp),
             Error::Communicator { .. } | Error::Reduction { .. } => Some(Arg::Reduce),
-            // No argument's fault. Listed, so that one that is added has to be placed.
+            // Listed rather than matched by `_`, so that a new error has to be attributed.
             Error::NoDriver { .. }
             | Error::KernelMissing { .. }
             | Error::DriverTooOld { .. }
@@ -65,7 +65,7 @@ impl Error {
         }
     }
 
-    /// The same error under another name for an argument, where an operation is made of others that call it so.
+    /// The same error with another name for an argument, for an operation that is composed of others with other names.
     #[must_use]
     pub(crate) fn renamed(mut self, from: Arg, to: Arg) -> Error {
         match &mut self {
@@ -97,7 +97,7 @@ impl Error {
         self
     }
 
-    /// The same error where it is known what a view is built for: [`Arg::View`] becomes `arg`.
+    /// The same error with `arg` in place of [`Arg::View`], for a caller that knows what the view is built for.
     ///
     /// ```
     /// use norm_host::{Arg, View};

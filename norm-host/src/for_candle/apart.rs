@@ -105,8 +105,10 @@ impl Apart<'_> {
                     let next = next.scales.over(over, None::<&S::Read<'_>>);
                     first.sandwich_rows_to(&next, x, r, &mut sum, &mut y.lend_mut(), queue.as_ref())?;
                 }
-                (None, Some(y)) => first.add_rows_to(x, r, &mut sum, &mut y.lend_mut(), queue.as_ref())?,
-                (_, None) => first.rows_add_to(x, r, &mut sum, queue.as_ref())?,
+                (None, Some(y)) => {
+                    first.add_then_norm_to(x, r, &mut sum, &mut y.lend_mut(), queue.as_ref())?
+                }
+                (_, None) => first.norm_then_add_to(x, r, &mut sum, queue.as_ref())?,
             }
         }
         self.y.replace(y.map(Store::into_storage));

@@ -61,7 +61,7 @@ pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: Option<&Tensor>, epsilon: f3
 ///
 /// # Errors
 ///
-/// As for [`Norm::add_then_rows`].
+/// As for [`Norm::add_then_norm`].
 pub fn fused_add_layer_norm(
     x: &Tensor,
     res: &Tensor,
@@ -91,7 +91,7 @@ pub fn rms_norm(x: &Tensor, gamma: &Tensor, beta: Option<&Tensor>, epsilon: f32)
 ///
 /// # Errors
 ///
-/// As for [`Norm::add_then_rows`].
+/// As for [`Norm::add_then_norm`].
 pub fn fused_add_rms_norm(
     x: &Tensor,
     res: &Tensor,
@@ -107,8 +107,8 @@ fn with(norm: Norm, gamma: &Tensor, beta: Option<&Tensor>) -> Norm {
     norm.weight(gamma.clone()).bias(beta.cloned())
 }
 
-/// `(norm(x + res), x + res)`: [`Norm::add_then_rows`] has them the other way round.
+/// `(norm(x + res), x + res)`: [`Norm::add_then_norm`] has them the other way round.
 fn normed_and_sum(norm: &Norm, x: &Tensor, res: &Tensor) -> Result<(Tensor, Tensor)> {
-    let (sum, normed) = norm.add_then_rows(x, res)?;
+    let (sum, normed) = norm.add_then_norm(x, res)?;
     Ok((normed, sum))
 }

@@ -64,7 +64,7 @@ impl RmsNorm {
     ///
     /// # Errors
     ///
-    /// As for [`Norm::add_rows`].
+    /// As for [`Norm::add_then_norm_in_place`].
     pub fn forward_add(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
         self.0.forward_add(xs, residual)
     }
@@ -73,7 +73,7 @@ impl RmsNorm {
     ///
     /// # Errors
     ///
-    /// As for [`Norm::add_then_rows`].
+    /// As for [`Norm::add_then_norm`].
     pub fn add_then_forward(&self, xs: &Tensor, residual: &Tensor) -> Result<(Tensor, Tensor)> {
         self.0.add_then_forward(xs, residual)
     }
@@ -131,18 +131,18 @@ impl LayerNorm {
     ///
     /// # Errors
     ///
-    /// As for [`Norm::add_rows`].
+    /// As for [`Norm::add_then_norm_in_place`].
     pub fn forward_add(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.norm.add_rows(xs, residual)
+        self.norm.add_then_norm_in_place(xs, residual)
     }
 
     /// `xs + residual` and the norm of that: new tensors, with gradients.
     ///
     /// # Errors
     ///
-    /// As for [`Norm::add_then_rows`].
+    /// As for [`Norm::add_then_norm`].
     pub fn add_then_forward(&self, xs: &Tensor, residual: &Tensor) -> Result<(Tensor, Tensor)> {
-        self.norm.add_then_rows(xs, residual)
+        self.norm.add_then_norm(xs, residual)
     }
 }
 

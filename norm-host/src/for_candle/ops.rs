@@ -57,9 +57,9 @@ pub fn head_norm(
 ///
 /// # Errors
 ///
-/// As for [`Norm::add_rows`].
+/// As for [`Norm::add_then_norm_in_place`].
 pub fn add_rms_norm(xs: &Tensor, residual: &Tensor, alpha: &Tensor, eps: f32) -> Result<Tensor> {
-    Norm::rms(eps).weight(alpha.clone()).add_rows(xs, residual)
+    Norm::rms(eps).weight(alpha.clone()).add_then_norm_in_place(xs, residual)
 }
 
 /// `residual += xs; y = layer_norm(residual)`: updates `residual` where it lies and gives `y`. Without gradients:
@@ -69,7 +69,7 @@ pub fn add_rms_norm(xs: &Tensor, residual: &Tensor, alpha: &Tensor, eps: f32) ->
 ///
 /// # Errors
 ///
-/// As for [`Norm::add_rows`].
+/// As for [`Norm::add_then_norm_in_place`].
 pub fn add_layer_norm(
     xs: &Tensor,
     residual: &Tensor,
@@ -77,7 +77,7 @@ pub fn add_layer_norm(
     beta: &Tensor,
     eps: f32,
 ) -> Result<Tensor> {
-    Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).add_rows(xs, residual)
+    Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).add_then_norm_in_place(xs, residual)
 }
 
 /// `ys += rms_norm(xs)`, where `ys` lies. Without gradients: [`rms_norm_then_add`] has them.
@@ -86,9 +86,9 @@ pub fn add_layer_norm(
 ///
 /// # Errors
 ///
-/// As for [`Norm::rows_add`].
+/// As for [`Norm::norm_then_add_in_place`].
 pub fn rms_norm_add(xs: &Tensor, alpha: &Tensor, ys: &Tensor, eps: f32) -> Result<()> {
-    Norm::rms(eps).weight(alpha.clone()).rows_add(xs, ys)
+    Norm::rms(eps).weight(alpha.clone()).norm_then_add_in_place(xs, ys)
 }
 
 /// `ys += layer_norm(xs)`, where `ys` lies. Without gradients: [`layer_norm_then_add`] has them.
@@ -97,9 +97,9 @@ pub fn rms_norm_add(xs: &Tensor, alpha: &Tensor, ys: &Tensor, eps: f32) -> Resul
 ///
 /// # Errors
 ///
-/// As for [`Norm::rows_add`].
+/// As for [`Norm::norm_then_add_in_place`].
 pub fn layer_norm_add(xs: &Tensor, alpha: &Tensor, beta: &Tensor, ys: &Tensor, eps: f32) -> Result<()> {
-    Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).rows_add(xs, ys)
+    Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).norm_then_add_in_place(xs, ys)
 }
 
 /// `s = xs + residual; y = rms_norm(s)`: gives `(s, y)`, new tensors, with gradients.
@@ -108,14 +108,14 @@ pub fn layer_norm_add(xs: &Tensor, alpha: &Tensor, beta: &Tensor, ys: &Tensor, e
 ///
 /// # Errors
 ///
-/// As for [`Norm::add_then_rows`].
+/// As for [`Norm::add_then_norm`].
 pub fn add_then_rms_norm(
     xs: &Tensor,
     residual: &Tensor,
     alpha: &Tensor,
     eps: f32,
 ) -> Result<(Tensor, Tensor)> {
-    Norm::rms(eps).weight(alpha.clone()).add_then_rows(xs, residual)
+    Norm::rms(eps).weight(alpha.clone()).add_then_norm(xs, residual)
 }
 
 /// `s = xs + residual; y = layer_norm(s)`: gives `(s, y)`, new tensors, with gradients.
@@ -124,7 +124,7 @@ pub fn add_then_rms_norm(
 ///
 /// # Errors
 ///
-/// As for [`Norm::add_then_rows`].
+/// As for [`Norm::add_then_norm`].
 pub fn add_then_layer_norm(
     xs: &Tensor,
     residual: &Tensor,
@@ -132,7 +132,7 @@ pub fn add_then_layer_norm(
     beta: &Tensor,
     eps: f32,
 ) -> Result<(Tensor, Tensor)> {
-    Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).add_then_rows(xs, residual)
+    Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).add_then_norm(xs, residual)
 }
 
 /// `ys + rms_norm(xs)`: a new tensor of the type of `ys`, with gradients.
@@ -141,9 +141,9 @@ pub fn add_then_layer_norm(
 ///
 /// # Errors
 ///
-/// As for [`Norm::rows_then_add`].
+/// As for [`Norm::norm_then_add`].
 pub fn rms_norm_then_add(xs: &Tensor, alpha: &Tensor, ys: &Tensor, eps: f32) -> Result<Tensor> {
-    Norm::rms(eps).weight(alpha.clone()).rows_then_add(xs, ys)
+    Norm::rms(eps).weight(alpha.clone()).norm_then_add(xs, ys)
 }
 
 /// `ys + layer_norm(xs)`: a new tensor of the type of `ys`, with gradients.
@@ -152,7 +152,7 @@ pub fn rms_norm_then_add(xs: &Tensor, alpha: &Tensor, ys: &Tensor, eps: f32) -> 
 ///
 /// # Errors
 ///
-/// As for [`Norm::rows_then_add`].
+/// As for [`Norm::norm_then_add`].
 pub fn layer_norm_then_add(
     xs: &Tensor,
     alpha: &Tensor,
@@ -160,7 +160,7 @@ pub fn layer_norm_then_add(
     ys: &Tensor,
     eps: f32,
 ) -> Result<Tensor> {
-    Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).rows_then_add(xs, ys)
+    Norm::layer(eps).weight(alpha.clone()).bias(beta.clone()).norm_then_add(xs, ys)
 }
 
 /// Two RMSNorms with a residual between them: `s = residual + rms_norm(xs, alpha); y = rms_norm(s, next_alpha)`. Gives

@@ -12,30 +12,30 @@ use super::{
 };
 use crate::{Arg, Error};
 
-/// What has gradients where `add_rows`, and what is named after it, has none.
+/// What has gradients where `add_then_norm_in_place`, and what is named after it, has none.
 const ADD_THEN: &str =
-    "add_then_rows (of a module add_then_forward; of ops add_then_rms_norm, add_then_layer_norm)";
-/// The same of `rows_add`.
-const THEN_ADD: &str = "rows_then_add (of ops rms_norm_then_add, layer_norm_then_add)";
+    "add_then_norm (of a module add_then_forward; of ops add_then_rms_norm, add_then_layer_norm)";
+/// The same of `norm_then_add_in_place`.
+const THEN_ADD: &str = "norm_then_add (of ops rms_norm_then_add, layer_norm_then_add)";
 
 impl Norm {
     /// `r += x; y = norm(r)` in one pass, as in front of a layer (pre-norm): updates `residual` where
     /// it lies, as candle's in-place operations do, and gives `y`, a new tensor.
     ///
     /// `xs` and `residual` `(…, dim)` have one shape and type, or `residual` is f32 where `xs` has 16 bits. What
-    /// [`add_rows`](crate::Norm::add_rows) says of rounding holds.
+    /// [`add_then_norm`](crate::Norm::add_then_norm) says of rounding holds.
     ///
     /// # Errors
     ///
     /// As for [`rows`](Norm::rows); if `residual` shares its storage with `xs` or a parameter; if
     /// its last axis is not dense, or it has more than four axes and is not contiguous; if one of the
     /// tensors is recorded for backpropagation, which what happens in place is not:
-    /// [`add_then_rows`](Norm::add_then_rows) has gradients.
-    pub fn add_rows(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    /// [`add_then_norm`](Norm::add_then_norm) has gradients.
+    pub fn add_then_norm_in_place(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
         self.without_gradients(xs, (residual, Arg::R), ADD_THEN)?;
         let x = readable(xs)?;
         self.apart_from(&x, (residual, Arg::R))?;
-        let op = AddRows { norm: self, y: RefCell::new(None) };
+        let op = AddThenNorm { norm: self, y: RefCell::new(None) };
         residual.inplace_op2(&x, &op)?;
         let y = op.y.into_inner().expect("the operation has returned without an error");
         Ok(Tensor::from_storage(y, residual.shape(), BackpropOp::none(), false))
@@ -47,28 +47,28 @@ impl Norm {
     ///
     /// # Errors
     ///
-    /// As for [`add_rows`](Norm::add_rows), with `ys` in `residual`'s place;
-    /// [`rows_then_add`](Norm::rows_then_add) has gradients.
-    pub fn rows_add(&self, xs: &Tensor, ys: &Tensor) -> Result<()> {
+    /// As for [`add_then_norm_in_place`](Norm::add_then_norm_in_place), with `ys` in `residual`'s place;
+    /// [`norm_then_add`](Norm::norm_then_add) has gradients.
+    pub fn norm_then_add_in_place(&self, xs: &Tensor, ys: &Tensor) -> Result<()> {
         self.without_gradients(xs, (ys, Arg::Y), THEN_ADD)?;
         let x = readable(xs)?;
         self.apart_from(&x, (ys, Arg::Y))?;
-        ys.inplace_op2(&x, &RowsAdd { norm: self })
+        ys.inplace_op2(&x, &NormThenAdd { norm: self })
     }
 
     /// `s = x + residual; y = norm(s)`, as in front of a layer (pre-norm): gives `(s, y)`, new tensors,
     /// with gradients of every tensor.
     ///
     /// `xs` and `residual` `(…, dim)` have one shape and type, or `residual` is f32 where `xs` has 16 bits; `s` has the
-    /// type of `residual`, `y` that of `xs`. What [`add_rows`](Norm::add_rows) does in place, with the same bits, in one
-    /// pass. Where a tensor is recorded for backpropagation, `s` is made by candle's operations, with the same bits, and
+    /// type of `residual`, `y` that of `xs`. What [`add_then_norm_in_place`](Norm::add_then_norm_in_place) does
+    /// in place, with the same bits, in one pass. Where a tensor is recorded for backpropagation, `s` is made by candle's operations, with the same bits, and
     /// `y` is an operation of its own, which rounds to f32 in between where `s` is f32 and `xs` is not.
     ///
     /// # Errors
     ///
     /// As for [`rows`](Norm::rows), and if `residual` has another shape, type or device; where tensors are recorded,
     /// candle's.
-    pub fn add_then_rows(&self, xs: &Tensor, residual: &Tensor) -> Result<(Tensor, Tensor)> {
+    pub fn add_then_norm(&self, xs: &Tensor, residual: &Tensor) -> Result<(Tensor, Tensor)> {
         if !self.is_recorded([xs, residual]) {
             let (sum, ys) = self.apart(xs, residual, Around::InFront)?;
             return Ok((sum, ys.expect("in front of a norm there are two results")));
@@ -81,15 +81,15 @@ impl Norm {
     /// `y + norm(x)`, as behind a layer (post-norm): a new tensor of the type of `ys`, with gradients of
     /// every tensor.
     ///
-    /// What [`rows_add`](Norm::rows_add) does in place, with the same bits, in one pass. Where a tensor is recorded for
-    /// backpropagation there are two operations: the sum is candle's, so 16-bit results of the norm are rounded before
-    /// it, and the sum once more. In every order of roundings but [`Single`](crate::Rounding::Single) that is so in one
+    /// What [`norm_then_add_in_place`](Norm::norm_then_add_in_place) does in place, with the same bits, in one pass. Where
+    /// a tensor is recorded for backpropagation there are two operations: the sum is candle's, so 16-bit results of the
+    /// norm are rounded before it, and the sum once more. In every order of roundings but [`Single`](crate::Rounding::Single) that is so in one
     /// pass, too, with the same bits where both tensors have one type.
     ///
     /// # Errors
     ///
     /// As for [`rows`](Norm::rows), and if `ys` has another shape or device; where tensors are recorded, candle's.
-    pub fn rows_then_add(&self, xs: &Tensor, ys: &Tensor) -> Result<Tensor> {
+    pub fn norm_then_add(&self, xs: &Tensor, ys: &Tensor) -> Result<Tensor> {
         if !self.is_recorded([xs, ys]) {
             return Ok(self.apart(xs, ys, Around::Behind)?.0);
         }
@@ -102,19 +102,19 @@ impl Norm {
     ///
     /// `xs` and `residual` `(…, dim)` have one shape, and types that are chosen apart; `s` has the type of `residual`, `y`
     /// that of `xs`. What [`sandwich_rows`](crate::Norm::sandwich_rows) says of bits and launches holds. Where a tensor is
-    /// recorded for backpropagation it is [`rows_then_add`](Norm::rows_then_add) followed by [`rows`](Norm::rows) of
+    /// recorded for backpropagation it is [`norm_then_add`](Norm::norm_then_add) followed by [`rows`](Norm::rows) of
     /// `next`, with what they say of rounding.
     ///
     /// # Errors
     ///
-    /// As for [`rows_then_add`](Norm::rows_then_add), and for [`rows`](Norm::rows) of `next`.
+    /// As for [`norm_then_add`](Norm::norm_then_add), and for [`rows`](Norm::rows) of `next`.
     pub fn sandwich_rows(&self, next: &Norm, xs: &Tensor, residual: &Tensor) -> Result<(Tensor, Tensor)> {
         if !(self.is_recorded([xs, residual]) || next.is_recorded([])) {
             next.scales.refuse_without_residual()?;
             let (sum, ys) = self.apart(xs, residual, Around::Between(next))?;
             return Ok((sum, ys.expect("of two norms there are two results")));
         }
-        let sum = self.rows_then_add(xs, residual)?;
+        let sum = self.norm_then_add(xs, residual)?;
         let ys = next.rows(&sum)?.to_dtype(xs.dtype())?;
         Ok((sum, ys))
     }
@@ -171,13 +171,13 @@ impl Norm {
     }
 }
 
-struct AddRows<'a> {
+struct AddThenNorm<'a> {
     norm: &'a Norm,
     /// The result, once it is there.
     y: RefCell<Option<Storage>>,
 }
 
-impl AddRows<'_> {
+impl AddThenNorm<'_> {
     fn forward<S: Store>(&self, r: &mut S, r_layout: &Layout, x: &S, layout: &Layout) -> Result<()> {
         let op = self.norm.settings.name();
         let mut y = x.like(layout.shape().elem_count(), op)?;
@@ -193,18 +193,18 @@ impl AddRows<'_> {
             let mut y = y.write(&queue, &Spot::dense(Arg::Y, layout, 1, op))?;
             let norm = self.norm.settings.over(w.as_ref(), b.as_ref());
             let norm = self.norm.scales.over(norm, scale.as_ref());
-            norm.add_rows(x.lend(), &mut r.lend_mut(), &mut y.lend_mut(), queue.as_ref())?;
+            norm.add_then_norm(x.lend(), &mut r.lend_mut(), &mut y.lend_mut(), queue.as_ref())?;
         }
         self.y.replace(Some(y.into_storage()));
         Ok(())
     }
 }
 
-struct RowsAdd<'a> {
+struct NormThenAdd<'a> {
     norm: &'a Norm,
 }
 
-impl RowsAdd<'_> {
+impl NormThenAdd<'_> {
     fn forward<S: Store>(&self, y: &mut S, y_layout: &Layout, x: &S, layout: &Layout) -> Result<()> {
         let op = self.norm.settings.name();
         let queue = x.queue()?;
@@ -217,7 +217,7 @@ impl RowsAdd<'_> {
         let mut y = y.write(&queue, &Spot::new(Arg::Y, y_layout, 1, op)?)?;
         let norm = self.norm.settings.over(w.as_ref(), b.as_ref());
         let norm = self.norm.scales.over(norm, scale.as_ref());
-        Ok(norm.rows_add(x.lend(), &mut y.lend_mut(), queue.as_ref())?)
+        Ok(norm.norm_then_add(x.lend(), &mut y.lend_mut(), queue.as_ref())?)
     }
 }
 
@@ -253,5 +253,5 @@ macro_rules! in_place {
     };
 }
 
-in_place!(AddRows);
-in_place!(RowsAdd);
+in_place!(AddThenNorm);
+in_place!(NormThenAdd);

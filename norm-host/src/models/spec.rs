@@ -1,8 +1,8 @@
-//! What a norm of a model is given, and where it stands.
+//! The options of a model's norm, and where in a layer the norm is.
 
 use crate::{DType, Norm, NormKind, Rounding};
 
-/// One norm of a model: everything but the tensors.
+/// One norm of a model: all its options except the tensors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Spec {
@@ -12,7 +12,7 @@ pub struct Spec {
     pub eps: Eps,
     /// The order of roundings.
     pub rounding: Rounding,
-    /// What is added to every weight: 1 where the checkpoint stores `w - 1`.
+    /// The offset that is added to every weight: 1 where the checkpoint stores `w - 1`.
     pub weight_offset: f32,
     /// Whether the sum of weight and offset is rounded to the weights' type.
     pub round_offset: bool,
@@ -36,20 +36,20 @@ pub enum Eps {
     Other {
         /// Its name.
         key: &'static str,
-        /// What it is where config.json has none.
+        /// The eps where config.json has none.
         default: f64,
     },
     /// The model's own code fixes it, whatever config.json says.
     Fixed(f64),
 }
 
-/// An entry of config.json without which a norm is not there.
+/// An entry of config.json that decides whether the model has a norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Switch {
-    /// Its name. The norm is there where it is true.
+    /// The entry's name. The model has the norm if the entry is true.
     pub key: &'static str,
-    /// What it is where config.json has none.
+    /// The value where config.json has no such entry.
     pub default: bool,
 }
 
@@ -65,7 +65,7 @@ pub enum WeightShape {
     HeadDim,
     /// `(heads, head_dim)`, each head with its own: [`Norm::heads`].
     Heads,
-    /// `(heads * head_dim,)`. The mean is that of all heads of a token: [`Norm::rows`].
+    /// `(heads * head_dim,)`. The mean is taken over all heads of a token: [`Norm::rows`].
     AllHeads,
 }
 
@@ -81,21 +81,21 @@ pub enum LoadedAs {
     F32,
 }
 
-/// The type of a norm's result. That of `y` is the caller's in `norm`; this is the one that the model's own code gives.
+/// The type of a norm's result in the model's own code. In this crate the caller chooses the type of `y`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Returns {
-    /// That of x.
+    /// The type of x.
     X,
-    /// That of a product of x and weights: f32 where the two types differ, as torch promotes them.
+    /// The type of a product of x and weights: f32 where the two types differ, by torch's type promotion.
     Promoted,
-    /// That of the weights.
+    /// The type of the weights.
     Weights,
 }
 
 impl Spec {
-    /// The operation, to be given weights and biases where it has any. `eps` is that of config.json, by the name that
-    /// [`eps`](Spec::eps) says, or its default; it counts for nothing where the model fixes its own.
+    /// The operation, without weights and biases yet. `eps` is the entry of config.json that [`eps`](Spec::eps) names, or
+    /// its default; it is ignored where the model's code fixes its own.
     pub fn norm<'a>(&self, eps: impl Into<f64>) -> Norm<'a> {
         let eps = match self.eps {
             Eps::Model | Eps::Other { .. } => eps.into(),
@@ -107,7 +107,7 @@ impl Spec {
             .round_offset(self.round_offset)
     }
 
-    /// The type that the model's own norm returns for `x` and weights of these types; biases have the weights'.
+    /// The type that the model's own norm returns for `x` and weights of these types; biases have the type of the weights.
     pub fn result(&self, x: DType, weights: DType) -> DType {
         match self.returns {
             Returns::Promoted if x != weights => DType::F32,
@@ -137,24 +137,23 @@ pub enum Role {
     Gated,
 }
 
-/// Where the norms of a layer stand. `r` is the residual, `f` attention (or what is in its place) and then the MLP.
+/// Where in a layer its norms are. `r` is the residual, `f` first attention (or its equivalent) and then the MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Places {
-    /// `r += f(norm(r))`, for each of the two. The addition can be fused with the norm behind it
-    /// ([`Norm::add_rows`]).
+    /// `r += f(norm(r))`, for both. Each addition can be fused with the norm that follows it ([`Norm::add_then_norm`]).
     Pre,
-    /// `r += norm(f(r))`, and nothing in front ([`Norm::rows_add`]).
+    /// `r += norm(f(r))`, without a norm in front of `f` ([`Norm::norm_then_add`]).
     Post,
     /// `r += norm(f(norm(r)))`: four norms a layer.
     Sandwich,
-    /// `r = norm(r + f(r))`, as the first transformers had it.
+    /// `r = norm(r + f(r))`, as in the original transformer.
     PostSum,
-    /// `r += f(norm(r))`, once a layer: attention and MLP side by side, of the same norm, or one of the two alone.
+    /// `r += f(norm(r))`, once for each layer: attention and MLP of the same norm, in parallel, or only one of the two.
     Single,
-    /// `r += attention(norm(r)) + mlp(norm(r))`: two norms, with weights of their own, of the same `r`.
+    /// `r += attention(norm(r)) + mlp(norm(r))`: two norms of the same `r`, each with its own weights.
     Parallel,
-    /// As `Pre`, of mixes of several residual streams (hyper-connections), which have norms of their own.
+    /// As `Pre`, but of mixtures of several residual streams (hyper-connections), which have their own norms.
     Streams,
 }
 
@@ -164,9 +163,9 @@ pub enum Places {
 pub struct QueryKey {
     /// The norm.
     pub spec: Spec,
-    /// Whether rotary embeddings come first. Llama 4 has these norms only in layers that have the embeddings.
+    /// Whether the norm comes after the rotary embeddings. Llama 4 has these norms only in layers with the embeddings.
     pub after_rope: bool,
-    /// The entry of config.json that has to be true; `None` where they are there in any case.
+    /// The entry of config.json that must be true for the model to have these norms; `None` where it always has them.
     pub switch: Option<Switch>,
 }
 
@@ -176,31 +175,31 @@ pub struct QueryKey {
 pub struct Gated {
     /// The norm.
     pub spec: Spec,
-    /// Where the gate comes in.
+    /// Where the gate is applied.
     pub gate: Gate,
-    /// What is done to `g` first, in f32.
+    /// The function that is applied to `g` first, in f32.
     pub activation: Activation,
-    /// The entry of config.json with the number of groups: each row is normalized in as many equal parts
-    /// ([`Norm::heads`] has an example), weights and gates being for the whole row. `None` where rows are whole.
+    /// The entry of config.json with the number of groups: each row is normalized in that many equal parts
+    /// ([`Norm::heads`] has an example), with weights and gates for the whole row. `None` where rows are not divided.
     pub groups: Option<&'static str>,
-    /// The entry of config.json that has to be true; `None` where it is there in any case.
+    /// The entry of config.json that must be true for the model to have this norm; `None` where it always has it.
     pub switch: Option<Switch>,
 }
 
-/// Where a gate comes in. T is the type of x and of the result.
+/// Where a gate is applied. T is the type of x and of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Gate {
-    /// `norm(x · act(g))`, where the product is not rounded: an f32 row for the norm. The norm's order rounds to T
-    /// nevertheless, the type that x had.
+    /// `norm(x · act(g))`, where the product is not rounded, so that the norm's input is an f32 row. The norm's order
+    /// nevertheless rounds to T, the type of x.
     Front,
-    /// `T(norm(x) · act(g))`, where the norm has its own result, of its own type.
+    /// `T(norm(x) · act(g))`, where the norm's result has its own type.
     Behind,
     /// `T(norm(x) · act(g))`, where the norm's result is f32.
     BehindF32,
 }
 
-/// A function of a gate.
+/// The activation function of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Activation {

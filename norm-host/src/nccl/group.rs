@@ -11,24 +11,24 @@ use std::{
 
 use super::library::{Comm, Nccl, UniqueId, nccl};
 use crate::{
-    device::Kept,
+    device::RestoreContext,
     error::{Arg, Error, Result},
     tensor::Place,
     tp::{AllReduce, RowSums, TpContext},
 };
 
-/// What makes the communicators of several processes one: one process makes it and sends it to the
-/// others, by whatever means they have.
+/// An identifier by which the communicators of several processes find each other: one process creates it and sends
+/// it to the others, by whatever means they have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct NcclId([u8; NcclId::BYTES]);
 
 impl NcclId {
-    /// Its size.
+    /// Size in bytes.
     pub const BYTES: usize = 128;
 
-    /// A new one ([ncclGetUniqueId](
+    /// Creates an identifier ([ncclGetUniqueId](
     /// https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/api/comms.html#ncclgetuniqueid)). The
-    /// process that asks for it has to stay until all others have joined.
+    /// process that creates it must run until all others have joined.
     ///
     /// # Errors
     ///
@@ -36,65 +36,64 @@ impl NcclId {
     pub fn new() -> Result<NcclId> {
         let nccl = nccl()?;
         let mut id = UniqueId([0; NcclId::BYTES]);
-        // SAFETY: writes one id.
-        nccl.told("ncclGetUniqueId", unsafe { (nccl.ncclGetUniqueId)(&mut id) })?;
+        // SAFETY: the function writes one id, for which `id` has room.
+        nccl.check("ncclGetUniqueId", unsafe { (nccl.ncclGetUniqueId)(&mut id) })?;
         Ok(NcclId(id.0))
     }
 
-    /// One that another process has sent.
+    /// The identifier that another process has sent.
     pub fn from_bytes(bytes: [u8; NcclId::BYTES]) -> NcclId {
         NcclId(bytes)
     }
 
-    /// What is sent.
+    /// The bytes to send to the other processes.
     pub fn to_bytes(self) -> [u8; NcclId::BYTES] {
         self.0
     }
 }
 
-/// What it says is an address: not for logs.
+/// Without the bytes, which hold a network address: they do not belong in logs.
 impl fmt::Debug for NcclId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NcclId")
     }
 }
 
-/// A NCCL communicator for each stream of a [`TpContext`], by which
-/// [`rms_norm_sharded`](crate::rms_norm_sharded) adds up sums. NCCL 2 is opened at run time, as
-/// `libnccl.so.2` or what `NORM_LIBNCCL` names.
+/// A NCCL communicator for each stream of a [`TpContext`], with which
+/// [`rms_norm_sharded`](crate::rms_norm_sharded) adds up the sums of all devices. NCCL 2 is opened at run time,
+/// as `libnccl.so.2` or the library that `NORM_LIBNCCL` names.
 ///
-/// NCCL has every process, and every communicator in it, make the same calls in the same order. Calls
-/// with one group from several threads are kept apart here; in which order they come is for the
-/// callers to see to.
+/// NCCL requires that every process, and every communicator in it, makes the same calls in the same order. A lock keeps
+/// calls with one group from several threads apart; their order is the callers' responsibility.
 pub struct NcclGroup {
     nccl: &'static Nccl,
     comms: Vec<Comm>,
     owned: bool,
-    /// Whether a call has failed. What was begun then may never end, and is not waited for.
+    /// Whether a call has failed. Work begun before may then never end, and is not waited for.
     broken: AtomicBool,
-    /// NCCL's communicators take one call at a time.
+    /// Held during a call: a communicator serves one at a time.
     calling: Mutex<()>,
 }
 
-// SAFETY: NCCL lets any thread use a communicator.
+// SAFETY: any thread may use a communicator (NCCL user guide, "Thread safety").
 unsafe impl Send for NcclGroup {}
-// SAFETY: and one at a time, which the lock makes sure of.
+// SAFETY: one thread at a time may use a communicator, which the lock `calling` ensures.
 unsafe impl Sync for NcclGroup {}
 
 impl NcclGroup {
-    /// Communicators for a group that has all shards in this process. Waits until they are connected.
+    /// Creates communicators for a group that has all shards in this process. Waits until they are connected.
     ///
     /// # Errors
     ///
     /// [`NoNccl`](Error::NoNccl); [`Nccl`](Error::Nccl), also where two streams are of one device,
-    /// which NCCL does not serve; what [`Device::enter`](crate::Device::enter) says of a device, before
+    /// which NCCL does not support; the errors of [`Device::enter`](crate::Device::enter) for each device, before
     /// anything is begun.
     pub fn new(tp: &TpContext) -> Result<NcclGroup> {
         NcclGroup::join(tp, NcclId::new()?, tp.streams().len(), 0)
     }
 
-    /// Communicators for a group that has some of all `ranks` shards, the others being in processes
-    /// that call this too, with the same id: this group's streams are the ranks from `first` on.
+    /// Creates communicators for a group that has some of all `ranks` shards. The processes that have the others
+    /// call this too, with the same id. The streams of this group are the ranks from `first` on.
     /// Waits until all have joined.
     ///
     /// # Errors
@@ -102,8 +101,8 @@ impl NcclGroup {
     /// As for [`new`](NcclGroup::new).
     pub fn join(tp: &TpContext, id: NcclId, ranks: usize, first: usize) -> Result<NcclGroup> {
         let nccl = nccl()?;
-        let _kept = Kept::current()?;
-        // NCCL's group waits for every rank when it ends, so a context that is lost is to be known of before.
+        let _restore = RestoreContext::save()?;
+        // The end of NCCL's group waits for every rank, so that a lost context must be found before.
         for stream in tp.streams() {
             drop(stream.device().enter()?);
         }
@@ -114,9 +113,10 @@ impl NcclGroup {
             for (index, (stream, comm)) in tp.streams().iter().zip(&mut group.comms).enumerate() {
                 let _current = stream.device().enter()?;
                 let (ranks, rank) = (number(ranks), number(first.saturating_add(index)));
-                // SAFETY: writes one handle, by the end of NCCL's group, which `comms` outlives.
+                // SAFETY: the function writes one handle to `comm`, at the latest when NCCL's group ends; `comms` outlives
+                // that.
                 let code = unsafe { (nccl.ncclCommInitRank)(comm, ranks, UniqueId(id.0), rank) };
-                nccl.told("ncclCommInitRank", code)?;
+                nccl.check("ncclCommInitRank", code)?;
             }
             Ok(())
         })?;
@@ -124,7 +124,7 @@ impl NcclGroup {
         Ok(group)
     }
 
-    /// Communicators that the engine has: `ncclComm_t`, one a stream of the group they are used with,
+    /// Borrows the engine's communicators: `ncclComm_t`, one for each stream of the group they are used with,
     /// each of that stream's device. They are not destroyed here.
     ///
     /// # Errors
@@ -133,65 +133,65 @@ impl NcclGroup {
     ///
     /// # Safety
     ///
-    /// They are alive, of the very library that is opened here, and stay so until this is dropped;
-    /// nobody else calls NCCL with them at the same time.
+    /// The communicators belong to the library that is opened here, and stay alive until this is dropped; nothing else
+    /// calls NCCL with them at the same time.
     pub unsafe fn from_raw(comms: Vec<*mut c_void>) -> Result<NcclGroup> {
         let (broken, calling) = (AtomicBool::new(false), Mutex::default());
         Ok(NcclGroup { nccl: nccl()?, comms, owned: false, broken, calling })
     }
 
-    /// Whether the communicators still work. A peer that is gone shows here, or by work that is never
-    /// done. After an error here, or of a call that sums, own communicators are aborted when this is
-    /// dropped, which ends such work; else they are destroyed, which waits for it.
+    /// Whether the communicators still work. A lost peer shows here, or as work that never completes. After an
+    /// error here, or of a reduction, owned communicators are aborted when this is dropped, which ends such
+    /// work; otherwise they are destroyed, which waits for it.
     ///
     /// # Errors
     ///
-    /// [`Nccl`](Error::Nccl) with what went wrong since.
+    /// [`Nccl`](Error::Nccl) with an error that has occurred since the communicators were created.
     pub fn status(&self) -> Result<()> {
         let _one_at_a_time = self.calling.lock().unwrap_or_else(PoisonError::into_inner);
-        self.noted(self.asked())
+        self.remember(self.async_errors())
     }
 
-    /// Remembers an error.
-    fn noted(&self, result: Result<()>) -> Result<()> {
+    /// Remembers whether the result is an error.
+    fn remember(&self, result: Result<()>) -> Result<()> {
         self.broken.fetch_or(result.is_err(), Relaxed);
         result
     }
 
-    /// What went wrong meanwhile, by NCCL's own account.
-    fn asked(&self) -> Result<()> {
+    /// The first asynchronous error that NCCL reports.
+    fn async_errors(&self) -> Result<()> {
         for &comm in &self.comms {
             let mut state = 0;
-            // SAFETY: alive; writes one `int`.
+            // SAFETY: the communicator is alive as long as `self`; the function writes one `int`.
             let code = unsafe { (self.nccl.ncclCommGetAsyncError)(comm, &mut state) };
-            self.nccl.told("ncclCommGetAsyncError", code)?;
-            self.nccl.told("ncclCommGetAsyncError", state)?;
+            self.nccl.check("ncclCommGetAsyncError", code)?;
+            self.nccl.check("ncclCommGetAsyncError", state)?;
         }
         Ok(())
     }
 }
 
-/// NCCL counts in `int`, and refuses what is no rank.
+/// A rank or a number of ranks as NCCL's `int`. One that does not fit becomes a number that NCCL refuses.
 fn number(count: usize) -> c_int {
     c_int::try_from(count).unwrap_or(c_int::MAX)
 }
 
 impl AllReduce for NcclGroup {
     fn all_reduce(&self, sums: &RowSums<'_>) -> Result<()> {
-        let _kept = Kept::current()?;
+        let _restore = RestoreContext::save()?;
         let _one_at_a_time = self.calling.lock().unwrap_or_else(PoisonError::into_inner);
-        // As when they are made: the end of a group waits for each.
-        sums.iter().try_for_each(|sum| sum.stream.device().alive())?;
+        // The end of NCCL's group waits for every rank, so that a lost context must be found before.
+        sums.iter().try_for_each(|sum| sum.stream.device().ensure_live())?;
         let done = self.nccl.grouped(|| {
             for (sum, &comm) in sums.iter().zip(&self.comms) {
                 let stream = sum.stream.as_raw();
-                // SAFETY: both are alive, and of one device (`check`); the shard's `sums`, a `ViewMut`,
-                // vouches for the numbers.
+                // SAFETY: communicator and stream are alive, and `check` has established that they are of one device. The
+                // sums are the shard's `ViewMut`, which may be written until the stream has done this.
                 unsafe { self.nccl.sum(comm, sum.address, sum.rows, stream) }?;
             }
             Ok(())
         });
-        self.noted(done)
+        self.remember(done)
     }
 
     fn check(&self, tp: &TpContext) -> Result<()> {
@@ -201,9 +201,9 @@ impl AllReduce for NcclGroup {
         }
         for (index, (stream, &comm)) in tp.streams().iter().zip(&self.comms).enumerate() {
             let mut device = 0;
-            // SAFETY: alive; writes one `int`.
+            // SAFETY: the communicator is alive as long as `self`; the function writes one `int`.
             let code = unsafe { (self.nccl.ncclCommCuDevice)(comm, &mut device) };
-            self.nccl.told("ncclCommCuDevice", code)?;
+            self.nccl.check("ncclCommCuDevice", code)?;
             let (expected, given) = (stream.device().place(), Place::Cuda(device.unsigned_abs()));
             if given != expected {
                 return Err(Error::Communicator { index, expected, given });
@@ -218,13 +218,14 @@ impl Drop for NcclGroup {
         if !self.owned {
             return;
         }
-        let _kept = Kept::current();
+        let _restore = RestoreContext::save();
         self.comms.retain(|comm| !comm.is_null());
-        // To be destroyed, a communicator waits for its peers, and one that is gone never answers.
-        let broken = self.broken.load(Relaxed) || self.asked().is_err();
+        // Destroying a communicator waits for its peers, of which a lost one never answers; aborting does not.
+        let broken = self.broken.load(Relaxed) || self.async_errors().is_err();
         let end = if broken { self.nccl.ncclCommAbort } else { self.nccl.ncclCommDestroy };
         for &comm in &self.comms {
-            // SAFETY: owned, and this was its last use. Errors would be those of work done before.
+            // An error here would be one of earlier work.
+            // SAFETY: this group owns the communicator, and does not use it again.
             let _ = unsafe { end(comm) };
         }
     }

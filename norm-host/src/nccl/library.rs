@@ -30,13 +30,13 @@ pub(super) struct UniqueId(pub(super) [u8; 128]);
 
 macro_rules! functions {
     ($($name:ident($($arg:ident: $type:ty),* $(,)?);)*) => {
-        /// Its functions, with the signatures of `nccl.h`. Results are plain numbers: newer versions
-        /// have more.
+        /// NCCL's functions, with the signatures of `nccl.h`. Results are plain numbers, because newer
+        /// versions have more of them.
         #[allow(non_snake_case)]
         pub(super) struct Nccl {
             $(pub(super) $name: unsafe extern "C" fn($($type),*) -> c_int,)*
             ncclGetErrorString: unsafe extern "C" fn(c_int) -> *const c_char,
-            /// Keeps the functions where they are.
+            /// Keeps the library loaded, in which the functions are.
             _library: Library,
         }
 
@@ -45,9 +45,11 @@ macro_rules! functions {
             /// The library is NCCL 2.
             unsafe fn load(library: Library) -> std::result::Result<Nccl, libloading::Error> {
                 Ok(Nccl {
-                    // SAFETY: the caller vouches for the types; the library is kept beside them.
+                    // SAFETY: the caller guarantees NCCL 2, whose header has these types; the functions stay
+                    // valid as long as `_library`.
                     $($name: *unsafe { library.get(concat!(stringify!($name), "\0").as_bytes()) }?,)*
-                    // SAFETY: as above.
+                    // SAFETY: the caller guarantees NCCL 2, whose header has this type; the function stays valid as
+                    // long as `_library`.
                     ncclGetErrorString: *unsafe { library.get(b"ncclGetErrorString\0") }?,
                     _library: library,
                 })
@@ -75,7 +77,7 @@ functions! {
 ///
 /// # Errors
 ///
-/// [`NoNccl`](Error::NoNccl). It is not tried again.
+/// [`NoNccl`](Error::NoNccl), also from every later call: opening is not tried again.
 pub(super) fn nccl() -> Result<&'static Nccl> {
     static NCCL: OnceLock<Result<Nccl>> = OnceLock::new();
     NCCL.get_or_init(open).as_ref().map_err(Clone::clone)
@@ -84,8 +86,8 @@ pub(super) fn nccl() -> Result<&'static Nccl> {
 fn open() -> Result<Nccl> {
     let name = std::env::var_os(VARIABLE).filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| OsString::from(DEFAULT));
-    // SAFETY: opening a library runs its initializers. NCCL's are meant to be run so by any program;
-    // a library named by the user is the user's choice, as with `LD_PRELOAD`.
+    // SAFETY: opening a library runs its initializers. Those of NCCL may run in any program; a library that the user
+    // names in the variable is the user's choice, as with `LD_PRELOAD`.
     let opened = unsafe { Library::new(&name).and_then(|library| Nccl::load(library)) };
     // What the dynamic linker said is the source of libloading's error, whose own text says only which call failed.
     opened.map_err(|error| {
@@ -95,12 +97,12 @@ fn open() -> Result<Nccl> {
 }
 
 impl Nccl {
-    /// The error for a result that `call` returned, if it is one.
-    pub(super) fn told(&self, call: &'static str, code: c_int) -> Result<()> {
+    /// Converts the result code of `call`, with NCCL's description if it is an error.
+    pub(super) fn check(&self, call: &'static str, code: c_int) -> Result<()> {
         if code == 0 {
             return Ok(());
         }
-        // SAFETY: any number may be asked about; the text is never freed.
+        // SAFETY: the function accepts any number, and returns a static text or null.
         let text = unsafe {
             let text = (self.ncclGetErrorString)(code);
             if text.is_null() { c"no description" } else { CStr::from_ptr(text) }
@@ -112,8 +114,8 @@ impl Nccl {
     ///
     /// # Safety
     ///
-    /// The communicator and the stream are alive and of one device, and nobody else uses the numbers
-    /// until the stream has done this.
+    /// The communicator and the stream are alive and of one device. `address` is that of `count` `f32` on that device,
+    /// which nothing else uses until the stream has done this.
     pub(super) unsafe fn sum(
         &self,
         comm: Comm,
@@ -122,19 +124,21 @@ impl Nccl {
         stream: *mut c_void,
     ) -> Result<()> {
         let numbers = std::ptr::without_provenance_mut::<c_void>(address as usize);
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees communicator, stream and memory; NCCL takes the same address as input and output for
+        // a reduction in place.
         let code = unsafe { (self.ncclAllReduce)(numbers, numbers, count, FLOAT32, SUM, comm, stream) };
-        self.told("ncclAllReduce", code)
+        self.check("ncclAllReduce", code)
     }
 
-    /// Calls `work`, and lets NCCL treat its calls as one: without, a thread that serves several
-    /// devices would wait for a second call before it has made it.
+    /// Calls `work` as one group of NCCL calls. Without a group, a thread that serves several devices would block in the
+    /// call for the first of them, which waits for that of the second.
     pub(super) fn grouped<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        // SAFETY: takes nothing.
-        self.told("ncclGroupStart", unsafe { (self.ncclGroupStart)() })?;
+        // SAFETY: the function has no arguments and no preconditions.
+        self.check("ncclGroupStart", unsafe { (self.ncclGroupStart)() })?;
         let done = work();
-        // SAFETY: as above. A group that has been started is to be ended.
-        let ended = self.told("ncclGroupEnd", unsafe { (self.ncclGroupEnd)() });
+        // A group that was started must be ended, also after an error.
+        // SAFETY: the function has no arguments; a group was started on this thread just above.
+        let ended = self.check("ncclGroupEnd", unsafe { (self.ncclGroupEnd)() });
         let done = done?;
         ended.map(|()| done)
     }

@@ -1,4 +1,4 @@
-//! Whether memory can be accessed in whole vectors.
+//! Whether memory can be accessed in aligned vectors.
 
 use super::Tile;
 use crate::{
@@ -6,17 +6,17 @@ use crate::{
     problem::{Param, Problem, Residual},
 };
 
-/// The widest access a thread can make, in bytes.
+/// The widest access of a thread, in bytes.
 const WIDEST: u64 = 16;
 
-/// Whether every row of every tensor is made of whole, aligned vectors.
+/// Whether every row of every tensor consists of whole, aligned vectors.
 pub(super) fn takes_vectors(problem: &Problem, tile: Tile) -> bool {
     let width = u64::from(tile.width);
-    // A stride along an axis with one position leads nowhere.
+    // The stride of an axis with one position is never used.
     let axes = || problem.axes.iter().filter(|axis| axis.extent > 1);
     let heads = problem.axes[2].extent > 1;
     let residual = problem.residual.is_none_or(|Residual { r, sum, .. }| {
-        // Of a sum that is `y` the stride is 0 here: that of `y` is looked at below.
+        // A sum that is `y` has the stride 0 here; the stride of `y` is checked below.
         is_aligned(width, r.dtype, r.address, axes().map(|axis| axis.r_stride))
             && is_aligned(width, sum.dtype, sum.address, axes().map(|axis| axis.s_stride))
     });
@@ -33,15 +33,15 @@ pub(super) fn takes_vectors(problem: &Problem, tile: Tile) -> bool {
         && param(problem.b)
 }
 
-/// Whether weights or biases, where there are any, are made of whole, aligned vectors, if the rows are.
+/// Whether weights or biases, if there are any, consist of whole, aligned vectors, given that the rows do.
 pub(super) fn takes_param_vectors(param: Option<Param>, tile: Tile) -> bool {
     param.is_none_or(|Param { address, dtype, stride }| {
         is_aligned(u64::from(tile.width), dtype, address, [stride])
     })
 }
 
-/// Whether a vector of `width` elements, or each 16 bytes of a longer one, is aligned wherever
-/// the strides lead.
+/// Whether a vector of `width` elements, or each 16 bytes of a longer one, is aligned in every row that
+/// the strides lead to.
 fn is_aligned(width: u64, dtype: DType, address: u64, strides: impl IntoIterator<Item = u64>) -> bool {
     let size = dtype.size() as u64;
     let bytes = u64::min(width * size, WIDEST);

@@ -1,6 +1,7 @@
-//! Every threshold that choices go by, as data: how rows are laid out, which variant takes a launch, what is prefetched.
+//! All tuned thresholds, as tables: tiles by row length, variants by launch, and what is prefetched. In each table the first
+//! row that applies decides.
 //!
-//! `T` and a number name the row of docs/TUNING.md, 'Thresholds', with the figures behind a row. Lengths of rows are in
+//! `T` and a number refer to docs/TUNING.md, 'Thresholds', which has the measurements behind a row. Lengths of rows are in
 //! vectors of 16 bytes of the wider of x and y: 512 are 4096 elements of 16 bits.
 
 use norm_kernels::abi::{
@@ -10,74 +11,69 @@ use norm_kernels::abi::{
     },
 };
 
-use super::{
-    prefetch::{
-        Prefetch::{BytesAhead, Nothing, OwnRow},
-        PrefetchRule, prefetch,
-    },
-    select::{
-        Grid,
-        Memory::{Fast, Slow},
-        Rule,
-        Types::{Narrow, Narrow16, WideWeights},
-        take,
-    },
-    tile::{Layout, layout},
+use super::rules::{
+    Grid,
+    Memory::{Fast, Slow},
+    Prefetch::{BytesAhead, Nothing, OwnRow},
+    PrefetchRule, Rule, TileRule,
+    Types::{Narrow, Narrow16, WideWeights},
+    prefetch, take, tile,
 };
 
 const MAX: u32 = u32::MAX;
 
-/// Bytes of shared memory from which on the L1 cache, which is the same memory, holds the rows of all blocks of a
-/// multiprocessor: what devices have on which rows were read twice (T1).
+/// Bytes of shared memory from which on the L1 cache, which is the same memory, is taken to hold the rows of all blocks of
+/// a multiprocessor: those of the devices on which reading rows twice was measured (T1).
 pub(super) const LARGE_L1: u32 = 224 << 10;
 
-/// Bytes a clock and multiprocessor from which on memory is fast: between an H100's and an H200's (T2).
+/// Bytes a clock and multiprocessor from which on memory counts as fast: between an H100's and an H200's (T2).
 pub(super) const FAST_MEMORY: u32 = 16;
 
-/// Blocks up to which a grid is short: some four for each multiprocessor (T3).
+/// Blocks up to which a grid counts as short: about four for each multiprocessor (T3).
 pub(super) const SHORT_GRID: u64 = 512;
 
-/// How RMSNorm's rows are laid out, by their length.
+/// The tiles of RMSNorm's rows, by their length.
 #[rustfmt::skip]
-pub(super) static RMS_LAYOUTS: &[Layout] = &[
-    //     up to   blocks  vectors  packed
-    layout(   64,       1,       2,    512), // One vector a thread is slower, and so are 256 threads (T4).
-    layout(  512,       1,       2,      0), // Four vectors are slower (T5).
-    layout( 1024,       1,       4,      0), // Two and eight are slower (T6).
-    layout( 2048,       1,       4,      0), // Two are slower (T7).
-    layout( 4096,       1,       8,      0), // Two blocks are slower (T8).
-    layout( 8192,       1,       8,      0), // Two and four blocks are slower (T9).
-    layout(16384,       8,       8,      0), // Four larger blocks are slower (T10).
-    layout(32768,       8,       8,      0), // Four blocks are slower (T11).
-    layout(65536,      16,       8,      0), // A block's share is as long as the longest of eight blocks (T12).
-    layout(  MAX,      16,      16,      0), // Eight vectors are slower: one block fits a multiprocessor (T13).
+pub(super) static RMS_TILES: &[TileRule] = &[
+    //   up to   blocks  vectors  packed
+    tile(   64,       1,       2,    512), // One vector a thread is slower, and so are 256 threads (T4).
+    tile(  512,       1,       2,      0), // Four vectors are slower (T5).
+    tile( 1024,       1,       4,      0), // Two and eight are slower (T6).
+    tile( 2048,       1,       4,      0), // Two are slower (T7).
+    tile( 4096,       1,       8,      0), // Two blocks are slower (T8).
+    tile( 8192,       1,       8,      0), // Two and four blocks are slower (T9).
+    tile(16384,       8,       8,      0), // Four larger blocks are slower (T10).
+    tile(32768,       8,       8,      0), // Four blocks are slower (T11).
+    tile(65536,      16,       8,      0), // A block's share is as long as the longest of eight blocks (T12).
+    tile(  MAX,      16,      16,      0), // Eight vectors are slower: one block fits a multiprocessor (T13).
 ];
 
-/// How LayerNorm's rows are laid out, by their length.
+/// The tiles of LayerNorm's rows, by their length.
 #[rustfmt::skip]
-pub(super) static LAYER_LAYOUTS: &[Layout] = &[
-    //     up to   blocks  vectors  packed
-    layout(    8,       1,       2,    256), // Four vectors are slower (T14).
-    layout(  128,       1,       4,    256), // Two vectors are slower, and so are 512 threads (T15).
-    layout( 2048,       1,       4,      0), // Two and eight are slower (T16).
-    layout( 4096,       2,       8,      0), // In shared memory from here on; one larger block is slower (T17).
-    layout( 8192,       4,       8,      0), // Two larger blocks are slower (T18).
-    layout(32768,       8,       8,      0), // Sixteen blocks are slower (T19).
-    layout(65536,      16,       8,      0), // A block's share is as long as the longest of eight blocks (T19).
-    layout(  MAX,      16,      16,      0), // Eight vectors are slower: one block fits a multiprocessor (T20).
+pub(super) static LAYER_TILES: &[TileRule] = &[
+    //   up to   blocks  vectors  packed
+    tile(    8,       1,       2,    256), // Four vectors are slower (T14).
+    tile(  128,       1,       4,    256), // Two vectors are slower, and so are 512 threads (T15).
+    tile( 2048,       1,       4,      0), // Two and eight are slower (T16).
+    tile( 4096,       2,       8,      0), // In shared memory from here on; one larger block is slower (T17).
+    tile( 8192,       4,       8,      0), // Two larger blocks are slower (T18).
+    tile(32768,       8,       8,      0), // Sixteen blocks are slower (T19).
+    tile(65536,      16,       8,      0), // A block's share is as long as the longest of eight blocks (T19).
+    tile(  MAX,      16,      16,      0), // Eight vectors are slower: one block fits a multiprocessor (T20).
 ];
 
-/// A grid that latency bounds.
+/// A grid that is bound by latency.
 const SHORT: Grid = Grid::AtMost(1);
 
-/// A grid that bandwidth bounds.
+/// A grid that is bound by bandwidth.
 const LONG: Grid = Grid::Above(1);
 
-/// Each pass reads the row, the second time from L1, which leaves more blocks a multiprocessor than keeping it does: for
-/// rows so long that blocks which keep them are few, and so short that L1 holds those of all blocks.
+/// Both passes read the row from memory, the second from L1. A block that does not hold its row leaves room for more blocks
+/// on a multiprocessor (occupancy). It is for rows so long that holding them would limit occupancy, and so short that L1
+/// holds the rows of all blocks.
 const READ_TWICE: Rule = Rule { grid: LONG, large_l1: true, ..take(Stream) };
 
-/// The variants for RMSNorm without a residual. The first row that is for a launch, and whose variant can take it, decides.
+/// The variants for RMSNorm without a residual. The first row that is for a launch, and whose variant supports it, decides.
 pub(super) static RMS: &[Rule] = &[
     // So many vectors in shared memory alone leave room for one block a multiprocessor (T21).
     Rule { vectors: 9..=MAX, ..take(Mixed) },
@@ -163,21 +159,21 @@ pub(super) static SANDWICH: &[Rule] = &[
     Rule { row: 513..=2048, ..take(Sandwich4) },
 ];
 
-/// The variants that support biases of RMSNorm, weight offsets of LayerNorm, and a residual behind the norm: in other kernels
-/// these would take every launch's registers (T34).
+/// The variants that support biases of RMSNorm, weight offsets of LayerNorm, and a residual behind the norm. In other
+/// kernels these options would cost registers in every launch (T34).
 pub(super) static EXTRAS: &[Rule] = &[take(Staged)];
 
-/// From 1 MiB ahead on it helps, from 8 MiB on rows drive each other out (T35).
+/// A distance of 1 MiB or more helps; from 8 MiB on the prefetched rows evict each other (T35).
 const FOUR_MIB_AHEAD: PrefetchRule = prefetch(BytesAhead(4 << 20));
 
-/// What is prefetched; the first row that is for a launch decides. What none is for prefetches nothing: of short rows a
-/// multiprocessor has many at a time.
+/// What is prefetched; the first row that is for a launch decides. If none is, nothing is prefetched: a multiprocessor
+/// already has many short rows in flight.
 pub(super) static PREFETCHES: &[PrefetchRule] = &[
-    // Element by element, memory is not what is waited for.
+    // Kernels that access single elements do not wait for memory.
     PrefetchRule { variant: Some(Scalar), ..prefetch(Nothing) },
-    // It comes while the kernel in front still ends; in longer grids it takes more than it brings (T36).
+    // The prefetch overlaps with the end of the preceding kernel; in longer grids it costs more than it saves (T36).
     PrefetchRule { grid: SHORT, ..prefetch(OwnRow) },
-    // The rows of all blocks fill the L2 cache (T37).
+    // The rows of all blocks already fill the L2 cache (T37).
     PrefetchRule { variant: Some(Mixed), ..prefetch(Nothing) },
     // From these lengths on it helps (T38, T39).
     PrefetchRule { norm: Some(Rms), min_row_bytes: 16 << 10, ..FOUR_MIB_AHEAD },

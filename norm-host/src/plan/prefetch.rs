@@ -1,36 +1,14 @@
-//! What a block prefetches into the L2 cache before it starts on its row.
+//! Selection of what a block prefetches into the L2 cache before it starts on its row.
 
-use norm_kernels::abi::{Kernel, NO_PREFETCH, NormKind, Variant};
+use norm_kernels::abi::{Kernel, NO_PREFETCH};
 
-use super::{DeviceProfile, Tile, ladders::PREFETCHES, select::Grid};
+use super::{
+    DeviceProfile, Tile,
+    ladders::PREFETCHES,
+    rules::{Prefetch, PrefetchRule},
+};
 
-/// A row of the ladder of prefetches: what a block prefetches into the L2 cache before it starts on its own row.
-pub(super) struct PrefetchRule {
-    /// `None` for every variant.
-    pub variant: Option<Variant>,
-    /// `None` for both.
-    pub norm: Option<NormKind>,
-    pub grid: Grid,
-    pub min_row_bytes: u64,
-    pub prefetch: Prefetch,
-}
-
-/// What is prefetched.
-#[derive(Clone, Copy)]
-pub(super) enum Prefetch {
-    Nothing,
-    /// The block's own row, and the weights.
-    OwnRow,
-    /// The row so many bytes further on, or the next one where rows are longer.
-    BytesAhead(u64),
-}
-
-/// A prefetch for every launch.
-pub(super) const fn prefetch(prefetch: Prefetch) -> PrefetchRule {
-    PrefetchRule { variant: None, norm: None, grid: Grid::Any, min_row_bytes: 0, prefetch }
-}
-
-/// How many rows further than its own a block prefetches, as
+/// The distance in rows from a block's own row to the one that it prefetches, as
 /// [`Args::l2_prefetch_rows`](norm_kernels::abi::Args::l2_prefetch_rows).
 pub(super) fn l2_prefetch_rows(
     kernel: Kernel,

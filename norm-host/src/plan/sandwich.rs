@@ -1,8 +1,8 @@
-//! The launch of two norms with a residual between them.
+//! The plan of two norms with a residual between them as one launch.
 
 use norm_kernels::abi::{EpilogueRounding, Kernel, NormKind, Rounding, SecondNorm, Variant};
 
-use super::{DeviceProfile, LaunchShape, Plan, Tile, alignment, offset_of};
+use super::{DeviceProfile, LaunchShape, Plan, Tile, alignment, kernel_offset};
 use crate::{
     DType,
     error::Result,
@@ -20,7 +20,7 @@ pub struct SandwichPlan {
 }
 
 impl SandwichPlan {
-    /// The launch for at least one row; `None` where no kernel gives what two launches would.
+    /// The launch for at least one row; `None` where no kernel has the result of two launches.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl SandwichPlan {
         if !fits_a_kernel(first, second, residual) {
             return Ok(None);
         }
-        // The tensors are those of a norm with the residual in front, though it is added later.
+        // The kernel's argument is that of a norm with a residual in front, although the kernel adds it later.
         let in_front = Residual { place: ResidualPlace::InFront, ..residual };
         let as_one = Problem { y: second.y, residual: Some(in_front), axes: *axes, ..*first };
         let plan = Plan::new(&as_one, profile)?;
@@ -53,18 +53,18 @@ impl SandwichPlan {
         let Some(variant) = shape.select_sandwich(profile).filter(|_| are_vectors) else { return Ok(None) };
         let plan = Plan { kernel: Kernel { w, epilogue, ..plan.kernel }, ..plan };
         Ok(Some(SandwichPlan {
-            plan: plan.with_tile(variant, tile.taken_by(variant), profile),
+            plan: plan.with_tile(variant, tile.for_variant(variant), profile),
             second: SecondNorm {
                 w: second.w.map_or(0, |w| w.address),
                 eps: second.eps,
-                weight_offset: offset_of(second.w, second.weight_offset),
+                weight_offset: kernel_offset(second.w, second.weight_offset),
             },
         }))
     }
 }
 
-/// Whether kernels are compiled for such norms and types. With `y` of another size than `x` the two norms' rows are dealt
-/// to threads in different ways, and no launch does both.
+/// Whether kernels are compiled for these norms and types. If `y` has elements of another size than `x`, the rows of the
+/// two norms have different tiles, and no launch does both.
 fn fits_a_kernel(first: &Problem, second: &Problem, residual: Residual) -> bool {
     let are_rms = [first, second].iter().all(|norm| norm.kind == NormKind::Rms && norm.b.is_none());
     are_rms && residual.r.dtype == first.x.dtype && first.x.dtype.size() == second.y.dtype.size()
@@ -79,17 +79,17 @@ fn weights(first: &Problem, second: &Problem) -> Option<DType> {
     }
 }
 
-/// Where a kernel rounds that does so for both norms; `None` where none rounds as either asks.
+/// The roundings of a kernel that serves both norms; `None` where their orders exclude each other.
 fn epilogue(first: &Problem, second: &Problem) -> Option<EpilogueRounding> {
     let [a, b] = [first, second].map(|norm| norm.roundings().epilogue(norm.rounding));
-    // An order that makes no difference to one of them is as well as that of the other.
+    // A norm to which its order makes no difference can have the order of the other norm.
     let order = match (a.order, b.order) {
         (a, b) if a == b => a,
         (order, Rounding::Single) if second.rounding == order => order,
         (Rounding::Single, order) if first.rounding == order => order,
         _ => return None,
     };
-    // So is the rounding of a weight without an offset, which has its type already.
+    // A weight without an offset already has its type, so that rounding it makes no difference.
     let without_offset = |norm: &Problem| norm.w.is_none() || norm.weight_offset == 0.0;
     let is_one =
         a.offset == b.offset || (!a.offset && without_offset(first)) || (!b.offset && without_offset(second));

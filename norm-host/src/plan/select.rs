@@ -1,6 +1,4 @@
-//! Which variant takes a launch.
-
-use std::ops::RangeInclusive;
+//! Selection of the kernel variant for a launch, by the tables in `ladders`.
 
 use norm_kernels::abi::{DType, NormKind, Variant, stages_residual_behind_norm};
 
@@ -9,42 +7,44 @@ use super::{
     ladders::{
         EXTRAS, LAYER, LAYER_RESIDUAL, LAYER_WIDE_RESIDUAL, RMS, RMS_RESIDUAL, RMS_WIDE_RESIDUAL, SANDWICH,
     },
+    rules::{Grid, Memory, Rule, Types},
 };
 
-/// What a variant is selected by, for vectors that are all whole and aligned.
+/// The properties of a launch by which its variant is selected, given that all vectors are whole and aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LaunchShape {
     /// Which normalization.
     pub kind: NormKind,
     /// The types of x, of weights and biases, and of y.
     pub types: [DType; 3],
-    /// How rows are dealt to threads.
+    /// How rows are divided among blocks and threads.
     pub tile: Tile,
     /// There is a residual in front of the norm.
     pub residual: bool,
-    /// It is `f32` beside `x` and `y` of 16 bits.
+    /// The residual is `f32` where `x` and `y` have 16 bits.
     pub wide: bool,
-    /// There is a residual behind the norm, RMSNorm has biases or LayerNorm a weight offset, which kernels that keep the
-    /// row in registers do not support.
+    /// There is a residual behind the norm, biases of RMSNorm, or a weight offset of LayerNorm: options that kernels which
+    /// hold the row in registers do not support.
     pub extras: bool,
-    /// Blocks of the grid, which say whether it is a short or a long one: [`DeviceProfile::short_grid`].
+    /// Blocks of the grid: at most [`DeviceProfile::short_grid`] of them are a short grid, more a long one.
     pub blocks: u64,
 }
 
 impl LaunchShape {
-    /// The variant that takes it. What no row of its ladder is for is streamed: any row can be.
+    /// The fastest variant that supports the launch. Where no rule applies it is [`Variant::Stream`], which supports rows
+    /// of any length.
     pub fn select(&self, profile: DeviceProfile) -> Variant {
         self.rule(profile).map_or(Variant::Stream, |rule| rule.variant)
     }
 
-    /// The variant that takes a sandwich whose rows are dealt out so; `None` where it is two launches.
+    /// The variant for both norms of a sandwich in one launch; `None` where they are two launches.
     pub(super) fn select_sandwich(&self, profile: DeviceProfile) -> Option<Variant> {
         let fits =
             |rule: &&Rule| rule.is_for(self, profile) && self.tile.fits(rule.variant, self.types[0], profile);
         SANDWICH.iter().find(fits).map(|rule| rule.variant)
     }
 
-    /// The row of its ladder that decides: the first that is for it and whose variant can take it.
+    /// The rule that decides: the first in its table that is for the launch and whose variant supports it.
     pub(super) fn rule(&self, profile: DeviceProfile) -> Option<&'static Rule> {
         let ladder = match (self.extras, self.residual, self.kind) {
             (true, ..) => EXTRAS,
@@ -55,82 +55,23 @@ impl LaunchShape {
             (false, false, NormKind::Rms) => RMS,
             (false, false, NormKind::Layer) => LAYER,
         };
-        ladder.iter().find(|rule| rule.is_for(self, profile) && self.can_be_taken_by(rule.variant, profile))
+        ladder.iter().find(|rule| rule.is_for(self, profile) && self.is_supported_by(rule.variant, profile))
     }
 
-    /// Whether a variant of its ladder can take the launch at all.
-    fn can_be_taken_by(&self, variant: Variant, profile: DeviceProfile) -> bool {
+    /// Whether a variant supports the launch.
+    fn is_supported_by(&self, variant: Variant, profile: DeviceProfile) -> bool {
         let [x, w, _] = self.types;
         let biases = self.kind == NormKind::Layer;
-        let knows_extras = variant != Variant::Staged
+        let supports_extras = variant != Variant::Staged
             || stages_residual_behind_norm(biases, x.size(), w.size(), self.tile.width);
-        (knows_extras || !self.extras)
+        (supports_extras || !self.extras)
             && (variant.takes_wide() || !self.wide)
             && self.tile.fits(variant, if self.wide { DType::F32 } else { x }, profile)
     }
 }
 
-/// A row of a ladder of variants: for which launches its variant is the best. What a variant can take at all
-/// ([`Tile::fits`](super::Tile::fits)) is no part of it.
-pub(super) struct Rule {
-    pub variant: Variant,
-    /// Vectors in a row.
-    pub row: RangeInclusive<u32>,
-    /// Vectors a thread.
-    pub vectors: RangeInclusive<u32>,
-    /// Blocks that share a row.
-    pub blocks: RangeInclusive<u32>,
-    pub types: Types,
-    pub grid: Grid,
-    pub memory: Memory,
-    /// It needs an L1 cache of [`LARGE_L1`](super::ladders::LARGE_L1).
-    pub large_l1: bool,
-}
-
-/// Sizes of x's, w's and y's elements.
-#[derive(Clone, Copy)]
-pub(super) enum Types {
-    Any,
-    /// x and y of one size, and weights no wider.
-    Narrow,
-    /// All of 16 bits.
-    Narrow16,
-    /// Weights wider than x and y.
-    WideWeights,
-}
-
-/// Blocks of a grid, in multiples of [`short_grid`](super::DeviceProfile::short_grid).
-#[derive(Clone, Copy)]
-pub(super) enum Grid {
-    Any,
-    AtMost(u64),
-    Above(u64),
-}
-
-/// How fast memory is beside the multiprocessors.
-#[derive(Clone, Copy)]
-pub(super) enum Memory {
-    Any,
-    Fast,
-    Slow,
-}
-
-/// A variant for any launch that it can take.
-pub(super) const fn take(variant: Variant) -> Rule {
-    Rule {
-        variant,
-        row: 0..=u32::MAX,
-        vectors: 0..=u32::MAX,
-        blocks: 0..=u32::MAX,
-        types: Types::Any,
-        grid: Grid::Any,
-        memory: Memory::Any,
-        large_l1: false,
-    }
-}
-
 impl Rule {
-    /// Whether the launch is one of those that it is for.
+    /// Whether the launch is one of those that the rule is for.
     fn is_for(&self, shape: &LaunchShape, profile: DeviceProfile) -> bool {
         self.row.contains(&shape.tile.row_vectors())
             && self.vectors.contains(&shape.tile.vectors)
@@ -154,7 +95,7 @@ impl Types {
 }
 
 impl Grid {
-    /// Whether a grid of so many blocks is as long as that.
+    /// Whether a grid of that many blocks is in this range.
     pub(super) fn includes(self, blocks: u64, profile: DeviceProfile) -> bool {
         match self {
             Grid::Any => true,
@@ -174,8 +115,8 @@ impl Memory {
     }
 }
 
-/// Every variant that operations take for rows of `dim` elements, whatever else they ask for, and whether or not vectors
-/// are whole and aligned; some of them several times.
+/// Every variant that operations on rows of `dim` elements may use, for all options and alignments; some are listed
+/// several times.
 pub(crate) fn variants_of_rows(
     kind: NormKind,
     types: [DType; 3],
@@ -184,7 +125,7 @@ pub(crate) fn variants_of_rows(
 ) -> impl Iterator<Item = Variant> {
     let [x, _, y] = types;
     let tile = Tile::new(kind, x, y, dim, profile);
-    // Grids that are short, of middle length, and long.
+    // A short, a medium and a long grid.
     let grids = [1, profile.short_grid.saturating_add(1), u64::MAX];
     let launches = grids.into_iter().flat_map(move |blocks| {
         let inputs = [(false, false), (true, false), (true, true)];

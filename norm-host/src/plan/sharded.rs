@@ -1,4 +1,4 @@
-//! The launch of a step of a norm whose rows are split over devices.
+//! The plan of a step of a norm whose rows are split over devices.
 
 use norm_kernels::abi::{Args, Kernel, ShardKernel, Variant};
 
@@ -8,7 +8,7 @@ use crate::{
     problem::{ShardProblem, ShardStep},
 };
 
-/// A launch: a block a row, or for several, as for whole rows of that length.
+/// A launch, with the tile of whole rows of the shard's length: one row a block, or several.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ShardPlan {
     pub(crate) kernel: ShardKernel,
@@ -28,7 +28,7 @@ impl ShardPlan {
     /// As for [`Plan::new`].
     pub(crate) fn new(problem: &ShardProblem, profile: DeviceProfile) -> Result<ShardPlan> {
         let ShardProblem { step, part, sums, dim } = problem;
-        // The kernels support no clusters: a shard is seldom long enough for one.
+        // Shard kernels do not support clusters, because a shard is rarely long enough for one.
         let Plan { kernel, grid, block, overlap, args, .. } =
             Plan::new(part, DeviceProfile { max_cluster: 1, ..profile })?;
         let vectors = kernel.variant != Variant::Scalar;

@@ -1,5 +1,5 @@
-//! How a row is dealt to threads: a function of norm, element types, `dim` and the device alone, so that a row's bits
-//! never depend on how many rows there are or where they stand.
+//! The tile: how a row is divided among blocks and threads. It is a function of norm, element types, `dim` and the device
+//! alone, so that the bits of a row never depend on the number of rows or on their addresses.
 
 use norm_kernels::abi::{
     DType, MAX_BLOCK_THREADS, MAX_STAGED_VECTORS, NormKind, Scope, Storage, Variant, VariantSpec, WARP, width,
@@ -7,12 +7,13 @@ use norm_kernels::abi::{
 
 use super::{
     DeviceProfile,
-    ladders::{LAYER_LAYOUTS, RMS_LAYOUTS},
+    ladders::{LAYER_TILES, RMS_TILES},
+    rules::TileRule,
 };
 
-/// A row cut into vectors of `width` elements and dealt to `blocks` blocks, an equal share to
-/// each, and in each to `threads` threads, `vectors` each: thread `t` owns vectors `t`,
-/// `t + threads`, `t + 2 * threads` and so on of its block's share.
+/// A row divided into vectors of `width` elements. Each of `blocks` blocks has an equal share of them, and each of the
+/// `threads` threads of a block owns `vectors` of the share: thread `t` the vectors `t`, `t + threads`,
+/// `t + 2 * threads` and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     /// Elements in a vector: 16 bytes of the wider of `x` and `y`.
@@ -22,28 +23,11 @@ pub struct Tile {
     /// Threads of a block that work on one row: a power of two up to [`WARP`], from there a
     /// multiple of it up to [`MAX_BLOCK_THREADS`].
     pub threads: u32,
-    /// Vectors each of them owns.
+    /// Vectors that each thread owns.
     pub vectors: u32,
-    /// Rows a block works on: more than one only where a row takes no more than a warp, and then
-    /// whole warps of them.
+    /// Rows of a block: more than one only where a row takes no more than a warp, and then so many that they fill whole
+    /// warps.
     pub rows: u32,
-}
-
-/// How rows up to a length are laid out.
-#[derive(Clone, Copy)]
-pub(super) struct Layout {
-    /// Vectors in the longest such row.
-    pub up_to: u32,
-    /// Blocks that share a row, as a cluster.
-    pub blocks: u32,
-    /// Vectors a thread.
-    pub vectors: u32,
-    /// Threads of a block that several rows share; 0 for a row a block.
-    pub packed: u32,
-}
-
-pub(super) const fn layout(up_to: u32, blocks: u32, vectors: u32, packed: u32) -> Layout {
-    Layout { up_to, blocks, vectors, packed }
 }
 
 impl Tile {
@@ -51,13 +35,12 @@ impl Tile {
     pub fn new(kind: NormKind, x: DType, y: DType, dim: u32, profile: DeviceProfile) -> Tile {
         let width = width(x, y);
         let row = dim.div_ceil(width);
-        let layouts = match kind {
-            NormKind::Rms => RMS_LAYOUTS,
-            NormKind::Layer => LAYER_LAYOUTS,
+        let rules = match kind {
+            NormKind::Rms => RMS_TILES,
+            NormKind::Layer => LAYER_TILES,
         };
-        // The last of them takes rows of any length.
-        let Layout { blocks, vectors, packed, .. } =
-            layouts[layouts.partition_point(|layout| layout.up_to < row)];
+        // The last rule is for rows of any length.
+        let TileRule { blocks, vectors, packed, .. } = rules[rules.partition_point(|rule| rule.up_to < row)];
         let blocks = blocks.min(profile.max_cluster);
         let share = row.div_ceil(blocks);
         let vectors = vectors.max(share.div_ceil(MAX_BLOCK_THREADS));
@@ -69,34 +52,34 @@ impl Tile {
         Tile { width, blocks, threads, vectors, rows }
     }
 
-    /// The tile as the blocks of a variant work on it: those that add a residual have a row each.
-    pub fn taken_by(self, variant: Variant) -> Tile {
+    /// The tile as the blocks of a variant use it: variants that add a residual have one row a block.
+    pub fn for_variant(self, variant: Variant) -> Tile {
         if variant.adds() { Tile { rows: 1, ..self } } else { self }
     }
 
-    /// Threads of a block: along the row, and rows.
+    /// Threads of a block: along the row, and for each of its rows.
     pub fn block(self) -> [u32; 2] {
         [self.threads, self.rows]
     }
 
-    /// Blocks that `rows` rows take.
+    /// Blocks of the grid for `rows` rows.
     pub fn grid(self, rows: u64) -> u64 {
         rows.div_ceil(self.rows.into()).saturating_mul(self.blocks.into())
     }
 
-    /// Elements of a row of `dim` in the share of each block but the last.
+    /// Elements in a block's share of a row of `dim` elements; the last block's share may be shorter.
     pub fn share(self, dim: u32) -> u32 {
         let vectors = dim.div_ceil(self.width).div_ceil(self.blocks);
         if self.blocks == 1 { dim } else { vectors * self.width }
     }
 
-    /// Vectors of a row, rounded up to what all its threads have room for.
+    /// Vectors of a row, rounded up to what all its threads can hold.
     pub(super) fn row_vectors(self) -> u32 {
         self.blocks * self.threads * self.vectors
     }
 
-    /// Bytes of shared memory in which a block of this variant holds vectors of `x`, an even number for each
-    /// thread.
+    /// Bytes of shared memory in which a block of this variant holds vectors of `x`, rounded up to an even number of
+    /// vectors for each thread.
     pub fn shared_bytes(self, variant: Variant, x: DType) -> u32 {
         let vectors = match variant.spec().storage {
             Storage::Shared => self.vectors,
@@ -106,17 +89,17 @@ impl Tile {
         vectors.next_multiple_of(2) * self.threads * self.rows * self.width * x.size() as u32
     }
 
-    /// Whether a variant can take rows of `x` that are dealt out so on a device: by the threads that share a row, by
-    /// where they keep it, and by the largest block.
+    /// Whether a variant supports this tile on a device, for rows of type `x`: the threads that share a row, the storage in
+    /// which they hold it, and the size of a block.
     pub fn fits(self, variant: Variant, x: DType, profile: DeviceProfile) -> bool {
         let VariantSpec { scope, storage, max_threads, .. } = variant.spec();
-        let tile = self.taken_by(variant);
-        let is_shared = match scope {
+        let tile = self.for_variant(variant);
+        let fits_scope = match scope {
             Scope::Warp => tile.blocks == 1 && tile.threads <= WARP,
             Scope::Block => tile.blocks == 1 && tile.rows == 1 && tile.threads.is_multiple_of(WARP),
             Scope::Cluster => true,
         };
-        let is_kept = match storage {
+        let fits_storage = match storage {
             Storage::Registers(vectors) => tile.vectors <= vectors,
             Storage::Shared | Storage::Hybrid(_) => {
                 tile.vectors <= MAX_STAGED_VECTORS
@@ -124,6 +107,6 @@ impl Tile {
             }
             Storage::Reload => true,
         };
-        is_shared && is_kept && tile.threads * tile.rows <= max_threads
+        fits_scope && fits_storage && tile.threads * tile.rows <= max_threads
     }
 }

@@ -1,4 +1,4 @@
-//! The fewest axes that lead to the same rows.
+//! Merging of axes: the fewest that lead to the same rows.
 
 #[cfg(test)]
 mod tests;
@@ -8,8 +8,8 @@ use norm_kernels::abi::Axis;
 use crate::tensor::Layout;
 
 /// The axes in front of the last, neighbours merged where `x`, `y`, the residual `r` and the sum `s` all allow
-/// it, and the number of rows. The order of rows stays. With `keep_last` the innermost is left by
-/// itself.
+/// it, and the number of rows. The order of rows is preserved. With `keep_last` the innermost axis is not
+/// merged.
 ///
 /// The layouts have the same shape. `None` if the rows cannot be counted in 64 bits.
 pub(crate) fn merge(
@@ -49,7 +49,7 @@ pub(crate) fn merge(
     Some((axes, rows))
 }
 
-/// Both axes as one, if a step along `outer` is as far as all of `inner`.
+/// Both axes as one, if one step along `outer` is as long as all of `inner`.
 fn join(outer: Axis, inner: Axis) -> Option<Axis> {
     let extent = outer.extent.checked_mul(inner.extent)?;
     let whole = |stride: u64| stride.checked_mul(inner.extent);

@@ -1,42 +1,43 @@
-//! The residual connection of an operation.
+//! The residual of a checked operation.
 
 use super::Operand;
 
-/// What the input, or the norm, is added to.
+/// The residual that the input, or the norm, is added to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Residual {
-    /// Where the addition stands.
+    /// Whether the addition is in front of the norm or behind it.
     pub place: ResidualPlace,
-    /// What is added to: in front of the norm of `x`'s type, or in `f32` beside `x` and `y` of 16 bits; behind it of `y`'s.
+    /// The tensor that is added to. In front of the norm it has the type of `x`, or `f32` where `x` and `y` have 16 bits;
+    /// behind it the type of `y`.
     pub r: Operand,
-    /// Where the sum goes, of the type of `r` and perhaps `r` itself. Behind the norm it is `y`.
+    /// The tensor that receives the sum: of the type of `r`, perhaps `r` itself. Behind the norm it is `y`.
     pub sum: Operand,
-    /// What is multiplied.
+    /// The factors of the addition.
     pub scales: Scales,
 }
 
-/// Where the addition stands.
+/// The order of the addition and the norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResidualPlace {
-    /// In front of the norm: `sum = (x * branch + r) * scale; y = norm(sum)`, of the rounded sum.
+    /// The addition is in front of the norm: `sum = (x * branch + r) * scale; y = norm(sum)`, of the rounded sum.
     InFront,
-    /// Behind it: `y = (norm(x) * branch + r) * scale`.
+    /// The addition is behind the norm: `y = (norm(x) * branch + r) * scale`.
     Behind,
 }
 
-/// What is multiplied in an addition to a residual.
+/// The factors in an addition to a residual.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scales {
-    /// What is added, `x` or the norm, by this.
+    /// Multiplies what is added, `x` or the norm.
     pub branch: f32,
-    /// The sum, by this,
+    /// Multiplies the sum, unless [`sum_at`](Scales::sum_at) does.
     pub sum: f32,
-    /// or by the `f32` at this address, which is read when the operation runs.
+    /// Address of an `f32` that multiplies the sum instead; it is read when the operation runs.
     pub sum_at: Option<u64>,
 }
 
 impl Scales {
-    /// Nothing.
+    /// No factors: both are 1.
     pub const NONE: Scales = Scales { branch: 1.0, sum: 1.0, sum_at: None };
 }
 

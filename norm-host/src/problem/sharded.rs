@@ -1,4 +1,4 @@
-//! A norm whose rows are split over devices: what one device has to do.
+//! One device's part of a norm whose rows are split over devices.
 
 use super::Problem;
 
@@ -7,16 +7,16 @@ use super::Problem;
 pub struct ShardProblem {
     /// Which step.
     pub step: ShardStep,
-    /// The shards that are here, as if they were rows: without a residual, and not added to `y`. For
-    /// the first step `y` is `x`, and is not written.
+    /// The shards of this device as if they were whole rows, without a residual. For the first step `y` is `x`, and is
+    /// not written.
     pub part: Problem,
-    /// Address of the sums of squares, one `f32` a row, in the order of rows.
+    /// Address of the sums of squares, one `f32` for each row, in the order of rows.
     pub sums: u64,
-    /// Elements in a whole row: at least those of a shard, at most [`MAX_DIM`](crate::MAX_DIM).
+    /// Elements in a whole row: no fewer than in a shard, at most [`MAX_DIM`](crate::MAX_DIM).
     pub dim: u32,
 }
 
-/// The steps. Between them the sums are added up over all shards.
+/// The two steps. Between them the sums are added up over all devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardStep {
     /// `sums[row] = Σ x²`.

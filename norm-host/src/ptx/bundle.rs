@@ -1,8 +1,9 @@
-//! A target's text, compressed so that any entry of it can be unpacked alone.
+//! A target's PTX, compressed so that any entry can be unpacked on its own.
 //!
-//! A bundle is a sequence of zstd frames ([RFC 8878](https://www.rfc-editor.org/rfc/rfc8878)), of which all but the first
-//! may be packed with the dictionary of this crate: `zstd -dc -D norm-host/ptx/dictionary` prints the whole text. The first frame holds what stands in front of the entries, and above it, in comments, the index: which
-//! kernels the text is of, and which entries each of the other frames holds.
+//! A bundle is a sequence of zstd frames ([RFC 8878](https://www.rfc-editor.org/rfc/rfc8878)). All but the first may be
+//! compressed with the dictionary of this crate: `zstd -dc -D norm-host/ptx/dictionary` prints the whole text. The first
+//! frame holds the text in front of the entries, and above that, in comments, the index: the hash of the kernels, and the
+//! entries in each of the other frames.
 //!
 //! ```text
 //! // kernels 5c1e0d7a9b3f
@@ -12,7 +13,7 @@
 //! .target sm_90
 //! ```
 //!
-//! Where frames begin says the seek table of zstd's [seekable
+//! The positions of the frames are in the seek table of zstd's [seekable
 //! format](https://github.com/facebook/zstd/blob/dev/contrib/seekable_format/zstd_seekable_compression_format.md), a
 //! frame that decoders skip, at the end. `cargo xtask ptx write` makes bundles.
 
@@ -20,15 +21,15 @@ use std::sync::OnceLock;
 
 use ruzstd::decoding::{Dictionary, FrameDecoder};
 
-/// The bytes of a bundle. Of what is unpacked only the index is kept: the longest entry takes 0.17 ms, and the driver
-/// then 28 ms to compile it.
+/// The bytes of a bundle. Only the unpacked index is kept in memory: unpacking the longest entry takes 0.17 ms, and the
+/// driver then takes 28 ms to compile it.
 #[derive(Debug)]
 pub(super) struct Bundle<'a> {
     bytes: &'a [u8],
     index: OnceLock<Result<Index, Damage>>,
 }
 
-/// How bytes are no bundle.
+/// Why bytes are not a valid bundle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Damage {
     #[error("no seek table at the end that covers the {bytes} bytes")]
@@ -39,12 +40,12 @@ pub(super) enum Damage {
     Index { indexed: usize, frames: usize },
 }
 
-/// What the first frame holds.
+/// The contents of the first frame.
 #[derive(Debug)]
 pub(super) struct Index {
-    /// The hash of the kernels; empty where the text names none.
+    /// The hash of the kernels; empty if the text has none.
     pub(super) kernels: String,
-    /// What stands in front of the entries: version, target, shared memory.
+    /// The text in front of the entries: version, target, shared memory.
     pub(super) header: String,
     /// Names of the entries in each frame from the second on.
     frames: Vec<Vec<String>>,
@@ -57,7 +58,7 @@ impl Index {
     }
 }
 
-/// A frame's place in a bundle, and how long its text is.
+/// A frame's position in a bundle, and its sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Frame {
     offset: usize,
@@ -65,10 +66,10 @@ struct Frame {
     decompressed: usize,
 }
 
-/// What the entries of both targets' texts have in common.
+/// The zstd dictionary: text that the entries of both targets have in common.
 static DICTIONARY: &[u8] = include_bytes!("../../ptx/dictionary");
 
-/// The longest text of a frame. All kernels with their types compiled in take 18 MB.
+/// The most bytes of a frame's text. All kernels, specialized to every type, take 18 MB.
 const MOST_BYTES: usize = 32 << 20;
 
 impl<'a> Bundle<'a> {
@@ -76,20 +77,20 @@ impl<'a> Bundle<'a> {
         Bundle { bytes, index: OnceLock::new() }
     }
 
-    /// The bytes that it takes.
+    /// The compressed size in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The index, unpacked when it is first asked for.
+    /// The index, unpacked on first use.
     pub(super) fn index(&self) -> Result<&Index, Damage> {
         self.index.get_or_init(|| self.unpack_index()).as_ref().map_err(Damage::clone)
     }
 
-    /// The text of the frame that holds the entry of this name, if one does.
+    /// The text of the frame that holds the entry with this name, if one does.
     pub(super) fn frame_with(&self, name: &str) -> Result<Option<String>, Damage> {
         let holds = |names: &Vec<String>| names.iter().any(|known| known == name);
-        // In front of those that the index lists is its own.
+        // Frame 0 is the index itself, which it does not list.
         let frame = self.index()?.frames.iter().position(holds).map(|place| place + 1);
         frame.map(|frame| self.unpack(frame)).transpose()
     }
@@ -127,7 +128,7 @@ impl<'a> Bundle<'a> {
         let mut text = Vec::with_capacity(decompressed);
         let mut decoder = FrameDecoder::new();
         decoder.set_max_window_size(MOST_BYTES as u64);
-        // A frame that was packed with it says so. The index never is.
+        // A frame names the dictionary that it was compressed with. The index has none.
         if frame > 0 {
             let dictionary = Dictionary::decode_dict(DICTIONARY);
             let dictionary = dictionary.map_err(|error| damaged(error.to_string()))?;
@@ -135,7 +136,7 @@ impl<'a> Bundle<'a> {
         }
         let bytes = &self.bytes[offset..offset + compressed];
         decoder.decode_all_to_vec(bytes, &mut text).map_err(|error| damaged(error.to_string()))?;
-        // ruzstd leaves this comparison to its callers.
+        // ruzstd leaves the comparison of checksums to its callers.
         let checksum = decoder.get_checksum_from_data();
         if checksum.is_none() || checksum != decoder.get_calculated_checksum() {
             return Err(damaged("another checksum than its text has".to_owned()));
@@ -143,7 +144,7 @@ impl<'a> Bundle<'a> {
         String::from_utf8(text).map_err(|error| damaged(error.to_string()))
     }
 
-    /// Every frame, from the seek table, whose numbers are little-endian.
+    /// All frames, from the seek table, whose numbers are little-endian.
     fn frames(&self) -> Result<Vec<Frame>, Damage> {
         self.seek_table().ok_or(Damage::SeekTable { bytes: self.bytes.len() })
     }
@@ -160,7 +161,7 @@ impl<'a> Bundle<'a> {
         let (rest, table) = rest.split_at_checked(rest.len().checked_sub(table_size)?)?;
         let (rest, size) = number_at_end(rest)?;
         let (rest, first_magic) = number_at_end(rest)?;
-        // Five bits of the descriptor are reserved. The size counts what stands behind it.
+        // Five bits of the descriptor are reserved. The size counts the bytes behind it.
         let is_table = (first_magic, last_magic, descriptor & 0x7c) == (0x184d_2a5e, 0x8f92_eab1, 0)
             && size as usize == table_size + 9;
 
@@ -173,12 +174,12 @@ impl<'a> Bundle<'a> {
             frames.push(Frame { offset, compressed, decompressed });
             offset = offset.checked_add(compressed)?;
         }
-        // Nothing but the frames stands in front of it, so all of them lie in the bundle.
+        // The frames fill the bytes in front of the table exactly, so that all of them lie in the bundle.
         (is_table && offset == rest.len()).then_some(frames)
     }
 }
 
-/// What bytes end in, and those in front of it.
+/// The last four bytes as a number, and the bytes in front of them.
 fn number_at_end(bytes: &[u8]) -> Option<(&[u8], u32)> {
     let (rest, number) = bytes.split_last_chunk()?;
     Some((rest, u32::from_le_bytes(*number)))

@@ -1,4 +1,4 @@
-//! A kernel of a set, or a template of kernels, whose text is made when it is asked for.
+//! A kernel or a template of a PTX text, whose own text is made on demand.
 
 use std::borrow::Cow;
 
@@ -7,31 +7,32 @@ use norm_kernels::abi::{EntryPoint, Template};
 use super::{Ptx, Stats};
 use crate::error::{Error, Result};
 
-/// A kernel of a set, or a template.
+/// A kernel or a template of a [`Ptx`].
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub(super) ptx: Ptx,
     pub(super) name: Cow<'static, str>,
-    /// The entry point whose types are written into a template's text; `None` where the text stands there under that name.
+    /// The entry point whose types are written into its template; `None` where the PTX holds the text under this name.
     pub(super) instance: Option<EntryPoint>,
 }
 
 impl Entry {
-    /// Its name.
+    /// The entry's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The template that it is made of, if the set does not hold its text as it is.
+    /// The template that the kernel is made from; `None` where the PTX holds its text.
     pub fn template(&self) -> Option<Template> {
         self.instance.map(EntryPoint::template)
     }
 
-    /// Its text, from `.visible` to the closing brace: PTX, if it is a kernel's; a template's with pseudo-instructions.
+    /// The text, from `.visible` to the closing brace: that of a kernel is PTX, that of a template has
+    /// pseudo-instructions.
     ///
     /// # Errors
-    /// [`Error::Template`] where the template that it is made of is malformed; [`Error::KernelMissing`] where a set that is
-    /// kept compressed lacks what its index lists; and as [`Ptx::cuda`].
+    /// [`Error::Template`] where its template is malformed; [`Error::KernelMissing`] where compressed PTX lacks an entry
+    /// that its index lists; and as [`Ptx::cuda`].
     pub fn text(&self) -> Result<Cow<'static, str>> {
         let text = match self.instance {
             Some(entry) => self.ptx.instance(entry)?.map(Cow::Owned),
@@ -40,7 +41,7 @@ impl Entry {
         text.ok_or_else(|| Error::KernelMissing { kernel: self.name.to_string(), target: self.ptx.target })
     }
 
-    /// What its instructions are.
+    /// Counts of the text's instructions.
     ///
     /// # Errors
     /// As [`Entry::text`].

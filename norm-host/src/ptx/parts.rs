@@ -1,5 +1,5 @@
-//! A PTX text, cut at its entry points. Lists of kernels, modules for the driver and those for the simulator all come
-//! from here, so what one of them finds the others find too.
+//! A PTX text, divided at its entry points. Lists of kernels and the modules for driver and simulator are all made from
+//! these parts, so that they agree on which kernels there are.
 
 use std::{
     collections::HashSet,
@@ -8,31 +8,31 @@ use std::{
 
 use super::{scanner::Scanner, specialize::PREFIX};
 
-/// What stands in a text.
+/// The parts of a PTX text.
 pub(super) struct Parts<'a> {
-    /// What `.version` says.
+    /// The argument of `.version`.
     pub(super) version: Option<&'a str>,
-    /// The first word behind `.target`.
+    /// The first argument of `.target`.
     pub(super) target: Option<&'a str>,
-    /// The hash of the kernels that it was made of, from the comments at its top, as a [bundle](super::bundle)'s text has
-    /// it.
+    /// The hash of the kernels that it was compiled from, from the comments at its top, if it has them as a
+    /// [bundle](super::bundle)'s text does.
     pub(super) kernels: Option<&'a str>,
-    /// A name that several entry points have.
+    /// A name that several entry points have, if there is one.
     pub(super) duplicate: Option<&'a str>,
-    /// The opcode of a pseudo-instruction outside of entry points, where nothing expands it.
+    /// The opcode of a pseudo-instruction outside of entry points, where nothing expands it, if there is one.
     pub(super) stray: Option<String>,
-    /// Whatever stands outside of entry points, in the order of the text: every module begins with it. Debugging
-    /// information is left out, because it refers to labels of all entry points.
+    /// The text outside of entry points, in order: every module begins with it. It lacks debugging information, which
+    /// refers to labels of all entry points.
     pub(super) header: String,
     /// The names of entry points and their texts, from `.visible` to the closing brace, in the order of the text.
     pub(super) entries: Vec<(&'a str, &'a str)>,
 }
 
-/// The texts that have been cut so far. Texts stay until the process ends, and so do their parts.
+/// The parts of all texts that have been divided so far. Texts live until the process ends, and so do their parts.
 static CUT: Mutex<Vec<(&'static str, &'static Parts<'static>)>> = Mutex::new(Vec::new());
 
 impl Parts<'static> {
-    /// The parts of a text, which is cut when it is first asked for: that takes 1.3 ms for the 3 MB of a target's templates.
+    /// The parts of a text, which is divided on first use: that takes 1.3 ms for the 3 MB of a target's templates.
     pub(super) fn of(text: &'static str) -> &'static Parts<'static> {
         let mut cut = CUT.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, parts)) = cut.iter().find(|(known, _)| std::ptr::eq(*known, text)) {
@@ -56,9 +56,9 @@ impl<'a> Parts<'a> {
             entries: Vec::new(),
         };
         let mut scanner = Scanner::new(text);
-        // Where the stretch outside of entry points begins that is being read, and whether anything stands in it.
+        // The start of the current stretch outside of entry points, and whether it has any words so far.
         let (mut outside, mut occupied) = (0, false);
-        // Where the directives of linkage in front of the next word begin.
+        // The start of the linkage directives in front of the current word.
         let mut linkage = None;
         while let Some((start, word)) = scanner.next() {
             match word {
@@ -100,7 +100,7 @@ impl<'a> Parts<'a> {
         }
         let mut names = HashSet::new();
         parts.duplicate = parts.entries.iter().map(|(name, _)| *name).find(|name| !names.insert(*name));
-        // Nearly always there is none, which is found out many bytes at a time.
+        // Almost always there is none: a search of the bytes finds that out faster than the scanner.
         if parts.header.contains(PREFIX) {
             let mut scanner = Scanner::new(&parts.header);
             let mut words = std::iter::from_fn(|| scanner.next());
@@ -109,7 +109,7 @@ impl<'a> Parts<'a> {
         parts
     }
 
-    /// The text of the entry point of this name.
+    /// The text of the entry point with this name.
     pub(super) fn entry(&self, name: &str) -> Option<&'a str> {
         self.entries.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
     }
@@ -120,7 +120,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The hash that the comments at a text's top name.
+/// The hash of the kernels in the comments at a text's top.
 fn kernels(text: &str) -> Option<&str> {
     let comments = text.lines().map_while(|line| line.strip_prefix("// "));
     comments.filter_map(|comment| comment.strip_prefix("kernels ")).next().map(str::trim_ascii_end)

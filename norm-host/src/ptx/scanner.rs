@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// A place in a text.
+/// A position in a text, which advances word by word.
 pub(super) struct Scanner<'a> {
     text: &'a str,
     at: usize,
@@ -13,18 +13,18 @@ impl<'a> Scanner<'a> {
         Scanner::at(text, 0)
     }
 
-    /// Begins at this byte, which is in no comment and no string.
+    /// A scanner that begins at this byte, which must not be in a comment or a string.
     pub(super) fn at(text: &'a str, at: usize) -> Scanner<'a> {
         Scanner { text, at }
     }
 
-    /// The byte that it has come to.
+    /// The current position, in bytes.
     pub(super) fn place(&self) -> usize {
         self.at
     }
 
-    /// The next word and where it begins: a name, a number or a directive with all that dots join to it, or one
-    /// character that is part of none, such as a brace.
+    /// The next word and its position. A word is a name, a number or a directive, with all that dots join to it, or one
+    /// other character, such as a brace.
     pub(super) fn next(&mut self) -> Option<(usize, &'a str)> {
         loop {
             let &first = self.rest().first()?;
@@ -42,7 +42,8 @@ impl<'a> Scanner<'a> {
         Some((start, &self.text[start..self.at]))
     }
 
-    /// Goes behind the next comment or string: where what stands in front of it does. `None` at the end of the text.
+    /// Advances past the next comment or string, and returns the range of the code in front of it. `None` at the end of the
+    /// text.
     pub(super) fn next_code(&mut self) -> Option<Range<usize>> {
         let start = self.at;
         while let Some(stop) = memchr::memchr2(b'"', b'/', self.rest()) {
@@ -61,16 +62,16 @@ impl<'a> Scanner<'a> {
         (start < self.at).then_some(start..self.at)
     }
 
-    /// Goes behind the next opening brace, or to the end where there is none.
+    /// Advances past the next opening brace, or to the end if there is none.
     pub(super) fn skip_to_brace(&mut self) {
         while self.next().is_some_and(|(_, word)| word != "{") {}
     }
 
-    /// Goes behind the brace that closes the one that was read last, or to the end where none does.
+    /// Advances past the brace that closes the one that was read last, or to the end if there is none.
     pub(super) fn skip_block(&mut self) {
         let mut depth = 1;
         while depth > 0 {
-            // A module is mostly bodies, so what is in them is not taken apart.
+            // Most of a module is bodies, so that their words are skipped, not scanned.
             let stop = self.rest().iter().position(|byte| matches!(byte, b'{' | b'}' | b'"' | b'/'));
             let Some(stop) = stop else {
                 self.at = self.text.len();
@@ -96,13 +97,13 @@ impl<'a> Scanner<'a> {
         &self.text.as_bytes()[self.at..]
     }
 
-    /// Goes behind the string that begins here.
+    /// Advances past the string that begins here.
     fn skip_string(&mut self) {
         let length = self.text[self.at + 1..].find('"');
         self.at = length.map_or(self.text.len(), |length| self.at + 1 + length + 1);
     }
 
-    /// Goes behind the comment that begins here, if one does.
+    /// Advances past the comment that begins here; false if none does.
     fn skip_comment(&mut self) -> bool {
         let rest = &self.text[self.at..];
         let length = if rest.starts_with("//") {

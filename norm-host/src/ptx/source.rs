@@ -1,4 +1,4 @@
-//! Where the text of a set comes from.
+//! The storage of a target's PTX: plain text or a compressed bundle.
 
 use std::{borrow::Cow, fmt};
 
@@ -9,18 +9,18 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// What holds a target's text, cut at its entries. An entry is a kernel or a template; which of them, says
-/// its name: see [`Ptx::entries`](super::Ptx::entries).
+/// A target's PTX, with access to its entries. An entry is a kernel or a template, which its name tells: see
+/// [`Ptx::entries`](super::Ptx::entries).
 #[derive(Clone, Copy)]
 pub(super) enum Source {
-    /// The text itself, which is read where it does not say that its kernels are others.
+    /// The text itself. It is refused if its comments name other kernels than those that are launched here.
     Text(&'static str),
-    /// A bundle, which is read where its kernels are those that are launched here.
+    /// A bundle. It is refused unless its kernels are those that are launched here.
     Bundle(&'static Bundle<'static>),
 }
 
-/// Cuts a text into its parts. An error if it names another kernel hash, or has two entries of one name or a
-/// pseudo-instruction outside of entries.
+/// Divides a text into its parts. It is an error if the text names another kernel hash, has two entries of one name, or
+/// has a pseudo-instruction outside of entries.
 fn cut(text: &'static str) -> Result<&'static Parts<'static>> {
     let parts = Parts::of(text);
     if let Some(kernels) = parts.kernels {
@@ -38,15 +38,15 @@ fn cut(text: &'static str) -> Result<&'static Parts<'static>> {
 /// A bundle's index; an error if its kernel hash is not the embedded one.
 fn opened(bundle: &'static Bundle<'static>) -> Result<&'static Index> {
     let index = bundle.index()?;
-    // A test holds the embedded ones to each other: to unpack the index of another would take a third of the time that
-    // a first kernel takes.
+    // A test compares the hashes of the embedded bundles. Unpacking the index of the other one here would take a third
+    // of the time that the first kernel takes.
     if !std::ptr::eq(bundle, &SM_90) {
         same_kernels(&index.kernels)?;
     }
     Ok(index)
 }
 
-/// Whether that is the hash of the kernels that launches are planned for: those that are embedded.
+/// Checks that this is the hash of the embedded kernels, for which launches are planned.
 fn same_kernels(given: &str) -> Result<()> {
     let expected = &SM_80.index()?.kernels;
     if given != expected {
@@ -62,7 +62,7 @@ impl From<Damage> for Error {
 }
 
 impl Source {
-    /// What stands outside of entries.
+    /// The text outside of entries.
     pub(super) fn header(self) -> Result<Cow<'static, str>> {
         Ok(Cow::Borrowed(match self {
             Source::Text(text) => &cut(text)?.header,
@@ -70,7 +70,7 @@ impl Source {
         }))
     }
 
-    /// What the directive `.version` says.
+    /// The argument of the directive `.version`.
     pub(super) fn version(self) -> Result<Option<Cow<'static, str>>> {
         match self {
             Source::Text(text) => Ok(cut(text)?.version.map(Cow::Borrowed)),
@@ -81,7 +81,7 @@ impl Source {
         }
     }
 
-    /// The names of its entries, in the order of the text.
+    /// The names of the entries, in the order of the text.
     pub(super) fn names(self) -> Result<Vec<Cow<'static, str>>> {
         match self {
             Source::Text(text) => {
@@ -91,7 +91,7 @@ impl Source {
         }
     }
 
-    /// The text of the entry of that name, from `.visible` to the closing brace.
+    /// The text of the entry with that name, from `.visible` to the closing brace.
     pub(super) fn entry(self, name: &str) -> Result<Option<Cow<'static, str>>> {
         match self {
             Source::Text(text) => Ok(cut(text)?.entry(name).map(Cow::Borrowed)),
@@ -103,7 +103,7 @@ impl Source {
         }
     }
 
-    /// Bytes of it as it is kept.
+    /// The stored size in bytes.
     pub(super) fn bytes(self) -> usize {
         match self {
             Source::Text(text) => text.len(),
@@ -112,7 +112,7 @@ impl Source {
     }
 }
 
-/// Not the text, which takes megabytes.
+/// Without the text, which has megabytes.
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,17 +1,17 @@
-//! From a template to a kernel: how the types of an entry point are written into compiled text.
+//! Specialization of a template: writing the types of an entry point into compiled text.
 //!
-//! The compiled text of a target is a set of [templates](Template). A template is PTX but for **pseudo-instructions**,
-//! which stand for what depends on a type that is not compiled in, which 16-bit type x, w and y have, and on where the
-//! kernel [rounds](EpilogueRounding). PTX has no constants of that kind (what Vulkan and Metal call specialization constants), but a module holds one
-//! kernel anyway, whose text the host cuts out for the driver. [`specialize`] writes the types into that text; neither
-//! driver nor simulator sees anything but plain PTX.
+//! The compiled text of a target is a set of [templates](Template). A template is PTX with **pseudo-instructions**, which
+//! stand for what is not compiled in: which 16-bit type each of x, w and y has, and where the kernel
+//! [rounds](EpilogueRounding). PTX has no specialization constants, as Vulkan and Metal have, but every module holds a
+//! single kernel, whose text the host takes out for the driver anyway. [`specialize`] writes the types into that text;
+//! driver and simulator see only plain PTX.
 //!
 //! # Pseudo-instructions
 //!
 //! A pseudo-instruction is a statement alone on its line, `norm.<operation>.<role> operands;`, perhaps with a vector's
-//! length behind the role. The role is the tensor whose type counts: `x` (which is the residual's, too), `w` (the
-//! biases', too) or `y`; or `n`, the normalized value, whose type the order of roundings says. Outputs stand in front.
-//! Operands are registers. An output is no other operand of its statement. A "word" is a 32-bit register with two 16-bit
+//! length behind the role. The role is the tensor whose type is meant: `x` (also the residual's), `w` (also the
+//! biases') or `y`; or `n`, the normalized value, whose type follows from the order of roundings. Operands are registers,
+//! outputs first. No output may be another operand of its statement. A "word" is a 32-bit register with two 16-bit
 //! elements, the first in the lower half.
 //!
 //! | pseudo-instruction, without `norm.` | roles | meaning | f16 | bf16 | f32 |
@@ -28,7 +28,7 @@
 //! | `round.T {lo, hi}, {a, b}` | n, w | two f32, rounded to nearest even to that type where the kernel rounds there | `cvt.rn.f16x2.f32`, `unpack` | `cvt.rn.bf16x2.f32`, `unpack` | `mov.b32` |
 //! | `affine.T {lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}` | y | n · w + b, where the kernel rounds before the bias with the product rounded to that type | `mul.rn.f32`, `round`, `add.rn.f32` | as for f16 | `fma.rn.f32` |
 //!
-//! Where the kernel does not round, `round` and `affine` are what stands for f32. It rounds at
+//! Where the kernel does not round, `round` and `affine` expand as for f32. It rounds at
 //!
 //! | place | [`Single`](Rounding::Single) | [`BeforeWeight`](Rounding::BeforeWeight) | [`BeforeBias`](Rounding::BeforeBias) | [`T5`](Rounding::T5) |
 //! |---|---|---|---|---|
@@ -40,13 +40,12 @@
 //! and at `round.w`, a weight with its offset, where [`EpilogueRounding::offset`] says so. A [wide](Addition) residual's sum
 //! is never rounded. `add.x`, an element of x that is added, has its type already.
 //!
-//! Registers that an expansion needs for itself are declared in a block of its own, under names that begin with
-//! `%norm_`.
+//! An expansion declares its temporary registers in its own block, with names that begin with `%norm_`.
 //!
 //! # Example
 //!
 //! The template `rms_b16_b16_b16_block4` serves `rms_f16_bf16_f16_block4`, whose text is the same but for the name, the
-//! launch bounds, which stand in front of the body, and the pseudo-instructions:
+//! launch bounds in front of the body, and the pseudo-instructions:
 //!
 //! ```
 //! use norm_host::ptx::specialize::specialize;
@@ -110,24 +109,24 @@ use error::Fault;
 pub use error::{Malformed, TemplateError};
 use statement::Statement;
 
-/// What every pseudo-instruction begins with.
+/// The prefix of every pseudo-instruction.
 pub(super) const PREFIX: &str = "norm.";
 
-/// What the host writes in front of a body, and a template therefore must not hold.
+/// The launch bounds, which the host writes in front of a body, so that a template must not have them.
 const BOUNDS: [&str; 4] = [".maxntid", ".maxnreg", ".minnctapersm", ".reqntid"];
 
-/// What every entry has.
+/// The beginning of a body, as errors describe it.
 const BODY: &str = "a line '{' behind the parameters, in front of which launch bounds can stand";
 
-/// A kernel that is made of a template: an entry point of this library, or one of your own.
+/// A kernel to be made from a template: an entry point of this library, or one of a caller's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// The name of the template, which is replaced wherever it stands alone or in the name of a parameter,
+    /// The name of the template. It is replaced where it is a word by itself or part of a parameter's name,
     /// `<template>_param_0`.
     pub template: String,
     /// The name of the kernel.
     pub kernel: String,
-    /// The type of x and the residual; `None` where the kernel has no such tensor, as for the others.
+    /// The type of x and the residual. As with the other two, `None` means that the kernel has no such tensor.
     pub x: Option<DType>,
     /// The type of the weights and biases.
     pub w: Option<DType>,
@@ -137,15 +136,15 @@ pub struct Instance {
     pub addition: Addition,
     /// Where it rounds.
     pub epilogue: EpilogueRounding,
-    /// The largest block that launches it, for `.maxntid`: without it ptxas may take more registers than such a block
-    /// has.
+    /// The largest block that it is launched with, for `.maxntid`: without it ptxas may use more registers than such a
+    /// block has.
     pub max_threads: u32,
-    /// The most registers that a thread may take, for `.maxnreg`.
+    /// The most registers that a thread may use, for `.maxnreg`.
     pub max_registers: Option<u32>,
 }
 
 impl Instance {
-    /// That of an entry point, in a text for devices of this compute capability (major, minor) and newer.
+    /// The instance of an entry point, in a text for devices of this compute capability (major, minor) and newer.
     pub fn of(entry: EntryPoint, capability: (u32, u32)) -> Instance {
         let (x, [w, y], epilogue) = match entry {
             EntryPoint::Norm(Kernel { x, w, y, epilogue, .. })
@@ -171,12 +170,13 @@ impl Instance {
         }
     }
 
-    /// Its text, made from that of its template, from the directive `.entry` (and `.visible` in front of it) to the
-    /// closing brace: pseudo-instructions expanded, the template's name replaced, and launch bounds written in front of
-    /// the line `{`. `capability` is the lowest that the text is for: on 9.0 and newer some expansions are shorter.
+    /// The kernel's text, made from its template's, which extends from the directive `.entry` (and `.visible` in front of
+    /// it) to the closing brace. Pseudo-instructions are expanded, the template's name is replaced, and launch bounds are
+    /// written in front of the line `{`. `capability` is the lowest that the text is for: for 9.0 and newer some
+    /// expansions are shorter.
     ///
     /// # Errors
-    /// A [`TemplateError`], whose lines count from the text's first, 1, for what is no such text.
+    /// A [`TemplateError`] for a malformed text; its lines count from 1.
     pub fn specialize(&self, text: &str, capability: (u32, u32)) -> Result<String, TemplateError> {
         let at = |(place, fault): (usize, Fault)| {
             let line = 1 + text[..place].matches('\n').count();
@@ -197,7 +197,7 @@ impl Instance {
             opened += braces(b'{');
             closed += braces(b'}');
             while let Some(start) = places.next_if(|place| *place < code.end) {
-                // In a comment or a string; or among the operands of the one in front of it on its line.
+                // In a comment or a string, or among the operands of a pseudo-instruction that has been expanded.
                 let is_passed = start < code.start.max(written);
                 if is_passed || text[..start].bytes().next_back().is_some_and(is_word) {
                     continue;
@@ -222,21 +222,21 @@ impl Instance {
         Ok(specialized)
     }
 
-    /// The types to which it rounds.
+    /// The types to which the kernel rounds.
     fn roundings(&self) -> Roundings {
         let EpilogueRounding { order, offset } = self.epilogue;
-        // A tensor that the kernel has not is rounded to as little as one of f32.
+        // A tensor that the kernel lacks is, like one of f32, nothing to round to.
         let [x, y] = [self.x, self.y].map(|dtype| dtype.unwrap_or(DType::F32));
         Roundings::of(order, offset, x, self.w, y)
     }
 
-    /// The type to which the result of the first norm of a sandwich is rounded, that of the residual.
+    /// The type to which the result of a sandwich's first norm is rounded: that of the residual.
     fn rounded_norm(&self) -> Option<DType> {
         self.x.filter(|_| self.epilogue.order != Rounding::Single)
     }
 
-    /// The types to which a scaled kernel rounds in the addition of a role, the scaled branch and the sum: f32 where it does
-    /// not. `None` where the kernel is not scaled.
+    /// The types to which a kernel with factors rounds the scaled branch and the sum in the addition of a role; f32 where it
+    /// does not round. `None` for a kernel without factors.
     fn scaled(&self, role: &str) -> Option<[DType; 2]> {
         let branch = if role == "y" { self.y } else { self.x };
         let sum = if role == "x" && self.addition.wide { None } else { branch };
@@ -246,14 +246,15 @@ impl Instance {
         self.addition.scaled.then_some([branch, sum].map(rounded))
     }
 
-    /// Copies text, in which the kernel's name takes the place of the template's, alone or in front of `_param_0`.
+    /// Copies text, and replaces the template's name by the kernel's where it is a word by itself or in front of
+    /// `_param_0`.
     fn copy(&self, text: &str, specialized: &mut String) {
         let mut copied = 0;
         for start in memmem::find_iter(text.as_bytes(), &self.template) {
             let behind = &text[start + self.template.len()..];
             let behind = behind.strip_prefix("_param_").map_or(behind, |behind| {
                 let number = behind.trim_start_matches(|next: char| next.is_ascii_digit());
-                // No digit: it is another name.
+                // Without a digit it is another name.
                 if number.len() < behind.len() { number } else { "_" }
             });
             let is_other = text[..start].bytes().next_back().is_some_and(is_word)
@@ -276,15 +277,15 @@ impl Instance {
     }
 }
 
-/// The text of an entry point of this library, as [`Instance::specialize`] makes it.
+/// The text of an entry point of this library, as [`Instance::specialize`] makes it. The [module](self) has an example.
 ///
 /// # Errors
-/// As there.
+/// As for [`Instance::specialize`].
 pub fn specialize(text: &str, entry: EntryPoint, capability: (u32, u32)) -> Result<String, TemplateError> {
     Instance::of(entry, capability).specialize(text, capability)
 }
 
-/// Where an entry's body begins: at the first brace, which is alone on its line.
+/// The position where an entry's body begins: at the first brace, which must be alone on its line.
 fn body(text: &str) -> Result<usize, (usize, Fault)> {
     let mut scanner = Scanner::new(text);
     while let Some((start, word)) = scanner.next() {
@@ -309,13 +310,13 @@ fn body(text: &str) -> Result<usize, (usize, Fault)> {
     Err((text.len(), Fault::new(Malformed::Body, BODY.to_owned(), "")))
 }
 
-/// What is wrong with a line where a pseudo-instruction does not stand alone on one of the body.
+/// The fault of a line on which a pseudo-instruction is not alone, or that is outside of the body.
 fn misplaced(text: &str, line: Range<usize>) -> (usize, Fault) {
     let expected = "a pseudo-instruction alone on a line of the body".to_owned();
     (line.start, Fault::new(Malformed::Place, expected, text[line].trim_ascii()))
 }
 
-/// The line in which this byte is, with its end.
+/// The line that contains this byte, with its line break.
 fn line_at(text: &str, place: usize) -> Range<usize> {
     let start = text[..place].rfind('\n').map_or(0, |end| end + 1);
     let end = text[place..].find('\n').map_or(text.len(), |length| place + length + 1);

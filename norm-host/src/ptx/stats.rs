@@ -1,10 +1,10 @@
-//! Counts of what stands in an entry point's text. Each instruction counts once, however often
-//! it runs.
+//! Counts of the instructions in an entry point's text. Each counts once, however often
+//! it is executed.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What an instruction is for.
+/// The kind of an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum InstructionKind {
@@ -22,9 +22,9 @@ pub enum InstructionKind {
     GlobalLoad,
     /// Stores to global memory.
     GlobalStore,
-    /// Copies from global to shared memory that a thread starts and does not wait for.
+    /// Asynchronous copies from global to shared memory.
     AsyncCopy,
-    /// Requests that a cache fetch what is read later.
+    /// Prefetches into a cache.
     Prefetch,
     /// Loads and stores in shared memory.
     Shared,
@@ -42,7 +42,7 @@ pub enum InstructionKind {
     Branch,
     /// Calls of functions.
     Call,
-    /// Whatever is none of these.
+    /// All others.
     Other,
 }
 
@@ -120,9 +120,9 @@ impl fmt::Display for InstructionKind {
 pub struct Stats {
     /// Instructions of each kind that occurs.
     pub instructions: BTreeMap<InstructionKind, usize>,
-    /// Accesses to global memory, by their bytes.
+    /// Accesses to global memory, by their size in bytes.
     pub global_access_bytes: BTreeMap<usize, usize>,
-    /// The block's threads at most, as `.maxntid` states.
+    /// The most threads of a block, the argument of `.maxntid`.
     pub max_threads: Option<u32>,
     /// Declarations of local memory, and functions declared or defined: zero in a sound kernel.
     pub foreign: usize,
@@ -163,12 +163,18 @@ impl Stats {
 }
 
 /// The opcode of each instruction in a text, with all its suffixes, such as `ld.global.nc.v4.b32`.
+///
+/// ```
+/// use norm_host::ptx::opcodes;
+///
+/// let text = "ld.global.v4.b32 {%r1, %r2, %r3, %r4}, [%rd1];\n@%p1 bra $END;\n";
+/// assert_eq!(opcodes(text).collect::<Vec<_>>(), ["ld.global.v4.b32", "bra"]);
+/// ```
 pub fn opcodes(text: &str) -> impl Iterator<Item = &str> {
     statements(text).map(|(word, _)| word).filter(|word| is_opcode(word))
 }
 
-/// Each statement, behind its first word, which is an opcode or a directive: one a `;`, labels, guards and
-/// braces aside.
+/// Each statement with its first word, which is an opcode or a directive; labels, guards and braces are skipped.
 fn statements(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split(['\n', ';', '{', '}']).map(str::trim).filter_map(|statement| {
         let mut words = statement.split_whitespace();

@@ -7,8 +7,9 @@ use std::borrow::Cow;
 
 use super::{Factors, Parameters, add, add_scaled, input};
 use crate::{
-    DType, Norm, NormKind, ResidualPlace, Rounding, Roundings,
+    DType, Norm, NormKind, Rounding,
     accuracy::{WorstRow, judge_row},
+    problem::{ResidualPlace, Roundings},
 };
 
 /// What the results of a row follow from besides its elements and parameters: not where tensors lie, nor how many rows

@@ -1,10 +1,10 @@
-//! The kernels' parameter as bytes.
+//! The kernels' parameters as bytes.
 
 use norm_kernels::abi::{Args, Axis, Divisor, SecondNorm};
 
 /// The bytes of `args` as a kernel reads them: `repr(C)`, with zeros for padding.
 pub fn bytes(args: &Args) -> Vec<u8> {
-    // Taken apart, so that a new field cannot be forgotten here.
+    // Destructured, so that a new field cannot be forgotten here.
     let Args { x, y, w, b, rows, dim, share, l2_prefetch_rows, eps, weight_offset, .. } = *args;
     let Args { reciprocal_f32, accumulate, share_reciprocal, w_stride, b_stride, inner, r, s, .. } = *args;
     let Args { sum_scale_at, branch_scale, sum_scale, reciprocal, last_share_reciprocal, .. } = *args;

@@ -1,25 +1,25 @@
-//! How many instructions a warp may run before its kernel counts as one without end.
+//! The limit of instructions for a warp, beyond which its kernel counts as an endless loop.
 
 use norm_kernels::abi::Args;
 
-/// For what a thread does once: addresses, reductions, barriers. The kernels take some hundreds.
-const ONCE: u64 = 10_000;
+/// For a thread's work outside the passes over its row: addresses, reductions, barriers. The kernels take some hundreds.
+const PER_THREAD: u64 = 10_000;
 
-/// For each element of a thread, all passes over it together. The kernels take 79 where rows are long; with nine
-/// elements a thread 153, what is done once included. PTX that is compiled with less care may take more.
+/// For each element of a thread, in all passes together. The kernels take 79 where rows are long, and 153 with nine
+/// elements a thread, where the work of [`PER_THREAD`] counts. PTX from another compiler may take more.
 ///
 /// A row of [`MAX_DIM`](crate::MAX_DIM) elements in one block gives a thread 16,384: the longest launch there is,
 /// 1.28 million instructions a warp (LayerNorm, element by element), against a limit of 16.4 million.
-const AN_ELEMENT: u64 = 1000;
+const PER_ELEMENT: u64 = 1000;
 
-/// The limit for a launch of blocks of these threads.
+/// The limit for a launch in blocks of these extents.
 pub fn instructions(args: &Args, block: [u32; 3]) -> u64 {
     for_elements(args.share.div_ceil(block[0]))
 }
 
-/// The limit for threads that have so many elements of a row.
+/// The limit for threads with that many elements of a row.
 fn for_elements(elements: u32) -> u64 {
-    ONCE + AN_ELEMENT * u64::from(elements)
+    PER_THREAD + PER_ELEMENT * u64::from(elements)
 }
 
 #[cfg(test)]
@@ -29,7 +29,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        DeviceProfile, MAX_DIM, Norm, NormKind, Simulator, Tile, View, ViewMut, ops, ptx::Ptx,
+        MAX_DIM, Norm, NormKind, Simulator, View, ViewMut, ops,
+        plan::{DeviceProfile, Tile},
+        ptx::Ptx,
         tensor::Element,
     };
 
@@ -53,7 +55,7 @@ mod tests {
         let mut y = ViewMut::from_slice(&mut y[row], &shape).unwrap();
         let simulator = Simulator::with_profile(profile);
         let norm = Norm::new(kind, 1e-5).weight(w).weight_offset(1.0).bias(w);
-        norm.add_rows(x, &mut r, &mut y, &simulator).unwrap();
+        norm.add_then_norm(x, &mut r, &mut y, &simulator).unwrap();
         let tile = Tile::new(kind, X::DTYPE, Y::DTYPE, dim as u32, profile);
         (simulator.counts().unwrap().longest_warp, tile.share(dim as u32).div_ceil(tile.threads))
     }

@@ -1,7 +1,7 @@
-//! The host's tensors in the simulator's memory, at the addresses they have.
+//! Copies the host's tensors into the simulator's memory, at the addresses that they have on the host.
 //!
-//! Only elements of rows, weights and biases are there: a kernel that reaches for the bytes
-//! between rows is found out.
+//! Only the elements of rows, weights and biases are copied, so that a kernel which accesses the bytes between rows is
+//! caught.
 
 use ptx_sim::{Memory, MemoryError};
 
@@ -9,23 +9,24 @@ use crate::problem::{
     Operand, Param, Problem, Residual, ResidualPlace, SandwichProblem, ShardProblem, ShardStep,
 };
 
-/// Neighbouring bytes of a tensor.
+/// A contiguous range of a tensor's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     start: u64,
     end: u64,
     name: &'static str,
-    /// Whether something is there before the operation, and whether the operation writes it.
+    /// Whether the bytes are initialized before the operation, and whether the operation writes them.
     read: bool,
     written: bool,
 }
 
-/// What an operation accesses, by address; what overlaps or touches is one.
+/// The memory that an operation accesses, by address. Spans that overlap or adjoin are merged.
 pub fn spans(problem: &Problem) -> Vec<Span> {
     merged(rows(problem, true))
 }
 
-/// What two norms with a residual between them access in one launch: the sum, which the second reads, is only written.
+/// The memory that two norms with a residual between them access in one launch. The second norm has its input in
+/// registers, so that the sum is only written.
 pub fn sandwich_spans(problem: &SandwichProblem) -> Vec<Span> {
     let SandwichProblem { first, second, .. } = problem;
     let of_first = rows(first, true).into_iter().filter(|span| span.name != "y");
@@ -37,7 +38,7 @@ pub fn sandwich_spans(problem: &SandwichProblem) -> Vec<Span> {
     merged(of_first.chain(of_second).collect())
 }
 
-/// What a step of a norm whose rows are split accesses.
+/// The memory that a step of a norm accesses whose rows are split over devices.
 pub fn shard_spans(problem: &ShardProblem) -> Vec<Span> {
     let ShardProblem { step, part, sums, .. } = problem;
     let written = *step == ShardStep::Partial;
@@ -47,7 +48,7 @@ pub fn shard_spans(problem: &ShardProblem) -> Vec<Span> {
     merged(spans)
 }
 
-/// The rows, their parameters, and, where they are written, their outputs.
+/// The rows, their parameters and, if `outputs`, the rows of `y`.
 fn rows(problem: &Problem, outputs: bool) -> Vec<Span> {
     let mut spans = Vec::new();
     for row in 0..problem.rows {
@@ -90,7 +91,7 @@ fn rows(problem: &Problem, outputs: bool) -> Vec<Span> {
     spans
 }
 
-/// The scale in memory, where there is one.
+/// The factor in memory, if there is one.
 fn scale(problem: &Problem) -> Option<Span> {
     let Residual { scales, .. } = problem.residual?;
     let start = scales.sum_at?;
@@ -98,14 +99,14 @@ fn scale(problem: &Problem) -> Option<Span> {
     Some(Span { start, end, name: "sum_scale", read: true, written: false })
 }
 
-/// In order, and one where they overlap.
+/// The spans by address, merged where they overlap.
 fn merged(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_by_key(|span| span.start);
     let mut merged: Vec<Span> = Vec::new();
     for span in spans {
         match merged.last_mut() {
-            // What two tensors share (in place, or weights that are biases too) is one
-            // allocation; neighbours by accident are not.
+            // Tensors that share memory (in place, or weights that are also biases) are one allocation; tensors that
+            // happen to adjoin are not.
             Some(last) if span.start < last.end || span.start == last.end && is_like(last, &span) => {
                 last.end = last.end.max(span.end);
                 last.read |= span.read;
@@ -121,9 +122,9 @@ fn is_like(a: &Span, b: &Span) -> bool {
     a.name == b.name && a.written == b.written
 }
 
-/// Adds a span, or makes the one before it longer.
+/// Adds a span, or extends the one that it continues.
 fn push(spans: &mut Vec<Span>, span: Span) {
-    // Rows of x, y, r and the sum take turns.
+    // The rows of x, y, r and the sum alternate, so that the span to extend is among the last four.
     let at = spans.len().saturating_sub(4);
     let before = spans[at..].iter_mut().find(|before| before.end == span.start && is_like(before, &span));
     match before {
@@ -132,30 +133,32 @@ fn push(spans: &mut Vec<Span>, span: Span) {
     }
 }
 
-/// Puts the host's bytes into the simulator's memory. What is only written is an output there.
+/// Copies the host's bytes into the simulator's memory. A span that is only written is uninitialized there.
 ///
 /// # Safety
-/// The spans that are read may be.
+///
+/// The memory of the spans that are read may be read, and nothing writes it in the meantime.
 pub unsafe fn upload(spans: &[Span], memory: &mut Memory) -> Result<(), MemoryError> {
     for &Span { start, end, name, read, .. } in spans {
         let pointer = std::ptr::with_exposed_provenance::<u8>(start as usize);
-        // SAFETY: the caller vouches for the bytes; nothing writes them while this borrows them.
+        // SAFETY: the caller guarantees that these bytes may be read, and that nothing writes them while this borrows them.
         let contents = read.then(|| unsafe { std::slice::from_raw_parts(pointer, (end - start) as usize) });
         memory.place(start, name, end - start, contents, !read)?;
     }
     Ok(())
 }
 
-/// Brings back what the operation wrote.
+/// Copies the bytes that the operation wrote back to the host.
 ///
 /// # Safety
-/// The spans that are written may be, and nothing else uses them meanwhile.
+///
+/// The memory of the spans that are written may be written, and nothing else uses it in the meantime.
 pub unsafe fn download(spans: &[Span], memory: &Memory) -> Result<(), MemoryError> {
     for &Span { start, end, written, .. } in spans {
         if written {
             let bytes = memory.read(start, end - start)?;
             let pointer = std::ptr::with_exposed_provenance_mut::<u8>(start as usize);
-            // SAFETY: the caller vouches for the bytes, and `bytes` is a copy of its own.
+            // SAFETY: the caller guarantees that these bytes may be written; `bytes` is a separate copy.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), pointer, bytes.len()) };
         }
     }

@@ -1,4 +1,4 @@
-//! The Rust types a tensor's elements may have.
+//! The Rust types of a tensor's elements.
 
 use half::{bf16, f16};
 
@@ -6,9 +6,9 @@ use crate::DType;
 
 /// A Rust type that is one of the [`DType`]s: [`struct@f16`], [`bf16`] or [`f32`].
 ///
-/// Sealed: kernels exist for these three.
+/// Sealed: there are kernels only for these three.
 pub trait Element: Copy + Send + Sync + 'static + sealed::Sealed {
-    /// The type's tag.
+    /// The type as a value.
     const DTYPE: DType;
 }
 

@@ -1,8 +1,8 @@
-//! Shape and strides: which elements, counted from the first, a tensor has.
+//! Shape and strides: where the elements of a tensor are, relative to its first.
 //!
-//! What makes one is inlined, here and in [`Raw`](super::Raw), into what makes a view: that is 120 bytes, and whoever hands
-//! them on copies them, close behind the stores that wrote them, which processors wait for. With these functions called
-//! one by one a norm of 256 elements through candle took a fifth longer (2026-11-30).
+//! The constructors are inlined, here and in [`Raw`](super::Raw), into those of views. A view has 120 bytes; a constructor
+//! that is called copies them to its caller right after the stores that wrote them, and the loads of the copy have to wait
+//! for those stores. Without inlining a norm of 256 elements through candle takes a fifth longer (measured 2026-11-30).
 
 use super::{MAX_RANK, Shape};
 use crate::error::{Arg, Error, Result};
@@ -15,13 +15,13 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Dense, the last axis varying fastest.
+    /// A dense layout in row-major order: the last axis varies fastest.
     #[inline(always)]
     pub(crate) fn row_major(extents: &[usize]) -> Result<Layout> {
         let shape = counted(extents)?;
         let mut strides = [1_usize; MAX_RANK];
         for axis in (1..extents.len()).rev() {
-            // `counted` has formed the same products.
+            // No overflow: `counted` has formed the same products.
             strides[axis - 1] = strides[axis] * extents[axis];
         }
         match Shape::new(&strides[..extents.len()]) {
@@ -30,7 +30,7 @@ impl Layout {
         }
     }
 
-    /// Of these extents and strides.
+    /// A layout with these extents and strides.
     #[inline(always)]
     pub(crate) fn strided(extents: &[usize], strides: &[usize]) -> Result<Layout> {
         Layout::of(counted(extents)?, strides)
@@ -58,7 +58,7 @@ impl Layout {
         self.shape.contains(&0)
     }
 
-    /// Elements from the first to the last that the view reaches, both counted: 0 if there are none.
+    /// Elements from the first to the last that the layout reaches, both included; 0 if there are none.
     #[inline(always)]
     pub(crate) fn span(&self) -> Result<u64> {
         match span(&self.shape, &self.strides) {
@@ -68,7 +68,7 @@ impl Layout {
     }
 }
 
-/// A shape of which 64 bits can count the elements, and those behind each axis.
+/// A shape whose number of elements, and the number behind each axis, fit in 64 bits.
 #[inline(always)]
 fn counted(extents: &[usize]) -> Result<Shape> {
     let count = extents.iter().rev().try_fold(1_usize, |count, &extent| count.checked_mul(extent));
@@ -79,7 +79,7 @@ fn counted(extents: &[usize]) -> Result<Shape> {
     }
 }
 
-/// As [`Layout::span`], if 64 bits can count it.
+/// As [`Layout::span`]; `None` if it does not fit in 64 bits.
 #[inline(always)]
 fn span(extents: &[usize], strides: &[usize]) -> Option<u64> {
     if extents.contains(&0) {

@@ -1,4 +1,4 @@
-//! Where memory is.
+//! The place of memory: the host, or a device.
 
 use std::fmt;
 

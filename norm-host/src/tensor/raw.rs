@@ -1,4 +1,4 @@
-//! What both kinds of view hold.
+//! The description that both kinds of view hold.
 
 use super::{Layout, Place};
 use crate::{
@@ -6,14 +6,14 @@ use crate::{
     error::{Arg, Error, Result},
 };
 
-/// A tensor's place, address, element type and layout, without a promise that it is there.
+/// A tensor's place, address, element type and layout, without a guarantee that its memory may be accessed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Raw {
     pub(crate) place: Place,
     pub(crate) address: u64,
     pub(crate) dtype: DType,
     pub(crate) layout: Layout,
-    /// Elements that the memory holds from `address` on, where that is known.
+    /// Elements that the memory holds from `address` on, if known.
     pub(crate) available: Option<u64>,
 }
 
@@ -31,7 +31,7 @@ impl Raw {
         Raw { place, address, dtype, layout, available }.within_bounds()
     }
 
-    /// A tensor of these strides, checked against `available`.
+    /// A tensor with these strides, checked against `available`.
     #[inline(always)]
     pub(crate) fn strided(
         place: Place,

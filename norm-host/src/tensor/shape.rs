@@ -1,11 +1,11 @@
-//! A few numbers, one an axis, without a heap.
+//! Extents or strides, one for each axis, without an allocation.
 
 use std::{fmt, ops::Deref};
 
 /// The most axes a view can have.
 pub const MAX_RANK: usize = 4;
 
-/// One number an axis, outermost first: extents, or strides. Reads as a slice.
+/// One number for each axis, outermost first: extents, or strides. It dereferences to a slice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// Axes beyond the rank are 0, so that equality can be derived.
@@ -21,12 +21,12 @@ impl Shape {
         if !(1..=MAX_RANK).contains(&rank) {
             return None;
         }
-        // All at once: what is stored piece by piece and then copied as a whole makes a processor wait.
+        // Written at once: copying an array right after its elements were stored one by one would wait for the stores.
         let axes = std::array::from_fn(|axis| axes.get(axis).copied().unwrap_or(0));
         Some(Shape { axes, rank })
     }
 
-    /// The numbers of the last `rank` axes, `rank` being 1 to the number there are.
+    /// The numbers of the last `rank` axes; `rank` is from 1 to the number of axes.
     pub(crate) fn last_axes(&self, rank: usize) -> Shape {
         let mut axes = [0; MAX_RANK];
         axes[..rank].copy_from_slice(&self[self.rank - rank..]);

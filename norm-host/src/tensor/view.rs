@@ -1,4 +1,4 @@
-//! The views that operations take.
+//! The views that are the arguments of operations.
 
 use std::marker::PhantomData;
 
@@ -8,15 +8,15 @@ use crate::{DType, error::Result};
 /// A tensor that is read: a place, an address, an element type, a shape of 1 to 4 axes and a
 /// stride for each.
 ///
-/// Errors of one that cannot be built name it `view`; [`Error::for_arg`](crate::Error::for_arg) says
-/// which argument it was to be.
+/// Errors of a view that cannot be built call it `view`; [`Error::for_arg`](crate::Error::for_arg)
+/// replaces that by the argument's name.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     pub(crate) raw: Raw,
     memory: PhantomData<&'a [u8]>,
 }
 
-/// A tensor that is written. As a [`View`], but alone to reach its memory.
+/// A tensor that is written: a [`View`] with exclusive access to its memory.
 #[derive(Debug)]
 pub struct ViewMut<'a> {
     pub(crate) raw: Raw,
@@ -39,12 +39,12 @@ impl<'a> View<'a> {
 
     /// A view of a slice by shape and strides, in elements. Unlike
     /// [`with_strides`](View::with_strides) it needs no more elements than the strides lead to:
-    /// with a stride of 0, positions of an axis share theirs.
+    /// with a stride of 0, all positions of an axis share one element.
     ///
     /// # Errors
     ///
     /// As for [`from_slice`](View::from_slice), and
-    /// [`StrideCount`](crate::Error::StrideCount) unless there is one stride an axis.
+    /// [`StrideCount`](crate::Error::StrideCount) unless there is one stride for each axis.
     pub fn from_slice_strided<E: Element>(
         slice: &'a [E],
         shape: &[usize],
@@ -56,10 +56,10 @@ impl<'a> View<'a> {
         Ok(View::from_raw(raw))
     }
 
-    /// A row-major view of memory that the caller vouches for.
+    /// A row-major view of memory given by its address.
     ///
-    /// `address` is that of the first element. A null or misaligned one is refused by the
-    /// operation that is given the view, not here.
+    /// `address` is that of the first element. A null or misaligned address is refused by the
+    /// operation, not here.
     ///
     /// # Errors
     ///
@@ -68,12 +68,12 @@ impl<'a> View<'a> {
     ///
     /// # Safety
     ///
-    /// Unless the address is null or misaligned, or the place is not where the operation runs
-    /// (those are refused), the caller keeps true that every element which the shape, and strides
-    /// given later by [`with_strides`](View::with_strides), lead to
+    /// Operations refuse an address that is null or misaligned, and a place other than their own. Otherwise the caller
+    /// guarantees that every element which the shape, and strides given later by
+    /// [`with_strides`](View::with_strides), lead to
     /// - lies in one allocation of that place, initialized and of that element type,
     /// - stays allocated for `'a` and, on a device, until the work enqueued with the view is done,
-    /// - is not written meanwhile, except through an operation's `y` that is this very tensor.
+    /// - is not written during that time, except through an operation's `y` that is this very tensor.
     ///
     /// For [`Place::Host`] the address must come from a pointer whose provenance is exposed
     /// (by its `expose_provenance` or an `as` cast; see [`std::ptr`]).
@@ -86,7 +86,7 @@ impl<'a> View<'a> {
         Ok(View::from_raw(Raw::new(place, address, dtype, shape, None)?))
     }
 
-    /// A view of memory that the caller vouches for, by shape and strides, in elements.
+    /// A view of memory given by its address, by shape and strides, in elements.
     ///
     /// # Errors
     ///
@@ -106,8 +106,8 @@ impl<'a> View<'a> {
         Ok(View::from_raw(Raw::strided(place, address, dtype, (shape, strides), None)?))
     }
 
-    /// What [`Raw`] says, taken at its word. Callers vouch for it as for
-    /// [`from_raw_parts`](View::from_raw_parts).
+    /// The view of a description. The caller guarantees what
+    /// [`from_raw_parts`](View::from_raw_parts) requires.
     pub(crate) fn from_raw(raw: Raw) -> View<'a> {
         View { raw, memory: PhantomData }
     }
@@ -125,7 +125,7 @@ impl<'a> ViewMut<'a> {
         Ok(ViewMut::from_raw(Raw::new(Place::Host, address, E::DTYPE, shape, available)?))
     }
 
-    /// A row-major view of memory that the caller vouches for.
+    /// A row-major view of memory given by its address.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl<'a> ViewMut<'a> {
     ///
     /// As for [`View::from_raw_parts`], and nothing else reads or writes those elements for `'a`
     /// and until enqueued work is done; the one exception is a [`View`] of the very same tensor
-    /// handed to the same operation as its `x`. Elements that are only written need not be
+    /// that is passed to the same operation as its `x`. Elements that are only written need not be
     /// initialized.
     pub unsafe fn from_raw_parts(
         place: Place,
@@ -146,7 +146,7 @@ impl<'a> ViewMut<'a> {
         Ok(ViewMut::from_raw(Raw::new(place, address, dtype, shape, None)?))
     }
 
-    /// A view of memory that the caller vouches for, by shape and strides, in elements.
+    /// A view of memory given by its address, by shape and strides, in elements.
     ///
     /// # Errors
     ///
@@ -166,33 +166,33 @@ impl<'a> ViewMut<'a> {
         Ok(ViewMut::from_raw(Raw::strided(place, address, dtype, (shape, strides), None)?))
     }
 
-    /// What [`Raw`] says, taken at its word. Callers vouch for it as for
-    /// [`from_raw_parts`](ViewMut::from_raw_parts).
+    /// The view of a description. The caller guarantees what
+    /// [`from_raw_parts`](ViewMut::from_raw_parts) requires.
     pub(crate) fn from_raw(raw: Raw) -> ViewMut<'a> {
         ViewMut { raw, memory: PhantomData }
     }
 
-    /// The same view for a shorter time, to hand on without giving this one away.
+    /// The same view for a shorter lifetime, so that it can be passed on while this one is kept.
     pub fn reborrow(&mut self) -> ViewMut<'_> {
         ViewMut::from_raw(self.raw)
     }
 
-    /// The tensor, to be read.
+    /// A view of the same tensor for reading.
     pub fn as_view(&self) -> View<'_> {
         View::from_raw(self.raw)
     }
 }
 
-/// What both views tell about themselves.
+/// The methods that both views have.
 macro_rules! properties {
     ($view:ident) => {
         impl<'a> $view<'a> {
-            /// The same shape from the same address on, with other strides: one an axis, in
+            /// The same address and shape with other strides: one for each axis, in
             /// elements. The last axis must stay dense for an operation to accept the view.
             ///
             /// # Errors
             ///
-            /// [`StrideCount`](crate::Error::StrideCount) unless there is one stride an axis,
+            /// [`StrideCount`](crate::Error::StrideCount) unless there is one stride for each axis,
             /// [`OutOfBounds`](crate::Error::OutOfBounds) if they lead past the end of a slice or
             /// buffer, [`TooManyElements`](crate::Error::TooManyElements) if 64 bits cannot
             /// measure how far they lead.

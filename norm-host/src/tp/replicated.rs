@@ -1,11 +1,11 @@
-//! Rows and weights that every device of a group has whole: nothing is exchanged.
+//! Norms over rows and weights that every device of a group has whole, so that nothing is exchanged.
 
 use norm_kernels::abi::NormKind;
 
 use super::{TpContext, memory};
 use crate::{
     backend::Backend,
-    check::{self, Form, Residual},
+    check::{self, Form, ResidualArgs},
     error::{Arg, Error, Result},
     launch::launch,
     norm::Norm,
@@ -15,20 +15,29 @@ use crate::{
 
 /// [`rms_norm`](crate::rms_norm) on each device of a tensor-parallel group, on that device's own
 /// stream: `y[i]` from `x[i]` and `w[i]`, with `x[i]` and `y[i]` `(rows, dim)` (or any rank
-/// [`Norm::rows`] takes) and `w[i]` `(dim,)`. Rows and weights are replicated, so all `x[i]` have one
-/// shape; nothing is exchanged between devices. Types are each of the three, chosen apart. `y[i]`
+/// that [`Norm::rows`] takes) and `w[i]` `(dim,)`. Rows and weights are replicated, so that all `x[i]` have one
+/// shape; nothing is exchanged between devices. `x`, `w` and `y` are each `f16`, `bf16` or `f32`. `y[i]`
 /// may be `x[i]` itself.
 ///
-/// Everything is checked, and every kernel loaded, before the first launch. That includes what no
-/// other operation asks the driver: whether it finds each tensor on its device. The calling
-/// thread's current context is the same afterwards as before, also after an error.
+/// ```no_run
+/// use norm_host::{TpContext, View, ViewMut, rms_norm_tp};
+///
+/// fn normalize(x: &[View], w: &[View], y: &mut [ViewMut], tp: &TpContext) -> norm_host::Result<()> {
+///     rms_norm_tp(x, w, y, 1e-6, tp)
+/// }
+/// ```
+///
+/// Everything is checked, and every kernel loaded, before the first launch. Unlike other operations, this also asks
+/// the driver whether each tensor is on its device. The calling thread's current context does not change, also
+/// after an error.
 ///
 /// # Errors
 ///
-/// [`ListLength`](Error::ListLength) unless there is one tensor of each kind a stream. Else
-/// [`Tp`](Error::Tp), which says on which device, how many launches there had been, and what is
+/// [`ListLength`](Error::ListLength) unless there is one tensor of each kind for each stream. Otherwise
+/// [`Tp`](Error::Tp), which says on which device, after how many launches, and what is
 /// wrong: any of the errors of [`Norm::rows`], a shape that is not that of `x[0]`, or memory of
 /// another device ([`Place`](Error::Place)) or of none ([`NotOnDevice`](Error::NotOnDevice)).
+#[doc(alias = "tensor_parallel")]
 pub fn rms_norm_tp(
     x: &[View<'_>],
     w: &[View<'_>],
@@ -42,9 +51,20 @@ pub fn rms_norm_tp(
 /// [`layer_norm`](crate::layer_norm) on each device of a tensor-parallel group, as [`rms_norm_tp`]:
 /// `x[i]` and `y[i]` `(rows, dim)`, `w[i]` and `b[i]`, where there are biases, `(dim,)`.
 ///
+/// ```no_run
+/// use norm_host::{TpContext, View, ViewMut, layer_norm_tp};
+///
+/// fn normalize(
+///     x: &[View], w: &[View], b: &[View], y: &mut [ViewMut], tp: &TpContext,
+/// ) -> norm_host::Result<()> {
+///     layer_norm_tp(x, w, Some(b), y, 1e-5, tp)
+/// }
+/// ```
+///
 /// # Errors
 ///
 /// As for [`rms_norm_tp`].
+#[doc(alias = "tensor_parallel")]
 pub fn layer_norm_tp(
     x: &[View<'_>],
     w: &[View<'_>],
@@ -58,12 +78,22 @@ pub fn layer_norm_tp(
 
 /// [`head_norm`](crate::head_norm) on each device of a tensor-parallel group, as [`rms_norm_tp`]:
 /// `x[i]` and `y[i]` `(…, heads, head_dim)`, `w[i]` and `b[i]`, where there are biases,
-/// `(heads, head_dim)`, or `(head_dim,)` for all heads. Heads that are dealt out to devices are whole on
-/// theirs, so this serves them as well: `heads` is then the number on each.
+/// `(heads, head_dim)`, or `(head_dim,)` for all heads. Heads that are distributed over the devices are each
+/// whole on one of them, so this serves them too: `heads` is then the number on each device.
+///
+/// ```no_run
+/// use norm_host::{NormKind, TpContext, View, ViewMut, head_norm_tp};
+///
+/// fn normalize(q: &[View], w: &[View], y: &mut [ViewMut], tp: &TpContext) -> norm_host::Result<()> {
+///     head_norm_tp(q, w, None, y, 1e-6, NormKind::Rms, tp)
+/// }
+/// ```
 ///
 /// # Errors
 ///
 /// As for [`rms_norm_tp`].
+#[doc(alias = "qk_norm")]
+#[doc(alias = "tensor_parallel")]
 pub fn head_norm_tp(
     x: &[View<'_>],
     w: &[View<'_>],
@@ -78,8 +108,8 @@ pub fn head_norm_tp(
 
 impl Norm<'_> {
     /// This norm on each device of a tensor-parallel group, as [`rms_norm_tp`]: `x[i]` and `y[i]` `(…, dim)`, `w[i]` and
-    /// `b[i]`, where there are any, `(dim,)`. The description has none itself, but every other option: a weight offset,
-    /// an order of roundings.
+    /// `b[i]`, where there are any, `(dim,)`. The description has no weights or biases itself; its other options hold: a
+    /// weight offset, an order of roundings.
     ///
     /// # Errors
     ///
@@ -98,7 +128,7 @@ impl Norm<'_> {
 
     /// This norm on each device of a tensor-parallel group, as [`head_norm_tp`]: `x[i]` and `y[i]`
     /// `(…, heads, head_dim)`, `w[i]` and `b[i]`, where there are any, `(heads, head_dim)`, or `(head_dim,)` for all
-    /// heads. The description has none itself, but every other option.
+    /// heads. The description has no weights or biases itself; its other options hold.
     ///
     /// # Errors
     ///
@@ -115,7 +145,7 @@ impl Norm<'_> {
         run(tp, Form::Heads, *self, Lists { x, w, b, y })
     }
 
-    /// Weights and biases are those of each device.
+    /// Checks that the description has no weights or biases: each device has its own, in the lists.
     pub(super) fn without_parameters(&self) -> Result<()> {
         match (self.weight, self.bias) {
             (Some(_), _) => Err(Error::OwnParameters { arg: Arg::W }),
@@ -125,7 +155,7 @@ impl Norm<'_> {
     }
 }
 
-/// Tensors, one of each kind a stream.
+/// Lists of tensors, with one element for each stream.
 struct Lists<'a, 'v> {
     x: &'a [View<'v>],
     w: Option<&'a [View<'v>]>,
@@ -140,12 +170,12 @@ fn run(tp: &TpContext, form: Form, norm: Norm<'_>, lists: Lists<'_, '_>) -> Resu
     b.map_or(Ok(()), |b| tp.matches(Arg::B, b.len()))?;
     tp.matches(Arg::Y, y.len())?;
 
-    // Once to check and load, and once to launch: a list of plans would have to be allocated.
+    // Each plan is made twice, to check and load and then to launch, because a list of plans would be an allocation.
     let plan = |index: usize| -> Result<Option<Plan>> {
         let norm = norm.weight(w.map(|w| w[index])).bias(b.map(|b| b[index]));
         let stream = &tp.streams[index];
         let (x, y) = (&x[index].raw, &y[index].raw);
-        let problem = check::apart(&norm, form, x, y, Residual::None, stream.place())?;
+        let problem = check::apart(&norm, form, x, y, ResidualArgs::None, stream.place())?;
         if problem.rows == 0 { Ok(None) } else { Plan::new(&problem, stream.device().profile()).map(Some) }
     };
     for (index, stream) in tp.streams.iter().enumerate() {
@@ -168,8 +198,9 @@ fn run(tp: &TpContext, form: Form, norm: Norm<'_>, lists: Lists<'_, '_>) -> Resu
     }
     for (index, stream) in tp.streams.iter().enumerate() {
         let launch = |plan: Option<Plan>| match plan {
-            // SAFETY: the views vouch for their memory, `y` for writing; the checks made sure that
-            // it is all on the stream's device, aligned, and overlaps no more than allowed.
+            // SAFETY: each view's memory may be read until the work is done, and that of `y`, a `ViewMut`, may be written.
+            // The checks have established that all of it is on the stream's device and aligned, and that `y` is apart from
+            // everything else, or is `x`.
             Some(plan) => unsafe { launch(stream, &plan) },
             None => Ok(()),
         };

@@ -1,4 +1,4 @@
-//! Rows that are split over the devices of a group, and over those of other processes.
+//! RMSNorm over rows that are split over the devices of a group, and perhaps over those of other processes.
 
 use norm_kernels::abi::NormKind;
 
@@ -15,38 +15,36 @@ use crate::{
     tensor::{View, ViewMut},
 };
 
-/// What one device of a group has of an RMSNorm's rows.
+/// One device's share of an RMSNorm whose rows are split over a group.
 #[derive(Debug)]
 pub struct Shard<'a> {
-    /// Its share of each row: `(…, shard)`, rank 1 to 4.
+    /// The device's share of each row: `(…, shard)`, rank 1 to 4.
     pub x: View<'a>,
     /// The weights of that share, `(shard,)`; `None` where all are 1.
     pub w: Option<View<'a>>,
-    /// Its share of the output, shaped as `x`, which it may be itself.
+    /// The device's share of the output, of the shape of `x`; it may be `x` itself.
     pub y: ViewMut<'a>,
-    /// Room for the sums of squares, `(rows,)` of `f32`, to be written. Nothing is kept in it from
-    /// one call to the next.
+    /// Scratch memory for the sums of squares, `(rows,)` of `f32`. A call does not depend on its previous contents.
     pub sums: ViewMut<'a>,
 }
 
-/// Something that adds up the sums of all devices: [`NcclGroup`](crate::NcclGroup), or a function of
+/// A reduction that adds up the sums of all devices: [`NcclGroup`](crate::NcclGroup), or a function of
 /// the engine's own, such as
 /// `|sums: &RowSums| sums.iter().try_for_each(|sum| enqueue_mine(sum.stream, sum.address, sum.rows))`.
 pub trait AllReduce {
-    /// Replaces, on each device, each row's sum by that over all shards of the row, those of other
-    /// processes too; enqueued on the device's stream, behind what the stream has.
+    /// Enqueues, on each device's stream, the replacement of each row's sum by the sum over all shards of the row, those
+    /// of other processes included.
     ///
     /// # Errors
     ///
-    /// What goes wrong, for an engine's own [`Reduction`](Error::Reduction). Nothing has been written
-    /// to `y` then.
+    /// Any error; an engine's own is [`Reduction`](Error::Reduction). `y` has not been written then.
     fn all_reduce(&self, sums: &RowSums<'_>) -> Result<()>;
 
-    /// Whether it serves the group; asked before anything is launched.
+    /// Checks that the reduction supports the group; called before anything is launched.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The reason why it does not.
     fn check(&self, _tp: &TpContext) -> Result<()> {
         Ok(())
     }
@@ -58,7 +56,7 @@ impl<F: Fn(&RowSums<'_>) -> Result<()>> AllReduce for F {
     }
 }
 
-/// The sums of squares of a group's shards, as an [`AllReduce`] is given them.
+/// The sums of squares of a group's shards, as passed to an [`AllReduce`].
 #[derive(Debug)]
 pub struct RowSums<'a> {
     tp: &'a TpContext,
@@ -69,16 +67,16 @@ pub struct RowSums<'a> {
 /// The sums on one device.
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceSums<'a> {
-    /// The stream that writes them, and that reads them next.
+    /// The stream whose kernels write the sums, and read them after the reduction.
     pub stream: &'a Stream,
-    /// Device address of the first.
+    /// Device address of the first sum.
     pub address: u64,
-    /// How many `f32` there are, one a row: as many on every device.
+    /// The number of sums, one `f32` for each row: the same on every device.
     pub rows: usize,
 }
 
 impl<'a> RowSums<'a> {
-    /// Those on each device, in the order of the group.
+    /// The sums on each device, in the order of the group.
     pub fn iter(&self) -> impl Iterator<Item = DeviceSums<'a>> {
         let rows = self.rows;
         let streams = self.tp.streams.iter().zip(self.shards);
@@ -95,30 +93,42 @@ impl<'a> RowSums<'a> {
 /// `dim` elements of a whole row.
 ///
 /// `shards[i]` is what the group's `i`-th device has; shards may differ in length, and together with
-/// those of other processes they make up the row. On each device's own stream go a kernel that sums
-/// the squares of the shard, `reduce`, which adds up one `f32` a row over all devices, and a kernel
-/// that scales. With several processes, on one host or on several, each calls this with its own
-/// group; their communicators make them one ([`NcclGroup::join`](crate::NcclGroup::join)).
+/// those of other processes they make up the row. On each device's own stream are enqueued: a kernel that sums
+/// the squares of the shard; `reduce`, which adds up one `f32` for each row over all devices; and a kernel
+/// that normalizes. With several processes, on one host or on several, each calls this with its own
+/// group, and the communicators connect them ([`NcclGroup::join`](crate::NcclGroup::join)).
 ///
 /// On every device the result keeps the promise for the unsplit row
 /// ([`Promise`](crate::accuracy::Promise)): sums of squares have no negative terms, so that adding
 /// `n` of them in `f32` is off by (n - 1) · 2⁻²⁴ of the sum at most, which halves under the square
-/// root. Unlike that of whole rows, a sum's last bit may depend on the number of rows, with which
+/// root. Unlike with whole rows, the last bit of a sum may depend on the number of rows, by which
 /// NCCL chooses the order of additions.
 ///
+/// ```no_run
+/// use norm_host::{NcclGroup, Shard, TpContext, rms_norm_sharded};
+///
+/// fn normalize(
+///     shards: &mut [Shard], dim: usize, tp: &TpContext, nccl: &NcclGroup,
+/// ) -> norm_host::Result<()> {
+///     rms_norm_sharded(shards, 1e-6, dim, tp, nccl)
+/// }
+/// ```
+///
 /// Everything about this process's shards is checked, and every kernel loaded, before the first
-/// launch, as for [`rms_norm_tp`](crate::rms_norm_tp). The calling thread's current context is the
-/// same afterwards as before. All can be captured into a CUDA graph, by a stream that the group
-/// [waits](TpContext::wait) for and that then [joins](TpContext::join) it, if `reduce` can: NCCL can, after
-/// one call outside a graph, if every process captures the call.
+/// launch, as for [`rms_norm_tp`](crate::rms_norm_tp). The calling thread's current context does not change.
+/// The call can be captured into a CUDA graph, by a stream that the group [waits](TpContext::wait) for and that
+/// then [joins](TpContext::join) it, if `reduce` can be captured. NCCL's can, after one call outside a graph, if every
+/// process captures the call.
 ///
 /// # Errors
 ///
-/// [`ListLength`](Error::ListLength) unless there is one shard a stream;
+/// [`ListLength`](Error::ListLength) unless there is one shard for each stream;
 /// [`SplitRow`](Error::SplitRow) if the shards are longer than `dim` together; what
-/// [`AllReduce::check`] and [`AllReduce::all_reduce`] return. Else [`Tp`](Error::Tp), as for
-/// [`rms_norm_tp`](crate::rms_norm_tp), with launches of both kernels counted; or a number of rows
-/// that is not that of the first shard.
+/// [`AllReduce::check`] and [`AllReduce::all_reduce`] return. Otherwise [`Tp`](Error::Tp), as for
+/// [`rms_norm_tp`](crate::rms_norm_tp), which counts the launches of both kernels; among its causes is a
+/// number of rows that differs from that of the first shard.
+#[doc(alias = "tensor_parallel")]
+#[doc(alias = "all_reduce")]
 pub fn rms_norm_sharded(
     shards: &mut [Shard<'_>],
     eps: impl Into<f64>,
@@ -130,8 +140,8 @@ pub fn rms_norm_sharded(
 }
 
 impl Norm<'_> {
-    /// [`rms_norm_sharded`] by this description, which is one of RMSNorm and has no weights or biases itself, but every
-    /// other option: a weight offset, an order of roundings.
+    /// [`rms_norm_sharded`] with the options of this description: a weight offset, an order of roundings. It must be one of
+    /// RMSNorm, without weights or biases of its own.
     ///
     /// # Errors
     ///
@@ -199,9 +209,9 @@ fn run(
         for (index, stream) in tp.streams.iter().enumerate() {
             let launch = || -> Result<()> {
                 let plans = plans(&steps(norm, &shards[index], dim, stream)?, stream)?;
-                // SAFETY: the views vouch for their memory, `y` and `sums` for writing; the checks
-                // made sure that it is all on the stream's device, aligned, and overlaps no more
-                // than allowed.
+                // SAFETY: each view's memory may be read until the work is done, and that of `y` and `sums`, each a
+                // `ViewMut`, may be written. The checks have established that all of it is on the stream's device and
+                // aligned, and that what is written is apart from everything else, but that `y` may be `x`.
                 plans[step].map_or(Ok(()), |plan| unsafe { launch_shard(stream, &plan) })
             };
             launch().map_err(|error| tp.at(index, launched, error))?;
@@ -210,12 +220,12 @@ fn run(
         Ok(())
     };
     enqueue(0)?;
-    // `steps` has seen that there are as many sums.
+    // `steps` has checked that each shard has that many sums.
     reduce.all_reduce(&RowSums { tp, shards, rows: rows as usize })?;
     enqueue(1)
 }
 
-/// Both steps on one device, checked.
+/// The checked problems of both steps on one device.
 fn steps(norm: Norm<'_>, shard: &Shard<'_>, dim: usize, stream: &Stream) -> Result<[ShardProblem; 2]> {
     let Shard { x, w, y, sums } = shard;
     let place = stream.place();
@@ -224,7 +234,7 @@ fn steps(norm: Norm<'_>, shard: &Shard<'_>, dim: usize, stream: &Stream) -> Resu
     Ok([first, check::apply(&norm, &x.raw, &sums.raw, &y.raw, dim, place)?])
 }
 
-/// Their launches; none without rows.
+/// The plans of both steps; `None` without rows.
 fn plans(problems: &[ShardProblem; 2], stream: &Stream) -> Result<[Option<ShardPlan>; 2]> {
     let mut plans = [None; 2];
     for (plan, problem) in plans.iter_mut().zip(problems) {

@@ -93,10 +93,12 @@ impl OnDevice {
         let Views { x, w, b, mut y, r, s, scale } = self.views();
         let norm = case.described().weight(w).bias(b).sum_scale(case.sum_scale(scale));
         match (case.residual, r, s) {
-            (Residual::Before, Some(r), Some(mut s)) => norm.add_rows_to(x, r.as_view(), &mut s, &mut y, on),
-            (Residual::Before, Some(mut r), None) => norm.add_rows(x, &mut r, &mut y, on),
-            (Residual::Behind, Some(r), _) => norm.rows_add_to(x, r.as_view(), &mut y, on),
-            (Residual::Behind, None, _) => norm.rows_add(x, &mut y, on),
+            (Residual::Before, Some(r), Some(mut s)) => {
+                norm.add_then_norm_to(x, r.as_view(), &mut s, &mut y, on)
+            }
+            (Residual::Before, Some(mut r), None) => norm.add_then_norm(x, &mut r, &mut y, on),
+            (Residual::Behind, Some(r), _) => norm.norm_then_add_to(x, r.as_view(), &mut y, on),
+            (Residual::Behind, None, _) => norm.norm_then_add(x, &mut y, on),
             _ if case.heads => norm.heads(x, &mut y, on),
             _ => norm.rows(x, &mut y, on),
         }
@@ -112,7 +114,9 @@ impl OnDevice {
             .sum_scale(case.sum_scale(scale.as_ref().map(|scale| scale.view(&[1], &[1]))));
         let mut x = x.view_mut(&case.shape(), &case.x_strides());
         match r {
-            Some(r) => norm.add_rows_in_place(&mut x, &mut r.view_mut(&case.shape(), &case.r_strides()), on),
+            Some(r) => {
+                norm.add_then_norm_in_place(&mut x, &mut r.view_mut(&case.shape(), &case.r_strides()), on)
+            }
             None if case.heads => norm.heads_in_place(&mut x, on),
             None => norm.rows_in_place(&mut x, on),
         }

@@ -128,13 +128,13 @@ impl Tensor {
 enum Op {
     Rows,
     Heads,
-    AddRows,
-    RowsAdd,
+    AddThenNorm,
+    NormThenAdd,
     Partial,
     Apply,
 }
 
-const OPS: [Op; 6] = [Op::Rows, Op::Heads, Op::AddRows, Op::RowsAdd, Op::Partial, Op::Apply];
+const OPS: [Op; 6] = [Op::Rows, Op::Heads, Op::AddThenNorm, Op::NormThenAdd, Op::Partial, Op::Apply];
 
 /// One case.
 pub fn run(data: &[u8]) {
@@ -152,7 +152,7 @@ fn case(u: &mut Unstructured<'_>) -> Result<()> {
     };
     let w = if u.arbitrary()? { Some(param(u)?) } else { None };
     let b = if u.ratio(1_u8, 4_u8)? { Some(param(u)?) } else { None };
-    let r = if op == Op::AddRows { Some(x.beside(u)?) } else { None };
+    let r = if op == Op::AddThenNorm { Some(x.beside(u)?) } else { None };
     let rows = x.shape[..x.shape.len() - 1].iter().fold(1_usize, |rows, extent| rows.wrapping_mul(*extent));
     let sums = Tensor { dtype: DType::F32, shape: vec![rows], strides: vec![1], ..Tensor::any(u)? };
     let sums = matches!(op, Op::Partial | Op::Apply).then_some(sums);
@@ -194,8 +194,8 @@ fn case(u: &mut Unstructured<'_>) -> Result<()> {
         let (input, output) = (x.view(base)?, &mut y.view_mut(base)?);
         match (op, &r, &sums) {
             (Op::Heads, ..) => norm.heads(input, output, &Cpu),
-            (Op::RowsAdd, ..) => norm.rows_add(input, output, &Cpu),
-            (_, Some(r), _) => norm.add_rows(input, &mut r.view_mut(base)?, output, &Cpu),
+            (Op::NormThenAdd, ..) => norm.norm_then_add(input, output, &Cpu),
+            (_, Some(r), _) => norm.add_then_norm(input, &mut r.view_mut(base)?, output, &Cpu),
             (Op::Partial, _, Some(sums)) => rms_norm_partial(input, &mut sums.view_mut(base)?, &Cpu),
             (_, _, Some(sums)) => norm.rows_apply(input, sums.view(base)?, output, dim, &Cpu),
             _ => norm.rows(input, output, &Cpu),

@@ -1,6 +1,6 @@
 """The numbers by which the extension module knows names."""
 
-FORMS = {"rows": 0, "heads": 1, "add_rows": 2, "rows_add": 3}
+FORMS = {"rows": 0, "heads": 1, "add_then_norm": 2, "norm_then_add": 3}
 """The forms of an operation: y = norm(x); the same with weights for each head; r += x, y = norm(r); y += norm(x)."""
 
 AROUND = {"in_front": 0, "behind": 1, "between": 2}

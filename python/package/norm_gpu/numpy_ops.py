@@ -194,7 +194,7 @@ def add_rms_norm(
 ) -> Array:
     """r += x, where it lies, and y = rms_norm(r): the residual in front of a norm."""
     y = _output(x, out, dtype)
-    _run("add_rows", "rms", x, y, r, w, b, eps, **options)
+    _run("add_then_norm", "rms", x, y, r, w, b, eps, **options)
     return y
 
 
@@ -208,7 +208,7 @@ def add_rms_norm_(
     **options: Unpack[Options],
 ) -> Array:
     """r += x, and x = rms_norm(r), both where they lie: `fused_add_rms_norm`. Gives x."""
-    _run("add_rows", "rms", x, None, r, w, b, eps, **options)
+    _run("add_then_norm", "rms", x, None, r, w, b, eps, **options)
     return x
 
 
@@ -225,7 +225,7 @@ def add_layer_norm(
 ) -> Array:
     """r += x, where it lies, and y = layer_norm(r)."""
     y = _output(x, out, dtype)
-    _run("add_rows", "layer", x, y, r, w, b, eps, **options)
+    _run("add_then_norm", "layer", x, y, r, w, b, eps, **options)
     return y
 
 
@@ -233,7 +233,7 @@ def add_layer_norm_(
     x: Array, r: Array, w: Optional[Array], b: Optional[Array], eps: float, **options: Unpack[Options]
 ) -> Array:
     """r += x, and x = layer_norm(r), both where they lie. Gives x."""
-    _run("add_rows", "layer", x, None, r, w, b, eps, **options)
+    _run("add_then_norm", "layer", x, None, r, w, b, eps, **options)
     return x
 
 
@@ -247,7 +247,7 @@ def rms_norm_add(
     **options: Unpack[Options],
 ) -> Array:
     """y += rms_norm(x), where it lies: the residual behind a norm. Gives y."""
-    _run("rows_add", "rms", x, y, None, w, b, eps, **options)
+    _run("norm_then_add", "rms", x, y, None, w, b, eps, **options)
     return y
 
 
@@ -255,7 +255,7 @@ def layer_norm_add(
     x: Array, y: Array, w: Optional[Array], b: Optional[Array], eps: float, **options: Unpack[Options]
 ) -> Array:
     """y += layer_norm(x), where it lies. Gives y."""
-    _run("rows_add", "layer", x, y, None, w, b, eps, **options)
+    _run("norm_then_add", "layer", x, y, None, w, b, eps, **options)
     return y
 
 

@@ -64,7 +64,7 @@ __all__ = [
     "sandwich_rms_norm_to",
 ]
 
-_ROWS, _HEADS, _ADD_ROWS, _ROWS_ADD = FORMS["rows"], FORMS["heads"], FORMS["add_rows"], FORMS["rows_add"]
+_ROWS, _HEADS, _ADD_THEN_NORM, _NORM_THEN_ADD = FORMS["rows"], FORMS["heads"], FORMS["add_then_norm"], FORMS["norm_then_add"]
 _IN_FRONT, _BEHIND, _BETWEEN = AROUND["in_front"], AROUND["behind"], AROUND["between"]
 _RMS, _LAYER = KINDS["rms"], KINDS["layer"]
 _DENSE = torch.contiguous_format
@@ -147,7 +147,7 @@ def _add_norm(
     overlap: bool,
 ) -> Tensor:
     y = _new(x, dtype)
-    _native_norm(_ADD_ROWS, kind, x, y, r, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
+    _native_norm(_ADD_THEN_NORM, kind, x, y, r, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
     return y
 
 
@@ -165,7 +165,7 @@ def _add_norm_out(
     rounding: int,
     overlap: bool,
 ) -> None:
-    _native_norm(_ADD_ROWS, kind, x, y, r, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
+    _native_norm(_ADD_THEN_NORM, kind, x, y, r, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
 
 
 @torch.library.custom_op("norm_gpu::add_norm_", mutates_args=("x", "r"))
@@ -181,7 +181,7 @@ def _add_norm_(
     rounding: int,
     overlap: bool,
 ) -> None:
-    _native_norm(_ADD_ROWS, kind, x, None, r, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
+    _native_norm(_ADD_THEN_NORM, kind, x, None, r, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
 
 
 @torch.library.custom_op("norm_gpu::norm_add", mutates_args=("y",))
@@ -197,7 +197,7 @@ def _norm_add(
     rounding: int,
     overlap: bool,
 ) -> None:
-    _native_norm(_ROWS_ADD, kind, x, y, None, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
+    _native_norm(_NORM_THEN_ADD, kind, x, y, None, w, b, eps, weight_offset, round_offset, rounding, overlap, None)
 
 
 @torch.library.custom_op("norm_gpu::add_norm_to", mutates_args=())
@@ -350,10 +350,10 @@ def _run(form, kind, x, w, b, eps, y, r, in_place, dtype, options):
         if r is not None:
             _written(r)
         return output
-    if form == _ROWS_ADD:
+    if form == _NORM_THEN_ADD:
         _norm_add(x, y, w, b, kind, *numbers)
         return y
-    if form == _ADD_ROWS:
+    if form == _ADD_THEN_NORM:
         if in_place:
             _add_norm_(x, r, w, b, kind, *numbers)
             return x
@@ -490,7 +490,7 @@ def add_rms_norm(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """r += x, where it lies, and y = rms_norm(r): the residual in front of a norm."""
-    return _run(_ADD_ROWS, _RMS, x, w, b, eps, out, r, False, dtype, options)
+    return _run(_ADD_THEN_NORM, _RMS, x, w, b, eps, out, r, False, dtype, options)
 
 
 def add_rms_norm_(
@@ -503,7 +503,7 @@ def add_rms_norm_(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """r += x, and x = rms_norm(r), both where they lie: `fused_add_rms_norm`. Gives x."""
-    return _run(_ADD_ROWS, _RMS, x, w, b, eps, None, r, True, None, options)
+    return _run(_ADD_THEN_NORM, _RMS, x, w, b, eps, None, r, True, None, options)
 
 
 def add_layer_norm(
@@ -518,7 +518,7 @@ def add_layer_norm(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """r += x, where it lies, and y = layer_norm(r)."""
-    return _run(_ADD_ROWS, _LAYER, x, w, b, eps, out, r, False, dtype, options)
+    return _run(_ADD_THEN_NORM, _LAYER, x, w, b, eps, out, r, False, dtype, options)
 
 
 def add_layer_norm_(
@@ -530,7 +530,7 @@ def add_layer_norm_(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """r += x, and x = layer_norm(r), both where they lie. Gives x."""
-    return _run(_ADD_ROWS, _LAYER, x, w, b, eps, None, r, True, None, options)
+    return _run(_ADD_THEN_NORM, _LAYER, x, w, b, eps, None, r, True, None, options)
 
 
 def rms_norm_add(
@@ -543,7 +543,7 @@ def rms_norm_add(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """y += rms_norm(x), where it lies: the residual behind a norm. Gives y."""
-    return _run(_ROWS_ADD, _RMS, x, w, b, eps, y, None, False, None, options)
+    return _run(_NORM_THEN_ADD, _RMS, x, w, b, eps, y, None, False, None, options)
 
 
 def layer_norm_add(
@@ -555,7 +555,7 @@ def layer_norm_add(
     **options: "Unpack[TorchOptions]",
 ) -> Tensor:
     """y += layer_norm(x), where it lies. Gives y."""
-    return _run(_ROWS_ADD, _LAYER, x, w, b, eps, y, None, False, None, options)
+    return _run(_NORM_THEN_ADD, _LAYER, x, w, b, eps, y, None, False, None, options)
 
 
 def add_rms_norm_to(

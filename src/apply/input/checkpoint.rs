@@ -1,4 +1,4 @@
-//! What a path leads to: a safetensors file, or the index of a model in several of them.
+//! A checkpoint: a safetensors file, or the index of a model in several of them.
 
 use std::path::Path;
 
@@ -7,9 +7,9 @@ use super::index::Index;
 use super::{Entry, FileId, Header, InputError, SourceFile};
 use crate::nearest::nearest;
 
-/// Names that a message about a missing tensor offers.
+/// The number of names that a message about a missing tensor suggests.
 const NEAR_NAMES: usize = 5;
-/// As many first bytes as tell JSON from a safetensors file, white space in front included.
+/// The number of first bytes that distinguish JSON, with white space in front, from a safetensors file.
 const FIRST: u64 = 64;
 
 /// A safetensors file, open, its header read and checked.
@@ -32,7 +32,7 @@ impl TensorFile {
     }
 }
 
-/// What a path leads to.
+/// A checkpoint that a path leads to.
 #[derive(Debug)]
 pub enum Checkpoint {
     File(TensorFile),
@@ -44,7 +44,7 @@ pub enum Checkpoint {
 pub struct Listed {
     pub name: String,
     pub entry: Entry,
-    /// The file that has it, where there are several.
+    /// The file that has it, if there are several.
     pub shard: Option<String>,
 }
 
@@ -96,7 +96,7 @@ impl Checkpoint {
 
 fn no_tensor(file: &Path, tensor: &str, names: Vec<&str>) -> InputError {
     let count = names.len();
-    // Of few, all may be told.
+    // If there are few, all are listed.
     let most = if count <= NEAR_NAMES { names.clone() } else { nearest(tensor, names, NEAR_NAMES) };
     let near = most.into_iter().map(str::to_owned).collect();
     InputError::NoTensor { file: file.to_owned(), tensor: tensor.to_owned(), near, count }

@@ -1,4 +1,4 @@
-//! Why a tensor could not be had.
+//! Errors of reading tensors.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::str::Utf8Error;
 use super::foreign::Foreign;
 use crate::printable;
 
-/// Why a tensor could not be had.
+/// Why a tensor could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     #[error(
@@ -82,7 +82,7 @@ pub enum InputError {
     Memory { file: PathBuf, tensor: String, bytes: usize },
 }
 
-/// What contradicts the format in a file's header.
+/// How a file's header violates the format.
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderError {
     #[error("it has fewer than the 8 bytes of a header's length")]

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use super::InputError;
 use crate::regular::{self, Unread, name_of};
 
-/// Names that a message about a folder offers.
+/// The number of names that a message about a folder suggests.
 const OFFERED: usize = 5;
 
-/// Which file it is, whatever path or link leads to it: its device and inode.
+/// A file's identity, whatever path or link leads to it: its device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
     device: u64,
@@ -29,7 +29,7 @@ impl FileId {
 pub struct SourceFile {
     pub path: PathBuf,
     pub id: FileId,
-    /// Bytes, when it was opened.
+    /// The size in bytes when the file was opened.
     pub len: u64,
     file: File,
 }
@@ -41,7 +41,7 @@ impl SourceFile {
         Ok(SourceFile { path: path.to_owned(), id: FileId::of(&metadata), len: metadata.len(), file })
     }
 
-    /// Fills `bytes` with what stands at `start`.
+    /// Reads `bytes.len()` bytes from offset `start`.
     pub fn read_exact_at(&self, bytes: &mut [u8], start: u64) -> Result<(), InputError> {
         self.file.read_exact_at(bytes, start).map_err(|source| match source.kind() {
             io::ErrorKind::UnexpectedEof => InputError::Truncated { file: self.path.clone(), len: self.len },

@@ -1,13 +1,13 @@
-//! What a file is that is no safetensors file, by its first bytes.
+//! Recognition of files of other formats by their first bytes.
 
 use std::fmt;
 
 use super::{InputError, SourceFile};
 
-/// As many first bytes as tell formats apart: a ZIP archive's first name among them.
+/// The number of first bytes that distinguish the formats, with the first name of a ZIP archive.
 const FIRST: u64 = 512;
 
-/// A kind of file that people have in a safetensors file's place.
+/// A format that people may have in place of safetensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
     Empty,

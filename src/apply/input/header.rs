@@ -1,4 +1,4 @@
-//! The header of a safetensors file: what its tensors are and where they lie.
+//! The header of a safetensors file: its tensors and their positions.
 //!
 //! The `safetensors` crate parses headers, too, and is stricter and laxer than what is needed here: a dtype that it
 //! does not know, in any tensor, refuses the whole file, and of a name that stands twice it takes the last. So the
@@ -15,9 +15,9 @@ use serde_json::value::RawValue;
 use super::unique::Members;
 use super::{HeaderError, InputError, SourceFile};
 
-/// The key under which a header keeps what is no tensor.
+/// The key of a header's metadata, which is not a tensor.
 pub const METADATA: &str = "__metadata__";
-/// Bytes in front of the header: its length.
+/// The size of the header's length, which precedes the header.
 const LENGTH: u64 = 8;
 /// The longest header, as the `safetensors` crate has it.
 const MAX_HEADER: u64 = 100_000_000;
@@ -27,15 +27,15 @@ const ALIGN: usize = 8;
 /// A tensor in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Entry {
-    /// As the file spells it: it may be one that is not known here.
+    /// The type as the file spells it; it may be unknown to this program.
     pub dtype: String,
     pub shape: Vec<usize>,
-    /// From its first byte to behind its last, counted from the end of the header.
+    /// The byte range, first to last exclusive, counted from the end of the header.
     pub data_offsets: (u64, u64),
 }
 
 impl Entry {
-    /// Bits of an element, where the dtype is known.
+    /// Bits of an element, if the dtype is known.
     pub fn bits(&self) -> Option<usize> {
         let dtype = self.dtype.as_str().into_deserializer();
         Dtype::deserialize::<serde::de::value::StrDeserializer<'_, serde::de::value::Error>>(dtype)
@@ -56,7 +56,7 @@ impl Entry {
     }
 }
 
-/// What a file holds.
+/// The contents of a header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     pub metadata: Option<Vec<(String, String)>>,
@@ -67,7 +67,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads the header of `file`, and nothing behind it.
+    /// Reads only the header of `file`.
     pub fn read(file: &SourceFile) -> Result<Header, InputError> {
         let not = |source| InputError::NotSafetensors { file: file.path.clone(), source };
         if file.len < LENGTH {
@@ -87,7 +87,7 @@ impl Header {
         Header::parse(&text, start, file.len - start).map_err(not)
     }
 
-    /// Takes the JSON of a header apart, in front of `bytes` bytes of tensors at `start`.
+    /// Parses the JSON of a header, which precedes `bytes` bytes of tensors at `start`.
     fn parse(text: &[u8], start: u64, bytes: u64) -> Result<Header, HeaderError> {
         let text = std::str::from_utf8(text)?;
         let members: Members<&RawValue> = serde_json::from_str(text)?;

@@ -13,16 +13,16 @@ use super::{Entry, FileId, Header, InputError, Listed, SourceFile};
 /// The longest index that is read: that of a model of a million tensors has a tenth of it.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Which file has which tensor.
+/// The index: the file of each tensor.
 #[derive(Debug)]
 pub struct Index {
     pub path: PathBuf,
     pub id: FileId,
-    /// Name and file, in the index's order. Files are plain names, of files in the index's folder.
+    /// The name and file of each tensor, in the index's order. Files are names without a path, in the index's folder.
     pub tensors: Vec<(String, String)>,
 }
 
-/// What is read of the file.
+/// The part of the JSON that is read.
 #[derive(Deserialize)]
 struct Json {
     weight_map: Option<Members<String>>,
@@ -65,7 +65,7 @@ impl Index {
         SourceFile::open(&shard)
     }
 
-    /// Every tensor, with what the header of its file says; `read` is asked once for each file.
+    /// Every tensor with its entry in the header of its file; `read` is called once for each file.
     pub fn list(
         self,
         read: impl Fn(SourceFile) -> Result<Header, InputError>,
@@ -83,7 +83,7 @@ impl Index {
         Ok(list)
     }
 
-    /// What is wrong where `shard` lacks `tensor`.
+    /// The error for a `shard` that lacks `tensor`.
     pub fn not_in(&self, shard: &str, tensor: &str) -> InputError {
         let shard = self.path.with_file_name(shard);
         InputError::NotInShard { index: self.path.clone(), tensor: tensor.to_owned(), shard }

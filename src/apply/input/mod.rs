@@ -1,7 +1,7 @@
 //! Tensors in safetensors files, read a piece at a time.
 //!
-//! Files are read by position (pread), not mapped: of a file that another program cuts short meanwhile, a map ends
-//! the process by SIGBUS, and a read is an error. Memory holds no more of a tensor than what is asked for.
+//! Files are read by position (pread), not mapped. If another program truncates the file in the meantime, a read is an
+//! error, whereas a mapping would end the process by SIGBUS. Memory holds only the requested part of a tensor.
 
 mod checkpoint;
 mod error;

@@ -19,14 +19,14 @@ pub struct Tensor {
     pub file: TensorFile,
     /// The index that led to the file, of a sharded model.
     pub index: Option<FileId>,
-    /// Whether the file has them in f64.
+    /// Whether the elements are f64 in the file.
     wide: bool,
-    /// Where in the file its first element is.
+    /// The offset of the first element in the file.
     start: u64,
 }
 
 impl Tensor {
-    /// Finds the tensor and says what it is; reads none of its elements.
+    /// Finds the tensor and its type and shape; reads none of its elements.
     pub fn open(from: &TensorRef) -> Result<Tensor, InputError> {
         let (file, entry, index) = Checkpoint::open(&from.file)?.find(&from.tensor)?;
         let (dtype, wide) = match entry.dtype.as_str() {
@@ -52,13 +52,13 @@ impl Tensor {
         if self.wide { size_of::<f64>() } else { self.dtype.size() }
     }
 
-    /// What to say where elements are rounded as they are read.
+    /// The note for the user if elements are rounded as they are read.
     pub fn rounding(&self) -> Option<String> {
         let (file, name) = (printable::path(&self.file.source.path), printable::name(&self.name));
         self.wide.then(|| format!("{file}:{name} is F64: its elements are rounded to f32"))
     }
 
-    /// Makes `memory` so many bytes, for elements of this tensor or what is made of them.
+    /// Resizes `memory` to that many bytes, for elements of this tensor or of the result.
     pub fn hold(&self, memory: &mut AlignedBytes, bytes: usize) -> Result<(), InputError> {
         memory.try_resize(bytes).map_err(|_| {
             let (file, tensor) = (self.file.source.path.clone(), self.name.clone());
@@ -79,7 +79,7 @@ impl Tensor {
         let places = elements.as_chunks_mut().0.iter_mut();
         for ((index, place), word) in range.zip(places).zip(stored.as_chunks().0) {
             let wide = f64::from_le_bytes(*word);
-            // Rounds to nearest even, once.
+            // One rounding, to nearest even.
             let value = wide as f32;
             if value.is_infinite() && wide.is_finite() {
                 let (file, tensor) = (self.file.source.path.clone(), self.name.clone());
@@ -90,7 +90,7 @@ impl Tensor {
         Ok(())
     }
 
-    /// All of its elements.
+    /// All elements.
     pub fn read_all(&self) -> Result<AlignedBytes, InputError> {
         let mut elements = AlignedBytes::default();
         self.read(0..self.elements(), &mut elements)?;

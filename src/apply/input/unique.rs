@@ -1,17 +1,17 @@
-//! JSON objects whose keys stand once.
+//! JSON objects with duplicate keys detected.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-/// The members of a JSON object in their order, one that stands twice included: serde's maps would keep the last
-/// and lose the other without a word.
+/// The members of a JSON object in order, duplicates included: serde's maps would silently keep only the last of
+/// them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members<T>(pub Vec<(String, T)>);
 
 impl<T> Members<T> {
-    /// A key that stands more than once.
+    /// A key that occurs more than once, if there is one.
     pub fn repeated(&self) -> Option<&str> {
         let mut keys: Vec<&str> = self.0.iter().map(|(key, _)| key.as_str()).collect();
         keys.sort_unstable();

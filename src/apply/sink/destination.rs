@@ -1,4 +1,4 @@
-//! Where the result goes, and whether it may go there.
+//! The destination of the result, and the checks whether it may be written.
 
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
@@ -67,19 +67,19 @@ impl DestinationArgs {
     }
 }
 
-/// A path at which the result may appear.
+/// A path to which the result may be written.
 #[derive(Debug)]
 pub struct Destination {
     /// As it was typed.
     pub given: PathBuf,
-    /// Where links lead, the file itself.
+    /// The path with links resolved.
     pub path: PathBuf,
-    /// The file there, which is to be replaced.
+    /// The existing file that is replaced, if there is one.
     pub replaced: Option<Metadata>,
 }
 
 impl Destination {
-    /// Looks at what is there. `inputs` are the tensors that are read, each with its option, the input first.
+    /// Checks the path. `inputs` are the tensors that are read, each with its option, the input first.
     pub fn of(args: &DestinationArgs, inputs: &[(&'static str, &Tensor)]) -> Result<Destination, SinkError> {
         let (option, given) = args.path();
         let path = given.to_owned();
@@ -112,13 +112,13 @@ impl Destination {
         Ok(Destination { given: given.to_owned(), path, replaced: Some(there) })
     }
 
-    /// Whether it is this file that is to be replaced.
+    /// Whether this is the file that is replaced.
     pub fn replaces(&self, file: &SourceFile) -> bool {
         self.replaced.as_ref().is_some_and(|there| FileId::of(there) == file.id)
     }
 }
 
-/// Whether the file that is there may be replaced.
+/// Checks whether the existing file may be replaced.
 fn may_replace(
     args: &DestinationArgs,
     there: &Metadata,
@@ -147,14 +147,14 @@ fn may_replace(
     }
 }
 
-/// Whether nobody may write to the file, or this user may not: that its folder can be written to, which is enough for a
-/// rename, does not make its content this user's to replace.
+/// Whether the file is read-only, for everyone or for this user. Write access to its folder suffices for a rename, but does
+/// not entitle the user to replace the file's content.
 fn read_only(path: &Path, there: &Metadata) -> bool {
     let denied = || rustix::fs::access(path, Access::WRITE_OK) == Err(Errno::ACCESS);
     there.permissions().mode() & WRITABLE == 0 || denied()
 }
 
-/// Whether a path ends in the name of a file: not in `..`, nor in a slash, which only a folder may.
+/// Whether a path ends in the name of a file: not in `..`, nor in a slash, as only a folder's may.
 fn names_a_file(path: &Path) -> bool {
     path.file_name().is_some() && !OsStr::as_bytes(path.as_os_str()).ends_with(b"/")
 }

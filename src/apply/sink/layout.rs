@@ -1,4 +1,4 @@
-//! What stands where in the file that is written.
+//! The layout of the file that is written.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -9,31 +9,31 @@ use super::{DestinationArgs, SinkError};
 use crate::apply::input::header::METADATA;
 use crate::apply::input::{Entry, Header, Tensor};
 
-/// What stands where in the file that is written.
+/// The positions of the header, the result and the copied tensors in the file that is written.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct FileLayout {
     /// The first bytes.
     pub header: Vec<u8>,
-    /// Where the result starts.
+    /// The offset of the result.
     pub result: u64,
     pub result_bytes: u64,
-    /// What is copied from the input's file.
-    pub copied: Vec<Run>,
-    /// Of the whole file.
+    /// The ranges that are copied from the input's file.
+    pub copied: Vec<CopyRange>,
+    /// The size of the whole file.
     pub bytes: u64,
 }
 
-/// Bytes that stand together in both files.
+/// A range of bytes that is contiguous in both files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct CopyRange {
     pub from: u64,
     pub to: u64,
     pub len: u64,
 }
 
-impl Layout {
+impl FileLayout {
     /// The file that `args` ask for, with a result of the shape of `x` and of `dtype`.
-    pub fn of(args: &DestinationArgs, x: &Tensor, dtype: DType) -> Result<Layout, SinkError> {
+    pub fn of(args: &DestinationArgs, x: &Tensor, dtype: DType) -> Result<FileLayout, SinkError> {
         let name = args.name(x);
         if name == METADATA {
             return Err(SinkError::NameReserved { name: name.to_owned() });
@@ -47,16 +47,16 @@ impl Layout {
             if taken && !args.force() {
                 return Err(SinkError::NameTaken { file: x.file.source.path.clone(), name: name.to_owned() });
             }
-            Layout::copy(header, name, entry)
+            FileLayout::copy(header, name, entry)
         } else {
             let tensors = vec![(name.to_owned(), entry)];
-            Layout::new(Header { tensors, ..Header::default() }, name, &Header::default())
+            FileLayout::new(Header { tensors, ..Header::default() }, name, &Header::default())
         };
         layout.map_err(|source| SinkError::Header { path: args.path().1.to_owned(), source })
     }
 
-    /// A copy of a file with this tensor in place of the one of its name, or added.
-    fn copy(old: &Header, name: &str, entry: Entry) -> Result<Layout, serde_json::Error> {
+    /// A copy of a file in which this tensor replaces the one of the same name, or is added.
+    fn copy(old: &Header, name: &str, entry: Entry) -> Result<FileLayout, serde_json::Error> {
         let mut new = Header { metadata: old.metadata.clone(), ..Header::default() };
         new.tensors.clone_from(&old.tensors);
         let same_place = match new.tensors.iter_mut().find(|(other, _)| other == name) {
@@ -75,11 +75,11 @@ impl Layout {
             // its size. Those of unknown size come last. Within a size the order stays.
             new.tensors.sort_by_key(|(_, entry)| Reverse(entry.bits().unwrap_or(0)));
         }
-        Layout::new(new, name, old)
+        FileLayout::new(new, name, old)
     }
 
-    /// Places the tensors of `new` behind each other. All but the one called `result` come from the file of `old`.
-    fn new(mut new: Header, result: &str, old: &Header) -> Result<Layout, serde_json::Error> {
+    /// Places the tensors of `new` one after the other. All but the one called `result` are copied from the file of `old`.
+    fn new(mut new: Header, result: &str, old: &Header) -> Result<FileLayout, serde_json::Error> {
         let mut end = 0;
         for (_, entry) in &mut new.tensors {
             let first = end;
@@ -89,14 +89,18 @@ impl Layout {
         let header = new.to_bytes()?;
         let start = header.len() as u64;
         let mut layout =
-            Layout { header, result: 0, result_bytes: 0, copied: Vec::new(), bytes: start + end };
+            FileLayout { header, result: 0, result_bytes: 0, copied: Vec::new(), bytes: start + end };
         let sources: HashMap<&str, &Entry> =
             old.tensors.iter().map(|(name, entry)| (name.as_str(), entry)).collect();
         for (name, entry) in &new.tensors {
             let to = start + entry.data_offsets.0;
             match sources.get(name.as_str()) {
                 Some(source) if name != result => {
-                    layout.copy_run(Run { from: old.start + source.data_offsets.0, to, len: entry.bytes() });
+                    layout.copy_range(CopyRange {
+                        from: old.start + source.data_offsets.0,
+                        to,
+                        len: entry.bytes(),
+                    });
                 }
                 _ => (layout.result, layout.result_bytes) = (to, entry.bytes()),
             }
@@ -104,12 +108,12 @@ impl Layout {
         Ok(layout)
     }
 
-    fn copy_run(&mut self, run: Run) {
+    fn copy_range(&mut self, range: CopyRange) {
         match self.copied.last_mut() {
-            Some(last) if last.from + last.len == run.from && last.to + last.len == run.to => {
-                last.len += run.len
+            Some(last) if last.from + last.len == range.from && last.to + last.len == range.to => {
+                last.len += range.len
             }
-            _ => self.copied.push(run),
+            _ => self.copied.push(range),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! How far writing has come.
+//! The progress bar of writing.
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
-/// Smaller files are there before a bar could be read.
+/// Files below this size are written before a bar could be read.
 const WORTH_A_BAR: u64 = 128 << 20;
 
 /// A bar on stderr of the bytes that are written, where that is a terminal.

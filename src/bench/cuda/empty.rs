@@ -1,4 +1,4 @@
-//! A kernel that does nothing: what a launch costs at least.
+//! A kernel that does nothing, to measure the least cost of a launch.
 
 use std::ptr::null_mut;
 
@@ -6,7 +6,7 @@ use cuda_driver::sys::{CUfunction, CUmodule};
 use cuda_driver::{Driver, Launch};
 use norm_host::{Device, Error, Stream};
 
-/// Its text, for every device that runs the others.
+/// Its PTX, for every device that norm's kernels support.
 const PTX: &std::ffi::CStr = c".version 8.0
 .target sm_80
 .address_size 64
@@ -27,18 +27,18 @@ impl Empty {
         let driver = cuda_driver::driver()?;
         let module = driver.module_load(PTX).map_err(|error| error.error)?;
         let mut empty = Empty { device: *device, driver, module, function: null_mut() };
-        // SAFETY: the module has just been loaded.
+        // SAFETY: the module has just been loaded in the context that is current here.
         empty.function = unsafe { driver.module_function(module, c"norm_bench_empty") }?;
         Ok(empty)
     }
 
-    /// Enqueues one warp of it.
+    /// Enqueues a launch of one warp.
     pub fn launch(&self, stream: &Stream) -> Result<(), Error> {
         let _current = self.device.enter()?;
         let stream = stream.as_raw().cast();
         let launch = Launch { grid: (1, 1, 1), block: (32, 1, 1), shared_bytes: 0, stream };
-        // SAFETY: function and stream are alive and of the current context; there are no
-        // parameters, and the kernel touches nothing.
+        // SAFETY: function and stream are alive and of the current context; the kernel has no
+        // parameters, and accesses no memory.
         unsafe { self.driver.launch_kernel(self.function, &launch, &mut []) }?;
         Ok(())
     }
@@ -47,7 +47,7 @@ impl Empty {
 impl Drop for Empty {
     fn drop(&mut self) {
         if let Ok(_current) = self.device.enter() {
-            // SAFETY: its launches are done, and the function is not used afterwards.
+            // SAFETY: all launches are done, and this handle does not use the function again.
             let _ = unsafe { self.driver.module_unload(self.module) };
         }
     }

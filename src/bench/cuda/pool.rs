@@ -1,15 +1,15 @@
-//! The memory of a round.
+//! The device memory of one round.
 
 use norm_host::{DType, Error, Stream};
 
 use super::super::values;
 use crate::memory::DeviceBytes;
 
-/// Room for all inputs, and as much for all outputs, of whatever is measured.
+/// Buffers for the inputs and the outputs of any workload.
 pub struct Pool {
     pub inputs: DeviceBytes,
     pub outputs: DeviceBytes,
-    /// What the inputs are filled with.
+    /// The type of the random numbers that the inputs hold.
     filled: Option<DType>,
 }
 
@@ -21,7 +21,7 @@ impl Pool {
         Ok(Pool { inputs, outputs, filled: None })
     }
 
-    /// Has the inputs hold random numbers of that type.
+    /// Fills the inputs with random numbers of that type.
     pub fn fill(&mut self, dtype: DType, stream: &Stream) -> Result<(), Error> {
         if self.filled == Some(dtype) {
             return Ok(());
@@ -34,7 +34,8 @@ impl Pool {
         let mut done = pattern.len() as u64;
         while done < bytes {
             let more = done.min(bytes - done);
-            // SAFETY: within the inputs, and apart: no more is copied than lies in front.
+            // SAFETY: both ranges lie in the inputs, and do not overlap: the source is the first `more` bytes, which end at
+            // or before `done`.
             unsafe { copy(base + done, base, more, stream) }?;
             done += more;
         }
@@ -43,9 +44,9 @@ impl Pool {
         Ok(())
     }
 
-    /// Has the outputs hold what the first `bytes` of the inputs do, for work in place.
+    /// Copies the first `bytes` of the inputs to the outputs, for operations in place.
     pub fn mirror(&mut self, bytes: u64, stream: &Stream) -> Result<(), Error> {
-        // SAFETY: the outputs are as long as the inputs, and works ask for no more than both have.
+        // SAFETY: outputs and inputs are separate buffers of the same length, of at least `bytes`.
         unsafe { copy(self.outputs.address(), self.inputs.address(), bytes, stream) }?;
         stream.synchronize()
     }
@@ -54,12 +55,12 @@ impl Pool {
 /// Enqueues a copy.
 ///
 /// # Safety
-/// Both ranges lie in pools that live until the work is done, and do not overlap.
+/// Both ranges lie in pools that live until the copy is done, and do not overlap.
 pub unsafe fn copy(to: u64, from: u64, bytes: u64, stream: &Stream) -> Result<(), Error> {
     let _current = stream.device().enter()?;
     let driver = cuda_driver::driver()?;
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-    // SAFETY: the caller's promise; the stream is alive and its context current.
+    // SAFETY: the caller guarantees the ranges; the stream is alive and its context current.
     unsafe { driver.copy_async(to, from, bytes, stream.as_raw().cast()) }?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::ffi::{CString, c_void};
 use std::time::Instant;
 
 use cuda_driver::{Driver, Launch};
-use norm_host::{DType, Device, Error, Norm, Place, Plan, Rounding, Stream, View, ViewMut};
+use norm_host::{DType, Device, Error, Norm, Place, Rounding, Stream, View, ViewMut, plan::Plan};
 use serde::Serialize;
 
 use super::super::call::{self, Tensors};

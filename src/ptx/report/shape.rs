@@ -1,8 +1,9 @@
 //! What kernels are counted at.
 
 use norm_host::{
-    DType, DeviceProfile, NormKind, Operand, Param, Plan, Problem, Residual, Rounding, SandwichPlan,
-    SandwichProblem, Tile,
+    DType, NormKind, Rounding,
+    plan::{DeviceProfile, Plan, SandwichPlan, Tile},
+    problem::{Operand, Param, Problem, Residual, SandwichProblem},
 };
 use norm_kernels::abi::{Access, Axis, Kernel, Storage};
 
@@ -154,7 +155,7 @@ fn two_blocks_or_a_cluster(
     profile: DeviceProfile,
 ) -> Shape {
     let Kernel { kind, x, w, y, variant, .. } = kernel;
-    let tile = Tile::new(kind, kernel.normalized(), y, dim, profile).taken_by(variant);
+    let tile = Tile::new(kind, kernel.normalized(), y, dim, profile).for_variant(variant);
     let rows = if tile.blocks > 1 { 1 } else { 2 * u64::from(tile.rows) };
     let threads_a_row = tile.threads * tile.blocks;
     Shape { kind, dtypes: [x, w, y], rows, dim, residual, threads_a_row, blocks_a_row: tile.blocks }

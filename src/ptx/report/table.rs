@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::line::{Line, Moved};
+use super::kernel_run::{KernelRun, Moved};
 
 const HEAD: &str = "\
 Each kernel on the rows of two blocks or of a cluster, at the typical lengths that operations take it for: heads
@@ -18,7 +18,7 @@ access:    bytes that a thread moves at a time.
 
 ";
 
-pub fn table(lines: &[Line]) -> String {
+pub fn table(lines: &[KernelRun]) -> String {
     let mut text = String::from(HEAD);
     let moves = ["x", "w", "b", "r", "y", "r out"];
     let columns = moves.map(|name| format!(" {name:>5}")).concat();
@@ -31,7 +31,7 @@ pub fn table(lines: &[Line]) -> String {
         "kernel", "shape", "x", "w", "y", "conflicts", "divergent", "barriers", "longest", "an element"
     );
     for line in lines {
-        let Line { kernel, rows, dim, x, w, b, y, r, r_stored, .. } = line;
+        let KernelRun { kernel, rows, dim, x, w, b, y, r, r_stored, .. } = line;
         let moves = [x, w, b, r, y, r_stored];
         let shape = format!("{rows}x{dim}");
         let _ = writeln!(

@@ -1,6 +1,9 @@
 //! Memory for a kernel to run on.
 
-use norm_host::{DType, Problem, SandwichProblem};
+use norm_host::{
+    DType,
+    problem::{Problem, SandwichProblem},
+};
 
 use super::shape::{ALIGN, Addresses, Shape};
 use crate::bytes::AlignedBytes;

@@ -8,11 +8,11 @@ use norm_host::for_candle::{LayerNorm, ops};
 
 use crate::{CPU, EPS, assert_same, ones, random, variable, wide};
 
-/// What the message names in place of `add_rows` and of what is named after it.
+/// What the message names in place of `add_then_norm_in_place` and of what is named after it.
 const ADD_THEN: &str =
-    "add_then_rows (of a module add_then_forward; of ops add_then_rms_norm, add_then_layer_norm)";
-/// The same for `rows_add`.
-const THEN_ADD: &str = "rows_then_add (of ops rms_norm_then_add, layer_norm_then_add)";
+    "add_then_norm (of a module add_then_forward; of ops add_then_rms_norm, add_then_layer_norm)";
+/// The same for `norm_then_add_in_place`.
+const THEN_ADD: &str = "norm_then_add (of ops rms_norm_then_add, layer_norm_then_add)";
 
 #[test]
 fn only_what_leads_to_a_variable_is_recorded() -> Result<()> {

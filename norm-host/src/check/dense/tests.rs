@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     NormKind, Place, Rounding, View,
-    check::{Form, Residual, apart},
+    check::{Form, ResidualArgs, apart},
     tensor::Raw,
 };
 
@@ -33,9 +33,9 @@ fn both(
     let w = w.map(|dtype| raw(4, dtype, &[*dim]));
     let b = b.map(|dtype| raw(5, dtype, &[*dim]));
     let residual = match (place, &r, &sum) {
-        (Some(ResidualPlace::InFront), Some(r), sum) => Residual::InFront { r, sum: sum.as_ref() },
-        (Some(ResidualPlace::Behind), Some(r), _) => Residual::Behind { r: Some(r) },
-        _ => Residual::None,
+        (Some(ResidualPlace::InFront), Some(r), sum) => ResidualArgs::InFront { r, sum: sum.as_ref() },
+        (Some(ResidualPlace::Behind), Some(r), _) => ResidualArgs::Behind { r: Some(r) },
+        _ => ResidualArgs::None,
     };
     let of_views = norm.weight(w.map(View::from_raw)).bias(b.map(View::from_raw));
     let by_views = apart(&of_views, Form::Rows, &x, &y, residual, Place::Host).ok();

@@ -7,11 +7,10 @@ use norm_kernels::abi::{Addition, DType, MAX_STAGED_VECTORS, ResidualSupport};
 use super::*;
 use crate::plan::{
     ladders::{
-        EXTRAS, LAYER, LAYER_LAYOUTS, LAYER_RESIDUAL, LAYER_WIDE_RESIDUAL, RMS, RMS_LAYOUTS, RMS_RESIDUAL,
+        EXTRAS, LAYER, LAYER_RESIDUAL, LAYER_TILES, LAYER_WIDE_RESIDUAL, RMS, RMS_RESIDUAL, RMS_TILES,
         RMS_WIDE_RESIDUAL, SANDWICH,
     },
-    select::{Grid, Rule},
-    tile::Layout,
+    rules::{Grid, Rule, TileRule},
 };
 use crate::problem::ResidualPlace;
 
@@ -33,11 +32,11 @@ fn every_threshold_has_its_figures_in_the_tuning_notes() {
 }
 
 #[test]
-fn layouts_ascend_to_the_longest_row_and_kernels_know_them() {
-    for layouts in [RMS_LAYOUTS, LAYER_LAYOUTS] {
-        assert!(layouts.is_sorted_by(|one, next| one.up_to < next.up_to));
-        assert_eq!(layouts.last().map(|last| last.up_to), Some(u32::MAX));
-        for &Layout { up_to, blocks, vectors, packed } in layouts {
+fn tile_rules_ascend_to_the_longest_row_and_kernels_know_them() {
+    for rules in [RMS_TILES, LAYER_TILES] {
+        assert!(rules.is_sorted_by(|one, next| one.up_to < next.up_to));
+        assert_eq!(rules.last().map(|last| last.up_to), Some(u32::MAX));
+        for &TileRule { up_to, blocks, vectors, packed } in rules {
             assert!(blocks.is_power_of_two() && blocks <= 16, "{up_to}");
             assert!((1..=MAX_STAGED_VECTORS).contains(&vectors), "{up_to}");
             // A row of several a block is no longer than what a warp has room for.

@@ -1,4 +1,4 @@
-//! How a template can be malformed.
+//! The errors of malformed templates.
 
 /// Why a template's text cannot be specialized.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -7,16 +7,16 @@
 pub struct TemplateError {
     /// The kernel that was to be made.
     pub kernel: String,
-    /// The template that it was to be made of.
+    /// The template that it was to be made from.
     pub template: String,
-    /// The line, from 1: of the text that [`specialize`](super::specialize()) was given, or, where a
-    /// [`Ptx`](crate::ptx::Ptx) cut it out, of the module that `norm ptx show` prints for the template.
+    /// The line, from 1: of the text that [`specialize`](super::specialize()) was given, or, where the text comes from a
+    /// [`Ptx`](crate::ptx::Ptx), of the module that `norm ptx show` prints for the template.
     pub line: u32,
     /// What is wrong with it.
     pub malformed: Malformed,
-    /// What could stand there.
+    /// What was expected there.
     pub expected: String,
-    /// What stands there: its beginning, in quotes and escaped, or `nothing`.
+    /// The beginning of what was given there, in quotes and escaped, or `nothing`.
     pub given: String,
 }
 
@@ -26,28 +26,28 @@ pub struct TemplateError {
 pub enum Malformed {
     /// There is no such pseudo-instruction.
     Operation,
-    /// The operation is none on that tensor: the kernel has none of that name, or its elements are not of 16 bits.
+    /// The operation does not apply to that tensor: the kernel has no tensor of that name, or not of 16-bit elements.
     Role,
     /// The operation does not take vectors of that length, or not of the tensor's type.
     Vector,
     /// There are more operands than the operation has, fewer, or others in braces and brackets.
     Operands,
-    /// An operand is not what can stand in its place: no register, no number, or an output that is another operand, too.
+    /// An operand is not valid in its place: it is no register, or it is an output and also another operand.
     Operand,
     /// The statement does not end where its line does.
     End,
-    /// A pseudo-instruction stands outside of the body, or behind something on its line, such as a predicate or a
+    /// A pseudo-instruction is outside of the body, or behind something else on its line, such as a predicate or a
     /// comment.
     Place,
-    /// The text states launch bounds itself.
+    /// The text has launch bounds already.
     Bounds,
-    /// The entry has no line `{`, in front of which launch bounds can stand.
+    /// The entry has no line `{`, in front of which launch bounds could be written.
     Body,
-    /// The body has another number of opening than of closing braces: it may break off.
+    /// The numbers of opening and closing braces differ: the body may be truncated.
     Braces,
 }
 
-/// What is wrong, before it is known where.
+/// A fault whose place is not yet known.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) malformed: Malformed,

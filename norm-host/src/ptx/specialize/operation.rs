@@ -1,4 +1,4 @@
-//! The pseudo-instructions that there are, and what each stands for: the table of the [module above](super), as code.
+//! The pseudo-instructions and their expansions: the table of the [parent module](super) as code.
 
 use std::fmt::Write;
 
@@ -7,15 +7,15 @@ use norm_kernels::abi::DType::{self, BF16, F16, F32};
 /// A pseudo-instruction.
 pub(super) struct Operation {
     pub(super) name: &'static str,
-    /// The tensors whose types it goes by.
+    /// The roles that it accepts.
     pub(super) roles: &'static [&'static str],
     /// A vector's length, `v4`.
     pub(super) vector: Option<&'static str>,
-    /// Its operands by names, outputs in front.
-    pub(super) form: &'static str,
-    /// Operands that it writes.
+    /// Its operands by name, outputs first.
+    pub(super) signature: &'static str,
+    /// The number of operands that it writes.
     pub(super) outputs: usize,
-    /// Writes its expansion, given what stands for each name of `form`.
+    /// Writes its expansion, given the operand for each name of `signature`.
     pub(super) expand: fn(Expansion<'_>, &[&str]),
 }
 
@@ -23,14 +23,14 @@ const fn operation(
     name: &'static str,
     roles: &'static [&'static str],
     vector: Option<&'static str>,
-    form: &'static str,
+    signature: &'static str,
     outputs: usize,
     expand: fn(Expansion<'_>, &[&str]),
 ) -> Operation {
-    Operation { name, roles, vector, form, outputs, expand }
+    Operation { name, roles, vector, signature, outputs, expand }
 }
 
-/// Those of one name are neighbours.
+/// All operations; those with the same name are adjacent.
 pub(super) const OPERATIONS: &[Operation] = &[
     operation("unpack", &["x", "w", "y"], None, "{lo, hi}, word", 2, unpack),
     operation("pack", &["x", "w", "y"], None, "word, {lo, hi}", 1, pack),
@@ -46,13 +46,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("affine", &["y"], None, "{lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}", 2, affine),
 ];
 
-/// Where an expansion goes, and what it goes by.
+/// The output of an expansion, and what the expansion depends on.
 pub(super) struct Expansion<'a> {
     pub(super) text: &'a mut String,
-    /// The type of the operation's role; for `round`, `affine` and `add` that to which the order of roundings rounds there,
-    /// f32 where it does not.
+    /// The type of the operation's role; for `round`, `affine` and `add` the type to which the order of roundings rounds
+    /// there, f32 where it does not round.
     pub(super) dtype: DType,
-    /// Where the kernel is scaled, what is rounded in an addition: the scaled branch, and the sum before it is scaled.
+    /// In a kernel with factors, the types to which an addition rounds the scaled branch and the sum before its factor.
     pub(super) scaled: Option<[DType; 2]>,
     /// The lowest compute capability that the text is for.
     pub(super) capability: (u32, u32),
@@ -67,7 +67,7 @@ macro_rules! ptx {
     }};
 }
 
-/// Operands by position. There are as many as the form has names.
+/// The operands by position. There are as many as the signature has names.
 fn named<'a, const N: usize>(operands: &[&'a str]) -> [&'a str; N] {
     std::array::from_fn(|at| operands.get(at).copied().unwrap_or_default())
 }
@@ -88,17 +88,17 @@ fn unpack(expansion: Expansion<'_>, operands: &[&str]) {
             ptx!(expansion, "shl.b32 {lo}, {word}, 16;");
             ptx!(expansion, "and.b32 {hi}, {word}, 0xffff0000;");
         }
-        F32 => {} // A word holds one: `Statement::dtype` refuses it.
+        F32 => {} // Not reached: `Statement::dtype` refuses a role of f32.
     }
 }
 
 fn pack(expansion: Expansion<'_>, operands: &[&str]) {
     let [word, lo, hi] = named(operands);
-    // The upper half stands in front.
+    // The instruction takes the upper half first.
     ptx!(expansion, "cvt.rn.{}x2.f32 {word}, {hi}, {lo};", expansion.dtype);
 }
 
-/// Whether infinities of that type are held to its largest finite number before they are normalized.
+/// Whether infinities of that type are clamped to its largest finite number before they are normalized.
 const fn is_clamped(dtype: DType) -> bool {
     match dtype {
         F16 => true,
@@ -116,7 +116,7 @@ fn clamp(expansion: Expansion<'_>, operands: &[&str]) {
     ptx!(expansion, ".reg .b32 %norm_w;");
     ptx!(expansion, "mov.b32 %norm_w, 0x7bff7bff;");
     if expansion.capability >= (9, 0) {
-        // The lesser magnitude with the sign of both together, which is the word's.
+        // The smaller magnitude, with the exclusive or of the signs, which is the sign of the word.
         ptx!(expansion, "min.NaN.xorsign.abs.f16x2 {clamped}, {word}, %norm_w;");
     } else {
         ptx!(expansion, "min.NaN.f16x2 {clamped}, {word}, %norm_w;");
@@ -126,7 +126,7 @@ fn clamp(expansion: Expansion<'_>, operands: &[&str]) {
     ptx!(expansion, "}}");
 }
 
-/// Bits of exponent that an f64 has, and such an element has not.
+/// The number of exponent bits that an f64 has more than an element of that type.
 const fn missing_exponent_bits(dtype: DType) -> u32 {
     match dtype {
         F16 => 11 - 5,
@@ -138,7 +138,7 @@ const fn missing_exponent_bits(dtype: DType) -> u32 {
 fn widen(expansion: Expansion<'_>, operands: &[&str]) {
     let [lo, hi, word] = named(operands);
     let shift = missing_exponent_bits(expansion.dtype);
-    // The sign, and the other bits behind the exponent's that are missing.
+    // The mask of the sign, and of the element's exponent and mantissa behind the missing exponent bits.
     let fields = 0x8000_0000_u32 | 0x7fff_0000 >> shift;
     ptx!(expansion, "shl.b32 {lo}, {word}, 16;");
     ptx!(expansion, "shr.s32 {lo}, {lo}, {shift};");
@@ -149,7 +149,7 @@ fn widen(expansion: Expansion<'_>, operands: &[&str]) {
 
 fn unit(expansion: Expansion<'_>, operands: &[&str]) {
     let [unit] = named(operands);
-    // What the biases of f64's exponent and the element's differ by.
+    // The difference of the exponent biases of f64 and of the element's type.
     let power = 1023 - ((1 << (10 - missing_exponent_bits(expansion.dtype))) - 1);
     ptx!(expansion, "mov.b64 {unit}, {:#x};", ((1023 + power) as u64) << 52);
 }
@@ -158,7 +158,7 @@ fn ones(expansion: Expansion<'_>, operands: &[&str]) {
     let [word] = named(operands);
     let one = match expansion.dtype {
         F16 => 0x3c00,
-        // The upper half of an f32's.
+        // The upper half of the f32 that is one.
         BF16 | F32 => 0x3f80,
     };
     ptx!(expansion, "mov.b32 {word}, {:#x};", one << 16 | one);
@@ -172,7 +172,7 @@ fn st_clamped(expansion: Expansion<'_>, operands: &[&str]) {
     }
 }
 
-/// Writes two values as they are, or rounded to a type of 16 bits and back.
+/// Writes two values unchanged, or rounded to a type of 16 bits and back.
 fn round(expansion: Expansion<'_>, operands: &[&str]) {
     let [lo, hi, a, b] = named(operands);
     if expansion.dtype == F32 {
@@ -201,7 +201,7 @@ fn affine(mut expansion: Expansion<'_>, operands: &[&str]) {
     ptx!(expansion, "add.rn.f32 {hi}, {hi}, {b1};");
 }
 
-/// As the table says; what is left out rounds nothing.
+/// Writes the row of the table for the kernel: without the roundings and factors that it does not have.
 fn add(expansion: Expansion<'_>, operands: &[&str]) {
     let [lo, hi, mut a0, mut a1, r0, r1, branch, sum] = named(operands);
     if expansion.dtype != F32 {
@@ -223,7 +223,7 @@ fn add(expansion: Expansion<'_>, operands: &[&str]) {
     }
 }
 
-/// What a kernel that is not scaled does not use is gone after ptxas.
+/// In a kernel without factors the result is unused, and ptxas removes the move.
 fn ld_scale(expansion: Expansion<'_>, operands: &[&str]) {
     let [scale, address, number] = named(operands);
     ptx!(expansion, "mov.b32 {scale}, {number};");

@@ -1,4 +1,4 @@
-//! A pseudo-instruction, taken apart and held against what its operation takes.
+//! A pseudo-instruction: parsing, and checks against the signature of its operation.
 
 use std::{borrow::Borrow, fmt::Display};
 
@@ -19,7 +19,7 @@ pub(super) struct Statement<'a> {
 }
 
 impl<'a> Statement<'a> {
-    /// Takes a line apart that begins with `norm.`.
+    /// Parses a line that begins with `norm.`.
     pub(super) fn parse(line: &'a str) -> Result<Statement<'a>, Fault> {
         let Some((statement, "")) = line.split_once(';') else {
             let expected = "a statement that ends with ';' on its line, and nothing behind it".to_owned();
@@ -33,7 +33,7 @@ impl<'a> Statement<'a> {
         Ok(Statement { operation, role, vector, operands })
     }
 
-    /// Writes what it stands for.
+    /// Writes the expansion of the pseudo-instruction.
     pub(super) fn expand(
         &self,
         instance: &Instance,
@@ -48,7 +48,7 @@ impl<'a> Statement<'a> {
         Ok(())
     }
 
-    /// The row of the table that has its name and vector length.
+    /// The operation with this name and vector length.
     fn operation(&self) -> Result<&'static Operation, Fault> {
         let namesakes = || OPERATIONS.iter().filter(|operation| operation.name == self.operation);
         if let Some(operation) = namesakes().find(|operation| operation.vector == self.vector) {
@@ -70,7 +70,7 @@ impl<'a> Statement<'a> {
         Fault::new(Malformed::Vector, expected, &self.vector.map_or(String::new(), suffix))
     }
 
-    /// The type that its role has.
+    /// The type of the role.
     fn dtype(&self, operation: &Operation, instance: &Instance) -> Result<DType, Fault> {
         if !operation.roles.contains(&self.role) {
             let expected = format!("{} behind norm.{}", either(operation.roles), self.operation);
@@ -80,7 +80,7 @@ impl<'a> Statement<'a> {
         let rounded = match (self.role, operation.name) {
             ("n", "round") => return Ok(normalized.unwrap_or(DType::F32)),
             ("w", "round") => factor,
-            // An element of x has its type already, a scale is an f32.
+            // An element of x already has its type, a factor is an f32.
             ("x", "add" | "ld_scale") => None,
             ("n", "add") => instance.rounded_norm(),
             (_, "add") => result,
@@ -98,7 +98,7 @@ impl<'a> Statement<'a> {
         Ok(rounded.unwrap_or(DType::F32))
     }
 
-    /// The type of the tensor that its role names.
+    /// The type of the tensor that the role names.
     fn present(&self, instance: &Instance) -> Result<DType, Fault> {
         let dtype = match self.role {
             "x" | "n" => instance.x,
@@ -111,11 +111,11 @@ impl<'a> Statement<'a> {
         })
     }
 
-    /// What stands for each name of the operation's form.
+    /// The operand for each name of the operation's signature.
     fn operands(&self, operation: &Operation) -> Result<Vec<&'a str>, Fault> {
         let mut operands: Vec<&str> = Vec::with_capacity(10);
         let mut given = tokens(self.operands);
-        for name in tokens(operation.form) {
+        for name in tokens(operation.signature) {
             let token = given.next().unwrap_or_default();
             if is_mark(name) {
                 if token != name {
@@ -142,12 +142,12 @@ impl<'a> Statement<'a> {
     }
 
     fn unlike(&self, operation: &Operation) -> Fault {
-        let expected = format!("operands such as '{}'", operation.form);
+        let expected = format!("operands such as '{}'", operation.signature);
         Fault::new(Malformed::Operands, expected, self.operands.trim_ascii())
     }
 }
 
-/// Whether an operand can stand for that name of a form.
+/// Checks that an operand is valid for that name of a signature.
 fn check(name: &str, operand: &str) -> Result<(), Fault> {
     let refuse = |expected: String| Err(Fault::new(Malformed::Operand, expected, operand));
     if operand.starts_with("%norm_") {
@@ -174,14 +174,14 @@ fn tokens(text: &str) -> impl Iterator<Item = &str> {
         let rest = &text[at..];
         let is_end = |byte: u8| is_blank(byte) || matches!(byte, b'{' | b'}' | b'[' | b']' | b',');
         let length = rest.bytes().take_while(|&byte| !is_end(byte)).count();
-        // A mark is a token by itself.
+        // A mark is a token of its own.
         let length = if length == 0 { rest.len().min(1) } else { length };
         at += length;
         (length > 0).then(|| &rest[..length])
     })
 }
 
-/// A vector's length as it stands behind a role.
+/// A vector's length as it is written behind a role.
 fn suffix(vector: &str) -> String {
     format!(".{vector}")
 }

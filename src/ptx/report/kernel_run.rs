@@ -1,4 +1,4 @@
-//! What one kernel did at one shape.
+//! The simulator's counts for one kernel and shape.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::shape::Shape;
 
-/// One kernel's run. What is not there (biases, a residual, what a step of a split norm has not) is null.
+/// The counts of one kernel's run. Tensors that the kernel does not have are null.
 #[derive(Serialize)]
-pub struct Line {
+pub struct KernelRun {
     pub kernel: String,
     pub rows: u64,
     pub dim: u32,
@@ -21,12 +21,12 @@ pub struct Line {
     /// The weights of the second of two norms.
     pub next_w: Option<Moved>,
     pub y: Option<Moved>,
-    /// What the residual was, and what it has become.
+    /// Loads of the residual, and stores of the sum with it.
     pub r: Option<Moved>,
     pub r_stored: Option<Moved>,
     pub bank_conflicts: u64,
     pub divergent_branches: u64,
-    /// The same by the line of the branch in the PTX.
+    /// Divergent branches by their line in the PTX.
     pub divergent_lines: BTreeMap<u32, u64>,
     pub barriers: u64,
     pub instructions: u64,
@@ -34,20 +34,20 @@ pub struct Line {
     pub thread_instructions_an_element: f64,
 }
 
-/// Loads or stores of a tensor. Factors are sectors of 32 bytes, over those that hold it.
+/// Loads or stores of a tensor. Factors are numbers of 32-byte sectors, divided by the number that hold the tensor.
 #[derive(Serialize)]
 pub struct Moved {
-    /// Sectors of all requests; for weights and biases over those of one row after the other, which
-    /// each row asks for.
+    /// Sectors of all requests. For weights and biases the divisor counts them once for each row, since each row loads
+    /// them.
     pub requested: f64,
-    /// Sectors that differ.
+    /// Distinct sectors.
     pub distinct: f64,
     pub bytes_an_access: f64,
     pub sectors_a_request: f64,
 }
 
-impl Line {
-    pub fn new(kernel: String, shape: Shape, counts: &Counts) -> Line {
+impl KernelRun {
+    pub fn new(kernel: String, shape: Shape, counts: &Counts) -> KernelRun {
         let Shape { dtypes: [x, w, y], rows, dim, residual, threads_a_row, blocks_a_row, .. } = shape;
         let r = residual.unwrap_or(x);
         let row = |size: usize| u64::from(dim) * size as u64;
@@ -57,7 +57,7 @@ impl Line {
         let parameter = |name| Moved::new(of(name).loads, row(w.size()), rows);
         let diverging = counts.lines.iter().map(|(&line, run)| (line, run.divergent_branches));
         let diverging = diverging.filter(|&(_, branches)| branches > 0);
-        Line {
+        KernelRun {
             kernel,
             rows,
             dim,
@@ -82,7 +82,7 @@ impl Line {
 }
 
 impl Moved {
-    /// Requests to a tensor of that many bytes, each of which is needed so many times.
+    /// The factors for requests to a tensor of that many bytes, each of which is needed `times` times.
     fn new(requests: Requests, bytes: u64, times: u64) -> Option<Moved> {
         let held = bytes.next_multiple_of(SECTOR);
         (requests.requests > 0).then(|| Moved {

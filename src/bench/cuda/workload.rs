@@ -1,6 +1,6 @@
-//! A work on the memory of a round, ready to be enqueued.
+//! Benchmark workloads, and a workload bound to device buffers.
 
-use norm_host::{Error, Plan, Stream};
+use norm_host::{Error, Stream, plan::Plan};
 
 use super::super::call::{self, Tensors};
 use super::super::case::{Case, Rotation, calls};
@@ -11,57 +11,57 @@ use super::pool::{self, Pool};
 use crate::bytes::AlignedBytes;
 use crate::memory::DeviceBytes;
 
-/// Something to measure.
+/// What one line of the benchmark measures.
 #[derive(Clone, Debug)]
-pub enum Work {
+pub enum Workload {
     /// An operation, called as an engine calls it.
     Call(Case),
     /// A sandwich's two norms, one after the other.
     Unfused(Case),
-    /// The same with rows laid over threads otherwise.
+    /// An operation with another tile than the one that operations use.
     Tiled(Case, Tiling),
-    /// A copy of so many bytes on the device.
+    /// A copy of that many bytes on the device.
     Copy(u64),
     /// A kernel that does nothing.
     Empty,
 }
 
-/// Calls in a graph of what touches no tensor.
+/// Calls in the graph of a workload without tensors.
 const EMPTY_CALLS: u32 = 200;
 
-impl Work {
+impl Workload {
     fn case(&self) -> Option<&Case> {
         match self {
-            Work::Call(case) | Work::Unfused(case) | Work::Tiled(case, _) => Some(case),
-            Work::Copy(_) | Work::Empty => None,
+            Workload::Call(case) | Workload::Unfused(case) | Workload::Tiled(case, _) => Some(case),
+            Workload::Copy(_) | Workload::Empty => None,
         }
     }
 
     fn rotation(&self) -> Rotation {
         match self {
-            Work::Call(case) | Work::Unfused(case) | Work::Tiled(case, _) => case.rotation(),
-            Work::Copy(bytes) => Rotation::new(*bytes, calls(*bytes)),
-            Work::Empty => Rotation { sets: 1, stride: 0 },
+            Workload::Call(case) | Workload::Unfused(case) | Workload::Tiled(case, _) => case.rotation(),
+            Workload::Copy(bytes) => Rotation::new(*bytes, calls(*bytes)),
+            Workload::Empty => Rotation { sets: 1, stride: 0 },
         }
     }
 
     fn calls(&self) -> u32 {
         match self {
-            Work::Call(case) | Work::Unfused(case) | Work::Tiled(case, _) => case.calls(),
-            Work::Copy(bytes) => calls(*bytes),
-            Work::Empty => EMPTY_CALLS,
+            Workload::Call(case) | Workload::Unfused(case) | Workload::Tiled(case, _) => case.calls(),
+            Workload::Copy(bytes) => calls(*bytes),
+            Workload::Empty => EMPTY_CALLS,
         }
     }
 
-    /// Bytes of inputs, and as many of outputs, that it needs.
+    /// Bytes that it needs in the pool's inputs, and as many in the outputs.
     pub fn pool_bytes(&self) -> u64 {
         self.rotation().bytes()
     }
 }
 
-/// A work with its memory, which it borrows from the pool, and its weights.
-pub struct Lane<'a> {
-    work: &'a Work,
+/// A workload bound to the round's device buffers, which it borrows from the pool, and to its own weights.
+pub struct BoundWorkload<'a> {
+    workload: &'a Workload,
     rotation: Rotation,
     pool: &'a mut Pool,
     empty: &'a Empty,
@@ -76,18 +76,18 @@ struct Parameters {
     b_device: DeviceBytes,
 }
 
-impl<'a> Lane<'a> {
-    /// Fills the inputs and makes the weights.
+impl<'a> BoundWorkload<'a> {
+    /// Fills the inputs, and copies the weights and biases to the device.
     pub fn prepare(
-        work: &'a Work,
+        workload: &'a Workload,
         pool: &'a mut Pool,
         empty: &'a Empty,
         stream: &Stream,
-    ) -> Result<Lane<'a>, Error> {
-        let rotation = work.rotation();
+    ) -> Result<BoundWorkload<'a>, Error> {
+        let rotation = workload.rotation();
         let mut parameters = None;
-        if let Some(case) = work.case() {
-            // A residual lies behind each output, but where its sum does: then what is behind the inputs is one.
+        if let Some(case) = workload.case() {
+            // A residual lies behind each output; where a separate sum lies there, the residual lies behind each input.
             if case.op.is_in_place() || case.op.has_residual() && !case.op.has_sum() {
                 pool.fill(case.residual_type(), stream)?;
                 pool.mirror(rotation.bytes(), stream)?;
@@ -100,11 +100,11 @@ impl<'a> Lane<'a> {
         } else {
             pool.fill(norm_host::DType::F16, stream)?;
         }
-        Ok(Lane { work, rotation, pool, empty, parameters })
+        Ok(BoundWorkload { workload, rotation, pool, empty, parameters })
     }
 
     pub fn calls(&self) -> u32 {
-        self.work.calls()
+        self.workload.calls()
     }
 
     /// Enqueues every call once.
@@ -119,32 +119,35 @@ impl<'a> Lane<'a> {
             self.parameters.as_ref().map_or(0, |parameters| device(parameters).address())
         };
         let (w, b) = (address(|parameters| &parameters.w_device), address(|parameters| &parameters.b_device));
-        let [r, sum] = self.work.case().map_or([0; 2], |case| {
+        let [r, sum] = self.workload.case().map_or([0; 2], |case| {
             let sum = y + case.residual_offset();
             [if case.op.has_sum() { x + case.residual_offset() } else { sum }, sum]
         });
         let tensors = Tensors { place: stream.device().place(), x, y, w, b, r, sum };
-        match self.work {
-            // SAFETY: the pool has room for the rotation's tensors, and whoever captures or
-            // enqueues this keeps the lane until the work is done.
-            Work::Call(case) => unsafe { call::call(case, tensors, stream) },
-            // SAFETY: two operations on the tensors of one call, for which the pool has room as long as the lane is kept.
-            Work::Unfused(case) => unsafe { call::unfused(case, tensors, stream) },
-            Work::Tiled(case, tiling) => {
+        match self.workload {
+            // SAFETY: the pool has room for the rotation's tensors. This workload borrows the pool, and is kept until all
+            // that was captured or enqueued is done.
+            Workload::Call(case) => unsafe { call::call(case, tensors, stream) },
+            // SAFETY: both operations use the tensors of one call, for which the pool has room. This workload borrows the
+            // pool, and is kept until all that was captured or enqueued is done.
+            Workload::Unfused(case) => unsafe { call::unfused(case, tensors, stream) },
+            Workload::Tiled(case, tiling) => {
                 let profile = stream.device().profile();
                 let plan = tiling.apply(Plan::new(&call::problem(case, tensors), profile)?, profile);
-                // SAFETY: as above, and a tiling covers every vector and row of its case.
+                // SAFETY: the pool has room for the rotation's tensors, and is borrowed until the work is done; a tiling
+                // covers every vector and row of its case.
                 unsafe { stream.launch_plan(&plan) }
             }
-            // SAFETY: from the inputs to the outputs, within the rotation, as above.
-            Work::Copy(bytes) => unsafe { pool::copy(y, x, *bytes, stream) },
-            Work::Empty => self.empty.launch(stream),
+            // SAFETY: the ranges lie in the pool's inputs and outputs, within the rotation, and the pool is borrowed until
+            // the work is done.
+            Workload::Copy(bytes) => unsafe { pool::copy(y, x, *bytes, stream) },
+            Workload::Empty => self.empty.launch(stream),
         }
     }
 
-    /// Makes the first call, and holds a few rows of its output against the reference.
+    /// Runs the first call, and compares a few rows of its output with the reference.
     pub fn check(&mut self, stream: &Stream) -> Result<(), String> {
-        let (Some(case), Some(Parameters { w, b, .. })) = (self.work.case(), &self.parameters) else {
+        let (Some(case), Some(Parameters { w, b, .. })) = (self.workload.case(), &self.parameters) else {
             return Ok(());
         };
         let text = |error: Error| error.to_string();
@@ -152,7 +155,7 @@ impl<'a> Lane<'a> {
         let (x_row, y_row) = (dim * case.types.x.size(), dim * case.types.y.size());
         let r_row = if case.op.has_residual() { dim * case.residual_type().size() } else { 0 };
         let rows = verify::rows(case);
-        // The pool's first set; more than a host can address was never allocated.
+        // Offsets in the pool's first set. An offset that does not fit in `usize` cannot have been allocated.
         let behind = usize::try_from(case.residual_offset()).unwrap_or(usize::MAX);
         let residual = |of: &DeviceBytes, row: usize| {
             let mut r = vec![0; r_row];
@@ -167,7 +170,7 @@ impl<'a> Lane<'a> {
             self.pool.inputs.download_at(row * x_row, &mut x, stream).map_err(text)?;
             let read = if case.op.has_sum() { &self.pool.inputs } else { &self.pool.outputs };
             inputs.push((x, residual(read, row).map_err(text)?));
-            // Not a number in any type, so that what stood here before is never taken for the output.
+            // NaN in every type, so that earlier contents are never mistaken for the output.
             let nothing = [0xff].repeat(usize::max(y_row, r_row));
             if !case.op.is_in_place() {
                 self.pool.outputs.upload_at(row * y_row, &nothing[..y_row], stream).map_err(text)?;

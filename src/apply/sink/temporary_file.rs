@@ -1,8 +1,9 @@
-//! A file that has no name of its own yet.
+//! A file under a temporary name, which gets its final name when it is complete.
 //!
-//! It is removed however the program ends, but by SIGKILL or with the machine: errors and panics drop it, and
+//! It is removed however the program ends, except by SIGKILL or a crash of the machine: errors and panics drop it, and
 //! before a signal such as Ctrl-C's ends the program, a thread removes it. `O_TMPFILE` would leave nothing even
-//! then, but not every file system has it (NFS, FAT), and a file without a name cannot replace another atomically.
+//! in those cases, but not every file system supports it (NFS and FAT do not), and a file without a name cannot replace
+//! another atomically.
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
@@ -21,23 +22,23 @@ use tempfile::NamedTempFile;
 use super::{Destination, SinkError};
 use crate::apply::input::FileId;
 
-/// Where the file is that has to be removed if a signal ends the program.
+/// The path of the file to remove if a signal ends the program.
 static PENDING: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// The signals that end a program which does not handle them, and that come from outside.
+/// The signals from outside that end a program unless it handles them.
 const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
-/// A file under a temporary name in the folder of the file it is to become. Dropped before [`Part::settle`], it is
-/// gone.
-pub struct Part {
+/// A file under a temporary name, in the folder of the final file. If it is dropped before [`TemporaryFile::persist`], it
+/// is removed.
+pub struct TemporaryFile {
     file: Option<NamedTempFile>,
 }
 
-impl Part {
+impl TemporaryFile {
     /// Creates the file beside `path`.
-    pub fn create(path: &Path) -> Result<Part, SinkError> {
+    pub fn create(path: &Path) -> Result<TemporaryFile, SinkError> {
         static WATCHED: Once = Once::new();
-        // Where signals cannot be watched, an interrupt leaves the file behind, and that is all.
+        // If signals cannot be watched, the only consequence is that an interrupt leaves the file behind.
         WATCHED.call_once(|| drop(watch()));
         let folder = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -55,14 +56,14 @@ impl Part {
             .make_in(folder, create)
             .map_err(|source| SinkError::Io { path: path.to_owned(), source })?;
         *pending = Some(file.path().to_owned());
-        Ok(Part { file: Some(file) })
+        Ok(TemporaryFile { file: Some(file) })
     }
 
     pub fn file(&self) -> &File {
-        self.file.as_ref().expect("settled parts are consumed").as_file()
+        self.file.as_ref().expect("persisting consumes it").as_file()
     }
 
-    /// Has the file system keep room for so many bytes, where it can.
+    /// Reserves room for that many bytes, if the file system supports it.
     pub fn reserve(&self, bytes: u64) -> io::Result<()> {
         match rustix::fs::fallocate(self.file(), FallocateFlags::empty(), 0, bytes) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
@@ -70,15 +71,15 @@ impl Part {
         }
     }
 
-    /// Gives the file its name: a new one, or that of the file which it replaces, whose rights it takes over.
-    pub fn settle(mut self, destination: &Destination) -> Result<(), SinkError> {
+    /// Gives the file its final name: a new one, or that of the file which it replaces, whose permissions it takes over.
+    pub fn persist(mut self, destination: &Destination) -> Result<(), SinkError> {
         let Destination { given, path, replaced } = destination;
         let failed = |source| SinkError::Io { path: given.clone(), source };
         // Held to the end: a signal waits until the file is either gone or has its name.
         let mut pending = pending();
         *pending = None;
-        let file = self.file.take().expect("settled parts are consumed");
-        let settled = match replaced {
+        let file = self.file.take().expect("persisting consumes it");
+        let persisted = match replaced {
             None => file.persist_noclobber(path).map_err(|error| match error.error.kind() {
                 io::ErrorKind::AlreadyExists => SinkError::Appeared { path: given.clone() },
                 _ => failed(error.error),
@@ -87,18 +88,18 @@ impl Part {
                 if !fs::symlink_metadata(path).is_ok_and(|now| unchanged(old, &now)) {
                     return Err(SinkError::Changed { path: given.clone() });
                 }
-                // Root leaves the file to its owner; of anyone else it becomes the own.
+                // Run by root, the file keeps its owner; run by anyone else, it becomes theirs.
                 let _ = fchown(file.as_file(), Some(old.uid()), Some(old.gid()));
                 let rights = Permissions::from_mode(old.permissions().mode() & 0o777);
                 file.as_file().set_permissions(rights).map_err(failed)?;
                 file.persist(path).map_err(|error| failed(error.error))
             }
         };
-        settled.map(drop)
+        persisted.map(drop)
     }
 }
 
-impl Drop for Part {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         if let Some(file) = self.file.take() {
             let mut pending = pending();
@@ -108,7 +109,7 @@ impl Drop for Part {
     }
 }
 
-/// Whether it is still the same file, and nobody has written to it.
+/// Whether it is still the same file, unmodified.
 fn unchanged(old: &Metadata, now: &Metadata) -> bool {
     let written = |file: &Metadata| (file.len(), file.mtime(), file.mtime_nsec());
     FileId::of(old) == FileId::of(now) && written(old) == written(now)
@@ -118,18 +119,18 @@ fn pending() -> MutexGuard<'static, Option<PathBuf>> {
     PENDING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has a thread remove the file before a signal ends the program.
+/// Starts a thread that removes the file before a signal ends the program.
 fn watch() -> io::Result<()> {
-    // Past the limit that `ulimit -f` sets, writing is to be an error rather than a signal.
+    // Writing past the limit of `ulimit -f` should be an error rather than a signal.
     signal_hook::flag::register(Signal::XFSZ.as_raw(), Arc::new(AtomicBool::new(false)))?;
-    // What whoever started the program had it ignore, as nohup does, stays ignored.
+    // Signals that the program was started with as ignored, as by nohup, stay ignored.
     let ignored = ignored();
     let ending = ENDING.iter().map(|signal| signal.as_raw());
     let ending = ending.filter(|signal| ignored >> (signal - 1) & 1 == 0);
     let mut signals = Signals::new(ending.collect::<Vec<_>>())?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            // Held until the end: nothing may take the file for being there any more.
+            // Held until the program ends, so that no other thread uses the removed file.
             let pending = pending();
             if let Some(path) = pending.as_ref() {
                 let _ = fs::remove_file(path);
