@@ -1,18 +1,12 @@
 //! A row's bits do not depend on how many rows there are: the kernels that a launch takes for few and
 //! for many, on the simulator.
 
-#[path = "device/cases.rs"]
-#[allow(dead_code)]
-mod cases;
-#[path = "../norm-host/tests/common/mod.rs"]
-mod common;
-
 use norm_host::{NormKind, Simulator, plan::DeviceProfile};
 use rayon::prelude::*;
 
-use cases::{dtypes_and_kinds, plain};
-use common::{
+use norm_testing::{
     case::{Case, Residual},
+    cases::{dtypes_and_kinds, plain},
     values::Values,
 };
 

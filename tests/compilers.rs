@@ -4,8 +4,6 @@
 
 #[path = "cli/apply.rs"]
 mod apply;
-#[path = "../norm-host/tests/common/mod.rs"]
-mod common;
 #[path = "cli/file.rs"]
 mod file;
 #[path = "ptx.rs"]
@@ -14,7 +12,6 @@ mod ptx;
 mod report;
 #[path = "cli/run.rs"]
 mod run;
-mod support;
 
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -31,22 +28,22 @@ use proptest::{
 };
 use rayon::prelude::*;
 
-use common::{
+use norm_testing::{
     case::{Addition, Case, Residual, case},
-    config,
+    config, shipped, trials,
     values::Values,
 };
 use report::Run;
 
 fn main() -> ExitCode {
-    let rust_cuda = support::rust_cuda();
+    let rust_cuda = shipped::rust_cuda();
     let trial = |name: &str, run: fn()| {
-        support::trial(name, "rust-cuda", &rust_cuda, move |_| -> Result<(), Failed> {
+        trials::trial(name, "rust-cuda", &rust_cuda, move |_| -> Result<(), Failed> {
             run();
             Ok(())
         })
     };
-    support::run(vec![
+    trials::run(vec![
         trial("any_operation_has_the_same_bits", any_operation_has_the_same_bits),
         trial("every_kernel_has_the_same_bits", every_kernel_has_the_same_bits),
         trial("rows_of_clusters_and_longer_ones_have_the_same_bits", rows_of_clusters_and_longer_ones),

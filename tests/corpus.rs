@@ -1,27 +1,10 @@
 //! What fuzzing found worth keeping (`fuzz/`), replayed: nothing panics on it, and what the targets
 //! assert holds.
-// The command uses more of its own modules.
-#![allow(dead_code)]
-
-#[path = "../fuzz/src/arguments.rs"]
-mod arguments;
-#[path = "../src/bytes.rs"]
-mod bytes;
-#[path = "../src/apply/input/mod.rs"]
-mod input;
-#[path = "../src/nearest.rs"]
-mod nearest;
-#[path = "../src/printable.rs"]
-mod printable;
-#[path = "../fuzz/src/ptx.rs"]
-mod ptx;
-#[path = "../src/regular.rs"]
-mod regular;
-#[path = "../fuzz/src/safetensors.rs"]
-mod safetensors;
 
 use std::fs;
 use std::path::Path;
+
+use norm_testing::fuzz::{arguments, ptx, safetensors};
 
 /// Runs every file of a target's corpus.
 fn replay(target: &str, run: fn(&[u8])) {

@@ -1,12 +1,10 @@
 //! The numbered examples do what they show. Those for a GPU say so where there is none.
 
-#[path = "../cuda-driver/tests/mock/mod.rs"]
-mod mock;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use norm_host::Device;
+use norm_testing::mock;
 
 /// The example's binary, which `cargo test` builds with the tests; `cargo test --test examples` alone
 /// does not, and needs `cargo build --examples` in front of it.
@@ -51,7 +49,7 @@ fn says_that_it_needs_a_gpu(name: &str, command: &mut Command) -> String {
 /// Whatever this machine has: no driver, one without devices, one that fails, one that is too old.
 #[test]
 fn examples_for_a_gpu_say_so_where_there_is_none() {
-    let mock = mock::library("examples").to_str().expect("its path is UTF-8");
+    let mock = mock::library().to_str().expect("its path is UTF-8");
     let machines = [
         ("no-such-libcuda.so", "", "no CUDA driver: "),
         (

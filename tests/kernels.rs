@@ -1,11 +1,5 @@
 //! Every kernel entry of the norms keeps the accuracy promise: the shipped PTX on the simulator.
 
-#[path = "device/cases.rs"]
-#[allow(dead_code)]
-mod cases;
-#[path = "../norm-host/tests/common/mod.rs"]
-mod common;
-
 use norm_host::{
     DType, NormKind, Rounding, Simulator,
     plan::{DeviceProfile, Plan},
@@ -14,10 +8,10 @@ use norm_host::{
 use norm_kernels::abi::{self, Kernel, Variant};
 use rayon::prelude::*;
 
-use cases::{Addresses, of_kernel, of_one_norm, of_sandwich, problem};
-use common::{
+use norm_testing::{
     buffer::Buffer,
     case::{Addition, Case, Residual, Tensors},
+    cases::{Addresses, of_kernel, of_one_norm, of_sandwich, problem},
     sandwich::Sandwich,
     values::Values,
 };

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What transformers' own norms compute, recorded for tests/models.rs.
+"""What transformers' own norms compute, recorded for tests/models/main.rs.
 
     tests/models.py [--check] [--venv DIR]
 

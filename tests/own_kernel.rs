@@ -1,12 +1,9 @@
 //! The crate of `examples/own-kernel`, copied as its README says: it builds, its tests pass, and its check against f64 finds
 //! what is planted in its kernel.
 
-#[path = "../cuda-driver/tests/mock/mod.rs"]
-mod mock;
 #[path = "../build/nightly.rs"]
 #[allow(dead_code)]
 mod nightly;
-mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
@@ -14,18 +11,19 @@ use std::sync::{Mutex, PoisonError};
 use std::{env, fs, io};
 
 use libtest_mimic::{Failed, Trial};
+use norm_testing::{mock, trials};
 
 fn main() -> ExitCode {
     let nightly = nightly::find().map(drop);
     let trial = |name: &str, run: fn(&OwnKernel) -> Result<(), Failed>| -> Trial {
-        support::trial(name, "nightly", &nightly, move |()| {
+        trials::trial(name, "nightly", &nightly, move |()| {
             // One copy, which every trial builds in turn.
             static ALONE: Mutex<()> = Mutex::new(());
             let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
             run(&OwnKernel::copied()?)
         })
     };
-    support::run(vec![
+    trials::run(vec![
         trial("a_copy_passes_its_tests", OwnKernel::passes),
         trial("it_launches_its_kernel_and_finds_a_driver_that_runs_none", OwnKernel::launches),
         trial("a_wrong_sum_of_squares_is_found", |copy| {
@@ -101,7 +99,7 @@ impl OwnKernel {
         let folder = self.folder.join("driver");
         fs::create_dir_all(&folder)?;
         let driver = folder.join("libcuda.so");
-        fs::copy(mock::library("own-kernel"), &driver)?;
+        fs::copy(mock::library(), &driver)?;
         let mut run = self.cargo(&["run"]);
         let output = run.env("NORM_LIBCUDA", &driver).env("LD_LIBRARY_PATH", &folder).output()?;
         let said = said(&output);

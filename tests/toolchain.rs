@@ -1,16 +1,11 @@
 //! The checked-in PTX against the tools that make and take it, where they are installed.
 
-mod support;
-
 #[path = "../build/command.rs"]
 mod command;
 #[path = "../build/ptx.rs"]
 mod compile;
 #[path = "../build/nightly.rs"]
 mod nightly;
-#[path = "../norm-host/tests/common/template.rs"]
-#[allow(dead_code)]
-mod template;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +15,7 @@ use std::{fs, io};
 use libtest_mimic::{Failed, Trial};
 use norm_host::ptx::{EMBEDDED, Ptx, for_capability, specialize::specialize};
 use norm_kernels::abi::{EntryPoint, EpilogueRounding};
+use norm_testing::{shipped, template, trials};
 use xtask::lock::{self, Assembly, version_of};
 use xtask::ptxas::{self, Assembled};
 use xtask::set::Set;
@@ -34,7 +30,7 @@ fn main() -> ExitCode {
     let mut trials: Vec<Trial> = TARGETS
         .map(|target| {
             let name = format!("{target}_ptx_is_what_its_source_compiles_to");
-            support::trial(&name, "nightly", &nightly, move |nightly| same_as_compiled(&nightly, target))
+            trials::trial(&name, "nightly", &nightly, move |nightly| same_as_compiled(&nightly, target))
         })
         .into();
     // What a device of each capability is given: sm_89 has a third less room for threads than sm_80.
@@ -52,20 +48,20 @@ fn main() -> ExitCode {
             let lock = lock_of(arch).unwrap_or_else(|error| panic!("{arch}: {error}"));
             let locked = ptxas.clone().and_then(|ptxas| same_ptxas(ptxas, &lock));
             let assemble = assemble.clone();
-            trials.push(support::trial(&name, "ptxas", &locked, move |ptxas| {
+            trials.push(trials::trial(&name, "ptxas", &locked, move |ptxas| {
                 as_locked(&lock, &ptx, assemble(&ptxas)?)
             }));
         }
         let name = format!("{}_ptx_assembles_for_{arch}_without_stack_or_spills", ptx.target);
-        trials.push(support::trial(&name, "ptxas", &ptxas, move |ptxas| assemble(&ptxas).map(drop)));
+        trials.push(trials::trial(&name, "ptxas", &ptxas, move |ptxas| assemble(&ptxas).map(drop)));
         let name =
             format!("{}_ptx_that_rounds_elsewhere_assembles_for_{arch}_without_stack_or_spills", ptx.target);
-        trials.push(support::trial(&name, "ptxas", &ptxas, move |ptxas| {
+        trials.push(trials::trial(&name, "ptxas", &ptxas, move |ptxas| {
             assembles(&ptxas, &rounding_elsewhere(&ptx, number)?, arch).map(drop)
         }));
-        let both = ptxas.clone().and_then(|ptxas| Ok((ptxas, support::rust_cuda()?)));
+        let both = ptxas.clone().and_then(|ptxas| Ok((ptxas, shipped::rust_cuda()?)));
         let name = format!("rust_cuda_ptx_assembles_for_{arch}_without_stack_or_spills");
-        trials.push(support::trial(&name, "rust-cuda", &both, move |(ptxas, set)| {
+        trials.push(trials::trial(&name, "rust-cuda", &both, move |(ptxas, set)| {
             let ptx = for_capability(set, capability)?;
             assembles(&ptxas, &ptx.module_of(ptx.entries()?)?, arch).map(drop)
         }));
@@ -73,9 +69,9 @@ fn main() -> ExitCode {
     for (target, capability) in [("sm_80", (8, 0)), ("sm_90", (9, 0))] {
         let name = format!("pseudo_instructions_assemble_for_{target}");
         let run = move |ptxas: PathBuf| pseudo_instructions(&ptxas, target, capability);
-        trials.push(support::trial(&name, "ptxas", &ptxas, run));
+        trials.push(trials::trial(&name, "ptxas", &ptxas, run));
     }
-    support::run(trials)
+    trials::run(trials)
 }
 
 /// Every kernel with another place where its epilogue rounds than its neighbour has, beginning with that number.

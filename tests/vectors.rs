@@ -1,17 +1,6 @@
 //! The simulator gives what a GPU gave: `tests/vectors.json`, which
 //! `NORM_RECORD=tests/vectors.json cargo test --test device vectors_are_recorded` writes on one.
 
-#[path = "device/cases.rs"]
-#[allow(dead_code)]
-mod cases;
-#[path = "../norm-host/tests/common/mod.rs"]
-mod common;
-#[path = "../ptx-sim/tests/common/program.rs"]
-mod program;
-#[path = "support/recorded.rs"]
-mod recorded;
-mod support;
-
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,13 +8,17 @@ use std::sync::Arc;
 use libtest_mimic::{Failed, Trial};
 use norm_host::ptx::{EMBEDDED, Ptx, opcodes};
 use norm_host::{Simulator, plan::DeviceProfile};
+use norm_testing::{
+    cases, program,
+    recorded::{Outputs, Program, Vectors, hold, load},
+    shipped, trials,
+};
 use rayon::prelude::*;
-use recorded::{Outputs, Program, Vectors, hold, load};
 
 fn main() -> ExitCode {
     let vectors = load().map(Arc::new);
     let trial = |name: &str, run: fn(&Vectors) -> Result<(), Failed>| -> Trial {
-        support::trial(name, "vectors", &vectors, move |vectors: Arc<Vectors>| run(&vectors))
+        trials::trial(name, "vectors", &vectors, move |vectors: Arc<Vectors>| run(&vectors))
     };
     let trials = vec![
         trial("programs_give_the_recorded_bits", programs),
@@ -33,14 +26,14 @@ fn main() -> ExitCode {
             instructions(vectors, &EMBEDDED)
         }),
         trial("kernels_give_the_recorded_bits_but_for_rsqrt", kernels),
-        support::trial(
+        trials::trial(
             "every_arithmetic_instruction_of_rust_cudas_kernels_is_recorded",
             "rust-cuda",
-            &support::rust_cuda().and_then(|set| Ok((vectors.clone()?, set))),
+            &shipped::rust_cuda().and_then(|set| Ok((vectors.clone()?, set))),
             |(vectors, set)| instructions(&vectors, set),
         ),
     ];
-    support::run(trials)
+    trials::run(trials)
 }
 
 /// What computes nothing but with other lanes, or is not to give the same bits everywhere.

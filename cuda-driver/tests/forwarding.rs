@@ -1,7 +1,5 @@
 //! Calls reach the driver and its answers come back, seen on a stand-in for the driver.
 
-mod mock;
-
 use cuda_driver::{CaptureMode, Launch, LaunchAttribute, driver, take_unknown_code};
 use cust::context::{Context, CurrentContext};
 use cust::device::{Device, DeviceAttribute};
@@ -9,7 +7,7 @@ use cust::error::CudaError;
 use cust::memory::{CopyDestination, DeviceBuffer};
 use cust::stream::{Stream, StreamFlags};
 use cust::{CudaApiVersion, CudaFlags};
-use mock::{interface::DEVICES, mock};
+use norm_testing::mock::{interface::DEVICES, mock};
 use std::os::raw::c_void;
 
 fn context() -> Context {

@@ -1,6 +1,3 @@
 #![no_main]
 
-#[path = "../src/arguments.rs"]
-mod case;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| case::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| norm_testing::fuzz::arguments::run(data));

@@ -1,8 +1,5 @@
 //! A launch allocates nothing once its kernel is loaded.
 
-#[path = "../../cuda-driver/tests/mock/mod.rs"]
-mod mock;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -64,7 +61,7 @@ const ROWS: [usize; 2] = [4, 256];
 
 #[test]
 fn launches_allocate_nothing_after_the_first() {
-    mock::mock();
+    norm_testing::mock::mock();
     let device = Device::new(0).unwrap();
     let stream = Stream::new(&device).unwrap();
     let (x, w) = (read(DType::F16, &ROWS), read(DType::F32, &[256]));

@@ -1,14 +1,12 @@
 //! The CPU backend keeps the accuracy promise.
 
-mod common;
-
-use common::config;
-use common::{
+use norm_host::{Cpu, DType, NormKind, Rounding};
+use norm_testing::config;
+use norm_testing::{
     buffer::Buffer,
     case::{Addition, Case, Residual, UNTOUCHED, case},
     values::Values,
 };
-use norm_host::{Cpu, DType, NormKind, Rounding};
 use proptest::prelude::*;
 
 /// Runs a case, judges every row, and looks that nothing but elements of `y`, `r` and `s` was written.

@@ -1,13 +1,11 @@
 //! What an output's bits may depend on: its row, the parameters, the dtypes and dim. Nothing else.
 
-mod common;
-
-use common::config;
-use common::{
+use norm_host::{Cpu, Norm, NormKind, Place, Rounding, View, ViewMut};
+use norm_testing::config;
+use norm_testing::{
     buffer::Buffer,
     case::{Addition, Case, Residual, Tensors, case},
 };
-use norm_host::{Cpu, Norm, NormKind, Place, Rounding, View, ViewMut};
 use proptest::prelude::*;
 
 /// The case's `x` alone, in place of `x` and `y`, beside what becomes of its residual.

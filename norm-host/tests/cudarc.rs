@@ -1,14 +1,11 @@
 //! cudarc's memory and streams, on a stand-in for the driver that cudarc opens too.
 
-#[path = "../../cuda-driver/tests/mock/mod.rs"]
-mod mock;
-
 use std::sync::{Arc, MutexGuard};
 
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr};
 use half::f16;
-use mock::{Mock, mock};
 use norm_host::{Arg, Error, Norm, Place, Stream, View, ViewMut};
+use norm_testing::mock::{Mock, mock};
 
 const NOT_READY: u32 = 600;
 

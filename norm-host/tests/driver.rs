@@ -1,11 +1,7 @@
 //! What is asked of the CUDA driver, seen on a stand-in for it.
 
-#[path = "../../cuda-driver/tests/mock/mod.rs"]
-mod mock;
-
 use cust::memory::DeviceBuffer;
 use half::f16;
-use mock::{Mock, interface::DEVICES, mock};
 use norm_host::ptx::EMBEDDED;
 use norm_host::{
     Arg, DType, Device, EpilogueRounding, Error, Norm, NormKind, Place, Rounding, Stream, View, ViewMut,
@@ -14,6 +10,7 @@ use norm_host::{
     rms_norm,
 };
 use norm_kernels::abi::{Axis, Variant};
+use norm_testing::mock::{Mock, interface::DEVICES, mock};
 use std::ptr::null_mut;
 use std::sync::MutexGuard;
 

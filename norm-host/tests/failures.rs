@@ -1,14 +1,11 @@
 //! What fails at the driver: each a typed error, and what can go on goes on.
 
-#[path = "../../cuda-driver/tests/mock/mod.rs"]
-mod mock;
-
 use cust::memory::DeviceBuffer;
-use mock::{Mock, interface::DEVICES, mock};
 use norm_host::ptx::{EMBEDDED, Ptx};
 use norm_host::{
     DType, Device, EpilogueRounding, Error, NcclGroup, Norm, NormKind, Place, Stream, TpContext, ViewMut,
 };
+use norm_testing::mock::{Mock, interface::DEVICES, mock};
 use std::sync::MutexGuard;
 
 const OUT_OF_MEMORY: u32 = 2;

@@ -1,13 +1,11 @@
 //! Weights and biases that all heads share have the bits of those that are repeated for each head.
 
-mod common;
-
-use common::config;
-use common::{
+use norm_host::{Backend, Cpu};
+use norm_testing::config;
+use norm_testing::{
     buffer::Buffer,
     case::{Addition, Case, Residual, Tensors, case},
 };
-use norm_host::{Backend, Cpu};
 use proptest::prelude::*;
 
 /// Heads of up to four axes that share weights, biases or both; what is not shared has any stride.

@@ -1,17 +1,15 @@
 //! Each order of roundings, against its definition written out operation by operation in f32: the bits of every form on
 //! the CPU.
 
-mod common;
-
-use common::{
-    buffer::Buffer,
-    values::{Random, Values},
-};
 use norm_host::{
     Cpu, DType, Norm, NormKind, Result, Rounding, View, ViewMut,
     accuracy::round,
     reference::{self, Statistics},
     rms_norm_partial,
+};
+use norm_testing::{
+    buffer::Buffer,
+    values::{Random, Values},
 };
 
 const HEADS: usize = 3;

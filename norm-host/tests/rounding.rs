@@ -1,13 +1,11 @@
 //! In which order results are rounded: what docs/ROUNDING.md says of it, and how far other orders are off.
 
-mod common;
-
-use common::values::Random;
 use half::f16;
 use norm_host::{
     Cpu, DType, Norm, Rounding, View, ViewMut,
     accuracy::{round, round_to_f16, ulp_distance},
 };
+use norm_testing::values::Random;
 
 const ROWS: usize = 16;
 const DIM: usize = 4096;

@@ -1,13 +1,11 @@
 //! Two norms with a residual between them give the bits of two operations, and keep the promises of both.
 
-mod common;
-
-use common::{
+use norm_host::{Backend, Cpu};
+use norm_testing::{
     config,
     sandwich::{Sandwich, sandwich},
     values::Values,
 };
-use norm_host::{Backend, Cpu};
 use proptest::prelude::*;
 
 /// One call and two, on the same tensors.

@@ -1,17 +1,15 @@
 //! RMSNorm of rows that are split: on the CPU, and as shipped on the simulator, with sums added up here.
 
-mod common;
-
-use common::{
-    buffer::Buffer,
-    case::{Addition, Case, Residual, Tensors, UNTOUCHED, case},
-    config,
-    values::Values,
-};
 use half::f16;
 use norm_host::{
     Arg, Backend, Cpu, DType, Error, MAX_DIM, Norm, NormKind, Place, Rounding, Shape, View, ViewMut,
     rms_norm_apply, rms_norm_partial,
+};
+use norm_testing::{
+    buffer::Buffer,
+    case::{Addition, Case, Residual, Tensors, UNTOUCHED, case},
+    config,
+    values::Values,
 };
 use proptest::prelude::*;
 

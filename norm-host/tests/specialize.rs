@@ -1,15 +1,12 @@
 //! Every pseudo-instruction, run by the simulator in a template written by hand, against conversions on the host.
 
-#[path = "common/template.rs"]
-mod template;
-
 use half::{bf16, f16};
 use norm_host::ptx::specialize::specialize;
 use norm_host::{DType, EpilogueRounding, Rounding};
 use norm_kernels::abi::{Addition, EntryPoint, Kernel, ShardKernel, Template};
+use norm_testing::template::{self, RESULTS, VALUES, result};
 use proptest::prelude::*;
 use ptx_sim::{Launch, Memory, Module};
-use template::{RESULTS, VALUES, result};
 
 const TARGETS: [(&str, (u32, u32)); 2] = [("sm_80", (8, 0)), ("sm_90", (9, 0))];
 

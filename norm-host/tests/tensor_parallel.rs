@@ -1,15 +1,12 @@
 //! Groups of devices, seen on a stand-in for the driver and for NCCL.
 
-#[path = "../../cuda-driver/tests/mock/mod.rs"]
-mod mock;
-
 use cust::memory::{CopyDestination, DeviceBuffer, LockedBuffer};
 use half::f16;
-use mock::{Mock, interface::DEVICES, mock};
 use norm_host::{
     Arg, DType, Device, EpilogueRounding, Error, NcclGroup, NcclId, Norm, NormKind, Place, Rounding, RowSums,
     Shard, Stream, TpContext, View, ViewMut, head_norm_tp, layer_norm_tp, rms_norm_sharded, rms_norm_tp,
 };
+use norm_testing::mock::{Mock, interface::DEVICES, mock};
 use std::ptr::null_mut;
 use std::sync::MutexGuard;
 

@@ -1,8 +1,6 @@
 //! Clusters, distributed shared memory, asynchronous copies.
 
-mod common;
-
-use common::{fault, kernel};
+use norm_testing::kernel::{fault, kernel};
 use ptx_sim::{Counts, FaultKind, Launch, LaunchError, Memory};
 
 /// Each block writes its rank to shared memory and reads the next block's.

@@ -1,8 +1,6 @@
 //! What a launch counts is what hardware counts.
 
-mod common;
-
-use common::{kernel, run};
+use norm_testing::kernel::{kernel, run};
 use ptx_sim::{Counts, InstructionKind, Launch, Memory, Module};
 
 /// Transposes 32 x 32 words through a tile of shared memory whose rows are `pitch` words apart, a
@@ -120,6 +118,6 @@ fn instructions_are_counted_a_warp_and_a_thread() {
     assert_eq!((branch.divergent_branches, addition.divergent_branches), (1, 0));
     // `mov`, `setp` and `ret` by all, the branch by the lanes that take it, two additions by 36.
     assert_eq!(counts.thread_instructions, 3 * 40 + 4 + 2 * 36);
-    assert_eq!(counts.total(), counts.instructions.values().sum());
+    assert_eq!(counts.total(), counts.instructions.values().sum::<u64>());
     assert_eq!(counts.longest_warp, counts.total() - 6);
 }

@@ -1,8 +1,6 @@
 //! Mbarriers, and stores that arrive at them.
 
-mod common;
-
-use common::{fault, kernel};
+use norm_testing::kernel::{self, fault, kernel, store_result};
 use ptx_sim::{Counts, Fault, FaultKind, Launch, LaunchError, Memory};
 
 /// Each block sends its rank to all blocks of the cluster, and writes the sum of what it receives.
@@ -153,13 +151,13 @@ fn phases_follow_each_other() {
         mbarrier.arrive.release.cta.shared.b64 %d2, [scratch+520], 1;
         add.u32 %r7, %r7, 1; setp.lt.u32 %p4, %r7, 3; @%p4 bra TAKE;
         DONE: ";
-    let body = format!("{body}{}", common::store_result("%r10"));
-    let words = common::words(&body, 64).unwrap();
+    let body = format!("{body}{}", store_result("%r10"));
+    let words = kernel::words(&body, 64).unwrap();
     let expected: Vec<u32> =
         (0..64).map(|thread| if thread < 32 { 0 } else { 3 * ((thread - 32) ^ 1) + 3 }).collect();
     assert_eq!(words, expected);
     // Who does not wait until they are taken overwrites them, or is phases ahead of who waits.
-    let hasty = common::words(&body.replace("@!%p3 bra BACK;", ""), 64);
+    let hasty = kernel::words(&body.replace("@!%p3 bra BACK;", ""), 64);
     let Err(LaunchError::Fault(found)) = hasty else { panic!("{hasty:?}") };
     assert!(matches!(found.kind, FaultKind::Deadlock { waiting: 32, exited: 32, .. }), "{found}");
     // A state that an arrival gave names the phase as its parity does.
@@ -168,6 +166,6 @@ fn phases_follow_each_other() {
         READY: bar.sync 0; mbarrier.arrive.shared.b64 %d1, [scratch];
         WAIT: mbarrier.try_wait.shared.b64 %p2, [scratch], %d1; @!%p2 bra WAIT;
         bar.sync 0; @!%p1 mbarrier.inval.shared.b64 [scratch]; @!%p1 mbarrier.init.shared.b64 [scratch], 1;";
-    let words = common::words(&format!("{body}{}", common::store_result("%r1")), 64).unwrap();
+    let words = kernel::words(&format!("{body}{}", store_result("%r1")), 64).unwrap();
     assert_eq!(words, (0..64).collect::<Vec<u32>>());
 }

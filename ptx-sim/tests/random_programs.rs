@@ -1,8 +1,6 @@
 //! Random straight-line programs: every thread's results depend on its inputs alone.
 
-#[path = "common/program.rs"]
-mod program;
-
+use norm_testing::program;
 use proptest::prelude::*;
 
 proptest! {

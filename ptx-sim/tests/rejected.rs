@@ -1,10 +1,8 @@
 //! What no kernel is made of: an error that names it, and its line.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::{text, variant, variants};
+use norm_testing::kernel::{text, variant, variants};
 use ptx_sim::{LoadError, Module};
 
 /// Why a kernel `k` with this in its body is not loaded. The body's first line is the text's 11th.

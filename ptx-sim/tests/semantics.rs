@@ -1,8 +1,6 @@
 //! Results that the PTX ISA's text fixes, case by case.
 
-mod common;
-
-use common::{store_result, words};
+use norm_testing::kernel::{store_result, words};
 
 /// What one thread computes.
 fn result(instructions: &str) -> u32 {

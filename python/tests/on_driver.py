@@ -1,6 +1,6 @@
 """What `test_driver.py` runs, each function in a process of its own: calls on devices of the stand-in for libcuda.
 
-It has four devices, whose memory is the host's, and writes launches down (cuda-driver/tests/mock). Neither torch nor
+It has four devices, whose memory is the host's, and writes launches down (norm-testing/libcuda). Neither torch nor
 a GPU is needed: tensors are objects with torch's methods, and torch is a module that knows current streams.
 """
 

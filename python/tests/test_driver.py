@@ -9,7 +9,7 @@ import sys
 import pytest
 
 HERE = pathlib.Path(__file__).parent
-SOURCE = HERE.parent.parent / "cuda-driver" / "tests" / "mock" / "libcuda.rs"
+SOURCE = HERE.parent.parent / "norm-testing" / "libcuda" / "lib.rs"
 HELPERS = {"call", "launches", "on_device", "refused", "stream", "torch_with"}
 
 

@@ -1,16 +1,14 @@
 //! A case's call, on tensors in the memory of any place.
 
 use norm_host::{
-    Backend, Error, Norm, Place, View, ViewMut,
+    Backend, Error, Place, View, ViewMut,
     problem::{Operand, Param, Problem, Residual},
+    reference::Operation,
 };
 use norm_kernels::abi::Axis;
 
-use super::case::Case;
+use super::case::{Case, EPS};
 use super::op::Op;
-
-/// Added under the square root.
-pub const EPS: f32 = 1e-6;
 
 /// Where the tensors of a call are.
 #[derive(Clone, Copy, Debug)]
@@ -41,9 +39,7 @@ pub unsafe fn call(case: &Case, tensors: Tensors, on: &impl Backend) -> Result<(
         |address, dtype, extents: &[usize]| unsafe { View::from_raw_parts(place, address, dtype, extents) };
     // SAFETY: as above; `y` has no other view, or is `x` itself, which is not looked at then.
     let mut y = unsafe { ViewMut::from_raw_parts(place, y, types.y, extents) }?;
-    let norm = Norm::new(case.op.kind(), EPS)
-        .weight(view(w, types.w, case.parameter_extents())?)
-        .rounding(case.rounding);
+    let norm = case.operation().norm().weight(view(w, types.w, case.parameter_extents())?);
     // SAFETY: as above; the sum has no other view, or is the residual itself, which is not looked at then.
     let sum = || unsafe { ViewMut::from_raw_parts(place, sum, case.residual_type(), extents) };
     let r = || view(r, case.residual_type(), extents);
@@ -66,7 +62,7 @@ pub unsafe fn call(case: &Case, tensors: Tensors, on: &impl Backend) -> Result<(
             norm.bias(b).add_then_norm_to(view(x, types.x, extents)?, r()?, &mut sum()?, &mut y, on)
         }
         Op::SandwichRms => {
-            let next = norm.weight(view(b, types.w, case.parameter_extents())?);
+            let next = case.next_operation().norm().weight(view(b, types.w, case.parameter_extents())?);
             norm.sandwich_rows(&next, view(x, types.x, extents)?, &mut sum()?, &mut y, on)
         }
     }
@@ -84,12 +80,19 @@ pub unsafe fn unfused(case: &Case, tensors: Tensors, on: &impl Backend) -> Resul
         |address, dtype, extents: &[usize]| unsafe { View::from_raw_parts(place, address, dtype, extents) };
     // SAFETY: as above; neither tensor has another view while it is written.
     let view_mut = |address, dtype| unsafe { ViewMut::from_raw_parts(place, address, dtype, extents) };
-    let norm = |weight| {
-        let weight = view(weight, types.w, case.parameter_extents())?;
-        Ok::<_, Error>(Norm::new(case.op.kind(), EPS).weight(weight).rounding(case.rounding))
+    let norm = |operation: Operation, weight| {
+        Ok::<_, Error>(operation.norm().weight(view(weight, types.w, case.parameter_extents())?))
     };
-    norm(w)?.norm_then_add(view(x, types.x, extents)?, &mut view_mut(sum, case.residual_type())?, on)?;
-    norm(b)?.rows(view(sum, case.residual_type(), extents)?, &mut view_mut(y, types.y)?, on)
+    norm(case.operation(), w)?.norm_then_add(
+        view(x, types.x, extents)?,
+        &mut view_mut(sum, case.residual_type())?,
+        on,
+    )?;
+    norm(case.next_operation(), b)?.rows(
+        view(sum, case.residual_type(), extents)?,
+        &mut view_mut(y, types.y)?,
+        on,
+    )
 }
 
 /// What the checks make of that call, to be planned otherwise than operations are. Of a sandwich it is no such thing.

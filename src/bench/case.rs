@@ -1,6 +1,10 @@
 //! One measurement: an operation on a shape, and the bytes that it moves.
 
-use norm_host::{DType, Rounding};
+use norm_host::{
+    DType, Rounding,
+    problem::ResidualPlace,
+    reference::{Addition, Operation},
+};
 
 use super::op::{Extents, Op, Types};
 
@@ -17,6 +21,9 @@ pub const ROTATION: u64 = 1 << 30;
 /// Tensors start at a multiple of this, as separate allocations would.
 const ALIGN: u64 = 256;
 
+/// Added under the square root.
+pub const EPS: f32 = 1e-6;
+
 /// An operation on tensors of these types and extents.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Case {
@@ -27,6 +34,32 @@ pub struct Case {
 }
 
 impl Case {
+    /// What its results follow from; of two norms those of the first, whose output is the sum.
+    pub fn operation(&self) -> Operation {
+        let (op, types) = (self.op, self.types);
+        let place = match op.is_sandwich() {
+            true => ResidualPlace::Behind,
+            false => ResidualPlace::InFront,
+        };
+        let wide = op.wide_residual();
+        Operation {
+            kind: op.kind(),
+            x: types.x,
+            w: Some(types.w),
+            y: if op.is_sandwich() { self.residual_type() } else { types.y },
+            eps: EPS,
+            weight_offset: 0.0,
+            round_offset: false,
+            rounding: self.rounding,
+            addition: op.has_residual().then(|| Addition { wide, ..Addition::plain(place) }),
+        }
+    }
+
+    /// The second of two norms.
+    pub fn next_operation(&self) -> Operation {
+        Operation { x: self.residual_type(), y: self.types.y, addition: None, ..self.operation() }
+    }
+
     pub fn x_bytes(&self) -> u64 {
         (self.extents.elements() * self.types.x.size()) as u64
     }

@@ -116,9 +116,14 @@ impl Op {
         self == Op::SandwichRms
     }
 
+    /// Whether a residual is of f32 beside an input of 16 bits.
+    pub fn wide_residual(self) -> bool {
+        self == Op::AddRmsF32
+    }
+
     /// The type of a residual beside an input of type `x`.
     pub fn residual_type(self, x: DType) -> DType {
-        if self == Op::AddRmsF32 { DType::F32 } else { x }
+        if self.wide_residual() { DType::F32 } else { x }
     }
 
     /// Whether there is such an operation on these types.

@@ -1,9 +1,7 @@
 //! Holding a few rows of an output against the reference, before anything is timed.
 
-use norm_host::reference::{self, Factors, Parameters};
-use norm_host::{DType, accuracy, problem::Roundings};
+use norm_host::{accuracy::WorstRow, reference};
 
-use super::call::EPS;
 use super::case::Case;
 use crate::element;
 
@@ -32,55 +30,33 @@ pub fn judge(case: &Case, index: usize, row: &Row<'_>, w: &[u8], b: &[u8]) -> Re
         element::read(types.w, &bytes[head * bytes_a_head..][..bytes_a_head])
     };
     let (weight, bias_or_next) = (parameter(w), parameter(b));
-    let (bias, eps) = (op.has_bias().then_some(&bias_or_next[..]), f64::from(EPS));
-    let parameters = |[from, to]: [DType; 2], weight| {
-        let roundings = Roundings::of(case.rounding, false, from, Some(types.w), to);
-        Parameters {
-            kind: op.kind(),
-            eps,
-            weight: Some(weight),
-            weight_offset: 0.0,
-            roundings,
-            bias,
-            onto: None,
-            factors: Factors::NONE,
-        }
+    let read = |bytes: Option<&[u8]>| bytes.map(|bytes| element::read(r_type, bytes));
+    let [before, after] = [read(row.r.map(|[before, _]| before)), read(row.r.map(|[_, after]| after))];
+    let (x, y) = (element::read(types.x, row.x), element::read(types.y, row.y));
+    let b = op.has_bias().then_some(&bias_or_next[..]);
+    let read = reference::Row { x: &x, w: Some(&weight), b, r: before.as_deref() };
+    let operation = case.operation();
+    let Some(after) = after else {
+        return norm_holds(index, "", &operation.judge(&read, &y));
     };
-    let y = element::read(types.y, row.y);
-    let x = element::read(types.x, row.x);
-    let Some([before, after]) = row.r else {
-        return norm_holds(index, "", types.x, x, &parameters([types.x, types.y], &weight), types.y, &y);
-    };
-    let (before, after) = (element::read(r_type, before), element::read(r_type, after));
     // What is normalized last is the rounded sum, as it was given.
     if op.is_sandwich() {
-        let first = Parameters { onto: Some(&before), ..parameters([types.x, r_type], &weight) };
-        norm_holds(index, " of the residual", types.x, x, &first, r_type, &after)?;
-        let next = parameters([r_type, types.y], &bias_or_next);
-        return norm_holds(index, "", r_type, after, &next, types.y, &y);
+        norm_holds(index, " of the residual", &operation.judge(&read, &after))?;
+        let next = reference::Row { x: &after, w: Some(&bias_or_next), b, r: None };
+        return norm_holds(index, "", &case.next_operation().judge(&next, &y));
     }
-    let sum = reference::add(r_type, &x, &before);
-    if let Some(column) = sum.iter().zip(&after).position(|(expected, given)| expected != given) {
+    let sum = operation.normalized(&read);
+    if let Some(column) = reference::first_difference(&sum, &after) {
         let (expected, given) = (sum[column], after[column]);
         return Err(format!(
             "row {index}, column {column} of the residual: expected {expected:e}, given {given:e}"
         ));
     }
-    norm_holds(index, "", r_type, sum, &parameters([types.x, types.y], &weight), types.y, &y)
+    norm_holds(index, "", &operation.judge_normalized(&sum, &read, &y))
 }
 
-/// Whether the norm of a row of type `from`, or its sum, is `given` as is promised; `of` says what of the operation it is.
-fn norm_holds(
-    index: usize,
-    of: &str,
-    from: DType,
-    mut row: Vec<f64>,
-    parameters: &Parameters<'_>,
-    to: DType,
-    given: &[f64],
-) -> Result<(), String> {
-    row.iter_mut().for_each(|x| *x = reference::input(from, *x));
-    let judged = accuracy::judge_row(&row, parameters, to, given);
+/// Whether a row of an output is as is promised; `of` says what of the operation it is.
+fn norm_holds(index: usize, of: &str, judged: &WorstRow) -> Result<(), String> {
     if judged.is_kept() {
         return Ok(());
     }
@@ -95,7 +71,7 @@ fn norm_holds(
 mod tests {
     use super::super::op::{Extents, Op, Types};
     use super::*;
-    use norm_host::Rounding;
+    use norm_host::{DType, Rounding};
 
     /// One row of f32 of a sandwich, normalized by hand: `r = [1, 1] + [2, 2] / 2`, then its norm.
     #[test]

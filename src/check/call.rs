@@ -1,7 +1,7 @@
 //! One call of an operation on tensors in an image, and what carries it out.
 
 use norm_host::{
-    Backend, Cpu, DType, Error, Norm, NormKind, Place, Rounding, Scale, Simulator, Stream, View, ViewMut,
+    Backend, Cpu, DType, Error, Place, Scale, Simulator, Stream, View, ViewMut, reference::Operation,
     rms_norm_partial,
 };
 
@@ -42,10 +42,8 @@ pub enum Side {
 /// The second of two norms.
 #[derive(Clone, Debug)]
 pub struct Next {
-    pub kind: NormKind,
+    pub operation: Operation,
     pub w: Option<Operand>,
-    pub eps: f32,
-    pub rounding: Rounding,
 }
 
 /// An addition to a residual.
@@ -54,9 +52,7 @@ pub struct Addition {
     pub side: Side,
     /// The tensor of the sum where it is neither the residual nor the output.
     pub s: Option<Operand>,
-    pub branch: f32,
-    pub scale: f32,
-    /// Where the latter is in memory.
+    /// What the sum is multiplied by, where that is in memory.
     pub scale_at: Option<Operand>,
 }
 
@@ -91,12 +87,8 @@ impl Addition {
 /// A call on tensors in an image, in place where there is no `y`. Over heads there is no residual.
 #[derive(Clone, Debug)]
 pub struct Call {
-    pub kind: NormKind,
+    pub operation: Operation,
     pub heads: bool,
-    pub eps: f32,
-    pub weight_offset: f32,
-    pub round_offset: bool,
-    pub rounding: Rounding,
     pub x: Operand,
     pub y: Option<Operand>,
     pub w: Option<Operand>,
@@ -144,10 +136,7 @@ impl Call {
             unsafe { ViewMut::from_raw_parts(place, address, operand.dtype, &operand.shape) }?
                 .with_strides(&operand.strides)
         };
-        let described = Norm::new(self.kind, self.eps)
-            .weight_offset(self.weight_offset)
-            .round_offset(self.round_offset)
-            .rounding(self.rounding);
+        let described = self.operation.norm();
         if let Some(sums) = &self.sums {
             let dim = self.x.shape[self.x.shape.len() - 1];
             let rows = sums.shape[0] / self.shards;
@@ -171,12 +160,11 @@ impl Call {
         let norm = described
             .weight(self.w.as_ref().map(view).transpose()?)
             .bias(self.b.as_ref().map(view).transpose()?);
-        if let Some(Addition { side, s, branch, scale, scale_at }) = &self.addition {
-            let scale = match scale_at {
-                Some(at) => Scale::Memory(view(at)?),
-                None => Scale::Number(*scale),
+        if let Some(Addition { side, s, scale_at }) = &self.addition {
+            let norm = match scale_at {
+                Some(at) => norm.sum_scale(Scale::Memory(view(at)?)),
+                None => norm,
             };
-            let norm = norm.branch_scale(*branch).sum_scale(scale);
             if let (Side::InFront { r }, None, None) = (side, s, &self.y) {
                 return norm.add_then_norm_in_place(&mut view_mut(&self.x)?, &mut view_mut(r)?, on);
             }
@@ -190,9 +178,8 @@ impl Call {
                 (Side::Behind { r: None }, _) => norm.norm_then_add(x, y, on),
                 (Side::Behind { r: Some(r) }, _) => norm.norm_then_add_to(x, view(r)?, y, on),
                 (Side::Between { r, next }, s) => {
-                    let Next { kind, w, eps, rounding } = next;
-                    let w = w.as_ref().map(view).transpose()?;
-                    let next = &Norm::new(*kind, *eps).rounding(*rounding).weight(w);
+                    let w = next.w.as_ref().map(view).transpose()?;
+                    let next = &next.operation.norm().weight(w);
                     match s {
                         None => norm.sandwich_rows(next, x, &mut view_mut(r)?, y, on),
                         Some(s) => norm.sandwich_rows_to(next, x, view(r)?, &mut view_mut(s)?, y, on),

@@ -7,7 +7,11 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use norm_host::{DType, MAX_DIM, NormKind, Rounding, problem::Roundings, reference::Factors};
+use norm_host::{
+    DType, MAX_DIM, NormKind, Rounding,
+    problem::ResidualPlace,
+    reference::{self, Operation},
+};
 
 /// The most axes a tensor may have.
 pub const MAX_RANK: usize = 4;
@@ -160,15 +164,6 @@ impl Addition {
     /// In place and of what is there.
     pub const PLAIN: Addition =
         Addition { own: None, wide: false, branch: 1.0, scale: 1.0, in_memory: false };
-
-    /// Whether anything is multiplied, if by 1.
-    pub fn is_scaled(&self) -> bool {
-        self.in_memory || self.branch != 1.0 || self.scale != 1.0
-    }
-
-    pub fn factors(&self) -> Factors {
-        Factors { branch: self.branch.into(), sum: self.scale.into() }
-    }
 }
 
 /// One case. Its `Display` is its text on the command line.
@@ -207,21 +202,41 @@ impl Case {
         self.kind == NormKind::Rms && plain && self.dim() > 1
     }
 
-    /// Where it rounds before the last time; of two norms the first does.
-    pub fn roundings(&self) -> Roundings {
-        let w = self.w.map(|w| w.dtype);
-        let (x, y) = (self.x.dtype, self.first_output());
-        let roundings = Roundings::of(self.rounding, self.round_offset, x, w, y);
-        let branch = if self.adds_in_front() { x } else { y };
-        match self.addition.is_scaled() {
-            true => roundings.with_scales(self.rounding, branch, self.sum_dtype()),
-            false => roundings,
-        }
+    /// What its results follow from; of two norms those of the first, whose output is the sum.
+    pub fn operation(&self) -> Operation {
+        let Case { kind, eps, weight_offset, round_offset, rounding, .. } = *self;
+        let Addition { wide, branch, scale, in_memory, .. } = self.addition;
+        let place = match self.residual {
+            Residual::None => None,
+            Residual::Before { .. } => Some(ResidualPlace::InFront),
+            Residual::Behind | Residual::Between { .. } => Some(ResidualPlace::Behind),
+        };
+        let addition = place.map(|place| reference::Addition {
+            place,
+            wide,
+            branch_scale: branch,
+            sum_scale: scale,
+            scale_in_memory: in_memory,
+        });
+        let (x, w) = (self.x.dtype, self.w.map(|w| w.dtype));
+        let y = if let Residual::Between { r, .. } = self.residual { r.dtype } else { self.y.dtype };
+        Operation { kind, x, w, y, eps, weight_offset, round_offset, rounding, addition }
     }
 
-    /// The type of the output of the norm, which between two is that of the sum.
-    pub fn first_output(&self) -> DType {
-        if let Residual::Between { r, .. } = self.residual { r.dtype } else { self.y.dtype }
+    /// The second of two norms, in the order of roundings of the first as far as it can be.
+    pub fn next_operation(&self, Next { kind, w, eps }: Next) -> Operation {
+        let weightless = self.rounding == Rounding::T5 && w.is_none();
+        Operation {
+            kind,
+            x: self.sum_dtype(),
+            w,
+            y: self.y.dtype,
+            eps,
+            weight_offset: 0.0,
+            round_offset: false,
+            rounding: if weightless { Rounding::Single } else { self.rounding },
+            addition: None,
+        }
     }
 
     pub fn adds_in_front(&self) -> bool {
@@ -230,17 +245,7 @@ impl Case {
 
     /// The type of the sum.
     pub fn sum_dtype(&self) -> DType {
-        match self.residual {
-            Residual::Before { .. } if self.addition.wide => DType::F32,
-            Residual::Before { .. } | Residual::None => self.x.dtype,
-            Residual::Behind => self.y.dtype,
-            Residual::Between { r, .. } => r.dtype,
-        }
-    }
-
-    /// The order of roundings of the second of two norms.
-    pub fn next_rounding(&self, next: Next) -> Rounding {
-        if self.rounding == Rounding::T5 && next.w.is_none() { Rounding::Single } else { self.rounding }
+        self.operation().sum_dtype()
     }
 
     /// Elements in a row.
@@ -270,22 +275,12 @@ impl Case {
 
     /// The strides that gaps make of a shape, one an axis, in elements.
     pub fn strides(&self, placement: &Placement) -> Vec<usize> {
-        let mut strides = vec![1; self.shape.len()];
-        for axis in (0..self.shape.len().saturating_sub(1)).rev() {
-            strides[axis] = strides[axis + 1] * self.shape[axis + 1] + placement.gaps[axis];
-        }
-        strides
+        reference::strides(&self.shape, |axis| placement.gaps[axis])
     }
 
     /// The element at which a row starts, counted from the tensor's first one.
     pub fn row_start(&self, row: usize, strides: &[usize]) -> usize {
-        let mut rest = row;
-        let mut start = 0;
-        for (extent, stride) in self.leading().iter().zip(strides).rev() {
-            start += rest % extent * stride;
-            rest /= extent;
-        }
-        start
+        reference::row_start(row, self.leading(), strides)
     }
 
     /// Where the residual lies, if there is one that is not the output.

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use norm_host::accuracy::{self, Verdict};
-use norm_host::reference::{self, Factors, Parameters};
-use norm_host::{Arg, DType, Error, SimulatorError, problem::Roundings};
+use norm_host::accuracy::{Verdict, WorstRow};
+use norm_host::reference::{self, Operation, Row};
+use norm_host::{Arg, DType, Error, SimulatorError};
 
-use super::call::{Addition, Call, Executor, Next, Operand, Side};
+use super::call::{Addition, Call, Executor, Operand, Side};
 use super::case::{Case, MAX_LEADING, Placement, Residual};
 use super::layout::Layout;
 use super::outputs::{Outputs, difference, execute, row_bytes};
@@ -136,83 +136,53 @@ fn judge(case: &Case, call: &Call, before: &AlignedBytes, outputs: &Outputs) -> 
         Some((0..case.heads()).map(|head| head_values(case, param, head, before)).collect())
     };
     let (w, b) = (heads(&call.w), heads(&call.b));
+    let operation = case.operation();
+    let addition = call.addition.as_ref();
     let row_len = case.dim() * case.y.dtype.size();
-    for (row, given) in outputs.y.chunks_exact(row_len).enumerate() {
-        let head = case.head_of(row);
+    for (index, given) in outputs.y.chunks_exact(row_len).enumerate() {
+        let head = case.head_of(index);
         let elements =
-            |operand: &Operand| element::read(operand.dtype, &before[row_bytes(case, operand, row)]);
-        let addition = call.addition.as_ref();
-        let onto = addition.and_then(|addition| match &addition.side {
-            Side::InFront { .. } => None,
+            |operand: &Operand| element::read(operand.dtype, &before[row_bytes(case, operand, index)]);
+        let x = elements(&call.x);
+        let r = addition.and_then(|addition| match &addition.side {
             Side::Behind { r: None } => call.y.as_ref().map(elements),
-            Side::Behind { r: Some(r) } | Side::Between { r, .. } => Some(elements(r)),
+            Side::InFront { r } | Side::Behind { r: Some(r) } | Side::Between { r, .. } => Some(elements(r)),
         });
-        let parameters = Parameters {
-            kind: case.kind,
-            eps: case.eps.into(),
-            weight: w.as_ref().map(|heads| heads[head].as_slice()),
-            weight_offset: case.weight_offset.into(),
-            roundings: case.roundings(),
-            bias: b.as_ref().map(|heads| heads[head].as_slice()),
-            onto: onto.as_deref(),
-            factors: if onto.is_some() { case.addition.factors() } else { Factors::NONE },
+        let row = Row {
+            x: &x,
+            w: w.as_ref().map(|heads| heads[head].as_slice()),
+            b: b.as_ref().map(|heads| heads[head].as_slice()),
+            r: r.as_deref(),
         };
-        let mut x = elements(&call.x);
-        let mut normalized = case.x.dtype;
-        let sum = element::read(case.sum_dtype(), &outputs.row(case, row).sum);
-        if let Some(Side::InFront { r }) = addition.map(|addition| &addition.side) {
-            normalized = r.dtype;
-            x = match case.addition.is_scaled() {
-                true => reference::add_scaled(
-                    r.dtype,
-                    &x,
-                    &elements(r),
-                    case.addition.factors(),
-                    case.roundings(),
-                ),
-                false => reference::add(r.dtype, &x, &elements(r)),
-            };
-            judge_sum(row, &x, &sum)?;
+        let normalized = operation.normalized(&row);
+        let sum = element::read(case.sum_dtype(), &outputs.row(case, index).sum);
+        if case.adds_in_front()
+            && let Some(column) = reference::first_difference(&normalized, &sum)
+        {
+            return Err(Fault::Sum { row: index, column, expected: normalized[column], given: sum[column] });
         }
         let given = element::read(case.y.dtype, given);
-        let Some(next) = addition.and_then(Addition::next) else {
-            findings = findings.and(judge_row(row, (normalized, x), &parameters, (case.y.dtype, &given))?);
+        let judged = |operation: &Operation, normalized: &[f64], row: &Row<'_>, given: &[f64]| {
+            let judged = operation.judge_normalized(normalized, row, given);
+            found(index, judged, operation.y, given)
+        };
+        let Residual::Between { next, .. } = case.residual else {
+            findings = findings.and(judged(&operation, &normalized, &row, &given)?);
             continue;
         };
         // Of two norms the second is that of what the first gave.
-        let of_first = judge_row(row, (normalized, x), &parameters, (case.sum_dtype(), &sum))?;
-        let w = next.w.as_ref().map(|w| head_values(case, w, 0, before));
-        let parameters = second(case, next, w.as_deref());
-        let of_second = judge_row(row, (case.sum_dtype(), sum), &parameters, (case.y.dtype, &given))?;
+        let of_first = judged(&operation, &normalized, &row, &sum)?;
+        let w = addition.and_then(Addition::next).and_then(|next| next.w.as_ref());
+        let w = w.map(|w| head_values(case, w, 0, before));
+        let row = Row { x: &sum, w: w.as_deref(), b: None, r: None };
+        let of_second = judged(&case.next_operation(next), &sum, &row, &given)?;
         findings = findings.and(of_first).and(of_second);
     }
     Ok(findings)
 }
 
-/// What the second of two norms is made of.
-fn second<'a>(case: &Case, next: &Next, weight: Option<&'a [f64]>) -> Parameters<'a> {
-    let w = next.w.as_ref().map(|w| w.dtype);
-    Parameters {
-        kind: next.kind,
-        eps: next.eps.into(),
-        weight,
-        weight_offset: 0.0,
-        roundings: Roundings::of(next.rounding, false, case.sum_dtype(), w, case.y.dtype),
-        bias: None,
-        onto: None,
-        factors: Factors::NONE,
-    }
-}
-
-/// Holds a row of that type and its output to the promise.
-fn judge_row(
-    row: usize,
-    (x_dtype, mut x): (DType, Vec<f64>),
-    parameters: &Parameters<'_>,
-    (dtype, given): (DType, &[f64]),
-) -> Result<Findings, Fault> {
-    x.iter_mut().for_each(|x| *x = reference::input(x_dtype, *x));
-    let judged = accuracy::judge_row(&x, parameters, dtype, given);
+/// What the judgement of a row of outputs of that type comes to.
+fn found(row: usize, judged: WorstRow, dtype: DType, given: &[f64]) -> Result<Findings, Fault> {
     if !judged.promised {
         return Ok(Findings::default());
     }
@@ -222,17 +192,6 @@ fn judge_row(
     }
     let f32_ratio = if dtype == DType::F32 { judged.worst.ratio() } else { 0.0 };
     Ok(Findings { outputs: given.len() as u64, f32_ratio })
-}
-
-/// Holds a row of the sum against what it must be, with which it has all bits in common but those of NaN.
-fn judge_sum(row: usize, expected: &[f64], given: &[f64]) -> Result<(), Fault> {
-    for (column, (&expected, &given)) in expected.iter().zip(given).enumerate() {
-        let is_other = expected.to_bits() != given.to_bits();
-        if is_other && !(expected.is_nan() && given.is_nan()) {
-            return Err(Fault::Sum { row, column, expected, given });
-        }
-    }
-    Ok(())
 }
 
 /// The weights or biases of a head.

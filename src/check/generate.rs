@@ -248,6 +248,7 @@ mod tests {
             assert!(with(&|residual| residual == Residual::Behind));
             assert!(with(&|residual| matches!(residual, Residual::Between { .. })));
         }
+        let is_scaled = |case: &Case| case.operation().addition.is_some_and(|addition| addition.is_scaled());
         let moved = |case: &Case| case.addition.own.is_some_and(|(gaps, at)| gaps[0] > 0 && at > 0);
         let sides: [fn(Residual) -> bool; 3] = [
             |residual| matches!(residual, Residual::Before { .. }),
@@ -260,12 +261,12 @@ mod tests {
                 for rounding in Rounding::ALL {
                     let found =
                         |case: &Case| case.rounding == rounding && case.addition.in_memory == in_memory;
-                    assert!(some(&|case| side(case.residual) && found(case) && case.addition.is_scaled()));
+                    assert!(some(&|case| side(case.residual) && found(case) && is_scaled(case)));
                 }
             }
         }
-        assert!(some(&|case| case.addition.wide && case.addition.is_scaled()), "wide and scaled");
-        assert!(some(&|case| case.addition.wide && !case.addition.is_scaled()), "wide and plain");
+        assert!(some(&|case| case.addition.wide && is_scaled(case)), "wide and scaled");
+        assert!(some(&|case| case.addition.wide && !is_scaled(case)), "wide and plain");
         assert!(some(&|case| case.w.is_none() && case.b.is_some()), "b without w");
         for rounding in Rounding::ALL {
             for kind in NormKind::ALL {

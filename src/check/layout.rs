@@ -71,25 +71,19 @@ impl Layout {
             Residual::None => None,
             Residual::Before { .. } => r.map(|r| Side::InFront { r }),
             Residual::Behind => Some(Side::Behind { r }),
-            Residual::Between { next, .. } => r.map(|r| {
-                let rounding = case.next_rounding(next);
-                Side::Between { r, next: Next { kind: next.kind, w: next_w, eps: next.eps, rounding } }
-            }),
+            Residual::Between { next, .. } => {
+                r.map(|r| Side::Between { r, next: Next { operation: case.next_operation(next), w: next_w } })
+            }
         };
-        let super::case::Addition { branch, scale, .. } = case.addition;
-        let addition = side.map(|side| Addition { side, s, branch, scale, scale_at });
+        let addition = side.map(|side| Addition { side, s, scale_at });
         let split = case.shards > 1;
         let sums = split.then(|| place(DType::F32, 0, &[case.shards * case.rows()], vec![1]).0);
         let call = Call {
             step: if split { Step::Partial } else { Step::Whole },
             shards: case.shards,
             sums,
-            kind: case.kind,
+            operation: case.operation(),
             heads: case.heads,
-            eps: case.eps,
-            weight_offset: case.weight_offset,
-            round_offset: case.round_offset,
-            rounding: case.rounding,
             x,
             y: Some(y),
             w,
@@ -105,13 +99,9 @@ impl Layout {
         for output in &self.outputs {
             image[output.clone()].fill(UNWRITTEN);
         }
-        let scale = self
-            .call
-            .addition
-            .as_ref()
-            .and_then(|addition| Some((addition.scale_at.as_ref()?, addition.scale)));
-        if let Some((at, scale)) = scale {
-            element::write(at.dtype, &mut image[at.byte..], std::iter::once(scale.into()));
+        let scale_at = self.call.addition.as_ref().and_then(|addition| addition.scale_at.as_ref());
+        if let (Some(at), Some(addition)) = (scale_at, self.call.operation.addition) {
+            element::write(at.dtype, &mut image[at.byte..], std::iter::once(addition.sum_scale.into()));
         }
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::bytes::AlignedBytes;
 use call::{Addition, Call, Side};
 use examine::{Fault, Memory, examine};
-use norm_host::Rounding;
+use norm_host::{Rounding, reference};
 
 /// The CPU backend with a fault.
 struct Faulty<F>(F);
@@ -143,14 +143,14 @@ fn another_order_of_roundings_is_found() {
             [Rounding::T5, Rounding::Single],
         ] {
             let case = Case { rounding: asked, ..case.clone() };
-            let executor = &mut Instead(|call: &mut Call| call.rounding = done);
+            let executor = &mut Instead(|call: &mut Call| call.operation.rounding = done);
             let found = examine(&case, executor, &mut Memory::default()).expect_err("the fault is found");
             assert!(matches!(found, Fault::Inaccurate { .. }), "{case}: {found}");
         }
         let case = Case { weight_offset: 1.0, ..case };
         for asked in [false, true] {
             let case = Case { round_offset: asked, ..case.clone() };
-            let executor = &mut Instead(|call: &mut Call| call.round_offset = !asked);
+            let executor = &mut Instead(|call: &mut Call| call.operation.round_offset = !asked);
             let found = examine(&case, executor, &mut Memory::default()).expect_err("the fault is found");
             assert!(matches!(found, Fault::Inaccurate { .. }), "{case}: {found}");
         }
@@ -166,6 +166,10 @@ fn fault_instead(text: &str, change: impl Fn(&mut Call)) -> Fault {
 
 fn added(call: &mut Call) -> &mut Addition {
     call.addition.as_mut().expect("it has a residual")
+}
+
+fn scales(call: &mut Call) -> &mut reference::Addition {
+    call.operation.addition.as_mut().expect("it has a residual")
 }
 
 /// Each of what an addition does, left out or done with something else.
@@ -184,14 +188,14 @@ fn another_addition_is_found() {
         for rounding in Rounding::ALL {
             let text = format!("{scaled} {residual} rounding={rounding}");
             let changes: [fn(&mut Call); 4] = [
-                |call| added(call).branch = 1.0,
-                |call| added(call).scale = 1.0,
+                |call| scales(call).branch_scale = 1.0,
+                |call| scales(call).sum_scale = 1.0,
                 |call| {
-                    let Addition { branch, scale, .. } = added(call);
-                    std::mem::swap(branch, scale);
+                    let reference::Addition { branch_scale, sum_scale, .. } = scales(call);
+                    std::mem::swap(branch_scale, sum_scale);
                 },
                 |call| {
-                    call.rounding = match call.rounding {
+                    call.operation.rounding = match call.operation.rounding {
                         Rounding::Single => Rounding::BeforeBias,
                         _ => Rounding::Single,
                     }
@@ -233,14 +237,14 @@ fn a_second_norm_that_is_another_is_found() {
             }
         },
         |call| {
-            let eps = call.eps;
+            let eps = call.operation.eps;
             if let Side::Between { next, .. } = &mut added(call).side {
-                next.eps = eps;
+                next.operation.eps = eps;
             }
         },
         |call| {
             if let Side::Between { next, .. } = &mut added(call).side {
-                next.kind = norm_host::NormKind::Layer;
+                next.operation.kind = norm_host::NormKind::Layer;
             }
         },
         // The norm of x in place of that of the sum.
@@ -260,7 +264,7 @@ fn a_second_norm_that_is_another_is_found() {
 /// What every other executor does, with the result of its own.
 #[test]
 fn an_order_that_is_ignored_is_found_and_shrunk() {
-    let ignores = || Ok(Instead(|call: &mut Call| call.rounding = Rounding::Single));
+    let ignores = || Ok(Instead(|call: &mut Call| call.operation.rounding = Rounding::Single));
     let cases = Cases::Random { seed: 11, count: 300 };
     let failure = examine_all(&cases, "cpu", "--device cpu", ignores).unwrap().failure.expect("it is found");
     let smallest: Case = failure.smallest_case.parse().unwrap();

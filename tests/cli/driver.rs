@@ -1,5 +1,5 @@
 //! Drivers that are there and cannot serve, in whole or in part: what `norm` does with each. The driver is a stand-in
-//! (`cuda-driver/tests/mock`), whose settings say for which CUDA it is, with which devices, and what fails.
+//! (`norm-testing/libcuda`), whose settings say for which CUDA it is, with which devices, and what fails.
 
 use std::fs;
 use std::path::Path;
@@ -8,13 +8,13 @@ use std::process::Command;
 use safetensors::Dtype;
 
 use crate::file;
-use crate::mock;
 use crate::run::{Run, command, run};
+use norm_testing::mock;
 
 /// The binary, ready to run with such a driver.
 fn with_driver(folder: &Path, settings: &str) -> Command {
     let mut command = command(folder);
-    command.env("NORM_LIBCUDA", mock::library("cli")).env("NORM_MOCK", settings);
+    command.env("NORM_LIBCUDA", mock::library()).env("NORM_MOCK", settings);
     command
 }
 

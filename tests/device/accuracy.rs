@@ -4,10 +4,10 @@ use libtest_mimic::Failed;
 use norm_host::{Cpu, Device, NormKind};
 use rayon::prelude::*;
 
-use crate::{
+use norm_testing::{
+    case::Case,
     cases::{dtypes_and_kinds, options, plain, with_all_values},
-    common::case::Case,
-    on_device::{Shifts, judge, keeps_the_promise, normalize},
+    device::on_device::{Shifts, judge, keeps_the_promise, normalize},
 };
 
 /// Around every boundary: of vectors, warps, blocks and of what registers hold.

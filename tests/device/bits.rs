@@ -4,14 +4,12 @@ use libtest_mimic::Failed;
 use norm_host::{Device, Stream, plan::DeviceProfile};
 use rayon::prelude::*;
 
-use crate::{
+use norm_testing::{
+    buffer::Buffer,
+    case::{Addition, Case, Residual, Tensors},
     cases::{dtypes_and_kinds, plain},
-    common::{
-        buffer::Buffer,
-        case::{Addition, Case, Residual, Tensors},
-        values::Values,
-    },
-    on_device::{OnDevice, Shifts, keeps_the_promise, normalized_bits, residual_bits, row_bits},
+    device::on_device::{OnDevice, Shifts, keeps_the_promise, normalized_bits, residual_bits, row_bits},
+    values::Values,
 };
 
 /// Dims of whole vectors, some for each shape of tile.

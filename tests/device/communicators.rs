@@ -9,10 +9,12 @@ use libloading::Library;
 use libtest_mimic::Failed;
 use norm_host::{DType, Device, NcclGroup, NormKind};
 
-use crate::{
+use norm_testing::{
     cases::plain,
-    sharded::keeps_the_promise,
-    shards::{group, normalize},
+    device::{
+        sharded::keeps_the_promise,
+        shards::{group, normalize},
+    },
 };
 
 type CommInitAll = unsafe extern "C" fn(*mut *mut c_void, c_int, *const c_int) -> c_int;

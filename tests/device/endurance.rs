@@ -9,11 +9,13 @@ use cuda_driver::driver;
 use libtest_mimic::Failed;
 use norm_host::{DType, Device, Error, NormKind, Stream, TpContext};
 
-use crate::{
+use norm_testing::{
+    case::{Case, Residual},
     cases::{options, plain},
-    common::case::{Case, Residual},
-    on_device::{OnDevice, Shifts, residual_bits, row_bits},
-    shards, tensor_parallel,
+    device::{
+        on_device::{OnDevice, Shifts, residual_bits, row_bits},
+        shards, tensor_parallel,
+    },
 };
 
 const THREADS: usize = 16;

@@ -4,10 +4,10 @@ use libtest_mimic::Failed;
 use norm_host::Device;
 use rayon::prelude::*;
 
-use crate::{
+use norm_testing::{
+    case::Case,
     cases::{dtypes_and_kinds, plain},
-    common::case::Case,
-    on_device::{Shifts, judge, normalize},
+    device::on_device::{Shifts, judge, normalize},
 };
 
 /// Bytes in front of, between and behind the rows of y keep what they held, and so do all of x,

@@ -7,10 +7,10 @@ use norm_host::{
 };
 use norm_kernels::abi::{Kernel, Variant};
 
-use crate::{
+use norm_testing::{
+    case::Case,
     cases::{Addresses, of_kernel, problem},
-    common::case::Case,
-    on_device::{OnDevice, Shifts, judge},
+    device::on_device::{OnDevice, Shifts, judge},
 };
 
 /// Those of one normalization and variant.

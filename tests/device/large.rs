@@ -12,9 +12,9 @@ use norm_host::{
     rms_norm_,
 };
 
-use crate::{
-    common::values::{Random, Values},
-    memory::settle,
+use norm_testing::{
+    device::memory::settle,
+    values::{Random, Values},
 };
 
 const DIM: usize = 4096;

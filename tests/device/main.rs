@@ -4,43 +4,27 @@
 //! `tests/torture.sh` does that, and the rest that takes long. `two_devices` selects what takes two, and
 //! `timed_` what is measured. A line that begins with `report: ` is copied into the script's report.
 
-#[path = "../../norm-host/tests/common/mod.rs"]
-mod common;
-#[path = "../../ptx-sim/tests/common/program.rs"]
-mod program;
-#[path = "../support/recorded.rs"]
-mod recorded;
-#[path = "../support/mod.rs"]
-mod support;
-
 mod accuracy;
 mod bits;
-mod captured;
-mod cases;
 mod communicators;
 mod endurance;
 mod files;
-mod functions;
-mod graphs;
 mod guards;
 mod kernels;
 mod large;
-mod memory;
 mod misuse;
-mod on_device;
 mod processes;
 mod programs;
 mod rejected;
-mod sandwich;
-mod sharded;
-mod shards;
-mod streams;
-mod tensor_parallel;
 mod vectors;
 
 use libtest_mimic::{Failed, Trial};
 use norm_host::{Device, NcclId, NormKind, ptx::RUST_CUDA};
 use norm_kernels::abi::Variant;
+use norm_testing::{
+    device::{captured, functions, graphs, sandwich, sharded, streams, tensor_parallel},
+    recorded, trials,
+};
 use std::{
     process::ExitCode,
     sync::{PoisonError, RwLock},
@@ -120,7 +104,7 @@ fn trial<T: Clone + Send + 'static>(
     needed: &Result<T, String>,
     run: impl FnOnce(T) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
-    support::trial(name, name_of_needed, needed, |needed| {
+    trials::trial(name, name_of_needed, needed, |needed| {
         let _others = DEVICE.read().unwrap_or_else(PoisonError::into_inner);
         run(needed)
     })
@@ -133,7 +117,7 @@ fn alone<T: Clone + Send + 'static>(
     needed: &Result<T, String>,
     run: impl FnOnce(T) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
-    support::trial(name, name_of_needed, needed, |needed| {
+    trials::trial(name, name_of_needed, needed, |needed| {
         let _alone = DEVICE.write().unwrap_or_else(PoisonError::into_inner);
         run(needed)
     })
@@ -220,7 +204,7 @@ fn main() -> ExitCode {
         &room,
         large::heads_past_31_bits,
     ));
-    support::run(trials)
+    trials::run(trials)
 }
 
 /// The first device, or why there is none.

@@ -6,10 +6,10 @@ use norm_host::{
     head_norm, layer_norm, rms_norm,
 };
 
-use crate::{
+use norm_testing::{
+    case::{Case, Residual},
     cases::plain,
-    common::case::{Case, Residual},
-    on_device::{OnDevice, Shifts, Views},
+    device::on_device::{OnDevice, Shifts, Views},
 };
 
 const ROWS: usize = 4;

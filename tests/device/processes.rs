@@ -17,7 +17,11 @@ use norm_host::{
     rms_norm_sharded,
 };
 
-use crate::{captured, cases::plain, common::buffer::Buffer, memory::Memory, on_device::keeps_the_promise};
+use norm_testing::{
+    buffer::Buffer,
+    cases::plain,
+    device::{captured, memory::Memory, on_device::keeps_the_promise},
+};
 
 /// Says what the process is to do.
 const TASK: &str = "NORM_DEVICE_CHILD";

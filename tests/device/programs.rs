@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::memory::settle;
-use crate::program::{INPUTS, OUTPUTS, each_instruction, inputs, module, programs, simulate};
+use norm_testing::device::memory::settle;
+use norm_testing::program::{INPUTS, OUTPUTS, each_instruction, inputs, module, programs, simulate};
 
 /// Threads of a program.
 const THREADS: u32 = 64;

@@ -6,7 +6,7 @@ use norm_host::{
     ptx::{EMBEDDED, Ptx},
 };
 
-use crate::{cases::plain, on_device::keeps_the_promise};
+use norm_testing::{cases::plain, device::on_device::keeps_the_promise};
 
 /// `CUDA_ERROR_INVALID_PTX`.
 const INVALID_PTX: u32 = 218;

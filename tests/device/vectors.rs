@@ -8,13 +8,15 @@ use proptest::{
     test_runner::TestRunner,
 };
 
-use crate::{
+use crate::programs::on_device;
+use norm_testing::{
     cases::{of_kernel, recorded},
-    on_device::{Shifts, normalize},
+    device::{
+        on_device::{Shifts, normalize},
+        shards,
+    },
     program::{INPUTS, each_instruction, inputs, module, programs},
-    programs::on_device,
     recorded::{Outputs, Program, THREADS, Vectors},
-    shards,
 };
 
 /// Random programs that are recorded beside every instruction by itself.

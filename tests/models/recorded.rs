@@ -7,7 +7,8 @@ use norm_host::DType;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use crate::{Result, common::buffer::Buffer};
+use crate::Result;
+use norm_testing::buffer::Buffer;
 
 const TEXT: &str = include_str!("../models.json");
 const DATA: &[u8] = include_bytes!("../models.safetensors");

@@ -7,9 +7,9 @@ use norm_host::{
 
 use crate::{
     Result,
-    common::buffer::Buffer,
     recorded::{Record, Recorded, Tensor},
 };
+use norm_testing::buffer::Buffer;
 
 /// What a family says of one of its norms.
 #[derive(Clone, Copy, Debug, PartialEq)]

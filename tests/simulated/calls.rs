@@ -3,12 +3,11 @@
 use norm_host::Simulator;
 use proptest::prelude::*;
 
-use crate::{
-    alone,
-    common::{case::case, config},
-    device,
-    groups::told,
-    on_device::{Shifts, judge, normalize},
+use crate::{alone, device, groups::told};
+use norm_testing::{
+    case::case,
+    config,
+    device::on_device::{Shifts, judge, normalize},
 };
 
 /// How far off an address that suits vectors each tensor is.

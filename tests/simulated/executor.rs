@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ptx_sim::{Argument, Kernel, Launch, Memory, Module};
 
-use crate::mock::interface::{Allocation, Execution};
+use norm_testing::mock::interface::{Allocation, Execution};
 
 /// `CUDA_ERROR_LAUNCH_FAILED`.
 pub const LAUNCH_FAILED: u32 = 719;

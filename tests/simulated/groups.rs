@@ -4,19 +4,18 @@ use libtest_mimic::Failed;
 use norm_host::{DType, Device, NcclGroup, NormKind, Shard, TpContext, View, ViewMut};
 use proptest::{collection::btree_set, prelude::*};
 
-use crate::{
-    alone,
+use crate::{alone, device};
+use norm_testing::{
+    case::{Addition, Case, Residual, Tensors, case, dtype},
     cases::plain,
-    common::{
-        case::{Addition, Case, Residual, Tensors, case, dtype},
-        config,
+    config,
+    device::{
+        memory::Memory,
+        on_device::{OnDevice, Views, judge, row_bits},
+        shards::{self, Part, normalize_split, on_the_host},
+        tensor_parallel::{call, enqueue, group, on_one, on_the_first, y_bits},
     },
-    device,
-    memory::Memory,
     mock::interface::DEVICES,
-    on_device::{OnDevice, Views, judge, row_bits},
-    shards::{self, Part, normalize_split, on_the_host},
-    tensor_parallel::{call, enqueue, group, on_one, on_the_first, y_bits},
 };
 
 const MOST_DIM: usize = 3000;

@@ -1,53 +1,22 @@
 //! What holds on a CUDA device, held where there is none: the whole way of a call, from its views to the shipped
-//! PTX, with a stand-in for the driver whose launches `ptx-sim` runs (`cuda-driver/tests/mock`, `executor.rs`).
+//! PTX, with a stand-in for the driver whose launches `ptx-sim` runs (`norm-testing/libcuda`, `executor.rs`).
 //! So modules, functions' attributes, parameters, grids, clusters, shared memory, streams, events, graphs and NCCL's
 //! calls are those of a device; how long anything takes and what overlaps is not.
 
 mod calls;
-#[path = "../device/captured.rs"]
-#[allow(dead_code)]
-mod captured;
-#[path = "../device/cases.rs"]
-#[allow(dead_code)]
-mod cases;
-#[path = "../../norm-host/tests/common/mod.rs"]
-mod common;
 mod executor;
-#[path = "../device/functions.rs"]
-mod functions;
-#[path = "../device/graphs.rs"]
-#[allow(dead_code)]
-mod graphs;
 mod groups;
-#[path = "../device/memory.rs"]
-mod memory;
-#[path = "../../cuda-driver/tests/mock/mod.rs"]
-mod mock;
-#[path = "../device/on_device.rs"]
-#[allow(dead_code)]
-mod on_device;
 mod order;
-#[path = "../support/recorded.rs"]
-mod recorded;
-#[path = "../device/sandwich.rs"]
-mod sandwich;
-#[path = "../device/sharded.rs"]
-#[allow(dead_code)]
-mod sharded;
-#[path = "../device/shards.rs"]
-mod shards;
-#[path = "../device/streams.rs"]
-#[allow(dead_code)]
-mod streams;
-#[path = "../device/tensor_parallel.rs"]
-#[allow(dead_code)]
-mod tensor_parallel;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libtest_mimic::Failed;
 use norm_host::Device;
-use recorded::{hold, load};
+use norm_testing::{
+    device::{captured, functions, graphs, sandwich, sharded, shards, streams, tensor_parallel},
+    mock,
+    recorded::{hold, load},
+};
 
 /// Held by each test while it runs. All share one stand-in, where a test that frees memory finishes all streams of a
 /// device, and what one test left for later is done in the middle of another: no order that a test is about would hold.
@@ -63,7 +32,7 @@ fn device(ordinal: u32) -> Device {
     Device::new(ordinal).expect("the stand-in has it")
 }
 
-/// Tests of `tests/device`, by the names that they have there.
+/// Tests that a GPU runs too (`tests/device`), by the names that they have there.
 macro_rules! as_on_a_device {
     ($($name:ident: $test:expr;)*) => {
         $(#[test]

@@ -3,13 +3,14 @@
 use libtest_mimic::Failed;
 use norm_host::{DType, NormKind, Stream, TpContext};
 
-use crate::{
-    alone,
+use crate::{alone, device};
+use norm_testing::{
+    case::Case,
     cases::plain,
-    common::case::Case,
-    device,
-    on_device::{OnDevice, Shifts, normalize},
-    tensor_parallel::{enqueue, group, y_bits},
+    device::{
+        on_device::{OnDevice, Shifts, normalize},
+        tensor_parallel::{enqueue, group, y_bits},
+    },
 };
 
 fn case() -> Case {

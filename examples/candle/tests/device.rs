@@ -1,9 +1,6 @@
 //! What holds on a CUDA device: of cudarc's memory and streams, and of candle's tensors where candle
 //! has its CUDA backend (feature `cuda`). Without a device, every test is counted as ignored.
 
-#[path = "../../../tests/support/trial.rs"]
-mod support;
-
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,6 +8,7 @@ use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
 use half::f16;
 use libtest_mimic::{Failed, Trial};
 use norm_host::{Device, Norm, Stream, View, ViewMut, reference};
+use norm_testing::trials;
 
 type Test = fn(Device) -> Result<(), Failed>;
 
@@ -20,9 +18,9 @@ fn main() -> ExitCode {
         ("norms_of_cudarcs_memory_follow_its_streams", cudarcs_memory),
         ("cudarc_frees_memory_behind_the_norm", freed_behind),
     ];
-    let mut trials: Vec<Trial> = tests.map(|(name, test)| support::trial(name, "cuda", &device, test)).into();
+    let mut trials: Vec<Trial> = tests.map(|(name, test)| trials::trial(name, "cuda", &device, test)).into();
     trials.extend(candles(&device));
-    support::run(trials)
+    trials::run(trials)
 }
 
 const ROWS: usize = 4096;
@@ -98,12 +96,12 @@ fn freed_behind(_: Device) -> Result<(), Failed> {
 #[cfg(not(feature = "cuda"))]
 fn candles(_: &Result<Device, String>) -> Vec<Trial> {
     let missing: Result<Device, String> = Err("candle is built without its CUDA backend".into());
-    vec![support::trial("candles_tensors_on_a_device", "candle-cuda", &missing, |_| Ok(()))]
+    vec![trials::trial("candles_tensors_on_a_device", "candle-cuda", &missing, |_| Ok(()))]
 }
 
 #[cfg(feature = "cuda")]
 fn candles(device: &Result<Device, String>) -> Vec<Trial> {
-    candle::TESTS.map(|(name, test)| support::trial(name, "cuda", device, test)).into()
+    candle::TESTS.map(|(name, test)| trials::trial(name, "cuda", device, test)).into()
 }
 
 /// candle's tensors on the device give the bits of a norm over the same memory's rows, and agree with

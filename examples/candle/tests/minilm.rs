@@ -1,9 +1,6 @@
 //! all-MiniLM-L6-v2 with the norms of `norm-host` gives candle's embeddings, and the similarities that
 //! its authors publish; where `tests/real_input.py` has fetched the model: tests alone fetch nothing.
 
-#[path = "../../../tests/support/trial.rs"]
-mod support;
-
 use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode},
@@ -15,6 +12,7 @@ use norm_candle::{
     encoder::Encoder,
     norms::{Candle, Ours},
 };
+use norm_testing::trials;
 
 type Test = fn(PathBuf) -> std::result::Result<(), Failed>;
 
@@ -30,8 +28,8 @@ fn main() -> ExitCode {
         ("similarities_are_those_published", similarities_are_those_published),
         ("the_example_prints_a_table", the_example_prints_a_table),
     ];
-    let trials = tests.map(|(name, test)| -> Trial { support::trial(name, "model", &fetched, test) });
-    support::run(trials.into())
+    let trials = tests.map(|(name, test)| -> Trial { trials::trial(name, "model", &fetched, test) });
+    trials::run(trials.into())
 }
 
 /// Of lengths that differ, so that padding counts.

@@ -1,4 +1,4 @@
-//! The families, as data. `tests/models.rs` in the repository holds every entry to what was recorded of the models.
+//! The families, as data. `tests/models/main.rs` in the repository holds every entry to what was recorded of the models.
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ptx_sim::{Argument, Launch, LaunchError, Memory, Module};
 
-use crate::common::{kernel, variant, variants};
+use norm_testing::kernel::{kernel, variant, variants};
 
 /// Why this launch of a kernel with these directives and this much shared memory does not run.
 fn refused(directives: &str, static_shared: u32, launch: impl Fn(Launch) -> Launch) -> LaunchError {
@@ -123,7 +123,7 @@ fn each_refusal_says_what_was_expected_and_what_was_given() {
 #[test]
 fn what_just_fits_runs() {
     let run = |directives: &str, launch: fn(Launch) -> Launch| {
-        let text = crate::common::text("", "ret;").replace("k()", &format!("k() {directives}"));
+        let text = norm_testing::kernel::text("", "ret;").replace("k()", &format!("k() {directives}"));
         let kernel = Module::parse(text).unwrap().kernel("k").unwrap();
         launch(Launch::new(&kernel)).run(&mut Memory::new()).unwrap();
     };

@@ -2,7 +2,7 @@
 
 use ptx_sim::{Fault, FaultKind, Launch, LaunchError, Memory, Module};
 
-use crate::common::{marked, text};
+use norm_testing::kernel::{marked, text};
 
 /// A kernel with a fault in it, and where that is.
 pub struct Plant {

@@ -2,8 +2,8 @@
 
 use ptx_sim::{Fault, FaultKind, Launch, Memory, Party};
 
-use crate::common::{fault, kernel, marked, text};
 use crate::plant::{Addresses, Plant};
+use norm_testing::kernel::{fault, kernel, marked, text};
 
 /// The race with a thread of a block, at `// other`.
 fn with([block, thread]: [u32; 2], wrote: bool, at: &Addresses) -> Party {

@@ -7,8 +7,8 @@ use cuda_driver::{Driver, Launch};
 use norm_host::{DType, Device, Error, Norm, Place, Rounding, Stream, View, ViewMut, plan::Plan};
 use serde::Serialize;
 
-use super::super::call::{self, EPS, Tensors};
-use super::super::case::Case;
+use super::super::call::{self, Tensors};
+use super::super::case::{Case, EPS};
 use super::super::op::{Extents, Op, Types};
 use super::super::record::Times;
 use crate::memory::DeviceBytes;

@@ -1,13 +1,10 @@
 //! What a text becomes, and each way in which one can be malformed.
 
 use norm_kernels::abi::{Rounding, Template};
+use norm_testing::template;
 use proptest::prelude::*;
 
 use super::*;
-
-#[path = "../../../tests/common/template.rs"]
-#[allow(dead_code)]
-mod template;
 
 fn named(name: &str) -> EntryPoint {
     EntryPoint::named(name).unwrap()
