@@ -1,6 +1,7 @@
 //! Running a kernel.
 
 mod access;
+mod barrier;
 mod between;
 mod blame;
 mod cluster;
@@ -10,7 +11,6 @@ mod grid;
 mod lane;
 pub mod launch;
 mod mbarrier;
-mod meeting;
 mod presets;
 mod shape;
 mod shared;

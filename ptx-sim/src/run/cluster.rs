@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::barrier::Barrier;
 use super::grid::Grid;
 use super::lane::Who;
 use super::mbarrier::Mbarrier;
-use super::meeting::Meeting;
 use super::presets::{self, Setting};
 use super::shape::Shape;
 use super::shared::Shared;
@@ -49,8 +49,8 @@ pub struct Cluster<'a> {
     pub limit: u64,
     pub shared: Vec<Shared>,
     /// Sixteen a block.
-    pub barriers: Vec<Vec<Meeting>>,
-    pub cluster_barrier: Meeting,
+    pub barriers: Vec<Vec<Barrier>>,
+    pub cluster_barrier: Barrier,
     /// By block and place in its shared memory.
     pub mbarriers: HashMap<(usize, u64), Mbarrier>,
     pub pages: Pages,
@@ -79,7 +79,7 @@ impl<'a> Cluster<'a> {
             limit: grid.limit,
             shared: Vec::new(),
             barriers: Vec::new(),
-            cluster_barrier: Meeting::default(),
+            cluster_barrier: Barrier::default(),
             mbarriers: HashMap::new(),
             pages: Pages::default(),
             tally,
@@ -132,8 +132,8 @@ impl<'a> Cluster<'a> {
         let clear = self.pages.generation == 1;
         self.shared.resize_with(ranks, Shared::default);
         self.shared.iter_mut().for_each(|shared| shared.start(grid.shared_bytes, clear));
-        self.barriers = (0..ranks).map(|_| (0..16).map(|_| Meeting::new(a_block)).collect()).collect();
-        self.cluster_barrier = Meeting::new(count);
+        self.barriers = (0..ranks).map(|_| (0..16).map(|_| Barrier::new(a_block)).collect()).collect();
+        self.cluster_barrier = Barrier::new(count);
         self.mbarriers.clear();
         self.ended = vec![None; ranks];
         self.reached = vec![vec![0; 2 * count]; ranks];
@@ -180,7 +180,8 @@ impl<'a> Cluster<'a> {
     fn wake(&mut self, warp: &mut Warp) {
         for part in 0..warp.parts.len() {
             let wait = warp.parts[part].wait;
-            let meeting = match wait {
+            let lanes = warp.parts[part].lanes;
+            let learned = match wait {
                 Wait::Mbarrier { offset, phase } => {
                     if self.has_ended(warp.block, offset, phase) {
                         warp.parts[part].wait = Wait::Nothing;
@@ -188,16 +189,13 @@ impl<'a> Cluster<'a> {
                     None
                 }
                 Wait::Barrier { number, generation } => {
-                    let meeting = &self.barriers[warp.block][number as usize];
-                    (meeting.generation != generation).then_some(meeting)
+                    self.barriers[warp.block][number as usize].wake(generation, lanes)
                 }
-                Wait::Cluster { generation } => {
-                    (self.cluster_barrier.generation != generation).then_some(&self.cluster_barrier)
-                }
+                Wait::Cluster { generation } => self.cluster_barrier.wake(generation, lanes),
                 Wait::Nothing | Wait::Lanes(_) => None,
             };
-            if let Some(meeting) = meeting {
-                warp.learn(&meeting.released);
+            if let Some(clock) = learned {
+                warp.learn(&clock);
                 warp.met_cluster += u32::from(matches!(wait, Wait::Cluster { .. }));
                 warp.parts[part].wait = Wait::Nothing;
             }
@@ -210,8 +208,8 @@ impl<'a> Cluster<'a> {
     /// Completes those of a block's barriers that all have come to.
     pub fn settle(&mut self, block: usize) {
         let a_block = self.grid.shape.warps();
-        for meeting in &mut self.barriers[block] {
-            meeting.complete(self.lanes[block * a_block..][..a_block].iter().copied());
+        for barrier in &mut self.barriers[block] {
+            barrier.complete(self.lanes[block * a_block..][..a_block].iter().copied());
         }
     }
 
@@ -228,7 +226,7 @@ impl<'a> Cluster<'a> {
             return Ok(());
         }
         let known = self.ended[warp.block].get_or_insert_with(Vec::new);
-        super::meeting::join(known, &warp.clock);
+        super::barrier::join(known, &warp.clock);
         let a_block = self.grid.shape.warps();
         if self.lanes[warp.block * a_block..][..a_block].iter().any(|(_, live)| *live != 0) {
             return Ok(());

@@ -1,9 +1,9 @@
 //! Mbarriers, and stores that arrive at them (PTX ISA, "mbarrier", "st.async").
 
 use super::access::{Data, addresses, gathered, lanes};
+use super::barrier::join;
 use super::cluster::{Cluster, Stop};
 use super::lane::{Who, aligned, resolve};
-use super::meeting::join;
 use super::warp::{Wait, Warp};
 use crate::check::shadow::Entry;
 use crate::fault::FaultKind;

@@ -210,17 +210,18 @@ impl Cluster<'_> {
             return Err(Stop::new(first, FaultKind::Barrier { number, threads }));
         }
         self.tally.barriers += 1;
-        let meeting = &mut self.barriers[warp.block][number as usize];
-        let generation = meeting.generation;
-        meeting.threads = threads.or(meeting.threads);
-        meeting.arrive(warp.in_block, active, Some(&warp.clock));
+        let waits = barrier.waits;
+        let barrier = &mut self.barriers[warp.block][number as usize];
+        let generation = barrier.generation;
+        barrier.threads = threads.or(barrier.threads);
+        barrier.arrive(warp.in_block, active, Some(&warp.clock), waits);
         warp.tick();
-        if barrier.waits {
+        if waits {
             warp.parts[part].wait = Wait::Barrier { number, generation };
         }
         self.settle(warp.block);
         // A part that waits is past the instruction when it is woken.
-        Ok(!barrier.waits)
+        Ok(!waits)
     }
 
     fn cluster_arrive(&mut self, warp: &mut Warp, active: Mask, release: bool) -> Result<(), Stop> {
@@ -235,7 +236,7 @@ impl Cluster<'_> {
         warp.cluster_arrived |= active;
         warp.cluster_generation = self.cluster_barrier.generation;
         self.announce_mbarriers(warp);
-        self.cluster_barrier.arrive(warp.index, active, release.then_some(&warp.clock));
+        self.cluster_barrier.arrive(warp.index, active, release.then_some(&warp.clock), true);
         warp.tick();
         self.settle_cluster();
         Ok(())

@@ -116,7 +116,7 @@ impl Warp {
     /// Learns what a barrier's generation knew.
     pub fn learn(&mut self, released: &[u32]) {
         let own = self.now();
-        super::meeting::join(&mut self.clock, released);
+        super::barrier::join(&mut self.clock, released);
         self.clock[self.index] = own;
     }
 

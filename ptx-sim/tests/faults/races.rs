@@ -91,6 +91,40 @@ pub const PLANTS: &[Plant] = &[
         },
     },
     Plant {
+        name: "a store behind a barrier of its own warp alone, which another warp reads once it wakes",
+        body: "bar.sync 0; setp.ge.u32 %p1, %thread, 32; @%p1 bra READ;
+            st.shared.b32 [%word], %thread; // other
+            bar.sync 0, 32; bra DONE; READ: add.u32 %r1, %word, -128;
+            ld.shared.b32 %r2, [%r1]; // here
+            DONE:",
+        mend: ["bar.sync 0, 32; bra DONE; READ:", "bar.sync 0; bra DONE; READ: bar.sync 0;"],
+        shape: [1, 1, 64],
+        place: [0, 32],
+        kind: |at| FaultKind::Race {
+            space: "shared",
+            address: 0,
+            writes: false,
+            other: with([0, 0], true, at),
+        },
+    },
+    Plant {
+        name: "a read behind two barriers of its own warp alone, whose word another warp writes once it wakes",
+        body: "st.shared.b32 [%word], 0; bar.sync 0; setp.ge.u32 %p1, %thread, 32; @%p1 bra WRITE;
+            ld.shared.b32 %r2, [%word]; // other
+            bar.sync 0, 32; bar.sync 0, 32; bra DONE; WRITE: add.u32 %r1, %word, -128;
+            st.shared.b32 [%r1], 1; // here
+            DONE:",
+        mend: ["bar.sync 0, 32; bra DONE; WRITE:", "bar.sync 1; bra DONE; WRITE: bar.sync 1;"],
+        shape: [1, 1, 64],
+        place: [0, 32],
+        kind: |at| FaultKind::Race {
+            space: "shared",
+            address: 0,
+            writes: true,
+            other: with([0, 0], false, at),
+        },
+    },
+    Plant {
         name: "an asynchronous copy that others read before a barrier",
         body: "mul.lo.u32 %r1, %thread, 12; add.u32 %r1, %r1, %word; mul.wide.u32 %d1, %thread, 16; add.s64 %d1, %data, %d1;
             cp.async.ca.shared.global [%r1], [%d1], 16; // other
