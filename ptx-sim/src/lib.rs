@@ -47,7 +47,7 @@ mod text;
 pub use counts::{Counts, InstructionKind, LineCounts, Requests, SECTOR, SharedTraffic, Traffic};
 pub use decode::instruction_table;
 pub use error::{LaunchError, LoadError};
-pub use fault::{Fault, FaultKind, Party};
+pub use fault::{Element, Fault, FaultKind, Party};
 pub use kernel::{Kernel, Parameter};
 pub use memory::{Memory, MemoryError};
 pub use module::Module;

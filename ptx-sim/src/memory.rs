@@ -4,7 +4,7 @@ pub mod address;
 pub mod bits;
 pub mod region;
 
-use crate::fault::FaultKind;
+use crate::fault::{Element, FaultKind};
 use bits::Bits;
 use region::{Region, State};
 
@@ -111,6 +111,18 @@ impl Memory {
         Ok(())
     }
 
+    /// Says what lies in an allocation, so that messages can name it: elements of `size` bytes, which are counted from
+    /// the address `first`, at or in front of the allocation's start.
+    ///
+    /// # Errors
+    /// [`MemoryError::NotAllocated`] if no allocation begins at `address`, or behind its start at `first`.
+    pub fn set_elements(&mut self, address: u64, first: u64, size: u32) -> Result<(), MemoryError> {
+        let found = self.regions.iter_mut().find(|region| region.start == address && first <= address);
+        let region = found.ok_or(MemoryError::NotAllocated { address, bytes: u64::from(size) })?;
+        region.elements = (first, size.max(1));
+        Ok(())
+    }
+
     /// Frees an allocation. An access to it is an error from now on.
     ///
     /// # Errors
@@ -143,6 +155,14 @@ impl Memory {
     /// The same once more. What may only be read is shared.
     pub(crate) fn copy(&self) -> Memory {
         Memory { regions: self.regions.iter().map(Region::copy).collect() }
+    }
+
+    /// The element that an address lies in.
+    pub(crate) fn element(&self, address: u64) -> Option<Element> {
+        let region = &self.regions[self.find(address)?];
+        let (first, size) = region.elements;
+        let index = (address - first) / u64::from(size);
+        Some(Element { buffer: region.name.clone(), index, size })
     }
 
     /// The allocations, as places in a table that counts are kept by.

@@ -10,6 +10,8 @@ mod control;
 mod launches;
 #[path = "faults/memory.rs"]
 mod memory;
+#[path = "faults/non_coherent.rs"]
+mod non_coherent;
 #[path = "faults/plant.rs"]
 mod plant;
 #[path = "faults/races.rs"]
@@ -23,7 +25,9 @@ use common::{variant, variants};
 use plant::Plant;
 
 fn all() -> impl Iterator<Item = &'static Plant> {
-    [memory::PLANTS, races::PLANTS, warps::PLANTS, barriers::PLANTS, control::PLANTS].into_iter().flatten()
+    [memory::PLANTS, non_coherent::PLANTS, races::PLANTS, warps::PLANTS, barriers::PLANTS, control::PLANTS]
+        .into_iter()
+        .flatten()
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::request::{Request, shown};
 use super::types::Type;
 use crate::counts::InstructionKind;
 use crate::error::LoadError;
-use crate::kernel::op::{Access, CopyAsync, Op, Space, StoreAsync};
+use crate::kernel::op::{Access, CopyAsync, Op, Semantics, Space, StoreAsync};
 use crate::text::operand::Operand;
 use crate::text::registers::{Class, Register};
 
@@ -147,14 +147,20 @@ fn access(i: &mut Request<'_, '_>, data: usize, address: usize, loads: bool) -> 
             other => return Err(i.wrong(ty.class().name(), shown(other))),
         });
     }
-    let strong = ["volatile", "relaxed", "acquire", "release"].into_iter().any(|word| i.has(word));
+    let semantics = match () {
+        _ if i.has("nc") || i.opcode.name == "ldu" => Semantics::NonCoherent,
+        _ if ["volatile", "relaxed", "acquire", "release"].into_iter().any(|word| i.has(word)) => {
+            Semantics::Strong
+        }
+        _ => Semantics::Weak,
+    };
     Ok(Access {
         space,
         place,
         size: ty.bits() / 8,
         signed: ty.is_signed(),
         registers: registers.into(),
-        strong,
+        semantics,
     })
 }
 

@@ -92,9 +92,18 @@ pub struct Access {
     pub signed: bool,
     /// A register an element; `None` drops a loaded one.
     pub registers: Box<[Option<Register>]>,
-    /// Whether the access orders memory by itself, as volatile, relaxed and stronger ones do:
-    /// then it is no race.
-    pub strong: bool,
+    pub semantics: Semantics,
+}
+
+/// How an access is ordered with others (PTX ISA, "Memory Consistency Model").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Semantics {
+    /// As barriers order it.
+    Weak,
+    /// It orders memory by itself, as volatile, relaxed and stronger ones do: then it is no race.
+    Strong,
+    /// A load by way of a cache that sees no stores (`.nc`, `ldu`): nothing orders it with a store while the kernel runs.
+    NonCoherent,
 }
 
 impl Access {

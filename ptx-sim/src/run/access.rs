@@ -43,7 +43,7 @@ impl Cluster<'_> {
             data = [data[0]; WARP];
         } else {
             for lane in lanes(active) {
-                let who = Who { lane: lane as u32, at, strong: access.strong };
+                let who = Who { lane: lane as u32, at, semantics: access.semantics };
                 let moved = &mut data[lane][..bytes];
                 self.load_lane(warp, who, access.space, addresses[lane], moved)
                     .map_err(|kind| Stop::new(lane as u32, kind))?;
@@ -64,7 +64,7 @@ impl Cluster<'_> {
         let bytes = access.bytes() as usize;
         let data = gathered(warp, access);
         for lane in lanes(active) {
-            let who = Who { lane: lane as u32, at, strong: access.strong };
+            let who = Who { lane: lane as u32, at, semantics: access.semantics };
             self.store_lane(warp, who, access.space, addresses[lane], &data[lane][..bytes])
                 .map_err(|kind| Stop::new(lane as u32, kind))?;
         }

@@ -16,7 +16,27 @@ impl Cluster<'_> {
         other: Entry,
         wrote: bool,
     ) -> FaultKind {
-        FaultKind::Race { space, address, writes, other: self.party(other, wrote) }
+        let element = (space == "global").then(|| self.memory.element(address)).flatten();
+        FaultKind::Race { space, address, element, writes, other: self.party(other, wrote) }
+    }
+
+    /// A byte of global memory that the kernel writes and reads by way of a cache that sees no stores; `writes` for the
+    /// access under way.
+    pub fn non_coherent(&mut self, address: u64, writes: bool) -> FaultKind {
+        let other = if writes { self.last_non_coherent(address) } else { self.last(address, true) };
+        let other = other.unwrap_or_else(|| self.unknown(!writes));
+        FaultKind::NonCoherent { address, element: self.memory.element(address), writes, other }
+    }
+
+    /// Who loaded a byte of global memory last by way of a cache that sees no stores.
+    pub fn last_non_coherent(&mut self, address: u64) -> Option<Party> {
+        let reader = self.pages.of(address).non_coherent.reader(address % PAGE)?;
+        Some(self.party(reader, false))
+    }
+
+    /// Somebody of the cluster: accesses that order memory by themselves leave no more.
+    pub fn unknown(&self, writes: bool) -> Party {
+        Party { line: 0, block: self.shape().block_at(self.number(), 0), thread: None, writes }
     }
 
     /// Who accessed a byte of global memory last in that way.

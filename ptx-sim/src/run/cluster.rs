@@ -17,7 +17,7 @@ use crate::counts::requests;
 use crate::fault::{Fault, FaultKind};
 use crate::kernel::Kernel;
 use crate::kernel::file::{Mask, Row};
-use crate::kernel::op::CopyAsync;
+use crate::kernel::op::{CopyAsync, Semantics};
 use crate::memory::Memory;
 
 /// Why a warp stopped: the lane and, where it is not the instruction under way, the place.
@@ -261,7 +261,8 @@ impl<'a> Cluster<'a> {
     /// How an access is remembered; none that orders memory by itself is.
     pub fn entry(&self, warp: &Warp, who: Who) -> Option<Entry> {
         let thread = warp.index as u32 * 32 + who.lane;
-        (!who.strong).then(|| Entry::new(thread, warp.now(), who.at, self.pages.generation))
+        (who.semantics != Semantics::Strong)
+            .then(|| Entry::new(thread, warp.now(), who.at, self.pages.generation))
     }
 
     pub fn count_copy(&mut self, copy: &CopyAsync, sources: &Row<u64>, active: Mask) {

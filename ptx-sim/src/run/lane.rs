@@ -6,7 +6,7 @@ use super::warp::Warp;
 use crate::check::pages::PAGE;
 use crate::check::shadow::{Entry, touch};
 use crate::fault::FaultKind;
-use crate::kernel::op::Space;
+use crate::kernel::op::{Semantics, Space};
 use crate::memory::address;
 use crate::memory::bits::low_bits;
 
@@ -15,8 +15,7 @@ use crate::memory::bits::low_bits;
 pub struct Who {
     pub lane: u32,
     pub at: u32,
-    /// Whether the access orders memory by itself, and so races with none.
-    pub strong: bool,
+    pub semantics: Semantics,
 }
 
 impl Cluster<'_> {
@@ -43,7 +42,7 @@ impl Cluster<'_> {
                 match warp.local_written[range.clone()].iter().position(|&written| !written) {
                     Some(missing) => {
                         let address = address + missing as u64;
-                        Err(FaultKind::UninitializedMemory { space: "local", address })
+                        Err(FaultKind::UninitializedMemory { space: "local", address, element: None })
                     }
                     None => {
                         data.copy_from_slice(&warp.local[range]);
@@ -101,9 +100,20 @@ impl Cluster<'_> {
         let written = region.written.get(address - region.start, bytes) | page.written(within, bytes);
         if written != low_bits(bytes) {
             let address = address + u64::from(written.trailing_ones());
-            return Err(FaultKind::UninitializedMemory { space: "global", address });
+            let element = self.memory.element(address);
+            return Err(FaultKind::UninitializedMemory { space: "global", address, element });
         }
-        page.touched(who.strong).read.set(within, bytes);
+        if let (Semantics::NonCoherent, Some(me)) = (who.semantics, me) {
+            // What the kernel has written, the thread itself included, the cache may not have seen.
+            let stale = page.written(within, bytes);
+            if stale != 0 {
+                return Err(self.non_coherent(address + u64::from(stale.trailing_zeros()), false));
+            }
+            page.non_coherent.note(within, bytes, me);
+            region.load(address, data);
+            return Ok(());
+        }
+        page.touched(who.semantics).read.set(within, bytes);
         if let Some(me) = me {
             let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
             let race = touch(&mut page.records, within as usize, data.len(), me, false, before);
@@ -124,7 +134,11 @@ impl Cluster<'_> {
         let me = self.entry(warp, who);
         let page = self.pages.of(address);
         let within = address % PAGE;
-        page.touched(who.strong).written.set(within, bytes);
+        let stale = page.non_coherent.read.get(within, bytes);
+        if stale != 0 {
+            return Err(self.non_coherent(address + u64::from(stale.trailing_zeros()), true));
+        }
+        page.touched(who.semantics).written.set(within, bytes);
         if let Some(me) = me {
             let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
             let race = touch(&mut page.records, within as usize, data.len(), me, true, before);

@@ -8,7 +8,7 @@ use super::warp::{Wait, Warp};
 use crate::check::shadow::Entry;
 use crate::fault::FaultKind;
 use crate::kernel::file::{Mask, Raw, Row, WARP};
-use crate::kernel::op::{Mbarrier as Instruction, MbarrierAction, Phase, Space, StoreAsync};
+use crate::kernel::op::{Mbarrier as Instruction, MbarrierAction, Phase, Semantics, Space, StoreAsync};
 use crate::memory::address;
 
 /// What the 8 bytes hold. The PTX ISA leaves it open; here it shows whether something else has
@@ -69,7 +69,7 @@ impl Cluster<'_> {
             let word = |warp: &Warp, slot: u32| warp.file.words[slot as usize][lane];
             match instruction.action {
                 MbarrierAction::Initialize { count } => {
-                    let who = Who { lane: number, at, strong: false };
+                    let who = Who { lane: number, at, semantics: Semantics::Weak };
                     let count = word(warp, count);
                     self.initialize(warp, who, place, places[lane], count).map_err(stop)?;
                 }

@@ -50,7 +50,11 @@ impl Shared {
         let missing = !written & low_bits(bytes.len() as u32);
         if missing != 0 {
             let address = address + u64::from(missing.trailing_zeros());
-            return Err(Wrong::Fault(FaultKind::UninitializedMemory { space: "shared", address }));
+            return Err(Wrong::Fault(FaultKind::UninitializedMemory {
+                space: "shared",
+                address,
+                element: None,
+            }));
         }
         self.touch(at, bytes.len(), me, false, before)?;
         bytes.copy_from_slice(&self.bytes[at..at + bytes.len()]);

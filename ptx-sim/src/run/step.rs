@@ -7,7 +7,7 @@ use super::lane::{Who, aligned};
 use super::warp::{Wait, Warp};
 use crate::fault::FaultKind;
 use crate::kernel::file::Mask;
-use crate::kernel::op::{Barrier, CopyAsync, Op, Space, guarded};
+use crate::kernel::op::{Barrier, CopyAsync, Op, Semantics, Space, guarded};
 
 /// Instructions that a warp may run before another has its turn, so that one that waits for
 /// another's store does not wait for ever.
@@ -265,7 +265,7 @@ impl Cluster<'_> {
             aligned("shared", targets[lane], copy.size as usize).map_err(stop)?;
             aligned("global", sources[lane], copy.size as usize).map_err(stop)?;
             let mut bytes = [0; 16];
-            let who = Who { lane: number, at, strong: false };
+            let who = Who { lane: number, at, semantics: Semantics::Weak };
             // Byte by byte where fewer than all are read: they need not be a power of two.
             let step = if wanted == copy.size { copy.size as usize } else { 1 };
             for from in (0..wanted as usize).step_by(step) {
@@ -282,7 +282,7 @@ impl Cluster<'_> {
     /// Writes what copies have brought, in the name of the threads that waited for them.
     fn finish_copies(&mut self, warp: &mut Warp, active: Mask, pending: Option<u32>) -> Result<(), Stop> {
         for copy in warp.copies.finish(active, pending) {
-            let who = Who { lane: copy.lane, at: copy.at, strong: false };
+            let who = Who { lane: copy.lane, at: copy.at, semantics: Semantics::Weak };
             self.store_lane(warp, who, Space::Shared, copy.target, &copy.bytes[..copy.size as usize])
                 .map_err(|kind| Stop::at(copy.at, copy.lane, kind))?;
         }

@@ -4,7 +4,7 @@ use ptx_sim::FaultKind::{
     Freed, Misaligned, OutOfBounds, ReadOnly, UninitializedMemory, UninitializedRegister,
 };
 
-use crate::plant::Plant;
+use crate::plant::{Plant, byte};
 
 const FRAME: &str = "the thread has 16 bytes";
 
@@ -171,7 +171,7 @@ pub const PLANTS: &[Plant] = &[
         mend: ["+248", "+240"],
         shape: [1, 1, 63],
         place: [0, 0],
-        kind: |_| UninitializedMemory { space: "shared", address: 252 },
+        kind: |_| UninitializedMemory { space: "shared", address: 252, element: None },
     },
     Plant {
         name: "shared memory that a former block wrote",
@@ -180,7 +180,7 @@ pub const PLANTS: &[Plant] = &[
         mend: ["@%p1", ""],
         shape: [2, 1, 1],
         place: [1, 0],
-        kind: |_| UninitializedMemory { space: "shared", address: 0 },
+        kind: |_| UninitializedMemory { space: "shared", address: 0, element: None },
     },
     Plant {
         name: "local memory that the thread has not written",
@@ -190,7 +190,7 @@ pub const PLANTS: &[Plant] = &[
         mend: ["@%p1", ""],
         shape: [1, 1, 64],
         place: [0, 33],
-        kind: |_| UninitializedMemory { space: "local", address: 2 },
+        kind: |_| UninitializedMemory { space: "local", address: 2, element: None },
     },
     Plant {
         name: "global memory that nothing wrote",
@@ -199,6 +199,6 @@ pub const PLANTS: &[Plant] = &[
         mend: ["v2.b32 {%r1, %r2}", "b32 %r1"],
         shape: [1, 1, 1],
         place: [0, 0],
-        kind: |at| UninitializedMemory { space: "global", address: at.blank + 4 },
+        kind: |at| UninitializedMemory { space: "global", address: at.blank + 4, element: byte("blank", 4) },
     },
 ];

@@ -3,7 +3,7 @@
 use ptx_sim::{Fault, FaultKind, Launch, Memory, Party};
 
 use crate::common::{fault, kernel, marked, text};
-use crate::plant::{Addresses, Plant};
+use crate::plant::{Addresses, Plant, byte};
 
 /// The race with a thread of a block, at `// other`.
 fn with([block, thread]: [u32; 2], wrote: bool, at: &Addresses) -> Party {
@@ -21,7 +21,7 @@ pub const PLANTS: &[Plant] = &[
         place: [0, 32],
         kind: |at| FaultKind::Race {
             space: "shared",
-            address: 0,
+            address: 0, element: None,
             writes: false,
             other: with([0, 0], true, at),
         },
@@ -37,7 +37,7 @@ pub const PLANTS: &[Plant] = &[
         place: [0, 63],
         kind: |at| FaultKind::Race {
             space: "shared",
-            address: 2,
+            address: 2, element: None,
             writes: true,
             other: with([0, 31], false, at),
         },
@@ -53,7 +53,7 @@ pub const PLANTS: &[Plant] = &[
         place: [0, 63],
         kind: |at| FaultKind::Race {
             space: "shared",
-            address: 0,
+            address: 0, element: None,
             writes: true,
             other: with([0, 31], false, at),
         },
@@ -68,7 +68,7 @@ pub const PLANTS: &[Plant] = &[
         place: [0, 0],
         kind: |at| FaultKind::Race {
             space: "shared",
-            address: 4,
+            address: 4, element: None,
             writes: false,
             other: with([0, 1], true, at),
         },
@@ -85,7 +85,7 @@ pub const PLANTS: &[Plant] = &[
         place: [1, 0],
         kind: |at| FaultKind::Race {
             space: "shared",
-            address: 0,
+            address: 0, element: None,
             writes: true,
             other: with([0, 0], false, at),
         },
@@ -102,7 +102,7 @@ pub const PLANTS: &[Plant] = &[
         place: [0, 32],
         kind: |at| FaultKind::Race {
             space: "shared",
-            address: 0,
+            address: 0, element: None,
             writes: false,
             other: with([0, 0], true, at),
         },
@@ -119,7 +119,7 @@ pub const PLANTS: &[Plant] = &[
         place: [0, 32],
         kind: |at| FaultKind::Race {
             space: "shared",
-            address: 0,
+            address: 0, element: None,
             writes: true,
             other: with([0, 0], false, at),
         },
@@ -134,7 +134,7 @@ pub const PLANTS: &[Plant] = &[
         mend: ["wait_all;", "wait_all; bar.sync 0;"],
         shape: [1, 1, 64],
         place: [0, 32],
-        kind: |at| FaultKind::Race { space: "shared", address: 0, writes: false, other: with([0, 0], true, at) },
+        kind: |at| FaultKind::Race { space: "shared", address: 0, element: None, writes: false, other: with([0, 0], true, at) },
     },
     Plant {
         name: "a word of global memory within a block",
@@ -146,7 +146,7 @@ pub const PLANTS: &[Plant] = &[
         place: [0, 32],
         kind: |at| FaultKind::Race {
             space: "global",
-            address: at.data,
+            address: at.data, element: byte("data", 0),
             writes: false,
             other: with([0, 0], true, at),
         },
@@ -162,7 +162,7 @@ pub const PLANTS: &[Plant] = &[
         place: [5, 33],
         kind: |at| FaultKind::Race {
             space: "global",
-            address: at.data + 258,
+            address: at.data + 258, element: byte("data", 258),
             writes: true,
             other: with([9, 2], true, at),
         },
@@ -180,7 +180,7 @@ pub const PLANTS: &[Plant] = &[
         place: [1, 0],
         kind: |at| FaultKind::Race {
             space: "global",
-            address: at.data,
+            address: at.data, element: byte("data", 0),
             writes: true,
             other: with([0, 0], false, at),
         },
@@ -207,7 +207,13 @@ fn a_block_that_waits_for_a_third_is_named_without_its_line() {
         line: 0,
         block: [2, 0, 0],
         thread: [0; 3],
-        kind: FaultKind::Race { space: "global", address: data + 4, writes: true, other },
+        kind: FaultKind::Race {
+            space: "global",
+            address: data + 4,
+            element: byte("data", 4),
+            writes: true,
+            other,
+        },
     };
     assert_eq!(fault(launch.run(&mut memory)), expected);
     // What the kernel had written is there, not what it wrote when it was run again.
