@@ -45,6 +45,14 @@ impl fmt::Display for Party {
     }
 }
 
+/// Where another kernel does something, for messages.
+fn at(other: &Party) -> String {
+    match other.line {
+        0 => String::new(),
+        line => format!(" at its line {line} (block {:?})", other.block),
+    }
+}
+
 fn does(writes: bool) -> &'static str {
     if writes { "writes" } else { "reads" }
 }
@@ -111,6 +119,26 @@ pub enum FaultKind {
     #[error("{} global address {address:#x}{}, which {other}: what a kernel writes has to be read without .nc or ldu", if *.writes { "writes" } else { "reads non-coherently" }, named(.element))]
     #[allow(missing_docs)]
     NonCoherent { address: u64, element: Option<Element>, writes: bool, other: Party },
+    /// A programmatic launch accesses what a launch in front of it in the stream may still access ([`Stream`](crate::Stream)):
+    /// its thread has not waited for it, or, with `waited`, its `griddepcontrol.wait` does not wait for that launch.
+    /// `kernel` is the one in front, whose line `other` has.
+    #[error(
+        "{} global address {address:#x}{} {}, while kernel {kernel} in front of it in the stream may still {} it{}",
+        does(*.writes),
+        named(.element),
+        if *.waited { "after a griddepcontrol.wait that waits for the launch in front alone" } else { "before griddepcontrol.wait" },
+        if .other.writes { "write" } else { "read" },
+        at(.other)
+    )]
+    #[allow(missing_docs)]
+    DependentLaunch {
+        address: u64,
+        element: Option<Element>,
+        writes: bool,
+        waited: bool,
+        kernel: String,
+        other: Party,
+    },
     /// Only some lanes of a warp come to an instruction that all of them must reach together.
     #[error("lanes {present:#010x} of the warp come to {instruction}, which needs lanes {needed:#010x}")]
     #[allow(missing_docs)]

@@ -52,6 +52,7 @@ pub use kernel::{Kernel, Parameter};
 pub use memory::{Memory, MemoryError};
 pub use module::Module;
 pub use run::launch::{Argument, Launch};
+pub use run::stream::Stream;
 
 // The README's example is compiled and run as a test.
 #[cfg(doctest)]

@@ -159,16 +159,20 @@ impl Pages {
         &mut self.pages[self.last.1]
     }
 
-    /// What the cluster accessed.
-    pub fn footprint(&self) -> Footprint {
+    /// The pages by address, each with its first byte's.
+    pub fn all(&self) -> impl Iterator<Item = (u64, &Page)> {
         let mut places: Vec<(u64, usize)> = self.places.iter().map(|(&number, &at)| (number, at)).collect();
         places.sort_unstable();
+        places.into_iter().map(|(number, at)| (number * PAGE, &self.pages[at]))
+    }
+
+    /// What the cluster accessed.
+    pub fn footprint(&self) -> Footprint {
         let mut footprint = Footprint::default();
-        for (number, at) in places {
-            let page = &self.pages[at];
-            footprint.weak.extend(number * PAGE, &page.weak);
-            footprint.strong.extend(number * PAGE, &page.strong);
-            extend(&mut footprint.non_coherent, number * PAGE, &page.non_coherent.read);
+        for (start, page) in self.all() {
+            footprint.weak.extend(start, &page.weak);
+            footprint.strong.extend(start, &page.strong);
+            extend(&mut footprint.non_coherent, start, &page.non_coherent.read);
         }
         footprint
     }

@@ -45,7 +45,9 @@ pub const FORMS: &[Form] = &[
     form!(Fence, "membar", "cta|gl|sys", "", (0, 0), |_| Ok(Op::Nothing)),
     form!(Fence, "fence", "sc|acq_rel? cta|cluster|gpu|sys", "", (0, 0), |_| Ok(Op::Nothing)),
     form!(Fence, "fence", "mbarrier_init release cluster", "", (0, 0), |_| Ok(Op::FenceMbarriers)),
-    form!(DependentLaunch, "griddepcontrol", "wait|launch_dependents", "", (0, 0), |_| Ok(Op::Nothing)),
+    form!(DependentLaunch, "griddepcontrol", "wait|launch_dependents", "", (0, 0), |i| {
+        Ok(if i.has("wait") { Op::WaitForLaunches } else { Op::LaunchDependents })
+    }),
     form!(Shuffle, "shfl", "sync up|down|bfly|idx", "b32", (5, 5), shuffle),
     form!(Vote, "activemask", "", "b32", (1, 1), active_mask),
     form!(Vote, "vote", "sync all|any|uni", "pred", (3, 3), vote),

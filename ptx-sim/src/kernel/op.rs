@@ -53,6 +53,10 @@ pub enum Op {
     StoreAsync(StoreAsync),
     /// Goes on at another instruction.
     Branch { target: u32 },
+    /// `griddepcontrol.wait`.
+    WaitForLaunches,
+    /// `griddepcontrol.launch_dependents`.
+    LaunchDependents,
     /// Ends the thread.
     Exit,
     /// A trap: the kernel says that something is wrong.

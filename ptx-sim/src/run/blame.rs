@@ -47,7 +47,7 @@ impl Cluster<'_> {
         Some(self.party(entry, writes))
     }
 
-    fn party(&self, entry: Entry, writes: bool) -> Party {
+    pub fn party(&self, entry: Entry, writes: bool) -> Party {
         let (block, thread) = self.place(entry.thread() as usize);
         let line =
             self.kernel.code.get(entry.instruction() as usize).map_or(0, |instruction| instruction.line);

@@ -11,6 +11,7 @@ use super::shape::Shape;
 use super::shared::Shared;
 use super::tally::Tally;
 use super::warp::{Wait, Warp};
+use crate::check::in_flight::InFlight;
 use crate::check::pages::Pages;
 use crate::check::shadow::Entry;
 use crate::counts::requests;
@@ -59,6 +60,10 @@ pub struct Cluster<'a> {
     pub guess: usize,
     grid: &'a Grid<'a>,
     number: u64,
+    /// When each warp first waited for the launches in front.
+    pub waits: Vec<Option<u32>>,
+    /// Whether each block has let the next launch begin, and whether that was before it waited.
+    pub lets_begin: Vec<Option<bool>>,
     /// The valid and the live lanes of each warp.
     lanes: Vec<(Mask, Mask)>,
     /// What the last thread of a block to exit knew of all warps' clocks.
@@ -86,6 +91,8 @@ impl<'a> Cluster<'a> {
             guess: 0,
             grid,
             number: 0,
+            waits: Vec::new(),
+            lets_begin: Vec::new(),
             lanes: Vec::new(),
             ended: Vec::new(),
             reached: Vec::new(),
@@ -108,6 +115,11 @@ impl<'a> Cluster<'a> {
 
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The launches in front that may still run.
+    pub fn in_flight(&self) -> &'a [InFlight] {
+        self.grid.in_flight
     }
 
     /// Runs the cluster of that number to its end.
@@ -135,6 +147,8 @@ impl<'a> Cluster<'a> {
         self.barriers = (0..ranks).map(|_| (0..16).map(|_| Barrier::new(a_block)).collect()).collect();
         self.cluster_barrier = Barrier::new(count);
         self.mbarriers.clear();
+        self.waits = vec![None; count];
+        self.lets_begin = vec![None; ranks];
         self.ended = vec![None; ranks];
         self.reached = vec![vec![0; 2 * count]; ranks];
         self.warps.resize_with(count, Warp::default);

@@ -92,6 +92,7 @@ impl Cluster<'_> {
         let bytes = data.len() as u32;
         let region = self.memory.check(address, bytes, false, self.guess)?;
         self.guess = region;
+        self.check_in_front(warp, who.lane, address, bytes, false)?;
         let region = &self.memory.regions()[region];
         let me = self.entry(warp, who);
         let page = self.pages.of(address);
@@ -130,6 +131,7 @@ impl Cluster<'_> {
         let bytes = data.len() as u32;
         let region = self.memory.check(address, bytes, true, self.guess)?;
         self.guess = region;
+        self.check_in_front(warp, who.lane, address, bytes, true)?;
         let region = &self.memory.regions()[region];
         let me = self.entry(warp, who);
         let page = self.pages.of(address);
