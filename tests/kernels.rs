@@ -6,6 +6,7 @@ mod cases;
 #[path = "../norm-host/tests/common/mod.rs"]
 mod common;
 
+use norm_host::ptx::{EMBEDDED, Ptx};
 use norm_host::{DType, DeviceProfile, NormKind, Plan, Rounding, Roundings, Simulator};
 use norm_kernels::abi::{self, Kernel, Variant};
 use rayon::prelude::*;
@@ -145,6 +146,45 @@ fn adds_and_keeps(case: &Case, profile: DeviceProfile) {
         let judged = case.judge(&before, &after, row);
         assert!(judged.promised && judged.is_kept(), "{case:?}: row {row}: {judged:?}");
     }
+}
+
+/// The kernel in front may still write what an operation reads, and read what it writes: each kernel without its wait for
+/// that, or with it behind the first access of memory or the first store, is found out.
+#[test]
+fn every_kernel_that_waits_too_late_is_found() {
+    of_one_norm().collect::<Vec<_>>().into_par_iter().for_each(|kernel| {
+        let of_profile = |rate| {
+            let profile = profile(kernel.variant, rate);
+            let mut cases = of_kernel(kernel, profile);
+            let taken = cases.find(|case| planned(case, &case.tensors(), profile).kernel == kernel);
+            taken.map(|case| (case, profile))
+        };
+        let (case, profile) = [12, 18].into_iter().find_map(of_profile).expect("it has a case");
+        let text = EMBEDDED[1].module(kernel).expect("it is there");
+        for text in [Some(text.clone())].into_iter().chain(waiting_late(&text)) {
+            let text = text.expect("it waits, loads and stores");
+            let is_shipped = text.contains(WAIT) && !text.contains(LATE);
+            let ptx = Ptx::from_text(text.leak()).expect("it has a target");
+            let found = case.run(&mut case.tensors(), &Simulator::with_ptx(ptx).on(profile));
+            let is_found = found.as_ref().is_err_and(|error| error.to_string().contains(FOUND));
+            assert_eq!(is_found, !is_shipped, "{kernel}: {found:?}");
+        }
+    });
+}
+
+const WAIT: &str = "griddepcontrol.wait;";
+const LATE: &str = "// too late";
+const FOUND: &str = "before griddepcontrol.wait";
+
+/// A kernel's text without its wait, and with it behind its first load and its first store.
+fn waiting_late(text: &str) -> [Option<String>; 3] {
+    let behind = |access: &str| {
+        let (head, tail) = text.split_once(WAIT)?;
+        let at = tail.find(access)?;
+        let end = at + tail[at..].find('\n')?;
+        Some(format!("{head}{}\n{WAIT} {LATE}{}", &tail[..end], &tail[end..]))
+    };
+    [text.contains(WAIT).then(|| text.replacen(WAIT, "", 1)), behind("ld.global"), behind("st.global")]
 }
 
 /// Both norms in one launch, in every order, with the bits of two launches.

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module};
+use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module, Stream};
 
 use crate::{
     backend::{Backend, one_after_the_other, sealed::Sealed},
@@ -32,7 +32,7 @@ static EMBEDDED: LazyLock<Kernels> = LazyLock::new(Kernels::default);
 /// own ([`Ptx::module`]), in which a fault's line counts. An operation has finished when it returns.
 ///
 /// A kernel that reads or writes what it must not, reads what nothing wrote, leaves an element of
-/// `y` unwritten, races, or takes ten times the instructions of those that are embedded, as one
+/// `y` unwritten, races, touches memory before it has waited for the launch in front of it, or takes ten times the instructions of those that are embedded, as one
 /// without end does, is an [`Error::Simulated`](crate::Error::Simulated), and then `y` is as it was.
 /// A row's bits are those of a GPU but for `rsqrt.approx`, whose last bits a GPU may round
 /// otherwise.
@@ -94,68 +94,69 @@ impl Simulator {
         Ok(Arc::clone(kernels().entry(entry).or_insert(kernel)))
     }
 
-    /// Runs a plan's kernel on memory.
-    fn launch(&self, plan: &Plan, memory: &mut Memory) -> Result<Counts> {
+    /// The launch of a plan's kernel.
+    fn launch(&self, plan: &Plan) -> Result<Launch> {
         let kernel = self.kernel(plan.kernel)?;
         let launch = Launch::new(&kernel)
-            .grid(plan.grid)
-            .block(plan.block)
             .cluster([plan.cluster, 1, 1])
             .dynamic_shared(plan.shared_bytes)
-            .limit(limit::instructions(&plan.args, plan.block))
             .arg(argument(&plan.args));
-        Ok(launch.run(memory)?)
+        Ok(self.shaped(launch, (plan.grid, plan.block), plan.overlap, &plan.args))
     }
 
-    /// Runs the kernel of two norms with a residual between them on memory.
-    fn launch_sandwich(
-        &self,
-        SandwichPlan { plan, second }: &SandwichPlan,
-        memory: &mut Memory,
-    ) -> Result<Counts> {
+    /// The launch of the kernel of two norms with a residual between them.
+    fn launch_sandwich(&self, SandwichPlan { plan, second }: &SandwichPlan) -> Result<Launch> {
         let kernel = self.kernel(plan.kernel)?;
-        let launch = Launch::new(&kernel)
-            .grid(plan.grid)
-            .block(plan.block)
-            .limit(limit::instructions(&plan.args, plan.block))
-            .arg(argument(&plan.args))
-            .arg(Argument::bytes(&args::second_bytes(second), align_of::<SecondNorm>() as u64));
-        Ok(launch.run(memory)?)
+        let second = Argument::bytes(&args::second_bytes(second), align_of::<SecondNorm>() as u64);
+        let launch = Launch::new(&kernel).arg(argument(&plan.args)).arg(second);
+        Ok(self.shaped(launch, (plan.grid, plan.block), plan.overlap, &plan.args))
     }
 
-    /// Runs the kernel of a step of a norm whose rows are split on memory.
-    fn launch_shard(&self, plan: &ShardPlan, memory: &mut Memory) -> Result<Counts> {
+    /// The launch of the kernel of a step of a norm whose rows are split.
+    fn launch_shard(&self, plan: &ShardPlan) -> Result<Launch> {
         let kernel = self.kernel(plan.kernel)?;
         let sums = Argument::bytes(&plan.sums.to_le_bytes(), align_of::<u64>() as u64);
-        let launch = Launch::new(&kernel)
-            .grid(plan.grid)
-            .block(plan.block)
-            .limit(limit::instructions(&plan.args, plan.block))
-            .arg(argument(&plan.args))
-            .arg(sums);
-        Ok(launch.run(memory)?)
+        let launch = Launch::new(&kernel).arg(argument(&plan.args)).arg(sums);
+        Ok(self.shaped(launch, (plan.grid, plan.block), plan.overlap, &plan.args))
     }
 
-    /// Has a kernel run on a copy of what the spans tell of, and brings back what it wrote.
+    /// A launch over a grid of blocks, which overlaps with the one in front where it may and the device knows of that.
+    fn shaped(
+        &self,
+        launch: Launch,
+        (grid, block): ([u32; 3], [u32; 3]),
+        overlap: bool,
+        args: &Args,
+    ) -> Launch {
+        launch
+            .grid(grid)
+            .block(block)
+            .programmatic(overlap && self.profile.dependent_launch)
+            .limit(limit::instructions(args, block))
+    }
+
+    /// Has a launch run on a copy of what the spans tell of, and brings back what it wrote. In front of it in the stream
+    /// is a kernel that may still write all of that, as whatever makes an operation's inputs does, or what used the memory
+    /// of its outputs before: a kernel that does not wait for it is found out.
     ///
     /// # Safety
     ///
     /// The spans that are read may be, those that are written too, and nothing else uses them.
-    unsafe fn on_copy(
-        &self,
-        spans: &[memory::Span],
-        launch: impl FnOnce(&mut Memory) -> Result<Counts>,
-    ) -> Result<()> {
+    unsafe fn on_copy(&self, spans: &[memory::Span], launch: &Launch) -> Result<()> {
         let mut simulated = Memory::new();
-        // SAFETY: handed on.
+        // SAFETY: the caller's promise is the same.
         unsafe { memory::upload(spans, &mut simulated) }?;
-        let counts = launch(&mut simulated)?;
-        // SAFETY: handed on.
+        let ranges: Vec<_> = spans.iter().map(memory::Span::range).collect();
+        let counts = Stream::behind(IN_FRONT, &ranges).run_last(launch, &mut simulated)?;
+        // SAFETY: the caller's promise is the same.
         unsafe { memory::download(spans, &simulated) }?;
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
         Ok(())
     }
 }
+
+/// What messages call the launch in front of an operation's, which is not simulated.
+const IN_FRONT: &str = "of the operation before";
 
 fn argument(args: &Args) -> Argument {
     Argument::bytes(&args::bytes(args), align_of::<Args>() as u64)
@@ -178,7 +179,7 @@ impl Backend for Simulator {
         let plan = Plan::new(problem, self.profile)?;
         // SAFETY: the spans are the problem's rows, weights and biases, which the caller vouches
         // may be read; those that are written are the rows of `y` and of a sum, which may be.
-        unsafe { self.on_copy(&memory::spans(problem), |memory| self.launch(&plan, memory)) }
+        unsafe { self.on_copy(&memory::spans(problem), &self.launch(&plan)?) }
     }
 
     unsafe fn run_sandwich(&self, problem: &SandwichProblem) -> Result<()> {
@@ -187,7 +188,7 @@ impl Backend for Simulator {
             match SandwichPlan::new(problem, self.profile)? {
                 Some(plan) => {
                     let spans = memory::sandwich_spans(problem);
-                    self.on_copy(&spans, |memory| self.launch_sandwich(&plan, memory))
+                    self.on_copy(&spans, &self.launch_sandwich(&plan)?)
                 }
                 None => one_after_the_other(self, problem),
             }
@@ -201,7 +202,7 @@ impl Backend for Simulator {
         let plan = ShardPlan::new(problem, self.profile)?;
         let spans = memory::shard_spans(problem);
         // SAFETY: as in `run`; the sums are the caller's to vouch for too.
-        unsafe { self.on_copy(&spans, |memory| self.launch_shard(&plan, memory)) }
+        unsafe { self.on_copy(&spans, &self.launch_shard(&plan)?) }
     }
 }
 
