@@ -13,7 +13,7 @@ use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module, Stream};
 
 use crate::{
     backend::{Backend, one_after_the_other, sealed::Sealed},
-    error::Result,
+    error::{Result, SimulatorError},
     plan::{DeviceProfile, Plan, SandwichPlan, ShardPlan},
     problem::{Problem, SandwichProblem, ShardProblem},
     ptx::{self, Ptx},
@@ -32,7 +32,7 @@ static EMBEDDED: LazyLock<Kernels> = LazyLock::new(Kernels::default);
 /// own ([`Ptx::module`]), in which a fault's line counts. An operation has finished when it returns.
 ///
 /// A kernel that reads or writes what it must not, reads what nothing wrote, leaves an element of
-/// `y` unwritten, races, touches memory before it has waited for the launch in front of it, or takes ten times the instructions of those that are embedded, as one
+/// `y` unwritten, races, touches memory before it has waited for the launch in front of it, prefetches anything else, or takes ten times the instructions of those that are embedded, as one
 /// without end does, is an [`Error::Simulated`](crate::Error::Simulated), and then `y` is as it was.
 /// A row's bits are those of a GPU but for `rsqrt.approx`, whose last bits a GPU may round
 /// otherwise.
@@ -148,10 +148,22 @@ impl Simulator {
         unsafe { memory::upload(spans, &mut simulated) }?;
         let ranges: Vec<_> = spans.iter().map(memory::Span::range).collect();
         let counts = Stream::behind(IN_FRONT, &ranges).run_last(launch, &mut simulated)?;
+        none_is_stray(launch.kernel(), &counts)?;
         // SAFETY: the caller's promise is the same.
         unsafe { memory::download(spans, &simulated) }?;
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
         Ok(())
+    }
+}
+
+/// Holds a kernel's prefetches to the operation's tensors. PTX allows others, our kernels have none.
+fn none_is_stray(kernel: &Kernel, counts: &Counts) -> Result<()> {
+    match counts.lines.iter().find(|(_, line)| line.stray_prefetches > 0) {
+        None => Ok(()),
+        Some((&line, _)) => {
+            let (kernel, count) = (kernel.name().to_owned(), counts.stray_prefetches);
+            Err(SimulatorError::StrayPrefetch { kernel, line, count }.into())
+        }
     }
 }
 

@@ -102,6 +102,10 @@ pub enum FaultKind {
     #[error("{space} address {address:#x} is not a multiple of {align}")]
     #[allow(missing_docs)]
     Misaligned { space: &'static str, address: u64, align: u32 },
+    /// A bulk prefetch of a number of bytes that is no multiple of what it must be.
+    #[error("prefetches {bytes} bytes at global address {address:#x}: expected a multiple of {multiple}")]
+    #[allow(missing_docs)]
+    PrefetchSize { address: u64, bytes: u64, multiple: u64 },
     /// A register is read that the thread has not written.
     #[error("reads a register that nothing wrote")]
     UninitializedRegister,

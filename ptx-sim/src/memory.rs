@@ -208,6 +208,14 @@ impl Memory {
         }
     }
 
+    /// The allocation that has not been freed and holds all of these bytes.
+    pub(crate) fn holds(&self, address: u64, bytes: u64) -> Option<usize> {
+        let at = self.find(address)?;
+        let region = &self.regions[at];
+        let fits = address.checked_add(bytes).is_some_and(|end| end <= region.end());
+        (fits && region.state != State::Freed).then_some(at)
+    }
+
     /// Says where the closest allocation below an address is.
     fn near(&self, address: u64) -> Option<String> {
         let at = self.regions.partition_point(|region| region.start <= address).checked_sub(1)?;

@@ -12,6 +12,7 @@ mod grid;
 mod lane;
 pub mod launch;
 mod mbarrier;
+mod prefetch;
 mod presets;
 mod shape;
 mod shared;

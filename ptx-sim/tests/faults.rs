@@ -14,6 +14,8 @@ mod memory;
 mod non_coherent;
 #[path = "faults/plant.rs"]
 mod plant;
+#[path = "faults/prefetches.rs"]
+mod prefetches;
 #[path = "faults/races.rs"]
 mod races;
 #[path = "faults/streams.rs"]
@@ -27,9 +29,17 @@ use common::{variant, variants};
 use plant::Plant;
 
 fn all() -> impl Iterator<Item = &'static Plant> {
-    [memory::PLANTS, non_coherent::PLANTS, races::PLANTS, warps::PLANTS, barriers::PLANTS, control::PLANTS]
-        .into_iter()
-        .flatten()
+    [
+        memory::PLANTS,
+        non_coherent::PLANTS,
+        prefetches::PLANTS,
+        races::PLANTS,
+        warps::PLANTS,
+        barriers::PLANTS,
+        control::PLANTS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 #[test]

@@ -7,7 +7,8 @@ use super::request::{Request, shown};
 use super::types::Type;
 use crate::counts::InstructionKind;
 use crate::error::LoadError;
-use crate::kernel::op::{Access, CopyAsync, Op, Semantics, Space, StoreAsync};
+use crate::kernel::op::{Access, CopyAsync, Op, Prefetch, PrefetchKind, Semantics, Space, StoreAsync};
+use crate::text::literal::Literal;
 use crate::text::operand::Operand;
 use crate::text::registers::{Class, Register};
 
@@ -66,11 +67,11 @@ pub const FORMS: &[Form] = &[
         i.number(0, 1 << 16)?
     )))),
     form!(CopyAsync, "cp", "async wait_all", "", (0, 0), |_| Ok(Op::WaitCopies(None))),
-    form!(Prefetch, "cp", "async bulk prefetch L2 global L2::cache_hint?", "", (2, 3), hint),
-    form!(Prefetch, "prefetch", "global|local? L1|L2", "", (1, 1), hint),
-    form!(Prefetch, "prefetch", "global L2::evict_last|L2::evict_normal", "", (1, 1), hint),
-    form!(Prefetch, "prefetchu", "L1", "", (1, 1), hint),
-    form!(Prefetch, "applypriority", "global? L2::evict_normal", "", (2, 2), hint),
+    form!(Prefetch, "cp", "async bulk prefetch L2 global L2::cache_hint?", "", (2, 3), prefetch_bulk),
+    form!(Prefetch, "prefetch", "global|local? L1|L2", "", (1, 1), prefetch),
+    form!(Prefetch, "prefetch", "global L2::evict_last|L2::evict_normal", "", (1, 1), prefetch),
+    form!(Prefetch, "prefetchu", "L1", "", (1, 1), prefetch),
+    form!(Prefetch, "applypriority", "global? L2::evict_normal", "", (2, 2), priority),
     form!(
         Prefetch,
         "createpolicy",
@@ -188,10 +189,33 @@ fn copy(i: &mut Request<'_, '_>) -> Built {
     Ok(Op::CopyAsync(CopyAsync { target, source, size, source_size, ignore }))
 }
 
-/// Prefetches may name any address, so none is checked.
-fn hint(i: &mut Request<'_, '_>) -> Built {
-    i.place(0, space(i))?;
-    Ok(Op::Nothing)
+/// `prefetch [address]`.
+fn prefetch(i: &mut Request<'_, '_>) -> Built {
+    let space = space(i);
+    Ok(Op::Prefetch(Prefetch { space, place: i.place(0, space)?, kind: PrefetchKind::Line }))
+}
+
+/// `cp.async.bulk.prefetch.L2.global [address], bytes{, hint}`.
+fn prefetch_bulk(i: &mut Request<'_, '_>) -> Built {
+    if i.has("L2::cache_hint") != (i.count() == 3) {
+        return Err(i.wrong("a third operand with .L2::cache_hint alone", i.count().to_string()));
+    }
+    if i.count() == 3 {
+        i.source(2, Type::B64)?;
+    }
+    let space = space(i);
+    let (place, bytes) = (i.place(0, space)?, i.source(1, Type::U32)?);
+    Ok(Op::Prefetch(Prefetch { space, place, kind: PrefetchKind::Bulk { bytes } }))
+}
+
+/// `applypriority{.global}.L2::evict_normal [address], 128`.
+fn priority(i: &mut Request<'_, '_>) -> Built {
+    match i.operand(1)? {
+        Operand::Literal(Literal::Integer(128)) => {}
+        other => return Err(i.wrong("128 bytes, the only size there is", shown(other))),
+    }
+    let space = space(i);
+    Ok(Op::Prefetch(Prefetch { space, place: i.place(0, space)?, kind: PrefetchKind::Priority }))
 }
 
 /// A cache policy: an opaque number.

@@ -61,7 +61,9 @@ pub enum Op {
     Exit,
     /// A trap: the kernel says that something is wrong.
     Trap,
-    /// Nothing that shows in a simulator: fences, prefetches, hints.
+    /// `prefetch`, `prefetchu`, `cp.async.bulk.prefetch` and `applypriority`.
+    Prefetch(Prefetch),
+    /// Nothing that shows in a simulator: fences and hints.
     Nothing,
 }
 
@@ -115,6 +117,24 @@ impl Access {
     pub fn bytes(&self) -> u32 {
         self.size * self.registers.len() as u32
     }
+}
+
+/// A prefetch, or something else that is said of a cache line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefetch {
+    pub space: Space,
+    pub place: Place,
+    pub kind: PrefetchKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrefetchKind {
+    /// The line that an address lies in.
+    Line,
+    /// So many bytes, a word.
+    Bulk { bytes: u32 },
+    /// `applypriority`.
+    Priority,
 }
 
 /// `cp.async`.

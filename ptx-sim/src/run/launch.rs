@@ -120,8 +120,9 @@ impl Launch {
         self.programmatic
     }
 
-    pub(crate) fn kernel_name(&self) -> String {
-        self.kernel.name.clone()
+    /// The kernel.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
     }
 
     /// Runs the kernel to its end, blocks in parallel on rayon's thread pool. No other launch is in front of it.

@@ -147,6 +147,7 @@ impl Cluster<'_> {
             }
             Op::FenceMbarriers => self.fence_mbarriers(warp),
             Op::StoreAsync(store) => self.store_async(warp, store, active, at)?,
+            Op::Prefetch(prefetch) => self.prefetch(warp, prefetch, active, at)?,
             Op::WaitForLaunches => self.wait_for_launches(warp, active),
             Op::LaunchDependents => self.launch_dependents(warp, active),
             Op::Branch { target } => return Ok(self.branch(warp, part, active, *target)),

@@ -85,7 +85,11 @@ impl Stream {
             earlier.awaited &= done.waited;
             !earlier.awaited || !done.begins_next_late
         });
-        in_front.push(InFlight { kernel: launch.kernel_name(), accesses: done.accesses, awaited: true });
+        in_front.push(InFlight {
+            kernel: launch.kernel().name().to_owned(),
+            accesses: done.accesses,
+            awaited: true,
+        });
         let surplus = in_front.len().saturating_sub(MOST);
         self.in_flight = in_front.split_off(surplus);
         Ok(counts)
