@@ -77,7 +77,7 @@ impl fmt::Display for Element {
 }
 
 /// An element in brackets, for messages.
-fn named(element: &Option<Element>) -> String {
+fn named(element: &Option<Box<Element>>) -> String {
     element.as_ref().map(|element| format!(" ({element})")).unwrap_or_default()
 }
 
@@ -107,22 +107,23 @@ pub enum FaultKind {
     #[allow(missing_docs)]
     PrefetchSize { address: u64, bytes: u64, multiple: u64 },
     /// A register is read that the thread has not written.
-    #[error("reads a register that nothing wrote")]
-    UninitializedRegister,
+    #[error("reads register {register}, which nothing wrote")]
+    #[allow(missing_docs)]
+    UninitializedRegister { register: String },
     /// Memory is read that nothing wrote.
     #[error("reads {space} address {address:#x}{}, which nothing wrote", named(.element))]
     #[allow(missing_docs)]
-    UninitializedMemory { space: &'static str, address: u64, element: Option<Element> },
+    UninitializedMemory { space: &'static str, address: u64, element: Option<Box<Element>> },
     /// Two threads access the same byte, at least one of them writes, and no barrier is between.
     #[error("{} {space} address {address:#x}{}, which {other} with no barrier between", does(*.writes), named(.element))]
     #[allow(missing_docs)]
-    Race { space: &'static str, address: u64, element: Option<Element>, writes: bool, other: Party },
+    Race { space: &'static str, address: u64, element: Option<Box<Element>>, writes: bool, other: Party },
     /// Memory that the kernel writes is read by `ld.global.nc` or `ldu`, whose cache sees no stores: they may only read what
     /// is read-only as long as the kernel runs (CUDA C++ Programming Guide on `__ldg`). A thread's own stores are among
     /// those that they may miss, and so are stores in front of a barrier and those that order memory.
     #[error("{} global address {address:#x}{}, which {other}: what a kernel writes has to be read without .nc or ldu", if *.writes { "writes" } else { "reads non-coherently" }, named(.element))]
     #[allow(missing_docs)]
-    NonCoherent { address: u64, element: Option<Element>, writes: bool, other: Party },
+    NonCoherent { address: u64, element: Option<Box<Element>>, writes: bool, other: Party },
     /// A programmatic launch accesses what a launch in front of it in the stream may still access ([`Stream`](crate::Stream)):
     /// its thread has not waited for it, or, with `waited`, its `griddepcontrol.wait` does not wait for that launch.
     /// `kernel` is the one in front, whose line `other` has.
@@ -137,7 +138,7 @@ pub enum FaultKind {
     #[allow(missing_docs)]
     DependentLaunch {
         address: u64,
-        element: Option<Element>,
+        element: Option<Box<Element>>,
         writes: bool,
         waited: bool,
         kernel: String,

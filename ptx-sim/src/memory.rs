@@ -158,11 +158,11 @@ impl Memory {
     }
 
     /// The element that an address lies in.
-    pub(crate) fn element(&self, address: u64) -> Option<Element> {
+    pub(crate) fn element(&self, address: u64) -> Option<Box<Element>> {
         let region = &self.regions[self.find(address)?];
         let (first, size) = region.elements;
         let index = (address - first) / u64::from(size);
-        Some(Element { buffer: region.name.clone(), index, size })
+        Some(Box::new(Element { buffer: region.name.clone(), index, size }))
     }
 
     /// The allocations, as places in a table that counts are kept by.

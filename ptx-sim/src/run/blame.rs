@@ -7,6 +7,9 @@ use crate::check::shadow::{self, Entry};
 use crate::fault::{Fault, FaultKind, Party};
 use crate::kernel::op::Op;
 
+/// Turns of each warp in which a store is looked for.
+const MOST_TURNS: u32 = 16;
+
 impl Cluster<'_> {
     pub fn race(
         &self,
@@ -70,6 +73,67 @@ impl Cluster<'_> {
             .and_then(|at| self.kernel.code.get(at as usize))
             .map_or(0, |instruction| instruction.line);
         Box::new(Fault { kernel: self.kernel.name.clone(), line, block, thread, kind: stop.kind })
+    }
+
+    /// The fault of a warp. Where it reads what nothing has written, the others run on without it: one that comes to store
+    /// there does so with no barrier between, and that is what is wrong.
+    pub fn explain(&mut self, warps: &mut [Warp], index: usize, stop: Stop) -> Box<Fault> {
+        let kind = match stop.kind {
+            FaultKind::UninitializedMemory { space: "shared", .. } => {
+                let place = self.unwritten.take();
+                place.and_then(|(rank, offset)| {
+                    let other = self.storing(warps, index, |cluster| {
+                        cluster.shared[rank].writer(offset, cluster.pages.generation)
+                    })?;
+                    Some(self.race("shared", offset, false, other, true))
+                })
+            }
+            FaultKind::UninitializedMemory { space: "global", address, .. } => {
+                let other = self.storing(warps, index, |cluster| {
+                    let generation = cluster.pages.generation;
+                    shadow::last(
+                        &cluster.pages.of(address).records,
+                        (address % PAGE) as usize,
+                        true,
+                        generation,
+                    )
+                });
+                other.map(|other| self.race("global", address, false, other, true))
+            }
+            _ => None,
+        };
+        let stop = Stop { kind: kind.unwrap_or(stop.kind), ..stop };
+        self.fault(&warps[index], stop)
+    }
+
+    /// Runs all warps but one until `written` finds a store of one of them, or none goes on.
+    fn storing(
+        &mut self,
+        warps: &mut [Warp],
+        without: usize,
+        written: impl Fn(&mut Self) -> Option<Entry>,
+    ) -> Option<Entry> {
+        for _ in 0..MOST_TURNS {
+            let mut progress = false;
+            for (_, warp) in warps.iter_mut().enumerate().filter(|(index, _)| *index != without) {
+                self.wake(warp);
+                if warp.next().is_none() {
+                    continue;
+                }
+                progress = true;
+                if self.run(warp).is_err() {
+                    // What it does wrong is not what was asked.
+                    warp.parts.clear();
+                }
+                if let Some(entry) = written(self) {
+                    return Some(entry);
+                }
+            }
+            if !progress {
+                break;
+            }
+        }
+        None
     }
 
     /// Why nothing goes on.

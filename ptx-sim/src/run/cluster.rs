@@ -56,6 +56,8 @@ pub struct Cluster<'a> {
     pub mbarriers: HashMap<(usize, u64), Mbarrier>,
     pub pages: Pages,
     pub tally: Tally,
+    /// The block and the place in its shared memory where something was read that nothing has written.
+    pub unwritten: Option<(usize, u64)>,
     /// The allocation that the last access was in.
     pub guess: usize,
     grid: &'a Grid<'a>,
@@ -88,6 +90,7 @@ impl<'a> Cluster<'a> {
             mbarriers: HashMap::new(),
             pages: Pages::default(),
             tally,
+            unwritten: None,
             guess: 0,
             grid,
             number: 0,
@@ -174,11 +177,14 @@ impl<'a> Cluster<'a> {
     fn take_turns(&mut self, warps: &mut [Warp]) -> Result<(), Box<Fault>> {
         loop {
             let mut progress = false;
-            for warp in warps.iter_mut() {
+            for index in 0..warps.len() {
+                let warp = &mut warps[index];
                 self.wake(warp);
                 if warp.next().is_some() {
                     progress = true;
-                    self.run(warp).map_err(|stop| self.fault(warp, stop))?;
+                    if let Err(stop) = self.run(warp) {
+                        return Err(self.explain(warps, index, stop));
+                    }
                 }
             }
             if warps.iter().all(|warp| warp.parts.is_empty()) {
@@ -191,7 +197,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// Lets go of parts whose barrier has completed.
-    fn wake(&mut self, warp: &mut Warp) {
+    pub fn wake(&mut self, warp: &mut Warp) {
         for part in 0..warp.parts.len() {
             let wait = warp.parts[part].wait;
             let lanes = warp.parts[part].lanes;

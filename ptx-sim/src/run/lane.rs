@@ -35,7 +35,12 @@ impl Cluster<'_> {
                 let me = self.entry(warp, who);
                 let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
                 let result = self.shared[rank].load(offset, data, me, before);
-                result.map_err(|wrong| self.wrong(wrong, "shared", false))
+                result.map_err(|wrong| {
+                    if let Wrong::Fault(FaultKind::UninitializedMemory { address, .. }) = wrong {
+                        self.unwritten = Some((rank, address));
+                    }
+                    self.wrong(wrong, "shared", false)
+                })
             }
             Space::Local => {
                 let range = local(warp, who.lane, address, data.len())?;

@@ -1,6 +1,6 @@
 //! The shared memory of one block.
 
-use crate::check::shadow::{Entry, Record, touch};
+use crate::check::shadow::{Entry, Record, last, touch};
 use crate::fault::FaultKind;
 use crate::memory::bits::{Bits, low_bits};
 
@@ -74,6 +74,11 @@ impl Shared {
         self.written.set(at as u64, bytes.len() as u32);
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
         Ok(())
+    }
+
+    /// Who wrote a byte last, of those that barriers order.
+    pub fn writer(&self, address: u64, generation: u8) -> Option<Entry> {
+        last(&self.records, address as usize, true, generation)
     }
 
     /// Whether an access is one, and where.

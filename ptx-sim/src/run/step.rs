@@ -36,7 +36,9 @@ impl Cluster<'_> {
                     };
                     let missing = needed & !warp.file.written(register);
                     if missing != 0 {
-                        return Err(Stop::at(at, missing.trailing_zeros(), FaultKind::UninitializedRegister));
+                        let register = kernel.names.of(register);
+                        let kind = FaultKind::UninitializedRegister { register };
+                        return Err(Stop::at(at, missing.trailing_zeros(), kind));
                     }
                 }
                 let goes_on = self.execute(warp, part, active).map_err(|stop| stop.or_at(at))?;

@@ -162,7 +162,27 @@ pub const PLANTS: &[Plant] = &[
         mend: ["setp", "mov.b32 %r1, 0; setp"],
         shape: [1, 1, 32],
         place: [0, 8],
-        kind: |_| UninitializedRegister,
+        kind: |_| UninitializedRegister { register: "%r1".to_owned() },
+    },
+    Plant {
+        name: "a predicate with a name of its own that nothing wrote",
+        body: "{ .reg .pred is_odd, is_even; setp.eq.u32 %p1, %thread, 0;
+            @!%p1 setp.ne.u32 is_even, %thread, 3;
+            @is_even mov.b32 %r2, 1; } // here",
+        mend: ["@!%p1", ""],
+        shape: [1, 1, 32],
+        place: [0, 0],
+        kind: |_| UninitializedRegister { register: "is_even".to_owned() },
+    },
+    Plant {
+        name: "shared memory that another warp writes behind the next barrier",
+        body: "setp.ge.u32 %p1, %thread, 32; @%p1 bra WRITE;
+            ld.shared.b32 %r1, [%word]; // here
+            bar.sync 0; bra DONE; WRITE: bar.sync 0; add.u32 %r2, %word, -128; st.shared.b32 [%r2], 1; DONE:",
+        mend: ["setp", "st.shared.b32 [%word], 0; setp"],
+        shape: [1, 1, 64],
+        place: [0, 0],
+        kind: |_| UninitializedMemory { space: "shared", address: 0, element: None },
     },
     Plant {
         name: "shared memory that nothing wrote",

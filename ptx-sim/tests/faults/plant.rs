@@ -36,8 +36,8 @@ pub struct Addresses {
 }
 
 /// A byte of a buffer, as a message names it.
-pub fn byte(buffer: &str, index: u64) -> Option<Element> {
-    Some(Element { buffer: buffer.to_owned(), index, size: 1 })
+pub fn byte(buffer: &str, index: u64) -> Option<Box<Element>> {
+    Some(Box::new(Element { buffer: buffer.to_owned(), index, size: 1 }))
 }
 
 const PARAMETERS: &str = ".param .u64 data, .param .u64 constant, .param .u64 freed, .param .u64 blank";

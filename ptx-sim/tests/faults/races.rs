@@ -27,6 +27,37 @@ pub const PLANTS: &[Plant] = &[
         },
     },
     Plant {
+        name: "a word of shared memory read before the warp that stores it comes to that",
+        body: "setp.ge.u32 %p1, %thread, 32; @%p1 st.shared.b32 [%word], %thread; // other
+            @!%p1 ld.shared.b32 %r1, [%word+128]; // here",
+        mend: ["@!%p1", "bar.sync 0; @!%p1"],
+        shape: [1, 1, 64],
+        place: [0, 0],
+        kind: |at| FaultKind::Race {
+            space: "shared",
+            address: 128,
+            element: None,
+            writes: false,
+            other: with([0, 32], true, at),
+        },
+    },
+    Plant {
+        name: "a word of global memory read before the warp that stores it comes to that",
+        body: "setp.ge.u32 %p1, %thread, 32; setp.lt.u32 %p2, %thread, 40; and.pred %p2, %p1, %p2;
+            add.s64 %d1, %blank, %offset; @%p2 st.global.b32 [%d1+-128], %thread; // other
+            setp.eq.u32 %p3, %thread, 5; @%p3 ld.global.b32 %r1, [%d1]; // here",
+        mend: ["setp.eq.u32 %p3", "bar.sync 0; setp.eq.u32 %p3"],
+        shape: [1, 1, 64],
+        place: [0, 5],
+        kind: |at| FaultKind::Race {
+            space: "global",
+            address: at.blank + 20,
+            element: byte("blank", 20),
+            writes: false,
+            other: with([0, 37], true, at),
+        },
+    },
+    Plant {
         name: "a warp's barrier where the block's is needed",
         body: "st.shared.b32 [%word], 0; bar.sync 0; setp.eq.u32 %p1, %thread, 31;
             @%p1 ld.shared.b32 %r2, [scratch]; // other

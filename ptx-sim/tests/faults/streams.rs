@@ -28,12 +28,12 @@ const WAIT_THEN_LET: &str = "griddepcontrol.wait; griddepcontrol.launch_dependen
 const BUFFERS: [&str; 4] = ["a", "b", "c", "d"];
 
 /// Runs programmatic launches one after the other: each a kernel, and which buffers it copies from and to.
-fn run(launches: &[([&str; 3], [usize; 2])]) -> Result<(), Fault> {
+fn run(launches: &[([&str; 3], [usize; 2])]) -> Result<(), Box<Fault>> {
     run_as(launches, true)
 }
 
 /// The same with a last launch that is programmatic or not.
-fn run_as(launches: &[([&str; 3], [usize; 2])], last_is_programmatic: bool) -> Result<(), Fault> {
+fn run_as(launches: &[([&str; 3], [usize; 2])], last_is_programmatic: bool) -> Result<(), Box<Fault>> {
     let mut memory = Memory::new();
     let buffers = BUFFERS.map(|name| memory.upload(name, &[0; 256]));
     let mut stream = Stream::new();
@@ -43,7 +43,7 @@ fn run_as(launches: &[([&str; 3], [usize; 2])], last_is_programmatic: bool) -> R
         let launch = Launch::new(&kernel).block([64, 1, 1]).programmatic(programmatic);
         match stream.run(&launch.arg(buffers[*from]).arg(buffers[*to]), &mut memory) {
             Ok(_) => {}
-            Err(LaunchError::Fault(fault)) => return Err(*fault),
+            Err(LaunchError::Fault(fault)) => return Err(fault),
             Err(other) => panic!("{other}"),
         }
     }
@@ -51,7 +51,14 @@ fn run_as(launches: &[([&str; 3], [usize; 2])], last_is_programmatic: bool) -> R
 }
 
 /// The fault of a launch of these pieces: the line with a mark, and the mark of the line in the launch in front.
-fn at(pieces: [&str; 3], mark: &str, in_front: [&str; 3], other: &str, name: &str, waited: bool) -> Fault {
+fn at(
+    pieces: [&str; 3],
+    mark: &str,
+    in_front: [&str; 3],
+    other: &str,
+    name: &str,
+    waited: bool,
+) -> Box<Fault> {
     let writes = mark == "// store";
     let address = |memory: &mut Memory| {
         BUFFERS.map(|name| memory.upload(name, &[0; 256]))[BUFFERS.iter().position(|&n| n == name).unwrap()]
@@ -62,7 +69,7 @@ fn at(pieces: [&str; 3], mark: &str, in_front: [&str; 3], other: &str, name: &st
         thread: None,
         writes: other == "// store",
     };
-    Fault {
+    Box::new(Fault {
         kernel: "k".to_owned(),
         line: marked(&copy(pieces), mark),
         block: [0; 3],
@@ -75,7 +82,7 @@ fn at(pieces: [&str; 3], mark: &str, in_front: [&str; 3], other: &str, name: &st
             kernel: "k".to_owned(),
             other,
         },
-    }
+    })
 }
 
 #[test]
@@ -151,7 +158,7 @@ fn what_is_in_front_need_not_be_simulated() {
         memory.set_elements(from, from, 4).unwrap();
         let kernel = Module::parse(copy(pieces)).unwrap().kernel("k").unwrap();
         let launch = Launch::new(&kernel).block([64, 1, 1]).programmatic(true).arg(from).arg(to);
-        let stream = Stream::behind("producer", &[from + 8..from + 16]);
+        let stream = Stream::behind("producer", &[from + 8..from + 12, from + 12..from + 16]);
         stream.run_last(&launch, &mut memory).map(|_| ()).map_err(|error| error.to_string())
     };
     assert_eq!(behind([WAIT, "", ""]), Ok(()));
