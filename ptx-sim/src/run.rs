@@ -2,20 +2,20 @@
 
 mod access;
 mod barrier;
-mod between;
-mod blame;
 mod cluster;
 mod collective;
 mod copies;
 mod dependents;
+mod diagnosis;
 mod grid;
+mod inter_cluster_races;
 mod lane;
 pub mod launch;
 mod mbarrier;
 mod prefetch;
-mod presets;
 mod shape;
 mod shared;
+mod special_registers;
 mod step;
 pub mod stream;
 mod tally;

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use super::barrier::Barrier;
 use super::grid::Grid;
-use super::lane::Who;
+use super::lane::ThreadId;
 use super::mbarrier::Mbarrier;
-use super::presets::{self, Setting};
 use super::shape::Shape;
 use super::shared::Shared;
+use super::special_registers::{self, Setting};
 use super::tally::Tally;
 use super::warp::{Wait, Warp};
 use crate::check::in_flight::InFlight;
@@ -22,23 +22,23 @@ use crate::kernel::op::{CopyAsync, Semantics};
 use crate::memory::Memory;
 
 /// Why a warp stopped: the lane and, where it is not the instruction under way, the place.
-pub struct Stop {
+pub struct Abort {
     pub lane: u32,
     pub at: Option<u32>,
     pub kind: FaultKind,
 }
 
-impl Stop {
-    pub fn new(lane: u32, kind: FaultKind) -> Stop {
-        Stop { lane, at: None, kind }
+impl Abort {
+    pub fn new(lane: u32, kind: FaultKind) -> Abort {
+        Abort { lane, at: None, kind }
     }
 
-    pub fn at(at: u32, lane: u32, kind: FaultKind) -> Stop {
-        Stop { lane, at: Some(at), kind }
+    pub fn at(at: u32, lane: u32, kind: FaultKind) -> Abort {
+        Abort { lane, at: Some(at), kind }
     }
 
-    pub fn or_at(self, at: u32) -> Stop {
-        Stop { at: self.at.or(Some(at)), ..self }
+    pub fn or_at(self, at: u32) -> Abort {
+        Abort { at: self.at.or(Some(at)), ..self }
     }
 }
 
@@ -168,7 +168,7 @@ impl<'a> Cluster<'a> {
             let threads = grid.shape.threads() - in_block as u32 * 32;
             let valid = if threads >= 32 { Mask::MAX } else { (1 << threads) - 1 };
             warp.start(grid.kernel, valid, [index, block, in_block], count);
-            presets::write(&grid.kernel.presets, &setting, warp);
+            special_registers::write(&grid.kernel.presets, &setting, warp);
             self.lanes.push((valid, valid));
         }
     }
@@ -182,8 +182,8 @@ impl<'a> Cluster<'a> {
                 self.wake(warp);
                 if warp.next().is_some() {
                     progress = true;
-                    if let Err(stop) = self.run(warp) {
-                        return Err(self.explain(warps, index, stop));
+                    if let Err(abort) = self.run(warp) {
+                        return Err(self.explain(warps, index, abort));
                     }
                 }
             }
@@ -238,7 +238,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// Threads have exited: nobody waits for them any more.
-    pub fn leave(&mut self, warp: &Warp, active: Mask) -> Result<(), Stop> {
+    pub fn leave(&mut self, warp: &Warp, active: Mask) -> Result<(), Abort> {
         self.lanes[warp.index].1 = warp.live;
         self.settle(warp.block);
         self.settle_cluster();
@@ -257,7 +257,7 @@ impl<'a> Cluster<'a> {
         if late {
             let (rank, state) = (warp.block as u32, "ended: it exits unwarned");
             let kind = FaultKind::RemoteLifetime { rank, address: None, state };
-            return Err(Stop::new(active.trailing_zeros(), kind));
+            return Err(Abort::new(active.trailing_zeros(), kind));
         }
         Ok(())
     }
@@ -279,10 +279,10 @@ impl<'a> Cluster<'a> {
     }
 
     /// How an access is remembered; none that orders memory by itself is.
-    pub fn entry(&self, warp: &Warp, who: Who) -> Option<Entry> {
-        let thread = warp.index as u32 * 32 + who.lane;
-        (who.semantics != Semantics::Strong)
-            .then(|| Entry::new(thread, warp.now(), who.at, self.pages.generation))
+    pub fn entry(&self, warp: &Warp, id: ThreadId) -> Option<Entry> {
+        let thread = warp.index as u32 * 32 + id.lane;
+        (id.semantics != Semantics::Strong)
+            .then(|| Entry::new(thread, warp.now(), id.at, self.pages.generation))
     }
 
     pub fn count_copy(&mut self, copy: &CopyAsync, sources: &Row<u64>, active: Mask) {

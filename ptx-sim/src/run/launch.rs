@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::between;
 use super::grid::{Done, Grid, OfStream, note, place, run_clusters};
+use super::inter_cluster_races;
 use super::shape::{Shape, product};
 use crate::check::in_flight::InFlight;
 use crate::counts::Counts;
@@ -166,7 +166,7 @@ impl Launch {
             // One that waits for another block would wait for ever now.
             let limit = counts.longest_warp + 1;
             let before = before.as_ref().map(|memory| Grid { memory, limit, ..grid });
-            let raced = before.and_then(|before| between::race(&before, &done.footprints));
+            let raced = before.and_then(|before| inter_cluster_races::race(&before, &done.footprints));
             (counts, raced, done)
         });
         if let Ok((_, _, done)) = &done {

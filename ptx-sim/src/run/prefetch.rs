@@ -2,7 +2,7 @@
 //! manual says of their addresses. It says nothing of addresses where no memory is, so those are counted.
 
 use super::access::{addresses, lanes};
-use super::cluster::{Cluster, Stop};
+use super::cluster::{Abort, Cluster};
 use super::lane::{aligned, resolve};
 use super::warp::Warp;
 use crate::counts::{SECTOR, requests};
@@ -18,20 +18,20 @@ const LINE: u64 = 128;
 
 impl Cluster<'_> {
     /// Carries out a prefetch in the lanes of `active`.
-    pub fn prefetch(&mut self, warp: &Warp, prefetch: &Prefetch, active: Mask, at: u32) -> Result<(), Stop> {
+    pub fn prefetch(&mut self, warp: &Warp, prefetch: &Prefetch, active: Mask, at: u32) -> Result<(), Abort> {
         let addresses = addresses(warp, prefetch.place);
         let (mut found, mut region): (Mask, usize) = (0, 0);
         let mut wide = [0, 0];
         for lane in lanes(active) {
-            let stop = |kind| Stop::new(lane as u32, kind);
+            let abort = |kind| Abort::new(lane as u32, kind);
             let (space, address) = resolve(prefetch.space, addresses[lane]);
             let bytes = match prefetch.kind {
                 PrefetchKind::Line => 1,
                 PrefetchKind::Bulk { bytes } => {
                     let bytes = u64::from(warp.file.words[bytes as usize][lane]);
-                    aligned("global", address, BULK as usize).map_err(stop)?;
+                    aligned("global", address, BULK as usize).map_err(abort)?;
                     if !bytes.is_multiple_of(BULK) {
-                        return Err(stop(FaultKind::PrefetchSize { address, bytes, multiple: BULK }));
+                        return Err(abort(FaultKind::PrefetchSize { address, bytes, multiple: BULK }));
                     }
                     wide[0] += bytes;
                     wide[1] += bytes.div_ceil(SECTOR);
@@ -41,9 +41,9 @@ impl Cluster<'_> {
                     if space != Space::Global || address::window(address).is_some() {
                         let near = Some("applypriority takes addresses of global memory alone".to_owned());
                         let (address, bytes) = (addresses[lane], LINE as u32);
-                        return Err(stop(FaultKind::OutOfBounds { space: "generic", address, bytes, near }));
+                        return Err(abort(FaultKind::OutOfBounds { space: "generic", address, bytes, near }));
                     }
-                    aligned("global", address, LINE as usize).map_err(stop)?;
+                    aligned("global", address, LINE as usize).map_err(abort)?;
                     1
                 }
             };

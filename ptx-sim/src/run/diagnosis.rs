@@ -1,6 +1,6 @@
-//! Who is to blame: faults with their places.
+//! Diagnosis: which thread and instruction a fault is of, and of what kind it is.
 
-use super::cluster::{Cluster, Stop};
+use super::cluster::{Abort, Cluster};
 use super::warp::{Wait, Warp};
 use crate::check::pages::PAGE;
 use crate::check::shadow::{self, Entry};
@@ -66,19 +66,19 @@ impl Cluster<'_> {
         (shape.block_at(self.number(), block as u32), shape.thread_at((in_block * 32 + lane) as u32))
     }
 
-    pub fn fault(&self, warp: &Warp, stop: Stop) -> Box<Fault> {
-        let (block, thread) = self.place(warp.index * 32 + stop.lane as usize % 32);
-        let line = stop
+    pub fn fault(&self, warp: &Warp, abort: Abort) -> Box<Fault> {
+        let (block, thread) = self.place(warp.index * 32 + abort.lane as usize % 32);
+        let line = abort
             .at
             .and_then(|at| self.kernel.code.get(at as usize))
             .map_or(0, |instruction| instruction.line);
-        Box::new(Fault { kernel: self.kernel.name.clone(), line, block, thread, kind: stop.kind })
+        Box::new(Fault { kernel: self.kernel.name.clone(), line, block, thread, kind: abort.kind })
     }
 
     /// The fault of a warp. Where it reads what nothing has written, the others run on without it: one that comes to store
     /// there does so with no barrier between, and that is what is wrong.
-    pub fn explain(&mut self, warps: &mut [Warp], index: usize, stop: Stop) -> Box<Fault> {
-        let kind = match stop.kind {
+    pub fn explain(&mut self, warps: &mut [Warp], index: usize, abort: Abort) -> Box<Fault> {
+        let kind = match abort.kind {
             FaultKind::UninitializedMemory { space: "shared", .. } => {
                 let place = self.unwritten.take();
                 place.and_then(|(rank, offset)| {
@@ -102,8 +102,8 @@ impl Cluster<'_> {
             }
             _ => None,
         };
-        let stop = Stop { kind: kind.unwrap_or(stop.kind), ..stop };
-        self.fault(&warps[index], stop)
+        let abort = Abort { kind: kind.unwrap_or(abort.kind), ..abort };
+        self.fault(&warps[index], abort)
     }
 
     /// Runs all warps but one until `written` finds a store of one of them, or none goes on.
@@ -167,7 +167,7 @@ impl Cluster<'_> {
                 (at, FaultKind::Deadlock { instruction: self.called(at), waiting, exited })
             }
         };
-        self.fault(warp, Stop::at(at, lane, kind))
+        self.fault(warp, Abort::at(at, lane, kind))
     }
 
     /// The instruction's name in a message.
