@@ -5,7 +5,7 @@ mod limit;
 mod memory;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
@@ -42,6 +42,8 @@ pub struct Simulator {
     ptx: Ptx,
     kernels: &'static Kernels,
     counts: Mutex<Option<Counts>>,
+    /// Entry points that it has been about to run.
+    ran: Mutex<HashSet<EntryPoint>>,
 }
 
 impl Simulator {
@@ -53,7 +55,13 @@ impl Simulator {
     /// One of a device with this profile, which decides how rows are laid out and which kernels take them.
     pub fn with_profile(profile: DeviceProfile) -> Simulator {
         let [_, newest] = ptx::EMBEDDED;
-        Simulator { profile, ptx: newest, kernels: &EMBEDDED, counts: Mutex::default() }
+        Simulator {
+            profile,
+            ptx: newest,
+            kernels: &EMBEDDED,
+            counts: Mutex::default(),
+            ran: Mutex::default(),
+        }
     }
 
     /// One of a device that `ptx` is for, which runs its kernels in place of those that are embedded.
@@ -63,17 +71,33 @@ impl Simulator {
     /// [`Simulated`](crate::Error::Simulated) where a kernel is none that the simulator can load.
     pub fn with_ptx(ptx: Ptx) -> Simulator {
         let profile = DeviceProfile::of_capability(ptx.capability);
-        Simulator { profile, ptx, kernels: Box::leak(Box::default()), counts: Mutex::default() }
+        Simulator {
+            profile,
+            ptx,
+            kernels: Box::leak(Box::default()),
+            counts: Mutex::default(),
+            ran: Mutex::default(),
+        }
     }
 
     /// Another with the same kernels, on a device with this profile, that has run nothing.
     pub fn on(&self, profile: DeviceProfile) -> Simulator {
-        Simulator { profile, counts: Mutex::default(), ..*self }
+        Simulator { profile, counts: Mutex::default(), ran: Mutex::default(), ..*self }
     }
 
     /// What the simulated device has.
     pub fn profile(&self) -> DeviceProfile {
         self.profile
+    }
+
+    /// The text whose kernels it runs.
+    pub fn ptx(&self) -> Ptx {
+        self.ptx
+    }
+
+    /// Whether some operation has taken this kernel, whatever came of it.
+    pub fn has_run(&self, entry: impl Into<EntryPoint>) -> bool {
+        self.ran.lock().unwrap_or_else(PoisonError::into_inner).contains(&entry.into())
     }
 
     /// What the last operation did, counted; allocations are called `x`, `y`, `w`, `b`,
@@ -85,6 +109,7 @@ impl Simulator {
     /// The kernel of an entry point, decoded when it is first run.
     fn kernel(&self, entry: impl Into<EntryPoint>) -> Result<Arc<Kernel>> {
         let entry = entry.into();
+        self.ran.lock().unwrap_or_else(PoisonError::into_inner).insert(entry);
         let kernels = || self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = kernels().get(&entry) {
             return Ok(Arc::clone(kernel));
