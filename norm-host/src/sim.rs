@@ -41,7 +41,7 @@ pub struct Simulator {
     profile: DeviceProfile,
     ptx: Ptx,
     kernels: &'static Kernels,
-    counts: Mutex<Option<Counts>>,
+    counts: Mutex<Option<Box<Counts>>>,
     /// Entry points that it has been about to run.
     ran: Mutex<HashSet<EntryPoint>>,
 }
@@ -103,7 +103,7 @@ impl Simulator {
     /// What the last operation did, counted; allocations are called `x`, `y`, `w`, `b`,
     /// `r`, `sum`, which is `r` in place, `sum_scale`, `next_w` and `sums`.
     pub fn counts(&self) -> Option<Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).as_deref().cloned()
     }
 
     /// The kernel of an entry point, decoded when it is first run.
@@ -176,7 +176,7 @@ impl Simulator {
         none_is_stray(launch.kernel(), &counts)?;
         // SAFETY: the caller's promise is the same.
         unsafe { memory::download(spans, &simulated) }?;
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(counts));
         Ok(())
     }
 }
@@ -193,7 +193,7 @@ fn none_is_stray(kernel: &Kernel, counts: &Counts) -> Result<()> {
 }
 
 /// What messages call the launch in front of an operation's, which is not simulated.
-const IN_FRONT: &str = "of the operation before";
+const IN_FRONT: &str = "whatever kernel is";
 
 fn argument(args: &Args) -> Argument {
     Argument::bytes(&args::bytes(args), align_of::<Args>() as u64)

@@ -128,7 +128,7 @@ pub enum FaultKind {
     /// its thread has not waited for it, or, with `waited`, its `griddepcontrol.wait` does not wait for that launch.
     /// `kernel` is the one in front, whose line `other` has.
     #[error(
-        "{} global address {address:#x}{} {}, while kernel {kernel} in front of it in the stream may still {} it{}",
+        "{} global address {address:#x}{} {}, while {kernel} in front of it in the stream may still {} it{}",
         does(*.writes),
         named(.element),
         if *.waited { "after a griddepcontrol.wait that waits for the launch in front alone" } else { "before griddepcontrol.wait" },

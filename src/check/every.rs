@@ -118,18 +118,22 @@ enum Tried {
 }
 
 fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut Memory) -> Tried {
+    // A kernel that fails in front of it, such as a first step, keeps it from being reached.
+    let mut instead = Tried::NotReached;
     for (case, profile) in cases(entry, simulator.profile()) {
         let simulator = simulator.on(profile);
         let examined = examine(&case, &mut OnSimulator { simulator: &simulator }, memory);
-        if !simulator.has_run(entry) {
-            continue;
-        }
-        return match examined {
+        let tried = match examined {
             Ok(findings) => Tried::Passed { outputs: findings.outputs },
             Err(fault) => Tried::Failed { case: case.to_string(), fault: fault.to_string() },
         };
+        match tried {
+            _ if simulator.has_run(entry) => return tried,
+            Tried::Failed { .. } => instead = tried,
+            Tried::Passed { .. } | Tried::NotReached => {}
+        }
     }
-    Tried::NotReached
+    instead
 }
 
 /// Cases that may take an entry, the likeliest first, each with the profile of the device.

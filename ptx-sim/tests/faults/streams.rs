@@ -166,7 +166,7 @@ fn what_is_in_front_need_not_be_simulated() {
     let error = behind(["", WAIT, ""]).unwrap_err();
     let expected = format!(
         "kernel k, line {line}, block [0, 0, 0], thread [2, 0, 0]: reads global address 0x100008 (element 2 of from) \
-         before griddepcontrol.wait, while kernel producer in front of it in the stream may still write it"
+         before griddepcontrol.wait, while producer in front of it in the stream may still write it"
     );
     assert_eq!(error, expected);
 }
