@@ -184,9 +184,11 @@ fn explain(failing: Failing, options: &str, mut executor: impl Executor) -> Fail
     let smallest = shrink::shrink(&case, |case| match examine::examine(case, &mut executor, &mut memory) {
         Ok(_) => false,
         // A set may lack the kernels of simpler cases.
-        Err(fault) if fault.of_kernels().is_some() => false,
-        Err(fault) => {
-            smallest_fault = fault.to_string();
+        Err(simpler) if simpler.of_kernels().is_some() => false,
+        // What fails for another reason is another find.
+        Err(simpler) if !simpler.is_like(&fault) => false,
+        Err(simpler) => {
+            smallest_fault = simpler.to_string();
             true
         }
     });
