@@ -117,9 +117,11 @@ impl Memory {
     /// # Errors
     /// [`MemoryError::NotAllocated`] if no allocation begins at `address`, or behind its start at `first`.
     pub fn set_elements(&mut self, address: u64, first: u64, size: u32) -> Result<(), MemoryError> {
-        let found = self.regions.iter_mut().find(|region| region.start == address && first <= address);
-        let region = found.ok_or(MemoryError::NotAllocated { address, bytes: u64::from(size) })?;
-        region.elements = (first, size.max(1));
+        // Not a search through all: an operation may have an allocation a row.
+        let at = self.regions.partition_point(|region| region.start <= address).checked_sub(1);
+        let at = at.filter(|&at| self.regions[at].start == address && first <= address);
+        let at = at.ok_or(MemoryError::NotAllocated { address, bytes: u64::from(size) })?;
+        self.regions[at].elements = (first, size.max(1));
         Ok(())
     }
 

@@ -62,6 +62,8 @@ pub struct Cluster<'a> {
     pub guess: usize,
     grid: &'a Grid<'a>,
     number: u64,
+    /// Whether `griddepcontrol.wait` waits for all launches in front.
+    pub all_awaited: bool,
     /// When each warp first waited for the launches in front.
     pub waits: Vec<Option<u32>>,
     /// Whether each block has let the next launch begin, and whether that was before it waited.
@@ -94,6 +96,7 @@ impl<'a> Cluster<'a> {
             guess: 0,
             grid,
             number: 0,
+            all_awaited: grid.in_flight.iter().all(|launch| launch.awaited),
             waits: Vec::new(),
             lets_begin: Vec::new(),
             lanes: Vec::new(),

@@ -42,7 +42,7 @@ impl Cluster<'_> {
     }
 
     /// Holds an access of global memory to what launches in front may still be doing.
-    #[inline]
+    #[inline(always)]
     pub fn check_in_front(
         &self,
         warp: &Warp,
@@ -51,9 +51,23 @@ impl Cluster<'_> {
         bytes: u32,
         writes: bool,
     ) -> Result<(), FaultKind> {
-        if self.in_flight().is_empty() {
+        let has_waited = warp.waited >> lane & 1 == 1 && self.all_awaited;
+        if has_waited || self.in_flight().is_empty() {
             return Ok(());
         }
+        self.conflict_in_front(warp, lane, address, bytes, writes)
+    }
+
+    /// The same for a thread that has not waited itself, or not for all launches.
+    #[cold]
+    fn conflict_in_front(
+        &self,
+        warp: &Warp,
+        lane: u32,
+        address: u64,
+        bytes: u32,
+        writes: bool,
+    ) -> Result<(), FaultKind> {
         let waited = self.knows_of_wait(warp, lane);
         for launch in self.in_flight().iter().filter(|launch| !(waited && launch.awaited)) {
             if let Some((address, other)) = launch.accesses.conflict(address, bytes.into(), writes) {
