@@ -2,6 +2,7 @@
 
 mod call;
 mod case;
+pub mod every;
 mod examine;
 mod generate;
 mod layout;
@@ -57,6 +58,12 @@ pub struct CheckArgs {
     /// Examine this case instead of random ones; a failure prints such a text. May be repeated
     #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed"], allow_hyphen_values = true)]
     case: Vec<Case>,
+    /// Run each kernel of the set once at least instead, with --device sim
+    #[arg(long, conflicts_with_all = ["cases", "seed", "case"])]
+    every_kernel: bool,
+    /// Run this kernel of the set as --every-kernel does. May be repeated
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["cases", "seed", "case", "every_kernel"])]
+    kernel: Vec<String>,
     /// Print the outcome as JSON
     #[arg(long)]
     json: bool,
@@ -64,6 +71,9 @@ pub struct CheckArgs {
 
 pub fn run(args: &CheckArgs) -> Result<Outcome, Failure> {
     let target = args.target.open()?;
+    if args.every_kernel || !args.kernel.is_empty() {
+        return every_kernel(args, &target);
+    }
     let cases = if args.case.is_empty() {
         Cases::Random { seed: args.seed, count: args.cases }
     } else {
@@ -77,6 +87,21 @@ pub fn run(args: &CheckArgs) -> Result<Outcome, Failure> {
         output::text(&report.text(&target.description()))?;
     }
     Ok(Outcome::of(report.failure.is_none()))
+}
+
+/// Tries each kernel of the target's set, or those that are asked for.
+fn every_kernel(args: &CheckArgs, target: &Target) -> Result<Outcome, Failure> {
+    let Target::Sim { simulator } = target else {
+        return Err(every::EveryError::Device { given: target.name() }.into());
+    };
+    let entries = every::entries(simulator, &args.kernel)?;
+    let report = every::run(simulator, &entries, &target.name(), &args.target.options(&target.name()));
+    if args.json {
+        output::json(&report)?;
+    } else {
+        output::text(&report.text(&target.description()))?;
+    }
+    Ok(Outcome::of(report.is_good()))
 }
 
 /// What carries cases out on `target`; each has its own stream and memory.
@@ -159,9 +184,11 @@ fn explain(failing: Failing, options: &str, mut executor: impl Executor) -> Fail
     let smallest = shrink::shrink(&case, |case| match examine::examine(case, &mut executor, &mut memory) {
         Ok(_) => false,
         // A set may lack the kernels of simpler cases.
-        Err(fault) if fault.of_kernels().is_some() => false,
-        Err(fault) => {
-            smallest_fault = fault.to_string();
+        Err(simpler) if simpler.of_kernels().is_some() => false,
+        // What fails for another reason is another find.
+        Err(simpler) if !simpler.is_like(&fault) => false,
+        Err(simpler) => {
+            smallest_fault = simpler.to_string();
             true
         }
     });

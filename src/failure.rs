@@ -50,6 +50,8 @@ pub enum Failure {
     #[error(transparent)]
     KernelSet(#[from] crate::kernel_set::KernelSetError),
     #[error(transparent)]
+    EveryKernel(#[from] crate::check::every::EveryError),
+    #[error(transparent)]
     Bench(#[from] crate::bench::BenchError),
     #[error("cannot write the result: {0}")]
     Stdout(#[source] io::Error),

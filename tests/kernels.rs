@@ -1,5 +1,6 @@
 //! Every kernel entry of the norms keeps the accuracy promise: the shipped PTX on the simulator.
 
+use norm_host::ptx::{EMBEDDED, Ptx};
 use norm_host::{
     DType, NormKind, Rounding, Simulator,
     plan::{DeviceProfile, Plan},
@@ -143,6 +144,80 @@ fn adds_and_keeps(case: &Case, profile: DeviceProfile) {
         let judged = case.judge(&before, &after, row);
         assert!(judged.promised && judged.is_kept(), "{case:?}: row {row}: {judged:?}");
     }
+}
+
+/// The kernel in front may still write what an operation reads, and read what it writes: each kernel without its wait for
+/// that, or with it behind the first access of memory or the first store, is found out.
+#[test]
+fn every_kernel_that_waits_too_late_is_found() {
+    of_one_norm().collect::<Vec<_>>().into_par_iter().for_each(|kernel| {
+        let (case, profile) = taken_by(kernel).next().expect("it has a case");
+        let text = EMBEDDED[1].module(kernel).expect("it is there");
+        for text in [Some(text.clone())].into_iter().chain(waiting_late(&text)) {
+            let text = text.expect("it waits, loads and stores");
+            let is_shipped = text.contains(WAIT) && !text.contains(LATE);
+            let found = case.run(&mut case.tensors(), &simulator_of(text, profile));
+            let is_found = found.as_ref().is_err_and(|error| error.to_string().contains(FOUND));
+            assert_eq!(is_found, !is_shipped, "{kernel}: {found:?}");
+        }
+    });
+}
+
+/// The cases that a kernel takes, and on which devices.
+fn taken_by(kernel: Kernel) -> impl Iterator<Item = (Case, DeviceProfile)> {
+    [12, 18].map(|rate| profile(kernel.variant, rate)).into_iter().flat_map(move |profile| {
+        let cases = of_kernel(kernel, profile);
+        let taken = cases.filter(move |case| planned(case, &case.tensors(), profile).kernel == kernel);
+        taken.map(move |case| (case, profile))
+    })
+}
+
+/// A simulator of one kernel's text.
+fn simulator_of(text: String, profile: DeviceProfile) -> Simulator {
+    Simulator::with_ptx(Ptx::from_text(text.leak()).expect("it has a target")).on(profile)
+}
+
+/// No output shows where a kernel prefetches: address 0, one that is misaligned, one where nothing is, and the bytes in
+/// front of the tensors are found, in each kernel whose first case prefetches, as most of them do.
+#[test]
+fn every_kernel_that_prefetches_elsewhere_is_found() {
+    const PREFETCH: &str = "cp.async.bulk.prefetch.L2.global [";
+    let kernels: Vec<Kernel> = of_one_norm().collect();
+    let prefetching = kernels.par_iter().filter(|&&kernel| {
+        let (case, profile) = taken_by(kernel).next().expect("it has a case");
+        let shipped = Simulator::with_profile(profile);
+        case.run(&mut case.tensors(), &shipped).unwrap_or_else(|error| panic!("{kernel}: {error}"));
+        if shipped.counts().expect("something ran").all_global().prefetches.requests == 0 {
+            return false;
+        }
+        let text = EMBEDDED[1].module(kernel).expect("it is there");
+        let (_, tail) = text.split_once(PREFETCH).expect("it prefetches");
+        let address = tail.split_once(']').expect("an address").0;
+        let [misaligned, absurd, foreign] =
+            ["8", "0x40000000", "-16"].map(|offset| format!("{address}+{offset}"));
+        for elsewhere in ["0", &misaligned, &absurd, &foreign] {
+            let text = text.replace(&format!("{PREFETCH}{address}]"), &format!("{PREFETCH}{elsewhere}]"));
+            let found = case.run(&mut case.tensors(), &simulator_of(text, profile));
+            assert!(found.is_err(), "{kernel}: [{elsewhere}]");
+        }
+        true
+    });
+    assert!(prefetching.count() * 2 > kernels.len());
+}
+
+const WAIT: &str = "griddepcontrol.wait;";
+const LATE: &str = "// too late";
+const FOUND: &str = "before griddepcontrol.wait";
+
+/// A kernel's text without its wait, and with it behind its first load and its first store.
+fn waiting_late(text: &str) -> [Option<String>; 3] {
+    let behind = |access: &str| {
+        let (head, tail) = text.split_once(WAIT)?;
+        let at = tail.find(access)?;
+        let end = at + tail[at..].find('\n')?;
+        Some(format!("{head}{}\n{WAIT} {LATE}{}", &tail[..end], &tail[end..]))
+    };
+    [text.contains(WAIT).then(|| text.replacen(WAIT, "", 1)), behind("ld.global"), behind("st.global")]
 }
 
 /// Both norms in one launch, in every order, with the bits of two launches.

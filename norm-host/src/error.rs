@@ -551,6 +551,16 @@ pub enum SimulatorError {
     /// The kernel failed.
     #[error(transparent)]
     Launch(#[from] ptx_sim::LaunchError),
+    /// The kernel prefetches outside the operation's tensors, which changes nothing and is of no use.
+    #[error("kernel {kernel}, line {line}: {count} prefetches lie outside the operation's tensors")]
+    StrayPrefetch {
+        /// The kernel.
+        kernel: String,
+        /// The line of the first such prefetch in the kernel's PTX, from 1.
+        line: u32,
+        /// Threads that execute such a prefetch, over all lines.
+        count: u64,
+    },
     /// The tensors cannot have the same addresses in the simulator's memory as in the host's.
     #[error(transparent)]
     Memory(#[from] ptx_sim::MemoryError),

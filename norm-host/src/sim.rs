@@ -5,15 +5,15 @@ mod limit;
 mod memory;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module};
+use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module, Stream};
 
 use crate::{
     backend::{Backend, one_after_the_other, sealed::Sealed},
-    error::Result,
+    error::{Result, SimulatorError},
     plan::{DeviceProfile, Plan, SandwichPlan, ShardPlan},
     problem::{Problem, SandwichProblem, ShardProblem},
     ptx::{self, Ptx},
@@ -35,6 +35,8 @@ static EMBEDDED: LazyLock<Kernels> = LazyLock::new(Kernels::default);
 /// - reads or writes memory that is not its own, or reads memory that nothing has written,
 /// - leaves an element of `y` unwritten,
 /// - has a data race,
+/// - accesses memory before it has waited for the launch in front of it,
+/// - prefetches outside the operation's tensors,
 /// - or executes ten times the instructions of the embedded kernels, as an endless loop does.
 ///
 /// The result has the bits of a GPU's, except where `rsqrt.approx` rounds its last bits differently.
@@ -43,7 +45,9 @@ pub struct Simulator {
     profile: DeviceProfile,
     ptx: Ptx,
     kernels: &'static Kernels,
-    counts: Mutex<Option<Counts>>,
+    counts: Mutex<Option<Box<Counts>>>,
+    /// Entry points that it has been about to run.
+    ran: Mutex<HashSet<EntryPoint>>,
 }
 
 impl Simulator {
@@ -55,7 +59,13 @@ impl Simulator {
     /// A simulator of a device with this profile, which decides how rows are divided and which kernels run.
     pub fn with_profile(profile: DeviceProfile) -> Simulator {
         let [_, newest] = ptx::EMBEDDED;
-        Simulator { profile, ptx: newest, kernels: &EMBEDDED, counts: Mutex::default() }
+        Simulator {
+            profile,
+            ptx: newest,
+            kernels: &EMBEDDED,
+            counts: Mutex::default(),
+            ran: Mutex::default(),
+        }
     }
 
     /// A simulator of a device that `ptx` is for, which runs its kernels in place of the embedded ones.
@@ -65,12 +75,18 @@ impl Simulator {
     /// [`Simulated`](crate::Error::Simulated) where the simulator cannot load a kernel.
     pub fn with_ptx(ptx: Ptx) -> Simulator {
         let profile = DeviceProfile::of_capability(ptx.capability);
-        Simulator { profile, ptx, kernels: Box::leak(Box::default()), counts: Mutex::default() }
+        Simulator {
+            profile,
+            ptx,
+            kernels: Box::leak(Box::default()),
+            counts: Mutex::default(),
+            ran: Mutex::default(),
+        }
     }
 
     /// Another simulator with the same kernels, of a device with this profile.
     pub fn on(&self, profile: DeviceProfile) -> Simulator {
-        Simulator { profile, counts: Mutex::default(), ..*self }
+        Simulator { profile, counts: Mutex::default(), ran: Mutex::default(), ..*self }
     }
 
     /// The profile of the simulated device.
@@ -78,15 +94,26 @@ impl Simulator {
         self.profile
     }
 
+    /// The text whose kernels it runs.
+    pub fn ptx(&self) -> Ptx {
+        self.ptx
+    }
+
+    /// Whether an operation has run this kernel, whatever its outcome.
+    pub fn has_run(&self, entry: impl Into<EntryPoint>) -> bool {
+        self.ran.lock().unwrap_or_else(PoisonError::into_inner).contains(&entry.into())
+    }
+
     /// The counts of the last operation: instructions, accesses and more; `None` before the first. Allocations are
     /// called `x`, `y`, `w`, `b`, `r`, `sum` (which is `r` in place), `sum_scale`, `next_w` and `sums`.
     pub fn counts(&self) -> Option<Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).as_deref().cloned()
     }
 
     /// The kernel of an entry point, decoded when it is first run.
     fn kernel(&self, entry: impl Into<EntryPoint>) -> Result<Arc<Kernel>> {
         let entry = entry.into();
+        self.ran.lock().unwrap_or_else(PoisonError::into_inner).insert(entry);
         let kernels = || self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = kernels().get(&entry) {
             return Ok(Arc::clone(kernel));
@@ -96,68 +123,81 @@ impl Simulator {
         Ok(Arc::clone(kernels().entry(entry).or_insert(kernel)))
     }
 
-    /// Runs a plan's kernel on simulated memory.
-    fn launch(&self, plan: &Plan, memory: &mut Memory) -> Result<Counts> {
+    /// The launch of a plan's kernel.
+    fn launch(&self, plan: &Plan) -> Result<Launch> {
         let kernel = self.kernel(plan.kernel)?;
         let launch = Launch::new(&kernel)
-            .grid(plan.grid)
-            .block(plan.block)
             .cluster([plan.cluster, 1, 1])
             .dynamic_shared(plan.shared_bytes)
-            .limit(limit::instructions(&plan.args, plan.block))
             .arg(argument(&plan.args));
-        Ok(launch.run(memory)?)
+        Ok(self.shaped(launch, (plan.grid, plan.block), plan.overlap, &plan.args))
     }
 
-    /// Runs the kernel of two norms with a residual between them on simulated memory.
-    fn launch_sandwich(
-        &self,
-        SandwichPlan { plan, second }: &SandwichPlan,
-        memory: &mut Memory,
-    ) -> Result<Counts> {
+    /// The launch of the kernel of two norms with a residual between them.
+    fn launch_sandwich(&self, SandwichPlan { plan, second }: &SandwichPlan) -> Result<Launch> {
         let kernel = self.kernel(plan.kernel)?;
-        let launch = Launch::new(&kernel)
-            .grid(plan.grid)
-            .block(plan.block)
-            .limit(limit::instructions(&plan.args, plan.block))
-            .arg(argument(&plan.args))
-            .arg(Argument::bytes(&args::second_bytes(second), align_of::<SecondNorm>() as u64));
-        Ok(launch.run(memory)?)
+        let second = Argument::bytes(&args::second_bytes(second), align_of::<SecondNorm>() as u64);
+        let launch = Launch::new(&kernel).arg(argument(&plan.args)).arg(second);
+        Ok(self.shaped(launch, (plan.grid, plan.block), plan.overlap, &plan.args))
     }
 
-    /// Runs the kernel of a step of a norm whose rows are split over devices, on simulated memory.
-    fn launch_shard(&self, plan: &ShardPlan, memory: &mut Memory) -> Result<Counts> {
+    /// The launch of the kernel of a step of a norm whose rows are split over devices.
+    fn launch_shard(&self, plan: &ShardPlan) -> Result<Launch> {
         let kernel = self.kernel(plan.kernel)?;
         let sums = Argument::bytes(&plan.sums.to_le_bytes(), align_of::<u64>() as u64);
-        let launch = Launch::new(&kernel)
-            .grid(plan.grid)
-            .block(plan.block)
-            .limit(limit::instructions(&plan.args, plan.block))
-            .arg(argument(&plan.args))
-            .arg(sums);
-        Ok(launch.run(memory)?)
+        let launch = Launch::new(&kernel).arg(argument(&plan.args)).arg(sums);
+        Ok(self.shaped(launch, (plan.grid, plan.block), plan.overlap, &plan.args))
     }
 
-    /// Copies the memory of the spans into the simulator, launches a kernel there, and copies back what it wrote.
+    /// Gives a launch its grid and block. It may overlap with the launch in front where the device supports that.
+    fn shaped(
+        &self,
+        launch: Launch,
+        (grid, block): ([u32; 3], [u32; 3]),
+        overlap: bool,
+        args: &Args,
+    ) -> Launch {
+        launch
+            .grid(grid)
+            .block(block)
+            .programmatic(overlap && self.profile.dependent_launch)
+            .limit(limit::instructions(args, block))
+    }
+
+    /// Copies the memory of the spans into the simulator, launches a kernel there, and copies back what it wrote. In front
+    /// of it in the stream is a launch that may still write all of that memory, as the kernel that makes an operation's
+    /// inputs does, or one that used the memory of its outputs before: a kernel that does not wait for it is caught.
     ///
     /// # Safety
     ///
     /// The memory of the spans may be read and written as they say, and nothing else uses it in the meantime.
-    unsafe fn on_copy(
-        &self,
-        spans: &[memory::Span],
-        launch: impl FnOnce(&mut Memory) -> Result<Counts>,
-    ) -> Result<()> {
+    unsafe fn on_copy(&self, spans: &[memory::Span], launch: &Launch) -> Result<()> {
         let mut simulated = Memory::new();
         // SAFETY: the caller guarantees that the spans that are read may be, and that nothing writes them.
         unsafe { memory::upload(spans, &mut simulated) }?;
-        let counts = launch(&mut simulated)?;
+        let ranges: Vec<_> = spans.iter().map(memory::Span::range).collect();
+        let counts = Stream::behind(IN_FRONT, &ranges).run_last(launch, &mut simulated)?;
+        none_is_stray(launch.kernel(), &counts)?;
         // SAFETY: the caller guarantees that the spans that are written may be, and that nothing else uses them.
         unsafe { memory::download(spans, &simulated) }?;
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(counts));
         Ok(())
     }
 }
+
+/// Holds a kernel's prefetches to the operation's tensors. PTX allows others, our kernels have none.
+fn none_is_stray(kernel: &Kernel, counts: &Counts) -> Result<()> {
+    match counts.lines.iter().find(|(_, line)| line.stray_prefetches > 0) {
+        None => Ok(()),
+        Some((&line, _)) => {
+            let (kernel, count) = (kernel.name().to_owned(), counts.stray_prefetches);
+            Err(SimulatorError::StrayPrefetch { kernel, line, count }.into())
+        }
+    }
+}
+
+/// What messages call the launch in front of an operation's, which is not simulated.
+const IN_FRONT: &str = "whatever kernel is";
 
 fn argument(args: &Args) -> Argument {
     Argument::bytes(&args::bytes(args), align_of::<Args>() as u64)
@@ -180,7 +220,7 @@ impl Backend for Simulator {
         let plan = Plan::new(problem, self.profile)?;
         // SAFETY: the spans that are read are the problem's rows, parameters and scale, those that are written the rows of
         // `y` and of a sum; the caller guarantees that both may be.
-        unsafe { self.on_copy(&memory::spans(problem), |memory| self.launch(&plan, memory)) }
+        unsafe { self.on_copy(&memory::spans(problem), &self.launch(&plan)?) }
     }
 
     unsafe fn run_sandwich(&self, problem: &SandwichProblem) -> Result<()> {
@@ -189,7 +229,7 @@ impl Backend for Simulator {
             match SandwichPlan::new(problem, self.profile)? {
                 Some(plan) => {
                     let spans = memory::sandwich_spans(problem);
-                    self.on_copy(&spans, |memory| self.launch_sandwich(&plan, memory))
+                    self.on_copy(&spans, &self.launch_sandwich(&plan)?)
                 }
                 None => one_after_the_other(self, problem),
             }
@@ -203,7 +243,7 @@ impl Backend for Simulator {
         let plan = ShardPlan::new(problem, self.profile)?;
         let spans = memory::shard_spans(problem);
         // SAFETY: the spans are the problem's and the sums, of which the caller guarantees that they may be accessed.
-        unsafe { self.on_copy(&spans, |memory| self.launch_shard(&plan, memory)) }
+        unsafe { self.on_copy(&spans, &self.launch_shard(&plan)?) }
     }
 }
 

@@ -35,6 +35,9 @@ pub struct Counts {
     pub divergent_branches: u64,
     /// `griddepcontrol` instructions.
     pub dependent_launch: u64,
+    /// Prefetches of threads that lie in no allocation, or not wholly. A GPU ignores them, as far as one can see: the PTX ISA
+    /// does not say. [`LineCounts`] tells where they are.
+    pub stray_prefetches: u64,
     /// What was run of each line of the PTX.
     pub lines: BTreeMap<u32, LineCounts>,
 }
@@ -50,6 +53,8 @@ pub struct LineCounts {
     pub thread_instructions: u64,
     /// Branches that lanes of one warp took different ways.
     pub divergent_branches: u64,
+    /// Prefetches of threads that lie in no allocation, or not wholly.
+    pub stray_prefetches: u64,
 }
 
 /// Traffic between a kernel and one allocation of global memory. No cache is modelled: what is
@@ -62,6 +67,8 @@ pub struct Traffic {
     pub loads: Requests,
     /// What stores did.
     pub stores: Requests,
+    /// What prefetches asked for, of which none but bulk ones move bytes that are known. Distinct sectors are not counted.
+    pub prefetches: Requests,
 }
 
 /// Requests of one kind.
@@ -131,6 +138,7 @@ impl Traffic {
     pub(crate) fn add(&mut self, other: &Traffic) {
         self.loads.add(&other.loads);
         self.stores.add(&other.stores);
+        self.prefetches.add(&other.prefetches);
     }
 }
 
@@ -139,6 +147,7 @@ impl LineCounts {
         self.instructions += other.instructions;
         self.thread_instructions += other.thread_instructions;
         self.divergent_branches += other.divergent_branches;
+        self.stray_prefetches += other.stray_prefetches;
     }
 }
 

@@ -1,46 +1,46 @@
 //! From statements to instructions that run.
 
 mod bits;
+mod builder;
 mod compare;
 pub mod context;
 mod control;
 mod convert;
 mod data;
 mod float;
-mod form;
 mod half;
 mod integer;
 mod mbarrier;
 mod memory;
-mod request;
+mod signature;
 mod types;
 
+use builder::Builder;
 use context::Context;
-use form::{Form, Opcode};
-use request::Request;
+use signature::{Opcode, Signature};
 
 use crate::error::LoadError;
 use crate::kernel::op::Instruction;
 use crate::text::body::Statement;
 
 /// Everything that is supported.
-const FORMS: &[&[Form]] = &[
-    integer::FORMS,
-    bits::FORMS,
-    float::FORMS,
-    half::FORMS,
-    compare::FORMS,
-    convert::FORMS,
-    data::FORMS,
-    memory::FORMS,
-    control::FORMS,
-    mbarrier::FORMS,
+const SIGNATURES: &[&[Signature]] = &[
+    integer::SIGNATURES,
+    bits::SIGNATURES,
+    float::SIGNATURES,
+    half::SIGNATURES,
+    compare::SIGNATURES,
+    convert::SIGNATURES,
+    data::SIGNATURES,
+    memory::SIGNATURES,
+    control::SIGNATURES,
+    mbarrier::SIGNATURES,
 ];
 
 /// The supported instructions as a Markdown table, made from what the decoder goes by. Words in
 /// brackets may be left out; a second type is the one converted or compared from.
 pub fn instruction_table() -> String {
-    form::table(FORMS)
+    signature::table(SIGNATURES)
 }
 
 /// Decodes one statement.
@@ -48,12 +48,12 @@ pub fn decode<'a>(statement: &Statement<'a>, context: &mut Context<'a>) -> Resul
     let opcode = Opcode::parse(statement.opcode);
     let line = statement.line;
     let instruction = || statement.opcode.to_owned();
-    let form = form::find(FORMS, &opcode).map_err(|reason| LoadError::Instruction {
+    let signature = signature::find(SIGNATURES, &opcode).map_err(|reason| LoadError::Instruction {
         line,
         instruction: instruction(),
         reason,
     })?;
-    let (fewest, most) = form.operands;
+    let (fewest, most) = signature.operands;
     let given = statement.operands.len();
     if given < fewest || given > most {
         let expected = if fewest == most {
@@ -68,13 +68,13 @@ pub fn decode<'a>(statement: &Statement<'a>, context: &mut Context<'a>) -> Resul
             found: given.to_string(),
         });
     }
-    let mut request = Request { statement, opcode, context, reads: Vec::new(), writes: Vec::new() };
-    let op = (form.build)(&mut request)?;
-    let Request { mut reads, writes, .. } = request;
+    let mut builder = Builder { statement, opcode, context, reads: Vec::new(), writes: Vec::new() };
+    let op = (signature.build)(&mut builder)?;
+    let Builder { mut reads, writes, .. } = builder;
     reads.extend(statement.guard.map(|guard| guard.predicate));
     Ok(Instruction {
         line,
-        kind: form.kind,
+        kind: signature.kind,
         guard: statement.guard,
         op,
         reads: reads.into(),

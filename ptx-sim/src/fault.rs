@@ -9,8 +9,8 @@ use std::fmt;
 pub struct Fault {
     /// The kernel.
     pub kernel: String,
-    /// The instruction's line in the PTX, from 1; 0 only in a race between blocks, where the kernel
-    /// did not do the same when it was run again to find out.
+    /// The instruction's line in the PTX, from 1; 0 only between blocks, where the kernel did not do the
+    /// same when it was run again to find out, or where the access orders memory by itself.
     pub line: u32,
     /// The block, along x, y and z.
     pub block: [u32; 3],
@@ -39,13 +39,46 @@ impl fmt::Display for Party {
         let Party { line, block, thread, writes } = self;
         match thread {
             Some(thread) => write!(f, "block {block:?}, thread {thread:?} {} at line {line}", does(*writes)),
-            None => write!(f, "block {block:?} {}", does(*writes)),
+            None if *line == 0 => write!(f, "block {block:?} {}", does(*writes)),
+            None => write!(f, "block {block:?} {} at line {line}", does(*writes)),
         }
+    }
+}
+
+/// Where another kernel does something, for messages.
+fn at(other: &Party) -> String {
+    match other.line {
+        0 => String::new(),
+        line => format!(" at its line {line} (block {:?})", other.block),
     }
 }
 
 fn does(writes: bool) -> &'static str {
     if writes { "writes" } else { "reads" }
+}
+
+/// A place in an allocation of global memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Element {
+    /// The allocation's name.
+    pub buffer: String,
+    /// Which element, from 0.
+    pub index: u64,
+    /// Bytes of an element; 1 where [`Memory::set_elements`](crate::Memory::set_elements) has not said more.
+    pub size: u32,
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Element { buffer, index, size } = self;
+        write!(f, "{} {index} of {buffer}", if *size == 1 { "byte" } else { "element" })
+    }
+}
+
+/// An element in brackets, for messages.
+fn named(element: &Option<Box<Element>>) -> String {
+    element.as_ref().map(|element| format!(" ({element})")).unwrap_or_default()
 }
 
 /// What a kernel did wrong. Addresses in shared memory count from the block's first byte.
@@ -69,17 +102,48 @@ pub enum FaultKind {
     #[error("{space} address {address:#x} is not a multiple of {align}")]
     #[allow(missing_docs)]
     Misaligned { space: &'static str, address: u64, align: u32 },
+    /// A bulk prefetch of a number of bytes that is no multiple of what it must be.
+    #[error("prefetches {bytes} bytes at global address {address:#x}: expected a multiple of {multiple}")]
+    #[allow(missing_docs)]
+    PrefetchSize { address: u64, bytes: u64, multiple: u64 },
     /// A register is read that the thread has not written.
-    #[error("reads a register that nothing wrote")]
-    UninitializedRegister,
+    #[error("reads register {register}, which nothing wrote")]
+    #[allow(missing_docs)]
+    UninitializedRegister { register: String },
     /// Memory is read that nothing wrote.
-    #[error("reads {space} address {address:#x}, which nothing wrote")]
+    #[error("reads {space} address {address:#x}{}, which nothing wrote", named(.element))]
     #[allow(missing_docs)]
-    UninitializedMemory { space: &'static str, address: u64 },
+    UninitializedMemory { space: &'static str, address: u64, element: Option<Box<Element>> },
     /// Two threads access the same byte, at least one of them writes, and no barrier is between.
-    #[error("{} {space} address {address:#x}, which {other} with no barrier between", does(*.writes))]
+    #[error("{} {space} address {address:#x}{}, which {other} with no barrier between", does(*.writes), named(.element))]
     #[allow(missing_docs)]
-    Race { space: &'static str, address: u64, writes: bool, other: Party },
+    Race { space: &'static str, address: u64, element: Option<Box<Element>>, writes: bool, other: Party },
+    /// Memory that the kernel writes is read by `ld.global.nc` or `ldu`, whose cache sees no stores: they may only read what
+    /// is read-only as long as the kernel runs (CUDA C++ Programming Guide on `__ldg`). A thread's own stores are among
+    /// those that they may miss, and so are stores in front of a barrier and those that order memory.
+    #[error("{} global address {address:#x}{}, which {other}: what a kernel writes has to be read without .nc or ldu", if *.writes { "writes" } else { "reads non-coherently" }, named(.element))]
+    #[allow(missing_docs)]
+    NonCoherent { address: u64, element: Option<Box<Element>>, writes: bool, other: Party },
+    /// A programmatic launch accesses what a launch in front of it in the stream may still access ([`Stream`](crate::Stream)):
+    /// its thread has not waited for it, or, with `waited`, its `griddepcontrol.wait` does not wait for that launch.
+    /// `kernel` is the one in front, whose line `other` has.
+    #[error(
+        "{} global address {address:#x}{} {}, while {kernel} in front of it in the stream may still {} it{}",
+        does(*.writes),
+        named(.element),
+        if *.waited { "after a griddepcontrol.wait that waits for the launch in front alone" } else { "before griddepcontrol.wait" },
+        if .other.writes { "write" } else { "read" },
+        at(.other)
+    )]
+    #[allow(missing_docs)]
+    DependentLaunch {
+        address: u64,
+        element: Option<Box<Element>>,
+        writes: bool,
+        waited: bool,
+        kernel: String,
+        other: Party,
+    },
     /// Only some lanes of a warp come to an instruction that all of them must reach together.
     #[error("lanes {present:#010x} of the warp come to {instruction}, which needs lanes {needed:#010x}")]
     #[allow(missing_docs)]

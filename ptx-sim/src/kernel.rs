@@ -11,7 +11,7 @@ pub use compile::compile;
 use op::{Instruction, Preset};
 pub use order::Order;
 
-use crate::text::registers::Register;
+use crate::text::registers::{Names, Register};
 
 /// A kernel ready to run: made by [`Module::kernel`](crate::Module::kernel).
 pub struct Kernel {
@@ -22,6 +22,7 @@ pub struct Kernel {
     pub(crate) order: Order,
     /// Registers of each file: predicates, words, wides.
     pub(crate) files: [u32; 3],
+    pub(crate) names: Names,
     pub(crate) presets: Vec<(Register, Preset)>,
     pub(crate) variables: Vec<Initial>,
     /// Bytes of static shared memory, and where dynamic shared memory begins behind it.

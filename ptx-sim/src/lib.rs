@@ -47,11 +47,12 @@ mod text;
 pub use counts::{Counts, InstructionKind, LineCounts, Requests, SECTOR, SharedTraffic, Traffic};
 pub use decode::instruction_table;
 pub use error::{LaunchError, LoadError};
-pub use fault::{Fault, FaultKind, Party};
+pub use fault::{Element, Fault, FaultKind, Party};
 pub use kernel::{Kernel, Parameter};
 pub use memory::{Memory, MemoryError};
 pub use module::Module;
 pub use run::launch::{Argument, Launch};
+pub use run::stream::Stream;
 
 // The README's example is compiled and run as a test.
 #[cfg(doctest)]

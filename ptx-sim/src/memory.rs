@@ -4,7 +4,7 @@ pub mod address;
 pub mod bits;
 pub mod region;
 
-use crate::fault::FaultKind;
+use crate::fault::{Element, FaultKind};
 use bits::Bits;
 use region::{Region, State};
 
@@ -111,6 +111,20 @@ impl Memory {
         Ok(())
     }
 
+    /// Says what lies in an allocation, so that messages can name it: elements of `size` bytes, which are counted from
+    /// the address `first`, at or in front of the allocation's start.
+    ///
+    /// # Errors
+    /// [`MemoryError::NotAllocated`] if no allocation begins at `address`, or behind its start at `first`.
+    pub fn set_elements(&mut self, address: u64, first: u64, size: u32) -> Result<(), MemoryError> {
+        // Not a search through all: an operation may have an allocation a row.
+        let at = self.regions.partition_point(|region| region.start <= address).checked_sub(1);
+        let at = at.filter(|&at| self.regions[at].start == address && first <= address);
+        let at = at.ok_or(MemoryError::NotAllocated { address, bytes: u64::from(size) })?;
+        self.regions[at].elements = (first, size.max(1));
+        Ok(())
+    }
+
     /// Frees an allocation. An access to it is an error from now on.
     ///
     /// # Errors
@@ -143,6 +157,14 @@ impl Memory {
     /// The same once more. What may only be read is shared.
     pub(crate) fn copy(&self) -> Memory {
         Memory { regions: self.regions.iter().map(Region::copy).collect() }
+    }
+
+    /// The element that an address lies in.
+    pub(crate) fn element(&self, address: u64) -> Option<Box<Element>> {
+        let region = &self.regions[self.find(address)?];
+        let (first, size) = region.elements;
+        let index = (address - first) / u64::from(size);
+        Some(Box::new(Element { buffer: region.name.clone(), index, size }))
     }
 
     /// The allocations, as places in a table that counts are kept by.
@@ -186,6 +208,14 @@ impl Memory {
             State::ReadOnly if writes => Err(FaultKind::ReadOnly { address, buffer: region.name.clone() }),
             _ => Ok(at.unwrap_or(0)),
         }
+    }
+
+    /// The allocation that has not been freed and holds all of these bytes.
+    pub(crate) fn holds(&self, address: u64, bytes: u64) -> Option<usize> {
+        let at = self.find(address)?;
+        let region = &self.regions[at];
+        let fits = address.checked_add(bytes).is_some_and(|end| end <= region.end());
+        (fits && region.state != State::Freed).then_some(at)
     }
 
     /// Says where the closest allocation below an address is.

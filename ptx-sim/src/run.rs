@@ -1,19 +1,22 @@
 //! Running a kernel.
 
 mod access;
-mod between;
-mod blame;
+mod barrier;
 mod cluster;
 mod collective;
 mod copies;
+mod dependents;
+mod diagnosis;
 mod grid;
+mod inter_cluster_races;
 mod lane;
 pub mod launch;
 mod mbarrier;
-mod meeting;
-mod presets;
+mod prefetch;
 mod shape;
 mod shared;
+mod special_registers;
 mod step;
+pub mod stream;
 mod tally;
 mod warp;

@@ -102,6 +102,34 @@ fn loads_and_stores_are_counted_apart() {
     assert_eq!((traffic.stores.sectors, traffic.stores.distinct_sectors), (128, 64));
 }
 
+/// The PTX ISA does not say what becomes of them, so they are no faults.
+#[test]
+fn prefetches_of_no_memory_are_counted() {
+    let count = |instruction: &str| {
+        let body = format!(
+            "ld.param.u64 %d1, [data]; mov.u32 %r1, %tid.x; mul.wide.u32 %d2, %r1, 128; add.s64 %d2, %d1, %d2;
+            mov.u32 %r2, scratch; cvt.u64.u32 %d3, %r2; cvta.shared.u64 %d3, %d3; mov.u64 %d4, 0;
+            {instruction} ret;"
+        );
+        let counts = run(&body, 1, 64).unwrap();
+        let line = counts.lines[&13].stray_prefetches;
+        assert_eq!(line, counts.stray_prefetches, "{instruction}");
+        let in_data = counts
+            .global
+            .get("data")
+            .map_or((0, 0), |data| (data.prefetches.accesses, data.prefetches.sectors));
+        (line, in_data)
+    };
+    // 32 lines of 128 bytes are in the buffer, and so are the addresses of the first warp.
+    assert_eq!(count("prefetch.global.L2 [%d2];"), (32, (32, 32)));
+    assert_eq!(count("prefetch.global.L2 [%d4];"), (64, (0, 0)));
+    assert_eq!(count("prefetch.global.L1 [%d1+-1];"), (64, (0, 0)));
+    assert_eq!(count("prefetch.L1 [%d3];"), (0, (0, 0)), "of shared memory it does nothing");
+    assert_eq!(count("cp.async.bulk.prefetch.L2.global [%d1], 4096;"), (0, (64, 64 * 128)));
+    assert_eq!(count("cp.async.bulk.prefetch.L2.global [%d1+16], 4096;"), (64, (0, 0)));
+    assert_eq!(count("cp.async.bulk.prefetch.L2.global [%d1], 0;"), (0, (0, 0)));
+}
+
 #[test]
 fn instructions_are_counted_a_warp_and_a_thread() {
     // 40 threads: a whole warp, and one with 8 lanes, of which 4 skip the addition.

@@ -1,10 +1,12 @@
 //! One case, examined: against the reference, in place, alone, and for bytes it must not touch.
 
 use std::fmt;
+use std::mem::discriminant;
 
 use norm_host::accuracy::{Verdict, WorstRow};
 use norm_host::reference::{self, Operation, Row};
 use norm_host::{Arg, DType, Error, SimulatorError};
+use ptx_sim::LaunchError;
 
 use super::call::{Addition, Call, Executor, Operand, Side};
 use super::case::{Case, MAX_LEADING, Placement, Residual};
@@ -46,6 +48,28 @@ fn is_of_kernels(error: &Error) -> bool {
         Error::KernelMissing { .. } | Error::Load { .. } => true,
         Error::Simulated(error) => matches!(**error, SimulatorError::Load(_)),
         error => error.arg() == Some(Arg::Ptx),
+    }
+}
+
+impl Fault {
+    /// Whether another fault is of the same kind, so that a simpler case that has it fails for the same reason.
+    pub fn is_like(&self, other: &Fault) -> bool {
+        match (self, other) {
+            (Fault::Refused(Error::Simulated(a)), Fault::Refused(Error::Simulated(b))) => {
+                match (&**a, &**b) {
+                    (
+                        SimulatorError::Launch(LaunchError::Fault(a)),
+                        SimulatorError::Launch(LaunchError::Fault(b)),
+                    ) => discriminant(&a.kind) == discriminant(&b.kind),
+                    (SimulatorError::Launch(a), SimulatorError::Launch(b)) => {
+                        discriminant(a) == discriminant(b)
+                    }
+                    (a, b) => discriminant(a) == discriminant(b),
+                }
+            }
+            (Fault::Refused(a), Fault::Refused(b)) => discriminant(a) == discriminant(b),
+            (a, b) => discriminant(a) == discriminant(b),
+        }
     }
 }
 

@@ -1,20 +1,29 @@
 //! The smallest case that still fails.
 
+use std::time::{Duration, Instant};
+
 use norm_host::{DType, Rounding};
 
 use super::case::{Addition, Case, Data, MAX_LEADING, Placement, Residual};
 
 /// Attempts after which the smallest case so far will do.
 const MAX_ATTEMPTS: usize = 2000;
+/// The same in time: on the simulator one attempt may take a second.
+const MAX_TIME: Duration = Duration::from_secs(30);
 
 /// Simplifies `case` as long as `fails` says that it still does.
-pub fn shrink(case: &Case, mut fails: impl FnMut(&Case) -> bool) -> Case {
+pub fn shrink(case: &Case, fails: impl FnMut(&Case) -> bool) -> Case {
+    shrink_within(case, MAX_TIME, fails)
+}
+
+fn shrink_within(case: &Case, time: Duration, mut fails: impl FnMut(&Case) -> bool) -> Case {
+    let start = Instant::now();
     let mut smallest = case.clone();
     let mut attempts = 0;
     'smaller: loop {
         for candidate in simpler(&smallest) {
             attempts += 1;
-            if attempts > MAX_ATTEMPTS {
+            if attempts > MAX_ATTEMPTS || start.elapsed() >= time {
                 return smallest;
             }
             if fails(&candidate) {
@@ -220,6 +229,13 @@ mod tests {
             "op=rms over=rows shape=1 x=f32 y=f32 w=f32 eps=1e-6 offset=1 roundoffset data=normal seed=0"
         );
         assert_eq!(smallest.to_string().parse(), Ok(smallest));
+    }
+
+    #[test]
+    fn it_ends_when_its_time_is_over() {
+        let case = crate::check::generate::case(3, 3);
+        assert_eq!(shrink_within(&case, Duration::ZERO, |_| true), case);
+        assert_ne!(shrink_within(&case, MAX_TIME, |_| true), case);
     }
 
     #[test]

@@ -77,3 +77,26 @@ fn a_device_that_is_not_there_is_bad_input() {
     let message = norm(here(), &["check", "--device", "cuda:0"]).bad_input();
     assert!(message.contains("no CUDA driver"), "{message}");
 }
+
+#[test]
+fn kernels_can_be_asked_for_by_name_where_they_run() {
+    let name = "rms_f16_f32_bf16_warp2";
+    let run = norm(here(), &["check", "--device", "sim", "--kernel", name, "--kernel", name]);
+    assert_eq!((run.status, run.stderr), (Some(0), format!("norm: tries {name}\n").repeat(2)));
+    assert!(run.stdout.starts_with("ok: 2 of 2 kernels in "), "{}", run.stdout);
+    for (args, expected) in [
+        (
+            &["--device", "cpu", "--every-kernel"][..],
+            "expected --device sim, where all kernels run, given cpu",
+        ),
+        (
+            &["--device", "sim", "--kernel", "rms"],
+            "expected an entry point of the set, as `norm ptx` lists them, given rms",
+        ),
+        (&["--device", "sim", "--every-kernel", "--kernel", name], "cannot be used with"),
+        (&["--device", "sim", "--every-kernel", "--cases", "5"], "cannot be used with"),
+    ] {
+        let message = norm(here(), &[&["check"], args].concat()).bad_input();
+        assert!(message.contains(expected), "{args:?}: {message}");
+    }
+}

@@ -1,9 +1,9 @@
 //! Runs the stand-in's launches: the PTX it was given, in `ptx-sim`, on its devices' memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ptx_sim::{Argument, Kernel, Launch, Memory, Module};
+use ptx_sim::{Argument, Kernel, Launch, Memory, Module, Stream};
 
 use norm_testing::mock::interface::{Allocation, Execution};
 
@@ -61,6 +61,7 @@ unsafe fn simulate(execution: &Execution) -> Result<(), String> {
         .block(launch.block)
         .cluster([launch.cluster, 1, 1])
         .dynamic_shared(launch.shared_bytes)
+        .programmatic(launch.overlap != 0)
         .limit(LIMIT);
     for parameter in kernel.parameters() {
         let (bytes, rest) =
@@ -68,7 +69,8 @@ unsafe fn simulate(execution: &Execution) -> Result<(), String> {
         run = run.arg(Argument::bytes(bytes, parameter.align));
         parameters = rest;
     }
-    let counts = run.run(&mut simulated).map_err(|error| error.to_string())?;
+    let counts = on_stream((launch.device, launch.stream), |stream| stream.run(&run, &mut simulated));
+    let counts = counts.map_err(|error| error.to_string())?;
 
     for allocation in allocations {
         let is_written =
@@ -81,6 +83,13 @@ unsafe fn simulate(execution: &Execution) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Does something on a stream of a device, with what its earlier launches may still be doing.
+fn on_stream<T>(handle: (i32, usize), work: impl FnOnce(&mut Stream) -> T) -> T {
+    static STREAMS: Mutex<BTreeMap<(i32, usize), Stream>> = Mutex::new(BTreeMap::new());
+    let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
+    work(streams.entry(handle).or_default())
 }
 
 /// The kernel of this name, decoded when its text is first seen.
@@ -110,41 +119,61 @@ mod tests {
     use super::*;
     use crate::mock::interface::Launch;
 
-    /// `p_address[0] = 1`.
-    const STORE: &str = ".version 8.0
-.target sm_80
+    /// `p_address[0] = 1`, and something in front of that.
+    fn store(in_front: &str) -> String {
+        format!(
+            ".version 8.0
+.target sm_90
 .address_size 64
 .visible .entry store(.param .u64 p_address)
-{
+{{
     .reg .b64 %a;
     ld.param.u64 %a, [p_address];
+    {in_front}
     st.global.u32 [%a], 1;
     ret;
-}
-";
+}}
+"
+        )
+    }
 
-    /// What a device says to a store at an offset into four bytes that it has, and what these are then.
-    fn stored_at(offset: u64) -> (u32, [u8; 4]) {
-        let mut bytes = [0_u8; 4];
+    /// What a device says to a launch that stores at an offset into four bytes that it has.
+    fn run(bytes: &mut [u8; 4], offset: u64, launch: Launch, in_front: &str) -> u32 {
+        let text = store(in_front);
         let allocation = Allocation { address: bytes.as_mut_ptr().expose_provenance() as u64, bytes: 4 };
         let parameters = (allocation.address + offset).to_le_bytes();
         let execution = Execution {
-            launch: Launch::new("store"),
-            text: STORE.as_ptr(),
-            text_bytes: STORE.len(),
+            launch,
+            text: text.as_ptr(),
+            text_bytes: text.len(),
             parameters: parameters.as_ptr(),
             parameter_bytes: parameters.len(),
             memory: &raw const allocation,
             allocations: 1,
         };
-        // SAFETY: all of it is here, and the four bytes are this function's alone.
-        let code = unsafe { execute(&raw const execution) };
-        (code, bytes)
+        // SAFETY: all that it points to is here, and the four bytes are borrowed for this.
+        unsafe { execute(&raw const execution) }
     }
 
     #[test]
     fn a_kernel_reaches_what_is_allocated_and_no_more() {
-        assert_eq!(stored_at(0), (0, [1, 0, 0, 0]));
-        assert_eq!(stored_at(4), (LAUNCH_FAILED, [0; 4]));
+        for (offset, code, stored) in [(0, 0, [1, 0, 0, 0]), (4, LAUNCH_FAILED, [0; 4])] {
+            let mut bytes = [0; 4];
+            assert_eq!((run(&mut bytes, offset, Launch::new("store"), ""), bytes), (code, stored));
+        }
+    }
+
+    #[test]
+    fn a_kernel_waits_for_the_launch_in_front_of_it_in_its_stream() {
+        let bytes = &mut [0; 4];
+        // Streams of no other test.
+        let [one, other] = [usize::MAX, usize::MAX - 1];
+        let on = |stream, overlap| Launch { stream, overlap, ..Launch::new("store") };
+        let waits = "griddepcontrol.wait;";
+        assert_eq!(run(bytes, 0, on(one, 1), waits), 0);
+        assert_eq!(run(bytes, 0, on(one, 1), waits), 0);
+        assert_eq!(run(bytes, 0, on(one, 0), ""), 0, "one that may not overlap needs no wait");
+        assert_eq!(run(bytes, 0, on(other, 1), ""), 0, "nothing is in front of it in its stream");
+        assert_eq!(run(bytes, 0, on(one, 1), ""), LAUNCH_FAILED);
     }
 }

@@ -3,6 +3,8 @@
 //! Only the elements of rows, weights and biases are copied, so that a kernel which accesses the bytes between rows is
 //! caught.
 
+use std::ops::Range;
+
 use ptx_sim::{Memory, MemoryError};
 
 use crate::problem::{
@@ -15,9 +17,19 @@ pub struct Span {
     start: u64,
     end: u64,
     name: &'static str,
+    /// The address of the tensor's first element, and the bytes of an element, for messages.
+    first: u64,
+    element: u32,
     /// Whether the bytes are initialized before the operation, and whether the operation writes them.
     read: bool,
     written: bool,
+}
+
+impl Span {
+    /// Its addresses.
+    pub fn range(&self) -> Range<u64> {
+        self.start..self.end
+    }
 }
 
 /// The memory that an operation accesses, by address. Spans that overlap or adjoin are merged.
@@ -44,7 +56,8 @@ pub fn shard_spans(problem: &ShardProblem) -> Vec<Span> {
     let written = *step == ShardStep::Partial;
     let mut spans = rows(part, !written);
     let end = sums + part.rows * size_of::<f32>() as u64;
-    spans.push(Span { start: *sums, end, name: "sums", read: !written, written });
+    let (first, element) = (*sums, size_of::<f32>() as u32);
+    spans.push(Span { start: *sums, end, name: "sums", first, element, read: !written, written });
     merged(spans)
 }
 
@@ -65,7 +78,9 @@ fn rows(problem: &Problem, outputs: bool) -> Vec<Span> {
         let mut add = |tensor: Operand, offset: u64, name: &'static str, read: bool, written: bool| {
             let size = tensor.dtype.size() as u64;
             let start = tensor.address + offset * size;
-            push(&mut spans, Span { start, end: start + u64::from(problem.dim) * size, name, read, written });
+            let end = start + u64::from(problem.dim) * size;
+            let (first, element) = (tensor.address, size as u32);
+            push(&mut spans, Span { start, end, name, first, element, read, written });
         };
         add(problem.x, x, "x", true, false);
         if outputs {
@@ -84,7 +99,8 @@ fn rows(problem: &Problem, outputs: bool) -> Vec<Span> {
         for row in 0..rows {
             let start = address + row * stride * dtype.size() as u64;
             let end = start + u64::from(problem.dim) * dtype.size() as u64;
-            push(&mut spans, Span { start, end, name, read: true, written: false });
+            let (first, element) = (address, dtype.size() as u32);
+            push(&mut spans, Span { start, end, name, first, element, read: true, written: false });
         }
     }
     spans.extend(scale(problem));
@@ -95,8 +111,9 @@ fn rows(problem: &Problem, outputs: bool) -> Vec<Span> {
 fn scale(problem: &Problem) -> Option<Span> {
     let Residual { scales, .. } = problem.residual?;
     let start = scales.sum_at?;
-    let end = start + size_of::<f32>() as u64;
-    Some(Span { start, end, name: "sum_scale", read: true, written: false })
+    let element = size_of::<f32>() as u32;
+    let end = start + u64::from(element);
+    Some(Span { start, end, name: "sum_scale", first: start, element, read: true, written: false })
 }
 
 /// The spans by address, merged where they overlap.
@@ -139,11 +156,12 @@ fn push(spans: &mut Vec<Span>, span: Span) {
 ///
 /// The memory of the spans that are read may be read, and nothing writes it in the meantime.
 pub unsafe fn upload(spans: &[Span], memory: &mut Memory) -> Result<(), MemoryError> {
-    for &Span { start, end, name, read, .. } in spans {
+    for &Span { start, end, name, first, element, read, .. } in spans {
         let pointer = std::ptr::with_exposed_provenance::<u8>(start as usize);
         // SAFETY: the caller guarantees that these bytes may be read, and that nothing writes them while this borrows them.
         let contents = read.then(|| unsafe { std::slice::from_raw_parts(pointer, (end - start) as usize) });
         memory.place(start, name, end - start, contents, !read)?;
+        memory.set_elements(start, first, element)?;
     }
     Ok(())
 }

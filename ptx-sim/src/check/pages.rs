@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::shadow::Record;
+use super::shadow::{Entry, Record};
+use crate::kernel::op::Semantics;
 use crate::memory::bits::Bits;
 
 /// Bytes of a page.
@@ -14,6 +15,31 @@ pub struct Page {
     pub weak: Touched,
     /// By accesses that order memory themselves, and so race with none.
     pub strong: Touched,
+    pub non_coherent: NonCoherent,
+}
+
+/// Bytes of a page that have been read by way of a cache that sees no stores, and by whom: of two neighbours the last
+/// reader. They have no records, since any store to them is a fault.
+pub struct NonCoherent {
+    pub read: Bits,
+    readers: Vec<Entry>,
+}
+
+impl NonCoherent {
+    /// Notes a load. Room for readers is made when there is the first, as few pages have any.
+    pub fn note(&mut self, from: u64, bytes: u32, reader: Entry) {
+        self.read.set(from, bytes);
+        if self.readers.is_empty() {
+            self.readers.resize(PAGE as usize / 2, Entry::default());
+        }
+        self.readers[from as usize / 2..(from as usize + bytes as usize).div_ceil(2)].fill(reader);
+    }
+
+    /// Who read a byte.
+    pub fn reader(&self, at: u64) -> Option<Entry> {
+        let is_read = self.read.get(at, 1) != 0;
+        self.readers.get(at as usize / 2).copied().filter(|_| is_read)
+    }
 }
 
 /// Bytes of a page that have been accessed.
@@ -25,11 +51,12 @@ pub struct Touched {
 impl Page {
     fn new() -> Page {
         let records = vec![Record::default(); PAGE as usize / 2];
-        Page { records, weak: Touched::new(), strong: Touched::new() }
+        let non_coherent = NonCoherent { read: Bits::new(PAGE), readers: Vec::new() };
+        Page { records, weak: Touched::new(), strong: Touched::new(), non_coherent }
     }
 
-    pub fn touched(&mut self, strong: bool) -> &mut Touched {
-        if strong { &mut self.strong } else { &mut self.weak }
+    pub fn touched(&mut self, semantics: Semantics) -> &mut Touched {
+        if semantics == Semantics::Strong { &mut self.strong } else { &mut self.weak }
     }
 
     /// Which of these bytes the cluster has written.
@@ -64,11 +91,13 @@ pub struct Pages {
 pub struct Footprint {
     pub weak: Runs,
     pub strong: Runs,
+    /// Read by way of a cache that sees no stores.
+    pub non_coherent: Vec<(u64, u64)>,
 }
 
 impl Footprint {
     pub fn read(&self) -> impl Iterator<Item = &(u64, u64)> {
-        self.weak.read.iter().chain(&self.strong.read)
+        self.weak.read.iter().chain(&self.strong.read).chain(&self.non_coherent)
     }
 
     pub fn written(&self) -> impl Iterator<Item = &(u64, u64)> {
@@ -86,13 +115,16 @@ pub struct Runs {
 impl Runs {
     /// Adds the runs of a page that lies behind all that are here.
     fn extend(&mut self, start: u64, touched: &Touched) {
-        for (runs, bits) in [(&mut self.read, &touched.read), (&mut self.written, &touched.written)] {
-            for (offset, length) in bits.runs(PAGE) {
-                match runs.last_mut() {
-                    Some(last) if last.0 + last.1 == start + offset => last.1 += length,
-                    _ => runs.push((start + offset, length)),
-                }
-            }
+        extend(&mut self.read, start, &touched.read);
+        extend(&mut self.written, start, &touched.written);
+    }
+}
+
+fn extend(runs: &mut Vec<(u64, u64)>, start: u64, bits: &Bits) {
+    for (offset, length) in bits.runs(PAGE) {
+        match runs.last_mut() {
+            Some(last) if last.0 + last.1 == start + offset => last.1 += length,
+            _ => runs.push((start + offset, length)),
         }
     }
 }
@@ -120,21 +152,27 @@ impl Pages {
             } else if at == count {
                 self.pages[at].weak.clear();
                 self.pages[at].strong.clear();
+                self.pages[at].non_coherent.read.clear();
             }
             self.last = (number, at);
         }
         &mut self.pages[self.last.1]
     }
 
-    /// What the cluster accessed.
-    pub fn footprint(&self) -> Footprint {
+    /// The pages by address, each with its first byte's.
+    pub fn all(&self) -> impl Iterator<Item = (u64, &Page)> {
         let mut places: Vec<(u64, usize)> = self.places.iter().map(|(&number, &at)| (number, at)).collect();
         places.sort_unstable();
+        places.into_iter().map(|(number, at)| (number * PAGE, &self.pages[at]))
+    }
+
+    /// What the cluster accessed.
+    pub fn footprint(&self) -> Footprint {
         let mut footprint = Footprint::default();
-        for (number, at) in places {
-            let page = &self.pages[at];
-            footprint.weak.extend(number * PAGE, &page.weak);
-            footprint.strong.extend(number * PAGE, &page.strong);
+        for (start, page) in self.all() {
+            footprint.weak.extend(start, &page.weak);
+            footprint.strong.extend(start, &page.strong);
+            extend(&mut footprint.non_coherent, start, &page.non_coherent.read);
         }
         footprint
     }

@@ -1,8 +1,8 @@
 //! Bits counted, found, moved and mixed (PTX ISA, "Integer Arithmetic Instructions", "Logic and
 //! Shift Instructions", "Data Movement: prmt").
 
-use super::form::Form;
-use super::request::Request;
+use super::builder::Builder;
+use super::signature::Signature;
 use super::types::Type;
 use crate::counts::InstructionKind::Integer;
 use crate::error::LoadError;
@@ -10,9 +10,9 @@ use crate::kernel::lanes::{quaternary, ternary, unary};
 use crate::kernel::op::Op;
 use crate::text::registers::Class;
 
-macro_rules! form {
+macro_rules! signature {
     ($name:literal, $modifiers:literal, $types:literal, $operands:literal, $build:expr) => {
-        Form {
+        Signature {
             name: $name,
             modifiers: $modifiers,
             types: $types,
@@ -24,28 +24,28 @@ macro_rules! form {
     };
 }
 
-pub const FORMS: &[Form] = &[
-    form!("popc", "", "b32 b64", 2, |i| counted(i, u32::count_ones, u64::count_ones)),
-    form!("clz", "", "b32 b64", 2, |i| counted(i, u32::leading_zeros, u64::leading_zeros)),
-    form!("brev", "", "b32 b64", 2, reverse),
-    form!("bfind", "shiftamt?", "u32 u64 s32 s64", 2, find),
-    form!("bfe", "", "u32 u64 s32 s64", 4, extract),
-    form!("bfi", "", "b32 b64", 5, insert),
-    form!("shf", "l|r wrap|clamp", "b32", 4, funnel),
-    form!("prmt", "", "b32", 4, permute),
-    form!("lop3", "", "b32", 5, lookup),
-    form!("sad", "", "u32 s32", 4, difference),
+pub const SIGNATURES: &[Signature] = &[
+    signature!("popc", "", "b32 b64", 2, |i| counted(i, u32::count_ones, u64::count_ones)),
+    signature!("clz", "", "b32 b64", 2, |i| counted(i, u32::leading_zeros, u64::leading_zeros)),
+    signature!("brev", "", "b32 b64", 2, reverse),
+    signature!("bfind", "shiftamt?", "u32 u64 s32 s64", 2, find),
+    signature!("bfe", "", "u32 u64 s32 s64", 4, extract),
+    signature!("bfi", "", "b32 b64", 5, insert),
+    signature!("shf", "l|r wrap|clamp", "b32", 4, funnel),
+    signature!("prmt", "", "b32", 4, permute),
+    signature!("lop3", "", "b32", 5, lookup),
+    signature!("sad", "", "u32 s32", 4, difference),
 ];
 
 type Built = Result<Op, LoadError>;
 
-fn counted(i: &mut Request<'_, '_>, narrow: fn(u32) -> u32, wide: fn(u64) -> u32) -> Built {
+fn counted(i: &mut Builder<'_, '_>, narrow: fn(u32) -> u32, wide: fn(u64) -> u32) -> Built {
     let ty = i.ty();
     let (d, a) = (i.target(0, Class::Word)?, i.source(1, ty)?);
     Ok(Op::Compute(if ty == Type::B32 { unary(d, a, narrow) } else { unary(d, a, wide) }))
 }
 
-fn reverse(i: &mut Request<'_, '_>) -> Built {
+fn reverse(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     let (d, a) = (i.target(0, ty.class())?, i.source(1, ty)?);
     Ok(Op::Compute(if ty == Type::B32 {
@@ -56,7 +56,7 @@ fn reverse(i: &mut Request<'_, '_>) -> Built {
 }
 
 /// The place of the highest bit that differs from the sign; all ones if there is none.
-fn find(i: &mut Request<'_, '_>) -> Built {
+fn find(i: &mut Builder<'_, '_>) -> Built {
     let (ty, shift) = (i.ty(), i.has("shiftamt"));
     let (d, a) = (i.target(0, Class::Word)?, i.source(1, ty)?);
     Ok(Op::Compute(unary_wide(ty, d, a, move |a: u64| {
@@ -97,7 +97,7 @@ fn field(a: u64, start: u32, length: u32, bits: u32, signed: bool) -> u64 {
     if sign { low | u64::MAX.checked_shl(kept).unwrap_or(0) } else { low }
 }
 
-fn extract(i: &mut Request<'_, '_>) -> Built {
+fn extract(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     let (bits, signed) = (ty.bits(), ty.is_signed());
     let (d, a) = (i.target(0, ty.class())?, i.source(1, ty)?);
@@ -119,7 +119,7 @@ fn inserted(a: u64, b: u64, start: u32, length: u32, bits: u32) -> u64 {
     b & !mask | a << start & mask
 }
 
-fn insert(i: &mut Request<'_, '_>) -> Built {
+fn insert(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     let d = i.target(0, ty.class())?;
     let [a, b] = i.sources(1, ty)?;
@@ -134,7 +134,7 @@ fn insert(i: &mut Request<'_, '_>) -> Built {
 }
 
 /// 32 bits out of 64: `a` low, `b` high.
-fn funnel(i: &mut Request<'_, '_>) -> Built {
+fn funnel(i: &mut Builder<'_, '_>) -> Built {
     let (left, wrap) = (i.has("l"), i.has("wrap"));
     let (d, s) = (i.target(0, Class::Word)?, i.sources(1, Type::B32)?);
     Ok(Op::Compute(ternary(d, s, move |a: u32, b: u32, c: u32| {
@@ -145,7 +145,7 @@ fn funnel(i: &mut Request<'_, '_>) -> Built {
 }
 
 /// Each byte of the result is one of the eight of `a` and `b`, or copies of its sign.
-fn permute(i: &mut Request<'_, '_>) -> Built {
+fn permute(i: &mut Builder<'_, '_>) -> Built {
     let (d, s) = (i.target(0, Class::Word)?, i.sources(1, Type::B32)?);
     Ok(Op::Compute(ternary(d, s, |a: u32, b: u32, c: u32| {
         let bytes = (u64::from(a) | u64::from(b) << 32).to_le_bytes();
@@ -158,7 +158,7 @@ fn permute(i: &mut Request<'_, '_>) -> Built {
 }
 
 /// Any function of three bits: bit `4a + 2b + c` of the table.
-fn lookup(i: &mut Request<'_, '_>) -> Built {
+fn lookup(i: &mut Builder<'_, '_>) -> Built {
     let table = i.number(4, 255)?;
     let (d, s) = (i.target(0, Class::Word)?, i.sources(1, Type::B32)?);
     Ok(Op::Compute(ternary(d, s, move |a: u32, b: u32, c: u32| {
@@ -170,7 +170,7 @@ fn lookup(i: &mut Request<'_, '_>) -> Built {
 }
 
 /// `c + |a - b|`.
-fn difference(i: &mut Request<'_, '_>) -> Built {
+fn difference(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     let (d, s) = (i.target(0, Class::Word)?, i.sources(1, ty)?);
     Ok(Op::Compute(if ty == Type::S32 {

@@ -1,7 +1,7 @@
 //! Comparisons and selections (PTX ISA, "Comparison and Selection Instructions").
 
-use super::form::Form;
-use super::request::{Request, shown};
+use super::builder::{Builder, shown};
+use super::signature::Signature;
 use super::types::Type;
 use crate::counts::InstructionKind::Compare;
 use crate::error::LoadError;
@@ -18,9 +18,9 @@ const FLOAT_TESTS: &str = "eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan and
 const BITS_TESTS: &str = "eq|ne and|or|xor?";
 const INTEGERS: &str = "u16 u32 u64 s16 s32 s64";
 
-macro_rules! form {
+macro_rules! signature {
     ($name:literal, $modifiers:expr, $types:expr, $from:expr, $operands:expr, $build:expr) => {
-        Form {
+        Signature {
             name: $name,
             modifiers: $modifiers,
             types: $types,
@@ -32,14 +32,14 @@ macro_rules! form {
     };
 }
 
-pub const FORMS: &[Form] = &[
-    form!("setp", BITS_TESTS, "b16 b32 b64", "", (3, 4), setp),
-    form!("setp", INTEGER_TESTS, INTEGERS, "", (3, 4), setp),
-    form!("setp", FLOAT_TESTS, "f16 bf16 f32 f64", "", (3, 4), setp),
-    form!("set", BITS_TESTS, "u32 s32 f32", "b16 b32 b64", (3, 4), set),
-    form!("set", INTEGER_TESTS, "u32 s32 f32", INTEGERS, (3, 4), set),
-    form!("set", FLOAT_TESTS, "u32 s32 f32", "f16 bf16 f32 f64", (3, 4), set),
-    form!("selp", "", "b16 b32 b64 u16 u32 u64 s16 s32 s64 f32 f64", "", (4, 4), selp),
+pub const SIGNATURES: &[Signature] = &[
+    signature!("setp", BITS_TESTS, "b16 b32 b64", "", (3, 4), setp),
+    signature!("setp", INTEGER_TESTS, INTEGERS, "", (3, 4), setp),
+    signature!("setp", FLOAT_TESTS, "f16 bf16 f32 f64", "", (3, 4), setp),
+    signature!("set", BITS_TESTS, "u32 s32 f32", "b16 b32 b64", (3, 4), set),
+    signature!("set", INTEGER_TESTS, "u32 s32 f32", INTEGERS, (3, 4), set),
+    signature!("set", FLOAT_TESTS, "u32 s32 f32", "f16 bf16 f32 f64", (3, 4), set),
+    signature!("selp", "", "b16 b32 b64 u16 u32 u64 s16 s32 s64 f32 f64", "", (4, 4), selp),
 ];
 
 type Built = Result<Op, LoadError>;
@@ -61,7 +61,7 @@ macro_rules! integers {
 }
 
 /// The comparison that an instruction makes of operands `first` and the next.
-fn comparison(i: &mut Request<'_, '_>, ty: Type, first: usize) -> Result<Test, LoadError> {
+fn comparison(i: &mut Builder<'_, '_>, ty: Type, first: usize) -> Result<Test, LoadError> {
     let s = i.sources(first, ty)?;
     let ftz = i.has("ftz");
     if ty.is_signed() && ["lo", "ls", "hi", "hs"].into_iter().any(|word| i.has(word)) {
@@ -85,7 +85,7 @@ fn comparison(i: &mut Request<'_, '_>, ty: Type, first: usize) -> Result<Test, L
 
 /// Every float becomes an `f64` first, which changes no comparison.
 fn floats<T: Value>(
-    i: &Request<'_, '_>,
+    i: &Builder<'_, '_>,
     s: [u32; 2],
     f: impl Fn(T) -> f64 + Copy + Send + Sync + 'static,
 ) -> Test {
@@ -110,7 +110,7 @@ fn floats<T: Value>(
 
 /// How `.and`, `.or` and `.xor` combine a result with a predicate; without them it stays.
 fn combination(
-    i: &mut Request<'_, '_>,
+    i: &mut Builder<'_, '_>,
 ) -> Result<impl Fn(&File, Mask) -> Mask + Send + Sync + 'static, LoadError> {
     let how = ["and", "or", "xor"].into_iter().find(|how| i.has(how));
     let guard = match (how, i.count()) {
@@ -131,7 +131,7 @@ fn combination(
     })
 }
 
-fn setp(i: &mut Request<'_, '_>) -> Built {
+fn setp(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     let compare = comparison(i, ty, 1)?;
     let combine = combination(i)?;
@@ -160,7 +160,7 @@ fn setp(i: &mut Request<'_, '_>) -> Built {
 }
 
 /// All ones, or 1.0, where the comparison holds, else zero.
-fn set(i: &mut Request<'_, '_>) -> Built {
+fn set(i: &mut Builder<'_, '_>) -> Built {
     let (to, from) = (i.ty(), i.from());
     let d = i.target(0, Class::Word)?;
     let compare = comparison(i, from, 1)?;
@@ -173,7 +173,7 @@ fn set(i: &mut Request<'_, '_>) -> Built {
     })))
 }
 
-fn selp(i: &mut Request<'_, '_>) -> Built {
+fn selp(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     let (d, s) = (i.target(0, ty.class())?, i.sources::<2>(1, ty)?);
     let p = i.condition(3)?;

@@ -1,8 +1,8 @@
 //! Branches, barriers, shuffles and votes (PTX ISA, "Control Flow Instructions", "Parallel
 //! Synchronization and Communication Instructions").
 
-use super::form::Form;
-use super::request::{Request, shown};
+use super::builder::{Builder, shown};
+use super::signature::Signature;
 use super::types::Type;
 use crate::counts::InstructionKind;
 use crate::error::LoadError;
@@ -10,9 +10,9 @@ use crate::kernel::op::{self, Op, Reduction, ShuffleMode, VoteMode};
 use crate::text::operand::Operand;
 use crate::text::registers::Class;
 
-macro_rules! form {
+macro_rules! signature {
     ($kind:ident, $name:literal, $modifiers:literal, $types:literal, $operands:expr, $build:expr) => {
-        Form {
+        Signature {
             name: $name,
             modifiers: $modifiers,
             types: $types,
@@ -24,47 +24,53 @@ macro_rules! form {
     };
 }
 
-pub const FORMS: &[Form] = &[
-    form!(Branch, "bra", "uni?", "", (1, 1), |i| Ok(Op::Branch { target: i.label(0)? })),
-    form!(Branch, "ret", "uni?", "", (0, 0), |_| Ok(Op::Exit)),
-    form!(Branch, "exit", "", "", (0, 0), |_| Ok(Op::Exit)),
-    form!(Branch, "trap", "", "", (0, 0), |_| Ok(Op::Trap)),
-    form!(Barrier, "bar", "cta? sync", "", (1, 2), |i| barrier(i, true, true)),
-    form!(Barrier, "bar", "cta? arrive", "", (2, 2), |i| barrier(i, true, false)),
-    form!(Barrier, "bar", "warp sync", "", (1, 1), |i| {
+pub const SIGNATURES: &[Signature] = &[
+    signature!(Branch, "bra", "uni?", "", (1, 1), |i| Ok(Op::Branch { target: i.label(0)? })),
+    signature!(Branch, "ret", "uni?", "", (0, 0), |_| Ok(Op::Exit)),
+    signature!(Branch, "exit", "", "", (0, 0), |_| Ok(Op::Exit)),
+    signature!(Branch, "trap", "", "", (0, 0), |_| Ok(Op::Trap)),
+    signature!(Barrier, "bar", "cta? sync", "", (1, 2), |i| barrier(i, true, true)),
+    signature!(Barrier, "bar", "cta? arrive", "", (2, 2), |i| barrier(i, true, false)),
+    signature!(Barrier, "bar", "warp sync", "", (1, 1), |i| {
         Ok(Op::WarpBarrier { members: i.source(0, Type::B32)? })
     }),
-    form!(Barrier, "barrier", "cta? sync aligned?", "", (1, 2), |i| barrier(i, i.has("aligned"), true)),
-    form!(Barrier, "barrier", "cta? arrive aligned?", "", (2, 2), |i| barrier(i, i.has("aligned"), false)),
-    form!(Barrier, "barrier", "cluster arrive release|relaxed? aligned?", "", (0, 0), |i| {
+    signature!(Barrier, "barrier", "cta? sync aligned?", "", (1, 2), |i| barrier(i, i.has("aligned"), true)),
+    signature!(Barrier, "barrier", "cta? arrive aligned?", "", (2, 2), |i| barrier(
+        i,
+        i.has("aligned"),
+        false
+    )),
+    signature!(Barrier, "barrier", "cluster arrive release|relaxed? aligned?", "", (0, 0), |i| {
         Ok(Op::ClusterArrive { aligned: i.has("aligned"), release: !i.has("relaxed") })
     }),
-    form!(Barrier, "barrier", "cluster wait acquire? aligned?", "", (0, 0), |i| {
+    signature!(Barrier, "barrier", "cluster wait acquire? aligned?", "", (0, 0), |i| {
         Ok(Op::ClusterWait { aligned: i.has("aligned") })
     }),
-    form!(Fence, "membar", "cta|gl|sys", "", (0, 0), |_| Ok(Op::Nothing)),
-    form!(Fence, "fence", "sc|acq_rel? cta|cluster|gpu|sys", "", (0, 0), |_| Ok(Op::Nothing)),
-    form!(Fence, "fence", "mbarrier_init release cluster", "", (0, 0), |_| Ok(Op::FenceMbarriers)),
-    form!(DependentLaunch, "griddepcontrol", "wait|launch_dependents", "", (0, 0), |_| Ok(Op::Nothing)),
-    form!(Shuffle, "shfl", "sync up|down|bfly|idx", "b32", (5, 5), shuffle),
-    form!(Vote, "activemask", "", "b32", (1, 1), active_mask),
-    form!(Vote, "vote", "sync all|any|uni", "pred", (3, 3), vote),
-    form!(Vote, "vote", "sync ballot", "b32", (3, 3), vote),
-    form!(Vote, "elect", "sync", "", (2, 2), elect),
-    form!(Vote, "match", "any|all sync", "b32", (3, 3), matching),
-    form!(Vote, "redux", "sync add|min|max", "u32 s32", (3, 3), reduce),
-    form!(Vote, "redux", "sync and|or|xor", "b32", (3, 3), reduce),
+    signature!(Fence, "membar", "cta|gl|sys", "", (0, 0), |_| Ok(Op::Nothing)),
+    signature!(Fence, "fence", "sc|acq_rel? cta|cluster|gpu|sys", "", (0, 0), |_| Ok(Op::Nothing)),
+    signature!(Fence, "fence", "mbarrier_init release cluster", "", (0, 0), |_| Ok(Op::FenceMbarriers)),
+    signature!(DependentLaunch, "griddepcontrol", "wait|launch_dependents", "", (0, 0), |i| {
+        Ok(if i.has("wait") { Op::WaitForLaunches } else { Op::LaunchDependents })
+    }),
+    signature!(Shuffle, "shfl", "sync up|down|bfly|idx", "b32", (5, 5), shuffle),
+    signature!(Vote, "activemask", "", "b32", (1, 1), active_mask),
+    signature!(Vote, "vote", "sync all|any|uni", "pred", (3, 3), vote),
+    signature!(Vote, "vote", "sync ballot", "b32", (3, 3), vote),
+    signature!(Vote, "elect", "sync", "", (2, 2), elect),
+    signature!(Vote, "match", "any|all sync", "b32", (3, 3), matching),
+    signature!(Vote, "redux", "sync add|min|max", "u32 s32", (3, 3), reduce),
+    signature!(Vote, "redux", "sync and|or|xor", "b32", (3, 3), reduce),
 ];
 
 type Built = Result<Op, LoadError>;
 
-fn barrier(i: &mut Request<'_, '_>, aligned: bool, waits: bool) -> Built {
+fn barrier(i: &mut Builder<'_, '_>, aligned: bool, waits: bool) -> Built {
     let number = i.source(0, Type::U32)?;
     let threads = if i.count() == 2 { Some(i.source(1, Type::U32)?) } else { None };
     Ok(Op::Barrier(op::Barrier { number, threads, aligned, waits }))
 }
 
-fn shuffle(i: &mut Request<'_, '_>) -> Built {
+fn shuffle(i: &mut Builder<'_, '_>) -> Built {
     let mode = match () {
         _ if i.has("up") => ShuffleMode::Up,
         _ if i.has("down") => ShuffleMode::Down,
@@ -83,14 +89,14 @@ fn shuffle(i: &mut Request<'_, '_>) -> Built {
     Ok(Op::Shuffle(op::Shuffle { mode, target, in_range, source, lane, clamp, members }))
 }
 
-fn active_mask(i: &mut Request<'_, '_>) -> Built {
+fn active_mask(i: &mut Builder<'_, '_>) -> Built {
     let operand = i.operand(0)?;
     let target = i.target_of(operand, Class::Word)?;
     let mode = VoteMode::ActiveMask;
     Ok(Op::Vote(op::Vote { mode, target, second: None, source: None, negated: false, members: None }))
 }
 
-fn vote(i: &mut Request<'_, '_>) -> Built {
+fn vote(i: &mut Builder<'_, '_>) -> Built {
     let (mode, class) = match () {
         _ if i.has("all") => (VoteMode::All, Class::Predicate),
         _ if i.has("any") => (VoteMode::Any, Class::Predicate),
@@ -106,7 +112,7 @@ fn vote(i: &mut Request<'_, '_>) -> Built {
 }
 
 /// `elect.sync lane|p, members`: true in the lowest member.
-fn elect(i: &mut Request<'_, '_>) -> Built {
+fn elect(i: &mut Builder<'_, '_>) -> Built {
     let Operand::Pair(pair) = i.operand(0)? else {
         return Err(i.wrong("a pair of a register and a predicate", shown(i.operand(0)?)));
     };
@@ -117,7 +123,7 @@ fn elect(i: &mut Request<'_, '_>) -> Built {
     Ok(Op::Vote(op::Vote { mode: VoteMode::Elect, target, second, source: None, negated: false, members }))
 }
 
-fn matching(i: &mut Request<'_, '_>) -> Built {
+fn matching(i: &mut Builder<'_, '_>) -> Built {
     let (operand, all) = (i.operand(0)?, i.has("all"));
     let (target, second) = match operand {
         Operand::Pair(pair) if all => {
@@ -133,7 +139,7 @@ fn matching(i: &mut Request<'_, '_>) -> Built {
     Ok(Op::Vote(op::Vote { mode, target, second, source, negated: false, members }))
 }
 
-fn reduce(i: &mut Request<'_, '_>) -> Built {
+fn reduce(i: &mut Builder<'_, '_>) -> Built {
     let reduction = match (i.opcode.modifiers.last().copied(), i.ty()) {
         (Some("add"), _) => Reduction::Add,
         (Some("and"), _) => Reduction::And,

@@ -1,7 +1,7 @@
 //! `cvt` (PTX ISA, "Data Movement and Conversion Instructions: cvt").
 
-use super::form::Form;
-use super::request::Request;
+use super::builder::Builder;
+use super::signature::Signature;
 use super::types::Type;
 use crate::counts::InstructionKind::Convert;
 use crate::error::LoadError;
@@ -16,9 +16,9 @@ use crate::text::registers::{Class, Register};
 
 const WHOLE: &str = "u8 u16 u32 u64 s8 s16 s32 s64";
 
-macro_rules! form {
+macro_rules! signature {
     ($modifiers:literal, $types:expr, $from:expr, $operands:literal, $build:expr) => {
-        Form {
+        Signature {
             name: "cvt",
             modifiers: $modifiers,
             types: $types,
@@ -30,24 +30,24 @@ macro_rules! form {
     };
 }
 
-pub const FORMS: &[Form] = &[
-    form!("sat?", WHOLE, WHOLE, 2, whole),
-    form!("rni|rzi|rmi|rpi ftz? sat?", WHOLE, "f16 bf16 f32 f64", 2, to_whole),
-    form!("rn|rz|rm|rp sat?", "f16 bf16 f32 f64", WHOLE, 2, from_whole),
-    form!("ftz? sat?", "f32 f64", "f16 bf16", 2, widen),
-    form!("ftz? sat?", "f64", "f32", 2, widen),
-    form!("rn|rz|rm|rp ftz? sat?", "f32", "f64", 2, narrow),
-    form!("rn|rz ftz? sat|relu?", "f16 bf16", "f32", 2, narrow),
-    form!("rn|rz|rm|rp sat?", "f16 bf16", "f64", 2, narrow),
-    form!("rni|rzi|rmi|rpi ftz? sat?", "f32", "f32", 2, to_integral),
-    form!("rni|rzi|rmi|rpi", "f64", "f64", 2, to_integral_double),
-    form!("rn|rz relu?", "f16x2 bf16x2", "f32", 3, pack),
+pub const SIGNATURES: &[Signature] = &[
+    signature!("sat?", WHOLE, WHOLE, 2, whole),
+    signature!("rni|rzi|rmi|rpi ftz? sat?", WHOLE, "f16 bf16 f32 f64", 2, to_whole),
+    signature!("rn|rz|rm|rp sat?", "f16 bf16 f32 f64", WHOLE, 2, from_whole),
+    signature!("ftz? sat?", "f32 f64", "f16 bf16", 2, widen),
+    signature!("ftz? sat?", "f64", "f32", 2, widen),
+    signature!("rn|rz|rm|rp ftz? sat?", "f32", "f64", 2, narrow),
+    signature!("rn|rz ftz? sat|relu?", "f16 bf16", "f32", 2, narrow),
+    signature!("rn|rz|rm|rp sat?", "f16 bf16", "f64", 2, narrow),
+    signature!("rni|rzi|rmi|rpi ftz? sat?", "f32", "f32", 2, to_integral),
+    signature!("rni|rzi|rmi|rpi", "f64", "f64", 2, to_integral_double),
+    signature!("rn|rz relu?", "f16x2 bf16x2", "f32", 3, pack),
 ];
 
 type Built = Result<Op, LoadError>;
 
 /// Where an operand or a result lies: `cvt` takes registers wider than its types.
-fn source(i: &mut Request<'_, '_>, index: usize, ty: Type) -> Result<Register, LoadError> {
+fn source(i: &mut Builder<'_, '_>, index: usize, ty: Type) -> Result<Register, LoadError> {
     let operand = i.operand(index)?;
     let class = match operand {
         Operand::Register(register) if is_wide_enough(register.class, ty) => register.class,
@@ -56,7 +56,7 @@ fn source(i: &mut Request<'_, '_>, index: usize, ty: Type) -> Result<Register, L
     i.source_of(operand, ty, class)
 }
 
-fn target(i: &mut Request<'_, '_>, ty: Type) -> Result<Register, LoadError> {
+fn target(i: &mut Builder<'_, '_>, ty: Type) -> Result<Register, LoadError> {
     let operand = i.operand(0)?;
     let class = match operand {
         Operand::Register(register) if !ty.is_float() && is_wide_enough(register.class, ty) => register.class,
@@ -106,7 +106,7 @@ fn between(d: Register, a: Register, f: impl Fn(u64) -> u64 + Copy + Send + Sync
     }
 }
 
-fn whole(i: &mut Request<'_, '_>) -> Built {
+fn whole(i: &mut Builder<'_, '_>) -> Built {
     let (to, from, sat) = (i.ty(), i.from(), i.has("sat"));
     let (d, a) = (target(i, to)?, source(i, 1, from)?);
     Ok(Op::Compute(match (to, from, sat) {
@@ -153,7 +153,7 @@ fn integral(value: f64, rounding: Rounding) -> f64 {
     }
 }
 
-fn integral_rounding(i: &Request<'_, '_>) -> Rounding {
+fn integral_rounding(i: &Builder<'_, '_>) -> Rounding {
     match () {
         _ if i.has("rzi") => Rounding::Zero,
         _ if i.has("rmi") => Rounding::Down,
@@ -164,7 +164,7 @@ fn integral_rounding(i: &Request<'_, '_>) -> Rounding {
 
 /// Floats to integers are always held to the integer's range; NaN gives 0, or, from `f64` or
 /// to 64 bits, the highest bit alone (PTX ISA, "cvt").
-fn to_whole(i: &mut Request<'_, '_>) -> Built {
+fn to_whole(i: &mut Builder<'_, '_>) -> Built {
     let (to, from, ftz, rounding) = (i.ty(), i.from(), i.has("ftz"), integral_rounding(i));
     let (d, a) = (target(i, to)?, source(i, 1, from)?);
     let (low, high) = range(to);
@@ -184,7 +184,7 @@ fn to_whole(i: &mut Request<'_, '_>) -> Built {
     })))
 }
 
-fn from_whole(i: &mut Request<'_, '_>) -> Built {
+fn from_whole(i: &mut Builder<'_, '_>) -> Built {
     let (to, from, sat, rounding) = (i.ty(), i.from(), i.has("sat"), i.rounding());
     let (d, a) = (target(i, to)?, source(i, 1, from)?);
     if (to, from, rounding, sat) == (Type::F32, Type::U32, Rounding::Nearest, false) && a.class == Class::Word
@@ -214,7 +214,7 @@ fn encoded(value: f64, to: Type, rounding: Rounding) -> u64 {
     }
 }
 
-fn widen(i: &mut Request<'_, '_>) -> Built {
+fn widen(i: &mut Builder<'_, '_>) -> Built {
     let (to, from, ftz, sat) = (i.ty(), i.from(), i.has("ftz"), i.has("sat"));
     let (d, a) = (target(i, to)?.slot, source(i, 1, from)?.slot);
     fn lift<A: Value>(
@@ -240,7 +240,7 @@ fn widen(i: &mut Request<'_, '_>) -> Built {
     }))
 }
 
-fn narrow(i: &mut Request<'_, '_>) -> Built {
+fn narrow(i: &mut Builder<'_, '_>) -> Built {
     let (to, from, ftz, rounding) = (i.ty(), i.from(), i.has("ftz"), i.rounding());
     let (sat, clip) = (i.has("sat"), i.has("relu"));
     let (d, a) = (target(i, to)?, source(i, 1, from)?);
@@ -281,7 +281,7 @@ fn held<H: Half>(bits: u16, sat: bool, clip: bool) -> u16 {
     }
 }
 
-fn to_integral(i: &mut Request<'_, '_>) -> Built {
+fn to_integral(i: &mut Builder<'_, '_>) -> Built {
     let (ftz, sat, rounding) = (i.has("ftz"), i.has("sat"), integral_rounding(i));
     let (d, a) = (target(i, Type::F32)?.slot, source(i, 1, Type::F32)?.slot);
     Ok(Op::Compute(unary(d, a, move |a: f32| {
@@ -291,7 +291,7 @@ fn to_integral(i: &mut Request<'_, '_>) -> Built {
     })))
 }
 
-fn to_integral_double(i: &mut Request<'_, '_>) -> Built {
+fn to_integral_double(i: &mut Builder<'_, '_>) -> Built {
     let rounding = integral_rounding(i);
     let (d, a) = (target(i, Type::F64)?.slot, source(i, 1, Type::F64)?.slot);
     Ok(Op::Compute(unary(
@@ -304,7 +304,7 @@ fn to_integral_double(i: &mut Request<'_, '_>) -> Built {
 }
 
 /// Two floats in one word, the first operand in its upper half.
-fn pack(i: &mut Request<'_, '_>) -> Built {
+fn pack(i: &mut Builder<'_, '_>) -> Built {
     let (to, clip, rounding) = (i.ty(), i.has("relu"), i.rounding());
     let (d, s) = (i.target(0, Class::Word)?, i.sources(1, Type::F32)?);
     fn packed<H: Half>(d: u32, s: [u32; 2], rounding: Rounding, clip: bool) -> Compute {

@@ -1,7 +1,7 @@
 //! Moves, packing and addresses (PTX ISA, "Data Movement and Conversion Instructions").
 
-use super::form::Form;
-use super::request::{Request, shown};
+use super::builder::{Builder, shown};
+use super::signature::Signature;
 use super::types::Type;
 use crate::counts::InstructionKind::Move;
 use crate::error::LoadError;
@@ -13,9 +13,9 @@ use crate::text::literal::Literal;
 use crate::text::operand::Operand;
 use crate::text::registers::{Class, Register};
 
-macro_rules! form {
+macro_rules! signature {
     ($name:literal, $modifiers:literal, $types:literal, $from:literal, $operands:literal, $build:expr) => {
-        Form {
+        Signature {
             name: $name,
             modifiers: $modifiers,
             types: $types,
@@ -27,17 +27,17 @@ macro_rules! form {
     };
 }
 
-pub const FORMS: &[Form] = &[
-    form!("mov", "", "pred b16 b32 b64 u16 u32 u64 s16 s32 s64 f16 bf16 f32 f64", "", 2, mov),
-    form!("cvta", "to? global|const|param|local", "u64", "", 2, cvta),
-    form!("cvta", "to? shared|shared::cta|shared::cluster", "u64", "", 2, cvta),
-    form!("mapa", "shared::cluster?", "u32 u64", "", 3, mapa),
-    form!("isspacep", "global|const|local|shared|shared::cta|shared::cluster", "", "", 2, isspacep),
+pub const SIGNATURES: &[Signature] = &[
+    signature!("mov", "", "pred b16 b32 b64 u16 u32 u64 s16 s32 s64 f16 bf16 f32 f64", "", 2, mov),
+    signature!("cvta", "to? global|const|param|local", "u64", "", 2, cvta),
+    signature!("cvta", "to? shared|shared::cta|shared::cluster", "u64", "", 2, cvta),
+    signature!("mapa", "shared::cluster?", "u32 u64", "", 3, mapa),
+    signature!("isspacep", "global|const|local|shared|shared::cta|shared::cluster", "", "", 2, isspacep),
 ];
 
 type Built = Result<Op, LoadError>;
 
-fn mov(i: &mut Request<'_, '_>) -> Built {
+fn mov(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     match (i.operand(0)?, i.operand(1)?) {
         (Operand::Vector(elements), _) => unpack(i, ty, elements),
@@ -67,7 +67,7 @@ fn mov(i: &mut Request<'_, '_>) -> Built {
 }
 
 /// The class of the parts of a value: halves of a word, halves or quarters of a wide.
-fn part_class(i: &Request<'_, '_>, ty: Type, parts: usize) -> Result<Class, LoadError> {
+fn part_class(i: &Builder<'_, '_>, ty: Type, parts: usize) -> Result<Class, LoadError> {
     match (ty.class(), parts) {
         (Class::Word, 2) | (Class::Wide, 4) => Ok(Class::Half),
         (Class::Wide, 2) => Ok(Class::Word),
@@ -76,7 +76,7 @@ fn part_class(i: &Request<'_, '_>, ty: Type, parts: usize) -> Result<Class, Load
 }
 
 /// `{low, high} = a`; `_` drops a part.
-fn unpack<'a>(i: &mut Request<'_, 'a>, ty: Type, elements: &[Operand<'a>]) -> Built {
+fn unpack<'a>(i: &mut Builder<'_, 'a>, ty: Type, elements: &[Operand<'a>]) -> Built {
     let class = part_class(i, ty, elements.len())?;
     let a = i.source(1, ty)?;
     let mut parts = Vec::new();
@@ -101,7 +101,7 @@ fn unpack<'a>(i: &mut Request<'_, 'a>, ty: Type, elements: &[Operand<'a>]) -> Bu
 }
 
 /// `d = {low, high}`.
-fn pack<'a>(i: &mut Request<'_, 'a>, ty: Type, elements: &[Operand<'a>]) -> Built {
+fn pack<'a>(i: &mut Builder<'_, 'a>, ty: Type, elements: &[Operand<'a>]) -> Built {
     let class = part_class(i, ty, elements.len())?;
     let part = if class == Class::Half { Type::B16 } else { Type::B32 };
     let d = i.target(0, ty.class())?;
@@ -126,7 +126,7 @@ fn pack<'a>(i: &mut Request<'_, 'a>, ty: Type, elements: &[Operand<'a>]) -> Buil
 }
 
 /// The window of generic addresses that a space has.
-fn window(i: &Request<'_, '_>) -> Option<u64> {
+fn window(i: &Builder<'_, '_>) -> Option<u64> {
     if i.has("local") {
         Some(address::LOCAL)
     } else if i.has("param") {
@@ -139,7 +139,7 @@ fn window(i: &Request<'_, '_>) -> Option<u64> {
 }
 
 /// Between addresses of a space and generic ones.
-fn cvta(i: &mut Request<'_, '_>) -> Built {
+fn cvta(i: &mut Builder<'_, '_>) -> Built {
     let (window, to) = (window(i).unwrap_or(0), i.has("to"));
     let (d, a) = (i.target(0, Class::Wide)?, i.source(1, Type::U64)?);
     Ok(Op::Compute(if to {
@@ -150,7 +150,7 @@ fn cvta(i: &mut Request<'_, '_>) -> Built {
 }
 
 /// The address of the same place in another block of the cluster.
-fn mapa(i: &mut Request<'_, '_>) -> Built {
+fn mapa(i: &mut Builder<'_, '_>) -> Built {
     let (ty, cluster) = (i.ty(), i.has("shared::cluster"));
     let d = i.target(0, ty.class())?;
     let s = [i.source(1, ty)?, i.source(2, Type::U32)?];
@@ -163,7 +163,7 @@ fn mapa(i: &mut Request<'_, '_>) -> Built {
     }))
 }
 
-fn isspacep(i: &mut Request<'_, '_>) -> Built {
+fn isspacep(i: &mut Builder<'_, '_>) -> Built {
     if i.has("const") {
         return Err(
             i.unsupported("constant memory shares generic addresses with global memory here, so .const")

@@ -1,7 +1,7 @@
 //! f32 and f64 arithmetic (PTX ISA, "Floating Point Instructions").
 
-use super::form::Form;
-use super::request::Request;
+use super::builder::Builder;
+use super::signature::Signature;
 use super::types::Type;
 use crate::counts::InstructionKind::{Double, Single, Special};
 use crate::error::LoadError;
@@ -11,9 +11,9 @@ use crate::number::round::Rounding;
 use crate::number::single::Mode;
 use crate::number::{approximate, double, single};
 
-macro_rules! form {
+macro_rules! signature {
     ($kind:ident, $name:literal, $modifiers:literal, $types:literal, $operands:literal, $build:expr) => {
-        Form {
+        Signature {
             name: $name,
             modifiers: $modifiers,
             types: $types,
@@ -25,46 +25,48 @@ macro_rules! form {
     };
 }
 
-pub const FORMS: &[Form] = &[
-    form!(Single, "add", "rn|rz|rm|rp? ftz? sat?", "f32", 3, |i| singles(i, single::add)),
-    form!(Single, "sub", "rn|rz|rm|rp? ftz? sat?", "f32", 3, |i| singles(i, |a, b, r| single::add(a, -b, r))),
-    form!(Single, "mul", "rn|rz|rm|rp? ftz? sat?", "f32", 3, |i| singles(i, single::mul)),
-    form!(Single, "div", "rn|rz|rm|rp ftz?", "f32", 3, |i| singles(i, single::div)),
-    form!(Special, "div", "approx|full ftz?", "f32", 3, |i| singles(i, |a, b, _| a / b)),
-    form!(Single, "fma", "rn|rz|rm|rp ftz? sat?", "f32", 4, fused_single),
-    form!(Single, "mad", "rn|rz|rm|rp ftz? sat?", "f32", 4, fused_single),
-    form!(Single, "min", "ftz? NaN?", "f32", 3, |i| extreme_single(i, false)),
-    form!(Single, "max", "ftz? NaN?", "f32", 3, |i| extreme_single(i, true)),
-    form!(Single, "abs", "ftz?", "f32", 2, |i| flip_single(i, |bits| bits & 0x7fff_ffff)),
-    form!(Single, "neg", "ftz?", "f32", 2, |i| flip_single(i, |bits| bits ^ 0x8000_0000)),
-    form!(Single, "sqrt", "rn|rz|rm|rp ftz?", "f32", 2, root_single),
-    form!(Single, "rcp", "rn|rz|rm|rp ftz?", "f32", 2, reciprocal_single),
-    form!(Special, "sqrt", "approx ftz?", "f32", 2, |i| special(i, f64::sqrt)),
-    form!(Special, "rcp", "approx ftz?", "f32", 2, |i| special(i, approximate::reciprocal)),
-    form!(Special, "rsqrt", "approx ftz?", "f32", 2, |i| special(i, approximate::reciprocal_root)),
-    form!(Special, "sin", "approx ftz?", "f32", 2, |i| special(i, approximate::sine)),
-    form!(Special, "cos", "approx ftz?", "f32", 2, |i| special(i, approximate::cosine)),
-    form!(Special, "ex2", "approx ftz?", "f32", 2, |i| special(i, approximate::power_of_two)),
-    form!(Special, "lg2", "approx ftz?", "f32", 2, |i| special(i, approximate::logarithm)),
-    form!(Special, "tanh", "approx", "f32", 2, |i| special(i, approximate::hyperbolic_tangent)),
-    form!(Double, "add", "rn|rz|rm|rp?", "f64", 3, |i| doubles(i, double::add)),
-    form!(Double, "sub", "rn|rz|rm|rp?", "f64", 3, |i| doubles(i, double::sub)),
-    form!(Double, "mul", "rn|rz|rm|rp?", "f64", 3, |i| doubles(i, double::mul)),
-    form!(Double, "div", "rn|rz|rm|rp", "f64", 3, |i| doubles(i, double::div)),
-    form!(Double, "fma", "rn|rz|rm|rp", "f64", 4, fused_double),
-    form!(Double, "mad", "rn|rz|rm|rp", "f64", 4, fused_double),
-    form!(Double, "min", "", "f64", 3, |i| doubles(i, |a, b, _| double::extreme(a, b, false))),
-    form!(Double, "max", "", "f64", 3, |i| doubles(i, |a, b, _| double::extreme(a, b, true))),
-    form!(Double, "abs", "", "f64", 2, |i| flip_double(i, |bits| bits & !(1 << 63))),
-    form!(Double, "neg", "", "f64", 2, |i| flip_double(i, |bits| bits ^ 1 << 63)),
-    form!(Double, "sqrt", "rn|rz|rm|rp", "f64", 2, root_double),
-    form!(Double, "rcp", "rn|rz|rm|rp", "f64", 2, reciprocal_double),
+pub const SIGNATURES: &[Signature] = &[
+    signature!(Single, "add", "rn|rz|rm|rp? ftz? sat?", "f32", 3, |i| singles(i, single::add)),
+    signature!(Single, "sub", "rn|rz|rm|rp? ftz? sat?", "f32", 3, |i| singles(i, |a, b, r| single::add(
+        a, -b, r
+    ))),
+    signature!(Single, "mul", "rn|rz|rm|rp? ftz? sat?", "f32", 3, |i| singles(i, single::mul)),
+    signature!(Single, "div", "rn|rz|rm|rp ftz?", "f32", 3, |i| singles(i, single::div)),
+    signature!(Special, "div", "approx|full ftz?", "f32", 3, |i| singles(i, |a, b, _| a / b)),
+    signature!(Single, "fma", "rn|rz|rm|rp ftz? sat?", "f32", 4, fused_single),
+    signature!(Single, "mad", "rn|rz|rm|rp ftz? sat?", "f32", 4, fused_single),
+    signature!(Single, "min", "ftz? NaN?", "f32", 3, |i| extreme_single(i, false)),
+    signature!(Single, "max", "ftz? NaN?", "f32", 3, |i| extreme_single(i, true)),
+    signature!(Single, "abs", "ftz?", "f32", 2, |i| flip_single(i, |bits| bits & 0x7fff_ffff)),
+    signature!(Single, "neg", "ftz?", "f32", 2, |i| flip_single(i, |bits| bits ^ 0x8000_0000)),
+    signature!(Single, "sqrt", "rn|rz|rm|rp ftz?", "f32", 2, root_single),
+    signature!(Single, "rcp", "rn|rz|rm|rp ftz?", "f32", 2, reciprocal_single),
+    signature!(Special, "sqrt", "approx ftz?", "f32", 2, |i| special(i, f64::sqrt)),
+    signature!(Special, "rcp", "approx ftz?", "f32", 2, |i| special(i, approximate::reciprocal)),
+    signature!(Special, "rsqrt", "approx ftz?", "f32", 2, |i| special(i, approximate::reciprocal_root)),
+    signature!(Special, "sin", "approx ftz?", "f32", 2, |i| special(i, approximate::sine)),
+    signature!(Special, "cos", "approx ftz?", "f32", 2, |i| special(i, approximate::cosine)),
+    signature!(Special, "ex2", "approx ftz?", "f32", 2, |i| special(i, approximate::power_of_two)),
+    signature!(Special, "lg2", "approx ftz?", "f32", 2, |i| special(i, approximate::logarithm)),
+    signature!(Special, "tanh", "approx", "f32", 2, |i| special(i, approximate::hyperbolic_tangent)),
+    signature!(Double, "add", "rn|rz|rm|rp?", "f64", 3, |i| doubles(i, double::add)),
+    signature!(Double, "sub", "rn|rz|rm|rp?", "f64", 3, |i| doubles(i, double::sub)),
+    signature!(Double, "mul", "rn|rz|rm|rp?", "f64", 3, |i| doubles(i, double::mul)),
+    signature!(Double, "div", "rn|rz|rm|rp", "f64", 3, |i| doubles(i, double::div)),
+    signature!(Double, "fma", "rn|rz|rm|rp", "f64", 4, fused_double),
+    signature!(Double, "mad", "rn|rz|rm|rp", "f64", 4, fused_double),
+    signature!(Double, "min", "", "f64", 3, |i| doubles(i, |a, b, _| double::extreme(a, b, false))),
+    signature!(Double, "max", "", "f64", 3, |i| doubles(i, |a, b, _| double::extreme(a, b, true))),
+    signature!(Double, "abs", "", "f64", 2, |i| flip_double(i, |bits| bits & !(1 << 63))),
+    signature!(Double, "neg", "", "f64", 2, |i| flip_double(i, |bits| bits ^ 1 << 63)),
+    signature!(Double, "sqrt", "rn|rz|rm|rp", "f64", 2, root_double),
+    signature!(Double, "rcp", "rn|rz|rm|rp", "f64", 2, reciprocal_double),
 ];
 
 type Built = Result<Op, LoadError>;
 
 fn singles(
-    i: &mut Request<'_, '_>,
+    i: &mut Builder<'_, '_>,
     f: impl Fn(f32, f32, Mode) -> f32 + Copy + Send + Sync + 'static,
 ) -> Built {
     let mode = mode(i);
@@ -77,7 +79,7 @@ fn singles(
     Ok(Op::Compute(binary(d, s, move |a, b| after(f(before(a), before(b), mode)))))
 }
 
-fn mode(i: &Request<'_, '_>) -> Mode {
+fn mode(i: &Builder<'_, '_>) -> Mode {
     Mode { rounding: i.rounding(), ftz: i.has("ftz") }
 }
 
@@ -94,7 +96,7 @@ fn tune_result(ftz: bool, sat: bool) -> impl Fn(f32) -> f32 + Copy + Send + Sync
     }
 }
 
-fn fused_single(i: &mut Request<'_, '_>) -> Built {
+fn fused_single(i: &mut Builder<'_, '_>) -> Built {
     let (mode, sat) = (mode(i), i.has("sat"));
     let (d, s) = (i.target(0, Type::F32.class())?, i.sources(1, Type::F32)?);
     if mode == Mode::NEAREST && !sat {
@@ -104,34 +106,34 @@ fn fused_single(i: &mut Request<'_, '_>) -> Built {
     Ok(Op::Compute(ternary(d, s, move |a, b, c| after(single::fma(before(a), before(b), before(c), mode)))))
 }
 
-fn extreme_single(i: &mut Request<'_, '_>, greater: bool) -> Built {
+fn extreme_single(i: &mut Builder<'_, '_>, greater: bool) -> Built {
     let (propagate, before) = (i.has("NaN"), tune_operand(i.has("ftz")));
     let (d, s) = (i.target(0, Type::F32.class())?, i.sources(1, Type::F32)?);
     Ok(Op::Compute(binary(d, s, move |a, b| single::extreme(before(a), before(b), greater, propagate))))
 }
 
 /// Changes of the sign, which leave a NaN's other bits alone.
-fn flip_single(i: &mut Request<'_, '_>, f: fn(u32) -> u32) -> Built {
+fn flip_single(i: &mut Builder<'_, '_>, f: fn(u32) -> u32) -> Built {
     let before = tune_operand(i.has("ftz"));
     let (d, a) = (i.target(0, Type::F32.class())?, i.source(1, Type::F32)?);
     Ok(Op::Compute(unary(d, a, move |a| f32::from_bits(f(before(a).to_bits())))))
 }
 
-fn root_single(i: &mut Request<'_, '_>) -> Built {
+fn root_single(i: &mut Builder<'_, '_>) -> Built {
     let mode = mode(i);
     let (before, after) = (tune_operand(mode.ftz), tune_result(mode.ftz, false));
     let (d, a) = (i.target(0, Type::F32.class())?, i.source(1, Type::F32)?);
     Ok(Op::Compute(unary(d, a, move |a| after(single::sqrt(before(a), mode)))))
 }
 
-fn reciprocal_single(i: &mut Request<'_, '_>) -> Built {
+fn reciprocal_single(i: &mut Builder<'_, '_>) -> Built {
     let mode = mode(i);
     let (before, after) = (tune_operand(mode.ftz), tune_result(mode.ftz, false));
     let (d, a) = (i.target(0, Type::F32.class())?, i.source(1, Type::F32)?);
     Ok(Op::Compute(unary(d, a, move |a| after(single::div(1.0, before(a), mode)))))
 }
 
-fn special(i: &mut Request<'_, '_>, f: fn(f64) -> f64) -> Built {
+fn special(i: &mut Builder<'_, '_>, f: fn(f64) -> f64) -> Built {
     let ftz = i.has("ftz");
     let (before, after) = (tune_operand(ftz), tune_result(ftz, false));
     let (d, a) = (i.target(0, Type::F32.class())?, i.source(1, Type::F32)?);
@@ -139,7 +141,7 @@ fn special(i: &mut Request<'_, '_>, f: fn(f64) -> f64) -> Built {
 }
 
 fn doubles(
-    i: &mut Request<'_, '_>,
+    i: &mut Builder<'_, '_>,
     f: impl Fn(f64, f64, Rounding) -> f64 + Copy + Send + Sync + 'static,
 ) -> Built {
     let rounding = i.rounding();
@@ -151,24 +153,24 @@ fn doubles(
     }))
 }
 
-fn fused_double(i: &mut Request<'_, '_>) -> Built {
+fn fused_double(i: &mut Builder<'_, '_>) -> Built {
     let rounding = i.rounding();
     let (d, s) = (i.target(0, Type::F64.class())?, i.sources(1, Type::F64)?);
     Ok(Op::Compute(ternary(d, s, move |a, b, c| double::fma(a, b, c, rounding))))
 }
 
-fn flip_double(i: &mut Request<'_, '_>, f: fn(u64) -> u64) -> Built {
+fn flip_double(i: &mut Builder<'_, '_>, f: fn(u64) -> u64) -> Built {
     let (d, a) = (i.target(0, Type::F64.class())?, i.source(1, Type::F64)?);
     Ok(Op::Compute(unary(d, a, move |a: f64| double::flip(a, f))))
 }
 
-fn root_double(i: &mut Request<'_, '_>) -> Built {
+fn root_double(i: &mut Builder<'_, '_>) -> Built {
     let rounding = i.rounding();
     let (d, a) = (i.target(0, Type::F64.class())?, i.source(1, Type::F64)?);
     Ok(Op::Compute(unary(d, a, move |a| double::sqrt(a, rounding))))
 }
 
-fn reciprocal_double(i: &mut Request<'_, '_>) -> Built {
+fn reciprocal_double(i: &mut Builder<'_, '_>) -> Built {
     let rounding = i.rounding();
     let (d, a) = (i.target(0, Type::F64.class())?, i.source(1, Type::F64)?);
     Ok(Op::Compute(unary(d, a, move |a| double::div(1.0, a, rounding))))

@@ -1,8 +1,8 @@
 //! f16 and bf16 arithmetic, one or two at a time (PTX ISA, "Half Precision Floating Point
 //! Instructions").
 
-use super::form::Form;
-use super::request::Request;
+use super::builder::Builder;
+use super::signature::Signature;
 use super::types::Type;
 use crate::counts::InstructionKind;
 use crate::error::LoadError;
@@ -16,9 +16,9 @@ const HALVES: &str = "f16 f16x2";
 const BFLOATS: &str = "bf16 bf16x2";
 const BOTH: &str = "f16 f16x2 bf16 bf16x2";
 
-macro_rules! form {
+macro_rules! signature {
     ($kind:ident, $name:literal, $modifiers:literal, $types:expr, $operands:literal, $build:expr) => {
-        Form {
+        Signature {
             name: $name,
             modifiers: $modifiers,
             types: $types,
@@ -30,23 +30,23 @@ macro_rules! form {
     };
 }
 
-pub const FORMS: &[Form] = &[
-    form!(Half, "add", "rn? ftz? sat?", HALVES, 3, |i| arithmetic(i, |a, b| a + b)),
-    form!(Half, "sub", "rn? ftz? sat?", HALVES, 3, |i| arithmetic(i, |a, b| a - b)),
-    form!(Half, "mul", "rn? ftz? sat?", HALVES, 3, |i| arithmetic(i, |a, b| a * b)),
-    form!(Half, "add", "rn?", BFLOATS, 3, |i| arithmetic(i, |a, b| a + b)),
-    form!(Half, "sub", "rn?", BFLOATS, 3, |i| arithmetic(i, |a, b| a - b)),
-    form!(Half, "mul", "rn?", BFLOATS, 3, |i| arithmetic(i, |a, b| a * b)),
-    form!(Half, "fma", "rn ftz? sat|relu?", HALVES, 4, fused),
-    form!(Half, "fma", "rn relu?", BFLOATS, 4, fused),
-    form!(Half, "min", "ftz? NaN? xorsign? abs?", HALVES, 3, |i| extreme(i, false)),
-    form!(Half, "max", "ftz? NaN? xorsign? abs?", HALVES, 3, |i| extreme(i, true)),
-    form!(Half, "min", "NaN? xorsign? abs?", BFLOATS, 3, |i| extreme(i, false)),
-    form!(Half, "max", "NaN? xorsign? abs?", BFLOATS, 3, |i| extreme(i, true)),
-    form!(Half, "abs", "ftz?", BOTH, 2, |i| flip(i, |bits| bits & 0x7fff)),
-    form!(Half, "neg", "ftz?", BOTH, 2, |i| flip(i, |bits| bits ^ 0x8000)),
-    form!(Special, "ex2", "approx ftz?", BOTH, 2, |i| special(i, approximate::power_of_two)),
-    form!(Special, "tanh", "approx", BOTH, 2, |i| special(i, approximate::hyperbolic_tangent)),
+pub const SIGNATURES: &[Signature] = &[
+    signature!(Half, "add", "rn? ftz? sat?", HALVES, 3, |i| arithmetic(i, |a, b| a + b)),
+    signature!(Half, "sub", "rn? ftz? sat?", HALVES, 3, |i| arithmetic(i, |a, b| a - b)),
+    signature!(Half, "mul", "rn? ftz? sat?", HALVES, 3, |i| arithmetic(i, |a, b| a * b)),
+    signature!(Half, "add", "rn?", BFLOATS, 3, |i| arithmetic(i, |a, b| a + b)),
+    signature!(Half, "sub", "rn?", BFLOATS, 3, |i| arithmetic(i, |a, b| a - b)),
+    signature!(Half, "mul", "rn?", BFLOATS, 3, |i| arithmetic(i, |a, b| a * b)),
+    signature!(Half, "fma", "rn ftz? sat|relu?", HALVES, 4, fused),
+    signature!(Half, "fma", "rn relu?", BFLOATS, 4, fused),
+    signature!(Half, "min", "ftz? NaN? xorsign? abs?", HALVES, 3, |i| extreme(i, false)),
+    signature!(Half, "max", "ftz? NaN? xorsign? abs?", HALVES, 3, |i| extreme(i, true)),
+    signature!(Half, "min", "NaN? xorsign? abs?", BFLOATS, 3, |i| extreme(i, false)),
+    signature!(Half, "max", "NaN? xorsign? abs?", BFLOATS, 3, |i| extreme(i, true)),
+    signature!(Half, "abs", "ftz?", BOTH, 2, |i| flip(i, |bits| bits & 0x7fff)),
+    signature!(Half, "neg", "ftz?", BOTH, 2, |i| flip(i, |bits| bits ^ 0x8000)),
+    signature!(Special, "ex2", "approx ftz?", BOTH, 2, |i| special(i, approximate::power_of_two)),
+    signature!(Special, "tanh", "approx", BOTH, 2, |i| special(i, approximate::hyperbolic_tangent)),
 ];
 
 type Built = Result<Op, LoadError>;
@@ -96,7 +96,7 @@ fn after<H: Half>(bits: u16, ftz: bool, sat: bool, relu: bool) -> u16 {
     }
 }
 
-fn arithmetic(i: &mut Request<'_, '_>, f: fn(f64, f64) -> f64) -> Built {
+fn arithmetic(i: &mut Builder<'_, '_>, f: fn(f64, f64) -> f64) -> Built {
     let (ty, ftz, sat) = (i.ty(), i.has("ftz"), i.has("sat"));
     let (d, s) = (i.target(0, ty.class())?, i.sources(1, ty)?);
     Ok(Op::Compute(each_half!(ty, binary, (a, b), d, s, H => |a, b| {
@@ -104,7 +104,7 @@ fn arithmetic(i: &mut Request<'_, '_>, f: fn(f64, f64) -> f64) -> Built {
     })))
 }
 
-fn fused(i: &mut Request<'_, '_>) -> Built {
+fn fused(i: &mut Builder<'_, '_>) -> Built {
     let (ty, ftz, sat, relu) = (i.ty(), i.has("ftz"), i.has("sat"), i.has("relu"));
     let (d, s) = (i.target(0, ty.class())?, i.sources(1, ty)?);
     Ok(Op::Compute(each_half!(ty, ternary, (a, b, c), d, s, H => |a, b, c| {
@@ -113,7 +113,7 @@ fn fused(i: &mut Request<'_, '_>) -> Built {
     })))
 }
 
-fn extreme(i: &mut Request<'_, '_>, greater: bool) -> Built {
+fn extreme(i: &mut Builder<'_, '_>, greater: bool) -> Built {
     let (ty, ftz, nan) = (i.ty(), i.has("ftz"), i.has("NaN"));
     let magnitudes = i.has("xorsign");
     if magnitudes != i.has("abs") {
@@ -130,13 +130,13 @@ fn extreme(i: &mut Request<'_, '_>, greater: bool) -> Built {
     })))
 }
 
-fn flip(i: &mut Request<'_, '_>, f: fn(u16) -> u16) -> Built {
+fn flip(i: &mut Builder<'_, '_>, f: fn(u16) -> u16) -> Built {
     let (ty, ftz) = (i.ty(), i.has("ftz"));
     let (d, a) = (i.target(0, ty.class())?, i.source(1, ty)?);
     Ok(Op::Compute(each_half!(ty, unary, (a), d, a, H => |a| f(before::<H>(a, ftz)))))
 }
 
-fn special(i: &mut Request<'_, '_>, f: fn(f64) -> f64) -> Built {
+fn special(i: &mut Builder<'_, '_>, f: fn(f64) -> f64) -> Built {
     let (ty, ftz) = (i.ty(), i.has("ftz"));
     let (d, a) = (i.target(0, ty.class())?, i.source(1, ty)?);
     Ok(Op::Compute(each_half!(ty, unary, (a), d, a, H => |a| {

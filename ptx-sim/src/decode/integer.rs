@@ -1,8 +1,8 @@
 //! Integer arithmetic and logic (PTX ISA, "Integer Arithmetic Instructions", "Logic and Shift
 //! Instructions").
 
-use super::form::Form;
-use super::request::Request;
+use super::builder::Builder;
+use super::signature::Signature;
 use super::types::Type;
 use crate::counts::InstructionKind::Integer;
 use crate::error::LoadError;
@@ -13,9 +13,9 @@ use crate::text::registers::Class;
 
 const WHOLE: &str = "u16 u32 u64 s16 s32 s64";
 
-macro_rules! form {
+macro_rules! signature {
     ($name:literal, $modifiers:expr, $types:expr, $operands:literal, $build:expr) => {
-        Form {
+        Signature {
             name: $name,
             modifiers: $modifiers,
             types: $types,
@@ -27,32 +27,32 @@ macro_rules! form {
     };
 }
 
-pub const FORMS: &[Form] = &[
-    form!("add", "", WHOLE, 3, add),
-    form!("add", "sat", "s32", 3, |i| pair(i, |d, s| binary(d, s, i32::saturating_add))),
-    form!("sub", "", WHOLE, 3, sub),
-    form!("sub", "sat", "s32", 3, |i| pair(i, |d, s| binary(d, s, i32::saturating_sub))),
-    form!("mul", "lo|hi|wide", WHOLE, 3, mul),
-    form!("mad", "lo|hi|wide", WHOLE, 4, mad),
-    form!("div", "", WHOLE, 3, div),
-    form!("rem", "", WHOLE, 3, rem),
-    form!("abs", "", "s16 s32 s64", 2, abs),
-    form!("neg", "", "s16 s32 s64", 2, neg),
-    form!("min", "", WHOLE, 3, min),
-    form!("max", "", WHOLE, 3, max),
-    form!("and", "", "pred b16 b32 b64", 3, |i| logic(i, |a, b| a & b)),
-    form!("or", "", "pred b16 b32 b64", 3, |i| logic(i, |a, b| a | b)),
-    form!("xor", "", "pred b16 b32 b64", 3, |i| logic(i, |a, b| a ^ b)),
-    form!("not", "", "pred b16 b32 b64", 2, not),
-    form!("cnot", "", "b16 b32 b64", 2, cnot),
-    form!("shl", "", "b16 b32 b64", 3, shl),
-    form!("shr", "", "b16 b32 b64 u16 u32 u64 s16 s32 s64", 3, shr),
+pub const SIGNATURES: &[Signature] = &[
+    signature!("add", "", WHOLE, 3, add),
+    signature!("add", "sat", "s32", 3, |i| pair(i, |d, s| binary(d, s, i32::saturating_add))),
+    signature!("sub", "", WHOLE, 3, sub),
+    signature!("sub", "sat", "s32", 3, |i| pair(i, |d, s| binary(d, s, i32::saturating_sub))),
+    signature!("mul", "lo|hi|wide", WHOLE, 3, mul),
+    signature!("mad", "lo|hi|wide", WHOLE, 4, mad),
+    signature!("div", "", WHOLE, 3, div),
+    signature!("rem", "", WHOLE, 3, rem),
+    signature!("abs", "", "s16 s32 s64", 2, abs),
+    signature!("neg", "", "s16 s32 s64", 2, neg),
+    signature!("min", "", WHOLE, 3, min),
+    signature!("max", "", WHOLE, 3, max),
+    signature!("and", "", "pred b16 b32 b64", 3, |i| logic(i, |a, b| a & b)),
+    signature!("or", "", "pred b16 b32 b64", 3, |i| logic(i, |a, b| a | b)),
+    signature!("xor", "", "pred b16 b32 b64", 3, |i| logic(i, |a, b| a ^ b)),
+    signature!("not", "", "pred b16 b32 b64", 2, not),
+    signature!("cnot", "", "b16 b32 b64", 2, cnot),
+    signature!("shl", "", "b16 b32 b64", 3, shl),
+    signature!("shr", "", "b16 b32 b64 u16 u32 u64 s16 s32 s64", 3, shr),
 ];
 
 type Built = Result<Op, LoadError>;
 
 /// A result and two operands, all of the instruction's type.
-fn pair(i: &mut Request<'_, '_>, make: impl FnOnce(u32, [u32; 2]) -> Compute) -> Built {
+fn pair(i: &mut Builder<'_, '_>, make: impl FnOnce(u32, [u32; 2]) -> Compute) -> Built {
     let ty = i.ty();
     let (d, s) = (i.target(0, ty.class())?, i.sources(1, ty)?);
     Ok(Op::Compute(make(d, s)))
@@ -90,39 +90,39 @@ macro_rules! each {
     };
 }
 
-fn add(i: &mut Request<'_, '_>) -> Built {
+fn add(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     pair(i, |d, s| each!(ty, T => binary(d, s, T::wrapping_add)))
 }
 
-fn sub(i: &mut Request<'_, '_>) -> Built {
+fn sub(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     pair(i, |d, s| each!(ty, T => binary(d, s, T::wrapping_sub)))
 }
 
-fn min(i: &mut Request<'_, '_>) -> Built {
+fn min(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     pair(i, |d, s| each!(ty, T => binary(d, s, |a: T, b: T| a.min(b))))
 }
 
-fn max(i: &mut Request<'_, '_>) -> Built {
+fn max(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     pair(i, |d, s| each!(ty, T => binary(d, s, |a: T, b: T| a.max(b))))
 }
 
 /// Division by zero gives what PTX leaves unspecified; here, as on every GPU so far, all ones.
-fn div(i: &mut Request<'_, '_>) -> Built {
+fn div(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     pair(i, |d, s| each!(ty, T => binary(d, s, |a: T, b: T| if b == 0 { !0 } else { a.wrapping_div(b) })))
 }
 
 /// The remainder by zero, unspecified too, is the dividend.
-fn rem(i: &mut Request<'_, '_>) -> Built {
+fn rem(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     pair(i, |d, s| each!(ty, T => binary(d, s, |a: T, b: T| if b == 0 { a } else { a.wrapping_rem(b) })))
 }
 
-fn abs(i: &mut Request<'_, '_>) -> Built {
+fn abs(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     let (d, a) = (i.target(0, ty.class())?, i.source(1, ty)?);
     Ok(Op::Compute(match ty {
@@ -132,7 +132,7 @@ fn abs(i: &mut Request<'_, '_>) -> Built {
     }))
 }
 
-fn neg(i: &mut Request<'_, '_>) -> Built {
+fn neg(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     let (d, a) = (i.target(0, ty.class())?, i.source(1, ty)?);
     Ok(Op::Compute(each!(ty, T => unary(d, a, T::wrapping_neg))))
@@ -152,7 +152,7 @@ macro_rules! high {
     };
 }
 
-fn mul(i: &mut Request<'_, '_>) -> Built {
+fn mul(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     if i.has("wide") {
         return wide(i, false);
@@ -172,7 +172,7 @@ fn mul(i: &mut Request<'_, '_>) -> Built {
     })
 }
 
-fn mad(i: &mut Request<'_, '_>) -> Built {
+fn mad(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     if i.has("wide") {
         return wide(i, true);
@@ -194,7 +194,7 @@ fn mad(i: &mut Request<'_, '_>) -> Built {
 }
 
 /// Products of twice the width, with or without a summand.
-fn wide(i: &mut Request<'_, '_>, add: bool) -> Built {
+fn wide(i: &mut Builder<'_, '_>, add: bool) -> Built {
     let ty = i.ty();
     let twice = match ty {
         Type::U16 => Type::U32,
@@ -223,7 +223,7 @@ fn wide(i: &mut Request<'_, '_>, add: bool) -> Built {
 }
 
 /// Predicates take part as masks of lanes.
-fn logic(i: &mut Request<'_, '_>, f: fn(u64, u64) -> u64) -> Built {
+fn logic(i: &mut Builder<'_, '_>, f: fn(u64, u64) -> u64) -> Built {
     let ty = i.ty();
     if ty == Type::Pred {
         let d = i.target(0, Class::Predicate)?;
@@ -249,7 +249,7 @@ fn logic(i: &mut Request<'_, '_>, f: fn(u64, u64) -> u64) -> Built {
     })
 }
 
-fn not(i: &mut Request<'_, '_>) -> Built {
+fn not(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     if ty == Type::Pred {
         let (d, a) = (i.target(0, Class::Predicate)?, i.condition(1)?);
@@ -263,20 +263,20 @@ fn not(i: &mut Request<'_, '_>) -> Built {
     Ok(Op::Compute(each!(ty, T => unary(d, a, |a: T| !a))))
 }
 
-fn cnot(i: &mut Request<'_, '_>) -> Built {
+fn cnot(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     let (d, a) = (i.target(0, ty.class())?, i.source(1, ty)?);
     Ok(Op::Compute(each!(ty, T => unary(d, a, |a: T| T::from(a == 0)))))
 }
 
 /// Amounts are words, and those above the width count as the width.
-fn shl(i: &mut Request<'_, '_>) -> Built {
+fn shl(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     let (d, s) = (i.target(0, ty.class())?, [i.source(1, ty)?, i.source(2, Type::U32)?]);
     Ok(Op::Compute(each!(ty, T => binary(d, s, |a: T, b: u32| a.checked_shl(b).unwrap_or(0)))))
 }
 
-fn shr(i: &mut Request<'_, '_>) -> Built {
+fn shr(i: &mut Builder<'_, '_>) -> Built {
     let ty = i.ty();
     let (d, s) = (i.target(0, ty.class())?, [i.source(1, ty)?, i.source(2, Type::U32)?]);
     // A signed number that is shifted out leaves copies of its sign.

@@ -1,8 +1,8 @@
 //! Mbarriers (PTX ISA, "Parallel Synchronization and Communication Instructions: mbarrier").
 
-use super::form::Form;
+use super::builder::Builder;
 use super::memory::space;
-use super::request::Request;
+use super::signature::Signature;
 use super::types::Type;
 use crate::counts::InstructionKind;
 use crate::error::LoadError;
@@ -10,9 +10,9 @@ use crate::kernel::op::{Mbarrier, MbarrierAction, Op, Phase, Scope};
 use crate::text::operand::Operand;
 use crate::text::registers::Class;
 
-macro_rules! form {
+macro_rules! signature {
     ($modifiers:literal, $operands:expr, $build:expr) => {
-        Form {
+        Signature {
             name: "mbarrier",
             modifiers: $modifiers,
             types: "b64",
@@ -24,33 +24,37 @@ macro_rules! form {
     };
 }
 
-pub const FORMS: &[Form] = &[
-    form!("init shared|shared::cta?", (2, 2), |i| {
+pub const SIGNATURES: &[Signature] = &[
+    signature!("init shared|shared::cta?", (2, 2), |i| {
         let count = i.source(1, Type::U32)?;
         mbarrier(i, 0, MbarrierAction::Initialize { count })
     }),
-    form!("inval shared|shared::cta?", (1, 1), |i| mbarrier(i, 0, MbarrierAction::Invalidate)),
-    form!("expect_tx relaxed? cta|cluster? shared|shared::cta|shared::cluster?", (2, 2), |i| {
+    signature!("inval shared|shared::cta?", (1, 1), |i| mbarrier(i, 0, MbarrierAction::Invalidate)),
+    signature!("expect_tx relaxed? cta|cluster? shared|shared::cta|shared::cluster?", (2, 2), |i| {
         let bytes = i.source(1, Type::U32)?;
         mbarrier(i, 0, MbarrierAction::Expect { bytes })
     }),
-    form!(
+    signature!(
         "arrive expect_tx? release|relaxed? cta|cluster? shared|shared::cta|shared::cluster?",
         (2, 3),
         arrive
     ),
-    form!("test_wait parity? acquire|relaxed? cta|cluster? shared|shared::cta?", (3, 3), |i| test(i, false)),
-    form!("try_wait parity? acquire|relaxed? cta|cluster? shared|shared::cta?", (3, 4), |i| test(i, true)),
+    signature!("test_wait parity? acquire|relaxed? cta|cluster? shared|shared::cta?", (3, 3), |i| test(
+        i, false
+    )),
+    signature!("try_wait parity? acquire|relaxed? cta|cluster? shared|shared::cta?", (3, 4), |i| test(
+        i, true
+    )),
 ];
 
 type Built = Result<Op, LoadError>;
 
-fn mbarrier(i: &mut Request<'_, '_>, address: usize, action: MbarrierAction) -> Built {
+fn mbarrier(i: &mut Builder<'_, '_>, address: usize, action: MbarrierAction) -> Built {
     let space = space(i);
     Ok(Op::Mbarrier(Mbarrier { space, place: i.place(address, space)?, action }))
 }
 
-fn scope(i: &Request<'_, '_>) -> Scope {
+fn scope(i: &Builder<'_, '_>) -> Scope {
     match () {
         _ if i.has("relaxed") => Scope::Nobody,
         _ if i.has("cluster") => Scope::Cluster,
@@ -59,7 +63,7 @@ fn scope(i: &Request<'_, '_>) -> Scope {
 }
 
 /// `mbarrier.arrive state, [address]{, count}`, or with `.expect_tx` the bytes.
-fn arrive(i: &mut Request<'_, '_>) -> Built {
+fn arrive(i: &mut Builder<'_, '_>) -> Built {
     let state = match i.operand(0)? {
         Operand::Sink => None,
         _ => Some(i.target(0, Class::Wide)?),
@@ -76,7 +80,7 @@ fn arrive(i: &mut Request<'_, '_>) -> Built {
 }
 
 /// `mbarrier.try_wait done, [address], state or parity{, time}`.
-fn test(i: &mut Request<'_, '_>, waits: bool) -> Built {
+fn test(i: &mut Builder<'_, '_>, waits: bool) -> Built {
     let done = i.target(0, Class::Predicate)?;
     let phase = if i.has("parity") {
         Phase::Parity(i.source(2, Type::U32)?)

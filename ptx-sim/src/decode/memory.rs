@@ -2,12 +2,13 @@
 //!
 //! Cache hints are read and change nothing: they decide where data waits, not what it is.
 
-use super::form::Form;
-use super::request::{Request, shown};
+use super::builder::{Builder, shown};
+use super::signature::Signature;
 use super::types::Type;
 use crate::counts::InstructionKind;
 use crate::error::LoadError;
-use crate::kernel::op::{Access, CopyAsync, Op, Space, StoreAsync};
+use crate::kernel::op::{Access, CopyAsync, Op, Prefetch, PrefetchKind, Semantics, Space, StoreAsync};
+use crate::text::literal::Literal;
 use crate::text::operand::Operand;
 use crate::text::registers::{Class, Register};
 
@@ -21,9 +22,9 @@ const STORE_GLOBAL: &str = "weak|volatile|relaxed|release? cta|cluster|gpu|sys? 
 const SHARED: &str = "shared|shared::cta|shared::cluster weak|volatile|relaxed|acquire|release? \
     cta|cluster|gpu|sys? v2|v4?";
 
-macro_rules! form {
+macro_rules! signature {
     ($kind:ident, $name:literal, $modifiers:expr, $types:expr, $operands:expr, $build:expr) => {
-        Form {
+        Signature {
             name: $name,
             modifiers: $modifiers,
             types: $types,
@@ -35,16 +36,16 @@ macro_rules! form {
     };
 }
 
-pub const FORMS: &[Form] = &[
-    form!(Param, "ld", "param|param::entry v2|v4?", DATA, (2, 2), load),
-    form!(Shared, "ld", SHARED, DATA, (2, 2), load),
-    form!(Local, "ld", "local ca|cg|cs|lu|cv? v2|v4?", DATA, (2, 2), load),
-    form!(Global, "ld", "const v2|v4?", DATA, (2, 2), load),
-    form!(Global, "ld", LOAD_GLOBAL, DATA, (2, 3), load),
-    form!(Global, "ldu", "global? v2|v4?", DATA, (2, 2), load),
-    form!(Shared, "st", SHARED, DATA, (2, 2), store),
-    form!(Local, "st", "local wb|cg|cs|wt? v2|v4?", DATA, (2, 2), store),
-    form!(
+pub const SIGNATURES: &[Signature] = &[
+    signature!(Param, "ld", "param|param::entry v2|v4?", DATA, (2, 2), load),
+    signature!(Shared, "ld", SHARED, DATA, (2, 2), load),
+    signature!(Local, "ld", "local ca|cg|cs|lu|cv? v2|v4?", DATA, (2, 2), load),
+    signature!(Global, "ld", "const v2|v4?", DATA, (2, 2), load),
+    signature!(Global, "ld", LOAD_GLOBAL, DATA, (2, 3), load),
+    signature!(Global, "ldu", "global? v2|v4?", DATA, (2, 2), load),
+    signature!(Shared, "st", SHARED, DATA, (2, 2), store),
+    signature!(Local, "st", "local wb|cg|cs|wt? v2|v4?", DATA, (2, 2), store),
+    signature!(
         Shared,
         "st",
         "async weak? shared::cluster? mbarrier::complete_tx::bytes v2|v4?",
@@ -52,8 +53,8 @@ pub const FORMS: &[Form] = &[
         (3, 3),
         store_async
     ),
-    form!(Global, "st", STORE_GLOBAL, DATA, (2, 3), store),
-    form!(
+    signature!(Global, "st", STORE_GLOBAL, DATA, (2, 3), store),
+    signature!(
         CopyAsync,
         "cp",
         "async ca|cg shared|shared::cta global L2::cache_hint? L2::64B|L2::128B|L2::256B?",
@@ -61,17 +62,17 @@ pub const FORMS: &[Form] = &[
         (3, 5),
         copy
     ),
-    form!(CopyAsync, "cp", "async commit_group", "", (0, 0), |_| Ok(Op::CommitCopies)),
-    form!(CopyAsync, "cp", "async wait_group", "", (1, 1), |i| Ok(Op::WaitCopies(Some(
+    signature!(CopyAsync, "cp", "async commit_group", "", (0, 0), |_| Ok(Op::CommitCopies)),
+    signature!(CopyAsync, "cp", "async wait_group", "", (1, 1), |i| Ok(Op::WaitCopies(Some(
         i.number(0, 1 << 16)?
     )))),
-    form!(CopyAsync, "cp", "async wait_all", "", (0, 0), |_| Ok(Op::WaitCopies(None))),
-    form!(Prefetch, "cp", "async bulk prefetch L2 global L2::cache_hint?", "", (2, 3), hint),
-    form!(Prefetch, "prefetch", "global|local? L1|L2", "", (1, 1), hint),
-    form!(Prefetch, "prefetch", "global L2::evict_last|L2::evict_normal", "", (1, 1), hint),
-    form!(Prefetch, "prefetchu", "L1", "", (1, 1), hint),
-    form!(Prefetch, "applypriority", "global? L2::evict_normal", "", (2, 2), hint),
-    form!(
+    signature!(CopyAsync, "cp", "async wait_all", "", (0, 0), |_| Ok(Op::WaitCopies(None))),
+    signature!(Prefetch, "cp", "async bulk prefetch L2 global L2::cache_hint?", "", (2, 3), prefetch_bulk),
+    signature!(Prefetch, "prefetch", "global|local? L1|L2", "", (1, 1), prefetch),
+    signature!(Prefetch, "prefetch", "global L2::evict_last|L2::evict_normal", "", (1, 1), prefetch),
+    signature!(Prefetch, "prefetchu", "L1", "", (1, 1), prefetch),
+    signature!(Prefetch, "applypriority", "global? L2::evict_normal", "", (2, 2), priority),
+    signature!(
         Prefetch,
         "createpolicy",
         "fractional L2::evict_last|L2::evict_normal|L2::evict_first|L2::evict_unchanged L2::evict_first|L2::evict_unchanged?",
@@ -83,7 +84,7 @@ pub const FORMS: &[Form] = &[
 
 type Built = Result<Op, LoadError>;
 
-pub fn space(i: &Request<'_, '_>) -> Space {
+pub fn space(i: &Builder<'_, '_>) -> Space {
     match () {
         _ if i.has("global") => Space::Global,
         _ if i.has("const") => Space::Constant,
@@ -95,22 +96,22 @@ pub fn space(i: &Request<'_, '_>) -> Space {
     }
 }
 
-fn load(i: &mut Request<'_, '_>) -> Built {
+fn load(i: &mut Builder<'_, '_>) -> Built {
     access(i, 0, 1, true).map(Op::Load)
 }
 
-fn store(i: &mut Request<'_, '_>) -> Built {
+fn store(i: &mut Builder<'_, '_>) -> Built {
     access(i, 1, 0, false).map(Op::Store)
 }
 
 /// `st.async [shared], data, [mbarrier]`.
-fn store_async(i: &mut Request<'_, '_>) -> Built {
+fn store_async(i: &mut Builder<'_, '_>) -> Built {
     let space = space(i);
     let barrier = i.place(2, space)?;
     Ok(Op::StoreAsync(StoreAsync { access: access(i, 1, 0, false)?, barrier }))
 }
 
-fn access(i: &mut Request<'_, '_>, data: usize, address: usize, loads: bool) -> Result<Access, LoadError> {
+fn access(i: &mut Builder<'_, '_>, data: usize, address: usize, loads: bool) -> Result<Access, LoadError> {
     let ty = i.ty();
     let space = space(i);
     if i.count() == 3 && !i.has("L2::cache_hint") && !i.has("async") {
@@ -147,19 +148,25 @@ fn access(i: &mut Request<'_, '_>, data: usize, address: usize, loads: bool) -> 
             other => return Err(i.wrong(ty.class().name(), shown(other))),
         });
     }
-    let strong = ["volatile", "relaxed", "acquire", "release"].into_iter().any(|word| i.has(word));
+    let semantics = match () {
+        _ if i.has("nc") || i.opcode.name == "ldu" => Semantics::NonCoherent,
+        _ if ["volatile", "relaxed", "acquire", "release"].into_iter().any(|word| i.has(word)) => {
+            Semantics::Strong
+        }
+        _ => Semantics::Weak,
+    };
     Ok(Access {
         space,
         place,
         size: ty.bits() / 8,
         signed: ty.is_signed(),
         registers: registers.into(),
-        strong,
+        semantics,
     })
 }
 
 /// `cp.async [shared], [global], size{, bytes read or predicate to read none}{, hint}`.
-fn copy(i: &mut Request<'_, '_>) -> Built {
+fn copy(i: &mut Builder<'_, '_>) -> Built {
     let size = i.number(2, 16)?;
     if !matches!(size, 4 | 8 | 16) || i.has("cg") && size != 16 {
         return Err(i.wrong("4, 8 or 16 bytes, and 16 with .cg", size.to_string()));
@@ -182,14 +189,37 @@ fn copy(i: &mut Request<'_, '_>) -> Built {
     Ok(Op::CopyAsync(CopyAsync { target, source, size, source_size, ignore }))
 }
 
-/// Prefetches may name any address, so none is checked.
-fn hint(i: &mut Request<'_, '_>) -> Built {
-    i.place(0, space(i))?;
-    Ok(Op::Nothing)
+/// `prefetch [address]`.
+fn prefetch(i: &mut Builder<'_, '_>) -> Built {
+    let space = space(i);
+    Ok(Op::Prefetch(Prefetch { space, place: i.place(0, space)?, kind: PrefetchKind::Line }))
+}
+
+/// `cp.async.bulk.prefetch.L2.global [address], bytes{, hint}`.
+fn prefetch_bulk(i: &mut Builder<'_, '_>) -> Built {
+    if i.has("L2::cache_hint") != (i.count() == 3) {
+        return Err(i.wrong("a third operand with .L2::cache_hint alone", i.count().to_string()));
+    }
+    if i.count() == 3 {
+        i.source(2, Type::B64)?;
+    }
+    let space = space(i);
+    let (place, bytes) = (i.place(0, space)?, i.source(1, Type::U32)?);
+    Ok(Op::Prefetch(Prefetch { space, place, kind: PrefetchKind::Bulk { bytes } }))
+}
+
+/// `applypriority{.global}.L2::evict_normal [address], 128`.
+fn priority(i: &mut Builder<'_, '_>) -> Built {
+    match i.operand(1)? {
+        Operand::Literal(Literal::Integer(128)) => {}
+        other => return Err(i.wrong("128 bytes, the only size there is", shown(other))),
+    }
+    let space = space(i);
+    Ok(Op::Prefetch(Prefetch { space, place: i.place(0, space)?, kind: PrefetchKind::Priority }))
 }
 
 /// A cache policy: an opaque number.
-fn policy(i: &mut Request<'_, '_>) -> Built {
+fn policy(i: &mut Builder<'_, '_>) -> Built {
     let d = i.target(0, Class::Wide)?;
     Ok(Op::Compute(Box::new(move |file, active| file.write(d, &[0u64; 32], active))))
 }

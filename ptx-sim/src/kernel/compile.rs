@@ -69,6 +69,7 @@ pub fn compile(
         code,
         order,
         files: registers.counts(),
+        names: registers.names(),
         presets,
         variables: layout.variables,
         static_shared: layout.shared,

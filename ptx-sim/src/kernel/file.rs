@@ -1,6 +1,6 @@
 //! A warp's registers, as a structure of arrays: a row of 32 lanes for each.
 
-use crate::text::registers::{Class, Register};
+use crate::text::registers::Register;
 
 /// Threads in a warp.
 pub const WARP: usize = 32;
@@ -37,12 +37,12 @@ impl File {
 
     /// The lanes that have written a register.
     pub fn written(&self, register: Register) -> Mask {
-        self.written[kind(register.class)][register.slot as usize]
+        self.written[register.class.file()][register.slot as usize]
     }
 
     /// Notes that these lanes wrote a register.
     pub fn mark(&mut self, register: Register, lanes: Mask) {
-        self.written[kind(register.class)][register.slot as usize] |= lanes;
+        self.written[register.class.file()][register.slot as usize] |= lanes;
     }
 
     /// Writes a row in the lanes of `active`.
@@ -63,14 +63,6 @@ impl File {
     pub fn write_predicate(&mut self, slot: u32, lanes: Mask, active: Mask) {
         let target = &mut self.predicates[slot as usize];
         *target = *target & !active | lanes & active;
-    }
-}
-
-fn kind(class: Class) -> usize {
-    match class {
-        Class::Predicate => 0,
-        Class::Half | Class::Word => 1,
-        Class::Wide => 2,
     }
 }
 

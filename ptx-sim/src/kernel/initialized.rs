@@ -5,7 +5,7 @@
 
 use super::op::{Instruction, Preset};
 use super::order::Order;
-use crate::text::registers::{Class, Register};
+use crate::text::registers::Register;
 
 /// A set of registers.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,12 +35,7 @@ impl Set {
 
 /// Files take turns, so that one set holds all of them.
 fn place(register: Register) -> (usize, u64) {
-    let file = match register.class {
-        Class::Predicate => 0,
-        Class::Half | Class::Word => 1,
-        Class::Wide => 2,
-    };
-    let number = register.slot as usize * 3 + file;
+    let number = register.slot as usize * 3 + register.class.file();
     (number / 64, 1 << (number % 64))
 }
 

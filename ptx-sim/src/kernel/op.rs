@@ -53,11 +53,17 @@ pub enum Op {
     StoreAsync(StoreAsync),
     /// Goes on at another instruction.
     Branch { target: u32 },
+    /// `griddepcontrol.wait`.
+    WaitForLaunches,
+    /// `griddepcontrol.launch_dependents`.
+    LaunchDependents,
     /// Ends the thread.
     Exit,
     /// A trap: the kernel says that something is wrong.
     Trap,
-    /// Nothing that shows in a simulator: fences, prefetches, hints.
+    /// `prefetch`, `prefetchu`, `cp.async.bulk.prefetch` and `applypriority`.
+    Prefetch(Prefetch),
+    /// Nothing that shows in a simulator: fences and hints.
     Nothing,
 }
 
@@ -92,9 +98,18 @@ pub struct Access {
     pub signed: bool,
     /// A register an element; `None` drops a loaded one.
     pub registers: Box<[Option<Register>]>,
-    /// Whether the access orders memory by itself, as volatile, relaxed and stronger ones do:
-    /// then it is no race.
-    pub strong: bool,
+    pub semantics: Semantics,
+}
+
+/// How an access is ordered with others (PTX ISA, "Memory Consistency Model").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Semantics {
+    /// As barriers order it.
+    Weak,
+    /// It orders memory by itself, as volatile, relaxed and stronger ones do: then it is no race.
+    Strong,
+    /// A load by way of a cache that sees no stores (`.nc`, `ldu`): nothing orders it with a store while the kernel runs.
+    NonCoherent,
 }
 
 impl Access {
@@ -102,6 +117,24 @@ impl Access {
     pub fn bytes(&self) -> u32 {
         self.size * self.registers.len() as u32
     }
+}
+
+/// A prefetch, or something else that is said of a cache line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefetch {
+    pub space: Space,
+    pub place: Place,
+    pub kind: PrefetchKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrefetchKind {
+    /// The line that an address lies in.
+    Line,
+    /// So many bytes, a word.
+    Bulk { bytes: u32 },
+    /// `applypriority`.
+    Priority,
 }
 
 /// `cp.async`.

@@ -23,6 +23,8 @@ pub struct Region {
     pub state: State,
     /// Whether a kernel must write all of it.
     pub output: bool,
+    /// The address that its elements are counted from, and the bytes of one.
+    pub elements: (u64, u32),
     /// Bytes written before the launch under way.
     pub written: Bits,
     /// From the multiple of 4 at or below `start` on.
@@ -38,6 +40,7 @@ impl Region {
             bytes,
             state: State::Writable,
             output: false,
+            elements: (start, 1),
             written: Bits::new(bytes),
             words: (0..words).map(|_| AtomicU32::new(0)).collect(),
         }

@@ -1,7 +1,7 @@
 //! Loads and stores.
 
-use super::cluster::{Cluster, Stop};
-use super::lane::{Who, resolve};
+use super::cluster::{Abort, Cluster};
+use super::lane::{ThreadId, resolve};
 use super::warp::Warp;
 use crate::counts::requests;
 use crate::kernel::file::{Mask, Raw, Row, WARP};
@@ -32,21 +32,21 @@ pub fn lanes(mask: Mask) -> impl Iterator<Item = usize> {
 
 impl Cluster<'_> {
     /// Loads in the lanes of `active`.
-    pub fn load(&mut self, warp: &mut Warp, access: &Access, active: Mask, at: u32) -> Result<(), Stop> {
+    pub fn load(&mut self, warp: &mut Warp, access: &Access, active: Mask, at: u32) -> Result<(), Abort> {
         let addresses = addresses(warp, access.place);
         let bytes = access.bytes() as usize;
         let mut data: Row<Data> = [[0; 32]; WARP];
         if access.space == Space::Param && access.place.base.is_none() && active != 0 {
             // The same for all lanes.
             self.param(addresses[0], &mut data[0][..bytes])
-                .map_err(|kind| Stop::new(active.trailing_zeros(), kind))?;
+                .map_err(|kind| Abort::new(active.trailing_zeros(), kind))?;
             data = [data[0]; WARP];
         } else {
             for lane in lanes(active) {
-                let who = Who { lane: lane as u32, at, strong: access.strong };
+                let id = ThreadId { lane: lane as u32, at, semantics: access.semantics };
                 let moved = &mut data[lane][..bytes];
-                self.load_lane(warp, who, access.space, addresses[lane], moved)
-                    .map_err(|kind| Stop::new(lane as u32, kind))?;
+                self.load_lane(warp, id, access.space, addresses[lane], moved)
+                    .map_err(|kind| Abort::new(lane as u32, kind))?;
             }
             self.count(access, &addresses, active, false, warp.block);
         }
@@ -59,14 +59,14 @@ impl Cluster<'_> {
     }
 
     /// Stores in the lanes of `active`.
-    pub fn store(&mut self, warp: &mut Warp, access: &Access, active: Mask, at: u32) -> Result<(), Stop> {
+    pub fn store(&mut self, warp: &mut Warp, access: &Access, active: Mask, at: u32) -> Result<(), Abort> {
         let addresses = addresses(warp, access.place);
         let bytes = access.bytes() as usize;
         let data = gathered(warp, access);
         for lane in lanes(active) {
-            let who = Who { lane: lane as u32, at, strong: access.strong };
-            self.store_lane(warp, who, access.space, addresses[lane], &data[lane][..bytes])
-                .map_err(|kind| Stop::new(lane as u32, kind))?;
+            let id = ThreadId { lane: lane as u32, at, semantics: access.semantics };
+            self.store_lane(warp, id, access.space, addresses[lane], &data[lane][..bytes])
+                .map_err(|kind| Abort::new(lane as u32, kind))?;
         }
         self.count(access, &addresses, active, true, warp.block);
         Ok(())

@@ -2,42 +2,43 @@
 
 use std::collections::HashMap;
 
+use super::barrier::Barrier;
 use super::grid::Grid;
-use super::lane::Who;
+use super::lane::ThreadId;
 use super::mbarrier::Mbarrier;
-use super::meeting::Meeting;
-use super::presets::{self, Setting};
 use super::shape::Shape;
 use super::shared::Shared;
+use super::special_registers::{self, Setting};
 use super::tally::Tally;
 use super::warp::{Wait, Warp};
+use crate::check::in_flight::InFlight;
 use crate::check::pages::Pages;
 use crate::check::shadow::Entry;
 use crate::counts::requests;
 use crate::fault::{Fault, FaultKind};
 use crate::kernel::Kernel;
 use crate::kernel::file::{Mask, Row};
-use crate::kernel::op::CopyAsync;
+use crate::kernel::op::{CopyAsync, Semantics};
 use crate::memory::Memory;
 
 /// Why a warp stopped: the lane and, where it is not the instruction under way, the place.
-pub struct Stop {
+pub struct Abort {
     pub lane: u32,
     pub at: Option<u32>,
     pub kind: FaultKind,
 }
 
-impl Stop {
-    pub fn new(lane: u32, kind: FaultKind) -> Stop {
-        Stop { lane, at: None, kind }
+impl Abort {
+    pub fn new(lane: u32, kind: FaultKind) -> Abort {
+        Abort { lane, at: None, kind }
     }
 
-    pub fn at(at: u32, lane: u32, kind: FaultKind) -> Stop {
-        Stop { lane, at: Some(at), kind }
+    pub fn at(at: u32, lane: u32, kind: FaultKind) -> Abort {
+        Abort { lane, at: Some(at), kind }
     }
 
-    pub fn or_at(self, at: u32) -> Stop {
-        Stop { at: self.at.or(Some(at)), ..self }
+    pub fn or_at(self, at: u32) -> Abort {
+        Abort { at: self.at.or(Some(at)), ..self }
     }
 }
 
@@ -49,16 +50,24 @@ pub struct Cluster<'a> {
     pub limit: u64,
     pub shared: Vec<Shared>,
     /// Sixteen a block.
-    pub barriers: Vec<Vec<Meeting>>,
-    pub cluster_barrier: Meeting,
+    pub barriers: Vec<Vec<Barrier>>,
+    pub cluster_barrier: Barrier,
     /// By block and place in its shared memory.
     pub mbarriers: HashMap<(usize, u64), Mbarrier>,
     pub pages: Pages,
     pub tally: Tally,
+    /// The block and the place in its shared memory where something was read that nothing has written.
+    pub unwritten: Option<(usize, u64)>,
     /// The allocation that the last access was in.
     pub guess: usize,
     grid: &'a Grid<'a>,
     number: u64,
+    /// Whether `griddepcontrol.wait` waits for all launches in front.
+    pub all_awaited: bool,
+    /// When each warp first waited for the launches in front.
+    pub waits: Vec<Option<u32>>,
+    /// Whether each block has let the next launch begin, and whether that was before it waited.
+    pub lets_begin: Vec<Option<bool>>,
     /// The valid and the live lanes of each warp.
     lanes: Vec<(Mask, Mask)>,
     /// What the last thread of a block to exit knew of all warps' clocks.
@@ -79,13 +88,17 @@ impl<'a> Cluster<'a> {
             limit: grid.limit,
             shared: Vec::new(),
             barriers: Vec::new(),
-            cluster_barrier: Meeting::default(),
+            cluster_barrier: Barrier::default(),
             mbarriers: HashMap::new(),
             pages: Pages::default(),
             tally,
+            unwritten: None,
             guess: 0,
             grid,
             number: 0,
+            all_awaited: grid.in_flight.iter().all(|launch| launch.awaited),
+            waits: Vec::new(),
+            lets_begin: Vec::new(),
             lanes: Vec::new(),
             ended: Vec::new(),
             reached: Vec::new(),
@@ -110,6 +123,11 @@ impl<'a> Cluster<'a> {
         self.number
     }
 
+    /// The launches in front that may still run.
+    pub fn in_flight(&self) -> &'a [InFlight] {
+        self.grid.in_flight
+    }
+
     /// Runs the cluster of that number to its end.
     pub fn run_all(&mut self, number: u64) -> Result<(), Box<Fault>> {
         self.start(number);
@@ -132,9 +150,11 @@ impl<'a> Cluster<'a> {
         let clear = self.pages.generation == 1;
         self.shared.resize_with(ranks, Shared::default);
         self.shared.iter_mut().for_each(|shared| shared.start(grid.shared_bytes, clear));
-        self.barriers = (0..ranks).map(|_| (0..16).map(|_| Meeting::new(a_block)).collect()).collect();
-        self.cluster_barrier = Meeting::new(count);
+        self.barriers = (0..ranks).map(|_| (0..16).map(|_| Barrier::new(a_block)).collect()).collect();
+        self.cluster_barrier = Barrier::new(count);
         self.mbarriers.clear();
+        self.waits = vec![None; count];
+        self.lets_begin = vec![None; ranks];
         self.ended = vec![None; ranks];
         self.reached = vec![vec![0; 2 * count]; ranks];
         self.warps.resize_with(count, Warp::default);
@@ -151,7 +171,7 @@ impl<'a> Cluster<'a> {
             let threads = grid.shape.threads() - in_block as u32 * 32;
             let valid = if threads >= 32 { Mask::MAX } else { (1 << threads) - 1 };
             warp.start(grid.kernel, valid, [index, block, in_block], count);
-            presets::write(&grid.kernel.presets, &setting, warp);
+            special_registers::write(&grid.kernel.presets, &setting, warp);
             self.lanes.push((valid, valid));
         }
     }
@@ -160,11 +180,14 @@ impl<'a> Cluster<'a> {
     fn take_turns(&mut self, warps: &mut [Warp]) -> Result<(), Box<Fault>> {
         loop {
             let mut progress = false;
-            for warp in warps.iter_mut() {
+            for index in 0..warps.len() {
+                let warp = &mut warps[index];
                 self.wake(warp);
                 if warp.next().is_some() {
                     progress = true;
-                    self.run(warp).map_err(|stop| self.fault(warp, stop))?;
+                    if let Err(abort) = self.run(warp) {
+                        return Err(self.explain(warps, index, abort));
+                    }
                 }
             }
             if warps.iter().all(|warp| warp.parts.is_empty()) {
@@ -177,10 +200,11 @@ impl<'a> Cluster<'a> {
     }
 
     /// Lets go of parts whose barrier has completed.
-    fn wake(&mut self, warp: &mut Warp) {
+    pub fn wake(&mut self, warp: &mut Warp) {
         for part in 0..warp.parts.len() {
             let wait = warp.parts[part].wait;
-            let meeting = match wait {
+            let lanes = warp.parts[part].lanes;
+            let learned = match wait {
                 Wait::Mbarrier { offset, phase } => {
                     if self.has_ended(warp.block, offset, phase) {
                         warp.parts[part].wait = Wait::Nothing;
@@ -188,16 +212,13 @@ impl<'a> Cluster<'a> {
                     None
                 }
                 Wait::Barrier { number, generation } => {
-                    let meeting = &self.barriers[warp.block][number as usize];
-                    (meeting.generation != generation).then_some(meeting)
+                    self.barriers[warp.block][number as usize].wake(generation, lanes)
                 }
-                Wait::Cluster { generation } => {
-                    (self.cluster_barrier.generation != generation).then_some(&self.cluster_barrier)
-                }
+                Wait::Cluster { generation } => self.cluster_barrier.wake(generation, lanes),
                 Wait::Nothing | Wait::Lanes(_) => None,
             };
-            if let Some(meeting) = meeting {
-                warp.learn(&meeting.released);
+            if let Some(clock) = learned {
+                warp.learn(&clock);
                 warp.met_cluster += u32::from(matches!(wait, Wait::Cluster { .. }));
                 warp.parts[part].wait = Wait::Nothing;
             }
@@ -210,8 +231,8 @@ impl<'a> Cluster<'a> {
     /// Completes those of a block's barriers that all have come to.
     pub fn settle(&mut self, block: usize) {
         let a_block = self.grid.shape.warps();
-        for meeting in &mut self.barriers[block] {
-            meeting.complete(self.lanes[block * a_block..][..a_block].iter().copied());
+        for barrier in &mut self.barriers[block] {
+            barrier.complete(self.lanes[block * a_block..][..a_block].iter().copied());
         }
     }
 
@@ -220,7 +241,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// Threads have exited: nobody waits for them any more.
-    pub fn leave(&mut self, warp: &Warp, active: Mask) -> Result<(), Stop> {
+    pub fn leave(&mut self, warp: &Warp, active: Mask) -> Result<(), Abort> {
         self.lanes[warp.index].1 = warp.live;
         self.settle(warp.block);
         self.settle_cluster();
@@ -228,7 +249,7 @@ impl<'a> Cluster<'a> {
             return Ok(());
         }
         let known = self.ended[warp.block].get_or_insert_with(Vec::new);
-        super::meeting::join(known, &warp.clock);
+        super::barrier::join(known, &warp.clock);
         let a_block = self.grid.shape.warps();
         if self.lanes[warp.block * a_block..][..a_block].iter().any(|(_, live)| *live != 0) {
             return Ok(());
@@ -239,7 +260,7 @@ impl<'a> Cluster<'a> {
         if late {
             let (rank, state) = (warp.block as u32, "ended: it exits unwarned");
             let kind = FaultKind::RemoteLifetime { rank, address: None, state };
-            return Err(Stop::new(active.trailing_zeros(), kind));
+            return Err(Abort::new(active.trailing_zeros(), kind));
         }
         Ok(())
     }
@@ -261,9 +282,10 @@ impl<'a> Cluster<'a> {
     }
 
     /// How an access is remembered; none that orders memory by itself is.
-    pub fn entry(&self, warp: &Warp, who: Who) -> Option<Entry> {
-        let thread = warp.index as u32 * 32 + who.lane;
-        (!who.strong).then(|| Entry::new(thread, warp.now(), who.at, self.pages.generation))
+    pub fn entry(&self, warp: &Warp, id: ThreadId) -> Option<Entry> {
+        let thread = warp.index as u32 * 32 + id.lane;
+        (id.semantics != Semantics::Strong)
+            .then(|| Entry::new(thread, warp.now(), id.at, self.pages.generation))
     }
 
     pub fn count_copy(&mut self, copy: &CopyAsync, sources: &Row<u64>, active: Mask) {

@@ -1,7 +1,7 @@
 //! Shuffles and votes: what the lanes of a warp tell each other.
 
 use super::access::lanes;
-use super::cluster::Stop;
+use super::cluster::Abort;
 use super::warp::Warp;
 use crate::fault::FaultKind;
 use crate::kernel::file::{Mask, Row, WARP};
@@ -15,14 +15,14 @@ pub fn members(
     instruction: &'static str,
     slot: u32,
     active: Mask,
-) -> Result<Option<Mask>, Stop> {
+) -> Result<Option<Mask>, Abort> {
     let masks = warp.file.words[slot as usize];
     let first = active.trailing_zeros();
     let wanted = masks[first as usize % WARP];
     for lane in lanes(active) {
         if masks[lane] != wanted || wanted >> lane & 1 == 0 {
             let (lane, members) = (lane as u32, masks[lane]);
-            return Err(Stop::new(lane, FaultKind::Members { instruction, lane, members, present: active }));
+            return Err(Abort::new(lane, FaultKind::Members { instruction, lane, members, present: active }));
         }
     }
     // Threads that have exited are waited for by none.
@@ -31,7 +31,7 @@ pub fn members(
 }
 
 /// `shfl.sync` (PTX ISA, its pseudocode): all lanes of `active` are members.
-pub fn shuffle(warp: &mut Warp, shuffle: &Shuffle, active: Mask) -> Result<(), Stop> {
+pub fn shuffle(warp: &mut Warp, shuffle: &Shuffle, active: Mask) -> Result<(), Abort> {
     let file = &warp.file;
     let [source, lane_row, clamp] =
         [shuffle.source, shuffle.lane, shuffle.clamp].map(|slot| file.words[slot as usize]);
@@ -52,7 +52,7 @@ pub fn shuffle(warp: &mut Warp, shuffle: &Shuffle, active: Mask) -> Result<(), S
         let from = if inside { from } else { here } as usize % WARP;
         if active >> from & 1 == 0 {
             let kind = FaultKind::ShuffleSource { lane: lane as u32, source_lane: from as u32 };
-            return Err(Stop::new(lane as u32, kind));
+            return Err(Abort::new(lane as u32, kind));
         }
         result[lane] = source[from];
         in_range |= Mask::from(inside) << lane;

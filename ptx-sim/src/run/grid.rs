@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::cluster::Cluster;
 use super::shape::Shape;
 use super::tally::Tally;
+use crate::check::in_flight::{Accesses, InFlight};
 use crate::check::pages::Footprint;
 use crate::counts::{Counts, distinct};
 use crate::error::LaunchError;
@@ -27,6 +28,9 @@ pub struct Grid<'a> {
     pub shared_bytes: u64,
     /// Instructions that a warp may run.
     pub limit: u64,
+    /// Launches in front that may still run, and whether this one is to be remembered as one.
+    pub in_flight: &'a [InFlight],
+    pub remembers: bool,
 }
 
 /// What the clusters of a launch leave.
@@ -34,6 +38,26 @@ pub struct Grid<'a> {
 pub struct Done {
     tally: Tally,
     pub footprints: Vec<(u64, Footprint)>,
+    pub of_stream: OfStream,
+}
+
+/// What the next launch of the stream has to know.
+#[derive(Default)]
+pub struct OfStream {
+    pub accesses: Accesses,
+    /// Whether some thread has waited for the launches in front.
+    pub waited: bool,
+    /// Whether the next launch begins when those in front of this one have ended, since some block lets it begin, or
+    /// ends, only after it has waited.
+    pub begins_next_late: bool,
+}
+
+impl OfStream {
+    pub fn add(&mut self, other: OfStream) {
+        self.accesses.add(other.accesses);
+        self.waited |= other.waited;
+        self.begins_next_late |= other.begins_next_late;
+    }
 }
 
 impl Done {
@@ -56,12 +80,18 @@ pub fn run_clusters(grid: &Grid<'_>) -> Result<Done, LaunchError> {
     let done = (0..count.div_ceil(share)).into_par_iter().map(|worker| {
         let mut cluster = Cluster::new(grid);
         let mut footprints = Vec::new();
+        let mut of_stream = OfStream::default();
         for number in worker * share..count.min((worker + 1) * share) {
             if failed.load(Relaxed) < number {
                 break;
             }
             match cluster.run_all(number) {
-                Ok(()) => footprints.push((number, cluster.pages.footprint())),
+                Ok(()) => {
+                    footprints.push((number, cluster.pages.footprint()));
+                    if grid.remembers {
+                        of_stream.add(cluster.of_stream());
+                    }
+                }
                 Err(fault) => {
                     failed.fetch_min(number, Relaxed);
                     if let Ok(mut first) = first.lock()
@@ -72,11 +102,12 @@ pub fn run_clusters(grid: &Grid<'_>) -> Result<Done, LaunchError> {
                 }
             }
         }
-        Done { tally: cluster.tally, footprints }
+        Done { tally: cluster.tally, footprints, of_stream }
     });
     let done = done.reduce(Done::default, |mut sum, one| {
         sum.footprints.extend(one.footprints);
-        Done { tally: sum.tally.add(one.tally), footprints: sum.footprints }
+        sum.of_stream.add(one.of_stream);
+        Done { tally: sum.tally.add(one.tally), ..sum }
     });
     match first.into_inner() {
         Ok(None) => Ok(done),

@@ -6,24 +6,23 @@ use super::warp::Warp;
 use crate::check::pages::PAGE;
 use crate::check::shadow::{Entry, touch};
 use crate::fault::FaultKind;
-use crate::kernel::op::Space;
+use crate::kernel::op::{Semantics, Space};
 use crate::memory::address;
 use crate::memory::bits::low_bits;
 
 /// One thread at one instruction.
 #[derive(Clone, Copy)]
-pub struct Who {
+pub struct ThreadId {
     pub lane: u32,
     pub at: u32,
-    /// Whether the access orders memory by itself, and so races with none.
-    pub strong: bool,
+    pub semantics: Semantics,
 }
 
 impl Cluster<'_> {
     pub fn load_lane(
         &mut self,
         warp: &mut Warp,
-        who: Who,
+        id: ThreadId,
         space: Space,
         address: u64,
         data: &mut [u8],
@@ -33,17 +32,22 @@ impl Cluster<'_> {
             Space::Shared | Space::Cluster => {
                 aligned("shared", address, data.len())?;
                 let (rank, offset) = self.locate(warp, address, data.len(), warp.index)?;
-                let me = self.entry(warp, who);
-                let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
+                let me = self.entry(warp, id);
+                let before = |entry: Entry| warp.is_after(id.lane as usize, entry.thread(), entry.clock());
                 let result = self.shared[rank].load(offset, data, me, before);
-                result.map_err(|wrong| self.wrong(wrong, "shared", false))
+                result.map_err(|wrong| {
+                    if let Wrong::Fault(FaultKind::UninitializedMemory { address, .. }) = wrong {
+                        self.unwritten = Some((rank, address));
+                    }
+                    self.wrong(wrong, "shared", false)
+                })
             }
             Space::Local => {
-                let range = local(warp, who.lane, address, data.len())?;
+                let range = local(warp, id.lane, address, data.len())?;
                 match warp.local_written[range.clone()].iter().position(|&written| !written) {
                     Some(missing) => {
                         let address = address + missing as u64;
-                        Err(FaultKind::UninitializedMemory { space: "local", address })
+                        Err(FaultKind::UninitializedMemory { space: "local", address, element: None })
                     }
                     None => {
                         data.copy_from_slice(&warp.local[range]);
@@ -55,14 +59,14 @@ impl Cluster<'_> {
                 aligned("param", address, data.len())?;
                 self.param(address, data)
             }
-            Space::Global | Space::Constant | Space::Generic => self.load_global(warp, who, address, data),
+            Space::Global | Space::Constant | Space::Generic => self.load_global(warp, id, address, data),
         }
     }
 
     pub fn store_lane(
         &mut self,
         warp: &mut Warp,
-        who: Who,
+        id: ThreadId,
         space: Space,
         address: u64,
         data: &[u8],
@@ -72,40 +76,58 @@ impl Cluster<'_> {
             Space::Shared | Space::Cluster => {
                 aligned("shared", address, data.len())?;
                 let (rank, offset) = self.locate(warp, address, data.len(), warp.index)?;
-                let me = self.entry(warp, who);
-                let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
+                let me = self.entry(warp, id);
+                let before = |entry: Entry| warp.is_after(id.lane as usize, entry.thread(), entry.clock());
                 let result = self.shared[rank].store(offset, data, me, before);
                 result.map_err(|wrong| self.wrong(wrong, "shared", true))
             }
             Space::Local => {
-                let range = local(warp, who.lane, address, data.len())?;
+                let range = local(warp, id.lane, address, data.len())?;
                 warp.local[range.clone()].copy_from_slice(data);
                 warp.local_written[range].fill(true);
                 Ok(())
             }
             Space::Param => Err(FaultKind::ReadOnly { address, buffer: "the parameters".to_owned() }),
-            Space::Global | Space::Constant | Space::Generic => self.store_global(warp, who, address, data),
+            Space::Global | Space::Constant | Space::Generic => self.store_global(warp, id, address, data),
         }
     }
 
-    fn load_global(&mut self, warp: &Warp, who: Who, address: u64, data: &mut [u8]) -> Result<(), FaultKind> {
+    fn load_global(
+        &mut self,
+        warp: &Warp,
+        id: ThreadId,
+        address: u64,
+        data: &mut [u8],
+    ) -> Result<(), FaultKind> {
         aligned("global", address, data.len())?;
         let bytes = data.len() as u32;
         let region = self.memory.check(address, bytes, false, self.guess)?;
         self.guess = region;
+        self.check_in_front(warp, id.lane, address, bytes, false)?;
         let region = &self.memory.regions()[region];
-        let me = self.entry(warp, who);
+        let me = self.entry(warp, id);
         let page = self.pages.of(address);
         let within = address % PAGE;
         // Written before the launch, or by this cluster; by another one, it is a race.
         let written = region.written.get(address - region.start, bytes) | page.written(within, bytes);
         if written != low_bits(bytes) {
             let address = address + u64::from(written.trailing_ones());
-            return Err(FaultKind::UninitializedMemory { space: "global", address });
+            let element = self.memory.element(address);
+            return Err(FaultKind::UninitializedMemory { space: "global", address, element });
         }
-        page.touched(who.strong).read.set(within, bytes);
+        if let (Semantics::NonCoherent, Some(me)) = (id.semantics, me) {
+            // What the kernel has written, the thread itself included, the cache may not have seen.
+            let stale = page.written(within, bytes);
+            if stale != 0 {
+                return Err(self.non_coherent(address + u64::from(stale.trailing_zeros()), false));
+            }
+            page.non_coherent.note(within, bytes, me);
+            region.load(address, data);
+            return Ok(());
+        }
+        page.touched(id.semantics).read.set(within, bytes);
         if let Some(me) = me {
-            let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
+            let before = |entry: Entry| warp.is_after(id.lane as usize, entry.thread(), entry.clock());
             let race = touch(&mut page.records, within as usize, data.len(), me, false, before);
             if let Some((other, wrote, at)) = race {
                 return Err(self.race("global", address - within + at as u64, false, other, wrote));
@@ -115,18 +137,29 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    fn store_global(&mut self, warp: &Warp, who: Who, address: u64, data: &[u8]) -> Result<(), FaultKind> {
+    fn store_global(
+        &mut self,
+        warp: &Warp,
+        id: ThreadId,
+        address: u64,
+        data: &[u8],
+    ) -> Result<(), FaultKind> {
         aligned("global", address, data.len())?;
         let bytes = data.len() as u32;
         let region = self.memory.check(address, bytes, true, self.guess)?;
         self.guess = region;
+        self.check_in_front(warp, id.lane, address, bytes, true)?;
         let region = &self.memory.regions()[region];
-        let me = self.entry(warp, who);
+        let me = self.entry(warp, id);
         let page = self.pages.of(address);
         let within = address % PAGE;
-        page.touched(who.strong).written.set(within, bytes);
+        let stale = page.non_coherent.read.get(within, bytes);
+        if stale != 0 {
+            return Err(self.non_coherent(address + u64::from(stale.trailing_zeros()), true));
+        }
+        page.touched(id.semantics).written.set(within, bytes);
         if let Some(me) = me {
-            let before = |entry: Entry| warp.is_after(who.lane as usize, entry.thread(), entry.clock());
+            let before = |entry: Entry| warp.is_after(id.lane as usize, entry.thread(), entry.clock());
             let race = touch(&mut page.records, within as usize, data.len(), me, true, before);
             if let Some((other, wrote, at)) = race {
                 return Err(self.race("global", address - within + at as u64, true, other, wrote));

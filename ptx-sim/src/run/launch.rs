@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::between;
-use super::grid::{Grid, note, place, run_clusters};
+use super::grid::{Done, Grid, OfStream, note, place, run_clusters};
+use super::inter_cluster_races;
 use super::shape::{Shape, product};
+use crate::check::in_flight::InFlight;
 use crate::counts::Counts;
 use crate::error::LaunchError;
 use crate::kernel::Kernel;
@@ -48,13 +49,21 @@ pub struct Launch {
     dynamic_shared: u32,
     arguments: Vec<Argument>,
     limit: u64,
+    programmatic: bool,
 }
 
 impl Launch {
     /// A launch of one block of one thread.
     pub fn new(kernel: &Arc<Kernel>) -> Launch {
         let shape = Shape { grid: [1; 3], block: [1; 3], cluster: kernel.limits.cluster.unwrap_or([1; 3]) };
-        Launch { kernel: Arc::clone(kernel), shape, dynamic_shared: 0, arguments: Vec::new(), limit: 1 << 32 }
+        Launch {
+            kernel: Arc::clone(kernel),
+            shape,
+            dynamic_shared: 0,
+            arguments: Vec::new(),
+            limit: 1 << 32,
+            programmatic: false,
+        }
     }
 
     /// Blocks along x, y and z.
@@ -99,13 +108,40 @@ impl Launch {
         self
     }
 
-    /// Runs the kernel to its end, blocks in parallel on rayon's thread pool.
+    /// Whether it may begin before those in front of it in its [`Stream`](super::stream::Stream) have ended (programmatic
+    /// dependent launch, `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION`); without, it may not.
+    #[must_use]
+    pub fn programmatic(mut self, programmatic: bool) -> Launch {
+        self.programmatic = programmatic;
+        self
+    }
+
+    pub(crate) fn is_programmatic(&self) -> bool {
+        self.programmatic
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Runs the kernel to its end, blocks in parallel on rayon's thread pool. No other launch is in front of it.
     ///
     /// # Errors
     /// [`LaunchError`]: before anything runs, where the launch does not fit the kernel; the
     /// kernel's first fault; races between blocks and output bytes left unwritten, at the end.
     /// After an error, what the kernel had written is in memory.
     pub fn run(&self, memory: &mut Memory) -> Result<Counts, LaunchError> {
+        self.run_behind(&[], false, memory).map(|(counts, _)| counts)
+    }
+
+    /// The same behind launches that may still run, and what the next one has to know if it is to be remembered.
+    pub(crate) fn run_behind(
+        &self,
+        in_flight: &[InFlight],
+        remembers: bool,
+        memory: &mut Memory,
+    ) -> Result<(Counts, OfStream), LaunchError> {
         self.check_shape()?;
         let arguments = self.pack()?;
         let shared_bytes = self.check_shared()?;
@@ -122,20 +158,22 @@ impl Launch {
             dynamic_shared: self.dynamic_shared,
             shared_bytes,
             limit: self.limit,
+            in_flight,
+            remembers,
         };
         let done = run_clusters(&grid).map(|done| {
             let counts = done.counts(&grid);
             // One that waits for another block would wait for ever now.
             let limit = counts.longest_warp + 1;
             let before = before.as_ref().map(|memory| Grid { memory, limit, ..grid });
-            let raced = before.and_then(|before| between::race(&before, &done.footprints));
-            (counts, raced, done.footprints)
+            let raced = before.and_then(|before| inter_cluster_races::race(&before, &done.footprints));
+            (counts, raced, done)
         });
-        if let Ok((_, _, footprints)) = &done {
-            note(memory, footprints);
+        if let Ok((_, _, done)) = &done {
+            note(memory, &done.footprints);
         }
         variables.iter().for_each(|&address| memory.remove(address));
-        let (counts, raced, _) = done?;
+        let (counts, raced, Done { mut of_stream, .. }) = done?;
         if let Some(fault) = raced {
             return Err(LaunchError::Fault(fault));
         }
@@ -143,7 +181,12 @@ impl Launch {
             let kernel = self.kernel.name.clone();
             return Err(LaunchError::Unwritten { kernel, buffer, address, offset, count });
         }
-        Ok(counts)
+        // Variables have other places in the next launch.
+        for (variable, &address) in self.kernel.variables.iter().zip(&variables) {
+            of_stream.accesses.forget(address, address + variable.bytes.len() as u64);
+        }
+        of_stream.accesses.sort();
+        Ok((counts, of_stream))
     }
 
     fn check_shape(&self) -> Result<(), LaunchError> {

@@ -1,14 +1,14 @@
 //! Mbarriers, and stores that arrive at them (PTX ISA, "mbarrier", "st.async").
 
 use super::access::{Data, addresses, gathered, lanes};
-use super::cluster::{Cluster, Stop};
-use super::lane::{Who, aligned, resolve};
-use super::meeting::join;
+use super::barrier::join;
+use super::cluster::{Abort, Cluster};
+use super::lane::{ThreadId, aligned, resolve};
 use super::warp::{Wait, Warp};
 use crate::check::shadow::Entry;
 use crate::fault::FaultKind;
 use crate::kernel::file::{Mask, Raw, Row, WARP};
-use crate::kernel::op::{Mbarrier as Instruction, MbarrierAction, Phase, Space, StoreAsync};
+use crate::kernel::op::{Mbarrier as Instruction, MbarrierAction, Phase, Semantics, Space, StoreAsync};
 use crate::memory::address;
 
 /// What the 8 bytes hold. The PTX ISA leaves it open; here it shows whether something else has
@@ -60,41 +60,41 @@ impl Cluster<'_> {
         instruction: &Instruction,
         active: Mask,
         at: u32,
-    ) -> Result<bool, Stop> {
+    ) -> Result<bool, Abort> {
         let places = addresses(warp, instruction.place);
         for lane in lanes(active) {
             let number = lane as u32;
-            let stop = |kind| Stop::new(number, kind);
+            let abort = |kind| Abort::new(number, kind);
             let place = instruction.space;
             let word = |warp: &Warp, slot: u32| warp.file.words[slot as usize][lane];
             match instruction.action {
                 MbarrierAction::Initialize { count } => {
-                    let who = Who { lane: number, at, strong: false };
+                    let id = ThreadId { lane: number, at, semantics: Semantics::Weak };
                     let count = word(warp, count);
-                    self.initialize(warp, who, place, places[lane], count).map_err(stop)?;
+                    self.initialize(warp, id, place, places[lane], count).map_err(abort)?;
                 }
                 MbarrierAction::Invalidate => {
-                    let key = self.find(warp, number, place, places[lane], warp.index).map_err(stop)?;
+                    let key = self.find(warp, number, place, places[lane], warp.index).map_err(abort)?;
                     self.mbarriers.remove(&key);
                 }
                 MbarrierAction::Arrive { count, bytes, state, scope } => {
-                    let key = self.find(warp, number, place, places[lane], warp.index).map_err(stop)?;
+                    let key = self.find(warp, number, place, places[lane], warp.index).map_err(abort)?;
                     let phase = self.mbarriers.get(&key).map_or(0, |found| found.phase);
                     if let Some(bytes) = bytes {
                         let bytes = i64::from(word(warp, bytes));
-                        self.expect(key, bytes).map_err(stop)?;
+                        self.expect(key, bytes).map_err(abort)?;
                     }
                     let tells = scope.orders(key.0 == warp.block);
                     let count = count.map_or(1, |count| word(warp, count));
-                    self.arrive(key, count, tells.then_some(&warp.clock)).map_err(stop)?;
+                    self.arrive(key, count, tells.then_some(&warp.clock)).map_err(abort)?;
                     if let Some(state) = state {
                         warp.file.write(state, &[u64::from(phase); WARP], 1 << lane);
                     }
                 }
                 MbarrierAction::Expect { bytes } => {
-                    let key = self.find(warp, number, place, places[lane], warp.index).map_err(stop)?;
+                    let key = self.find(warp, number, place, places[lane], warp.index).map_err(abort)?;
                     let bytes = i64::from(word(warp, bytes));
-                    self.expect(key, bytes).map_err(stop)?;
+                    self.expect(key, bytes).map_err(abort)?;
                 }
                 MbarrierAction::Test { .. } => {}
             }
@@ -111,7 +111,7 @@ impl Cluster<'_> {
     fn initialize(
         &mut self,
         warp: &mut Warp,
-        who: Who,
+        id: ThreadId,
         space: Space,
         at: u64,
         count: u32,
@@ -121,17 +121,17 @@ impl Cluster<'_> {
             return Err(wrong(address, "is another block's: only its own block may initialize it"));
         }
         let key = (warp.block, address::offset(address));
-        self.store_lane(warp, who, space, at, &MARK)?;
+        self.store_lane(warp, id, space, at, &MARK)?;
         if count == 0 || count > MOST {
             return Err(wrong(key.1, format!("for {count} arrivals: expected 1 to {MOST}")));
         }
-        let thread = warp.index as u32 * 32 + who.lane;
+        let thread = warp.index as u32 * 32 + id.lane;
         let new = Mbarrier {
             expected: count,
             pending: count,
             bytes: 0,
             phase: 0,
-            initialized: Entry::new(thread, warp.now(), who.at, self.pages.generation),
+            initialized: Entry::new(thread, warp.now(), id.at, self.pages.generation),
             fenced: false,
             announced: None,
             gathered: Vec::new(),
@@ -194,16 +194,16 @@ impl Cluster<'_> {
         instruction: &Instruction,
         places: &Row<u64>,
         active: Mask,
-    ) -> Result<bool, Stop> {
+    ) -> Result<bool, Abort> {
         let MbarrierAction::Test { done, phase, waits, scope } = instruction.action else { return Ok(true) };
         let mut ended: Mask = 0;
         let mut open = None;
         for lane in lanes(active) {
-            let stop = |kind| Stop::new(lane as u32, kind);
+            let abort = |kind| Abort::new(lane as u32, kind);
             let key =
-                self.find(warp, lane as u32, instruction.space, places[lane], warp.index).map_err(stop)?;
+                self.find(warp, lane as u32, instruction.space, places[lane], warp.index).map_err(abort)?;
             if key.0 != warp.block {
-                return Err(stop(wrong(key.1, "is another block's: only its own block may wait for it")));
+                return Err(abort(wrong(key.1, "is another block's: only its own block may wait for it")));
             }
             let Some(found) = self.mbarriers.get(&key) else { continue };
             let is_over = match phase {
@@ -267,14 +267,14 @@ impl Cluster<'_> {
         store: &StoreAsync,
         active: Mask,
         at: u32,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Abort> {
         let bytes = store.access.bytes() as usize;
         let data = gathered(warp, &store.access);
         let (targets, barriers) = (addresses(warp, store.access.place), addresses(warp, store.barrier));
         for lane in lanes(active) {
             let data: &Data = &data[lane];
             self.send(warp, lane, store.access.space, [targets[lane], barriers[lane]], &data[..bytes], at)
-                .map_err(|kind| Stop::new(lane as u32, kind))?;
+                .map_err(|kind| Abort::new(lane as u32, kind))?;
         }
         self.count(&store.access, &targets, active, true, warp.block);
         warp.tick();

@@ -1,6 +1,6 @@
 //! The shared memory of one block.
 
-use crate::check::shadow::{Entry, Record, touch};
+use crate::check::shadow::{Entry, Record, last, touch};
 use crate::fault::FaultKind;
 use crate::memory::bits::{Bits, low_bits};
 
@@ -50,7 +50,11 @@ impl Shared {
         let missing = !written & low_bits(bytes.len() as u32);
         if missing != 0 {
             let address = address + u64::from(missing.trailing_zeros());
-            return Err(Wrong::Fault(FaultKind::UninitializedMemory { space: "shared", address }));
+            return Err(Wrong::Fault(FaultKind::UninitializedMemory {
+                space: "shared",
+                address,
+                element: None,
+            }));
         }
         self.touch(at, bytes.len(), me, false, before)?;
         bytes.copy_from_slice(&self.bytes[at..at + bytes.len()]);
@@ -70,6 +74,11 @@ impl Shared {
         self.written.set(at as u64, bytes.len() as u32);
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
         Ok(())
+    }
+
+    /// Who wrote a byte last, of those that barriers order.
+    pub fn writer(&self, address: u64, generation: u8) -> Option<Entry> {
+        last(&self.records, address as usize, true, generation)
     }
 
     /// Whether an access is one, and where.

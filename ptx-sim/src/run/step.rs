@@ -1,13 +1,13 @@
 //! One warp, instruction by instruction, until it waits or ends.
 
 use super::access::{addresses, lanes};
-use super::cluster::{Cluster, Stop};
+use super::cluster::{Abort, Cluster};
 use super::collective;
-use super::lane::{Who, aligned};
+use super::lane::{ThreadId, aligned};
 use super::warp::{Wait, Warp};
 use crate::fault::FaultKind;
 use crate::kernel::file::Mask;
-use crate::kernel::op::{Barrier, CopyAsync, Op, Space, guarded};
+use crate::kernel::op::{Barrier, CopyAsync, Op, Semantics, Space, guarded};
 
 /// Instructions that a warp may run before another has its turn, so that one that waits for
 /// another's store does not wait for ever.
@@ -15,7 +15,7 @@ const TURN: u64 = 1 << 16;
 
 impl Cluster<'_> {
     /// Runs a warp until all its parts wait, it has ended, or its turn is over.
-    pub fn run(&mut self, warp: &mut Warp) -> Result<(), Stop> {
+    pub fn run(&mut self, warp: &mut Warp) -> Result<(), Abort> {
         let kernel = self.kernel;
         let until = warp.instructions + TURN;
         while let Some(part) = warp.next() {
@@ -36,16 +36,18 @@ impl Cluster<'_> {
                     };
                     let missing = needed & !warp.file.written(register);
                     if missing != 0 {
-                        return Err(Stop::at(at, missing.trailing_zeros(), FaultKind::UninitializedRegister));
+                        let register = kernel.names.of(register);
+                        let kind = FaultKind::UninitializedRegister { register };
+                        return Err(Abort::at(at, missing.trailing_zeros(), kind));
                     }
                 }
-                let goes_on = self.execute(warp, part, active).map_err(|stop| stop.or_at(at))?;
+                let goes_on = self.execute(warp, part, active).map_err(|abort| abort.or_at(at))?;
                 for &register in &instruction.writes {
                     warp.file.mark(register, active);
                 }
                 if warp.instructions >= self.limit {
                     let instructions = warp.instructions;
-                    return Err(Stop::at(at, lanes.trailing_zeros(), FaultKind::Endless { instructions }));
+                    return Err(Abort::at(at, lanes.trailing_zeros(), FaultKind::Endless { instructions }));
                 }
                 if !goes_on {
                     break;
@@ -67,7 +69,7 @@ impl Cluster<'_> {
 
     /// Carries out the instruction that a part stands at. False if it must be looked at anew
     /// which part goes next.
-    fn execute(&mut self, warp: &mut Warp, part: usize, active: Mask) -> Result<bool, Stop> {
+    fn execute(&mut self, warp: &mut Warp, part: usize, active: Mask) -> Result<bool, Abort> {
         let kernel = self.kernel;
         let at = warp.parts[part].at;
         let lanes = warp.parts[part].lanes;
@@ -147,6 +149,9 @@ impl Cluster<'_> {
             }
             Op::FenceMbarriers => self.fence_mbarriers(warp),
             Op::StoreAsync(store) => self.store_async(warp, store, active, at)?,
+            Op::Prefetch(prefetch) => self.prefetch(warp, prefetch, active, at)?,
+            Op::WaitForLaunches => self.wait_for_launches(warp, active),
+            Op::LaunchDependents => self.launch_dependents(warp, active),
             Op::Branch { target } => return Ok(self.branch(warp, part, active, *target)),
             Op::Exit => {
                 self.finish_copies(warp, active, None)?;
@@ -158,7 +163,7 @@ impl Cluster<'_> {
                 }
                 warp.parts[part].lanes &= !active;
             }
-            Op::Trap if active != 0 => return Err(Stop::new(active.trailing_zeros(), FaultKind::Trap)),
+            Op::Trap if active != 0 => return Err(Abort::new(active.trailing_zeros(), FaultKind::Trap)),
             Op::Trap | Op::Nothing => {}
         }
         self.advance(warp, part, at + 1);
@@ -198,7 +203,7 @@ impl Cluster<'_> {
         part: usize,
         barrier: &Barrier,
         active: Mask,
-    ) -> Result<bool, Stop> {
+    ) -> Result<bool, Abort> {
         let first = active.trailing_zeros();
         let lane = first as usize;
         let number = warp.file.words[barrier.number as usize][lane];
@@ -207,26 +212,27 @@ impl Cluster<'_> {
         let threads = threads.filter(|&threads| threads != 0);
         if number > 15 || threads.is_some_and(|threads| threads % 32 != 0) {
             let threads = threads.unwrap_or(0);
-            return Err(Stop::new(first, FaultKind::Barrier { number, threads }));
+            return Err(Abort::new(first, FaultKind::Barrier { number, threads }));
         }
         self.tally.barriers += 1;
-        let meeting = &mut self.barriers[warp.block][number as usize];
-        let generation = meeting.generation;
-        meeting.threads = threads.or(meeting.threads);
-        meeting.arrive(warp.in_block, active, Some(&warp.clock));
+        let waits = barrier.waits;
+        let barrier = &mut self.barriers[warp.block][number as usize];
+        let generation = barrier.generation;
+        barrier.threads = threads.or(barrier.threads);
+        barrier.arrive(warp.in_block, active, Some(&warp.clock), waits);
         warp.tick();
-        if barrier.waits {
+        if waits {
             warp.parts[part].wait = Wait::Barrier { number, generation };
         }
         self.settle(warp.block);
         // A part that waits is past the instruction when it is woken.
-        Ok(!barrier.waits)
+        Ok(!waits)
     }
 
-    fn cluster_arrive(&mut self, warp: &mut Warp, active: Mask, release: bool) -> Result<(), Stop> {
+    fn cluster_arrive(&mut self, warp: &mut Warp, active: Mask, release: bool) -> Result<(), Abort> {
         let twice = warp.cluster_arrived & active;
         if twice != 0 {
-            return Err(Stop::new(
+            return Err(Abort::new(
                 twice.trailing_zeros(),
                 FaultKind::ClusterBarrier { instruction: "arrive" },
             ));
@@ -235,42 +241,45 @@ impl Cluster<'_> {
         warp.cluster_arrived |= active;
         warp.cluster_generation = self.cluster_barrier.generation;
         self.announce_mbarriers(warp);
-        self.cluster_barrier.arrive(warp.index, active, release.then_some(&warp.clock));
+        self.cluster_barrier.arrive(warp.index, active, release.then_some(&warp.clock), true);
         warp.tick();
         self.settle_cluster();
         Ok(())
     }
 
-    fn cluster_wait(&mut self, warp: &mut Warp, part: usize, active: Mask) -> Result<bool, Stop> {
+    fn cluster_wait(&mut self, warp: &mut Warp, part: usize, active: Mask) -> Result<bool, Abort> {
         let early = active & !warp.cluster_arrived;
         if early != 0 {
-            return Err(Stop::new(early.trailing_zeros(), FaultKind::ClusterBarrier { instruction: "wait" }));
+            return Err(Abort::new(
+                early.trailing_zeros(),
+                FaultKind::ClusterBarrier { instruction: "wait" },
+            ));
         }
         warp.cluster_arrived &= !active;
         warp.parts[part].wait = Wait::Cluster { generation: warp.cluster_generation };
         Ok(false)
     }
 
-    fn copy(&mut self, warp: &mut Warp, copy: &CopyAsync, active: Mask, at: u32) -> Result<(), Stop> {
+    fn copy(&mut self, warp: &mut Warp, copy: &CopyAsync, active: Mask, at: u32) -> Result<(), Abort> {
         let (targets, sources) = (addresses(warp, copy.target), addresses(warp, copy.source));
         let ignored = copy.ignore.map_or(0, |guard| guarded(Some(guard), &warp.file.predicates, active));
         for lane in lanes(active) {
             let number = lane as u32;
-            let stop = |kind| Stop::new(number, kind);
+            let abort = |kind| Abort::new(number, kind);
             let wanted = copy
                 .source_size
                 .map_or(copy.size, |slot| warp.file.words[slot as usize][lane].min(copy.size));
             let wanted = if ignored >> lane & 1 == 1 { 0 } else { wanted };
-            aligned("shared", targets[lane], copy.size as usize).map_err(stop)?;
-            aligned("global", sources[lane], copy.size as usize).map_err(stop)?;
+            aligned("shared", targets[lane], copy.size as usize).map_err(abort)?;
+            aligned("global", sources[lane], copy.size as usize).map_err(abort)?;
             let mut bytes = [0; 16];
-            let who = Who { lane: number, at, strong: false };
+            let id = ThreadId { lane: number, at, semantics: Semantics::Weak };
             // Byte by byte where fewer than all are read: they need not be a power of two.
             let step = if wanted == copy.size { copy.size as usize } else { 1 };
             for from in (0..wanted as usize).step_by(step) {
                 let address = sources[lane].wrapping_add(from as u64);
-                self.load_lane(warp, who, Space::Global, address, &mut bytes[from..from + step])
-                    .map_err(stop)?;
+                self.load_lane(warp, id, Space::Global, address, &mut bytes[from..from + step])
+                    .map_err(abort)?;
             }
             warp.copies.begin(number, at, targets[lane], bytes, copy.size);
         }
@@ -279,11 +288,11 @@ impl Cluster<'_> {
     }
 
     /// Writes what copies have brought, in the name of the threads that waited for them.
-    fn finish_copies(&mut self, warp: &mut Warp, active: Mask, pending: Option<u32>) -> Result<(), Stop> {
+    fn finish_copies(&mut self, warp: &mut Warp, active: Mask, pending: Option<u32>) -> Result<(), Abort> {
         for copy in warp.copies.finish(active, pending) {
-            let who = Who { lane: copy.lane, at: copy.at, strong: false };
-            self.store_lane(warp, who, Space::Shared, copy.target, &copy.bytes[..copy.size as usize])
-                .map_err(|kind| Stop::at(copy.at, copy.lane, kind))?;
+            let id = ThreadId { lane: copy.lane, at: copy.at, semantics: Semantics::Weak };
+            self.store_lane(warp, id, Space::Shared, copy.target, &copy.bytes[..copy.size as usize])
+                .map_err(|kind| Abort::at(copy.at, copy.lane, kind))?;
         }
         Ok(())
     }

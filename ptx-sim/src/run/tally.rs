@@ -35,6 +35,11 @@ impl Tally {
         self.instructions[at as usize].divergent_branches += 1;
     }
 
+    /// A thread prefetches where no memory is.
+    pub fn stray(&mut self, at: u32) {
+        self.instructions[at as usize].stray_prefetches += 1;
+    }
+
     /// Both together.
     pub fn add(mut self, other: Tally) -> Tally {
         if self.instructions.is_empty() {
@@ -65,6 +70,7 @@ impl Tally {
             *counts.instructions.entry(instruction.kind).or_default() += run.instructions;
             counts.thread_instructions += run.thread_instructions;
             counts.divergent_branches += run.divergent_branches;
+            counts.stray_prefetches += run.stray_prefetches;
             counts.lines.entry(instruction.line).or_default().add(run);
             if instruction.kind == InstructionKind::DependentLaunch {
                 counts.dependent_launch += run.instructions;

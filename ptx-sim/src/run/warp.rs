@@ -58,6 +58,8 @@ pub struct Warp {
     pub met_cluster: u32,
     /// The mbarrier and its phase for which `try_wait` has said once that it has not ended.
     pub gave_up: Option<(u64, u32)>,
+    /// Lanes that have waited for the launches in front.
+    pub waited: Mask,
     pub instructions: u64,
     pub copies: Copies,
     /// Each lane's local memory, and which of its bytes have been written.
@@ -84,6 +86,7 @@ impl Warp {
         self.clock[index] = 1;
         (self.cluster_arrived, self.cluster_generation, self.met_cluster) = (0, 0, 0);
         self.gave_up = None;
+        self.waited = 0;
         self.instructions = 0;
         self.copies = Copies::default();
         let local = kernel.local as usize * 32;
@@ -116,7 +119,7 @@ impl Warp {
     /// Learns what a barrier's generation knew.
     pub fn learn(&mut self, released: &[u32]) {
         let own = self.now();
-        super::meeting::join(&mut self.clock, released);
+        super::barrier::join(&mut self.clock, released);
         self.clock[self.index] = own;
     }
 

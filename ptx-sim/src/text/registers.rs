@@ -19,6 +19,15 @@ pub enum Class {
 }
 
 impl Class {
+    /// The file that holds it: of predicates, words or wides.
+    pub fn file(self) -> usize {
+        match self {
+            Class::Predicate => 0,
+            Class::Half | Class::Word => 1,
+            Class::Wide => 2,
+        }
+    }
+
     /// How a message names it.
     pub fn name(self) -> &'static str {
         match self {
@@ -43,6 +52,24 @@ pub struct Register {
 pub struct Registers<'a> {
     scopes: Vec<HashMap<&'a str, Declared>>,
     counts: [u32; 3],
+    /// All that have been declared, those of closed scopes too.
+    names: Vec<(&'a str, Declared)>,
+}
+
+/// What registers are called, for messages.
+#[derive(Clone, Debug, Default)]
+pub struct Names(Vec<(String, Declared)>);
+
+impl Names {
+    /// The name of a register; those that no `.reg` declares are read by nothing that could be wrong.
+    pub fn of(&self, register: Register) -> String {
+        let found = self.0.iter().find_map(|(name, Declared { first, count })| {
+            let number = register.slot.checked_sub(first.slot)?;
+            let is_it = first.class.file() == register.class.file() && number < count.unwrap_or(1);
+            is_it.then(|| if count.is_some() { format!("{name}{number}") } else { name.clone() })
+        });
+        found.unwrap_or_else(|| register.class.name().to_owned())
+    }
 }
 
 /// `%r<10>` declares `%r0` to `%r9`; a plain name has no count.
@@ -57,7 +84,7 @@ const MOST: u64 = 1 << 20;
 
 impl<'a> Registers<'a> {
     pub fn new() -> Self {
-        Registers { scopes: vec![HashMap::new()], counts: [0; 3] }
+        Registers { scopes: vec![HashMap::new()], counts: [0; 3], names: Vec::new() }
     }
 
     pub fn open(&mut self) {
@@ -103,6 +130,7 @@ impl<'a> Registers<'a> {
             *file = end as u32;
             let declared =
                 Declared { first: Register { class, slot }, count: count.map(|count| count as u32) };
+            self.names.push((name, declared));
             let scope = self.scopes.last_mut();
             if scope.is_none_or(|scope| scope.insert(name, declared).is_some()) {
                 return Err(LoadError::Redeclared { line, name: name.to_owned() });
@@ -136,16 +164,17 @@ impl<'a> Registers<'a> {
         })
     }
 
+    /// What they are called.
+    pub fn names(&self) -> Names {
+        Names(self.names.iter().map(|&(name, declared)| (name.to_owned(), declared)).collect())
+    }
+
     /// Registers of each file: predicates, words, wides.
     pub fn counts(&self) -> [u32; 3] {
         self.counts
     }
 
     fn file(&mut self, class: Class) -> &mut u32 {
-        &mut self.counts[match class {
-            Class::Predicate => 0,
-            Class::Half | Class::Word => 1,
-            Class::Wide => 2,
-        }]
+        &mut self.counts[class.file()]
     }
 }

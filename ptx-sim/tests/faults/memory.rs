@@ -4,7 +4,7 @@ use ptx_sim::FaultKind::{
     Freed, Misaligned, OutOfBounds, ReadOnly, UninitializedMemory, UninitializedRegister,
 };
 
-use crate::plant::Plant;
+use crate::plant::{Plant, byte};
 
 const FRAME: &str = "the thread has 16 bytes";
 
@@ -162,7 +162,27 @@ pub const PLANTS: &[Plant] = &[
         mend: ["setp", "mov.b32 %r1, 0; setp"],
         shape: [1, 1, 32],
         place: [0, 8],
-        kind: |_| UninitializedRegister,
+        kind: |_| UninitializedRegister { register: "%r1".to_owned() },
+    },
+    Plant {
+        name: "a predicate with a name of its own that nothing wrote",
+        body: "{ .reg .pred is_odd, is_even; setp.eq.u32 %p1, %thread, 0;
+            @!%p1 setp.ne.u32 is_even, %thread, 3;
+            @is_even mov.b32 %r2, 1; } // here",
+        mend: ["@!%p1", ""],
+        shape: [1, 1, 32],
+        place: [0, 0],
+        kind: |_| UninitializedRegister { register: "is_even".to_owned() },
+    },
+    Plant {
+        name: "shared memory that another warp writes behind the next barrier",
+        body: "setp.ge.u32 %p1, %thread, 32; @%p1 bra WRITE;
+            ld.shared.b32 %r1, [%word]; // here
+            bar.sync 0; bra DONE; WRITE: bar.sync 0; add.u32 %r2, %word, -128; st.shared.b32 [%r2], 1; DONE:",
+        mend: ["setp", "st.shared.b32 [%word], 0; setp"],
+        shape: [1, 1, 64],
+        place: [0, 0],
+        kind: |_| UninitializedMemory { space: "shared", address: 0, element: None },
     },
     Plant {
         name: "shared memory that nothing wrote",
@@ -171,7 +191,7 @@ pub const PLANTS: &[Plant] = &[
         mend: ["+248", "+240"],
         shape: [1, 1, 63],
         place: [0, 0],
-        kind: |_| UninitializedMemory { space: "shared", address: 252 },
+        kind: |_| UninitializedMemory { space: "shared", address: 252, element: None },
     },
     Plant {
         name: "shared memory that a former block wrote",
@@ -180,7 +200,7 @@ pub const PLANTS: &[Plant] = &[
         mend: ["@%p1", ""],
         shape: [2, 1, 1],
         place: [1, 0],
-        kind: |_| UninitializedMemory { space: "shared", address: 0 },
+        kind: |_| UninitializedMemory { space: "shared", address: 0, element: None },
     },
     Plant {
         name: "local memory that the thread has not written",
@@ -190,7 +210,7 @@ pub const PLANTS: &[Plant] = &[
         mend: ["@%p1", ""],
         shape: [1, 1, 64],
         place: [0, 33],
-        kind: |_| UninitializedMemory { space: "local", address: 2 },
+        kind: |_| UninitializedMemory { space: "local", address: 2, element: None },
     },
     Plant {
         name: "global memory that nothing wrote",
@@ -199,6 +219,6 @@ pub const PLANTS: &[Plant] = &[
         mend: ["v2.b32 {%r1, %r2}", "b32 %r1"],
         shape: [1, 1, 1],
         place: [0, 0],
-        kind: |at| UninitializedMemory { space: "global", address: at.blank + 4 },
+        kind: |at| UninitializedMemory { space: "global", address: at.blank + 4, element: byte("blank", 4) },
     },
 ];

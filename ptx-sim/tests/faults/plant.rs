@@ -1,6 +1,6 @@
 //! A kernel with a fault in it.
 
-use ptx_sim::{Fault, FaultKind, Launch, LaunchError, Memory, Module};
+use ptx_sim::{Element, Fault, FaultKind, Launch, LaunchError, Memory, Module};
 
 use norm_testing::kernel::{marked, text};
 
@@ -33,6 +33,11 @@ pub struct Addresses {
     pub blank: u64,
     /// The line with `// other`.
     pub other: u32,
+}
+
+/// A byte of a buffer, as a message names it.
+pub fn byte(buffer: &str, index: u64) -> Option<Box<Element>> {
+    Some(Box::new(Element { buffer: buffer.to_owned(), index, size: 1 }))
 }
 
 const PARAMETERS: &str = ".param .u64 data, .param .u64 constant, .param .u64 freed, .param .u64 blank";

@@ -2,7 +2,7 @@
 
 use ptx_sim::{Fault, FaultKind, Launch, Memory, Party};
 
-use crate::plant::{Addresses, Plant};
+use crate::plant::{Addresses, Plant, byte};
 use norm_testing::kernel::{fault, kernel, marked, text};
 
 /// The race with a thread of a block, at `// other`.
@@ -21,9 +21,40 @@ pub const PLANTS: &[Plant] = &[
         place: [0, 32],
         kind: |at| FaultKind::Race {
             space: "shared",
-            address: 0,
+            address: 0, element: None,
             writes: false,
             other: with([0, 0], true, at),
+        },
+    },
+    Plant {
+        name: "a word of shared memory read before the warp that stores it comes to that",
+        body: "setp.ge.u32 %p1, %thread, 32; @%p1 st.shared.b32 [%word], %thread; // other
+            @!%p1 ld.shared.b32 %r1, [%word+128]; // here",
+        mend: ["@!%p1", "bar.sync 0; @!%p1"],
+        shape: [1, 1, 64],
+        place: [0, 0],
+        kind: |at| FaultKind::Race {
+            space: "shared",
+            address: 128,
+            element: None,
+            writes: false,
+            other: with([0, 32], true, at),
+        },
+    },
+    Plant {
+        name: "a word of global memory read before the warp that stores it comes to that",
+        body: "setp.ge.u32 %p1, %thread, 32; setp.lt.u32 %p2, %thread, 40; and.pred %p2, %p1, %p2;
+            add.s64 %d1, %blank, %offset; @%p2 st.global.b32 [%d1+-128], %thread; // other
+            setp.eq.u32 %p3, %thread, 5; @%p3 ld.global.b32 %r1, [%d1]; // here",
+        mend: ["setp.eq.u32 %p3", "bar.sync 0; setp.eq.u32 %p3"],
+        shape: [1, 1, 64],
+        place: [0, 5],
+        kind: |at| FaultKind::Race {
+            space: "global",
+            address: at.blank + 20,
+            element: byte("blank", 20),
+            writes: false,
+            other: with([0, 37], true, at),
         },
     },
     Plant {
@@ -37,7 +68,7 @@ pub const PLANTS: &[Plant] = &[
         place: [0, 63],
         kind: |at| FaultKind::Race {
             space: "shared",
-            address: 2,
+            address: 2, element: None,
             writes: true,
             other: with([0, 31], false, at),
         },
@@ -53,7 +84,7 @@ pub const PLANTS: &[Plant] = &[
         place: [0, 63],
         kind: |at| FaultKind::Race {
             space: "shared",
-            address: 0,
+            address: 0, element: None,
             writes: true,
             other: with([0, 31], false, at),
         },
@@ -68,7 +99,7 @@ pub const PLANTS: &[Plant] = &[
         place: [0, 0],
         kind: |at| FaultKind::Race {
             space: "shared",
-            address: 4,
+            address: 4, element: None,
             writes: false,
             other: with([0, 1], true, at),
         },
@@ -85,7 +116,41 @@ pub const PLANTS: &[Plant] = &[
         place: [1, 0],
         kind: |at| FaultKind::Race {
             space: "shared",
-            address: 0,
+            address: 0, element: None,
+            writes: true,
+            other: with([0, 0], false, at),
+        },
+    },
+    Plant {
+        name: "a store behind a barrier of its own warp alone, which another warp reads once it wakes",
+        body: "bar.sync 0; setp.ge.u32 %p1, %thread, 32; @%p1 bra READ;
+            st.shared.b32 [%word], %thread; // other
+            bar.sync 0, 32; bra DONE; READ: add.u32 %r1, %word, -128;
+            ld.shared.b32 %r2, [%r1]; // here
+            DONE:",
+        mend: ["bar.sync 0, 32; bra DONE; READ:", "bar.sync 0; bra DONE; READ: bar.sync 0;"],
+        shape: [1, 1, 64],
+        place: [0, 32],
+        kind: |at| FaultKind::Race {
+            space: "shared",
+            address: 0, element: None,
+            writes: false,
+            other: with([0, 0], true, at),
+        },
+    },
+    Plant {
+        name: "a read behind two barriers of its own warp alone, whose word another warp writes once it wakes",
+        body: "st.shared.b32 [%word], 0; bar.sync 0; setp.ge.u32 %p1, %thread, 32; @%p1 bra WRITE;
+            ld.shared.b32 %r2, [%word]; // other
+            bar.sync 0, 32; bar.sync 0, 32; bra DONE; WRITE: add.u32 %r1, %word, -128;
+            st.shared.b32 [%r1], 1; // here
+            DONE:",
+        mend: ["bar.sync 0, 32; bra DONE; WRITE:", "bar.sync 1; bra DONE; WRITE: bar.sync 1;"],
+        shape: [1, 1, 64],
+        place: [0, 32],
+        kind: |at| FaultKind::Race {
+            space: "shared",
+            address: 0, element: None,
             writes: true,
             other: with([0, 0], false, at),
         },
@@ -100,7 +165,7 @@ pub const PLANTS: &[Plant] = &[
         mend: ["wait_all;", "wait_all; bar.sync 0;"],
         shape: [1, 1, 64],
         place: [0, 32],
-        kind: |at| FaultKind::Race { space: "shared", address: 0, writes: false, other: with([0, 0], true, at) },
+        kind: |at| FaultKind::Race { space: "shared", address: 0, element: None, writes: false, other: with([0, 0], true, at) },
     },
     Plant {
         name: "a word of global memory within a block",
@@ -112,7 +177,7 @@ pub const PLANTS: &[Plant] = &[
         place: [0, 32],
         kind: |at| FaultKind::Race {
             space: "global",
-            address: at.data,
+            address: at.data, element: byte("data", 0),
             writes: false,
             other: with([0, 0], true, at),
         },
@@ -128,7 +193,7 @@ pub const PLANTS: &[Plant] = &[
         place: [5, 33],
         kind: |at| FaultKind::Race {
             space: "global",
-            address: at.data + 258,
+            address: at.data + 258, element: byte("data", 258),
             writes: true,
             other: with([9, 2], true, at),
         },
@@ -146,7 +211,7 @@ pub const PLANTS: &[Plant] = &[
         place: [1, 0],
         kind: |at| FaultKind::Race {
             space: "global",
-            address: at.data,
+            address: at.data, element: byte("data", 0),
             writes: true,
             other: with([0, 0], false, at),
         },
@@ -173,7 +238,13 @@ fn a_block_that_waits_for_a_third_is_named_without_its_line() {
         line: 0,
         block: [2, 0, 0],
         thread: [0; 3],
-        kind: FaultKind::Race { space: "global", address: data + 4, writes: true, other },
+        kind: FaultKind::Race {
+            space: "global",
+            address: data + 4,
+            element: byte("data", 4),
+            writes: true,
+            other,
+        },
     };
     assert_eq!(fault(launch.run(&mut memory)), expected);
     // What the kernel had written is there, not what it wrote when it was run again.

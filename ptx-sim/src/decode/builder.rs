@@ -1,7 +1,7 @@
-//! What a builder asks of the instruction it decodes.
+//! Builds an operation from an instruction: its modifiers, types and operands, resolved to registers.
 
 use super::context::Context;
-use super::form::Opcode;
+use super::signature::Opcode;
 use super::types::Type;
 use crate::error::LoadError;
 use crate::kernel::op::{Place, Preset, Space};
@@ -13,7 +13,7 @@ use crate::text::registers::{Class, Register};
 
 /// An instruction being decoded: its words, its operands, and the registers it turns out to
 /// read and write.
-pub struct Request<'s, 'a> {
+pub struct Builder<'s, 'a> {
     pub statement: &'s Statement<'a>,
     pub opcode: Opcode<'a>,
     pub context: &'s mut Context<'a>,
@@ -23,12 +23,12 @@ pub struct Request<'s, 'a> {
 
 type Result<T> = std::result::Result<T, LoadError>;
 
-impl<'s, 'a> Request<'s, 'a> {
+impl<'s, 'a> Builder<'s, 'a> {
     pub fn has(&self, modifier: &str) -> bool {
         self.opcode.modifiers.contains(&modifier)
     }
 
-    /// The first type; forms that name none are not asked.
+    /// The first type; for signatures that have none this is not called.
     pub fn ty(&self) -> Type {
         self.opcode.types.first().copied().unwrap_or(Type::B32)
     }

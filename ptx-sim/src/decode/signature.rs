@@ -1,14 +1,14 @@
-//! Forms: which modifiers and types an instruction is supported with.
+//! Signatures: which modifiers, types and operands an instruction is supported with.
 
-use super::request::Request;
+use super::builder::Builder;
 use super::types::Type;
 use crate::counts::InstructionKind;
 use crate::error::LoadError;
 use crate::kernel::op::Op;
 
-/// One supported form of an instruction. The words are its specification: an instruction with
+/// One signature of an instruction that is supported. The words are its specification: an instruction with
 /// any other modifier or type is refused.
-pub struct Form {
+pub struct Signature {
     pub name: &'static str,
     /// Groups of modifiers, of each of which one must stand: `lo|hi|wide`. A group that ends in
     /// `?` may be absent.
@@ -20,7 +20,7 @@ pub struct Form {
     /// The fewest and the most operands.
     pub operands: (usize, usize),
     pub kind: InstructionKind,
-    pub build: fn(&mut Request<'_, '_>) -> Result<Op, LoadError>,
+    pub build: fn(&mut Builder<'_, '_>) -> Result<Op, LoadError>,
 }
 
 /// An opcode taken apart.
@@ -47,17 +47,21 @@ impl<'a> Opcode<'a> {
     }
 }
 
-/// The form of an opcode, or what of it no form has.
-pub fn find(forms: &'static [&'static [Form]], opcode: &Opcode<'_>) -> Result<&'static Form, String> {
-    let named: Vec<&Form> = forms.iter().copied().flatten().filter(|form| form.name == opcode.name).collect();
+/// The signature of an opcode, or what of it no signature has.
+pub fn find(
+    signatures: &'static [&'static [Signature]],
+    opcode: &Opcode<'_>,
+) -> Result<&'static Signature, String> {
+    let named: Vec<&Signature> =
+        signatures.iter().copied().flatten().filter(|signature| signature.name == opcode.name).collect();
     if named.is_empty() {
         return Err("no form of it is known".to_owned());
     }
-    // The complaint of the form that came furthest is the one to show.
+    // The complaint of the signature that came furthest is the one to show.
     let mut best = (0, String::new());
-    for form in named {
-        match form.matches(opcode) {
-            Ok(()) => return Ok(form),
+    for signature in named {
+        match signature.matches(opcode) {
+            Ok(()) => return Ok(signature),
             Err(complaint) if complaint.0 >= best.0 => best = complaint,
             Err(_) => {}
         }
@@ -65,7 +69,7 @@ pub fn find(forms: &'static [&'static [Form]], opcode: &Opcode<'_>) -> Result<&'
     Err(best.1)
 }
 
-impl Form {
+impl Signature {
     /// An error tells how far the comparison came, and what does not fit.
     fn matches(&self, opcode: &Opcode<'_>) -> Result<(), (u32, String)> {
         let allowed = [self.types, self.from];
@@ -94,10 +98,10 @@ impl Form {
     }
 }
 
-/// All forms as a Markdown table, a line each.
-pub fn table(forms: &[&[Form]]) -> String {
+/// All signatures as a Markdown table, a line each.
+pub fn table(signatures: &[&[Signature]]) -> String {
     let mut text = String::from("| instruction | modifiers | types |\n|---|---|---|\n");
-    for form in forms.iter().copied().flatten() {
+    for signature in signatures.iter().copied().flatten() {
         let code = |words: &str, dot: &str| match words {
             "" => String::new(),
             _ => {
@@ -114,11 +118,11 @@ pub fn table(forms: &[&[Form]]) -> String {
                 format!("<code>{}</code>", dotted.join(" "))
             }
         };
-        let types = match form.from {
-            "" => code(form.types, "."),
-            from => format!("{} from {}", code(form.types, "."), code(from, ".")),
+        let types = match signature.from {
+            "" => code(signature.types, "."),
+            from => format!("{} from {}", code(signature.types, "."), code(from, ".")),
         };
-        text += &format!("| `{}` | {} | {} |\n", form.name, code(form.modifiers, "."), types);
+        text += &format!("| `{}` | {} | {} |\n", signature.name, code(signature.modifiers, "."), types);
     }
     text
 }

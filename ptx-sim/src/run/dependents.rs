@@ -1,0 +1,102 @@
+//! `griddepcontrol`: launches that begin before those in front of them have ended (PTX ISA, "griddepcontrol").
+
+use super::cluster::Cluster;
+use super::grid::OfStream;
+use super::warp::Warp;
+use crate::check::in_flight::Accesses;
+use crate::check::shadow::Entry;
+use crate::fault::FaultKind;
+use crate::kernel::file::Mask;
+
+impl Cluster<'_> {
+    /// `griddepcontrol.wait`: from now on the launches in front have ended for these lanes.
+    pub fn wait_for_launches(&mut self, warp: &mut Warp, active: Mask) {
+        if active != 0 {
+            warp.waited |= active;
+            self.waits[warp.index].get_or_insert(warp.now());
+        }
+    }
+
+    /// `griddepcontrol.launch_dependents`. A block's first one counts.
+    pub fn launch_dependents(&mut self, warp: &Warp, active: Mask) {
+        if active != 0 {
+            let early = !self.has_waited(warp.block);
+            self.lets_begin[warp.block].get_or_insert(early);
+        }
+    }
+
+    /// Whether some thread of a block has waited.
+    fn has_waited(&self, block: usize) -> bool {
+        let warps = self.warps_a_block();
+        self.waits[block * warps..][..warps].iter().any(Option::is_some)
+    }
+
+    /// Whether a thread has waited, or knows by a barrier of one that has.
+    fn knows_of_wait(&self, warp: &Warp, lane: u32) -> bool {
+        warp.waited >> lane & 1 == 1
+            || self.waits.iter().enumerate().any(|(index, wait)| {
+                wait.is_some_and(|wait| {
+                    if index == warp.index { wait < warp.now() } else { warp.clock[index] >= wait }
+                })
+            })
+    }
+
+    /// Holds an access of global memory to what launches in front may still be doing.
+    #[inline(always)]
+    pub fn check_in_front(
+        &self,
+        warp: &Warp,
+        lane: u32,
+        address: u64,
+        bytes: u32,
+        writes: bool,
+    ) -> Result<(), FaultKind> {
+        let has_waited = warp.waited >> lane & 1 == 1 && self.all_awaited;
+        if has_waited || self.in_flight().is_empty() {
+            return Ok(());
+        }
+        self.conflict_in_front(warp, lane, address, bytes, writes)
+    }
+
+    /// The same for a thread that has not waited itself, or not for all launches.
+    #[cold]
+    fn conflict_in_front(
+        &self,
+        warp: &Warp,
+        lane: u32,
+        address: u64,
+        bytes: u32,
+        writes: bool,
+    ) -> Result<(), FaultKind> {
+        let waited = self.knows_of_wait(warp, lane);
+        for launch in self.in_flight().iter().filter(|launch| !(waited && launch.awaited)) {
+            if let Some((address, other)) = launch.accesses.conflict(address, bytes.into(), writes) {
+                let (element, kernel) = (self.memory.element(address), launch.kernel.clone());
+                return Err(FaultKind::DependentLaunch { address, element, writes, waited, kernel, other });
+            }
+        }
+        Ok(())
+    }
+
+    /// What the next launch of the stream has to know of this cluster, which has ended.
+    pub fn of_stream(&self) -> OfStream {
+        let block = |entry: Entry| entry.thread() as usize / 32 % self.warps() / self.warps_a_block();
+        let place = |entry: Option<Entry>| {
+            let party = entry.map_or_else(|| self.unknown(false), |entry| self.party(entry, false));
+            (party.line, party.block)
+        };
+        // The next launch begins when the others have ended.
+        let may_still_read = |entry: Option<Entry>| match entry {
+            Some(entry) => self.lets_begin[block(entry)].is_some(),
+            None => self.lets_begin.iter().any(Option::is_some),
+        };
+        let blocks = 0..self.lets_begin.len();
+        OfStream {
+            accesses: Accesses::of(&self.pages, place, may_still_read),
+            waited: self.waits.iter().any(Option::is_some),
+            begins_next_late: blocks
+                .into_iter()
+                .any(|block| !self.lets_begin[block].unwrap_or(!self.has_waited(block))),
+        }
+    }
+}
