@@ -93,8 +93,12 @@ impl Run for Operation {
             (Form::Rows, None, None) => norm.rows_in_place(&mut alone()?, backend),
             (Form::Heads, None, Some(mut y)) => norm.heads(shared()?, &mut y, backend),
             (Form::Heads, None, None) => norm.heads_in_place(&mut alone()?, backend),
-            (Form::AddThenNorm, Some(mut r), Some(mut y)) => norm.add_then_norm(shared()?, &mut r, &mut y, backend),
-            (Form::AddThenNorm, Some(mut r), None) => norm.add_then_norm_in_place(&mut alone()?, &mut r, backend),
+            (Form::AddThenNorm, Some(mut r), Some(mut y)) => {
+                norm.add_then_norm(shared()?, &mut r, &mut y, backend)
+            }
+            (Form::AddThenNorm, Some(mut r), None) => {
+                norm.add_then_norm_in_place(&mut alone()?, &mut r, backend)
+            }
             (Form::NormThenAdd, None, Some(mut y)) => norm.norm_then_add(shared()?, &mut y, backend),
             _ => unreachable!("`norm` has checked that the form has these tensors"),
         }

@@ -4,6 +4,8 @@
 //! `T` and a number refer to docs/TUNING.md, 'Thresholds', which has the measurements behind a row. Lengths of rows are in
 //! vectors of 16 bytes of the wider of x and y: 512 are 4096 elements of 16 bits.
 
+use std::ops::RangeInclusive;
+
 use norm_kernels::abi::{
     NormKind::{Layer, Rms},
     Variant::{
@@ -167,6 +169,11 @@ const FOUR_MIB_AHEAD: PrefetchRule = prefetch(BytesAhead(4 << 20));
 /// Where twice as much of a residual comes with each row of x (T44).
 const TWO_MIB_AHEAD: PrefetchRule = prefetch(BytesAhead(2 << 20));
 
+/// Rows of that many KiB or more.
+const fn from_kib(kib: u64) -> RangeInclusive<u64> {
+    kib << 10..=u64::MAX
+}
+
 /// What is prefetched; the first row that is for a launch decides. If none is, nothing is prefetched: a multiprocessor
 /// already has many short rows in flight.
 pub(super) static PREFETCHES: &[PrefetchRule] = &[
@@ -177,12 +184,12 @@ pub(super) static PREFETCHES: &[PrefetchRule] = &[
     // The rows of all blocks already fill the L2 cache (T37).
     PrefetchRule { variant: Some(Mixed), ..prefetch(Nothing) },
     // Fast memory: with a residual from shorter rows on (T44), without one from these (T45).
-    PrefetchRule { loads: ResidualBetween, memory: Fast, min_row_bytes: 2 << 10, ..FOUR_MIB_AHEAD },
+    PrefetchRule { loads: ResidualBetween, memory: Fast, row_bytes: from_kib(2), ..FOUR_MIB_AHEAD },
     PrefetchRule {
         loads: WideResidual,
         memory: Fast,
         grid: VERY_LONG,
-        min_row_bytes: 2 << 10,
+        row_bytes: from_kib(2),
         ..TWO_MIB_AHEAD
     },
     PrefetchRule {
@@ -190,7 +197,7 @@ pub(super) static PREFETCHES: &[PrefetchRule] = &[
         loads: Residual,
         memory: Fast,
         grid: Grid::Above(4),
-        min_row_bytes: 8 << 10,
+        row_bytes: from_kib(8),
         ..FOUR_MIB_AHEAD
     },
     PrefetchRule {
@@ -198,17 +205,27 @@ pub(super) static PREFETCHES: &[PrefetchRule] = &[
         loads: Alone,
         memory: Fast,
         grid: VERY_LONG,
-        min_row_bytes: 8 << 10,
+        row_bytes: from_kib(8),
         ..FOUR_MIB_AHEAD
     },
     PrefetchRule {
         norm: Some(Layer),
+        loads: Residual,
         memory: Fast,
         grid: VERY_LONG,
-        min_row_bytes: 2 << 10,
+        row_bytes: from_kib(2),
+        ..FOUR_MIB_AHEAD
+    },
+    // Rows of 4 KiB take as long, and those of 4-byte elements longer.
+    PrefetchRule {
+        norm: Some(Layer),
+        loads: Alone,
+        memory: Fast,
+        grid: VERY_LONG,
+        row_bytes: 2 << 10..=(4 << 10) - 1,
         ..FOUR_MIB_AHEAD
     },
     // From these lengths on it helps (T38, T39).
-    PrefetchRule { norm: Some(Rms), min_row_bytes: 16 << 10, ..FOUR_MIB_AHEAD },
-    PrefetchRule { norm: Some(Layer), min_row_bytes: 8 << 10, ..FOUR_MIB_AHEAD },
+    PrefetchRule { norm: Some(Rms), row_bytes: from_kib(16), ..FOUR_MIB_AHEAD },
+    PrefetchRule { norm: Some(Layer), row_bytes: from_kib(8), ..FOUR_MIB_AHEAD },
 ];

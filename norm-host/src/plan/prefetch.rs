@@ -31,7 +31,7 @@ pub(super) fn l2_prefetch_rows(
             && (rule.loads == Loads::Any || rule.loads == loads)
             && rule.grid.includes(blocks, profile)
             && rule.memory.includes(profile)
-            && row_bytes >= rule.min_row_bytes
+            && rule.row_bytes.contains(&row_bytes)
     };
     match PREFETCHES.iter().find(is_for).map(|rule| rule.prefetch) {
         Some(Prefetch::OwnRow) => 0,

@@ -92,7 +92,7 @@ pub(super) struct PrefetchRule {
     pub grid: Grid,
     pub memory: Memory,
     /// Bytes of a row of x.
-    pub min_row_bytes: u64,
+    pub row_bytes: RangeInclusive<u64>,
     pub prefetch: Prefetch,
 }
 
@@ -128,7 +128,7 @@ pub(super) const fn prefetch(prefetch: Prefetch) -> PrefetchRule {
         loads: Loads::Any,
         grid: Grid::Any,
         memory: Memory::Any,
-        min_row_bytes: 0,
+        row_bytes: 0..=u64::MAX,
         prefetch,
     }
 }

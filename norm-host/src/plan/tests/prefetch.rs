@@ -19,6 +19,8 @@ fn rows_are_prefetched_where_it_pays() {
     assert_eq!(l2_prefetch_rows(NormKind::Rms, 1 << 20, 64), NO_PREFETCH);
     // 4 MiB.
     assert_eq!(l2_prefetch_rows(NormKind::Layer, 32768, 1024), 2048);
+    assert_eq!(l2_prefetch_rows(NormKind::Layer, 32768, 2040), (4 << 20) / 4080);
+    assert_eq!(l2_prefetch_rows(NormKind::Layer, 32768, 2048), NO_PREFETCH);
     assert_eq!(l2_prefetch_rows(NormKind::Layer, 513, 4096), 512);
     assert_eq!(l2_prefetch_rows(NormKind::Rms, 32768, 4096), 512);
     assert_eq!(l2_prefetch_rows(NormKind::Rms, 513, 8192), 256);
