@@ -17,20 +17,11 @@ mod failure;
 mod kernel_set;
 mod memory;
 mod nearest;
-// What the build needs as a whole, the doctor asks for part by part.
-#[allow(dead_code)]
-#[path = "../build/nightly.rs"]
-mod nightly;
 mod order;
 mod output;
 mod printable;
 mod ptx;
-mod ptxas;
 mod regular;
-// As for `nightly`.
-#[allow(dead_code)]
-#[path = "../build/rust_cuda.rs"]
-mod rust_cuda;
 mod target;
 mod tensors;
 mod tour;

@@ -1,18 +1,15 @@
 //! What the build script makes of its variables, of compiled text, and of commands that fail.
 
-#[path = "../build/command.rs"]
-mod command;
-#[path = "../build/mode.rs"]
-mod mode;
-
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
-use mode::{Codegen, Mode, asked};
+use norm_build::{
+    command, compiled,
+    mode::{Codegen, Mode, asked},
+    text::Text,
+};
 use norm_kernels::abi::{EntryPoint, Template};
-use xtask::compiled;
-use xtask::text::Text;
 
 /// What a compiler writes, with these entries.
 fn assembly(names: impl Iterator<Item = String>) -> String {

@@ -1,16 +1,13 @@
 //! The crate of `examples/own-kernel`, copied as its README says: it builds, its tests pass, and its check against f64 finds
 //! what is planted in its kernel.
 
-#[path = "../build/nightly.rs"]
-#[allow(dead_code)]
-mod nightly;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 use std::sync::{Mutex, PoisonError};
 use std::{env, fs, io};
 
 use libtest_mimic::{Failed, Trial};
+use norm_build::nightly;
 use norm_testing::{mock, trials};
 
 fn main() -> ExitCode {

@@ -1,28 +1,21 @@
 //! The checked-in PTX against the tools that make and take it, where they are installed.
 
-#[path = "../build/command.rs"]
-mod command;
-#[path = "../build/ptx.rs"]
-mod compile;
-#[path = "../build/nightly.rs"]
-mod nightly;
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::{fs, io};
 
 use libtest_mimic::{Failed, Trial};
+use norm_build::{
+    compiled, nightly, ptx as compile,
+    ptxas::{self, Assembled},
+    text::TARGETS,
+};
 use norm_host::ptx::{EMBEDDED, Ptx, for_capability, specialize::specialize};
 use norm_kernels::abi::{EntryPoint, EpilogueRounding};
 use norm_testing::{shipped, template, trials};
 use xtask::lock::{self, Assembly, version_of};
-use xtask::ptxas::{self, Assembled};
 use xtask::set::Set;
-use xtask::text::TARGETS;
-use xtask::{compiled, text};
-
-type Error = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     let nightly = nightly::find().map(Arc::new);

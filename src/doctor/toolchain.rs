@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use norm_host::ptx::RUST_CUDA;
 
 use super::{Finding, output_of};
-use crate::{nightly, ptxas, rust_cuda};
+use norm_build::{nightly, ptxas, rust_cuda};
 
 const NVCC_HOW: &str = "https://developer.nvidia.com/cuda-downloads, if you want its debugger and profilers";
 

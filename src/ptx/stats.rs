@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use super::{PtxError, is_meant, text_for};
 use crate::failure::Failure;
-use crate::{output, ptxas};
+use norm_build::ptxas;
+
+use crate::output;
 
 /// What `norm ptx stats` takes.
 #[derive(Args, Debug)]

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::text::Text;
+use norm_build::text::Text;
 
 /// The compression level: higher ones gain less than a thousandth.
 const LEVEL: i32 = 19;

@@ -7,9 +7,9 @@ use std::process::Command;
 
 use norm_host::ptx::{Entry, InstructionKind, Ptx};
 
-use crate::compiled::{COMPILED, section};
-use crate::ptxas;
-use crate::text::{Text, hash};
+use norm_build::compiled::{COMPILED, section};
+use norm_build::ptxas;
+use norm_build::text::{Text, hash};
 
 /// The first section: from which kernels the text was compiled, and which ptxas counted the registers.
 const HEAD: &str = "[made of]";

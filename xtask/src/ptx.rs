@@ -6,12 +6,13 @@ use std::process::{Command, Stdio};
 use std::{env, fs, io};
 
 use clap::Subcommand;
+use norm_build::ptxas;
+use norm_build::text::{TARGETS, Text};
 use norm_host::ptx::Ptx;
 use xtask::bundle::Unpacked;
 use xtask::lock::Assembly;
 use xtask::set::{Set, each_target, kernels};
-use xtask::text::{TARGETS, Text};
-use xtask::{Error, bundle, lock, ptxas};
+use xtask::{Error, bundle, lock};
 
 use crate::step::{cargo, root};
 

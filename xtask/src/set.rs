@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use crate::bundle::{self, Unpacked};
-use crate::text::{TARGETS, Text, hash};
+use norm_build::text::{TARGETS, Text, hash};
 
 /// The compiled kernels of a compiler: a folder with a bundle and a lock file for each target, and for stock rustc a
 /// dictionary for both bundles.

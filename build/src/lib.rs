@@ -1,4 +1,5 @@
-//! Compiles `norm-kernels` to PTX, when asked.
+//! Compiles `norm-kernels` to PTX: the body of the build script of `norm`, and what its command line and `cargo xtask` share
+//! with it. It has no interface for other programs.
 //!
 //! A default build takes the PTX that is checked in and needs stable Rust alone.
 //! `NORM_PTX=check cargo build` compiles it anew and fails where it differs from what is checked in.
@@ -6,13 +7,14 @@
 //! `cargo xtask ptx write` takes it into the source tree. `NORM_CODEGEN=rust-cuda` compiles with rust-cuda
 //! in place of stock rustc; without `NORM_PTX`, it writes.
 
-mod command;
-mod compiled;
-mod mode;
-mod nightly;
-mod ptx;
-mod rust_cuda;
-mod text;
+pub mod command;
+pub mod compiled;
+pub mod mode;
+pub mod nightly;
+pub mod ptx;
+pub mod ptxas;
+pub mod rust_cuda;
+pub mod text;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -21,9 +23,11 @@ use std::{env, fs};
 use mode::{Codegen, Mode};
 use text::{TARGETS, Text};
 
-type Error = Box<dyn std::error::Error>;
+/// Why something could not be built, as a message.
+pub type Error = Box<dyn std::error::Error>;
 
-fn main() -> ExitCode {
+/// The build script of `norm`.
+pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -37,7 +41,7 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Error> {
     println!("cargo::rerun-if-env-changed=NORM_PTX");
     println!("cargo::rerun-if-env-changed=NORM_CODEGEN");
-    println!("cargo::rerun-if-changed=build");
+    println!("cargo::rerun-if-changed=build.rs");
     let [ptx, codegen] = ["NORM_PTX", "NORM_CODEGEN"].map(env::var_os);
     let Some((codegen, mode)) = mode::asked(codegen.as_deref(), ptx.as_deref())? else { return Ok(()) };
 

@@ -5,7 +5,9 @@ use std::ffi::OsStr;
 /// The compiler of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codegen {
+    /// The stock rustc of a pinned nightly.
     Stock,
+    /// rust-cuda, a compiler backend on libNVVM.
     RustCuda,
 }
 
