@@ -85,7 +85,7 @@ fn tiles(variant: Variant, selected: Tile, dim: u32, profile: DeviceProfile) -> 
         }
         (_, Storage::Registers(held)) => {
             let least = row.div_ceil(held).next_multiple_of(WARP);
-            // With more than twice the least, most threads would have no vector.
+            // Beyond twice the least, threads would use less than half of the vectors that they can hold.
             let most = u32::min(variant.max_threads(), 2 * least);
             (least..=most).step_by(WARP as usize).map(|threads| tile(1, threads, 1)).collect()
         }
