@@ -562,7 +562,7 @@ def times(samples):
 
 
 def make_works(like, names, ops):
-    """The lines to measure; what a peer does not do is told on stderr."""
+    """The lines to measure. Cases that a peer does not support are named on stderr."""
     works, told, seen = [], set(), set()
     for line in like["lines"]:
         # Several implementations of a case are one case here.

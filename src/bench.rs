@@ -27,8 +27,8 @@ use norm_host::{
     plan::{DeviceProfile, Plan},
 };
 
-use call::Tensors;
-use case::Case;
+use call::TensorAddresses;
+use case::BenchCase;
 use cuda::Workload;
 pub use error::BenchError;
 use op::{Extents, Op, TypesChoice};
@@ -250,7 +250,7 @@ fn measure(args: &BenchArgs) -> Result<Record, Failure> {
     measure_cuda(args, &cases)
 }
 
-fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
+fn measure_cpu(args: &BenchArgs, cases: &[BenchCase]) -> Result<Record, Failure> {
     let copy = bytes(args.copy, 64);
     cpu::fits(cases, copy)?;
     let began = date();
@@ -291,7 +291,7 @@ fn measure_cpu(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
     })
 }
 
-fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
+fn measure_cuda(args: &BenchArgs, cases: &[BenchCase]) -> Result<Record, Failure> {
     if args.sweep {
         one_set(args, "--sweep")?;
         // Their kernels' blocks are those of the plans that only operations make.
@@ -306,7 +306,7 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
     let names: Vec<String> = args.ptx.iter().map(implementation).collect();
     let copy = bytes(args.copy, 256);
     let began = date();
-    let swept: Vec<(&Case, Option<Tiling>)> = if args.sweep {
+    let swept: Vec<(&BenchCase, Option<Tiling>)> = if args.sweep {
         cases
             .iter()
             .map(|case| {
@@ -320,8 +320,8 @@ fn measure_cuda(args: &BenchArgs, cases: &[Case]) -> Result<Record, Failure> {
         cases.iter().map(|case| (case, None)).collect()
     };
     // Every set's kernels for a case one after the other, fused and then not.
-    let parts = |case: &Case| args.unfused && case.op.is_sandwich();
-    let lines: Vec<(usize, &Case, Option<Tiling>, bool)> = swept
+    let parts = |case: &BenchCase| args.unfused && case.op.is_sandwich();
+    let lines: Vec<(usize, &BenchCase, Option<Tiling>, bool)> = swept
         .into_iter()
         .flat_map(|(case, tiling)| (0..devices.len()).map(move |set| (set, case, tiling)))
         .flat_map(|(set, case, tiling)| {
@@ -388,8 +388,8 @@ fn implementation(set: &KernelSet) -> String {
 }
 
 /// The tilings of a case: they depend on alignment, but not on where its tensors will be.
-fn tilings(case: &Case, profile: DeviceProfile) -> Result<Vec<Tiling>, norm_host::Error> {
-    let tensors = Tensors {
+fn tilings(case: &BenchCase, profile: DeviceProfile) -> Result<Vec<Tiling>, norm_host::Error> {
+    let tensors = TensorAddresses {
         place: Place::Cuda(0),
         x: 1 << 12,
         y: 1 << 12,
@@ -407,7 +407,7 @@ fn bytes(mib: Option<u32>, default: u32) -> u64 {
 
 fn line(
     implementation: &str,
-    case: &Case,
+    case: &BenchCase,
     tiling: Option<Tiling>,
     calls: u32,
     outcome: Result<Vec<f64>, String>,

@@ -18,8 +18,8 @@ use norm_host::{Error, Stream};
 use serde::Serialize;
 
 use call::{Executor, OnCpu, OnCuda, OnSimulator};
-use case::Case;
-use examine::Findings;
+use case::CheckCase;
+use examine::CaseStats;
 use scan::{Cases, Failing};
 
 use crate::failure::{Failure, Outcome};
@@ -27,7 +27,7 @@ use crate::output;
 use crate::target::{Target, TargetArgs};
 use crate::whole::whole;
 
-/// How a case is spelled, below the options.
+/// The help text below the options: how a case is written.
 const CASE_HELP: &str = "\
 A case is spelled in words, of which those in brackets may be left out:
   op=rms|layer over=rows|heads shape=2x3x128 x=DTYPE y=DTYPE [w=DTYPE] [b=DTYPE] eps=1e-6 [offset=1 [roundoffset]]
@@ -43,7 +43,7 @@ aligned address each tensor starts; roundoffset rounds w + offset to the type of
 roundings; shards does RMSNorm in so many parts of each row, as over devices; inplace and alone do the norm in place and one row alone too, to give the same bits. All tensors of a
 case take 512 MiB at most.";
 
-/// What `norm check` takes.
+/// The arguments of `norm check`.
 #[derive(Args, Debug)]
 #[command(after_help = CASE_HELP)]
 pub struct CheckArgs {
@@ -57,7 +57,7 @@ pub struct CheckArgs {
     target: TargetArgs,
     /// Examine this case instead of random ones; a failure prints such a text. May be repeated
     #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed"], allow_hyphen_values = true)]
-    case: Vec<Case>,
+    case: Vec<CheckCase>,
     /// Run each kernel of the set once at least instead, with --device sim
     #[arg(long, conflicts_with_all = ["cases", "seed", "case"])]
     every_kernel: bool,
@@ -89,7 +89,7 @@ pub fn run(args: &CheckArgs) -> Result<Outcome, Failure> {
     Ok(Outcome::of(report.failure.is_none()))
 }
 
-/// Tries each kernel of the target's set, or those that are asked for.
+/// Runs each kernel of the target's set, or those that `--kernel` names.
 fn every_kernel(args: &CheckArgs, target: &Target) -> Result<Outcome, Failure> {
     let Target::Sim { simulator } = target else {
         return Err(every::EveryError::Device { given: target.name() }.into());
@@ -104,7 +104,7 @@ fn every_kernel(args: &CheckArgs, target: &Target) -> Result<Outcome, Failure> {
     Ok(Outcome::of(report.is_good()))
 }
 
-/// What carries cases out on `target`; each has its own stream and memory.
+/// A new executor for `target`, which on a device has its own stream and memory.
 fn executor(target: &Target) -> Result<Box<dyn Executor + '_>, Error> {
     match target {
         Target::Cpu { .. } => Ok(Box::new(OnCpu)),
@@ -113,24 +113,24 @@ fn executor(target: &Target) -> Result<Box<dyn Executor + '_>, Error> {
     }
 }
 
-/// How a check came out.
+/// The results of a check.
 #[derive(Serialize)]
-struct Report {
+struct CheckReport {
     device: String,
     seed: Option<u64>,
     cases: u64,
-    /// Outputs that were held against the reference.
+    /// The number of outputs that were compared with the reference.
     outputs: u64,
-    /// The largest part of what the accuracy promise allows that an f32 output used: 1 is all.
+    /// The largest error of an f32 output, as a fraction of the error that the accuracy promise allows.
     f32_part_of_allowed_error: f64,
     seconds: f64,
-    failure: Option<FailureReport>,
+    failure: Option<CaseFailure>,
 }
 
 /// A case that failed.
 #[derive(Serialize)]
-struct FailureReport {
-    /// Its place among the cases, from 0.
+struct CaseFailure {
+    /// Its index among the cases, from 0.
     index: u64,
     case: String,
     fault: String,
@@ -139,14 +139,16 @@ struct FailureReport {
     command: String,
 }
 
-/// Examines all cases on as many threads as there are, and shrinks the first that fails. Kernels that are not there or
-/// cannot be loaded are an error, and no case's fault.
+/// Examines all cases on all of the machine's threads, and shrinks the first that fails.
+///
+/// # Errors
+/// If kernels are missing or cannot be loaded, which is no fault of a case.
 fn examine_all<E: Executor>(
     cases: &Cases,
     device: &str,
     options: &str,
     executor: impl Fn() -> Result<E, Error> + Sync,
-) -> Result<Report, Error> {
+) -> Result<CheckReport, Error> {
     let start = Instant::now();
     let bar = progress(cases.len());
     let scanned = scan::scan(cases, &executor, &|| bar.inc(1))?;
@@ -158,8 +160,8 @@ fn examine_all<E: Executor>(
         Some(failing) => Some(explain(failing, options, executor()?)),
         None => None,
     };
-    let Findings { outputs, f32_ratio } = scanned.findings;
-    Ok(Report {
+    let CaseStats { outputs, f32_ratio } = scanned.stats;
+    Ok(CheckReport {
         device: device.to_owned(),
         seed: cases.seed(),
         cases: scanned.examined,
@@ -170,29 +172,30 @@ fn examine_all<E: Executor>(
     })
 }
 
-/// A bar on stderr, where that is a terminal.
+/// A progress bar on stderr, if that is a terminal.
 fn progress(cases: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} cases, {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(cases).with_style(style)
 }
 
-fn explain(failing: Failing, options: &str, mut executor: impl Executor) -> FailureReport {
+/// Shrinks a failing case, and describes it and the smallest one.
+fn explain(failing: Failing, options: &str, mut executor: impl Executor) -> CaseFailure {
     let Failing { index, case, fault } = failing;
-    let mut memory = examine::Memory::default();
+    let mut memory = examine::ImageBuffers::default();
     let mut smallest_fault = fault.to_string();
     let smallest = shrink::shrink(&case, |case| match examine::examine(case, &mut executor, &mut memory) {
         Ok(_) => false,
-        // A set may lack the kernels of simpler cases.
+        // The kernel set may lack the kernels that a simpler case needs.
         Err(simpler) if simpler.of_kernels().is_some() => false,
-        // What fails for another reason is another find.
+        // A simpler case that fails for another reason is another bug.
         Err(simpler) if !simpler.is_like(&fault) => false,
         Err(simpler) => {
             smallest_fault = simpler.to_string();
             true
         }
     });
-    FailureReport {
+    CaseFailure {
         index,
         case: case.to_string(),
         fault: fault.to_string(),
@@ -202,9 +205,9 @@ fn explain(failing: Failing, options: &str, mut executor: impl Executor) -> Fail
     }
 }
 
-impl Report {
+impl CheckReport {
     fn text(&self, device: &str) -> String {
-        let Report { cases, outputs, seconds, .. } = self;
+        let CheckReport { cases, outputs, seconds, .. } = self;
         let of_seed = self.seed.map_or(String::new(), |seed| format!(" of seed {seed}"));
         let Some(failure) = &self.failure else {
             let in_f32 = match 100.0 * self.f32_part_of_allowed_error {
@@ -217,7 +220,7 @@ impl Report {
                 if *cases == 1 { "" } else { "s" },
             );
         };
-        let FailureReport { index, case, fault, smallest_case, smallest_fault, command } = failure;
+        let CaseFailure { index, case, fault, smallest_case, smallest_fault, command } = failure;
         format!(
             "FAILED: case {index}{of_seed} on {device}\n\
              \x20 case:          {case}\n\

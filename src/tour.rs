@@ -1,26 +1,26 @@
 //! `norm` without a subcommand: the seven functions on this machine, checked and timed.
 
-mod data;
 mod function;
+mod inputs;
 mod measure;
 mod report;
-mod stage;
+mod tensors;
 
 use clap::Args;
 use norm_host::{Cpu, Error, Stream, TpContext};
 
-use data::{Data, Size};
 use function::Function;
+use inputs::{Inputs, Size};
 use measure::Measured;
 use report::Report;
-use stage::Stage;
+use tensors::Tensors;
 
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::target::{Target, TargetArgs};
 use crate::whole::whole;
 
-/// What `norm` takes without a subcommand.
+/// The arguments of `norm` without a subcommand.
 #[derive(Args, Debug)]
 pub struct TourArgs {
     /// What the tensors are made from; one seed always makes the same
@@ -44,9 +44,9 @@ pub fn run(args: &TourArgs) -> Result<Outcome, Failure> {
     if !args.json {
         output::text(&report.opening())?;
     }
-    let data = Data::new(args.seed, size);
+    let inputs = Inputs::new(args.seed, size);
     for function in Function::ALL {
-        let measured = measure(function, &data, &target)?;
+        let measured = measure(function, &inputs, &target)?;
         let line = report.add(function, measured);
         if !args.json {
             output::text(&line)?;
@@ -57,36 +57,36 @@ pub fn run(args: &TourArgs) -> Result<Outcome, Failure> {
     } else {
         output::text(&report.closing())?;
     }
-    Ok(Outcome::of(report.good()))
+    Ok(Outcome::of(report.is_good()))
 }
 
-/// Checks and times one function; `None` where it cannot run.
-fn measure(function: Function, data: &Data, target: &Target) -> Result<Option<Measured>, Error> {
+/// Checks and times one function; `None` if the target cannot run it.
+fn measure(function: Function, inputs: &Inputs, target: &Target) -> Result<Option<Measured>, Error> {
     match target {
         Target::Cpu { .. } | Target::Sim { .. } if function == Function::RmsNormTp => Ok(None),
         Target::Cpu { .. } => {
-            let mut stage = Stage::on_host(data, function.heads());
-            let call = |stage: &mut Stage| stage.call(function, &Cpu);
-            measure::measure(function, data, &mut stage, Some(1), call, || Ok(())).map(Some)
+            let mut tensors = Tensors::on_host(inputs, function.heads());
+            let call = |tensors: &mut Tensors| tensors.call(function, &Cpu);
+            measure::measure(function, inputs, &mut tensors, Some(1), call, || Ok(())).map(Some)
         }
         Target::Sim { simulator } => {
-            let mut stage = Stage::on_host(data, function.heads());
-            let call = |stage: &mut Stage| stage.call(function, simulator);
-            // The time of a simulation is unrelated to the kernel's.
-            measure::measure(function, data, &mut stage, None, call, || Ok(())).map(Some)
+            let mut tensors = Tensors::on_host(inputs, function.heads());
+            let call = |tensors: &mut Tensors| tensors.call(function, simulator);
+            // No batch, and so no time: a simulation's says nothing of the kernel's.
+            measure::measure(function, inputs, &mut tensors, None, call, || Ok(())).map(Some)
         }
         Target::Cuda { stream } => {
-            let mut stage = Stage::on_device(data, function.heads(), stream)?;
-            // So many launches at a time that waiting for the last of them adds little.
+            let mut tensors = Tensors::on_device(inputs, function.heads(), stream)?;
+            // Launches between waits: enough for the wait to add little to the time of each.
             let batch = Some(20);
             let measured = if function == Function::RmsNormTp {
-                // From the same handle, which has the requested kernels.
+                // The group must use the device handle of `stream`, which has the requested kernel set.
                 let tp = TpContext::new(vec![Stream::new(stream.device())?])?;
-                let call = |stage: &mut Stage| stage.call_tp(&tp);
-                measure::measure(function, data, &mut stage, batch, call, || tp.synchronize())
+                let call = |tensors: &mut Tensors| tensors.call_tp(&tp);
+                measure::measure(function, inputs, &mut tensors, batch, call, || tp.synchronize())
             } else {
-                let call = |stage: &mut Stage| stage.call(function, stream);
-                measure::measure(function, data, &mut stage, batch, call, || stream.synchronize())
+                let call = |tensors: &mut Tensors| tensors.call(function, stream);
+                measure::measure(function, inputs, &mut tensors, batch, call, || stream.synchronize())
             };
             measured.map(Some)
         }

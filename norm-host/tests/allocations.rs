@@ -16,16 +16,16 @@ thread_local! {
 /// The system's allocator, counting what each thread asks for.
 struct Counting;
 
-// SAFETY: everything is handed on to the system's allocator.
+// SAFETY: both functions call the system's allocator with their own arguments, and return what it returns.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: handed on.
+        // SAFETY: the caller guarantees what `GlobalAlloc::alloc` requires of `layout`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: handed on.
+        // SAFETY: the caller guarantees that `alloc` returned `pointer` for `layout`; it comes from `System.alloc`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -46,14 +46,14 @@ fn memory(dtype: DType, shape: &[usize]) -> ViewMut<'static> {
     let buffer = DeviceBuffer::from_slice(&[0_f32; 4 * 256]).unwrap();
     let address = buffer.as_device_ptr().as_raw();
     std::mem::forget(buffer);
-    // SAFETY: large enough for any shape below, and nobody else has it.
+    // SAFETY: the buffer is large enough for every shape below, is never freed, and has no other view.
     unsafe { ViewMut::from_raw_parts(Place::Cuda(0), address, dtype, shape) }.unwrap()
 }
 
 /// The same, to be read.
 fn read(dtype: DType, shape: &[usize]) -> View<'static> {
     let address = memory(dtype, shape).address();
-    // SAFETY: as above.
+    // SAFETY: `memory` allocates a buffer that is large enough and is never freed, and its view of it has been dropped.
     unsafe { View::from_raw_parts(Place::Cuda(0), address, dtype, shape) }.unwrap()
 }
 

@@ -22,7 +22,7 @@ fn setup() -> (&'static Mock, MutexGuard<'static, ()>, Arc<CudaContext>, [Arc<Cu
 }
 
 fn memory(stream: &Arc<CudaStream>, elements: usize) -> CudaSlice<f16> {
-    // SAFETY: the stand-in runs no kernel that could read it.
+    // SAFETY: the stand-in driver runs no kernels, so nothing reads the uninitialized memory.
     unsafe { stream.alloc(elements).unwrap() }
 }
 
@@ -42,7 +42,7 @@ fn an_operation_is_launched_on_cudarcs_stream_with_its_addresses() {
     let address = x.device_ptr(&stream).0;
     let on = Stream::from_cudarc(&stream).unwrap();
     {
-        // SAFETY: used on that stream alone, and dropped.
+        // SAFETY: the view is used by work on that stream only, and dropped when that is enqueued.
         let mut x = unsafe { ViewMut::from_cudarc(&mut x, &[3, 256], &stream) }.unwrap();
         Norm::rms(1e-6).rows_in_place(&mut x.view_mut(), &on).unwrap();
     }
@@ -77,7 +77,7 @@ fn the_default_streams_can_be_borrowed() {
 fn a_view_waits_for_the_writes_of_other_streams_and_leaves_an_event() {
     let (mock, _alone, context, [stream, _]) = setup();
     let mut x = memory(&stream, 8);
-    // SAFETY: used by nothing.
+    // SAFETY: no work uses the view.
     let (waited, view) =
         calls(mock, &context, "cuStreamWaitEvent", || unsafe { View::from_cudarc(&x, &[8], &stream) });
     let view = view.unwrap();
@@ -85,7 +85,7 @@ fn a_view_waits_for_the_writes_of_other_streams_and_leaves_an_event() {
     assert_eq!((view.view().place(), view.view().shape()), (Place::Cuda(0), &[8][..]));
     assert!(calls(mock, &context, "cuEventRecord", || drop(view)).0);
 
-    // SAFETY: as above.
+    // SAFETY: no work uses the view.
     let (waited, view) =
         calls(mock, &context, "cuStreamWaitEvent", || unsafe { ViewMut::from_cudarc(&mut x, &[8], &stream) });
     assert!(waited);
@@ -97,12 +97,12 @@ fn parts_of_memory_are_viewed_where_they_lie() {
     let (_mock, _alone, _, [stream, _]) = setup();
     let x = memory(&stream, 100);
     let (part, start) = (x.slice(10..90), x.device_ptr(&stream).0);
-    // SAFETY: used by nothing.
+    // SAFETY: no work uses the view.
     let view = unsafe { View::from_cudarc(&part, &[8, 10], &stream) }.unwrap();
     assert_eq!(view.view().address(), start + 20);
     let strided = view.view().with_strides(&[20, 1]).unwrap_err();
     assert_eq!(strided, Error::OutOfBounds { arg: Arg::View, needed: 150, available: 80 });
-    // SAFETY: as above.
+    // SAFETY: the constructor returns an error, so there is no view.
     let long = unsafe { View::from_cudarc(&part, &[81], &stream) }.map(|_| ()).unwrap_err();
     assert_eq!(long, Error::OutOfBounds { arg: Arg::View, needed: 81, available: 80 });
 }

@@ -70,13 +70,13 @@ fn what_cust_has_is_borrowed() {
     assert_eq!(second, Device::new(1).unwrap());
     assert_eq!(current(), context(&second), "cust leaves its context current, and nobody takes it away");
     {
-        // SAFETY: it outlives the handle.
+        // SAFETY: `theirs` outlives the borrowed handle.
         let stream = unsafe { Stream::from_cust(&second, &theirs) }.unwrap();
         assert_eq!(stream.as_raw().addr(), theirs.as_inner().addr());
     }
     // Not destroyed with the handle.
     theirs.synchronize().unwrap();
-    // SAFETY: the stream outlives a handle that is not even made.
+    // SAFETY: `theirs` is alive; the function returns an error, so there is no handle that it must outlive.
     let foreign = unsafe { Stream::from_cust(&first, &theirs) };
     assert_eq!(foreign.err(), Some(Error::ForeignStream { device: first.place() }));
 }
@@ -150,7 +150,7 @@ fn a_plan_is_launched_as_it_stands() {
     let mut plan = Plan::new(&problem, device.profile()).unwrap();
     plan.kernel.variant = Variant::Stream;
     (plan.block, plan.grid) = ([96, 1, 1], [8, 1, 1]);
-    // SAFETY: the stand-in runs no kernel.
+    // SAFETY: the stand-in driver runs no kernels, so nothing is read or written.
     unsafe { stream.launch_plan(&plan) }.unwrap();
     let launch = mock.launch().expect("one launch");
     assert_eq!(
@@ -298,7 +298,7 @@ fn streams_are_destroyed_by_their_owner() {
     let before = mock.alive().streams;
     let owned = Stream::new(&device).unwrap();
     assert_eq!(mock.alive().streams, before + 1);
-    // SAFETY: it lives longer.
+    // SAFETY: `owned` outlives the borrowed handle.
     let borrowed = unsafe { Stream::from_raw(&device, owned.as_raw()) }.unwrap();
     assert_eq!((borrowed.device(), borrowed.as_raw()), (&device, owned.as_raw()));
     assert_eq!((borrowed.is_done(), borrowed.synchronize()), (Ok(true), Ok(())));
@@ -306,7 +306,7 @@ fn streams_are_destroyed_by_their_owner() {
     assert_eq!(mock.alive().streams, before + 1);
     drop(owned);
     assert_eq!(mock.alive().streams, before);
-    // SAFETY: the default stream is always there.
+    // SAFETY: a null handle is the default stream, which is never destroyed.
     let default = unsafe { Stream::from_raw(&device, null_mut()) }.unwrap();
     assert_eq!(default.synchronize(), Ok(()));
 }
@@ -316,7 +316,7 @@ fn a_stream_of_another_context_is_refused() {
     let (_mock, _alone, first) = setup();
     let second = Device::new(1).unwrap();
     let stream = Stream::new(&second).unwrap();
-    // SAFETY: it is alive.
+    // SAFETY: `stream` is alive; the function returns an error, so there is no handle that it must outlive.
     let result = unsafe { Stream::from_raw(&first, stream.as_raw()) };
     assert_eq!(result.map(drop), Err(Error::ForeignStream { device: Place::Cuda(0) }));
     assert_eq!(current(), 0);
@@ -351,7 +351,7 @@ fn a_captured_graph_launches_what_was_captured() {
     let graph = graph.unwrap();
     assert!(mock.launch().is_none(), "captured, not run");
     for _ in 0..2 {
-        // SAFETY: `x` is still there, and nobody uses it.
+        // SAFETY: `x` is alive, and nothing else uses it.
         unsafe { graph.launch(&stream) }.unwrap();
         assert_eq!(mock.launch().expect("the first").kernel(), "layer_f32_f32_f32_short4");
         assert_eq!(mock.launch().expect("the second").kernel(), "rms_f32_f32_f32_block2");
@@ -359,7 +359,7 @@ fn a_captured_graph_launches_what_was_captured() {
     }
 
     let elsewhere = Stream::new(&Device::new(1).unwrap()).unwrap();
-    // SAFETY: as above, were it launched.
+    // SAFETY: `x` is alive, and nothing else uses it; a stream of another device is refused before a launch.
     let result = unsafe { graph.launch(&elsewhere) };
     let (expected, given) = (Place::Cuda(0), Place::Cuda(1));
     assert_eq!(result, Err(Error::Place { arg: Arg::Stream, expected, given }));
@@ -387,7 +387,7 @@ fn handles_with_other_kernels_are_of_the_same_device() {
     let mut x = buffer(&device, &[0_f32; 2048]);
     let mut x = ViewMut::from_buffer::<f32>(&mut x, &[2, 1024]).unwrap();
     let graph = captured.capture(|stream| Norm::rms(1e-5).rows_in_place(&mut x, stream)).unwrap();
-    // SAFETY: `x` is still there, and nobody uses it.
+    // SAFETY: `x` is alive, and nothing else uses it.
     assert_eq!(unsafe { graph.launch(&launched) }, Ok(()));
     let launch = mock.launch().expect("one");
     assert_eq!((launch.kernel(), launch.stream), ("rms_f32_f32_f32_block2", launched.as_raw().addr()));
@@ -407,7 +407,7 @@ fn a_capture_that_fails_or_panics_ends() {
     // The next capture begins, so the others have ended.
     drop(stream.capture(|_| Ok(())).unwrap());
     assert_eq!(mock.alive().graphs, before);
-    // SAFETY: the default stream is always there.
+    // SAFETY: a null handle is the default stream, which is never destroyed.
     let default = unsafe { Stream::from_raw(&device, null_mut()) }.unwrap();
     let result = default.capture(|_| Ok(()));
     assert!(matches!(result, Err(Error::Driver { call: "cuStreamBeginCapture_v2", .. })));

@@ -67,7 +67,7 @@ fn a_lost_context_is_said_to_be_until_the_device_is_opened_anew() {
         assert_eq!(Norm::rms(1e-6).rows_in_place(&mut view, &stream), Err(error.clone()));
         assert_eq!(Stream::new(&device).map(drop), Err(error.clone()));
         assert_eq!(device.enter().map(drop), Err(error.clone()));
-        // SAFETY: never launched.
+        // SAFETY: the stream's context is lost, so the graph is refused and not launched.
         assert_eq!(unsafe { graph.launch(&stream) }, Err(error.clone()));
         assert_eq!(
             device.preload(
@@ -115,7 +115,7 @@ fn what_is_lost_is_lost_for_handles_with_other_kernels_too() {
     let anew = Device::new(0).unwrap();
     assert_ne!(anew, other);
     let graph = Stream::new(&anew).unwrap().capture(|_| Ok(())).unwrap();
-    // SAFETY: it does nothing.
+    // SAFETY: the graph is empty.
     assert_eq!(unsafe { graph.launch(&stream) }, Err(error));
 }
 

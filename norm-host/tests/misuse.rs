@@ -19,7 +19,7 @@ fn anywhere(place: Place, address: u64, extents: &[usize]) -> View<'static> {
 }
 
 fn anywhere_mut(place: Place, address: u64, extents: &[usize]) -> ViewMut<'static> {
-    // SAFETY: as above.
+    // SAFETY: the tests check that operations refuse it, or that there are no rows.
     unsafe { ViewMut::from_raw_parts(place, address, DType::F32, extents).unwrap() }
 }
 
@@ -320,7 +320,8 @@ impl Shared {
         strides: &[usize],
     ) -> ViewMut<'static> {
         let address = self.address(offset);
-        // SAFETY: as above; what shares memory with it is what the tests are about.
+        // SAFETY: tests stay within the buffer and keep it until they end. Where a view of another tensor overlaps with
+        // this one, they check that the operation refuses both or may be called with both.
         let view = unsafe { ViewMut::from_raw_parts(Place::Host, address, dtype, extents) };
         view.and_then(|view| view.with_strides(strides)).unwrap()
     }

@@ -92,7 +92,9 @@ impl Buffer {
 
     fn view_mut(&mut self, tensor: Tensor) -> ViewMut<'static> {
         let Tensor { place, dtype, extents, strides, .. } = tensor;
-        // SAFETY: as above; what shares memory with it is what the tests are about.
+        // SAFETY: tests stay within the buffer, or on no memory at all where a check must refuse it, until they end.
+        // Where a view of another tensor overlaps with this one, they check that the operation refuses both or may be
+        // called with both.
         let view = unsafe { ViewMut::from_raw_parts(place, self.address(tensor), dtype, extents) };
         view.and_then(|view| view.with_strides(strides)).unwrap()
     }

@@ -262,7 +262,7 @@ fn what_does_not_fit_is_refused() {
     let mut halves = ViewMut::from_slice(&mut halves, &[3]).unwrap();
     let (expected, given) = (DType::F32, DType::F16);
     assert_eq!(rms_norm_partial(x, &mut halves, &Cpu), Err(Error::DType { arg: Arg::Sums, expected, given }));
-    // SAFETY: refused.
+    // SAFETY: the operation refuses the overlap, and accesses nothing.
     let mut inside =
         unsafe { ViewMut::from_raw_parts(Place::Host, x.address() + 8, DType::F32, &[3]) }.unwrap();
     assert_eq!(rms_norm_partial(x, &mut inside, &Cpu), Err(Error::Overlap { a: Arg::X, b: Arg::Sums }));
@@ -276,7 +276,7 @@ fn what_does_not_fit_is_refused() {
     let (dim, max) = (MAX_DIM as usize + 1, MAX_DIM as usize);
     assert_eq!(apply(sums, 1e-6, dim), Err(Error::RowTooLong { arg: Arg::Dim, dim, max }));
     assert_eq!(apply(sums, -1.0, 8), Err(Error::Eps { given: -1.0 }));
-    // SAFETY: refused.
+    // SAFETY: the operation refuses the place, and accesses nothing.
     let elsewhere = unsafe { View::from_raw_parts(Place::Cuda(0), 256, DType::F32, &[3]) }.unwrap();
     let (expected, given) = (Place::Host, Place::Cuda(0));
     assert_eq!(apply(elsewhere, 1e-6, 8), Err(Error::Place { arg: Arg::Sums, expected, given }));

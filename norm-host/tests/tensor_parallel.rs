@@ -125,7 +125,7 @@ fn groups_are_of_different_devices_and_of_some() {
     assert!(TpContext::sharing_devices(vec![stream(0), stream(0)]).is_ok());
     let before = mock.alive().streams;
     let owner = stream(1);
-    // SAFETY: the owner lives longer.
+    // SAFETY: `owner` outlives the borrowed handle.
     let borrowed = unsafe { Stream::from_raw(owner.device(), owner.as_raw()) }.unwrap();
     drop(TpContext::new(vec![stream(0), borrowed]).unwrap());
     assert_eq!(mock.alive().streams, before + 1, "its own is gone, the borrowed one is not");
@@ -223,7 +223,7 @@ fn everything_is_checked_before_the_first_launch() {
 
     let fewer = |lists: &mut Lists<'_>| {
         let address = lists.x[1].address();
-        // SAFETY: never launched.
+        // SAFETY: the operation refuses the shape, and accesses nothing.
         lists.x[1] = unsafe { View::from_raw_parts(Place::Cuda(1), address, DType::F16, &[3, 512]) }.unwrap();
     };
     let result = group.run(1e-6, fewer);
@@ -234,7 +234,7 @@ fn everything_is_checked_before_the_first_launch() {
     // A kernel that no other test of this file loads on the second device.
     let other = |lists: &mut Lists<'_>| {
         for y in &mut lists.y {
-            // SAFETY: never launched.
+            // SAFETY: the kernel fails to load, so nothing is launched that could access it.
             *y = unsafe { ViewMut::from_raw_parts(y.place(), y.address(), DType::BF16, &ROWS) }.unwrap();
         }
     };
@@ -253,7 +253,7 @@ fn memory_must_be_where_its_view_says() {
     let mut group = Group::new();
     let on_first = group.x[0].as_device_ptr().as_raw();
     let wrong_device = |lists: &mut Lists<'_>| {
-        // SAFETY: refused: the memory is the first device's.
+        // SAFETY: the operation refuses it, because the memory is the first device's, and accesses nothing.
         lists.x[1] = unsafe { View::from_raw_parts(Place::Cuda(1), on_first, DType::F16, &ROWS) }.unwrap();
     };
     let (expected, given) = (Place::Cuda(1), Place::Cuda(0));
@@ -262,7 +262,7 @@ fn memory_must_be_where_its_view_says() {
     let host = [0_u16; 512];
     let address = host.as_ptr().addr() as u64;
     let of_the_host = |lists: &mut Lists<'_>| {
-        // SAFETY: refused: no device has it.
+        // SAFETY: the operation refuses it, because it is no memory of a device, and accesses nothing.
         lists.w[1] = unsafe { View::from_raw_parts(Place::Cuda(1), address, DType::F16, &[512]) }.unwrap();
     };
     assert_eq!(group.run(1e-6, of_the_host), at(1, Error::NotOnDevice { arg: Arg::W, address }));
@@ -275,7 +275,7 @@ fn memory_must_be_where_its_view_says() {
     let address = pinned.as_slice().as_ptr().addr() as u64;
     assert_eq!(cuda_driver::driver().unwrap().pointer_device(address), Ok(1));
     let pinned_weights = |lists: &mut Lists<'_>| {
-        // SAFETY: refused: it is the host's.
+        // SAFETY: the operation refuses it, because it is the host's memory, and accesses nothing.
         lists.w[1] = unsafe { View::from_raw_parts(Place::Cuda(1), address, DType::F16, &[512]) }.unwrap();
     };
     assert_eq!(group.run(1e-6, pinned_weights), at(1, Error::NotOnDevice { arg: Arg::W, address }));
@@ -283,7 +283,7 @@ fn memory_must_be_where_its_view_says() {
     // It begins where it should, and ends past its allocation.
     let last = group.y[0].as_device_ptr().as_raw() + 2 * (4 * 512 - 512);
     let too_far = |lists: &mut Lists<'_>| {
-        // SAFETY: refused: no device has the last row.
+        // SAFETY: the operation refuses it, because its last row is outside the allocation, and accesses nothing.
         lists.y[0] = unsafe { ViewMut::from_raw_parts(Place::Cuda(0), last, DType::F16, &ROWS) }.unwrap();
     };
     let result = group.run(1e-6, too_far);
@@ -349,7 +349,8 @@ fn threads_load_each_kernel_once_a_device() {
                     // Of a type that no other test of this file asks for.
                     for y in y.iter_mut() {
                         let (place, address) = (y.place(), y.address());
-                        // SAFETY: of the same size; the stand-in runs no kernel.
+                        // SAFETY: the memory is that of an f16 tensor of this shape, which has the same size, and the
+                        // stand-in driver runs no kernels that could access it.
                         *y = unsafe { ViewMut::from_raw_parts(place, address, DType::BF16, &ROWS) }.unwrap();
                     }
                     head_norm_tp(x, w, Some(&*w), y, 1e-6, NormKind::Layer, tp).unwrap();
@@ -440,7 +441,7 @@ fn shards_are_checked_before_the_first_launch() {
 
     let on_first = group.sums[0].as_device_ptr().as_raw();
     let elsewhere = group.run_sharded(1024, &nccl, |shards| {
-        // SAFETY: refused: the memory is the first device's.
+        // SAFETY: the operation refuses it, because the memory is the first device's, and accesses nothing.
         shards[1].sums =
             unsafe { ViewMut::from_raw_parts(Place::Cuda(1), on_first, DType::F32, &[4]) }.unwrap();
     });
@@ -535,7 +536,7 @@ fn communicators_are_aborted_after_an_error_and_else_destroyed() {
 
     // An engine's own stay, whatever became of them.
     let nccl = make(&group);
-    // SAFETY: a device has no such communicator: the stand-in refuses it.
+    // SAFETY: the stand-in library refuses a null communicator, and accesses nothing.
     let borrowed = unsafe { NcclGroup::from_raw(vec![null_mut(); 2]) }.unwrap();
     assert!(matches!(borrowed.status(), Err(Error::Nccl { code: 4, .. })));
     drop(borrowed);
@@ -564,7 +565,7 @@ fn processes_join_by_an_id() {
     let kernels: Vec<_> = std::iter::from_fn(|| mock.launch()).map(|launch| launch.device).collect();
     assert_eq!(kernels, [1, 1, 1]);
     let raw = vec![null_mut()];
-    // SAFETY: never used: there are fewer than streams.
+    // SAFETY: the call refuses the group, which has fewer communicators than streams, before it uses one.
     let borrowed = unsafe { NcclGroup::from_raw(raw) }.unwrap();
     let result = Group::new().run_sharded(1024, &borrowed, |_| ());
     assert_eq!(result, Err(Error::ListLength { arg: Arg::Reduce, expected: 2, given: 1 }));

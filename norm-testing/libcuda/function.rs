@@ -54,7 +54,7 @@ impl Function {
     /// There are as many as the kernel has, and each points to as many bytes.
     pub unsafe fn packed(&self, parameters: *const *const u8) -> Vec<u8> {
         let each = self.parameters.iter().enumerate();
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees a pointer for each parameter of the kernel, to as many bytes as it has.
         let each =
             each.map(|(index, &bytes)| unsafe { std::slice::from_raw_parts(*parameters.add(index), bytes) });
         each.flatten().copied().collect()

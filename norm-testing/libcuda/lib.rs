@@ -122,7 +122,7 @@ unsafe fn launch(
         }
         state.sound(device)?;
         function.permits(shared_bytes, cluster)?;
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees a pointer for each parameter of the kernel, to as many bytes as it has.
         let parameters = unsafe { function.packed(params) };
         let word = |index: usize| match function.parameters.get(index) {
             Some(8..) => {

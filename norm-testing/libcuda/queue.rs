@@ -118,7 +118,8 @@ impl State {
         match task {
             Task::Kernel(kernel) => self.execute(&kernel),
             Task::Copy { to, from, bytes } => {
-                // SAFETY: both were allocated when it was enqueued, and the driver waits before it frees.
+                // SAFETY: both ranges were allocated when the copy was enqueued, and memory is not freed before the
+                // work on it is done.
                 unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes) };
             }
             Task::Wait(mark) => self.reach(mark),
@@ -150,7 +151,8 @@ impl State {
             memory: memory.as_ptr(),
             allocations: memory.len(),
         };
-        // SAFETY: all that it points to is here; the memory is the device's, whose work is done under one lock.
+        // SAFETY: `execution` points to locals and to this device's allocations. The caller holds the lock under which
+        // all work is done, so nothing else uses them.
         match unsafe { executor(&execution) } {
             0 => {}
             code => self.broken[device] = code,
@@ -162,9 +164,9 @@ impl Sum {
     fn add_up(&self) {
         for index in 0..self.count {
             let place = |address: &u64| (*address as *mut f32).wrapping_add(index);
-            // SAFETY: each has so many numbers, which was looked up when the sum was asked for.
+            // SAFETY: each address has `count` numbers, as was checked when the sum was enqueued.
             let total: f32 = self.addresses.iter().map(|address| unsafe { place(address).read() }).sum();
-            // SAFETY: as above.
+            // SAFETY: each address has `count` numbers, as was checked when the sum was enqueued.
             self.addresses.iter().for_each(|address| unsafe { place(address).write(total) });
         }
     }

@@ -48,7 +48,7 @@ pub fn mock() -> &'static Mock {
             // It plays both parts.
             std::env::set_var("NORM_LIBNCCL", path);
         }
-        // SAFETY: the library has no initializers.
+        // SAFETY: loading the library runs no code of it: it has no initializers.
         let library =
             unsafe { Library::new(path) }.expect("the library that the build script compiled opens");
         assert!(cuda_driver::driver().is_ok(), "the driver was asked for before the stand-in");
@@ -67,7 +67,7 @@ impl Mock {
 
     /// Has kernels run from now on, instead of only written down.
     pub fn execute(&self, executor: Executor) {
-        // SAFETY: the types are the library's.
+        // SAFETY: the library defines a function of this name with this type.
         unsafe {
             let execute = self.0.get::<unsafe extern "C" fn(Executor)>(b"mock_execute");
             execute.expect("the library has it")(executor);
@@ -77,7 +77,7 @@ impl Mock {
     /// Lets a driver function (`name` or `name@device`) fail with a code; 0 ends that.
     pub fn fail(&self, name: &str, code: u32) {
         let name = CString::new(name).expect("names hold no zero");
-        // SAFETY: the types are the library's.
+        // SAFETY: the library defines a function of this name with this type.
         unsafe {
             let fail = self.0.get::<unsafe extern "C" fn(*const c_char, u32)>(b"mock_fail");
             fail.expect("the library has it")(name.as_ptr(), code);
@@ -87,7 +87,7 @@ impl Mock {
     /// Changes what the stand-in makes of itself: `cuda=11.4 devices=8.7,9.0` (`libcuda/settings.rs`).
     pub fn set(&self, settings: &str) {
         let settings = CString::new(settings).expect("settings hold no zero");
-        // SAFETY: the types are the library's.
+        // SAFETY: the library defines a function of this name with this type.
         unsafe {
             let set = self.0.get::<unsafe extern "C" fn(*const c_char)>(b"mock_set");
             set.expect("the library has it")(settings.as_ptr());
@@ -97,7 +97,8 @@ impl Mock {
     /// The oldest launch not yet asked for.
     pub fn launch(&self) -> Option<Launch> {
         let mut launch = std::mem::MaybeUninit::uninit();
-        // SAFETY: the types are the library's; with true it has written the launch.
+        // SAFETY: the library defines a function of this name with this type. It has written the launch if it returns
+        // true.
         unsafe {
             let next = self.0.get::<unsafe extern "C" fn(*mut Launch) -> bool>(b"mock_launch");
             next.expect("the library has it")(launch.as_mut_ptr()).then(|| launch.assume_init())
@@ -107,7 +108,7 @@ impl Mock {
     /// The oldest wait not yet asked for: the stream that waits, and the one it waits for.
     pub fn wait(&self) -> Option<[usize; 2]> {
         let mut wait = [0; 2];
-        // SAFETY: the types are the library's.
+        // SAFETY: the library defines a function of this name with this type.
         unsafe {
             let next = self.0.get::<unsafe extern "C" fn(*mut [usize; 2]) -> bool>(b"mock_wait");
             next.expect("the library has it")(&mut wait).then_some(wait)
@@ -116,7 +117,7 @@ impl Mock {
 
     pub fn alive(&self) -> Alive {
         let mut counts = [0; 7];
-        // SAFETY: the types are the library's.
+        // SAFETY: the library defines a function of this name with this type.
         unsafe {
             let alive = self.0.get::<unsafe extern "C" fn(*mut [usize; 7])>(b"mock_alive");
             alive.expect("the library has it")(&mut counts);

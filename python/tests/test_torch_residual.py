@@ -1,4 +1,4 @@
-"""The same over torch tensors: operators, torch.compile, what autograd is told."""
+"""Norms with a residual on torch tensors: the operators, torch.compile, and which tensors autograd sees as modified."""
 
 import warnings
 

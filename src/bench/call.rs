@@ -1,4 +1,4 @@
-//! A case's call, on tensors in the memory of any place.
+//! The calls of a benchmark case, on tensors in the memory of any place.
 
 use norm_host::{
     Backend, Error, Place, View, ViewMut,
@@ -7,40 +7,43 @@ use norm_host::{
 };
 use norm_kernels::abi::Axis;
 
-use super::case::{Case, EPS};
+use super::case::{BenchCase, EPS};
 use super::op::Op;
 
-/// Where the tensors of a call are.
+/// The place and the addresses of a call's tensors.
 #[derive(Clone, Copy, Debug)]
-pub struct Tensors {
+pub struct TensorAddresses {
     pub place: Place,
     pub x: u64,
-    /// `x` itself in place.
+    /// The output. For operations in place, both input and output, and `x` is not used.
     pub y: u64,
     pub w: u64,
-    /// Biases, or the weights of a second norm. Not read where the operation has neither.
+    /// Biases, or the weights of a second norm. Not used if the operation has neither.
     pub b: u64,
-    /// Neither read nor written where the operation has no residual.
+    /// The residual. Not used if the operation has none.
     pub r: u64,
-    /// The sum with a residual: `r` itself where the operation has no tensor of its own for it.
+    /// The sum with a residual. It is `r` unless the operation takes a separate tensor for it.
     pub sum: u64,
 }
 
-/// Carries the operation out, or enqueues it, as an engine would.
+/// Calls the operation as an engine would. On a stream this enqueues it.
 ///
 /// # Safety
-/// The addresses lead to tensors of the case's types and extents, of which `y` and the sum with a residual
-/// alone are written, and which nothing else uses until the work is done.
-pub unsafe fn call(case: &Case, tensors: Tensors, on: &impl Backend) -> Result<(), Error> {
-    let Tensors { place, x, y, w, b, r, sum } = tensors;
+/// At each address that the operation uses, there is a dense tensor of the case's types and extents. Until the work is
+/// done, nothing else uses them: the call writes `y` and the sum, and reads the others.
+pub unsafe fn call(case: &BenchCase, tensors: TensorAddresses, on: &impl Backend) -> Result<(), Error> {
+    let TensorAddresses { place, x, y, w, b, r, sum } = tensors;
     let (types, extents) = (case.types, case.extents.as_slice());
-    // SAFETY: the caller vouches for the addresses.
+    // SAFETY: the caller guarantees a tensor of this type and these extents at the address, which nothing writes while the
+    // view lives.
     let view =
         |address, dtype, extents: &[usize]| unsafe { View::from_raw_parts(place, address, dtype, extents) };
-    // SAFETY: as above; `y` has no other view, or is `x` itself, which is not looked at then.
+    // SAFETY: the caller guarantees a tensor of this type and these extents at `y`. It has no other view: an operation in
+    // place is called with this view alone.
     let mut y = unsafe { ViewMut::from_raw_parts(place, y, types.y, extents) }?;
     let norm = case.operation().norm().weight(view(w, types.w, case.parameter_extents())?);
-    // SAFETY: as above; the sum has no other view, or is the residual itself, which is not looked at then.
+    // SAFETY: the caller guarantees a tensor of this type and these extents at `sum`. It has no other view: an operation
+    // whose sum overwrites the residual is called with this view alone.
     let sum = || unsafe { ViewMut::from_raw_parts(place, sum, case.residual_type(), extents) };
     let r = || view(r, case.residual_type(), extents);
     match case.op {
@@ -68,17 +71,24 @@ pub unsafe fn call(case: &Case, tensors: Tensors, on: &impl Backend) -> Result<(
     }
 }
 
-/// A sandwich's two norms, one after the other, as an engine without the fused form would call them.
+/// Calls a sandwich's two norms one after the other, as an engine without the fused operation would.
 ///
 /// # Safety
-/// As for [`call`].
-pub unsafe fn unfused(case: &Case, tensors: Tensors, on: &impl Backend) -> Result<(), Error> {
-    let Tensors { place, x, y, w, b, sum, .. } = tensors;
+/// At `x`, `y`, `w`, `b` and `sum`, there are dense tensors of the case's types and extents. Until the work is done,
+/// nothing else uses them: the calls write `y` and `sum`, and read the others.
+pub unsafe fn call_unfused(
+    case: &BenchCase,
+    tensors: TensorAddresses,
+    on: &impl Backend,
+) -> Result<(), Error> {
+    let TensorAddresses { place, x, y, w, b, sum, .. } = tensors;
     let (types, extents) = (case.types, case.extents.as_slice());
-    // SAFETY: the caller vouches for the addresses.
+    // SAFETY: the caller guarantees a tensor of this type and these extents at the address, which nothing writes while the
+    // view lives.
     let view =
         |address, dtype, extents: &[usize]| unsafe { View::from_raw_parts(place, address, dtype, extents) };
-    // SAFETY: as above; neither tensor has another view while it is written.
+    // SAFETY: the caller guarantees a tensor of this type and the case's extents at the address. The view lives only for
+    // one of the two calls, in which the tensor has no other view.
     let view_mut = |address, dtype| unsafe { ViewMut::from_raw_parts(place, address, dtype, extents) };
     let norm = |operation: Operation, weight| {
         Ok::<_, Error>(operation.norm().weight(view(weight, types.w, case.parameter_extents())?))
@@ -95,9 +105,10 @@ pub unsafe fn unfused(case: &Case, tensors: Tensors, on: &impl Backend) -> Resul
     )
 }
 
-/// What the checks make of that call, to be planned otherwise than operations are. Of a sandwich it is no such thing.
-pub fn problem(case: &Case, tensors: Tensors) -> Problem {
-    let Tensors { x, y, w, b, r, sum, .. } = tensors;
+/// The `Problem` that the argument checks make of [`call`], for plans with tiles of one's own. It is not for a sandwich,
+/// which takes a `SandwichProblem`.
+pub fn problem(case: &BenchCase, tensors: TensorAddresses) -> Problem {
+    let TensorAddresses { x, y, w, b, r, sum, .. } = tensors;
     let (rows, heads, dim) = (case.extents.rows() as u64, case.extents.heads() as u64, case.extents.dim());
     let residual = case.op.has_residual();
     let axis = |extent, stride| {
@@ -120,7 +131,7 @@ pub fn problem(case: &Case, tensors: Tensors) -> Problem {
         b: case.op.has_bias().then(|| param(b)),
         axes: [Axis::ONE, outer, inner],
         rows,
-        // Extents are parsed with this bound.
+        // Parsing limits the last extent to `MAX_DIM`, which fits.
         dim: u32::try_from(dim).unwrap_or(u32::MAX),
         eps: EPS,
         weight_offset: 0.0,

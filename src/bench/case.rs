@@ -1,4 +1,5 @@
-//! One measurement: an operation on a shape, and the bytes that it moves.
+//! One case of `norm bench`: an operation on a shape, the bytes that it moves, and the buffers that its calls rotate
+//! through.
 
 use norm_host::{
     DType, Rounding,
@@ -8,33 +9,33 @@ use norm_host::{
 
 use super::op::{Extents, Op, Types};
 
-/// Calls of a graph. Where a tensor is larger than [`LARGE`], [`FEW_CALLS`] are enough.
+/// Calls in a CUDA graph. If a tensor is larger than [`LARGE`], there are [`FEW_CALLS`].
 const CALLS: u32 = 200;
 const FEW_CALLS: u32 = 20;
-/// Bytes of a tensor above which a call takes long enough for few of them.
+/// A call on a tensor of more bytes than this takes so long that few calls are enough to time.
 const LARGE: u64 = 16 << 20;
 
-/// Bytes of inputs and outputs that the calls of a graph rotate through: twenty times the L2 of
-/// an H200, so that what is read has left it.
+/// Bytes of inputs and outputs that the calls of a graph rotate through: twenty times the L2 cache of an H200, so that
+/// a call's inputs are no longer cached.
 pub const ROTATION: u64 = 1 << 30;
 
-/// Tensors start at a multiple of this, as separate allocations would.
+/// Tensors start at a multiple of this many bytes, as separate allocations would.
 const ALIGN: u64 = 256;
 
-/// Added under the square root.
+/// The eps of all operations.
 pub const EPS: f32 = 1e-6;
 
 /// An operation on tensors of these types and extents.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Case {
+pub struct BenchCase {
     pub op: Op,
     pub types: Types,
     pub extents: Extents,
     pub rounding: Rounding,
 }
 
-impl Case {
-    /// What its results follow from; of two norms those of the first, whose output is the sum.
+impl BenchCase {
+    /// The operation that the reference computes. For a sandwich it is the first norm, whose output is the sum.
     pub fn operation(&self) -> Operation {
         let (op, types) = (self.op, self.types);
         let place = match op.is_sandwich() {
@@ -55,25 +56,27 @@ impl Case {
         }
     }
 
-    /// The second of two norms.
+    /// The second norm of a sandwich.
     pub fn next_operation(&self) -> Operation {
         Operation { x: self.residual_type(), y: self.types.y, addition: None, ..self.operation() }
     }
 
+    /// The size of `x` in bytes.
     pub fn x_bytes(&self) -> u64 {
         (self.extents.elements() * self.types.x.size()) as u64
     }
 
+    /// The size of `y` in bytes.
     pub fn y_bytes(&self) -> u64 {
         (self.extents.elements() * self.types.y.size()) as u64
     }
 
-    /// The type of a residual and of the sum with it.
+    /// The dtype of the residual and of the sum with it.
     pub fn residual_type(&self) -> DType {
         self.op.residual_type(self.types.x)
     }
 
-    /// Bytes of a residual, and of the sum with it.
+    /// The size of the residual in bytes, which is also that of the sum with it; 0 if there is none.
     pub fn residual_bytes(&self) -> u64 {
         if self.op.has_residual() {
             (self.extents.elements() * self.residual_type().size()) as u64
@@ -82,30 +85,30 @@ impl Case {
         }
     }
 
-    /// What throughput counts: `x` read once and `y` written once; a residual read once and the sum with it
-    /// written once. Weights and biases are shared by the rows and left out.
+    /// The bytes that throughput counts: `x` read once and `y` written once; a residual read once and the sum with it
+    /// written once. Weights and biases are left out, since all rows share them.
     pub fn bytes(&self) -> u64 {
         self.x_bytes() + 2 * self.residual_bytes() + self.y_bytes()
     }
 
-    /// Bytes of the largest of `x`, `y` and a residual.
+    /// The size in bytes of the largest of `x`, `y` and the residual.
     fn tensor_bytes(&self) -> u64 {
         self.x_bytes().max(self.y_bytes()).max(self.residual_bytes())
     }
 
-    /// Calls in a graph.
+    /// The number of calls in a graph.
     pub fn calls(&self) -> u32 {
         calls(self.tensor_bytes())
     }
 
-    /// The places of `x`, with a residual that is only read behind it, and of `y`, with one that is written or the sum
-    /// behind it.
+    /// The buffers that the calls rotate through. An input buffer holds `x` and, if a separate tensor receives the sum,
+    /// the residual behind it. An output buffer holds `y` and behind it the sum or the residual that it overwrites.
     pub fn rotation(&self) -> Rotation {
         let tensors = if self.op.has_residual() { 2 } else { 1 };
         Rotation::new(tensors * self.residual_offset(), self.calls())
     }
 
-    /// Bytes from the start of `x` or `y` to what lies behind it.
+    /// Bytes from the start of a buffer to the residual or the sum in it.
     pub fn residual_offset(&self) -> u64 {
         self.tensor_bytes().next_multiple_of(ALIGN)
     }
@@ -115,42 +118,43 @@ impl Case {
         &self.extents.as_slice()[1..]
     }
 
+    /// The number of weights, which is also that of biases.
     pub fn parameters(&self) -> usize {
         self.parameter_extents().iter().product()
     }
 }
 
-/// Calls in a graph over tensors of this size.
+/// The number of calls in a graph over tensors of this many bytes.
 pub fn calls(tensor: u64) -> u32 {
     if tensor > LARGE { FEW_CALLS } else { CALLS }
 }
 
-/// The places of inputs, and as many of outputs, that calls take in turn.
+/// The input buffers that calls use in turn, and as many output buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
-    /// How many.
-    pub sets: u32,
-    /// Bytes from one to the next.
+    /// The number of input buffers.
+    pub buffers: u32,
+    /// Bytes from one buffer to the next.
     pub stride: u64,
 }
 
 impl Rotation {
-    /// As many as [`ROTATION`] holds of inputs and outputs of `tensor` bytes, at least one, and
-    /// at most one a call.
-    pub fn new(tensor: u64, calls: u32) -> Rotation {
-        let stride = tensor.next_multiple_of(ALIGN);
+    /// As many buffers of `bytes` bytes as fit in [`ROTATION`], half of it for inputs and half for outputs. There is at
+    /// least one, and at most one for each call.
+    pub fn new(bytes: u64, calls: u32) -> Rotation {
+        let stride = bytes.next_multiple_of(ALIGN);
         let room = (ROTATION / 2 / stride).clamp(1, calls.into());
-        Rotation { sets: room as u32, stride }
+        Rotation { buffers: room as u32, stride }
     }
 
-    /// Bytes of all the inputs, and as many of all the outputs.
+    /// The size in bytes of all input buffers, which is also that of all output buffers.
     pub fn bytes(self) -> u64 {
-        u64::from(self.sets) * self.stride
+        u64::from(self.buffers) * self.stride
     }
 
-    /// Where the tensors of a call begin.
+    /// Bytes from the first buffer to the one that a call uses.
     pub fn offset(self, call: u32) -> u64 {
-        u64::from(call % self.sets) * self.stride
+        u64::from(call % self.buffers) * self.stride
     }
 }
 
@@ -158,9 +162,9 @@ impl Rotation {
 mod tests {
     use super::*;
 
-    fn case(op: Op, types: &str, extents: &str) -> Case {
+    fn case(op: Op, types: &str, extents: &str) -> BenchCase {
         let rounding = Rounding::Single;
-        Case { op, types: types.parse().unwrap(), extents: extents.parse().unwrap(), rounding }
+        BenchCase { op, types: types.parse().unwrap(), extents: extents.parse().unwrap(), rounding }
     }
 
     #[test]
@@ -176,9 +180,9 @@ mod tests {
         assert_eq!(case(Op::AddRms, "f16", "10x100").bytes(), 8 * 1000);
         assert_eq!(case(Op::AddRmsTo, "f16", "10x100").bytes(), 8 * 1000);
         assert_eq!(case(Op::SandwichRms, "bf16", "10x100").bytes(), 8 * 1000);
-        // 2 of x and y each, the residual of f32 read and written.
+        // 2 bytes each of x and y; 4 bytes of the f32 residual, read and written.
         assert_eq!(case(Op::AddRmsF32, "f16", "10x100").bytes(), (2 + 2 + 2 * 4) * 1000);
-        // x read, r read and written: 2 bytes each; y written: 4.
+        // x read, r read and the sum written: 2 bytes each; y written: 4 bytes.
         assert_eq!(case(Op::AddLayer, "bf16:f32:f32", "10x100").bytes(), (3 * 2 + 4) * 1000);
     }
 
@@ -191,8 +195,8 @@ mod tests {
         assert!(odd.residual_offset() + odd.residual_bytes() <= rotation.stride);
         let wide = case(Op::AddRmsF32, "f16", "3x1001");
         assert!(wide.residual_offset() + wide.residual_bytes() <= wide.rotation().stride);
-        assert_eq!(rotation.sets, 200);
-        assert_eq!(case(Op::AddRms, "f16", "32768x4096").rotation().sets, 1);
+        assert_eq!(rotation.buffers, 200);
+        assert_eq!(case(Op::AddRms, "f16", "32768x4096").rotation().buffers, 1);
     }
 
     #[test]
@@ -205,13 +209,13 @@ mod tests {
     #[test]
     fn large_tensors_are_called_less_often_and_all_rotate_through_as_much() {
         let large = case(Op::Rms, "f16", "32768x4096");
-        assert_eq!((large.calls(), large.rotation().sets), (20, 2));
+        assert_eq!((large.calls(), large.rotation().buffers), (20, 2));
         assert_eq!(2 * large.rotation().bytes(), ROTATION);
         let small = case(Op::Rms, "f16", "1x4096");
-        assert_eq!((small.calls(), small.rotation().sets), (200, 200));
+        assert_eq!((small.calls(), small.rotation().buffers), (200, 200));
         let largest = case(Op::Rms, "f16", "512x1048576");
-        assert_eq!((largest.calls(), largest.rotation().sets), (20, 1));
-        // 16 MiB exactly is not above it.
+        assert_eq!((largest.calls(), largest.rotation().buffers), (20, 1));
+        // Exactly 16 MiB is not large.
         assert_eq!(
             (case(Op::Rms, "f16", "2048x4096").calls(), case(Op::Rms, "f16", "2049x4096").calls()),
             (200, 20)
@@ -221,10 +225,10 @@ mod tests {
     #[test]
     fn places_in_a_rotation_are_aligned_and_apart() {
         let odd = case(Op::Rms, "f16", "3x1001").rotation();
-        for call in 0..odd.sets {
+        for call in 0..odd.buffers {
             assert_eq!(odd.offset(call) % ALIGN, 0);
             assert!(odd.offset(call) + 3 * 1001 * 2 <= odd.bytes());
-            assert_eq!(odd.offset(call), odd.offset(call + odd.sets));
+            assert_eq!(odd.offset(call), odd.offset(call + odd.buffers));
         }
         assert!(odd.offset(1) >= 3 * 1001 * 2);
     }

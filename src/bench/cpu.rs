@@ -6,8 +6,8 @@ use std::time::Instant;
 use norm_host::{Cpu, Error, Place};
 use rayon::prelude::*;
 
-use super::call::{self, Tensors};
-use super::case::Case;
+use super::call::{self, TensorAddresses};
+use super::case::BenchCase;
 use super::error::BenchError;
 use super::record::median_of;
 use super::{values, verify};
@@ -30,7 +30,7 @@ pub type Outcome = Result<Vec<f64>, String>;
 ///
 /// # Errors
 /// [`BenchError::Memory`] where it does not.
-pub fn fits(cases: &[Case], copy: u64) -> Result<(), BenchError> {
+pub fn fits(cases: &[BenchCase], copy: u64) -> Result<(), BenchError> {
     let Some(free) = free_memory() else { return Ok(()) };
     let most = |what: &'static str, bytes: u64| -> Result<(), BenchError> {
         let mib = |bytes: u64| bytes >> 20;
@@ -45,7 +45,7 @@ pub fn fits(cases: &[Case], copy: u64) -> Result<(), BenchError> {
 }
 
 /// Bytes of a case's tensors, with a copy of the residual, if one is written, from before the call.
-fn memory(case: &Case) -> u64 {
+fn memory(case: &BenchCase) -> u64 {
     let parameters = (2 * case.parameters() * case.types.w.size()) as u64;
     case.bytes() + parameters
 }
@@ -60,7 +60,7 @@ fn free_memory() -> Option<u64> {
 
 /// Measures a copy of `copy` bytes and every case once in each round. Returns the copy's samples and each
 /// case's.
-pub fn measure(cases: &[Case], copy: u64, rounds: u32, step: impl Fn()) -> (Vec<f64>, Vec<Outcome>) {
+pub fn measure(cases: &[BenchCase], copy: u64, rounds: u32, step: impl Fn()) -> (Vec<f64>, Vec<Outcome>) {
     let mut copies = Vec::new();
     let mut outcomes: Vec<Outcome> = cases.iter().map(|_| Ok(Vec::new())).collect();
     for round in 0..rounds {
@@ -106,7 +106,7 @@ fn sample_copy(bytes: usize) -> f64 {
     }
 }
 
-fn sample(case: &Case, check: bool) -> Result<f64, String> {
+fn sample(case: &BenchCase, check: bool) -> Result<f64, String> {
     let text = |error: Error| error.to_string();
     let x = filled(case.types.x, case.x_bytes() as usize);
     let mut y = if case.op.is_in_place() { x.clone() } else { AlignedBytes::zeroed(case.y_bytes() as usize) };
@@ -114,7 +114,7 @@ fn sample(case: &Case, check: bool) -> Result<f64, String> {
     let mut sum = AlignedBytes::zeroed(if case.op.has_sum() { r.len() } else { 0 });
     let (w, b) = (values::weights(case), values::biases(case));
     let address = |bytes: &AlignedBytes| bytes.as_ptr().expose_provenance() as u64;
-    let tensors = Tensors {
+    let tensors = TensorAddresses {
         place: Place::Host,
         x: address(&x),
         y: y.as_mut_ptr().expose_provenance() as u64,
@@ -133,7 +133,7 @@ fn sample(case: &Case, check: bool) -> Result<f64, String> {
             [case.types.x, case.types.y, case.residual_type()].map(|dtype| dim * dtype.size());
         let after = if case.op.has_sum() { &sum } else { &r };
         for index in verify::rows(case) {
-            let row = verify::Row {
+            let row = verify::RowBytes {
                 x: &x[index * x_row..][..x_row],
                 r: case.op.has_residual().then(|| [&before, after].map(|r| &r[index * r_row..][..r_row])),
                 y: &y[index * y_row..][..y_row],
@@ -145,7 +145,7 @@ fn sample(case: &Case, check: bool) -> Result<f64, String> {
 }
 
 /// Other numbers than the inputs are, or a residual read in their place would not show.
-fn residual(case: &Case) -> AlignedBytes {
+fn residual(case: &BenchCase) -> AlignedBytes {
     let mut r = filled(case.residual_type(), case.residual_bytes() as usize);
     r.rotate_left(case.extents.elements() / 2 * case.residual_type().size());
     r

@@ -1,4 +1,4 @@
-//! `norm bench --host`: what a launch costs the host, and what the first one does.
+//! `norm bench --host`: the host time of a launch, and the time of an operation's first call in a process.
 
 pub mod first_call;
 mod launches;
@@ -12,7 +12,7 @@ use crate::kernel_set::KernelSet;
 use first_call::FirstCalls;
 use launches::Launches;
 
-/// The outcome.
+/// The results, as `--json` prints them.
 #[derive(Serialize)]
 pub struct HostRecord {
     schema: u32,
@@ -25,7 +25,7 @@ pub struct HostRecord {
     first_call: FirstCalls,
 }
 
-/// Measures on a device; `batches` of each kind of launch.
+/// Measures on a device, with `batches` batches of each kind of launch.
 pub fn measure(
     device: &Device,
     set: &KernelSet,
@@ -47,6 +47,7 @@ pub fn measure(
 }
 
 impl HostRecord {
+    /// The results for a reader.
     pub fn text(&self) -> String {
         format!(
             "{} ({}); {}, {}\n\n{}\n{}",

@@ -1,4 +1,4 @@
-//! What can be measured: operations, element types, shapes, and the spelling of each.
+//! The operations, element types and shapes that can be measured, and how each is written on the command line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use norm_host::{DType, MAX_DIM, NormKind};
 
-/// An operation.
+/// An operation to measure. The comments of the variants are the command line's help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Op {
     /// RMSNorm with weights
@@ -52,7 +52,7 @@ impl Op {
         Op::SandwichRms,
     ];
 
-    /// Its name in results: that in Rust, and behind it the residual's type where that is another than x's.
+    /// The name in results: that of the Rust function, then the dtype of a residual that has another dtype than `x`.
     pub fn name(self) -> &'static str {
         match self {
             Op::Rms => "rms_norm",
@@ -68,7 +68,7 @@ impl Op {
         }
     }
 
-    /// As it is typed.
+    /// The name on the command line.
     pub fn word(self) -> &'static str {
         match self {
             Op::Rms => "rms",
@@ -101,32 +101,32 @@ impl Op {
         self.kind() == NormKind::Layer
     }
 
-    /// Whether it adds to a residual.
+    /// Whether there is a residual.
     pub fn has_residual(self) -> bool {
         !matches!(self, Op::Rms | Op::RmsInPlace | Op::Layer | Op::Head)
     }
 
-    /// Whether the sum with a residual goes to a tensor of its own.
+    /// Whether a separate tensor receives the sum with the residual.
     pub fn has_sum(self) -> bool {
         matches!(self, Op::AddRmsTo | Op::AddLayerTo)
     }
 
-    /// Whether what is added to a residual is the norm of the input, and the sum normalized once more.
+    /// Whether the norm of the input is added to the residual, and the sum is normalized again.
     pub fn is_sandwich(self) -> bool {
         self == Op::SandwichRms
     }
 
-    /// Whether a residual is of f32 beside an input of 16 bits.
+    /// Whether the residual is f32 although the input has 16 bits.
     pub fn wide_residual(self) -> bool {
         self == Op::AddRmsF32
     }
 
-    /// The type of a residual beside an input of type `x`.
+    /// The dtype of the residual for an input of dtype `x`.
     pub fn residual_type(self, x: DType) -> DType {
         if self.wide_residual() { DType::F32 } else { x }
     }
 
-    /// Whether there is such an operation on these types.
+    /// Whether the operation supports these types.
     pub fn takes(self, types: Types) -> bool {
         match self {
             Op::RmsInPlace => types.x == types.y,
@@ -135,7 +135,7 @@ impl Op {
         }
     }
 
-    /// What those types are like.
+    /// Which types it supports, as errors say it.
     pub fn takes_what(self) -> &'static str {
         match self {
             Op::RmsInPlace => "works in place and takes x and y of one type",
@@ -148,12 +148,12 @@ impl Op {
         self == Op::RmsInPlace
     }
 
-    /// Axes of its `x`: rows × dim, or rows × heads × head_dim.
+    /// The number of axes of `x`: `(rows, dim)`, or `(rows, heads, head_dim)`.
     pub fn rank(self) -> usize {
         if self == Op::Head { 3 } else { 2 }
     }
 
-    /// What its shapes look like.
+    /// The form of its shapes, as errors say it.
     pub fn form(self) -> &'static str {
         if self == Op::Head { "ROWSxHEADSxHEAD_DIM" } else { "ROWSxDIM" }
     }
@@ -168,12 +168,12 @@ pub struct Types {
 }
 
 impl Types {
-    /// All of one type.
+    /// The same dtype for all.
     pub const fn of(dtype: DType) -> Types {
         Types { x: dtype, w: dtype, y: dtype }
     }
 
-    /// Every combination there is.
+    /// All combinations of three dtypes.
     pub fn all() -> impl Iterator<Item = Types> {
         let triples = DType::ALL.into_iter().flat_map(|x| {
             DType::ALL.into_iter().flat_map(move |w| DType::ALL.map(move |y| Types { x, w, y }))
@@ -206,7 +206,7 @@ impl FromStr for Types {
     }
 }
 
-/// What `--dtype` names.
+/// A value of `--dtype`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TypesChoice {
     One(Types),
@@ -224,7 +224,7 @@ impl FromStr for TypesChoice {
     }
 }
 
-/// The extents of `x`: rows × dim, or rows × heads × head_dim.
+/// The extents of `x`: `(rows, dim)`, or `(rows, heads, head_dim)`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Extents(Vec<usize>);
 
@@ -241,17 +241,17 @@ impl Extents {
         self.0.len()
     }
 
-    /// Elements of a normalized row.
+    /// The number of elements of a normalized row.
     pub fn dim(&self) -> usize {
         self.0.last().copied().unwrap_or(1)
     }
 
-    /// Heads with weights of their own, 1 where all rows share theirs.
+    /// The number of heads; 1 if the norm is over rows.
     pub fn heads(&self) -> usize {
         if self.0.len() == 3 { self.0[1] } else { 1 }
     }
 
-    /// Normalized rows.
+    /// The number of normalized rows, which counts each head as one.
     pub fn rows(&self) -> usize {
         self.elements() / self.dim()
     }
@@ -268,7 +268,7 @@ impl fmt::Display for Extents {
     }
 }
 
-/// The most elements a tensor may have: more than any device holds, and countable in bytes.
+/// The most elements a tensor may have. No device has memory for as many, and their bytes do not overflow a `u64`.
 const MAX_ELEMENTS: usize = 1 << 40;
 
 impl FromStr for Extents {

@@ -1,6 +1,6 @@
 //! The cases that a run measures: the standing sets, or the requested ones.
 
-use super::case::Case;
+use super::case::BenchCase;
 use super::error::BenchError;
 use super::op::{Extents, Op, Types, TypesChoice};
 use norm_host::{DType, Rounding};
@@ -153,7 +153,7 @@ pub fn cases(
     extents: &[Extents],
     standing: Standing,
     rounding: Rounding,
-) -> Result<Vec<Case>, BenchError> {
+) -> Result<Vec<BenchCase>, BenchError> {
     let given: Vec<Types> = types.iter().flat_map(|choice| chosen(*choice)).collect();
     let mut cases = Vec::new();
     for op in if ops.is_empty() { &Op::ALL } else { ops } {
@@ -162,7 +162,7 @@ pub fn cases(
         for types in types.into_iter().filter(|&types| op.takes(types)) {
             let all = if extents.is_empty() { standing.extents(*op) } else { extents.to_vec() };
             let fitting = all.into_iter().filter(|extents| extents.rank() == op.rank());
-            cases.extend(fitting.map(|extents| Case { op: *op, types, extents, rounding }));
+            cases.extend(fitting.map(|extents| BenchCase { op: *op, types, extents, rounding }));
         }
         if cases.len() == before && !ops.is_empty() {
             return Err(left_out(*op, extents));
@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    fn rows_and_dim(case: &Case) -> [usize; 2] {
+    fn rows_and_dim(case: &BenchCase) -> [usize; 2] {
         [case.extents.rows(), case.extents.dim()]
     }
 

@@ -1,35 +1,36 @@
-//! Other ways to lay a row over threads than the one that operations take.
+//! `--sweep`: the tiles that kernels support for a case, beside the one that planning selects.
 
 use norm_host::plan::{DeviceProfile, Plan, Tile};
 use norm_kernels::abi::{Access, Kernel, ResidualSupport, Scope, Storage, Variant, VariantSpec, WARP};
 
-use super::case::Case;
+use super::case::BenchCase;
 use super::record::TileRecord;
 
-/// Threads of the blocks that are tried where several rows share one.
+/// The block sizes, in threads, that are tried for variants with several rows in a block.
 const PACKED: [u32; 4] = [64, 128, 256, 512];
 
-/// Threads of the blocks that are tried where rows are streamed.
+/// The block sizes, in threads, that are tried for variants that load a row again for each pass.
 const STREAMED: [u32; 10] = [32, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
 
-/// Threads of the blocks that are tried where they stage rows in shared memory.
+/// The block sizes, in threads, that are tried for variants that stage rows in shared memory.
 const STAGED: [u32; 4] = [128, 256, 512, 1024];
 
-/// A kernel's way to reach memory with a tile for it.
+/// A kernel variant, and a tile for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiling {
     variant: Variant,
     tile: Tile,
-    /// Whether operations take it.
+    /// Whether planning selects it.
     chosen: bool,
 }
 
 impl Tiling {
-    /// A plan for the same problem with this tiling in its tile's place.
+    /// The plan with its variant and tile replaced by these.
     pub fn apply(self, plan: Plan, profile: DeviceProfile) -> Plan {
         plan.with_tile(self.variant, self.tile, profile)
     }
 
+    /// The tiling as it is written to results.
     pub fn record(self) -> TileRecord {
         let Tile { blocks, threads, vectors, rows, .. } = self.tile;
         let access = self.variant.name().to_owned();
@@ -37,28 +38,28 @@ impl Tiling {
     }
 }
 
-/// The tiling that operations take for a case, and every other that holds its rows. `plan` is the
-/// one for the case, on any addresses aligned to 16, on a device of that profile.
-pub fn tilings(case: &Case, plan: &Plan, profile: DeviceProfile) -> Vec<Tiling> {
-    let Kernel { kind, y, variant: taken, .. } = plan.kernel;
+/// The tiling that planning selects for a case, and all others that can take its rows. `plan` is the case's plan for a
+/// device with that profile, for any addresses that are multiples of 16.
+pub fn tilings(case: &BenchCase, plan: &Plan, profile: DeviceProfile) -> Vec<Tiling> {
+    let Kernel { kind, y, variant: selected, .. } = plan.kernel;
     let x = plan.kernel.normalized();
-    let tile = Tile::new(kind, x, y, plan.args.dim, profile).for_variant(taken);
-    let mut found = vec![Tiling { variant: taken, tile, chosen: true }];
+    let tile = Tile::new(kind, x, y, plan.args.dim, profile).for_variant(selected);
+    let mut found = vec![Tiling { variant: selected, tile, chosen: true }];
     for variant in Variant::ALL {
         let VariantSpec { residual, access, .. } = variant.spec();
-        let any = residual == ResidualSupport::Either && access == Access::Vector;
+        let takes_any = residual == ResidualSupport::Either && access == Access::Vector;
         let serves = variant.serves(kind)
-            // Where vectors are not whole, only the scalar path may be taken; where they are, it
-            // is never the fastest.
-            && (variant == Variant::Scalar) == (taken == Variant::Scalar)
-            // Kernels that hold a row in registers know a residual each or none, and no biases of RMSNorm.
-            && (any
+            // If rows are not whole vectors, only the scalar variant can take them; if they are, it is never the fastest.
+            && (variant == Variant::Scalar) == (selected == Variant::Scalar)
+            // Vector variants that hold a row in registers either add a residual or do not, and have no biases with
+            // RMSNorm.
+            && (takes_any
                 || variant.adds() == case.op.has_residual()
                     && (!case.op.has_bias() || kind == norm_host::NormKind::Layer));
         if serves {
             let tiles = tiles(variant, tile, plan.args.dim, profile).into_iter();
             let fits = |tile: &Tile| tile.fits(variant, x, profile);
-            let others = tiles.filter(|other| (variant, *other) != (taken, tile) && fits(other));
+            let others = tiles.filter(|other| (variant, *other) != (selected, tile) && fits(other));
             found.extend(others.map(|tile| Tiling { variant, tile, chosen: false }));
         }
     }
@@ -66,12 +67,13 @@ pub fn tilings(case: &Case, plan: &Plan, profile: DeviceProfile) -> Vec<Tiling> 
     found
 }
 
-/// The tiles with which `variant` can take rows of `dim`, beside `chosen`.
-fn tiles(variant: Variant, chosen: Tile, dim: u32, profile: DeviceProfile) -> Vec<Tile> {
-    let row = dim.div_ceil(chosen.width);
+/// Tiles with which `variant` may take rows of `dim` elements. `selected` is the tile that planning selects.
+fn tiles(variant: Variant, selected: Tile, dim: u32, profile: DeviceProfile) -> Vec<Tile> {
+    // Vectors in a row.
+    let row = dim.div_ceil(selected.width);
     let tile = |blocks: u32, threads: u32, rows: u32| {
         let vectors = row.div_ceil(blocks).div_ceil(threads);
-        Tile { blocks, threads, vectors, rows, ..chosen }
+        Tile { blocks, threads, vectors, rows, ..selected }
     };
     let kernel = variant.spec();
     match (kernel.scope, kernel.storage) {
@@ -83,7 +85,7 @@ fn tiles(variant: Variant, chosen: Tile, dim: u32, profile: DeviceProfile) -> Ve
         }
         (_, Storage::Registers(held)) => {
             let least = row.div_ceil(held).next_multiple_of(WARP);
-            // Beyond twice the least, half of the threads would have nothing.
+            // Beyond twice the least, threads would use less than half of the vectors that they can hold.
             let most = u32::min(variant.max_threads(), 2 * least);
             (least..=most).step_by(WARP as usize).map(|threads| tile(1, threads, 1)).collect()
         }
@@ -113,15 +115,15 @@ fn tiles(variant: Variant, chosen: Tile, dim: u32, profile: DeviceProfile) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::call::{self, Tensors};
+    use crate::bench::call::{self, TensorAddresses};
     use norm_host::{Place, Rounding};
 
     const H200: DeviceProfile = DeviceProfile::of_capability((9, 0));
 
-    fn of(op: super::super::op::Op, types: &str, extents: &str) -> (Case, Plan, Vec<Tiling>) {
+    fn of(op: super::super::op::Op, types: &str, extents: &str) -> (BenchCase, Plan, Vec<Tiling>) {
         let (types, extents) = (types.parse().unwrap(), extents.parse().unwrap());
-        let case = Case { op, types, extents, rounding: Rounding::Single };
-        let tensors = Tensors {
+        let case = BenchCase { op, types, extents, rounding: Rounding::Single };
+        let tensors = TensorAddresses {
             place: Place::Cuda(0),
             x: 1 << 20,
             y: 1 << 40,

@@ -1,11 +1,11 @@
-//! Results as a table for people.
+//! Results as a text table.
 
 use std::fmt::Write;
 
 use super::record::{Figures, Measurement, Record, TileRecord, Times, Verdict, shape_text};
 use super::unit::Unit;
 
-/// The whole text.
+/// The table, with lines above and below it.
 pub fn text(record: &Record) -> String {
     let mut text = opening(record);
     let swept = record.lines.iter().any(|line| line.tile.is_some());
@@ -13,6 +13,7 @@ pub fn text(record: &Record) -> String {
     text + &closing(record)
 }
 
+/// The lines above the table: device, method, copy and empty kernel.
 fn opening(record: &Record) -> String {
     let Record { device, memcpy, method, .. } = record;
     let unit = Unit::of(record);
@@ -46,15 +47,16 @@ fn spread_text(times: &Times) -> String {
     format!(" ({:.1} % from least to most)", 100.0 * spread(times))
 }
 
-/// From the shortest round to the longest, as a part of the median.
+/// The longest round's time minus the shortest's, as a fraction of the median.
 fn spread(times: &Times) -> f64 {
     (times.us_max - times.us_min) / times.us
 }
 
+/// A line for each measurement.
 fn lines(record: &Record) -> String {
     let several = record.lines.iter().any(|line| line.implementation != "norm");
     let by = |name: &str| if several { format!("{name:<16} ") } else { String::new() };
-    // As wide as the longest name, and at least as wide as it was before there were longer ones.
+    // As wide as the longest name, and at least 14 so that most tables have the same columns.
     let op_width = record.lines.iter().map(|line| line.op.len()).max().unwrap_or(0).max(14);
     let mut text = format!(
         "{}{:<op_width$} {:<13} {:<17} {:>9} {:>6} {:>10} {:>8}\n",
@@ -75,7 +77,7 @@ fn lines(record: &Record) -> String {
     text
 }
 
-/// The figures of a line, or what was wrong.
+/// The figures of a measurement, or what was wrong.
 fn outcome(line: &Measurement, unit: Unit) -> String {
     let Measurement { verdict, figures, note, .. } = line;
     let note = note.as_ref().map_or(String::new(), |note| format!("  {note}"));
@@ -93,7 +95,7 @@ fn outcome(line: &Measurement, unit: Unit) -> String {
     }
 }
 
-/// For each case its tiles, fastest first.
+/// For each case the tiles that were swept, fastest first.
 fn sweeps(record: &Record) -> String {
     let mut text = String::new();
     let mut rest: Vec<&Measurement> = record.lines.iter().collect();
@@ -132,6 +134,7 @@ fn sweeps(record: &Record) -> String {
     text
 }
 
+/// The lines below the table: what failed, and what the columns mean.
 fn closing(record: &Record) -> String {
     let failed = record.lines.iter().filter(|line| line.verdict == Verdict::Fail).count();
     let failed = if failed == 0 { String::new() } else { format!("{failed} FAILED. ") };

@@ -1,5 +1,5 @@
-//! What tensors are filled with: random, never zeros, which a device moves and multiplies with less
-//! power, and so at higher clocks.
+//! The values of tensors. They are random: zeros would take a device less power to move and multiply, so that it would
+//! run at higher clocks than on real data.
 
 use norm_host::DType;
 use rand::{RngExt, SeedableRng};
@@ -7,17 +7,17 @@ use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
-use super::case::Case;
+use super::case::BenchCase;
 use crate::bytes::AlignedBytes;
 use crate::element;
 
-/// Elements after which inputs repeat: more than any row has but the very longest.
+/// Elements after which inputs repeat, so that large tensors are quickly filled. Only the very longest rows have more.
 const PERIOD: usize = 4 << 20;
-/// Elements of a thread's share.
+/// Elements that a thread generates at a time.
 const CHUNK: usize = 1 << 14;
 const SEED: u64 = 3;
 
-/// Standard normal inputs, `bytes` of them or as many as repeat.
+/// Standard normal inputs of `bytes` bytes, or of the period if that is less.
 pub fn inputs(dtype: DType, bytes: u64) -> AlignedBytes {
     let elements = usize::try_from(bytes.div_ceil(dtype.size() as u64)).unwrap_or(PERIOD).min(PERIOD);
     let mut values = AlignedBytes::zeroed(elements * dtype.size());
@@ -29,9 +29,9 @@ pub fn inputs(dtype: DType, bytes: u64) -> AlignedBytes {
     values
 }
 
-/// The weights of a case: around 1; in place ±1, so that values neither grow nor vanish when the
+/// The weights of a case, which are around 1. In place they are ±1, so that values neither grow nor vanish when the
 /// output is normalized again and again.
-pub fn weights(case: &Case) -> AlignedBytes {
+pub fn weights(case: &BenchCase) -> AlignedBytes {
     let in_place = case.op.is_in_place();
     parameters(case, SEED + 1, |rng| match in_place {
         true if rng.random() => -1.0,
@@ -40,8 +40,8 @@ pub fn weights(case: &Case) -> AlignedBytes {
     })
 }
 
-/// The biases of a case, or the weights of its second norm.
-pub fn biases(case: &Case) -> AlignedBytes {
+/// The biases of a case, which are around 0, or the weights of its second norm, which are around 1.
+pub fn biases(case: &BenchCase) -> AlignedBytes {
     let is_second = case.op.is_sandwich();
     parameters(case, SEED + 2, |rng| match is_second {
         true => 1.0 + 0.2 * normal(rng),
@@ -49,7 +49,8 @@ pub fn biases(case: &Case) -> AlignedBytes {
     })
 }
 
-fn parameters(case: &Case, seed: u64, value: impl Fn(&mut Pcg64) -> f64) -> AlignedBytes {
+/// Weights or biases with values drawn by `value`.
+fn parameters(case: &BenchCase, seed: u64, value: impl Fn(&mut Pcg64) -> f64) -> AlignedBytes {
     let rng = &mut Pcg64::seed_from_u64(seed);
     let dtype = case.types.w;
     let mut values = AlignedBytes::zeroed(case.parameters() * dtype.size());

@@ -1,33 +1,33 @@
-//! Holding a few rows of an output against the reference, before anything is timed.
+//! Compares a few rows of an output with the f64 reference, before anything is timed.
 
 use norm_host::{accuracy::WorstRow, reference};
 
-use super::case::Case;
+use super::case::BenchCase;
 use crate::element;
 
-/// The normalized rows that are looked at: both ends and the middle.
-pub fn rows(case: &Case) -> Vec<usize> {
+/// The indices of the rows to compare: the first two, the middle one and the last.
+pub fn rows(case: &BenchCase) -> Vec<usize> {
     let rows = case.extents.rows();
     let mut picked = vec![0, 1.min(rows - 1), rows / 2, rows - 1];
     picked.dedup();
     picked
 }
 
-/// A row of the tensors that differ from row to row, as bytes.
-pub struct Row<'a> {
+/// The bytes of one row of each tensor that has rows.
+pub struct RowBytes<'a> {
     pub x: &'a [u8],
-    /// A residual before the call, and the sum with it.
+    /// The residual before the call, and the sum after it.
     pub r: Option<[&'a [u8]; 2]>,
     pub y: &'a [u8],
 }
 
-/// Judges the row of that index; the text says what is wrong.
-pub fn judge(case: &Case, index: usize, row: &Row<'_>, w: &[u8], b: &[u8]) -> Result<(), String> {
+/// Compares row `index` with the reference. The error says what is wrong.
+pub fn judge(case: &BenchCase, index: usize, row: &RowBytes<'_>, w: &[u8], b: &[u8]) -> Result<(), String> {
     let (op, types, r_type) = (case.op, case.types, case.residual_type());
     let (dim, head) = (case.extents.dim(), index % case.extents.heads());
     let parameter = |bytes: &[u8]| -> Vec<f64> {
-        let bytes_a_head = dim * types.w.size();
-        element::read(types.w, &bytes[head * bytes_a_head..][..bytes_a_head])
+        let bytes_per_head = dim * types.w.size();
+        element::read(types.w, &bytes[head * bytes_per_head..][..bytes_per_head])
     };
     let (weight, bias_or_next) = (parameter(w), parameter(b));
     let read = |bytes: Option<&[u8]>| bytes.map(|bytes| element::read(r_type, bytes));
@@ -37,13 +37,13 @@ pub fn judge(case: &Case, index: usize, row: &Row<'_>, w: &[u8], b: &[u8]) -> Re
     let read = reference::Row { x: &x, w: Some(&weight), b, r: before.as_deref() };
     let operation = case.operation();
     let Some(after) = after else {
-        return norm_holds(index, "", &operation.judge(&read, &y));
+        return check_promise(index, "", &operation.judge(&read, &y));
     };
-    // What is normalized last is the rounded sum, as it was given.
+    // The second norm's reference starts from the rounded sum that the call wrote.
     if op.is_sandwich() {
-        norm_holds(index, " of the residual", &operation.judge(&read, &after))?;
+        check_promise(index, " of the residual", &operation.judge(&read, &after))?;
         let next = reference::Row { x: &after, w: Some(&bias_or_next), b, r: None };
-        return norm_holds(index, "", &case.next_operation().judge(&next, &y));
+        return check_promise(index, "", &case.next_operation().judge(&next, &y));
     }
     let sum = operation.normalized(&read);
     if let Some(column) = reference::first_difference(&sum, &after) {
@@ -52,11 +52,11 @@ pub fn judge(case: &Case, index: usize, row: &Row<'_>, w: &[u8], b: &[u8]) -> Re
             "row {index}, column {column} of the residual: expected {expected:e}, given {given:e}"
         ));
     }
-    norm_holds(index, "", &operation.judge_normalized(&sum, &read, &y))
+    check_promise(index, "", &operation.judge_normalized(&sum, &read, &y))
 }
 
-/// Whether a row of an output is as is promised; `of` says what of the operation it is.
-fn norm_holds(index: usize, of: &str, judged: &WorstRow) -> Result<(), String> {
+/// An error if a row breaks the accuracy promise. `of` names the tensor, if it is not the output.
+fn check_promise(index: usize, of: &str, judged: &WorstRow) -> Result<(), String> {
     if judged.is_kept() {
         return Ok(());
     }
@@ -73,18 +73,18 @@ mod tests {
     use super::*;
     use norm_host::{DType, Rounding};
 
-    /// One row of f32 of a sandwich, normalized by hand: `r = [1, 1] + [2, 2] / 2`, then its norm.
+    /// One f32 row of a sandwich, computed by hand: `r = [1, 1] + [2, 2] / 2`, then its norm times `[1, 3]`.
     #[test]
     fn both_results_of_a_sandwich_are_judged() {
         let extents = Extents::new(&[1, 2]);
         let rounding = Rounding::Single;
-        let case = Case { op: Op::SandwichRms, types: Types::of(DType::F32), extents, rounding };
+        let case = BenchCase { op: Op::SandwichRms, types: Types::of(DType::F32), extents, rounding };
         let bytes = |values: [f32; 2]| values.map(f32::to_ne_bytes).concat();
         let (x, before) = (bytes([2.0, 2.0]), bytes([1.0, 1.0]));
         let (w, next) = (bytes([1.0, 1.0]), bytes([1.0, 3.0]));
         let judged = |after: [f32; 2], y: [f32; 2]| {
             let (after, y) = (bytes(after), bytes(y));
-            judge(&case, 0, &Row { x: &x, r: Some([&before, &after]), y: &y }, &w, &next)
+            judge(&case, 0, &RowBytes { x: &x, r: Some([&before, &after]), y: &y }, &w, &next)
         };
         assert_eq!(judged([2.0, 2.0], [1.0, 3.0]), Ok(()));
         let sum = judged([2.0, 2.5], [1.0, 3.0]).unwrap_err();

@@ -1,4 +1,6 @@
-//! One call of an operation on tensors in an image, and what carries it out.
+//! One call of an operation on the tensors of an image, and the backends that execute it.
+//!
+//! An image is one block of memory that holds all tensors of a case: see [`layout`](super::layout).
 
 use norm_host::{
     Backend, Cpu, DType, Error, Place, Scale, Simulator, Stream, View, ViewMut, reference::Operation,
@@ -8,133 +10,137 @@ use norm_host::{
 use crate::bytes::AlignedBytes;
 use crate::memory::DeviceBytes;
 
-/// A tensor in an image. Strides are in elements.
+/// A tensor in an image. Shape and strides are in elements.
 #[derive(Clone, Debug)]
-pub struct Operand {
+pub struct ImageTensor {
     pub dtype: DType,
-    /// Where its first element is.
-    pub byte: usize,
+    /// Bytes from the start of the image to the first element.
+    pub byte_offset: usize,
     pub shape: Vec<usize>,
     pub strides: Vec<usize>,
 }
 
-/// The whole of an operation, or a step of RMSNorm over rows that are split.
+/// A whole operation, or one of the two steps of RMSNorm over rows that are split into shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Whole,
-    /// The sums of all shards.
+    /// Writes each shard's sums of squares.
     Partial,
-    /// The outputs of all shards, of the sums that stand where the first shard's were.
+    /// Writes the outputs of all shards. The sums over whole rows have replaced those of the first shard.
     Apply,
 }
 
-/// Where a residual is added.
+/// The tensors of an addition to a residual, by where the residual stands.
 #[derive(Clone, Debug)]
-pub enum Side {
-    /// To `x`, of the residual `r`.
-    InFront { r: Operand },
-    /// To the norm, of a residual or, where there is none, what the output holds.
-    Behind { r: Option<Operand> },
-    /// To the norm, whose sum is normalized next.
-    Between { r: Operand, next: Next },
+pub enum ResidualOperands {
+    /// `r` is added to `x`, and the sum is normalized.
+    PreNorm { r: ImageTensor },
+    /// The norm of `x` is added to `r`, or without an `r` to what the output holds.
+    PostNorm { r: Option<ImageTensor> },
+    /// The norm of `x` is added to `r`, and the second norm `next` is applied to the sum.
+    Sandwich { r: ImageTensor, next: SecondNormOperands },
 }
 
-/// The second of two norms.
+/// The second norm of a sandwich, with its weights.
 #[derive(Clone, Debug)]
-pub struct Next {
+pub struct SecondNormOperands {
     pub operation: Operation,
-    pub w: Option<Operand>,
+    pub w: Option<ImageTensor>,
 }
 
-/// An addition to a residual.
+/// The tensors of an addition to a residual.
 #[derive(Clone, Debug)]
-pub struct Addition {
-    pub side: Side,
-    /// The tensor of the sum where it is neither the residual nor the output.
-    pub s: Option<Operand>,
-    /// What the sum is multiplied by, where that is in memory.
-    pub scale_at: Option<Operand>,
+pub struct AdditionOperands {
+    pub residual: ResidualOperands,
+    /// A separate tensor for the sum, if it replaces neither the residual nor the output.
+    pub s: Option<ImageTensor>,
+    /// The factor of the sum, if the operation reads it from memory.
+    pub scale: Option<ImageTensor>,
 }
 
-impl Addition {
-    /// The residual, where it is not the output.
-    pub fn r(&self) -> Option<&Operand> {
-        match &self.side {
-            Side::InFront { r } | Side::Between { r, .. } => Some(r),
-            Side::Behind { r } => r.as_ref(),
+impl AdditionOperands {
+    /// The residual, unless it is what the output holds.
+    pub fn r(&self) -> Option<&ImageTensor> {
+        match &self.residual {
+            ResidualOperands::PreNorm { r } | ResidualOperands::Sandwich { r, .. } => Some(r),
+            ResidualOperands::PostNorm { r } => r.as_ref(),
         }
     }
 
-    /// The sum, where it is not the output.
-    pub fn sum(&self) -> Option<&Operand> {
-        match &self.side {
-            Side::InFront { r } | Side::Between { r, .. } => Some(self.s.as_ref().unwrap_or(r)),
-            Side::Behind { .. } => None,
+    /// The tensor that the sum is written to, unless that is the output.
+    pub fn sum(&self) -> Option<&ImageTensor> {
+        match &self.residual {
+            ResidualOperands::PreNorm { r } | ResidualOperands::Sandwich { r, .. } => {
+                Some(self.s.as_ref().unwrap_or(r))
+            }
+            ResidualOperands::PostNorm { .. } => None,
         }
     }
 
-    /// The second of two norms.
-    pub fn next(&self) -> Option<&Next> {
-        if let Side::Between { next, .. } = &self.side { Some(next) } else { None }
+    /// The second norm of a sandwich.
+    pub fn next(&self) -> Option<&SecondNormOperands> {
+        if let ResidualOperands::Sandwich { next, .. } = &self.residual { Some(next) } else { None }
     }
 
-    /// Whether it is to what the output holds.
+    /// Whether the norm is added to what the output holds.
     pub fn is_onto_output(&self) -> bool {
-        matches!(self.side, Side::Behind { r: None })
+        matches!(self.residual, ResidualOperands::PostNorm { r: None })
     }
 }
 
-/// A call on tensors in an image, in place where there is no `y`. Over heads there is no residual.
+/// A call of an operation on tensors in an image. Without `y` it works in place. Over heads it has no residual.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub operation: Operation,
     pub heads: bool,
-    pub x: Operand,
-    pub y: Option<Operand>,
-    pub w: Option<Operand>,
-    pub b: Option<Operand>,
-    /// What is added and where, if anything is.
-    pub addition: Option<Addition>,
+    pub x: ImageTensor,
+    pub y: Option<ImageTensor>,
+    pub w: Option<ImageTensor>,
+    pub b: Option<ImageTensor>,
+    /// The addition to a residual, if there is one.
+    pub addition: Option<AdditionOperands>,
     pub step: Step,
-    /// Parts of a row, which differ in length by one element at most.
+    /// The number of shards that each row is split into. Their lengths differ by at most one element.
     pub shards: usize,
-    /// Sums of squares, those of each shard behind those of the one before, where rows are split.
-    pub sums: Option<Operand>,
+    /// If rows are split, the sums of squares, `(shards * rows,)` with the rows of one shard side by side.
+    pub sums: Option<ImageTensor>,
 }
 
-impl Operand {
-    /// The heads that have elements of their own, of weights or biases: 1 where all rows share them.
+impl ImageTensor {
+    /// The number of heads with weights or biases of their own; 1 if all rows share them.
     pub fn heads(&self) -> usize {
         if let [heads, _] = self.shape[..] { heads } else { 1 }
     }
 
-    /// Columns `from..to` of each row.
-    fn columns(&self, from: usize, to: usize) -> Operand {
-        let mut part = Operand { byte: self.byte + from * self.dtype.size(), ..self.clone() };
+    /// The columns `from..to` of each row.
+    fn columns(&self, from: usize, to: usize) -> ImageTensor {
+        let mut part =
+            ImageTensor { byte_offset: self.byte_offset + from * self.dtype.size(), ..self.clone() };
         *part.shape.last_mut().expect("a rank of at least 1") = to - from;
         part
     }
 }
 
 impl Call {
-    /// Carries the call out on the image that starts at `base`.
+    /// Executes the call on the image that starts at `base`, or enqueues it if `on` is a stream.
     ///
     /// # Safety
     ///
-    /// At `base` in `place` lies an image with room for all of the call's tensors, aligned to
-    /// their elements, which nothing else uses until `on` is done.
+    /// `base` is the address in `place` of an image that contains all tensors of the call, each aligned to its elements.
+    /// Nothing else uses the image until the work of `on` is done.
     unsafe fn run(&self, place: Place, base: u64, on: &impl Backend) -> Result<(), Error> {
-        let view = |operand: &Operand| {
-            let address = base + operand.byte as u64;
-            // SAFETY: the caller's promise.
-            unsafe { View::from_raw_parts(place, address, operand.dtype, &operand.shape) }?
-                .with_strides(&operand.strides)
+        let view = |tensor: &ImageTensor| {
+            let address = base + tensor.byte_offset as u64;
+            // SAFETY: the caller guarantees that the image contains this tensor, which nothing else uses meanwhile.
+            unsafe { View::from_raw_parts(place, address, tensor.dtype, &tensor.shape) }?
+                .with_strides(&tensor.strides)
         };
-        let view_mut = |operand: &Operand| {
-            let address = base + operand.byte as u64;
-            // SAFETY: the caller's promise; no tensor's view but one of `x` in place of `y` shares memory.
-            unsafe { ViewMut::from_raw_parts(place, address, operand.dtype, &operand.shape) }?
-                .with_strides(&operand.strides)
+        let view_mut = |tensor: &ImageTensor| {
+            let address = base + tensor.byte_offset as u64;
+            // SAFETY: the caller guarantees that the image contains this tensor, which nothing else uses meanwhile. The
+            // tensors of an image are disjoint; `x` is viewed twice only in place, which the operations allow.
+            unsafe { ViewMut::from_raw_parts(place, address, tensor.dtype, &tensor.shape) }?
+                .with_strides(&tensor.strides)
         };
         let described = self.operation.norm();
         if let Some(sums) = &self.sums {
@@ -143,15 +149,15 @@ impl Call {
             for shard in 0..self.shards {
                 let (from, to) = (shard * dim / self.shards, (shard + 1) * dim / self.shards);
                 let x = view(&self.x.columns(from, to))?;
-                let of_shard = if self.step == Step::Partial { shard } else { 0 };
-                let sums = sums.columns(of_shard * rows, (of_shard + 1) * rows);
+                let sums_shard = if self.step == Step::Partial { shard } else { 0 };
+                let sums = sums.columns(sums_shard * rows, (sums_shard + 1) * rows);
                 if self.step == Step::Partial {
                     rms_norm_partial(x, &mut view_mut(&sums)?, on)?;
                     continue;
                 }
-                let part = |param: &Operand| view(&param.columns(from, to));
-                let w = self.w.as_ref().map(part).transpose()?;
-                let b = self.b.as_ref().map(part).transpose()?;
+                let shard_of = |param: &ImageTensor| view(&param.columns(from, to));
+                let w = self.w.as_ref().map(shard_of).transpose()?;
+                let b = self.b.as_ref().map(shard_of).transpose()?;
                 let y = self.y.as_ref().unwrap_or(&self.x).columns(from, to);
                 described.weight(w).bias(b).rows_apply(x, view(&sums)?, &mut view_mut(&y)?, dim, on)?;
             }
@@ -160,24 +166,24 @@ impl Call {
         let norm = described
             .weight(self.w.as_ref().map(view).transpose()?)
             .bias(self.b.as_ref().map(view).transpose()?);
-        if let Some(Addition { side, s, scale_at }) = &self.addition {
-            let norm = match scale_at {
-                Some(at) => norm.sum_scale(Scale::Memory(view(at)?)),
+        if let Some(AdditionOperands { residual, s, scale }) = &self.addition {
+            let norm = match scale {
+                Some(scale) => norm.sum_scale(Scale::Memory(view(scale)?)),
                 None => norm,
             };
-            if let (Side::InFront { r }, None, None) = (side, s, &self.y) {
+            if let (ResidualOperands::PreNorm { r }, None, None) = (residual, s, &self.y) {
                 return norm.add_then_norm_in_place(&mut view_mut(&self.x)?, &mut view_mut(r)?, on);
             }
-            // In place it is the same tensor twice, which these operations allow.
+            // In place `x` and `y` are views of the same tensor, which these operations allow.
             let (x, y) = (view(&self.x)?, &mut view_mut(self.y.as_ref().unwrap_or(&self.x))?);
-            return match (side, s) {
-                (Side::InFront { r }, None) => norm.add_then_norm(x, &mut view_mut(r)?, y, on),
-                (Side::InFront { r }, Some(s)) => {
+            return match (residual, s) {
+                (ResidualOperands::PreNorm { r }, None) => norm.add_then_norm(x, &mut view_mut(r)?, y, on),
+                (ResidualOperands::PreNorm { r }, Some(s)) => {
                     norm.add_then_norm_to(x, view(r)?, &mut view_mut(s)?, y, on)
                 }
-                (Side::Behind { r: None }, _) => norm.norm_then_add(x, y, on),
-                (Side::Behind { r: Some(r) }, _) => norm.norm_then_add_to(x, view(r)?, y, on),
-                (Side::Between { r, next }, s) => {
+                (ResidualOperands::PostNorm { r: None }, _) => norm.norm_then_add(x, y, on),
+                (ResidualOperands::PostNorm { r: Some(r) }, _) => norm.norm_then_add_to(x, view(r)?, y, on),
+                (ResidualOperands::Sandwich { r, next }, s) => {
                     let w = next.w.as_ref().map(view).transpose()?;
                     let next = &next.operation.norm().weight(w);
                     match s {
@@ -196,9 +202,9 @@ impl Call {
     }
 }
 
-/// Something that carries calls out: what is checked.
+/// A backend under test: executes calls.
 pub trait Executor {
-    /// Makes of the image before the call the image after it.
+    /// Executes the call on the image, and returns when its results are there.
     fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error>;
 }
 
@@ -208,19 +214,19 @@ impl<E: Executor + ?Sized> Executor for Box<E> {
     }
 }
 
-/// The CPU backend, on the image itself.
+/// The CPU backend, which works on the image itself.
 pub struct OnCpu;
 
 impl Executor for OnCpu {
     fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
         let base = image.as_mut_ptr().expose_provenance() as u64;
-        // SAFETY: the image is borrowed for this, a layout keeps its tensors inside and aligned,
-        // and the CPU backend is done when it returns.
+        // SAFETY: the image is borrowed exclusively until the CPU backend returns, which is when it is done. A layout puts
+        // every tensor inside the image and aligns it to its elements.
         unsafe { call.run(Place::Host, base, &Cpu) }
     }
 }
 
-/// The shipped kernels on a simulator, on the image itself.
+/// Kernels run by the simulator, which works on the image itself.
 pub struct OnSimulator<'a> {
     pub simulator: &'a Simulator,
 }
@@ -228,14 +234,16 @@ pub struct OnSimulator<'a> {
 impl Executor for OnSimulator<'_> {
     fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
         let base = image.as_mut_ptr().expose_provenance() as u64;
-        // SAFETY: as for `OnCpu`.
+        // SAFETY: the image is borrowed exclusively until the simulator returns, which is when it is done. A layout puts
+        // every tensor inside the image and aligns it to its elements.
         unsafe { call.run(Place::Host, base, self.simulator) }
     }
 }
 
-/// A CUDA device, on a copy of the image in memory that is kept from call to call.
+/// A CUDA device, which works on a copy of the image in device memory.
 pub struct OnCuda {
     stream: Stream,
+    /// Reused from call to call; replaced by a larger one when an image does not fit.
     arena: DeviceBytes,
 }
 
@@ -254,8 +262,8 @@ impl Executor for OnCuda {
         }
         self.arena.upload(image, &self.stream)?;
         let place = self.stream.device().place();
-        // SAFETY: the arena holds a copy of the image, is used by this executor alone, and the
-        // download waits for the stream.
+        // SAFETY: the arena holds a copy of the image, with every tensor inside and aligned. Only this executor uses it, in
+        // the order of one stream, for which the download waits.
         unsafe { call.run(place, self.arena.address(), &self.stream) }?;
         self.arena.download(image, &self.stream)
     }

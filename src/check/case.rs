@@ -1,7 +1,7 @@
-//! One case: everything a call depends on, and its spelling on the command line.
+//! One case of `norm check`: everything that a call depends on, and its text on the command line.
 //!
-//! A case repeats from its text alone: shapes, dtypes, gaps, offsets, options, and the seed and
-//! manner of its values.
+//! The text alone reproduces a case: it has the shapes, dtypes, gaps, offsets and options, and the pattern and seed of
+//! the values.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -16,19 +16,19 @@ use norm_host::{
 /// The most axes a tensor may have.
 pub const MAX_RANK: usize = 4;
 
-/// Axes in front of the normalized one.
+/// The most axes in front of the normalized one.
 pub const MAX_LEADING: usize = MAX_RANK - 1;
 
-/// The most bytes that the tensors of a case may take together, gaps included: enough for rows of the longest dim, of
-/// which every thread may hold some copies, and elements in f64.
+/// The most bytes that the tensors of a case may take together, gaps included. It is enough for a row of the largest
+/// dim. Each thread that checks cases holds several copies of such an image, and a row's elements in f64.
 const MAX_BYTES: usize = 512 << 20;
 
-/// What gaps and offsets are below.
-const SMALL: usize = 1 << 24;
+/// Gaps and offsets must be less than this, so that no address computed from them overflows.
+const LIMIT: usize = 1 << 24;
 
-/// The manner of a case's values.
+/// How the values of a case are distributed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Data {
+pub enum ValuePattern {
     /// Standard normal.
     Normal,
     /// Normal, with one column in 64 a hundred times as large, as LLM activations have them.
@@ -39,192 +39,194 @@ pub enum Data {
     Subnormal,
     /// ±65504, the largest f16.
     Largest,
-    /// Now and then ±Inf.
+    /// Normal, with ±Inf in about one element of 64.
     Inf,
-    /// Now and then NaN.
+    /// Normal, with NaN in about one element of 64.
     Nan,
-    /// Large values of both signs whose sum all but vanishes.
+    /// Large values of both signs, which nearly cancel in the sum.
     Cancel,
-    /// One value throughout a row.
+    /// The same value in all of a row.
     Constant,
-    /// A large common value with small differences.
+    /// A large mean with a small deviation.
     Shifted,
-    /// Normal about a value of up to a few deviations, which is most of some rows' squares and little of others'.
+    /// A mean of up to a few standard deviations: in some rows it is most of the sum of squares, in others little.
     Near,
-    /// Neighbours of one number, which is large beside what they differ by; of some rows all but a few the same.
+    /// A mean that is many ULPs larger than the deviation: each element is the same number or a few ULPs from it.
     Far,
-    /// Magnitudes spread over the exponents whose squares f32 can sum.
+    /// Exponents spread over the range in which f32 can hold the sum of squares.
     Wide,
-    /// So large that the squares of a row add up to about the largest f32, to more of some rows.
+    /// So large that a row's sum of squares is near the largest f32, and beyond it in some rows.
     Vast,
-    /// So small that without eps the mean of a row's squares is about the least that is promised, of some rows less.
+    /// So small that with an eps of 0 a row's mean square is near the least for which the accuracy promise holds, and
+    /// below it in some rows.
     Faint,
 }
 
-impl Data {
-    pub const ALL: [Data; 15] = [
-        Data::Normal,
-        Data::Outliers,
-        Data::Zeros,
-        Data::Subnormal,
-        Data::Largest,
-        Data::Inf,
-        Data::Nan,
-        Data::Cancel,
-        Data::Constant,
-        Data::Shifted,
-        Data::Near,
-        Data::Far,
-        Data::Wide,
-        Data::Vast,
-        Data::Faint,
+impl ValuePattern {
+    pub const ALL: [ValuePattern; 15] = [
+        ValuePattern::Normal,
+        ValuePattern::Outliers,
+        ValuePattern::Zeros,
+        ValuePattern::Subnormal,
+        ValuePattern::Largest,
+        ValuePattern::Inf,
+        ValuePattern::Nan,
+        ValuePattern::Cancel,
+        ValuePattern::Constant,
+        ValuePattern::Shifted,
+        ValuePattern::Near,
+        ValuePattern::Far,
+        ValuePattern::Wide,
+        ValuePattern::Vast,
+        ValuePattern::Faint,
     ];
 
     pub fn name(self) -> &'static str {
         match self {
-            Data::Normal => "normal",
-            Data::Outliers => "outliers",
-            Data::Zeros => "zeros",
-            Data::Subnormal => "subnormal",
-            Data::Largest => "largest",
-            Data::Inf => "inf",
-            Data::Nan => "nan",
-            Data::Cancel => "cancel",
-            Data::Constant => "constant",
-            Data::Shifted => "shifted",
-            Data::Near => "near",
-            Data::Far => "far",
-            Data::Wide => "wide",
-            Data::Vast => "vast",
-            Data::Faint => "faint",
+            ValuePattern::Normal => "normal",
+            ValuePattern::Outliers => "outliers",
+            ValuePattern::Zeros => "zeros",
+            ValuePattern::Subnormal => "subnormal",
+            ValuePattern::Largest => "largest",
+            ValuePattern::Inf => "inf",
+            ValuePattern::Nan => "nan",
+            ValuePattern::Cancel => "cancel",
+            ValuePattern::Constant => "constant",
+            ValuePattern::Shifted => "shifted",
+            ValuePattern::Near => "near",
+            ValuePattern::Far => "far",
+            ValuePattern::Wide => "wide",
+            ValuePattern::Vast => "vast",
+            ValuePattern::Faint => "faint",
         }
     }
 }
 
-/// Weights or biases: their dtype, and for head norms the gap between heads, in elements.
+/// The dtype of weights or biases, and where they lie. Gaps and offsets are in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Param {
+pub struct ParamPlacement {
     pub dtype: DType,
+    /// Unused elements behind each head.
     pub gap: usize,
-    /// Elements between an aligned address and the first one.
+    /// Elements between an aligned address and the first element.
     pub at: usize,
-    /// Whether those of all heads are the same `(head_dim,)`.
+    /// Whether all heads share one `(head_dim,)`.
     pub shared: bool,
 }
 
-/// Where `x` or `y` lies: how far from an aligned address, and what is left unused behind each
-/// position of the leading axes, all in elements.
+/// The dtype of a tensor of rows, and where it lies. Gaps and offsets are in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
     pub dtype: DType,
+    /// Unused elements behind each position of a leading axis, outermost axis first.
     pub gaps: [usize; MAX_LEADING],
+    /// Elements between an aligned address and the first element.
     pub at: usize,
 }
 
-/// What is added, and where.
+/// Where a residual is added, if it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Residual {
-    /// Nothing: `y = norm(x)`.
+pub enum ResidualForm {
+    /// Nowhere: `y = norm(x)`.
     None,
-    /// The input to a residual, whose sum is then normalized: `r += x; y = norm(r)`. With
-    /// the residual's gaps, and the elements between an aligned address and its first one.
-    Before { gaps: [usize; MAX_LEADING], at: usize },
-    /// The norm to what the output holds: `y += norm(x)`.
-    Behind,
-    /// The norm to a residual, whose sum is then normalized: `r += norm(x); y = next(r)`.
-    Between { r: Placement, next: Next },
+    /// In front of the norm: `r += x; y = norm(r)`. `gaps` and `at` are the residual's, as in [`Placement`].
+    PreNorm { gaps: [usize; MAX_LEADING], at: usize },
+    /// Behind the norm: `y += norm(x)`.
+    PostNorm,
+    /// Between two norms: `r += norm(x); y = next(r)`.
+    Sandwich { r: Placement, next: SecondNorm },
 }
 
-/// The second of two norms.
+/// The second norm of a sandwich.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Next {
+pub struct SecondNorm {
     pub kind: NormKind,
-    /// The type of its weights, which are dense.
+    /// The dtype of its weights, which are dense, if it has any.
     pub w: Option<DType>,
     pub eps: f32,
 }
 
-/// How the sum with a residual is made, and where it goes.
+/// How the sum with a residual is computed, and where it is stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Addition {
-    /// Gaps and the elements from an aligned address on of a tensor of its own: of the sum, behind a norm of the
-    /// residual. Without it the sum takes the residual's place.
-    pub own: Option<([usize; MAX_LEADING], usize)>,
-    /// Whether a residual in front is f32, beside x and y of 16 bits.
+pub struct AdditionOptions {
+    /// Gaps and offset, as in [`Placement`], of one more tensor: of the sum, or for [`ResidualForm::PostNorm`] of the
+    /// residual. Without it the sum overwrites the residual.
+    pub separate: Option<([usize; MAX_LEADING], usize)>,
+    /// Whether a pre-norm residual is f32 although `x` and `y` have 16 bits.
     pub wide: bool,
-    /// What is added is multiplied by this,
-    pub branch: f32,
-    /// and the sum by this,
-    pub scale: f32,
-    /// which is in memory or known.
-    pub in_memory: bool,
+    /// What is added to the residual is multiplied by this.
+    pub branch_scale: f32,
+    /// The sum is multiplied by this.
+    pub sum_scale: f32,
+    /// Whether the operation reads `sum_scale` from memory, rather than taking it as a number.
+    pub scale_in_memory: bool,
 }
 
-impl Addition {
-    /// In place and of what is there.
-    pub const PLAIN: Addition =
-        Addition { own: None, wide: false, branch: 1.0, scale: 1.0, in_memory: false };
+impl AdditionOptions {
+    /// In place and without factors.
+    pub const PLAIN: AdditionOptions = AdditionOptions {
+        separate: None,
+        wide: false,
+        branch_scale: 1.0,
+        sum_scale: 1.0,
+        scale_in_memory: false,
+    };
 }
 
-/// One case. Its `Display` is its text on the command line.
+/// One case. Its `Display` is its text on the command line, which parses to an equal case.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Case {
+pub struct CheckCase {
     pub kind: NormKind,
     /// Whether weights and biases are `(heads, head_dim)` rather than `(dim,)`.
     pub heads: bool,
     pub shape: Vec<usize>,
     pub x: Placement,
     pub y: Placement,
-    pub w: Option<Param>,
-    pub b: Option<Param>,
+    pub w: Option<ParamPlacement>,
+    pub b: Option<ParamPlacement>,
     pub eps: f32,
     pub weight_offset: f32,
-    /// Whether the sum of weight and offset is rounded to the weights' type.
+    /// Whether `weight + offset` is rounded to the dtype of the weights.
     pub round_offset: bool,
     pub rounding: Rounding,
-    pub data: Data,
+    pub data: ValuePattern,
     pub seed: u64,
-    /// Whether the norm is done in place too, to give the same bits.
+    /// Whether to run the call in place too, and require the same bits.
     pub in_place: bool,
-    /// The row that is done alone too, to give the same bits.
+    /// The row to run alone too, and to require the same bits of.
     pub alone: Option<usize>,
-    pub residual: Residual,
-    /// With a residual alone.
-    pub addition: Addition,
-    /// In how many parts each row is, as if over so many devices; 1 for whole rows.
+    pub residual: ResidualForm,
+    /// [`AdditionOptions::PLAIN`] where there is no residual.
+    pub addition: AdditionOptions,
+    /// The number of shards that each row is split into, as if over as many devices; 1 if rows are whole.
     pub shards: usize,
 }
 
-impl Case {
-    /// Whether rows may be split: RMSNorm without a residual.
+impl CheckCase {
+    /// Whether rows can be split into shards: only RMSNorm over rows without a residual supports that.
     pub fn may_be_split(&self) -> bool {
-        let plain = !self.heads && self.residual == Residual::None;
+        let plain = !self.heads && self.residual == ResidualForm::None;
         self.kind == NormKind::Rms && plain && self.dim() > 1
     }
 
-    /// What its results follow from; of two norms those of the first, whose output is the sum.
+    /// The operation that the reference computes. For a sandwich it is the first norm, whose output is the sum.
     pub fn operation(&self) -> Operation {
-        let Case { kind, eps, weight_offset, round_offset, rounding, .. } = *self;
-        let Addition { wide, branch, scale, in_memory, .. } = self.addition;
+        let CheckCase { kind, eps, weight_offset, round_offset, rounding, .. } = *self;
+        let AdditionOptions { wide, branch_scale, sum_scale, scale_in_memory, .. } = self.addition;
         let place = match self.residual {
-            Residual::None => None,
-            Residual::Before { .. } => Some(ResidualPlace::InFront),
-            Residual::Behind | Residual::Between { .. } => Some(ResidualPlace::Behind),
+            ResidualForm::None => None,
+            ResidualForm::PreNorm { .. } => Some(ResidualPlace::InFront),
+            ResidualForm::PostNorm | ResidualForm::Sandwich { .. } => Some(ResidualPlace::Behind),
         };
-        let addition = place.map(|place| reference::Addition {
-            place,
-            wide,
-            branch_scale: branch,
-            sum_scale: scale,
-            scale_in_memory: in_memory,
-        });
+        let addition =
+            place.map(|place| reference::Addition { place, wide, branch_scale, sum_scale, scale_in_memory });
         let (x, w) = (self.x.dtype, self.w.map(|w| w.dtype));
-        let y = if let Residual::Between { r, .. } = self.residual { r.dtype } else { self.y.dtype };
+        let y = if let ResidualForm::Sandwich { r, .. } = self.residual { r.dtype } else { self.y.dtype };
         Operation { kind, x, w, y, eps, weight_offset, round_offset, rounding, addition }
     }
 
-    /// The second of two norms, in the order of roundings of the first as far as it can be.
-    pub fn next_operation(&self, Next { kind, w, eps }: Next) -> Operation {
+    /// The second norm of a sandwich. It has the first norm's order of roundings, except that T5's requires weights.
+    pub fn next_operation(&self, SecondNorm { kind, w, eps }: SecondNorm) -> Operation {
         let weightless = self.rounding == Rounding::T5 && w.is_none();
         Operation {
             kind,
@@ -239,16 +241,17 @@ impl Case {
         }
     }
 
-    pub fn adds_in_front(&self) -> bool {
-        matches!(self.residual, Residual::Before { .. })
+    /// Whether `x` is added to a residual in front of the norm.
+    pub fn is_pre_norm(&self) -> bool {
+        matches!(self.residual, ResidualForm::PreNorm { .. })
     }
 
-    /// The type of the sum.
+    /// The dtype of the sum with a residual.
     pub fn sum_dtype(&self) -> DType {
         self.operation().sum_dtype()
     }
 
-    /// Elements in a row.
+    /// The number of elements in a row.
     pub fn dim(&self) -> usize {
         self.shape.last().copied().unwrap_or(1)
     }
@@ -263,58 +266,58 @@ impl Case {
         self.leading().iter().product()
     }
 
-    /// The number of heads that have weights of their own; 1 where all rows share theirs.
+    /// The number of heads; 1 if the norm is over rows.
     pub fn heads(&self) -> usize {
         if self.heads { self.leading().last().copied().unwrap_or(1) } else { 1 }
     }
 
-    /// The head, and so the weights, of a row.
+    /// The head that a row belongs to, which selects its weights.
     pub fn head_of(&self, row: usize) -> usize {
         row % self.heads()
     }
 
-    /// The strides that gaps make of a shape, one an axis, in elements.
+    /// The strides of a tensor, one for each axis, in elements: those of a dense tensor, plus its gaps.
     pub fn strides(&self, placement: &Placement) -> Vec<usize> {
         reference::strides(&self.shape, |axis| placement.gaps[axis])
     }
 
-    /// The element at which a row starts, counted from the tensor's first one.
+    /// The first element of a row, counted from the tensor's first element.
     pub fn row_start(&self, row: usize, strides: &[usize]) -> usize {
         reference::row_start(row, self.leading(), strides)
     }
 
-    /// Where the residual lies, if there is one that is not the output.
+    /// The placement of the residual, unless there is none or it is what the output holds.
     pub fn r(&self) -> Option<Placement> {
         let dtype = self.sum_dtype();
-        match (self.residual, self.addition.own) {
-            (Residual::Before { gaps, at }, _) => Some(Placement { dtype, gaps, at }),
-            (Residual::Between { r, .. }, _) => Some(r),
-            (Residual::Behind, Some((gaps, at))) => Some(Placement { dtype, gaps, at }),
-            (Residual::None, _) | (Residual::Behind, None) => None,
+        match (self.residual, self.addition.separate) {
+            (ResidualForm::PreNorm { gaps, at }, _) => Some(Placement { dtype, gaps, at }),
+            (ResidualForm::Sandwich { r, .. }, _) => Some(r),
+            (ResidualForm::PostNorm, Some((gaps, at))) => Some(Placement { dtype, gaps, at }),
+            (ResidualForm::None, _) | (ResidualForm::PostNorm, None) => None,
         }
     }
 
-    /// Where the sum lies, if it is in the place of neither the residual nor the output.
+    /// The placement of the sum, if it has a tensor of its own.
     pub fn s(&self) -> Option<Placement> {
-        let (gaps, at) = self.addition.own?;
-        let stored = matches!(self.residual, Residual::Before { .. } | Residual::Between { .. });
-        stored.then_some(Placement { dtype: self.sum_dtype(), gaps, at })
+        let (gaps, at) = self.addition.separate?;
+        let is_of_sum = matches!(self.residual, ResidualForm::PreNorm { .. } | ResidualForm::Sandwich { .. });
+        is_of_sum.then_some(Placement { dtype: self.sum_dtype(), gaps, at })
     }
 
-    /// The second norm's weights.
-    pub fn next_w(&self) -> Option<Param> {
-        let Residual::Between { next, .. } = self.residual else { return None };
-        next.w.map(|dtype| Param { dtype, gap: 0, at: 0, shared: false })
+    /// The weights of the second norm, if there is one and it has any.
+    pub fn next_w(&self) -> Option<ParamPlacement> {
+        let ResidualForm::Sandwich { next, .. } = self.residual else { return None };
+        next.w.map(|dtype| ParamPlacement { dtype, gap: 0, at: 0, shared: false })
     }
 
-    /// Elements, gaps included, that a tensor takes at most; `None` where they cannot be counted.
+    /// An upper bound on the elements that a tensor takes, gaps included; `None` if it overflows.
     fn span(&self, placement: &Placement) -> Option<usize> {
         let gaps = placement.gaps.iter().copied().take(self.leading().len());
         let mut axes = self.leading().iter().zip(gaps).rev();
         axes.try_fold(self.dim(), |inner, (&extent, gap)| inner.checked_add(gap)?.checked_mul(extent.max(1)))
     }
 
-    /// Bytes that the tensors take together, gaps included; `None` where they cannot be counted.
+    /// An upper bound on the bytes that all tensors take, gaps included; `None` if it overflows.
     fn bytes(&self) -> Option<usize> {
         let placed = [Some(self.x), Some(self.y), self.r(), self.s()].into_iter().flatten();
         let tensors = placed.map(|tensor| (tensor.dtype, self.span(&tensor), tensor.at));
@@ -329,8 +332,8 @@ impl Case {
         })
     }
 
-    /// What keeps it from being run, `None` where nothing does: only a text can be at fault.
-    fn fault(&self) -> Option<String> {
+    /// Why no operation can run this case, or `None` if one can. Only cases parsed from text can be invalid.
+    fn invalid_reason(&self) -> Option<String> {
         let rank = self.shape.len();
         let least = if self.heads { 2 } else { 1 };
         if !(least..=MAX_RANK).contains(&rank) {
@@ -346,14 +349,14 @@ impl Case {
         if self.bytes().is_none_or(|bytes| bytes > MAX_BYTES) {
             return Some(format!("its tensors and gaps take more than {} MiB", MAX_BYTES >> 20));
         }
-        if self.heads && self.residual != Residual::None {
+        if self.heads && self.residual != ResidualForm::None {
             return Some("residual needs over=rows".to_owned());
         }
-        if self.residual == Residual::None && self.addition != Addition::PLAIN {
+        if self.residual == ResidualForm::None && self.addition != AdditionOptions::PLAIN {
             return Some("apart, wide, branch and scale need a residual".to_owned());
         }
         let is_narrow = self.x.dtype != DType::F32 && self.y.dtype != DType::F32;
-        if self.addition.wide && !(self.adds_in_front() && is_narrow) {
+        if self.addition.wide && !(self.is_pre_norm() && is_narrow) {
             return Some("wide needs residual=before, x and y of 16 bits".to_owned());
         }
         if self.in_place && self.x.dtype != self.y.dtype {
@@ -371,7 +374,7 @@ impl Case {
         if self.w.is_none() && self.rounding == Rounding::T5 {
             return Some("rounding=t5 needs w".to_owned());
         }
-        // The kernels read both as one type.
+        // Kernels have one type parameter for both.
         if self.w.zip(self.b).is_some_and(|(w, b)| w.dtype != b.dtype) {
             return Some("w and b need one dtype".to_owned());
         }
@@ -385,13 +388,13 @@ impl Case {
     }
 }
 
-/// The text of a case: `key=value` words, and `roundoffset`, `apart`, `wide` and `inplace` alone.
+/// The text of a case: `key=value` words, and the flags `roundoffset`, `apart`, `wide` and `inplace`.
 ///
 /// `op=rms|layer over=rows|heads shape=2x3x128 x=f16 y=f16 [w=f32] [b=f32] eps=1e-6 [offset=1
 /// [roundoffset]] [rounding=before-weight|before-bias|t5] [residual=before|behind|between] [r=f16 next=rms,f32
 /// nexteps=1e-6] [apart] [wide] [branch=0.5] [scale=2|scale=@2] [xgap=8,0,3] [ygap=…] [rgap=…] [sgap=…] [wgap=4] [bgap=…]
 /// [shared=w,b] [at=x,y,w,b[,r[,s]]] data=normal seed=7 [shards=2] [inplace] [alone=2]`
-impl fmt::Display for Case {
+impl fmt::Display for CheckCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let over = if self.heads { "heads" } else { "rows" };
         write!(f, "op={} over={over} shape={}", self.kind.name(), join(&self.shape, "x"))?;
@@ -412,35 +415,35 @@ impl fmt::Display for Case {
             write!(f, " rounding={}", self.rounding)?;
         }
         match self.residual {
-            Residual::None => {}
-            Residual::Before { .. } => write!(f, " residual=before")?,
-            Residual::Behind => write!(f, " residual=behind")?,
-            Residual::Between { r, next: Next { kind, w, eps } } => {
+            ResidualForm::None => {}
+            ResidualForm::PreNorm { .. } => write!(f, " residual=before")?,
+            ResidualForm::PostNorm => write!(f, " residual=behind")?,
+            ResidualForm::Sandwich { r, next: SecondNorm { kind, w, eps } } => {
                 let w = w.map_or(String::new(), |w| format!(",{w}"));
                 write!(f, " residual=between r={} next={}{w} nexteps={eps:e}", r.dtype, kind.name())?;
             }
         }
-        let Addition { own, wide, branch, scale, in_memory } = self.addition;
-        for (word, is_there) in [("apart", own.is_some()), ("wide", wide)] {
+        let AdditionOptions { separate, wide, branch_scale, sum_scale, scale_in_memory } = self.addition;
+        for (word, is_there) in [("apart", separate.is_some()), ("wide", wide)] {
             if is_there {
                 write!(f, " {word}")?;
             }
         }
-        if branch != 1.0 {
-            write!(f, " branch={branch}")?;
+        if branch_scale != 1.0 {
+            write!(f, " branch={branch_scale}")?;
         }
-        if in_memory {
-            write!(f, " scale=@{scale}")?;
-        } else if scale != 1.0 {
-            write!(f, " scale={scale}")?;
+        if scale_in_memory {
+            write!(f, " scale=@{sum_scale}")?;
+        } else if sum_scale != 1.0 {
+            write!(f, " scale={sum_scale}")?;
         }
         let none = ([0; MAX_LEADING], 0);
         let (r_gaps, r_at) = match self.residual {
-            Residual::Before { gaps, at } => (gaps, at),
-            Residual::Between { r, .. } => (r.gaps, r.at),
-            Residual::None | Residual::Behind => none,
+            ResidualForm::PreNorm { gaps, at } => (gaps, at),
+            ResidualForm::Sandwich { r, .. } => (r.gaps, r.at),
+            ResidualForm::None | ResidualForm::PostNorm => none,
         };
-        let (s_gaps, s_at) = own.unwrap_or(none);
+        let (s_gaps, s_at) = separate.unwrap_or(none);
         let gaps = [("xgap", self.x.gaps), ("ygap", self.y.gaps), ("rgap", r_gaps), ("sgap", s_gaps)];
         for (name, gaps) in gaps {
             if gaps != [0; MAX_LEADING] {
@@ -448,18 +451,18 @@ impl fmt::Display for Case {
             }
         }
         for (name, param) in [("wgap", self.w), ("bgap", self.b)] {
-            if let Some(Param { gap: 1.., .. }) = param {
+            if let Some(ParamPlacement { gap: 1.., .. }) = param {
                 write!(f, " {name}={}", param.map_or(0, |param| param.gap))?;
             }
         }
-        let shared = |param: Option<Param>| param.is_some_and(|param| param.shared);
+        let shared = |param: Option<ParamPlacement>| param.is_some_and(|param| param.shared);
         match [shared(self.w), shared(self.b)] {
             [false, false] => {}
             [true, false] => write!(f, " shared=w")?,
             [false, true] => write!(f, " shared=b")?,
             [true, true] => write!(f, " shared=w,b")?,
         }
-        let param = |param: Option<Param>| param.map_or(0, |param| param.at);
+        let param = |param: Option<ParamPlacement>| param.map_or(0, |param| param.at);
         let at = [self.x.at, self.y.at, param(self.w), param(self.b), r_at, s_at];
         if at != [0; 6] {
             let written = if s_at != 0 {
@@ -507,10 +510,10 @@ pub enum CaseError {
     Impossible(String),
 }
 
-impl FromStr for Case {
+impl FromStr for CheckCase {
     type Err = CaseError;
 
-    fn from_str(text: &str) -> Result<Case, CaseError> {
+    fn from_str(text: &str) -> Result<CheckCase, CaseError> {
         let mut words = Words::default();
         let mut keys = HashSet::new();
         for word in text.split_whitespace() {
@@ -521,18 +524,18 @@ impl FromStr for Case {
             words.take(word)?;
         }
         let case = words.case()?;
-        case.fault().map_or(Ok(case), |fault| Err(CaseError::Impossible(fault)))
+        case.invalid_reason().map_or(Ok(case), |reason| Err(CaseError::Impossible(reason)))
     }
 }
 
-/// Where a residual stands.
-enum Position {
+/// The values of `residual=`.
+enum ResidualWord {
     Before,
     Behind,
     Between,
 }
 
-/// The words of a text, as far as they are read.
+/// What the words of a text have set so far. The fields have the names of the words' keys.
 #[derive(Default)]
 struct Words {
     kind: Option<NormKind>,
@@ -554,9 +557,10 @@ struct Words {
     /// Whether all heads share the weights, and whether they share the biases.
     shared: [bool; 2],
     at: [usize; 6],
-    residual: Option<Position>,
-    /// The type of a residual between two norms, and the second of them.
+    residual: Option<ResidualWord>,
+    /// The dtype of a sandwich's residual.
     r: Option<DType>,
+    /// The kind of a sandwich's second norm, and the dtype of its weights.
     next: Option<(NormKind, Option<DType>)>,
     next_eps: Option<f32>,
     s_gaps: [usize; MAX_LEADING],
@@ -565,7 +569,7 @@ struct Words {
     branch: Option<f32>,
     scale: Option<f32>,
     in_memory: bool,
-    data: Option<Data>,
+    data: Option<ValuePattern>,
     seed: u64,
     in_place: bool,
     alone: Option<usize>,
@@ -573,6 +577,7 @@ struct Words {
 }
 
 impl Words {
+    /// Reads one word.
     fn take(&mut self, word: &str) -> Result<(), CaseError> {
         let flag = match word {
             "inplace" => Some(&mut self.in_place),
@@ -649,9 +654,9 @@ impl Words {
             }
             "residual" => {
                 self.residual = Some(match value {
-                    "before" => Position::Before,
-                    "behind" => Position::Behind,
-                    "between" => Position::Between,
+                    "before" => ResidualWord::Before,
+                    "behind" => ResidualWord::Behind,
+                    "between" => ResidualWord::Between,
                     _ => return Err(no("before, behind or between")),
                 })
             }
@@ -674,7 +679,7 @@ impl Words {
                     .ok_or_else(|| no("four to six whole numbers below 2^24"))?;
             }
             "data" => {
-                let found = Data::ALL.into_iter().find(|data| data.name() == value);
+                let found = ValuePattern::ALL.into_iter().find(|data| data.name() == value);
                 self.data = Some(found.ok_or_else(|| no("a manner of values, such as normal"))?);
             }
             "seed" => self.seed = value.parse().map_err(|_| no("a whole number"))?,
@@ -685,7 +690,8 @@ impl Words {
         Ok(())
     }
 
-    fn case(self) -> Result<Case, CaseError> {
+    /// The case that the words describe, which may still be invalid.
+    fn case(self) -> Result<CheckCase, CaseError> {
         let missing = |key| CaseError::Missing { key };
         let [x_at, y_at, w_at, b_at, r_at, s_at] = self.at;
         let x = self.x.ok_or_else(|| missing("x"))?;
@@ -697,28 +703,28 @@ impl Words {
         }
         let [w_shared, b_shared] = self.shared;
         let residual = match self.residual {
-            None => Residual::None,
-            Some(Position::Before) => Residual::Before { gaps: self.r_gaps, at: r_at },
-            Some(Position::Behind) => Residual::Behind,
-            Some(Position::Between) => {
+            None => ResidualForm::None,
+            Some(ResidualWord::Before) => ResidualForm::PreNorm { gaps: self.r_gaps, at: r_at },
+            Some(ResidualWord::Behind) => ResidualForm::PostNorm,
+            Some(ResidualWord::Between) => {
                 let (kind, w) = self.next.ok_or_else(|| missing("next"))?;
                 let dtype = self.r.ok_or_else(|| missing("r"))?;
                 let eps = self.next_eps.ok_or_else(|| missing("nexteps"))?;
                 let r = Placement { dtype, gaps: self.r_gaps, at: r_at };
-                Residual::Between { r, next: Next { kind, w, eps } }
+                ResidualForm::Sandwich { r, next: SecondNorm { kind, w, eps } }
             }
         };
-        if !matches!(residual, Residual::Between { .. }) && (self.next.is_some() || self.r.is_some()) {
+        if !matches!(residual, ResidualForm::Sandwich { .. }) && (self.next.is_some() || self.r.is_some()) {
             return Err(CaseError::Impossible("r and next need residual=between".to_owned()));
         }
-        Ok(Case {
+        Ok(CheckCase {
             kind: self.kind.ok_or_else(|| missing("op"))?,
             heads: self.heads,
             shape: self.shape.ok_or_else(|| missing("shape"))?,
             x: Placement { dtype: x, gaps: self.x_gaps, at: x_at },
             y: Placement { dtype: y, gaps: self.y_gaps, at: y_at },
-            w: self.w.map(|dtype| Param { dtype, gap: self.w_gap, at: w_at, shared: w_shared }),
-            b: self.b.map(|dtype| Param { dtype, gap: self.b_gap, at: b_at, shared: b_shared }),
+            w: self.w.map(|dtype| ParamPlacement { dtype, gap: self.w_gap, at: w_at, shared: w_shared }),
+            b: self.b.map(|dtype| ParamPlacement { dtype, gap: self.b_gap, at: b_at, shared: b_shared }),
             eps: self.eps.ok_or_else(|| missing("eps"))?,
             weight_offset: self.weight_offset,
             round_offset: self.round_offset,
@@ -728,31 +734,31 @@ impl Words {
             in_place: self.in_place,
             alone: self.alone,
             residual,
-            addition: Addition {
-                own: self.apart.then_some((self.s_gaps, s_at)),
+            addition: AdditionOptions {
+                separate: self.apart.then_some((self.s_gaps, s_at)),
                 wide: self.wide,
-                branch: self.branch.unwrap_or(1.0),
-                scale: self.scale.unwrap_or(1.0),
-                in_memory: self.in_memory,
+                branch_scale: self.branch.unwrap_or(1.0),
+                sum_scale: self.scale.unwrap_or(1.0),
+                scale_in_memory: self.in_memory,
             },
             shards: self.shards.unwrap_or(1),
         })
     }
 }
 
-/// What an eps is expected to be.
+/// What an eps must be, as errors say it.
 const EPS: &str = "a number of 0 or more that f32 has: neither infinite there, nor 0 if it is not";
 
-/// Whether `text`, which f32 has as `eps`, is one.
+/// Whether an eps is valid: `text`, which parses to the f32 `eps`, is positive, or 0 itself and no underflow to it.
 fn is_eps(text: &str, eps: f32) -> bool {
     eps > 0.0 || text.parse() == Ok(0.0_f64)
 }
 
-/// `N` whole numbers, small enough that no address made of them overflows.
+/// `N` whole numbers below [`LIMIT`].
 fn numbers<const N: usize>(text: &str) -> Option<[usize; N]> {
     let numbers: Result<Vec<usize>, _> = text.split(',').map(str::parse).collect();
     let numbers: [usize; N] = numbers.ok()?.try_into().ok()?;
-    numbers.iter().all(|&number| number < SMALL).then_some(numbers)
+    numbers.iter().all(|&number| number < LIMIT).then_some(numbers)
 }
 
 #[cfg(test)]
@@ -771,7 +777,7 @@ mod tests {
     #[test]
     fn a_text_that_is_no_case_says_which_part_of_it_is_not() {
         let good = "op=rms over=heads shape=2x3x5 x=f16 y=f16 eps=1e-6 data=normal seed=1";
-        assert!(good.parse::<Case>().is_ok());
+        assert!(good.parse::<CheckCase>().is_ok());
         for (from, to, part) in [
             ("op=rms", "op=batch", "'batch' is no value of op"),
             ("op=rms", "", "op is missing"),
@@ -830,7 +836,7 @@ mod tests {
                 "'twice' is no value of rounding: expected single, before-weight",
             ),
         ] {
-            let error = good.replace(from, to).parse::<Case>().unwrap_err().to_string();
+            let error = good.replace(from, to).parse::<CheckCase>().unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
     }
@@ -839,13 +845,13 @@ mod tests {
     fn the_longest_row_is_a_case() {
         let text =
             "op=layer shape=16777216 x=f32 y=f32 w=f32 b=f32 eps=0 residual=before data=normal inplace";
-        assert_eq!(text.parse::<Case>().map(|case| case.dim()), Ok(MAX_DIM as usize));
+        assert_eq!(text.parse::<CheckCase>().map(|case| case.dim()), Ok(MAX_DIM as usize));
     }
 
     #[test]
     fn strides_step_over_gaps() {
         let text = "op=rms shape=2x3x4x5 x=f16 y=f16 eps=0 xgap=7,2,1 data=normal";
-        let case: Case = text.parse().unwrap();
+        let case: CheckCase = text.parse().unwrap();
         let strides = case.strides(&case.x);
         assert_eq!(strides, [3 * (4 * 6 + 2) + 7, 4 * 6 + 2, 6, 1]);
         assert_eq!(case.row_start(23, &strides), strides[0] + 2 * strides[1] + 3 * strides[2]);

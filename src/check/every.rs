@@ -1,7 +1,7 @@
-//! `norm check --every-kernel`: each entry of a set of kernels, run once at least and held to the reference.
+//! `norm check --every-kernel`: runs each entry point of a kernel set at least once, and checks its outputs.
 //!
-//! Random cases come by most kernels rarely, and by some never. Here each entry has a case of its own: the shortest rows
-//! that it takes, on a device whose profile leaves them to it. What an entry is given is tried until it has run.
+//! Random cases select most kernels rarely, and some never. So each entry point gets cases of its own: short rows that it
+//! can take, and a device profile with which planning selects it. Its cases are tried until one has run it.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,12 +14,15 @@ use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Variant, width};
 use serde::Serialize;
 
 use super::call::OnSimulator;
-use super::case::{Addition, Case, Data, MAX_LEADING, Next, Param, Placement, Residual};
-use super::examine::{Memory, examine};
+use super::case::{
+    AdditionOptions, CheckCase, MAX_LEADING, ParamPlacement, Placement, ResidualForm, SecondNorm,
+    ValuePattern,
+};
+use super::examine::{ImageBuffers, examine};
 use crate::failure::Failure;
 use crate::output;
 
-/// Why entries were not tried.
+/// Why no entry points were tried.
 #[derive(Debug, thiserror::Error)]
 pub enum EveryError {
     #[error("--every-kernel and --kernel: expected --device sim, where all kernels run, given {given}")]
@@ -28,51 +31,51 @@ pub enum EveryError {
     Unknown { given: String },
 }
 
-/// How all entries came out.
+/// The results of all entry points.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct EveryKernelReport {
     device: String,
     entries: usize,
-    /// Outputs that were held against the reference.
+    /// The number of outputs that were compared with the reference.
     outputs: u64,
     seconds: f64,
-    /// Entries that no case here takes.
+    /// Entry points that no case selected.
     not_reached: Vec<String>,
-    failures: Vec<FailureReport>,
+    failures: Vec<KernelFailure>,
 }
 
-/// An entry that failed.
+/// An entry point that failed.
 #[derive(Debug, Serialize)]
-struct FailureReport {
+struct KernelFailure {
     kernel: String,
     case: String,
     fault: String,
     command: String,
 }
 
-/// The entries of a simulator's set that are to be tried: all, or those of these names.
+/// The entry points of the simulator's kernel set: all, or those with these names.
 pub fn entries(simulator: &Simulator, names: &[String]) -> Result<Vec<EntryPoint>, Failure> {
-    let mut held = Vec::new();
+    let mut in_set = Vec::new();
     for entry in simulator.ptx().entries()? {
-        held.extend(EntryPoint::named(entry.name()));
+        in_set.extend(EntryPoint::named(entry.name()));
     }
     if names.is_empty() {
-        return Ok(held);
+        return Ok(in_set);
     }
     let find = |name: &String| {
-        let entry = EntryPoint::named(name).filter(|entry| held.contains(entry));
+        let entry = EntryPoint::named(name).filter(|entry| in_set.contains(entry));
         entry.ok_or_else(|| EveryError::Unknown { given: name.clone() }.into())
     };
     names.iter().map(find).collect()
 }
 
-/// Tries entries, on as many threads as there are; each is named on stderr before it is tried.
-pub fn run(simulator: &Simulator, entries: &[EntryPoint], device: &str, options: &str) -> Report {
+/// Tries entry points on all of the machine's threads. Each is named on stderr before it is tried.
+pub fn run(simulator: &Simulator, entries: &[EntryPoint], device: &str, options: &str) -> EveryKernelReport {
     let start = Instant::now();
     let next = AtomicUsize::new(0);
     let found: Mutex<Vec<(usize, Tried)>> = Mutex::default();
     let work = || {
-        let mut memory = Memory::default();
+        let mut memory = ImageBuffers::default();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(&entry) = entries.get(index) else { break };
@@ -88,7 +91,7 @@ pub fn run(simulator: &Simulator, entries: &[EntryPoint], device: &str, options:
     });
     let mut found = found.into_inner().unwrap_or_else(|poison| poison.into_inner());
     found.sort_by_key(|(index, _)| *index);
-    let mut report = Report {
+    let mut report = EveryKernelReport {
         device: device.to_owned(),
         entries: entries.len(),
         outputs: 0,
@@ -103,7 +106,7 @@ pub fn run(simulator: &Simulator, entries: &[EntryPoint], device: &str, options:
             Tried::NotReached => report.not_reached.push(kernel),
             Tried::Failed { case, fault } => {
                 let command = format!("norm check {options} --kernel {kernel}");
-                report.failures.push(FailureReport { kernel, case, fault, command });
+                report.failures.push(KernelFailure { kernel, case, fault, command });
             }
         }
     }
@@ -111,16 +114,17 @@ pub fn run(simulator: &Simulator, entries: &[EntryPoint], device: &str, options:
     report
 }
 
-/// What came of an entry.
+/// The result of an entry point.
 enum Tried {
     Passed { outputs: u64 },
     NotReached,
     Failed { case: String, fault: String },
 }
 
-fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut Memory) -> Tried {
-    // A kernel that fails in front of it, such as a first step, keeps it from being reached.
-    let mut instead = Tried::NotReached;
+/// Runs an entry point's cases until one has run it.
+fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut ImageBuffers) -> Tried {
+    // If the kernel is never reached, another one may be why: of a call's two kernels, the first may have failed.
+    let mut unreached = Tried::NotReached;
     for (case, profile) in cases(entry, simulator.profile()) {
         let simulator = simulator.on(profile);
         let examined = examine(&case, &mut OnSimulator { simulator: &simulator }, memory);
@@ -130,25 +134,25 @@ fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut Memory) -> Tri
         };
         match tried {
             _ if simulator.has_run(entry) => return tried,
-            Tried::Failed { .. } => instead = tried,
+            Tried::Failed { .. } => unreached = tried,
             Tried::Passed { .. } | Tried::NotReached => {}
         }
     }
-    instead
+    unreached
 }
 
-/// Cases that may take an entry, the likeliest first, each with the profile of the device.
-fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(Case, DeviceProfile)> {
+/// Cases that may select an entry point, the most likely first, each with the device profile to plan for.
+fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(CheckCase, DeviceProfile)> {
     match entry {
         EntryPoint::Norm(kernel) => of_norm(kernel, device),
         EntryPoint::Shard(shard) => of_shard(shard).into_iter().map(|case| (case, device)).collect(),
     }
 }
 
-fn of_norm(kernel: Kernel, device: DeviceProfile) -> Vec<(Case, DeviceProfile)> {
+fn of_norm(kernel: Kernel, device: DeviceProfile) -> Vec<(CheckCase, DeviceProfile)> {
     let Kernel { kind, x, w, y, variant, addition, epilogue } = kernel;
     let mut cases = Vec::new();
-    // What memory gives decides between kernels, and so does what a device lacks.
+    // Planning selects kernels by the device's memory bandwidth, and by limits such as its shared memory.
     for memory_bytes_per_clock in [12, 18] {
         let profile = DeviceProfile { memory_bytes_per_clock, ..device };
         let profile = match variant {
@@ -158,17 +162,17 @@ fn of_norm(kernel: Kernel, device: DeviceProfile) -> Vec<(Case, DeviceProfile)> 
         };
         for (rows, dim) in shapes(kernel, profile) {
             let plain = plain(kind, [x, w, y], rows, dim);
-            let mut case = Case { rounding: epilogue.order, ..plain };
-            case.addition = Addition {
+            let mut case = CheckCase { rounding: epilogue.order, ..plain };
+            case.addition = AdditionOptions {
                 wide: addition.wide,
-                scale: if addition.scaled { 0.5 } else { 1.0 },
-                ..Addition::PLAIN
+                sum_scale: if addition.scaled { 0.5 } else { 1.0 },
+                ..AdditionOptions::PLAIN
             };
             if variant.is_sandwich() {
-                let next = Next { kind: NormKind::Rms, w: Some(w), eps: 1e-3 };
-                case.residual = Residual::Between { r: placement(x), next };
+                let next = SecondNorm { kind: NormKind::Rms, w: Some(w), eps: 1e-3 };
+                case.residual = ResidualForm::Sandwich { r: placement(x), next };
             } else if variant.adds() || addition.wide || addition.scaled {
-                case.residual = Residual::Before { gaps: [0; MAX_LEADING], at: 0 };
+                case.residual = ResidualForm::PreNorm { gaps: [0; MAX_LEADING], at: 0 };
             }
             cases.push((case, profile));
         }
@@ -176,7 +180,8 @@ fn of_norm(kernel: Kernel, device: DeviceProfile) -> Vec<(Case, DeviceProfile)> 
     cases
 }
 
-/// Rows and their elements, as a variant takes them: with idle threads in rows, and idle rows in the last block.
+/// Rows and dims for which planning may select a variant. The dims leave some threads of a row without a vector, and the
+/// rows leave a part of the last block idle.
 fn shapes(kernel: Kernel, profile: DeviceProfile) -> Vec<(usize, usize)> {
     let Kernel { kind, variant, y, .. } = kernel;
     let width = Tile::new(kind, kernel.normalized(), y, 1, profile).width as usize;
@@ -195,37 +200,37 @@ fn shapes(kernel: Kernel, profile: DeviceProfile) -> Vec<(usize, usize)> {
     vectors.iter().map(|&(rows, vectors)| (rows, vectors * width)).collect()
 }
 
-/// Rows that two devices share: of whole vectors in each part, or not.
-fn of_shard(shard: ShardKernel) -> Option<Case> {
+/// A case of two shards. Each consists of whole vectors if the kernel requires that.
+fn of_shard(shard: ShardKernel) -> Option<CheckCase> {
     let (types, vectors, rounding) = match shard {
         ShardKernel::Partial { x, vectors } => ([x; 3], vectors, Rounding::Single),
         ShardKernel::Apply { x, w, y, vectors, epilogue } => ([x, w, y], vectors, epilogue.order),
     };
     let dim = 2 * 33 * width(types[0], types[2]) as usize + if vectors { 0 } else { 1 };
     let case = plain(NormKind::Rms, types, 3, dim);
-    Some(Case { shards: 2, rounding, ..case })
+    Some(CheckCase { shards: 2, rounding, ..case })
 }
 
-/// Dense rows of plain values with weights, of which the last row is done alone too.
-fn plain(kind: NormKind, [x, w, y]: [DType; 3], rows: usize, dim: usize) -> Case {
-    Case {
+/// A case of dense rows of normal values, with weights.
+fn plain(kind: NormKind, [x, w, y]: [DType; 3], rows: usize, dim: usize) -> CheckCase {
+    CheckCase {
         kind,
         heads: false,
         shape: vec![rows, dim],
         x: placement(x),
         y: placement(y),
-        w: Some(Param { dtype: w, gap: 0, at: 0, shared: false }),
+        w: Some(ParamPlacement { dtype: w, gap: 0, at: 0, shared: false }),
         b: None,
         eps: 1e-5,
         weight_offset: 0.0,
         round_offset: false,
         rounding: Rounding::Single,
-        data: Data::Normal,
+        data: ValuePattern::Normal,
         seed: dim as u64,
         in_place: false,
         alone: None,
-        residual: Residual::None,
-        addition: Addition::PLAIN,
+        residual: ResidualForm::None,
+        addition: AdditionOptions::PLAIN,
         shards: 1,
     }
 }
@@ -234,13 +239,14 @@ fn placement(dtype: DType) -> Placement {
     Placement { dtype, gaps: [0; MAX_LEADING], at: 0 }
 }
 
-impl Report {
+impl EveryKernelReport {
+    /// Whether every entry point was reached and passed.
     pub fn is_good(&self) -> bool {
         self.failures.is_empty() && self.not_reached.is_empty()
     }
 
     pub fn text(&self, device: &str) -> String {
-        let Report { entries, outputs, seconds, not_reached, failures, .. } = self;
+        let EveryKernelReport { entries, outputs, seconds, not_reached, failures, .. } = self;
         let passed = entries - not_reached.len() - failures.len();
         let kernels = if *entries == 1 { "kernel" } else { "kernels" };
         let verdict = if self.is_good() { "ok" } else { "FAILED" };
@@ -248,7 +254,7 @@ impl Report {
             "{verdict}: {passed} of {entries} {kernels} in {seconds:.1} s on {device}. All {outputs} outputs of theirs keep \
              the accuracy promise.\n"
         );
-        for FailureReport { kernel, case, fault, command } in failures {
+        for KernelFailure { kernel, case, fault, command } in failures {
             text += &format!(
                 "{kernel}\n\x20 case:  {case}\n\x20 fault: {fault}\n\x20 repeat it with: {command}\n"
             );
@@ -264,7 +270,7 @@ impl Report {
 mod tests {
     use super::*;
 
-    /// One of each kind of entry.
+    /// One of each kind of entry point.
     fn some() -> Vec<EntryPoint> {
         let mut kinds = std::collections::HashSet::new();
         let is_new = |entry: &EntryPoint| match *entry {
@@ -299,7 +305,7 @@ mod tests {
         let held = entries(&broken, &[]).unwrap();
         assert_eq!(held, [entry]);
         let report = run(&broken, &held, "sim", "--device sim --ptx k.ptx");
-        let [FailureReport { fault, command, .. }] = &report.failures[..] else { panic!("{report:?}") };
+        let [KernelFailure { fault, command, .. }] = &report.failures[..] else { panic!("{report:?}") };
         assert!(fault.contains("with no barrier between"), "{fault}");
         assert_eq!(*command, format!("norm check --device sim --ptx k.ptx --kernel {name}"));
         assert_eq!(entries(&broken, &[name.to_owned()]).unwrap(), [entry]);

@@ -1,4 +1,5 @@
-//! One case, examined: against the reference, in place, alone, and for bytes it must not touch.
+//! Examines one case: compares its outputs with the reference, with those of the call in place and with those of one
+//! row alone, and looks for bytes that the call must not change.
 
 use std::fmt;
 use std::mem::discriminant;
@@ -8,41 +9,41 @@ use norm_host::reference::{self, Operation, Row};
 use norm_host::{Arg, DType, Error, SimulatorError};
 use ptx_sim::LaunchError;
 
-use super::call::{Addition, Call, Executor, Operand, Side};
-use super::case::{Case, MAX_LEADING, Placement, Residual};
-use super::layout::Layout;
+use super::call::{AdditionOperands, Call, Executor, ImageTensor, ResidualOperands};
+use super::case::{CheckCase, MAX_LEADING, Placement, ResidualForm};
+use super::layout::ImageLayout;
 use super::outputs::{Outputs, difference, execute, row_bytes};
 use crate::bytes::AlignedBytes;
 use crate::element;
 
-/// What is wrong with a case.
+/// Why a case fails.
 #[derive(Debug)]
-pub enum Fault {
-    /// It is a case that must be accepted, but was not.
+pub enum CaseFault {
+    /// The call is valid, but returned an error.
     Refused(Error),
-    /// An output breaks the accuracy promise.
+    /// An output breaks the accuracy promise. `dtype` is the output's.
     Inaccurate { row: usize, column: usize, dtype: DType, verdict: Verdict },
-    /// An element of the sum with a residual in front is not what it must be.
+    /// An element of the sum with a pre-norm residual is not exactly the reference's, as it must be.
     Sum { row: usize, column: usize, expected: f64, given: f64 },
-    /// A byte changed that is no element of the output, or of the sum.
+    /// A byte changed that belongs to no element of an output. `byte` counts from the first element of `tensor`.
     Touched { tensor: &'static str, byte: isize },
-    /// In place gives other bits than out of place.
+    /// The call in place wrote other bits than the one out of place.
     InPlace { row: usize, column: usize },
-    /// A row alone gives other bits than among the others.
+    /// The call with one row alone wrote other bits than the call with all rows.
     Alone { row: usize, column: usize },
 }
 
-impl Fault {
-    /// What is wrong with the kernels that were asked for, if that is why: no case can pass, and none is at fault.
+impl CaseFault {
+    /// The error, if the requested kernels are missing or cannot be loaded. Then the fault is not the case's.
     pub fn of_kernels(&self) -> Option<&Error> {
         match self {
-            Fault::Refused(error) if is_of_kernels(error) => Some(error),
+            CaseFault::Refused(error) if is_of_kernels(error) => Some(error),
             _ => None,
         }
     }
 }
 
-/// Whether an error says that a kernel is not there or cannot be loaded.
+/// Whether an error says that a kernel is missing or cannot be loaded.
 fn is_of_kernels(error: &Error) -> bool {
     match error {
         Error::KernelMissing { .. } | Error::Load { .. } => true,
@@ -51,11 +52,11 @@ fn is_of_kernels(error: &Error) -> bool {
     }
 }
 
-impl Fault {
-    /// Whether another fault is of the same kind, so that a simpler case that has it fails for the same reason.
-    pub fn is_like(&self, other: &Fault) -> bool {
+impl CaseFault {
+    /// Whether another fault is of the same kind. Shrinking keeps only simpler cases that fail for the same reason.
+    pub fn is_like(&self, other: &CaseFault) -> bool {
         match (self, other) {
-            (Fault::Refused(Error::Simulated(a)), Fault::Refused(Error::Simulated(b))) => {
+            (CaseFault::Refused(Error::Simulated(a)), CaseFault::Refused(Error::Simulated(b))) => {
                 match (&**a, &**b) {
                     (
                         SimulatorError::Launch(LaunchError::Fault(a)),
@@ -67,17 +68,17 @@ impl Fault {
                     (a, b) => discriminant(a) == discriminant(b),
                 }
             }
-            (Fault::Refused(a), Fault::Refused(b)) => discriminant(a) == discriminant(b),
+            (CaseFault::Refused(a), CaseFault::Refused(b)) => discriminant(a) == discriminant(b),
             (a, b) => discriminant(a) == discriminant(b),
         }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for CaseFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Refused(error) => write!(f, "a valid call was refused: {error}"),
-            Fault::Inaccurate { row, column, dtype, verdict } => {
+            CaseFault::Refused(error) => write!(f, "a valid call was refused: {error}"),
+            CaseFault::Inaccurate { row, column, dtype, verdict } => {
                 let Verdict { expected, given, error_ulp, allowed_ulp } = verdict;
                 write!(
                     f,
@@ -85,77 +86,89 @@ impl fmt::Display for Fault {
                      {error_ulp:.3} ULP of {dtype}, allowed are {allowed_ulp:.3}"
                 )
             }
-            Fault::Sum { row, column, expected, given } => {
+            CaseFault::Sum { row, column, expected, given } => {
                 write!(f, "row {row}, column {column} of the sum: expected {expected:e}, given {given:e}")
             }
-            Fault::Touched { tensor, byte } => {
+            CaseFault::Touched { tensor, byte } => {
                 write!(
                     f,
                     "byte {byte} from the start of {tensor} was changed, where no element of the output is"
                 )
             }
-            Fault::InPlace { row, column } => {
+            CaseFault::InPlace { row, column } => {
                 write!(f, "row {row}, column {column}: in place gives other bits than out of place")
             }
-            Fault::Alone { row, column } => {
+            CaseFault::Alone { row, column } => {
                 write!(f, "row {row}, column {column}: the row alone gives other bits than among the others")
             }
         }
     }
 }
 
-/// What was found in cases without a fault.
+/// Statistics of cases that passed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Findings {
-    /// Outputs that were held against the reference.
+pub struct CaseStats {
+    /// The number of outputs that were compared with the reference.
     pub outputs: u64,
-    /// The largest part of what the promise allows that an f32 output used. f16 and bf16 outputs
-    /// use all of it as soon as one is rounded to the other neighbour.
+    /// The largest error of an f32 output, as a fraction of the error that the accuracy promise allows. Outputs of 16
+    /// bits are left out: a single one that is rounded to the other neighbour has all of the allowed error.
     pub f32_ratio: f64,
 }
 
-impl Findings {
-    pub fn and(self, other: Findings) -> Findings {
-        Findings { outputs: self.outputs + other.outputs, f32_ratio: self.f32_ratio.max(other.f32_ratio) }
+impl CaseStats {
+    /// The statistics of both.
+    pub fn merged(self, other: CaseStats) -> CaseStats {
+        CaseStats { outputs: self.outputs + other.outputs, f32_ratio: self.f32_ratio.max(other.f32_ratio) }
     }
 }
 
-/// Memory that is used again from case to case.
+/// Images, reused from case to case.
 #[derive(Default)]
-pub struct Memory {
+pub struct ImageBuffers {
+    /// The image before the call.
     before: AlignedBytes,
+    /// A copy that the call works on.
     image: AlignedBytes,
 }
 
-/// Examines one case.
-pub fn examine(case: &Case, executor: &mut impl Executor, memory: &mut Memory) -> Result<Findings, Fault> {
-    let layout = Layout::of(case);
-    let Memory { before, image } = memory;
+/// Examines one case, and returns its statistics or the first fault.
+pub fn examine(
+    case: &CheckCase,
+    executor: &mut impl Executor,
+    memory: &mut ImageBuffers,
+) -> Result<CaseStats, CaseFault> {
+    let layout = ImageLayout::of(case);
+    let ImageBuffers { before, image } = memory;
     layout.fill(case, before);
 
     let outputs = execute(case, &layout.call, before, image, executor)?;
-    let findings = judge(case, &layout.call, before, &outputs)?;
+    let stats = judge(case, &layout.call, before, &outputs)?;
 
     if case.in_place {
         let call = Call { y: None, ..layout.call.clone() };
         let in_place = execute(case, &call, before, image, executor)?;
         if let Some((row, column)) = difference(case, &outputs, &in_place) {
-            return Err(Fault::InPlace { row, column });
+            return Err(CaseFault::InPlace { row, column });
         }
     }
     if let Some(row) = case.alone {
         let alone = alone(case, &layout, row, before, executor)?;
         if let Some((_, column)) = difference(case, &outputs.row(case, row), &alone) {
-            return Err(Fault::Alone { row, column });
+            return Err(CaseFault::Alone { row, column });
         }
     }
-    Ok(findings)
+    Ok(stats)
 }
 
-/// Holds the outputs against the reference.
-fn judge(case: &Case, call: &Call, before: &AlignedBytes, outputs: &Outputs) -> Result<Findings, Fault> {
-    let mut findings = Findings::default();
-    let heads = |param: &Option<Operand>| -> Option<Vec<Vec<f64>>> {
+/// Compares the outputs with the f64 reference.
+fn judge(
+    case: &CheckCase,
+    call: &Call,
+    before: &AlignedBytes,
+    outputs: &Outputs,
+) -> Result<CaseStats, CaseFault> {
+    let mut stats = CaseStats::default();
+    let heads = |param: &Option<ImageTensor>| -> Option<Vec<Vec<f64>>> {
         let param = param.as_ref()?;
         Some((0..case.heads()).map(|head| head_values(case, param, head, before)).collect())
     };
@@ -166,11 +179,13 @@ fn judge(case: &Case, call: &Call, before: &AlignedBytes, outputs: &Outputs) -> 
     for (index, given) in outputs.y.chunks_exact(row_len).enumerate() {
         let head = case.head_of(index);
         let elements =
-            |operand: &Operand| element::read(operand.dtype, &before[row_bytes(case, operand, index)]);
+            |tensor: &ImageTensor| element::read(tensor.dtype, &before[row_bytes(case, tensor, index)]);
         let x = elements(&call.x);
-        let r = addition.and_then(|addition| match &addition.side {
-            Side::Behind { r: None } => call.y.as_ref().map(elements),
-            Side::InFront { r } | Side::Behind { r: Some(r) } | Side::Between { r, .. } => Some(elements(r)),
+        let r = addition.and_then(|addition| match &addition.residual {
+            ResidualOperands::PostNorm { r: None } => call.y.as_ref().map(elements),
+            ResidualOperands::PreNorm { r }
+            | ResidualOperands::PostNorm { r: Some(r) }
+            | ResidualOperands::Sandwich { r, .. } => Some(elements(r)),
         });
         let row = Row {
             x: &x,
@@ -180,64 +195,69 @@ fn judge(case: &Case, call: &Call, before: &AlignedBytes, outputs: &Outputs) -> 
         };
         let normalized = operation.normalized(&row);
         let sum = element::read(case.sum_dtype(), &outputs.row(case, index).sum);
-        if case.adds_in_front()
+        if case.is_pre_norm()
             && let Some(column) = reference::first_difference(&normalized, &sum)
         {
-            return Err(Fault::Sum { row: index, column, expected: normalized[column], given: sum[column] });
+            return Err(CaseFault::Sum {
+                row: index,
+                column,
+                expected: normalized[column],
+                given: sum[column],
+            });
         }
         let given = element::read(case.y.dtype, given);
-        let judged = |operation: &Operation, normalized: &[f64], row: &Row<'_>, given: &[f64]| {
+        let judge_row = |operation: &Operation, normalized: &[f64], row: &Row<'_>, given: &[f64]| {
             let judged = operation.judge_normalized(normalized, row, given);
-            found(index, judged, operation.y, given)
+            stats_of(index, judged, operation.y, given)
         };
-        let Residual::Between { next, .. } = case.residual else {
-            findings = findings.and(judged(&operation, &normalized, &row, &given)?);
+        let ResidualForm::Sandwich { next, .. } = case.residual else {
+            stats = stats.merged(judge_row(&operation, &normalized, &row, &given)?);
             continue;
         };
-        // Of two norms the second is that of what the first gave.
-        let of_first = judged(&operation, &normalized, &row, &sum)?;
-        let w = addition.and_then(Addition::next).and_then(|next| next.w.as_ref());
+        // The second norm's reference starts from the sum that the call wrote, with that sum's own error.
+        let of_first = judge_row(&operation, &normalized, &row, &sum)?;
+        let w = addition.and_then(AdditionOperands::next).and_then(|next| next.w.as_ref());
         let w = w.map(|w| head_values(case, w, 0, before));
         let row = Row { x: &sum, w: w.as_deref(), b: None, r: None };
-        let of_second = judged(&case.next_operation(next), &sum, &row, &given)?;
-        findings = findings.and(of_first).and(of_second);
+        let of_second = judge_row(&case.next_operation(next), &sum, &row, &given)?;
+        stats = stats.merged(of_first).merged(of_second);
     }
-    Ok(findings)
+    Ok(stats)
 }
 
-/// What the judgement of a row of outputs of that type comes to.
-fn found(row: usize, judged: WorstRow, dtype: DType, given: &[f64]) -> Result<Findings, Fault> {
+/// The statistics of one row of outputs of that dtype, or its fault.
+fn stats_of(row: usize, judged: WorstRow, dtype: DType, given: &[f64]) -> Result<CaseStats, CaseFault> {
     if !judged.promised {
-        return Ok(Findings::default());
+        return Ok(CaseStats::default());
     }
     if !judged.is_kept() {
         let (column, verdict) = (judged.index, judged.worst);
-        return Err(Fault::Inaccurate { row, column, dtype, verdict });
+        return Err(CaseFault::Inaccurate { row, column, dtype, verdict });
     }
     let f32_ratio = if dtype == DType::F32 { judged.worst.ratio() } else { 0.0 };
-    Ok(Findings { outputs: given.len() as u64, f32_ratio })
+    Ok(CaseStats { outputs: given.len() as u64, f32_ratio })
 }
 
 /// The weights or biases of a head.
-fn head_values(case: &Case, param: &Operand, head: usize, image: &AlignedBytes) -> Vec<f64> {
+fn head_values(case: &CheckCase, param: &ImageTensor, head: usize, image: &AlignedBytes) -> Vec<f64> {
     element::read(param.dtype, &image[head_bytes(case, param, head)])
 }
 
-fn head_bytes(case: &Case, param: &Operand, head: usize) -> std::ops::Range<usize> {
+fn head_bytes(case: &CheckCase, param: &ImageTensor, head: usize) -> std::ops::Range<usize> {
     let size = param.dtype.size();
-    let start = param.byte + head % param.heads() * param.strides[0] * size;
+    let start = param.byte_offset + head % param.heads() * param.strides[0] * size;
     start..start + case.dim() * size
 }
 
-/// The outputs of one row of the case, with nothing around it and at aligned addresses.
+/// The outputs of one row of the case, run as a call of its own on dense tensors at aligned addresses.
 fn alone(
-    case: &Case,
-    among: &Layout,
+    case: &CheckCase,
+    among: &ImageLayout,
     row: usize,
     before: &AlignedBytes,
     executor: &mut impl Executor,
-) -> Result<Outputs, Fault> {
-    let mut single = Case {
+) -> Result<Outputs, CaseFault> {
+    let mut single = CheckCase {
         shape: if case.heads { vec![1, case.dim()] } else { vec![case.dim()] },
         in_place: false,
         alone: None,
@@ -248,21 +268,21 @@ fn alone(
         placement.at = 0;
     }
     match &mut single.residual {
-        Residual::Before { gaps, at } | Residual::Between { r: Placement { gaps, at, .. }, .. } => {
+        ResidualForm::PreNorm { gaps, at } | ResidualForm::Sandwich { r: Placement { gaps, at, .. }, .. } => {
             (*gaps, *at) = ([0; MAX_LEADING], 0);
         }
-        Residual::None | Residual::Behind => {}
+        ResidualForm::None | ResidualForm::PostNorm => {}
     }
-    single.addition.own = single.addition.own.map(|_| ([0; MAX_LEADING], 0));
+    single.addition.separate = single.addition.separate.map(|_| ([0; MAX_LEADING], 0));
     for param in [&mut single.w, &mut single.b].into_iter().flatten() {
         param.gap = 0;
         param.at = 0;
     }
-    let layout = Layout::of(&single);
+    let layout = ImageLayout::of(&single);
     let mut start = AlignedBytes::default();
     layout.blank(&mut start);
-    let mut copy = |from: std::ops::Range<usize>, to: &Operand| {
-        start[to.byte..][..from.len()].copy_from_slice(&before[from]);
+    let mut copy = |from: std::ops::Range<usize>, to: &ImageTensor| {
+        start[to.byte_offset..][..from.len()].copy_from_slice(&before[from]);
     };
     copy(row_bytes(case, &among.call.x, row), &layout.call.x);
     let additions = among.call.addition.as_ref().zip(layout.call.addition.as_ref());

@@ -1,27 +1,30 @@
-//! Random cases: most small, some large, all sides of every threshold.
+//! Random cases: most are small, some large, and together they reach both sides of every threshold.
 
 use norm_host::{DType, NormKind, Rounding};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use super::case::{Addition, Case, Data, MAX_LEADING, MAX_RANK, Next, Param, Placement, Residual};
+use super::case::{
+    AdditionOptions, CheckCase, MAX_LEADING, MAX_RANK, ParamPlacement, Placement, ResidualForm, SecondNorm,
+    ValuePattern,
+};
 
-/// Around the sizes of a lane, a vector, a warp and a head.
+/// Dims around the sizes of a vector, a warp and a head.
 const SMALL_DIMS: [usize; 20] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129];
-/// Too long for one block's registers, and the longest that are promised.
+/// Dims that do not fit in the registers of a block.
 const LONG_DIMS: [usize; 8] = [32_768, 32_776, 65_535, 65_536, 131_073, 262_144, 262_145, 1_048_576];
-/// The longest dim of an everyday case.
+/// The largest dim of a common case.
 const COMMON_DIM: usize = 16_384;
-/// Elements of an everyday case.
+/// The most elements of a common case.
 const COMMON_ELEMENTS: usize = 1 << 16;
-/// Rows of the cases that are about many of them: past the 65,535 blocks of a grid's y and z.
+/// Rows of a case with many: more than the 65,535 blocks that CUDA allows in a grid's y and z.
 const MANY_ROWS: usize = 70_000;
-/// Rows above `DeviceProfile::short_grid`.
+/// Rows that make a long grid: more than `DeviceProfile::short_grid`.
 const LONG_GRID: usize = 520;
 
-/// The case that `seed` has at `index`, whatever the number of cases.
-pub fn case(seed: u64, index: u64) -> Case {
+/// The case of this seed and index. It does not depend on how many cases are drawn.
+pub fn case(seed: u64, index: u64) -> CheckCase {
     let rng = &mut Pcg64::new(seed.into(), index.into());
     let heads = rng.random_bool(0.4);
     let shape = shape(rng, heads);
@@ -41,7 +44,7 @@ pub fn case(seed: u64, index: u64) -> Case {
     let rank = shape.len();
     let rows: usize = shape[..shape.len() - 1].iter().product();
     let alone = (rows > 0 && rng.random_bool(0.5)).then(|| rng.random_range(0..rows));
-    let mut case = Case {
+    let mut case = CheckCase {
         kind,
         heads,
         shape,
@@ -57,11 +60,11 @@ pub fn case(seed: u64, index: u64) -> Case {
         seed: rng.random_range(0..1 << 32),
         in_place,
         alone,
-        residual: if heads { Residual::None } else { residual(rng, rank) },
-        addition: Addition::PLAIN,
+        residual: if heads { ResidualForm::None } else { residual(rng, rank) },
+        addition: AdditionOptions::PLAIN,
         shards: 1,
     };
-    // Drawn late, so that a seed keeps the tensors that it had before there were several orders.
+    // Options that came later are drawn last, so that an old seed still draws the same tensors.
     if rng.random_bool(0.5) {
         case.rounding = *Rounding::ALL.choose(rng).unwrap_or(&Rounding::Single);
     }
@@ -72,21 +75,21 @@ pub fn case(seed: u64, index: u64) -> Case {
     if case.may_be_split() && rng.random_bool(0.5) {
         case.shards = rng.random_range(2..=case.dim().min(5));
     }
-    if case.residual != Residual::None {
+    if case.residual != ResidualForm::None {
         case.addition = addition(rng, &case);
     }
-    if case.residual == Residual::Behind && rng.random_bool(0.5) {
-        case.residual = between(rng, &case);
+    if case.residual == ResidualForm::PostNorm && rng.random_bool(0.5) {
+        case.residual = sandwich(rng, &case);
     }
     case
 }
 
-/// A stream of values that depends on `seed` and `which` tensor alone.
+/// The random numbers of one tensor of a case: of the tensor number `which`, for this seed.
 pub fn values(seed: u64, which: u64) -> Pcg64 {
     Pcg64::seed_from_u64(seed ^ which.rotate_left(48))
 }
 
-/// Up to four axes.
+/// A shape of up to four axes.
 fn shape(rng: &mut Pcg64, heads: bool) -> Vec<usize> {
     if rng.random_bool(0.002) {
         return many_rows(rng, heads);
@@ -113,7 +116,7 @@ fn many_rows(rng: &mut Pcg64, heads: bool) -> Vec<usize> {
     vec![MANY_ROWS.div_ceil(heads_or_one), heads_or_one, dim]
 }
 
-/// Rows of a block each, so many that another kernel may serve them than a few.
+/// Rows that take a block each, and so many that the long-grid kernels may be selected for them.
 fn long_grid(rng: &mut Pcg64, heads: bool) -> Vec<usize> {
     let dim = 8 * log_uniform(rng, 130, 1100);
     let heads_or_one = if heads { rng.random_range(1..=3) } else { 1 };
@@ -132,7 +135,7 @@ fn dim(rng: &mut Pcg64) -> usize {
     }
 }
 
-/// A number of `low..=high`, each octave as likely as any other.
+/// A number in `low..=high`, whose logarithm is uniform.
 fn log_uniform(rng: &mut Pcg64, low: usize, high: usize) -> usize {
     let (low, high) = (low as f64, high as f64 + 1.0);
     let drawn = rng.random_range(low.ln()..high.ln()).exp();
@@ -147,38 +150,38 @@ fn placement(rng: &mut Pcg64, rank: usize) -> Placement {
     Placement { dtype: dtype(rng), gaps, at: offset(rng) }
 }
 
-fn residual(rng: &mut Pcg64, rank: usize) -> Residual {
+fn residual(rng: &mut Pcg64, rank: usize) -> ResidualForm {
     match rng.random_range(0..4) {
         0 => {
             let Placement { gaps, at, .. } = placement(rng, rank);
-            Residual::Before { gaps, at }
+            ResidualForm::PreNorm { gaps, at }
         }
-        1 => Residual::Behind,
-        _ => Residual::None,
+        1 => ResidualForm::PostNorm,
+        _ => ResidualForm::None,
     }
 }
 
-/// Half of them plain and in place.
-fn addition(rng: &mut Pcg64, case: &Case) -> Addition {
+/// Options of an addition. More than half have no factors, and more than half no separate tensor.
+fn addition(rng: &mut Pcg64, case: &CheckCase) -> AdditionOptions {
     let rank = case.shape.len();
-    let own = rng.random_bool(0.4).then(|| {
+    let separate = rng.random_bool(0.4).then(|| {
         let Placement { gaps, at, .. } = placement(rng, rank);
         (gaps, at)
     });
-    let narrow = case.adds_in_front() && case.x.dtype != DType::F32 && case.y.dtype != DType::F32;
+    let narrow = case.is_pre_norm() && case.x.dtype != DType::F32 && case.y.dtype != DType::F32;
     let wide = narrow && rng.random_bool(0.4);
     if rng.random_bool(0.6) {
-        return Addition { own, wide, ..Addition::PLAIN };
+        return AdditionOptions { separate, wide, ..AdditionOptions::PLAIN };
     }
     let mut factor = || *[1.0, 0.22, -1.5, 3.0].choose(rng).unwrap_or(&1.0);
-    let (branch, scale) = (factor(), factor());
-    Addition { own, wide, branch, scale, in_memory: rng.random_bool(0.5) }
+    let (branch_scale, sum_scale) = (factor(), factor());
+    AdditionOptions { separate, wide, branch_scale, sum_scale, scale_in_memory: rng.random_bool(0.5) }
 }
 
-/// Another norm behind the sum, mostly one that a kernel does together with the first.
-fn between(rng: &mut Pcg64, case: &Case) -> Residual {
+/// A sandwich. Most have two norms of the same kind and dtypes, which one kernel can fuse.
+fn sandwich(rng: &mut Pcg64, case: &CheckCase) -> ResidualForm {
     let mut r = placement(rng, case.shape.len());
-    let mut next = Next {
+    let mut next = SecondNorm {
         kind: *NormKind::ALL.choose(rng).unwrap_or(&NormKind::Rms),
         w: rng.random_bool(0.8).then(|| dtype(rng)),
         eps: *[1e-5, 1e-6, 0.1].choose(rng).unwrap_or(&1e-6),
@@ -186,16 +189,16 @@ fn between(rng: &mut Pcg64, case: &Case) -> Residual {
     if rng.random_bool(0.7) {
         (r.dtype, next.kind, next.w) = (case.x.dtype, case.kind, case.w.map(|w| w.dtype));
     }
-    Residual::Between { r, next }
+    ResidualForm::Sandwich { r, next }
 }
 
-fn param(rng: &mut Pcg64, heads: bool) -> Param {
+fn param(rng: &mut Pcg64, heads: bool) -> ParamPlacement {
     let shared = heads && rng.random_bool(0.4);
     let gap = if heads && !shared { gap_of(rng) } else { 0 };
-    Param { dtype: dtype(rng), gap, at: offset(rng), shared }
+    ParamPlacement { dtype: dtype(rng), gap, at: offset(rng), shared }
 }
 
-/// Mostly none; then as often whole vectors, which leave rows aligned, as not.
+/// Mostly no gap. Of the others, half are whole vectors, which keep rows aligned.
 fn gap_of(rng: &mut Pcg64) -> usize {
     match rng.random_range(0..10) {
         0 => rng.random_range(1..=9),
@@ -212,8 +215,12 @@ fn dtype(rng: &mut Pcg64) -> DType {
     *DType::ALL.choose(rng).unwrap_or(&DType::F16)
 }
 
-fn data(rng: &mut Pcg64) -> Data {
-    if rng.random_bool(0.3) { Data::Normal } else { *Data::ALL.choose(rng).unwrap_or(&Data::Normal) }
+fn data(rng: &mut Pcg64) -> ValuePattern {
+    if rng.random_bool(0.3) {
+        ValuePattern::Normal
+    } else {
+        *ValuePattern::ALL.choose(rng).unwrap_or(&ValuePattern::Normal)
+    }
 }
 
 #[cfg(test)]
@@ -222,9 +229,9 @@ mod tests {
 
     #[test]
     fn reaches_every_choice() {
-        let cases: Vec<Case> = (0..4000).map(|index| case(1, index)).collect();
-        let some = |found: &dyn Fn(&Case) -> bool| cases.iter().any(found);
-        for data in Data::ALL {
+        let cases: Vec<CheckCase> = (0..4000).map(|index| case(1, index)).collect();
+        let some = |found: &dyn Fn(&CheckCase) -> bool| cases.iter().any(found);
+        for data in ValuePattern::ALL {
             assert!(some(&|case| case.data == data), "{}", data.name());
         }
         for x in DType::ALL {
@@ -240,27 +247,30 @@ mod tests {
         assert!(some(&|case| case.dim() >= 262_144), "a long dim");
         assert!(some(&|case| case.rows() >= LONG_GRID && case.dim() > 4096), "a long grid");
         for in_place in [false, true] {
-            let with = |found: &dyn Fn(Residual) -> bool| {
+            let with = |found: &dyn Fn(ResidualForm) -> bool| {
                 some(&|case| case.in_place == in_place && found(case.residual))
             };
-            let moved = |residual| matches!(residual, Residual::Before { gaps, at } if gaps[0] > 0 && at > 0);
+            let moved =
+                |residual| matches!(residual, ResidualForm::PreNorm { gaps, at } if gaps[0] > 0 && at > 0);
             assert!(with(&moved));
-            assert!(with(&|residual| residual == Residual::Behind));
-            assert!(with(&|residual| matches!(residual, Residual::Between { .. })));
+            assert!(with(&|residual| residual == ResidualForm::PostNorm));
+            assert!(with(&|residual| matches!(residual, ResidualForm::Sandwich { .. })));
         }
-        let is_scaled = |case: &Case| case.operation().addition.is_some_and(|addition| addition.is_scaled());
-        let moved = |case: &Case| case.addition.own.is_some_and(|(gaps, at)| gaps[0] > 0 && at > 0);
-        let sides: [fn(Residual) -> bool; 3] = [
-            |residual| matches!(residual, Residual::Before { .. }),
-            |residual| residual == Residual::Behind,
-            |residual| matches!(residual, Residual::Between { .. }),
+        let is_scaled =
+            |case: &CheckCase| case.operation().addition.is_some_and(|addition| addition.is_scaled());
+        let moved = |case: &CheckCase| case.addition.separate.is_some_and(|(gaps, at)| gaps[0] > 0 && at > 0);
+        let sides: [fn(ResidualForm) -> bool; 3] = [
+            |residual| matches!(residual, ResidualForm::PreNorm { .. }),
+            |residual| residual == ResidualForm::PostNorm,
+            |residual| matches!(residual, ResidualForm::Sandwich { .. }),
         ];
         for side in sides {
             assert!(some(&|case| side(case.residual) && moved(case)));
             for in_memory in [false, true] {
                 for rounding in Rounding::ALL {
-                    let found =
-                        |case: &Case| case.rounding == rounding && case.addition.in_memory == in_memory;
+                    let found = |case: &CheckCase| {
+                        case.rounding == rounding && case.addition.scale_in_memory == in_memory
+                    };
                     assert!(some(&|case| side(case.residual) && found(case) && is_scaled(case)));
                 }
             }
@@ -270,16 +280,19 @@ mod tests {
         assert!(some(&|case| case.w.is_none() && case.b.is_some()), "b without w");
         for rounding in Rounding::ALL {
             for kind in NormKind::ALL {
-                let found = |case: &Case| case.rounding == rounding && case.kind == kind;
+                let found = |case: &CheckCase| case.rounding == rounding && case.kind == kind;
                 assert!(some(&|case| found(case) && case.heads), "{rounding} over heads");
-                assert!(some(&|case| found(case) && case.residual == Residual::Behind), "{rounding} behind");
+                assert!(
+                    some(&|case| found(case) && case.residual == ResidualForm::PostNorm),
+                    "{rounding} behind"
+                );
                 assert!(some(&|case| found(case) && case.round_offset), "{rounding}, an offset rounded");
             }
             assert!(some(&|case| case.rounding == rounding && case.shards > 1), "{rounding} in shards");
         }
-        let shared = |param: Option<Param>| param.map(|param| param.shared);
+        let shared = |param: Option<ParamPlacement>| param.map(|param| param.shared);
         for both in [[true, true], [true, false], [false, true], [false, false]] {
-            let found = |case: &Case| case.heads && [shared(case.w), shared(case.b)] == both.map(Some);
+            let found = |case: &CheckCase| case.heads && [shared(case.w), shared(case.b)] == both.map(Some);
             assert!(some(&found), "weights and biases shared: {both:?}");
         }
         assert!(some(&|case| case.shards == 2 && case.in_place) && some(&|case| case.shards == 5), "shards");

@@ -1,8 +1,9 @@
-//! Where the tensors of a case lie in one block of memory, the image, and what is in it.
+//! Where the tensors of a case lie in one block of memory, the image, and what the image holds before the call.
 //!
-//! The image holds `x`, `w`, `b`, `y`, a residual, its sum, a second norm's weights, a scale and sums, each between guard bytes. What is no element of an
-//! input is NaN in every dtype, so that a result made of it shows; what is `y`'s, and a sum's, is another
-//! pattern, so that an element left out shows.
+//! The image holds `x`, `w`, `b`, `y`, a residual and its sum, a second norm's weights, a scale and the sums of shards,
+//! each between guard bytes. Guards and gaps of inputs are NaN in every dtype, so that a result computed from them is
+//! seen to be wrong. The bytes of `y` and of a separate sum have another pattern, so that an element that the call
+//! does not write is seen, too.
 
 use std::ops::Range;
 
@@ -13,43 +14,45 @@ use rand::seq::IndexedRandom;
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64;
 
-use super::call::{Addition, Call, Next, Operand, Side, Step};
-use super::case::{Case, Data, Param, Residual};
+use super::call::{AdditionOperands, Call, ImageTensor, ResidualOperands, SecondNormOperands, Step};
+use super::case::{CheckCase, ParamPlacement, ResidualForm, ValuePattern};
 use super::generate;
 use crate::bytes::AlignedBytes;
 use crate::element;
 
-/// Bytes before and behind each tensor.
+/// Guard bytes in front of each tensor, and behind it.
 const GUARD: usize = 64;
 /// A tensor at offset 0 starts at a multiple of this.
 const ALIGN: usize = 64;
-/// All bits set: NaN in f16, bf16 and f32.
+/// What bytes hold that no call may use: with all bits set they are NaN in f16, bf16 and f32.
 const UNREAD: u8 = 0xff;
-/// What `y` and its guards hold before: a small finite number.
+/// What outputs and their guards hold before the call: a small finite number.
 const UNWRITTEN: u8 = 0xa5;
 
-/// The image of a case.
-pub struct Layout {
+/// The layout of a case's image.
+pub struct ImageLayout {
+    /// The call on the image's tensors.
     pub call: Call,
-    /// Bytes of the image.
+    /// The size of the image in bytes.
     len: usize,
-    /// The bytes that are `y`'s, and a sum's of its own, guards included.
+    /// The bytes of `y` and of a separate sum, guards included.
     outputs: [Range<usize>; 2],
 }
 
-impl Layout {
-    pub fn of(case: &Case) -> Layout {
+impl ImageLayout {
+    /// Places the tensors of a case one behind the other.
+    pub fn of(case: &CheckCase) -> ImageLayout {
         let mut len = 0;
         let mut place = |dtype: DType, at: usize, shape: &[usize], strides: Vec<usize>| {
-            let byte = len + GUARD + at * dtype.size();
-            let rows = shape[..shape.len() - 1].iter().zip(&strides);
-            let last: usize = rows.map(|(extent, stride)| extent.max(&1) * stride).sum();
-            let end = byte + (last + shape[shape.len() - 1]) * dtype.size() + GUARD;
+            let byte_offset = len + GUARD + at * dtype.size();
+            let leading = shape[..shape.len() - 1].iter().zip(&strides);
+            let last: usize = leading.map(|(extent, stride)| extent.max(&1) * stride).sum();
+            let end = byte_offset + (last + shape[shape.len() - 1]) * dtype.size() + GUARD;
             let region = len..end.next_multiple_of(ALIGN);
             len = region.end;
-            (Operand { dtype, byte, shape: shape.to_vec(), strides }, region)
+            (ImageTensor { dtype, byte_offset, shape: shape.to_vec(), strides }, region)
         };
-        let mut param = |param: Param| {
+        let mut param = |param: ParamPlacement| {
             let dim = case.dim();
             if case.heads && !param.shared {
                 let strides = vec![dim + param.gap, 1];
@@ -66,16 +69,17 @@ impl Layout {
         let sum = case.s().map(|s| place(s.dtype, s.at, &case.shape, case.strides(&s)));
         let (s, s_region) = sum.map_or((None, 0..0), |(s, region)| (Some(s), region));
         let next_w = case.next_w().map(|w| place(w.dtype, w.at, &[case.dim()], vec![1]).0);
-        let scale_at = case.addition.in_memory.then(|| place(DType::F32, 0, &[1], vec![1]).0);
-        let side = match case.residual {
-            Residual::None => None,
-            Residual::Before { .. } => r.map(|r| Side::InFront { r }),
-            Residual::Behind => Some(Side::Behind { r }),
-            Residual::Between { next, .. } => {
-                r.map(|r| Side::Between { r, next: Next { operation: case.next_operation(next), w: next_w } })
-            }
+        let scale = case.addition.scale_in_memory.then(|| place(DType::F32, 0, &[1], vec![1]).0);
+        let residual = match case.residual {
+            ResidualForm::None => None,
+            ResidualForm::PreNorm { .. } => r.map(|r| ResidualOperands::PreNorm { r }),
+            ResidualForm::PostNorm => Some(ResidualOperands::PostNorm { r }),
+            ResidualForm::Sandwich { next, .. } => r.map(|r| ResidualOperands::Sandwich {
+                r,
+                next: SecondNormOperands { operation: case.next_operation(next), w: next_w },
+            }),
         };
-        let addition = side.map(|side| Addition { side, s, scale_at });
+        let addition = residual.map(|residual| AdditionOperands { residual, s, scale });
         let split = case.shards > 1;
         let sums = split.then(|| place(DType::F32, 0, &[case.shards * case.rows()], vec![1]).0);
         let call = Call {
@@ -90,39 +94,43 @@ impl Layout {
             b,
             addition,
         };
-        Layout { call, len, outputs: [y_region, s_region] }
+        ImageLayout { call, len, outputs: [y_region, s_region] }
     }
 
-    /// The image before the call, without its values but a scale.
+    /// Fills the image with its patterns and, if there is one, the scale; the other tensors get no values yet.
     pub fn blank(&self, image: &mut AlignedBytes) {
         image.refill(self.len, UNREAD);
         for output in &self.outputs {
             image[output.clone()].fill(UNWRITTEN);
         }
-        let scale_at = self.call.addition.as_ref().and_then(|addition| addition.scale_at.as_ref());
-        if let (Some(at), Some(addition)) = (scale_at, self.call.operation.addition) {
-            element::write(at.dtype, &mut image[at.byte..], std::iter::once(addition.sum_scale.into()));
+        let scale = self.call.addition.as_ref().and_then(|addition| addition.scale.as_ref());
+        if let (Some(scale), Some(addition)) = (scale, self.call.operation.addition) {
+            element::write(
+                scale.dtype,
+                &mut image[scale.byte_offset..],
+                std::iter::once(addition.sum_scale.into()),
+            );
         }
     }
 
-    /// The image before the call.
-    pub fn fill(&self, case: &Case, image: &mut AlignedBytes) {
+    /// Fills the image with its patterns, and the inputs with the case's values.
+    pub fn fill(&self, case: &CheckCase, image: &mut AlignedBytes) {
         self.blank(image);
         fill_rows(case, &self.call.x, 0, image);
         let addition = self.call.addition.as_ref();
-        if let Some(r) = addition.and_then(Addition::r) {
+        if let Some(r) = addition.and_then(AdditionOperands::r) {
             fill_rows(case, r, 3, image);
         }
-        if let (Some(y), true) = (&self.call.y, addition.is_some_and(Addition::is_onto_output)) {
-            // What is there in place is `x`.
+        if let (Some(y), true) = (&self.call.y, addition.is_some_and(AdditionOperands::is_onto_output)) {
+            // The in-place call adds to `x`, so both calls must add to the same values.
             fill_rows(case, y, if case.in_place { 0 } else { 4 }, image);
         }
-        let next_w = addition.and_then(Addition::next).and_then(|next| next.w.as_ref());
+        let next_w = addition.and_then(AdditionOperands::next).and_then(|next| next.w.as_ref());
         for (which, param) in [(1, self.call.w.as_ref()), (2, self.call.b.as_ref()), (5, next_w)] {
             let Some(param) = param else { continue };
             let rng = &mut generate::values(case.seed, which);
             for head in 0..param.heads() {
-                let start = param.byte + param.strides[0] * head * param.dtype.size();
+                let start = param.byte_offset + param.strides[0] * head * param.dtype.size();
                 let values = (0..case.dim()).map(|_| parameter(case.data, which != 2, rng));
                 element::write(param.dtype, &mut image[start..], values);
             }
@@ -130,68 +138,75 @@ impl Layout {
     }
 }
 
-/// Gives a tensor of rows its elements, which `which` tells from those of others.
-fn fill_rows(case: &Case, tensor: &Operand, which: u64, image: &mut AlignedBytes) {
-    let Operand { dtype, byte, strides, .. } = tensor;
+/// Writes the elements of a tensor of rows. Each tensor has another `which`, and with it other random numbers.
+fn fill_rows(case: &CheckCase, tensor: &ImageTensor, which: u64, image: &mut AlignedBytes) {
+    let ImageTensor { dtype, byte_offset, strides, .. } = tensor;
     let rng = &mut generate::values(case.seed, which);
     for row in 0..case.rows() {
-        let start = byte + case.row_start(row, strides) * dtype.size();
+        let start = byte_offset + case.row_start(row, strides) * dtype.size();
         let mut next = row_of(case.data, *dtype, case.dim(), rng);
         element::write(*dtype, &mut image[start..], (0..case.dim()).map(|_| next(rng)));
     }
 }
 
-/// What draws the elements of one row.
-fn row_of(data: Data, dtype: DType, dim: usize, rng: &mut Pcg64) -> impl FnMut(&mut Pcg64) -> f64 + use<> {
+/// A generator of the elements of one row.
+fn row_of(
+    data: ValuePattern,
+    dtype: DType,
+    dim: usize,
+    rng: &mut Pcg64,
+) -> impl FnMut(&mut Pcg64) -> f64 + use<> {
     let common = match data {
-        Data::Far if dtype == DType::F16 => sign(rng) * rng.random_range(0.0..15.9_f64).exp2(),
-        Data::Far => sign(rng) * rng.random_range(0.0..40.0_f64).exp2(),
-        // The largest f32 is next to 2^128.
-        Data::Vast if dtype == DType::F16 => 65504.0,
-        Data::Vast => ((128.0 - (dim as f64).log2()) / 2.0 - rng.random_range(-0.2..4.0)).exp2(),
+        ValuePattern::Far if dtype == DType::F16 => sign(rng) * rng.random_range(0.0..15.9_f64).exp2(),
+        ValuePattern::Far => sign(rng) * rng.random_range(0.0..40.0_f64).exp2(),
+        // `dim` squares of this add up to between 2^120 and 2^128.4; the largest f32 is just below 2^128.
+        ValuePattern::Vast if dtype == DType::F16 => 65504.0,
+        ValuePattern::Vast => ((128.0 - (dim as f64).log2()) / 2.0 - rng.random_range(-0.2..4.0)).exp2(),
         // 1e-30 is about 2^-99.7.
-        Data::Faint if dtype == DType::F16 => element::smallest_normal(dtype),
-        Data::Faint => rng.random_range(-52.0..-44.0_f64).exp2(),
+        ValuePattern::Faint if dtype == DType::F16 => element::smallest_normal(dtype),
+        ValuePattern::Faint => rng.random_range(-52.0..-44.0_f64).exp2(),
         _ => normal(rng) * 100.0,
     };
-    // Every element differs from its neighbours, or one in so many does.
-    let differing = if data == Data::Far { *[1, 8, 1000].choose(rng).unwrap_or(&1) } else { 1 };
+    // For `Far`: one element in this many differs from the common value.
+    let differing = if data == ValuePattern::Far { *[1, 8, 1000].choose(rng).unwrap_or(&1) } else { 1 };
     let mut column = 0_usize;
     move |rng| {
         column += 1;
         match data {
-            Data::Normal => normal(rng),
-            Data::Outliers if column % 64 == 7 => 100.0 * normal(rng),
-            Data::Outliers => normal(rng),
-            Data::Zeros => sign(rng) * 0.0,
-            Data::Subnormal => sign(rng) * rng.random::<f64>() * element::smallest_normal(dtype),
-            Data::Largest => sign(rng) * 65504.0,
-            Data::Inf if rng.random_ratio(1, 64) => sign(rng) * f64::INFINITY,
-            Data::Nan if rng.random_ratio(1, 64) => f64::NAN,
-            Data::Inf | Data::Nan => normal(rng),
-            Data::Cancel => sign(rng) * 3e4 + normal(rng),
-            Data::Constant => common,
-            Data::Shifted => 1000.0 + common + 0.5 * normal(rng),
-            Data::Near => 0.02 * common + normal(rng),
-            Data::Far if !rng.random_ratio(1, differing) => round(dtype, common),
-            Data::Far => round(dtype, common) + ulp(dtype, common) * f64::from(rng.random_range(1..8_u8)),
-            Data::Vast | Data::Faint => sign(rng) * common * rng.random_range(0.5..1.0),
-            // The squares of a row of the longest dim still add up below f32's largest number.
-            Data::Wide if dtype == DType::F16 => sign(rng) * rng.random_range(-24.0..15.9_f64).exp2(),
-            Data::Wide => sign(rng) * rng.random_range(-60.0..50.0_f64).exp2(),
+            ValuePattern::Normal => normal(rng),
+            ValuePattern::Outliers if column % 64 == 7 => 100.0 * normal(rng),
+            ValuePattern::Outliers => normal(rng),
+            ValuePattern::Zeros => sign(rng) * 0.0,
+            ValuePattern::Subnormal => sign(rng) * rng.random::<f64>() * element::smallest_normal(dtype),
+            ValuePattern::Largest => sign(rng) * 65504.0,
+            ValuePattern::Inf if rng.random_ratio(1, 64) => sign(rng) * f64::INFINITY,
+            ValuePattern::Nan if rng.random_ratio(1, 64) => f64::NAN,
+            ValuePattern::Inf | ValuePattern::Nan => normal(rng),
+            ValuePattern::Cancel => sign(rng) * 3e4 + normal(rng),
+            ValuePattern::Constant => common,
+            ValuePattern::Shifted => 1000.0 + common + 0.5 * normal(rng),
+            ValuePattern::Near => 0.02 * common + normal(rng),
+            ValuePattern::Far if !rng.random_ratio(1, differing) => round(dtype, common),
+            ValuePattern::Far => {
+                round(dtype, common) + ulp(dtype, common) * f64::from(rng.random_range(1..8_u8))
+            }
+            ValuePattern::Vast | ValuePattern::Faint => sign(rng) * common * rng.random_range(0.5..1.0),
+            // Even in a row of the largest dim, f32 can hold the sum of squares.
+            ValuePattern::Wide if dtype == DType::F16 => sign(rng) * rng.random_range(-24.0..15.9_f64).exp2(),
+            ValuePattern::Wide => sign(rng) * rng.random_range(-60.0..50.0_f64).exp2(),
         }
     }
 }
 
-/// An element of `w`, which is near 1, or of `b`, which is near 0.
-fn parameter(data: Data, is_weight: bool, rng: &mut Pcg64) -> f64 {
-    let everyday = if is_weight { 1.0 + 0.25 * normal(rng) } else { normal(rng) };
+/// An element of weights, which are around 1, or of biases, which are around 0.
+fn parameter(data: ValuePattern, is_weight: bool, rng: &mut Pcg64) -> f64 {
+    let common = if is_weight { 1.0 + 0.25 * normal(rng) } else { normal(rng) };
     match data {
-        Data::Zeros if rng.random_ratio(1, 4) => 0.0,
-        Data::Wide => everyday * rng.random_range(-8.0..8.0_f64).exp2(),
-        Data::Inf if rng.random_ratio(1, 64) => sign(rng) * f64::INFINITY,
-        Data::Nan if rng.random_ratio(1, 64) => f64::NAN,
-        _ => everyday,
+        ValuePattern::Zeros if rng.random_ratio(1, 4) => 0.0,
+        ValuePattern::Wide => common * rng.random_range(-8.0..8.0_f64).exp2(),
+        ValuePattern::Inf if rng.random_ratio(1, 64) => sign(rng) * f64::INFINITY,
+        ValuePattern::Nan if rng.random_ratio(1, 64) => f64::NAN,
+        _ => common,
     }
 }
 
@@ -207,7 +222,7 @@ fn sign(rng: &mut Pcg64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Some are of those that were not the nearest of their type when half's `from_f64` rounded.
+    /// The listed elements are some that half's `from_f64` does not round to the nearest number of their dtype.
     #[test]
     fn one_seed_makes_these_values_on_every_machine() {
         type Element = (usize, usize, f64);
@@ -218,10 +233,10 @@ mod tests {
         ];
         for (dtype, expected_hash, elements) in cases {
             let text = format!("op=rms shape=16x4096 x={dtype} y={dtype} eps=0 data=normal seed=1");
-            let case: Case = text.parse().unwrap();
-            let (layout, mut image) = (Layout::of(&case), AlignedBytes::default());
+            let case: CheckCase = text.parse().unwrap();
+            let (layout, mut image) = (ImageLayout::of(&case), AlignedBytes::default());
             layout.fill(&case, &mut image);
-            let bytes = &image[layout.call.x.byte..][..16 * 4096 * dtype.size()];
+            let bytes = &image[layout.call.x.byte_offset..][..16 * 4096 * dtype.size()];
             let values = element::read(dtype, bytes);
             for &(row, column, nearest) in elements {
                 assert_eq!(values[row * 4096 + column], nearest, "{dtype}, row {row}, column {column}");

@@ -1,21 +1,21 @@
-//! What a call writes, and that it writes nothing else.
+//! Executes a call, collects its outputs, and checks that it changed nothing else.
 
-use super::call::{Addition, Call, Executor, Operand, Step};
-use super::case::Case;
-use super::examine::Fault;
+use super::call::{AdditionOperands, Call, Executor, ImageTensor, Step};
+use super::case::CheckCase;
+use super::examine::CaseFault;
 use crate::bytes::AlignedBytes;
 use crate::element;
 
-/// What a call writes, row by row without gaps.
+/// The outputs of a call, as bytes of dense rows.
 pub struct Outputs {
     pub y: Vec<u8>,
-    /// The sum with a residual, empty where there is none but the output.
+    /// The sum with a residual. Empty if there is none, or if it is the output.
     pub sum: Vec<u8>,
 }
 
 impl Outputs {
-    /// Those of one row.
-    pub fn row(&self, case: &Case, row: usize) -> Outputs {
+    /// The outputs of one row.
+    pub fn row(&self, case: &CheckCase, row: usize) -> Outputs {
         let take = |bytes: &[u8], size: usize| {
             bytes.chunks_exact(case.dim() * size).nth(row).unwrap_or_default().to_vec()
         };
@@ -23,26 +23,26 @@ impl Outputs {
     }
 }
 
-/// Carries `call` out on a copy of `before`, makes sure that nothing but its outputs changed, and
-/// returns those.
+/// Executes `call` on `image`, a copy of `before`, checks that nothing but its outputs changed, and returns those.
 pub fn execute(
-    case: &Case,
+    case: &CheckCase,
     call: &Call,
     before: &AlignedBytes,
     image: &mut AlignedBytes,
     executor: &mut impl Executor,
-) -> Result<Outputs, Fault> {
+) -> Result<Outputs, CaseFault> {
     image.clone_from(before);
-    executor.execute(call, image).map_err(Fault::Refused)?;
+    executor.execute(call, image).map_err(CaseFault::Refused)?;
     if let Some(sums) = &call.sums {
-        add_up(sums, call.shards, image);
+        all_reduce(sums, call.shards, image);
         let apply = Call { step: Step::Apply, ..call.clone() };
-        executor.execute(&apply, image).map_err(Fault::Refused)?;
-        let sums = sums.byte..sums.byte + sums.shape[0] * sums.dtype.size();
+        executor.execute(&apply, image).map_err(CaseFault::Refused)?;
+        let sums = sums.byte_offset..sums.byte_offset + sums.shape[0] * sums.dtype.size();
         image[sums.clone()].copy_from_slice(&before[sums]);
     }
 
-    let mut take = |written: &Operand| {
+    // Restores each output's elements in the image after copying them, so that every difference that is left is a fault.
+    let mut take = |written: &ImageTensor| {
         let mut bytes = Vec::with_capacity(case.rows() * case.dim() * written.dtype.size());
         for row in 0..case.rows() {
             let range = row_bytes(case, written, row);
@@ -52,7 +52,7 @@ pub fn execute(
         bytes
     };
     let y = take(call.y.as_ref().unwrap_or(&call.x));
-    let sum = call.addition.as_ref().and_then(Addition::sum);
+    let sum = call.addition.as_ref().and_then(AdditionOperands::sum);
     let outputs = Outputs { y, sum: sum.map(take).unwrap_or_default() };
     match image.iter().zip(before.iter()).position(|(after, before)| after != before) {
         None => Ok(outputs),
@@ -60,10 +60,10 @@ pub fn execute(
     }
 }
 
-/// What a communicator does: for each row the sum over all shards, in place of the first shard's.
-fn add_up(sums: &Operand, shards: usize, image: &mut AlignedBytes) {
+/// Stands in for the all-reduce between devices: for each row, the sum over all shards replaces the first shard's.
+fn all_reduce(sums: &ImageTensor, shards: usize, image: &mut AlignedBytes) {
     let mut values: Vec<f32> =
-        element::read(sums.dtype, &image[sums.byte..][..sums.shape[0] * sums.dtype.size()])
+        element::read(sums.dtype, &image[sums.byte_offset..][..sums.shape[0] * sums.dtype.size()])
             .into_iter()
             .map(|sum| sum as f32)
             .collect();
@@ -71,43 +71,43 @@ fn add_up(sums: &Operand, shards: usize, image: &mut AlignedBytes) {
     for row in 0..rows {
         values[row] = (0..shards).map(|shard| values[shard * rows + row]).sum();
     }
-    element::write(sums.dtype, &mut image[sums.byte..], values.into_iter().map(f64::from));
+    element::write(sums.dtype, &mut image[sums.byte_offset..], values.into_iter().map(f64::from));
 }
 
-/// The fault of a changed byte, told from the tensor that starts last before it.
-fn touched(call: &Call, byte: usize) -> Fault {
+/// The fault of a changed byte, located relative to the tensor that it most likely belongs to.
+fn touched(call: &Call, byte: usize) -> CaseFault {
     let addition = call.addition.as_ref();
-    let next = addition.and_then(Addition::next);
+    let next = addition.and_then(AdditionOperands::next);
     let tensors = [
         ("x", Some(&call.x)),
         ("y", call.y.as_ref()),
         ("w", call.w.as_ref()),
         ("b", call.b.as_ref()),
-        ("r", addition.and_then(Addition::r)),
+        ("r", addition.and_then(AdditionOperands::r)),
         ("sum", addition.and_then(|addition| addition.s.as_ref())),
-        ("scale", addition.and_then(|addition| addition.scale_at.as_ref())),
+        ("scale", addition.and_then(|addition| addition.scale.as_ref())),
         ("next's w", next.and_then(|next| next.w.as_ref())),
         ("sums", call.sums.as_ref()),
     ];
-    let distance = |operand: &Operand| byte.wrapping_sub(operand.byte) as isize;
+    let distance = |tensor: &ImageTensor| byte.wrapping_sub(tensor.byte_offset) as isize;
     let nearest = tensors
         .into_iter()
-        .filter_map(|(name, operand)| Some((name, distance(operand?))))
-        // Behind a tensor's start is likelier its own than a little before another's.
+        .filter_map(|(name, tensor)| Some((name, distance(tensor?))))
+        // A byte behind a tensor's start is more likely that tensor's than one that is a little in front of another.
         .min_by_key(|&(_, byte)| if byte < 0 { 16 * byte.unsigned_abs() } else { byte as usize });
     let (tensor, byte) = nearest.unwrap_or(("x", 0));
-    Fault::Touched { tensor, byte }
+    CaseFault::Touched { tensor, byte }
 }
 
 /// The bytes of a row's elements in the image.
-pub fn row_bytes(case: &Case, operand: &Operand, row: usize) -> std::ops::Range<usize> {
-    let size = operand.dtype.size();
-    let start = operand.byte + case.row_start(row, &operand.strides) * size;
+pub fn row_bytes(case: &CheckCase, tensor: &ImageTensor, row: usize) -> std::ops::Range<usize> {
+    let size = tensor.dtype.size();
+    let start = tensor.byte_offset + case.row_start(row, &tensor.strides) * size;
     start..start + case.dim() * size
 }
 
-/// The row and column of the first element in which two outputs differ.
-pub fn difference(case: &Case, a: &Outputs, b: &Outputs) -> Option<(usize, usize)> {
+/// The row and column of the first element whose bits differ in two outputs.
+pub fn difference(case: &CheckCase, a: &Outputs, b: &Outputs) -> Option<(usize, usize)> {
     let first = |a: &[u8], b: &[u8], size: usize| {
         let byte = a.iter().zip(b).position(|(a, b)| a != b)?;
         let element = byte / size;

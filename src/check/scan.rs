@@ -1,4 +1,4 @@
-//! Many cases, on many threads.
+//! Examines many cases on many threads.
 
 use std::num::NonZero;
 use std::sync::Mutex;
@@ -8,16 +8,16 @@ use std::thread;
 use norm_host::Error;
 
 use super::call::Executor;
-use super::case::Case;
-use super::examine::{Fault, Findings, Memory, examine};
+use super::case::CheckCase;
+use super::examine::{CaseFault, CaseStats, ImageBuffers, examine};
 use super::generate;
 
 /// Which cases to examine.
 pub enum Cases {
-    /// The first so many that a seed makes.
+    /// The first `count` random cases of a seed.
     Random { seed: u64, count: u64 },
-    /// These.
-    Given(Vec<Case>),
+    /// The cases of the command line.
+    Given(Vec<CheckCase>),
 }
 
 impl Cases {
@@ -35,7 +35,7 @@ impl Cases {
         }
     }
 
-    fn get(&self, index: u64) -> Option<Case> {
+    fn get(&self, index: u64) -> Option<CheckCase> {
         match self {
             Cases::Random { seed, count } => (index < *count).then(|| generate::case(*seed, index)),
             Cases::Given(cases) => cases.get(usize::try_from(index).ok()?).cloned(),
@@ -46,23 +46,24 @@ impl Cases {
 /// A case that failed.
 pub struct Failing {
     pub index: u64,
-    pub case: Case,
-    pub fault: Fault,
+    pub case: CheckCase,
+    pub fault: CaseFault,
 }
 
-/// What a scan came to.
+/// The result of a scan.
 pub struct Scanned {
-    /// Cases examined: all of them, or all up to the first that failed and a few more.
+    /// The number of cases examined: all, or all up to the first that fails and a few that other threads had begun.
     pub examined: u64,
-    pub findings: Findings,
+    pub stats: CaseStats,
     /// The first of the cases that fails.
     pub failing: Option<Failing>,
 }
 
-/// Examines all cases up to the first that fails, each thread on an executor of its own.
+/// Examines all cases up to the first that fails. Each thread has an executor of its own, and `done` is called after
+/// each case.
 ///
-/// Threads and not a pool's tasks: the CPU backend waits for its own pool, and a waiting pool
-/// thread would take up another case, and another, on top of the one it waits for.
+/// These are plain threads rather than tasks of rayon's pool, because the CPU backend waits for tasks of that pool: a
+/// pool thread that waits takes up other tasks meanwhile, so that cases would pile up on its stack.
 pub fn scan<E: Executor>(
     cases: &Cases,
     executor: &(impl Fn() -> Result<E, Error> + Sync),
@@ -71,17 +72,17 @@ pub fn scan<E: Executor>(
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let failing: Mutex<Option<Failing>> = Mutex::new(None);
-    let work = || -> Result<(u64, Findings), Error> {
+    let work = || -> Result<(u64, CaseStats), Error> {
         let mut executor = executor()?;
-        let mut memory = Memory::default();
-        let (mut examined, mut findings) = (0, Findings::default());
+        let mut memory = ImageBuffers::default();
+        let (mut examined, mut stats) = (0, CaseStats::default());
         while !stop.load(Ordering::Relaxed) {
-            // Handed out in order, so that all before a failing one are examined too and the
-            // first that fails is the same on every run.
+            // Threads take cases in order. So all cases in front of a failing one are examined too, and the first that
+            // fails is the same in every run.
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(case) = cases.get(index) else { break };
             match examine(&case, &mut executor, &mut memory) {
-                Ok(found) => findings = findings.and(found),
+                Ok(found) => stats = stats.merged(found),
                 Err(fault) => {
                     stop.store(true, Ordering::Relaxed);
                     let mut first = failing.lock().unwrap_or_else(|poison| poison.into_inner());
@@ -93,7 +94,7 @@ pub fn scan<E: Executor>(
             examined += 1;
             done();
         }
-        Ok((examined, findings))
+        Ok((examined, stats))
     };
 
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -101,13 +102,13 @@ pub fn scan<E: Executor>(
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().map(|worker| worker.join()).collect()
     });
-    let (mut examined, mut findings) = (0, Findings::default());
+    let (mut examined, mut stats) = (0, CaseStats::default());
     for result in results {
-        // A worker's panic is a fault of this program; it goes on as one.
+        // A panic is a bug of this program, and ends it as one.
         let (count, found) = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         examined += count;
-        findings = findings.and(found);
+        stats = stats.merged(found);
     }
     let failing = failing.into_inner().unwrap_or_else(|poison| poison.into_inner());
-    Ok(Scanned { examined, findings, failing })
+    Ok(Scanned { examined, stats, failing })
 }

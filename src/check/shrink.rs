@@ -1,22 +1,22 @@
-//! The smallest case that still fails.
+//! Shrinks a failing case to the smallest that still fails.
 
 use std::time::{Duration, Instant};
 
 use norm_host::{DType, Rounding};
 
-use super::case::{Addition, Case, Data, MAX_LEADING, Placement, Residual};
+use super::case::{AdditionOptions, CheckCase, MAX_LEADING, Placement, ResidualForm, ValuePattern};
 
-/// Attempts after which the smallest case so far will do.
+/// Attempts after which shrinking stops with the smallest case so far.
 const MAX_ATTEMPTS: usize = 2000;
-/// The same in time: on the simulator one attempt may take a second.
+/// Time after which it stops: on the simulator one attempt may take a second.
 const MAX_TIME: Duration = Duration::from_secs(30);
 
-/// Simplifies `case` as long as `fails` says that it still does.
-pub fn shrink(case: &Case, fails: impl FnMut(&Case) -> bool) -> Case {
+/// Simplifies `case` step by step, keeping each step after which `fails` is still true.
+pub fn shrink(case: &CheckCase, fails: impl FnMut(&CheckCase) -> bool) -> CheckCase {
     shrink_within(case, MAX_TIME, fails)
 }
 
-fn shrink_within(case: &Case, time: Duration, mut fails: impl FnMut(&Case) -> bool) -> Case {
+fn shrink_within(case: &CheckCase, time: Duration, mut fails: impl FnMut(&CheckCase) -> bool) -> CheckCase {
     let start = Instant::now();
     let mut smallest = case.clone();
     let mut attempts = 0;
@@ -35,14 +35,14 @@ fn shrink_within(case: &Case, time: Duration, mut fails: impl FnMut(&Case) -> bo
     }
 }
 
-/// Cases that differ from `case` by one step towards the simplest, the longest steps first.
-fn simpler(case: &Case) -> Vec<Case> {
-    let mut steps: Vec<Case> = Vec::new();
-    let mut step = |change: &dyn Fn(&mut Case)| {
+/// Cases that are one step simpler than `case`, the longest steps first.
+fn simpler(case: &CheckCase) -> Vec<CheckCase> {
+    let mut steps: Vec<CheckCase> = Vec::new();
+    let mut step = |change: &dyn Fn(&mut CheckCase)| {
         let mut candidate = case.clone();
         change(&mut candidate);
         let rows = candidate.rows();
-        // Never more than the row has elements.
+        // A shard has at least one element.
         candidate.shards = candidate.shards.min(candidate.dim());
         candidate.alone = candidate.alone.filter(|_| rows > 0).map(|row| row.min(rows - 1));
         if candidate != *case {
@@ -52,36 +52,37 @@ fn simpler(case: &Case) -> Vec<Case> {
 
     step(&|case| case.alone = None);
     step(&|case| case.in_place = false);
-    step(&|case| (case.residual, case.addition) = (Residual::None, Addition::PLAIN));
+    step(&|case| (case.residual, case.addition) = (ResidualForm::None, AdditionOptions::PLAIN));
     step(&|case| {
-        if let Residual::Between { .. } = case.residual {
-            case.residual = Residual::Behind;
+        if let ResidualForm::Sandwich { .. } = case.residual {
+            case.residual = ResidualForm::PostNorm;
         }
     });
-    step(&|case| case.addition = Addition::PLAIN);
-    step(&|case| case.addition.own = None);
+    step(&|case| case.addition = AdditionOptions::PLAIN);
+    step(&|case| case.addition.separate = None);
     step(&|case| case.addition.wide = false);
-    step(&|case| case.addition.in_memory = false);
-    step(&|case| case.addition.branch = 1.0);
-    step(&|case| case.addition.scale = 1.0);
+    step(&|case| case.addition.scale_in_memory = false);
+    step(&|case| case.addition.branch_scale = 1.0);
+    step(&|case| case.addition.sum_scale = 1.0);
     step(&|case| {
-        if let Residual::Between { next, .. } = &mut case.residual {
+        if let ResidualForm::Sandwich { next, .. } = &mut case.residual {
             next.w = None;
         }
     });
     step(&|case| case.shards = 1);
-    // A leading axis less, and its gaps with it; heads keep theirs.
+    // Removes the outermost axis with its gaps, but not the axis of heads.
     if case.shape.len() > if case.heads { 2 } else { 1 } {
         step(&|case| {
             case.shape.remove(0);
             let mut all = vec![&mut case.x.gaps, &mut case.y.gaps];
             match &mut case.residual {
-                Residual::Before { gaps, .. } | Residual::Between { r: Placement { gaps, .. }, .. } => {
+                ResidualForm::PreNorm { gaps, .. }
+                | ResidualForm::Sandwich { r: Placement { gaps, .. }, .. } => {
                     all.push(gaps);
                 }
-                Residual::None | Residual::Behind => {}
+                ResidualForm::None | ResidualForm::PostNorm => {}
             }
-            all.extend(case.addition.own.as_mut().map(|(gaps, _)| gaps));
+            all.extend(case.addition.separate.as_mut().map(|(gaps, _)| gaps));
             for gaps in all {
                 gaps.rotate_left(1);
                 gaps[MAX_LEADING - 1] = 0;
@@ -98,7 +99,7 @@ fn simpler(case: &Case) -> Vec<Case> {
     }
     step(&|case| case.rounding = Rounding::Single);
     step(&|case| case.b = None);
-    // What an offset is added to goes with it, and what T5 rounds to the type of.
+    // Without weights there can be no weight offset, and no T5 order, which rounds to the dtype of the weights.
     step(&|case| {
         (case.w, case.weight_offset, case.round_offset) = (None, 0.0, false);
         if case.rounding == Rounding::T5 {
@@ -111,16 +112,16 @@ fn simpler(case: &Case) -> Vec<Case> {
     step(&|case| case.x.gaps = [0; MAX_LEADING]);
     step(&|case| case.y.gaps = [0; MAX_LEADING]);
     step(&|case| match &mut case.residual {
-        Residual::Before { gaps, .. } | Residual::Between { r: Placement { gaps, .. }, .. } => {
+        ResidualForm::PreNorm { gaps, .. } | ResidualForm::Sandwich { r: Placement { gaps, .. }, .. } => {
             *gaps = [0; MAX_LEADING];
         }
-        Residual::None | Residual::Behind => {}
+        ResidualForm::None | ResidualForm::PostNorm => {}
     });
     step(&|case| match &mut case.residual {
-        Residual::Before { at, .. } | Residual::Between { r: Placement { at, .. }, .. } => *at = 0,
-        Residual::None | Residual::Behind => {}
+        ResidualForm::PreNorm { at, .. } | ResidualForm::Sandwich { r: Placement { at, .. }, .. } => *at = 0,
+        ResidualForm::None | ResidualForm::PostNorm => {}
     });
-    step(&|case| case.addition.own = case.addition.own.map(|_| ([0; MAX_LEADING], 0)));
+    step(&|case| case.addition.separate = case.addition.separate.map(|_| ([0; MAX_LEADING], 0)));
     step(&|case| case.x.at = 0);
     step(&|case| case.y.at = 0);
     step(&|case| {
@@ -133,15 +134,15 @@ fn simpler(case: &Case) -> Vec<Case> {
             param.shared = false;
         }
     });
-    if case.data != Data::Normal {
-        step(&|case| case.data = Data::Normal);
+    if case.data != ValuePattern::Normal {
+        step(&|case| case.data = ValuePattern::Normal);
     }
     step(&|case| case.eps = 1e-6);
     step(&|case| case.seed = 0);
-    // f32 is the plainest dtype: all that there is to be rounded is then the arithmetic.
+    // f32 is the simplest dtype: with it, only the arithmetic rounds.
     step(&|case| {
         (case.x.dtype, case.y.dtype, case.addition.wide) = (DType::F32, DType::F32, false);
-        if let Residual::Between { r, .. } = &mut case.residual {
+        if let ResidualForm::Sandwich { r, .. } = &mut case.residual {
             r.dtype = DType::F32;
         }
     });
@@ -161,7 +162,7 @@ mod tests {
     fn nothing_is_left_that_the_failure_does_not_need() {
         let text = "op=layer over=heads shape=3x5x7x200 x=f16 y=f16 w=bf16 b=bf16 eps=1e-12 offset=1 \
                     xgap=1,2,3 ygap=8,8,8 wgap=3 bgap=3 at=1,2,3,4 data=wide seed=99 inplace alone=100";
-        let case: Case = text.parse().unwrap();
+        let case: CheckCase = text.parse().unwrap();
         let smallest = shrink(&case, |case| case.dim() > 64 && case.y.at == 2);
         assert_eq!(
             smallest.to_string(),
@@ -174,50 +175,50 @@ mod tests {
     fn a_residual_goes_unless_the_failure_needs_it() {
         let text = "op=rms over=rows shape=3x5x200 x=f16 y=f16 w=bf16 eps=1e-12 residual=before \
                     rgap=1,2,0 at=1,2,3,4,5 data=wide seed=99 inplace alone=7";
-        let case: Case = text.parse().unwrap();
-        let smallest = shrink(&case, |case| matches!(case.residual, Residual::Before { at: 5, .. }));
+        let case: CheckCase = text.parse().unwrap();
+        let smallest = shrink(&case, |case| matches!(case.residual, ResidualForm::PreNorm { at: 5, .. }));
         assert_eq!(
             smallest.to_string(),
             "op=rms over=rows shape=1 x=f32 y=f32 eps=1e-6 residual=before at=0,0,0,0,5 data=normal seed=0"
         );
         assert_eq!(smallest.to_string().parse(), Ok(smallest));
         let smallest = shrink(&case, |_| true);
-        assert_eq!(smallest.residual, Residual::None);
+        assert_eq!(smallest.residual, ResidualForm::None);
     }
 
     #[test]
     fn what_a_residual_is_given_goes_unless_the_failure_needs_it() {
         let text = "op=rms over=rows shape=3x5x200 x=f16 y=f16 w=bf16 eps=1e-12 residual=before apart wide branch=0.22 \
                     scale=@3 rgap=1,2,0 sgap=1,0,0 at=1,2,3,4,5,6 data=wide seed=99 inplace alone=7";
-        let case: Case = text.parse().unwrap();
+        let case: CheckCase = text.parse().unwrap();
         assert_eq!(case.to_string().parse(), Ok(case.clone()));
-        let smallest = shrink(&case, |case| case.addition.scale == 3.0);
+        let smallest = shrink(&case, |case| case.addition.sum_scale == 3.0);
         assert_eq!(
             smallest.to_string(),
             "op=rms over=rows shape=1 x=f32 y=f32 eps=1e-6 residual=before scale=3 data=normal seed=0"
         );
-        let smallest = shrink(&case, |case| case.addition.wide && case.addition.own.is_some());
+        let smallest = shrink(&case, |case| case.addition.wide && case.addition.separate.is_some());
         assert_eq!(
             smallest.to_string(),
             "op=rms over=rows shape=1 x=f16 y=f16 eps=1e-6 residual=before apart wide data=normal seed=0"
         );
         let text = text.replace("residual=before", "residual=between r=f16 next=rms,f16 nexteps=1e-3");
-        let case: Case = text.replace(" wide ", " ").parse().unwrap();
+        let case: CheckCase = text.replace(" wide ", " ").parse().unwrap();
         assert_eq!(case.to_string().parse(), Ok(case.clone()));
-        let smallest = shrink(&case, |case| matches!(case.residual, Residual::Between { .. }));
+        let smallest = shrink(&case, |case| matches!(case.residual, ResidualForm::Sandwich { .. }));
         assert_eq!(
             smallest.to_string(),
             "op=rms over=rows shape=1 x=f32 y=f32 eps=1e-6 residual=between r=f32 next=rms nexteps=1e-3 \
              data=normal seed=0"
         );
-        assert_eq!(shrink(&case, |_| true).residual, Residual::None);
+        assert_eq!(shrink(&case, |_| true).residual, ResidualForm::None);
     }
 
     #[test]
     fn an_order_of_roundings_goes_unless_the_failure_needs_it() {
         let text = "op=rms over=rows shape=3x5x200 x=f16 y=bf16 w=f16 eps=1e-5 offset=1 roundoffset rounding=t5 \
                     data=wide seed=9 shards=3";
-        let case: Case = text.parse().unwrap();
+        let case: CheckCase = text.parse().unwrap();
         let smallest = shrink(&case, |case| case.rounding == Rounding::T5);
         assert_eq!(
             smallest.to_string(),

@@ -1,12 +1,12 @@
-//! The check, checked: the CPU backend passes, and faults planted on top of it are found.
+//! Tests of `norm check` itself: the CPU backend passes, and faults that are planted in its results are found.
 
 use super::*;
 use crate::bytes::AlignedBytes;
-use call::{Addition, Call, Side};
-use examine::{Fault, Memory, examine};
+use call::{AdditionOperands, Call, ResidualOperands};
+use examine::{CaseFault, ImageBuffers, examine};
 use norm_host::{Rounding, reference};
 
-/// The CPU backend with a fault.
+/// The CPU backend, after which a function plants a fault in the image.
 struct Faulty<F>(F);
 
 impl<F: Fn(&Call, &mut AlignedBytes)> Executor for Faulty<F> {
@@ -17,17 +17,17 @@ impl<F: Fn(&Call, &mut AlignedBytes)> Executor for Faulty<F> {
     }
 }
 
-fn y(call: &Call) -> &call::Operand {
+fn y(call: &Call) -> &call::ImageTensor {
     call.y.as_ref().unwrap_or(&call.x)
 }
 
-/// Where the element of the first row and the last column is.
+/// The byte offset of the output in the first row and the last column.
 fn last_column(call: &Call) -> usize {
     let y = y(call);
-    y.byte + (y.shape[y.shape.len() - 1] - 1) * y.dtype.size()
+    y.byte_offset + (y.shape[y.shape.len() - 1] - 1) * y.dtype.size()
 }
 
-fn check(count: u64, fault: impl Fn(&Call, &mut AlignedBytes) + Sync + Send + Copy) -> Option<FailureReport> {
+fn check(count: u64, fault: impl Fn(&Call, &mut AlignedBytes) + Sync + Send + Copy) -> Option<CaseFailure> {
     let cases = Cases::Random { seed: 11, count };
     examine_all(&cases, "cpu", "--device cpu", || Ok(Faulty(fault))).unwrap().failure
 }
@@ -40,7 +40,7 @@ fn the_cpu_backend_passes() {
 
 #[test]
 fn a_wrong_element_is_found_shrunk_and_repeatable() {
-    // Wrong in rows longer than 64 alone, as a mistake in a tile would be.
+    // Wrong only in rows of more than 64 elements, as with a bug in a tile.
     let corrupt = |call: &Call, image: &mut AlignedBytes| {
         let y = y(call);
         let (dim, rows) = (y.shape[y.shape.len() - 1], y.shape.iter().rev().skip(1).product::<usize>());
@@ -51,7 +51,7 @@ fn a_wrong_element_is_found_shrunk_and_repeatable() {
         }
     };
     let failure = check(1000, corrupt).expect("the fault is found");
-    let smallest: Case = failure.smallest_case.parse().unwrap();
+    let smallest: CheckCase = failure.smallest_case.parse().unwrap();
     assert_eq!((smallest.dim(), smallest.rows()), (65, 1), "{smallest}");
     assert_eq!((smallest.w, smallest.b, smallest.in_place, smallest.alone), (None, None, false, None));
     assert!(failure.smallest_fault.starts_with("row 0, column 64: expected"), "{}", failure.smallest_fault);
@@ -62,10 +62,10 @@ fn a_wrong_element_is_found_shrunk_and_repeatable() {
     assert_eq!(repeated.failure.unwrap().fault, failure.smallest_fault);
 }
 
-/// The fault of one case, by its text.
-fn fault(text: &str, fault: impl Fn(&Call, &mut AlignedBytes)) -> Fault {
-    let case: Case = text.parse().unwrap();
-    examine(&case, &mut Faulty(fault), &mut Memory::default()).expect_err("the fault is found")
+/// The fault that is found in the case of that text, after `fault` has been planted.
+fn fault(text: &str, fault: impl Fn(&Call, &mut AlignedBytes)) -> CaseFault {
+    let case: CheckCase = text.parse().unwrap();
+    examine(&case, &mut Faulty(fault), &mut ImageBuffers::default()).expect_err("the fault is found")
 }
 
 const CASE: &str = "op=rms over=rows shape=4x6 x=f16 y=f16 w=f16 eps=1e-6 ygap=2,0,0 data=normal seed=1";
@@ -73,49 +73,50 @@ const CASE: &str = "op=rms over=rows shape=4x6 x=f16 y=f16 w=f16 eps=1e-6 ygap=2
 #[test]
 fn a_byte_in_a_gap_is_found() {
     let found = fault(CASE, |call, image| image[last_column(call) + 2] ^= 1);
-    assert!(matches!(found, Fault::Touched { tensor: "y", byte: 12 }), "{found}");
+    assert!(matches!(found, CaseFault::Touched { tensor: "y", byte: 12 }), "{found}");
 }
 
 #[test]
 fn a_byte_before_the_output_is_found() {
-    let found = fault(CASE, |call, image| image[y(call).byte - 1] ^= 1);
-    assert!(matches!(found, Fault::Touched { tensor: "y", byte: -1 }), "{found}");
+    let found = fault(CASE, |call, image| image[y(call).byte_offset - 1] ^= 1);
+    assert!(matches!(found, CaseFault::Touched { tensor: "y", byte: -1 }), "{found}");
 }
 
 #[test]
 fn a_written_weight_is_found() {
-    let found = fault(CASE, |call, image| image[call.w.as_ref().unwrap().byte] ^= 1);
-    assert!(matches!(found, Fault::Touched { tensor: "w", byte: 0 }), "{found}");
+    let found = fault(CASE, |call, image| image[call.w.as_ref().unwrap().byte_offset] ^= 1);
+    assert!(matches!(found, CaseFault::Touched { tensor: "w", byte: 0 }), "{found}");
 }
 
 #[test]
 fn a_residual_off_by_one_bit_is_found() {
     let text = CASE.replace("y=f16", "y=f32 residual=before rgap=3,0,0");
-    let r = |call: &Call| call.addition.as_ref().and_then(Addition::r).unwrap().byte;
+    let r = |call: &Call| call.addition.as_ref().and_then(AdditionOperands::r).unwrap().byte_offset;
     let found = fault(&text, |call, image| image[r(call) + 2] ^= 1);
-    assert!(matches!(found, Fault::Sum { row: 0, column: 1, .. }), "{found}");
+    assert!(matches!(found, CaseFault::Sum { row: 0, column: 1, .. }), "{found}");
     let found = fault(&text, |call, image| image[r(call) + 12] ^= 1);
-    assert!(matches!(found, Fault::Touched { tensor: "r", byte: 12 }), "{found}");
+    assert!(matches!(found, CaseFault::Touched { tensor: "r", byte: 12 }), "{found}");
 
-    // A sum of its own leaves the residual as it is.
+    // With a separate sum, the residual must not change.
     let text = text.replace("rgap=3,0,0", "apart sgap=3,0,0");
-    let s = |call: &Call| call.addition.as_ref().and_then(|addition| addition.s.as_ref()).unwrap().byte;
+    let s =
+        |call: &Call| call.addition.as_ref().and_then(|addition| addition.s.as_ref()).unwrap().byte_offset;
     let found = fault(&text, |call, image| image[s(call) + 2] ^= 1);
-    assert!(matches!(found, Fault::Sum { row: 0, column: 1, .. }), "{found}");
+    assert!(matches!(found, CaseFault::Sum { row: 0, column: 1, .. }), "{found}");
     let found = fault(&text, |call, image| image[s(call) + 12] ^= 1);
-    assert!(matches!(found, Fault::Touched { tensor: "sum", byte: 12 }), "{found}");
+    assert!(matches!(found, CaseFault::Touched { tensor: "sum", byte: 12 }), "{found}");
     let found = fault(&text, |call, image| image[r(call) + 2] ^= 1);
-    assert!(matches!(found, Fault::Touched { tensor: "r", byte: 2 }), "{found}");
+    assert!(matches!(found, CaseFault::Touched { tensor: "r", byte: 2 }), "{found}");
 }
 
 #[test]
 fn what_the_norm_should_have_been_added_to_is_missed() {
     let text = CASE.replace("y=f16", "y=f32 residual=behind");
     let found = fault(&text, |call, image| image[last_column(call)..][..4].fill(0));
-    assert!(matches!(found, Fault::Inaccurate { row: 0, column: 5, .. }), "{found}");
+    assert!(matches!(found, CaseFault::Inaccurate { row: 0, column: 5, .. }), "{found}");
 }
 
-/// The CPU backend, which does another operation than the one asked for.
+/// The CPU backend, which runs a changed call instead of the requested one.
 struct Instead<F>(F);
 
 impl<F: Fn(&mut Call)> Executor for Instead<F> {
@@ -136,35 +137,38 @@ fn another_order_of_roundings_is_found() {
         shards,
     ];
     for case in cases {
-        let case: Case = case.parse().unwrap();
+        let case: CheckCase = case.parse().unwrap();
         for [asked, done] in [
             [Rounding::Single, Rounding::BeforeWeight],
             [Rounding::BeforeWeight, Rounding::Single],
             [Rounding::T5, Rounding::Single],
         ] {
-            let case = Case { rounding: asked, ..case.clone() };
+            let case = CheckCase { rounding: asked, ..case.clone() };
             let executor = &mut Instead(|call: &mut Call| call.operation.rounding = done);
-            let found = examine(&case, executor, &mut Memory::default()).expect_err("the fault is found");
-            assert!(matches!(found, Fault::Inaccurate { .. }), "{case}: {found}");
+            let found =
+                examine(&case, executor, &mut ImageBuffers::default()).expect_err("the fault is found");
+            assert!(matches!(found, CaseFault::Inaccurate { .. }), "{case}: {found}");
         }
-        let case = Case { weight_offset: 1.0, ..case };
+        let case = CheckCase { weight_offset: 1.0, ..case };
         for asked in [false, true] {
-            let case = Case { round_offset: asked, ..case.clone() };
+            let case = CheckCase { round_offset: asked, ..case.clone() };
             let executor = &mut Instead(|call: &mut Call| call.operation.round_offset = !asked);
-            let found = examine(&case, executor, &mut Memory::default()).expect_err("the fault is found");
-            assert!(matches!(found, Fault::Inaccurate { .. }), "{case}: {found}");
+            let found =
+                examine(&case, executor, &mut ImageBuffers::default()).expect_err("the fault is found");
+            assert!(matches!(found, CaseFault::Inaccurate { .. }), "{case}: {found}");
         }
     }
 }
 
-/// The fault of a case by its text, where this is done instead of what it asks for.
-fn fault_instead(text: &str, change: impl Fn(&mut Call)) -> Fault {
-    let case: Case = text.parse().unwrap();
-    examine(&case, &mut OnCpu, &mut Memory::default()).unwrap_or_else(|fault| panic!("{text}: {fault}"));
-    examine(&case, &mut Instead(change), &mut Memory::default()).expect_err("the fault is found")
+/// The fault that is found in the case of that text if the changed call is run; the unchanged call must pass.
+fn fault_instead(text: &str, change: impl Fn(&mut Call)) -> CaseFault {
+    let case: CheckCase = text.parse().unwrap();
+    examine(&case, &mut OnCpu, &mut ImageBuffers::default())
+        .unwrap_or_else(|fault| panic!("{text}: {fault}"));
+    examine(&case, &mut Instead(change), &mut ImageBuffers::default()).expect_err("the fault is found")
 }
 
-fn added(call: &mut Call) -> &mut Addition {
+fn addition(call: &mut Call) -> &mut AdditionOperands {
     call.addition.as_mut().expect("it has a residual")
 }
 
@@ -172,7 +176,7 @@ fn scales(call: &mut Call) -> &mut reference::Addition {
     call.operation.addition.as_mut().expect("it has a residual")
 }
 
-/// Each of what an addition does, left out or done with something else.
+/// Each option of an addition, ignored or replaced by another.
 #[test]
 fn another_addition_is_found() {
     let scaled =
@@ -204,8 +208,8 @@ fn another_addition_is_found() {
             for change in changes {
                 let found = fault_instead(&text, change);
                 let is_expected = match found {
-                    Fault::Sum { .. } => in_front,
-                    Fault::Inaccurate { .. } => true,
+                    CaseFault::Sum { .. } => in_front,
+                    CaseFault::Inaccurate { .. } => true,
                     _ => false,
                 };
                 assert!(is_expected, "{text}: {found}");
@@ -218,11 +222,11 @@ fn another_addition_is_found() {
 fn a_sum_in_another_place_is_found() {
     let text =
         "op=rms over=rows shape=4x200 x=f16 y=f16 w=f16 eps=1e-6 residual=before apart data=normal seed=1";
-    let found = fault_instead(text, |call| added(call).s = None);
-    assert!(matches!(found, Fault::Touched { tensor: "r", .. }), "{found}");
+    let found = fault_instead(text, |call| addition(call).s = None);
+    assert!(matches!(found, CaseFault::Touched { tensor: "r", .. }), "{found}");
     let text = text.replace("before", "behind");
-    let found = fault_instead(&text, |call| added(call).side = Side::Behind { r: None });
-    assert!(matches!(found, Fault::Inaccurate { .. }), "{found}");
+    let found = fault_instead(&text, |call| addition(call).residual = ResidualOperands::PostNorm { r: None });
+    assert!(matches!(found, CaseFault::Inaccurate { .. }), "{found}");
 }
 
 #[test]
@@ -232,49 +236,49 @@ fn a_second_norm_that_is_another_is_found() {
     let changes: [fn(&mut Call); 4] = [
         |call| {
             let w = call.w.clone();
-            if let Side::Between { next, .. } = &mut added(call).side {
+            if let ResidualOperands::Sandwich { next, .. } = &mut addition(call).residual {
                 next.w = w;
             }
         },
         |call| {
             let eps = call.operation.eps;
-            if let Side::Between { next, .. } = &mut added(call).side {
+            if let ResidualOperands::Sandwich { next, .. } = &mut addition(call).residual {
                 next.operation.eps = eps;
             }
         },
         |call| {
-            if let Side::Between { next, .. } = &mut added(call).side {
+            if let ResidualOperands::Sandwich { next, .. } = &mut addition(call).residual {
                 next.operation.kind = norm_host::NormKind::Layer;
             }
         },
         // The norm of x in place of that of the sum.
         |call| {
-            if let Side::Between { r, .. } = &added(call).side {
+            if let ResidualOperands::Sandwich { r, .. } = &addition(call).residual {
                 let r = r.clone();
-                added(call).side = Side::InFront { r };
+                addition(call).residual = ResidualOperands::PreNorm { r };
             }
         },
     ];
     for change in changes {
         let found = fault_instead(text, change);
-        assert!(matches!(found, Fault::Inaccurate { .. }), "{found}");
+        assert!(matches!(found, CaseFault::Inaccurate { .. }), "{found}");
     }
 }
 
-/// What every other executor does, with the result of its own.
+/// A backend that ignores the order of roundings.
 #[test]
 fn an_order_that_is_ignored_is_found_and_shrunk() {
     let ignores = || Ok(Instead(|call: &mut Call| call.operation.rounding = Rounding::Single));
     let cases = Cases::Random { seed: 11, count: 300 };
     let failure = examine_all(&cases, "cpu", "--device cpu", ignores).unwrap().failure.expect("it is found");
-    let smallest: Case = failure.smallest_case.parse().unwrap();
+    let smallest: CheckCase = failure.smallest_case.parse().unwrap();
     assert!(smallest.rounding != Rounding::Single && smallest.rows() == 1, "{smallest}");
 }
 
 #[test]
 fn an_element_left_out_is_found() {
     let found = fault(CASE, |call, image| image[last_column(call)..][..2].fill(0xa5));
-    assert!(matches!(found, Fault::Inaccurate { row: 0, column: 5, .. }), "{found}");
+    assert!(matches!(found, CaseFault::Inaccurate { row: 0, column: 5, .. }), "{found}");
 }
 
 #[test]
@@ -285,7 +289,7 @@ fn other_bits_in_place_are_found() {
             image[last_column(call)] ^= 1;
         }
     });
-    assert!(matches!(found, Fault::InPlace { row: 0, column: 5 }), "{found}");
+    assert!(matches!(found, CaseFault::InPlace { row: 0, column: 5 }), "{found}");
 }
 
 #[test]
@@ -296,7 +300,7 @@ fn bits_that_depend_on_the_number_of_rows_are_found() {
             image[last_column(call)] ^= 1;
         }
     });
-    assert!(matches!(found, Fault::Alone { row: 2, column: 5 }), "{found}");
+    assert!(matches!(found, CaseFault::Alone { row: 2, column: 5 }), "{found}");
 }
 
 #[test]
@@ -307,7 +311,7 @@ fn a_refusal_of_a_valid_call_is_found() {
             Err(Error::Eps { given: -1.0 })
         }
     }
-    let case: Case = CASE.parse().unwrap();
-    let found = examine(&case, &mut Refuses, &mut Memory::default()).expect_err("the fault is found");
-    assert!(matches!(found, Fault::Refused(Error::Eps { .. })), "{found}");
+    let case: CheckCase = CASE.parse().unwrap();
+    let found = examine(&case, &mut Refuses, &mut ImageBuffers::default()).expect_err("the fault is found");
+    assert!(matches!(found, CaseFault::Refused(Error::Eps { .. })), "{found}");
 }

@@ -1,4 +1,4 @@
-//! `norm ptx report`: what each kernel does when it runs, counted by the simulator.
+//! `norm ptx report`: runs each kernel on the simulator, and prints its memory traffic and instruction counts.
 
 mod kernel_run;
 mod shape;
@@ -24,7 +24,7 @@ use kernel_run::KernelRun;
 use shape::Shape;
 use tensors::Tensors;
 
-/// What `norm ptx report` takes.
+/// The arguments of `norm ptx report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
     /// Only kernels with this in their name, or made of the template of this name
@@ -38,26 +38,27 @@ pub struct ReportArgs {
 pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
     let ptx = text_for(set.open()?, None)?;
     let simulator = set.simulator()?;
-    // What each is made of.
-    let there: HashMap<String, Option<Template>> =
+    // The set's kernels, each with the template that it is made from.
+    let in_set: HashMap<String, Option<Template>> =
         ptx.entries()?.map(|entry| (entry.name().to_owned(), entry.template())).collect();
     let known = EntryPoint::all().map(|kernel| (kernel, kernel.to_string()));
-    let mut kernels: Vec<(EntryPoint, String)> = known.filter(|(_, name)| there.contains_key(name)).collect();
+    let mut kernels: Vec<(EntryPoint, String)> =
+        known.filter(|(_, name)| in_set.contains_key(name)).collect();
     if kernels.is_empty() {
         return Err(PtxError::NoKernels { given: set.to_string() }.into());
     }
     let filter = args.filter.as_deref().unwrap_or_default();
-    kernels.retain(|(_, name)| is_meant(name, there.get(name).copied().flatten(), filter));
+    kernels.retain(|(_, name)| is_meant(name, in_set.get(name).copied().flatten(), filter));
     if kernels.is_empty() {
         return Err(PtxError::Filter { given: filter.to_owned() }.into());
     }
-    let lines = kernels.into_par_iter().map(|(kernel, _)| match kernel {
+    let runs = kernels.into_par_iter().map(|(kernel, _)| match kernel {
         EntryPoint::Norm(kernel) if kernel.variant.is_sandwich() => count_sandwich(kernel, &simulator),
         EntryPoint::Norm(kernel) => count(kernel, &simulator),
-        EntryPoint::Shard(kernel) => count_shard(kernel, &simulator).map(|line| vec![line]),
+        EntryPoint::Shard(kernel) => count_shard(kernel, &simulator).map(|run| vec![run]),
     });
-    let lines: Vec<KernelRun> = lines.collect::<norm_host::Result<Vec<_>>>()?.into_iter().flatten().collect();
-    if args.json { output::json(&lines) } else { output::text(&table::table(&lines)) }
+    let runs: Vec<KernelRun> = runs.collect::<norm_host::Result<Vec<_>>>()?.into_iter().flatten().collect();
+    if args.json { output::json(&runs) } else { output::text(&table::table(&runs)) }
 }
 
 /// Runs a kernel at each of its typical shapes.
@@ -65,27 +66,28 @@ fn count(kernel: Kernel, simulator: &Simulator) -> norm_host::Result<Vec<KernelR
     let count = |(shape, profile): (Shape, DeviceProfile)| {
         let tensors = Tensors::new(shape);
         let simulator = simulator.on(profile);
-        // SAFETY: the tensors have room for the rows from their starts on, live until this is done,
-        // and nothing else uses them.
+        // SAFETY: `tensors` owns memory for every tensor of the problem, of its dtype and shape, and outlives the run. Nothing
+        // else uses that memory.
         unsafe { simulator.run(&tensors.problem()) }?;
         Ok(KernelRun::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
     };
     shape::typical(kernel, simulator.profile())?.into_iter().map(count).collect()
 }
 
-/// Runs a kernel of two norms at each of its typical shapes.
+/// Runs a sandwich's kernel at each of its typical shapes.
 fn count_sandwich(kernel: Kernel, simulator: &Simulator) -> norm_host::Result<Vec<KernelRun>> {
     let count = |(shape, profile): (Shape, DeviceProfile)| {
         let tensors = Tensors::new(shape);
         let simulator = simulator.on(profile);
-        // SAFETY: as in `count`.
+        // SAFETY: `tensors` owns memory for every tensor of the sandwich, of its dtype and shape, and outlives the run.
+        // Nothing else uses that memory.
         unsafe { simulator.run_sandwich(&tensors.sandwich()) }?;
         Ok(KernelRun::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
     };
     shape::typical_sandwiches(kernel, simulator.profile())?.into_iter().map(count).collect()
 }
 
-/// Runs a step of a norm whose rows are split over devices.
+/// Runs the kernel of one step of a norm whose rows are split over devices.
 fn count_shard(kernel: ShardKernel, simulator: &Simulator) -> norm_host::Result<KernelRun> {
     let (step, shape) = match kernel {
         ShardKernel::Partial { x, vectors } => (ShardStep::Partial, Shape::shard([x; 3], vectors)),
@@ -98,7 +100,8 @@ fn count_shard(kernel: ShardKernel, simulator: &Simulator) -> norm_host::Result<
     }
     let problem = ShardProblem { step, dim: 2 * part.dim, sums: tensors.sums(), part };
     let simulator = simulator.on(simulator.profile());
-    // SAFETY: as in `count`; there are as many sums as rows.
+    // SAFETY: `tensors` owns memory for every tensor of the shard, of its dtype and shape, and for one sum for each row. It
+    // outlives the run, and nothing else uses that memory.
     unsafe { simulator.run_shard(&problem) }?;
     Ok(KernelRun::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
 }

@@ -1,7 +1,8 @@
-//! The seven functions.
+//! The seven functions that the tour calls.
 
 use norm_host::NormKind;
 
+/// One of the seven functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
     RmsNorm,
@@ -24,7 +25,7 @@ impl Function {
         Function::HeadNormInPlace,
     ];
 
-    /// Its name in Rust.
+    /// The name of the Rust function.
     pub fn name(self) -> &'static str {
         match self {
             Function::RmsNorm => "rms_norm",
@@ -37,7 +38,7 @@ impl Function {
         }
     }
 
-    /// Head norms are shown as models use them, on queries and keys: RMS.
+    /// The kind of norm. Head norms are RMSNorms, as models apply them to queries and keys.
     pub fn kind(self) -> NormKind {
         match self {
             Function::LayerNorm | Function::LayerNormInPlace => NormKind::Layer,
@@ -45,7 +46,7 @@ impl Function {
         }
     }
 
-    /// Whether each head has its own weights.
+    /// Whether the norm is over heads, each with its own weights.
     pub fn heads(self) -> bool {
         matches!(self, Function::HeadNorm | Function::HeadNormInPlace)
     }
@@ -54,7 +55,7 @@ impl Function {
         matches!(self, Function::RmsNormInPlace | Function::LayerNormInPlace | Function::HeadNormInPlace)
     }
 
-    /// Whether it is shown with a bias.
+    /// Whether the tour calls it with a bias.
     pub fn bias(self) -> bool {
         self.kind() == NormKind::Layer
     }

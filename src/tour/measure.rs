@@ -1,4 +1,4 @@
-//! One function's error and time.
+//! Measures the error and the time of one function.
 
 use std::time::{Duration, Instant};
 
@@ -8,20 +8,20 @@ use norm_host::reference::{Factors, Parameters, Statistics, widen, widen_input};
 use norm_host::{DType, Error, accuracy, problem::Roundings};
 use rayon::prelude::*;
 
-use super::data::{Data, EPS};
 use super::function::Function;
-use super::stage::Stage;
+use super::inputs::{EPS, Inputs};
+use super::tensors::Tensors;
 
-/// How long a function is timed.
+/// How long calls are repeated to time a function.
 const TIMED: Duration = Duration::from_millis(200);
 
-/// How one function did.
+/// The error and the time of one function.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     pub error: WorstError,
-    /// The shortest time of one call, where it was timed.
+    /// The shortest time of a call, if it was timed.
     pub time: Option<Duration>,
-    /// `x` read once and `y` written once.
+    /// The bytes that a call moves: `x` read once and `y` written once.
     pub bytes: usize,
 }
 
@@ -32,55 +32,56 @@ pub struct WorstError {
     pub ulp: f64,
     /// What the accuracy promise allows the output with that error, in ULP.
     pub allowed_ulp: f64,
-    /// Outputs that break the promise.
+    /// The number of outputs that break the promise.
     pub broken: usize,
 }
 
 impl WorstError {
-    fn or(self, other: WorstError) -> WorstError {
-        // The order of `total_cmp` has NaN last, so that it is not lost.
+    /// The larger of two errors, and the sum of their broken outputs.
+    fn worse_of(self, other: WorstError) -> WorstError {
+        // `total_cmp` orders NaN last, so that an output of NaN counts as the largest error.
         let worse = if self.ulp.total_cmp(&other.ulp).is_lt() { other } else { self };
         WorstError { broken: self.broken + other.broken, ..worse }
     }
 }
 
-/// Calls the function once to check it, then, if there is a `batch`, so many times at a time to time it.
-/// `wait` returns when all that was called is done.
+/// Calls the function once and checks its outputs. Then, if there is a `batch`, times it in batches of that many calls.
+/// `wait` returns when the work of all calls is done.
 pub fn measure(
     function: Function,
-    data: &Data,
-    stage: &mut Stage,
+    inputs: &Inputs,
+    tensors: &mut Tensors,
     batch: Option<u32>,
-    call: impl Fn(&mut Stage) -> Result<(), Error>,
+    call: impl Fn(&mut Tensors) -> Result<(), Error>,
     wait: impl Fn() -> Result<(), Error>,
 ) -> Result<Measured, Error> {
-    // Whatever happens, the stage's memory outlives the work on it.
-    let call_and_wait = |stage: &mut Stage, times: u32| {
-        let called = (0..times).try_for_each(|_| call(stage));
+    // Waits even after an error, so that work that was enqueued is done before the tensors can be freed.
+    let call_and_wait = |tensors: &mut Tensors, times: u32| {
+        let called = (0..times).try_for_each(|_| call(tensors));
         called.and(wait())
     };
-    call_and_wait(stage, 1)?;
-    let error = worst_error(function, data, &stage.output(function)?);
+    call_and_wait(tensors, 1)?;
+    let error = worst_error(function, inputs, &tensors.output(function)?);
 
     let timed = |batch: u32| -> Result<Duration, Error> {
         let start = Instant::now();
         let mut time = Duration::MAX;
         while start.elapsed() < TIMED {
             let before = Instant::now();
-            call_and_wait(stage, batch)?;
+            call_and_wait(tensors, batch)?;
             time = time.min(before.elapsed() / batch);
         }
         Ok(time)
     };
     let time = batch.map(timed).transpose()?;
-    Ok(Measured { error, time, bytes: 2 * size_of_val(data.x.as_slice()) })
+    Ok(Measured { error, time, bytes: 2 * size_of_val(inputs.x.as_slice()) })
 }
 
-/// Holds the outputs against the f64 reference.
-fn worst_error(function: Function, data: &Data, outputs: &[f16]) -> WorstError {
-    let (w, b) = (widen(&data.w), widen(&data.b));
-    let dim = data.shape(function.heads()).pop().unwrap_or(1);
-    let rows = data.x.par_chunks(dim).zip(outputs.par_chunks(dim)).enumerate();
+/// Compares the outputs with the f64 reference.
+fn worst_error(function: Function, inputs: &Inputs, outputs: &[f16]) -> WorstError {
+    let (w, b) = (widen(&inputs.w), widen(&inputs.b));
+    let dim = inputs.shape(function.heads()).pop().unwrap_or(1);
+    let rows = inputs.x.par_chunks(dim).zip(outputs.par_chunks(dim)).enumerate();
     rows.map(|(row, (x, given))| {
         let first = row * dim % w.len();
         let parameters = Parameters {
@@ -95,9 +96,10 @@ fn worst_error(function: Function, data: &Data, outputs: &[f16]) -> WorstError {
         };
         row_error(x, &parameters, given)
     })
-    .reduce(WorstError::default, WorstError::or)
+    .reduce(WorstError::default, WorstError::worse_of)
 }
 
+/// The largest error of one row.
 fn row_error(x: &[f16], parameters: &Parameters<'_>, given: &[f16]) -> WorstError {
     let x = widen_input(x);
     let statistics = Statistics::of(&x, parameters.kind, parameters.eps);
@@ -113,5 +115,5 @@ fn row_error(x: &[f16], parameters: &Parameters<'_>, given: &[f16]) -> WorstErro
             let broken = usize::from(!verdict.is_kept());
             WorstError { ulp, allowed_ulp: verdict.allowed_ulp, broken }
         })
-        .fold(WorstError::default(), WorstError::or)
+        .fold(WorstError::default(), WorstError::worse_of)
 }

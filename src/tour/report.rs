@@ -2,19 +2,19 @@
 
 use serde::Serialize;
 
-use super::data::{Data, Size};
 use super::function::Function;
+use super::inputs::{Inputs, Size};
 use super::measure::Measured;
 use crate::target::Target;
 
-/// The outcomes of all functions.
+/// The tour's outcomes, of all functions.
 #[derive(Serialize)]
 pub struct Report {
     device: String,
-    /// The device in words and, if it is the CPU, why.
+    /// A description of the device and, if it is the CPU, why it is no GPU.
     #[serde(skip)]
     device_text: String,
-    /// Why a function cannot run there.
+    /// Why the functions that are skipped cannot run on the device.
     #[serde(skip)]
     why_not: &'static str,
     seed: u64,
@@ -43,10 +43,10 @@ enum Outcome {
 #[derive(Clone, Copy, Serialize)]
 struct Figures {
     largest_error_ulp: f64,
-    /// The bound for the output with that error.
+    /// The error that the accuracy promise allows the output with the largest error.
     allowed_ulp: f64,
     outputs_out_of_bounds: usize,
-    /// The time of one call, if it was timed.
+    /// The time of a call, if it was timed.
     microseconds: Option<f64>,
     gigabytes_per_second: Option<f64>,
 }
@@ -95,15 +95,15 @@ impl Report {
                 if error.broken == 0 { Outcome::Ok(figures) } else { Outcome::Fail(figures) }
             }
         };
-        let x = Data::shape_for(self.rows, function.heads());
+        let x = Inputs::shape_for(self.rows, function.heads());
         let line = FunctionReport { function: function.name(), x, outcome };
         let text = line.text();
         self.functions.push(line);
         text
     }
 
-    /// Whether all outputs were within their bounds.
-    pub fn good(&self) -> bool {
+    /// Whether all outputs keep the accuracy promise.
+    pub fn is_good(&self) -> bool {
         !self.functions.iter().any(|line| matches!(line.outcome, Outcome::Fail(_)))
     }
 

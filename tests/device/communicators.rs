@@ -24,9 +24,9 @@ type CommDestroy = unsafe extern "C" fn(*mut c_void) -> c_int;
 /// and the next, which do not destroy them.
 pub fn of_an_engine(devices: &[Device]) -> Result<(), Failed> {
     let name = std::env::var_os("NORM_LIBNCCL").filter(|name| !name.is_empty());
-    // SAFETY: NCCL, which `norm_host` has opened by this name before.
+    // SAFETY: the library is NCCL, which `norm_host` has loaded by this name before.
     let library = unsafe { Library::new(name.unwrap_or_else(|| "libnccl.so.2".into())) }?;
-    // SAFETY: these are the functions' types.
+    // SAFETY: NCCL's functions of these names have these types.
     let (init, destroy) = unsafe {
         (library.get::<CommInitAll>(b"ncclCommInitAll")?, library.get::<CommDestroy>(b"ncclCommDestroy")?)
     };
@@ -34,7 +34,7 @@ pub fn of_an_engine(devices: &[Device]) -> Result<(), Failed> {
         devices.iter().map(|device| c_int::try_from(device.ordinal())).collect();
     let ordinals = ordinals?;
     let mut comms = vec![null_mut(); devices.len()];
-    // SAFETY: writes as many handles as there are numbers.
+    // SAFETY: `comms` has room for one handle for each ordinal, which is what the function writes.
     let code = unsafe { init(comms.as_mut_ptr(), c_int::try_from(devices.len())?, ordinals.as_ptr()) };
     if code != 0 {
         return Err(format!("ncclCommInitAll gives {code}").into());
@@ -43,13 +43,13 @@ pub fn of_an_engine(devices: &[Device]) -> Result<(), Failed> {
     let case = plain(NormKind::Rms, [DType::F16; 3], 33, 4096);
     let own = normalize(&tp, &case, &NcclGroup::new(&tp)?)?;
     for _ in 0..2 {
-        // SAFETY: alive until the end of this function, and used by this group alone.
+        // SAFETY: the communicators live until the end of this function, and only this group uses them.
         let nccl = unsafe { NcclGroup::from_raw(comms.clone()) }?;
         assert_eq!(keeps_the_promise(&tp, &case, &nccl)?.bits(), own.bits());
         nccl.status()?;
     }
     for comm in comms {
-        // SAFETY: not used afterwards.
+        // SAFETY: the communicator is not used afterwards.
         let code = unsafe { destroy(comm) };
         if code != 0 {
             return Err(format!("ncclCommDestroy gives {code}: was it destroyed before?").into());

@@ -55,7 +55,7 @@ fn plain_rms(eps: f32) -> Parameters<'static> {
 pub fn past_31_bits(device: Device) -> Result<(), Failed> {
     let stream = Stream::new(&device)?;
     let _current = device.enter()?;
-    // SAFETY: all of it is set before it is read.
+    // SAFETY: every element is written before it is read.
     let mut x = unsafe { DeviceBuffer::<u16>::uninitialized(ROWS * DIM) }?;
     x.set_16(f16::from_f32(3.0).to_bits())?;
     let mut random = Random(31);
@@ -100,13 +100,14 @@ pub fn heads_past_31_bits(device: Device) -> Result<(), Failed> {
     let _current = device.enter()?;
     let row = [3.0, -1.0, 0.5, 2.0].map(f16::from_f32);
     let x = DeviceBuffer::from_slice(&bits(&row))?;
-    // SAFETY: all of it is set before it is read.
+    // SAFETY: every element is written before it is read.
     let mut y = unsafe { DeviceBuffer::<u16>::uninitialized((MOST + 1) * HEADS * HEAD) }?;
     y.set_16(POISON)?;
     settle()?;
     let address = x.as_device_ptr().as_raw();
     let x = |rows: usize| -> Result<View<'_>, Failed> {
-        // SAFETY: every row is the one that is there, in a buffer that outlives the calls.
+        // SAFETY: the stride of the first axis is 0, so that all rows are the one in `x`, a buffer that outlives the
+        // calls.
         let view = unsafe { View::from_raw_parts(device.place(), address, DType::F16, &[rows, HEADS, HEAD]) };
         Ok(view?.with_strides(&[0, HEAD, 1])?)
     };

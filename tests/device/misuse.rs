@@ -147,7 +147,7 @@ pub fn overlaps(device: Device) -> Result<(), Failed> {
         &case,
         |_| Error::Overlap { a: Arg::W, b: Arg::Y },
         |mut v, on| {
-            // SAFETY: as above.
+            // SAFETY: it lies within `y`, and the operation refuses to read it.
             let w = unsafe { View::from_raw_parts(v.y.place(), v.y.address(), DType::F32, &[DIM]) }?;
             rms_norm(v.x, w, &mut v.y, 1e-6, on)
         },
@@ -251,7 +251,7 @@ pub fn shapes_and_numbers(device: Device) -> Result<(), Failed> {
         |v, on| {
             // SAFETY: there are no elements.
             let x = unsafe { View::from_raw_parts(v.x.place(), v.x.address(), DType::F32, &[ROWS, 0]) }?;
-            // SAFETY: as above.
+            // SAFETY: there are no elements.
             let mut y =
                 unsafe { ViewMut::from_raw_parts(v.y.place(), v.y.address(), DType::F32, &[ROWS, 0]) }?;
             rms_norm(x, None, &mut y, 1e-6, on)
@@ -267,7 +267,7 @@ pub fn no_rows(device: Device) -> Result<(), Failed> {
     let Views { x, w, b, y, .. } = tensors.views();
     // SAFETY: there are no elements.
     let none = unsafe { View::from_raw_parts(x.place(), x.address(), DType::F32, &[0, DIM]) }?;
-    // SAFETY: as above.
+    // SAFETY: there are no elements.
     let mut no_y = unsafe { ViewMut::from_raw_parts(y.place(), y.address(), DType::F32, &[0, DIM]) }?;
     layer_norm(none, w, b, &mut no_y, 1e-6, &stream)?;
     stream.synchronize()?;

@@ -194,7 +194,7 @@ fn out_of_memory() -> Result<(), Failed> {
     {
         let _current = device.enter()?;
         for shift in (9..38).rev() {
-            // SAFETY: never read.
+            // SAFETY: the buffer is never read.
             while let Ok(buffer) = unsafe { cust::memory::DeviceBuffer::<u8>::uninitialized(1 << shift) } {
                 taken.push(buffer);
             }
@@ -304,7 +304,7 @@ fn shard_of(rank: &str, id: &str) -> Result<(), Failed> {
     let graph = tp.streams()[0].capture(|_| call())?;
     y.write(&columns(&before.y, ROWS))?;
     for _ in 0..3 {
-        // SAFETY: the tensors are still there, and nothing else uses them.
+        // SAFETY: the tensors are alive, and nothing else uses them.
         unsafe { graph.launch(&tp.streams()[0]) }?;
     }
     tp.synchronize()?;

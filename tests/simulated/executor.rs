@@ -18,7 +18,7 @@ const LIMIT: u64 = 1 << 22;
 /// # Safety
 /// All that `execution` points to is there, and the memory is used by nobody else meanwhile.
 pub unsafe extern "C" fn execute(execution: *const Execution) -> u32 {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees what `simulate` requires, which is the same.
     match unsafe { simulate(&*execution) } {
         Ok(()) => 0,
         Err(message) => {
@@ -32,7 +32,8 @@ pub unsafe extern "C" fn execute(execution: *const Execution) -> u32 {
 /// As [`execute`].
 unsafe fn simulate(execution: &Execution) -> Result<(), String> {
     let Execution { launch, text, text_bytes, parameters, parameter_bytes, memory, allocations } = *execution;
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that `execution` points to that many bytes of text, bytes of parameters and
+    // allocations.
     let (text, mut parameters, allocations) = unsafe {
         (
             std::slice::from_raw_parts(text, text_bytes),
@@ -45,7 +46,7 @@ unsafe fn simulate(execution: &Execution) -> Result<(), String> {
 
     let mut simulated = Memory::new();
     for allocation in allocations {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that each allocation is readable, and that nothing else uses it meanwhile.
         let contents = unsafe { std::slice::from_raw_parts(pointer(allocation), allocation.bytes) };
         let placed = simulated.place(
             allocation.address,
@@ -78,7 +79,8 @@ unsafe fn simulate(execution: &Execution) -> Result<(), String> {
         if is_written {
             let bytes = simulated.read(allocation.address, allocation.bytes as u64);
             let bytes = bytes.map_err(|error| error.to_string())?;
-            // SAFETY: the caller's promise, and `bytes` is a copy of its own.
+            // SAFETY: the caller guarantees that the allocation is writable, and that nothing else uses it meanwhile.
+            // `bytes` is a separate copy of the same length.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), pointer(allocation), bytes.len()) };
         }
     }

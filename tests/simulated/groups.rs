@@ -53,7 +53,8 @@ fn enqueue_in_place(tensors: &mut [OnDevice], tp: &TpContext) -> Result<(), Fail
     let mut views = Vec::new();
     for tensors in tensors {
         let Views { x, w, b, .. } = tensors.views();
-        // SAFETY: it is where `x` is, for which there is room, and the operation may write what it reads.
+        // SAFETY: the memory of `x`, which has room for `y` of the same types and strides. The operation may write what
+        // it reads.
         let y = unsafe { ViewMut::from_raw_parts(x.place(), x.address(), case.y, &case.shape()) };
         views.push(Views { x, w, b, y: y?.with_strides(&case.x_strides())?, r: None, s: None, scale: None });
     }
@@ -64,7 +65,7 @@ fn enqueue_in_place(tensors: &mut [OnDevice], tp: &TpContext) -> Result<(), Fail
 fn in_place(part: &mut Part) -> Shard<'_> {
     let shard = part.shard();
     let y = &shard.y;
-    // SAFETY: it is where `y` is, which may be `x` itself.
+    // SAFETY: the memory of `y`, which the operation may read, too, as it works in place.
     let x = unsafe { View::from_raw_parts(y.place(), y.address(), y.dtype(), y.shape()) };
     Shard { x: x.expect("it has the shape of `y`"), ..shard }
 }

@@ -33,9 +33,9 @@ fn values() -> Vec<f16> {
 /// `x = norm(x)` on `queue`.
 fn normalize(x: &mut CudaSlice<f16>, w: &CudaSlice<f32>, queue: &Arc<CudaStream>) -> norm_host::Result<()> {
     let stream = Stream::from_cudarc(queue)?;
-    // SAFETY: the views are used on `queue` alone, and dropped.
+    // SAFETY: the view is used by work on `queue` only, and dropped when that is enqueued.
     let mut x = unsafe { ViewMut::from_cudarc(x, &[ROWS, DIM], queue)? };
-    // SAFETY: as above.
+    // SAFETY: this view, too, is used by work on `queue` only, and dropped when that is enqueued.
     let w = unsafe { View::from_cudarc(w, &[DIM], queue)? };
     Norm::rms(1e-6).weight(w.view()).rows_in_place(&mut x.view_mut(), &stream)
 }

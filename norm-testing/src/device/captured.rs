@@ -49,7 +49,7 @@ fn on_the_device(device: Device) -> Result<impl AllReduce, Failed> {
     let add = {
         let _current = device.enter()?;
         let module = driver()?.module_load(ADD)?;
-        // SAFETY: it was loaded a moment ago, and stays.
+        // SAFETY: the module has just been loaded in the current context, and is never unloaded.
         unsafe { driver()?.module_function(module, c"add_sums") }?
     };
     Ok(move |sums: &RowSums<'_>| {
@@ -64,7 +64,8 @@ fn on_the_device(device: Device) -> Result<impl AllReduce, Failed> {
         for other in sums.iter().skip(1) {
             other.stream.wait(total.stream)?;
             let (bytes, stream) = (4 * other.rows, other.stream.as_raw().cast());
-            // SAFETY: as above; the stream that writes them waits for the one that adds.
+            // SAFETY: both have `rows` numbers on this device. The stream that writes the other's waits for the one
+            // that computed the total, and nothing else uses them until both are done.
             unsafe { driver()?.copy_async(other.address, total.address, bytes, stream) }?;
         }
         Ok(())
@@ -90,7 +91,8 @@ unsafe fn enqueue_sum(
         shared_bytes: 0,
         stream: total.stream.as_raw().cast(),
     };
-    // SAFETY: the caller's promise; the kernel has these three parameters.
+    // SAFETY: the caller guarantees that `add` is the kernel `add_sums`, loaded in the current context, which has these
+    // three parameters, and that nothing else uses the numbers until the stream is done.
     Ok(unsafe { driver()?.launch_kernel(add, &launch, &mut params) }?)
 }
 
@@ -133,7 +135,7 @@ fn replays(tp: &TpContext, reduce: &impl AllReduce) -> Result<(), Failed> {
         for seed in [case.seed, 7, 8] {
             let x = Case { seed, ..case.clone() }.tensors().x;
             parts.iter_mut().try_for_each(|part| part.write(&x, &first.y, dim))?;
-            // SAFETY: the parts are still there, and nothing else uses them.
+            // SAFETY: the parts are alive, and nothing else uses them.
             unsafe { graph.launch(&main) }?;
             main.synchronize()?;
             let replayed = whole(&parts, &case)?.bits();

@@ -47,7 +47,7 @@ pub fn same_bits(device: Device) -> Result<(), Failed> {
         for values in [&case, &other, &case] {
             let x = values.tensors().x;
             tensors.x.write(&x)?;
-            // SAFETY: the tensors are still there, and nothing else uses them.
+            // SAFETY: the tensors are alive, and nothing else uses them.
             unsafe { graph.launch(&stream) }?;
             stream.synchronize()?;
             let replayed = bits(&tensors)?;
@@ -69,7 +69,7 @@ pub fn other_streams(device: Device) -> Result<(), Failed> {
     let mut tensors = OnDevice::upload(device, &case, &case.tensors(), Shifts::NONE)?;
     let graph = Stream::new(&device)?.capture(|on| work(&mut tensors, on))?;
     let stream = Stream::new(&device)?;
-    // SAFETY: the tensors are still there, and nothing else uses them.
+    // SAFETY: the tensors are alive, and nothing else uses them.
     unsafe { graph.launch(&stream) }?;
     stream.synchronize()?;
     assert_eq!(bits(&tensors)?, expected);

@@ -79,7 +79,8 @@ impl Memory {
 
     pub fn view_mut(&mut self, shape: &[usize], strides: &[usize]) -> ViewMut<'_> {
         assert!(span(shape, strides) <= self.len);
-        // SAFETY: as in `view`, and the borrow is the only one.
+        // SAFETY: `span` elements of that type fit in the memory, as asserted, and they are initialized. The exclusive
+        // borrow keeps them, and every test waits for its streams before it lets go of the memory.
         let view = unsafe { ViewMut::from_raw_parts(self.device.place(), self.address(), self.dtype, shape) };
         view.and_then(|view| view.with_strides(strides)).expect("a shape of 1 to 4 axes")
     }
@@ -89,7 +90,7 @@ impl Drop for Memory {
     fn drop(&mut self) {
         // Without its context the memory cannot be freed; it is then lost with the process.
         if let Ok(_current) = self.device.enter() {
-            // SAFETY: not used afterwards.
+            // SAFETY: `bytes` is not used again: the memory itself is being dropped.
             unsafe { ManuallyDrop::drop(&mut self.bytes) };
         }
     }

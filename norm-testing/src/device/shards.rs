@@ -189,14 +189,15 @@ pub fn on_the_host(sums: &RowSums<'_>) -> norm_host::Result<()> {
         device.stream.synchronize()?;
         let _current = device.stream.device().enter()?;
         let mut values = vec![0.0_f32; device.rows];
-        // SAFETY: so many numbers are there, and the stream that wrote them is done.
+        // SAFETY: `address` has `rows` numbers, and the stream that wrote them is done.
         unsafe { copy_to_host(&mut values, device.address) }.map_err(failed)?;
         totals.resize(device.rows, 0.0_f32);
         totals.iter_mut().zip(values).for_each(|(total, value)| *total += value);
     }
     for device in sums.iter() {
         let _current = device.stream.device().enter()?;
-        // SAFETY: as above; nothing reads them yet.
+        // SAFETY: `address` has `rows` numbers. The stream that wrote them is done, and work that reads them is not
+        // enqueued yet.
         unsafe { copy_to_device(device.address, &totals) }.map_err(failed)?;
     }
     Ok(())
@@ -206,7 +207,7 @@ pub fn on_the_host(sums: &RowSums<'_>) -> norm_host::Result<()> {
 /// So many numbers lie at `address`, in the current context.
 unsafe fn copy_to_host(values: &mut [f32], address: u64) -> CudaResult<()> {
     let pointer = DevicePointer::<f32>::from_raw(address);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that there are `values.len()` numbers at `address`, in the current context.
     let there = unsafe { DeviceSlice::from_raw_parts(pointer, values.len()) };
     there.copy_to(values)
 }
@@ -215,7 +216,7 @@ unsafe fn copy_to_host(values: &mut [f32], address: u64) -> CudaResult<()> {
 /// As [`copy_to_host`], and nobody else uses them.
 unsafe fn copy_to_device(address: u64, values: &[f32]) -> CudaResult<()> {
     let pointer = DevicePointer::<f32>::from_raw(address);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that there are `values.len()` numbers at `address`, in the current context.
     let mut there = unsafe { DeviceSlice::from_raw_parts_mut(pointer, values.len()) };
     there.copy_from(values)
 }

@@ -27,7 +27,7 @@ pub fn borrowed(device: Device) -> Result<(), Failed> {
     let owner = Stream::new(&device)?;
     let expected = bits_on(&owner, &case)?;
     {
-        // SAFETY: the owner lives longer.
+        // SAFETY: `owner` outlives the borrowed handle.
         let borrowed = unsafe { Stream::from_raw(&device, owner.as_raw()) }?;
         assert_eq!(bits_on(&borrowed, &case)?, expected);
     }
@@ -36,7 +36,7 @@ pub fn borrowed(device: Device) -> Result<(), Failed> {
     let _current = device.enter()?;
     let owner = CustStream::new(StreamFlags::NON_BLOCKING, None)?;
     {
-        // SAFETY: the owner lives longer.
+        // SAFETY: `owner` outlives the borrowed handle.
         let borrowed = unsafe { Stream::from_raw(&device, owner.as_inner().cast()) }?;
         assert_eq!(bits_on(&borrowed, &case)?, expected);
     }
@@ -46,7 +46,7 @@ pub fn borrowed(device: Device) -> Result<(), Failed> {
 
 pub fn default_stream(device: Device) -> Result<(), Failed> {
     let case = case();
-    // SAFETY: null is the default stream, which always is.
+    // SAFETY: a null handle is the default stream, which is never destroyed.
     let default = unsafe { Stream::from_raw(&device, null_mut()) }?;
     assert_eq!(bits_on(&default, &case)?, normalized_bits(device, &case, Shifts::NONE)?);
     Ok(())

@@ -171,7 +171,7 @@ pub fn restores_the_context(devices: &[Device]) -> Result<(), Failed> {
     let (mut tensors, tp) = group(devices, &case)?;
     let last = devices.len() - 1;
     let before = driver.context_current()?;
-    // SAFETY: there is none to be alive.
+    // SAFETY: a null handle means no context.
     unsafe { driver.context_set_current(null_mut()) }?;
     let mut unchanged = |context: CUcontext| -> Result<(), Failed> {
         run(&mut tensors, &tp, |_, _, _| {})?;
@@ -188,7 +188,7 @@ pub fn restores_the_context(devices: &[Device]) -> Result<(), Failed> {
         unchanged(driver.context_current()?)?;
     }
     assert_eq!(driver.context_current()?, null_mut());
-    // SAFETY: it was current, so it is alive, or null.
+    // SAFETY: `before` was the current context, which is still alive, or null.
     unsafe { driver.context_set_current(before) }?;
     Ok(())
 }

@@ -108,7 +108,8 @@ impl Tensor {
     fn view(&self, base: u64) -> norm_host::Result<View<'static>> {
         assert!(self.fits());
         let address = base + self.byte as u64;
-        // SAFETY: it is within the arena, any bits are a number, and the arena outlives every use.
+        // SAFETY: the tensor fits in the arena, as asserted; all bits are valid numbers, and the arena outlives the
+        // view.
         unsafe { View::from_raw_parts(Place::Host, address, self.dtype, &self.shape) }?
             .with_strides(&self.strides)
     }
@@ -116,8 +117,8 @@ impl Tensor {
     fn view_mut(&self, base: u64) -> norm_host::Result<ViewMut<'static>> {
         assert!(self.fits());
         let address = base + self.byte as u64;
-        // SAFETY: as above. That nobody else reaches these elements is what the operation is to find
-        // out: what it lets through is looked at below.
+        // SAFETY: the tensor fits in the arena, as asserted; all bits are valid numbers, and the arena outlives the
+        // view. Whether it may overlap with another tensor is for the operation to check, which is what this target tests.
         unsafe { ViewMut::from_raw_parts(Place::Host, address, self.dtype, &self.shape) }?
             .with_strides(&self.strides)
     }
@@ -170,7 +171,7 @@ fn case(u: &mut Unstructured<'_>) -> Result<()> {
     for tensor in all.into_iter().flatten() {
         bounds(tensor, bytemuck::cast_slice(&arena));
     }
-    // What reaches past the arena nobody could vouch for.
+    // A view must not reach past the arena: no operation could know that the memory there is not the tensor's.
     if !all.into_iter().flatten().all(Tensor::fits) {
         return Ok(());
     }

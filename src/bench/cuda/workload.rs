@@ -2,8 +2,8 @@
 
 use norm_host::{Error, Stream, plan::Plan};
 
-use super::super::call::{self, Tensors};
-use super::super::case::{Case, Rotation, calls};
+use super::super::call::{self, TensorAddresses};
+use super::super::case::{BenchCase, Rotation, calls};
 use super::super::sweep::Tiling;
 use super::super::{values, verify};
 use super::empty::Empty;
@@ -15,11 +15,11 @@ use crate::memory::DeviceBytes;
 #[derive(Clone, Debug)]
 pub enum Workload {
     /// An operation, called as an engine calls it.
-    Call(Case),
+    Call(BenchCase),
     /// A sandwich's two norms, one after the other.
-    Unfused(Case),
+    Unfused(BenchCase),
     /// An operation with another tile than the one that operations use.
-    Tiled(Case, Tiling),
+    Tiled(BenchCase, Tiling),
     /// A copy of that many bytes on the device.
     Copy(u64),
     /// A kernel that does nothing.
@@ -30,7 +30,7 @@ pub enum Workload {
 const EMPTY_CALLS: u32 = 200;
 
 impl Workload {
-    fn case(&self) -> Option<&Case> {
+    fn case(&self) -> Option<&BenchCase> {
         match self {
             Workload::Call(case) | Workload::Unfused(case) | Workload::Tiled(case, _) => Some(case),
             Workload::Copy(_) | Workload::Empty => None,
@@ -41,7 +41,7 @@ impl Workload {
         match self {
             Workload::Call(case) | Workload::Unfused(case) | Workload::Tiled(case, _) => case.rotation(),
             Workload::Copy(bytes) => Rotation::new(*bytes, calls(*bytes)),
-            Workload::Empty => Rotation { sets: 1, stride: 0 },
+            Workload::Empty => Rotation { buffers: 1, stride: 0 },
         }
     }
 
@@ -123,14 +123,14 @@ impl<'a> BoundWorkload<'a> {
             let sum = y + case.residual_offset();
             [if case.op.has_sum() { x + case.residual_offset() } else { sum }, sum]
         });
-        let tensors = Tensors { place: stream.device().place(), x, y, w, b, r, sum };
+        let tensors = TensorAddresses { place: stream.device().place(), x, y, w, b, r, sum };
         match self.workload {
             // SAFETY: the pool has room for the rotation's tensors. This workload borrows the pool, and is kept until all
             // that was captured or enqueued is done.
             Workload::Call(case) => unsafe { call::call(case, tensors, stream) },
             // SAFETY: both operations use the tensors of one call, for which the pool has room. This workload borrows the
             // pool, and is kept until all that was captured or enqueued is done.
-            Workload::Unfused(case) => unsafe { call::unfused(case, tensors, stream) },
+            Workload::Unfused(case) => unsafe { call::call_unfused(case, tensors, stream) },
             Workload::Tiled(case, tiling) => {
                 let profile = stream.device().profile();
                 let plan = tiling.apply(Plan::new(&call::problem(case, tensors), profile)?, profile);
@@ -187,7 +187,7 @@ impl<'a> BoundWorkload<'a> {
             self.pool.outputs.download_at(index * y_row, &mut y, stream).map_err(text)?;
             let after = residual(&self.pool.outputs, index).map_err(text)?;
             let r = case.op.has_residual().then_some([&before[..], &after[..]]);
-            verify::judge(case, index, &verify::Row { x, r, y: &y }, w, b)?;
+            verify::judge(case, index, &verify::RowBytes { x, r, y: &y }, w, b)?;
         }
         Ok(())
     }

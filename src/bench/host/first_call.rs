@@ -1,5 +1,5 @@
-//! How long the first call of an operation takes on a device, in processes of their own: with the
-//! driver's cache of compiled kernels off, and with it filled by a run before.
+//! The time of an operation's first call on a device. It is measured in new processes: in one with the driver's cache of
+//! compiled kernels disabled, and in one with the cache filled by an earlier run.
 
 use std::env;
 use std::process::Command;
@@ -8,8 +8,8 @@ use std::time::Instant;
 use norm_host::{DType, Device, Rounding, Stream};
 use serde::{Deserialize, Serialize};
 
-use super::super::call::{self, Tensors};
-use super::super::case::Case;
+use super::super::call::{self, TensorAddresses};
+use super::super::case::BenchCase;
 use super::super::error::BenchError;
 use super::super::op::{Extents, Op, Types};
 use super::super::values;
@@ -17,23 +17,23 @@ use crate::failure::Failure;
 use crate::kernel_set::KernelSet;
 use crate::memory::DeviceBytes;
 
-/// Cold and warm.
+/// First calls with a cold and with a warm cache.
 #[derive(Serialize)]
 pub struct FirstCalls {
-    /// Every kernel is compiled by the driver (`CUDA_CACHE_DISABLE=1`).
+    /// The driver compiles every kernel (`CUDA_CACHE_DISABLE=1`).
     cold: FirstCall,
-    /// The driver finds each in its cache on disk.
+    /// The driver finds every kernel in its cache on disk.
     warm: FirstCall,
 }
 
-/// Of one process.
+/// The times of one process.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FirstCall {
-    /// Until there is a device with its context, in milliseconds.
+    /// From the start until the device's context and a stream exist, in milliseconds.
     device_ms: f64,
-    /// Each operation's first call, until its work is done, in milliseconds.
+    /// The first call of each operation, until its work is done, in milliseconds.
     first_ms: Vec<(String, f64)>,
-    /// The same for its second call.
+    /// The second call of each operation, likewise.
     second_ms: Vec<(String, f64)>,
 }
 
@@ -53,7 +53,7 @@ impl FirstCalls {
     }
 }
 
-/// Runs this program three times: without a cache, to fill one, and with it.
+/// Runs this program three times: without a cache, to fill the cache, and with the filled cache.
 pub fn measure(ordinal: u32, set: &KernelSet) -> Result<FirstCalls, BenchError> {
     let failed = |error: std::io::Error| BenchError::Child(error.to_string());
     let cache = tempfile::tempdir().map_err(failed)?;
@@ -80,7 +80,7 @@ pub fn measure(ordinal: u32, set: &KernelSet) -> Result<FirstCalls, BenchError> 
     Ok(FirstCalls { cold, warm: run(false)? })
 }
 
-/// What such a process does.
+/// Measures first calls in this process, which must not have called an operation before.
 pub fn first_call(ordinal: u32, set: &KernelSet) -> Result<FirstCall, Failure> {
     let ptx = set.open()?;
     let start = Instant::now();
@@ -90,7 +90,7 @@ pub fn first_call(ordinal: u32, set: &KernelSet) -> Result<FirstCall, Failure> {
     let device_ms = milliseconds(start);
     let (mut first_ms, mut second_ms) = (Vec::new(), Vec::new());
     for (op, extents) in [(Op::Rms, &[1, 4096][..]), (Op::Layer, &[1, 4096]), (Op::Head, &[1, 32, 128])] {
-        let case = Case {
+        let case = BenchCase {
             op,
             types: Types::of(DType::F16),
             extents: Extents::new(extents),
@@ -100,7 +100,7 @@ pub fn first_call(ordinal: u32, set: &KernelSet) -> Result<FirstCall, Failure> {
         let y = DeviceBytes::uninitialized(&device, case.y_bytes() as usize)?;
         let w = DeviceBytes::copy_of(&values::weights(&case), &stream)?;
         let b = DeviceBytes::copy_of(&values::biases(&case), &stream)?;
-        let tensors = Tensors {
+        let tensors = TensorAddresses {
             place: device.place(),
             x: x.address(),
             y: y.address(),
@@ -111,7 +111,8 @@ pub fn first_call(ordinal: u32, set: &KernelSet) -> Result<FirstCall, Failure> {
         };
         for times in [&mut first_ms, &mut second_ms] {
             let start = Instant::now();
-            // SAFETY: made above with the case's types and extents, and kept until the work is done.
+            // SAFETY: the tensors were allocated above with the case's types and extents. They are kept until the stream is
+            // synchronized, and nothing else uses them.
             let called = unsafe { call::call(&case, tensors, &stream) };
             called.and(stream.synchronize())?;
             times.push((op.name().to_owned(), milliseconds(start)));

@@ -1,4 +1,4 @@
-//! Host time of a launch, beside that of the driver's call alone.
+//! The host time of a launch through `Norm::rows`, beside that of `cuLaunchKernel` alone.
 
 use std::ffi::{CString, c_void};
 use std::time::Instant;
@@ -7,26 +7,27 @@ use cuda_driver::{Driver, Launch};
 use norm_host::{DType, Device, Error, Norm, Place, Rounding, Stream, View, ViewMut, plan::Plan};
 use serde::Serialize;
 
-use super::super::call::{self, Tensors};
-use super::super::case::{Case, EPS};
+use super::super::call::{self, TensorAddresses};
+use super::super::case::{BenchCase, EPS};
 use super::super::op::{Extents, Op, Types};
 use super::super::record::Times;
 use crate::memory::DeviceBytes;
 
-/// Launches between waits: few enough that the driver's queue, of about a thousand, never fills.
+/// Launches between waits: few enough that the driver's queue, which holds about a thousand, never fills. A full queue
+/// would make a launch wait for the device.
 const BATCH: u32 = 500;
 
-/// One row of 4096 f16: the device is done sooner than the host has made the next launch.
+/// One row of 4096 f16: the device finishes it before the host has made the next launch.
 const SHAPE: [usize; 2] = [1, 4096];
 
-/// Nanoseconds of host time.
+/// Host time of one launch, in nanoseconds.
 #[derive(Serialize)]
 pub struct Launches {
     shape: [usize; 2],
     launches_a_batch: u32,
-    /// `Norm::rows` on ready views: checks, plan, launch.
+    /// `Norm::rows` on views that exist already: checks, plan and launch.
     norm_ns: Nanoseconds,
-    /// `cuLaunchKernel` of the same kernel with ready arguments.
+    /// `cuLaunchKernel` of the same kernel with arguments that exist already.
     bare_ns: Nanoseconds,
     ratio: f64,
 }
@@ -59,10 +60,10 @@ impl Launches {
     }
 }
 
-/// Both kinds of launch in turn, `batches` times each.
+/// Measures both kinds of launch in turn, `batches` batches each.
 pub fn measure(device: &Device, batches: u32) -> Result<Launches, Error> {
     let stream = Stream::new(device)?;
-    let case = Case {
+    let case = BenchCase {
         op: Op::Rms,
         types: Types::of(DType::F16),
         extents: Extents::new(&SHAPE),
@@ -73,14 +74,15 @@ pub fn measure(device: &Device, batches: u32) -> Result<Launches, Error> {
     let w = DeviceBytes::copy_of(&ones, &stream)?;
     let y = DeviceBytes::uninitialized(device, ones.len())?;
     let place = device.place();
-    let tensors = Tensors { place, x: x.address(), y: y.address(), w: w.address(), b: 0, r: 0, sum: 0 };
+    let tensors =
+        TensorAddresses { place, x: x.address(), y: y.address(), w: w.address(), b: 0, r: 0, sum: 0 };
     let bare = Bare::load(device, Plan::new(&call::problem(&case, tensors), device.profile())?)?;
     // The context is current, as in an engine's thread that makes many launches.
     let _current = device.enter()?;
     let (mut norm_ns, mut bare_ns) = (Vec::new(), Vec::new());
-    // The first of each is not counted: it loads the kernel.
+    // The first batch of each kind loads the kernel, and is not counted.
     for batch in 0..=batches {
-        let norm = norms(tensors, place, &stream);
+        let norm = norm_batch(tensors, place, &stream);
         let norm = norm.and_then(|ns| stream.synchronize().map(|()| ns))?;
         let alone = bare.batch(&stream);
         let alone = alone.and_then(|ns| stream.synchronize().map(|()| ns))?;
@@ -94,7 +96,7 @@ pub fn measure(device: &Device, batches: u32) -> Result<Launches, Error> {
     Ok(Launches { shape: SHAPE, launches_a_batch: BATCH, norm_ns, bare_ns, ratio })
 }
 
-/// Nanoseconds of a call, over a batch.
+/// The mean time of a call in a batch, in nanoseconds.
 fn timed(mut call: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
     let start = Instant::now();
     for _ in 0..BATCH {
@@ -103,9 +105,11 @@ fn timed(mut call: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
     Ok(start.elapsed().as_nanos() as f64 / f64::from(BATCH))
 }
 
-fn norms(tensors: Tensors, place: Place, stream: &Stream) -> Result<f64, Error> {
-    let Tensors { x, y, w, .. } = tensors;
-    // SAFETY: the caller's memory, of these shapes, alive until it has waited for the stream.
+/// The mean time of a call of `Norm::rows` in a batch, in nanoseconds.
+fn norm_batch(tensors: TensorAddresses, place: Place, stream: &Stream) -> Result<f64, Error> {
+    let TensorAddresses { x, y, w, .. } = tensors;
+    // SAFETY: `measure` allocated these tensors for f16 of these shapes, and keeps them until it has waited for the stream.
+    // They are separate allocations, and nothing else uses them.
     let (x, mut y, w) = unsafe {
         (
             View::from_raw_parts(place, x, DType::F16, &SHAPE)?,
@@ -117,7 +121,7 @@ fn norms(tensors: Tensors, place: Place, stream: &Stream) -> Result<f64, Error> 
     timed(|| norm.rows(x, &mut y, stream))
 }
 
-/// A kernel of our own loading, and everything that a launch of it takes.
+/// A kernel that this benchmark loads itself, with all that a launch of it needs.
 struct Bare {
     driver: &'static Driver,
     function: cuda_driver::sys::CUfunction,
@@ -125,7 +129,7 @@ struct Bare {
 }
 
 impl Bare {
-    /// Its module stays loaded, as the library's do.
+    /// Loads the kernel of a plan. Its module is never unloaded, like those that `norm-host` loads.
     fn load(device: &Device, plan: Plan) -> Result<Bare, Error> {
         let text = device.ptx().module(plan.kernel)?;
         let broken = || Error::KernelMissing { kernel: plan.kernel.to_string(), target: "this device" };
@@ -134,11 +138,12 @@ impl Bare {
         let _current = device.enter()?;
         let driver = cuda_driver::driver()?;
         let module = driver.module_load(&text).map_err(|error| error.error)?;
-        // SAFETY: it has just been loaded.
+        // SAFETY: the module has just been loaded in the current context, and is never unloaded.
         let function = unsafe { driver.module_function(module, &name) }?;
         Ok(Bare { driver, function, plan })
     }
 
+    /// The mean time of `cuLaunchKernel` in a batch, in nanoseconds.
     fn batch(&self, stream: &Stream) -> Result<f64, Error> {
         let launch = Launch {
             grid: self.plan.grid.into(),
@@ -149,9 +154,8 @@ impl Bare {
         let mut args = self.plan.args;
         let mut params = [(&raw mut args).cast::<c_void>()];
         timed(|| {
-            // SAFETY: the function is loaded in the context that the caller made current, the plan
-            // is for tensors that the caller keeps until it has waited, and the kernel's one
-            // parameter is read before this returns.
+            // SAFETY: the function is loaded in the context that `measure` made current. `measure` keeps the tensors of the
+            // plan until it has waited for the stream. The driver copies the kernel's one parameter before it returns.
             unsafe { self.driver.launch_kernel(self.function, &launch, &mut params) }?;
             Ok(())
         })

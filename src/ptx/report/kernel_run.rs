@@ -15,30 +15,34 @@ pub struct KernelRun {
     pub dim: u32,
     pub threads_a_row: u32,
     pub blocks_a_row: u32,
-    pub x: Option<Moved>,
-    pub w: Option<Moved>,
-    pub b: Option<Moved>,
-    /// The weights of the second of two norms.
-    pub next_w: Option<Moved>,
-    pub y: Option<Moved>,
-    /// Loads of the residual, and stores of the sum with it.
-    pub r: Option<Moved>,
-    pub r_stored: Option<Moved>,
+    pub x: Option<Traffic>,
+    pub w: Option<Traffic>,
+    pub b: Option<Traffic>,
+    /// The weights of a sandwich's second norm.
+    pub next_w: Option<Traffic>,
+    pub y: Option<Traffic>,
+    /// Loads of the residual.
+    pub r: Option<Traffic>,
+    /// Stores of the sum with the residual, which overwrite it.
+    pub r_stored: Option<Traffic>,
     pub bank_conflicts: u64,
     pub divergent_branches: u64,
-    /// Divergent branches by their line in the PTX.
+    /// The divergent branches of each line of the PTX.
     pub divergent_lines: BTreeMap<u32, u64>,
     pub barriers: u64,
+    /// The instructions of all warps.
     pub instructions: u64,
+    /// The instructions of the warp with the most.
     pub longest_warp: u64,
     pub thread_instructions_an_element: f64,
 }
 
-/// Loads or stores of a tensor. Factors are numbers of 32-byte sectors, divided by the number that hold the tensor.
+/// The memory traffic of a tensor's loads or stores. `requested` and `distinct` are numbers of 32-byte sectors, divided
+/// by the number of sectors that hold the tensor.
 #[derive(Serialize)]
-pub struct Moved {
-    /// Sectors of all requests. For weights and biases the divisor counts them once for each row, since each row loads
-    /// them.
+pub struct Traffic {
+    /// Sectors of all requests. For weights and biases the divisor is that of one row times the number of rows, since each
+    /// row loads them.
     pub requested: f64,
     /// Distinct sectors.
     pub distinct: f64,
@@ -50,13 +54,13 @@ impl KernelRun {
     pub fn new(kernel: String, shape: Shape, counts: &Counts) -> KernelRun {
         let Shape { dtypes: [x, w, y], rows, dim, residual, threads_a_row, blocks_a_row, .. } = shape;
         let r = residual.unwrap_or(x);
-        let row = |size: usize| u64::from(dim) * size as u64;
+        let row_bytes = |size: usize| u64::from(dim) * size as u64;
         let elements = rows * u64::from(dim);
         let of = |name: &str| counts.global.get(name).copied().unwrap_or_default();
-        let tensor = |requests: Requests, size| Moved::new(requests, rows * row(size), 1);
-        let parameter = |name| Moved::new(of(name).loads, row(w.size()), rows);
-        let diverging = counts.lines.iter().map(|(&line, run)| (line, run.divergent_branches));
-        let diverging = diverging.filter(|&(_, branches)| branches > 0);
+        let tensor = |requests: Requests, size| Traffic::new(requests, rows * row_bytes(size), 1);
+        let parameter = |name| Traffic::new(of(name).loads, row_bytes(w.size()), rows);
+        let divergent_lines = counts.lines.iter().map(|(&line, run)| (line, run.divergent_branches));
+        let divergent_lines = divergent_lines.filter(|&(_, branches)| branches > 0);
         KernelRun {
             kernel,
             rows,
@@ -72,7 +76,7 @@ impl KernelRun {
             r_stored: tensor(of("r").stores, r.size()),
             bank_conflicts: counts.shared.conflicts,
             divergent_branches: counts.divergent_branches,
-            divergent_lines: diverging.collect(),
+            divergent_lines: divergent_lines.collect(),
             barriers: counts.barriers,
             instructions: counts.total(),
             longest_warp: counts.longest_warp,
@@ -81,11 +85,12 @@ impl KernelRun {
     }
 }
 
-impl Moved {
-    /// The factors for requests to a tensor of that many bytes, each of which is needed `times` times.
-    fn new(requests: Requests, bytes: u64, times: u64) -> Option<Moved> {
+impl Traffic {
+    /// The traffic of requests to a tensor of `bytes` bytes, which the operation needs `times` times; `None` if there are no
+    /// requests.
+    fn new(requests: Requests, bytes: u64, times: u64) -> Option<Traffic> {
         let held = bytes.next_multiple_of(SECTOR);
-        (requests.requests > 0).then(|| Moved {
+        (requests.requests > 0).then(|| Traffic {
             requested: requests.factor(times * held),
             distinct: requests.distinct_factor(held),
             bytes_an_access: requests.bytes_an_access(),

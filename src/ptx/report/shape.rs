@@ -1,4 +1,4 @@
-//! What kernels are counted at.
+//! The shapes at which kernels are run for the report.
 
 use norm_host::{
     DType, NormKind, Rounding,
@@ -7,37 +7,35 @@ use norm_host::{
 };
 use norm_kernels::abi::{Access, Axis, Kernel, Storage};
 
-/// Lengths of rows as models have them: 32, 64 and 128 are heads', 2048, 4096 and 8192 hidden states';
-/// 16384 is a long one, which is staged in shared memory, 131072 one that clusters share, or no shared
-/// memory holds.
+/// Dims as models have them: 32, 64 and 128 of heads, 2048, 4096 and 8192 of hidden states. Rows of 16384 elements are
+/// staged in shared memory. Rows of 131072 are shared by a cluster or, without clusters, too long for shared memory.
 const TYPICAL: [u32; 8] = [32, 64, 128, 2048, 4096, 8192, 16384, 131_072];
-/// For kernels that take nothing shorter: a block's share fills more than half of the shared memory.
+/// The dim for kernels that take no shorter rows: a block's part of a row fills more than half of its shared memory.
 const LONGEST: u32 = 1 << 20;
-/// For kernels that go element by element: no vector divides it.
+/// The dim for scalar kernels: rows are not whole vectors.
 const ODD: u32 = 4095;
-/// What a device has of a row that is split.
+/// The elements of a shard.
 const SHARD: u32 = 4096;
-/// Where tensors may start, as the CUDA driver's allocations do.
+/// Tensors start at multiples of this many bytes, like allocations of the CUDA driver.
 pub const ALIGN: usize = 256;
 
-/// A norm of dense rows: RMSNorm with weights, LayerNorm with weights and biases, either with a
-/// residual or without.
+/// A norm of dense rows: RMSNorm with weights or LayerNorm with weights and biases, either with or without a residual.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub kind: NormKind,
-    /// Of x, weights and biases, y.
+    /// The dtypes of `x`, of weights and biases, and of `y`.
     pub dtypes: [DType; 3],
     pub rows: u64,
     pub dim: u32,
-    /// The type of the residual in front of the norm, where there is one.
+    /// The dtype of the residual, if there is one.
     pub residual: Option<DType>,
-    /// Threads that share a row: lanes of a warp where they are fewer than a warp has, or those of
-    /// all a cluster's blocks.
+    /// Threads that share a row: some or all lanes of a warp, the threads of a block, or those of all blocks of a cluster.
     pub threads_a_row: u32,
+    /// Blocks that share a row: more than one in a cluster.
     pub blocks_a_row: u32,
 }
 
-/// Where tensors start.
+/// The addresses of tensors.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
     pub x: u64,
@@ -45,12 +43,12 @@ pub struct Addresses {
     pub b: u64,
     pub y: u64,
     pub r: u64,
-    /// The weights of the second of two norms.
+    /// The weights of a sandwich's second norm.
     pub next_w: u64,
 }
 
 impl Addresses {
-    /// Some that suit vectors, at which nothing is.
+    /// Aligned addresses for planning alone: there is no memory at them.
     const ALIGNED: Addresses = {
         let at = ALIGN as u64;
         Addresses { x: at, w: at, b: at, y: at, r: at, next_w: at }
@@ -58,7 +56,7 @@ impl Addresses {
 }
 
 impl Shape {
-    /// Two rows' shares on one of the devices that they are split over.
+    /// One device's shard of two rows that are split over devices.
     pub fn shard(dtypes: [DType; 3], vectors: bool) -> Shape {
         let dim = if vectors { SHARD } else { ODD };
         let [x, _, y] = dtypes;
@@ -66,7 +64,7 @@ impl Shape {
         Shape { kind: NormKind::Rms, dtypes, rows: 2, dim, residual: None, threads_a_row, blocks_a_row: 1 }
     }
 
-    /// Two RMSNorms with weights and the residual between them, in place.
+    /// A sandwich of two RMSNorms with weights, whose sum overwrites the residual.
     pub fn sandwich(&self, at: Addresses) -> SandwichProblem {
         let plain = Problem { residual: None, ..self.problem(at) };
         let r = Operand { address: at.r, dtype: self.residual.unwrap_or(plain.x.dtype) };
@@ -78,10 +76,11 @@ impl Shape {
         }
     }
 
+    /// The norm on tensors at these addresses. With a residual, the sum overwrites it.
     pub fn problem(&self, at: Addresses) -> Problem {
         let Shape { kind, dtypes: [x, w, y], rows, dim, residual, .. } = *self;
         let stride = u64::from(dim);
-        let rows_apart =
+        let rows_axis =
             Axis { extent: rows, x_stride: stride, y_stride: stride, r_stride: stride, s_stride: stride };
         let residual = residual.map(|dtype| Operand { address: at.r, dtype });
         let parameter = |address| Param { address, dtype: w, stride: 0 };
@@ -91,7 +90,7 @@ impl Shape {
             y: Operand { address: at.y, dtype: y },
             w: Some(parameter(at.w)),
             b: (kind == NormKind::Layer).then(|| parameter(at.b)),
-            axes: [Axis::ONE, Axis::ONE, rows_apart],
+            axes: [Axis::ONE, Axis::ONE, rows_axis],
             rows,
             dim,
             eps: 1e-5,
@@ -104,7 +103,8 @@ impl Shape {
     }
 }
 
-/// The same of a kernel of two norms.
+/// The sandwiches of [`TYPICAL`] dims for which planning selects this kernel, with as many rows as two blocks take, and
+/// the device profile.
 pub fn typical_sandwiches(
     kernel: Kernel,
     device: DeviceProfile,
@@ -120,22 +120,22 @@ pub fn typical_sandwiches(
     Ok(found)
 }
 
-/// The shapes of [`TYPICAL`] lengths for which operations take this kernel, of as many rows as two
-/// blocks or a cluster have, and the profile of a device on which they do.
+/// The shapes of [`TYPICAL`] dims for which planning selects this kernel, with as many rows as two blocks or one cluster
+/// take, and a device profile with which it is selected. Some variants have another dim than those.
 pub fn typical(kernel: Kernel, device: DeviceProfile) -> norm_host::Result<Vec<(Shape, DeviceProfile)>> {
-    // The device itself; with two blocks as a long grid; and one that has neither clusters nor much
-    // shared memory, where rows are long earlier.
-    let devices = [device, DeviceProfile { short_grid: 1, ..device }, DeviceProfile::LEAST];
+    // The device itself; the device with two blocks as a long grid; and one that has neither clusters nor much shared
+    // memory, on which shorter rows already exceed it.
+    let profiles = [device, DeviceProfile { short_grid: 1, ..device }, DeviceProfile::LEAST];
     let row = kernel.variant.spec();
-    let lengths = match (row.access, row.storage) {
+    let dims = match (row.access, row.storage) {
         (Access::Scalar, _) => &[ODD][..],
         (Access::Vector, Storage::Hybrid(_)) => &[LONGEST],
         (Access::Vector, _) => &TYPICAL,
     };
     let mut found = Vec::new();
-    for &dim in lengths {
+    for &dim in dims {
         for residual in [None, Some(kernel.normalized())] {
-            for profile in devices {
+            for profile in profiles {
                 let shape = two_blocks_or_a_cluster(kernel, dim, residual, profile);
                 let problem = shape.problem(Addresses::ALIGNED);
                 if Plan::new(&problem, profile)?.kernel == kernel {
@@ -148,6 +148,7 @@ pub fn typical(kernel: Kernel, device: DeviceProfile) -> norm_host::Result<Vec<(
     Ok(found)
 }
 
+/// A shape with as many rows as two blocks take or, if a cluster shares a row, with one row.
 fn two_blocks_or_a_cluster(
     kernel: Kernel,
     dim: u32,

@@ -1,8 +1,8 @@
-//! The report as a table.
+//! The report as a text table.
 
 use std::fmt::Write;
 
-use super::kernel_run::{KernelRun, Moved};
+use super::kernel_run::{KernelRun, Traffic};
 
 const HEAD: &str = "\
 Each kernel on the rows of two blocks or of a cluster, at the typical lengths that operations take it for: heads
@@ -18,11 +18,12 @@ access:    bytes that a thread moves at a time.
 
 ";
 
-pub fn table(lines: &[KernelRun]) -> String {
+/// The table with its legend, a line for each run.
+pub fn table(runs: &[KernelRun]) -> String {
     let mut text = String::from(HEAD);
-    let moves = ["x", "w", "b", "r", "y", "r out"];
-    let columns = moves.map(|name| format!(" {name:>5}")).concat();
-    let groups = [("requested", 6 * moves.len()), ("distinct", 6 * moves.len()), ("access", 15)];
+    let names = ["x", "w", "b", "r", "y", "r out"];
+    let columns = names.map(|name| format!(" {name:>5}")).concat();
+    let groups = [("requested", 6 * names.len()), ("distinct", 6 * names.len()), ("access", 15)];
     let groups = groups.map(|(name, width)| format!(" |{name:^width$}")).concat();
     let _ = writeln!(text, "{:<31} {:>10}{groups} |", "", "");
     let _ = writeln!(
@@ -30,30 +31,30 @@ pub fn table(lines: &[KernelRun]) -> String {
         "{:<31} {:>10} |{columns} |{columns} |{:>5}{:>5}{:>5} |{:>10}{:>10}{:>9}{:>8}{:>11}",
         "kernel", "shape", "x", "w", "y", "conflicts", "divergent", "barriers", "longest", "an element"
     );
-    for line in lines {
-        let KernelRun { kernel, rows, dim, x, w, b, y, r, r_stored, .. } = line;
-        let moves = [x, w, b, r, y, r_stored];
+    for run in runs {
+        let KernelRun { kernel, rows, dim, x, w, b, y, r, r_stored, .. } = run;
+        let traffic = [x, w, b, r, y, r_stored];
         let shape = format!("{rows}x{dim}");
         let _ = writeln!(
             text,
             "{kernel:<31} {shape:>10} |{} |{} |{} |{:>10}{:>10}{:>9}{:>8}{:>11.1}",
-            moves.map(|moved| number(moved, 6, 2, |moved| moved.requested)).concat(),
-            moves.map(|moved| number(moved, 6, 2, |moved| moved.distinct)).concat(),
-            [x, w, y].map(|moved| number(moved, 5, 0, |moved| moved.bytes_an_access)).concat(),
-            line.bank_conflicts,
-            line.divergent_branches,
-            line.barriers,
-            line.longest_warp,
-            line.thread_instructions_an_element
+            traffic.map(|traffic| number(traffic, 6, 2, |traffic| traffic.requested)).concat(),
+            traffic.map(|traffic| number(traffic, 6, 2, |traffic| traffic.distinct)).concat(),
+            [x, w, y].map(|traffic| number(traffic, 5, 0, |traffic| traffic.bytes_an_access)).concat(),
+            run.bank_conflicts,
+            run.divergent_branches,
+            run.barriers,
+            run.longest_warp,
+            run.thread_instructions_an_element
         );
     }
     text
 }
 
-/// A number of what is moved; a dash where nothing is.
-fn number(moved: &Option<Moved>, width: usize, decimals: usize, of: fn(&Moved) -> f64) -> String {
-    match moved {
-        Some(moved) => format!("{:>width$.decimals$}", of(moved)),
+/// A column's text: a number of the traffic, or a dash if there is none.
+fn number(traffic: &Option<Traffic>, width: usize, decimals: usize, of: fn(&Traffic) -> f64) -> String {
+    match traffic {
+        Some(traffic) => format!("{:>width$.decimals$}", of(traffic)),
         None => format!("{:>width$}", "-"),
     }
 }

@@ -1,4 +1,4 @@
-//! Memory for a kernel to run on.
+//! Memory of the tensors that a kernel runs on.
 
 use norm_host::{
     DType,
@@ -9,13 +9,13 @@ use super::shape::{ALIGN, Addresses, Shape};
 use crate::bytes::AlignedBytes;
 use crate::element;
 
-/// Tensors of a shape, with numbers in them.
+/// The tensors of a shape, filled with finite numbers, in memory that this owns.
 pub struct Tensors {
     shape: Shape,
     addresses: Addresses,
-    /// One `f32` a row.
+    /// The address of the sums of a norm whose rows are split, one `f32` for each row.
     sums: u64,
-    /// What lies there.
+    /// Keeps the memory at these addresses allocated.
     _memory: [AlignedBytes; 7],
 }
 
@@ -37,39 +37,42 @@ impl Tensors {
         Tensors { shape, addresses: Addresses { x, w, b, y, r, next_w }, sums, _memory: memory }
     }
 
+    /// The shape's norm on these tensors.
     pub fn problem(&self) -> Problem {
         self.shape.problem(self.addresses)
     }
 
+    /// The shape's sandwich on these tensors.
     pub fn sandwich(&self) -> SandwichProblem {
         self.shape.sandwich(self.addresses)
     }
 
-    /// The address of one `f32` a row.
+    /// The address of the sums, one `f32` for each row.
     pub fn sums(&self) -> u64 {
         self.sums
     }
 }
 
-/// Memory for that many elements behind an aligned place, with numbers in it.
+/// Memory with that many elements from its first multiple of [`ALIGN`] on, filled with the whole numbers -8 to 8.
 fn tensor(dtype: DType, elements: usize) -> AlignedBytes {
     let mut bytes = AlignedBytes::zeroed(elements * dtype.size() + ALIGN);
-    let first = skip(&bytes);
+    let first = padding(&bytes);
     let mut numbers = [0; 17 * size_of::<f32>()];
     let numbers = &mut numbers[..17 * dtype.size()];
     element::write(dtype, numbers, (-8..=8).map(f64::from));
-    for place in bytes[first..][..elements * dtype.size()].chunks_mut(numbers.len()) {
-        place.copy_from_slice(&numbers[..place.len()]);
+    for chunk in bytes[first..][..elements * dtype.size()].chunks_mut(numbers.len()) {
+        chunk.copy_from_slice(&numbers[..chunk.len()]);
     }
     bytes
 }
 
-/// Bytes in front of the first aligned place.
-fn skip(bytes: &AlignedBytes) -> usize {
+/// Bytes in front of the first multiple of [`ALIGN`].
+fn padding(bytes: &AlignedBytes) -> usize {
     bytes.as_ptr().align_offset(ALIGN)
 }
 
+/// The address of the first element.
 fn start(bytes: &mut AlignedBytes) -> u64 {
-    let skip = skip(bytes);
-    (bytes.as_mut_ptr().expose_provenance() + skip) as u64
+    let padding = padding(bytes);
+    (bytes.as_mut_ptr().expose_provenance() + padding) as u64
 }

@@ -1,4 +1,4 @@
-//! The tour's tensors: activations and weights as in Llama, made from a seed.
+//! The tour's inputs: activations and weights like Llama's, generated from a seed.
 
 use half::f16;
 use norm_host::accuracy::round_to_f16;
@@ -9,49 +9,50 @@ use rayon::prelude::*;
 
 /// Elements of a row: the hidden size of Llama 2 7B and Llama 3 8B.
 pub const DIM: usize = 4096;
-/// Heads that a row is made of, for head norm.
+/// Heads in a row, for head norm.
 pub const HEADS: usize = 32;
-/// Elements of a head.
+/// Elements in a head.
 pub const HEAD_DIM: usize = DIM / HEADS;
-/// Llama 2's.
+/// The eps of Llama 2.
 pub const EPS: f32 = 1e-5;
 
-/// Every so many columns one is an outlier.
+/// One column in this many is an outlier.
 const OUTLIER_COLUMNS: usize = 512;
-/// How much larger its elements are.
+/// The factor of an outlier column's elements.
 const OUTLIER: f64 = 50.0;
 
-/// How much of it.
+/// The size of the inputs.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// Tokens.
+    /// Rows of `x`, which a model has one of for each token.
     pub rows: usize,
 }
 
 impl Size {
-    /// For a GPU: 32 MiB of f16.
+    /// For a GPU: `x` has 32 MiB.
     pub const LARGE: Size = Size { rows: 4096 };
-    /// For a simulator, which runs the same code some thousand times slower.
+    /// For the simulator, which runs the same kernels some thousand times slower.
     pub const TINY: Size = Size { rows: 8 };
-    /// For a CPU: seven functions and their references in a few seconds.
+    /// For a CPU: the seven functions and their references take a few seconds.
     pub const SMALL: Size = Size { rows: 256 };
 }
 
 /// Activations, weights and biases, all f16. The weights serve as `(dim,)` and as
 /// `(heads, head_dim)`.
-pub struct Data {
+pub struct Inputs {
     pub rows: usize,
     pub x: Vec<f16>,
     pub w: Vec<f16>,
     pub b: Vec<f16>,
 }
 
-impl Data {
-    pub fn new(seed: u64, size: Size) -> Data {
+impl Inputs {
+    /// The inputs of this seed and size, the same on every machine.
+    pub fn new(seed: u64, size: Size) -> Inputs {
         let rows = size.rows;
         let mut x = vec![f16::ZERO; rows * DIM];
         x.par_chunks_mut(DIM).enumerate().for_each(|(row, elements)| {
-            // A stream of its own for each row: the same values on any number of threads.
+            // Each row has its own stream of random numbers, so that the values do not depend on the number of threads.
             let rng = &mut Pcg64::new(seed.into(), row as u128);
             for (column, element) in elements.iter_mut().enumerate() {
                 let scale = if column % OUTLIER_COLUMNS == 7 { OUTLIER } else { 1.0 };
@@ -61,15 +62,15 @@ impl Data {
         let rng = &mut Pcg64::seed_from_u64(!seed);
         let w = (0..DIM).map(|_| round_to_f16(1.0 + 0.2 * normal(rng))).collect();
         let b = (0..DIM).map(|_| round_to_f16(0.1 * normal(rng))).collect();
-        Data { rows, x, w, b }
+        Inputs { rows, x, w, b }
     }
 
     /// The shape of `x` and `y`.
     pub fn shape(&self, heads: bool) -> Vec<usize> {
-        Data::shape_for(self.rows, heads)
+        Inputs::shape_for(self.rows, heads)
     }
 
-    /// The same, for so many rows.
+    /// The shape of `x` and `y` with that many rows.
     pub fn shape_for(rows: usize, heads: bool) -> Vec<usize> {
         if heads { vec![rows, HEADS, HEAD_DIM] } else { vec![rows, DIM] }
     }
@@ -88,10 +89,11 @@ fn normal(rng: &mut Pcg64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Some of the 57 of these tensors that were not the nearest `f16` when half's `from_f64` rounded, twice; and all.
+    /// Checks the values that 4 of the 57 elements have that half's `from_f64`, which rounds twice, does not round to the
+    /// nearest `f16`; and a hash of all values.
     #[test]
     fn seed_1_makes_these_tensors_on_every_machine() {
-        let Data { x, w, b, .. } = Data::new(1, Size::SMALL);
+        let Inputs { x, w, b, .. } = Inputs::new(1, Size::SMALL);
         for (row, column, nearest) in
             [(1, 258, -0.27856445), (1, 2967, -0.39770508), (14, 1225, 0.7817383), (19, 2629, 0.021_682_74)]
         {

@@ -1,4 +1,4 @@
-//! The tensors where a function runs, and the call.
+//! The tour's tensors in the memory of the host or of a device, and the calls on them.
 
 use half::f16;
 use norm_host::{
@@ -6,24 +6,25 @@ use norm_host::{
     layer_norm_, rms_norm, rms_norm_, rms_norm_tp,
 };
 
-use super::data::{Data, EPS, parameter_shape};
 use super::function::Function;
+use super::inputs::{EPS, Inputs, parameter_shape};
 use crate::bytes::AlignedBytes;
 use crate::memory::DeviceBytes;
 
 /// The tour's tensors in the memory of one place.
-pub struct Stage {
-    memory: Memory,
+pub struct Tensors {
+    buffers: Buffers,
     shape: Vec<usize>,
     parameter_shape: Vec<usize>,
 }
 
-enum Memory {
+/// The memory of the tensors.
+enum Buffers {
     Host { x: AlignedBytes, y: AlignedBytes, w: AlignedBytes, b: AlignedBytes },
     Device { x: DeviceBytes, y: DeviceBytes, w: DeviceBytes, b: DeviceBytes, stream: Stream },
 }
 
-/// Views of the tensors of a stage.
+/// Views of all tensors.
 struct Views<'a> {
     x: View<'a>,
     y: ViewMut<'a>,
@@ -31,32 +32,38 @@ struct Views<'a> {
     b: View<'a>,
 }
 
-impl Stage {
-    pub fn on_host(data: &Data, heads: bool) -> Stage {
+impl Tensors {
+    /// Copies of the inputs in host memory, and a `y` of zeros.
+    pub fn on_host(inputs: &Inputs, heads: bool) -> Tensors {
         let copy = |values: &[f16]| AlignedBytes::copy_of(bytemuck::cast_slice(values));
-        let y = AlignedBytes::zeroed(size_of_val(data.x.as_slice()));
-        Stage::new(data, heads, Memory::Host { x: copy(&data.x), y, w: copy(&data.w), b: copy(&data.b) })
+        let y = AlignedBytes::zeroed(size_of_val(inputs.x.as_slice()));
+        Tensors::new(
+            inputs,
+            heads,
+            Buffers::Host { x: copy(&inputs.x), y, w: copy(&inputs.w), b: copy(&inputs.b) },
+        )
     }
 
-    pub fn on_device(data: &Data, heads: bool, stream: &Stream) -> Result<Stage, Error> {
+    /// Copies of the inputs in the memory of the stream's device, and an uninitialized `y`.
+    pub fn on_device(inputs: &Inputs, heads: bool, stream: &Stream) -> Result<Tensors, Error> {
         let copy = |values: &[f16]| DeviceBytes::copy_of(bytemuck::cast_slice(values), stream);
-        let y = DeviceBytes::uninitialized(stream.device(), size_of_val(data.x.as_slice()))?;
-        let (x, w, b) = (copy(&data.x)?, copy(&data.w)?, copy(&data.b)?);
+        let y = DeviceBytes::uninitialized(stream.device(), size_of_val(inputs.x.as_slice()))?;
+        let (x, w, b) = (copy(&inputs.x)?, copy(&inputs.w)?, copy(&inputs.b)?);
         let stream = Stream::new(stream.device())?;
-        Ok(Stage::new(data, heads, Memory::Device { x, y, w, b, stream }))
+        Ok(Tensors::new(inputs, heads, Buffers::Device { x, y, w, b, stream }))
     }
 
-    fn new(data: &Data, heads: bool, memory: Memory) -> Stage {
-        Stage { memory, shape: data.shape(heads), parameter_shape: parameter_shape(heads) }
+    fn new(inputs: &Inputs, heads: bool, buffers: Buffers) -> Tensors {
+        Tensors { buffers, shape: inputs.shape(heads), parameter_shape: parameter_shape(heads) }
     }
 
-    /// What the function wrote, once the work is done.
+    /// The function's output. The work on the tensors must be done.
     pub fn output(&self, function: Function) -> Result<Vec<f16>, Error> {
         let mut output = vec![f16::ZERO; self.shape.iter().product()];
         let bytes = bytemuck::cast_slice_mut(&mut output);
-        match &self.memory {
-            Memory::Host { x, y, .. } => bytes.copy_from_slice(if function.in_place() { x } else { y }),
-            Memory::Device { x, y, stream, .. } => {
+        match &self.buffers {
+            Buffers::Host { x, y, .. } => bytes.copy_from_slice(if function.in_place() { x } else { y }),
+            Buffers::Device { x, y, stream, .. } => {
                 if function.in_place() { x } else { y }.download(bytes, stream)?;
             }
         }
@@ -92,10 +99,11 @@ impl Stage {
         rms_norm_tp(&[x], &[w], &mut [y], EPS, tp)
     }
 
+    /// Views for a call out of place.
     fn views(&mut self) -> Result<Views<'_>, Error> {
-        let Addresses { place, x, y, w, b } = self.memory.addresses();
-        // SAFETY: the stage's own memory, made with these shapes and uploaded; it is borrowed for
-        // as long as the views are, and whoever enqueues work waits before it drops the stage.
+        let Addresses { place, x, y, w, b } = self.buffers.addresses();
+        // SAFETY: `self` owns the memory at these addresses, which was allocated for tensors of f16 with these shapes. It is
+        // borrowed exclusively while the views live, and `measure` waits for enqueued work before it returns.
         unsafe {
             Ok(Views {
                 x: View::from_raw_parts(place, x, DType::F16, &self.shape)?,
@@ -106,9 +114,12 @@ impl Stage {
         }
     }
 
+    /// Views of `x`, `w` and `b` for a call in place.
     fn views_in_place(&mut self) -> Result<(ViewMut<'_>, View<'_>, View<'_>), Error> {
-        let Addresses { place, x, w, b, .. } = self.memory.addresses();
-        // SAFETY: as in `views`; there is no other view of `x`.
+        let Addresses { place, x, w, b, .. } = self.buffers.addresses();
+        // SAFETY: `self` owns the memory at these addresses, which was allocated for tensors of f16 with these shapes. It is
+        // borrowed exclusively while the views live, of which one alone is of `x`, and `measure` waits for enqueued work
+        // before it returns.
         unsafe {
             Ok((
                 ViewMut::from_raw_parts(place, x, DType::F16, &self.shape)?,
@@ -119,6 +130,7 @@ impl Stage {
     }
 }
 
+/// The place and the addresses of the tensors.
 struct Addresses {
     place: Place,
     x: u64,
@@ -127,14 +139,14 @@ struct Addresses {
     b: u64,
 }
 
-impl Memory {
+impl Buffers {
     fn addresses(&mut self) -> Addresses {
         match self {
-            Memory::Host { x, y, w, b } => {
+            Buffers::Host { x, y, w, b } => {
                 let address = |bytes: &mut AlignedBytes| bytes.as_mut_ptr().expose_provenance() as u64;
                 Addresses { place: Place::Host, x: address(x), y: address(y), w: address(w), b: address(b) }
             }
-            Memory::Device { x, y, w, b, stream } => Addresses {
+            Buffers::Device { x, y, w, b, stream } => Addresses {
                 place: stream.device().place(),
                 x: x.address(),
                 y: y.address(),
