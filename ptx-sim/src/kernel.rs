@@ -8,7 +8,7 @@ pub mod op;
 mod order;
 
 pub use compile::compile;
-use op::{Instruction, Preset};
+use op::{InitialValue, Instruction};
 pub use order::Order;
 
 use crate::text::registers::{Names, Register};
@@ -23,7 +23,7 @@ pub struct Kernel {
     /// Registers of each file: predicates, words, wides.
     pub(crate) files: [u32; 3],
     pub(crate) names: Names,
-    pub(crate) presets: Vec<(Register, Preset)>,
+    pub(crate) initial_values: Vec<(Register, InitialValue)>,
     pub(crate) variables: Vec<Initial>,
     /// Bytes of static shared memory, and where dynamic shared memory begins behind it.
     pub(crate) static_shared: u64,

@@ -61,8 +61,8 @@ pub fn compile(
         writes: Box::default(),
     });
     let order = Order::of(&code);
-    let Context { registers, presets, .. } = context;
-    initialized::mark(&mut code, &presets, &order);
+    let Context { registers, initial_values, .. } = context;
+    initialized::mark(&mut code, &initial_values, &order);
     Ok(Kernel {
         name: name.to_owned(),
         parameters: listed,
@@ -70,7 +70,7 @@ pub fn compile(
         order,
         files: registers.counts(),
         names: registers.names(),
-        presets,
+        initial_values,
         variables: layout.variables,
         static_shared: layout.shared,
         dynamic_start,

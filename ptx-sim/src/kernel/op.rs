@@ -297,39 +297,59 @@ pub struct StoreAsync {
     pub barrier: Place,
 }
 
-/// Something that a register holds before the first instruction.
+/// What a register holds before the first instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Preset {
+pub enum InitialValue {
     /// A literal, or an address that is known when the kernel is loaded.
     Constant(u64),
     /// The address of one of the kernel's global or constant variables.
     Variable(u32),
-    /// A special register.
+    /// The value of a special register.
     Special(Special),
 }
 
-/// Special registers (PTX ISA, "Special Registers").
+/// Special registers (PTX ISA, "Special Registers"), those of one axis with the axis: 0 for x, 1 for y, 2 for z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Special {
+    /// `%tid`
     Thread(u8),
+    /// `%ntid`
     Threads(u8),
+    /// `%ctaid`
     Block(u8),
+    /// `%nctaid`
     Blocks(u8),
+    /// `%clusterid`
     Cluster(u8),
+    /// `%nclusterid`
     Clusters(u8),
+    /// `%cluster_ctaid`
     BlockInCluster(u8),
+    /// `%cluster_nctaid`
     BlocksInCluster(u8),
+    /// `%cluster_ctarank`
     BlockRank,
+    /// `%cluster_nctarank`
     BlockRanks,
+    /// `%laneid`
     Lane,
+    /// `%warpid`
     Warp,
+    /// `%nwarpid`
     Warps,
+    /// `%lanemask_eq`
     LanesEqual,
+    /// `%lanemask_lt`
     LanesBelow,
+    /// `%lanemask_le`
     LanesUpTo,
+    /// `%lanemask_gt`
     LanesAbove,
+    /// `%lanemask_ge`
     LanesFrom,
+    /// `%dynamic_smem_size`
     DynamicShared,
+    /// `%total_smem_size`
     TotalShared,
 }
 

@@ -171,7 +171,7 @@ impl<'a> Cluster<'a> {
             let threads = grid.shape.threads() - in_block as u32 * 32;
             let valid = if threads >= 32 { Mask::MAX } else { (1 << threads) - 1 };
             warp.start(grid.kernel, valid, [index, block, in_block], count);
-            special_registers::write(&grid.kernel.presets, &setting, warp);
+            special_registers::write(&grid.kernel.initial_values, &setting, warp);
             self.lanes.push((valid, valid));
         }
     }
