@@ -97,7 +97,7 @@ impl<'s, 'a> Builder<'s, 'a> {
         Ok(self.source_of(operand, ty, ty.class())?.slot)
     }
 
-    /// The same for any number of operands of one type.
+    /// The slots of any number of operands of one type.
     pub fn sources<const N: usize>(&mut self, first: usize, ty: Type) -> Result<[u32; N]> {
         let mut slots = [0; N];
         for (at, slot) in slots.iter_mut().enumerate() {
