@@ -1,4 +1,4 @@
-//! What is remembered of accesses, to find races.
+//! Records of accesses, by which races are found.
 
 pub mod in_flight;
 pub mod overlap;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 pub use kind::InstructionKind;
 
-/// Bytes of a sector: what a GPU moves between its L2 cache and a multiprocessor at least.
+/// Bytes of a sector: the least that a GPU moves between its L2 cache and a multiprocessor.
 pub const SECTOR: u64 = 32;
 
 /// What a launch did.
@@ -29,14 +29,14 @@ pub struct Counts {
     pub global: BTreeMap<String, Traffic>,
     /// Loads and stores of shared memory.
     pub shared: SharedTraffic,
-    /// Barriers of blocks and clusters, each warp's passing counted.
+    /// Barriers of blocks and clusters, one for each warp that passes.
     pub barriers: u64,
-    /// Branches that lanes of one warp took different ways.
+    /// Branches at which a warp diverged.
     pub divergent_branches: u64,
     /// `griddepcontrol` instructions.
     pub dependent_launch: u64,
-    /// Prefetches of threads that lie in no allocation, or not wholly. A GPU ignores them, as far as one can see: the PTX ISA
-    /// does not say. [`LineCounts`] tells where they are.
+    /// Prefetches of threads whose bytes lie outside every allocation, or partly. The PTX ISA does not say what they do; a
+    /// GPU ignores them, as far as one can see. [`LineCounts`] has them by line.
     pub stray_prefetches: u64,
     /// What was run of each line of the PTX.
     pub lines: BTreeMap<u32, LineCounts>,
@@ -51,14 +51,14 @@ pub struct LineCounts {
     pub instructions: u64,
     /// The same, times lanes that took part.
     pub thread_instructions: u64,
-    /// Branches that lanes of one warp took different ways.
+    /// Branches at which a warp diverged.
     pub divergent_branches: u64,
-    /// Prefetches of threads that lie in no allocation, or not wholly.
+    /// Prefetches of threads whose bytes lie outside every allocation, or partly.
     pub stray_prefetches: u64,
 }
 
 /// Traffic between a kernel and one allocation of global memory. No cache is modelled: what is
-/// asked for twice counts twice, but for [`Requests::distinct_sectors`].
+/// requested twice counts twice, except in [`Requests::distinct_sectors`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -67,7 +67,7 @@ pub struct Traffic {
     pub loads: Requests,
     /// What stores did.
     pub stores: Requests,
-    /// What prefetches asked for, of which none but bulk ones move bytes that are known. Distinct sectors are not counted.
+    /// What prefetches requested. Only bulk prefetches state a number of bytes. Distinct sectors are not counted.
     pub prefetches: Requests,
 }
 
@@ -80,12 +80,12 @@ pub struct Requests {
     pub requests: u64,
     /// Accesses of threads.
     pub accesses: u64,
-    /// Bytes that threads asked for.
+    /// Bytes that threads requested.
     pub bytes: u64,
-    /// Sectors of 32 bytes that the requests touched, each request's counted: the traffic with L1.
+    /// Sectors of 32 bytes that each request touched, added up over all requests: the traffic with L1.
     pub sectors: u64,
-    /// Sectors that any request touched, each counted once a launch: the traffic with memory where
-    /// caches hold what is asked for again.
+    /// Sectors that any request touched, each counted once a launch: the traffic with memory if caches hold what is
+    /// requested again.
     pub distinct_sectors: u64,
 }
 
@@ -96,9 +96,9 @@ pub struct Requests {
 pub struct SharedTraffic {
     /// Memory instructions of warps.
     pub requests: u64,
-    /// Bytes that threads asked for.
+    /// Bytes that threads requested.
     pub bytes: u64,
-    /// Passes that the 32 banks need beyond those that any addresses would: bank conflicts.
+    /// Bank conflicts: passes of the 32 banks beyond those that conflict-free addresses would take.
     pub conflicts: u64,
     /// Accesses of threads to other blocks of their cluster.
     pub remote: u64,

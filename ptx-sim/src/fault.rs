@@ -9,8 +9,8 @@ use std::fmt;
 pub struct Fault {
     /// The kernel.
     pub kernel: String,
-    /// The instruction's line in the PTX, from 1; 0 only between blocks, where the kernel did not do the
-    /// same when it was run again to find out, or where the access orders memory by itself.
+    /// The instruction's line in the PTX, from 1. It is 0 only for races between blocks, if the kernel behaved differently
+    /// when it was run again to find the line, or if the access orders memory by itself (volatile, relaxed or stronger).
     pub line: u32,
     /// The block, along x, y and z.
     pub block: [u32; 3],
@@ -118,15 +118,15 @@ pub enum FaultKind {
     #[error("{} {space} address {address:#x}{}, which {other} with no barrier between", does(*.writes), named(.element))]
     #[allow(missing_docs)]
     Race { space: &'static str, address: u64, element: Option<Box<Element>>, writes: bool, other: Party },
-    /// Memory that the kernel writes is read by `ld.global.nc` or `ldu`, whose cache sees no stores: they may only read what
-    /// is read-only as long as the kernel runs (CUDA C++ Programming Guide on `__ldg`). A thread's own stores are among
-    /// those that they may miss, and so are stores in front of a barrier and those that order memory.
+    /// Memory that the kernel writes is read by `ld.global.nc` or `ldu`. Their cache is not coherent with stores, so they
+    /// may only read what is read-only as long as the kernel runs (CUDA C++ Programming Guide on `__ldg`). They may miss even
+    /// the thread's own stores, stores before a barrier, and stores that order memory.
     #[error("{} global address {address:#x}{}, which {other}: what a kernel writes has to be read without .nc or ldu", if *.writes { "writes" } else { "reads non-coherently" }, named(.element))]
     #[allow(missing_docs)]
     NonCoherent { address: u64, element: Option<Box<Element>>, writes: bool, other: Party },
-    /// A programmatic launch accesses what a launch in front of it in the stream may still access ([`Stream`](crate::Stream)):
-    /// its thread has not waited for it, or, with `waited`, its `griddepcontrol.wait` does not wait for that launch.
-    /// `kernel` is the one in front, whose line `other` has.
+    /// A programmatic launch accesses what an earlier launch of the stream may still access ([`Stream`](crate::Stream)):
+    /// its thread has not executed `griddepcontrol.wait`, or, with `waited`, has, but that does not wait for this earlier
+    /// launch. `kernel` is the name of the earlier launch's kernel, and `other` its access.
     #[error(
         "{} global address {address:#x}{} {}, while {kernel} in front of it in the stream may still {} it{}",
         does(*.writes),
@@ -171,12 +171,12 @@ pub enum FaultKind {
     #[error("barrier.cluster.{instruction} out of turn")]
     #[allow(missing_docs)]
     ClusterBarrier { instruction: &'static str },
-    /// An mbarrier that is none, or is not used as one can be.
+    /// An mbarrier that is not initialized, or is not used as the PTX ISA allows.
     #[error("the mbarrier at shared address {address:#x} {problem}")]
     #[allow(missing_docs)]
     Mbarrier { address: u64, problem: String },
-    /// Another block's shared memory is accessed with no cluster barrier after that block's
-    /// start, or none before its end. Where the end is the fault, the address is not known any more.
+    /// Another block's shared memory is accessed without a cluster barrier after that block's start, or without one before
+    /// its end. In the second case the address is no longer known.
     #[error("accesses shared{} of block {rank} of the cluster, which may have {state}", address.map_or(" memory".to_owned(), |address| format!(" address {address:#x}")))]
     #[allow(missing_docs)]
     RemoteLifetime { rank: u32, address: Option<u64>, state: &'static str },

@@ -8,7 +8,7 @@ pub mod op;
 mod order;
 
 pub use compile::compile;
-use op::{Instruction, Preset};
+use op::{InitialValue, Instruction};
 pub use order::Order;
 
 use crate::text::registers::{Names, Register};
@@ -18,13 +18,13 @@ pub struct Kernel {
     pub(crate) name: String,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) code: Vec<Instruction>,
-    /// How warps that have split come together again.
+    /// The order in which the parts of a diverged warp run, and where they reconverge.
     pub(crate) order: Order,
     /// Registers of each file: predicates, words, wides.
     pub(crate) files: [u32; 3],
     pub(crate) names: Names,
-    pub(crate) presets: Vec<(Register, Preset)>,
-    pub(crate) variables: Vec<Initial>,
+    pub(crate) initial_values: Vec<(Register, InitialValue)>,
+    pub(crate) variables: Vec<ModuleVariable>,
     /// Bytes of static shared memory, and where dynamic shared memory begins behind it.
     pub(crate) static_shared: u64,
     pub(crate) dynamic_start: u64,
@@ -48,14 +48,14 @@ pub struct Parameter {
 
 /// A global or constant variable of the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Initial {
+pub struct ModuleVariable {
     pub name: String,
     pub bytes: Vec<u8>,
     pub align: u64,
     pub constant: bool,
 }
 
-/// What a kernel's directives ask of a launch.
+/// What a kernel's directives require of a launch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// `.maxntid`: the most threads along each axis.

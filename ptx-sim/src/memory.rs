@@ -72,7 +72,7 @@ impl Memory {
         self.add(region)
     }
 
-    /// The same, for kernels that may only read it.
+    /// Allocates memory with something in it that kernels may only read: a store to it is a fault.
     pub fn upload_read_only(&mut self, name: &str, bytes: &[u8]) -> u64 {
         let mut region = Region::new(self.next(), name, bytes.len() as u64);
         region.fill(bytes);
@@ -154,7 +154,7 @@ impl Memory {
         Ok(contents)
     }
 
-    /// The same once more. What may only be read is shared.
+    /// A copy of all memory. Read-only allocations are shared with it.
     pub(crate) fn copy(&self) -> Memory {
         Memory { regions: self.regions.iter().map(Region::copy).collect() }
     }
@@ -167,7 +167,7 @@ impl Memory {
         Some(Box::new(Element { buffer: region.name.clone(), index, size }))
     }
 
-    /// The allocations, as places in a table that counts are kept by.
+    /// The allocations. Counts are kept by their index here.
     pub(crate) fn regions(&self) -> &[Region] {
         &self.regions
     }

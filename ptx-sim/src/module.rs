@@ -1,4 +1,4 @@
-//! Modules: an index of a PTX text, whose kernels are decoded when they are asked for.
+//! Modules: an index of a PTX text, whose kernels are decoded on first use.
 
 use std::sync::{Arc, OnceLock};
 
@@ -149,7 +149,7 @@ fn header(lexer: &mut Lexer<'_>) -> Result<Entry, LoadError> {
                     Some(u32::try_from(lexer.integer("a number of blocks")?).unwrap_or(u32::MAX));
             }
             Kind::Word(".explicitcluster") => {}
-            // What these ask of a register allocator changes no result.
+            // These direct the register allocator, and change no result.
             Kind::Word(".minnctapersm" | ".maxnctapersm" | ".maxnreg") => {
                 lexer.integer("a number")?;
             }

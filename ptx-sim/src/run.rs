@@ -1,4 +1,5 @@
-//! Running a kernel.
+//! Running a kernel: `launch` checks and starts it, `grid` runs its clusters in parallel, `cluster` the warps of one
+//! cluster in turn, `step` a warp's instructions, `lane` a thread's memory accesses.
 
 mod access;
 mod barrier;

@@ -1,5 +1,5 @@
-//! What a launch may still be doing while a later one of its stream runs: every byte of global memory that it accesses,
-//! and the instruction that does it.
+//! Launches in flight: launches that may still run while a later one of their stream runs. Each is recorded as the bytes of
+//! global memory that it accesses, with the instruction that does.
 
 use super::pages::{PAGE, Page, Pages};
 use super::shadow::{self, Entry};
@@ -10,12 +10,12 @@ use crate::fault::Party;
 pub struct InFlight {
     pub kernel: String,
     pub accesses: Accesses,
-    /// Whether `griddepcontrol.wait` of the next launch waits for it too. It does for the launch right in front, and with
-    /// that for those that this one has waited for.
+    /// Whether `griddepcontrol.wait` of the next launch waits for this one. It waits for the launch directly before it, and
+    /// so for all those that that launch has waited for.
     pub awaited: bool,
 }
 
-/// Accesses by address.
+/// The accesses of a launch, by address once they are [sorted](Accesses::sort).
 #[derive(Clone, Debug, Default)]
 pub struct Accesses {
     written: Vec<Access>,
@@ -27,13 +27,13 @@ pub struct Accesses {
 pub struct Access {
     pub start: u64,
     pub end: u64,
-    /// Its line in the PTX, 0 where that is not known.
+    /// The instruction's line in the PTX, 0 if it is not known.
     pub line: u32,
     pub block: [u32; 3],
 }
 
 impl Accesses {
-    /// Stores of a kernel that nothing else is known of.
+    /// Stores to these ranges, by a kernel of which nothing else is known.
     pub fn stores(ranges: &[std::ops::Range<u64>]) -> Accesses {
         let access = |range: &std::ops::Range<u64>| Access {
             start: range.start,
@@ -46,8 +46,8 @@ impl Accesses {
         accesses
     }
 
-    /// What a cluster has accessed. `place` gives the line and block of an entry, of none those of somebody;
-    /// `may_still_read` says of which blocks reads are to be kept.
+    /// What a cluster has accessed. `place` gives the line and the block of an entry; without an entry, line 0 and the
+    /// cluster's first block. Reads are kept only where `may_still_read` is true.
     pub fn of(
         pages: &Pages,
         place: impl Fn(Option<Entry>) -> (u32, [u32; 3]),
@@ -92,20 +92,20 @@ impl Accesses {
         accesses
     }
 
-    /// Adds those of another cluster.
+    /// Adds the accesses of another cluster.
     pub fn add(&mut self, other: Accesses) {
         self.written.extend(other.written);
         self.read.extend(other.read);
     }
 
-    /// Takes out what lies in a range.
+    /// Removes all accesses that overlap a range.
     pub fn forget(&mut self, start: u64, end: u64) {
         for all in [&mut self.written, &mut self.read] {
             all.retain(|access| access.end <= start || access.start >= end);
         }
     }
 
-    /// Puts them in order, and apart: of bytes that several access, the first is kept.
+    /// Sorts by address, and cuts overlaps: of several accesses to one byte, the first is kept.
     pub fn sort(&mut self) {
         for all in [&mut self.written, &mut self.read] {
             all.sort_unstable_by_key(|access| (access.start, access.end));
@@ -118,7 +118,8 @@ impl Accesses {
         }
     }
 
-    /// The access that another one conflicts with, and its first common byte. Of reads none conflicts with a store.
+    /// The recorded access that conflicts with this one, and the first byte that both access. Recorded stores conflict with
+    /// any access, recorded loads with stores only.
     pub fn conflict(&self, address: u64, bytes: u64, writes: bool) -> Option<(u64, Party)> {
         let find = |all: &[Access], writes: bool| {
             let first = all.partition_point(|access| access.end <= address);
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_conflicts_with_both_and_a_load_with_stores() {
+    fn a_store_conflicts_with_loads_and_stores_and_a_load_with_stores() {
         let access = |start, end, line| Access { start, end, line, block: [0; 3] };
         let mut accesses = Accesses {
             written: vec![access(16, 24, 2), access(0, 8, 1), access(4, 12, 3)],

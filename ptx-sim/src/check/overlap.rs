@@ -1,6 +1,6 @@
-//! Races between clusters: nothing orders them, so any byte that one writes and another accesses
-//! is a race. Found when all have run, from what each accessed: exactly, and whatever the order
-//! in which they happened to run.
+//! Races between clusters. Nothing orders clusters, so any byte that one writes and another accesses is a race. Races are
+//! found when all clusters have run, from the footprint of each. So none is missed, and the order in which clusters
+//! happened to run does not matter.
 
 use super::pages::Footprint;
 
@@ -19,12 +19,12 @@ pub struct Overlap {
 pub enum How {
     Writes,
     Reads,
-    /// By way of a cache that sees no stores.
+    /// Through the non-coherent cache (`ld.global.nc`, `ldu`).
     ReadsNonCoherently,
 }
 
-/// The first such byte in the order of addresses, of writes before reads. Footprints carry their
-/// cluster's number. Strong accesses race with none, but a cache that sees no stores sees no strong ones either.
+/// The first such byte by address; two writes are reported before a write and a read. Each footprint comes with its
+/// cluster's number. Strong accesses are no races among themselves, but a non-coherent load may miss strong stores too.
 pub fn find(footprints: &[(u64, Footprint)]) -> Option<Overlap> {
     let written = runs(footprints, |footprint| &footprint.weak.written);
     for pair in written.windows(2) {
@@ -33,13 +33,13 @@ pub fn find(footprints: &[(u64, Footprint)]) -> Option<Overlap> {
             return Some(Overlap { address: start, writer, other, how: How::Writes });
         }
     }
-    // Written runs are apart from each other now, so ends are in order too.
+    // Weakly written runs do not overlap from here on, so their ends are sorted too, as `first` requires.
     let read = runs(footprints, |footprint| &footprint.weak.read);
     let non_coherent = runs(footprints, |footprint| &footprint.non_coherent);
     first(&written, &read, How::Reads)
         .or_else(|| first(&written, &non_coherent, How::ReadsNonCoherently))
         .or_else(|| {
-            // Strong stores may overlap, which the search must not meet.
+            // Strong stores may overlap, which `first` does not allow, so it gets one run at a time.
             let strong = footprints.iter().flat_map(|(cluster, footprint)| {
                 let runs = footprint.strong.written.iter();
                 runs.map(|&(start, length)| (start, start + length, *cluster))
@@ -66,7 +66,7 @@ fn runs(
     runs
 }
 
-/// The first read byte that another cluster has written. Written runs are by address and apart from each other.
+/// The first byte that one cluster reads and another has written. `written` is sorted by address, without overlaps.
 fn first(written: &[(u64, u64, u64)], read: &[(u64, u64, u64)], how: How) -> Option<Overlap> {
     read.iter().find_map(|&(start, end, reader)| {
         let first = written.partition_point(|&(_, written_end, _)| written_end <= start);

@@ -1,4 +1,4 @@
-//! What the cluster under way has done to global memory, a page at a time.
+//! What the running cluster has accessed of global memory, a page at a time.
 
 use std::collections::HashMap;
 
@@ -9,24 +9,24 @@ use crate::memory::bits::Bits;
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
 
-/// A page.
+/// What a cluster has accessed of a page.
 pub struct Page {
     pub records: Vec<Record>,
     pub weak: Touched,
-    /// By accesses that order memory themselves, and so race with none.
+    /// By strong accesses, which order memory by themselves (volatile, relaxed or stronger), and so are no races.
     pub strong: Touched,
     pub non_coherent: NonCoherent,
 }
 
-/// Bytes of a page that have been read by way of a cache that sees no stores, and by whom: of two neighbours the last
-/// reader. They have no records, since any store to them is a fault.
+/// Bytes of a page that have been read through the non-coherent cache (`ld.global.nc`, `ldu`), and the last reader of
+/// every two bytes. They have no records, since any store to them is a fault.
 pub struct NonCoherent {
     pub read: Bits,
     readers: Vec<Entry>,
 }
 
 impl NonCoherent {
-    /// Notes a load. Room for readers is made when there is the first, as few pages have any.
+    /// Notes a load. `readers` is allocated by the first one, since few pages have any.
     pub fn note(&mut self, from: u64, bytes: u32, reader: Entry) {
         self.read.set(from, bytes);
         if self.readers.is_empty() {
@@ -35,7 +35,7 @@ impl NonCoherent {
         self.readers[from as usize / 2..(from as usize + bytes as usize).div_ceil(2)].fill(reader);
     }
 
-    /// Who read a byte.
+    /// The access that read a byte.
     pub fn reader(&self, at: u64) -> Option<Entry> {
         let is_read = self.read.get(at, 1) != 0;
         self.readers.get(at as usize / 2).copied().filter(|_| is_read)
@@ -91,7 +91,7 @@ pub struct Pages {
 pub struct Footprint {
     pub weak: Runs,
     pub strong: Runs,
-    /// Read by way of a cache that sees no stores.
+    /// Read through the non-coherent cache.
     pub non_coherent: Vec<(u64, u64)>,
 }
 
@@ -113,7 +113,7 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// Adds the runs of a page that lies behind all that are here.
+    /// Adds the runs of a page whose address is above all pages added so far.
     fn extend(&mut self, start: u64, touched: &Touched) {
         extend(&mut self.read, start, &touched.read);
         extend(&mut self.written, start, &touched.written);

@@ -1,11 +1,11 @@
-//! Who touched which bytes last, within a cluster.
+//! The last accesses to each byte within a cluster, for finding races.
 //!
 //! Threads have clocks that barriers advance and exchange (vector clocks, a component a warp).
-//! An access that another's clock does not show to lie before it is a race: the method of
-//! FastTrack (Flanagan and Freund 2009), with three readers kept where it keeps all: the last one,
-//! another lane of its warp, and the last one of another warp. A barrier of a block orders a writer
-//! behind all of them or none, a barrier of a warp behind the first two; so with barriers that
-//! whole blocks and whole warps take part in, that misses nothing.
+//! Two conflicting accesses are a race unless the clock of the second thread shows that the first happened before: the
+//! method of FastTrack (Flanagan and Freund 2009). FastTrack keeps all readers of a byte; here three are kept: the last
+//! one, another lane of its warp, and the last one of another warp. A barrier of a block orders a writer after all three or
+//! none, a barrier of a warp after the first two. So nothing is missed as long as whole blocks and whole warps take part in
+//! barriers.
 
 use crate::kernel::file::WARP;
 
@@ -79,8 +79,8 @@ pub fn last(records: &[Record], at: usize, writes: bool, generation: u8) -> Opti
     entries.find(|entry| entry.generation() == u64::from(generation) && entry.bytes() >> (at % 2) & 1 == 1)
 }
 
-/// Notes an access of `bytes` bytes from `at` on, and finds the access it races with: that
-/// other, whether it wrote, and the byte. `before` says whether an access lies before this one.
+/// Records an access of `bytes` bytes from `at` on. If it races with an earlier one, gives that access, whether that wrote,
+/// and the byte. `before` says whether an access happens before this one.
 pub fn touch(
     records: &mut [Record],
     at: usize,

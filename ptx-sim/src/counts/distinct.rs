@@ -1,4 +1,4 @@
-//! Sectors that a launch touches at all, however often it asks for them.
+//! Distinct sectors: each sector that a launch touches counts once, however often it is requested.
 
 use std::collections::BTreeMap;
 

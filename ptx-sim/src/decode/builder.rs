@@ -4,7 +4,7 @@ use super::context::Context;
 use super::signature::Opcode;
 use super::types::Type;
 use crate::error::LoadError;
-use crate::kernel::op::{Place, Preset, Space};
+use crate::kernel::op::{InitialValue, Place, Space};
 use crate::number::round::Rounding;
 use crate::text::body::{Guard, Statement};
 use crate::text::literal::Literal;
@@ -97,7 +97,7 @@ impl<'s, 'a> Builder<'s, 'a> {
         Ok(self.source_of(operand, ty, ty.class())?.slot)
     }
 
-    /// The same for any number of operands of one type.
+    /// The slots of any number of operands of one type.
     pub fn sources<const N: usize>(&mut self, first: usize, ty: Type) -> Result<[u32; N]> {
         let mut slots = [0; N];
         for (at, slot) in slots.iter_mut().enumerate() {
@@ -115,11 +115,11 @@ impl<'s, 'a> Builder<'s, 'a> {
                 Ok(*register)
             }
             Operand::Literal(literal) => match bits(*literal, ty) {
-                Some(bits) => Ok(self.context.preset(Preset::Constant(bits), class)),
+                Some(bits) => Ok(self.context.holding(InitialValue::Constant(bits), class)),
                 None => Err(self.wrong(expected(), shown(operand))),
             },
             Operand::Name(name, offset) => match self.context.named(name, *offset, class) {
-                Some(preset) => Ok(self.context.preset(preset, class)),
+                Some(value) => Ok(self.context.holding(value, class)),
                 None if name.starts_with('%') => {
                     Err(self.unsupported(format!("special register {name} is not, as {}", class.name())))
                 }
@@ -182,10 +182,10 @@ impl<'s, 'a> Builder<'s, 'a> {
             }
             Base::Register(register) => Err(self.wrong("a 32-bit or 64-bit register", register.class.name())),
             Base::Symbol(name) => match self.context.placed(name, space) {
-                Some(Preset::Constant(at)) => {
+                Some(InitialValue::Constant(at)) => {
                     Ok(Place { base: None, offset: (at as i64).wrapping_add(offset) })
                 }
-                Some(preset) => Ok(Place { base: Some(self.context.preset(preset, Class::Wide)), offset }),
+                Some(value) => Ok(Place { base: Some(self.context.holding(value, Class::Wide)), offset }),
                 None => {
                     let line = self.statement.line;
                     Err(LoadError::UndeclaredName { line, name: name.to_owned() })

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::kernel::op::{Preset, Space, Special};
+use crate::kernel::op::{InitialValue, Space, Special};
 use crate::text::registers::{Class, Register, Registers};
 use crate::text::variable::VariableSpace;
 
@@ -12,9 +12,9 @@ pub struct Context<'a> {
     pub labels: HashMap<&'a str, u32>,
     /// Where each variable lies.
     pub symbols: HashMap<String, Symbol>,
-    /// Registers that hold something before the first instruction.
-    pub presets: Vec<(Register, Preset)>,
-    known: HashMap<(Preset, Class), Register>,
+    /// Registers that are written before the first instruction, each with its value.
+    pub initial_values: Vec<(Register, InitialValue)>,
+    known: HashMap<(InitialValue, Class), Register>,
 }
 
 /// Where a variable lies: at an offset of its space, or, for global and constant ones, under a
@@ -31,38 +31,38 @@ impl<'a> Context<'a> {
         labels: HashMap<&'a str, u32>,
         symbols: HashMap<String, Symbol>,
     ) -> Self {
-        Context { registers, labels, symbols, presets: Vec::new(), known: HashMap::new() }
+        Context { registers, labels, symbols, initial_values: Vec::new(), known: HashMap::new() }
     }
 
-    /// The register that holds this from the start.
-    pub fn preset(&mut self, preset: Preset, class: Class) -> Register {
-        *self.known.entry((preset, class)).or_insert_with(|| {
+    /// The register that holds this value from the kernel's start on, one for each value and class.
+    pub fn holding(&mut self, value: InitialValue, class: Class) -> Register {
+        *self.known.entry((value, class)).or_insert_with(|| {
             let register = self.registers.fresh(class);
-            self.presets.push((register, preset));
+            self.initial_values.push((register, value));
             register
         })
     }
 
     /// What a name stands for as an operand: a special register's value, or a variable's address.
-    pub fn named(&self, name: &str, offset: i64, class: Class) -> Option<Preset> {
+    pub fn named(&self, name: &str, offset: i64, class: Class) -> Option<InitialValue> {
         if let Some(special) = special(name) {
-            return (class == Class::Word && offset == 0).then_some(Preset::Special(special));
+            return (class == Class::Word && offset == 0).then_some(InitialValue::Special(special));
         }
         let symbol = self.symbols.get(name)?;
         match symbol.space {
             VariableSpace::Global | VariableSpace::Constant if offset == 0 && class == Class::Wide => {
-                Some(Preset::Variable(symbol.at as u32))
+                Some(InitialValue::Variable(symbol.at as u32))
             }
             VariableSpace::Global | VariableSpace::Constant => None,
             _ if matches!(class, Class::Word | Class::Wide) => {
-                Some(Preset::Constant(symbol.at.wrapping_add_signed(offset)))
+                Some(InitialValue::Constant(symbol.at.wrapping_add_signed(offset)))
             }
             _ => None,
         }
     }
 
-    /// The same for an address in brackets, whose instruction names the space.
-    pub fn placed(&self, name: &str, space: Space) -> Option<Preset> {
+    /// What a name stands for as an address in brackets; `None` if it lies in another space than the instruction names.
+    pub fn placed(&self, name: &str, space: Space) -> Option<InitialValue> {
         let symbol = self.symbols.get(name)?;
         let fits = match symbol.space {
             VariableSpace::Global => matches!(space, Space::Global | Space::Generic),
@@ -75,8 +75,8 @@ impl<'a> Context<'a> {
             return None;
         }
         Some(match symbol.space {
-            VariableSpace::Global | VariableSpace::Constant => Preset::Variable(symbol.at as u32),
-            _ => Preset::Constant(symbol.at),
+            VariableSpace::Global | VariableSpace::Constant => InitialValue::Variable(symbol.at as u32),
+            _ => InitialValue::Constant(symbol.at),
         })
     }
 }

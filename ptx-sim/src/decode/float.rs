@@ -71,7 +71,7 @@ fn singles(
 ) -> Built {
     let mode = mode(i);
     let (d, s) = (i.target(0, Type::F32.class())?, i.sources(1, Type::F32)?);
-    // The common case is compiled by itself: nothing is asked in the loop.
+    // The common case has a loop of its own, without branches on the modifiers.
     if mode == Mode::NEAREST && !i.has("sat") {
         return Ok(Op::Compute(binary(d, s, move |a, b| single::canonical(f(a, b, Mode::NEAREST)))));
     }

@@ -56,7 +56,7 @@ fn mbarrier(i: &mut Builder<'_, '_>, address: usize, action: MbarrierAction) -> 
 
 fn scope(i: &Builder<'_, '_>) -> Scope {
     match () {
-        _ if i.has("relaxed") => Scope::Nobody,
+        _ if i.has("relaxed") => Scope::Relaxed,
         _ if i.has("cluster") => Scope::Cluster,
         _ => Scope::Block,
     }

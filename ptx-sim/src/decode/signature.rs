@@ -57,7 +57,7 @@ pub fn find(
     if named.is_empty() {
         return Err("no form of it is known".to_owned());
     }
-    // The complaint of the signature that came furthest is the one to show.
+    // Of the signatures that do not match, the error of the one that matched the most is the one to show.
     let mut best = (0, String::new());
     for signature in named {
         match signature.matches(opcode) {

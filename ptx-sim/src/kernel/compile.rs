@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Initial, Kernel, Limits, Parameter, initialized, op, order::Order};
+use super::{Kernel, Limits, ModuleVariable, Parameter, initialized, op, order::Order};
 use crate::counts::InstructionKind;
 use crate::decode::context::{Context, Symbol};
 use crate::decode::decode;
@@ -61,8 +61,8 @@ pub fn compile(
         writes: Box::default(),
     });
     let order = Order::of(&code);
-    let Context { registers, presets, .. } = context;
-    initialized::mark(&mut code, &presets, &order);
+    let Context { registers, initial_values, .. } = context;
+    initialized::mark(&mut code, &initial_values, &order);
     Ok(Kernel {
         name: name.to_owned(),
         parameters: listed,
@@ -70,7 +70,7 @@ pub fn compile(
         order,
         files: registers.counts(),
         names: registers.names(),
-        presets,
+        initial_values,
         variables: layout.variables,
         static_shared: layout.shared,
         dynamic_start,
@@ -104,7 +104,7 @@ struct Layout {
     /// Bytes of global and of constant variables.
     global: u64,
     constant: u64,
-    variables: Vec<Initial>,
+    variables: Vec<ModuleVariable>,
 }
 
 impl Layout {
@@ -121,19 +121,19 @@ impl Layout {
         };
         let mut at = end.next_multiple_of(*align);
         *end = at.saturating_add(size);
-        // Before a byte of it is asked for.
+        // Before any memory is allocated for it.
         let (given, max) = (*end, space.most());
         if given > max {
             let (line, name, space) = (*line, name.clone(), space.name());
             return Err(LoadError::Size { line, name, space, max, given });
         }
         if matches!(space, VariableSpace::Global | VariableSpace::Constant) {
-            // These are allocations of their own.
+            // The launch allocates these, each by itself.
             at = self.variables.len() as u64;
             let mut bytes = initial.clone();
             bytes.resize(size as usize, 0);
             let constant = *space == VariableSpace::Constant;
-            self.variables.push(Initial { name: name.clone(), bytes, align: *align, constant });
+            self.variables.push(ModuleVariable { name: name.clone(), bytes, align: *align, constant });
         }
         self.insert(*line, name, Symbol { space: *space, at })?;
         Ok(at)

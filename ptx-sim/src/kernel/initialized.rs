@@ -1,9 +1,9 @@
 //! Which reads of registers need no check.
 //!
-//! A register that every way to an instruction writes first can be read without asking. What is
-//! left is checked while the kernel runs; in compiled code that is next to nothing.
+//! A register that every way to an instruction writes first is read without a check. All other
+//! reads are checked while the kernel runs; in compiled code those are very few.
 
-use super::op::{Instruction, Preset};
+use super::op::{InitialValue, Instruction};
 use super::order::Order;
 use crate::text::registers::Register;
 
@@ -33,16 +33,17 @@ impl Set {
     }
 }
 
-/// Files take turns, so that one set holds all of them.
+/// The bit of a register. The three register files are interleaved, so that one set holds all of them.
 fn place(register: Register) -> (usize, u64) {
     let number = register.slot as usize * 3 + register.class.file();
     (number / 64, 1 << (number % 64))
 }
 
-/// Strikes what needs no check from the instructions' lists.
-pub fn mark(code: &mut [Instruction], presets: &[(Register, Preset)], order: &Order) {
+/// Removes from each instruction's `reads` the registers that need no check, and from its `writes` those that no `reads`
+/// lists any more.
+pub fn mark(code: &mut [Instruction], initial_values: &[(Register, InitialValue)], order: &Order) {
     let mut start = Set(Vec::new());
-    presets.iter().for_each(|(register, _)| start.insert(*register));
+    initial_values.iter().for_each(|(register, _)| start.insert(*register));
     let mut before: Vec<Option<Set>> = vec![None; order.starts.len()];
     before[0] = Some(start);
     let mut work = vec![0];
@@ -66,7 +67,7 @@ pub fn mark(code: &mut [Instruction], presets: &[(Register, Preset)], order: &Or
 
     let mut checked = Set(Vec::new());
     for (block, set) in before.into_iter().enumerate() {
-        // A block that nothing leads to is never run.
+        // A block without predecessors is never run.
         let Some(mut set) = set else { continue };
         for at in range(order, block, code.len()) {
             let instruction = &mut code[at];

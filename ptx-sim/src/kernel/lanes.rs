@@ -1,7 +1,7 @@
 //! From a function of one thread's values to an instruction of a warp.
 //!
 //! The function is computed in all 32 lanes, whether they take part or not, so that the loop has
-//! no branch and becomes vector code. It must be total: what an idle lane holds may be anything.
+//! no branch and becomes vector code. It must not panic for any value, since idle lanes may hold anything.
 
 use super::file::{File, Mask, Raw, Row, WARP};
 

@@ -59,11 +59,11 @@ pub enum Op {
     LaunchDependents,
     /// Ends the thread.
     Exit,
-    /// A trap: the kernel says that something is wrong.
+    /// `trap`: the kernel ends with an error.
     Trap,
     /// `prefetch`, `prefetchu`, `cp.async.bulk.prefetch` and `applypriority`.
     Prefetch(Prefetch),
-    /// Nothing that shows in a simulator: fences and hints.
+    /// Fences and hints, which have no effect in a simulator.
     Nothing,
 }
 
@@ -108,7 +108,7 @@ pub enum Semantics {
     Weak,
     /// It orders memory by itself, as volatile, relaxed and stronger ones do: then it is no race.
     Strong,
-    /// A load by way of a cache that sees no stores (`.nc`, `ldu`): nothing orders it with a store while the kernel runs.
+    /// A load through the non-coherent cache (`.nc`, `ldu`): nothing orders it with a store while the kernel runs.
     NonCoherent,
 }
 
@@ -119,7 +119,7 @@ impl Access {
     }
 }
 
-/// A prefetch, or something else that is said of a cache line.
+/// A prefetch, or another hint about a cache line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefetch {
     pub space: Space,
@@ -173,7 +173,7 @@ pub enum ShuffleMode {
     Index,
 }
 
-/// Instructions that tell all lanes something about all lanes.
+/// Votes and their like: each lane contributes a value, and all lanes get a result of all values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vote {
     pub mode: VoteMode,
@@ -270,11 +270,11 @@ pub enum Phase {
     Parity(u32),
 }
 
-/// Whom an operation on an mbarrier tells of accesses before it, or learns from.
+/// The scope in which an operation on an mbarrier releases or acquires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// `.relaxed`: nobody.
-    Nobody,
+    /// `.relaxed`: it orders nothing.
+    Relaxed,
     Block,
     Cluster,
 }
@@ -283,7 +283,7 @@ impl Scope {
     /// Whether it orders accesses of this block, or of any.
     pub fn orders(self, own_block: bool) -> bool {
         match self {
-            Scope::Nobody => false,
+            Scope::Relaxed => false,
             Scope::Block => own_block,
             Scope::Cluster => true,
         }
@@ -297,39 +297,59 @@ pub struct StoreAsync {
     pub barrier: Place,
 }
 
-/// Something that a register holds before the first instruction.
+/// What a register holds before the first instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Preset {
+pub enum InitialValue {
     /// A literal, or an address that is known when the kernel is loaded.
     Constant(u64),
     /// The address of one of the kernel's global or constant variables.
     Variable(u32),
-    /// A special register.
+    /// The value of a special register.
     Special(Special),
 }
 
-/// Special registers (PTX ISA, "Special Registers").
+/// Special registers (PTX ISA, "Special Registers"), those of one axis with the axis: 0 for x, 1 for y, 2 for z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Special {
+    /// `%tid`
     Thread(u8),
+    /// `%ntid`
     Threads(u8),
+    /// `%ctaid`
     Block(u8),
+    /// `%nctaid`
     Blocks(u8),
+    /// `%clusterid`
     Cluster(u8),
+    /// `%nclusterid`
     Clusters(u8),
+    /// `%cluster_ctaid`
     BlockInCluster(u8),
+    /// `%cluster_nctaid`
     BlocksInCluster(u8),
+    /// `%cluster_ctarank`
     BlockRank,
+    /// `%cluster_nctarank`
     BlockRanks,
+    /// `%laneid`
     Lane,
+    /// `%warpid`
     Warp,
+    /// `%nwarpid`
     Warps,
+    /// `%lanemask_eq`
     LanesEqual,
+    /// `%lanemask_lt`
     LanesBelow,
+    /// `%lanemask_le`
     LanesUpTo,
+    /// `%lanemask_gt`
     LanesAbove,
+    /// `%lanemask_ge`
     LanesFrom,
+    /// `%dynamic_smem_size`
     DynamicShared,
+    /// `%total_smem_size`
     TotalShared,
 }
 

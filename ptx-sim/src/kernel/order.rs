@@ -1,12 +1,11 @@
-//! In which order the parts of a warp that has split go on.
+//! The order in which the parts of a diverged warp run.
 //!
-//! Parts of a warp wait for each other where their ways meet. Here the part that is furthest
-//! behind always goes first, and parts that come to the same instruction become one ("thread
-//! frontiers": Diamos et al. 2011, "SIMD re-convergence at thread frontiers"). Behind and ahead
-//! are places in a weak topological order of the blocks (Bourdoncle 1993, "Efficient chaotic
-//! iteration strategies with widenings"), which keeps every loop in one piece; who goes round a
-//! loop waits at its end for those still inside. That meets no later than at the immediate
-//! post-dominator, and also where some threads return early, which post-dominators miss.
+//! Parts of a warp wait for each other where they reconverge. Here the part that is furthest behind always goes first, and
+//! parts that reach the same instruction become one ("thread frontiers": Diamos et al. 2011, "SIMD re-convergence at thread
+//! frontiers"). Behind and ahead are places in a weak topological order of the basic blocks (Bourdoncle 1993, "Efficient
+//! chaotic iteration strategies with widenings"), which keeps every loop in one piece. A part that takes the back edge of a
+//! loop waits at the loop's end for parts that are still in its body. Lanes reconverge at the immediate post-dominator at the
+//! latest, and also where some threads return early, which post-dominators miss.
 
 use super::op::{Instruction, Op};
 
@@ -38,8 +37,8 @@ impl Order {
         order
     }
 
-    /// Where a part stands that goes from one instruction to another: at the place of the
-    /// target's block, or, on the way round a loop, behind the loop's last block.
+    /// The place of a part that jumps from one instruction to another: that of the target's block, or, for the back edge of
+    /// a loop, the place behind the loop's last block.
     pub fn arrival(&self, from: u32, to: u32) -> u32 {
         let (from, to) = (self.block[from as usize] as usize, self.block[to as usize] as usize);
         if self.place[to] <= self.place[from] && self.end[to] != 0 { self.end[to] } else { self.place[to] }
@@ -83,8 +82,8 @@ impl Order {
             .collect();
     }
 
-    /// Gives the blocks of a part of the graph their places: strongly connected components in
-    /// topological order, and each of them in turn without the ways back to its head.
+    /// Gives the blocks of a part of the graph their places: its strongly connected components in topological order, and
+    /// then the blocks within each component in the same way, without the back edges to its head.
     fn arrange(&mut self, blocks: Vec<u32>, place: &mut u32) {
         // A stack of work instead of recursion: nesting is as deep as the input says.
         enum Work {
@@ -123,7 +122,7 @@ impl Order {
     }
 }
 
-/// The strongly connected components of the graph on `blocks`, without the ways to blocks that
+/// The strongly connected components of the graph on `blocks`, without the edges to blocks that
 /// are cut, in reverse topological order (Tarjan 1972). Blocks keep their order in the text
 /// where the graph says nothing.
 fn components(blocks: &[u32], next: &[Vec<u32>], cut: &[bool]) -> Vec<Vec<u32>> {

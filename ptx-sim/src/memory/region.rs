@@ -25,7 +25,7 @@ pub struct Region {
     pub output: bool,
     /// The address that its elements are counted from, and the bytes of one.
     pub elements: (u64, u32),
-    /// Bytes written before the launch under way.
+    /// Bytes written before the current launch.
     pub written: Bits,
     /// From the multiple of 4 at or below `start` on.
     words: Arc<[AtomicU32]>,
@@ -46,11 +46,11 @@ impl Region {
         }
     }
 
-    /// The same once more.
+    /// A copy; a read-only allocation is shared with it.
     pub fn copy(&self) -> Region {
         let words = match self.state {
             State::Writable => self.words.iter().map(|word| AtomicU32::new(word.load(Relaxed))).collect(),
-            // Nothing changes it any more.
+            // Kernels cannot write it.
             State::ReadOnly | State::Freed => Arc::clone(&self.words),
         };
         let (name, written) = (self.name.clone(), self.written.clone());

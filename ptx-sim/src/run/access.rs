@@ -9,7 +9,7 @@ use crate::kernel::op::{Access, Place, Space};
 use crate::memory::address;
 use crate::text::registers::{Class, Register};
 
-/// What an access of one thread moves, at most.
+/// The bytes that one thread's access moves, at most 32.
 pub type Data = [u8; 32];
 
 /// The addresses of all lanes.
@@ -72,7 +72,7 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    /// What the request of a warp was to memory.
+    /// Counts a warp's request: its accesses, bytes, sectors and bank conflicts.
     pub fn count(&mut self, access: &Access, at: &Row<u64>, active: Mask, writes: bool, block: usize) {
         let (mut global, mut shared, mut remote): (Mask, Mask, u64) = (0, 0, 0);
         let mut offsets = [0; WARP];

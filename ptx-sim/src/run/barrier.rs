@@ -2,25 +2,25 @@
 
 use crate::kernel::file::Mask;
 
-/// A barrier. Each time it completes is a generation.
+/// A barrier. It completes any number of times; a generation is the time from one completion to the next.
 #[derive(Debug, Default)]
 pub struct Barrier {
     /// The lanes of each warp that have arrived.
     arrived: Vec<Mask>,
-    /// Threads it waits for, where the instruction says so.
+    /// The number of threads it waits for, if the instruction gives one; otherwise all of the block.
     pub threads: Option<u32>,
     pub generation: u32,
-    /// What the warps that have arrived know of all warps' clocks.
+    /// The vector clocks of the warps that have arrived, joined.
     gathered: Vec<u32>,
     /// Lanes that have arrived and wait for this generation to complete, now or later.
     waiting: u32,
-    /// Generations that have completed and that some lanes have not been woken from.
+    /// Generations that have completed, while some of their lanes have not been woken.
     released: Vec<Release>,
 }
 
-/// What a generation tells those that waited for it. Each has a clock of its own: a barrier of some of a block's warps
-/// may complete again before one that waited for an earlier generation runs on, and what others did in between is not
-/// ordered before that one.
+/// A completed generation, and the joined clock that its lanes take over when they are woken. Each generation has a clock of
+/// its own: if only some of a block's warps take part, the barrier may complete again before a warp of an earlier
+/// generation goes on, and what other warps did in between does not happen before that.
 #[derive(Debug)]
 struct Release {
     generation: u32,
@@ -34,7 +34,8 @@ impl Barrier {
         Barrier { arrived: vec![0; warps], ..Barrier::default() }
     }
 
-    /// Lanes arrive, with what their warp knows if it says so; whether they will be woken too.
+    /// Lanes of a warp arrive. With `clock`, the warp's vector clock, what they did so far happens before all that waiting
+    /// lanes do next; with `waits` they are themselves to be woken.
     pub fn arrive(&mut self, warp: usize, lanes: Mask, clock: Option<&[u32]>, waits: bool) {
         self.arrived[warp] |= lanes;
         if let Some(clock) = clock {
@@ -45,8 +46,8 @@ impl Barrier {
         }
     }
 
-    /// Completes if all have come: those of each warp that still run and, where a number of
-    /// threads is given, that many. Whole warps count as 32.
+    /// Completes the generation if enough lanes have arrived: `threads` of them if that is given, else every lane that still
+    /// runs. Whole warps count as 32.
     pub fn complete(&mut self, live: impl Iterator<Item = (Mask, Mask)>) {
         let mut count = 0;
         let mut all = true;
@@ -65,7 +66,7 @@ impl Barrier {
         self.forget();
     }
 
-    /// Wakes lanes that wait for a generation: what they learn, or `None` while it has not completed.
+    /// Wakes lanes that wait for a generation, and gives its joined clock; `None` if it has not completed.
     pub fn wake(&mut self, generation: u32, lanes: Mask) -> Option<Vec<u32>> {
         let release = self.released.iter_mut().find(|release| release.generation == generation)?;
         release.waiting = release.waiting.saturating_sub(lanes.count_ones());
@@ -80,7 +81,7 @@ impl Barrier {
     }
 }
 
-/// The later of both in every component.
+/// Joins a vector clock with another: the maximum of each component.
 pub fn join(clock: &mut Vec<u32>, other: &[u32]) {
     if clock.len() < other.len() {
         clock.resize(other.len(), 0);

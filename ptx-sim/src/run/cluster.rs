@@ -21,7 +21,7 @@ use crate::kernel::file::{Mask, Row};
 use crate::kernel::op::{CopyAsync, Semantics};
 use crate::memory::Memory;
 
-/// Why a warp stopped: the lane and, where it is not the instruction under way, the place.
+/// Why a warp stopped: the lane, what it did wrong, and the instruction, `None` for the current one.
 pub struct Abort {
     pub lane: u32,
     pub at: Option<u32>,
@@ -42,38 +42,39 @@ impl Abort {
     }
 }
 
-/// A cluster under way. One worker uses it for one cluster after another.
+/// A running cluster. A worker thread uses one of these for all its clusters, one after the other.
 pub struct Cluster<'a> {
     pub kernel: &'a Kernel,
     pub memory: &'a Memory,
     pub arguments: &'a [u8],
     pub limit: u64,
     pub shared: Vec<Shared>,
-    /// Sixteen a block.
+    /// The sixteen barriers of each block.
     pub barriers: Vec<Vec<Barrier>>,
     pub cluster_barrier: Barrier,
-    /// By block and place in its shared memory.
+    /// By the block's rank and the offset in its shared memory.
     pub mbarriers: HashMap<(usize, u64), Mbarrier>,
     pub pages: Pages,
     pub tally: Tally,
-    /// The block and the place in its shared memory where something was read that nothing has written.
+    /// The block's rank and the offset in its shared memory of the last read of unwritten memory.
     pub unwritten: Option<(usize, u64)>,
-    /// The allocation that the last access was in.
+    /// The allocation of the last access, in which the next one is looked for first.
     pub guess: usize,
     grid: &'a Grid<'a>,
     number: u64,
-    /// Whether `griddepcontrol.wait` waits for all launches in front.
+    /// Whether `griddepcontrol.wait` waits for all launches in flight.
     pub all_awaited: bool,
-    /// When each warp first waited for the launches in front.
+    /// The clock of each warp's first `griddepcontrol.wait`.
     pub waits: Vec<Option<u32>>,
-    /// Whether each block has let the next launch begin, and whether that was before it waited.
+    /// For each block, once it has executed `griddepcontrol.launch_dependents`, whether that was before any of its threads
+    /// executed `griddepcontrol.wait`.
     pub lets_begin: Vec<Option<bool>>,
     /// The valid and the live lanes of each warp.
     lanes: Vec<(Mask, Mask)>,
-    /// What the last thread of a block to exit knew of all warps' clocks.
+    /// The vector clocks of each block's warps that have ended, joined.
     ended: Vec<Option<Vec<u32>>>,
-    /// The clock of each warp's last access to each block's shared memory from outside, and behind
-    /// those the same of its asynchronous stores.
+    /// For each block, the clock of each warp's last access to its shared memory from another block, followed by the clock
+    /// of each warp's last asynchronous store to it.
     reached: Vec<Vec<u32>>,
     warps: Vec<Warp>,
 }
@@ -123,7 +124,7 @@ impl<'a> Cluster<'a> {
         self.number
     }
 
-    /// The launches in front that may still run.
+    /// The earlier launches of the stream that may still run.
     pub fn in_flight(&self) -> &'a [InFlight] {
         self.grid.in_flight
     }
@@ -146,7 +147,7 @@ impl<'a> Cluster<'a> {
         let count = ranks * a_block;
         self.number = number;
         self.pages.start();
-        // Generations begin anew: records of before must not look like ones of now.
+        // Generations of records start over: older records must not be taken for those of this cluster.
         let clear = self.pages.generation == 1;
         self.shared.resize_with(ranks, Shared::default);
         self.shared.iter_mut().for_each(|shared| shared.start(grid.shared_bytes, clear));
@@ -171,7 +172,7 @@ impl<'a> Cluster<'a> {
             let threads = grid.shape.threads() - in_block as u32 * 32;
             let valid = if threads >= 32 { Mask::MAX } else { (1 << threads) - 1 };
             warp.start(grid.kernel, valid, [index, block, in_block], count);
-            special_registers::write(&grid.kernel.presets, &setting, warp);
+            special_registers::write(&grid.kernel.initial_values, &setting, warp);
             self.lanes.push((valid, valid));
         }
     }
@@ -199,7 +200,7 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Lets go of parts whose barrier has completed.
+    /// Wakes the parts of a warp whose barrier has completed.
     pub fn wake(&mut self, warp: &mut Warp) {
         for part in 0..warp.parts.len() {
             let wait = warp.parts[part].wait;
@@ -228,7 +229,7 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Completes those of a block's barriers that all have come to.
+    /// Completes a block's barriers at which all threads have arrived.
     pub fn settle(&mut self, block: usize) {
         let a_block = self.grid.shape.warps();
         for barrier in &mut self.barriers[block] {
@@ -240,7 +241,7 @@ impl<'a> Cluster<'a> {
         self.cluster_barrier.complete(self.lanes.iter().copied());
     }
 
-    /// Threads have exited: nobody waits for them any more.
+    /// Threads have exited: barriers no longer wait for them.
     pub fn leave(&mut self, warp: &Warp, active: Mask) -> Result<(), Abort> {
         self.lanes[warp.index].1 = warp.live;
         self.settle(warp.block);
@@ -254,7 +255,7 @@ impl<'a> Cluster<'a> {
         if self.lanes[warp.block * a_block..][..a_block].iter().any(|(_, live)| *live != 0) {
             return Ok(());
         }
-        // The block's shared memory ends with it: whoever used it must have told it so.
+        // The block's shared memory ends with it, so every access from other blocks must happen before this.
         let mut known = known.iter().copied().chain(std::iter::repeat(0));
         let late = self.reached[warp.block].iter().any(|&reached| Some(reached) > known.next());
         if late {
@@ -265,8 +266,8 @@ impl<'a> Cluster<'a> {
         Ok(())
     }
 
-    /// A warp reaches into another block's shared memory, or stores in any asynchronously: that
-    /// block is to know of it before it ends.
+    /// A warp accesses another block's shared memory, or any block's by an asynchronous store. Records it, so that `leave`
+    /// can check that it happens before that block ends. Fails if the block has ended or may not have started.
     pub fn reach(&mut self, warp: &Warp, rank: usize, address: u64, user: usize) -> Result<(), FaultKind> {
         let a_block = self.grid.shape.warps();
         let lifetime = |state| FaultKind::RemoteLifetime { rank: rank as u32, address: Some(address), state };
@@ -281,7 +282,7 @@ impl<'a> Cluster<'a> {
         Ok(())
     }
 
-    /// How an access is remembered; none that orders memory by itself is.
+    /// The record of an access; `None` for strong accesses, which order memory by themselves.
     pub fn entry(&self, warp: &Warp, id: ThreadId) -> Option<Entry> {
         let thread = warp.index as u32 * 32 + id.lane;
         (id.semantics != Semantics::Strong)

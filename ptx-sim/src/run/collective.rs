@@ -1,4 +1,4 @@
-//! Shuffles and votes: what the lanes of a warp tell each other.
+//! Shuffles and votes: exchange between the lanes of a warp.
 
 use super::access::lanes;
 use super::cluster::Abort;
@@ -7,7 +7,7 @@ use crate::fault::FaultKind;
 use crate::kernel::file::{Mask, Row, WARP};
 use crate::kernel::op::{Reduction, Shuffle, ShuffleMode, Vote, VoteMode};
 
-/// Whether all that a member mask names are here: the lanes to wait for if not.
+/// `None` if all lanes of the member mask have come, else the lanes to wait for.
 ///
 /// All lanes must bring the same mask, and each must be in its own.
 pub fn members(
@@ -25,7 +25,7 @@ pub fn members(
             return Err(Abort::new(lane, FaultKind::Members { instruction, lane, members, present: active }));
         }
     }
-    // Threads that have exited are waited for by none.
+    // Threads that have exited are not waited for.
     let missing = wanted & warp.live & !active;
     Ok((missing != 0).then_some(wanted & warp.live))
 }

@@ -1,4 +1,4 @@
-//! Asynchronous copies on their way.
+//! Asynchronous copies that have not been waited for.
 
 /// A thread's copy: its bytes have been read and will be written when the thread waits for them.
 #[derive(Clone, Copy, Debug)]

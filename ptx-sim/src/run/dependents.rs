@@ -1,4 +1,4 @@
-//! `griddepcontrol`: launches that begin before those in front of them have ended (PTX ISA, "griddepcontrol").
+//! `griddepcontrol`: launches that begin before earlier launches of their stream have ended (PTX ISA, "griddepcontrol").
 
 use super::cluster::Cluster;
 use super::grid::OfStream;
@@ -9,7 +9,7 @@ use crate::fault::FaultKind;
 use crate::kernel::file::Mask;
 
 impl Cluster<'_> {
-    /// `griddepcontrol.wait`: from now on the launches in front have ended for these lanes.
+    /// `griddepcontrol.wait`: from here on, the awaited launches have ended for these lanes.
     pub fn wait_for_launches(&mut self, warp: &mut Warp, active: Mask) {
         if active != 0 {
             warp.waited |= active;
@@ -17,7 +17,7 @@ impl Cluster<'_> {
         }
     }
 
-    /// `griddepcontrol.launch_dependents`. A block's first one counts.
+    /// `griddepcontrol.launch_dependents`. Only the first of a block has an effect.
     pub fn launch_dependents(&mut self, warp: &Warp, active: Mask) {
         if active != 0 {
             let early = !self.has_waited(warp.block);
@@ -25,13 +25,13 @@ impl Cluster<'_> {
         }
     }
 
-    /// Whether some thread of a block has waited.
+    /// Whether any thread of a block has executed `griddepcontrol.wait`.
     fn has_waited(&self, block: usize) -> bool {
         let warps = self.warps_a_block();
         self.waits[block * warps..][..warps].iter().any(Option::is_some)
     }
 
-    /// Whether a thread has waited, or knows by a barrier of one that has.
+    /// Whether a thread has executed `griddepcontrol.wait`, or a barrier orders it after a thread that has.
     fn knows_of_wait(&self, warp: &Warp, lane: u32) -> bool {
         warp.waited >> lane & 1 == 1
             || self.waits.iter().enumerate().any(|(index, wait)| {
@@ -41,7 +41,7 @@ impl Cluster<'_> {
             })
     }
 
-    /// Holds an access of global memory to what launches in front may still be doing.
+    /// Checks an access to global memory against those of launches in flight.
     #[inline(always)]
     pub fn check_in_front(
         &self,
@@ -58,7 +58,8 @@ impl Cluster<'_> {
         self.conflict_in_front(warp, lane, address, bytes, writes)
     }
 
-    /// The same for a thread that has not waited itself, or not for all launches.
+    /// The slow way of [`check_in_front`](Cluster::check_in_front), for a thread that has not waited itself, or whose wait
+    /// does not cover all launches in flight.
     #[cold]
     fn conflict_in_front(
         &self,
@@ -78,14 +79,14 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    /// What the next launch of the stream has to know of this cluster, which has ended.
+    /// What of this cluster, which has ended, the next launches of the stream are checked against.
     pub fn of_stream(&self) -> OfStream {
         let block = |entry: Entry| entry.thread() as usize / 32 % self.warps() / self.warps_a_block();
         let place = |entry: Option<Entry>| {
             let party = entry.map_or_else(|| self.unknown(false), |entry| self.party(entry, false));
             (party.line, party.block)
         };
-        // The next launch begins when the others have ended.
+        // A block that does not launch dependents has ended, and all its reads with it, before the next launch begins.
         let may_still_read = |entry: Option<Entry>| match entry {
             Some(entry) => self.lets_begin[block(entry)].is_some(),
             None => self.lets_begin.iter().any(Option::is_some),

@@ -1,4 +1,4 @@
-//! Diagnosis: which thread and instruction a fault is of, and of what kind it is.
+//! Diagnosis: the thread, the instruction and the kind of a fault.
 
 use super::cluster::{Abort, Cluster};
 use super::warp::{Wait, Warp};
@@ -7,7 +7,7 @@ use crate::check::shadow::{self, Entry};
 use crate::fault::{Fault, FaultKind, Party};
 use crate::kernel::op::Op;
 
-/// Turns of each warp in which a store is looked for.
+/// How many turns each warp gets while a store is looked for.
 const MOST_TURNS: u32 = 16;
 
 impl Cluster<'_> {
@@ -23,26 +23,26 @@ impl Cluster<'_> {
         FaultKind::Race { space, address, element, writes, other: self.party(other, wrote) }
     }
 
-    /// A byte of global memory that the kernel writes and reads by way of a cache that sees no stores; `writes` for the
-    /// access under way.
+    /// The fault of a byte of global memory that the kernel both writes and reads through the non-coherent cache
+    /// (`ld.global.nc`, `ldu`). `writes` says which of the two the current access does.
     pub fn non_coherent(&mut self, address: u64, writes: bool) -> FaultKind {
         let other = if writes { self.last_non_coherent(address) } else { self.last(address, true) };
         let other = other.unwrap_or_else(|| self.unknown(!writes));
         FaultKind::NonCoherent { address, element: self.memory.element(address), writes, other }
     }
 
-    /// Who loaded a byte of global memory last by way of a cache that sees no stores.
+    /// The last load of a byte of global memory through the non-coherent cache.
     pub fn last_non_coherent(&mut self, address: u64) -> Option<Party> {
         let reader = self.pages.of(address).non_coherent.reader(address % PAGE)?;
         Some(self.party(reader, false))
     }
 
-    /// Somebody of the cluster: accesses that order memory by themselves leave no more.
+    /// An unknown thread of this cluster: strong accesses leave no record of their thread.
     pub fn unknown(&self, writes: bool) -> Party {
         Party { line: 0, block: self.shape().block_at(self.number(), 0), thread: None, writes }
     }
 
-    /// Who accessed a byte of global memory last in that way.
+    /// The last store to a byte of global memory (`writes`), or the last load of it.
     pub fn last(&mut self, address: u64, writes: bool) -> Option<Party> {
         let generation = self.pages.generation;
         let records = &self.pages.of(address).records;
@@ -60,7 +60,7 @@ impl Cluster<'_> {
     /// The block and thread behind a thread's number in the cluster.
     fn place(&self, thread: usize) -> ([u32; 3], [u32; 3]) {
         let shape = self.shape();
-        // A thread's asynchronous stores have a number of their own.
+        // A thread's asynchronous stores are recorded under a second number, above those of all threads.
         let (warp, lane) = (thread / 32 % self.warps(), thread % 32);
         let (block, in_block) = (warp / shape.warps(), warp % shape.warps());
         (shape.block_at(self.number(), block as u32), shape.thread_at((in_block * 32 + lane) as u32))
@@ -75,8 +75,8 @@ impl Cluster<'_> {
         Box::new(Fault { kernel: self.kernel.name.clone(), line, block, thread, kind: abort.kind })
     }
 
-    /// The fault of a warp. Where it reads what nothing has written, the others run on without it: one that comes to store
-    /// there does so with no barrier between, and that is what is wrong.
+    /// The fault of a warp. If it read memory that nothing has written, the other warps run on without it: if one of them
+    /// writes there, no barrier separates the two, so the fault is a race rather than a read of uninitialized memory.
     pub fn explain(&mut self, warps: &mut [Warp], index: usize, abort: Abort) -> Box<Fault> {
         let kind = match abort.kind {
             FaultKind::UninitializedMemory { space: "shared", .. } => {
@@ -106,7 +106,7 @@ impl Cluster<'_> {
         self.fault(&warps[index], abort)
     }
 
-    /// Runs all warps but one until `written` finds a store of one of them, or none goes on.
+    /// Runs all warps but one until `written` finds a store, or no warp can go on.
     fn storing(
         &mut self,
         warps: &mut [Warp],
@@ -122,7 +122,7 @@ impl Cluster<'_> {
                 }
                 progress = true;
                 if self.run(warp).is_err() {
-                    // What it does wrong is not what was asked.
+                    // A fault of this warp is not the one being explained: it just stops.
                     warp.parts.clear();
                 }
                 if let Some(entry) = written(self) {
@@ -136,10 +136,10 @@ impl Cluster<'_> {
         None
     }
 
-    /// Why nothing goes on.
+    /// The fault if no warp can go on: a deadlock, or a warp whose lanes diverged.
     pub fn stuck(&self, warps: &[Warp]) -> Box<Fault> {
         let parts = || warps.iter().flat_map(|warp| warp.parts.iter().map(move |part| (warp, part)));
-        // Lanes that wait for the rest of their warp name the cause; others only suffer.
+        // Lanes that wait for the rest of their warp are the cause; threads that wait at a barrier are a consequence.
         let split = parts().find(|(_, part)| matches!(part.wait, Wait::Lanes(_)));
         let Some((warp, part)) = split.or_else(|| parts().next()) else {
             // Not reached: with no parts, all warps have ended.
@@ -161,7 +161,7 @@ impl Cluster<'_> {
             wait => {
                 let waiting = parts().map(|(_, part)| part.lanes.count_ones()).sum();
                 let exited = warps.iter().map(|warp| (warp.valid & !warp.live).count_ones()).sum();
-                // A part that waits for a barrier has passed it.
+                // A part that waits for a barrier stands behind it, one that waits for an mbarrier stands at it.
                 let passed = !matches!(wait, Wait::Mbarrier { .. });
                 let at = part.at.saturating_sub(u32::from(passed));
                 (at, FaultKind::Deadlock { instruction: self.called(at), waiting, exited })

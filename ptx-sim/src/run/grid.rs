@@ -13,7 +13,7 @@ use crate::check::pages::Footprint;
 use crate::counts::{Counts, distinct};
 use crate::error::LaunchError;
 use crate::fault::Fault;
-use crate::kernel::{Initial, Kernel};
+use crate::kernel::{Kernel, ModuleVariable};
 use crate::memory::Memory;
 
 /// What all clusters of a launch share.
@@ -28,12 +28,12 @@ pub struct Grid<'a> {
     pub shared_bytes: u64,
     /// Instructions that a warp may run.
     pub limit: u64,
-    /// Launches in front that may still run, and whether this one is to be remembered as one.
+    /// Earlier launches of the stream that may still run, and whether this launch is to be recorded as one for the next.
     pub in_flight: &'a [InFlight],
     pub remembers: bool,
 }
 
-/// What the clusters of a launch leave.
+/// The results of a launch's clusters.
 #[derive(Default)]
 pub struct Done {
     tally: Tally,
@@ -41,14 +41,14 @@ pub struct Done {
     pub of_stream: OfStream,
 }
 
-/// What the next launch of the stream has to know.
+/// What later launches of the stream are checked against.
 #[derive(Default)]
 pub struct OfStream {
     pub accesses: Accesses,
-    /// Whether some thread has waited for the launches in front.
+    /// Whether any thread has executed `griddepcontrol.wait`.
     pub waited: bool,
-    /// Whether the next launch begins when those in front of this one have ended, since some block lets it begin, or
-    /// ends, only after it has waited.
+    /// Whether the next launch can begin only when the launches that this one waits for have ended: some block executes
+    /// `griddepcontrol.launch_dependents`, or ends, only after it has waited.
     pub begins_next_late: bool,
 }
 
@@ -69,7 +69,7 @@ impl Done {
     }
 }
 
-/// Runs all clusters. The fault is that of the first cluster that has one, whichever ran first.
+/// Runs all clusters. If several have a fault, that of the lowest-numbered cluster is given.
 pub fn run_clusters(grid: &Grid<'_>) -> Result<Done, LaunchError> {
     let failed = AtomicU64::new(u64::MAX);
     let first: Mutex<Option<(u64, Box<Fault>)>> = Mutex::new(None);
@@ -131,8 +131,8 @@ pub fn note(memory: &mut Memory, footprints: &[(u64, Footprint)]) {
 }
 
 /// Gives the module's variables memory for this launch.
-pub fn place(variables: &[Initial], memory: &mut Memory) -> Vec<u64> {
-    let add = |variable: &Initial, memory: &mut Memory| {
+pub fn place(variables: &[ModuleVariable], memory: &mut Memory) -> Vec<u64> {
+    let add = |variable: &ModuleVariable, memory: &mut Memory| {
         if variable.constant {
             memory.upload_read_only(&variable.name, &variable.bytes)
         } else {

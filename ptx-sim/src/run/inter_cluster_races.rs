@@ -1,8 +1,7 @@
-//! Races between clusters, and whose they are.
+//! Races between clusters: which threads and instructions they are of.
 //!
-//! Of a cluster that has ended only the bytes are remembered that it accessed. So the two clusters
-//! of a race are run once more, on memory as it was before the launch, and looked at while each of
-//! their accesses still has its thread and instruction.
+//! Once a cluster has ended, only the bytes that it accessed are kept. So the two clusters of a race are run again, on memory
+//! as it was before the launch, to find the thread and the instruction of each access.
 
 use super::cluster::Cluster;
 use super::grid::Grid;
@@ -15,7 +14,7 @@ pub fn race(before: &Grid<'_>, footprints: &[(u64, Footprint)]) -> Option<Box<Fa
     let Overlap { address, writer, other, how } = overlap::find(footprints)?;
     let find_writer = || party(before, writer, address, How::Writes);
     let find_other = || party(before, other, address, how);
-    // In their order: the second may wait for the first.
+    // Run in the order of their numbers: the second may wait for the first.
     let (writer, other) = if writer < other {
         (find_writer(), find_other())
     } else {
@@ -38,11 +37,11 @@ pub fn race(before: &Grid<'_>, footprints: &[(u64, Footprint)]) -> Option<Box<Fa
     }))
 }
 
-/// Who of a cluster accessed a byte last. Where it does not do so again, because what it does hangs
-/// on another cluster, all there is to say is which cluster it was.
+/// The last access to a byte by a cluster, found by running the cluster again. If it does not access the byte this time,
+/// because it depends on another cluster, only the cluster is known.
 fn party(before: &Grid<'_>, number: u64, address: u64, how: How) -> Party {
     let mut cluster = Cluster::new(before);
-    // What it meets this time is no news: the access may lie before it.
+    // A fault in this second run does not matter: the access may come before it.
     let _ = cluster.run_all(number);
     let found = match how {
         How::ReadsNonCoherently => cluster.last_non_coherent(address),

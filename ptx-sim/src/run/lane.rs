@@ -108,7 +108,7 @@ impl Cluster<'_> {
         let me = self.entry(warp, id);
         let page = self.pages.of(address);
         let within = address % PAGE;
-        // Written before the launch, or by this cluster; by another one, it is a race.
+        // Writes before the launch and by this cluster count. A write by another cluster would be a race.
         let written = region.written.get(address - region.start, bytes) | page.written(within, bytes);
         if written != low_bits(bytes) {
             let address = address + u64::from(written.trailing_ones());
@@ -116,7 +116,7 @@ impl Cluster<'_> {
             return Err(FaultKind::UninitializedMemory { space: "global", address, element });
         }
         if let (Semantics::NonCoherent, Some(me)) = (id.semantics, me) {
-            // What the kernel has written, the thread itself included, the cache may not have seen.
+            // The non-coherent cache may miss whatever the kernel has written, even the thread itself.
             let stale = page.written(within, bytes);
             if stale != 0 {
                 return Err(self.non_coherent(address + u64::from(stale.trailing_zeros()), false));
@@ -169,8 +169,8 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    /// Whose shared memory an address is in, and where there. `user` is the warp whose clock says when
-    /// it is used, or what stands for the warp's asynchronous stores.
+    /// The rank of the block whose shared memory an address is in, and the offset there. `user` is the index by which the
+    /// access is recorded: the warp's, or that of its asynchronous stores.
     pub fn locate(
         &mut self,
         warp: &Warp,

@@ -108,8 +108,8 @@ impl Launch {
         self
     }
 
-    /// Whether it may begin before those in front of it in its [`Stream`](super::stream::Stream) have ended (programmatic
-    /// dependent launch, `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION`); without, it may not.
+    /// Whether it may begin before earlier launches of its [`Stream`](super::stream::Stream) have ended (programmatic
+    /// dependent launch, `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION`); false unless given.
     #[must_use]
     pub fn programmatic(mut self, programmatic: bool) -> Launch {
         self.programmatic = programmatic;
@@ -125,7 +125,7 @@ impl Launch {
         &self.kernel
     }
 
-    /// Runs the kernel to its end, blocks in parallel on rayon's thread pool. No other launch is in front of it.
+    /// Runs the kernel to its end, blocks in parallel on rayon's thread pool. No earlier launch is still running.
     ///
     /// # Errors
     /// [`LaunchError`]: before anything runs, where the launch does not fit the kernel; the
@@ -135,7 +135,8 @@ impl Launch {
         self.run_behind(&[], false, memory).map(|(counts, _)| counts)
     }
 
-    /// The same behind launches that may still run, and what the next one has to know if it is to be remembered.
+    /// [`run`](Launch::run) while earlier launches may still be running. If `remembers`, it also gives what later launches of
+    /// the stream are checked against.
     pub(crate) fn run_behind(
         &self,
         in_flight: &[InFlight],
@@ -146,8 +147,8 @@ impl Launch {
         let arguments = self.pack()?;
         let shared_bytes = self.check_shared()?;
         let variables = place(&self.kernel.variables, memory);
-        // Blocks of one cluster are watched as they run; to name who raced with whom between clusters,
-        // two of them are run again.
+        // Races within a cluster are found while it runs. To name the threads of a race between clusters, two of them are
+        // run again, for which memory is kept as it is now.
         let before = (self.shape.cluster_count() > 1).then(|| memory.copy());
         let grid = Grid {
             kernel: &self.kernel,
@@ -163,7 +164,7 @@ impl Launch {
         };
         let done = run_clusters(&grid).map(|done| {
             let counts = done.counts(&grid);
-            // One that waits for another block would wait for ever now.
+            // Run alone, a cluster that spins on another one's store would never end.
             let limit = counts.longest_warp + 1;
             let before = before.as_ref().map(|memory| Grid { memory, limit, ..grid });
             let raced = before.and_then(|before| inter_cluster_races::race(&before, &done.footprints));
@@ -181,7 +182,7 @@ impl Launch {
             let kernel = self.kernel.name.clone();
             return Err(LaunchError::Unwritten { kernel, buffer, address, offset, count });
         }
-        // Variables have other places in the next launch.
+        // The next launch allocates the module's variables anew.
         for (variable, &address) in self.kernel.variables.iter().zip(&variables) {
             of_stream.accesses.forget(address, address + variable.bytes.len() as u64);
         }

@@ -11,11 +11,11 @@ use crate::kernel::file::{Mask, Raw, Row, WARP};
 use crate::kernel::op::{Mbarrier as Instruction, MbarrierAction, Phase, Semantics, Space, StoreAsync};
 use crate::memory::address;
 
-/// What the 8 bytes hold. The PTX ISA leaves it open; here it shows whether something else has
+/// What the 8 bytes of an initialized mbarrier hold. The PTX ISA leaves that open; here a mark shows if anything else has
 /// been written to them.
 const MARK: [u8; 8] = *b"mbarrier";
 
-/// The most arrivals, and the most bytes, that one counts.
+/// The most arrivals, and the most bytes, that an mbarrier can count (PTX ISA, "mbarrier").
 const MOST: u32 = (1 << 20) - 1;
 
 /// An mbarrier.
@@ -29,11 +29,12 @@ pub struct Mbarrier {
     /// Phases that have ended.
     phase: u32,
     initialized: Entry,
-    /// The generation of the cluster's barrier that tells all blocks of the initialization even
-    /// where threads arrive `.relaxed`, since `fence.mbarrier_init` came before.
+    /// Whether `fence.mbarrier_init` has followed the initialization.
     fenced: bool,
+    /// The first generation of the cluster's barrier that follows the fence. After it, all blocks may use the mbarrier, even
+    /// if threads arrived `.relaxed`.
     announced: Option<u32>,
-    /// What those that arrive know of all warps' clocks, and what ended phases knew.
+    /// The joined vector clocks of this phase's arrivals, and those of all phases that have ended.
     gathered: Vec<u32>,
     released: Vec<u32>,
 }
@@ -143,13 +144,13 @@ impl Cluster<'_> {
         }
     }
 
-    /// The mbarrier at an address, if the thread may know of it. `user` as for [`Cluster::locate`].
+    /// The mbarrier at an address, if its initialization happens before this use. `user` is as for [`Cluster::locate`].
     fn find(&mut self, warp: &Warp, lane: u32, space: Space, at: u64, user: usize) -> Result<Key, FaultKind> {
         let (_, address) = resolve(space, at);
         aligned("shared", address, 8)?;
         let (rank, offset) = self.locate(warp, address, 8, user)?;
         let mut held = [0; 8];
-        // Whoever initialized it is asked below, so that no record of the bytes is needed.
+        // This read is not recorded, because `initialized` is what the order is checked by, below.
         let intact = self.shared[rank].load(offset, &mut held, None, |_| true).is_ok() && held == MARK;
         let Some(found) = self.mbarriers.get(&(rank, offset)).filter(|_| intact) else {
             return Err(wrong(offset, "is not initialized, or has been overwritten"));
@@ -225,7 +226,7 @@ impl Cluster<'_> {
             }
         }
         if let Some((offset, phase)) = open.filter(|_| waits) {
-            // It gives up once, so that a kernel that does not try again is found out.
+            // `try_wait` may give up before the phase ends. It does so once here, to find kernels that do not try again.
             if warp.gave_up == Some((offset, phase)) {
                 warp.parts[part].wait = Wait::Mbarrier { offset, phase };
                 return Ok(false);
@@ -241,12 +242,12 @@ impl Cluster<'_> {
         self.mbarriers.get(&(block, offset)).is_none_or(|found| found.phase != phase)
     }
 
-    /// `fence.mbarrier_init`: makes what this warp has initialized known by the cluster's barrier.
+    /// `fence.mbarrier_init`: the next arrival at the cluster's barrier publishes the mbarriers that this warp initialized.
     pub fn fence_mbarriers(&mut self, warp: &Warp) {
         self.own_mbarriers(warp).for_each(|found| found.fenced = true);
     }
 
-    /// The warp arrives at the cluster's barrier.
+    /// The warp arrives at the cluster's barrier, which publishes its fenced mbarriers.
     pub fn announce_mbarriers(&mut self, warp: &Warp) {
         let generation = self.cluster_barrier.generation;
         for found in self.own_mbarriers(warp).filter(|found| found.fenced) {
@@ -259,8 +260,7 @@ impl Cluster<'_> {
         self.mbarriers.values_mut().filter(move |found| found.initialized.thread() as usize / 32 == index)
     }
 
-    /// `st.async`: stores that nobody may read before the mbarrier has told of them, not the
-    /// thread itself either.
+    /// `st.async`: stores that no thread, not even this one, may read before the mbarrier's phase has ended.
     pub fn store_async(
         &mut self,
         warp: &mut Warp,
@@ -292,7 +292,7 @@ impl Cluster<'_> {
     ) -> Result<(), FaultKind> {
         let (_, target) = resolve(space, target);
         aligned("shared", target, data.len())?;
-        // A clock of its own, which only the mbarrier tells: as if another warp had written.
+        // Recorded as if another warp had written, whose clock only the mbarrier passes on.
         let sender = warp.index + self.warps();
         let key = self.find(warp, lane as u32, space, barrier, sender)?;
         let (rank, offset) = self.locate(warp, target, data.len(), sender)?;

@@ -17,7 +17,7 @@ const BULK: u64 = 16;
 const LINE: u64 = 128;
 
 impl Cluster<'_> {
-    /// Carries out a prefetch in the lanes of `active`.
+    /// Checks and counts a prefetch in the lanes of `active`.
     pub fn prefetch(&mut self, warp: &Warp, prefetch: &Prefetch, active: Mask, at: u32) -> Result<(), Abort> {
         let addresses = addresses(warp, prefetch.place);
         let (mut found, mut region): (Mask, usize) = (0, 0);

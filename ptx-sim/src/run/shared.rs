@@ -4,7 +4,7 @@ use crate::check::shadow::{Entry, Record, last, touch};
 use crate::fault::FaultKind;
 use crate::memory::bits::{Bits, low_bits};
 
-/// Shared memory, what has been written of it, and who accessed it last.
+/// The bytes of shared memory, which of them have been written, and the last accesses.
 #[derive(Debug, Default)]
 pub struct Shared {
     bytes: Vec<u8>,
@@ -12,7 +12,7 @@ pub struct Shared {
     records: Vec<Record>,
 }
 
-/// An access that lies before, as [`Shared::load`] and [`Shared::store`] find it racing.
+/// A race: the earlier access, whether that wrote, and the byte.
 pub struct Race {
     pub other: Entry,
     pub wrote: bool,
@@ -26,8 +26,7 @@ pub enum Wrong {
 }
 
 impl Shared {
-    /// Makes room for a new block. What a former block left is as good as anything: reading it
-    /// is an error.
+    /// Makes room for a new block. Bytes of the block before are not cleared, since reading them is a fault.
     pub fn start(&mut self, bytes: u64, clear_records: bool) {
         self.bytes.resize(bytes as usize, 0);
         self.written = Bits::new(bytes);
@@ -76,12 +75,12 @@ impl Shared {
         Ok(())
     }
 
-    /// Who wrote a byte last, of those that barriers order.
+    /// The last store to a byte, strong stores aside.
     pub fn writer(&self, address: u64, generation: u8) -> Option<Entry> {
         last(&self.records, address as usize, true, generation)
     }
 
-    /// Whether an access is one, and where.
+    /// Checks that an access lies within the block's shared memory, and gives its offset there.
     pub fn check(&self, address: u64, bytes: u32) -> Result<usize, Wrong> {
         let end = address.checked_add(u64::from(bytes)).filter(|&end| end <= self.bytes.len() as u64);
         if end.is_none() {

@@ -1,12 +1,13 @@
-//! What registers hold before the first instruction.
+//! Special registers, and the constants and addresses that instructions name: all are registers that are written before
+//! the first instruction.
 
 use super::shape::Shape;
 use super::warp::Warp;
 use crate::kernel::file::Row;
-use crate::kernel::op::{Preset, Special};
+use crate::kernel::op::{InitialValue, Special};
 use crate::text::registers::{Class, Register};
 
-/// What a warp's special registers depend on beside its own place.
+/// What a warp's special registers depend on, beside which warp it is.
 pub struct Setting<'a> {
     pub shape: &'a Shape,
     pub cluster: u64,
@@ -16,13 +17,15 @@ pub struct Setting<'a> {
     pub total_shared: u32,
 }
 
-/// Writes a warp's constants and special registers.
-pub fn write(presets: &[(Register, Preset)], setting: &Setting<'_>, warp: &mut Warp) {
-    for &(register, preset) in presets {
-        let row: Row<u64> = match preset {
-            Preset::Constant(bits) => [bits; 32],
-            Preset::Variable(number) => [setting.variables.get(number as usize).copied().unwrap_or(0); 32],
-            Preset::Special(special) => {
+/// Writes the initial values of a warp's registers.
+pub fn write(initial_values: &[(Register, InitialValue)], setting: &Setting<'_>, warp: &mut Warp) {
+    for &(register, initial) in initial_values {
+        let row: Row<u64> = match initial {
+            InitialValue::Constant(bits) => [bits; 32],
+            InitialValue::Variable(number) => {
+                [setting.variables.get(number as usize).copied().unwrap_or(0); 32]
+            }
+            InitialValue::Special(special) => {
                 std::array::from_fn(|lane| u64::from(value(special, setting, warp, lane)))
             }
         };

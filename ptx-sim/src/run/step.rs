@@ -19,7 +19,7 @@ impl Cluster<'_> {
         let kernel = self.kernel;
         let until = warp.instructions + TURN;
         while let Some(part) = warp.next() {
-            // A part alone runs on; with others beside it, it looks for them at every block.
+            // A part that is alone runs on. If there are others, it stops at every basic block, where they may merge.
             let alone = warp.parts.len() == 1;
             loop {
                 let at = warp.parts[part].at;
@@ -67,8 +67,7 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    /// Carries out the instruction that a part stands at. False if it must be looked at anew
-    /// which part goes next.
+    /// Executes the instruction that a part stands at. False if the next part to run must be chosen anew.
     fn execute(&mut self, warp: &mut Warp, part: usize, active: Mask) -> Result<bool, Abort> {
         let kernel = self.kernel;
         let at = warp.parts[part].at;
@@ -114,7 +113,7 @@ impl Cluster<'_> {
                     warp.parts[part].wait = Wait::Lanes(wanted);
                     return Ok(false);
                 }
-                // What some lanes do together orders no others; only whole warps have a clock.
+                // Clocks are kept by warp, so only a barrier of all live lanes can order accesses.
                 if active == warp.live {
                     warp.tick();
                 }
@@ -225,7 +224,7 @@ impl Cluster<'_> {
             warp.parts[part].wait = Wait::Barrier { number, generation };
         }
         self.settle(warp.block);
-        // A part that waits is past the instruction when it is woken.
+        // A part that waits goes on behind the instruction when it is woken.
         Ok(!waits)
     }
 
@@ -274,7 +273,7 @@ impl Cluster<'_> {
             aligned("global", sources[lane], copy.size as usize).map_err(abort)?;
             let mut bytes = [0; 16];
             let id = ThreadId { lane: number, at, semantics: Semantics::Weak };
-            // Byte by byte where fewer than all are read: they need not be a power of two.
+            // If fewer bytes than all are read, byte by byte: their number need not be a power of two.
             let step = if wanted == copy.size { copy.size as usize } else { 1 };
             for from in (0..wanted as usize).step_by(step) {
                 let address = sources[lane].wrapping_add(from as u64);
@@ -287,7 +286,7 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    /// Writes what copies have brought, in the name of the threads that waited for them.
+    /// Writes the bytes of finished copies to shared memory, as stores of the threads that waited for them.
     fn finish_copies(&mut self, warp: &mut Warp, active: Mask, pending: Option<u32>) -> Result<(), Abort> {
         for copy in warp.copies.finish(active, pending) {
             let id = ThreadId { lane: copy.lane, at: copy.at, semantics: Semantics::Weak };

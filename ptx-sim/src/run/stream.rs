@@ -8,8 +8,8 @@ use crate::counts::Counts;
 use crate::error::LaunchError;
 use crate::memory::Memory;
 
-/// Launches that are remembered at a time. Each may begin before the one in front of it has ended, so that any number may
-/// run at a time; those further in front than this are taken to have ended.
+/// The most launches that are kept as in flight. Each may begin before the one before it has ended, so any number may run at
+/// a time; launches older than this many are taken to have ended.
 const MOST: usize = 8;
 
 /// A stream of a device: launches that run one after the other, but for [programmatic](Launch::programmatic) ones, which
@@ -80,7 +80,7 @@ impl Stream {
             in_front.clear();
         }
         let (counts, done) = launch.run_behind(&in_front, true, memory)?;
-        // They have ended when the next one begins, or else when it has waited.
+        // Earlier launches have ended either when the next one begins, or when that one has waited.
         in_front.retain_mut(|earlier| {
             earlier.awaited &= done.waited;
             !earlier.awaited || !done.begins_next_late

@@ -7,7 +7,7 @@ use crate::memory::region::Region;
 /// Counts by instruction and allocation, in tables.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Of each instruction.
+    /// The counts of each instruction.
     instructions: Vec<LineCounts>,
     /// Traffic with each allocation.
     pub global: Vec<Traffic>,
@@ -35,12 +35,12 @@ impl Tally {
         self.instructions[at as usize].divergent_branches += 1;
     }
 
-    /// A thread prefetches where no memory is.
+    /// Counts a prefetch that lies in no allocation.
     pub fn stray(&mut self, at: u32) {
         self.instructions[at as usize].stray_prefetches += 1;
     }
 
-    /// Both together.
+    /// The sums of both tallies.
     pub fn add(mut self, other: Tally) -> Tally {
         if self.instructions.is_empty() {
             return other;
@@ -55,7 +55,7 @@ impl Tally {
         self
     }
 
-    /// The same by kinds and names.
+    /// The counts by kinds of instructions, lines, and names of allocations.
     pub fn named(&self, kernel: &Kernel, regions: &[Region]) -> Counts {
         let mut counts = Counts {
             longest_warp: self.longest_warp,

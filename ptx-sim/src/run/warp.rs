@@ -4,12 +4,12 @@ use crate::kernel::file::{File, Mask};
 use crate::kernel::{Kernel, Order};
 use crate::run::copies::Copies;
 
-/// Lanes that go the same way.
+/// A part of a diverged warp: lanes that execute the same instructions.
 #[derive(Clone, Copy, Debug)]
 pub struct Part {
     pub at: u32,
     pub lanes: Mask,
-    /// How far it is, in the kernel's order.
+    /// Its position in the kernel's [`Order`]: the lowest runs first.
     pub place: u32,
     pub wait: Wait,
 }
@@ -18,7 +18,7 @@ pub struct Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     Nothing,
-    /// Lanes that must come to the same instruction.
+    /// Other lanes, which must reach the same instruction.
     Lanes(Mask),
     /// The end of a barrier's generation.
     Barrier {
@@ -36,7 +36,7 @@ pub enum Wait {
     },
 }
 
-/// A warp.
+/// A warp: registers, diverged parts, and the vector clock by which races are found.
 #[derive(Debug, Default)]
 pub struct Warp {
     pub file: File,
@@ -48,17 +48,17 @@ pub struct Warp {
     pub index: usize,
     pub block: usize,
     pub in_block: usize,
-    /// What it knows of all warps' clocks, its own included.
+    /// Its vector clock: a component for each warp of the cluster, its own included.
     pub clock: Vec<u32>,
-    /// Lanes that have arrived at the cluster's barrier and not waited, and when.
+    /// Lanes that have arrived at the cluster's barrier and not waited, and the generation at which they arrived.
     pub cluster_arrived: Mask,
     pub cluster_generation: u32,
-    /// How often it has been through the cluster's barrier: after once all blocks have begun, also
-    /// where they arrived `.relaxed` and told nothing else.
+    /// How often it has passed the cluster's barrier. Once is enough to know that all blocks have started, even if they
+    /// arrived `.relaxed`, which orders no accesses.
     pub met_cluster: u32,
-    /// The mbarrier and its phase for which `try_wait` has said once that it has not ended.
+    /// The mbarrier, by its offset, and the phase for which `try_wait` has given up once.
     pub gave_up: Option<(u64, u32)>,
-    /// Lanes that have waited for the launches in front.
+    /// Lanes that have executed `griddepcontrol.wait`.
     pub waited: Mask,
     pub instructions: u64,
     pub copies: Copies,
@@ -96,12 +96,12 @@ impl Warp {
         self.local_written.resize(local, false);
     }
 
-    /// The clock of its own that accesses carry.
+    /// Its own component of the clock, which its accesses are recorded with.
     pub fn now(&self) -> u32 {
         self.clock[self.index]
     }
 
-    /// Whether an access by a lane comes after one that another thread of the cluster made.
+    /// Whether an access of a thread of the cluster, recorded at `clock`, happens before what `lane` does now.
     pub fn is_after(&self, lane: usize, thread: u32, clock: u32) -> bool {
         let warp = (thread / 32) as usize;
         if warp == self.index {
@@ -111,25 +111,25 @@ impl Warp {
         }
     }
 
-    /// Ends the span of time whose accesses nobody has been told of.
+    /// Advances its own clock: accesses from here on are ordered only by later barriers.
     pub fn tick(&mut self) {
         self.clock[self.index] += 1;
     }
 
-    /// Learns what a barrier's generation knew.
+    /// Joins the clock of a completed barrier: what was done before its arrivals happens before what this warp does next.
     pub fn learn(&mut self, released: &[u32]) {
         let own = self.now();
         super::barrier::join(&mut self.clock, released);
         self.clock[self.index] = own;
     }
 
-    /// The part to run next: the one that is furthest behind.
+    /// The part to run next: of those that do not wait, the one furthest behind.
     pub fn next(&self) -> Option<usize> {
         let ready = self.parts.iter().enumerate().filter(|(_, part)| part.wait == Wait::Nothing);
         ready.min_by_key(|(_, part)| (part.place, part.at)).map(|(at, _)| at)
     }
 
-    /// Makes one part of those that stand at the same instruction and wait for no barrier.
+    /// Merges parts that stand at the same instruction and wait for no barrier.
     pub fn merge(&mut self) {
         let open = |part: &Part| matches!(part.wait, Wait::Nothing | Wait::Lanes(_));
         let mut at = 0;
@@ -149,7 +149,7 @@ impl Warp {
         }
     }
 
-    /// Sends lanes of a part another way.
+    /// Splits lanes off a part, which go on at instruction `to`.
     pub fn split(&mut self, part: usize, lanes: Mask, to: u32, order: &Order) {
         let from = self.parts[part].at;
         self.parts[part].lanes &= !lanes;
