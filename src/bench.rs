@@ -43,7 +43,7 @@ use crate::output;
 use crate::target::{DeviceChoice, Target};
 use crate::whole::whole;
 
-/// How it is measured, below the options.
+/// The help text below the options: how it is measured.
 const METHOD_HELP: &str = "\
 Each round runs every line once on fresh buffers with random inputs: a CUDA graph of 200 calls (20 where a
 tensor is over 16 MiB) on a stream of its own, inputs and outputs rotating through 1 GiB, so that what is read
@@ -53,7 +53,7 @@ device-to-device copy and an empty kernel. Throughput counts x read once and y w
 and the sum with it written once. A few rows of each line's output are held against the f64 reference first: where
 one is wrong the line is a FAIL, the exit status 1.";
 
-/// What `norm bench` takes.
+/// The arguments of `norm bench`.
 #[derive(Args, Debug)]
 #[command(after_help = METHOD_HELP)]
 pub struct BenchArgs {
@@ -191,9 +191,9 @@ fn run_host(args: &BenchArgs) -> Result<Outcome, Failure> {
 /// Batches of launches a round of `--host`.
 const HOST_BATCHES: u32 = 20;
 
-/// What the lines of stock kernels go by.
+/// The implementation's name in measurements of stock kernels.
 const NAME: &str = "norm";
-/// What is added to that where an operation's parts are measured.
+/// The suffix of that name where an operation's two norms are measured one after the other.
 const UNFUSED: &str = ", unfused";
 
 /// The one set of kernels that `option` takes.
@@ -239,7 +239,7 @@ fn measure(args: &BenchArgs) -> Result<Record, Failure> {
                 return Err(BenchError::NotOnCpu { option }.into());
             }
         }
-        // The CPU runs no kernels, and says so where some are named.
+        // The CPU runs no kernels, so naming any is an error.
         args.ptx.iter().try_for_each(|set| args.device.find(set).map(drop))?;
         let standing = if args.quick { Standing::QuickCpu } else { Standing::Cpu };
         let cases = sets::cases(&args.ops, &args.dtype, &args.shape, standing, args.rounding)?;
@@ -294,7 +294,7 @@ fn measure_cpu(args: &BenchArgs, cases: &[BenchCase]) -> Result<Record, Failure>
 fn measure_cuda(args: &BenchArgs, cases: &[BenchCase]) -> Result<Record, Failure> {
     if args.sweep {
         one_set(args, "--sweep")?;
-        // Their kernels' blocks are those of the plans that only operations make.
+        // Their kernels take only the tiles that planning selects.
         let without = cases.iter().find(|case| matches!(case.op, Op::AddRmsF32 | Op::SandwichRms));
         without.map_or(Ok(()), |case| Err(BenchError::Sweep { op: case.op.word() }))?;
     }
@@ -379,7 +379,7 @@ fn rounding_record(args: &BenchArgs) -> Option<String> {
     (args.rounding != Rounding::Single).then(|| args.rounding.name().to_owned())
 }
 
-/// What lines of that set's kernels go by.
+/// The implementation's name in measurements of that set's kernels.
 fn implementation(set: &KernelSet) -> String {
     match set {
         KernelSet::Stock => NAME.to_owned(),

@@ -1,4 +1,4 @@
-//! What can be typed. Each subcommand's own options stand in its own module.
+//! The command line: its subcommands. The options of each are in its own module.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -43,14 +43,14 @@ pub enum Command {
     Doctor(doctor::DoctorArgs),
 }
 
-/// What was typed. Where that is no command the process ends here, with what may have been meant.
+/// Parses the command line. If it is invalid, prints the error with suggestions and ends the process.
 pub fn parse() -> Cli {
     let typed: Vec<OsString> = env::args_os().collect();
     Cli::try_parse_from(&typed).unwrap_or_else(|error| suggesting(error, &typed).exit())
 }
 
-/// The error with suggestions that are near: clap's own go by another likeness, which finds `bench` in `nosuch`, and
-/// nothing in `rsm`.
+/// Replaces clap's suggestions in the error by those of `nearest`: clap's measure of similarity suggests `bench` for
+/// `nosuch`, and nothing for `rsm`.
 fn suggesting(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
     if error.kind() != ErrorKind::InvalidSubcommand {
         return error;
@@ -68,7 +68,7 @@ fn suggesting(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
     error
 }
 
-/// The command whose subcommand `given` was to be.
+/// The command that `given` was meant as a subcommand of.
 fn command_of(typed: &[OsString], given: &str) -> clap::Command {
     let mut command = Cli::command();
     for word in typed.iter().skip(1).take_while(|word| *word != OsStr::new(given)) {

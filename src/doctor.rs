@@ -15,7 +15,7 @@ use crate::kernel_set::KernelSet;
 use crate::output;
 use crate::target::DeviceChoice;
 
-/// What `norm doctor` takes.
+/// The arguments of `norm doctor`.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
     /// Print the findings as JSON
@@ -45,13 +45,13 @@ struct Finding {
     /// Its version or place; where it is missing, what was tried or what went wrong.
     detail: String,
     needed_for: &'static str,
-    /// How to get it where it is missing, or else what helps where it cannot be used.
+    /// If it is missing, how to get it; if it cannot be used, how to fix that.
     #[serde(skip_serializing_if = "Option::is_none")]
     how_to_get_it: Option<&'static str>,
 }
 
 impl Finding {
-    /// Something found, with its version or place, or else what is said about its absence.
+    /// A finding that is ok, with a version or place, or one that is missing, with the reason.
     fn new(
         name: &str,
         found: Result<String, String>,
@@ -67,13 +67,12 @@ impl Finding {
     }
 }
 
-/// Everything that was found out.
+/// All findings.
 #[derive(Serialize)]
 struct Diagnosis {
-    /// Whether the default use, the operations on the device that `--device auto` chooses, can do
-    /// its work.
+    /// Whether operations can run on the device that `--device auto` chooses.
     ready: bool,
-    /// That device.
+    /// The device that `--device auto` chooses.
     device: String,
     findings: Vec<Finding>,
 }

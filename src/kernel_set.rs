@@ -62,7 +62,7 @@ impl FromStr for KernelSet {
     }
 }
 
-/// As on the command line.
+/// The set as it is written on the command line.
 impl fmt::Display for KernelSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -74,7 +74,7 @@ impl fmt::Display for KernelSet {
 }
 
 impl KernelSet {
-    /// The set's texts, lowest capability first, which live until the process ends.
+    /// The set's texts, that of the lowest compute capability first. They live until the process ends.
     pub fn open(&self) -> Result<&'static [Ptx], Failure> {
         match self {
             KernelSet::Stock => Ok(&EMBEDDED),

@@ -9,9 +9,9 @@ const NEAR: f64 = 0.6;
 /// The fewest letters of a part that identifies a name.
 const PART: usize = 3;
 
-/// Those of `names` that are near to `wanted`, the nearest first, and of equally near ones that which comes first in
-/// `names`; at most `most` of them. A name is near if few letters have to be typed, left out, replaced or swapped with
-/// their neighbours, or if one of the two is part of the other. Capitals count as small letters.
+/// At most `most` of `names` that are near to `wanted`, the nearest first; equally near ones stay in the order of `names`.
+/// A name is near if few letters have to be inserted, deleted, replaced or swapped with their neighbours, or if one of the
+/// two is part of the other. Upper and lower case are equal.
 pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
     let wanted = wanted.to_lowercase();
     let likeness = |name: &'a str| (likeness(&wanted, &name.to_lowercase()), name);
@@ -25,7 +25,7 @@ fn likeness(wanted: &str, name: &str) -> f64 {
     let likeness = normalized_damerau_levenshtein(wanted, name);
     let shorter = wanted.chars().count().min(name.chars().count());
     let is_part = shorter >= PART && (name.contains(wanted) || wanted.contains(name));
-    // Parts are near, those of which the other has little more the nearest.
+    // If one is part of the other, it is the nearer the less the other is longer.
     if is_part { NEAR + (1.0 - NEAR) * likeness } else { likeness }
 }
 

@@ -20,13 +20,13 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     text(&(escaped(&document) + "\n"))
 }
 
-/// The same document without a character that a terminal would obey: those below U+0020 JSON escapes by itself, and
-/// the others stand in strings alone, where `\u` may name them.
+/// Escapes the characters of a JSON document that a terminal would act on. JSON itself escapes those below U+0020. The
+/// others can only be in strings, where `\u` escapes are allowed.
 fn escaped(document: &str) -> String {
     let mut text = String::with_capacity(document.len());
     for char in document.chars() {
         if printable::obeyed(char) && char != '\n' {
-            // All of them are in the basic plane, which four digits reach.
+            // All of them are in the basic multilingual plane, for which four hexadecimal digits are enough.
             let _ = write!(text, "\\u{:04x}", u32::from(char));
         } else {
             text.push(char);
@@ -35,7 +35,7 @@ fn escaped(document: &str) -> String {
     text
 }
 
-/// Writes one line to stderr, for whoever runs the program: no result, and no reason to stop.
+/// Writes a note of one line to stderr.
 pub fn note(line: &str) {
     // Not `eprintln!`, which panics if stderr is closed.
     let _ = writeln!(io::stderr(), "norm: {line}");

@@ -7,17 +7,17 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::path::Path;
 
-/// A name of a tensor or a dtype, with everything escaped that a terminal would obey, line breaks included.
+/// A name of a tensor or a dtype, in which everything is escaped that a terminal would act on, line breaks included.
 pub fn name(name: &str) -> impl fmt::Display {
     Escaped { text: Cow::Borrowed(name), lines: false }
 }
 
-/// The same of a path, whose bytes that are not UTF-8 become U+FFFD.
+/// A path, escaped in the same way. Bytes that are not UTF-8 become U+FFFD.
 pub fn path(path: &Path) -> impl fmt::Display {
     Escaped { text: path.to_string_lossy(), lines: false }
 }
 
-/// The same of whole lines: line breaks and tabs stay.
+/// Whole lines, escaped in the same way but for line breaks and tabs.
 pub fn lines(text: &str) -> impl fmt::Display {
     Escaped { text: Cow::Borrowed(text), lines: true }
 }

@@ -13,7 +13,7 @@ use crate::failure::{Failure, Outcome};
 use crate::kernel_set::KernelSet;
 use crate::nearest::nearest;
 
-/// What `norm ptx` takes.
+/// The arguments of `norm ptx`.
 #[derive(Args, Debug)]
 pub struct PtxArgs {
     /// Whose kernels: stock or rust-cuda, the compiler that made them, or the PTX in a file. rust-cuda's are refused
@@ -44,7 +44,7 @@ enum PtxCommand {
     Stats(stats::StatsArgs),
 }
 
-/// What about PTX was asked wrongly.
+/// Invalid arguments of `norm ptx`.
 #[derive(Debug, thiserror::Error)]
 pub enum PtxError {
     #[error("--target: expected {expected}, given '{given}'")]
@@ -61,18 +61,18 @@ pub enum PtxError {
     Ptxas(#[source] std::io::Error),
 }
 
-/// The one of `names` that is most like `given`, if one is.
+/// A suggestion for an error: the one of `names` that is nearest to `given`, or nothing.
 fn near<'a>(names: impl Iterator<Item = &'a str>, given: &str) -> String {
     let nearest = nearest(given, names, 1);
     nearest.first().map(|name| format!("; near it is '{name}'")).unwrap_or_default()
 }
 
-/// Whether a kernel is meant: by a part of its name, or by the whole name of the template that it is made of.
+/// Whether a filter selects a kernel: it is a part of the kernel's name, or the whole name of its template.
 fn is_meant(name: &str, template: Option<Template>, filter: &str) -> bool {
     name.contains(filter) || template.is_some_and(|template| template.to_string() == filter)
 }
 
-/// The text for `target`; the newest where none is named.
+/// The text for `target`, or that for the newest target if none is named.
 fn text_for(set: &[Ptx], target: Option<&str>) -> Result<Ptx, PtxError> {
     let found = set.iter().rev().find(|ptx| target.is_none_or(|target| ptx.target == target));
     found.copied().ok_or_else(|| PtxError::Target {

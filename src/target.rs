@@ -94,7 +94,7 @@ impl Found {
         Found { target, passed_over: None }
     }
 
-    /// Reports that on stderr, in one line, if there is a reason.
+    /// Reports the reason on stderr, in one line, if there is one.
     pub fn say_what_was_passed_over(&self) {
         if let Some(why) = &self.passed_over {
             let place = match &self.target {
@@ -192,7 +192,7 @@ pub fn compiles(device: &Device) -> Result<(), Error> {
 }
 
 impl Target {
-    /// As `--device` spells it: `cpu`, `sim` or `cuda:0`.
+    /// The value of `--device` that selects it: `cpu`, `sim` or `cuda:0`.
     pub fn name(&self) -> String {
         match self {
             Target::Cpu { .. } => "cpu".to_owned(),
@@ -201,7 +201,7 @@ impl Target {
         }
     }
 
-    /// For people: `the CPU`, or `cuda:0 (NVIDIA H200, compute capability 9.0)`.
+    /// A description: `the CPU`, or `cuda:0 (NVIDIA H200, compute capability 9.0)`.
     pub fn description(&self) -> String {
         match self {
             Target::Cpu { .. } => {

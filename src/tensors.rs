@@ -1,4 +1,4 @@
-//! `norm tensors`: what a safetensors file, or all files of a sharded model, hold.
+//! `norm tensors`: lists the tensors of a safetensors file, or of all files of a sharded model.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::printable;
 
-/// What `norm tensors` takes.
+/// The arguments of `norm tensors`.
 #[derive(Args, Debug)]
 pub struct TensorsArgs {
     /// A safetensors file, or a sharded model's index, such as model.safetensors.index.json

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// Reads a whole number `from` one `to` another, both included, for clap. Whatever else stands there, with a sign or
-/// too large, is refused with both ends.
+/// A clap parser of whole numbers in `from..=to`. The error for anything else, such as a number with a sign, names both
+/// ends.
 pub fn whole<T>(from: T, to: T) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
 where
     T: FromStr + PartialOrd + Display + Copy + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! What can be typed behind `norm rms`, `norm layer` and `norm head`.
+//! The arguments of `norm rms`, `norm layer` and `norm head`.
 
 use clap::Args;
 use norm_host::{Arg, Cpu, DType, Error, Norm, NormKind, Rounding, View, ViewMut};
@@ -12,7 +12,7 @@ use crate::order::order;
 use crate::target::TargetArgs;
 use crate::whole::whole;
 
-/// What is read and written, below the options.
+/// The help text below the options: which files are read and written.
 const FILES_HELP: &str = "\
 FILE is a safetensors file, or the index of a sharded model (model.safetensors.index.json), which leads to the
 one that has the tensor. Where names hold colons, the longest FILE that exists is taken. F64 is rounded to f32.
@@ -22,7 +22,7 @@ file of --input (of a sharded model the one that has the tensor): it is replaced
 --force unless it is read-only. Results are written under a temporary name in FILE's folder; where there is a
 link, the file that it leads to is meant.";
 
-/// What `norm rms` and `norm layer` take.
+/// The arguments of `norm rms` and `norm layer`.
 #[derive(Args, Debug)]
 #[command(after_help = FILES_HELP)]
 pub struct RowsArgs {
@@ -33,7 +33,7 @@ pub struct RowsArgs {
     groups: Option<u32>,
 }
 
-/// What `norm head` takes.
+/// The arguments of `norm head`.
 #[derive(Args, Debug)]
 #[command(after_help = FILES_HELP)]
 pub struct HeadArgs {
@@ -44,7 +44,7 @@ pub struct HeadArgs {
     pub layer: bool,
 }
 
-/// What all of them take.
+/// The arguments that all of them have.
 #[derive(Args, Debug)]
 pub struct NormArgs {
     /// The tensor to normalize over its last axis: (…, dim); for head (…, heads, head_dim)

@@ -33,7 +33,7 @@ pub struct Record {
     pub lines: Vec<Measurement>,
 }
 
-/// Where it ran.
+/// The device that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeviceRecord {
     /// `cuda:0` or `cpu`.
@@ -123,13 +123,13 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     pub tb_s: f64,
-    /// Of the throughput of the copy.
+    /// The throughput, as a fraction of the copy's.
     pub share_of_memcpy: f64,
     #[serde(flatten)]
     pub times: Times,
 }
 
-/// How a row was laid over threads.
+/// The tile of a measurement: how a row was divided among threads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TileRecord {
     /// The kernel's way to reach memory, as in its name.
@@ -152,7 +152,7 @@ fn one() -> u32 {
 }
 
 impl Times {
-    /// Of samples in microseconds.
+    /// The times of samples in microseconds, one for each round.
     pub fn of(us_rounds: Vec<f64>) -> Times {
         let mut sorted = us_rounds.clone();
         sorted.sort_by(f64::total_cmp);

@@ -31,7 +31,7 @@ const ROWS: [[usize; 2]; 21] = [
     [512, 1_048_576],
 ];
 
-/// The same for heads: decoding, a prompt, then 256 MiB of f16 at 8 to 64 heads.
+/// Shapes over heads: decoding, a prompt, then 256 MiB of f16 at 8 to 64 heads.
 const HEADS: [[usize; 3]; 12] = [
     [1, 32, 128],
     [64, 32, 128],
@@ -93,7 +93,8 @@ const CPU_ROWS: [[usize; 2]; 6] =
     [[262_144, 64], [131_072, 128], [16_384, 1024], [4096, 4096], [256, 65_536], [16, 1_048_576]];
 const CPU_HEADS: [[usize; 3]; 2] = [[8192, 32, 64], [4096, 32, 128]];
 
-/// Of these, for every operation, rows as most models have them; and for RMSNorm the shortest and the longest.
+/// Three of the CPU's shapes: rows as most models have them, for every operation, and for RMSNorm the shortest and the
+/// longest rows.
 const QUICK_CPU_ROWS: [[usize; 2]; 3] = [[262_144, 64], [4096, 4096], [16, 1_048_576]];
 const QUICK_CPU_HEADS: [[usize; 3]; 1] = [[4096, 32, 128]];
 

@@ -34,7 +34,7 @@ pub fn findings() -> Vec<Finding> {
     findings
 }
 
-/// A device that cannot be used stands in nobody's way while there is one that can.
+/// A finding for each device. One that cannot be used is no failure as long as another can be used.
 fn devices(count: u32) -> Vec<Finding> {
     let described: Vec<_> =
         (0..count).map(|ordinal| (format!("cuda:{ordinal}"), describe(ordinal))).collect();

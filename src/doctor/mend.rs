@@ -1,4 +1,4 @@
-//! What helps against what keeps a driver or a device from being used.
+//! Advice on errors that keep a driver or a device from being used.
 
 use norm_host::Error;
 
@@ -58,7 +58,7 @@ const CODES: [(u32, &str); 9] = [
     ),
 ];
 
-/// What helps against an error of opening a driver or a device.
+/// Advice on an error of opening a driver or a device, if there is any.
 pub fn how(error: &Error) -> &'static str {
     match error {
         Error::NoDriver { .. } => LIBRARY,

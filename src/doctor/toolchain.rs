@@ -1,4 +1,4 @@
-//! What only those need who change the kernels.
+//! The tools that only contributors need, to compile changed kernels.
 
 use std::env;
 use std::path::PathBuf;
@@ -50,14 +50,14 @@ fn rust_cuda() -> Result<String, String> {
     Ok(format!("{}, {}, {}", rust_cuda::NIGHTLY, llvm_config.display(), cuda.display()))
 }
 
-/// What rust-cuda made, if it was made of the kernels that are here.
+/// The kernels as compiled by rust-cuda, if they were compiled from the current source.
 fn rust_cudas_kernels() -> Result<String, String> {
     let bytes =
         RUST_CUDA.iter().map(|ptx| ptx.header().map(|_| ptx.bytes())).sum::<norm_host::Result<usize>>();
     bytes.map(|bytes| format!("{bytes} bytes, compressed")).map_err(|error| error.to_string())
 }
 
-/// Where nvcc is, and the release it names.
+/// The path of nvcc, and its release.
 fn toolkit() -> Result<String, String> {
     let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(env::var_os).map(PathBuf::from);
     let in_homes = homes.chain([PathBuf::from("/usr/local/cuda")]).map(|home| home.join("bin/nvcc"));
@@ -69,7 +69,7 @@ fn assembler() -> Result<String, String> {
     release(ptxas::find()?)
 }
 
-/// A tool of the toolkit, and the line in which it names its release.
+/// Runs a tool of the toolkit, and returns the line of its output with the release.
 fn release(tool: PathBuf) -> Result<String, String> {
     let tool = tool.display().to_string();
     let text = output_of(&tool, &["--version"])?;

@@ -1,4 +1,4 @@
-//! `norm ptx list`: which kernels there are.
+//! `norm ptx list`: the targets, and the kernels that there are for each.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::output;
 
-/// What `norm ptx list` takes.
+/// The arguments of `norm ptx list`.
 #[derive(Args, Debug, Default)]
 pub struct ListArgs {
     /// Print the list as JSON

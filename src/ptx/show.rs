@@ -7,7 +7,7 @@ use super::{PtxError, near, text_for};
 use crate::failure::Failure;
 use crate::output;
 
-/// What `norm ptx show` takes.
+/// The arguments of `norm ptx show`.
 #[derive(Args, Debug)]
 pub struct ShowArgs {
     /// The kernel's name, or a template's, as `norm ptx list` prints them; behind a kernel's may stand where it rounds

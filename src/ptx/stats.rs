@@ -13,7 +13,7 @@ use norm_build::ptxas;
 
 use crate::output;
 
-/// What `norm ptx stats` takes.
+/// The arguments of `norm ptx stats`.
 #[derive(Args, Debug)]
 pub struct StatsArgs {
     /// Only kernels with this in their name, or made of the template of this name; or the whole name of one that rounds

@@ -44,7 +44,7 @@ struct PathArgs {
 }
 
 impl DestinationArgs {
-    /// What the result is to be called.
+    /// The name of the result's tensor.
     pub fn name<'a>(&'a self, x: &'a Tensor) -> &'a str {
         self.name.as_deref().unwrap_or(&x.name)
     }
@@ -70,7 +70,7 @@ impl DestinationArgs {
 /// A path to which the result may be written.
 #[derive(Debug)]
 pub struct Destination {
-    /// As it was typed.
+    /// The path as it was given on the command line.
     pub given: PathBuf,
     /// The path with links resolved.
     pub path: PathBuf,
