@@ -27,7 +27,7 @@ pub trait Backend: sealed::Sealed {
     ///   the sum with a residual) until the work is done; a scale in memory may be read until then.
     /// - No two rows of `y`, or of the sum, share an element.
     /// - `y` is the same tensor as `x`, or shares no memory with it; it shares none with `w` and `b`.
-    /// - The sum shares no memory with `x`, `y`, `w` and `b`; only behind the norm the sum is `y`.
+    /// - The sum shares no memory with `x`, `y`, `w` and `b`. With a residual behind the norm, though, the sum is `y` itself.
     /// - `r` is the same tensor as the sum, or shares no memory with it, nor with `y`.
     #[doc(hidden)]
     unsafe fn run(&self, problem: &Problem) -> Result<()>;

@@ -1,4 +1,4 @@
-//! Norms over candle's tensors (feature `candle`; `candle-cuda` for those on its CUDA devices).
+//! Norms over candle's tensors (feature `candle`; `candle-cuda` for tensors on its CUDA devices).
 //!
 //! [`ops`] and the modules have the names and arguments that candle-nn's have, so that an engine
 //! changes its `use` lines: `candle_nn::ops::rms_norm` to `norm_host::for_candle::ops::rms_norm`,
@@ -19,28 +19,27 @@
 //! # }
 //! ```
 //!
-//! Tensors are f16, bf16 or f32, weights and biases in any of the three, results in the type of
-//! their input; what [`Norm`](crate::Norm) promises of accuracy holds. A tensor whose last axis is
-//! dense is read where it lies, whatever its other strides (a `narrow`, a `transpose` of heads and
-//! positions); others, and those of more than four axes that are not contiguous, are copied first.
-//! [`Norm::rounding`], and `rounding` of the modules, have the orders of roundings of other libraries.
-//! On a CUDA device the work goes to the device's stream, tied to cudarc's events.
+//! Tensors are f16, bf16 or f32, weights and biases in any of the three, results in the type of their input, with the
+//! accuracy that [`Norm`](crate::Norm) promises. A tensor whose last axis is dense is read in place, whatever its other
+//! strides (a `narrow`, a `transpose` of heads and positions); others, and those of more than four axes that are not
+//! contiguous, are copied first. [`Norm::rounding`], and `rounding` of the modules, have the orders of roundings of other
+//! libraries. On a CUDA device the work goes to the device's stream, tied to cudarc's events.
 //!
 //! Errors of this crate come wrapped in candle's, with their text.
 //!
 //! # Gradients
 //!
-//! candle-nn's fast norms record nothing for backpropagation, and gradients end there without a word. Here
-//! [`Norm::rows`], [`Norm::heads`] and all that is made of them have gradients with respect to the input,
-//! weights and biases; [`Norm::add_then_norm`], [`Norm::norm_then_add`] and [`Norm::sandwich_rows`] with respect to
-//! the residual, and to a scale that is a tensor, too. They are computed by candle's operations, in f32, and rounded to
-//! the type of their tensor.
-//! What updates a tensor in place ([`Norm::add_then_norm_in_place`], [`Norm::norm_then_add_in_place`], the operations
-//! named after them, `forward_add`) cannot have any: given a variable, or what was computed from one, it is the error
+//! candle-nn's fast norms record nothing for backpropagation: gradients end there silently. Here [`Norm::rows`],
+//! [`Norm::heads`] and everything built on them have gradients with respect to the input, weights and biases;
+//! [`Norm::add_then_norm`], [`Norm::norm_then_add`] and [`Norm::sandwich_rows`] with respect to the residual, and to a scale
+//! that is a tensor, too. They are computed by candle's operations, in f32, and rounded to the type of their tensor.
+//!
+//! Operations that update a tensor in place ([`Norm::add_then_norm_in_place`], [`Norm::norm_then_add_in_place`], the
+//! functions built on them, `forward_add`) cannot have gradients: given a variable, or what was computed from one, they return
 //! [`GradientInPlace`](crate::Error::GradientInPlace).
 //!
-//! Where no tensor is a variable or computed from one, nothing is recorded and nothing is slower: then those three are
-//! one operation each, where candle's sum and the norms would be two or three.
+//! If no tensor is a variable or computed from one, nothing is recorded and nothing is slower: then `add_then_norm`,
+//! `norm_then_add` and `sandwich_rows` are one pass each, instead of candle's sum and one or two norms.
 
 mod apart;
 mod apply;
@@ -62,7 +61,7 @@ pub use modules::{LayerNorm, RmsNorm, layer_norm, layer_norm_no_bias, rms_norm};
 pub use norm::Norm;
 pub use scale::Scale;
 
-/// The modules and what loads them, in the module in which candle-nn has them too.
+/// The modules and the functions that load them, under candle-nn's path.
 pub mod layer_norm {
     pub use super::{LayerNorm, LayerNormConfig, RmsNorm, layer_norm, layer_norm_no_bias, rms_norm};
 }

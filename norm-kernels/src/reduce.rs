@@ -26,9 +26,9 @@ pub trait Scope {
     /// [`SECOND`], each used once in a kernel. Every thread of the block must call.
     fn sum<S: Sum>(partial: S, scratch: u32) -> S;
 
-    /// Whether `predicate` holds for this row, or for another whose threads must call [`sum`](Self::sum) whenever this
-    /// row's do. May be true although it holds for none. Every thread of the block must call, all threads of a row with
-    /// the same value.
+    /// Whether `predicate` holds for this row, or for any other row whose threads must take part in the same call of
+    /// [`sum`](Self::sum). May be true although it holds for none of them. Every thread of the block must call, all threads
+    /// of a row with the same value.
     fn any(predicate: bool) -> bool;
 
     /// Whether a row spans several blocks of a cluster. The same for all threads of a launch.

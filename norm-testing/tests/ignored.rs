@@ -5,7 +5,7 @@ use norm_testing::trials as runner;
 
 const NO_GPU: &str = "no GPU\n  (error 100)";
 
-/// A test that cannot run, one after the other, and perhaps one that can.
+/// So many tests that cannot run, and, if `there`, one that can.
 fn trials(missing: usize, there: bool, required: bool) -> Vec<Trial> {
     let cannot = |index: usize| {
         let reason = if index == 1 { "no ptxas" } else { NO_GPU };
@@ -51,7 +51,7 @@ fn what_is_filtered_out_is_not_counted() {
     let (conclusion, reasons, _) = run(&["cannot_1"], trials(4, true, false));
     assert_eq!((conclusion.num_ignored, conclusion.num_filtered_out), (1, 4));
     assert_eq!(reasons, "1 ignored: no ptxas\n\n");
-    // Names are filtered, and not reasons.
+    // The filter applies to names, not to reasons.
     assert_eq!(run(&["ptxas"], trials(4, true, false)).0.num_filtered_out, 5);
 }
 

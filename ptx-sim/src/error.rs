@@ -62,7 +62,7 @@ pub enum LoadError {
         /// Its name.
         name: String,
     },
-    /// A name that stands for something already.
+    /// A name that is declared twice.
     #[error("line {line}: {name} is declared a second time")]
     Redeclared {
         /// Where.
@@ -70,7 +70,7 @@ pub enum LoadError {
         /// The name.
         name: String,
     },
-    /// A variable with which a kernel has more of a space than there can be.
+    /// A variable with which the kernel's variables exceed the size of a state space.
     #[error("line {line}: {name}: expected at most {max} bytes of {space} memory a kernel, given {given}")]
     Size {
         /// Where it is declared.
@@ -158,7 +158,7 @@ pub enum LaunchError {
         /// Static and dynamic together, in bytes.
         given: u64,
     },
-    /// The kernel did something wrong.
+    /// A fault: the kernel did something wrong.
     #[error(transparent)]
     Fault(Box<Fault>),
     /// A buffer declared as output has bytes that the kernel did not write.
@@ -172,7 +172,7 @@ pub enum LaunchError {
         buffer: String,
         /// The first such byte.
         address: u64,
-        /// Its place in the buffer.
+        /// Its offset in the buffer.
         offset: u64,
         /// How many there are.
         count: u64,

@@ -38,7 +38,7 @@ pub struct Kernel {
 pub struct Parameter {
     /// Its name in the PTX.
     pub name: String,
-    /// Its place among the parameters, in bytes.
+    /// Its offset in the parameter space, in bytes.
     pub offset: u64,
     /// Bytes.
     pub size: u64,

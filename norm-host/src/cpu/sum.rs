@@ -32,8 +32,8 @@ pub(super) struct Mean {
 impl Mean {
     /// The mean of `count` elements that add up to `sum`; `inv_count` is the rounded `1 / count`.
     ///
-    /// The second `f32` comes from the difference of two sums, which is exact. The product `sum * inv_count` may be off by
-    /// an ULP of `f64`, and of a row of one value throughout that would be all that is left.
+    /// The second `f32` comes from the difference of two sums, which is exact. The product `sum * inv_count` may be off by an
+    /// ULP of `f64`; in a row of equal elements, whose differences from the mean are zero, that error would be the whole result.
     #[inline(always)]
     pub(super) fn of_sum(sum: f64, count: f64, inv_count: f64) -> Mean {
         let high = (sum * inv_count) as f32;

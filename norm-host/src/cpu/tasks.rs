@@ -35,7 +35,7 @@ pub(super) unsafe fn run(problem: &Problem) {
         let mut rows = unsafe { RowRange::new(problem, &roundings, range) };
         job.normalize(&mut rows);
     };
-    // No more rows than a task has.
+    // One task: threads share the chunks of each row, or there are too few elements for two tasks.
     if job.share_chunks || rows.saturating_sub(1).saturating_mul(dim.into()) < TASK as u64 {
         return normalize(0..rows);
     }
@@ -68,7 +68,7 @@ impl Job {
         });
     }
 
-    /// Normalizes rows of any length, chunk by chunk. Never inlined, so that short rows have a short way.
+    /// Normalizes rows of any length, chunk by chunk. Never inlined, to keep the code for short rows small.
     #[inline(never)]
     fn normalize_long(&self, rows: &mut RowRange<'_>) {
         for mut row in rows.iter::<true>() {

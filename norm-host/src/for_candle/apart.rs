@@ -1,4 +1,5 @@
-//! Residuals whose sum is a new tensor, in one operation each, of which candle records nothing.
+//! Norms with a residual whose sum is a new tensor, for tensors that candle does not track: one pass each, without
+//! gradients.
 
 use std::cell::RefCell;
 
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{Arg, problem::ResidualPlace};
 
-/// Where the residual stands.
+/// Where the residual is added.
 #[derive(Clone, Copy)]
 pub(super) enum Around<'a> {
     /// `sum = x + r; y = norm(sum)`.
@@ -23,7 +24,8 @@ pub(super) enum Around<'a> {
 }
 
 impl Norm {
-    /// The sum, of the type of `residual`, and the norm of it, of the type of `xs`: behind the norm there is none.
+    /// The sum, of the type of `residual`, and its norm, of the type of `xs`; `None` for a residual behind the norm, whose sum
+    /// is not normalized.
     ///
     /// # Errors
     ///
@@ -42,12 +44,12 @@ impl Norm {
     }
 }
 
-/// The operation on x, which brings all other tensors along and gives the sum.
+/// The operation as candle sees it: from x to the sum. All other tensors are fields.
 struct Apart<'a> {
     norm: &'a Norm,
     residual: &'a Tensor,
     around: Around<'a>,
-    /// The other result, once it is there.
+    /// The second result, left here by `forward`.
     y: RefCell<Option<Storage>>,
 }
 

@@ -1,4 +1,4 @@
-//! A norm out of place as an operation of candle's.
+//! A norm out of place, as a custom operation of candle.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor};
 
@@ -55,8 +55,8 @@ fn forward<S: Store>(
     Ok((y, layout.shape().clone()))
 }
 
-/// A norm of which candle records nothing. It brings its parameters along, whatever their number: candle
-/// would compare the devices of those that go through its hands, which takes longer on CUDA devices.
+/// A norm without gradients. Its parameters are fields and not arguments of the operation: candle would compare the devices
+/// of arguments, which takes time on CUDA devices.
 struct Inference<'a> {
     norm: &'a Norm,
     form: Form,
@@ -91,8 +91,8 @@ impl CustomOp1 for Inference<'_> {
     }
 }
 
-/// A norm that candle records, of x, weights and biases: gradients go to the tensors of an operation alone.
-/// In the place of a parameter that is missing candle is given x again, which is then not looked at.
+/// A norm that candle records for backpropagation. x, weights and biases are arguments, because only arguments get
+/// gradients. In place of a missing parameter x is passed again, and ignored.
 struct Recorded {
     settings: Settings,
     form: Form,

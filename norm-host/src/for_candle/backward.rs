@@ -11,8 +11,8 @@
 //! reaches it through the root (Ba, Kiros and Hinton, "Layer Normalization", 2016; Zhang and Sennrich,
 //! "Root Mean Square Layer Normalization", 2019). `eps` is part of `rstd` alone.
 //!
-//! All of it is computed in f32 and rounded to the type of the tensor whose gradient it is. Roundings of the norm itself,
-//! in whichever order, count as 1: these are the gradients of the formula.
+//! Everything is computed in f32 and rounded to the type of the tensor whose gradient it is. Roundings within the norm are
+//! ignored (their derivative is taken as 1): these are the gradients of the formula.
 
 use std::sync::LazyLock;
 
@@ -21,8 +21,8 @@ use candle_core::{D, DType, Result, Tensor};
 use super::norm::Settings;
 use crate::NormKind;
 
-/// Those of x, w and b. `backward` of candle 0.11 panics where one is missing of a tensor that it tracks and
-/// that is no variable itself.
+/// The gradients of x, w and b. Every tracked tensor needs one: `backward` of candle 0.11 panics if it is missing for a
+/// tracked tensor that is not itself a variable.
 pub(super) type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
 
 /// The gradients of `norm` with these weights and biases, for those tensors that are tracked.
@@ -70,11 +70,11 @@ fn normalized(norm: Settings, x: &Tensor) -> Result<(Tensor, Tensor)> {
     };
     let x = match norm.kind {
         NormKind::Rms => x,
-        // The mean in f32 is off by its rounding, which is a mean that can be taken away as well.
+        // The f32 mean is off by its rounding. What remains of it is the mean of the differences, so subtract that too.
         NormKind::Layer => without_mean(&without_mean(&x)?)?,
     };
     let mean_sq = x.sqr()?.mean_keepdim(D::Minus1)?;
-    // Rounded as by the norm itself, which has refused what that loses.
+    // eps is rounded to f32 as the norm itself does, which refuses an eps that this would change to 0.
     let rstd = (mean_sq + f64::from(norm.eps as f32))?.sqrt()?.recip()?;
     Ok((x.broadcast_mul(&rstd)?, rstd))
 }
@@ -89,9 +89,9 @@ fn summed(terms: &Tensor, parameter: &Tensor) -> Result<Tensor> {
     rows.sum(0)?.reshape(parameter.shape())?.to_dtype(parameter.dtype())
 }
 
-/// The tensor by itself. candle records what it computes from a tracked one, and a gradient would keep all
-/// that led to it alive; with `CANDLE_GRAD_DO_NOT_DETACH`, by which candle gives gradients of gradients,
-/// they do.
+/// The tensor detached from its history: otherwise candle would record the gradient's own operations, which would keep alive
+/// all that the tensor was computed from. Not detached if `CANDLE_GRAD_DO_NOT_DETACH` is set, by which candle gives gradients
+/// of gradients.
 fn recorded_no_further(tensor: &Tensor) -> Tensor {
     static KEEP: LazyLock<bool> = LazyLock::new(|| {
         // As candle reads it.

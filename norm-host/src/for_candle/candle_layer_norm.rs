@@ -27,16 +27,16 @@
 //! | devices | CUDA alone, on the device's default stream | the CPU too; on CUDA (feature `candle-cuda`) the device's own stream |
 //! | shape of `x` | `(rows, dim)` | `(…, dim)`, of any rank but 0 |
 //! | `dim` | a multiple of 8, at most 8192 | 1 to [`MAX_DIM`](crate::MAX_DIM) |
-//! | layout | the last axis dense; rows are read as if one followed the other | any: rows are read where they lie, or copied where their elements are apart |
-//! | types | f16, bf16 or f32, the same for all tensors | the same three; `gamma` and `beta` in a type of their own, the one of both |
+//! | layout | the last axis dense; rows are read as if one followed the other | any: rows are read in place, or copied first if the last axis is not dense |
+//! | types | f16, bf16 or f32, the same for all tensors | the same three; `gamma` and `beta` share a type, which may differ from that of `x` |
 //! | results | two halves of one tensor | tensors of their own, contiguous, of the type of `x` |
-//! | statistics of a sum | of `x + res` in f32, before it is rounded to the type of `x` and stored | of the sum that is stored |
-//! | gradients | none: they end there | for every tensor |
+//! | statistics of a sum | of `x + res` in f32, before it is rounded to the type of `x` and stored | of the rounded sum that is stored |
+//! | gradients | none | for every tensor |
 //!
-//! Of 16-bit sums the statistics are therefore others, and what is normalized is the sum that the caller gets: the two
-//! results fit together, as `x + res` and then a norm do. Of f32 sums they are the same. Else both compute in f32 and
-//! round once ([`Rounding::Single`](crate::Rounding::Single)).
-//! The type `LayerNorm` of that crate, on which its functions stand, is not here: [`Norm`] has what its fields say.
+//! So for 16-bit sums the statistics differ: here the sum that the caller gets is what is normalized, as by `x + res` and
+//! then a norm. For f32 sums they are the same. Otherwise both compute in f32 and round once
+//! ([`Rounding::Single`](crate::Rounding::Single)). That crate's type `LayerNorm`, on which its functions are built, is not
+//! here: [`Norm`] has an option for each of its fields.
 
 use candle_core::{Result, Tensor};
 
@@ -54,7 +54,7 @@ pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: Option<&Tensor>, epsilon: f3
     with(Norm::layer(epsilon), gamma, beta).rows(x)
 }
 
-/// `s = x + res; y = layer_norm(s)`: gives `(y, s)`, the norm first, in the place of
+/// `s = x + res; y = layer_norm(s)`: returns `(y, s)`, the norm first, in the place of
 /// `candle_layer_norm::fused_add_layer_norm`.
 ///
 /// `x`, `res`: `(…, dim)`, of one type; `gamma`, `beta`: `(dim,)`.
@@ -84,7 +84,7 @@ pub fn rms_norm(x: &Tensor, gamma: &Tensor, beta: Option<&Tensor>, epsilon: f32)
     with(Norm::rms(epsilon), gamma, beta).rows(x)
 }
 
-/// `s = x + res; y = rms_norm(s)`: gives `(y, s)`, the norm first, in the place of
+/// `s = x + res; y = rms_norm(s)`: returns `(y, s)`, the norm first, in the place of
 /// `candle_layer_norm::fused_add_rms_norm`.
 ///
 /// `x`, `res`: `(…, dim)`, of one type; `gamma`, `beta`: `(dim,)`.

@@ -49,8 +49,8 @@ impl Store for CudaStorage {
     }
 
     fn like(&self, elements: usize, op: &'static str) -> Result<CudaStorage> {
-        // SAFETY: every element is written before anything reads it, by a norm on the stream that
-        // the memory is allocated on.
+        // SAFETY: the memory is not initialized, but the norm that runs next on the stream of the allocation writes every
+        // element before anything reads it.
         let slice = unsafe {
             match &self.slice {
                 CudaStorageSlice::F16(_) => CudaStorageSlice::F16(self.device.alloc(elements)?),

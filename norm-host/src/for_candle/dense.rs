@@ -1,9 +1,9 @@
-//! The shortest way for tensors on the host that are row-major, as an engine's nearly always are: from candle's storage to a
-//! problem, without views.
+//! The fast path for contiguous tensors on the host, as an engine's nearly always are: from candle's storage to a problem,
+//! without views.
 //!
-//! A view takes any strides and any number of bytes, and its checks ask for all that can be wrong. Here candle's layout and
-//! the slices themselves say most of it, and for one row of 256 elements that is as long as the norm takes. What does not
-//! fit is left to the views, which say why.
+//! A view takes any strides and any number of bytes, and checks them all. For one row of 256 elements that takes as long as
+//! the norm. Here candle's layout and the lengths of the slices imply most of it. Tensors that do not fit this path are left
+//! to the views, whose errors say why.
 
 use candle_core::{CpuStorage, Layout};
 
@@ -14,7 +14,7 @@ use crate::{
     problem::{Operand, ResidualPlace},
 };
 
-/// A tensor as candle hands it to an operation.
+/// A tensor as candle passes it to an operation: its storage and its layout.
 pub(super) type Stored<'a, S> = (&'a S, &'a Layout);
 
 /// The tensors that an operation reads.
@@ -22,7 +22,7 @@ pub(super) struct Tensors<'a, S> {
     pub(super) x: Stored<'a, S>,
     pub(super) w: Option<Stored<'a, S>>,
     pub(super) b: Option<Stored<'a, S>>,
-    /// A residual, and where it stands.
+    /// A residual, and where it is added.
     pub(super) residual: Option<(ResidualPlace, Stored<'a, S>)>,
 }
 
@@ -32,8 +32,8 @@ pub(super) struct Results<S> {
     pub(super) sum: Option<S>,
 }
 
-/// The norm over the last axis with parameters `(dim,)`, in new tensors, `y` of the type of x, or of the residual behind the
-/// norm.
+/// The norm over the last axis with parameters `(dim,)`. The results are new tensors; `y` has the type of x, or of a residual
+/// behind the norm. `None` if a tensor does not fit this path.
 pub(super) fn on_host(norm: Settings, tensors: &Tensors<'_, CpuStorage>) -> Option<Results<CpuStorage>> {
     let Tensors { x: (x, layout), w, b, residual } = *tensors;
     let (dims, op) = (layout.dims(), norm.name());
@@ -58,14 +58,14 @@ pub(super) fn on_host(norm: Settings, tensors: &Tensors<'_, CpuStorage>) -> Opti
     let x = operand(x, layout, dims)?;
     let problem = dense(&norm.bare(), &Dense { x, y: written, residual, w, b, rows, dim })?;
     if rows > 0 {
-        // SAFETY: what is read is in slices that are borrowed for this call and hold the layouts whole, which
-        // `operand` has seen; what is written is in vectors of `rows * dim` elements that were made here.
+        // SAFETY: `operand` has checked that each layout lies within its slice, which is borrowed for this call. The outputs
+        // are vectors of `rows * dim` elements that were allocated above, so they overlap nothing.
         unsafe { Cpu.run(&problem) }.ok()?;
     }
     Some(Results { y, sum })
 }
 
-/// The operand of a tensor that may be missing; `None` if it is there and does not fit.
+/// The operand of an optional tensor: `Some(None)` if there is no tensor, `None` if there is one that does not fit.
 fn whole(tensor: Option<Stored<'_, CpuStorage>>, dims: &[usize]) -> Option<Option<Operand>> {
     match tensor {
         Some((storage, layout)) => operand(storage, layout, dims).map(Some),
@@ -73,7 +73,7 @@ fn whole(tensor: Option<Stored<'_, CpuStorage>>, dims: &[usize]) -> Option<Optio
     }
 }
 
-/// The tensor, if it is row-major, of these extents, and in its storage whole.
+/// The tensor as an operand, if it is contiguous, has this shape and lies within its storage.
 fn operand(storage: &CpuStorage, layout: &Layout, dims: &[usize]) -> Option<Operand> {
     fn at<E: Element>(elements: &[E], offset: usize, count: usize) -> Option<Operand> {
         let from = elements.get(offset..offset.checked_add(count)?)?.as_ptr();
@@ -91,7 +91,7 @@ fn operand(storage: &CpuStorage, layout: &Layout, dims: &[usize]) -> Option<Oper
     }
 }
 
-/// A storage that is written from its start on.
+/// A storage as an operand that is written from its first element on.
 fn operand_mut(storage: &mut CpuStorage) -> Option<Operand> {
     fn of<E: Element>(elements: &mut [E]) -> Option<Operand> {
         Some(Operand { address: elements.as_mut_ptr().expose_provenance() as u64, dtype: E::DTYPE })

@@ -1,4 +1,4 @@
-//! The modules of candle-nn, computed here.
+//! candle-nn's modules for norms, computed by this crate.
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::{LayerNormConfig, VarBuilder};
@@ -34,7 +34,7 @@ impl RmsNorm {
         RmsNorm(self.0.rounding(rounding))
     }
 
-    /// The same as a [`LayerNorm`] whose mean stays.
+    /// This norm as a [`LayerNorm`] that does not subtract the mean.
     pub fn into_inner(self) -> LayerNorm {
         self.0
     }
@@ -49,9 +49,8 @@ impl RmsNorm {
         self.0.eps()
     }
 
-    /// [`forward`](Module::forward) by the name under which candle-nn has the one with gradients. Here
-    /// both have them. Of f64, which is no type of these norms, there is
-    /// [`rms_norm_slow`](super::ops::rms_norm_slow).
+    /// [`forward`](Module::forward), under the name of candle-nn's version with gradients. Here both have gradients. For f64,
+    /// which these norms do not support, use [`rms_norm_slow`](super::ops::rms_norm_slow).
     ///
     /// # Errors
     ///
@@ -60,7 +59,7 @@ impl RmsNorm {
         self.forward(xs)
     }
 
-    /// `residual += xs`, where it lies, and the norm of that.
+    /// `residual += xs`, in place; returns the norm of the sum.
     ///
     /// # Errors
     ///
@@ -69,7 +68,7 @@ impl RmsNorm {
         self.0.forward_add(xs, residual)
     }
 
-    /// `xs + residual` and the norm of that: new tensors, with gradients.
+    /// Returns `xs + residual` and the norm of that sum: new tensors, with gradients.
     ///
     /// # Errors
     ///
@@ -90,7 +89,7 @@ impl LayerNorm {
         LayerNorm::with(weight, None, true, eps)
     }
 
-    /// RMSNorm with weights `(dim,)`: the mean stays.
+    /// RMSNorm with weights `(dim,)`: the mean is not subtracted.
     pub fn rms_norm(weight: Tensor, eps: f64) -> LayerNorm {
         LayerNorm::with(weight, None, false, eps)
     }
@@ -122,12 +121,12 @@ impl LayerNorm {
         self.eps
     }
 
-    /// Whether the mean is taken away: false for RMSNorm.
+    /// Whether the mean is subtracted: false for RMSNorm.
     pub fn remove_mean(&self) -> bool {
         self.remove_mean
     }
 
-    /// `residual += xs`, where it lies, and the norm of that.
+    /// `residual += xs`, in place; returns the norm of the sum.
     ///
     /// # Errors
     ///
@@ -136,7 +135,7 @@ impl LayerNorm {
         self.norm.add_then_norm_in_place(xs, residual)
     }
 
-    /// `xs + residual` and the norm of that: new tensors, with gradients.
+    /// Returns `xs + residual` and the norm of that sum: new tensors, with gradients.
     ///
     /// # Errors
     ///
@@ -174,7 +173,7 @@ impl From<candle_nn::LayerNorm> for LayerNorm {
 ///
 /// # Errors
 ///
-/// What the loading fails with.
+/// Those of candle-nn's function.
 pub fn rms_norm(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<RmsNorm> {
     candle_nn::rms_norm(size, eps, vb).map(RmsNorm::from)
 }
@@ -183,7 +182,7 @@ pub fn rms_norm(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<RmsNorm> {
 ///
 /// # Errors
 ///
-/// What the loading fails with.
+/// Those of candle-nn's function.
 pub fn layer_norm(size: usize, config: impl Into<LayerNormConfig>, vb: VarBuilder<'_>) -> Result<LayerNorm> {
     candle_nn::layer_norm(size, config, vb).map(LayerNorm::from)
 }
@@ -192,7 +191,7 @@ pub fn layer_norm(size: usize, config: impl Into<LayerNormConfig>, vb: VarBuilde
 ///
 /// # Errors
 ///
-/// What the loading fails with.
+/// Those of candle-nn's function.
 pub fn layer_norm_no_bias(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<LayerNorm> {
     candle_nn::layer_norm_no_bias(size, eps, vb).map(LayerNorm::from)
 }

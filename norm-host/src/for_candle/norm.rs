@@ -1,4 +1,4 @@
-//! The full form of an operation on candle's tensors.
+//! `Norm`: a norm over candle's tensors with all its options.
 
 use std::{borrow::Cow, ops::Deref};
 
@@ -23,11 +23,11 @@ pub struct Norm {
     pub(super) scales: Scales,
 }
 
-/// What a norm is beside its tensors.
+/// The options of a norm that are not tensors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) kind: NormKind,
-    /// As given: the checks round it to f32.
+    /// As given. The checks round it to f32.
     pub(super) eps: f64,
     pub(super) weight_offset: f32,
     round_offset: bool,
@@ -46,7 +46,7 @@ impl Norm {
         Norm::new(NormKind::Layer, eps)
     }
 
-    /// Either of them.
+    /// RMSNorm or LayerNorm, by `kind`.
     pub fn new(kind: NormKind, eps: impl Into<f64>) -> Norm {
         let (eps, weight_offset, round_offset, rounding) = (eps.into(), 0.0, false, Rounding::Single);
         let settings = Settings { kind, eps, weight_offset, round_offset, rounding };
@@ -54,14 +54,14 @@ impl Norm {
     }
 
     /// With weights: `(dim,)` for rows; for heads `(heads, head_dim)`, or `(head_dim,)` shared by all
-    /// heads. `None` takes them away.
+    /// heads. `None` removes them.
     pub fn weight(self, w: impl Into<Option<Tensor>>) -> Norm {
         Norm { weight: w.into(), ..self }
     }
 
-    /// With this added to every weight, in f32: 1 where a checkpoint stores `w - 1`, as those of Gemma 1 to
-    /// 3, Nemotron, Qwen3-Next and Qwen3.5 do (but for the gated norm of the last two). Gemma 3n and 4 do not, nor
-    /// does a GGUF file of any model. Other than 0 it needs weights.
+    /// With this added to every weight, in f32: 1 for checkpoints that store `w - 1`, which are those of Gemma 1 to 3,
+    /// Nemotron, Qwen3-Next and Qwen3.5 (except the gated norm of the last two). Those of Gemma 3n and 4, and GGUF files of any
+    /// model, store `w`. An offset other than 0 needs weights.
     pub fn weight_offset(self, offset: f32) -> Norm {
         Norm { settings: Settings { weight_offset: offset, ..self.settings }, ..self }
     }
@@ -79,7 +79,7 @@ impl Norm {
         Norm { settings: Settings { rounding, ..self.settings }, ..self }
     }
 
-    /// With biases, of the weights' type and of a shape that weights may have. `None` takes them away.
+    /// With biases, of the weights' type and of a shape that weights may have. `None` removes them.
     pub fn bias(self, b: impl Into<Option<Tensor>>) -> Norm {
         Norm { bias: b.into(), ..self }
     }
@@ -131,7 +131,7 @@ impl Settings {
 
     /// The norm over views of its parameters.
     pub(super) fn over<'a>(&self, w: Option<&'a impl Lend>, b: Option<&'a impl Lend>) -> crate::Norm<'a> {
-        // At once: a description is moved with each of its methods.
+        // A struct literal, because each builder method would move the description once.
         crate::Norm {
             weight: w.map(Lend::lend),
             weight_offset: self.weight_offset,
@@ -143,20 +143,20 @@ impl Settings {
     }
 }
 
-/// `xs`, or a copy of it where no view could lead to its rows.
+/// `xs`, or a contiguous copy of it if a view cannot describe it.
 pub(super) fn readable(xs: &Tensor) -> Result<Cow<'_, Tensor>> {
     let dense = xs.rank() > 0 && (xs.stride()[xs.rank() - 1] == 1 || xs.dim(D::Minus1)? < 2);
     let readable = dense && xs.rank() <= MAX_RANK || xs.is_contiguous();
     if readable { Ok(Cow::Borrowed(xs)) } else { xs.contiguous().map(Cow::Owned) }
 }
 
-/// A parameter's storage, locked, by a guard whose type candle 0.10 and 0.11 have each their own of.
+/// A parameter's storage, locked. `G` is the guard, whose type differs between candle 0.10 and 0.11.
 pub(super) struct Locked<'t, G> {
     storage: G,
     layout: &'t Layout,
 }
 
-/// The parameter, locked until what this gives is dropped.
+/// Locks the parameter until the result is dropped.
 pub(super) fn locked(parameter: Option<&Tensor>) -> Option<Locked<'_, impl Deref<Target = Storage>>> {
     let (storage, layout) = parameter?.storage_and_layout();
     Some(Locked { storage, layout })

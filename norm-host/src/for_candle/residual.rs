@@ -12,15 +12,16 @@ use super::{
 };
 use crate::{Arg, Error};
 
-/// What has gradients where `add_then_norm_in_place`, and what is named after it, has none.
+/// What [`Error::GradientInPlace`] suggests instead of `add_then_norm_in_place` and the functions built on it, which have no
+/// gradients.
 const ADD_THEN: &str =
     "add_then_norm (of a module add_then_forward; of ops add_then_rms_norm, add_then_layer_norm)";
-/// The same of `norm_then_add_in_place`.
+/// What it suggests instead of `norm_then_add_in_place`.
 const THEN_ADD: &str = "norm_then_add (of ops rms_norm_then_add, layer_norm_then_add)";
 
 impl Norm {
-    /// `r += x; y = norm(r)` in one pass, as in front of a layer (pre-norm): updates `residual` where
-    /// it lies, as candle's in-place operations do, and gives `y`, a new tensor.
+    /// `r += x; y = norm(r)` in one pass, as in front of a layer (pre-norm): updates `residual` in place, as candle's in-place
+    /// operations do, and returns `y`, a new tensor.
     ///
     /// `xs` and `residual` `(…, dim)` have one shape and type, or `residual` is f32 where `xs` has 16 bits. What
     /// [`add_then_norm`](crate::Norm::add_then_norm) says of rounding holds.
@@ -28,9 +29,8 @@ impl Norm {
     /// # Errors
     ///
     /// As for [`rows`](Norm::rows); if `residual` shares its storage with `xs` or a parameter; if
-    /// its last axis is not dense, or it has more than four axes and is not contiguous; if one of the
-    /// tensors is recorded for backpropagation, which what happens in place is not:
-    /// [`add_then_norm`](Norm::add_then_norm) has gradients.
+    /// its last axis is not dense, or it has more than four axes and is not contiguous; if candle tracks one of the tensors for
+    /// backpropagation, which an in-place operation cannot record: [`add_then_norm`](Norm::add_then_norm) has gradients.
     pub fn add_then_norm_in_place(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor> {
         self.without_gradients(xs, (residual, Arg::R), ADD_THEN)?;
         let x = readable(xs)?;
@@ -41,7 +41,7 @@ impl Norm {
         Ok(Tensor::from_storage(y, residual.shape(), BackpropOp::none(), false))
     }
 
-    /// `y += norm(x)` in one pass, as behind a layer (post-norm): updates `ys` where it lies.
+    /// `y += norm(x)` in one pass, as behind a layer (post-norm): updates `ys` in place.
     ///
     /// `xs` and `ys` `(…, dim)` have one shape; their types are chosen apart.
     ///
@@ -56,17 +56,18 @@ impl Norm {
         ys.inplace_op2(&x, &NormThenAdd { norm: self })
     }
 
-    /// `s = x + residual; y = norm(s)`, as in front of a layer (pre-norm): gives `(s, y)`, new tensors,
-    /// with gradients of every tensor.
+    /// `s = x + residual; y = norm(s)`, as in front of a layer (pre-norm): returns `(s, y)`, new tensors, with gradients for
+    /// every tensor.
     ///
     /// `xs` and `residual` `(…, dim)` have one shape and type, or `residual` is f32 where `xs` has 16 bits; `s` has the
-    /// type of `residual`, `y` that of `xs`. What [`add_then_norm_in_place`](Norm::add_then_norm_in_place) does
-    /// in place, with the same bits, in one pass. Where a tensor is recorded for backpropagation, `s` is made by candle's operations, with the same bits, and
-    /// `y` is an operation of its own, which rounds to f32 in between where `s` is f32 and `xs` is not.
+    /// type of `residual`, `y` that of `xs`. One pass, with the bits of
+    /// [`add_then_norm_in_place`](Norm::add_then_norm_in_place). If candle tracks one of the tensors for backpropagation, there
+    /// are two operations: candle computes `s`, with the same bits, and the norm computes `y`, which is first rounded to f32 if
+    /// `s` is f32 and `xs` is not.
     ///
     /// # Errors
     ///
-    /// As for [`rows`](Norm::rows), and if `residual` has another shape, type or device; where tensors are recorded,
+    /// As for [`rows`](Norm::rows), and if `residual` has another shape, type or device; if tensors are tracked,
     /// candle's.
     pub fn add_then_norm(&self, xs: &Tensor, residual: &Tensor) -> Result<(Tensor, Tensor)> {
         if !self.is_recorded([xs, residual]) {
@@ -78,17 +79,16 @@ impl Norm {
         Ok((sum, ys))
     }
 
-    /// `y + norm(x)`, as behind a layer (post-norm): a new tensor of the type of `ys`, with gradients of
-    /// every tensor.
+    /// `y + norm(x)`, as behind a layer (post-norm): a new tensor of the type of `ys`, with gradients for every tensor.
     ///
-    /// What [`norm_then_add_in_place`](Norm::norm_then_add_in_place) does in place, with the same bits, in one pass. Where
-    /// a tensor is recorded for backpropagation there are two operations: the sum is candle's, so 16-bit results of the
-    /// norm are rounded before it, and the sum once more. In every order of roundings but [`Single`](crate::Rounding::Single) that is so in one
-    /// pass, too, with the same bits where both tensors have one type.
+    /// One pass, with the bits of [`norm_then_add_in_place`](Norm::norm_then_add_in_place). If candle tracks one of the
+    /// tensors for backpropagation, there are two operations: the norm, and candle's sum. Then 16-bit results of the norm are
+    /// rounded before the sum, and the sum is rounded again. The one pass rounds twice, too, in every order of roundings but
+    /// [`Single`](crate::Rounding::Single), and gives the same bits as the two operations if both tensors have one type.
     ///
     /// # Errors
     ///
-    /// As for [`rows`](Norm::rows), and if `ys` has another shape or device; where tensors are recorded, candle's.
+    /// As for [`rows`](Norm::rows), and if `ys` has another shape or device; if tensors are tracked, candle's.
     pub fn norm_then_add(&self, xs: &Tensor, ys: &Tensor) -> Result<Tensor> {
         if !self.is_recorded([xs, ys]) {
             return Ok(self.apart(xs, ys, Around::Behind)?.0);
@@ -98,12 +98,12 @@ impl Norm {
     }
 
     /// `s = residual + norm(x); y = next(s)`, as between two layers that are normalized in front and behind (Gemma 2 to
-    /// 4, OLMo 2, GLM-4): gives `(s, y)`, new tensors, with gradients of every tensor.
+    /// 4, OLMo 2, GLM-4): returns `(s, y)`, new tensors, with gradients for every tensor.
     ///
     /// `xs` and `residual` `(…, dim)` have one shape, and types that are chosen apart; `s` has the type of `residual`, `y`
-    /// that of `xs`. What [`sandwich_rows`](crate::Norm::sandwich_rows) says of bits and launches holds. Where a tensor is
-    /// recorded for backpropagation it is [`norm_then_add`](Norm::norm_then_add) followed by [`rows`](Norm::rows) of
-    /// `next`, with what they say of rounding.
+    /// that of `xs`. What [`sandwich_rows`](crate::Norm::sandwich_rows) says of bits and launches holds. If candle
+    /// tracks one of the tensors for backpropagation, it is [`norm_then_add`](Norm::norm_then_add) followed by
+    /// [`rows`](Norm::rows) of `next`, with their roundings.
     ///
     /// # Errors
     ///
@@ -119,20 +119,20 @@ impl Norm {
         Ok((sum, ys))
     }
 
-    /// Whether candle records what is computed from these tensors and its own.
+    /// Whether candle tracks any of these tensors, or of the norm's own, for backpropagation.
     fn is_recorded<const N: usize>(&self, tensors: [&Tensor; N]) -> bool {
         let own = [self.weights(), self.biases(), self.scales.tensor()];
         own.into_iter().flatten().chain(tensors).any(Tensor::track_op)
     }
 
-    /// The norm of a sum that is scaled already, or that is still to be.
+    /// This norm without scales, for a sum that candle's operations scale.
     fn without_scales(&self) -> Norm {
         let mut norm = self.clone();
         norm.scales = Scales::NONE;
         norm
     }
 
-    /// Neither what is written nor what goes into it is recorded for backpropagation.
+    /// Refuses an in-place operation if candle tracks one of its tensors for backpropagation.
     fn without_gradients(
         &self,
         xs: &Tensor,
@@ -152,11 +152,12 @@ impl Norm {
         }
     }
 
-    /// Neither `x` nor a parameter is in the storage of a tensor that is written, which is locked meanwhile.
+    /// Refuses an in-place operation if `x` or a parameter shares its storage with the tensor that is written: that storage is
+    /// locked while the operation runs.
     fn apart_from(&self, x: &Tensor, (tensor, written): (&Tensor, Arg)) -> Result<()> {
         let storage = |tensor: &Tensor| std::ptr::from_ref(&*tensor.storage_and_layout().0);
         let locked = storage(tensor);
-        // candle 0.11.1 looks after this itself; those before it would wait for their own lock.
+        // candle 0.11.1 checks this itself; earlier versions would deadlock on their own lock.
         if storage(x) == locked {
             let op = self.settings.name();
             candle_core::bail!("{op}: x shares storage with {written}, which is written where it lies");
@@ -173,7 +174,7 @@ impl Norm {
 
 struct AddThenNorm<'a> {
     norm: &'a Norm,
-    /// The result, once it is there.
+    /// The result, left here by `forward`.
     y: RefCell<Option<Storage>>,
 }
 
@@ -221,7 +222,7 @@ impl NormThenAdd<'_> {
     }
 }
 
-/// Both kinds of storage take the one way.
+/// Implements candle's in-place operation by `forward`, which is generic over the storage.
 macro_rules! in_place {
     ($op:ident) => {
         impl InplaceOp2 for $op<'_> {

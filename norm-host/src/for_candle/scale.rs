@@ -1,17 +1,16 @@
-//! What is multiplied in an addition to a residual.
+//! The two factors of a residual addition: `(x * branch_scale + r) * sum_scale`.
 
 use candle_core::{DType, Result, Tensor};
 
 use super::{norm::Norm, store::Lend};
 use crate::{Arg, Error, Rounding};
 
-/// A factor that is known when an operation is described, or when it runs.
+/// A factor: a number, or a tensor that is read when the operation runs.
 #[derive(Clone, Debug)]
 pub enum Scale {
     /// A finite number.
     Number(f32),
-    /// One f32, of shape `(1,)`, on the device of the input: what
-    /// [`Scale::Memory`](crate::Scale::Memory) says of it holds.
+    /// One f32, of shape `(1,)`, on the device of the input, as [`Scale::Memory`](crate::Scale::Memory) of views.
     Tensor(Tensor),
 }
 
@@ -37,7 +36,7 @@ pub(super) struct Scales {
 impl Scales {
     pub(super) const NONE: Scales = Scales { branch: 1.0, sum: Scale::Number(1.0) };
 
-    /// The one that is read when an operation runs.
+    /// The tensor of `sum`, if it is one.
     pub(super) fn tensor(&self) -> Option<&Tensor> {
         match &self.sum {
             Scale::Number(_) => None,
@@ -49,7 +48,7 @@ impl Scales {
         self.branch == 1.0 && matches!(self.sum, Scale::Number(1.0))
     }
 
-    /// The norm with these; `tensor` is the view of the one that is read.
+    /// The norm over views with these factors; `tensor` is a view of [`tensor`](Scales::tensor).
     pub(super) fn over<'a>(&self, norm: crate::Norm<'a>, tensor: Option<&'a impl Lend>) -> crate::Norm<'a> {
         let norm = norm.branch_scale(self.branch);
         match (&self.sum, tensor) {
@@ -59,7 +58,7 @@ impl Scales {
         }
     }
 
-    /// Refuses an operation without a residual, as that of views does.
+    /// Refuses factors in an operation without a residual, as the operation on views does.
     pub(super) fn refuse_without_residual(&self) -> Result<()> {
         let arg = match self {
             scales if scales.is_none() => return Ok(()),
@@ -69,7 +68,7 @@ impl Scales {
         Err(Error::ScaleWithoutResidual { arg }.into())
     }
 
-    /// Refuses what the operation on views does.
+    /// Refuses the factors that the operation on views refuses.
     fn check(&self) -> Result<()> {
         let finite = |arg, given: f32| match given.is_finite() {
             true => Ok(()),
@@ -86,13 +85,14 @@ impl Scales {
         Ok(())
     }
 
-    /// `branch + residual` by candle's operations, of the type of `residual`, with the bits that one operation has.
+    /// The scaled sum of `branch` and `residual`, in the type of `residual`, by candle's operations, which record gradients.
+    /// It has the bits of the fused operation.
     pub(super) fn sum(&self, branch: &Tensor, residual: &Tensor, rounding: Rounding) -> Result<Tensor> {
         if self.is_none() && branch.dtype() == residual.dtype() {
             return branch + residual;
         }
         self.check()?;
-        // In the type that it would have if it were stored in between.
+        // Rounds as if the value were stored in between, in the orders of roundings that do.
         let rounded = |tensor: Tensor, dtype: DType| match rounding {
             Rounding::Single => Ok(tensor),
             _ => tensor.to_dtype(dtype)?.to_dtype(DType::F32),
@@ -112,16 +112,15 @@ impl Scales {
 }
 
 impl Norm {
-    /// With what is added to a residual multiplied by a finite number, 1 unless given: what
-    /// [`branch_scale`](crate::Norm::branch_scale) of views says of it holds. It is `residual_multiplier` of Granite's
-    /// configurations.
+    /// Multiplies what is added to a residual by a finite number, 1 unless given, as
+    /// [`branch_scale`](crate::Norm::branch_scale) of views does. It is `residual_multiplier` of Granite's configurations.
     pub fn branch_scale(mut self, scale: f32) -> Norm {
         self.scales.branch = scale;
         self
     }
 
-    /// With the sum with a residual multiplied by a number, 1 unless given, or by a tensor `(1,)` of f32: what
-    /// [`sum_scale`](crate::Norm::sum_scale) of views says of it holds. It is `layer_scalar` of Gemma 4.
+    /// Multiplies the sum with a residual by a number, 1 unless given, or by a tensor `(1,)` of f32, as
+    /// [`sum_scale`](crate::Norm::sum_scale) of views does. It is `layer_scalar` of Gemma 4.
     pub fn sum_scale(mut self, scale: impl Into<Scale>) -> Norm {
         self.scales.sum = scale.into();
         self

@@ -1,4 +1,4 @@
-//! What an operation asks of candle's storage, on the host or on a device.
+//! `Store`: what operations need of candle's storage, on the host or on a device. And `Spot`: where a tensor lies in it.
 
 use candle_core::{DType, Error, Layout, Result, Storage, backend::BackendStorage};
 
@@ -10,7 +10,7 @@ use crate::{Arg, Backend, MAX_RANK, Place, View, ViewMut, tensor::Raw};
 
 /// candle's storage of one kind of device.
 pub(super) trait Store: BackendStorage {
-    /// What operations on it are given to.
+    /// What its operations are enqueued on, and what keeps that alive.
     type Queue: AsRef<Self::On>;
     type On: Backend;
     type Read<'a>: Lend
@@ -20,27 +20,27 @@ pub(super) trait Store: BackendStorage {
     where
         Self: 'a;
 
-    /// It, if it is of this kind.
+    /// The storage, if it is of this kind of device.
     fn of(storage: &Storage) -> Option<&Self>;
     fn into_storage(self) -> Storage;
     fn queue(&self) -> Result<Self::Queue>;
-    /// As many elements of the same type, which are then written.
+    /// A new storage of so many elements of the same type, all of which the caller writes before any is read.
     fn like(&self, elements: usize, op: &'static str) -> Result<Self>;
     fn read<'a>(&'a self, queue: &'a Self::Queue, at: &Spot<'_>) -> Result<Self::Read<'a>>;
     fn write<'a>(&'a mut self, queue: &'a Self::Queue, at: &Spot<'_>) -> Result<Self::Write<'a>>;
 
-    /// The norm over rows by a way without views, where there is one for such tensors and nothing is wrong with them.
+    /// The norm over rows by a fast path without views; `None` if there is none for these tensors, or if they are invalid.
     fn without_views(_: Settings, _: &Tensors<'_, Self>) -> Option<Results<Self>> {
         None
     }
 }
 
-/// A view that is lent.
+/// A guard that lends a view.
 pub(super) trait Lend {
     fn lend(&self) -> View<'_>;
 }
 
-/// A view to be written that is lent.
+/// A guard that lends a mutable view.
 pub(super) trait LendMut {
     fn lend_mut(&mut self) -> ViewMut<'_>;
 }
@@ -53,14 +53,13 @@ pub(super) struct Spot<'l> {
     dims: &'l [usize],
     /// `None`: dense.
     strides: Option<&'l [usize]>,
-    /// Axes at the end that stay as they are.
+    /// How many of the last axes must not be merged with others.
     kept: usize,
     pub(super) op: &'static str,
 }
 
 impl<'l> Spot<'l> {
-    /// The layout as it is; with more axes than a view can have, those in front of the last `kept`
-    /// made one.
+    /// The layout as it is. If it has more axes than a view can have, all but the last `kept` are merged into one.
     ///
     /// # Errors
     ///
@@ -70,7 +69,7 @@ impl<'l> Spot<'l> {
         let (dims, offset) = (layout.dims(), layout.start_offset());
         let strides = match dims.len() > MAX_RANK.max(kept) {
             false => Some(layout.stride()),
-            // Its strides do not count: along an axis of one element they may be anything.
+            // Not its own strides, which may be anything along an axis of one element.
             true if layout.is_contiguous() => None,
             true => return Err(Error::RequiresContiguous { op }.bt()),
         };
@@ -87,14 +86,14 @@ impl<'l> Spot<'l> {
         Spot::new(arg, layout, layout.dims().len(), op)
     }
 
-    /// A new tensor of that shape, which has a storage to itself; with more axes than a view can have as
-    /// [`new`](Spot::new).
+    /// A new, contiguous tensor of the layout's shape, in a storage of its own. Axes are merged as by [`new`](Spot::new).
     #[inline]
     pub(super) fn dense(arg: Arg, layout: &'l Layout, kept: usize, op: &'static str) -> Spot<'l> {
         Spot { arg, offset: 0, dims: layout.dims(), strides: None, kept, op }
     }
 
-    /// The tensor, whose first element is at the address, in memory for so many.
+    /// The tensor's description, given the address of its first element and the number of elements from there to the end of
+    /// the memory.
     ///
     /// # Errors
     ///
@@ -125,7 +124,7 @@ impl<'l> Spot<'l> {
         }
     }
 
-    /// The error for elements that there are no norms of.
+    /// The error for an element type that norms do not support.
     pub(super) fn unsupported(&self, dtype: DType) -> Error {
         Error::UnsupportedDTypeForOp(dtype, self.op).bt()
     }

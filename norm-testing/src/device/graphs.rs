@@ -9,7 +9,7 @@ use crate::{
     cases::{dtypes_and_kinds, plain},
 };
 
-/// `y = norm(x)`, then `x = norm(x)` and `y = norm(x)` again: each needs the one before.
+/// `y = norm(x)`, then `x = norm(x)` and `y = norm(x)` again: each depends on the one before.
 fn work(tensors: &mut OnDevice, on: &Stream) -> NormResult<()> {
     tensors.enqueue(on)?;
     tensors.enqueue_in_place(on)?;
@@ -29,8 +29,7 @@ fn bits(tensors: &OnDevice) -> Result<[Vec<u32>; 2], Failed> {
     Ok([tensors.x.download()?.bits(), tensors.y.download()?.bits()])
 }
 
-/// Same bits as direct launches, on each launch with whatever the tensors hold by then; capturing
-/// itself runs nothing.
+/// A graph gives the same bits as direct launches, each time with what the tensors hold then. Capturing runs nothing.
 pub fn same_bits(device: Device) -> Result<(), Failed> {
     for (index, (dtypes, kind)) in dtypes_and_kinds().enumerate() {
         let dim = [64, 127, 512, 4096, 16384, 40000][index % 6];
@@ -43,7 +42,7 @@ pub fn same_bits(device: Device) -> Result<(), Failed> {
         assert_eq!(bits(&tensors)?, [first.x.bits(), first.y.bits()], "{case:?}: ran while captured");
 
         let other = Case { seed: 7, ..case.clone() };
-        // The other case's weights stay out of it, for both.
+        // Of `other` only x is taken: the graph and the direct launches both use the weights of `case`.
         for values in [&case, &other, &case] {
             let x = values.tensors().x;
             tensors.x.write(&x)?;
@@ -62,7 +61,7 @@ pub fn same_bits(device: Device) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A graph goes on after the stream it was captured on, and on others.
+/// A graph can be launched on another stream than the one it was captured on, even after that one is gone.
 pub fn other_streams(device: Device) -> Result<(), Failed> {
     let case = plain(NormKind::Layer, [norm_host::DType::F32; 3], 9, 1000);
     let expected = direct(device, &case)?;

@@ -1,4 +1,4 @@
-//! How a warp's addresses become sectors and bank passes.
+//! The sectors and the bank conflicts of a warp's addresses.
 
 use crate::kernel::file::{Mask, WARP};
 
@@ -25,8 +25,8 @@ pub fn sectors(addresses: &[u64; WARP], active: Mask) -> u64 {
     1 + found[..count].windows(2).filter(|pair| pair[0] != pair[1]).count() as u64
 }
 
-/// Passes beyond the least. Shared memory has 32 banks of 4 bytes; lanes that want the same word
-/// share it, lanes that want different words of one bank wait for each other. Accesses of 8
+/// Bank conflicts: passes beyond the fewest possible. Shared memory has 32 banks of 4 bytes; lanes that access the same word
+/// share a pass, lanes that access different words of one bank take one each. Accesses of 8
 /// bytes are served half a warp at a time, those of 16 bytes a quarter.
 pub fn conflicts(addresses: &[u64; WARP], active: Mask, bytes: u32) -> u64 {
     let words = bytes.div_ceil(4).clamp(1, 4) as usize;

@@ -17,8 +17,8 @@ pub struct Context<'a> {
     known: HashMap<(InitialValue, Class), Register>,
 }
 
-/// Where a variable lies: at an offset of its space, or, for global and constant ones, under a
-/// number, because the launch places them.
+/// Where a variable lies: `at` is an offset in its space. For global and constant variables it is the variable's number
+/// instead, because only a launch gives them addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbol {
     pub space: VariableSpace,

@@ -22,8 +22,8 @@ pub struct File {
 }
 
 impl File {
-    /// Makes room for that many registers of each kind, none of them written. What a former warp
-    /// left in them stays: a read before a write is an error anyway.
+    /// Makes room for that many registers of each kind, none of them written. Values of an earlier warp are not cleared, since
+    /// a read before a write is a fault.
     pub fn reset(&mut self, counts: [u32; 3]) {
         let [predicates, words, wides] = counts.map(|count| count as usize);
         self.predicates.resize(predicates, 0);
@@ -40,7 +40,7 @@ impl File {
         self.written[register.class.file()][register.slot as usize]
     }
 
-    /// Notes that these lanes wrote a register.
+    /// Records that these lanes have written a register.
     pub fn mark(&mut self, register: Register, lanes: Mask) {
         self.written[register.class.file()][register.slot as usize] |= lanes;
     }

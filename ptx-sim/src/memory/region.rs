@@ -13,8 +13,8 @@ pub enum State {
     Freed,
 }
 
-/// An allocation. Blocks on different threads reach its words at the same time, so they are
-/// atomic; what is a race in the kernel is found by other means, and no race in this program.
+/// An allocation. Worker threads that run different blocks access its words at the same time, so the words are atomic: a race
+/// of the kernel is no data race of the simulator. Races are found by records of accesses.
 #[derive(Debug)]
 pub struct Region {
     pub name: String,
@@ -27,7 +27,7 @@ pub struct Region {
     pub elements: (u64, u32),
     /// Bytes written before the current launch.
     pub written: Bits,
-    /// From the multiple of 4 at or below `start` on.
+    /// The contents, in words from the multiple of 4 at or below `start` on.
     words: Arc<[AtomicU32]>,
 }
 
@@ -97,7 +97,7 @@ impl Region {
         } else {
             for (at, &byte) in bytes.iter().enumerate() {
                 let (word, shift) = (&self.words[(offset + at) / 4], (offset + at) % 4 * 8);
-                // The word's other bytes may be another thread's.
+                // Other threads may write the word's other bytes at the same time.
                 word.fetch_and(!(0xff << shift), Relaxed);
                 word.fetch_or(u32::from(byte) << shift, Relaxed);
             }

@@ -1,5 +1,5 @@
-//! Prefetches (PTX ISA, "prefetch", "cp.async.bulk.prefetch", "applypriority"): they change nothing, and are held to what the
-//! manual says of their addresses. It says nothing of addresses where no memory is, so those are counted.
+//! Prefetches (PTX ISA, "prefetch", "cp.async.bulk.prefetch", "applypriority"). They change nothing, but their addresses are
+//! checked against what the PTX ISA requires. It says nothing of addresses outside all memory, so those are counted.
 
 use super::access::{addresses, lanes};
 use super::cluster::{Abort, Cluster};

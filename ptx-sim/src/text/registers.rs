@@ -61,7 +61,8 @@ pub struct Registers<'a> {
 pub struct Names(Vec<(String, Declared)>);
 
 impl Names {
-    /// The name of a register; those that no `.reg` declares are read by nothing that could be wrong.
+    /// The name of a register. A register that no `.reg` declares has an initial value, so no fault is about it; it gets the
+    /// name of its class.
     pub fn of(&self, register: Register) -> String {
         let found = self.0.iter().find_map(|(name, Declared { first, count })| {
             let number = register.slot.checked_sub(first.slot)?;

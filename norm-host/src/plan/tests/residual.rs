@@ -1,11 +1,11 @@
-//! What of a residual reaches the launch.
+//! Plans of problems with a residual: kernel variants and arguments.
 
 use super::*;
 use crate::problem::{ResidualPlace, Scales};
 
 const F16: DType = DType::F16;
 
-/// A residual in front, and a sum of its own, both of that type.
+/// A residual in front of the norm whose sum is stored in a tensor of its own, both of that type.
 fn apart(dtype: DType) -> Residual {
     let at = |address| Operand { address, dtype };
     Residual::in_front(at(1 << 13), at(1 << 14))
@@ -47,7 +47,8 @@ fn a_kernel_is_scaled_where_anything_is_multiplied() {
     }
 }
 
-/// In an order but the one that rounds once the scaled branch and the sum are rounded, if nothing else is.
+/// With a scaled residual, every order of roundings but `Single` rounds the scaled branch and the sum, so such a kernel has
+/// the order even where the norm alone would round only once.
 #[test]
 fn a_scaled_kernel_rounds_in_every_order_but_the_single_one() {
     for x in DTYPES {
@@ -94,7 +95,7 @@ fn a_wide_residual_is_added_in_registers_or_staged() {
     }
 }
 
-/// Each 16 bytes of a wide residual are read at once.
+/// Rows of a residual and of a sum must be aligned to 16 bytes for the vector kernels, wide ones too.
 #[test]
 fn a_residual_or_a_sum_off_its_alignment_goes_element_by_element() {
     for dtype in [F16, DType::F32] {
