@@ -2,10 +2,15 @@
 
 use super::queue::Task;
 use std::collections::HashMap;
+use std::thread::{self, ThreadId};
 
 /// What a stream captures, of its own work and of that of streams that wait for it.
 pub struct Capture {
     origin: usize,
+    /// Which calls it forbids, and in which threads: a `CUstreamCaptureMode`.
+    pub mode: u32,
+    /// The thread that began it.
+    thread: ThreadId,
     /// In the order it was given in, which is one that its dependences allow.
     tasks: Vec<Task>,
     /// The other streams that take part, until somebody waits for the last they have; with how many tasks there
@@ -17,8 +22,13 @@ pub struct Capture {
 pub type Place = usize;
 
 impl Capture {
-    pub fn new(origin: usize) -> Capture {
-        Capture { origin, tasks: Vec::new(), loose: HashMap::new() }
+    pub fn new(origin: usize, mode: u32) -> Capture {
+        let thread = thread::current().id();
+        Capture { origin, mode, thread, tasks: Vec::new(), loose: HashMap::new() }
+    }
+
+    pub fn is_of_this_thread(&self) -> bool {
+        self.thread == thread::current().id()
     }
 
     pub fn place(&self) -> Place {

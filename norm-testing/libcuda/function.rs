@@ -6,6 +6,21 @@ const SHARED: u32 = 48 << 10;
 /// The largest cluster that every device takes.
 const PORTABLE_CLUSTER: u32 = 8;
 
+/// The most bytes of shared memory that a block may have (CUDA C++ Programming Guide, 'Technical Specifications per Compute
+/// Capability').
+pub fn shared_bytes(capability: (i32, i32)) -> u32 {
+    match capability {
+        (8, 0 | 7) => 163 << 10,
+        (9..=11, _) => 227 << 10,
+        _ => 99 << 10,
+    }
+}
+
+/// Whether launches have attributes: clusters and overlap came with 9.0.
+pub fn takes_attributes(capability: (i32, i32)) -> bool {
+    capability >= (9, 0)
+}
+
 #[derive(Clone)]
 pub struct Function {
     pub device: usize,
@@ -25,12 +40,18 @@ impl Function {
         Some(Function { device, name, text, parameters, most_shared: SHARED, takes_large_clusters: false })
     }
 
-    /// `cuFuncSetAttribute`.
-    pub fn permit(&mut self, attribute: u32, value: i32) -> Result<(), u32> {
+    /// `cuFuncSetAttribute`, on a device of that capability.
+    pub fn permit(&mut self, attribute: u32, value: i32, capability: (i32, i32)) -> Result<(), u32> {
         const MAX_DYNAMIC_SHARED_SIZE_BYTES: u32 = 8;
         const NON_PORTABLE_CLUSTER_SIZE_ALLOWED: u32 = 14;
         match attribute {
+            MAX_DYNAMIC_SHARED_SIZE_BYTES if value as u32 > shared_bytes(capability) => {
+                return Err(super::INVALID_VALUE);
+            }
             MAX_DYNAMIC_SHARED_SIZE_BYTES => self.most_shared = value as u32,
+            NON_PORTABLE_CLUSTER_SIZE_ALLOWED if !takes_attributes(capability) => {
+                return Err(super::INVALID_VALUE);
+            }
             NON_PORTABLE_CLUSTER_SIZE_ALLOWED => self.takes_large_clusters = value != 0,
             _ => return Err(super::INVALID_VALUE),
         }

@@ -37,6 +37,8 @@ const CAPTURE_UNJOINED: u32 = 904;
 const CAPTURE_ISOLATION: u32 = 905;
 const INVALID_CLUSTER_SIZE: u32 = 912;
 
+/// `CU_STREAM_CAPTURE_MODE_GLOBAL`, that of every thread to begin with.
+const GLOBAL: c_uint = 0;
 /// `CU_STREAM_CAPTURE_MODE_RELAXED`.
 const RELAXED: c_uint = 2;
 
@@ -160,7 +162,7 @@ static STATE: Mutex<Option<State>> = Mutex::new(None);
 
 thread_local! {
     static CURRENT: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
-    static CAPTURE_MODE: Cell<c_uint> = const { Cell::new(0) };
+    static CAPTURE_MODE: Cell<c_uint> = const { Cell::new(GLOBAL) };
 }
 
 fn with<T>(f: impl FnOnce(&mut State) -> T) -> T {
@@ -199,6 +201,18 @@ impl State {
     /// What has been captured of the stream's work and that of others, while it captures.
     fn capture_of(&mut self, stream: usize) -> Option<&mut Capture> {
         self.captures.get_mut(&self.streams.get(&stream)?.capture?)
+    }
+
+    /// Whether this thread may make a call that is unsafe while streams capture, as an allocation is: not if a capture of
+    /// its own is not relaxed, nor, while its mode is global, if one of another thread is (CUDA driver API,
+    /// `cuThreadExchangeStreamCaptureMode`).
+    fn may_be_unsafe(&self) -> Result<(), u32> {
+        let mode = CAPTURE_MODE.get();
+        let forbids = |capture: &Capture| match capture.is_of_this_thread() {
+            true => capture.mode != RELAXED,
+            false => mode == GLOBAL && capture.mode == GLOBAL,
+        };
+        if mode != RELAXED && self.captures.values().any(forbids) { Err(CAPTURE_UNSUPPORTED) } else { Ok(()) }
     }
 
     /// Whether the device's kernels have all gone well.
@@ -346,6 +360,7 @@ cuda! {
     cuMemAlloc_v2(out: *mut u64, bytes: usize) {
         let device = current().ok_or(INVALID_CONTEXT)?;
         if bytes == 0 { return Err(INVALID_VALUE); }
+        with(|state| state.may_be_unsafe())?;
         let memory = Box::leak(vec![0_u128; bytes.div_ceil(16)].into_boxed_slice());
         let address = memory.as_mut_ptr() as u64;
         with(|state| state.allocations.insert(address, (bytes, device)));
@@ -437,8 +452,7 @@ cuda! {
         values: *const *mut c_void
     ) {
         let device = current().ok_or(INVALID_CONTEXT)?;
-        let capturing = with(|state| !state.captures.is_empty());
-        if capturing && CAPTURE_MODE.get() != RELAXED { return Err(CAPTURE_UNSUPPORTED); }
+        with(|state| state.may_be_unsafe())?;
         let text = CStr::from_ptr(image).to_string_lossy().into_owned();
         if !text.contains(".entry") {
             let option = |wanted| (0..count as usize).find(|&i| *options.add(i) == wanted)
@@ -487,6 +501,9 @@ cuda! {
     ) {
         let Config { grid, block, shared_bytes, stream, attributes, attribute_count } = &*config;
         let (mut cluster, mut overlap) = (1, 0);
+        let device = current().ok_or(INVALID_CONTEXT)?;
+        let capability = with(|state| state.settings.devices.get(device).copied()).ok_or(INVALID_DEVICE)?;
+        if *attribute_count > 0 && !function::takes_attributes(capability) { return Err(INVALID_VALUE); }
         for attribute in std::slice::from_raw_parts(*attributes, *attribute_count as usize) {
             match attribute.id {
                 CLUSTER_DIMENSION => cluster = attribute.value[0],
@@ -499,7 +516,8 @@ cuda! {
     cuFuncSetAttribute(function: usize, attribute: c_uint, value: c_int) {
         with(|state| {
             let function = state.functions.get_mut(&function).ok_or(INVALID_HANDLE)?;
-            Arc::make_mut(function).permit(attribute, value)
+            let capability = *state.settings.devices.get(function.device).ok_or(INVALID_DEVICE)?;
+            Arc::make_mut(function).permit(attribute, value, capability)
         })
     }
 
@@ -534,11 +552,11 @@ cuda! {
         out.write(with(|state| state.capture_of(stream).is_some()) as c_uint);
         Ok(())
     }
-    cuStreamBeginCapture_v2(stream: usize, _mode: c_uint) {
+    cuStreamBeginCapture_v2(stream: usize, mode: c_uint) {
         with(|state| match state.streams.get_mut(&stream) {
             Some(Stream { capture: capture @ None, .. }) => {
                 *capture = Some(stream);
-                state.captures.insert(stream, Capture::new(stream));
+                state.captures.insert(stream, Capture::new(stream, mode));
                 Ok(())
             }
             Some(_) => Err(401),

@@ -2,6 +2,7 @@
 
 mod ladders;
 mod prefetch;
+mod profile;
 mod residual;
 mod sandwich;
 mod select;
