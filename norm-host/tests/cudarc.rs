@@ -5,16 +5,23 @@ use std::sync::{Arc, MutexGuard};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr};
 use half::f16;
 use norm_host::{Arg, Error, Norm, Place, Stream, View, ViewMut};
-use norm_testing::mock::{Mock, mock};
+use norm_testing::mock::{Mock, interface::DEVICES, mock};
 
 const NOT_READY: u32 = 600;
 
 /// The stand-in, with this test alone on it, and two of cudarc's streams: with more than one, cudarc
 /// keeps events with its memory.
 fn setup() -> (&'static Mock, MutexGuard<'static, ()>, Arc<CudaContext>, [Arc<CudaStream>; 2]) {
+    setup_on(0)
+}
+
+/// The same on any of the devices.
+fn setup_on(
+    ordinal: usize,
+) -> (&'static Mock, MutexGuard<'static, ()>, Arc<CudaContext>, [Arc<CudaStream>; 2]) {
     let mock = mock();
     let alone = mock.alone();
-    let context = CudaContext::new(0).unwrap();
+    let context = CudaContext::new(ordinal).unwrap();
     // cudarc makes its context current and leaves it so.
     let streams = [(); 2].map(|()| context.new_stream_with_priority(0).unwrap());
     assert!(context.is_managing_stream_synchronization());
@@ -49,6 +56,31 @@ fn an_operation_is_launched_on_cudarcs_stream_with_its_addresses() {
     let launch = mock.launch().unwrap();
     assert_eq!((launch.device, launch.stream, launch.first), (0, stream.cu_stream() as usize, address));
     assert!(mock.launch().is_none());
+}
+
+/// Memory and streams say which device is theirs: nothing is of the first one by itself.
+#[test]
+fn every_device_of_cudarcs_is_known_as_what_it_is() {
+    for ordinal in 0..DEVICES {
+        let (mock, _alone, context, [stream, _]) = setup_on(ordinal);
+        let (device, place) = (ordinal as u32, Place::Cuda(ordinal as u32));
+        let [x, mut y] = [(); 2].map(|()| memory(&stream, 3 * 256));
+        let on = Stream::from_cudarc(&stream).unwrap();
+        assert_eq!((on.device().ordinal(), norm_host::Backend::place(&on)), (device, place));
+        {
+            // SAFETY: used on that stream alone, and dropped.
+            let (x, mut y) = unsafe {
+                let y = ViewMut::from_cudarc(&mut y, &[3, 256], &stream).unwrap();
+                (View::from_cudarc(&x, &[3, 256], &stream).unwrap(), y)
+            };
+            assert_eq!((x.view().place(), y.view_mut().place()), (place, place));
+            Norm::rms(1e-6).rows(x.view(), &mut y.view_mut(), &on).unwrap();
+        }
+        let launch = mock.launch().unwrap();
+        assert_eq!((launch.device as usize, launch.stream), (ordinal, stream.cu_stream() as usize));
+        let default = Stream::from_cudarc(&context.default_stream()).unwrap();
+        assert_eq!(default.device().ordinal(), device);
+    }
 }
 
 #[test]

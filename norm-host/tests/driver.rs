@@ -412,3 +412,193 @@ fn a_capture_that_fails_or_panics_ends() {
     let result = default.capture(|_| Ok(()));
     assert!(matches!(result, Err(Error::Driver { call: "cuStreamBeginCapture_v2", .. })));
 }
+
+/// `rows` rows of `dim` elements that lie nowhere: the stand-in runs no kernel.
+fn rows_of(dtype: DType, address: u64, shape: &[usize]) -> View<'static> {
+    // SAFETY: nobody reads it.
+    unsafe { View::from_raw_parts(Place::Cuda(0), address, dtype, shape) }.unwrap()
+}
+
+/// As [`rows_of`], to be written.
+fn rows_mut_of(dtype: DType, address: u64, shape: &[usize]) -> ViewMut<'static> {
+    // SAFETY: nobody writes it.
+    unsafe { ViewMut::from_raw_parts(Place::Cuda(0), address, dtype, shape) }.unwrap()
+}
+
+const X: u64 = 1 << 40;
+const R: u64 = 2 << 40;
+const Y: u64 = 3 << 40;
+const W: u64 = 4 << 40;
+
+/// Everything that `preload` promises for rows of that type: without a residual, with one in front and behind, each with
+/// weights and with biases, of as many rows as a short, a medium and a long grid have, at addresses that suit vectors and
+/// at others.
+fn run_all(kind: NormKind, dtype: DType, dim: usize, stream: &Stream) {
+    let size = dtype.size() as u64;
+    for (rows, shift) in [1, 600, 1 << 16].into_iter().flat_map(|rows| [(rows, 0), (rows, size)]) {
+        let shape = [rows, dim];
+        let x = rows_of(dtype, X + shift, &shape);
+        let w = rows_of(dtype, W, &[dim]);
+        let y = &mut rows_mut_of(dtype, Y, &shape);
+        let r = &mut rows_mut_of(dtype, R, &shape);
+        for norm in [Norm::new(kind, 1e-6).weight(w), Norm::new(kind, 1e-6).weight(w).bias(w)] {
+            norm.rows(x, y, stream).unwrap();
+            norm.add_then_norm(x, r, y, stream).unwrap();
+            norm.norm_then_add(x, y, stream).unwrap();
+        }
+    }
+}
+
+#[test]
+fn preloading_leaves_no_kernel_out() {
+    let (mock, _alone, _) = setup();
+    // None is loaded in a set that no other test has.
+    let device = Device::with_ptx(0, EMBEDDED.to_vec().leak()).unwrap();
+    let slow = DeviceProfile { memory_bytes_per_clock: 12, ..device.profile() };
+    for device in [device, device.with_profile(slow), device.with_profile(DeviceProfile::LEAST)] {
+        let stream = Stream::new(&device).unwrap();
+        for kind in NormKind::ALL {
+            for (dtype, dim) in [64, 2048, 8192, 32_768, 300_000].map(|dim| (DType::F16, dim)) {
+                device.preload(kind, [dtype; 3], dim, EpilogueRounding::SINGLE).unwrap();
+                let modules = mock.alive().modules;
+                run_all(kind, dtype, dim, &stream);
+                assert_eq!(mock.alive().modules, modules, "{kind:?} of {dim}, {:?}", device.profile());
+            }
+        }
+    }
+    // What it does not promise: factors, residuals in f32, and two norms in one launch.
+    let stream = Stream::new(&device).unwrap();
+    let shape = [3, 2048];
+    let (x, r) = (rows_of(DType::F16, X, &shape), rows_of(DType::F16, R, &shape));
+    let (sum, y) = (&mut rows_mut_of(DType::F16, W, &shape), &mut rows_mut_of(DType::F16, Y, &shape));
+    let wide = &mut rows_mut_of(DType::F32, R, &shape);
+    let norm = Norm::rms(1e-6);
+    let loads = |work: &mut dyn FnMut() -> norm_host::Result<()>| {
+        let modules = mock.alive().modules;
+        work().unwrap();
+        mock.alive().modules - modules
+    };
+    assert_eq!(loads(&mut || norm.branch_scale(0.5).norm_then_add(x, y, &stream)), 1);
+    assert_eq!(loads(&mut || norm.add_then_norm(x, wide, y, &stream)), 1);
+    assert_eq!(loads(&mut || norm.sandwich_rows_to(&norm, x, r, sum, y, &stream)), 1);
+}
+
+#[test]
+fn the_longest_rows_are_preloaded_and_longer_ones_refused() {
+    let (_mock, _alone, device) = setup();
+    let max = norm_host::MAX_DIM as usize;
+    let preload = |dim| device.preload(NormKind::Rms, [DType::F16; 3], dim, EpilogueRounding::SINGLE);
+    assert_eq!(preload(max), Ok(()));
+    assert_eq!(preload(max + 1), Err(Error::RowTooLong { arg: Arg::X, dim: max + 1, max }));
+}
+
+/// Whether each launch since the last call may start before the one in front of it has ended.
+fn overlaps(mock: &Mock) -> Vec<i32> {
+    std::iter::from_fn(|| mock.launch()).map(|launch| launch.overlap).collect()
+}
+
+#[test]
+fn a_launch_overlaps_with_the_one_in_front_unless_told_not_to() {
+    let (mock, _alone, device) = setup();
+    let stream = Stream::new(&device).unwrap();
+    // A kernel that has no cluster, and one that has: one attribute and two.
+    for (dim, overlap) in [64, 2048, 65_536].into_iter().flat_map(|dim| [(dim, true), (dim, false)]) {
+        let norm = Norm::rms(1e-6).overlap(overlap);
+        let next = Norm::rms(1e-5).overlap(overlap);
+        let shape = [3, dim];
+        let (x, r) = (rows_of(DType::F16, X, &shape), rows_of(DType::F16, R, &shape));
+        let y = &mut rows_mut_of(DType::F16, Y, &shape);
+        let sum = &mut rows_mut_of(DType::F16, W, &shape);
+        norm.rows(x, y, &stream).unwrap();
+        norm.rows_in_place(y, &stream).unwrap();
+        norm.heads(x, y, &stream).unwrap();
+        norm.norm_then_add(x, y, &stream).unwrap();
+        norm.add_then_norm(x, sum, y, &stream).unwrap();
+        norm.sandwich_rows_to(&next, x, r, sum, y, &stream).unwrap();
+        let launches = overlaps(mock);
+        assert!(launches.len() >= 6, "{dim}: {launches:?}");
+        assert!(launches.iter().all(|&given| given == i32::from(overlap)), "{dim}, {overlap}: {launches:?}");
+    }
+}
+
+#[test]
+fn a_handle_has_no_more_than_its_device() {
+    let (mock, _alone, device) = setup();
+    let most = DeviceProfile {
+        max_cluster: 64,
+        max_shared_bytes: u32::MAX,
+        dependent_launch: true,
+        short_grid: 7,
+        memory_bytes_per_clock: 99,
+    };
+    let of = |device: Device, profile| device.with_profile(profile).profile();
+    // What kernels are selected by is the caller's choice.
+    let chosen = DeviceProfile { short_grid: 7, memory_bytes_per_clock: 99, ..device.profile() };
+    assert_eq!(of(device, most), chosen);
+    assert_eq!(of(device, DeviceProfile { max_cluster: 7, ..chosen }).max_cluster, 4, "a power of two");
+    assert_eq!(of(device, DeviceProfile { max_cluster: 0, ..chosen }).max_cluster, 1);
+    // A handle that has less gets all of the device again.
+    assert_eq!(of(device.with_profile(DeviceProfile::LEAST), most), chosen);
+    for (settings, capability) in
+        [("devices=8.0", (8, 0)), ("devices=8.6", (8, 6)), ("devices=8.9", (8, 9)), ("devices=12.0", (12, 0))]
+    {
+        mock.set(settings);
+        let older = Device::with_ptx(0, EMBEDDED.to_vec().leak());
+        mock.set("devices=9.0,9.0,9.0,9.0");
+        let own = DeviceProfile::of_capability(capability);
+        let chosen = DeviceProfile { short_grid: 7, memory_bytes_per_clock: 99, ..own };
+        assert_eq!(of(older.unwrap(), most), chosen, "{settings}");
+    }
+}
+
+/// The stand-in refuses what a device of that capability does not have: shared memory, clusters, attributes of a launch.
+#[test]
+fn rows_of_any_length_are_launched_on_every_capability() {
+    let (mock, _alone, _) = setup();
+    for capability in ["8.0", "8.6", "8.7", "8.9", "9.0", "10.0", "11.0", "12.0"] {
+        mock.set(&format!("devices={capability}"));
+        let device = Device::with_ptx(0, EMBEDDED.to_vec().leak()).unwrap();
+        // Another handle may ask for all that there is on newer ones.
+        let all = device.with_profile(DeviceProfile::of_capability((9, 0)));
+        let mut most = 0;
+        for device in [device, all] {
+            let stream = Stream::new(&device).unwrap();
+            for (kind, dim) in NormKind::ALL.into_iter().flat_map(|kind| (9..20).map(move |n| (kind, 5 << n)))
+            {
+                for (dtype, rows) in DType::ALL.into_iter().flat_map(|dtype| [(dtype, 3), (dtype, 1 << 16)]) {
+                    let shape = [rows, dim];
+                    let (x, y) = (rows_of(dtype, X, &shape), &mut rows_mut_of(dtype, Y, &shape));
+                    let r = &mut rows_mut_of(dtype, R, &shape);
+                    let norm = Norm::new(kind, 1e-6);
+                    let ran = norm.rows(x, y, &stream).and_then(|()| norm.add_then_norm(x, r, y, &stream));
+                    assert_eq!(ran, Ok(()), "{capability}: {kind:?} of {dim}, {dtype}");
+                }
+            }
+            while let Some(launch) = mock.launch() {
+                most = most.max(launch.shared_bytes);
+            }
+        }
+        mock.set("devices=9.0,9.0,9.0,9.0");
+        assert!(most > 48 << 10, "{capability}: what every kernel may have by itself suffices: {most}");
+    }
+}
+
+/// In a global capture other threads could not.
+#[test]
+fn other_threads_allocate_while_a_stream_captures() {
+    let (_mock, _alone, device) = setup();
+    let stream = Stream::new(&device).unwrap();
+    let allocate = || {
+        let _current = device.enter()?;
+        let allocated = DeviceBuffer::from_slice(&[0_u8; 4]).map(drop);
+        Ok::<_, Error>(allocated.is_ok())
+    };
+    let mut seen = [None, None];
+    let graph = stream.capture(|_| {
+        let elsewhere = std::thread::scope(|scope| scope.spawn(allocate).join().expect("no panic"))?;
+        seen = [Some(elsewhere), Some(allocate()?)];
+        Ok(())
+    });
+    assert!(graph.is_ok());
+    assert_eq!(seen, [Some(true), Some(false)], "the thread that captures is held to what a graph can have");
+}

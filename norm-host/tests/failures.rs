@@ -3,7 +3,8 @@
 use cust::memory::DeviceBuffer;
 use norm_host::ptx::{EMBEDDED, Ptx};
 use norm_host::{
-    DType, Device, EpilogueRounding, Error, NcclGroup, Norm, NormKind, Place, Stream, TpContext, ViewMut,
+    AllReduce, DType, Device, EpilogueRounding, Error, NcclGroup, Norm, NormKind, Place, RowSums, Shard,
+    Stream, TpContext, View, ViewMut, rms_norm_sharded,
 };
 use norm_testing::mock::{Mock, interface::DEVICES, mock};
 use std::sync::MutexGuard;
@@ -13,8 +14,12 @@ const NO_DEVICE: u32 = 100;
 const NO_BINARY_FOR_GPU: u32 = 209;
 const INVALID_PTX: u32 = 218;
 const UNSUPPORTED_PTX_VERSION: u32 = 222;
-const ILLEGAL_ADDRESS: u32 = 700;
 const LAUNCH_FAILED: u32 = 719;
+
+/// Of the `CUresult`s, those whose description says that the process, or the context, is of no more use: failures of memory
+/// (214) and of links (220), addresses (700), time (702), a context that is gone (709), assertions (710), stacks (714),
+/// instructions (715), alignment (716), address spaces (717), program counters (718), and kernels that failed otherwise.
+const FATAL: [u32; 12] = [214, 220, 700, 702, 709, 710, 714, 715, 716, 717, 718, LAUNCH_FAILED];
 
 /// The stand-in, with this test alone on it.
 fn setup() -> (&'static Mock, MutexGuard<'static, ()>) {
@@ -47,7 +52,7 @@ fn lose(mock: &Mock, stream: &Stream, code: u32) -> Error {
 #[test]
 fn a_lost_context_is_said_to_be_until_the_device_is_opened_anew() {
     let (mock, _alone) = setup();
-    for code in [LAUNCH_FAILED, ILLEGAL_ADDRESS] {
+    for code in FATAL {
         let device = Device::new(0).unwrap();
         let stream = Stream::new(&device).unwrap();
         let mut x = buffer(&device);
@@ -103,6 +108,34 @@ fn a_lost_context_is_said_to_be_until_the_device_is_opened_anew() {
 }
 
 #[test]
+fn no_other_error_loses_a_context() {
+    let (mock, _alone) = setup();
+    let device = Device::new(0).unwrap();
+    let stream = Stream::new(&device).unwrap();
+    for code in (1..1000).filter(|code| !FATAL.contains(code)) {
+        mock.fail("cuStreamSynchronize@0", code);
+        let refused = stream.synchronize();
+        mock.fail("cuStreamSynchronize@0", 0);
+        assert!(!matches!(refused, Ok(()) | Err(Error::ContextLost { .. })), "{code}: {refused:?}");
+        assert_eq!(stream.synchronize(), Ok(()), "{code}");
+    }
+    assert_eq!(Device::new(0), Ok(device));
+}
+
+#[test]
+fn a_loss_while_a_device_is_opened_is_told_too() {
+    let (mock, _alone) = setup();
+    for code in FATAL {
+        mock.fail("cuDevicePrimaryCtxRetain@2", code);
+        let refused = Device::new(2).map(drop);
+        mock.fail("cuDevicePrimaryCtxRetain@2", 0);
+        let lost = matches!(refused, Err(Error::ContextLost { device: Place::Cuda(2), code: told, .. }) if told == code);
+        assert!(lost, "{code}: {refused:?}");
+    }
+    assert!(Device::new(2).is_ok());
+}
+
+#[test]
 fn what_is_lost_is_lost_for_handles_with_other_kernels_too() {
     let (mock, _alone) = setup();
     let device = Device::new(0).unwrap();
@@ -145,6 +178,59 @@ fn communicators_are_not_begun_for_a_context_that_is_lost() {
     assert_eq!(begun, Err(error));
     assert_eq!(current(), 0);
     assert!(Device::new(0).is_ok());
+}
+
+/// NCCL's sum, in front of which a device of the group is lost.
+struct LosesOne<'a> {
+    mock: &'a Mock,
+    nccl: &'a NcclGroup,
+    index: usize,
+}
+
+impl AllReduce for LosesOne<'_> {
+    fn all_reduce(&self, sums: &RowSums<'_>) -> Result<(), Error> {
+        let stream = &sums.group().streams()[self.index];
+        let failing = format!("cuStreamSynchronize@{}", self.index);
+        self.mock.fail(&failing, LAUNCH_FAILED);
+        let error = stream.synchronize().unwrap_err();
+        self.mock.fail(&failing, 0);
+        // What NCCL begins would wait for the rank of the device that is lost: it must not come to that.
+        self.mock.fail("ncclGroupStart", 3);
+        let refused = self.nccl.all_reduce(sums);
+        self.mock.fail("ncclGroupStart", 0);
+        assert_eq!(refused, Err(error));
+        refused
+    }
+}
+
+#[test]
+fn no_sum_is_begun_on_a_device_that_is_lost() {
+    let (mock, _alone) = setup();
+    for index in [0, 1] {
+        let group = TpContext::on_devices(&[0, 1]).unwrap();
+        let nccl = NcclGroup::new(&group).unwrap();
+        let mut y = [0, 1].map(|ordinal| buffer(&Device::new(ordinal).unwrap()));
+        let mut sums = [0, 1].map(|ordinal| buffer(&Device::new(ordinal).unwrap()));
+        let shards = y.iter_mut().zip(&mut sums).enumerate().map(|(ordinal, (y, sums))| {
+            let place = Place::Cuda(ordinal as u32);
+            // SAFETY: the stand-in runs no kernel.
+            let x = unsafe {
+                View::from_raw_parts(place, y.as_device_ptr().as_raw(), DType::F32, &[2, 4]).unwrap()
+            };
+            let y = ViewMut::from_buffer::<f32>(y, &[2, 4]).unwrap();
+            Shard { x, w: None, y, sums: ViewMut::from_buffer::<f32>(sums, &[2]).unwrap() }
+        });
+        let mut shards: Vec<_> = shards.collect();
+        let refused = rms_norm_sharded(&mut shards, 1e-6, 8, &group, &LosesOne { mock, nccl: &nccl, index });
+        let lost = Place::Cuda(index as u32);
+        assert!(matches!(refused, Err(Error::ContextLost { device, .. }) if device == lost), "{refused:?}");
+        let kernels: Vec<_> = std::iter::from_fn(|| mock.launch()).map(|it| it.kernel().to_owned()).collect();
+        assert_eq!(kernels, ["rms_partial_f32_vector"; 2], "nothing is scaled by sums that are not there");
+        drop((shards, nccl, group));
+        assert!(Device::new(index as u32).is_ok());
+        // What is lost of it is not cust's to free.
+        std::mem::forget((y, sums));
+    }
 }
 
 #[test]

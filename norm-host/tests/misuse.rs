@@ -239,6 +239,10 @@ fn rows_longer_than_can_be_counted() {
     let (dim, max) = (MAX_DIM as usize + 1, MAX_DIM as usize);
     let error = rms(anywhere(Place::Host, 4096, &[1, dim]), anywhere_mut(Place::Host, 4096, &[1, dim]));
     assert_eq!(error, Err(Error::RowTooLong { arg: Arg::X, dim, max }));
+    // The longest there are: of no rows, nothing is read.
+    let empty = |dim| rms(anywhere(Place::Host, 4096, &[0, dim]), anywhere_mut(Place::Host, 4096, &[0, dim]));
+    assert_eq!(empty(max), Ok(()));
+    assert_eq!(empty(dim), Err(Error::RowTooLong { arg: Arg::X, dim, max }));
 }
 
 #[test]

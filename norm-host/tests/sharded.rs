@@ -292,6 +292,28 @@ fn what_does_not_fit_is_refused() {
     };
     assert_eq!(apply(sums, 1e-6, 8), Ok(()));
     assert_eq!(apply(sums, 1e-6, 4), Ok(()));
+    assert_eq!(apply(sums, 1e-6, MAX_DIM as usize), Ok(()), "the longest row there is");
+}
+
+/// A row of `y` is written while others may still read their sums.
+#[test]
+fn sums_share_no_memory_with_what_is_written() {
+    let x = [1.0_f32; 12];
+    let mut memory = [0.0_f32; 15];
+    let x = View::from_slice(&x, &[3, 4]).unwrap();
+    let address = memory.as_mut_ptr().expose_provenance() as u64;
+    // The first three are sums, or the last, or three in the middle of it.
+    for (sums_at, y_at) in [(0, 3), (12, 0), (0, 0), (0, 2), (4, 0), (11, 0)] {
+        // SAFETY: within the memory, which outlives both; nothing reads it while the operation writes.
+        let (sums, mut y) = unsafe {
+            let at = |element: u64| address + 4 * element;
+            let sums = View::from_raw_parts(Place::Host, at(sums_at), DType::F32, &[3]).unwrap();
+            (sums, ViewMut::from_raw_parts(Place::Host, at(y_at), DType::F32, &[3, 4]).unwrap())
+        };
+        let apart = sums_at + 3 <= y_at || y_at + 12 <= sums_at;
+        let expected = if apart { Ok(()) } else { Err(Error::Overlap { a: Arg::Sums, b: Arg::Y }) };
+        assert_eq!(rms_norm_apply(x, None, sums, &mut y, 1e-6, 8, &Cpu), expected, "{sums_at}, {y_at}");
+    }
 }
 
 #[test]

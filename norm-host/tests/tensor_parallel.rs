@@ -4,7 +4,8 @@ use cust::memory::{CopyDestination, DeviceBuffer, LockedBuffer};
 use half::f16;
 use norm_host::{
     Arg, DType, Device, EpilogueRounding, Error, NcclGroup, NcclId, Norm, NormKind, Place, Rounding, RowSums,
-    Shard, Stream, TpContext, View, ViewMut, head_norm_tp, layer_norm_tp, rms_norm_sharded, rms_norm_tp,
+    Shape, Shard, Stream, TpContext, View, ViewMut, head_norm_tp, layer_norm_tp, rms_norm_sharded,
+    rms_norm_tp,
 };
 use norm_testing::mock::{Mock, interface::DEVICES, mock};
 use std::ptr::null_mut;
@@ -569,4 +570,152 @@ fn processes_join_by_an_id() {
     let borrowed = unsafe { NcclGroup::from_raw(raw) }.unwrap();
     let result = Group::new().run_sharded(1024, &borrowed, |_| ());
     assert_eq!(result, Err(Error::ListLength { arg: Arg::Reduce, expected: 2, given: 1 }));
+}
+
+/// A row fewer on one device than on the others, with the memory that this takes.
+#[test]
+fn shards_have_the_same_number_of_rows() {
+    let (mock, _alone) = setup();
+    let mut group = Group::new();
+    let nccl = NcclGroup::new(&group.tp).unwrap();
+    for (index, rows) in [(1, 3), (0, 3), (1, 0), (0, 0)] {
+        let refused = group.run_sharded(1024, &nccl, |shards| {
+            let Shard { x, y, sums, .. } = &mut shards[index];
+            let (place, shape) = (x.place(), [rows, 512]);
+            // SAFETY: it is the beginning of what was there.
+            unsafe {
+                *x = View::from_raw_parts(place, x.address(), DType::F16, &shape).unwrap();
+                *y = ViewMut::from_raw_parts(place, y.address(), DType::F16, &shape).unwrap();
+                *sums = ViewMut::from_raw_parts(place, sums.address(), DType::F32, &[rows]).unwrap();
+            }
+        });
+        let [first, second] = [0, 1].map(|of| Shape::new(&[if of == index { rows } else { 4 }]).unwrap());
+        assert_eq!(refused, at(1, Error::Shape { arg: Arg::Sums, expected: first, given: second }));
+        assert!(mock.launch().is_none());
+    }
+}
+
+/// Each tensor that an operation on a group is given, on the other device of the two, under its own device's name.
+#[test]
+fn every_tensor_is_asked_for_where_it_is() {
+    let (mock, _alone) = setup();
+    let mut group = Group::new();
+    let nccl = NcclGroup::new(&group.tp).unwrap();
+    for index in [0, 1] {
+        let other = 1 - index;
+        let here = Place::Cuda(index as u32);
+        let elsewhere =
+            |arg| at(index, Error::Place { arg, expected: here, given: Place::Cuda(other as u32) });
+        let addresses = |buffers: &[DeviceBuffer<u16>]| buffers[other].as_device_ptr().as_raw();
+        let [x, w, y] = [&group.x, &group.w, &group.y].map(|buffers| addresses(buffers));
+        let sums = group.sums[other].as_device_ptr().as_raw();
+        // SAFETY: refused.
+        let view = |address, shape: &[usize]| {
+            unsafe { View::from_raw_parts(here, address, DType::F16, shape) }.unwrap()
+        };
+        let view_mut = |address, dtype, shape: &[usize]| {
+            // SAFETY: refused.
+            unsafe { ViewMut::from_raw_parts(here, address, dtype, shape) }.unwrap()
+        };
+
+        let run = |group: &mut Group, change: &dyn Fn(&mut Lists<'_>)| group.run(1e-6, |lists| change(lists));
+        assert_eq!(run(&mut group, &|lists| lists.x[index] = view(x, &ROWS)), elsewhere(Arg::X));
+        assert_eq!(run(&mut group, &|lists| lists.w[index] = view(w, &[512])), elsewhere(Arg::W));
+        let y_elsewhere = run(&mut group, &|lists| lists.y[index] = view_mut(y, DType::F16, &ROWS));
+        assert_eq!(y_elsewhere, elsewhere(Arg::Y));
+        let (mut lists, tp) = group.lists(&[512]);
+        let mut b = lists.w.clone();
+        b[index] = view(w, &[512]);
+        let biases = layer_norm_tp(&lists.x, &lists.w, Some(&b), &mut lists.y, 1e-6, tp);
+        assert_eq!(biases, elsewhere(Arg::B));
+
+        let mut shards = |change: &dyn Fn(&mut Shard<'_>)| {
+            group.run_sharded(1024, &nccl, |shards| change(&mut shards[index]))
+        };
+        assert_eq!(shards(&|shard| shard.x = view(x, &ROWS)), elsewhere(Arg::X));
+        assert_eq!(shards(&|shard| shard.w = Some(view(w, &[512]))), elsewhere(Arg::W));
+        assert_eq!(shards(&|shard| shard.y = view_mut(y, DType::F16, &ROWS)), elsewhere(Arg::Y));
+        assert_eq!(shards(&|shard| shard.sums = view_mut(sums, DType::F32, &[4])), elsewhere(Arg::Sums));
+    }
+    assert!(mock.launch().is_none());
+    assert_eq!(current(), 0);
+}
+
+#[test]
+fn a_later_step_that_fails_says_where_and_how_many_went_before() {
+    let (mock, _alone) = setup();
+    let mut group = Group::new();
+    let reduce = |_: &RowSums<'_>| {
+        mock.fail("cuLaunchKernelEx@1", INVALID_VALUE);
+        Ok(())
+    };
+    let refused = group.run_sharded(1024, &reduce, |_| ());
+    mock.fail("cuLaunchKernelEx@1", 0);
+    let Err(Error::Tp { index: 1, place: Place::Cuda(1), launched: 3, source }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(matches!(*source, Error::Driver { call: "cuLaunchKernelEx", code: 1, .. }), "{source}");
+    let devices: Vec<_> = std::iter::from_fn(|| mock.launch()).map(|launch| launch.device).collect();
+    assert_eq!(devices, [0, 1, 0]);
+}
+
+/// The stand-in's streams do what they have when they are waited for.
+#[test]
+fn a_stream_that_fails_keeps_no_other_from_being_waited_for() {
+    let (mock, _alone) = setup();
+    let group = Group::new();
+    for failing in [0, 1] {
+        let other = 1 - failing;
+        // What was there is copied over the sums of the other device: by its stream, when that is waited for.
+        let source = buffer(&device(other as u32), &[failing as f32 + 5.0; 4]);
+        let stream = &group.tp.streams()[other];
+        {
+            let _current = stream.device().enter().unwrap();
+            let [to, from] = [&group.sums[other], &source].map(|buffer| buffer.as_device_ptr().as_raw());
+            // SAFETY: both have as many bytes, and stay until the stream has been waited for.
+            unsafe { cuda_driver::driver().unwrap().copy_async(to, from, 16, stream.as_raw().cast()) }
+                .unwrap();
+        }
+        assert_ne!(group.sums(other), [failing as f32 + 5.0; 4], "not yet");
+        let function = format!("cuStreamSynchronize@{failing}");
+        mock.fail(&function, INVALID_VALUE);
+        let failed = group.tp.synchronize();
+        mock.fail(&function, 0);
+        let Err(Error::Tp { index, launched: 0, source: error, .. }) = failed else { panic!("{failed:?}") };
+        assert_eq!(index, failing);
+        assert!(matches!(*error, Error::Driver { call: "cuStreamSynchronize", code: 1, .. }), "{error}");
+        assert_eq!(group.sums(other), [failing as f32 + 5.0; 4], "its stream was waited for");
+    }
+    // Of several errors it is the first that is told.
+    mock.fail("cuStreamSynchronize", INVALID_VALUE);
+    let failed = group.tp.synchronize();
+    mock.fail("cuStreamSynchronize", 0);
+    assert!(matches!(failed, Err(Error::Tp { index: 0, .. })), "{failed:?}");
+}
+
+#[test]
+fn launches_of_a_group_overlap_unless_told_not_to() {
+    let (mock, _alone) = setup();
+    let mut group = Group::new();
+    let nccl = NcclGroup::new(&group.tp).unwrap();
+    for overlap in [true, false] {
+        let norm = Norm::rms(1e-6).overlap(overlap);
+        let (mut lists, tp) = group.lists(&[512]);
+        norm.rows_tp(&lists.x, Some(&lists.w), None, &mut lists.y, tp).unwrap();
+        norm.heads_tp(&lists.x, None, None, &mut lists.y, tp).unwrap();
+        let sums: Vec<_> = group.sums.iter().map(|sums| sums.as_device_ptr().as_raw()).collect();
+        let (lists, tp) = group.lists(&[512]);
+        let shards = lists.x.into_iter().zip(lists.y).zip(&sums).map(|((x, y), &sums)| {
+            // SAFETY: the stand-in runs no kernel, and nobody else uses them.
+            let sums = unsafe { ViewMut::from_raw_parts(x.place(), sums, DType::F32, &[4]) }.unwrap();
+            Shard { x, w: None, y, sums }
+        });
+        norm.rows_sharded(&mut shards.collect::<Vec<_>>(), 1024, tp, &nccl).unwrap();
+        let launches: Vec<_> = std::iter::from_fn(|| mock.launch()).collect();
+        let kernels: Vec<_> = launches.iter().filter(|launch| launch.kernel() != "ncclAllReduce").collect();
+        assert_eq!(kernels.len(), 8);
+        for launch in kernels {
+            assert_eq!(launch.overlap, i32::from(overlap), "{} with {overlap}", launch.kernel());
+        }
+    }
 }

@@ -52,7 +52,9 @@ impl Device {
     ///
     /// `w` is the type of weights and biases, or that of `x` where there are neither. `epilogue` is the order of roundings
     /// that the norms will have; where that order rounds before the biases, the kernels are those for norms with biases.
-    /// Kernels for a residual are those for one in front of the norm, of the type of `x`, without factors.
+    /// Kernels for a residual are those for one in front of the norm, of the type of `x`, without factors. What fewer calls
+    /// use is loaded by the first of them: kernels for factors, for a residual in `f32` where `x` has 16 bits, and for both
+    /// norms of a sandwich in one launch.
     ///
     /// # Errors
     ///

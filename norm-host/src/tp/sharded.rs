@@ -229,7 +229,8 @@ fn run(
 fn steps(norm: Norm<'_>, shard: &Shard<'_>, dim: usize, stream: &Stream) -> Result<[ShardProblem; 2]> {
     let Shard { x, w, y, sums } = shard;
     let place = stream.place();
-    let first = check::partial(&x.raw, &sums.raw, place)?;
+    let mut first = check::partial(&x.raw, &sums.raw, place)?;
+    first.part.overlap = norm.overlap;
     let norm = norm.weight(*w);
     Ok([first, check::apply(&norm, &x.raw, &sums.raw, &y.raw, dim, place)?])
 }
