@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use half::f16;
+use half::{bf16, f16};
 use norm_host::accuracy::round_to_f16;
 use safetensors::Dtype;
 use tempfile::TempDir;
@@ -270,6 +270,65 @@ fn a_file_name_may_hold_colons() {
     let model = model();
     fs::rename(model.path().join("model.safetensors"), model.path().join("a:b")).unwrap();
     model.run("rms --input a:b:x");
+}
+
+/// Sixteen bits are read as what the file says, and written as what is asked for: 4 in bf16 would be 2.25 in f16.
+#[test]
+fn sixteen_bits_are_of_the_type_that_the_file_says() {
+    let folder = tempfile::tempdir().unwrap();
+    // Five, twelve and three of each, whose mean square is 16, so that no type rounds what is made of them.
+    let x: Vec<f32> = (0..DIM)
+        .map(|k| {
+            if k < 5 {
+                2.0
+            } else if k < 17 {
+                -4.0
+            } else {
+                6.0
+            }
+        })
+        .collect();
+    let in_bf16 = |values: &[f32]| -> Vec<u8> {
+        values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect()
+    };
+    let in_f16 = |values: &[f32]| -> Vec<u8> {
+        values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect()
+    };
+    let w: Vec<f32> = (0..DIM).map(|k| 1.0 + k as f32 / 16.0).collect();
+    file::write(
+        &folder.path().join("m"),
+        &[
+            ("f32", Dtype::F32, &[1, DIM], &bytes(&x)),
+            ("bf16", Dtype::BF16, &[1, DIM], &in_bf16(&x)),
+            ("f16", Dtype::F16, &[1, DIM], &in_f16(&x)),
+            ("w-f32", Dtype::F32, &[DIM], &bytes(&w)),
+            ("w-bf16", Dtype::BF16, &[DIM], &in_bf16(&w)),
+            ("w-f16", Dtype::F16, &[DIM], &in_f16(&w)),
+        ],
+    );
+    let expected: Vec<f32> = x.iter().zip(&w).map(|(x, w)| x / 4.0 * w).collect();
+    for (input, of_input) in [("f32", Dtype::F32), ("bf16", Dtype::BF16), ("f16", Dtype::F16)] {
+        for weight in ["f32", "bf16", "f16"] {
+            for out in [None, Some("f32"), Some("bf16"), Some("f16")] {
+                let (input_name, weight_name) = (format!("m:{input}"), format!("m:w-{weight}"));
+                let mut args = vec!["rms", "--device", "cpu", "--eps", "0", "--input", &input_name];
+                args.extend(["--weight", &weight_name, "--out", "y", "--force"]);
+                args.extend(out.into_iter().flat_map(|out| ["--out-dtype", out]));
+                norm(folder.path(), &args).good();
+                let (_, dtype, shape, y) = file::read(&folder.path().join("y"));
+                let (expected_dtype, expected_bytes) = match out {
+                    Some("f32") => (Dtype::F32, bytes(&expected)),
+                    Some("bf16") => (Dtype::BF16, in_bf16(&expected)),
+                    Some(_) => (Dtype::F16, in_f16(&expected)),
+                    None if of_input == Dtype::BF16 => (Dtype::BF16, in_bf16(&expected)),
+                    None if of_input == Dtype::F16 => (Dtype::F16, in_f16(&expected)),
+                    None => (Dtype::F32, bytes(&expected)),
+                };
+                let given = (dtype, shape, y);
+                assert_eq!(given, (expected_dtype, vec![1, DIM], expected_bytes), "{args:?}");
+            }
+        }
+    }
 }
 
 #[test]
