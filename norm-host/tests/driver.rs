@@ -449,24 +449,28 @@ fn run_all(kind: NormKind, dtype: DType, dim: usize, stream: &Stream) {
     }
 }
 
+/// A warp, one block and clusters a row, and rows that take several kernels by their number.
+const PRELOADED: [usize; 7] = [64, 512, 2048, 4096, 8192, 32_768, 300_000];
+
 #[test]
 fn preloading_leaves_no_kernel_out() {
     let (mock, _alone, _) = setup();
-    // None is loaded in a set that no other test has.
-    let device = Device::with_ptx(0, EMBEDDED.to_vec().leak()).unwrap();
-    let slow = DeviceProfile { memory_bytes_per_clock: 12, ..device.profile() };
-    for device in [device, device.with_profile(slow), device.with_profile(DeviceProfile::LEAST)] {
-        let stream = Stream::new(&device).unwrap();
-        for kind in NormKind::ALL {
-            for (dtype, dim) in [64, 2048, 8192, 32_768, 300_000].map(|dim| (DType::F16, dim)) {
-                device.preload(kind, [dtype; 3], dim, EpilogueRounding::SINGLE).unwrap();
-                let modules = mock.alive().modules;
-                run_all(kind, dtype, dim, &stream);
-                assert_eq!(mock.alive().modules, modules, "{kind:?} of {dim}, {:?}", device.profile());
-            }
+    // None is loaded in a set that nothing else has.
+    let open = || Device::with_ptx(0, EMBEDDED.to_vec().leak()).unwrap();
+    let all = open().profile();
+    let slow = DeviceProfile { memory_bytes_per_clock: 12, ..all };
+    for profile in [all, slow, DeviceProfile::LEAST] {
+        for (kind, dim) in NormKind::ALL.into_iter().flat_map(|kind| PRELOADED.map(|dim| (kind, dim))) {
+            let device = open().with_profile(profile);
+            device.preload(kind, [DType::F16; 3], dim, EpilogueRounding::SINGLE).unwrap();
+            let modules = mock.alive().modules;
+            run_all(kind, DType::F16, dim, &Stream::new(&device).unwrap());
+            assert_eq!(mock.alive().modules, modules, "{kind:?} of {dim}, {profile:?}");
         }
     }
     // What it does not promise: factors, residuals in f32, and two norms in one launch.
+    let device = open();
+    device.preload(NormKind::Rms, [DType::F16; 3], 2048, EpilogueRounding::SINGLE).unwrap();
     let stream = Stream::new(&device).unwrap();
     let shape = [3, 2048];
     let (x, r) = (rows_of(DType::F16, X, &shape), rows_of(DType::F16, R, &shape));

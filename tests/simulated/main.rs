@@ -8,7 +8,10 @@ mod executor;
 mod groups;
 mod order;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    cell::Cell,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use libtest_mimic::Failed;
 use norm_host::Device;
@@ -18,18 +21,43 @@ use norm_testing::{
     recorded::{hold, load},
 };
 
+thread_local! {
+    /// Whether this thread's test is alone.
+    static IS_ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Held by each test while it runs. All share one stand-in, where a test that frees memory finishes all streams of a
 /// device, and what one test left for later is done in the middle of another: no order that a test is about would hold.
-fn alone() -> MutexGuard<'static, ()> {
+/// [`device`] gives nothing to a test that does not hold it.
+struct Alone {
+    _guard: MutexGuard<'static, ()>,
+}
+
+fn alone() -> Alone {
     static ALONE: Mutex<()> = Mutex::new(());
     // A test that failed says nothing about the next.
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    IS_ALONE.set(true);
+    Alone { _guard: guard }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        IS_ALONE.set(false);
+    }
 }
 
 /// A device of the stand-in, which runs kernels.
 fn device(ordinal: u32) -> Device {
+    assert!(IS_ALONE.get(), "a test begins with `let _alone = alone();`, or others disturb its order");
     mock::mock().execute(executor::execute);
     Device::new(ordinal).expect("the stand-in has it")
+}
+
+#[test]
+#[should_panic(expected = "a test begins with")]
+fn a_test_that_is_not_alone_has_no_device() {
+    device(0);
 }
 
 /// Tests that a GPU runs too (`tests/device`), by the names that they have there.
