@@ -609,8 +609,8 @@ fn every_tensor_is_asked_for_where_it_is() {
         let addresses = |buffers: &[DeviceBuffer<u16>]| buffers[other].as_device_ptr().as_raw();
         let [x, w, y] = [&group.x, &group.w, &group.y].map(|buffers| addresses(buffers));
         let sums = group.sums[other].as_device_ptr().as_raw();
-        // SAFETY: refused.
         let view = |address, shape: &[usize]| {
+            // SAFETY: refused.
             unsafe { View::from_raw_parts(here, address, DType::F16, shape) }.unwrap()
         };
         let view_mut = |address, dtype, shape: &[usize]| {

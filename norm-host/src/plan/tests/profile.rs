@@ -2,11 +2,13 @@
 
 use super::*;
 
-/// What the CUDA C++ Programming Guide, 'Technical Specifications per Compute Capability', says that a block may have of
-/// shared memory, in KiB; then what kernels use: KiB of shared memory, blocks of a cluster, whether a launch may overlap
-/// with the one in front of it, and bytes a clock from memory.
+/// A compute capability, and what the CUDA C++ Programming Guide, 'Technical Specifications per Compute Capability', says
+/// that a block may have there of shared memory, in KiB; then what kernels use: KiB of shared memory, blocks of a cluster,
+/// whether a launch may overlap with the one in front of it, and bytes a clock from memory.
+type Limits = ((u32, u32), u32, u32, u32, bool, u32);
+
 #[rustfmt::skip]
-const CAPABILITIES: &[((u32, u32), u32, u32, u32, bool, u32)] = &[
+const CAPABILITIES: &[Limits] = &[
     (( 8, 0), 163, 160,  1, false, 10),
     (( 8, 6),  99,  96,  1, false, 10),
     (( 8, 7), 163, 160,  1, false, 10),
