@@ -101,10 +101,9 @@ fn it_finds_fault_with_the_numbers_that_views_find_fault_with() {
         }
     }
     assert!(there > 10 && refused > 100, "{there} problems, {refused} refused");
-    for (dim, is_taken) in [(0, false), (1, true), (MAX_DIM as usize, true), (MAX_DIM as usize + 1, false)] {
+    for dim in [0, MAX_DIM as usize + 1] {
         let (short, long) =
             both(Norm::rms(0.0), &[2, dim], None, [Some(DType::F16), Some(DType::F16), None, None, None]);
-        assert_eq!((short.is_some(), long.is_some()), (is_taken, is_taken), "{dim}");
-        assert_eq!(short, long, "{dim}");
+        assert_eq!((short, long), (None, None), "{dim}");
     }
 }
