@@ -9,6 +9,7 @@ mod layout;
 mod outputs;
 mod scan;
 mod shrink;
+mod spots;
 
 use std::time::Instant;
 

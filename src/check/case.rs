@@ -60,10 +60,16 @@ pub enum ValuePattern {
     /// So small that with an eps of 0 a row's mean square is near the least for which the accuracy promise holds, and
     /// below it in some rows.
     Faint,
+    /// Most rows normal, and one of four unlike them: shifted, in any manner, or with one NaN or ±Inf.
+    Mixed,
+    /// Normal, and in most rows one NaN or ±Inf: in the first, the last or another column.
+    Spot,
+    /// Normal, and in most rows one element that is huge, tiny, zero or subnormal, in such a column.
+    Hard,
 }
 
 impl ValuePattern {
-    pub const ALL: [ValuePattern; 15] = [
+    pub const ALL: [ValuePattern; 18] = [
         ValuePattern::Normal,
         ValuePattern::Outliers,
         ValuePattern::Zeros,
@@ -71,6 +77,25 @@ impl ValuePattern {
         ValuePattern::Largest,
         ValuePattern::Inf,
         ValuePattern::Nan,
+        ValuePattern::Cancel,
+        ValuePattern::Constant,
+        ValuePattern::Shifted,
+        ValuePattern::Near,
+        ValuePattern::Far,
+        ValuePattern::Wide,
+        ValuePattern::Vast,
+        ValuePattern::Faint,
+        ValuePattern::Mixed,
+        ValuePattern::Spot,
+        ValuePattern::Hard,
+    ];
+
+    /// Those in which one row among normal ones is unlike them.
+    pub const OF_ROWS: [ValuePattern; 12] = [
+        ValuePattern::Outliers,
+        ValuePattern::Zeros,
+        ValuePattern::Subnormal,
+        ValuePattern::Largest,
         ValuePattern::Cancel,
         ValuePattern::Constant,
         ValuePattern::Shifted,
@@ -98,6 +123,9 @@ impl ValuePattern {
             ValuePattern::Wide => "wide",
             ValuePattern::Vast => "vast",
             ValuePattern::Faint => "faint",
+            ValuePattern::Mixed => "mixed",
+            ValuePattern::Spot => "spot",
+            ValuePattern::Hard => "hard",
         }
     }
 }

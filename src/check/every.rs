@@ -127,12 +127,12 @@ fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut ImageBuffers) 
     let mut unreached = Tried::NotReached;
     for (case, profile) in cases(entry, simulator.profile()) {
         let simulator = simulator.on(profile);
-        let examined = examine(&case, &mut OnSimulator { simulator: &simulator }, memory);
-        let tried = match examined {
-            Ok(findings) => Tried::Passed { outputs: findings.outputs },
-            Err(fault) => Tried::Failed { case: case.to_string(), fault: fault.to_string() },
-        };
+        let tried = once(&simulator, &case, memory);
         match tried {
+            Tried::Passed { outputs } if simulator.has_run(entry) => {
+                let harder = harder(&case).into_iter().map(|case| once(&simulator, &case, memory));
+                return harder.fold(Tried::Passed { outputs }, Tried::and);
+            }
             _ if simulator.has_run(entry) => return tried,
             Tried::Failed { .. } => unreached = tried,
             Tried::Passed { .. } | Tried::NotReached => {}
@@ -141,7 +141,51 @@ fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut ImageBuffers) 
     unreached
 }
 
-/// Cases that may select an entry point, the most likely first, each with the device profile to plan for.
+fn once(simulator: &Simulator, case: &CheckCase, memory: &mut ImageBuffers) -> Tried {
+    match examine(case, &mut OnSimulator { simulator }, memory) {
+        Ok(findings) => Tried::Passed { outputs: findings.outputs },
+        Err(fault) => Tried::Failed { case: case.to_string(), fault: fault.to_string() },
+    }
+}
+
+impl Tried {
+    /// What came of both, the first of two that are at fault.
+    fn and(self, other: Tried) -> Tried {
+        match (self, other) {
+            (Tried::Passed { outputs: a }, Tried::Passed { outputs: b }) => Tried::Passed { outputs: a + b },
+            (Tried::Passed { .. }, other) => other,
+            (first, _) => first,
+        }
+    }
+}
+
+/// The same case with other values, as far as time allows: rows that are far from 0, which LayerNorm measures in a second
+/// pass, unless some are already among the others; and rows with a NaN or an infinity among ordinary elements, so many
+/// of them that each place of a vector has one, unless they are long.
+fn harder(case: &CheckCase) -> Vec<CheckCase> {
+    let of =
+        |data: ValuePattern, rows: usize| CheckCase { data, shape: vec![rows, case.dim()], ..case.clone() };
+    let is_far = case.kind == NormKind::Layer && case.data != ValuePattern::Mixed;
+    let far = is_far.then(|| of(ValuePattern::Shifted, 1));
+    let spot = match (case.rows() < MANY_ROWS, case.dim()) {
+        (true, ..SHORT) => Some(of(ValuePattern::Spot, 3 * ROWS)),
+        (true, SHORT..LONG) => Some(of(ValuePattern::Spot, ROWS)),
+        (true, LONG..) if !is_far => Some(of(ValuePattern::Spot, 1)),
+        _ => None,
+    };
+    far.into_iter().chain(spot).collect()
+}
+
+/// Elements of rows of which many are done.
+const SHORT: usize = 1 << 10;
+/// Elements of rows that are done one at a time.
+const LONG: usize = 1 << 13;
+/// Rows of which some have each manner, and some an element unlike the others in each place of a vector.
+const ROWS: usize = 16;
+/// Rows of which `ValuePattern::Mixed` makes as many so.
+const MANY_ROWS: usize = 256;
+
+/// Cases that may take an entry, the likeliest first, each with the profile of the device.
 fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(CheckCase, DeviceProfile)> {
     match entry {
         EntryPoint::Norm(kernel) => of_norm(kernel, device),
@@ -162,7 +206,8 @@ fn of_norm(kernel: Kernel, device: DeviceProfile) -> Vec<(CheckCase, DeviceProfi
         };
         for (rows, dim) in shapes(kernel, profile) {
             let plain = plain(kind, [x, w, y], rows, dim);
-            let mut case = CheckCase { rounding: epilogue.order, ..plain };
+            let data = if rows < ROWS { ValuePattern::Normal } else { ValuePattern::Mixed };
+            let mut case = CheckCase { rounding: epilogue.order, data, ..plain };
             case.addition = AdditionOptions {
                 wide: addition.wide,
                 sum_scale: if addition.scaled { 0.5 } else { 1.0 },

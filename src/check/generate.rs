@@ -27,8 +27,12 @@ const LONG_GRID: usize = 520;
 pub fn case(seed: u64, index: u64) -> CheckCase {
     let rng = &mut Pcg64::new(seed.into(), index.into());
     let heads = rng.random_bool(0.4);
-    let shape = shape(rng, heads);
+    let mut shape = shape(rng, heads);
     let data = data(rng);
+    let of_warps = data == ValuePattern::Mixed && rng.random_bool(0.5);
+    if of_warps {
+        shape = rows_of_warps(rng, shape.len());
+    }
     let kind = *NormKind::ALL.choose(rng).unwrap_or(&NormKind::Rms);
     let x = placement(rng, shape.len());
     let mut y = placement(rng, shape.len());
@@ -81,6 +85,9 @@ pub fn case(seed: u64, index: u64) -> CheckCase {
     if case.residual == ResidualForm::PostNorm && rng.random_bool(0.5) {
         case.residual = sandwich(rng, &case);
     }
+    if of_warps {
+        align(&mut case);
+    }
     case
 }
 
@@ -121,6 +128,38 @@ fn long_grid(rng: &mut Pcg64, heads: bool) -> Vec<usize> {
     let dim = 8 * log_uniform(rng, 130, 1100);
     let heads_or_one = if heads { rng.random_range(1..=3) } else { 1 };
     vec![LONG_GRID.div_ceil(heads_or_one), heads_or_one, dim]
+}
+
+/// Rows of whole vectors of which a warp has one or several: what it does for all of them shows where they differ.
+fn rows_of_warps(rng: &mut Pcg64, rank: usize) -> Vec<usize> {
+    let mut shape = vec![1; rank.max(2)];
+    let [.., rows, dim] = &mut shape[..] else { return shape };
+    *rows = log_uniform(rng, 2, 48);
+    *dim = 8 * log_uniform(rng, 1, 64);
+    shape
+}
+
+/// Takes away what keeps rows of whole vectors from kernels that read and write vectors.
+fn align(case: &mut CheckCase) {
+    let placement = |gaps: &mut [usize; MAX_LEADING], at: &mut usize| {
+        *at = 0;
+        for gap in gaps {
+            *gap -= *gap % 8;
+        }
+    };
+    placement(&mut case.x.gaps, &mut case.x.at);
+    placement(&mut case.y.gaps, &mut case.y.at);
+    if let ResidualForm::PreNorm { gaps, at } | ResidualForm::Sandwich { r: Placement { gaps, at, .. }, .. } =
+        &mut case.residual
+    {
+        placement(gaps, at);
+    }
+    if let Some((gaps, at)) = &mut case.addition.separate {
+        placement(gaps, at);
+    }
+    for param in [&mut case.w, &mut case.b].into_iter().flatten() {
+        (param.gap, param.at) = (param.gap - param.gap % 8, 0);
+    }
 }
 
 fn dim(rng: &mut Pcg64) -> usize {
@@ -216,10 +255,12 @@ fn dtype(rng: &mut Pcg64) -> DType {
 }
 
 fn data(rng: &mut Pcg64) -> ValuePattern {
-    if rng.random_bool(0.3) {
-        ValuePattern::Normal
-    } else {
-        *ValuePattern::ALL.choose(rng).unwrap_or(&ValuePattern::Normal)
+    match rng.random_range(0..10) {
+        0..3 => ValuePattern::Normal,
+        // What hides nothing else, and so is worth more cases than each of the other manners.
+        3 => ValuePattern::Mixed,
+        4 => ValuePattern::Spot,
+        _ => *ValuePattern::ALL.choose(rng).unwrap_or(&ValuePattern::Normal),
     }
 }
 
@@ -243,6 +284,17 @@ mod tests {
             assert!(some(&|case| case.shape.len() == rank), "rank {rank}");
         }
         assert!(some(&|case| case.rows() == 0), "no rows");
+        let is_aligned = |case: &CheckCase| case.x.at == 0 && case.y.at == 0 && case.dim().is_multiple_of(8);
+        for kind in NormKind::ALL {
+            for dim in [8..64, 64..256, 256..513] {
+                let in_warps =
+                    |case: &CheckCase| dim.contains(&case.dim()) && case.rows() > 8 && is_aligned(case);
+                let found = |case: &CheckCase| {
+                    case.kind == kind && case.data == ValuePattern::Mixed && in_warps(case)
+                };
+                assert!(some(&found), "{dim:?}, of which rows of a warp differ");
+            }
+        }
         assert!(some(&|case| case.rows() >= MANY_ROWS), "many rows");
         assert!(some(&|case| case.dim() >= 262_144), "a long dim");
         assert!(some(&|case| case.rows() >= LONG_GRID && case.dim() > 4096), "a long grid");

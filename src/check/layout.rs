@@ -17,6 +17,7 @@ use rand_pcg::Pcg64;
 use super::call::{AdditionOperands, Call, ImageTensor, ResidualOperands, SecondNormOperands, Step};
 use super::case::{CheckCase, ParamPlacement, ResidualForm, ValuePattern};
 use super::generate;
+use super::spots::Spots;
 use crate::bytes::AlignedBytes;
 use crate::element;
 
@@ -142,10 +143,30 @@ impl ImageLayout {
 fn fill_rows(case: &CheckCase, tensor: &ImageTensor, which: u64, image: &mut AlignedBytes) {
     let ImageTensor { dtype, byte_offset, strides, .. } = tensor;
     let rng = &mut generate::values(case.seed, which);
+    let spots = Spots::of(case, which);
     for row in 0..case.rows() {
         let start = byte_offset + case.row_start(row, strides) * dtype.size();
-        let mut next = row_of(case.data, *dtype, case.dim(), rng);
+        let mut next = row_of(spots.manner(row, rng), *dtype, case.dim(), rng);
         element::write(*dtype, &mut image[start..], (0..case.dim()).map(|_| next(rng)));
+        if let Some(column) = spots.column(row) {
+            let spot = start + column * dtype.size();
+            element::write(*dtype, &mut image[spot..], std::iter::once(unlike(case.data, *dtype, rng)));
+        }
+    }
+}
+
+/// The element that is unlike the others of its row.
+fn unlike(data: ValuePattern, dtype: DType, rng: &mut Pcg64) -> f64 {
+    let smallest = element::smallest_normal(dtype);
+    match (data, rng.random_range(0..4)) {
+        (ValuePattern::Hard, 0) => 0.0,
+        (ValuePattern::Hard, 1) => sign(rng) * smallest,
+        (ValuePattern::Hard, 2) => sign(rng) * rng.random::<f64>() * smallest,
+        (ValuePattern::Hard, _) if dtype == DType::F16 => sign(rng) * 65504.0,
+        // f32 has the square of its sum with a residual, each of them multiplied by 3.
+        (ValuePattern::Hard, _) => sign(rng) * 60_f64.exp2(),
+        (_, 0) => sign(rng) * f64::INFINITY,
+        _ => f64::NAN,
     }
 }
 
@@ -173,7 +194,9 @@ fn row_of(
     move |rng| {
         column += 1;
         match data {
-            ValuePattern::Normal => normal(rng),
+            ValuePattern::Normal | ValuePattern::Mixed | ValuePattern::Spot | ValuePattern::Hard => {
+                normal(rng)
+            }
             ValuePattern::Outliers if column % 64 == 7 => 100.0 * normal(rng),
             ValuePattern::Outliers => normal(rng),
             ValuePattern::Zeros => sign(rng) * 0.0,
@@ -191,7 +214,7 @@ fn row_of(
                 round(dtype, common) + ulp(dtype, common) * f64::from(rng.random_range(1..8_u8))
             }
             ValuePattern::Vast | ValuePattern::Faint => sign(rng) * common * rng.random_range(0.5..1.0),
-            // Even in a row of the largest dim, f32 can hold the sum of squares.
+            // The squares of a row of the longest dim still add up below f32's largest number.
             ValuePattern::Wide if dtype == DType::F16 => sign(rng) * rng.random_range(-24.0..15.9_f64).exp2(),
             ValuePattern::Wide => sign(rng) * rng.random_range(-60.0..50.0_f64).exp2(),
         }

@@ -10,6 +10,7 @@ mod errors;
 mod file;
 mod formats;
 mod large;
+mod mutants;
 mod names;
 mod pipe;
 mod ptx;

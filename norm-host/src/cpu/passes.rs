@@ -1,5 +1,8 @@
 //! Who carries out the passes over a row: one thread at once, or chunk by chunk, perhaps by several threads.
 
+#[cfg(test)]
+mod tests;
+
 use rayon::prelude::*;
 
 use super::{

@@ -1,5 +1,8 @@
 //! What is added up over a row: elements, and squares about a center.
 
+#[cfg(test)]
+mod tests;
+
 use super::{
     loops::{Source, Terms, sum},
     simd::{Doubles, Simd, Vector},

@@ -1,5 +1,6 @@
 //! The promise must be able to fail.
 
+mod bounds;
 mod orders;
 
 use super::*;
