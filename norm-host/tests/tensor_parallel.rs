@@ -686,7 +686,7 @@ fn a_stream_that_fails_keeps_no_other_from_being_waited_for() {
         assert!(matches!(*error, Error::Driver { call: "cuStreamSynchronize", code: 1, .. }), "{error}");
         assert_eq!(group.sums(other), [failing as f32 + 5.0; 4], "its stream was waited for");
     }
-    // Of several errors it is the first that is told.
+    // If there are several errors, the first is returned.
     mock.fail("cuStreamSynchronize", INVALID_VALUE);
     let failed = group.tp.synchronize();
     mock.fail("cuStreamSynchronize", 0);

@@ -46,7 +46,7 @@ fn rows_with_a_residual_are_prefetched_where_it_pays() {
         let problem = Problem { residual, ..dense(DType::F16, DType::F16, rows, dim) };
         Plan::new(&problem, profile).unwrap().args.l2_prefetch_rows
     };
-    // Of a residual in f32 as many rows as there are in 2 MiB of x, of another as many as in 4.
+    // The distance is 2 MiB of x beside a residual in f32, and 4 MiB beside any other.
     assert_eq!(with(DType::F32, 1025, 1024, H200), 1024);
     assert_eq!(with(DType::F32, 1024, 1024, H200), NO_PREFETCH);
     assert_eq!(with(DType::F32, 1025, 1020, H200), NO_PREFETCH);
