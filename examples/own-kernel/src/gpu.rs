@@ -71,8 +71,8 @@ impl Kernel {
             stream: stream.cu_stream().cast(),
         };
         let _current = self.device.enter()?;
-        // SAFETY: the function is loaded in the context that is current; its one parameter is an `Args`, whose addresses
-        // are those of the slices, checked above, and whose rows are as many as there are blocks.
+        // SAFETY: the function is loaded in the context that is current, and its one parameter is an `Args`. Both slices
+        // hold `rows` rows of `dim` elements, as the check above has found, and the grid has one block for each row.
         unsafe { driver()?.launch_kernel(self.function, &launch, &mut [(&raw mut args).cast::<c_void>()])? };
         Ok(())
     }

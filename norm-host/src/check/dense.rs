@@ -5,9 +5,9 @@ mod tests;
 
 use norm_kernels::abi::Axis;
 
-use super::numbers;
+use super::{numbers, residual::is_supported_in_front};
 use crate::{
-    DType, MAX_DIM,
+    MAX_DIM,
     norm::Norm,
     problem::{Operand, Param, Problem, Residual, ResidualPlace, Scales},
 };
@@ -65,10 +65,7 @@ pub(crate) fn dense(norm: &Norm<'_>, tensors: &Dense) -> Option<Problem> {
 fn addable(place: ResidualPlace, x: Operand, y: Operand, r: Operand, sum: Operand) -> bool {
     r.dtype == sum.dtype
         && match place {
-            ResidualPlace::InFront => {
-                let is_wide = r.dtype == DType::F32 && x.dtype.size() == 2 && y.dtype.size() == 2;
-                r.dtype == x.dtype || is_wide
-            }
+            ResidualPlace::InFront => is_supported_in_front(r.dtype, x.dtype, y.dtype),
             ResidualPlace::Behind => sum == y,
         }
 }

@@ -1,5 +1,7 @@
 //! Checks of a residual and of the factors in its addition.
 
+use norm_kernels::abi::Addition;
+
 use super::{ResidualArgs, fit, memory, overlap};
 use crate::{
     DType,
@@ -29,13 +31,16 @@ impl<'a> ResidualArgs<'a> {
     }
 }
 
+/// Whether there are kernels for a residual of this type in front of the norm, beside `x` and `y` of these types.
+pub(super) fn is_supported_in_front(r: DType, x: DType, y: DType) -> bool {
+    r == x || r == DType::F32 && Addition::is_wide_beside(x, y)
+}
+
 /// Checks a residual in front of the norm and its sum, on their own and against `x`.
 pub(super) fn in_front(residual: ResidualArgs<'_>, (x, y): (&Raw, &Raw), place: Place) -> Result<()> {
     let ResidualArgs::InFront { r, sum } = residual else { return Ok(()) };
     fits(Arg::R, r, x, place)?;
-    // Kernels are compiled only for these types.
-    let is_wide = r.dtype == DType::F32 && x.dtype.size() == 2 && y.dtype.size() == 2;
-    if r.dtype != x.dtype && !is_wide {
+    if !is_supported_in_front(r.dtype, x.dtype, y.dtype) {
         return Err(Error::DType { arg: Arg::R, expected: x.dtype, given: r.dtype });
     }
     if let Some(sum) = sum {

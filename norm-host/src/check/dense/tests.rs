@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    NormKind, Place, Rounding, View,
+    DType, NormKind, Place, Rounding, View,
     check::{Form, ResidualArgs, apart},
     tensor::Raw,
 };
