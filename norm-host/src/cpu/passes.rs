@@ -19,20 +19,21 @@ use crate::MAX_DIM;
 /// Normalizes rows of one chunk, with their passes inlined: in short rows each instruction tells.
 ///
 /// `ROUNDS`: whether results on the way are rounded to 16 bits. That is a function of its own because beside it a row of 64
-/// elements without such roundings took a third longer (2026-11-29).
-pub(super) struct NormalizeRows<'a, 'p, const ROUNDS: bool> {
+/// elements without such roundings took a third longer (2026-11-29). `PLAIN`: whether the problem
+/// [is plain](super::row::is_plain).
+pub(super) struct NormalizeRows<'a, 'p, const ROUNDS: bool, const PLAIN: bool> {
     /// Their `dim` is at most [`CHUNK`].
     pub(super) rows: &'a mut RowRange<'p>,
     pub(super) space: &'a mut Workspace,
 }
 
-impl<const ROUNDS: bool> RowFn for NormalizeRows<'_, '_, ROUNDS> {
+impl<const ROUNDS: bool, const PLAIN: bool> RowFn for NormalizeRows<'_, '_, ROUNDS, PLAIN> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let NormalizeRows { rows, space } = self;
-        let rows = rows.iter::<ROUNDS>();
+        let rows = rows.iter::<ROUNDS, PLAIN>();
         let stream = rows.stream;
         for row in rows {
             // SAFETY: nobody else has the row, so that there is no other chunk of it.

@@ -138,9 +138,10 @@ impl<'a> RowRange<'a> {
         self.problem.dim as usize
     }
 
-    /// Goes over the rows. Without `ROUNDS` the problem has no roundings before the last one, which the compiler then knows.
+    /// Goes over the rows. Without `ROUNDS` the problem has no roundings before the last one, with `PLAIN` it
+    /// [is plain](is_plain), which the compiler then knows.
     #[inline(always)]
-    pub(super) fn iter<const ROUNDS: bool>(&mut self) -> Rows<'_> {
+    pub(super) fn iter<const ROUNDS: bool, const PLAIN: bool>(&mut self) -> Rows<'_, PLAIN> {
         let RowRange { problem, roundings, range } = self;
         let roundings = if ROUNDS { **roundings } else { Roundings::NONE };
         let mut position = [0; 3];
@@ -157,7 +158,10 @@ impl<'a> RowRange<'a> {
             left: range.end - range.start,
             inv_dim: 1.0 / f64::from(problem.dim),
             roundings,
-            scaling: problem.residual.and_then(|residual| scaling(residual.scales, roundings)),
+            scaling: match problem.residual {
+                Some(residual) if !PLAIN => scaling(residual.scales, roundings),
+                _ => None,
+            },
             stream: streams(problem),
             position,
         }
@@ -165,7 +169,7 @@ impl<'a> RowRange<'a> {
 }
 
 /// Goes over the rows of a [`RowRange`], the last axis varying fastest.
-pub(super) struct Rows<'a> {
+pub(super) struct Rows<'a, const PLAIN: bool> {
     problem: &'a Problem,
     left: u64,
     inv_dim: f64,
@@ -177,7 +181,7 @@ pub(super) struct Rows<'a> {
     position: [u64; 3],
 }
 
-impl<'a> Rows<'a> {
+impl<'a, const PLAIN: bool> Rows<'a, PLAIN> {
     /// The row at the current position.
     #[inline(always)]
     fn row(&self) -> Row<'a> {
@@ -189,17 +193,19 @@ impl<'a> Rows<'a> {
             r_offset += position * axis.r_stride;
             s_offset += position * axis.s_stride;
         }
-        let operand = |operand: Operand, offset: u64| Span::new(operand.address, operand.dtype, offset);
-        let param = |param: Param| Span::new(param.address, param.dtype, position[2] * param.stride);
+        let dtype = |dtype: DType| if PLAIN { DType::F32 } else { dtype };
+        let operand =
+            |operand: Operand, offset: u64| Span::new(operand.address, dtype(operand.dtype), offset);
+        let param = |param: Param| Span::new(param.address, dtype(param.dtype), position[2] * param.stride);
         let input = operand(problem.x, x_offset);
         let r = |residual: Residual| operand(residual.r, r_offset);
-        let in_front = problem.residual_in_front();
+        let in_front = if PLAIN { None } else { problem.residual_in_front() };
         Row {
             kind: problem.kind,
             x: in_front.map_or(input, |residual| operand(residual.sum, s_offset)),
             in_front: in_front.map(|residual| ResidualSum { branch: input, r: r(residual) }),
             y: operand(problem.y, y_offset),
-            behind: problem.residual_behind().map(r),
+            behind: if PLAIN { None } else { problem.residual_behind().map(r) },
             scaling: self.scaling,
             w: problem.w.map(param),
             b: problem.b.map(param),
@@ -214,7 +220,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl<'a> Iterator for Rows<'a> {
+impl<'a, const PLAIN: bool> Iterator for Rows<'a, PLAIN> {
     type Item = Row<'a>;
 
     // Counts the position up instead of dividing: a row of 64 elements takes no longer than a few divisions.
@@ -231,6 +237,13 @@ impl<'a> Iterator for Rows<'a> {
         }
         Some(row)
     }
+}
+
+/// Whether everything is `f32`, and nothing is added to a residual: then a row needs no decisions but those of its norm.
+pub(super) fn is_plain(problem: &Problem) -> bool {
+    let param = |param: Option<Param>| param.is_none_or(|param| param.dtype == DType::F32);
+    let rows = [problem.x, problem.y].iter().all(|operand| operand.dtype == DType::F32);
+    rows && param(problem.w) && param(problem.b) && problem.residual.is_none()
 }
 
 /// Bytes of an output from which on it goes past the caches: its first rows have left most last-level caches before the last

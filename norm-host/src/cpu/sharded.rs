@@ -26,7 +26,7 @@ pub(super) unsafe fn run(problem: &ShardProblem, isa: Isa) {
         let indices = first..part.rows.min(first + rows_per_task);
         // SAFETY: the caller promises the memory of all rows, no two of which share an output; each is in one task.
         let mut rows = unsafe { RowRange::new(part, &roundings, indices.clone()) };
-        for (index, mut row) in indices.zip(rows.iter::<true>()) {
+        for (index, mut row) in indices.zip(rows.iter::<true, false>()) {
             let sum = std::ptr::with_exposed_provenance_mut::<f32>(*sums as usize + 4 * index as usize);
             let mut passes = Chunks { isa, row: &mut row, parallel: false };
             match step {

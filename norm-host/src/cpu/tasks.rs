@@ -9,7 +9,7 @@ use super::{
     chunk::CHUNK,
     dispatch::Isa,
     passes::{Chunks, NormalizeRows},
-    row::RowRange,
+    row::{RowRange, is_plain},
     workspace::with_workspace,
 };
 use crate::problem::{Problem, Roundings};
@@ -28,6 +28,7 @@ pub(super) unsafe fn run(problem: &Problem) {
     let job = Job {
         isa: Isa::detect(),
         rounds: roundings != Roundings::NONE,
+        is_plain: is_plain(problem),
         share_chunks: dim as usize > TASK && rows < rayon::current_num_threads() as u64,
     };
     let normalize = |range: Range<u64>| {
@@ -51,6 +52,8 @@ pub(super) struct Job {
     pub(super) isa: Isa,
     /// Whether there are roundings before the last one.
     pub(super) rounds: bool,
+    /// Whether the problem [is plain](is_plain).
+    pub(super) is_plain: bool,
     /// Whether threads share the chunks of each row.
     pub(super) share_chunks: bool,
 }
@@ -62,16 +65,17 @@ impl Job {
         if rows.dim() > CHUNK {
             return self.normalize_long(rows);
         }
-        with_workspace(|space| match self.rounds {
-            false => self.isa.run(NormalizeRows::<false> { rows, space }),
-            true => self.isa.run(NormalizeRows::<true> { rows, space }),
+        with_workspace(|space| match (self.rounds, self.is_plain) {
+            (true, _) => self.isa.run(NormalizeRows::<true, false> { rows, space }),
+            (false, true) => self.isa.run(NormalizeRows::<false, true> { rows, space }),
+            (false, false) => self.isa.run(NormalizeRows::<false, false> { rows, space }),
         });
     }
 
     /// Normalizes rows of any length, chunk by chunk. Never inlined, to keep the code for short rows small.
     #[inline(never)]
     fn normalize_long(&self, rows: &mut RowRange<'_>) {
-        for mut row in rows.iter::<true>() {
+        for mut row in rows.iter::<true, false>() {
             let passes = &mut Chunks { isa: self.isa, row: &mut row, parallel: self.share_chunks };
             match self.rounds {
                 false => normalize::<false>(passes),

@@ -5,7 +5,13 @@ use half::{bf16, f16};
 use std::ops::Range;
 
 use super::{
-    super::{algorithm::normalize, chunk::CHUNK, passes::Chunks, row::RowRange, tasks::Job},
+    super::{
+        algorithm::normalize,
+        chunk::CHUNK,
+        passes::Chunks,
+        row::{RowRange, is_plain},
+        tasks::Job,
+    },
     *,
 };
 use crate::{
@@ -134,9 +140,11 @@ fn bits_of(addition: Addition, isa: Isa, case: Case, offset: usize, how: How) ->
     // SAFETY: all tensors are this function's own and as large as the problem says.
     let mut rows = unsafe { RowRange::new(&problem, &roundings, 0..ROWS as u64) };
     match how {
-        How::Rows => Job { isa, rounds, share_chunks: false }.normalize(&mut rows),
+        How::Rows => {
+            Job { isa, rounds, is_plain: is_plain(&problem), share_chunks: false }.normalize(&mut rows);
+        }
         How::Chunks { stream } => {
-            for mut row in rows.iter::<true>() {
+            for mut row in rows.iter::<true, false>() {
                 row.stream = stream;
                 // Miri takes long for threads.
                 let passes = &mut Chunks { isa, row: &mut row, parallel: !cfg!(miri) };
