@@ -20,8 +20,9 @@
 //!         (or, with a residual behind the norm, round(that + r))
 //! ```
 //!
-//! A pass goes over the row chunk by chunk, 8192 elements at a time. A chunk of a 16-bit type is converted to `f32` in a
-//! [workspace] and stays there for the next pass; `f32` is read and written where it lies.
+//! A pass goes over the row chunk by chunk, 8192 elements at a time. Where `x` and `y` have one type and there is no residual,
+//! elements are read and written where they lie, and those of 16 bits converted in registers. Elsewhere a chunk of a 16-bit
+//! type is converted to `f32` in a [workspace] and stays there for the next pass.
 //!
 //! Three things deviate from the plain loop:
 //!
@@ -44,6 +45,8 @@
 //! | `affine`, `residual`, `round`, `sum` | what the loops do with each vector |
 //! | `simd`, `dispatch` | the vectors of each instruction set; functions compiled for each |
 //! | `row` | where a row's elements are, and what to do with them |
+//! | `form` | what is known of a problem when the code for its rows is compiled |
+//! | `element` | the element types of memory |
 //! | `widen`, `convert`, `workspace` | 16 bits to `f32` and back |
 //! | `sharded` | rows that are split over devices |
 //!
@@ -58,6 +61,8 @@ mod algorithm;
 mod chunk;
 mod convert;
 mod dispatch;
+mod element;
+mod form;
 mod loops;
 mod passes;
 mod residual;

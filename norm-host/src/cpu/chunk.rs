@@ -2,13 +2,15 @@
 
 use super::{
     affine::Affine,
+    element::Element,
+    form::Form,
     loops::{Dest, Source},
     residual::add,
     round::{Rounded, Unrounded, round},
     row::{ResidualSum, Row, Span},
     simd::Simd,
     sum::{self, Center, Moments},
-    widen::{Widened, Widening, elements_mut, narrow},
+    widen::{Widened, Widening, elements, elements_mut, narrow},
     workspace::Workspace,
 };
 use crate::{DType, problem::Roundings};
@@ -70,14 +72,65 @@ impl<'a> Chunk<'a> {
 
     /// The sums of the elements and of their squares.
     #[inline(always)]
-    pub(super) fn moments<S: Simd>(&mut self, simd: S, space: &mut Workspace) -> Moments {
-        sum::moments(simd, self.read(simd, self.row.x, Widening::INPUT, &mut space.x))
+    pub(super) fn moments<S: Simd, F: Form>(&mut self, simd: S, space: &mut Workspace) -> Moments {
+        sum::moments(simd, F::x(simd, self, space))
     }
 
     /// The sum of squares, measured from `center`.
     #[inline(always)]
-    pub(super) fn sum_sq<S: Simd>(&mut self, simd: S, center: impl Center, space: &mut Workspace) -> f64 {
-        sum::sum_sq(simd, center, self.read(simd, self.row.x, Widening::INPUT, &mut space.x))
+    pub(super) fn sum_sq<S: Simd, F: Form>(
+        &mut self,
+        simd: S,
+        center: impl Center,
+        space: &mut Workspace,
+    ) -> f64 {
+        sum::sum_sq(simd, center, F::x(simd, self, space))
+    }
+
+    /// The elements that are normalized, converted in the workspace if they are of 16 bits.
+    #[inline(always)]
+    pub(super) fn widened<'s, S: Simd>(&self, simd: S, space: &'s mut Workspace) -> Source<'s>
+    where
+        'a: 's,
+    {
+        self.read(simd, self.row.x, Widening::INPUT, &mut space.x)
+    }
+
+    /// The elements that are normalized, where they lie. `E` is their type.
+    #[inline(always)]
+    pub(super) fn input<E: Element>(&self) -> Source<'a, E> {
+        debug_assert_eq!(self.row.x.dtype, E::DTYPE);
+        // SAFETY: the row exists during `'a`, so that its elements, of this type, may be read and only this thread, which has
+        // the chunk, writes them.
+        unsafe { Source::new(elements(self.row.x.at(self.from)), self.len) }
+    }
+
+    /// Stores `(x - center) * rstd * (w + weight_offset) + b`, rounded once, where `x` and `y` are of type `E` and there is
+    /// no residual.
+    #[inline(always)]
+    pub(super) fn write_uniform<S: Simd, E: Element>(
+        &mut self,
+        simd: S,
+        center: impl Center,
+        rstd: f32,
+        space: &mut Workspace,
+    ) {
+        let row = self.row;
+        debug_assert_eq!(row.y.dtype, E::DTYPE);
+        // `match` instead of `Option::map`: what a closure calls may stay a function call, for each instruction.
+        let w = match row.w {
+            Some(w) => Some(self.read(simd, w, Widening::EXACT, &mut space.w)),
+            None => None,
+        };
+        let b = match row.b {
+            Some(b) => Some(self.read(simd, b, Widening::EXACT, &mut space.b)),
+            None => None,
+        };
+        // SAFETY: the row exists during `'a`, so that its output, of this type, may be written; this thread alone has the
+        // chunk.
+        let y = unsafe { Dest::<E>::new(elements_mut(row.y.at(self.from)), self.len) };
+        let affine = Affine { center, rstd, weight_offset: row.weight_offset, rounding: Unrounded };
+        affine.write(simd, (self.input::<E>(), w, b), y.streamed(row.stream));
     }
 
     /// Stores `(x - center) * rstd * (w + weight_offset) + b`, or its sum with the residual. It is rounded once, or with

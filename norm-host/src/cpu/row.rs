@@ -8,6 +8,7 @@ use std::{marker::PhantomData, ops::Range};
 use norm_kernels::abi::NormKind;
 
 use super::{
+    form::Form,
     residual::Scaling,
     sum::{Mean, Moments},
 };
@@ -138,12 +139,11 @@ impl<'a> RowRange<'a> {
         self.problem.dim as usize
     }
 
-    /// Goes over the rows. Without `ROUNDS` the problem has no roundings before the last one, with `PLAIN` it
-    /// [is plain](is_plain), which the compiler then knows.
+    /// Goes over the rows of a problem of this form.
     #[inline(always)]
-    pub(super) fn iter<const ROUNDS: bool, const PLAIN: bool>(&mut self) -> Rows<'_, PLAIN> {
+    pub(super) fn iter<F: Form>(&mut self) -> Rows<'_, F> {
         let RowRange { problem, roundings, range } = self;
-        let roundings = if ROUNDS { **roundings } else { Roundings::NONE };
+        let roundings = if F::ROUNDS { **roundings } else { Roundings::NONE };
         let mut position = [0; 3];
         // Most calls are for the first rows, and a division takes as long as a few vectors do.
         if range.start != 0 {
@@ -159,17 +159,19 @@ impl<'a> RowRange<'a> {
             inv_dim: 1.0 / f64::from(problem.dim),
             roundings,
             scaling: match problem.residual {
-                Some(residual) if !PLAIN => scaling(residual.scales, roundings),
+                Some(residual) if F::UNIFORM.is_none() => scaling(residual.scales, roundings),
                 _ => None,
             },
-            stream: streams(problem),
+            // From the workspace, elements of 16 bits are stored by conversions that use the caches.
+            stream: (F::UNIFORM.is_some() || problem.y.dtype == DType::F32) && streams(problem),
             position,
+            form: PhantomData,
         }
     }
 }
 
 /// Goes over the rows of a [`RowRange`], the last axis varying fastest.
-pub(super) struct Rows<'a, const PLAIN: bool> {
+pub(super) struct Rows<'a, F> {
     problem: &'a Problem,
     left: u64,
     inv_dim: f64,
@@ -179,9 +181,10 @@ pub(super) struct Rows<'a, const PLAIN: bool> {
     pub(super) stream: bool,
     /// The next row's position on each axis.
     position: [u64; 3],
+    form: PhantomData<F>,
 }
 
-impl<'a, const PLAIN: bool> Rows<'a, PLAIN> {
+impl<'a, F: Form> Rows<'a, F> {
     /// The row at the current position.
     #[inline(always)]
     fn row(&self) -> Row<'a> {
@@ -193,19 +196,20 @@ impl<'a, const PLAIN: bool> Rows<'a, PLAIN> {
             r_offset += position * axis.r_stride;
             s_offset += position * axis.s_stride;
         }
-        let dtype = |dtype: DType| if PLAIN { DType::F32 } else { dtype };
-        let operand =
-            |operand: Operand, offset: u64| Span::new(operand.address, dtype(operand.dtype), offset);
-        let param = |param: Param| Span::new(param.address, dtype(param.dtype), position[2] * param.stride);
+        let operand = |operand: Operand, offset: u64| {
+            Span::new(operand.address, F::UNIFORM.unwrap_or(operand.dtype), offset)
+        };
+        let param = |param: Param| Span::new(param.address, param.dtype, position[2] * param.stride);
         let input = operand(problem.x, x_offset);
         let r = |residual: Residual| operand(residual.r, r_offset);
-        let in_front = if PLAIN { None } else { problem.residual_in_front() };
+        let may_add = F::UNIFORM.is_none();
+        let in_front = if may_add { problem.residual_in_front() } else { None };
         Row {
             kind: problem.kind,
             x: in_front.map_or(input, |residual| operand(residual.sum, s_offset)),
             in_front: in_front.map(|residual| ResidualSum { branch: input, r: r(residual) }),
             y: operand(problem.y, y_offset),
-            behind: if PLAIN { None } else { problem.residual_behind().map(r) },
+            behind: if may_add { problem.residual_behind().map(r) } else { None },
             scaling: self.scaling,
             w: problem.w.map(param),
             b: problem.b.map(param),
@@ -220,7 +224,7 @@ impl<'a, const PLAIN: bool> Rows<'a, PLAIN> {
     }
 }
 
-impl<'a, const PLAIN: bool> Iterator for Rows<'a, PLAIN> {
+impl<'a, F: Form> Iterator for Rows<'a, F> {
     type Item = Row<'a>;
 
     // Counts the position up instead of dividing: a row of 64 elements takes no longer than a few divisions.
@@ -239,24 +243,17 @@ impl<'a, const PLAIN: bool> Iterator for Rows<'a, PLAIN> {
     }
 }
 
-/// Whether everything is `f32`, and nothing is added to a residual: then a row needs no decisions but those of its norm.
-pub(super) fn is_plain(problem: &Problem) -> bool {
-    let param = |param: Option<Param>| param.is_none_or(|param| param.dtype == DType::F32);
-    let rows = [problem.x, problem.y].iter().all(|operand| operand.dtype == DType::F32);
-    rows && param(problem.w) && param(problem.b) && problem.residual.is_none()
-}
-
 /// Bytes of an output from which on it goes past the caches: its first rows have left most last-level caches before the last
 /// row is written, so that whoever reads it next loses nothing (docs/TUNING.md).
 const MIN_STREAMED_BYTES: u64 = 32 << 20;
 
 /// Whether the output goes past the caches: if it is large, and its memory is not in them already, as it is where the output
-/// takes the place of the input or is added to. Outputs of 16 bits are stored by the conversions, which use the caches.
+/// takes the place of the input or is added to.
 fn streams(problem: &Problem) -> bool {
-    let bytes = problem.rows.saturating_mul(u64::from(problem.dim) * size_of::<f32>() as u64);
+    let bytes = problem.rows.saturating_mul(u64::from(problem.dim) * problem.y.dtype.size() as u64);
     let onto_itself = problem.residual_behind().is_some_and(|residual| residual.r == problem.y);
     let cached = onto_itself || problem.y.address == problem.x.address;
-    problem.y.dtype == DType::F32 && !cached && bytes >= MIN_STREAMED_BYTES
+    !cached && bytes >= MIN_STREAMED_BYTES
 }
 
 /// What is multiplied, and rounded on the way; `None` where nothing is. A scale in memory has been read before.

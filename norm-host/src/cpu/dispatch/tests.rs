@@ -2,14 +2,15 @@
 
 use half::{bf16, f16};
 
-use std::ops::Range;
+use std::{marker::PhantomData, ops::Range};
 
 use super::{
     super::{
         algorithm::normalize,
         chunk::CHUNK,
+        form::{Any, uniform},
         passes::Chunks,
-        row::{RowRange, is_plain},
+        row::RowRange,
         tasks::Job,
     },
     *,
@@ -141,16 +142,17 @@ fn bits_of(addition: Addition, isa: Isa, case: Case, offset: usize, how: How) ->
     let mut rows = unsafe { RowRange::new(&problem, &roundings, 0..ROWS as u64) };
     match how {
         How::Rows => {
-            Job { isa, rounds, is_plain: is_plain(&problem), share_chunks: false }.normalize(&mut rows);
+            let uniform = uniform(&problem, roundings);
+            Job { isa, rounds, uniform, share_chunks: false }.normalize(&mut rows);
         }
         How::Chunks { stream } => {
-            for mut row in rows.iter::<true, false>() {
+            for mut row in rows.iter::<Any<true>>() {
                 row.stream = stream;
                 // Miri takes long for threads.
-                let passes = &mut Chunks { isa, row: &mut row, parallel: !cfg!(miri) };
+                let (row, parallel) = (&mut row, !cfg!(miri));
                 match rounds {
-                    false => normalize::<false>(passes),
-                    true => normalize::<true>(passes),
+                    false => normalize(&mut Chunks { isa, row, parallel, form: PhantomData::<Any<false>> }),
+                    true => normalize(&mut Chunks { isa, row, parallel, form: PhantomData::<Any<true>> }),
                 }
             }
         }

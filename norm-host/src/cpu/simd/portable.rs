@@ -29,6 +29,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn load_bf16(self, from: &[bf16; WIDTH]) -> Array<f32> {
+        Array(from.map(bf16::to_f32))
+    }
+
+    #[inline(always)]
     fn splat(self, value: f32) -> Array<f32> {
         Array([value; WIDTH])
     }
@@ -50,6 +55,11 @@ impl Vector for Array<f32> {
     #[inline(always)]
     fn store_f16(self, to: &mut [f16; WIDTH]) {
         *to = self.0.map(f16::from_f32);
+    }
+
+    #[inline(always)]
+    fn store_bf16(self, to: &mut [bf16; WIDTH]) {
+        *to = self.0.map(bf16::from_f32);
     }
 
     #[inline(always)]
