@@ -65,6 +65,24 @@ pub(super) static LAYER_TILES: &[TileRule] = &[
     tile(  MAX,      16,      16,      0), // Eight vectors are slower: one block fits a multiprocessor (T20).
 ];
 
+/// The tiles of gated RMSNorm's rows, each vector of which comes with one of the gate.
+#[rustfmt::skip]
+pub(super) static GATED_TILES: &[TileRule] = &[
+    //   up to   blocks  vectors  packed
+    tile(   64,       1,       2,    512),
+    tile( 2048,       1,       2,      0), // In registers.
+    tile( 8192,       1,       8,      0),
+    tile(32768,       8,       8,      0),
+    tile(65536,      16,       8,      0),
+    tile(  MAX,      16,      16,      0),
+];
+
+/// Blocks up to which a gated kernel has fewer rows a block than its tile says.
+pub(super) const GATED_PACKED_BLOCKS: u64 = 264;
+
+/// How far ahead a gated kernel prefetches, in bytes of x.
+pub(super) const GATED_PREFETCH_AHEAD: u64 = 2 << 20;
+
 /// A grid that is bound by latency.
 const SHORT: Grid = Grid::AtMost(1);
 
