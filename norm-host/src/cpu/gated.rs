@@ -248,7 +248,13 @@ mod tests {
     use half::{bf16, f16};
 
     use super::*;
-    use crate::{accuracy::activation_error, cpu::simd::Portable, reference::activate as exact};
+    use crate::{
+        Element, Gate, Norm, Place, Rounding, View, ViewMut,
+        accuracy::activation_error,
+        check::{self, Form},
+        cpu::simd::Portable,
+        reference::{activate as exact, first_difference},
+    };
 
     /// Every gate of 16 bits, and those of `f32` that are a thousand steps apart.
     #[test]
@@ -269,6 +275,40 @@ mod tests {
                     given == expected || error <= activation_error(activation, g.into()) / 2.0,
                     "{activation:?} of {g}: expected {expected}, given {given}"
                 );
+            }
+        }
+    }
+
+    /// The bits of three rows, each with one element that is not finite, or whose gate is not.
+    fn bits<E: Element>(isa: Isa, gating: Gating, dim: usize, of: fn(f32) -> E) -> Vec<f64> {
+        let values = |seed: usize| -> Vec<E> {
+            let finite = |i: usize| ((i * 7919 + seed) % 10_007) as f32 / 997.0 - 5.0;
+            (0..3 * dim).map(|i| of(if i % dim == seed { f32::INFINITY } else { finite(i) })).collect()
+        };
+        let (x, g, w, mut y) = (values(1), values(5), values(dim), values(0));
+        let shape = [3, dim];
+        let gate = Gate::new(View::from_slice(&g, &shape).unwrap(), gating.activation).order(gating.order);
+        let norm = Norm::rms(1e-6).rounding(Rounding::BeforeWeight);
+        let norm = norm.weight(View::from_slice(&w[..dim], &shape[1..]).unwrap());
+        let (x, to) = (View::from_slice(&x, &shape).unwrap(), ViewMut::from_slice(&mut y, &shape).unwrap());
+        let problem = check::gated(&norm, Form::Rows, &gate, (&x.raw, Some(&to.raw)), Place::Host).unwrap();
+        // SAFETY: the slices live until the call returns, and nothing else uses that of `y`.
+        unsafe { run(&problem, isa) };
+        y.into_iter().map(Into::into).collect()
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        for gating in Gating::ALL {
+            for dim in [7, 8, 100, CHUNK + 17] {
+                let [ours, portable] = [Isa::detect(), Isa::Portable(Portable)].map(|isa| {
+                    let single = bits(isa, gating, dim, |value| value);
+                    [single, bits(isa, gating, dim, bf16::from_f32), bits(isa, gating, dim, f16::from_f32)]
+                });
+                for (ours, portable) in ours.iter().zip(&portable) {
+                    assert_eq!(first_difference(portable, ours), None, "{gating:?}, {dim}");
+                    assert!(ours.iter().filter(|y| y.is_finite()).count() >= dim - 1, "{gating:?}, {dim}");
+                }
             }
         }
     }
