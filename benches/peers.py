@@ -212,10 +212,10 @@ if triton is not None:
             total = (value + tl.load(r + at, mask=mask, other=0.0).to(tl.float32)).to(s.dtype.element_ty)
             tl.store(s + at, total, mask=mask)
             value = total.to(tl.float32)
-        if GATE:
+        if GATE != 0:
             gate = tl.load(r + at, mask=mask, other=0.0).to(tl.float32)
             gate *= tl.sigmoid(gate)
-        if GATE == "first":
+        if GATE == 1:
             value *= gate
         if LAYER:
             value = tl.where(mask, value - tl.sum(value, 1)[:, None] / dim, 0.0)
@@ -223,7 +223,7 @@ if triton is not None:
         out = value * rstd[:, None] * weight
         if LAYER:
             out += tl.load(b + weight_at, mask=mask, other=0.0).to(tl.float32)
-        if GATE == "last":
+        if GATE == 2:
             out *= gate
         tl.store(y + at, out.to(y.dtype.element_ty), mask=mask)
 
@@ -259,7 +259,7 @@ def row_kernel(case, w, b, residual):
         # Without a residual its places are not looked at.
         r, s = (r, s) if residual else (y, y)
         one_pass[(rows,)](
-            x, w, b, y, r, s, rows, case.heads, case.dim, EPS, case.layer, residual, None, 1, block,
+            x, w, b, y, r, s, rows, case.heads, case.dim, EPS, case.layer, residual, 0, 1, block,
             num_warps=row_warps(block),
         )
         return y
@@ -316,7 +316,8 @@ def triton_one_pass(case, w, b):
         return triton_form(case, w, b)
     rows = case.elements // case.dim
     block = triton.next_power_of_2(case.dim)
-    gate = None if not case.gated else "first" if case.gate_first else "last"
+    # No gate, one in front of the norm, one behind it.
+    gate = 0 if not case.gated else 1 if case.gate_first else 2
 
     def with_settings(rows_a_block, warps):
         def run(x, y, r, s):

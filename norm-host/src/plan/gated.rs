@@ -1,10 +1,10 @@
 //! The plan of a gated norm.
 
-use norm_kernels::abi::{Args, DType, GatedKernel, GatedVariant, MAX_STAGED_VECTORS, NO_PREFETCH, WARP};
+use norm_kernels::abi::{Args, GatedKernel, GatedVariant, MAX_STAGED_VECTORS, NO_PREFETCH, WARP};
 
 use super::{
     DeviceProfile, Plan, Tile, alignment,
-    ladders::{GATED_PACKED_BLOCKS, GATED_PREFETCH_AHEAD, GATED_TILES},
+    ladders::{GATED_PACKED_BLOCKS, GATED_TILES},
 };
 use crate::{error::Result, problem::GatedProblem};
 
@@ -67,13 +67,7 @@ impl GatedPlan {
                 share,
                 share_reciprocal: 1.0 / f64::from(share),
                 last_share_reciprocal: 1.0 / f64::from(last_share),
-                l2_prefetch_rows: l2_prefetch_rows(
-                    variant,
-                    tile,
-                    (norm.rows, norm.dim),
-                    norm.x.dtype,
-                    profile,
-                ),
+                l2_prefetch_rows: l2_prefetch_rows(variant, tile.grid(norm.rows), profile),
                 ..args
             },
         })
@@ -103,24 +97,12 @@ fn fits(kernel: GatedKernel, tile: Tile) -> bool {
         && tile.threads * tile.rows <= kernel.max_threads()
 }
 
-/// As [`Args::l2_prefetch_rows`] says: in short grids a block's own row, in long grids of long rows a later one where memory
-/// is fast.
-fn l2_prefetch_rows(
-    variant: GatedVariant,
-    tile: Tile,
-    (rows, dim): (u64, u32),
-    x: DType,
-    profile: DeviceProfile,
-) -> u32 {
-    let blocks = tile.grid(rows);
-    let row_bytes = u64::from(dim) * x.size() as u64;
-    let is_long = profile.has_fast_memory() && blocks > profile.short_grid.saturating_mul(4);
+/// As [`Args::l2_prefetch_rows`] says: in short grids a block's own row. In long ones a prefetch costs more than it saves:
+/// with two rows on their way to each block, memory is busy without it (T46).
+fn l2_prefetch_rows(variant: GatedVariant, blocks: u64, profile: DeviceProfile) -> u32 {
     match variant {
         GatedVariant::Scalar => NO_PREFETCH,
         _ if blocks <= profile.short_grid => 0,
-        GatedVariant::Block if is_long && row_bytes >= 8 << 10 => {
-            (GATED_PREFETCH_AHEAD / row_bytes).max(1) as u32
-        }
         _ => NO_PREFETCH,
     }
 }

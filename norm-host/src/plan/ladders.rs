@@ -80,9 +80,6 @@ pub(super) static GATED_TILES: &[TileRule] = &[
 /// Blocks up to which a gated kernel has fewer rows a block than its tile says.
 pub(super) const GATED_PACKED_BLOCKS: u64 = 264;
 
-/// How far ahead a gated kernel prefetches, in bytes of x.
-pub(super) const GATED_PREFETCH_AHEAD: u64 = 2 << 20;
-
 /// A grid that is bound by latency.
 const SHORT: Grid = Grid::AtMost(1);
 
