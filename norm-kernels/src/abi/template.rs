@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn templates_have_names_of_their_own_and_are_few() {
         let names: BTreeSet<_> = Template::all().map(|template| template.to_string()).collect();
-        assert_eq!((names.len(), Template::all().count()), (190, 190));
-        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 684);
+        assert_eq!((names.len(), Template::all().count()), (206, 206));
+        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 712);
     }
 }
