@@ -3,6 +3,7 @@
 #[cfg(feature = "candle")]
 mod dense;
 mod fit;
+mod gated;
 mod memory;
 mod overlap;
 mod residual;
@@ -13,6 +14,7 @@ mod tests;
 
 #[cfg(feature = "candle")]
 pub(crate) use dense::{Dense, dense};
+pub(crate) use gated::gated;
 pub(crate) use sandwich::sandwich;
 pub(crate) use sharded::{apply, partial};
 

@@ -48,6 +48,7 @@
 //! | `form` | what is known of a problem when the code for its rows is compiled |
 //! | `element` | the element types of memory |
 //! | `widen`, `convert`, `workspace` | 16 bits to `f32` and back |
+//! | `gated` | norms with a gate, and its activations |
 //! | `sharded` | rows that are split over devices |
 //!
 //! # What is unsafe
@@ -63,6 +64,7 @@ mod convert;
 mod dispatch;
 mod element;
 mod form;
+mod gated;
 mod loops;
 mod passes;
 mod residual;
@@ -79,7 +81,7 @@ use self::dispatch::Isa;
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    problem::{Problem, Residual, Scales, ShardProblem},
+    problem::{GatedProblem, Problem, Residual, Scales, ShardProblem},
     tensor::Place,
 };
 
@@ -111,6 +113,12 @@ impl Backend for Cpu {
             // SAFETY: the caller promises the memory of the problem.
             _ => unsafe { tasks::run(problem) },
         }
+        Ok(())
+    }
+
+    unsafe fn run_gated(&self, problem: &GatedProblem) -> Result<()> {
+        // SAFETY: the caller promises the memory of the norm and of the gate.
+        unsafe { gated::run(problem, Isa::detect()) };
         Ok(())
     }
 

@@ -240,6 +240,12 @@ pub enum Error {
         /// The factor.
         scale: Arg,
     },
+    /// A gated LayerNorm: only RMSNorms are gated.
+    #[error("{}: expected RMSNorm, where rows are gated, given LayerNorm", Arg::Kind)]
+    GatedLayerNorm,
+    /// A gated norm has biases.
+    #[error("{}: expected a gated norm without biases, given some", Arg::B)]
+    GatedBias,
     /// No family of models with that name is known.
     #[error("{}: expected one of {}, given {given}", Arg::Model, crate::models::names())]
     UnknownModel {

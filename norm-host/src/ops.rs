@@ -1,8 +1,10 @@
 //! The operations under their usual names. [`Norm`] has the options that these leave out.
 
+mod gated;
 mod residual;
 mod sharded;
 
+pub use gated::{gated_rms_norm, gated_rms_norm_};
 use norm_kernels::abi::NormKind;
 pub use residual::{
     add_layer_norm, add_layer_norm_, add_layer_norm_to, add_rms_norm, add_rms_norm_, add_rms_norm_to,

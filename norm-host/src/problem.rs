@@ -4,12 +4,14 @@
 //! need neither to build nor to read one.
 
 mod axes;
+mod gated;
 mod residual;
 mod roundings;
 mod sandwich;
 mod sharded;
 
 pub(crate) use axes::merge;
+pub use gated::GatedProblem;
 use norm_kernels::abi::{Axis, NormKind, Rounding};
 pub use residual::{Residual, ResidualPlace, Scales};
 pub use roundings::Roundings;

@@ -3,11 +3,13 @@
 //! The code favours readability: slices of f64 in, a `Vec` out. Sums are compensated, so that they have
 //! more correct digits than any bound needs, even where a row cancels.
 
+mod gated;
 mod operation;
 mod rows;
 #[cfg(test)]
 mod tests;
 
+pub use gated::{activate, gated};
 pub use operation::{Addition, Operation, Row, first_difference};
 pub use rows::{row_start, strides};
 

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use norm_host::{DType, MAX_DIM, NormKind};
+use norm_host::{Activation, DType, GateOrder, Gating, MAX_DIM, NormKind};
+use norm_kernels::abi::GatedKernel;
 
 /// An operation to measure. The comments of the variants are the command line's help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
@@ -36,10 +37,19 @@ pub enum Op {
     /// RMSNorm added to a residual, and RMSNorm of the sum, each with weights
     #[value(name = "sandwich_rms")]
     SandwichRms,
+    /// RMSNorm with weights, multiplied by the SiLU of a gate
+    #[value(name = "gated_rms")]
+    GatedRms,
+    /// The same of each head, with weights for each
+    #[value(name = "gated_head")]
+    GatedHead,
+    /// The input multiplied by the SiLU of a gate, and RMSNorm of the product, with weights
+    #[value(name = "gate_first_rms")]
+    GateFirstRms,
 }
 
 impl Op {
-    pub const ALL: [Op; 10] = [
+    pub const ALL: [Op; 13] = [
         Op::Rms,
         Op::RmsInPlace,
         Op::Layer,
@@ -50,9 +60,13 @@ impl Op {
         Op::AddLayerTo,
         Op::AddRmsF32,
         Op::SandwichRms,
+        Op::GatedRms,
+        Op::GatedHead,
+        Op::GateFirstRms,
     ];
 
-    /// The name in results: that of the Rust function, then the dtype of a residual that has another dtype than `x`.
+    /// The name in results: that of the Rust function, then the dtype of a residual that has another dtype than `x`, or the
+    /// order of a gate that comes first.
     pub fn name(self) -> &'static str {
         match self {
             Op::Rms => "rms_norm",
@@ -65,6 +79,9 @@ impl Op {
             Op::AddLayerTo => "add_layer_norm_to",
             Op::AddRmsF32 => "add_rms_norm:f32",
             Op::SandwichRms => "sandwich_rms_norm",
+            Op::GatedRms => "gated_rms_norm",
+            Op::GatedHead => "gated_head_norm",
+            Op::GateFirstRms => "gated_rms_norm:gate_first",
         }
     }
 
@@ -81,6 +98,9 @@ impl Op {
             Op::AddLayerTo => "add_layer_to",
             Op::AddRmsF32 => "add_rms_f32",
             Op::SandwichRms => "sandwich_rms",
+            Op::GatedRms => "gated_rms",
+            Op::GatedHead => "gated_head",
+            Op::GateFirstRms => "gate_first_rms",
         }
     }
 
@@ -93,7 +113,10 @@ impl Op {
             | Op::AddRms
             | Op::AddRmsTo
             | Op::AddRmsF32
-            | Op::SandwichRms => NormKind::Rms,
+            | Op::SandwichRms
+            | Op::GatedRms
+            | Op::GatedHead
+            | Op::GateFirstRms => NormKind::Rms,
         }
     }
 
@@ -103,7 +126,17 @@ impl Op {
 
     /// Whether there is a residual.
     pub fn has_residual(self) -> bool {
-        !matches!(self, Op::Rms | Op::RmsInPlace | Op::Layer | Op::Head)
+        !matches!(self, Op::Rms | Op::RmsInPlace | Op::Layer | Op::Head) && self.gating().is_none()
+    }
+
+    /// What the gate does, if there is one. It has the dtype of `x`.
+    pub fn gating(self) -> Option<Gating> {
+        let order = match self {
+            Op::GatedRms | Op::GatedHead => GateOrder::NormFirst,
+            Op::GateFirstRms => GateOrder::GateFirst,
+            _ => return None,
+        };
+        Some(Gating { activation: Activation::Silu, order })
     }
 
     /// Whether a separate tensor receives the sum with the residual.
@@ -131,6 +164,10 @@ impl Op {
         match self {
             Op::RmsInPlace => types.x == types.y,
             Op::AddRmsF32 => types.x.size() == 2 && types.y.size() == 2,
+            Op::GatedRms | Op::GatedHead | Op::GateFirstRms => {
+                let kernel_has = GatedKernel::takes(types.x, types.w) && types.w.size() >= types.x.size();
+                types.x == types.y && kernel_has
+            }
             _ => true,
         }
     }
@@ -140,6 +177,9 @@ impl Op {
         match self {
             Op::RmsInPlace => "works in place and takes x and y of one type",
             Op::AddRmsF32 => "takes x and y of 16 bits",
+            Op::GatedRms | Op::GatedHead | Op::GateFirstRms => {
+                "takes x and y of one type, and w of that or f32"
+            }
             _ => "takes any",
         }
     }
@@ -150,12 +190,12 @@ impl Op {
 
     /// The number of axes of `x`: `(rows, dim)`, or `(rows, heads, head_dim)`.
     pub fn rank(self) -> usize {
-        if self == Op::Head { 3 } else { 2 }
+        if matches!(self, Op::Head | Op::GatedHead) { 3 } else { 2 }
     }
 
     /// The form of its shapes, as errors say it.
     pub fn form(self) -> &'static str {
-        if self == Op::Head { "ROWSxHEADSxHEAD_DIM" } else { "ROWSxDIM" }
+        if self.rank() == 3 { "ROWSxHEADSxHEAD_DIM" } else { "ROWSxDIM" }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use norm_host::plan::{DeviceProfile, Tile};
 use norm_host::{DType, NormKind, Rounding, Simulator};
-use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Variant, width};
+use norm_kernels::abi::{EntryPoint, GatedKernel, GatedVariant, Kernel, ShardKernel, Variant, width};
 use serde::Serialize;
 
 use super::call::OnSimulator;
@@ -19,6 +19,7 @@ use super::case::{
     ValuePattern,
 };
 use super::examine::{ImageBuffers, examine};
+use super::gate::GateForm;
 use crate::failure::Failure;
 use crate::output;
 
@@ -190,6 +191,7 @@ fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(CheckCase, DeviceProf
     match entry {
         EntryPoint::Norm(kernel) => of_norm(kernel, device),
         EntryPoint::Shard(shard) => of_shard(shard).into_iter().map(|case| (case, device)).collect(),
+        EntryPoint::Gated(kernel) => vec![(of_gated(kernel), device)],
     }
 }
 
@@ -256,6 +258,21 @@ fn of_shard(shard: ShardKernel) -> Option<CheckCase> {
     Some(CheckCase { shards: 2, rounding, ..case })
 }
 
+/// A case of gated rows. The dims leave some threads without a vector, the rows a part of the last block idle.
+fn of_gated(kernel: GatedKernel) -> CheckCase {
+    let GatedKernel { x, w, variant, gating, epilogue } = kernel;
+    let width = width(x, x) as usize;
+    let (rows, dim) = match variant {
+        GatedVariant::Warp => (19, 40 * width),
+        GatedVariant::Block => (3, 600 * width),
+        GatedVariant::Stream => (2, 9005 * width),
+        GatedVariant::Scalar => (3, 600 * width + 1),
+    };
+    let g = placement(kernel.gate());
+    let case = plain(NormKind::Rms, [x, w, x], rows, dim);
+    CheckCase { rounding: epilogue.order, gate: Some(GateForm { gating, g }), ..case }
+}
+
 /// A case of dense rows of normal values, with weights.
 fn plain(kind: NormKind, [x, w, y]: [DType; 3], rows: usize, dim: usize) -> CheckCase {
     CheckCase {
@@ -276,6 +293,7 @@ fn plain(kind: NormKind, [x, w, y]: [DType; 3], rows: usize, dim: usize) -> Chec
         alone: None,
         residual: ResidualForm::None,
         addition: AdditionOptions::PLAIN,
+        gate: None,
         shards: 1,
     }
 }
@@ -326,6 +344,7 @@ mod tests {
                 kinds.insert(format!("partial {vectors}"))
             }
             EntryPoint::Shard(ShardKernel::Apply { vectors, .. }) => kinds.insert(format!("apply {vectors}")),
+            EntryPoint::Gated(GatedKernel { variant, .. }) => kinds.insert(format!("gated {variant:?}")),
         };
         EntryPoint::all().filter(is_new).collect()
     }

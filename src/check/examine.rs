@@ -4,7 +4,7 @@
 use std::fmt;
 use std::mem::discriminant;
 
-use norm_host::accuracy::{Verdict, WorstRow};
+use norm_host::accuracy::{Verdict, WorstRow, judge_gated_row};
 use norm_host::reference::{self, Operation, Row};
 use norm_host::{Arg, DType, Error, SimulatorError};
 use ptx_sim::LaunchError;
@@ -193,6 +193,14 @@ fn judge(
             b: b.as_ref().map(|heads| heads[head].as_slice()),
             r: r.as_deref(),
         };
+        if let Some((gating, g)) = &call.gate {
+            let (x, g): (Vec<_>, _) =
+                (x.iter().map(|&x| reference::input(case.x.dtype, x)).collect(), elements(g));
+            let given = element::read(case.y.dtype, given);
+            let judged = judge_gated_row(&x, &g, *gating, &operation.parameters(&row), case.y.dtype, &given);
+            stats = stats.merged(stats_of(index, judged, case.y.dtype, &given)?);
+            continue;
+        }
         let normalized = operation.normalized(&row);
         let sum = element::read(case.sum_dtype(), &outputs.row(case, index).sum);
         if case.is_pre_norm()
@@ -273,6 +281,9 @@ fn alone(
         }
         ResidualForm::None | ResidualForm::PostNorm => {}
     }
+    if let Some(gate) = &mut single.gate {
+        (gate.g.gaps, gate.g.at) = ([0; MAX_LEADING], 0);
+    }
     single.addition.separate = single.addition.separate.map(|_| ([0; MAX_LEADING], 0));
     for param in [&mut single.w, &mut single.b].into_iter().flatten() {
         param.gap = 0;
@@ -285,6 +296,9 @@ fn alone(
         start[to.byte_offset..][..from.len()].copy_from_slice(&before[from]);
     };
     copy(row_bytes(case, &among.call.x, row), &layout.call.x);
+    if let (Some((_, from)), Some((_, to))) = (&among.call.gate, &layout.call.gate) {
+        copy(row_bytes(case, from, row), to);
+    }
     let additions = among.call.addition.as_ref().zip(layout.call.addition.as_ref());
     if let Some((from, to)) = additions.and_then(|(from, to)| from.r().zip(to.r())) {
         copy(row_bytes(case, from, row), to);

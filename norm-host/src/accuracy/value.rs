@@ -47,6 +47,14 @@ impl Value {
         Value { exact: self.exact * factor, error: self.error * factor.abs(), ..self }
     }
 
+    /// Its product with a factor that may be off by `error`, which includes the error of the multiplication.
+    pub(super) fn times_inexact(self, factor: f64, error: f64) -> Value {
+        let lost = self.exact.abs() * error;
+        // Where one is infinite, the product is exact or NaN.
+        let lost = if lost.is_finite() { lost } else { 0.0 };
+        Value { exact: self.exact * factor, error: self.error * (factor.abs() + error) + lost, ..self }
+    }
+
     /// Its sum with an exact term.
     pub(super) fn plus(self, term: f64) -> Value {
         Value { exact: self.exact + term, error: self.error + self.relative * term.abs(), ..self }

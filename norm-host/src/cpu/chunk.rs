@@ -4,15 +4,18 @@ use super::{
     affine::Affine,
     element::Element,
     form::Form,
-    loops::{Dest, Source},
+    gated::{Gated, GatedAffine},
+    loops::{Dest, Source, map},
     residual::add,
     round::{Rounded, Unrounded, round},
     row::{ResidualSum, Row, Span},
     simd::Simd,
-    sum::{self, Center, Moments},
+    sum::{self, Center, Moments, Origin},
     widen::{Widened, Widening, elements, elements_mut, narrow},
     workspace::Workspace,
 };
+use norm_kernels::abi::Gating;
+
 use crate::{DType, problem::Roundings};
 
 /// Elements of a chunk. Most rows have no more, so that 16-bit types are converted once; and four such chunks stay in the
@@ -182,6 +185,38 @@ impl<'a> Chunk<'a> {
             let r = self.read(simd, r, Widening::EXACT, &mut space.addend);
             add(simd, (norm, r), row.scaling, output);
         }
+        self.narrow(simd, &space.y, row.y);
+    }
+
+    /// The sum of squares of `x * act(g)`, `g` being the gate that the row has in place of a residual behind the norm.
+    #[inline(always)]
+    pub(super) fn gated_sum_sq<S: Simd>(&mut self, simd: S, gating: Gating, space: &mut Workspace) -> f64 {
+        let Some(g) = self.row.behind else { return 0.0 };
+        let x = self.read(simd, self.row.x, Widening::INPUT, &mut space.x);
+        let g = self.read(simd, g, Widening::EXACT, &mut space.addend);
+        let buffer = Dest::of(&mut space.y[..self.len]);
+        sum::sum_sq(simd, Origin, map(simd, Gated(gating.activation), (x, g), buffer))
+    }
+
+    /// Stores the gated norm, given the reciprocal of the root of the mean of squares.
+    #[inline(always)]
+    pub(super) fn write_gated<S: Simd>(&mut self, simd: S, gating: Gating, rstd: f32, space: &mut Workspace) {
+        let row = self.row;
+        let Some(g) = row.behind else { return };
+        let Roundings { factor, normalized, result, .. } = row.roundings;
+        let x = self.read(simd, row.x, Widening::INPUT, &mut space.x);
+        let g = self.read(simd, g, Widening::EXACT, &mut space.addend);
+        let w = match row.w {
+            Some(w) => {
+                let offset = factor.is_some().then_some(row.weight_offset);
+                Some(self.read(simd, w, Widening::with_offset(offset), &mut space.w))
+            }
+            None => None,
+        };
+        // Where the offset has been added already, -0 is added, which changes no weight.
+        let weight_offset = if factor.is_some() { -0.0 } else { row.weight_offset };
+        let to = self.output(row.y, Dest::of(&mut space.y[..self.len])).streamed(row.stream);
+        GatedAffine { gating, rstd, weight_offset, normalized, result }.write(simd, (x, g, w), to);
         self.narrow(simd, &space.y, row.y);
     }
 

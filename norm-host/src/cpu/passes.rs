@@ -50,11 +50,11 @@ impl<F: Form> RowFn for NormalizeRows<'_, '_, F> {
 }
 
 /// Passes over the one chunk of a row.
-struct OneChunk<'a, S, F> {
-    simd: S,
-    chunk: Chunk<'a>,
-    space: &'a mut Workspace,
-    form: PhantomData<F>,
+pub(super) struct OneChunk<'a, S, F> {
+    pub(super) simd: S,
+    pub(super) chunk: Chunk<'a>,
+    pub(super) space: &'a mut Workspace,
+    pub(super) form: PhantomData<F>,
 }
 
 impl<S: Simd, F: Form> Passes for OneChunk<'_, S, F> {

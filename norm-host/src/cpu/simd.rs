@@ -119,6 +119,12 @@ pub(super) trait Vector: Copy {
     /// `self * factor + addend`, rounded once.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
 
+    /// `1 / self`.
+    fn reciprocal(self) -> Self;
+
+    /// `2^self`, for integers from -126 to 127; any number for NaN.
+    fn power_of_two(self) -> Self;
+
     /// The same elements in `f64`, which is exact.
     fn widen(self) -> Self::F64;
 }

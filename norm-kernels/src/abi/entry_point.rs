@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write};
 
-use super::{Addition, EpilogueRounding, Kernel, ShardKernel};
+use super::{Addition, EpilogueRounding, GatedKernel, Gating, Kernel, ShardKernel};
 
 /// An entry point of the PTX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,12 +11,15 @@ pub enum EntryPoint {
     Norm(Kernel),
     /// A step of a norm of rows that are split over devices.
     Shard(ShardKernel),
+    /// A gated RMSNorm.
+    Gated(GatedKernel),
 }
 
 impl EntryPoint {
-    /// Every entry point that rounds once and is not [scaled](Addition).
+    /// Every entry point that rounds once, is not [scaled](Addition), and of gated ones has [`Gating::DEFAULT`].
     pub fn all() -> impl Iterator<Item = EntryPoint> {
-        Kernel::all().map(EntryPoint::Norm).chain(ShardKernel::all().map(EntryPoint::Shard))
+        let norms = Kernel::all().map(EntryPoint::Norm).chain(ShardKernel::all().map(EntryPoint::Shard));
+        norms.chain(GatedKernel::all().map(EntryPoint::Gated))
     }
 
     /// The same entry point with another epilogue. [`ShardKernel::Partial`], which has no epilogue, stays as it is.
@@ -27,6 +30,7 @@ impl EntryPoint {
                 EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, epilogue })
             }
             EntryPoint::Shard(partial @ ShardKernel::Partial { .. }) => EntryPoint::Shard(partial),
+            EntryPoint::Gated(kernel) => EntryPoint::Gated(GatedKernel { epilogue, ..kernel }),
         }
     }
 
@@ -41,11 +45,21 @@ impl EntryPoint {
         }
     }
 
+    /// The same entry point with another gating; `None` if it has no gate.
+    pub const fn gated(self, gating: Gating) -> Option<EntryPoint> {
+        match self {
+            EntryPoint::Gated(kernel) => Some(EntryPoint::Gated(GatedKernel { gating, ..kernel })),
+            EntryPoint::Norm(_) | EntryPoint::Shard(_) => None,
+        }
+    }
+
     /// The entry point of this name.
     pub fn named(name: &str) -> Option<EntryPoint> {
         let mut entries = EntryPoint::all()
-            .flat_map(|entry| [Some(entry), entry.scaled()])
-            .flatten()
+            .flat_map(|entry| {
+                let gated = Gating::ALL[1..].iter().map(move |gating| entry.gated(*gating));
+                [Some(entry), entry.scaled()].into_iter().chain(gated).flatten()
+            })
             .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)));
         entries.find(|entry| {
             let mut rest = Rest(name);
@@ -58,6 +72,7 @@ impl EntryPoint {
         match self {
             EntryPoint::Norm(kernel) => kernel.variant.max_threads(),
             EntryPoint::Shard(_) => ShardKernel::MAX_THREADS,
+            EntryPoint::Gated(kernel) => kernel.max_threads(),
         }
     }
 }
@@ -84,12 +99,19 @@ impl From<ShardKernel> for EntryPoint {
     }
 }
 
+impl From<GatedKernel> for EntryPoint {
+    fn from(kernel: GatedKernel) -> EntryPoint {
+        EntryPoint::Gated(kernel)
+    }
+}
+
 /// Its name in the PTX.
 impl fmt::Display for EntryPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EntryPoint::Norm(kernel) => kernel.fmt(f),
             EntryPoint::Shard(kernel) => kernel.fmt(f),
+            EntryPoint::Gated(kernel) => kernel.fmt(f),
         }
     }
 }

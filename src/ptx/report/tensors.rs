@@ -1,8 +1,8 @@
 //! Memory of the tensors that a kernel runs on.
 
 use norm_host::{
-    DType,
-    problem::{Problem, SandwichProblem},
+    DType, Gating,
+    problem::{GatedProblem, Problem, SandwichProblem},
 };
 
 use super::shape::{ALIGN, Addresses, Shape};
@@ -45,6 +45,11 @@ impl Tensors {
     /// The shape's sandwich on these tensors.
     pub fn sandwich(&self) -> SandwichProblem {
         self.shape.sandwich(self.addresses)
+    }
+
+    /// The shape's norm with a gate in the place of the residual.
+    pub fn gated(&self, gating: Gating) -> GatedProblem {
+        self.shape.gated(self.addresses, gating)
     }
 
     /// The address of the sums, one `f32` for each row.

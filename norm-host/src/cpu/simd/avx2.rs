@@ -216,6 +216,22 @@ impl Vector for F32x8 {
     }
 
     #[inline(always)]
+    fn reciprocal(self) -> Self {
+        // SAFETY: a vector exists only where its instructions do.
+        F32x8(unsafe { _mm256_div_ps(_mm256_set1_ps(1.0), self.0) })
+    }
+
+    // The exponent's field of an f32 counts from -127.
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        // SAFETY: a vector exists only where its instructions do.
+        unsafe {
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(self.0), _mm256_set1_epi32(127));
+            F32x8(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
+        }
+    }
+
+    #[inline(always)]
     fn widen(self) -> F64x8 {
         // SAFETY: a vector exists only where its instructions do.
         unsafe {

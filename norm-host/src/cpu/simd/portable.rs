@@ -99,6 +99,16 @@ impl Vector for Array<f32> {
     }
 
     #[inline(always)]
+    fn reciprocal(self) -> Self {
+        Array(self.0.map(|x| 1.0 / x))
+    }
+
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        Array(self.0.map(|x| f32::from_bits(((x as i32 + 127) as u32) << 23)))
+    }
+
+    #[inline(always)]
     fn widen(self) -> Array<f64> {
         Array(self.0.map(f64::from))
     }
