@@ -10,6 +10,7 @@ mod outputs;
 mod scan;
 mod shrink;
 mod spots;
+pub mod trial;
 
 use std::time::Instant;
 
