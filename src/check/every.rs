@@ -240,7 +240,6 @@ fn strided(case: &CheckCase, outermost: bool) -> CheckCase {
         w: param(8),
         b,
         weight_offset: if is_layer { 0.0 } else { 1.0 },
-        data: ValuePattern::Normal,
         in_place: case.x.dtype == case.y.dtype,
         alone: (case.dim() < LONG).then_some(leading.iter().product::<usize>() - 1),
         residual,
