@@ -149,11 +149,12 @@ pub(super) fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut Ima
     unreached
 }
 
-/// Runs an entry point's cases with gaps in place, too, which takes longer.
+/// Runs an entry point's cases with gaps in place, and a row without weights, which takes longer for long rows.
 pub(super) fn in_place(simulator: &Simulator, entry: EntryPoint, memory: &mut ImageBuffers) -> Tried {
     for (case, profile) in cases(entry, simulator.profile()) {
         let simulator = simulator.on(profile);
-        let tried = beside(&simulator, &strided(&case, true), memory);
+        let bare = beside(&simulator, &without_weights(&case), memory);
+        let tried = beside(&simulator, &strided(&case, true), memory).and(bare);
         if simulator.has_run(entry) {
             return tried;
         }
@@ -191,31 +192,39 @@ impl Tried {
 
 /// The same case with other values, as far as time allows: rows that are far from 0, which LayerNorm measures in a second
 /// pass, unless some are already among the others; and rows with a NaN or an infinity among ordinary elements, so many
-/// of them that each place of a vector has one, unless they are long.
+/// of them that each place of a vector has one, unless they are long. Then an ordinary row is done beside it, as a NaN
+/// hides all else; others are done without weights.
 fn harder(case: &CheckCase) -> Vec<CheckCase> {
     let of =
         |data: ValuePattern, rows: usize| CheckCase { data, shape: vec![rows, case.dim()], ..case.clone() };
     let is_far = case.kind == NormKind::Layer && case.data != ValuePattern::Mixed;
     let far = is_far.then(|| of(ValuePattern::Shifted, 1));
-    let spot = match (case.rows() < MANY_ROWS, case.dim()) {
-        (true, ..SHORT) => Some(of(ValuePattern::Spot, 3 * ROWS)),
-        (true, SHORT..LONG) => Some(of(ValuePattern::Spot, ROWS)),
-        (true, LONG..) if !is_far => Some(of(ValuePattern::Spot, 1)),
-        _ => None,
+    let others = match (case.rows() < MANY_ROWS, case.dim()) {
+        (true, ..SHORT) => vec![of(ValuePattern::Spot, 3 * ROWS), without_weights(case)],
+        (true, SHORT..LONG) => vec![of(ValuePattern::Spot, ROWS), without_weights(case)],
+        (true, LONG..) if !is_far => vec![of(ValuePattern::Spot, 1), of(ValuePattern::Normal, 1)],
+        _ => Vec::new(),
     };
-    far.into_iter().chain(spot).collect()
+    far.into_iter().chain(others).collect()
+}
+
+/// One row without weights, and in LayerNorm with biases, whose type then decides which kernel it is.
+fn without_weights(case: &CheckCase) -> CheckCase {
+    let rounding = if case.rounding == Rounding::T5 { Rounding::Single } else { case.rounding };
+    let b = case.w.filter(|_| case.kind == NormKind::Layer);
+    CheckCase { shape: vec![1, case.dim()], data: ValuePattern::Normal, w: None, b, rounding, ..case.clone() }
 }
 
 /// The same rows along up to three axes, with gaps behind the positions of each, and of each head where a norm may be over heads;
-/// with a bias or an offset, in place, and one row alone. Many or long rows have two axes, one of them the last or, if
-/// `outermost`, the first.
+/// with a bias or an offset, in place, and one row alone. Long rows have one axis or, if `outermost`, two.
 fn strided(case: &CheckCase, outermost: bool) -> CheckCase {
     let is_plain = case.residual == ResidualForm::None && case.shards == 1;
     let leading = match (case.rows(), case.dim()) {
         (1, _) => [1, 1, 1],
         (rows, ..LONG) if rows < MANY_ROWS => [2, 2, rows.div_ceil(4).max(2)],
         (rows, _) if outermost => [2, 1, rows.div_ceil(2).max(2)],
-        (rows, _) => [1, 2, rows.div_ceil(2).max(2)],
+        (..MANY_ROWS, _) => [1, 1, 2],
+        (rows, _) => [1, 2, rows.div_ceil(2)],
     };
     let placement = |placement: Placement, gaps| Placement { gaps, ..placement };
     let of_heads = is_plain && case.rows() < MANY_ROWS;
