@@ -11,6 +11,7 @@ mod outputs;
 mod scan;
 mod shrink;
 mod spots;
+pub mod trial;
 
 use std::time::Instant;
 

@@ -116,36 +116,67 @@ pub fn run(simulator: &Simulator, entries: &[EntryPoint], device: &str, options:
 }
 
 /// The result of an entry point.
-enum Tried {
+pub(super) enum Tried {
     Passed { outputs: u64 },
     NotReached,
     Failed { case: String, fault: String },
 }
 
 /// Runs an entry point's cases until one has run it.
-fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut ImageBuffers) -> Tried {
+pub(super) fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut ImageBuffers) -> Tried {
     // If the kernel is never reached, another one may be why: of a call's two kernels, the first may have failed.
     let mut unreached = Tried::NotReached;
     for (case, profile) in cases(entry, simulator.profile()) {
         let simulator = simulator.on(profile);
-        let tried = once(&simulator, &case, memory);
-        match tried {
-            Tried::Passed { outputs } if simulator.has_run(entry) => {
-                let harder = harder(&case).into_iter().map(|case| once(&simulator, &case, memory));
-                return harder.fold(Tried::Passed { outputs }, Tried::and);
+        // Many or long rows are done once, those with gaps unless planning selects another kernel for them.
+        let is_small = case.dim() < LONG && case.rows() < MANY_ROWS;
+        let strided = strided(&case, false);
+        let out_of_place = |case: &CheckCase| CheckCase { in_place: false, alone: None, ..case.clone() };
+        let gaps_first = Some(&strided).filter(|_| !is_small).map(out_of_place);
+        for first in gaps_first.iter().chain([&case]) {
+            let tried = once(&simulator, first, memory);
+            match tried {
+                Tried::Passed { .. } if simulator.has_run(entry) => {
+                    let others = harder(&case).into_iter().chain(Some(strided).filter(|_| is_small));
+                    let others = others.map(|case| beside(&simulator, &case, memory));
+                    return others.fold(tried, Tried::and);
+                }
+                _ if simulator.has_run(entry) => return tried,
+                Tried::Failed { .. } => unreached = tried,
+                Tried::Passed { .. } | Tried::NotReached => {}
             }
-            _ if simulator.has_run(entry) => return tried,
-            Tried::Failed { .. } => unreached = tried,
-            Tried::Passed { .. } | Tried::NotReached => {}
         }
     }
     unreached
+}
+
+/// Runs an entry point's cases with gaps in place, and a row without weights, which takes longer for long rows.
+pub(super) fn in_place(simulator: &Simulator, entry: EntryPoint, memory: &mut ImageBuffers) -> Tried {
+    for (case, profile) in cases(entry, simulator.profile()) {
+        let simulator = simulator.on(profile);
+        let bare = beside(&simulator, &without_weights(&case), memory);
+        let tried = beside(&simulator, &strided(&case, true), memory).and(bare);
+        if simulator.has_run(entry) {
+            return tried;
+        }
+    }
+    Tried::NotReached
 }
 
 fn once(simulator: &Simulator, case: &CheckCase, memory: &mut ImageBuffers) -> Tried {
     match examine(case, &mut OnSimulator { simulator }, memory) {
         Ok(findings) => Tried::Passed { outputs: findings.outputs },
         Err(fault) => Tried::Failed { case: case.to_string(), fault: fault.to_string() },
+    }
+}
+
+/// A case that is done beside the one that has run the entry point. Planning may select another kernel for it, which the
+/// set need not have.
+fn beside(simulator: &Simulator, case: &CheckCase, memory: &mut ImageBuffers) -> Tried {
+    match examine(case, &mut OnSimulator { simulator }, memory) {
+        Err(fault) if fault.of_kernels().is_some() => Tried::Passed { outputs: 0 },
+        Err(fault) => Tried::Failed { case: case.to_string(), fault: fault.to_string() },
+        Ok(findings) => Tried::Passed { outputs: findings.outputs },
     }
 }
 
@@ -162,19 +193,69 @@ impl Tried {
 
 /// The same case with other values, as far as time allows: rows that are far from 0, which LayerNorm measures in a second
 /// pass, unless some are already among the others; and rows with a NaN or an infinity among ordinary elements, so many
-/// of them that each place of a vector has one, unless they are long.
+/// of them that each place of a vector has one, unless they are long. Then an ordinary row is done beside it, as a NaN
+/// hides all else; others are done without weights.
 fn harder(case: &CheckCase) -> Vec<CheckCase> {
     let of =
         |data: ValuePattern, rows: usize| CheckCase { data, shape: vec![rows, case.dim()], ..case.clone() };
     let is_far = case.kind == NormKind::Layer && case.data != ValuePattern::Mixed;
     let far = is_far.then(|| of(ValuePattern::Shifted, 1));
-    let spot = match (case.rows() < MANY_ROWS, case.dim()) {
-        (true, ..SHORT) => Some(of(ValuePattern::Spot, 3 * ROWS)),
-        (true, SHORT..LONG) => Some(of(ValuePattern::Spot, ROWS)),
-        (true, LONG..) if !is_far => Some(of(ValuePattern::Spot, 1)),
-        _ => None,
+    let others = match (case.rows() < MANY_ROWS, case.dim()) {
+        (true, ..SHORT) => vec![of(ValuePattern::Spot, 3 * ROWS), without_weights(case)],
+        (true, SHORT..LONG) => vec![of(ValuePattern::Spot, ROWS), without_weights(case)],
+        (true, LONG..) if !is_far => vec![of(ValuePattern::Spot, 1), of(ValuePattern::Normal, 1)],
+        _ => Vec::new(),
     };
-    far.into_iter().chain(spot).collect()
+    far.into_iter().chain(others).collect()
+}
+
+/// One row without weights, and in LayerNorm with biases, whose type then decides which kernel it is.
+fn without_weights(case: &CheckCase) -> CheckCase {
+    let rounding = if case.rounding == Rounding::T5 { Rounding::Single } else { case.rounding };
+    let b = case.w.filter(|_| case.kind == NormKind::Layer);
+    CheckCase { shape: vec![1, case.dim()], data: ValuePattern::Normal, w: None, b, rounding, ..case.clone() }
+}
+
+/// The same rows along up to three axes, with gaps behind the positions of each, and of each head where a norm may be over heads;
+/// with a bias or an offset, in place, and one row alone. Long rows have one axis or, if `outermost`, two.
+fn strided(case: &CheckCase, outermost: bool) -> CheckCase {
+    let is_plain = case.residual == ResidualForm::None && case.shards == 1;
+    let leading = match (case.rows(), case.dim()) {
+        (1, _) => [1, 1, 1],
+        (rows, ..LONG) if rows < MANY_ROWS => [2, 2, rows.div_ceil(4).max(2)],
+        (rows, _) if outermost => [2, 1, rows.div_ceil(2).max(2)],
+        (..MANY_ROWS, _) => [1, 1, 2],
+        (rows, _) => [1, 2, rows.div_ceil(2)],
+    };
+    let placement = |placement: Placement, gaps| Placement { gaps, ..placement };
+    let of_heads = is_plain && case.rows() < MANY_ROWS;
+    // The kernels of RMSNorm that are fast have no bias, those of LayerNorm no offset.
+    let is_layer = case.kind == NormKind::Layer;
+    let param = |gap| case.w.map(|w| ParamPlacement { gap: if of_heads { gap } else { 0 }, ..w });
+    let (residual, b) = match case.residual {
+        ResidualForm::PreNorm { .. } => (ResidualForm::PreNorm { gaps: [16, 40, 8], at: 0 }, param(0)),
+        ResidualForm::Sandwich { r, next } => {
+            (ResidualForm::Sandwich { r: placement(r, [16, 40, 8]), next }, None)
+        }
+        other => (other, param(16)),
+    };
+    let b = b.filter(|_| is_layer && case.shards == 1);
+    let separate = (case.residual != ResidualForm::None).then_some(([24, 8, 32], 0));
+    let scale_in_memory = case.addition.sum_scale != 1.0;
+    CheckCase {
+        heads: of_heads,
+        shape: [&leading[..], &[case.dim()]].concat(),
+        x: placement(case.x, [32, 24, 8]),
+        y: placement(case.y, [40, 8, 16]),
+        w: param(8),
+        b,
+        weight_offset: if is_layer { 0.0 } else { 1.0 },
+        in_place: case.x.dtype == case.y.dtype,
+        alone: (case.dim() < LONG).then_some(leading.iter().product::<usize>() - 1),
+        residual,
+        addition: AdditionOptions { separate, scale_in_memory, ..case.addition },
+        ..case.clone()
+    }
 }
 
 /// Elements of rows of which many are done.
@@ -354,6 +435,19 @@ mod tests {
         let report = run(&Simulator::new(), &some(), "sim", "--device sim");
         assert!(report.is_good(), "{report:?}");
         assert!(report.entries > 20 && report.outputs > 0, "{report:?}");
+    }
+
+    #[test]
+    fn rows_with_gaps_in_place_reach_one_entry_of_each_kind() {
+        let (simulator, mut memory) = (Simulator::new(), ImageBuffers::default());
+        let mut reaches = |&entry: &EntryPoint| match in_place(&simulator, entry, &mut memory) {
+            Tried::Passed { .. } => true,
+            Tried::NotReached => false,
+            Tried::Failed { case, fault } => panic!("{case}: {fault}"),
+        };
+        let unreached: Vec<String> =
+            some().iter().filter(|entry| !reaches(entry)).map(EntryPoint::to_string).collect();
+        assert_eq!(unreached, [""; 0]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! row alone, and looks for bytes that the call must not change.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
 
 use norm_host::accuracy::{Verdict, WorstRow, judge_gated_row};
@@ -129,6 +130,14 @@ pub struct ImageBuffers {
     before: AlignedBytes,
     /// A copy that the call works on.
     image: AlignedBytes,
+    /// Of the outputs of all cases so far that were examined with these, by which two runs of them are told apart.
+    digest: DefaultHasher,
+}
+
+impl ImageBuffers {
+    pub fn digest(&self) -> u64 {
+        self.digest.finish()
+    }
 }
 
 /// Examines one case, and returns its statistics or the first fault.
@@ -138,10 +147,11 @@ pub fn examine(
     memory: &mut ImageBuffers,
 ) -> Result<CaseStats, CaseFault> {
     let layout = ImageLayout::of(case);
-    let ImageBuffers { before, image } = memory;
+    let ImageBuffers { before, image, digest } = memory;
     layout.fill(case, before);
 
     let outputs = execute(case, &layout.call, before, image, executor)?;
+    (&outputs.y, &outputs.sum).hash(digest);
     let stats = judge(case, &layout.call, before, &outputs)?;
 
     if case.in_place {
