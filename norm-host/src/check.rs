@@ -5,6 +5,7 @@ mod dense;
 mod fit;
 mod memory;
 mod overlap;
+mod qk_rope;
 mod residual;
 mod sandwich;
 mod sharded;
@@ -13,6 +14,7 @@ mod tests;
 
 #[cfg(feature = "candle")]
 pub(crate) use dense::{Dense, dense};
+pub(crate) use qk_rope::{qk_rope, qk_rope_pairs};
 pub(crate) use sandwich::sandwich;
 pub(crate) use sharded::{apply, partial};
 

@@ -49,6 +49,7 @@
 //! | `element` | the element types of memory |
 //! | `widen`, `convert`, `workspace` | 16 bits to `f32` and back |
 //! | `sharded` | rows that are split over devices |
+//! | `qk_rope` | norm and rotation of heads, which has loops of its own |
 //!
 //! # What is unsafe
 //!
@@ -65,6 +66,7 @@ mod element;
 mod form;
 mod loops;
 mod passes;
+mod qk_rope;
 mod residual;
 mod round;
 mod row;
@@ -79,7 +81,7 @@ use self::dispatch::Isa;
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    problem::{Problem, Residual, Scales, ShardProblem},
+    problem::{Problem, QkRopeProblem, Residual, Scales, ShardProblem},
     tensor::Place,
 };
 
@@ -117,6 +119,12 @@ impl Backend for Cpu {
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
         // SAFETY: the caller promises the memory of the problem and of the sums.
         unsafe { sharded::run(problem, Isa::detect()) };
+        Ok(())
+    }
+
+    unsafe fn run_qk_rope(&self, problem: &QkRopeProblem) -> Result<()> {
+        // SAFETY: the caller promises the memory of the problem.
+        unsafe { qk_rope::run(problem) };
         Ok(())
     }
 }

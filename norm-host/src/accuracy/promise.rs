@@ -217,19 +217,25 @@ impl Promise {
     }
 
     /// The error of an output that should be `value` rounded, and its bound, in ULP.
-    fn measure(&self, Value { exact, error, .. }: Value, given: f64) -> (f64, f64) {
-        if !exact.is_finite() || given.is_nan() {
-            let equal = exact == given || (exact.is_nan() && given.is_nan());
-            return (if equal { 0.0 } else { f64::INFINITY }, 0.0);
-        }
-        let ulp = ulp(self.y, exact);
+    fn measure(&self, value: Value, given: f64) -> (f64, f64) {
         // For an f32 output without cancellation the relative bound of its value includes the last rounding.
-        let last = if self.may_cancel || self.y != DType::F32 { ulp / 2.0 } else { 0.0 };
-        // Infinity counts as one step beyond the largest number; a larger reference counts as infinity.
-        let infinity = largest(self.y) + ulp_of_largest(self.y);
-        let off = given.clamp(-infinity, infinity) - exact.clamp(-infinity, infinity);
-        (off.abs() / ulp, (last + error + SMALLEST_F32) / ulp)
+        measure(self.y, self.may_cancel || self.y != DType::F32, value, given)
     }
+}
+
+/// The error of an output of type `y` that should be `value` rounded, and its bound, in ULP. If `last`, the bound has half
+/// an ULP for the last rounding.
+pub(super) fn measure(y: DType, last: bool, Value { exact, error, .. }: Value, given: f64) -> (f64, f64) {
+    if !exact.is_finite() || given.is_nan() {
+        let equal = exact == given || (exact.is_nan() && given.is_nan());
+        return (if equal { 0.0 } else { f64::INFINITY }, 0.0);
+    }
+    let ulp = ulp(y, exact);
+    let last = if last { ulp / 2.0 } else { 0.0 };
+    // Infinity counts as one step beyond the largest number; a larger reference counts as infinity.
+    let infinity = largest(y) + ulp_of_largest(y);
+    let off = given.clamp(-infinity, infinity) - exact.clamp(-infinity, infinity);
+    (off.abs() / ulp, (last + error + SMALLEST_F32) / ulp)
 }
 
 fn ulp_of_largest(dtype: DType) -> f64 {

@@ -7,12 +7,13 @@ use std::{
 
 use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
 use norm_kernels::abi::{
-    Addition, EntryPoint, EpilogueRounding, KERNEL_SLOTS, Kernel, SHARD_KERNEL_SLOTS, ShardKernel, Storage,
+    Addition, EntryPoint, EpilogueRounding, KERNEL_SLOTS, Kernel, ROPE_KERNEL_SLOTS, RopeKernel,
+    SHARD_KERNEL_SLOTS, ShardKernel, Storage,
 };
 
 use super::Device;
 use crate::{
-    DType, MAX_DIM, NormKind,
+    DType, MAX_DIM, NormKind, Pairing, RopeRounding, Rounding,
     error::{Arg, Error, Result},
     plan::{DeviceProfile, variants_of_rows},
     problem::Roundings,
@@ -24,6 +25,8 @@ pub(super) struct Kernels {
     slots: Box<[OnceLock<Function>]>,
     /// By [`ShardKernel::index`].
     shard_slots: [OnceLock<Function>; SHARD_KERNEL_SLOTS],
+    /// By [`RopeKernel::index`].
+    rope_slots: Box<[OnceLock<Function>]>,
     /// Held while a kernel is loaded, so that none is loaded twice.
     loading: Mutex<()>,
 }
@@ -33,6 +36,7 @@ impl Default for Kernels {
         Kernels {
             slots: (0..KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             shard_slots: [const { OnceLock::new() }; SHARD_KERNEL_SLOTS],
+            rope_slots: (0..ROPE_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             loading: Mutex::new(()),
         }
     }
@@ -104,6 +108,37 @@ impl Device {
     /// The kernel's function, loaded if it is not yet.
     pub(crate) fn shard_kernel(&self, kernel: ShardKernel) -> Result<CUfunction> {
         self.function(EntryPoint::Shard(kernel), &self.inner.kernels.shard_slots[kernel.index()])
+    }
+
+    /// Loads the kernel that norms and rotates heads of whole vectors, as [`preload`](Device::preload) does for whole rows:
+    /// the kernel for these types of heads, weights and tables, where they are absent that of heads, and these roundings.
+    ///
+    /// # Errors
+    ///
+    /// Those of loading a kernel: see [`Error::Load`].
+    pub fn preload_qk_rope(
+        &self,
+        [x, w, table]: [DType; 3],
+        pairing: Pairing,
+        order: Rounding,
+        rounding: RopeRounding,
+    ) -> Result<()> {
+        for (arg, given) in [(Arg::QWeight, w), (Arg::Cos, table)] {
+            if !RopeKernel::takes(x, given) {
+                return Err(Error::OtherDType { arg, expected: x, given });
+            }
+        }
+        let (before_weight, rounding) = match x {
+            DType::F32 => (false, RopeRounding::Single),
+            DType::F16 | DType::BF16 => (order == Rounding::BeforeWeight, rounding),
+        };
+        self.rope_kernel(RopeKernel { x, w, table, pairing, vectors: true, before_weight, rounding })?;
+        Ok(())
+    }
+
+    /// The kernel's function, loaded if it is not yet.
+    pub(crate) fn rope_kernel(&self, kernel: RopeKernel) -> Result<CUfunction> {
+        self.function(EntryPoint::Rope(kernel), &self.inner.kernels.rope_slots[kernel.index()])
     }
 
     fn function(&self, entry: EntryPoint, slot: &OnceLock<Function>) -> Result<CUfunction> {

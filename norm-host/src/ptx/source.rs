@@ -225,6 +225,7 @@ mod tests {
             let is_older = |entry: &EntryPoint| match entry {
                 EntryPoint::Norm(kernel) => !kernel.addition.wide && !kernel.variant.is_sandwich(),
                 EntryPoint::Shard(_) => true,
+                EntryPoint::Rope(_) => false,
             };
             for entry in EntryPoint::all().filter(is_older) {
                 let (own, template) = (entry.to_string(), entry.template().to_string());

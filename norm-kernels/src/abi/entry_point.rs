@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write};
 
-use super::{Addition, EpilogueRounding, Kernel, ShardKernel};
+use super::{Addition, EpilogueRounding, Kernel, RopeKernel, Rounding, ShardKernel};
 
 /// An entry point of the PTX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,15 +11,19 @@ pub enum EntryPoint {
     Norm(Kernel),
     /// A step of a norm of rows that are split over devices.
     Shard(ShardKernel),
+    /// QK norm and RoPE.
+    Rope(RopeKernel),
 }
 
 impl EntryPoint {
     /// Every entry point that rounds once and is not [scaled](Addition).
     pub fn all() -> impl Iterator<Item = EntryPoint> {
-        Kernel::all().map(EntryPoint::Norm).chain(ShardKernel::all().map(EntryPoint::Shard))
+        let of_rows = Kernel::all().map(EntryPoint::Norm).chain(ShardKernel::all().map(EntryPoint::Shard));
+        of_rows.chain(RopeKernel::all().map(EntryPoint::Rope))
     }
 
-    /// The same entry point with another epilogue. [`ShardKernel::Partial`], which has no epilogue, stays as it is.
+    /// The same entry point with another epilogue. [`ShardKernel::Partial`], which has no epilogue, stays as it is; a
+    /// [`RopeKernel`] has of it whether it rounds before the weight.
     pub const fn with_epilogue(self, epilogue: EpilogueRounding) -> EntryPoint {
         match self {
             EntryPoint::Norm(kernel) => EntryPoint::Norm(Kernel { epilogue, ..kernel }),
@@ -27,6 +31,10 @@ impl EntryPoint {
                 EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, epilogue })
             }
             EntryPoint::Shard(partial @ ShardKernel::Partial { .. }) => EntryPoint::Shard(partial),
+            EntryPoint::Rope(kernel) => {
+                let before_weight = matches!(epilogue.order, Rounding::BeforeWeight);
+                EntryPoint::Rope(RopeKernel { before_weight, ..kernel })
+            }
         }
     }
 
@@ -46,7 +54,8 @@ impl EntryPoint {
         let mut entries = EntryPoint::all()
             .flat_map(|entry| [Some(entry), entry.scaled()])
             .flatten()
-            .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)));
+            .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)))
+            .chain(RopeKernel::all().flat_map(RopeKernel::roundings).map(EntryPoint::Rope));
         entries.find(|entry| {
             let mut rest = Rest(name);
             write!(rest, "{entry}").is_ok() && rest.0.is_empty()
@@ -58,6 +67,7 @@ impl EntryPoint {
         match self {
             EntryPoint::Norm(kernel) => kernel.variant.max_threads(),
             EntryPoint::Shard(_) => ShardKernel::MAX_THREADS,
+            EntryPoint::Rope(_) => RopeKernel::MAX_THREADS,
         }
     }
 }
@@ -84,12 +94,19 @@ impl From<ShardKernel> for EntryPoint {
     }
 }
 
+impl From<RopeKernel> for EntryPoint {
+    fn from(kernel: RopeKernel) -> EntryPoint {
+        EntryPoint::Rope(kernel)
+    }
+}
+
 /// Its name in the PTX.
 impl fmt::Display for EntryPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EntryPoint::Norm(kernel) => kernel.fmt(f),
             EntryPoint::Shard(kernel) => kernel.fmt(f),
+            EntryPoint::Rope(kernel) => kernel.fmt(f),
         }
     }
 }

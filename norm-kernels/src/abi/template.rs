@@ -1,6 +1,6 @@
 //! Templates: the compiled entries. Each serves several entry points, because it leaves open which 16-bit types they have.
 
-use super::{DType, EntryPoint, Kernel, NormKind, ShardKernel, Variant};
+use super::{DType, EntryPoint, Kernel, NormKind, Pairing, RopeKernel, ShardKernel, Variant};
 
 /// An entry of the compiled text, which serves several [`EntryPoint`]s.
 ///
@@ -42,6 +42,15 @@ pub enum Template {
         /// Whether rows are whole, aligned vectors.
         vectors: bool,
     },
+    /// QK norm and RoPE: [`RopeKernel`]. The elements' size of weights and tables is open, too.
+    Rope {
+        /// Bits of an element of the heads.
+        x: u32,
+        /// Which elements are rotated together.
+        pairing: Pairing,
+        /// Whether heads, weights and tables are whole, aligned vectors.
+        vectors: bool,
+    },
 }
 
 /// The number of elements in a vector, which is 16 bytes of the wider of `x` and `y`.
@@ -67,6 +76,9 @@ impl EntryPoint {
             }
             EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, .. }) => {
                 Template::Apply { x: bits(x), w: bits(w), y: bits(y), vectors }
+            }
+            EntryPoint::Rope(RopeKernel { x, pairing, vectors, .. }) => {
+                Template::Rope { x: bits(x), pairing, vectors }
             }
         }
     }
@@ -102,6 +114,7 @@ impl core::fmt::Display for Template {
             Template::Apply { x, w, y, vectors } => {
                 write!(f, "rms_apply_b{x}_b{w}_b{y}_{}", access(vectors))
             }
+            Template::Rope { x, pairing, vectors } => write!(f, "rope_b{x}_{pairing}_{}", access(vectors)),
         }
     }
 }
@@ -115,7 +128,7 @@ mod tests {
     #[test]
     fn templates_have_names_of_their_own_and_are_few() {
         let names: BTreeSet<_> = Template::all().map(|template| template.to_string()).collect();
-        assert_eq!((names.len(), Template::all().count()), (190, 190));
-        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 684);
+        assert_eq!((names.len(), Template::all().count()), (198, 198));
+        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 720);
     }
 }
