@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use norm_host::{DType, MAX_DIM, NormKind};
+use norm_kernels::abi::RopeKernel;
 
 /// An operation to measure. The comments of the variants are the command line's help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
@@ -36,10 +37,13 @@ pub enum Op {
     /// RMSNorm added to a residual, and RMSNorm of the sum, each with weights
     #[value(name = "sandwich_rms")]
     SandwichRms,
+    /// RMSNorm of each head of packed queries and keys, four fifths of them queries, and their rotation
+    #[value(name = "qk_rope")]
+    QkRope,
 }
 
 impl Op {
-    pub const ALL: [Op; 10] = [
+    pub const ALL: [Op; 11] = [
         Op::Rms,
         Op::RmsInPlace,
         Op::Layer,
@@ -50,6 +54,7 @@ impl Op {
         Op::AddLayerTo,
         Op::AddRmsF32,
         Op::SandwichRms,
+        Op::QkRope,
     ];
 
     /// The name in results: that of the Rust function, then the dtype of a residual that has another dtype than `x`.
@@ -65,6 +70,7 @@ impl Op {
             Op::AddLayerTo => "add_layer_norm_to",
             Op::AddRmsF32 => "add_rms_norm:f32",
             Op::SandwichRms => "sandwich_rms_norm",
+            Op::QkRope => "qk_norm_rope",
         }
     }
 
@@ -81,6 +87,7 @@ impl Op {
             Op::AddLayerTo => "add_layer_to",
             Op::AddRmsF32 => "add_rms_f32",
             Op::SandwichRms => "sandwich_rms",
+            Op::QkRope => "qk_rope",
         }
     }
 
@@ -93,7 +100,8 @@ impl Op {
             | Op::AddRms
             | Op::AddRmsTo
             | Op::AddRmsF32
-            | Op::SandwichRms => NormKind::Rms,
+            | Op::SandwichRms
+            | Op::QkRope => NormKind::Rms,
         }
     }
 
@@ -103,7 +111,7 @@ impl Op {
 
     /// Whether there is a residual.
     pub fn has_residual(self) -> bool {
-        !matches!(self, Op::Rms | Op::RmsInPlace | Op::Layer | Op::Head)
+        !matches!(self, Op::Rms | Op::RmsInPlace | Op::Layer | Op::Head | Op::QkRope)
     }
 
     /// Whether a separate tensor receives the sum with the residual.
@@ -114,6 +122,16 @@ impl Op {
     /// Whether the norm of the input is added to the residual, and the sum is normalized again.
     pub fn is_sandwich(self) -> bool {
         self == Op::SandwichRms
+    }
+
+    /// Whether heads are normed and rotated.
+    pub fn rotates(self) -> bool {
+        self == Op::QkRope
+    }
+
+    /// Whether it can be measured as its parts, one after the other.
+    pub fn has_parts(self) -> bool {
+        self.is_sandwich() || self.rotates()
     }
 
     /// Whether the residual is f32 although the input has 16 bits.
@@ -131,6 +149,7 @@ impl Op {
         match self {
             Op::RmsInPlace => types.x == types.y,
             Op::AddRmsF32 => types.x.size() == 2 && types.y.size() == 2,
+            Op::QkRope => types.x == types.y && RopeKernel::takes(types.x, types.w),
             _ => true,
         }
     }
@@ -140,6 +159,7 @@ impl Op {
         match self {
             Op::RmsInPlace => "works in place and takes x and y of one type",
             Op::AddRmsF32 => "takes x and y of 16 bits",
+            Op::QkRope => "takes x and y of one type, and w of that or f32",
             _ => "takes any",
         }
     }
@@ -150,12 +170,12 @@ impl Op {
 
     /// The number of axes of `x`: `(rows, dim)`, or `(rows, heads, head_dim)`.
     pub fn rank(self) -> usize {
-        if self == Op::Head { 3 } else { 2 }
+        if matches!(self, Op::Head | Op::QkRope) { 3 } else { 2 }
     }
 
     /// The form of its shapes, as errors say it.
     pub fn form(self) -> &'static str {
-        if self == Op::Head { "ROWSxHEADSxHEAD_DIM" } else { "ROWSxDIM" }
+        if self.rank() == 3 { "ROWSxHEADSxHEAD_DIM" } else { "ROWSxDIM" }
     }
 }
 
