@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use norm_host::plan::{DeviceProfile, Tile};
 use norm_host::{DType, NormKind, Rounding, Simulator};
-use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Variant, width};
+use norm_kernels::abi::{EntryPoint, Kernel, RopeKernel, ShardKernel, Variant, width};
 use serde::Serialize;
 
 use super::call::OnSimulator;
@@ -190,6 +190,7 @@ fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(CheckCase, DeviceProf
     match entry {
         EntryPoint::Norm(kernel) => of_norm(kernel, device),
         EntryPoint::Shard(shard) => of_shard(shard).into_iter().map(|case| (case, device)).collect(),
+        EntryPoint::Rope(_) => Vec::new(),
     }
 }
 
@@ -326,6 +327,9 @@ mod tests {
                 kinds.insert(format!("partial {vectors}"))
             }
             EntryPoint::Shard(ShardKernel::Apply { vectors, .. }) => kinds.insert(format!("apply {vectors}")),
+            EntryPoint::Rope(RopeKernel { x, pairing, vectors, .. }) => {
+                kinds.insert(format!("rope {x} {pairing} {vectors}"))
+            }
         };
         EntryPoint::all().filter(is_new).collect()
     }
