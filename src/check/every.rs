@@ -13,12 +13,14 @@ use norm_host::{DType, NormKind, Rounding, Simulator};
 use norm_kernels::abi::{EntryPoint, Kernel, RopeKernel, ShardKernel, Variant, width};
 use serde::Serialize;
 
+use super::any::AnyCase;
 use super::call::OnSimulator;
 use super::case::{
     AdditionOptions, CheckCase, MAX_LEADING, ParamPlacement, Placement, ResidualForm, SecondNorm,
     ValuePattern,
 };
-use super::examine::{ImageBuffers, examine};
+use super::examine::ImageBuffers;
+use super::heads::HeadsCase;
 use crate::failure::Failure;
 use crate::output;
 
@@ -141,8 +143,8 @@ fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut ImageBuffers) 
     unreached
 }
 
-fn once(simulator: &Simulator, case: &CheckCase, memory: &mut ImageBuffers) -> Tried {
-    match examine(case, &mut OnSimulator { simulator }, memory) {
+fn once(simulator: &Simulator, case: &AnyCase, memory: &mut ImageBuffers) -> Tried {
+    match case.examine(&mut OnSimulator { simulator }, memory) {
         Ok(findings) => Tried::Passed { outputs: findings.outputs },
         Err(fault) => Tried::Failed { case: case.to_string(), fault: fault.to_string() },
     }
@@ -162,7 +164,9 @@ impl Tried {
 /// The same case with other values, as far as time allows: rows that are far from 0, which LayerNorm measures in a second
 /// pass, unless some are already among the others; and rows with a NaN or an infinity among ordinary elements, so many
 /// of them that each place of a vector has one, unless they are long.
-fn harder(case: &CheckCase) -> Vec<CheckCase> {
+fn harder(case: &AnyCase) -> Vec<AnyCase> {
+    // Heads have all manners of rows among them.
+    let AnyCase::Norm(case) = case else { return Vec::new() };
     let of =
         |data: ValuePattern, rows: usize| CheckCase { data, shape: vec![rows, case.dim()], ..case.clone() };
     let is_far = case.kind == NormKind::Layer && case.data != ValuePattern::Mixed;
@@ -173,7 +177,7 @@ fn harder(case: &CheckCase) -> Vec<CheckCase> {
         (true, LONG..) if !is_far => Some(of(ValuePattern::Spot, 1)),
         _ => None,
     };
-    far.into_iter().chain(spot).collect()
+    far.into_iter().chain(spot).map(AnyCase::Norm).collect()
 }
 
 /// Elements of rows of which many are done.
@@ -186,11 +190,12 @@ const ROWS: usize = 16;
 const MANY_ROWS: usize = 256;
 
 /// Cases that may take an entry, the likeliest first, each with the profile of the device.
-fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(CheckCase, DeviceProfile)> {
+fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(AnyCase, DeviceProfile)> {
+    let norm = |(case, profile)| (AnyCase::Norm(case), profile);
     match entry {
-        EntryPoint::Norm(kernel) => of_norm(kernel, device),
-        EntryPoint::Shard(shard) => of_shard(shard).into_iter().map(|case| (case, device)).collect(),
-        EntryPoint::Rope(_) => Vec::new(),
+        EntryPoint::Norm(kernel) => of_norm(kernel, device).into_iter().map(norm).collect(),
+        EntryPoint::Shard(shard) => of_shard(shard).into_iter().map(|case| norm((case, device))).collect(),
+        EntryPoint::Rope(kernel) => of_rope(kernel, device),
     }
 }
 
@@ -244,6 +249,30 @@ fn shapes(kernel: Kernel, profile: DeviceProfile) -> Vec<(usize, usize)> {
         Variant::Scalar => return vec![(3, 100 * width + 1), (3, 9005 * width + 1)],
     };
     vectors.iter().map(|&(rows, vectors)| (rows, vectors * width)).collect()
+}
+
+/// Cases of queries, keys and values, of whole vectors if the kernel requires that: few heads, and as many as a thread goes
+/// through several of.
+fn of_rope(kernel: RopeKernel, device: DeviceProfile) -> Vec<(AnyCase, DeviceProfile)> {
+    let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding } = kernel;
+    let dim = if vectors { 64 } else { 35 };
+    let case = HeadsCase {
+        heads: [8, 4, 2],
+        tokens: 9,
+        dim,
+        x,
+        w: Some(w),
+        norms: [Some(NormKind::Rms), Some(NormKind::Layer), Some(NormKind::Rms)],
+        pairs: if vectors { dim / 2 } else { 13 },
+        pairing,
+        table,
+        before_weight,
+        rounding,
+        data: ValuePattern::Mixed,
+        in_place: true,
+        ..HeadsCase::SIMPLEST
+    };
+    vec![(AnyCase::Heads(case), DeviceProfile { short_grid: 0, ..device })]
 }
 
 /// A case of two shards. Each consists of whole vectors if the kernel requires that.

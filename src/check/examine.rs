@@ -126,9 +126,9 @@ impl CaseStats {
 #[derive(Default)]
 pub struct ImageBuffers {
     /// The image before the call.
-    before: AlignedBytes,
+    pub before: AlignedBytes,
     /// A copy that the call works on.
-    image: AlignedBytes,
+    pub image: AlignedBytes,
 }
 
 /// Examines one case, and returns its statistics or the first fault.

@@ -225,7 +225,10 @@ impl HeadsCase {
                 format!("heads have 1 to {MAX_HEAD_DIM} elements")
             }
             () if self.pairs > self.dim / 2 => "there are more pairs than a head has".to_owned(),
-            () if self.tokens.saturating_mul(self.stride()) > 1 << 26 || self.gap > MOST || self.at > MOST => {
+            () if self.tokens.saturating_mul(self.stride()) > 1 << 26
+                || self.gap > MOST
+                || self.at > MOST =>
+            {
                 "its tensors are too large".to_owned()
             }
             () if missing.is_some() => "there is a norm of heads that are not there".to_owned(),
@@ -306,7 +309,9 @@ impl FromStr for HeadsCase {
         };
         let three = |key: &str, text: &'_ str| -> Result<[String; 3], String> {
             let parts: Vec<String> = text.split(',').map(str::to_owned).collect();
-            parts.try_into().map_err(|_| format!("'{text}' is no value of {key}: expected three, with commas"))
+            parts
+                .try_into()
+                .map_err(|_| format!("'{text}' is no value of {key}: expected three, with commas"))
         };
         if value("op", None)? != "qkrope" {
             return Err("op=qkrope is missing".to_owned());
@@ -402,7 +407,10 @@ mod tests {
     fn wrong_texts_are_explained() {
         let good = HeadsCase::SIMPLEST.to_string();
         let error = |from: &str, to: &str| good.replace(from, to).parse::<HeadsCase>().unwrap_err();
-        assert_eq!(error("heads=1,0,0", "heads=1,0"), "'1,0' is no value of heads: expected three, with commas");
+        assert_eq!(
+            error("heads=1,0,0", "heads=1,0"),
+            "'1,0' is no value of heads: expected three, with commas"
+        );
         assert_eq!(error("heads=1,0,0", "heads=0,1,0"), "there are no queries");
         assert_eq!(error("x=f32", "x=f32 x=f16"), "x is there twice");
         assert_eq!(error("pairs=0", "pairs=9"), "there are more pairs than a head has");

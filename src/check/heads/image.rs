@@ -100,13 +100,18 @@ impl HeadsCall {
             let rng = &mut self.case.values(20 + row as u64);
             let angles: Vec<f64> = (0..pairs).map(|_| rng.random_range(-3.2..3.2)).collect();
             let bytes = row * pairs * table.size()..(row + 1) * pairs * table.size();
-            element::write(table, &mut image[self.cos..][bytes.clone()], angles.iter().map(|angle| angle.cos()));
+            element::write(
+                table,
+                &mut image[self.cos..][bytes.clone()],
+                angles.iter().map(|angle| angle.cos()),
+            );
             element::write(table, &mut image[self.sin..][bytes], angles.iter().map(|angle| angle.sin()));
         }
         for token in 0..tokens {
             let position = self.position(token) as u64;
             let bytes = if wide { 8 } else { 4 };
-            image[self.positions + token * bytes..][..bytes].copy_from_slice(&position.to_le_bytes()[..bytes]);
+            image[self.positions + token * bytes..][..bytes]
+                .copy_from_slice(&position.to_le_bytes()[..bytes]);
         }
     }
 
@@ -164,7 +169,8 @@ impl HeadsCall {
         };
         // SAFETY: as above.
         let rotary = unsafe {
-            let table = |offset: usize| View::from_raw_parts(place, address(offset), table, &[TABLE_ROWS, pairs]);
+            let table =
+                |offset: usize| View::from_raw_parts(place, address(offset), table, &[TABLE_ROWS, pairs]);
             let positions = match self.case.wide {
                 true => Positions::from_raw_parts::<i64>(place, address(self.positions), tokens)?,
                 false => Positions::from_raw_parts::<u32>(place, address(self.positions), tokens)?,
