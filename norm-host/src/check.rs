@@ -6,6 +6,7 @@ mod fit;
 mod gated;
 mod memory;
 mod overlap;
+mod qk_rope;
 mod residual;
 mod sandwich;
 mod sharded;
@@ -15,6 +16,7 @@ mod tests;
 #[cfg(feature = "candle")]
 pub(crate) use dense::{Dense, dense};
 pub(crate) use gated::gated;
+pub(crate) use qk_rope::{qk_rope, qk_rope_pairs};
 pub(crate) use sandwich::sandwich;
 pub(crate) use sharded::{apply, partial};
 

@@ -50,6 +50,7 @@
 //! | `widen`, `convert`, `workspace` | 16 bits to `f32` and back |
 //! | `gated` | norms with a gate, and its activations |
 //! | `sharded` | rows that are split over devices |
+//! | `qk_rope` | norm and rotation of heads, which has loops of its own |
 //!
 //! # What is unsafe
 //!
@@ -67,6 +68,7 @@ mod form;
 mod gated;
 mod loops;
 mod passes;
+mod qk_rope;
 mod residual;
 mod round;
 mod row;
@@ -81,7 +83,7 @@ use self::dispatch::Isa;
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    problem::{GatedProblem, Problem, Residual, Scales, ShardProblem},
+    problem::{GatedProblem, Problem, QkRopeProblem, Residual, Scales, ShardProblem},
     tensor::Place,
 };
 
@@ -125,6 +127,12 @@ impl Backend for Cpu {
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
         // SAFETY: the caller promises the memory of the problem and of the sums.
         unsafe { sharded::run(problem, Isa::detect()) };
+        Ok(())
+    }
+
+    unsafe fn run_qk_rope(&self, problem: &QkRopeProblem) -> Result<()> {
+        // SAFETY: the caller promises the memory of the problem.
+        unsafe { qk_rope::run(problem) };
         Ok(())
     }
 }

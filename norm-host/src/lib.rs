@@ -98,7 +98,9 @@ pub mod models;
 mod norm;
 mod ops;
 pub mod problem;
+mod qk_rope;
 pub mod reference;
+mod rope;
 mod tensor;
 
 // For GPUs only.
@@ -141,6 +143,10 @@ pub use ops::{
     layer_norm_add_to, rms_norm, rms_norm_, rms_norm_add, rms_norm_add_to, rms_norm_apply, rms_norm_partial,
     sandwich_rms_norm, sandwich_rms_norm_to,
 };
+pub use qk_rope::{
+    MAX_HEAD_DIM, Pairing, Position, Positions, QkNormRope, Qkv, RopeRounding, Rotary, qk_norm_rope_, rope_,
+};
+pub use rope::{RopeScaling, RopeTables};
 pub use tensor::{Element, MAX_RANK, Place, Shape, View, ViewMut};
 
 #[cfg(feature = "gpu")]

@@ -5,6 +5,7 @@
 
 mod axes;
 mod gated;
+mod qk_rope;
 mod residual;
 mod roundings;
 mod sandwich;
@@ -13,6 +14,7 @@ mod sharded;
 pub(crate) use axes::merge;
 pub use gated::GatedProblem;
 use norm_kernels::abi::{Axis, NormKind, Rounding};
+pub use qk_rope::{HeadNorm, Heads, HeadsOperand, QkRopeProblem, Rotation, Table};
 pub use residual::{Residual, ResidualPlace, Scales};
 pub use roundings::Roundings;
 pub use sandwich::SandwichProblem;

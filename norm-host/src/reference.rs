@@ -5,12 +5,14 @@
 
 mod gated;
 mod operation;
+mod qk_rope;
 mod rows;
 #[cfg(test)]
 mod tests;
 
 pub use gated::{activate, gated};
 pub use operation::{Addition, Operation, Row, first_difference};
+pub use qk_rope::{Head, HeadOperation, HeadParameters};
 pub use rows::{row_start, strides};
 
 use crate::{DType, Element, NormKind, accuracy::round, problem::Roundings};

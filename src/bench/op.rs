@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use norm_host::{Activation, DType, GateOrder, Gating, MAX_DIM, NormKind};
-use norm_kernels::abi::GatedKernel;
+use norm_kernels::abi::{GatedKernel, RopeKernel};
 
 /// An operation to measure. The comments of the variants are the command line's help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
@@ -46,10 +46,13 @@ pub enum Op {
     /// The input multiplied by the SiLU of a gate, and RMSNorm of the product, with weights
     #[value(name = "gate_first_rms")]
     GateFirstRms,
+    /// RMSNorm of each head of packed queries and keys, four fifths of them queries, and their rotation
+    #[value(name = "qk_rope")]
+    QkRope,
 }
 
 impl Op {
-    pub const ALL: [Op; 13] = [
+    pub const ALL: [Op; 14] = [
         Op::Rms,
         Op::RmsInPlace,
         Op::Layer,
@@ -63,6 +66,7 @@ impl Op {
         Op::GatedRms,
         Op::GatedHead,
         Op::GateFirstRms,
+        Op::QkRope,
     ];
 
     /// The name in results: that of the Rust function, then the dtype of a residual that has another dtype than `x`, or the
@@ -82,6 +86,7 @@ impl Op {
             Op::GatedRms => "gated_rms_norm",
             Op::GatedHead => "gated_head_norm",
             Op::GateFirstRms => "gated_rms_norm:gate_first",
+            Op::QkRope => "qk_norm_rope",
         }
     }
 
@@ -101,6 +106,7 @@ impl Op {
             Op::GatedRms => "gated_rms",
             Op::GatedHead => "gated_head",
             Op::GateFirstRms => "gate_first_rms",
+            Op::QkRope => "qk_rope",
         }
     }
 
@@ -116,7 +122,8 @@ impl Op {
             | Op::SandwichRms
             | Op::GatedRms
             | Op::GatedHead
-            | Op::GateFirstRms => NormKind::Rms,
+            | Op::GateFirstRms
+            | Op::QkRope => NormKind::Rms,
         }
     }
 
@@ -126,7 +133,8 @@ impl Op {
 
     /// Whether there is a residual.
     pub fn has_residual(self) -> bool {
-        !matches!(self, Op::Rms | Op::RmsInPlace | Op::Layer | Op::Head) && self.gating().is_none()
+        !matches!(self, Op::Rms | Op::RmsInPlace | Op::Layer | Op::Head | Op::QkRope)
+            && self.gating().is_none()
     }
 
     /// What the gate does, if there is one. It has the dtype of `x`.
@@ -149,6 +157,16 @@ impl Op {
         self == Op::SandwichRms
     }
 
+    /// Whether heads are normed and rotated.
+    pub fn rotates(self) -> bool {
+        self == Op::QkRope
+    }
+
+    /// Whether it can be measured as its parts, one after the other.
+    pub fn has_parts(self) -> bool {
+        self.is_sandwich() || self.rotates()
+    }
+
     /// Whether the residual is f32 although the input has 16 bits.
     pub fn wide_residual(self) -> bool {
         self == Op::AddRmsF32
@@ -168,6 +186,7 @@ impl Op {
                 let kernel_has = GatedKernel::takes(types.x, types.w) && types.w.size() >= types.x.size();
                 types.x == types.y && kernel_has
             }
+            Op::QkRope => types.x == types.y && RopeKernel::takes(types.x, types.w),
             _ => true,
         }
     }
@@ -180,6 +199,7 @@ impl Op {
             Op::GatedRms | Op::GatedHead | Op::GateFirstRms => {
                 "takes x and y of one type, and w of that or f32"
             }
+            Op::QkRope => "takes x and y of one type, and w of that or f32",
             _ => "takes any",
         }
     }
@@ -190,7 +210,7 @@ impl Op {
 
     /// The number of axes of `x`: `(rows, dim)`, or `(rows, heads, head_dim)`.
     pub fn rank(self) -> usize {
-        if matches!(self, Op::Head | Op::GatedHead) { 3 } else { 2 }
+        if matches!(self, Op::Head | Op::GatedHead | Op::QkRope) { 3 } else { 2 }
     }
 
     /// The form of its shapes, as errors say it.

@@ -8,6 +8,7 @@ use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
 use super::case::BenchCase;
+use super::heads;
 use crate::bytes::AlignedBytes;
 use crate::element;
 
@@ -40,8 +41,11 @@ pub fn weights(case: &BenchCase) -> AlignedBytes {
     })
 }
 
-/// The biases of a case, which are around 0, or the weights of its second norm, which are around 1.
+/// The biases of a case, which are around 0, or the weights of its second norm, which are around 1; or tables and positions.
 pub fn biases(case: &BenchCase) -> AlignedBytes {
+    if case.op.rotates() {
+        return heads::tables(case);
+    }
     let is_second = case.op.is_sandwich();
     parameters(case, SEED + 2, |rng| match is_second {
         true => 1.0 + 0.2 * normal(rng),

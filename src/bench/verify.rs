@@ -6,6 +6,7 @@ use norm_host::{
 };
 
 use super::case::BenchCase;
+use super::heads;
 use crate::element;
 
 /// The indices of the rows to compare: the first two, the middle one and the last.
@@ -28,6 +29,9 @@ pub struct RowBytes<'a> {
 
 /// Compares row `index` with the reference. The error says what is wrong.
 pub fn judge(case: &BenchCase, index: usize, row: &RowBytes<'_>, w: &[u8], b: &[u8]) -> Result<(), String> {
+    if case.op.rotates() {
+        return check_promise(index, "", &heads::judge(case, index, [row.x, row.y], w));
+    }
     let (op, types, r_type) = (case.op, case.types, case.residual_type());
     let (dim, head) = (case.extents.dim(), index % case.extents.heads());
     let parameter = |bytes: &[u8]| -> Vec<f64> {

@@ -127,11 +127,11 @@ impl CaseStats {
 #[derive(Default)]
 pub struct ImageBuffers {
     /// The image before the call.
-    before: AlignedBytes,
+    pub before: AlignedBytes,
     /// A copy that the call works on.
-    image: AlignedBytes,
+    pub image: AlignedBytes,
     /// Of the outputs of all cases so far that were examined with these, by which two runs of them are told apart.
-    digest: DefaultHasher,
+    pub digest: DefaultHasher,
 }
 
 impl ImageBuffers {

@@ -8,12 +8,12 @@ use std::{
 use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
 use norm_kernels::abi::{
     Addition, EntryPoint, EpilogueRounding, GATED_KERNEL_SLOTS, GatedKernel, KERNEL_SLOTS, Kernel,
-    SHARD_KERNEL_SLOTS, ShardKernel, Storage,
+    ROPE_KERNEL_SLOTS, RopeKernel, SHARD_KERNEL_SLOTS, ShardKernel, Storage,
 };
 
 use super::Device;
 use crate::{
-    DType, MAX_DIM, NormKind,
+    DType, MAX_DIM, NormKind, Pairing, RopeRounding, Rounding,
     error::{Arg, Error, Result},
     plan::{DeviceProfile, variants_of_rows},
     problem::Roundings,
@@ -27,6 +27,8 @@ pub(super) struct Kernels {
     shard_slots: [OnceLock<Function>; SHARD_KERNEL_SLOTS],
     /// By [`GatedKernel::index`].
     gated_slots: Box<[OnceLock<Function>]>,
+    /// By [`RopeKernel::index`].
+    rope_slots: Box<[OnceLock<Function>]>,
     /// Held while a kernel is loaded, so that none is loaded twice.
     loading: Mutex<()>,
 }
@@ -37,6 +39,7 @@ impl Default for Kernels {
             slots: (0..KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             shard_slots: [const { OnceLock::new() }; SHARD_KERNEL_SLOTS],
             gated_slots: (0..GATED_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
+            rope_slots: (0..ROPE_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             loading: Mutex::new(()),
         }
     }
@@ -115,6 +118,37 @@ impl Device {
         self.function(EntryPoint::Gated(kernel), &self.inner.kernels.gated_slots[kernel.index()])
     }
 
+    /// Loads the kernel that norms and rotates heads of whole vectors, as [`preload`](Device::preload) does for whole rows:
+    /// the kernel for these types of heads, weights and tables, where they are absent that of heads, and these roundings.
+    ///
+    /// # Errors
+    ///
+    /// Those of loading a kernel: see [`Error::Load`].
+    pub fn preload_qk_rope(
+        &self,
+        [x, w, table]: [DType; 3],
+        pairing: Pairing,
+        order: Rounding,
+        rounding: RopeRounding,
+    ) -> Result<()> {
+        for (arg, given) in [(Arg::QWeight, w), (Arg::Cos, table)] {
+            if !RopeKernel::takes(x, given) {
+                return Err(Error::OtherDType { arg, expected: x, given });
+            }
+        }
+        let (before_weight, rounding) = match x {
+            DType::F32 => (false, RopeRounding::Single),
+            DType::F16 | DType::BF16 => (order == Rounding::BeforeWeight, rounding),
+        };
+        self.rope_kernel(RopeKernel { x, w, table, pairing, vectors: true, before_weight, rounding })?;
+        Ok(())
+    }
+
+    /// The kernel's function, loaded if it is not yet.
+    pub(crate) fn rope_kernel(&self, kernel: RopeKernel) -> Result<CUfunction> {
+        self.function(EntryPoint::Rope(kernel), &self.inner.kernels.rope_slots[kernel.index()])
+    }
+
     fn function(&self, entry: EntryPoint, slot: &OnceLock<Function>) -> Result<CUfunction> {
         match slot.get() {
             Some(function) => Ok(function.0),
@@ -167,7 +201,7 @@ impl Device {
         let (storage, takes_clusters) = match entry {
             EntryPoint::Norm(Kernel { variant, .. }) => (variant.spec().storage, variant.takes_clusters()),
             EntryPoint::Gated(GatedKernel { variant, .. }) => (Storage::Reload, variant.reloads()),
-            EntryPoint::Shard(_) => return Ok(()),
+            EntryPoint::Shard(_) | EntryPoint::Rope(_) => return Ok(()),
         };
         // All that the device has, because handles with other profiles use this function too.
         let DeviceProfile { max_cluster, max_shared_bytes, .. } =

@@ -28,6 +28,12 @@ impl Error {
             | Error::Scale { arg, .. }
             | Error::ScaleWithoutResidual { arg }
             | Error::GridTooLarge { arg, .. }
+            | Error::HeadNormOption { arg, .. }
+            | Error::HeadNormRounding { arg, .. }
+            | Error::NormWithoutHeads { arg, .. }
+            | Error::Unpaired { arg, .. }
+            | Error::OtherDType { arg, .. }
+            | Error::RotaryWidth { arg, .. }
             | Error::NotOnDevice { arg, .. } => Some(arg),
             #[cfg(feature = "candle")]
             Error::GradientInPlace { arg, .. } => Some(arg),
@@ -39,6 +45,8 @@ impl Error {
             Error::RoundOffsetOfNone => Some(Arg::RoundOffset),
             Error::RoundingWithoutWeights { .. } => Some(Arg::Rounding),
             Error::ScaleOfNext { .. } => Some(Arg::Next),
+            Error::Position { .. } => Some(Arg::Positions),
+            Error::RopeScaling { .. } => Some(Arg::RopeScaling),
             Error::UnknownModel { .. } => Some(Arg::Model),
             Error::ForeignStream { .. } => Some(Arg::Stream),
             Error::NoDevice { .. } | Error::Capability { .. } => Some(Arg::Device),

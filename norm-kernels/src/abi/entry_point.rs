@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write};
 
-use super::{Addition, EpilogueRounding, GatedKernel, Gating, Kernel, ShardKernel};
+use super::{Addition, EpilogueRounding, GatedKernel, Gating, Kernel, RopeKernel, Rounding, ShardKernel};
 
 /// An entry point of the PTX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,16 +13,19 @@ pub enum EntryPoint {
     Shard(ShardKernel),
     /// A gated RMSNorm.
     Gated(GatedKernel),
+    /// QK norm and RoPE.
+    Rope(RopeKernel),
 }
 
 impl EntryPoint {
     /// Every entry point that rounds once, is not [scaled](Addition), and of gated ones has [`Gating::DEFAULT`].
     pub fn all() -> impl Iterator<Item = EntryPoint> {
         let norms = Kernel::all().map(EntryPoint::Norm).chain(ShardKernel::all().map(EntryPoint::Shard));
-        norms.chain(GatedKernel::all().map(EntryPoint::Gated))
+        norms.chain(GatedKernel::all().map(EntryPoint::Gated)).chain(RopeKernel::all().map(EntryPoint::Rope))
     }
 
-    /// The same entry point with another epilogue. [`ShardKernel::Partial`], which has no epilogue, stays as it is.
+    /// The same entry point with another epilogue. [`ShardKernel::Partial`], which has no epilogue, stays as it is; a
+    /// [`RopeKernel`] has of it whether it rounds before the weight.
     pub const fn with_epilogue(self, epilogue: EpilogueRounding) -> EntryPoint {
         match self {
             EntryPoint::Norm(kernel) => EntryPoint::Norm(Kernel { epilogue, ..kernel }),
@@ -31,6 +34,10 @@ impl EntryPoint {
             }
             EntryPoint::Shard(partial @ ShardKernel::Partial { .. }) => EntryPoint::Shard(partial),
             EntryPoint::Gated(kernel) => EntryPoint::Gated(GatedKernel { epilogue, ..kernel }),
+            EntryPoint::Rope(kernel) => {
+                let before_weight = matches!(epilogue.order, Rounding::BeforeWeight);
+                EntryPoint::Rope(RopeKernel { before_weight, ..kernel })
+            }
         }
     }
 
@@ -49,7 +56,7 @@ impl EntryPoint {
     pub const fn gated(self, gating: Gating) -> Option<EntryPoint> {
         match self {
             EntryPoint::Gated(kernel) => Some(EntryPoint::Gated(GatedKernel { gating, ..kernel })),
-            EntryPoint::Norm(_) | EntryPoint::Shard(_) => None,
+            EntryPoint::Norm(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
         }
     }
 
@@ -60,7 +67,8 @@ impl EntryPoint {
                 let gated = Gating::ALL[1..].iter().map(move |gating| entry.gated(*gating));
                 [Some(entry), entry.scaled()].into_iter().chain(gated).flatten()
             })
-            .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)));
+            .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)))
+            .chain(RopeKernel::all().flat_map(RopeKernel::roundings).map(EntryPoint::Rope));
         entries.find(|entry| {
             let mut rest = Rest(name);
             write!(rest, "{entry}").is_ok() && rest.0.is_empty()
@@ -73,6 +81,7 @@ impl EntryPoint {
             EntryPoint::Norm(kernel) => kernel.variant.max_threads(),
             EntryPoint::Shard(_) => ShardKernel::MAX_THREADS,
             EntryPoint::Gated(kernel) => kernel.max_threads(),
+            EntryPoint::Rope(_) => RopeKernel::MAX_THREADS,
         }
     }
 }
@@ -105,6 +114,12 @@ impl From<GatedKernel> for EntryPoint {
     }
 }
 
+impl From<RopeKernel> for EntryPoint {
+    fn from(kernel: RopeKernel) -> EntryPoint {
+        EntryPoint::Rope(kernel)
+    }
+}
+
 /// Its name in the PTX.
 impl fmt::Display for EntryPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,6 +127,7 @@ impl fmt::Display for EntryPoint {
             EntryPoint::Norm(kernel) => kernel.fmt(f),
             EntryPoint::Shard(kernel) => kernel.fmt(f),
             EntryPoint::Gated(kernel) => kernel.fmt(f),
+            EntryPoint::Rope(kernel) => kernel.fmt(f),
         }
     }
 }
