@@ -21,6 +21,7 @@ use norm_kernels::abi::{Addition, Args, Divisor, Kernel, NormKind, Variant};
 
 use alignment::takes_vectors;
 pub use gated::GatedPlan;
+pub(crate) use gated::variants_of_gated_rows;
 use prefetch::l2_prefetch_rows;
 pub use profile::DeviceProfile;
 pub use qk_rope::QkRopePlan;

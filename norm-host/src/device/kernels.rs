@@ -7,15 +7,15 @@ use std::{
 
 use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
 use norm_kernels::abi::{
-    Addition, EntryPoint, EpilogueRounding, GATED_KERNEL_SLOTS, GatedKernel, KERNEL_SLOTS, Kernel,
-    ROPE_KERNEL_SLOTS, RopeKernel, SHARD_KERNEL_SLOTS, ShardKernel, Storage,
+    Addition, EntryPoint, EpilogueRounding, GATED_KERNEL_SLOTS, GatedKernel, GatedVariant, KERNEL_SLOTS,
+    Kernel, ROPE_KERNEL_SLOTS, RopeKernel, SHARD_KERNEL_SLOTS, ShardKernel, Storage,
 };
 
 use super::Device;
 use crate::{
-    DType, MAX_DIM, NormKind, Pairing, RopeRounding, Rounding,
+    DType, Gating, MAX_DIM, NormKind, Pairing, RopeRounding, Rounding,
     error::{Arg, Error, Result},
-    plan::{DeviceProfile, variants_of_rows},
+    plan::{DeviceProfile, variants_of_gated_rows, variants_of_rows},
     problem::Roundings,
 };
 
@@ -61,7 +61,7 @@ impl Device {
     /// that the norms will have; where that order rounds before the biases, the kernels are those for norms with biases.
     /// Kernels for a residual are those for one in front of the norm, of the type of `x`, without factors. What fewer calls
     /// use is loaded by the first of them: kernels for factors, for a residual in `f32` where `x` has 16 bits, and for both
-    /// norms of a sandwich in one launch.
+    /// norms of a sandwich in one launch. Those of gated norms are loaded by [`preload_gated`](Device::preload_gated).
     ///
     /// # Errors
     ///
@@ -75,11 +75,7 @@ impl Device {
         dim: usize,
         epilogue: EpilogueRounding,
     ) -> Result<()> {
-        if dim == 0 {
-            return Err(Error::EmptyRow { arg: Arg::X });
-        }
-        let too_long = Error::RowTooLong { arg: Arg::X, dim, max: MAX_DIM as usize };
-        let dim = u32::try_from(dim).ok().filter(|&dim| dim <= MAX_DIM).ok_or(too_long)?;
+        let dim = row_length(dim)?;
         let epilogue = expected(epilogue, [x, w, y]);
         for variant in variants_of_rows(kind, [x, w, y], dim, self.profile()) {
             let addition = Addition::PLAIN;
@@ -99,6 +95,34 @@ impl Device {
         for vectors in [true, false] {
             self.shard_kernel(ShardKernel::Partial { x, vectors })?;
             self.shard_kernel(ShardKernel::Apply { x, w, y, vectors, epilogue })?;
+        }
+        Ok(())
+    }
+
+    /// Loads the kernels that gated norms ([`Norm::gated_rows`](crate::Norm::gated_rows)) on rows of `dim` elements may use,
+    /// as [`preload`](Device::preload) does for others. `w` is the type of the weights, or that of the gate where there are
+    /// none; the gate has the type of an `x` of 16 bits, and beside `x` of f32 that of the weights.
+    ///
+    /// # Errors
+    ///
+    /// As for [`preload`](Device::preload), and [`DType`](Error::DType) for types that no gated norm has.
+    pub fn preload_gated(
+        &self,
+        [x, w]: [DType; 2],
+        gating: Gating,
+        dim: usize,
+        epilogue: EpilogueRounding,
+    ) -> Result<()> {
+        let dim = row_length(dim)?;
+        if !GatedKernel::takes(x, w) {
+            return Err(Error::DType { arg: Arg::W, expected: x, given: w });
+        }
+        let EpilogueRounding { order, offset } = epilogue;
+        let roundings = Roundings::of(order, offset, x, Some(w), x);
+        let epilogue = roundings.that_matter(false, !gating.gates_first()).epilogue(order);
+        let kernel = GatedKernel { x, w, variant: GatedVariant::Scalar, gating, epilogue };
+        for variant in variants_of_gated_rows(kernel, dim, self.profile()) {
+            self.gated_kernel(GatedKernel { variant, ..kernel })?;
         }
         Ok(())
     }
@@ -216,6 +240,15 @@ impl Device {
         }
         Ok(())
     }
+}
+
+/// The length of rows, checked as operations check it.
+fn row_length(dim: usize) -> Result<u32> {
+    if dim == 0 {
+        return Err(Error::EmptyRow { arg: Arg::X });
+    }
+    let too_long = Error::RowTooLong { arg: Arg::X, dim, max: MAX_DIM as usize };
+    u32::try_from(dim).ok().filter(|&dim| dim <= MAX_DIM).ok_or(too_long)
 }
 
 /// The roundings of a kernel that is loaded ahead of use: those for an operation with biases and without a residual behind
