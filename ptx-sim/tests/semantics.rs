@@ -65,6 +65,48 @@ fn floats() {
     );
 }
 
+/// What an NVIDIA H200 gives: see `recorded.rs` for every upper half.
+#[test]
+fn quantization() {
+    let pair = |ty: &str, high: u32, low: u32| {
+        let modifiers = format!("rn.satfinite.{ty}");
+        result(&format!(
+            "mov.b32 %r1, {high}; mov.b32 %r2, {low}; cvt.{modifiers}.f32 %h1, %r1, %r2; cvt.u32.u16 %r0, %h1;"
+        ))
+    };
+    let bits = |value: f32| value.to_bits();
+    // The first operand is in the upper half.
+    assert_eq!(pair("e4m3x2", bits(1.0), bits(-0.0)), 0x3880);
+    assert_eq!(pair("e4m3x2", bits(f32::INFINITY), bits(-449.0)), 0x7efe);
+    assert_eq!(pair("e4m3x2", bits(f32::NAN), bits(-f32::NAN)), 0x7f7f);
+    // Half of the smallest number is a tie, to the even 0.
+    assert_eq!(pair("e4m3x2", bits(1.0 / 1024.0), bits(1.5 / 1024.0)), 0x0001);
+    assert_eq!(pair("e5m2x2", bits(f32::NEG_INFINITY), bits(1.0)), 0xfb3c);
+    assert_eq!(pair("relu.e4m3x2", bits(-1.0), bits(f32::NAN)), 0x007f);
+    let whole =
+        |value: f32| result(&format!("mov.b32 %r1, {}; cvt.rni.sat.s8.f32 %r0, %r1;", bits(value))) as i32;
+    assert_eq!(
+        [0.5, 1.5, -2.5, 126.5, 127.5, -128.5, f32::NAN, f32::NEG_INFINITY].map(whole),
+        [0, 2, -2, 126, 127, -128, 0, -128]
+    );
+}
+
+#[test]
+fn an_instruction_that_the_target_lacks_is_refused() {
+    let load = |target: &str| {
+        let text = format!(
+            ".version 8.1\n{target}\n.address_size 64\n.entry k()\n{{\n.reg .b16 %h<1>;\n.reg .b32 %r<2>;\n\
+             cvt.rn.satfinite.e4m3x2.f32 %h0, %r0, %r1;\n}}"
+        );
+        ptx_sim::Module::parse(text).unwrap().kernel("k").map(drop).map_err(|error| error.to_string())
+    };
+    for enough in [".target sm_89", ".target sm_90a", ".target sm_120", ""] {
+        assert_eq!(load(enough), Ok(()), "{enough}");
+    }
+    let expected = "line 8: instruction cvt.rn.satfinite.e4m3x2.f32 is not supported: it needs sm_89, and the text is for sm_86";
+    assert_eq!(load(".target sm_86, texmode_independent").unwrap_err(), expected);
+}
+
 #[test]
 fn shuffles_and_votes() {
     let shuffle = |mode: &str, lane: u32, clamp: u32| {
