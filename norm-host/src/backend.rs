@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    problem::{Problem, SandwichProblem, ShardProblem},
+    problem::{Problem, QuantizedProblem, SandwichProblem, ShardProblem},
     tensor::Place,
 };
 
@@ -49,6 +49,20 @@ pub trait Backend: sealed::Sealed {
         // SAFETY: the caller guarantees what `one_after_the_other` requires: it is the contract of this method.
         unsafe { one_after_the_other(self, problem) }
     }
+
+    /// Carries out, or enqueues, a norm whose output is quantized.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Backend::run).
+    ///
+    /// # Safety
+    ///
+    /// As for [`run`](Backend::run), where `y` are the codes, of one byte each. The scales and the copy that the problem has
+    /// may be written, a given scale and a bound in memory may be read, until the work is done. Nothing that is written
+    /// shares memory with anything else, but that the sum may be the residual.
+    #[doc(hidden)]
+    unsafe fn run_quantized(&self, problem: &QuantizedProblem) -> Result<()>;
 
     /// Carries out, or enqueues, a step of a norm whose rows are split over devices.
     ///

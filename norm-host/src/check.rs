@@ -5,6 +5,7 @@ mod dense;
 mod fit;
 mod memory;
 mod overlap;
+mod quantized;
 mod residual;
 mod sandwich;
 mod sharded;
@@ -13,6 +14,7 @@ mod tests;
 
 #[cfg(feature = "candle")]
 pub(crate) use dense::{Dense, dense};
+pub(crate) use quantized::quantized;
 pub(crate) use sandwich::sandwich;
 pub(crate) use sharded::{apply, partial};
 

@@ -74,7 +74,7 @@ use self::dispatch::Isa;
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    problem::{Problem, Residual, Scales, ShardProblem},
+    problem::{Problem, QuantizedProblem, Residual, Scales, ShardProblem},
     tensor::Place,
 };
 
@@ -107,6 +107,10 @@ impl Backend for Cpu {
             _ => unsafe { tasks::run(problem) },
         }
         Ok(())
+    }
+
+    unsafe fn run_quantized(&self, _problem: &QuantizedProblem) -> Result<()> {
+        Err(crate::Error::NoScales)
     }
 
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::{
     backend::{Backend, one_after_the_other, sealed::Sealed},
     error::Result,
     plan::{Plan, SandwichPlan, ShardPlan},
-    problem::{Problem, SandwichProblem, ShardProblem},
+    problem::{Problem, QuantizedProblem, SandwichProblem, ShardProblem},
     stream::Stream,
     tensor::Place,
 };
@@ -41,6 +41,10 @@ impl Backend for Stream {
                 None => one_after_the_other(self, problem),
             }
         }
+    }
+
+    unsafe fn run_quantized(&self, _problem: &QuantizedProblem) -> Result<()> {
+        Err(crate::Error::NoScales)
     }
 
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {

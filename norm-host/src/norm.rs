@@ -1,8 +1,11 @@
 //! The description of a normalization, with every option. The module `apply` applies it to tensors.
 
+mod quantization;
 mod scale;
 
 use norm_kernels::abi::{NormKind, Rounding};
+pub use quantization::Quantization;
+pub(crate) use quantization::Scaling;
 pub use scale::Scale;
 
 use crate::tensor::View;

@@ -4,6 +4,7 @@
 //! need neither to build nor to read one.
 
 mod axes;
+mod quantized;
 mod residual;
 mod roundings;
 mod sandwich;
@@ -11,6 +12,7 @@ mod sharded;
 
 pub(crate) use axes::merge;
 use norm_kernels::abi::{Axis, NormKind, Rounding};
+pub use quantized::{QuantLimits, QuantScales, QuantizedProblem, UniformRows};
 pub use residual::{Residual, ResidualPlace, Scales};
 pub use roundings::Roundings;
 pub use sandwich::SandwichProblem;

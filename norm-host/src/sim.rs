@@ -15,7 +15,7 @@ use crate::{
     backend::{Backend, one_after_the_other, sealed::Sealed},
     error::{Result, SimulatorError},
     plan::{DeviceProfile, Plan, SandwichPlan, ShardPlan},
-    problem::{Problem, SandwichProblem, ShardProblem},
+    problem::{Problem, QuantizedProblem, SandwichProblem, ShardProblem},
     ptx::{self, Ptx},
     tensor::Place,
 };
@@ -234,6 +234,10 @@ impl Backend for Simulator {
                 None => one_after_the_other(self, problem),
             }
         }
+    }
+
+    unsafe fn run_quantized(&self, _problem: &QuantizedProblem) -> Result<()> {
+        Err(crate::Error::NoScales)
     }
 
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {

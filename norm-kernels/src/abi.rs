@@ -10,6 +10,7 @@ mod divisor;
 mod entry_point;
 mod kernel;
 mod launch_bounds;
+mod quantized;
 mod rounding;
 mod sharded;
 mod template;
@@ -21,6 +22,9 @@ pub use constants::{MAX_BLOCK_THREADS, MAX_DIM, MAX_STAGED_VECTORS, WARP};
 pub use divisor::Divisor;
 pub use entry_point::EntryPoint;
 pub use kernel::{KERNEL_SLOTS, Kernel, NormKind, stages_residual_behind_norm};
+pub use quantized::{
+    Granularity, QUANT_KERNEL_SLOTS, QuantArgs, QuantFormat, QuantKernel, QuantPreset, QuantRecipe, QuantVariant,
+};
 pub use rounding::{EpilogueRounding, Rounding};
 pub use sharded::{SHARD_KERNEL_SLOTS, ShardKernel};
 pub use template::{Template, width};

@@ -41,6 +41,16 @@ pub enum Arg {
     SumScale,
     /// The second norm of a sandwich.
     Next,
+    /// The scale of a quantized output that is given.
+    Scale,
+    /// The scales of a quantized output that are written.
+    Scales,
+    /// The upper bound of the magnitudes that a scale accounts for.
+    UpperBound,
+    /// The copy of the values that are quantized.
+    Normed,
+    /// How an output is quantized.
+    Quantization,
     /// The name of a family of models.
     Model,
     /// The stream.
@@ -78,6 +88,11 @@ impl fmt::Display for Arg {
             Arg::BranchScale => "branch_scale",
             Arg::SumScale => "sum_scale",
             Arg::Next => "next",
+            Arg::Scale => "scale",
+            Arg::Scales => "scales",
+            Arg::UpperBound => "upper_bound",
+            Arg::Normed => "normed",
+            Arg::Quantization => "quantization",
             Arg::Model => "model",
             Arg::Stream => "stream",
             Arg::Device => "device",

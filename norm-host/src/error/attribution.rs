@@ -28,6 +28,10 @@ impl Error {
             | Error::Scale { arg, .. }
             | Error::ScaleWithoutResidual { arg }
             | Error::GridTooLarge { arg, .. }
+            | Error::QuantizedOption { arg }
+            | Error::QuantFormat { arg, .. }
+            | Error::QuantScale { arg, .. }
+            | Error::RowsApart { arg, .. }
             | Error::NotOnDevice { arg, .. } => Some(arg),
             #[cfg(feature = "candle")]
             Error::GradientInPlace { arg, .. } => Some(arg),
@@ -38,6 +42,10 @@ impl Error {
             Error::RoundOffsetOfNone => Some(Arg::RoundOffset),
             Error::RoundingWithoutWeights { .. } => Some(Arg::Rounding),
             Error::ScaleOfNext { .. } => Some(Arg::Next),
+            Error::QuantizedInput { .. } | Error::QuantBlocks { .. } => Some(Arg::X),
+            Error::QuantPreset { .. } | Error::QuantBlock { .. } => Some(Arg::Quantization),
+            Error::NoScales | Error::ScalesBesideGiven => Some(Arg::Scales),
+            Error::BoundOfGivenScale => Some(Arg::UpperBound),
             Error::UnknownModel { .. } => Some(Arg::Model),
             Error::ForeignStream { .. } => Some(Arg::Stream),
             Error::NoDevice { .. } | Error::Capability { .. } => Some(Arg::Device),
