@@ -1,6 +1,6 @@
 //! Results that the PTX ISA's text fixes, case by case.
 
-use norm_testing::kernel::{store_result, words};
+use norm_testing::kernel::{store_result, text, words};
 
 /// What one thread computes.
 fn result(instructions: &str) -> u32 {
@@ -65,7 +65,6 @@ fn floats() {
     );
 }
 
-/// What an NVIDIA H200 gives: see `recorded.rs` for every upper half.
 #[test]
 fn quantization() {
     let pair = |ty: &str, high: u32, low: u32| {
@@ -89,6 +88,51 @@ fn quantization() {
         [0.5, 1.5, -2.5, 126.5, 127.5, -128.5, f32::NAN, f32::NEG_INFINITY].map(whole),
         [0, 2, -2, 126, 127, -128, 0, -128]
     );
+}
+
+/// Conversions to 8 bits, of every tie and its neighbours, as recorded.
+#[test]
+fn conversions_to_eight_bits_are_those_of_a_gpu() {
+    const UPPER_HALVES: u32 = 1 << 16;
+    let mut lines = 0;
+    for line in include_str!("recorded/quarters.txt").lines().filter(|line| !line.starts_with('#')) {
+        let number = |digits: &str| u32::from_str_radix(digits, 16).unwrap();
+        let mut words = line.split(' ');
+        let (opcode, low) = (words.next().unwrap(), number(words.next().unwrap()));
+        let to_half = opcode.contains("x2");
+        let conversion = match to_half {
+            true => format!("{opcode} %h1, %r1, %r1; cvt.u32.u16 %r0, %h1;"),
+            false => format!("{opcode} %r0, %r1;"),
+        };
+        let upper = "mov.u32 %r1, %tid.x; mov.u32 %r2, %ctaid.x; shl.b32 %r2, %r2, 9; add.u32 %r1, %r1, %r2;";
+        let text = text(
+            ".param .u64 data",
+            &format!(
+                "{upper} mul.wide.u32 %d2, %r1, 4; ld.param.u64 %d1, [data]; add.s64 %d1, %d1, %d2;
+                 shl.b32 %r1, %r1, 16; or.b32 %r1, %r1, {low}; {conversion} st.global.b32 [%d1], %r0; ret;"
+            ),
+        );
+        let kernel = ptx_sim::Module::parse(text).unwrap().kernel("k").unwrap();
+        let mut memory = ptx_sim::Memory::new();
+        let output = memory.output("output", 4 * u64::from(UPPER_HALVES));
+        let launch = ptx_sim::Launch::new(&kernel).grid([UPPER_HALVES / 512, 1, 1]).block([512, 1, 1]);
+        launch.arg(output).run(&mut memory).unwrap();
+        let bytes = memory.read(output, 4 * u64::from(UPPER_HALVES)).unwrap();
+        let mut runs =
+            words.map(|run| run.split_once(':').unwrap()).map(|(from, to)| (number(from), number(to)));
+        let (mut next, mut expected) = (runs.next(), 0);
+        for (high, given) in (0..UPPER_HALVES).zip(bytes.as_chunks().0) {
+            if let Some((from, value)) = next
+                && from == high
+            {
+                (next, expected) = (runs.next(), value);
+            }
+            assert_eq!(u32::from_le_bytes(*given), expected, "{opcode} of {:#010x}", high << 16 | low);
+        }
+        assert_eq!(next, None);
+        lines += 1;
+    }
+    assert_eq!(lines, 15);
 }
 
 #[test]
