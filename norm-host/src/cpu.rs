@@ -46,6 +46,7 @@
 //! | `row` | where a row's elements are, and what to do with them |
 //! | `widen`, `convert`, `workspace` | 16 bits to `f32` and back |
 //! | `sharded` | rows that are split over devices |
+//! | `quantized` | norms whose output is quantized, a row at a time |
 //!
 //! # What is unsafe
 //!
@@ -60,6 +61,7 @@ mod convert;
 mod dispatch;
 mod loops;
 mod passes;
+mod quantized;
 mod residual;
 mod round;
 mod row;
@@ -109,8 +111,10 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    unsafe fn run_quantized(&self, _problem: &QuantizedProblem) -> Result<()> {
-        Err(crate::Error::NoScales)
+    unsafe fn run_quantized(&self, problem: &QuantizedProblem) -> Result<()> {
+        // SAFETY: the caller promises the memory of the problem.
+        unsafe { quantized::run(problem, Isa::detect()) };
+        Ok(())
     }
 
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {

@@ -98,6 +98,7 @@ pub mod models;
 mod norm;
 mod ops;
 pub mod problem;
+pub mod quantize;
 pub mod reference;
 mod tensor;
 

@@ -119,7 +119,7 @@ pub(super) unsafe fn narrow<S: Simd>(simd: S, values: &[f32], span: Span, from: 
 
 /// A pointer to the elements at an address, whose provenance views expose.
 #[inline(always)]
-fn elements<E>(address: usize) -> *const E {
+pub(super) fn elements<E>(address: usize) -> *const E {
     std::ptr::with_exposed_provenance(address)
 }
 
