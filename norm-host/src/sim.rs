@@ -3,6 +3,8 @@
 mod args;
 mod limit;
 mod memory;
+#[cfg(test)]
+mod quantized_tests;
 
 use std::{
     collections::{HashMap, HashSet},
