@@ -7,7 +7,7 @@ use cuda_driver::{Launch, LaunchAttribute, sys::CUfunction};
 use crate::{
     backend::{Backend, one_after_the_other, sealed::Sealed},
     error::Result,
-    plan::{Plan, SandwichPlan, ShardPlan},
+    plan::{Plan, QuantizedPlan, SandwichPlan, ShardPlan},
     problem::{Problem, QuantizedProblem, SandwichProblem, ShardProblem},
     stream::Stream,
     tensor::Place,
@@ -43,8 +43,13 @@ impl Backend for Stream {
         }
     }
 
-    unsafe fn run_quantized(&self, _problem: &QuantizedProblem) -> Result<()> {
-        Err(crate::Error::NoScales)
+    unsafe fn run_quantized(&self, problem: &QuantizedProblem) -> Result<()> {
+        if problem.norm.rows == 0 {
+            return Ok(());
+        }
+        let plan = QuantizedPlan::new(problem, self.device().profile())?;
+        // SAFETY: the caller guarantees that the problem's memory may be accessed; the plan's arguments lead only there.
+        unsafe { launch_quantized(self, &plan) }
     }
 
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
@@ -105,6 +110,22 @@ pub(crate) unsafe fn launch_sandwich(
     // SAFETY: a sandwich kernel has two parameters, of the types of `args` and `second`; the caller guarantees the memory
     // that they lead to.
     unsafe { enqueue_plan(stream, plan, &mut params) }
+}
+
+/// Enqueues the kernel of a norm whose output is quantized, as [`launch`].
+///
+/// # Safety
+///
+/// As for [`launch`], with the memory that [`Backend::run_quantized`] requires.
+pub(crate) unsafe fn launch_quantized(stream: &Stream, plan: &QuantizedPlan) -> Result<()> {
+    let function = stream.device().quant_kernel(plan.kernel)?;
+    let geometry =
+        Launch { grid: plan.grid.into(), block: plan.block.into(), shared_bytes: 0, stream: stream.raw() };
+    let (mut args, mut quant) = (plan.args, plan.quant);
+    let mut params = [(&raw mut args).cast::<c_void>(), (&raw mut quant).cast()];
+    // SAFETY: a quantizing kernel has two parameters, of the types of `args` and `quant`; the caller guarantees the memory
+    // that they lead to.
+    unsafe { enqueue(stream, function, geometry, (1, plan.overlap), &mut params) }
 }
 
 /// Enqueues the kernel of a step of a norm whose rows are split over devices, as [`launch`].

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 use norm_host::ptx::specialize::specialize;
 use norm_host::{DType, EpilogueRounding, Rounding};
-use norm_kernels::abi::{Addition, EntryPoint, Kernel, ShardKernel, Template};
+use norm_kernels::abi::{Addition, EntryPoint, Kernel, QuantKernel, ShardKernel, Template};
 use norm_testing::template::{self, RESULTS, VALUES, result};
 use proptest::prelude::*;
 use ptx_sim::{Launch, Memory, Module};
@@ -96,11 +96,13 @@ impl Made {
         let (types, epilogue) = match entry {
             EntryPoint::Norm(Kernel { x, w, y, epilogue, .. })
             | EntryPoint::Shard(ShardKernel::Apply { x, w, y, epilogue, .. }) => ([x, w, y], epilogue),
-            EntryPoint::Shard(ShardKernel::Partial { x, .. }) => ([x; 3], EpilogueRounding::SINGLE),
+            EntryPoint::Shard(ShardKernel::Partial { x, .. }) | EntryPoint::Quant(QuantKernel { x, .. }) => {
+                ([x; 3], EpilogueRounding::SINGLE)
+            }
         };
         let addition = match entry {
             EntryPoint::Norm(Kernel { addition, .. }) => addition,
-            EntryPoint::Shard(_) => Addition::PLAIN,
+            EntryPoint::Shard(_) | EntryPoint::Quant(_) => Addition::PLAIN,
         };
         Made { entry, types, addition, epilogue }
     }
@@ -112,7 +114,7 @@ impl Made {
             let what =
                 |operation: &str| format!("{}, {operation} of {word:#010x} and {values:?}", self.entry);
             self.check_inputs(thread, word, values, given, what);
-            if !matches!(self.entry.template(), Template::Partial { .. }) {
+            if !matches!(self.entry.template(), Template::Partial { .. } | Template::Quant { .. }) {
                 self.check_outputs(word, values, given, what);
             }
         }

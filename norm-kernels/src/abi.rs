@@ -23,7 +23,8 @@ pub use divisor::Divisor;
 pub use entry_point::EntryPoint;
 pub use kernel::{KERNEL_SLOTS, Kernel, NormKind, stages_residual_behind_norm};
 pub use quantized::{
-    Granularity, QUANT_KERNEL_SLOTS, QuantArgs, QuantFormat, QuantKernel, QuantPreset, QuantRecipe, QuantVariant,
+    Granularity, QUANT_KERNEL_SLOTS, QuantArgs, QuantFormat, QuantKernel, QuantPreset, QuantRecipe,
+    QuantVariant,
 };
 pub use rounding::{EpilogueRounding, Rounding};
 pub use sharded::{SHARD_KERNEL_SLOTS, ShardKernel};

@@ -46,6 +46,8 @@ pub mod gpu;
 mod kernels;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod norm;
+#[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
+mod quantized;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod reduce;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]

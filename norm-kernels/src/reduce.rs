@@ -2,7 +2,7 @@
 
 use crate::abi::WARP;
 use crate::gpu;
-use crate::sum::{Moments, Sum};
+use crate::sum::{Largest, Moments, Sum};
 
 /// Offset in the scratch memory for the first reduction of a kernel. The second reduction has bytes of its own, so that one
 /// barrier each is enough: nothing is overwritten that a slower warp may still read.
@@ -11,6 +11,8 @@ pub const FIRST: u32 = 0;
 pub const SECOND: u32 = Moments::SCRATCH;
 /// Offset in the scratch memory of what a block gathers from the blocks of its cluster, [`BYTES_PER_BLOCK`] from each.
 const GATHERED: u32 = SECOND + f32::SCRATCH;
+/// Offset in the scratch memory for the largest magnitude of a row whose output is quantized. Such kernels have no cluster.
+pub const LARGEST: u32 = GATHERED;
 /// The number of bytes that a block sends to each block of its cluster.
 const BYTES_PER_BLOCK: u32 = 16;
 
@@ -148,6 +150,28 @@ impl Scope for Cluster {
             from += 2;
         }
     }
+}
+
+/// The largest magnitude of a block of whole warps that shares a row, in every thread, given that of each thread's elements.
+/// Called once in a kernel, by every thread of the block.
+#[inline(always)]
+pub fn largest_of_block(of_thread: Largest) -> Largest {
+    let (lane, warp) = (gpu::thread_x() % WARP, gpu::thread_x() / WARP);
+    over_warps(of_thread.over_warp(), lane, warp, gpu::block_x() / WARP, LARGEST)
+}
+
+/// The largest magnitude of groups of `lanes` neighbouring lanes, in every lane; `lanes` is 8 or 16.
+#[inline(always)]
+pub fn largest_of_lanes(of_thread: Largest, lanes: u32) -> Largest {
+    let mut largest = of_thread;
+    // Of groups of 8 the step over 8 lanes would be another group's.
+    let other = largest.shuffle_xor(8);
+    if lanes > 8 {
+        largest = largest.plus(other);
+    }
+    largest = largest.plus(largest.shuffle_xor(4));
+    largest = largest.plus(largest.shuffle_xor(2));
+    largest.plus(largest.shuffle_xor(1))
 }
 
 /// The sum over groups of `lanes` neighbouring lanes, in every lane: a butterfly. `lanes` is a power of two; 32 or more

@@ -43,6 +43,8 @@ pub fn entry(template: Template) -> String {
     let (x, w, y) = match template {
         Template::Norm { x, w, y, .. } | Template::Apply { x, w, y, .. } => (x, Some(w), Some(y)),
         Template::Partial { x, .. } => (x, None, None),
+        // What its recipe leaves open is tested with its kernels.
+        Template::Quant { .. } => (16, None, None),
     };
     let parameters: Vec<_> = (0..3).map(|index| format!("\t.param .u64 {name}_param_{index}")).collect();
     let mut text = format!(".visible .entry {name}(\n{}\n)\n{{\n", parameters.join(",\n"));

@@ -7,7 +7,8 @@ use std::{
 
 use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
 use norm_kernels::abi::{
-    Addition, EntryPoint, EpilogueRounding, KERNEL_SLOTS, Kernel, SHARD_KERNEL_SLOTS, ShardKernel, Storage,
+    Addition, EntryPoint, EpilogueRounding, KERNEL_SLOTS, Kernel, QUANT_KERNEL_SLOTS, QuantKernel,
+    SHARD_KERNEL_SLOTS, ShardKernel, Storage,
 };
 
 use super::Device;
@@ -22,6 +23,8 @@ use crate::{
 pub(super) struct Kernels {
     /// By [`Kernel::index`].
     slots: Box<[OnceLock<Function>]>,
+    /// By [`QuantKernel::index`].
+    quant_slots: Box<[OnceLock<Function>]>,
     /// By [`ShardKernel::index`].
     shard_slots: [OnceLock<Function>; SHARD_KERNEL_SLOTS],
     /// Held while a kernel is loaded, so that none is loaded twice.
@@ -32,6 +35,7 @@ impl Default for Kernels {
     fn default() -> Kernels {
         Kernels {
             slots: (0..KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
+            quant_slots: (0..QUANT_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             shard_slots: [const { OnceLock::new() }; SHARD_KERNEL_SLOTS],
             loading: Mutex::new(()),
         }
@@ -99,6 +103,11 @@ impl Device {
     /// The kernel's function, loaded if it is not yet.
     pub(crate) fn kernel(&self, kernel: Kernel) -> Result<CUfunction> {
         self.function(EntryPoint::Norm(kernel), &self.inner.kernels.slots[kernel.index()])
+    }
+
+    /// The kernel's function, loaded if it is not yet.
+    pub(crate) fn quant_kernel(&self, kernel: QuantKernel) -> Result<CUfunction> {
+        self.function(EntryPoint::Quant(kernel), &self.inner.kernels.quant_slots[kernel.index()])
     }
 
     /// The kernel's function, loaded if it is not yet.

@@ -28,6 +28,18 @@
 //! | `round.T {lo, hi}, {a, b}` | n, w | two f32, rounded to nearest even to that type where the kernel rounds there | `cvt.rn.f16x2.f32`, `unpack` | `cvt.rn.bf16x2.f32`, `unpack` | `mov.b32` |
 //! | `affine.T {lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}` | y | n · w + b, where the kernel rounds before the bias with the product rounded to that type | `mul.rn.f32`, `round`, `add.rn.f32` | as for f16 | `fma.rn.f32` |
 //!
+//!
+//! Kernels whose output is quantized have these, too. Their expansions follow from the kernel's format and
+//! [recipe](QuantRecipe):
+//!
+//! | pseudo-instruction, without `norm.` | meaning | expansion |
+//! |---|---|---|
+//! | `sum.x {lo, hi}, {a, b}` | sums with a residual as they are normalized: rounded to x's type and clamped, or as they are | `round` and `clamp`, or `mov.b32` |
+//! | `round.v {lo, hi}, {a, b}` | values, rounded to x's type where the recipe rounds them | as `round.n` |
+//! | `larger.q larger, largest, value` | the larger of a magnitude and that of a value; a NaN where the recipe keeps it | `abs.f32`; `max.NaN.f32` or `max.f32` |
+//! | `quotient.q {lo, hi}, {a, b}, scale, reciprocal` | values over their scale | `div.rn.f32` or `mul.rn.f32` |
+//! | `codes.q word, {a, b, c, d}` | four codes, rounded to nearest even and saturated | E4M3: `cvt.rn.satfinite.e4m3x2.f32` twice, before sm_89 integer arithmetic, a NaN made 448 first where the recipe does not keep it; int8: `cvt.rni.sat.s8.f32` four times, `prmt.b32` |
+//!
 //! Where the kernel does not round, `round` and `affine` expand as for f32. It rounds at
 //!
 //! | place | [`Single`](Rounding::Single) | [`BeforeWeight`](Rounding::BeforeWeight) | [`BeforeBias`](Rounding::BeforeBias) | [`T5`](Rounding::T5) |
@@ -85,12 +97,13 @@
 //! assert_eq!(
 //!     error.to_string(),
 //!     "kernel rms_f16_bf16_f16_block4, line 6 of template rms_b16_b16_b16_block4: expected an operation (unpack, pack, \
-//!      clamp, widen, unit, ones, st_clamped, round, add, ld_scale or affine), given 'unpakc'"
+//!      clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, sum, larger, quotient or codes), given 'unpakc'"
 //! );
 //! ```
 
 mod error;
 mod operation;
+mod quantize;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -101,7 +114,10 @@ use memchr::memmem;
 
 #[cfg(doc)]
 use norm_kernels::abi::Template;
-use norm_kernels::abi::{Addition, DType, EntryPoint, EpilogueRounding, Kernel, Rounding, ShardKernel};
+use norm_kernels::abi::{
+    Addition, DType, EntryPoint, EpilogueRounding, Kernel, QuantFormat, QuantKernel, QuantRecipe, Rounding,
+    ShardKernel,
+};
 
 use super::scanner::{Scanner, is_word};
 use crate::problem::Roundings;
@@ -136,6 +152,8 @@ pub struct Instance {
     pub addition: Addition,
     /// Where it rounds.
     pub epilogue: EpilogueRounding,
+    /// The format and formula of its codes, if its output is quantized.
+    pub quantized: Option<(QuantFormat, QuantRecipe)>,
     /// The largest block that it is launched with, for `.maxntid`: without it ptxas may use more registers than such a
     /// block has.
     pub max_threads: u32,
@@ -151,11 +169,16 @@ impl Instance {
             | EntryPoint::Shard(ShardKernel::Apply { x, w, y, epilogue, .. }) => {
                 (x, [Some(w), Some(y)], epilogue)
             }
+            // Of a recipe `roundings` knows what it rounds.
+            EntryPoint::Quant(QuantKernel { x, w, .. }) => (x, [Some(w), None], EpilogueRounding::SINGLE),
             EntryPoint::Shard(ShardKernel::Partial { x, .. }) => (x, [None; 2], EpilogueRounding::SINGLE),
         };
-        let addition = match entry {
-            EntryPoint::Norm(Kernel { addition, .. }) => addition,
-            EntryPoint::Shard(_) => Addition::PLAIN,
+        let (addition, quantized) = match entry {
+            EntryPoint::Norm(Kernel { addition, .. }) => (addition, None),
+            EntryPoint::Quant(QuantKernel { format, recipe, .. }) => {
+                (Addition::PLAIN, Some((format, recipe)))
+            }
+            EntryPoint::Shard(_) => (Addition::PLAIN, None),
         };
         Instance {
             template: entry.template().to_string(),
@@ -165,6 +188,7 @@ impl Instance {
             y,
             addition,
             epilogue,
+            quantized,
             max_threads: entry.max_threads(),
             max_registers: entry.max_registers(capability),
         }
@@ -227,7 +251,16 @@ impl Instance {
         let EpilogueRounding { order, offset } = self.epilogue;
         // A tensor that the kernel lacks is, like one of f32, nothing to round to.
         let [x, y] = [self.x, self.y].map(|dtype| dtype.unwrap_or(DType::F32));
+        let rounds_before_weight = self.quantized.is_some_and(|(_, recipe)| recipe.rounds_before_weight());
+        let order = if rounds_before_weight { Rounding::BeforeWeight } else { order };
         Roundings::of(order, offset, x, self.w, y)
+    }
+
+    /// The type to which values that are quantized are rounded, f32 where they are not, or that to which a sum with a residual
+    /// is, by the method of the recipe that says so. `None` if nothing is quantized.
+    fn rounded_where(&self, rounds: impl Fn(QuantRecipe) -> bool) -> Option<DType> {
+        let (_, recipe) = self.quantized?;
+        Some(self.x.filter(|_| rounds(recipe)).unwrap_or(DType::F32))
     }
 
     /// The type to which the result of a sandwich's first norm is rounded: that of the residual.

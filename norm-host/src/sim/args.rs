@@ -1,6 +1,6 @@
 //! The kernels' parameters as bytes.
 
-use norm_kernels::abi::{Args, Axis, Divisor, SecondNorm};
+use norm_kernels::abi::{Args, Axis, Divisor, QuantArgs, SecondNorm};
 
 /// The bytes of `args` as a kernel reads them: `repr(C)`, with zeros for padding.
 pub fn bytes(args: &Args) -> Vec<u8> {
@@ -35,6 +35,20 @@ pub fn second_bytes(second: &SecondNorm) -> Vec<u8> {
     let SecondNorm { w, eps, weight_offset } = *second;
     let floats = [eps, weight_offset].into_iter().flat_map(f32::to_le_bytes);
     w.to_le_bytes().into_iter().chain(floats).collect()
+}
+
+/// The bytes of the argument that says how an output is quantized.
+pub fn quant_bytes(quant: &QuantArgs) -> Vec<u8> {
+    let QuantArgs { scales, row_stride, block_stride, bound_at, normed, normed_stride, .. } = *quant;
+    let QuantArgs { granularity, block, bound, floor, max, least, of_largest, unused, .. } = *quant;
+    let mut bytes = Vec::with_capacity(size_of::<QuantArgs>());
+    let words = [scales, row_stride, block_stride, bound_at, normed, normed_stride];
+    bytes.extend(words.into_iter().flat_map(u64::to_le_bytes));
+    bytes.extend([granularity, block].into_iter().flat_map(u32::to_le_bytes));
+    bytes.extend([bound, floor, max, least].into_iter().flat_map(f32::to_le_bytes));
+    bytes.extend([of_largest, unused].into_iter().flat_map(u32::to_le_bytes));
+    debug_assert!(bytes.len() == size_of::<QuantArgs>(), "a field is missing");
+    bytes
 }
 
 #[cfg(test)]

@@ -2,27 +2,44 @@
 
 use core::fmt::{self, Write};
 
-use super::{Addition, EpilogueRounding, Kernel, ShardKernel};
+use super::{Addition, EpilogueRounding, Kernel, QuantFormat, QuantKernel, QuantRecipe, ShardKernel};
 
 /// An entry point of the PTX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntryPoint {
     /// A norm of whole rows.
     Norm(Kernel),
+    /// A norm of whole rows whose output is quantized.
+    Quant(QuantKernel),
     /// A step of a norm of rows that are split over devices.
     Shard(ShardKernel),
 }
 
 impl EntryPoint {
-    /// Every entry point that rounds once and is not [scaled](Addition).
+    /// Every entry point that rounds once and is not [scaled](Addition); of those whose output is quantized those with
+    /// [`QuantRecipe::Exact`] and [`QuantFormat::E4m3`].
     pub fn all() -> impl Iterator<Item = EntryPoint> {
-        Kernel::all().map(EntryPoint::Norm).chain(ShardKernel::all().map(EntryPoint::Shard))
+        let whole = Kernel::all().map(EntryPoint::Norm).chain(QuantKernel::all().map(EntryPoint::Quant));
+        whole.chain(ShardKernel::all().map(EntryPoint::Shard))
     }
 
-    /// The same entry point with another epilogue. [`ShardKernel::Partial`], which has no epilogue, stays as it is.
+    /// The same entry point with another format and formula; `None` if its output is not quantized, or there is no such
+    /// recipe for the format.
+    pub const fn quantizing(self, format: QuantFormat, recipe: QuantRecipe) -> Option<EntryPoint> {
+        match self {
+            EntryPoint::Quant(kernel) if recipe.takes(format) => {
+                Some(EntryPoint::Quant(QuantKernel { format, recipe, ..kernel }))
+            }
+            _ => None,
+        }
+    }
+
+    /// The same entry point with another epilogue. [`ShardKernel::Partial`], which has no epilogue, and [`QuantKernel`], whose
+    /// recipe says what it rounds, stay as they are.
     pub const fn with_epilogue(self, epilogue: EpilogueRounding) -> EntryPoint {
         match self {
             EntryPoint::Norm(kernel) => EntryPoint::Norm(Kernel { epilogue, ..kernel }),
+            EntryPoint::Quant(kernel) => EntryPoint::Quant(kernel),
             EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, .. }) => {
                 EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, epilogue })
             }
@@ -43,11 +60,11 @@ impl EntryPoint {
 
     /// The entry point of this name.
     pub fn named(name: &str) -> Option<EntryPoint> {
-        let mut entries = EntryPoint::all()
+        let entries = EntryPoint::all()
             .flat_map(|entry| [Some(entry), entry.scaled()])
             .flatten()
             .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)));
-        entries.find(|entry| {
+        entries.chain(QuantKernel::every().map(EntryPoint::Quant)).find(|entry| {
             let mut rest = Rest(name);
             write!(rest, "{entry}").is_ok() && rest.0.is_empty()
         })
@@ -57,6 +74,7 @@ impl EntryPoint {
     pub const fn max_threads(self) -> u32 {
         match self {
             EntryPoint::Norm(kernel) => kernel.variant.max_threads(),
+            EntryPoint::Quant(kernel) => kernel.variant.max_threads(),
             EntryPoint::Shard(_) => ShardKernel::MAX_THREADS,
         }
     }
@@ -78,6 +96,12 @@ impl From<Kernel> for EntryPoint {
     }
 }
 
+impl From<QuantKernel> for EntryPoint {
+    fn from(kernel: QuantKernel) -> EntryPoint {
+        EntryPoint::Quant(kernel)
+    }
+}
+
 impl From<ShardKernel> for EntryPoint {
     fn from(kernel: ShardKernel) -> EntryPoint {
         EntryPoint::Shard(kernel)
@@ -89,6 +113,7 @@ impl fmt::Display for EntryPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EntryPoint::Norm(kernel) => kernel.fmt(f),
+            EntryPoint::Quant(kernel) => kernel.fmt(f),
             EntryPoint::Shard(kernel) => kernel.fmt(f),
         }
     }

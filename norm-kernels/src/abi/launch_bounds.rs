@@ -108,6 +108,7 @@ impl EntryPoint {
         let bounds = if capability < (9, 0) { &SM_80 } else { &SM_90 };
         let most = match self {
             EntryPoint::Norm(kernel) => bounds.of_norm(kernel),
+            EntryPoint::Quant(_) => 0,
             EntryPoint::Shard(ShardKernel::Partial { x, vectors }) => {
                 bounds.partial[usize::from(!vectors)][usize::from(x == F32)]
             }

@@ -252,7 +252,8 @@ impl QuantKernel {
     /// An index below [`QUANT_KERNEL_SLOTS`] that no other kernel has.
     pub const fn index(self) -> usize {
         let form = self.format as usize * QuantRecipe::ALL.len() + self.recipe as usize;
-        let types = (self.kind as usize * X.len() + self.x as usize - 1) * DType::ALL.len() + self.w as usize - 1;
+        let types =
+            (self.kind as usize * X.len() + self.x as usize - 1) * DType::ALL.len() + self.w as usize - 1;
         form * SLOTS + types * QuantVariant::ALL.len() + self.variant as usize
     }
 
@@ -331,6 +332,10 @@ pub struct QuantArgs {
     pub max: f32,
     /// The least scale.
     pub least: f32,
+    /// Not 0 if values are multiplied by `max` over the largest magnitude, rather than by the reciprocal of the scale.
+    pub of_largest: u32,
+    /// Fills the struct up to a multiple of 8 bytes.
+    pub unused: u32,
 }
 
 #[cfg(test)]

@@ -106,6 +106,19 @@ pub fn vote_any(predicate: bool) -> bool {
     any
 }
 
+/// The largest of the values of all lanes of the warp, in every lane. All 32 lanes must call.
+#[inline(always)]
+pub fn redux_max(value: u32) -> u32 {
+    let mut largest = value;
+    let mut lanes = 16;
+    while lanes > 0 {
+        let other = shuffle_xor(f32::from_bits(largest), lanes).to_bits();
+        largest = u32::max(largest, other);
+        lanes /= 2;
+    }
+    largest
+}
+
 /// Hides a loop's counter from the compiler in front of ptxas, which then cannot unroll the loop.
 ///
 /// libNVVM unrolls a loop with a known number of iterations by four, with 64-bit counters; kernels that stage rows in

@@ -2,8 +2,9 @@
 
 use norm_host::{
     DType,
-    problem::{Problem, SandwichProblem},
+    problem::{Problem, QuantizedProblem, SandwichProblem},
 };
+use norm_kernels::abi::QuantKernel;
 
 use super::shape::{ALIGN, Addresses, Shape};
 use crate::bytes::AlignedBytes;
@@ -45,6 +46,11 @@ impl Tensors {
     /// The shape's sandwich on these tensors.
     pub fn sandwich(&self) -> SandwichProblem {
         self.shape.sandwich(self.addresses)
+    }
+
+    /// The shape's norm on these tensors, with codes in place of `y`, and scales in place of the sums.
+    pub fn quantized(&self, kernel: QuantKernel) -> QuantizedProblem {
+        self.shape.quantized(kernel, self.addresses, self.sums)
     }
 
     /// The address of the sums, one `f32` for each row.

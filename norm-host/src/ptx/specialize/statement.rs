@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, fmt::Display};
 
-use norm_kernels::abi::DType;
+use norm_kernels::abi::{DType, QuantRecipe};
 
 use super::error::{Fault, Malformed};
 use super::operation::{Expansion, OPERATIONS, Operation};
@@ -44,7 +44,8 @@ impl<'a> Statement<'a> {
         let dtype = self.dtype(operation, instance)?;
         let operands = self.operands(operation)?;
         let scaled = instance.scaled(self.role);
-        (operation.expand)(Expansion { text, dtype, scaled, capability }, &operands);
+        let quantized = instance.quantized;
+        (operation.expand)(Expansion { text, dtype, scaled, quantized, capability }, &operands);
         Ok(())
     }
 
@@ -79,6 +80,9 @@ impl<'a> Statement<'a> {
         let Roundings { factor, normalized, product, result, .. } = instance.roundings();
         let rounded = match (self.role, operation.name) {
             ("n", "round") => return Ok(normalized.unwrap_or(DType::F32)),
+            ("v", "round") => return self.quantizing(instance.rounded_where(QuantRecipe::rounds_value)),
+            ("x", "sum") => return self.quantizing(instance.rounded_where(QuantRecipe::rounds_sum)),
+            ("q", _) => return self.quantizing(instance.quantized.map(|_| DType::F32)),
             ("w", "round") => factor,
             // An element of x already has its type, a factor is an f32.
             ("x", "add" | "ld_scale") => None,
@@ -96,6 +100,14 @@ impl<'a> Statement<'a> {
         };
         self.present(instance)?;
         Ok(rounded.unwrap_or(DType::F32))
+    }
+
+    /// The type, of a kernel whose output is quantized.
+    fn quantizing(&self, dtype: Option<DType>) -> Result<DType, Fault> {
+        dtype.ok_or_else(|| {
+            let expected = format!("a kernel whose output is quantized behind norm.{}", self.operation);
+            Fault::new(Malformed::Role, expected, self.role)
+        })
     }
 
     /// The type of the tensor that the role names.

@@ -60,6 +60,7 @@ fn a_template_of_ones_own_is_specialized_under_any_name() {
         y: Some(DType::F32),
         addition: Addition::PLAIN,
         epilogue: EpilogueRounding::SINGLE,
+        quantized: None,
         max_threads: 64,
         max_registers: Some(32),
     };

@@ -1,0 +1,181 @@
+//! From values to codes: scales, quotients, stores.
+
+use super::WIDTH;
+use crate::abi::{Granularity, QuantArgs};
+use crate::access::{MemoryAccess, unpack};
+use crate::each::{each, map_pairs};
+use crate::element::{Element, Param, XHalf};
+use crate::gpu::{self, pseudo};
+use crate::reduce::{largest_of_block, largest_of_lanes};
+use crate::row::Row;
+use crate::storage::{Params, factors};
+use crate::sum::Largest;
+
+/// A vector of values.
+pub type Values = [f32; WIDTH];
+
+/// Quantizes one row.
+#[derive(Clone, Copy)]
+pub struct Quantizer<'a> {
+    args: &'a QuantArgs,
+    /// The row's index.
+    index: u32,
+    /// The scale, where it is given; else the bound of magnitudes.
+    given: f32,
+}
+
+/// What the values that share a scale are quantized with.
+#[derive(Clone, Copy)]
+pub struct Factor {
+    scale: f32,
+    reciprocal: f32,
+}
+
+impl<'a> Quantizer<'a> {
+    /// The quantizer of row `index`. Call it after [`wait_for_previous_kernel`](gpu::wait_for_previous_kernel): the given scale,
+    /// or the bound, may be in memory that the previous kernel writes.
+    ///
+    /// # Safety
+    /// The addresses in `args` are those of f32 in global memory, or 0 where they may be.
+    #[inline(always)]
+    pub unsafe fn load(args: &'a QuantArgs, index: u32) -> Self {
+        let is_given = args.granularity == Granularity::Tensor as u32;
+        let address = if is_given { args.scales } else { args.bound_at };
+        // SAFETY: the caller guarantees an f32 at this address, if it is not 0.
+        let given = unsafe { gpu::ld_global_if(address, address != 0, args.bound.to_bits()) };
+        Quantizer { args, index, given: f32::from_bits(given) }
+    }
+
+    /// Whether all rows have a scale that is given.
+    #[inline(always)]
+    pub fn is_given(&self) -> bool {
+        self.args.granularity == Granularity::Tensor as u32
+    }
+
+    /// Whether each row has a scale.
+    #[inline(always)]
+    pub fn is_of_token(&self) -> bool {
+        self.args.granularity == Granularity::Token as u32
+    }
+
+    /// The factor of the scale that is given.
+    #[inline(always)]
+    pub fn given(&self) -> Factor {
+        Factor { scale: self.given, reciprocal: 1.0 / self.given }
+    }
+
+    /// The factor of elements of this largest magnitude. A NaN, which only recipes that keep it have, is the scale.
+    #[inline(always)]
+    fn of(&self, largest: Largest) -> Factor {
+        let QuantArgs { floor, max, least, of_largest, .. } = *self.args;
+        let magnitude = largest.magnitude();
+        let counted = f32::max(f32::min(magnitude, self.given), floor);
+        let scale = f32::max(counted / max, least);
+        let scale = if magnitude.is_nan() { magnitude } else { scale };
+        let (dividend, divisor) = if of_largest != 0 { (max, counted) } else { (1.0, scale) };
+        Factor { scale, reciprocal: dividend / divisor }
+    }
+
+    /// The factor of the block's row, whose largest magnitude in each thread's elements is given; stores its scale. Every thread
+    /// of the block must call, once in a kernel.
+    ///
+    /// # Safety
+    /// The scales are writable global memory, and no other block stores this row's.
+    #[inline(always)]
+    pub unsafe fn of_token(&self, of_thread: f32) -> Factor {
+        let factor = self.of(largest_of_block(Largest(of_thread.to_bits())));
+        if gpu::thread_x() == 0 {
+            let address = self.args.scales + self.index as u64 * self.args.row_stride * 4;
+            // SAFETY: the caller guarantees a scale for this row, which one thread of one block stores.
+            unsafe { gpu::st_global_b32(address, factor.scale.to_bits()) };
+        }
+        factor
+    }
+
+    /// The factor of the block of elements that the vector at `at` is part of; stores its scale. All lanes of the warp must call,
+    /// with neighbouring vectors of the row, or vectors behind its end.
+    ///
+    /// # Safety
+    /// As [`of_token`](Self::of_token), for the scales of the row's blocks.
+    #[inline(always)]
+    pub unsafe fn of_block(&self, of_vector: f32, (at, valid): (u32, u32)) -> Factor {
+        let block = self.args.block;
+        let factor = self.of(largest_of_lanes(Largest(of_vector.to_bits()), block / WIDTH as u32));
+        if valid != 0 && at & (block - 1) == 0 {
+            // A block has 64 or 128 elements.
+            let number = at >> if block == 128 { 7 } else { 6 };
+            let place = self.index as u64 * self.args.row_stride + number as u64 * self.args.block_stride;
+            // SAFETY: the caller guarantees a scale for this block, which the lane with its first vector stores.
+            unsafe { gpu::st_global_b32(self.args.scales + place * 4, factor.scale.to_bits()) };
+        }
+        factor
+    }
+
+    /// Stores the copy of a vector's values, if there is one.
+    ///
+    /// # Safety
+    /// These elements of the copy are writable global memory, for [`Vector`](crate::access::Vector) aligned, and no other thread
+    /// touches them.
+    #[inline(always)]
+    pub unsafe fn store_normed<A: MemoryAccess>(&self, (at, valid): (u32, u32), values: Values) {
+        if self.args.normed != 0 {
+            let place = self.index as u64 * self.args.normed_stride + at as u64;
+            // SAFETY: the caller guarantees these elements of the copy.
+            unsafe { A::store::<XHalf, WIDTH>(self.args.normed + place * XHalf::SIZE, valid, values) };
+        }
+    }
+}
+
+/// The largest magnitude of a vector's values in the row, 0 of a vector behind its end.
+#[inline(always)]
+pub fn largest_of_vector<A: MemoryAccess>(values: &Values, valid: u32) -> f32 {
+    // Two chains of four: one of eight would take twice as long.
+    let mut largest = [0.0; 2];
+    each::<WIDTH>(|i| {
+        let value = if A::WHOLE || (i as u32) < valid { values[i] } else { 0.0 };
+        largest[i % 2] = pseudo::larger_q(largest[i % 2], value);
+    });
+    let largest = pseudo::larger_q(largest[0], largest[1]);
+    if valid != 0 { largest } else { 0.0 }
+}
+
+/// The values of a vector: normalized by `norm`, multiplied by the weights, with `BIASES` plus the biases, with `OFFSET` the weight
+/// offset in the weights; rounded where the recipe rounds.
+#[inline(always)]
+pub fn values_of<W: Param, const BIASES: bool, const OFFSET: bool>(
+    mut values: Values,
+    params: Params,
+    row: &Row,
+    norm: &impl Fn(f32) -> f32,
+) -> Values {
+    each::<WIDTH>(|i| values[i] = norm(values[i]));
+    values = map_pairs(|i| pseudo::round_n([values[i], values[i + 1]]));
+    let weights = factors::<W, WIDTH, OFFSET>(params.weights, row.weight_offset);
+    if BIASES {
+        let biases = unpack::<W, WIDTH>(params.biases);
+        each::<WIDTH>(|i| values[i] = gpu::fma(values[i], weights[i], biases[i]));
+    } else {
+        each::<WIDTH>(|i| values[i] *= weights[i]);
+    }
+    map_pairs(|i| pseudo::round_v([values[i], values[i + 1]]))
+}
+
+/// Stores the codes of a vector.
+///
+/// # Safety
+/// These codes of the row are writable global memory, for [`Vector`](crate::access::Vector) aligned, and no other thread touches
+/// them.
+#[inline(always)]
+pub unsafe fn store_codes<A: MemoryAccess>(
+    row: &Row,
+    (at, valid): (u32, u32),
+    values: &Values,
+    factor: Factor,
+) {
+    let quotients: Values =
+        map_pairs(|i| pseudo::quotient_q([values[i], values[i + 1]], factor.scale, factor.reciprocal));
+    let [a, b, c, d, e, f, g, h] = quotients;
+    let words = [pseudo::codes_q([a, b, c, d]), pseudo::codes_q([e, f, g, h])];
+    // SAFETY: the caller guarantees that these codes are writable, and this thread's alone.
+    unsafe { A::store_codes(row.y + at as u64, valid, words) };
+}
