@@ -295,7 +295,9 @@ fn measure_cuda(args: &BenchArgs, cases: &[BenchCase]) -> Result<Record, Failure
     if args.sweep {
         one_set(args, "--sweep")?;
         // Their kernels take only the tiles that planning selects.
-        let without = cases.iter().find(|case| matches!(case.op, Op::AddRmsF32 | Op::SandwichRms));
+        let without = cases
+            .iter()
+            .find(|case| matches!(case.op, Op::AddRmsF32 | Op::SandwichRms) || case.op.quantizes().is_some());
         without.map_or(Ok(()), |case| Err(BenchError::Sweep { op: case.op.word() }))?;
     }
     if args.unfused && !cases.iter().any(|case| case.op.is_sandwich()) {
@@ -422,7 +424,7 @@ fn line(
         op: case.op.name().to_owned(),
         x: case.types.x.to_string(),
         w: case.types.w.to_string(),
-        y: case.types.y.to_string(),
+        y: case.op.quantizes().map_or(case.types.y.to_string(), |quantizes| quantizes.format.to_string()),
         shape: case.extents.as_slice().to_vec(),
         bytes: case.bytes(),
         calls,

@@ -5,8 +5,8 @@ use norm_kernels::abi::{EntryPoint, QuantFormat, QuantKernel, QuantPreset, Quant
 
 use super::*;
 use crate::{
-    Cpu, DType, Norm, NormKind, Quantization, QuantizedMut, View, ViewMut,
-    quantize::decode_e4m3, tensor::Element,
+    Cpu, DType, Norm, NormKind, Quantization, QuantizedMut, View, ViewMut, quantize::decode_e4m3,
+    tensor::Element,
 };
 
 /// Which elements share a scale.

@@ -152,7 +152,7 @@ impl<'a> BoundWorkload<'a> {
         };
         let text = |error: Error| error.to_string();
         let dim = case.extents.dim();
-        let (x_row, y_row) = (dim * case.types.x.size(), dim * case.types.y.size());
+        let (x_row, y_row) = (dim * case.types.x.size(), case.y_row_bytes());
         let r_row = if case.op.has_residual() { dim * case.residual_type().size() } else { 0 };
         let rows = verify::rows(case);
         // Offsets in the pool's first set. An offset that does not fit in `usize` cannot have been allocated.
