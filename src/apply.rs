@@ -17,7 +17,7 @@ pub use argument::{RefusedError, ShapeError};
 use form::{Form, Shapes};
 pub use input::InputError;
 use input::{Tensor, TensorRef};
-pub use quantize::QuantizeError;
+pub use quantize::{QuantForm, QuantScaling, QuantizeError};
 pub use sink::SinkError;
 use sink::{Destination, FileLayout, Sink};
 

@@ -9,8 +9,8 @@ use norm_host::{
 };
 use serde::Serialize;
 
-use args::{Form as QuantForm, Scaling};
-pub use args::{QuantizeArgs, QuantizeError};
+use args::Scaling;
+pub use args::{Form as QuantForm, QuantizeArgs, QuantizeError, Scaling as QuantScaling};
 
 use super::args::RowsArgs;
 use super::argument::{Argument, RefusedError, ShapeError};

@@ -77,6 +77,14 @@ pub enum QuantizeError {
 }
 
 impl Form {
+    /// Every one.
+    pub const ALL: [Form; 8] = FORMS;
+
+    /// The form of that name.
+    pub fn named(name: &str) -> Option<Form> {
+        FORMS.into_iter().find(|form| form.name == name)
+    }
+
     /// The type of its codes as safetensors files spell it.
     pub fn stored_name(self) -> &'static str {
         match self.format {
@@ -117,8 +125,7 @@ impl QuantizeArgs {
 
 fn form(text: &str) -> Result<Form, String> {
     let names: Vec<&str> = FORMS.iter().map(|form| form.name).collect();
-    let found = FORMS.into_iter().find(|form| form.name == text);
-    found.ok_or_else(|| format!("expected one of {}", names.join(", ")))
+    Form::named(text).ok_or_else(|| format!("expected one of {}", names.join(", ")))
 }
 
 fn preset(text: &str) -> Result<QuantPreset, String> {
