@@ -1,9 +1,13 @@
 //! Accuracy of results: distances in ULP, and the error bound that every backend keeps.
 
 mod promise;
+mod quantized;
 mod rounding;
 mod value;
 
 pub use promise::{MIN_MEAN_SQUARE, Promise, Terms, Verdict, WorstRow, judge_row};
+pub use quantized::{
+    QuantizedPart, QuantizedRow, QuantizedVerdict, RowQuantization, WrongElement, judge_quantized_row,
+};
 pub use rounding::{largest, round, round_to_bf16, round_to_f16, ulp, ulp_distance};
 pub use value::{RELATIVE, RELATIVE_BETWEEN};

@@ -4,11 +4,13 @@
 //! more correct digits than any bound needs, even where a row cancels.
 
 mod operation;
+mod quantized;
 mod rows;
 #[cfg(test)]
 mod tests;
 
 pub use operation::{Addition, Operation, Row, first_difference};
+pub use quantized::{QuantizedOperation, quotients};
 pub use rows::{row_start, strides};
 
 use crate::{DType, Element, NormKind, accuracy::round, problem::Roundings};

@@ -280,6 +280,7 @@ fn plain(kind: NormKind, [x, w, y]: [DType; 3], rows: usize, dim: usize) -> Chec
         residual: ResidualForm::None,
         addition: AdditionOptions::PLAIN,
         shards: 1,
+        quantize: None,
     }
 }
 

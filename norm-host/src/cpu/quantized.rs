@@ -1,5 +1,8 @@
 //! Norms whose output is quantized: the row algorithm into a row of `f32`, and what the recipe makes of that.
 
+#[cfg(test)]
+mod tests;
+
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 use half::{bf16, f16};

@@ -79,10 +79,15 @@ impl Formula {
     /// What the values of a row or block with that largest magnitude become quotients by.
     #[inline(always)]
     pub fn factor_of(&self, absmax: f32) -> Factor {
-        match self.recipe {
-            QuantRecipe::FlashInferBlock => Factor::Multiply(self.limits.max / self.limited(absmax)),
-            _ => self.factor(self.scale(absmax)),
+        match self.is_of_absmax() {
+            true => Factor::Multiply(self.limits.max / self.limited(absmax)),
+            false => self.factor(self.scale(absmax)),
         }
+    }
+
+    /// Whether a factor follows from the largest magnitude itself, rather than from the scale.
+    pub(crate) fn is_of_absmax(&self) -> bool {
+        self.recipe == QuantRecipe::FlashInferBlock
     }
 
     /// The code of a value.
