@@ -57,7 +57,8 @@ pub(super) fn reciprocal(expansion: Expansion<'_>, operands: &[&str]) {
 /// A division, rounded once, by the reciprocal of the divisor, rounded once: a quotient is corrected twice by what it leaves of
 /// the dividend. The first correction leaves it off by less than an ULP, the second rounds it correctly (Markstein 1990,
 /// "Computation of Elementary Functions on the IBM RISC System/6000 Processor"). That takes half of the instructions of
-/// `div.rn.f32`, and no call. What is left of an infinite dividend, divisor or product is NaN: that product is the quotient.
+/// `div.rn.f32`, and no call. What is left of an infinite dividend, divisor or product is NaN, and a zero loses its sign: there the
+/// product is the quotient.
 pub(super) fn quotient(expansion: Expansion<'_>, operands: &[&str]) {
     let [lo, hi, a, b, scale, reciprocal] = named(operands);
     for (quotient, value) in [(lo, a), (hi, b)] {
@@ -74,8 +75,9 @@ pub(super) fn quotient(expansion: Expansion<'_>, operands: &[&str]) {
         ptx!(expansion, "fma.rn.f32 {quotient}, %norm_r, {reciprocal}, %norm_q;");
         ptx!(expansion, "fma.rn.f32 %norm_r, %norm_s, {quotient}, {value};");
         ptx!(expansion, "fma.rn.f32 {quotient}, %norm_r, {reciprocal}, {quotient};");
-        ptx!(expansion, "setp.nan.f32 %norm_p, {quotient}, {quotient};");
-        ptx!(expansion, "selp.b32 {quotient}, %norm_q, {quotient}, %norm_p;");
+        // False of NaN, too.
+        ptx!(expansion, "setp.ne.f32 %norm_p, {quotient}, 0f00000000;");
+        ptx!(expansion, "selp.b32 {quotient}, {quotient}, %norm_q, %norm_p;");
         ptx!(expansion, "}}");
     }
 }
