@@ -207,22 +207,24 @@ pub const fn lanes_of_vector<const V: usize>(lanes: u32) -> u32 {
 }
 
 /// The sum over a block of whole warps of partial sums, two from each thread, in every thread: as if each were of a thread of its
-/// own, of which the second are behind all the first, so that a block of half as many threads has the bits of a whole one. Called
-/// once in a kernel, by every thread of the block.
+/// own, of which the second are behind all the first, so that a block of half as many threads has the bits of a whole one; zeros as
+/// second partial sums change no bit. `scratch` is [`FIRST`] or [`SECOND`]. Every thread of the block must call, and blocks have
+/// at most 16 warps if the second are not zeros, at most 32 otherwise.
 #[inline(always)]
-pub fn sum_of_pairs([first, second]: [f32; 2]) -> f32 {
+pub fn sum_of_pairs<S: Sum>([first, second]: [S; 2], scratch: u32) -> S {
     let (lane, warp) = (gpu::thread_x() % WARP, gpu::thread_x() / WARP);
     let warps = gpu::block_x() / WARP;
     let (first, second) = (over_lanes(first, WARP), over_lanes(second, WARP));
     let place = warp + lane * warps;
-    if place < gpu::round_up(2 * warps, f32::UNROLL) {
+    if place < gpu::round_up(2 * warps, S::UNROLL) {
         let sum = if lane == 0 { first } else { second };
-        let sum = if lane < 2 { sum } else { 0.0 };
-        // SAFETY: the scratch memory has 32 places, and one thread writes each. Nobody reads them before the barrier.
-        unsafe { sum.st_scratch(FIRST, place) };
+        let sum = if lane < 2 { sum } else { S::ZERO };
+        // SAFETY: the scratch memory at `scratch` has 32 places, and one thread writes each. Nobody reads them before the
+        // barrier below.
+        unsafe { sum.st_scratch(scratch, place) };
     }
     gpu::barrier();
-    over_places(2 * warps, FIRST)
+    over_places(2 * warps, scratch)
 }
 
 /// The sum over groups of `lanes` neighbouring lanes, in every lane: a butterfly. `lanes` is a power of two; 32 or more

@@ -49,10 +49,8 @@ impl QuantizedPlan {
         let tile = Tile { threads: tile.threads.next_multiple_of(WARP), rows: 1, ..tile };
         let variant = variant(problem, tile, profile);
         // A thread of these kernels has the vectors of two.
-        let threads = match variant {
-            QuantVariant::Long4 | QuantVariant::Long8 => tile.threads / 2,
-            _ => tile.threads,
-        };
+        let pairs = variant.register_vectors() == Some(2 * tile.vectors) && is_for_long_grids(variant);
+        let threads = if pairs { tile.threads / 2 } else { tile.threads };
         let row_bytes = u64::from(norm.dim) * norm.x.dtype.size() as u64;
         let loads = if norm.residual.is_some() { Loads::Residual } else { Loads::Alone };
         // The rules for the kernels whose loads are the same.
@@ -81,9 +79,17 @@ impl QuantizedPlan {
             block: [threads, 1, 1],
             overlap,
             args,
-            quant: quant_args(problem),
+            quant: QuantArgs { pairs: pairs.into(), ..quant_args(problem) },
         })
     }
+}
+
+/// Threads of the largest tile that kernels for long grids take.
+const MAX_TILE_THREADS: u32 = QuantVariant::Long4.max_threads();
+
+/// Whether a variant serves bandwidth-bound (long) grids alone.
+fn is_for_long_grids(variant: QuantVariant) -> bool {
+    matches!(variant, QuantVariant::Long4 | QuantVariant::Long8)
 }
 
 /// The variant for a launch.
@@ -97,18 +103,20 @@ fn variant(problem: &QuantizedProblem, tile: Tile, profile: DeviceProfile) -> Qu
         NormKind::Rms => norm.b.is_some(),
         NormKind::Layer => norm.w.is_some() && norm.weight_offset != 0.0,
     };
-    let is_plain = norm.kind == NormKind::Rms
-        && norm.residual.is_none()
-        && norm.b.is_none()
-        && norm.w.is_some()
-        && norm.weight_offset == 0.0;
-    let fills_its_block =
-        norm.dim == tile.threads * tile.vectors * tile.width && tile.threads.is_multiple_of(2 * WARP);
-    if is_plain && fills_its_block && norm.rows > profile.short_grid {
-        match tile.vectors {
-            2 => return QuantVariant::Long4,
-            4 => return QuantVariant::Long8,
-            _ => {}
+    let is_plain = norm.residual.is_none() && !is_rare && norm.w.is_some();
+    let has_offset = norm.w.is_some() && norm.weight_offset != 0.0;
+    let fills_its_block = norm.dim == tile.threads * tile.vectors * tile.width;
+    if is_plain && !has_offset && fills_its_block && norm.rows > profile.short_grid {
+        let halves = tile.threads.is_multiple_of(2 * WARP);
+        let long = match tile.vectors {
+            2 if halves => Some(QuantVariant::Long4),
+            4 if halves => Some(QuantVariant::Long8),
+            4 => Some(QuantVariant::Long4),
+            _ => None,
+        };
+        let fits = |variant: &QuantVariant| variant.serves(norm.kind) && tile.threads <= MAX_TILE_THREADS;
+        if let Some(long) = long.filter(fits) {
+            return long;
         }
     }
     let in_registers = match norm.residual {
@@ -150,6 +158,7 @@ fn quant_args(problem: &QuantizedProblem) -> QuantArgs {
         max: limits.max,
         max_reciprocal: 1.0 / limits.max,
         least: limits.least,
-        unused: 0,
+        // `QuantizedPlan::new` sets it.
+        pairs: 0,
     }
 }

@@ -32,14 +32,14 @@
 //! Kernels whose output is quantized have these, too. Their expansions follow from the kernel's format and
 //! [recipe](QuantRecipe):
 //!
-//! | pseudo-instruction, without `norm.` | meaning | expansion |
-//! |---|---|---|
-//! | `sum.x {lo, hi}, {a, b}` | sums with a residual as they are normalized: rounded to x's type and clamped, or as they are | `round` and `clamp`, or `mov.b32` |
-//! | `round.v {lo, hi}, {a, b}` | values, rounded to x's type where the recipe rounds them | as `round.n` |
-//! | `larger.q larger, largest, value` | the larger of a magnitude and that of a value; a NaN where the recipe keeps it | `abs.f32`; `max.NaN.f32` or `max.f32` |
-//! | `reciprocal.q reciprocal, scale, magnitude, max` | what values are multiplied by | `rcp.approx.ftz.f32` of the scale, or `rcp.rn.f32`; for `FlashInferBlock` `div.rn.f32` of `max` by the magnitude |
-//! | `quotient.q {lo, hi}, {a, b}, scale, reciprocal` | values over their scale | `mul.rn.f32`; where the recipe divides a division, rounded once, of `mul.rn.f32` and `fma.rn.f32` |
-//! | `codes.q word, {a, b, c, d}` | four codes, rounded to nearest even and saturated | E4M3: `cvt.rn.satfinite.e4m3x2.f32` twice, before sm_89 integer arithmetic, a NaN made 448 first where the recipe does not keep it; int8: `cvt.rni.sat.s8.f32` four times, `prmt.b32` |
+//! | pseudo-instruction, without `norm.` | role | meaning | expansion |
+//! |---|---|---|---|
+//! | `sum.T {lo, hi}, {a, b}` | x | sums with a residual as they are normalized: rounded to x's type and clamped, or as they are | `round` and `clamp`, or `mov.b32` |
+//! | `round.T {lo, hi}, {a, b}` | v | values, rounded to x's type where the recipe rounds them | as `round.n` |
+//! | `larger.T larger, largest, value` | q | the larger of a magnitude and that of a value; a NaN where the recipe keeps it | `abs.f32`; `max.NaN.f32` or `max.f32` |
+//! | `reciprocal.T reciprocal, scale, magnitude, max` | q | what values are multiplied by | `rcp.approx.ftz.f32` of the scale, or `rcp.rn.f32`; for `FlashInferBlock` `div.rn.f32` of `max` by the magnitude |
+//! | `quotient.T {lo, hi}, {a, b}, scale, reciprocal` | q | values over their scale | `mul.rn.f32`; where the recipe divides a division, rounded once, of `mul.rn.f32` and `fma.rn.f32` |
+//! | `codes.T word, {a, b, c, d}` | q | four codes, rounded to nearest even and saturated | E4M3: `cvt.rn.satfinite.e4m3x2.f32` twice, before sm_89 integer arithmetic, a NaN made 448 first where the recipe does not keep it; int8: `cvt.rni.sat.s8.f32` four times, `prmt.b32` |
 //!
 //! Where the kernel does not round, `round` and `affine` expand as for f32. It rounds at
 //!

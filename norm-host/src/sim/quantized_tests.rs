@@ -227,6 +227,7 @@ fn cases() -> impl Iterator<Item = Case> {
         (384, 8),
         (1024, 0),
         (4096, 0),
+        (5120, 0),
         (6016, 16),
         (8192, 0),
         (8320, 0),
@@ -246,13 +247,13 @@ fn cases() -> impl Iterator<Item = Case> {
         }
         turn += 1;
         // Rows of many elements take the simulator long: every third form.
-        if dim > 8192 && turn % 3 != 0 {
+        if dim > 8192 && !turn.is_multiple_of(3) {
             return None;
         }
         let is_bounded = scaled != Scaled::Tensor
             && (preset == QuantPreset::Exact || preset == QuantPreset::Vllm && format == QuantFormat::E4m3);
         // As the kernels for long grids take them.
-        let is_plain = matches!(dim, 4096 | 8192) && turn % 2 == 0;
+        let is_plain = matches!(dim, 4096 | 5120 | 8192) && turn.is_multiple_of(2);
         let (added, w) = (turn % 4, weights[turn / 2 % 4]);
         Some(Case {
             kind: if is_plain { NormKind::Rms } else { NormKind::ALL[turn / 3 % 2] },
@@ -268,10 +269,10 @@ fn cases() -> impl Iterator<Item = Case> {
             w: if is_plain { w.or(Some(DType::F16)) } else { w },
             biases: !is_plain && turn % 5 < 2,
             offset: if !is_plain && turn % 7 < 2 { 1.0 } else { 0.0 },
-            normed: turn % 3 == 0,
+            normed: turn.is_multiple_of(3),
             bound: (is_bounded && turn % 4 == 1).then_some(1.5),
             gap,
-            columns: turn % 2 == 0,
+            columns: turn.is_multiple_of(2),
         })
     })
 }
@@ -282,8 +283,8 @@ fn as_shipped_is_as_on_a_cpu(index: usize) {
     let long = shipped.on(DeviceProfile { short_grid: 1, ..shipped.profile() });
     let mut count = 0;
     for (turn, case) in cases().enumerate() {
-        let simulator = if turn % 3 == 0 { &shipped } else { &long };
-        if turn % 2 == 0 {
+        let simulator = if turn.is_multiple_of(3) { &shipped } else { &long };
+        if turn.is_multiple_of(2) {
             compare(&case, &run(&case, f16::from_f32, simulator), &run(&case, f16::from_f32, &Cpu));
         } else {
             compare(&case, &run(&case, bf16::from_f32, simulator), &run(&case, bf16::from_f32, &Cpu));
@@ -322,7 +323,7 @@ fn a_quantized_row_has_its_bits_in_every_kernel() {
             |row: usize| (codes[dense(row)].to_vec(), normed[dense(row)].to_vec(), sum[dense(row)].to_vec());
         ((0..ROWS).map(of).collect::<Vec<_>>(), scales)
     };
-    let granularities = [(1024, Scaled::Block(128)), (4096, Scaled::Token), (8192, Scaled::Block(64))];
+    let granularities = [(1024, Scaled::Block(128)), (4096, Scaled::Token), (5120, Scaled::Token), (8192, Scaled::Block(64))];
     for (kind, added) in
         NormKind::ALL.into_iter().flat_map(|kind| [(kind, Added::Nothing), (kind, Added::InPlace)])
     {

@@ -168,10 +168,10 @@ pub enum QuantVariant {
     Add2,
     /// [`Registers4`](QuantVariant::Registers4) with a residual in front of the norm.
     Add4,
-    /// [`Registers2`](QuantVariant::Registers2) for long grids: half of the tile's threads, each with the vectors of two, which
-    /// are as many as it has room for, and weights without an offset. RMSNorm alone.
+    /// For long grids, and rows that fill all vectors of all threads, without an offset: four vectors a thread, which are those of
+    /// two threads of a tile of two vectors, or of one of four. RMSNorm with weights alone.
     Long4,
-    /// The same for [`Registers4`](QuantVariant::Registers4).
+    /// The same with eight vectors a thread, those of two threads of a tile of four.
     Long8,
     /// Any row of whole, aligned vectors, which every pass loads again; with a residual or without.
     Stream,
@@ -225,9 +225,8 @@ impl QuantVariant {
     /// The largest block that launches it.
     pub const fn max_threads(self) -> u32 {
         match self {
-            QuantVariant::Long4 => 128,
             QuantVariant::Registers2 | QuantVariant::Add2 | QuantVariant::Long8 => 256,
-            QuantVariant::Registers4 | QuantVariant::Add4 => 512,
+            QuantVariant::Registers4 | QuantVariant::Add4 | QuantVariant::Long4 => 512,
             QuantVariant::Stream | QuantVariant::Scalar => MAX_BLOCK_THREADS,
         }
     }
@@ -346,8 +345,8 @@ pub struct QuantArgs {
     pub max_reciprocal: f32,
     /// The least scale.
     pub least: f32,
-    /// Fills the struct up to a multiple of 8 bytes.
-    pub unused: u32,
+    /// Not 0 if a thread of a kernel for long grids has the vectors of two threads of the tile.
+    pub pairs: u32,
 }
 
 #[cfg(test)]

@@ -252,13 +252,15 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
         (
             Operation,
             "norm.unpakc.x {%r1, %r2}, %r3;",
-            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale or affine), \
+            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, sum, larger, \
+             reciprocal, quotient or codes), \
              given 'unpakc'",
         ),
         (
             Operation,
             "norm. %r1;",
-            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale or affine), \
+            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, sum, larger, \
+             reciprocal, quotient or codes), \
              given nothing",
         ),
         (Role, "norm.unpack.n {%r1, %r2}, %r3;", "x, w or y behind norm.unpack, given 'n'"),
