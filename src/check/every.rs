@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Instant;
 
 use norm_host::plan::{DeviceProfile, Tile};
-use norm_host::{DType, NormKind, Rounding, Simulator};
-use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Variant, width};
+use norm_host::{DType, NormKind, QuantFormat, QuantPreset, QuantRecipe, Rounding, Simulator};
+use norm_kernels::abi::{EntryPoint, Kernel, QuantKernel, QuantVariant, ShardKernel, Variant, width};
 use serde::Serialize;
 
 use super::call::OnSimulator;
@@ -19,6 +19,8 @@ use super::case::{
     ValuePattern,
 };
 use super::examine::{ImageBuffers, examine};
+use super::quantized::Quantized;
+use crate::apply::QuantForm;
 use crate::failure::Failure;
 use crate::output;
 
@@ -57,9 +59,7 @@ struct KernelFailure {
 pub fn entries(simulator: &Simulator, names: &[String]) -> Result<Vec<EntryPoint>, Failure> {
     let mut in_set = Vec::new();
     for entry in simulator.ptx().entries()? {
-        // There are no cases yet that quantize.
-        let entry = EntryPoint::named(entry.name());
-        in_set.extend(entry.filter(|entry| !matches!(entry, EntryPoint::Quant(_))));
+        in_set.extend(EntryPoint::named(entry.name()));
     }
     if names.is_empty() {
         return Ok(in_set);
@@ -175,7 +175,13 @@ fn harder(case: &CheckCase) -> Vec<CheckCase> {
         (true, LONG..) if !is_far => Some(of(ValuePattern::Spot, 1)),
         _ => None,
     };
-    far.into_iter().chain(spot).collect()
+    far.into_iter().chain(spot).chain(other_recipes(case)).collect()
+}
+
+/// The same case in the other formats and recipes, which make other kernels of one template.
+fn other_recipes(case: &CheckCase) -> impl Iterator<Item = CheckCase> {
+    let others = RECIPES.into_iter().filter(|_| case.quantize.is_some()).skip(1);
+    others.map(|recipe| CheckCase { quantize: Some(quantized(recipe)), ..case.clone() })
 }
 
 /// Elements of rows of which many are done.
@@ -191,7 +197,7 @@ const MANY_ROWS: usize = 256;
 fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(CheckCase, DeviceProfile)> {
     match entry {
         EntryPoint::Norm(kernel) => of_norm(kernel, device),
-        EntryPoint::Quant(_) => Vec::new(),
+        EntryPoint::Quant(kernel) => of_quant(kernel).into_iter().map(|case| (case, device)).collect(),
         EntryPoint::Shard(shard) => of_shard(shard).into_iter().map(|case| (case, device)).collect(),
     }
 }
@@ -246,6 +252,54 @@ fn shapes(kernel: Kernel, profile: DeviceProfile) -> Vec<(usize, usize)> {
         Variant::Scalar => return vec![(3, 100 * width + 1), (3, 9005 * width + 1)],
     };
     vectors.iter().map(|&(rows, vectors)| (rows, vectors * width)).collect()
+}
+
+/// Cases of a kernel whose output is quantized, of rows of whole blocks. What a kernel that holds rows in registers leaves to
+/// others, biases of RMSNorm and offsets of LayerNorm, has the one that streams rows; unaligned rows the one that goes element
+/// by element.
+fn of_quant(kernel: QuantKernel) -> Vec<CheckCase> {
+    let QuantKernel { kind, x, w, variant, format, recipe } = kernel;
+    let quantize = Some(quantized((format, recipe)));
+    // The threads of a block have up to two and up to four vectors, some of them none.
+    let case = |dim: usize| CheckCase { quantize, ..plain(kind, [x, w, x], 3, dim) };
+    let mut cases: Vec<CheckCase> = [896, 4864, 9088].map(case).into();
+    for case in &mut cases {
+        if matches!(variant, QuantVariant::Add2 | QuantVariant::Add4) {
+            case.residual = ResidualForm::PreNorm { gaps: [0; MAX_LEADING], at: 0 };
+        }
+        match (variant, kind) {
+            (QuantVariant::Scalar, _) => case.x.at = 1,
+            (QuantVariant::Stream, NormKind::Rms) => case.b = case.w,
+            (QuantVariant::Stream, NormKind::Layer) => case.weight_offset = 1.0,
+            _ => {}
+        }
+    }
+    cases
+}
+
+/// Every format with each of its recipes, that of the templates first.
+const RECIPES: [(QuantFormat, QuantRecipe); 7] = [
+    (QuantFormat::E4m3, QuantRecipe::Exact),
+    (QuantFormat::E4m3, QuantRecipe::VllmStatic),
+    (QuantFormat::E4m3, QuantRecipe::VllmDynamic),
+    (QuantFormat::E4m3, QuantRecipe::FlashInferStatic),
+    (QuantFormat::E4m3, QuantRecipe::FlashInferBlock),
+    (QuantFormat::Int8, QuantRecipe::Exact),
+    (QuantFormat::Int8, QuantRecipe::VllmDynamic),
+];
+
+/// A quantization of that format and recipe.
+fn quantized((format, recipe): (QuantFormat, QuantRecipe)) -> Quantized {
+    let (index, preset) = match (recipe, format) {
+        (QuantRecipe::Exact, QuantFormat::E4m3) => (1, QuantPreset::Exact),
+        (QuantRecipe::Exact, QuantFormat::Int8) => (6, QuantPreset::Exact),
+        (QuantRecipe::VllmStatic, _) => (0, QuantPreset::Vllm),
+        (QuantRecipe::VllmDynamic, QuantFormat::E4m3) => (2, QuantPreset::Vllm),
+        (QuantRecipe::VllmDynamic, QuantFormat::Int8) => (5, QuantPreset::Vllm),
+        (QuantRecipe::FlashInferStatic, _) => (0, QuantPreset::FlashInfer),
+        (QuantRecipe::FlashInferBlock, _) => (3, QuantPreset::FlashInfer),
+    };
+    Quantized { preset, copies: true, ..Quantized::plain(QuantForm::ALL[index]) }
 }
 
 /// A case of two shards. Each consists of whole vectors if the kernel requires that.
@@ -326,13 +380,15 @@ mod tests {
             EntryPoint::Norm(Kernel { kind, variant, addition, .. }) => {
                 kinds.insert(format!("{kind:?} {variant:?} {addition:?}"))
             }
-            EntryPoint::Quant(_) => false,
+            EntryPoint::Quant(QuantKernel { kind, variant, format, recipe, .. }) => {
+                kinds.insert(format!("{kind:?} {variant:?}")) | kinds.insert(format!("{format:?} {recipe:?}"))
+            }
             EntryPoint::Shard(ShardKernel::Partial { vectors, .. }) => {
                 kinds.insert(format!("partial {vectors}"))
             }
             EntryPoint::Shard(ShardKernel::Apply { vectors, .. }) => kinds.insert(format!("apply {vectors}")),
         };
-        EntryPoint::all().filter(|entry| !matches!(entry, EntryPoint::Quant(_))).filter(is_new).collect()
+        EntryPoint::all().filter(is_new).collect()
     }
 
     #[test]
@@ -360,5 +416,20 @@ mod tests {
         assert_eq!(*command, format!("norm check --device sim --ptx k.ptx --kernel {name}"));
         assert_eq!(entries(&broken, &[name.to_owned()]).unwrap(), [entry]);
         assert!(entries(&broken, &["rms_f16_f16_f16_block2".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_recipe_is_that_of_its_quantization() {
+        for (format, recipe) in RECIPES {
+            let quantized = quantized((format, recipe));
+            assert_eq!((quantized.form.format, quantized.recipe()), (format, Some(recipe)));
+        }
+        let all = QuantFormat::ALL.into_iter().flat_map(|format| {
+            QuantRecipe::ALL
+                .into_iter()
+                .filter(move |recipe| recipe.takes(format))
+                .map(move |recipe| (format, recipe))
+        });
+        assert_eq!(all.collect::<Vec<_>>(), RECIPES);
     }
 }
