@@ -11,6 +11,8 @@
 //! | `r += x; y = norm(r)` (pre-norm) | [`add_rms_norm`] | [`add_layer_norm`] | [`Norm::add_then_norm`] |
 //! | `y += norm(x)` (post-norm) | [`rms_norm_add`] | [`layer_norm_add`] | [`Norm::norm_then_add`] |
 //! | `r += norm(x); y = next(r)` (sandwich) | [`sandwich_rms_norm`] | | [`Norm::sandwich_rows`] |
+//! | `y = quantize(norm(x))` (FP8, int8) | [`rms_norm_quantized`] | [`layer_norm_quantized`] | [`Norm::quantize_rows`] |
+//! | `r += x; y = quantize(norm(r))` | [`add_rms_norm_quantized`] | [`add_layer_norm_quantized`] | [`Norm::add_then_quantize`] |
 //!
 //! A name that ends in `_` is the operation in place ([`rms_norm_`]; `_in_place` in methods). A name that ends in `_to`
 //! leaves the residual as it is, and writes the sum to a separate tensor ([`add_rms_norm_to`]).
@@ -164,6 +166,11 @@ pub use {error::SimulatorError, sim::Simulator};
 #[cfg(all(doctest, feature = "gpu"))]
 #[doc = include_str!("../../docs/PARALLEL.md")]
 mod parallel {}
+
+/// Compiles the examples of docs/QUANTIZED.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/QUANTIZED.md")]
+mod quantized_page {}
 
 /// Compiles the examples of docs/MODELS.md.
 #[cfg(doctest)]

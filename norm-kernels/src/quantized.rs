@@ -23,7 +23,7 @@ use crate::element::{Element, F32, WHalf, XHalf, YHalf};
 use crate::gpu;
 use crate::norm::{Layer, Norm, Rms};
 use crate::reduce::Block;
-use crate::row::{Row, prefetch_row, row_of_thread};
+use crate::row::{Row, prefetch_row, row_of_block};
 use quantizer::Quantizer;
 use registers::{load, load_sum};
 use streamed::Streamed;
@@ -42,7 +42,7 @@ macro_rules! quantizing {
         |args: &Args, quant: &QuantArgs| {
             gpu::let_next_kernel_start();
             prefetch_row::<XHalf, XHalf, $w, YHalf, $add, $add>(args);
-            let index = row_of_thread();
+            let index = row_of_block();
             let row = Row::whole::<XHalf, XHalf, $w, YHalf, WIDTH>(args, index).with_codes(args, index);
             gpu::wait_for_previous_kernel();
             // SAFETY: whoever launches guarantees that rows, parameters and scales are in memory. `Row::whole` gives each vector

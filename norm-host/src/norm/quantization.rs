@@ -20,13 +20,13 @@ use crate::tensor::View;
 ///
 /// ```
 /// use half::f16;
-/// use norm_host::{Norm, QuantFormat, Quantization, QuantizedMut, View, ViewMut};
+/// use norm_host::{Cpu, Norm, QuantFormat, Quantization, QuantizedMut, View, ViewMut};
 ///
 /// let x = [3.0, -4.0, 0.0, 5.0].map(f16::from_f32);
 /// let (mut codes, mut scale) = ([0_i8; 4], [0.0_f32]);
 /// let mut y = QuantizedMut::from_int8(&mut codes, &[1, 4])?.scales(ViewMut::from_slice(&mut scale, &[1, 1])?);
 /// let quantization = Quantization::per_token(QuantFormat::Int8);
-/// Norm::rms(0.0).quantize_rows(&quantization, View::from_slice(&x, &[1, 4])?, &mut y, &norm_host::Cpu)?;
+/// Norm::rms(0.0).quantize_rows(&quantization, View::from_slice(&x, &[1, 4])?, &mut y, &Cpu)?;
 /// assert_eq!(codes, [76, -102, 0, 127]);
 /// # Ok::<(), norm_host::Error>(())
 /// ```

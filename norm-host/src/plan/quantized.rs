@@ -1,8 +1,6 @@
 //! The plan of a norm whose output is quantized.
 
-use norm_kernels::abi::{
-    Args, Granularity, NormKind, QuantArgs, QuantKernel, QuantRecipe, QuantVariant, Variant, WARP,
-};
+use norm_kernels::abi::{Args, Granularity, NormKind, QuantArgs, QuantKernel, QuantVariant, Variant, WARP};
 
 use super::{
     DeviceProfile, MAX_GRID, Plan, Tile, alignment::takes_quantized_vectors, prefetch::distance, rules::Loads,
@@ -131,8 +129,8 @@ fn quant_args(problem: &QuantizedProblem) -> QuantArgs {
         bound: limits.bound,
         floor: limits.floor,
         max: limits.max,
+        max_reciprocal: 1.0 / limits.max,
         least: limits.least,
-        of_largest: (recipe == QuantRecipe::FlashInferBlock).into(),
         unused: 0,
     }
 }

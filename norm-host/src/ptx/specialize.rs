@@ -37,7 +37,8 @@
 //! | `sum.x {lo, hi}, {a, b}` | sums with a residual as they are normalized: rounded to x's type and clamped, or as they are | `round` and `clamp`, or `mov.b32` |
 //! | `round.v {lo, hi}, {a, b}` | values, rounded to x's type where the recipe rounds them | as `round.n` |
 //! | `larger.q larger, largest, value` | the larger of a magnitude and that of a value; a NaN where the recipe keeps it | `abs.f32`; `max.NaN.f32` or `max.f32` |
-//! | `quotient.q {lo, hi}, {a, b}, scale, reciprocal` | values over their scale | `div.rn.f32` or `mul.rn.f32` |
+//! | `reciprocal.q reciprocal, scale, magnitude, max` | what values are multiplied by | `rcp.approx.ftz.f32` of the scale, or `rcp.rn.f32`; for `FlashInferBlock` `div.rn.f32` of `max` by the magnitude |
+//! | `quotient.q {lo, hi}, {a, b}, scale, reciprocal` | values over their scale | `mul.rn.f32`; where the recipe divides a division, rounded once, of `mul.rn.f32` and `fma.rn.f32` |
 //! | `codes.q word, {a, b, c, d}` | four codes, rounded to nearest even and saturated | E4M3: `cvt.rn.satfinite.e4m3x2.f32` twice, before sm_89 integer arithmetic, a NaN made 448 first where the recipe does not keep it; int8: `cvt.rni.sat.s8.f32` four times, `prmt.b32` |
 //!
 //! Where the kernel does not round, `round` and `affine` expand as for f32. It rounds at
@@ -97,7 +98,7 @@
 //! assert_eq!(
 //!     error.to_string(),
 //!     "kernel rms_f16_bf16_f16_block4, line 6 of template rms_b16_b16_b16_block4: expected an operation (unpack, pack, \
-//!      clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, sum, larger, quotient or codes), given 'unpakc'"
+//!      clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, sum, larger, reciprocal, quotient or codes), given 'unpakc'"
 //! );
 //! ```
 

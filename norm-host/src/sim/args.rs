@@ -40,13 +40,13 @@ pub fn second_bytes(second: &SecondNorm) -> Vec<u8> {
 /// The bytes of the argument that says how an output is quantized.
 pub fn quant_bytes(quant: &QuantArgs) -> Vec<u8> {
     let QuantArgs { scales, row_stride, block_stride, bound_at, normed, normed_stride, .. } = *quant;
-    let QuantArgs { granularity, block, bound, floor, max, least, of_largest, unused, .. } = *quant;
+    let QuantArgs { granularity, block, bound, floor, max, max_reciprocal, least, unused, .. } = *quant;
     let mut bytes = Vec::with_capacity(size_of::<QuantArgs>());
     let words = [scales, row_stride, block_stride, bound_at, normed, normed_stride];
     bytes.extend(words.into_iter().flat_map(u64::to_le_bytes));
     bytes.extend([granularity, block].into_iter().flat_map(u32::to_le_bytes));
-    bytes.extend([bound, floor, max, least].into_iter().flat_map(f32::to_le_bytes));
-    bytes.extend([of_largest, unused].into_iter().flat_map(u32::to_le_bytes));
+    bytes.extend([bound, floor, max, max_reciprocal, least].into_iter().flat_map(f32::to_le_bytes));
+    bytes.extend(unused.to_le_bytes());
     debug_assert!(bytes.len() == size_of::<QuantArgs>(), "a field is missing");
     bytes
 }

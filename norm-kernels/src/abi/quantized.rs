@@ -330,10 +330,10 @@ pub struct QuantArgs {
     pub floor: f32,
     /// What the largest magnitude is scaled to: [`QuantFormat::max`].
     pub max: f32,
+    /// One over that.
+    pub max_reciprocal: f32,
     /// The least scale.
     pub least: f32,
-    /// Not 0 if values are multiplied by `max` over the largest magnitude, rather than by the reciprocal of the scale.
-    pub of_largest: u32,
     /// Fills the struct up to a multiple of 8 bytes.
     pub unused: u32,
 }

@@ -230,6 +230,25 @@ pub fn larger_q(largest: f32, value: f32) -> f32 {
     larger
 }
 
+/// What values are multiplied by, given their scale, the magnitude it is of, and what that is scaled to: the reciprocal of the
+/// scale, or for one recipe `max / magnitude`.
+#[inline(always)]
+pub fn reciprocal_q(scale: f32, magnitude: f32, max: f32) -> f32 {
+    let reciprocal;
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.reciprocal.q {reciprocal}, {scale}, {magnitude}, {max};",
+            reciprocal = out(reg32) reciprocal,
+            scale = in(reg32) scale,
+            magnitude = in(reg32) magnitude,
+            max = in(reg32) max,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    reciprocal
+}
+
 /// Two values over their scale: divided by it, or multiplied by its reciprocal, as the recipe has it.
 #[inline(always)]
 pub fn quotient_q([a, b]: [f32; 2], scale: f32, reciprocal: f32) -> [f32; 2] {

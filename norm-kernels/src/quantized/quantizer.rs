@@ -61,19 +61,26 @@ impl<'a> Quantizer<'a> {
     /// The factor of the scale that is given.
     #[inline(always)]
     pub fn given(&self) -> Factor {
-        Factor { scale: self.given, reciprocal: 1.0 / self.given }
+        let QuantArgs { max, .. } = *self.args;
+        Factor { scale: self.given, reciprocal: pseudo::reciprocal_q(self.given, self.given, max) }
     }
 
     /// The factor of elements of this largest magnitude. A NaN, which only recipes that keep it have, is the scale.
     #[inline(always)]
     fn of(&self, largest: Largest) -> Factor {
-        let QuantArgs { floor, max, least, of_largest, .. } = *self.args;
+        let QuantArgs { floor, max, max_reciprocal, least, .. } = *self.args;
         let magnitude = largest.magnitude();
         let counted = f32::max(f32::min(magnitude, self.given), floor);
-        let scale = f32::max(counted / max, least);
-        let scale = if magnitude.is_nan() { magnitude } else { scale };
-        let (dividend, divisor) = if of_largest != 0 { (max, counted) } else { (1.0, scale) };
-        Factor { scale, reciprocal: dividend / divisor }
+        let counted = if magnitude.is_nan() { magnitude } else { counted };
+        // `counted / max` rounded once, for the numbers that `max` is: a quotient that may be an ULP off is corrected by what it
+        // leaves of the dividend (Markstein 1990, "Computation of Elementary Functions on the IBM RISC System/6000 Processor",
+        // 'Division'). Three instructions where a division takes ten and a call.
+        let near = counted * max_reciprocal;
+        let quotient = gpu::fma(gpu::fma(-max, near, counted), max_reciprocal, near);
+        let scale = f32::max(quotient, least);
+        // Of infinity nothing is left; it and NaN are their own quotients.
+        let scale = if counted < f32::INFINITY { scale } else { counted };
+        Factor { scale, reciprocal: pseudo::reciprocal_q(scale, counted, max) }
     }
 
     /// The factor of the block's row, whose largest magnitude in each thread's elements is given; stores its scale. Every thread
@@ -160,22 +167,21 @@ pub fn values_of<W: Param, const BIASES: bool, const OFFSET: bool>(
     map_pairs(|i| pseudo::round_v([values[i], values[i + 1]]))
 }
 
+/// The codes of a vector's values.
+#[inline(always)]
+pub fn codes_of(values: &Values, factor: Factor) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h]: Values =
+        map_pairs(|i| pseudo::quotient_q([values[i], values[i + 1]], factor.scale, factor.reciprocal));
+    [pseudo::codes_q([a, b, c, d]), pseudo::codes_q([e, f, g, h])]
+}
+
 /// Stores the codes of a vector.
 ///
 /// # Safety
 /// These codes of the row are writable global memory, for [`Vector`](crate::access::Vector) aligned, and no other thread touches
 /// them.
 #[inline(always)]
-pub unsafe fn store_codes<A: MemoryAccess>(
-    row: &Row,
-    (at, valid): (u32, u32),
-    values: &Values,
-    factor: Factor,
-) {
-    let quotients: Values =
-        map_pairs(|i| pseudo::quotient_q([values[i], values[i + 1]], factor.scale, factor.reciprocal));
-    let [a, b, c, d, e, f, g, h] = quotients;
-    let words = [pseudo::codes_q([a, b, c, d]), pseudo::codes_q([e, f, g, h])];
+pub unsafe fn store_codes<A: MemoryAccess>(row: &Row, (at, valid): (u32, u32), words: [u32; 2]) {
     // SAFETY: the caller guarantees that these codes are writable, and this thread's alone.
     unsafe { A::store_codes(row.y + at as u64, valid, words) };
 }

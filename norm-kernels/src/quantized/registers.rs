@@ -1,7 +1,7 @@
 //! A quantized row in registers.
 
 use super::WIDTH;
-use super::quantizer::{Factor, Quantizer, Values, largest_of_vector, store_codes, values_of};
+use super::quantizer::{Factor, Quantizer, Values, codes_of, largest_of_vector, store_codes, values_of};
 use crate::abi::QuantArgs;
 use crate::access::{MemoryAccess, Vector, pack, unpack};
 use crate::each::{each, map_pairs};
@@ -137,7 +137,7 @@ impl<X: Input, W: Param, const V: usize, const PRELOAD: bool> RowStorage<WIDTH>
                     each::<V>(|v| factors[v] = quantizer.of_block(largest(v), self.at(v)));
                 }
             }
-            each::<V>(|v| store_codes::<Vector>(row, self.at(v), &values[v], factors[v]));
+            each::<V>(|v| store_codes::<Vector>(row, self.at(v), codes_of(&values[v], factors[v])));
         }
     }
 }

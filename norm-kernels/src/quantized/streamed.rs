@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use super::WIDTH;
-use super::quantizer::{Quantizer, Values, largest_of_vector, store_codes, values_of};
+use super::quantizer::{Quantizer, Values, codes_of, largest_of_vector, store_codes, values_of};
 use super::registers::{rounded_sum, sum_of};
 use crate::access::{MemoryAccess, pack, unpack};
 use crate::each::each;
@@ -138,7 +138,7 @@ impl<A: MemoryAccess, W: Param> RowStorage<WIDTH> for Streamed<'_, A, W> {
                 } else {
                     quantizer.of_block(largest_of_vector::<A>(&values, valid), item.place)
                 };
-                store_codes::<A>(row, item.place, &values, factor);
+                store_codes::<A>(row, item.place, codes_of(&values, factor));
             });
         }
     }

@@ -7,7 +7,7 @@ use norm_kernels::abi::{
     QuantFormat, QuantRecipe,
 };
 
-use super::quantize::{codes, larger, quotient, sum};
+use super::quantize::{codes, larger, quotient, reciprocal, sum};
 
 /// A pseudo-instruction.
 pub(super) struct Operation {
@@ -51,6 +51,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("affine", &["y"], None, "{lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}", 2, affine),
     operation("sum", &["x"], None, "{lo, hi}, {a, b}", 2, sum),
     operation("larger", &["q"], None, "larger, largest, value", 1, larger),
+    operation("reciprocal", &["q"], None, "reciprocal, scale, magnitude, max", 1, reciprocal),
     operation("quotient", &["q"], None, "{lo, hi}, {a, b}, scale, reciprocal", 2, quotient),
     operation("codes", &["q"], None, "word, {a, b, c, d}", 1, codes),
 ];
