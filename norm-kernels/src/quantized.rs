@@ -13,6 +13,7 @@
 //! scale is a uniform branch between the values and their codes. A row has a block, and its vectors are dealt to threads as
 //! by the kernels of norms that are not quantized, so that the sums have their bits.
 
+mod long;
 mod quantizer;
 mod registers;
 mod streamed;
@@ -24,6 +25,7 @@ use crate::gpu;
 use crate::norm::{Layer, Norm, Rms};
 use crate::reduce::Block;
 use crate::row::{Row, prefetch_row, row_of_block};
+use long::long;
 use quantizer::Quantizer;
 use registers::{load, load_sum};
 use streamed::Streamed;
@@ -109,12 +111,25 @@ macro_rules! in_registers {
     };
 }
 
+/// The kernels of RMSNorm for long grids, `$v` vectors a thread. With `$preload`, weights are loaded with the row.
+macro_rules! for_long_grids {
+    ($w:ident $w_name:literal $v:literal $name:literal $preload:expr) => {
+        entry!(
+            concat!("rms_b16_", $w_name, $name),
+            // SAFETY: whoever launches guarantees what `long` requires of the arguments.
+            |args: &Args, quant: &QuantArgs| unsafe { long::<$w, $v, { $preload }>(args, quant) }
+        );
+    };
+}
+
 /// The kernels for weights of one size.
 macro_rules! kernels {
     ($($w:ident $w_name:literal)*) => { $(
         in_registers!(Rms "rms" $w $w_name 2 "_quant2" "_quant_add2" true);
         in_registers!(Rms "rms" $w $w_name 4 "_quant4" "_quant_add4" $w::SIZE <= XHalf::SIZE);
         in_registers!(Layer "layer" $w $w_name 4 "_quant4" "_quant_add4" false);
+        for_long_grids!($w $w_name 4 "_quant_long4" $w::SIZE <= XHalf::SIZE);
+        for_long_grids!($w $w_name 8 "_quant_long8" $w::SIZE <= XHalf::SIZE);
         of_any_length!(Rms "rms" $w $w_name);
         of_any_length!(Layer "layer" $w $w_name);
     )* };

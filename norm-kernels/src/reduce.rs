@@ -1,6 +1,7 @@
 //! Sums over the threads that share a row: the lanes of a warp, a block, or the blocks of a cluster.
 
 use crate::abi::WARP;
+use crate::each::each;
 use crate::gpu;
 use crate::sum::{Largest, Moments, Sum};
 
@@ -160,18 +161,68 @@ pub fn largest_of_block(of_thread: Largest) -> Largest {
     over_warps(of_thread.over_warp(), lane, warp, gpu::block_x() / WARP, LARGEST)
 }
 
-/// The largest magnitude of groups of `lanes` neighbouring lanes, in every lane; `lanes` is 8 or 16.
+/// The largest magnitudes of `V` vectors over groups of `lanes` neighbouring lanes, 8 or 16, no fewer than `V`: of one vector in
+/// each lane, whose number is its lane's in the group over [`lanes_of_vector`].
+///
+/// At each step a lane sends half of what it has, and keeps the other half, until it has one: with four vectors of 16 lanes
+/// each, that are 5 shuffles instead of 16, and one scale is made in each lane instead of four.
 #[inline(always)]
-pub fn largest_of_lanes(of_thread: Largest, lanes: u32) -> Largest {
-    let mut largest = of_thread;
-    // Of groups of 8 the step over 8 lanes would be another group's.
-    let other = largest.shuffle_xor(8);
-    if lanes > 8 {
-        largest = largest.plus(other);
+pub fn largest_of_lanes<const V: usize>(of_thread: [Largest; V], lanes: u32) -> Largest {
+    const { assert!(V == 1 || V == 2 || V == 4 || V == 8) };
+    let lane = gpu::thread_x() % WARP;
+    let mut held = of_thread;
+    let mut mask = lanes / 2;
+    macro_rules! halve {
+        ($($kept:literal)*) => { $(
+            if V > $kept {
+                let is_upper = lane & mask != 0;
+                each::<$kept>(|i| {
+                    let (low, high) = (held[i], held[i + $kept]);
+                    let (kept, sent) = if is_upper { (high, low) } else { (low, high) };
+                    held[i] = kept.plus(sent.shuffle_xor(mask));
+                });
+                mask /= 2;
+            }
+        )* };
     }
-    largest = largest.plus(largest.shuffle_xor(4));
-    largest = largest.plus(largest.shuffle_xor(2));
-    largest.plus(largest.shuffle_xor(1))
+    halve!(4 2 1);
+    let mut largest = held[0];
+    // A lane that exchanges with itself changes nothing: with groups of 8 that is one step too many.
+    macro_rules! exchange {
+        ($($vectors:literal)*) => { $(
+            if V <= $vectors {
+                largest = largest.plus(largest.shuffle_xor(mask));
+                mask /= 2;
+            }
+        )* };
+    }
+    exchange!(1 2 4 8);
+    largest
+}
+
+/// The number of lanes of a group that have the same vector in [`largest_of_lanes`].
+#[inline(always)]
+pub const fn lanes_of_vector<const V: usize>(lanes: u32) -> u32 {
+    lanes / V as u32
+}
+
+/// The sum over a block of whole warps of partial sums, two from each thread, in every thread: as if each were of a thread of its
+/// own, of which the second are behind all the first, so that a block of half as many threads has the bits of a whole one. Called
+/// once in a kernel, by every thread of the block.
+#[inline(always)]
+pub fn sum_of_pairs([first, second]: [f32; 2]) -> f32 {
+    let (lane, warp) = (gpu::thread_x() % WARP, gpu::thread_x() / WARP);
+    let warps = gpu::block_x() / WARP;
+    let (first, second) = (over_lanes(first, WARP), over_lanes(second, WARP));
+    let place = warp + lane * warps;
+    if place < gpu::round_up(2 * warps, f32::UNROLL) {
+        let sum = if lane == 0 { first } else { second };
+        let sum = if lane < 2 { sum } else { 0.0 };
+        // SAFETY: the scratch memory has 32 places, and one thread writes each. Nobody reads them before the barrier.
+        unsafe { sum.st_scratch(FIRST, place) };
+    }
+    gpu::barrier();
+    over_places(2 * warps, FIRST)
 }
 
 /// The sum over groups of `lanes` neighbouring lanes, in every lane: a butterfly. `lanes` is a power of two; 32 or more
@@ -202,6 +253,13 @@ fn over_warps<S: Sum>(sum: S, lane: u32, warp: u32, warps: u32, scratch: u32) ->
         unsafe { sum.st_scratch(scratch, place) };
     }
     gpu::barrier();
+    over_places(warps, scratch)
+}
+
+/// The sum of that many places of the scratch memory, which were written before the last barrier; behind them are zeros up to a
+/// multiple of `UNROLL`.
+#[inline(always)]
+fn over_places<S: Sum>(warps: u32, scratch: u32) -> S {
     // Every thread adds up all warps' sums itself, which saves a second barrier. All lanes read the same address at a time,
     // which shared memory serves in one access.
     let mut total = S::ZERO;

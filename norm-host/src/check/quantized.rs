@@ -1,5 +1,8 @@
 //! The checks of a norm whose output is quantized.
 
+#[cfg(test)]
+mod tests;
+
 use norm_kernels::abi::{QuantFormat, QuantPreset, QuantRecipe};
 
 use super::{Form, ResidualArgs, assemble, fit, input, memory, numbers, overlap, param, residual};

@@ -47,7 +47,12 @@ impl QuantizedPlan {
         let Plan { kernel, args, overlap, .. } = Plan::new(norm, profile)?;
         let tile = Tile::new(norm.kind, norm.x.dtype, norm.x.dtype, norm.dim, profile);
         let tile = Tile { threads: tile.threads.next_multiple_of(WARP), rows: 1, ..tile };
-        let variant = variant(problem, tile);
+        let variant = variant(problem, tile, profile);
+        // A thread of these kernels has the vectors of two.
+        let threads = match variant {
+            QuantVariant::Long4 | QuantVariant::Long8 => tile.threads / 2,
+            _ => tile.threads,
+        };
         let row_bytes = u64::from(norm.dim) * norm.x.dtype.size() as u64;
         let loads = if norm.residual.is_some() { Loads::Residual } else { Loads::Alone };
         // The rules for the kernels whose loads are the same.
@@ -73,7 +78,7 @@ impl QuantizedPlan {
             },
             // Fewer than 2^31 rows.
             grid: [norm.rows as u32, 1, 1],
-            block: [tile.threads, 1, 1],
+            block: [threads, 1, 1],
             overlap,
             args,
             quant: quant_args(problem),
@@ -82,7 +87,7 @@ impl QuantizedPlan {
 }
 
 /// The variant for a launch.
-fn variant(problem: &QuantizedProblem, tile: Tile) -> QuantVariant {
+fn variant(problem: &QuantizedProblem, tile: Tile, profile: DeviceProfile) -> QuantVariant {
     let norm = &problem.norm;
     if !takes_quantized_vectors(problem, tile) {
         return QuantVariant::Scalar;
@@ -92,6 +97,20 @@ fn variant(problem: &QuantizedProblem, tile: Tile) -> QuantVariant {
         NormKind::Rms => norm.b.is_some(),
         NormKind::Layer => norm.w.is_some() && norm.weight_offset != 0.0,
     };
+    let is_plain = norm.kind == NormKind::Rms
+        && norm.residual.is_none()
+        && norm.b.is_none()
+        && norm.w.is_some()
+        && norm.weight_offset == 0.0;
+    let fills_its_block =
+        norm.dim == tile.threads * tile.vectors * tile.width && tile.threads.is_multiple_of(2 * WARP);
+    if is_plain && fills_its_block && norm.rows > profile.short_grid {
+        match tile.vectors {
+            2 => return QuantVariant::Long4,
+            4 => return QuantVariant::Long8,
+            _ => {}
+        }
+    }
     let in_registers = match norm.residual {
         None => [QuantVariant::Registers2, QuantVariant::Registers4],
         Some(_) => [QuantVariant::Add2, QuantVariant::Add4],

@@ -168,6 +168,11 @@ pub enum QuantVariant {
     Add2,
     /// [`Registers4`](QuantVariant::Registers4) with a residual in front of the norm.
     Add4,
+    /// [`Registers2`](QuantVariant::Registers2) for long grids: half of the tile's threads, each with the vectors of two, which
+    /// are as many as it has room for, and weights without an offset. RMSNorm alone.
+    Long4,
+    /// The same for [`Registers4`](QuantVariant::Registers4).
+    Long8,
     /// Any row of whole, aligned vectors, which every pass loads again; with a residual or without.
     Stream,
     /// Any row, element by element; with a residual or without.
@@ -176,11 +181,13 @@ pub enum QuantVariant {
 
 impl QuantVariant {
     /// Every one, in the order of kernel numbers.
-    pub const ALL: [QuantVariant; 6] = [
+    pub const ALL: [QuantVariant; 8] = [
         QuantVariant::Registers2,
         QuantVariant::Registers4,
         QuantVariant::Add2,
         QuantVariant::Add4,
+        QuantVariant::Long4,
+        QuantVariant::Long8,
         QuantVariant::Stream,
         QuantVariant::Scalar,
     ];
@@ -192,6 +199,8 @@ impl QuantVariant {
             QuantVariant::Registers4 => "quant4",
             QuantVariant::Add2 => "quant_add2",
             QuantVariant::Add4 => "quant_add4",
+            QuantVariant::Long4 => "quant_long4",
+            QuantVariant::Long8 => "quant_long8",
             QuantVariant::Stream => "quant_stream",
             QuantVariant::Scalar => "quant_scalar",
         }
@@ -199,14 +208,16 @@ impl QuantVariant {
 
     /// Whether that norm has a kernel of this variant.
     pub const fn serves(self, kind: NormKind) -> bool {
-        !matches!((self, kind), (QuantVariant::Registers2 | QuantVariant::Add2, NormKind::Layer))
+        use QuantVariant::{Add2, Long4, Long8, Registers2};
+        !matches!((self, kind), (Registers2 | Add2 | Long4 | Long8, NormKind::Layer))
     }
 
     /// The most vectors that a thread holds in registers; `None` where every pass loads them.
     pub const fn register_vectors(self) -> Option<u32> {
         match self {
             QuantVariant::Registers2 | QuantVariant::Add2 => Some(2),
-            QuantVariant::Registers4 | QuantVariant::Add4 => Some(4),
+            QuantVariant::Registers4 | QuantVariant::Add4 | QuantVariant::Long4 => Some(4),
+            QuantVariant::Long8 => Some(8),
             QuantVariant::Stream | QuantVariant::Scalar => None,
         }
     }
@@ -214,7 +225,8 @@ impl QuantVariant {
     /// The largest block that launches it.
     pub const fn max_threads(self) -> u32 {
         match self {
-            QuantVariant::Registers2 | QuantVariant::Add2 => 256,
+            QuantVariant::Long4 => 128,
+            QuantVariant::Registers2 | QuantVariant::Add2 | QuantVariant::Long8 => 256,
             QuantVariant::Registers4 | QuantVariant::Add4 => 512,
             QuantVariant::Stream | QuantVariant::Scalar => MAX_BLOCK_THREADS,
         }
@@ -351,7 +363,7 @@ mod tests {
         assert!(kernels.iter().all(|kernel| kernel.index() < QUANT_KERNEL_SLOTS));
         let names: BTreeSet<_> = kernels.iter().map(QuantKernel::to_string).collect();
         assert_eq!(names.len(), kernels.len());
-        // Ten variants of both norms, two types of x, three of weights, and seven pairs of recipe and format.
-        assert_eq!((kernels.len(), QuantKernel::all().count()), (10 * 2 * 3 * 7, 10 * 2 * 3));
+        // Twelve variants of both norms, two types of x, three of weights, and seven pairs of recipe and format.
+        assert_eq!((kernels.len(), QuantKernel::all().count()), (12 * 2 * 3 * 7, 12 * 2 * 3));
     }
 }

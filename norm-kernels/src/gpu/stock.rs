@@ -104,6 +104,8 @@ pub fn barrier() {
 unsafe extern "unadjusted" {
     #[link_name = "llvm.nvvm.shfl.sync.bfly.f32"]
     fn shfl_sync_bfly_f32(members: u32, value: f32, lane_mask: u32, clamp: u32) -> f32;
+    #[link_name = "llvm.nvvm.shfl.sync.idx.f32"]
+    fn shfl_sync_idx_f32(members: u32, value: f32, lane: u32, clamp: u32) -> f32;
     #[link_name = "llvm.nvvm.vote.any.sync"]
     fn vote_any_sync(members: u32, predicate: bool) -> bool;
     #[link_name = "llvm.nvvm.redux.sync.umax"]
@@ -115,6 +117,13 @@ unsafe extern "unadjusted" {
 pub fn shuffle_xor(value: f32, lane_mask: u32) -> f32 {
     // SAFETY: every shuffle of the kernels is reached by all 32 lanes of a warp, as the mask says.
     unsafe { shfl_sync_bfly_f32(u32::MAX, value, lane_mask, 31) }
+}
+
+/// The value of that lane (`shfl.sync.idx`). All 32 lanes must call.
+#[inline(always)]
+pub fn shuffle_from(value: f32, lane: u32) -> f32 {
+    // SAFETY: every shuffle of the kernels is reached by all 32 lanes of a warp, as the mask says.
+    unsafe { shfl_sync_idx_f32(u32::MAX, value, lane, 31) }
 }
 
 /// Whether `predicate` holds in a lane of the warp (`vote.sync.any`). All 32 lanes must call.

@@ -1,12 +1,12 @@
 //! From values to codes: scales, quotients, stores.
 
 use super::WIDTH;
-use crate::abi::{Granularity, QuantArgs};
-use crate::access::{MemoryAccess, unpack};
+use crate::abi::{Granularity, QuantArgs, WARP};
+use crate::access::{MemoryAccess, Vector, unpack};
 use crate::each::{each, map_pairs};
 use crate::element::{Element, Param, XHalf};
 use crate::gpu::{self, pseudo};
-use crate::reduce::{largest_of_block, largest_of_lanes};
+use crate::reduce::{lanes_of_vector, largest_of_block, largest_of_lanes};
 use crate::row::Row;
 use crate::storage::{Params, factors};
 use crate::sum::Largest;
@@ -99,23 +99,44 @@ impl<'a> Quantizer<'a> {
         factor
     }
 
-    /// The factor of the block of elements that the vector at `at` is part of; stores its scale. All lanes of the warp must call,
-    /// with neighbouring vectors of the row, or vectors behind its end.
+    /// The factors of the blocks of elements that vectors are part of: vector `v` is at `first + v * step`, and in the row if that is
+    /// below `end`. Stores their scales. All lanes of the warp must call, with neighbouring vectors.
     ///
     /// # Safety
     /// As [`of_token`](Self::of_token), for the scales of the row's blocks.
     #[inline(always)]
-    pub unsafe fn of_block(&self, of_vector: f32, (at, valid): (u32, u32)) -> Factor {
-        let block = self.args.block;
-        let factor = self.of(largest_of_lanes(Largest(of_vector.to_bits()), block / WIDTH as u32));
-        if valid != 0 && at & (block - 1) == 0 {
-            // A block has 64 or 128 elements.
+    pub unsafe fn of_blocks<const V: usize>(
+        &self,
+        of_vectors: [f32; V],
+        (first, step, end): (u32, u32, u32),
+    ) -> [Factor; V] {
+        let (block, lane) = (self.args.block, gpu::thread_x() % WARP);
+        // A block has 64 or 128 elements.
+        let lanes = block / WIDTH as u32;
+        let of_one = lanes_of_vector::<V>(lanes);
+        let mut largest = [Largest(0); V];
+        each::<V>(|v| largest[v] = Largest(of_vectors[v].to_bits()));
+        let factor = self.of(largest_of_lanes(largest, lanes));
+        // Lanes that hold a vector are numbered as the vectors are, in both kinds of groups, by the upper bits of their number.
+        let (within, bits) = (lane & (lanes - 1), if lanes == 16 { 4 } else { 3 });
+        let vector = within >> (bits - V.trailing_zeros());
+        let at = first - within * WIDTH as u32 + vector * step;
+        if within & (of_one - 1) == 0 && at < end {
             let number = at >> if block == 128 { 7 } else { 6 };
             let place = self.index as u64 * self.args.row_stride + number as u64 * self.args.block_stride;
-            // SAFETY: the caller guarantees a scale for this block, which the lane with its first vector stores.
+            // SAFETY: the caller guarantees a scale for this block, which one lane stores.
             unsafe { gpu::st_global_b32(self.args.scales + place * 4, factor.scale.to_bits()) };
         }
-        factor
+        if V == 1 {
+            return [factor; V];
+        }
+        let mut factors = [factor; V];
+        each::<V>(|v| {
+            let from = lane - within + v as u32 * of_one;
+            factors[v].reciprocal = gpu::shuffle_from(factor.reciprocal, from);
+            factors[v].scale = gpu::shuffle_from(factor.scale, from);
+        });
+        factors
     }
 
     /// Stores the copy of a vector's values, if there is one.
@@ -184,4 +205,40 @@ pub fn codes_of(values: &Values, factor: Factor) -> [u32; 2] {
 pub unsafe fn store_codes<A: MemoryAccess>(row: &Row, (at, valid): (u32, u32), words: [u32; 2]) {
     // SAFETY: the caller guarantees that these codes are writable, and this thread's alone.
     unsafe { A::store_codes(row.y + at as u64, valid, words) };
+}
+
+/// Makes codes of a part's values, and stores them, the scales, and the copy if there is one. Vector `v` is at `first + v * step`,
+/// and in the row if that is below `end`; with `WHOLE` all are.
+///
+/// # Safety
+/// Codes, scales and the copy of the row are writable global memory, in whole, aligned vectors, and no other thread touches these
+/// elements of theirs. Every thread of the block calls, once in a kernel.
+#[inline(always)]
+pub unsafe fn write_vectors<const V: usize, const WHOLE: bool>(
+    quantizer: &Quantizer<'_>,
+    row: &Row,
+    values: &[Values; V],
+) {
+    let place = |v: usize| {
+        let at = row.at(v);
+        (at, if WHOLE { WIDTH as u32 } else { Vector::valid::<WIDTH>(at, row.end) })
+    };
+    let largest = |v: usize| largest_of_vector::<Vector>(&values[v], place(v).1);
+    // SAFETY: the caller guarantees the memory, and that every thread of the block calls.
+    unsafe {
+        each::<V>(|v| quantizer.store_normed::<Vector>(place(v), values[v]));
+        let mut factors: [Factor; V] = [quantizer.given(); V];
+        if !quantizer.is_given() {
+            if quantizer.is_of_token() {
+                let mut of_thread = 0.0;
+                each::<V>(|v| of_thread = pseudo::larger_q(of_thread, largest(v)));
+                factors = [quantizer.of_token(of_thread); V];
+            } else {
+                let mut of_vectors = [0.0; V];
+                each::<V>(|v| of_vectors[v] = largest(v));
+                factors = quantizer.of_blocks(of_vectors, (row.start, row.step, row.end));
+            }
+        }
+        each::<V>(|v| store_codes::<Vector>(row, place(v), codes_of(&values[v], factors[v])));
+    }
 }

@@ -1,7 +1,7 @@
 //! A quantized row in registers.
 
 use super::WIDTH;
-use super::quantizer::{Factor, Quantizer, Values, codes_of, largest_of_vector, store_codes, values_of};
+use super::quantizer::{Quantizer, Values, values_of, write_vectors};
 use crate::abi::QuantArgs;
 use crate::access::{MemoryAccess, Vector, pack, unpack};
 use crate::each::{each, map_pairs};
@@ -94,12 +94,6 @@ impl<X: Input, W: Param, const V: usize, const PRELOAD: bool> Held<'_, X, W, V, 
         });
         values
     }
-
-    /// The index of the first element of vector `v`, and how many of its elements are in the row.
-    #[inline(always)]
-    fn at(&self, v: usize) -> (u32, u32) {
-        Registers::<X, W, YHalf, WIDTH, V, PRELOAD>::at(&self.row, v)
-    }
 }
 
 impl<X: Input, W: Param, const V: usize, const PRELOAD: bool> RowStorage<WIDTH>
@@ -124,20 +118,7 @@ impl<X: Input, W: Param, const V: usize, const PRELOAD: bool> RowStorage<WIDTH>
             } else {
                 self.values::<BIASES, true>(&norm)
             };
-            let Held { row, quantizer, .. } = &self;
-            each::<V>(|v| quantizer.store_normed::<Vector>(self.at(v), values[v]));
-            let mut factors: [Factor; V] = [quantizer.given(); V];
-            if !quantizer.is_given() {
-                let largest = |v: usize| largest_of_vector::<Vector>(&values[v], self.at(v).1);
-                if quantizer.is_of_token() {
-                    let mut of_thread = 0.0;
-                    each::<V>(|v| of_thread = pseudo::larger_q(of_thread, largest(v)));
-                    factors = [quantizer.of_token(of_thread); V];
-                } else {
-                    each::<V>(|v| factors[v] = quantizer.of_block(largest(v), self.at(v)));
-                }
-            }
-            each::<V>(|v| store_codes::<Vector>(row, self.at(v), codes_of(&values[v], factors[v])));
+            write_vectors::<V, false>(&self.quantizer, &self.row, &values);
         }
     }
 }

@@ -136,7 +136,10 @@ impl<A: MemoryAccess, W: Param> RowStorage<WIDTH> for Streamed<'_, A, W> {
                 let factor = if quantizer.is_given() || quantizer.is_of_token() {
                     factor
                 } else {
-                    quantizer.of_block(largest_of_vector::<A>(&values, valid), item.place)
+                    {
+                        let largest = largest_of_vector::<A>(&values, valid);
+                        quantizer.of_blocks([largest], (at, 0, row.end))[0]
+                    }
                 };
                 store_codes::<A>(row, item.place, codes_of(&values, factor));
             });
