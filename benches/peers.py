@@ -18,6 +18,8 @@ A residual (`r += x; y = norm(r)`, or `r += norm(x); y = norm(r)`) lies behind e
 to in place; it is random at first, as the inputs are. Where the sum has a tensor of its own (`sum = x + r;
 y = norm(sum)`), that lies behind each output, and the residual behind each input.
 
+A gate (`y = norm(x) * silu(g)`, or `y = norm(x * silu(g))`) lies behind each input.
+
 `unfused` is a residual's addition by PyTorch and norms by Triton's kernel, each a launch of its own: the
 fastest that an engine without fused forms has.
 
@@ -79,15 +81,17 @@ class Case:
         self.residual = self.sandwich or self.op.startswith("add_")
         # Whether the sum has a tensor of its own.
         self.to = self.op.endswith("_to")
+        self.gated, self.gate_first = self.op.startswith("gated_"), self.op.endswith(":gate_first")
         # Behind a colon stands the type of a residual that has another than x.
-        self.r = DTYPES[self.op.split(":")[1]] if ":" in self.op else self.x
-        self.r_bytes = self.elements * self.r.itemsize if self.residual else 0
+        self.r = DTYPES[self.op.split(":")[1]] if ":" in self.op and not self.gated else self.x
+        # Of a residual, or of a gate, which has its place.
+        self.r_bytes = self.elements * self.r.itemsize if self.residual or self.gated else 0
         larger = max(self.x_bytes, self.y_bytes, self.r_bytes)
-        self.calls, self.sets, self.stride = rotation(larger, places=2 if self.residual else 1)
+        self.calls, self.sets, self.stride = rotation(larger, places=2 if self.r_bytes else 1)
         # From the start of an input or output to what lies behind it.
         self.residual_offset = aligned(larger)
-        # x read and y written; a residual read and the sum written.
-        self.bytes = self.x_bytes + self.y_bytes + 2 * self.r_bytes
+        # x read and y written; a residual read and the sum written; a gate read.
+        self.bytes = self.x_bytes + self.y_bytes + (1 if self.gated else 2) * self.r_bytes
 
     def parameters(self):
         """Weights and biases, or a second norm's weights: (dim,) or (heads, head_dim)."""
@@ -148,6 +152,13 @@ def formula(case, w, b):
         return lambda x, r, s: F.rms_norm(r.add_(x), dim, wide, EPS).to(case.y)
     if case.op == "sandwich_rms_norm":
         return lambda x, r, s: F.rms_norm(r.add_(F.rms_norm(x, dim, w, EPS)), dim, b, EPS)
+    if case.gated:
+        # Of heads, weights differ from head to head, which no function of PyTorch's takes.
+        wide = w.float()
+        norm = lambda x: F.rms_norm(x, dim, wide, EPS) if case.heads == 1 else F.rms_norm(x, dim, None, EPS) * wide
+        if case.gate_first:
+            return lambda x, r, s: norm(x.float() * F.silu(r.float())).to(case.y)
+        return lambda x, r, s: (norm(x.float()) * F.silu(r.float())).to(case.y)
     raise Unfit("is not compared in place")
 
 
@@ -187,7 +198,7 @@ if triton is not None:
     @triton.jit
     def one_pass(
         x, w, b, y, r, s, rows, heads, dim, eps,
-        LAYER: tl.constexpr, RESIDUAL: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+        LAYER: tl.constexpr, RESIDUAL: tl.constexpr, GATE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
     ):
         row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
         column = tl.arange(0, BLOCK)[None, :]
@@ -201,12 +212,19 @@ if triton is not None:
             total = (value + tl.load(r + at, mask=mask, other=0.0).to(tl.float32)).to(s.dtype.element_ty)
             tl.store(s + at, total, mask=mask)
             value = total.to(tl.float32)
+        if GATE != 0:
+            gate = tl.load(r + at, mask=mask, other=0.0).to(tl.float32)
+            gate *= tl.sigmoid(gate)
+        if GATE == 1:
+            value *= gate
         if LAYER:
             value = tl.where(mask, value - tl.sum(value, 1)[:, None] / dim, 0.0)
         rstd = 1 / tl.sqrt(tl.sum(value * value, 1) / dim + eps)
         out = value * rstd[:, None] * weight
         if LAYER:
             out += tl.load(b + weight_at, mask=mask, other=0.0).to(tl.float32)
+        if GATE == 2:
+            out *= gate
         tl.store(y + at, out.to(y.dtype.element_ty), mask=mask)
 
     @triton.jit
@@ -241,7 +259,7 @@ def row_kernel(case, w, b, residual):
         # Without a residual its places are not looked at.
         r, s = (r, s) if residual else (y, y)
         one_pass[(rows,)](
-            x, w, b, y, r, s, rows, case.heads, case.dim, EPS, case.layer, residual, 1, block,
+            x, w, b, y, r, s, rows, case.heads, case.dim, EPS, case.layer, residual, 0, 1, block,
             num_warps=row_warps(block),
         )
         return y
@@ -266,7 +284,7 @@ def triton_form(case, w, b):
 def unfused(case, w, b):
     if triton is None:
         raise Unfit("cannot be imported")
-    if not case.residual:
+    if not case.residual or case.gated:
         raise Unfit("does the operations with a residual")
     if case.dim > 65536:
         raise Unfit("holds a row in one block: dim up to 65536")
@@ -298,6 +316,8 @@ def triton_one_pass(case, w, b):
         return triton_form(case, w, b)
     rows = case.elements // case.dim
     block = triton.next_power_of_2(case.dim)
+    # No gate, one in front of the norm, one behind it.
+    gate = 0 if not case.gated else 1 if case.gate_first else 2
 
     def with_settings(rows_a_block, warps):
         def run(x, y, r, s):
@@ -305,7 +325,7 @@ def triton_one_pass(case, w, b):
             one_pass[grid](
                 # Without a residual its places are not looked at.
                 x, w, b, y, y if r is None else r, y if s is None else s, rows, case.heads, case.dim, EPS,
-                case.layer, case.residual, rows_a_block, block,
+                case.layer, case.residual, gate, rows_a_block, block,
                 num_warps=warps,
             )
             return y
@@ -319,7 +339,7 @@ def triton_one_pass(case, w, b):
     # The fastest of its settings on this very case, as autotuning would choose.
     x = torch.randn(case.shape, device="cuda").to(case.x)
     y = torch.empty(case.shape, dtype=case.y, device="cuda")
-    r = torch.zeros_like(x) if case.residual else None
+    r = torch.zeros_like(x) if case.r_bytes else None
     timed = []
     for setting in settings:
         run = with_settings(*setting)
@@ -338,7 +358,7 @@ def quack(case, w, b):
         from quack.rmsnorm import _rmsnorm_fwd as forward
     except ImportError as error:
         raise Unfit(f"cannot be imported: {error}")
-    if case.op in ("rms_norm_", "head_norm") or case.sandwich:
+    if case.op in ("rms_norm_", "head_norm") or case.sandwich or case.gated:
         raise Unfit("does rms_norm and layer_norm, with and without a residual")
 
     def run(x, y, r, s):
@@ -420,11 +440,11 @@ class Pool:
         start = index % case.sets * case.stride
         x = self.inputs[start : start + case.x_bytes].view(case.x).view(case.shape)
         y = self.outputs[start : start + case.y_bytes].view(case.y).view(case.shape)
-        if not case.residual:
+        if not case.r_bytes:
             return x, y, None, None
         start += case.residual_offset
         s = self.outputs[start : start + case.r_bytes].view(case.r).view(case.shape)
-        r = self.inputs[start : start + case.r_bytes].view(case.r).view(case.shape) if case.to else s
+        r = self.inputs[start : start + case.r_bytes].view(case.r).view(case.shape) if case.to or case.gated else s
         return x, y, r, s
 
 
@@ -481,11 +501,16 @@ class CaseWork:
                 value = (old + x[row]).float()
                 if not torch.equal(s[row].float(), value):
                     return float("inf")
+            gate = F.silu(old.float()) if case.gated else 1
+            if case.gate_first:
+                value = value * gate
             if case.layer:
                 value = value - value.mean(-1, keepdim=True)
             expected = rms(value) * w.float()
             if case.layer:
                 expected = expected + self.b.float()
+            if case.gated and not case.gate_first:
+                expected = expected * gate
             worst = max(worst, largest((y[row].float() - expected).abs() / expected.abs().clamp(min=1)))
         return worst / TOLERANCE[case.names["y"]]
 

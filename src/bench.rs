@@ -50,7 +50,7 @@ tensor is over 16 MiB) on a stream of its own, inputs and outputs rotating throu
 has left the L2 (but for shapes of which 200 calls fit it); 5 replays of the graph, timed by events after one
 that is not, and their median. A line's time is the median of its rounds. Beside it stand, in the same rounds, a
 device-to-device copy and an empty kernel. Throughput counts x read once and y written once, a residual read once
-and the sum with it written once. A few rows of each line's output are held against the f64 reference first: where
+and the sum with it written once, a gate read once. A few rows of each line's output are held against the f64 reference first: where
 one is wrong the line is a FAIL, the exit status 1.";
 
 /// The arguments of `norm bench`.
@@ -295,9 +295,11 @@ fn measure_cuda(args: &BenchArgs, cases: &[BenchCase]) -> Result<Record, Failure
     if args.sweep {
         one_set(args, "--sweep")?;
         // Their kernels take only the tiles that planning selects.
-        let without = cases
-            .iter()
-            .find(|case| matches!(case.op, Op::AddRmsF32 | Op::SandwichRms) || case.op.quantizes().is_some());
+        let without = cases.iter().find(|case| {
+            matches!(case.op, Op::AddRmsF32 | Op::SandwichRms)
+                || case.op.gating().is_some()
+                || case.op.quantizes().is_some()
+        });
         without.map_or(Ok(()), |case| Err(BenchError::Sweep { op: case.op.word() }))?;
     }
     if args.unfused && !cases.iter().any(|case| case.op.is_sandwich()) {

@@ -4,6 +4,7 @@ mod call;
 mod case;
 pub mod every;
 mod examine;
+mod gate;
 mod generate;
 mod layout;
 mod outputs;
@@ -11,6 +12,7 @@ mod quantized;
 mod scan;
 mod shrink;
 mod spots;
+pub mod trial;
 
 use std::time::Instant;
 
@@ -34,13 +36,15 @@ const CASE_HELP: &str = "\
 A case is spelled in words, of which those in brackets may be left out:
   op=rms|layer over=rows|heads shape=2x3x128 x=DTYPE y=DTYPE [w=DTYPE] [b=DTYPE] eps=1e-6 [offset=1 [roundoffset]]
   [rounding=before-weight|before-bias|t5] [residual=before|behind|between] [r=DTYPE next=rms|layer[,DTYPE] nexteps=1e-6]
+  [gate=silu|sigmoid,norm-first|gate-first,DTYPE [ggap=8,0,3] [gat=2]]
   [apart] [wide] [branch=0.5] [scale=2|scale=@2] [xgap=8,0,3] [ygap=8,0,3] [rgap=8,0,3] [sgap=8,0,3] [wgap=4] [bgap=4] [shared=w,b]
   [quantize=fp8-token [preset=vllm] [given=0.01] [bound=3|bound=@3] [columns] [copy]]
   [at=x,y,w,b[,r[,s]]] data=normal seed=7 [shards=2] [inplace] [alone=2]
 A residual before the norm is r += x; y = norm(r), one behind it y += norm(x), one between two r += norm(x);
 y = next(r), whose weights' type stands behind a comma; all are over rows. With apart the sum has a tensor of its own,
 behind a norm the residual has; with wide a residual before the norm is f32. branch multiplies what is added and scale
-the sum, behind an @ from memory. Gaps are elements left unused behind each position of a leading axis
+the sum, behind an @ from memory. A gate goes through its activation and multiplies the norm, or x in front of it;
+`gat` is how many elements past an aligned address it starts. Gaps are elements left unused behind each position of a leading axis
 (w, b: behind each head), outermost first; shared weights or biases are one (head_dim,) for all heads; `at` is how many elements past an
 aligned address each tensor starts; roundoffset rounds w + offset to the type of w, and rounding is the order of
 roundings; quantize is a form of norm rms --quantize, given its scale, bound the largest magnitude that counts, columns

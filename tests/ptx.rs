@@ -7,7 +7,7 @@ use norm_host::{
     plan::{DeviceProfile, LaunchShape, Tile},
     ptx::{self, InstructionKind},
 };
-use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Variant};
+use norm_kernels::abi::{EntryPoint, GatedVariant, Kernel, ShardKernel, Variant};
 
 /// What a compiler made of the kernels.
 pub struct Set {
@@ -37,7 +37,7 @@ impl Set {
     fn kernels(&self) -> impl Iterator<Item = (Kernel, String, ptx::Stats)> {
         self.entry_points().filter_map(|(entry, target, stats)| match entry {
             EntryPoint::Norm(kernel) => Some((kernel, target, stats)),
-            EntryPoint::Quant(_) | EntryPoint::Shard(_) => None,
+            EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Gated(_) => None,
         })
     }
 }
@@ -132,6 +132,19 @@ pub fn steps_over_shards(set: &Set) {
         assert_eq!(stats.count(InstructionKind::ClusterBarrier), 0, "{kernel} for {target}");
         let given = BTreeSet::from_iter(stats.global_access_bytes.keys().copied());
         assert_eq!(given, BTreeSet::from_iter(widths), "{kernel} for {target}");
+    }
+}
+
+/// A gated norm sums once.
+#[test]
+fn gated_norms_have_no_more_barriers_than_the_source() {
+    for (entry, target, stats) in STOCK.entry_points() {
+        let EntryPoint::Gated(kernel) = entry else { continue };
+        let barriers = usize::from(kernel.variant != GatedVariant::Warp);
+        assert_eq!(stats.count(InstructionKind::Barrier), barriers, "{kernel} for {target}");
+        assert_eq!(stats.count(InstructionKind::Shuffle), 5, "{kernel} for {target}");
+        let clusters = kernel.variant.reloads() && target.ends_with("sm_90");
+        assert_eq!(stats.count(InstructionKind::ClusterBarrier), if clusters { 2 } else { 0 }, "{kernel}");
     }
 }
 

@@ -1,10 +1,12 @@
 //! Accuracy of results: distances in ULP, and the error bound that every backend keeps.
 
+mod gated;
 mod promise;
 mod quantized;
 mod rounding;
 mod value;
 
+pub use gated::{activation_error, judge_gated_row};
 pub use promise::{MIN_MEAN_SQUARE, Promise, Terms, Verdict, WorstRow, judge_row};
 pub use quantized::{
     QuantizedPart, QuantizedRow, QuantizedVerdict, RowQuantization, WrongElement, judge_quantized_row,

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    problem::{Problem, QuantizedProblem, SandwichProblem, ShardProblem},
+    problem::{GatedProblem, Problem, QuantizedProblem, SandwichProblem, ShardProblem},
     tensor::Place,
 };
 
@@ -49,6 +49,20 @@ pub trait Backend: sealed::Sealed {
         // SAFETY: the caller guarantees what `one_after_the_other` requires: it is the contract of this method.
         unsafe { one_after_the_other(self, problem) }
     }
+
+    /// Carries out, or enqueues, a gated norm.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Backend::run).
+    ///
+    /// # Safety
+    ///
+    /// As for [`run`](Backend::run), for the norm. Every element of the gate that the strides of a residual lead to may be
+    /// read until the work is done; the gate shares no memory with `y`. The types are those of a
+    /// [`GatedKernel`](norm_kernels::abi::GatedKernel).
+    #[doc(hidden)]
+    unsafe fn run_gated(&self, problem: &GatedProblem) -> Result<()>;
 
     /// Carries out, or enqueues, a norm whose output is quantized.
     ///

@@ -3,6 +3,7 @@
 #[cfg(feature = "candle")]
 mod dense;
 mod fit;
+mod gated;
 mod memory;
 mod overlap;
 mod quantized;
@@ -14,6 +15,7 @@ mod tests;
 
 #[cfg(feature = "candle")]
 pub(crate) use dense::{Dense, dense};
+pub(crate) use gated::gated;
 pub(crate) use quantized::quantized;
 pub(crate) use sandwich::sandwich;
 pub(crate) use sharded::{apply, partial};

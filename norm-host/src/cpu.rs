@@ -20,8 +20,9 @@
 //!         (or, with a residual behind the norm, round(that + r))
 //! ```
 //!
-//! A pass goes over the row chunk by chunk, 8192 elements at a time. A chunk of a 16-bit type is converted to `f32` in a
-//! [workspace] and stays there for the next pass; `f32` is read and written where it lies.
+//! A pass goes over the row chunk by chunk, 8192 elements at a time. Where `x` and `y` have one type and there is no residual,
+//! elements are read and written where they lie, and those of 16 bits converted in registers. Elsewhere a chunk of a 16-bit
+//! type is converted to `f32` in a [workspace] and stays there for the next pass.
 //!
 //! Three things deviate from the plain loop:
 //!
@@ -44,7 +45,10 @@
 //! | `affine`, `residual`, `round`, `sum` | what the loops do with each vector |
 //! | `simd`, `dispatch` | the vectors of each instruction set; functions compiled for each |
 //! | `row` | where a row's elements are, and what to do with them |
+//! | `form` | what is known of a problem when the code for its rows is compiled |
+//! | `element` | the element types of memory |
 //! | `widen`, `convert`, `workspace` | 16 bits to `f32` and back |
+//! | `gated` | norms with a gate, and its activations |
 //! | `sharded` | rows that are split over devices |
 //! | `quantized` | norms whose output is quantized, a row at a time |
 //!
@@ -59,6 +63,9 @@ mod algorithm;
 mod chunk;
 mod convert;
 mod dispatch;
+mod element;
+mod form;
+mod gated;
 mod loops;
 mod passes;
 mod quantized;
@@ -76,7 +83,7 @@ use self::dispatch::Isa;
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    problem::{Problem, QuantizedProblem, Residual, Scales, ShardProblem},
+    problem::{GatedProblem, Problem, QuantizedProblem, Residual, Scales, ShardProblem},
     tensor::Place,
 };
 
@@ -108,6 +115,12 @@ impl Backend for Cpu {
             // SAFETY: the caller promises the memory of the problem.
             _ => unsafe { tasks::run(problem) },
         }
+        Ok(())
+    }
+
+    unsafe fn run_gated(&self, problem: &GatedProblem) -> Result<()> {
+        // SAFETY: the caller promises the memory of the norm and of the gate.
+        unsafe { gated::run(problem, Isa::detect()) };
         Ok(())
     }
 

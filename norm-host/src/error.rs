@@ -240,6 +240,12 @@ pub enum Error {
         /// The factor.
         scale: Arg,
     },
+    /// A gated LayerNorm: only RMSNorms are gated.
+    #[error("{}: expected RMSNorm, where rows are gated, given LayerNorm", Arg::Kind)]
+    GatedLayerNorm,
+    /// A gated norm has biases.
+    #[error("{}: expected a gated norm without biases, given some", Arg::B)]
+    GatedBias,
     /// The input of a norm that quantizes its output is not of 16 bits.
     #[error("{}: expected f16 or bf16, where the output is quantized, given {given}", Arg::X)]
     QuantizedInput {

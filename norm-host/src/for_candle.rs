@@ -34,7 +34,7 @@
 //! candle-nn's fast norms record nothing for backpropagation: gradients end there silently. Here [`Norm::rows`],
 //! [`Norm::heads`] and everything built on them have gradients with respect to the input, weights and biases;
 //! [`Norm::add_then_norm`], [`Norm::norm_then_add`] and [`Norm::sandwich_rows`] with respect to the residual, and to a scale
-//! that is a tensor, too. They are computed by candle's operations, in f32, and rounded to the type of their tensor.
+//! that is a tensor, too; [`Norm::gated_rows`] and [`Norm::gated_heads`] with respect to the gate. They are computed by candle's operations, in f32, and rounded to the type of their tensor.
 //!
 //! Operations that update a tensor in place ([`Norm::add_then_norm_in_place`], [`Norm::norm_then_add_in_place`], the
 //! functions built on them, `forward_add`) cannot have gradients: given a variable, or what was computed from one, they return
@@ -51,6 +51,7 @@ mod cpu;
 #[cfg(feature = "candle-cuda")]
 mod cuda;
 mod dense;
+mod gated;
 mod modules;
 mod norm;
 pub mod ops;

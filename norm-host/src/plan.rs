@@ -4,6 +4,7 @@
 //! what is launched, and a [`DeviceProfile`] to restrict what kernels use.
 
 mod alignment;
+mod gated;
 mod ladders;
 mod prefetch;
 mod profile;
@@ -19,6 +20,7 @@ mod tile;
 use norm_kernels::abi::{Addition, Args, Divisor, Kernel, NormKind, Variant};
 
 use alignment::takes_vectors;
+pub use gated::GatedPlan;
 use prefetch::l2_prefetch_rows;
 pub use profile::DeviceProfile;
 pub use quantized::QuantizedPlan;

@@ -4,6 +4,7 @@
 //! need neither to build nor to read one.
 
 mod axes;
+mod gated;
 mod quantized;
 mod residual;
 mod roundings;
@@ -11,6 +12,7 @@ mod sandwich;
 mod sharded;
 
 pub(crate) use axes::merge;
+pub use gated::GatedProblem;
 use norm_kernels::abi::{Axis, NormKind, Rounding};
 pub use quantized::{QuantLimits, QuantScales, QuantizedProblem, UniformRows};
 pub use residual::{Residual, ResidualPlace, Scales};

@@ -3,12 +3,14 @@
 //! The code favours readability: slices of f64 in, a `Vec` out. Sums are compensated, so that they have
 //! more correct digits than any bound needs, even where a row cancels.
 
+mod gated;
 mod operation;
 mod quantized;
 mod rows;
 #[cfg(test)]
 mod tests;
 
+pub use gated::{activate, gated};
 pub use operation::{Addition, Operation, Row, first_difference};
 pub use quantized::{QuantizedOperation, quotients};
 pub use rows::{row_start, strides};

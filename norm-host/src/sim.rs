@@ -16,8 +16,8 @@ use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module, Stream};
 use crate::{
     backend::{Backend, one_after_the_other, sealed::Sealed},
     error::{Result, SimulatorError},
-    plan::{DeviceProfile, Plan, QuantizedPlan, SandwichPlan, ShardPlan},
-    problem::{Problem, QuantizedProblem, SandwichProblem, ShardProblem},
+    plan::{DeviceProfile, GatedPlan, Plan, QuantizedPlan, SandwichPlan, ShardPlan},
+    problem::{GatedProblem, Problem, QuantizedProblem, SandwichProblem, ShardProblem},
     ptx::{self, Ptx},
     tensor::Place,
 };
@@ -107,7 +107,7 @@ impl Simulator {
     }
 
     /// The counts of the last operation: instructions, accesses and more; `None` before the first. Allocations are
-    /// called `x`, `y`, `w`, `b`, `r`, `sum` (which is `r` in place), `sum_scale`, `next_w`,
+    /// called `x`, `y`, `w`, `b`, `g`, `r`, `sum` (which is `r` in place), `sum_scale`, `next_w`,
     /// `sums`, and of a quantized output `scale`, `scales`, `bound` and `normed`.
     pub fn counts(&self) -> Option<Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).as_deref().cloned()
@@ -141,6 +141,13 @@ impl Simulator {
         let kernel = self.kernel(plan.kernel)?;
         let second = Argument::bytes(&args::second_bytes(second), align_of::<SecondNorm>() as u64);
         let launch = Launch::new(&kernel).arg(argument(&plan.args)).arg(second);
+        Ok(self.shaped(launch, (plan.grid, plan.block), plan.overlap, &plan.args))
+    }
+
+    /// The launch of the kernel of a gated norm.
+    fn launch_gated(&self, plan: &GatedPlan) -> Result<Launch> {
+        let kernel = self.kernel(plan.kernel)?;
+        let launch = Launch::new(&kernel).cluster([plan.cluster, 1, 1]).arg(argument(&plan.args));
         Ok(self.shaped(launch, (plan.grid, plan.block), plan.overlap, &plan.args))
     }
 
@@ -245,6 +252,13 @@ impl Backend for Simulator {
                 None => one_after_the_other(self, problem),
             }
         }
+    }
+
+    unsafe fn run_gated(&self, problem: &GatedProblem) -> Result<()> {
+        let plan = GatedPlan::new(problem, self.profile)?;
+        let spans = memory::gated_spans(problem);
+        // SAFETY: the spans are those of the norm and of the gate, of which the caller guarantees that they may be accessed.
+        unsafe { self.on_copy(&spans, &self.launch_gated(&plan)?) }
     }
 
     unsafe fn run_quantized(&self, problem: &QuantizedProblem) -> Result<()> {

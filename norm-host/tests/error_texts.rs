@@ -119,6 +119,8 @@ fn each() -> Vec<(Error, &'static str)> {
             Error::ScaleOfNext { scale: Arg::SumScale },
             "next: expected a norm without sum_scale, which the first norm has, given one with it",
         ),
+        (Error::GatedLayerNorm, "kind: expected RMSNorm, where rows are gated, given LayerNorm"),
+        (Error::GatedBias, "b: expected a gated norm without biases, given some"),
         (
             Error::ListLength { arg: Arg::Shards, expected: 2, given: 3 },
             "shards: expected a list of 2, given 3",

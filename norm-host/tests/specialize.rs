@@ -2,8 +2,8 @@
 
 use half::{bf16, f16};
 use norm_host::ptx::specialize::specialize;
-use norm_host::{DType, EpilogueRounding, Rounding};
-use norm_kernels::abi::{Addition, EntryPoint, Kernel, QuantKernel, ShardKernel, Template};
+use norm_host::{Activation, DType, EpilogueRounding, Gating, Rounding};
+use norm_kernels::abi::{Addition, EntryPoint, GatedKernel, Kernel, QuantKernel, ShardKernel, Template};
 use norm_testing::template::{self, RESULTS, VALUES, result};
 use proptest::prelude::*;
 use ptx_sim::{Launch, Memory, Module};
@@ -88,6 +88,7 @@ struct Made {
     entry: EntryPoint,
     types: [DType; 3],
     addition: Addition,
+    gating: Option<Gating>,
     epilogue: EpilogueRounding,
 }
 
@@ -99,12 +100,17 @@ impl Made {
             EntryPoint::Shard(ShardKernel::Partial { x, .. }) | EntryPoint::Quant(QuantKernel { x, .. }) => {
                 ([x; 3], EpilogueRounding::SINGLE)
             }
+            EntryPoint::Gated(GatedKernel { x, w, epilogue, .. }) => ([x, w, x], epilogue),
         };
         let addition = match entry {
             EntryPoint::Norm(Kernel { addition, .. }) => addition,
-            EntryPoint::Shard(_) | EntryPoint::Quant(_) => Addition::PLAIN,
+            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Quant(_) => Addition::PLAIN,
         };
-        Made { entry, types, addition, epilogue }
+        let gating = match entry {
+            EntryPoint::Gated(GatedKernel { gating, .. }) => Some(gating),
+            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) => None,
+        };
+        Made { entry, types, addition, gating, epilogue }
     }
 
     /// Holds all that it wrote to what the host computes of its inputs.
@@ -116,6 +122,9 @@ impl Made {
             self.check_inputs(thread, word, values, given, what);
             if !matches!(self.entry.template(), Template::Partial { .. } | Template::Quant { .. }) {
                 self.check_outputs(word, values, given, what);
+            }
+            if let Some(gating) = self.gating {
+                self.check_gate(gating, values, given, what);
             }
         }
     }
@@ -227,6 +236,39 @@ impl Made {
     }
 }
 
+impl Made {
+    /// What a gate does.
+    fn check_gate(
+        self,
+        gating: Gating,
+        values: [f32; VALUES],
+        given: &[u32; RESULTS],
+        what: impl Fn(&str) -> String,
+    ) {
+        let [_, _, y] = self.types;
+        let rounded = if self.epilogue.order == Rounding::Single { DType::F32 } else { y };
+        for at in 0..2 {
+            let [value, g] = [values[at], values[2 + at]];
+            let expected = activate(gating.activation, g).to_bits();
+            same_element(DType::F32, given[result::ACTIVATE + at], expected, &what("activate.x"));
+            let first = gating.gates_first();
+            let in_front = if first { value * g } else { value };
+            same_element(DType::F32, given[result::GATE_X + at], in_front.to_bits(), &what("gate.x"));
+            let behind = if first { value } else { round(rounded, value) * g };
+            same_element(DType::F32, given[result::GATE_Y + at], behind.to_bits(), &what("gate.y"));
+            assert_eq!(given[result::GATES_FIRST], u32::from(first), "{}", what("gates_first.x"));
+        }
+    }
+}
+
+/// As the instructions have it, the approximate ones rounded to nearest: subnormal numbers count as 0 there.
+fn activate(activation: Activation, g: f32) -> f32 {
+    let flush = |value: f32| if value.is_subnormal() { 0.0_f32.copysign(value) } else { value };
+    let power = f64::from(flush(g * f32::from_bits(0xBFB8_AA3B))).exp2() as f32;
+    let sigmoid = flush((1.0 / f64::from(flush(power) + 1.0)) as f32);
+    if activation == Activation::Silu { sigmoid * g } else { sigmoid }
+}
+
 /// Values that a 16-bit type has to round: for each of its numbers that number, half the way to the next, and what is
 /// next to that on either side. Infinities, NaN and subnormal numbers are among them.
 fn to_round(dtype: DType) -> Vec<f32> {
@@ -293,7 +335,8 @@ proptest! {
         let epilogues = EpilogueRounding::all().cycle().skip(first);
         for (index, (entry, epilogue)) in EntryPoint::all().zip(epilogues).enumerate() {
             let scaled = entry.scaled().filter(|_| (index / 3 + first).is_multiple_of(2));
-            let made = Made::of(scaled.unwrap_or(entry).with_epilogue(epilogue));
+            let gated = entry.gated(Gating::ALL[(index / 5 + first) % Gating::ALL.len()]);
+            let made = Made::of(scaled.or(gated).unwrap_or(entry).with_epilogue(epilogue));
             for target in TARGETS {
                 made.check(&inputs, &run(made.entry, target, &inputs));
             }

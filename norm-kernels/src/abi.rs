@@ -8,6 +8,7 @@ mod args;
 mod constants;
 mod divisor;
 mod entry_point;
+mod gated;
 mod kernel;
 mod launch_bounds;
 mod quantized;
@@ -21,6 +22,7 @@ pub use args::{Args, Axis, NO_PREFETCH, SecondNorm};
 pub use constants::{MAX_BLOCK_THREADS, MAX_DIM, MAX_STAGED_VECTORS, WARP};
 pub use divisor::Divisor;
 pub use entry_point::EntryPoint;
+pub use gated::{Activation, GATED_KERNEL_SLOTS, GateOrder, GatedKernel, GatedVariant, Gating};
 pub use kernel::{KERNEL_SLOTS, Kernel, NormKind, stages_residual_behind_norm};
 pub use quantized::{
     Granularity, QUANT_KERNEL_SLOTS, QuantArgs, QuantFormat, QuantKernel, QuantPreset, QuantRecipe,

@@ -6,7 +6,7 @@
 //!   on a GPU or on the stand-in for one.
 //! - `mock` is the stand-in for libcuda and NCCL.
 //! - `kernel` and `program` are PTX for the simulator, [`template`] one with every pseudo-instruction.
-//! - `fuzz` is what fuzz targets run.
+//! - `fuzz` is what fuzz targets run, `mutants` plants small changes in kernels.
 //! - `trials` runs tests that need what not every machine has.
 //!
 //! A crate that this one depends on uses it in `tests/` alone: in a test inside `src` it would be there twice, with
@@ -25,6 +25,8 @@ pub mod fuzz;
 pub mod kernel;
 #[cfg(feature = "mock")]
 pub mod mock;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 #[cfg(feature = "programs")]
 pub mod program;
 pub mod quantized;

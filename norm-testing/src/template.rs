@@ -5,7 +5,8 @@ use std::fmt::Write;
 use norm_kernels::abi::Template;
 
 /// Values that a thread reads: those to round are the first two, and what `affine` takes follows. What is added to a
-/// residual is the first two, what it is multiplied by and the sum is the second two, and the residual is the third two.
+/// residual is the first two, what it is multiplied by and the sum is the second two, and the residual is the third two. A
+/// gate is the second two, and multiplies the first two.
 pub const VALUES: usize = 6;
 
 /// Where a thread's results are among the [`RESULTS`] words that it writes, two a pair of neighbours.
@@ -30,10 +31,14 @@ pub mod result {
     pub const ADD_N: usize = 30;
     /// A scale from memory, where the thread's first value is, and one from a register, its third.
     pub const LD_SCALE: usize = 32;
+    pub const ACTIVATE: usize = 34;
+    pub const GATE_X: usize = 36;
+    pub const GATE_Y: usize = 38;
+    pub const GATES_FIRST: usize = 40;
 }
 
 /// Words that a thread writes.
-pub const RESULTS: usize = 34;
+pub const RESULTS: usize = 41;
 
 /// The entry of a template. The kernel takes the addresses of a word a thread, in which it finds two elements of x, of w
 /// and of y; of [`VALUES`] f32 a thread; and of [`RESULTS`] words a thread for what it computes. Those of what the template
@@ -43,6 +48,7 @@ pub fn entry(template: Template) -> String {
     let (x, w, y) = match template {
         Template::Norm { x, w, y, .. } | Template::Apply { x, w, y, .. } => (x, Some(w), Some(y)),
         Template::Partial { x, .. } => (x, None, None),
+        Template::Gated { x, w, .. } => (x, Some(w), Some(x)),
         // What its recipe leaves open is tested with its kernels.
         Template::Quant { .. } => (16, None, None),
     };
@@ -111,6 +117,16 @@ pub fn entry(template: Template) -> String {
         text += "\tmov.b64 %rd5, 0;\n";
         text += "\tnorm.ld_scale.x %r12, [%rd2], %r6;\n\tnorm.ld_scale.x %r13, [%rd5], %r6;\n";
         keep(&mut text, result::LD_SCALE, &["%r12", "%r13"]);
+    }
+    if matches!(template, Template::Gated { .. }) {
+        text += "\tnorm.activate.x {%r12, %r13}, {%r6, %r7};\n";
+        keep(&mut text, result::ACTIVATE, &["%r12", "%r13"]);
+        for (role, at) in [("x", result::GATE_X), ("y", result::GATE_Y)] {
+            let _ = writeln!(text, "\tnorm.gate.{role} {{%r14, %r15}}, {{%r4, %r5}}, {{%r6, %r7}};");
+            keep(&mut text, at, &["%r14", "%r15"]);
+        }
+        text += "\tnorm.gates_first.x %r16;\n";
+        keep(&mut text, result::GATES_FIRST, &["%r16"]);
     }
     text + "\tret;\n}"
 }

@@ -1,7 +1,7 @@
 //! The calls of a benchmark case, on tensors in the memory of any place.
 
 use norm_host::{
-    Backend, DType, Error, Place, Quantization, QuantizedMut, View, ViewMut,
+    Backend, DType, Error, Gate, Place, Quantization, QuantizedMut, View, ViewMut,
     problem::{Operand, Param, Problem, Residual},
     reference::Operation,
 };
@@ -20,7 +20,7 @@ pub struct TensorAddresses {
     pub w: u64,
     /// Biases, or the weights of a second norm. Not used if the operation has neither.
     pub b: u64,
-    /// The residual. Not used if the operation has none.
+    /// The residual or the gate. Not used if the operation has neither.
     pub r: u64,
     /// The sum with a residual. It is `r` unless the operation takes a separate tensor for it.
     pub sum: u64,
@@ -67,6 +67,14 @@ pub unsafe fn call(case: &BenchCase, tensors: TensorAddresses, on: &impl Backend
         Op::AddLayerTo => {
             let b = view(b, types.w, case.parameter_extents())?;
             norm.bias(b).add_then_norm_to(view(x, types.x, extents)?, r()?, &mut sum()?, &mut y, on)
+        }
+        Op::GatedRms | Op::GatedHead | Op::GateFirstRms => {
+            let gating = case.op.gating().unwrap_or_default();
+            let gate = Gate::new(r()?, gating.activation).order(gating.order);
+            match case.extents.rank() {
+                3 => norm.gated_heads(view(x, types.x, extents)?, gate, &mut y, on),
+                _ => norm.gated_rows(view(x, types.x, extents)?, gate, &mut y, on),
+            }
         }
         Op::SandwichRms => {
             let next = case.next_operation().norm().weight(view(b, types.w, case.parameter_extents())?);
@@ -167,8 +175,8 @@ pub unsafe fn call_unfused(
     )
 }
 
-/// The `Problem` that the argument checks make of [`call`], for plans with tiles of one's own. It is not for a sandwich,
-/// which takes a `SandwichProblem`.
+/// The `Problem` that the argument checks make of [`call`], for plans with tiles of one's own. It is not for a sandwich
+/// or a gate, which take other problems.
 pub fn problem(case: &BenchCase, tensors: TensorAddresses) -> Problem {
     let TensorAddresses { x, y, w, b, r, sum, .. } = tensors;
     let (rows, heads, dim) = (case.extents.rows() as u64, case.extents.heads() as u64, case.extents.dim());

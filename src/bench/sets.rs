@@ -62,7 +62,7 @@ const RESIDUAL: [[usize; 2]; 8] = [
     [32_768, 8192],
 ];
 
-/// The residual's other forms: widths of models that have them, from a row to a prompt.
+/// The residual's other forms and gates: widths of models that have them, from a row to a prompt.
 const FORMS: [[usize; 2]; 16] = [
     [1, 2048],
     [1, 4096],
@@ -112,11 +112,19 @@ impl Standing {
         let rows: &[[usize; 2]] = match (self, op) {
             (Standing::Full, Op::RmsInPlace) => &IN_PLACE,
             (Standing::Full, Op::AddRms | Op::AddLayer) => &RESIDUAL,
-            (Standing::Full, op) if op.has_residual() || op.quantizes().is_some() => &FORMS,
+            (Standing::Full, op)
+                if op.has_residual() || op.gating().is_some() || op.quantizes().is_some() =>
+            {
+                &FORMS
+            }
             (Standing::Full, _) => &ROWS,
             (Standing::Quick, Op::RmsInPlace) => &QUICK_ROWS[..2],
             (Standing::Quick, Op::AddRms | Op::AddLayer) => &QUICK_ROWS[..4],
-            (Standing::Quick, op) if op.has_residual() || op.quantizes().is_some() => &QUICK_FORMS,
+            (Standing::Quick, op)
+                if op.has_residual() || op.gating().is_some() || op.quantizes().is_some() =>
+            {
+                &QUICK_FORMS
+            }
             (Standing::Quick, _) => &QUICK_ROWS,
             (Standing::Cpu, _) => &CPU_ROWS,
             (Standing::QuickCpu, Op::Rms) => &QUICK_CPU_ROWS,
@@ -129,7 +137,7 @@ impl Standing {
             Standing::QuickCpu => &QUICK_CPU_HEADS,
         };
         match op {
-            Op::Head => heads.iter().map(|extents| Extents::new(extents)).collect(),
+            Op::Head | Op::GatedHead => heads.iter().map(|extents| Extents::new(extents)).collect(),
             _ => rows.iter().map(|extents| Extents::new(extents)).collect(),
         }
     }
@@ -200,7 +208,7 @@ mod tests {
     #[test]
     fn the_standing_set_reaches_from_one_row_to_a_million_columns() {
         let cases = cases(&[], &[], &[], Standing::Full, Rounding::Single).unwrap();
-        assert_eq!(cases.len(), 21 + 4 + 21 + 12 + 2 * 8 + 12 * 16);
+        assert_eq!(cases.len(), 21 + 4 + 21 + 12 + 2 * 8 + 12 * 16 + 2 * 16 + 12);
         let dims = |op| cases.iter().filter(move |case| case.op == op).map(|case| case.extents.dim());
         assert_eq!((dims(Op::Rms).min(), dims(Op::Rms).max()), (Some(256), Some(1 << 20)));
         // Above what decoding sees, and but for three shapes of prompts, 256 MiB and more.

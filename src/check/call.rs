@@ -3,8 +3,8 @@
 //! An image is one block of memory that holds all tensors of a case: see [`layout`](super::layout).
 
 use norm_host::{
-    Backend, Cpu, DType, Error, Place, Scale, Simulator, Stream, View, ViewMut, reference::Operation,
-    rms_norm_partial,
+    Backend, Cpu, DType, Error, Gate, Gating, Place, Scale, Simulator, Stream, View, ViewMut,
+    reference::Operation, rms_norm_partial,
 };
 
 use super::quantized::{QuantizedOperands, in_front};
@@ -100,6 +100,8 @@ pub struct Call {
     pub b: Option<ImageTensor>,
     /// The addition to a residual, if there is one.
     pub addition: Option<AdditionOperands>,
+    /// The gate, if there is one, and what it does. Then there is no addition.
+    pub gate: Option<(Gating, ImageTensor)>,
     pub step: Step,
     /// The number of shards that each row is split into. Their lengths differ by at most one element.
     pub shards: usize,
@@ -201,6 +203,15 @@ impl Call {
                         Some(s) => norm.sandwich_rows_to(next, x, view(r)?, &mut view_mut(s)?, y, on),
                     }
                 }
+            };
+        }
+        if let Some((Gating { activation, order }, g)) = &self.gate {
+            let gate = Gate::new(view(g)?, *activation).order(*order);
+            return match (&self.y, self.heads) {
+                (Some(y), false) => norm.gated_rows(view(&self.x)?, gate, &mut view_mut(y)?, on),
+                (Some(y), true) => norm.gated_heads(view(&self.x)?, gate, &mut view_mut(y)?, on),
+                (None, false) => norm.gated_rows_in_place(&mut view_mut(&self.x)?, gate, on),
+                (None, true) => norm.gated_heads_in_place(&mut view_mut(&self.x)?, gate, on),
             };
         }
         match (&self.y, self.heads) {

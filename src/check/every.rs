@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use norm_host::plan::{DeviceProfile, Tile};
 use norm_host::{DType, NormKind, QuantFormat, QuantPreset, QuantRecipe, Rounding, Simulator};
-use norm_kernels::abi::{EntryPoint, Kernel, QuantKernel, QuantVariant, ShardKernel, Variant, width};
+use norm_kernels::abi::{
+    EntryPoint, GatedKernel, GatedVariant, Kernel, QuantKernel, QuantVariant, ShardKernel, Variant, width,
+};
 use serde::Serialize;
 
 use super::call::OnSimulator;
@@ -19,6 +21,7 @@ use super::case::{
     ValuePattern,
 };
 use super::examine::{ImageBuffers, examine};
+use super::gate::GateForm;
 use super::quantized::Quantized;
 use crate::apply::QuantForm;
 use crate::failure::Failure;
@@ -117,36 +120,67 @@ pub fn run(simulator: &Simulator, entries: &[EntryPoint], device: &str, options:
 }
 
 /// The result of an entry point.
-enum Tried {
+pub(super) enum Tried {
     Passed { outputs: u64 },
     NotReached,
     Failed { case: String, fault: String },
 }
 
 /// Runs an entry point's cases until one has run it.
-fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut ImageBuffers) -> Tried {
+pub(super) fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut ImageBuffers) -> Tried {
     // If the kernel is never reached, another one may be why: of a call's two kernels, the first may have failed.
     let mut unreached = Tried::NotReached;
     for (case, profile) in cases(entry, simulator.profile()) {
         let simulator = simulator.on(profile);
-        let tried = once(&simulator, &case, memory);
-        match tried {
-            Tried::Passed { outputs } if simulator.has_run(entry) => {
-                let harder = harder(&case).into_iter().map(|case| once(&simulator, &case, memory));
-                return harder.fold(Tried::Passed { outputs }, Tried::and);
+        // Many or long rows are done once, those with gaps unless planning selects another kernel for them.
+        let is_small = case.dim() < LONG && case.rows() < MANY_ROWS;
+        let strided = strided(&case, false);
+        let out_of_place = |case: &CheckCase| CheckCase { in_place: false, alone: None, ..case.clone() };
+        let gaps_first = Some(&strided).filter(|_| !is_small).map(out_of_place);
+        for first in gaps_first.iter().chain([&case]) {
+            let tried = once(&simulator, first, memory);
+            match tried {
+                Tried::Passed { .. } if simulator.has_run(entry) => {
+                    let others = harder(&case).into_iter().chain(Some(strided).filter(|_| is_small));
+                    let others = others.map(|case| beside(&simulator, &case, memory));
+                    return others.fold(tried, Tried::and);
+                }
+                _ if simulator.has_run(entry) => return tried,
+                Tried::Failed { .. } => unreached = tried,
+                Tried::Passed { .. } | Tried::NotReached => {}
             }
-            _ if simulator.has_run(entry) => return tried,
-            Tried::Failed { .. } => unreached = tried,
-            Tried::Passed { .. } | Tried::NotReached => {}
         }
     }
     unreached
+}
+
+/// Runs an entry point's cases with gaps in place, and a row without weights, which takes longer for long rows.
+pub(super) fn in_place(simulator: &Simulator, entry: EntryPoint, memory: &mut ImageBuffers) -> Tried {
+    for (case, profile) in cases(entry, simulator.profile()) {
+        let simulator = simulator.on(profile);
+        let bare = beside(&simulator, &without_weights(&case), memory);
+        let tried = beside(&simulator, &strided(&case, true), memory).and(bare);
+        if simulator.has_run(entry) {
+            return tried;
+        }
+    }
+    Tried::NotReached
 }
 
 fn once(simulator: &Simulator, case: &CheckCase, memory: &mut ImageBuffers) -> Tried {
     match examine(case, &mut OnSimulator { simulator }, memory) {
         Ok(findings) => Tried::Passed { outputs: findings.outputs },
         Err(fault) => Tried::Failed { case: case.to_string(), fault: fault.to_string() },
+    }
+}
+
+/// A case that is done beside the one that has run the entry point. Planning may select another kernel for it, which the
+/// set need not have.
+fn beside(simulator: &Simulator, case: &CheckCase, memory: &mut ImageBuffers) -> Tried {
+    match examine(case, &mut OnSimulator { simulator }, memory) {
+        Err(fault) if fault.of_kernels().is_some() => Tried::Passed { outputs: 0 },
+        Err(fault) => Tried::Failed { case: case.to_string(), fault: fault.to_string() },
+        Ok(findings) => Tried::Passed { outputs: findings.outputs },
     }
 }
 
@@ -163,19 +197,70 @@ impl Tried {
 
 /// The same case with other values, as far as time allows: rows that are far from 0, which LayerNorm measures in a second
 /// pass, unless some are already among the others; and rows with a NaN or an infinity among ordinary elements, so many
-/// of them that each place of a vector has one, unless they are long.
+/// of them that each place of a vector has one, unless they are long. Then an ordinary row is done beside it, as a NaN
+/// hides all else; others are done without weights.
 fn harder(case: &CheckCase) -> Vec<CheckCase> {
     let of =
         |data: ValuePattern, rows: usize| CheckCase { data, shape: vec![rows, case.dim()], ..case.clone() };
     let is_far = case.kind == NormKind::Layer && case.data != ValuePattern::Mixed;
     let far = is_far.then(|| of(ValuePattern::Shifted, 1));
-    let spot = match (case.rows() < MANY_ROWS, case.dim()) {
-        (true, ..SHORT) => Some(of(ValuePattern::Spot, 3 * ROWS)),
-        (true, SHORT..LONG) => Some(of(ValuePattern::Spot, ROWS)),
-        (true, LONG..) if !is_far => Some(of(ValuePattern::Spot, 1)),
-        _ => None,
+    let others = match (case.rows() < MANY_ROWS, case.dim()) {
+        (true, ..SHORT) => vec![of(ValuePattern::Spot, 3 * ROWS), without_weights(case)],
+        (true, SHORT..LONG) => vec![of(ValuePattern::Spot, ROWS), without_weights(case)],
+        (true, LONG..) if !is_far => vec![of(ValuePattern::Spot, 1), of(ValuePattern::Normal, 1)],
+        _ => Vec::new(),
     };
-    far.into_iter().chain(spot).chain(other_recipes(case)).collect()
+    far.into_iter().chain(others).chain(other_recipes(case)).collect()
+}
+
+/// One row without weights, and in LayerNorm with biases, whose type then decides which kernel it is.
+fn without_weights(case: &CheckCase) -> CheckCase {
+    let rounding = if case.rounding == Rounding::T5 { Rounding::Single } else { case.rounding };
+    let b = case.w.filter(|_| case.kind == NormKind::Layer);
+    CheckCase { shape: vec![1, case.dim()], data: ValuePattern::Normal, w: None, b, rounding, ..case.clone() }
+}
+
+/// The same rows along up to three axes, with gaps behind the positions of each, and of each head where a norm may be over heads;
+/// with a bias or an offset, in place, and one row alone. Long rows have one axis or, if `outermost`, two.
+fn strided(case: &CheckCase, outermost: bool) -> CheckCase {
+    let is_quantized = case.quantize.is_some();
+    let is_plain = case.residual == ResidualForm::None && case.shards == 1 && !is_quantized;
+    let leading = match (case.rows(), case.dim()) {
+        (1, _) => [1, 1, 1],
+        (rows, ..LONG) if rows < MANY_ROWS => [2, 2, rows.div_ceil(4).max(2)],
+        (rows, _) if outermost => [2, 1, rows.div_ceil(2).max(2)],
+        (..MANY_ROWS, _) => [1, 1, 2],
+        (rows, _) => [1, 2, rows.div_ceil(2)],
+    };
+    let placement = |placement: Placement, gaps| Placement { gaps, ..placement };
+    let of_heads = is_plain && case.rows() < MANY_ROWS;
+    // The kernels of RMSNorm that are fast have no bias, those of LayerNorm no offset.
+    let is_layer = case.kind == NormKind::Layer;
+    let param = |gap| case.w.map(|w| ParamPlacement { gap: if of_heads { gap } else { 0 }, ..w });
+    let (residual, b) = match case.residual {
+        ResidualForm::PreNorm { .. } => (ResidualForm::PreNorm { gaps: [16, 40, 8], at: 0 }, param(0)),
+        ResidualForm::Sandwich { r, next } => {
+            (ResidualForm::Sandwich { r: placement(r, [16, 40, 8]), next }, None)
+        }
+        other => (other, param(16)),
+    };
+    let b = b.filter(|_| is_layer && case.shards == 1);
+    let separate = (case.residual != ResidualForm::None).then_some(([24, 8, 32], 0));
+    let scale_in_memory = case.addition.sum_scale != 1.0;
+    CheckCase {
+        heads: of_heads,
+        shape: [&leading[..], &[case.dim()]].concat(),
+        x: placement(case.x, [32, 24, 8]),
+        y: placement(case.y, [40, 8, 16]),
+        w: param(8),
+        b,
+        weight_offset: if is_layer { 0.0 } else { 1.0 },
+        in_place: case.x.dtype == case.y.dtype && !is_quantized,
+        alone: (case.dim() < LONG).then_some(leading.iter().product::<usize>() - 1),
+        residual,
+        addition: AdditionOptions { separate, scale_in_memory, ..case.addition },
+        ..case.clone()
+    }
 }
 
 /// The same case in the other formats and recipes, which make other kernels of one template.
@@ -197,8 +282,9 @@ const MANY_ROWS: usize = 256;
 fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(CheckCase, DeviceProfile)> {
     match entry {
         EntryPoint::Norm(kernel) => of_norm(kernel, device),
-        EntryPoint::Quant(kernel) => of_quant(kernel).into_iter().map(|case| (case, device)).collect(),
+        EntryPoint::Quant(kernel) => of_quant(kernel, device),
         EntryPoint::Shard(shard) => of_shard(shard).into_iter().map(|case| (case, device)).collect(),
+        EntryPoint::Gated(kernel) => vec![(of_gated(kernel), device)],
     }
 }
 
@@ -257,12 +343,19 @@ fn shapes(kernel: Kernel, profile: DeviceProfile) -> Vec<(usize, usize)> {
 /// Cases of a kernel whose output is quantized, of rows of whole blocks. What a kernel that holds rows in registers leaves to
 /// others, biases of RMSNorm and offsets of LayerNorm, has the one that streams rows; unaligned rows the one that goes element
 /// by element.
-fn of_quant(kernel: QuantKernel) -> Vec<CheckCase> {
+fn of_quant(kernel: QuantKernel, device: DeviceProfile) -> Vec<(CheckCase, DeviceProfile)> {
     let QuantKernel { kind, x, w, variant, format, recipe } = kernel;
     let quantize = Some(quantized((format, recipe)));
-    // The threads of a block have up to two and up to four vectors, some of them none.
-    let case = |dim: usize| CheckCase { quantize, ..plain(kind, [x, w, x], 3, dim) };
-    let mut cases: Vec<CheckCase> = [896, 4864, 9088].map(case).into();
+    let (dims, profile) = match variant {
+        // All threads have all vectors that there is room for, in grids that count as long from three rows on.
+        QuantVariant::Long4 | QuantVariant::Long8 => {
+            (&[4096, 8192, 2048, 16384][..], DeviceProfile { short_grid: 2, ..device })
+        }
+        // The threads of a block have up to two and up to four vectors, some of them none.
+        _ => (&[896, 4864, 9088][..], device),
+    };
+    let case = |&dim: &usize| CheckCase { quantize, ..plain(kind, [x, w, x], 3, dim) };
+    let mut cases: Vec<CheckCase> = dims.iter().map(case).collect();
     for case in &mut cases {
         if matches!(variant, QuantVariant::Add2 | QuantVariant::Add4) {
             case.residual = ResidualForm::PreNorm { gaps: [0; MAX_LEADING], at: 0 };
@@ -274,7 +367,7 @@ fn of_quant(kernel: QuantKernel) -> Vec<CheckCase> {
             _ => {}
         }
     }
-    cases
+    cases.into_iter().map(|case| (case, profile)).collect()
 }
 
 /// Every format with each of its recipes, that of the templates first.
@@ -313,6 +406,21 @@ fn of_shard(shard: ShardKernel) -> Option<CheckCase> {
     Some(CheckCase { shards: 2, rounding, ..case })
 }
 
+/// A case of gated rows. The dims leave some threads without a vector, the rows a part of the last block idle.
+fn of_gated(kernel: GatedKernel) -> CheckCase {
+    let GatedKernel { x, w, variant, gating, epilogue } = kernel;
+    let width = width(x, x) as usize;
+    let (rows, dim) = match variant {
+        GatedVariant::Warp => (19, 40 * width),
+        GatedVariant::Block => (3, 600 * width),
+        GatedVariant::Stream => (2, 9005 * width),
+        GatedVariant::Scalar => (3, 600 * width + 1),
+    };
+    let g = placement(kernel.gate());
+    let case = plain(NormKind::Rms, [x, w, x], rows, dim);
+    CheckCase { rounding: epilogue.order, gate: Some(GateForm { gating, g }), ..case }
+}
+
 /// A case of dense rows of normal values, with weights.
 fn plain(kind: NormKind, [x, w, y]: [DType; 3], rows: usize, dim: usize) -> CheckCase {
     CheckCase {
@@ -333,6 +441,7 @@ fn plain(kind: NormKind, [x, w, y]: [DType; 3], rows: usize, dim: usize) -> Chec
         alone: None,
         residual: ResidualForm::None,
         addition: AdditionOptions::PLAIN,
+        gate: None,
         shards: 1,
         quantize: None,
     }
@@ -387,6 +496,7 @@ mod tests {
                 kinds.insert(format!("partial {vectors}"))
             }
             EntryPoint::Shard(ShardKernel::Apply { vectors, .. }) => kinds.insert(format!("apply {vectors}")),
+            EntryPoint::Gated(GatedKernel { variant, .. }) => kinds.insert(format!("gated {variant:?}")),
         };
         EntryPoint::all().filter(is_new).collect()
     }
@@ -396,6 +506,19 @@ mod tests {
         let report = run(&Simulator::new(), &some(), "sim", "--device sim");
         assert!(report.is_good(), "{report:?}");
         assert!(report.entries > 20 && report.outputs > 0, "{report:?}");
+    }
+
+    #[test]
+    fn rows_with_gaps_in_place_reach_one_entry_of_each_kind() {
+        let (simulator, mut memory) = (Simulator::new(), ImageBuffers::default());
+        let mut reaches = |&entry: &EntryPoint| match in_place(&simulator, entry, &mut memory) {
+            Tried::Passed { .. } => true,
+            Tried::NotReached => false,
+            Tried::Failed { case, fault } => panic!("{case}: {fault}"),
+        };
+        let unreached: Vec<String> =
+            some().iter().filter(|entry| !reaches(entry)).map(EntryPoint::to_string).collect();
+        assert_eq!(unreached, [""; 0]);
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use norm_host::{DType, Rounding};
 
-use super::case::{AdditionOptions, CheckCase, MAX_LEADING, Placement, ResidualForm, ValuePattern};
+use super::case::{
+    AdditionOptions, CheckCase, MAX_LEADING, ParamPlacement, Placement, ResidualForm, ValuePattern,
+};
 
 /// Attempts after which shrinking stops with the smallest case so far.
 const MAX_ATTEMPTS: usize = 2000;
@@ -61,6 +63,7 @@ fn simpler(case: &CheckCase) -> Vec<CheckCase> {
         }
     });
     step(&|case| case.addition = AdditionOptions::PLAIN);
+    step(&|case| case.gate = None);
     step(&|case| case.addition.separate = None);
     step(&|case| case.addition.wide = false);
     step(&|case| case.addition.scale_in_memory = false);
@@ -106,6 +109,7 @@ fn simpler(case: &CheckCase) -> Vec<CheckCase> {
                 ResidualForm::None | ResidualForm::PostNorm => {}
             }
             all.extend(case.addition.separate.as_mut().map(|(gaps, _)| gaps));
+            all.extend(case.gate.as_mut().map(|gate| &mut gate.g.gaps));
             for gaps in all {
                 gaps.rotate_left(1);
                 gaps[MAX_LEADING - 1] = 0;
@@ -144,6 +148,11 @@ fn simpler(case: &CheckCase) -> Vec<CheckCase> {
         ResidualForm::PreNorm { at, .. } | ResidualForm::Sandwich { r: Placement { at, .. }, .. } => *at = 0,
         ResidualForm::None | ResidualForm::PostNorm => {}
     });
+    step(&|case| {
+        if let Some(gate) = &mut case.gate {
+            (gate.g.gaps, gate.g.at) = ([0; MAX_LEADING], 0);
+        }
+    });
     step(&|case| case.addition.separate = case.addition.separate.map(|_| ([0; MAX_LEADING], 0)));
     step(&|case| case.x.at = 0);
     step(&|case| case.y.at = 0);
@@ -165,6 +174,10 @@ fn simpler(case: &CheckCase) -> Vec<CheckCase> {
     // f32 is the simplest dtype: with it, only the arithmetic rounds.
     step(&|case| {
         (case.x.dtype, case.y.dtype, case.addition.wide) = (DType::F32, DType::F32, false);
+        if let Some(gate) = &mut case.gate {
+            gate.g.dtype = DType::F32;
+            case.w = case.w.map(|w| ParamPlacement { dtype: DType::F32, ..w });
+        }
         if let ResidualForm::Sandwich { r, .. } = &mut case.residual {
             r.dtype = DType::F32;
         }

@@ -7,8 +7,8 @@ use std::{
 
 use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
 use norm_kernels::abi::{
-    Addition, EntryPoint, EpilogueRounding, KERNEL_SLOTS, Kernel, QUANT_KERNEL_SLOTS, QuantKernel,
-    SHARD_KERNEL_SLOTS, ShardKernel, Storage,
+    Addition, EntryPoint, EpilogueRounding, GATED_KERNEL_SLOTS, GatedKernel, KERNEL_SLOTS, Kernel,
+    QUANT_KERNEL_SLOTS, QuantKernel, SHARD_KERNEL_SLOTS, ShardKernel, Storage,
 };
 
 use super::Device;
@@ -27,6 +27,8 @@ pub(super) struct Kernels {
     quant_slots: Box<[OnceLock<Function>]>,
     /// By [`ShardKernel::index`].
     shard_slots: [OnceLock<Function>; SHARD_KERNEL_SLOTS],
+    /// By [`GatedKernel::index`].
+    gated_slots: Box<[OnceLock<Function>]>,
     /// Held while a kernel is loaded, so that none is loaded twice.
     loading: Mutex<()>,
 }
@@ -37,6 +39,7 @@ impl Default for Kernels {
             slots: (0..KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             quant_slots: (0..QUANT_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             shard_slots: [const { OnceLock::new() }; SHARD_KERNEL_SLOTS],
+            gated_slots: (0..GATED_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             loading: Mutex::new(()),
         }
     }
@@ -115,6 +118,11 @@ impl Device {
         self.function(EntryPoint::Shard(kernel), &self.inner.kernels.shard_slots[kernel.index()])
     }
 
+    /// The kernel's function, loaded if it is not yet.
+    pub(crate) fn gated_kernel(&self, kernel: GatedKernel) -> Result<CUfunction> {
+        self.function(EntryPoint::Gated(kernel), &self.inner.kernels.gated_slots[kernel.index()])
+    }
+
     fn function(&self, entry: EntryPoint, slot: &OnceLock<Function>) -> Result<CUfunction> {
         match slot.get() {
             Some(function) => Ok(function.0),
@@ -164,15 +172,19 @@ impl Device {
     /// Allows a function the shared memory and the cluster size that its launches need beyond the driver's defaults.
     fn permit(&self, function: CUfunction, entry: EntryPoint) -> std::result::Result<(), DriverError> {
         const PORTABLE_CLUSTER: u32 = 8;
-        let EntryPoint::Norm(Kernel { variant, .. }) = entry else { return Ok(()) };
+        let (storage, takes_clusters) = match entry {
+            EntryPoint::Norm(Kernel { variant, .. }) => (variant.spec().storage, variant.takes_clusters()),
+            EntryPoint::Gated(GatedKernel { variant, .. }) => (Storage::Reload, variant.reloads()),
+            EntryPoint::Quant(_) | EntryPoint::Shard(_) => return Ok(()),
+        };
         // All that the device has, because handles with other profiles use this function too.
         let DeviceProfile { max_cluster, max_shared_bytes, .. } =
             DeviceProfile::of_capability(self.capability());
-        if matches!(variant.spec().storage, Storage::Shared | Storage::Hybrid(_)) {
+        if matches!(storage, Storage::Shared | Storage::Hybrid(_)) {
             // SAFETY: the function's module has just been loaded in the context that is current here.
             unsafe { self.driver().allow_shared_memory(function, max_shared_bytes) }?;
         }
-        if variant.takes_clusters() && max_cluster > PORTABLE_CLUSTER {
+        if takes_clusters && max_cluster > PORTABLE_CLUSTER {
             // SAFETY: the function's module has just been loaded in the context that is current here.
             unsafe { self.driver().allow_large_clusters(function) }?;
         }

@@ -17,6 +17,8 @@ pub enum Arg {
     B,
     /// The output.
     Y,
+    /// The gate.
+    G,
     /// The residual.
     R,
     /// The sum with a residual, where it has a separate tensor.
@@ -76,6 +78,7 @@ impl fmt::Display for Arg {
             Arg::W => "w",
             Arg::B => "b",
             Arg::Y => "y",
+            Arg::G => "g",
             Arg::R => "r",
             Arg::Sum => "sum",
             Arg::Sums => "sums",

@@ -36,7 +36,8 @@ impl Error {
             #[cfg(feature = "candle")]
             Error::GradientInPlace { arg, .. } => Some(arg),
             Error::SplitRow { .. } => Some(Arg::Dim),
-            Error::SplitLayerNorm => Some(Arg::Kind),
+            Error::SplitLayerNorm | Error::GatedLayerNorm => Some(Arg::Kind),
+            Error::GatedBias => Some(Arg::B),
             Error::Eps { .. } => Some(Arg::Eps),
             Error::WeightOffset { .. } | Error::OffsetWithoutWeights { .. } => Some(Arg::WeightOffset),
             Error::RoundOffsetOfNone => Some(Arg::RoundOffset),

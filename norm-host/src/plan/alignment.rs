@@ -3,7 +3,7 @@
 use super::Tile;
 use crate::{
     DType,
-    problem::{Param, Problem, QuantizedProblem, Residual},
+    problem::{GatedProblem, Param, Problem, QuantizedProblem, Residual},
 };
 
 /// The widest access of a thread, in bytes.
@@ -52,6 +52,13 @@ fn reads_vectors(problem: &Problem, tile: Tile) -> bool {
         && residual
         && param(problem.w)
         && param(problem.b)
+}
+
+/// The same for a gated norm.
+pub(super) fn takes_gated_vectors(problem: &GatedProblem, tile: Tile) -> bool {
+    let GatedProblem { norm, gate, .. } = problem;
+    let strides = norm.axes.iter().filter(|axis| axis.extent > 1).map(|axis| axis.r_stride);
+    takes_vectors(norm, tile) && is_aligned(u64::from(tile.width), gate.dtype, gate.address, strides)
 }
 
 /// Whether weights or biases, if there are any, consist of whole, aligned vectors, given that the rows do.

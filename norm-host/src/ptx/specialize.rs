@@ -26,6 +26,9 @@
 //! | `add.T {lo, hi}, {a0, a1}, {r0, r1}, branch, sum` | x, y, n | `a + r`, a rounded first where the kernel rounds there; in a kernel that is scaled `(a * branch + r) * sum`, the product and the sum rounded where the order is not `Single` | `round`, `mul.rn.f32`, `round`, `add.rn.f32`, `round`, `mul.rn.f32` | as for f16 | the same without `round` |
 //! | `ld_scale.T scale, [address], number` | x | in a kernel that is scaled the f32 at the address, or the number where that is 0 | `setp.ne.b64`, `ld.global.b32`; else `mov.b32` | as for f16 | as for f16 |
 //! | `round.T {lo, hi}, {a, b}` | n, w | two f32, rounded to nearest even to that type where the kernel rounds there | `cvt.rn.f16x2.f32`, `unpack` | `cvt.rn.bf16x2.f32`, `unpack` | `mov.b32` |
+//! | `activate.T {lo, hi}, {g0, g1}` | x | the activation of two elements of a gate, an f32 each: `1 / (1 + exp(-g))`, or `g` times that | `mul.rn.f32` by -log2 e, `ex2.approx.ftz.f32`, `add.rn.f32`, `rcp.approx.ftz.f32`; of SiLU `mul.rn.f32` | as for f16 | as for f16 |
+//! | `gate.T {lo, hi}, {v0, v1}, {a0, a1}` | x, y | the values, multiplied by the activations where the gate multiplies there: at `x` in front of the norm, at `y` behind it | `mul.rn.f32` or `mov.b32`; at `y` `round` in front of it | as for f16 | the same without `round` |
+//! | `gates_first.T flag` | x | not 0 if the gate multiplies in front of the norm | `mov.b32` | as for f16 | as for f16 |
 //! | `affine.T {lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}` | y | n · w + b, where the kernel rounds before the bias with the product rounded to that type | `mul.rn.f32`, `round`, `add.rn.f32` | as for f16 | `fma.rn.f32` |
 //!
 //!
@@ -49,6 +52,7 @@
 //! | `affine.y`, its product with the weight | – | – | to y's type | – |
 //! | `add.y`, what is added to a residual behind the norm | – | to y's type | to y's type | to y's type |
 //! | `add.n`, what is added to one between two norms | – | to x's type | to x's type | to x's type |
+//! | `gate.y`, what a gate behind the norm multiplies | – | to y's type | to y's type | to y's type |
 //!
 //! and at `round.w`, a weight with its offset, where [`EpilogueRounding::offset`] says so. A [wide](Addition) residual's sum
 //! is never rounded. `add.x`, an element of x that is added, has its type already.
@@ -98,7 +102,7 @@
 //! assert_eq!(
 //!     error.to_string(),
 //!     "kernel rms_f16_bf16_f16_block4, line 6 of template rms_b16_b16_b16_block4: expected an operation (unpack, pack, \
-//!      clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, sum, larger, reciprocal, quotient or codes), given 'unpakc'"
+//!      clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, sum, larger, reciprocal, quotient or codes), given 'unpakc'"
 //! );
 //! ```
 
@@ -116,8 +120,8 @@ use memchr::memmem;
 #[cfg(doc)]
 use norm_kernels::abi::Template;
 use norm_kernels::abi::{
-    Addition, DType, EntryPoint, EpilogueRounding, Kernel, QuantFormat, QuantKernel, QuantRecipe, Rounding,
-    ShardKernel,
+    Addition, DType, EntryPoint, EpilogueRounding, GatedKernel, Gating, Kernel, QuantFormat, QuantKernel,
+    QuantRecipe, Rounding, ShardKernel,
 };
 
 use super::scanner::{Scanner, is_word};
@@ -151,6 +155,8 @@ pub struct Instance {
     pub y: Option<DType>,
     /// How it adds a residual.
     pub addition: Addition,
+    /// What a gate does to its rows; `None` if it has no gate.
+    pub gating: Option<Gating>,
     /// Where it rounds.
     pub epilogue: EpilogueRounding,
     /// The format and formula of its codes, if its output is quantized.
@@ -173,13 +179,18 @@ impl Instance {
             // Of a recipe `roundings` knows what it rounds.
             EntryPoint::Quant(QuantKernel { x, w, .. }) => (x, [Some(w), None], EpilogueRounding::SINGLE),
             EntryPoint::Shard(ShardKernel::Partial { x, .. }) => (x, [None; 2], EpilogueRounding::SINGLE),
+            EntryPoint::Gated(GatedKernel { x, w, epilogue, .. }) => (x, [Some(w), Some(x)], epilogue),
         };
         let (addition, quantized) = match entry {
             EntryPoint::Norm(Kernel { addition, .. }) => (addition, None),
             EntryPoint::Quant(QuantKernel { format, recipe, .. }) => {
                 (Addition::PLAIN, Some((format, recipe)))
             }
-            EntryPoint::Shard(_) => (Addition::PLAIN, None),
+            EntryPoint::Shard(_) | EntryPoint::Gated(_) => (Addition::PLAIN, None),
+        };
+        let gating = match entry {
+            EntryPoint::Gated(GatedKernel { gating, .. }) => Some(gating),
+            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) => None,
         };
         Instance {
             template: entry.template().to_string(),
@@ -188,6 +199,7 @@ impl Instance {
             w,
             y,
             addition,
+            gating,
             epilogue,
             quantized,
             max_threads: entry.max_threads(),

@@ -8,8 +8,8 @@ use std::ops::Range;
 use ptx_sim::{Memory, MemoryError};
 
 use crate::problem::{
-    Operand, Param, Problem, QuantScales, QuantizedProblem, Residual, ResidualPlace, SandwichProblem,
-    ShardProblem, ShardStep,
+    GatedProblem, Operand, Param, Problem, QuantScales, QuantizedProblem, Residual, ResidualPlace,
+    SandwichProblem, ShardProblem, ShardStep,
 };
 
 /// A contiguous range of a tensor's bytes.
@@ -49,6 +49,12 @@ pub fn sandwich_spans(problem: &SandwichProblem) -> Vec<Span> {
         _ => span,
     });
     merged(of_first.chain(of_second).collect())
+}
+
+/// The memory that a gated norm accesses.
+pub fn gated_spans(problem: &GatedProblem) -> Vec<Span> {
+    let named = |span: Span| if span.name == "r" { Span { name: "g", ..span } } else { span };
+    merged(rows(&problem.with_gate_as_residual(), true).into_iter().map(named).collect())
 }
 
 /// The memory that a norm accesses whose output is quantized.

@@ -2,7 +2,10 @@
 
 use core::fmt::{self, Write};
 
-use super::{Addition, EpilogueRounding, Kernel, QuantFormat, QuantKernel, QuantRecipe, ShardKernel};
+use super::{
+    Addition, EpilogueRounding, GatedKernel, Gating, Kernel, QuantFormat, QuantKernel, QuantRecipe,
+    ShardKernel,
+};
 
 /// An entry point of the PTX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,14 +16,17 @@ pub enum EntryPoint {
     Quant(QuantKernel),
     /// A step of a norm of rows that are split over devices.
     Shard(ShardKernel),
+    /// A gated RMSNorm.
+    Gated(GatedKernel),
 }
 
 impl EntryPoint {
-    /// Every entry point that rounds once and is not [scaled](Addition); of those whose output is quantized those with
-    /// [`QuantRecipe::Exact`] and [`QuantFormat::E4m3`].
+    /// Every entry point that rounds once, is not [scaled](Addition), and of gated ones has [`Gating::DEFAULT`]; of those whose
+    /// output is quantized those with [`QuantRecipe::Exact`] and [`QuantFormat::E4m3`].
     pub fn all() -> impl Iterator<Item = EntryPoint> {
         let whole = Kernel::all().map(EntryPoint::Norm).chain(QuantKernel::all().map(EntryPoint::Quant));
-        whole.chain(ShardKernel::all().map(EntryPoint::Shard))
+        let norms = whole.chain(ShardKernel::all().map(EntryPoint::Shard));
+        norms.chain(GatedKernel::all().map(EntryPoint::Gated))
     }
 
     /// The same entry point with another format and formula; `None` if its output is not quantized, or there is no such
@@ -44,6 +50,7 @@ impl EntryPoint {
                 EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, epilogue })
             }
             EntryPoint::Shard(partial @ ShardKernel::Partial { .. }) => EntryPoint::Shard(partial),
+            EntryPoint::Gated(kernel) => EntryPoint::Gated(GatedKernel { epilogue, ..kernel }),
         }
     }
 
@@ -58,11 +65,21 @@ impl EntryPoint {
         }
     }
 
+    /// The same entry point with another gating; `None` if it has no gate.
+    pub const fn gated(self, gating: Gating) -> Option<EntryPoint> {
+        match self {
+            EntryPoint::Gated(kernel) => Some(EntryPoint::Gated(GatedKernel { gating, ..kernel })),
+            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) => None,
+        }
+    }
+
     /// The entry point of this name.
     pub fn named(name: &str) -> Option<EntryPoint> {
         let entries = EntryPoint::all()
-            .flat_map(|entry| [Some(entry), entry.scaled()])
-            .flatten()
+            .flat_map(|entry| {
+                let gated = Gating::ALL[1..].iter().map(move |gating| entry.gated(*gating));
+                [Some(entry), entry.scaled()].into_iter().chain(gated).flatten()
+            })
             .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)));
         entries.chain(QuantKernel::every().map(EntryPoint::Quant)).find(|entry| {
             let mut rest = Rest(name);
@@ -76,6 +93,7 @@ impl EntryPoint {
             EntryPoint::Norm(kernel) => kernel.variant.max_threads(),
             EntryPoint::Quant(kernel) => kernel.variant.max_threads(),
             EntryPoint::Shard(_) => ShardKernel::MAX_THREADS,
+            EntryPoint::Gated(kernel) => kernel.max_threads(),
         }
     }
 }
@@ -108,6 +126,12 @@ impl From<ShardKernel> for EntryPoint {
     }
 }
 
+impl From<GatedKernel> for EntryPoint {
+    fn from(kernel: GatedKernel) -> EntryPoint {
+        EntryPoint::Gated(kernel)
+    }
+}
+
 /// Its name in the PTX.
 impl fmt::Display for EntryPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,6 +139,7 @@ impl fmt::Display for EntryPoint {
             EntryPoint::Norm(kernel) => kernel.fmt(f),
             EntryPoint::Quant(kernel) => kernel.fmt(f),
             EntryPoint::Shard(kernel) => kernel.fmt(f),
+            EntryPoint::Gated(kernel) => kernel.fmt(f),
         }
     }
 }

@@ -115,6 +115,7 @@ impl EntryPoint {
             EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, .. }) => {
                 bounds.apply[usize::from(!vectors)][column([x, w, y])]
             }
+            EntryPoint::Gated(_) => 0,
         };
         (most > 0).then_some(most)
     }

@@ -352,6 +352,73 @@ pub fn affine_y([n0, n1]: [f32; 2], [w0, w1]: [f32; 2], [b0, b1]: [f32; 2]) -> [
     [low, high]
 }
 
+/// `act(g)` of two elements of a gate: SiLU or sigmoid.
+#[inline(always)]
+pub fn activate_x([g0, g1]: [f32; 2]) -> [f32; 2] {
+    let (low, high);
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.activate.x {{{low}, {high}}}, {{{g0}, {g1}}};",
+            low = out(reg32) low,
+            high = out(reg32) high,
+            g0 = in(reg32) g0,
+            g1 = in(reg32) g1,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    [low, high]
+}
+
+/// Not 0 if the gate multiplies in front of the norm.
+#[inline(always)]
+pub fn gates_first() -> u32 {
+    let first;
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.gates_first.x {first};",
+            first = out(reg32) first,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    first
+}
+
+/// `norm.gate`: two values multiplied by the activations of a gate if it multiplies here, else unchanged.
+macro_rules! gate {
+    ($(#[$doc:meta])* $function:ident: $instruction:literal) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $function([v0, v1]: [f32; 2], [a0, a1]: [f32; 2]) -> [f32; 2] {
+            let (low, high);
+            // SAFETY: arithmetic on registers, defined for every value.
+            unsafe {
+                asm!(
+                    concat!($instruction, " {{{low}, {high}}}, {{{v0}, {v1}}}, {{{a0}, {a1}}};"),
+                    low = out(reg32) low,
+                    high = out(reg32) high,
+                    v0 = in(reg32) v0,
+                    v1 = in(reg32) v1,
+                    a0 = in(reg32) a0,
+                    a1 = in(reg32) a1,
+                    options(pure, nomem, nostack, preserves_flags)
+                )
+            }
+            [low, high]
+        }
+    };
+}
+
+gate! {
+    /// Two elements of x gated in front of the norm.
+    gate_x: "norm.gate.x"
+}
+gate! {
+    /// Two results of the norm gated behind it; some orders of roundings round them to the type of y first.
+    gate_y: "norm.gate.y"
+}
+
 /// The factor of the sum with a residual: the f32 at `address`, or `number` where the address is 0. Kernels that are not
 /// scaled load nothing.
 ///

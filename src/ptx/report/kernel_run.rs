@@ -21,7 +21,7 @@ pub struct KernelRun {
     /// The weights of a sandwich's second norm.
     pub next_w: Option<Traffic>,
     pub y: Option<Traffic>,
-    /// Loads of the residual.
+    /// Loads of the residual, or of the gate, which has its place.
     pub r: Option<Traffic>,
     /// Stores of the sum with the residual, which overwrite it.
     pub r_stored: Option<Traffic>,
@@ -72,7 +72,7 @@ impl KernelRun {
             b: parameter("b"),
             next_w: parameter("next_w"),
             y: tensor(of("y").stores, y.size()),
-            r: tensor(of("r").loads, r.size()),
+            r: tensor(of("r").loads, r.size()).or_else(|| tensor(of("g").loads, r.size())),
             r_stored: tensor(of("r").stores, r.size()),
             bank_conflicts: counts.shared.conflicts,
             divergent_branches: counts.divergent_branches,

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use norm_kernels::abi::{
+    Activation,
     DType::{self, BF16, F16, F32},
-    QuantFormat, QuantRecipe,
+    Gating, QuantFormat, QuantRecipe,
 };
 
 use super::quantize::{codes, larger, quotient, reciprocal, sum};
@@ -49,6 +50,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("add", &["x", "y", "n"], None, "{lo, hi}, {a0, a1}, {r0, r1}, branch, sum", 2, add),
     operation("ld_scale", &["x"], None, "scale, [address], number", 1, ld_scale),
     operation("affine", &["y"], None, "{lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}", 2, affine),
+    operation("activate", &["x"], None, "{lo, hi}, {g0, g1}", 2, activate),
+    operation("gate", &["x", "y"], None, "{lo, hi}, {v0, v1}, {a0, a1}", 2, gate),
+    operation("gates_first", &["x"], None, "flag", 1, gates_first),
     operation("sum", &["x"], None, "{lo, hi}, {a, b}", 2, sum),
     operation("larger", &["q"], None, "larger, largest, value", 1, larger),
     operation("reciprocal", &["q"], None, "reciprocal, scale, magnitude, max", 1, reciprocal),
@@ -62,6 +66,10 @@ pub(super) struct Expansion<'a> {
     /// The type of the operation's role; for `round`, `affine` and `add` the type to which the order of roundings rounds
     /// there, f32 where it does not round.
     pub(super) dtype: DType,
+    /// What the gate does, in a kernel that has one.
+    pub(super) gating: Gating,
+    /// Whether the role is that of the tensor in front of the norm.
+    pub(super) in_front: bool,
     /// In a kernel with factors, the types to which an addition rounds the scaled branch and the sum before its factor.
     pub(super) scaled: Option<[DType; 2]>,
     /// The format and formula of the codes, if the kernel's output is quantized.
@@ -248,6 +256,39 @@ fn ld_scale(expansion: Expansion<'_>, operands: &[&str]) {
         ptx!(expansion, "@%norm_p ld.global.b32 {scale}, [{address}];");
         ptx!(expansion, "}}");
     }
+}
+
+/// `1 / (1 + exp(-g))`, and for SiLU `g` times that, as norm-host/src/cpu/gated.rs has it. Where the exponential is infinite
+/// the reciprocal is 0.
+fn activate(expansion: Expansion<'_>, operands: &[&str]) {
+    let [lo, hi, g0, g1] = named(operands);
+    for (a, g) in [(lo, g0), (hi, g1)] {
+        // -log2(e), and 1.
+        ptx!(expansion, "mul.rn.f32 {a}, {g}, 0fBFB8AA3B;");
+        ptx!(expansion, "ex2.approx.ftz.f32 {a}, {a};");
+        ptx!(expansion, "add.rn.f32 {a}, {a}, 0f3F800000;");
+        ptx!(expansion, "rcp.approx.ftz.f32 {a}, {a};");
+        if expansion.gating.activation == Activation::Silu {
+            ptx!(expansion, "mul.rn.f32 {a}, {a}, {g};");
+        }
+    }
+}
+
+/// Multiplies two values where the kernel gates, behind the norm after they have been rounded as its order says.
+fn gate(expansion: Expansion<'_>, operands: &[&str]) {
+    let [lo, hi, v0, v1, a0, a1] = named(operands);
+    let multiplies = expansion.gating.gates_first() == expansion.in_front;
+    let dtype = if multiplies { expansion.dtype } else { F32 };
+    round(Expansion { text: expansion.text, dtype, ..expansion }, &[lo, hi, v0, v1]);
+    if multiplies {
+        ptx!(expansion, "mul.rn.f32 {lo}, {lo}, {a0};");
+        ptx!(expansion, "mul.rn.f32 {hi}, {hi}, {a1};");
+    }
+}
+
+fn gates_first(expansion: Expansion<'_>, operands: &[&str]) {
+    let [flag] = named(operands);
+    ptx!(expansion, "mov.b32 {flag}, {};", u32::from(expansion.gating.gates_first()));
 }
 
 /// Rounds two values to a type of 16 bits and back, in their registers; nothing for f32.

@@ -44,8 +44,13 @@ impl<'a> Statement<'a> {
         let dtype = self.dtype(operation, instance)?;
         let operands = self.operands(operation)?;
         let scaled = instance.scaled(self.role);
+        let gating = instance.gating.unwrap_or_default();
         let quantized = instance.quantized;
-        (operation.expand)(Expansion { text, dtype, scaled, quantized, capability }, &operands);
+        let in_front = self.role == "x";
+        (operation.expand)(
+            Expansion { text, dtype, gating, in_front, scaled, quantized, capability },
+            &operands,
+        );
         Ok(())
     }
 
@@ -77,6 +82,10 @@ impl<'a> Statement<'a> {
             let expected = format!("{} behind norm.{}", either(operation.roles), self.operation);
             return Err(Fault::new(Malformed::Role, expected, self.role));
         }
+        if matches!(operation.name, "activate" | "gate" | "gates_first") && instance.gating.is_none() {
+            let expected = "operations that need no gate in a kernel without one".to_owned();
+            return Err(Fault::new(Malformed::Operation, expected, self.operation));
+        }
         let Roundings { factor, normalized, product, result, .. } = instance.roundings();
         let rounded = match (self.role, operation.name) {
             ("n", "round") => return Ok(normalized.unwrap_or(DType::F32)),
@@ -86,8 +95,9 @@ impl<'a> Statement<'a> {
             ("w", "round") => factor,
             // An element of x already has its type, a factor is an f32.
             ("x", "add" | "ld_scale") => None,
+            ("x", "activate" | "gate" | "gates_first") => None,
             ("n", "add") => instance.rounded_norm(),
-            (_, "add") => result,
+            (_, "add" | "gate") => result,
             (_, "affine") => product,
             _ => {
                 let dtype = self.present(instance)?;

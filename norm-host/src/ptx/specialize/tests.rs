@@ -59,6 +59,7 @@ fn a_template_of_ones_own_is_specialized_under_any_name() {
         w: None,
         y: Some(DType::F32),
         addition: Addition::PLAIN,
+        gating: None,
         epilogue: EpilogueRounding::SINGLE,
         quantized: None,
         max_threads: 64,
@@ -252,13 +253,13 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
         (
             Operation,
             "norm.unpakc.x {%r1, %r2}, %r3;",
-            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale or affine), \
+            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, activate, gate or gates_first), \
              given 'unpakc'",
         ),
         (
             Operation,
             "norm. %r1;",
-            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale or affine), \
+            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, activate, gate or gates_first), \
              given nothing",
         ),
         (Role, "norm.unpack.n {%r1, %r2}, %r3;", "x, w or y behind norm.unpack, given 'n'"),
