@@ -78,6 +78,7 @@ class Case:
         self.y_bytes = self.elements * self.y.itemsize
         self.layer = self.op in ("layer_norm", "add_layer_norm", "add_layer_norm_to")
         self.sandwich = self.op == "sandwich_rms_norm"
+        self.rotates = self.op == "qk_norm_rope"
         self.residual = self.sandwich or self.op.startswith("add_")
         # Whether the sum has a tensor of its own.
         self.to = self.op.endswith("_to")
@@ -94,12 +95,25 @@ class Case:
         self.bytes = self.x_bytes + self.y_bytes + (1 if self.gated else 2) * self.r_bytes
 
     def parameters(self):
-        """Weights and biases, or a second norm's weights: (dim,) or (heads, head_dim)."""
+        """Weights and biases, a second norm's weights, or tables: (dim,) or (heads, head_dim)."""
         generator = torch.Generator(device="cuda").manual_seed(3)
+        if self.rotates:
+            weights = 1 + 0.2 * torch.randn(self.dim, generator=generator, device="cuda")
+            return weights.to(self.w), self.tables()
         normal = torch.randn(self.shape[1:], generator=generator, device="cuda")
         other = torch.randn(self.shape[1:], generator=generator, device="cuda")
         second = 1 + 0.2 * other if self.sandwich else 0.1 * other
         return (1 + 0.2 * normal).to(self.w), second.to(self.w)
+
+    def tables(self):
+        """Cosines and sines, (rows, dim / 2) each, and the tokens' positions, as norm bench has them."""
+        tokens = self.shape[0]
+        rows = min(max(tokens, 4096), 32768)
+        pairs = torch.arange(self.dim // 2, device="cuda", dtype=torch.float64)
+        angles = torch.arange(rows, device="cuda")[:, None] / 10000 ** (pairs / (self.dim // 2))
+        positions = torch.arange(tokens, device="cuda")
+        positions = 1237 * (positions + 1) % rows if tokens <= 256 else positions % rows
+        return angles.cos().to(self.w), angles.sin().to(self.w), positions.int()
 
 
 def aligned(size):
@@ -150,6 +164,15 @@ def formula(case, w, b):
         # Its own kernel takes one type.
         wide = w.float()
         return lambda x, r, s: F.rms_norm(r.add_(x), dim, wide, EPS).to(case.y)
+    if case.rotates:
+        cos, sin, positions = b
+
+        def norm_and_rotate(x, r, s):
+            first, second = F.rms_norm(x, dim, w, EPS).chunk(2, -1)
+            c, n = cos[positions][:, None], sin[positions][:, None]
+            return torch.cat([first * c - second * n, second * c + first * n], -1)
+
+        return norm_and_rotate
     if case.op == "sandwich_rms_norm":
         return lambda x, r, s: F.rms_norm(r.add_(F.rms_norm(x, dim, w, EPS)), dim, b, EPS)
     if case.gated:
@@ -244,6 +267,64 @@ if triton is not None:
         rstd = 1 / tl.sqrt(tl.sum(value * value, 0) / dim + eps)
         tl.store(y + at, (value * rstd * weight).to(y.dtype.element_ty), mask=mask)
 
+    @triton.jit
+    def norm_and_rotate(
+        x, w, cos, sin, positions, y, heads, eps, HALF: tl.constexpr, BLOCK: tl.constexpr, HEADS: tl.constexpr,
+    ):
+        # Some heads of a token, each in halves, which are rotated together.
+        token = tl.program_id(0).to(tl.int64)
+        head = tl.program_id(1) * HEADS + tl.arange(0, HEADS)[:, None]
+        column = tl.arange(0, BLOCK)[None, :]
+        mask = (head < heads) & (column < HALF)
+        at = (token * heads + head) * 2 * HALF + column
+        position = tl.load(positions + token)
+        first = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
+        second = tl.load(x + at + HALF, mask=mask, other=0.0).to(tl.float32)
+        c = tl.load(cos + position * HALF + column, mask=column < HALF, other=0.0).to(tl.float32)
+        n = tl.load(sin + position * HALF + column, mask=column < HALF, other=0.0).to(tl.float32)
+        rstd = 1 / tl.sqrt(tl.sum(first * first + second * second, 1) / (2 * HALF) + eps)
+        first *= rstd[:, None] * tl.load(w + column, mask=column < HALF, other=0.0).to(tl.float32)
+        second *= rstd[:, None] * tl.load(w + HALF + column, mask=column < HALF, other=0.0).to(tl.float32)
+        tl.store(y + at, (first * c - second * n).to(y.dtype.element_ty), mask=mask)
+        tl.store(y + at + HALF, (second * c + first * n).to(y.dtype.element_ty), mask=mask)
+
+
+def fastest(case, settings, with_settings):
+    """The fastest settings on this very case, as autotuning would choose."""
+    x = torch.randn(case.shape, device="cuda").to(case.x)
+    y = torch.empty(case.shape, dtype=case.y, device="cuda")
+    r = torch.zeros_like(x) if case.residual else None
+    timed = []
+    for setting in settings:
+        run = with_settings(*setting)
+        run(x, y, r, r)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            for _ in range(10):
+                run(x, y, r, r)
+        timed.append((statistics.median(replay(graph)), setting))
+    return min(timed)[1]
+
+
+def triton_rotation(case, w, tables):
+    """Norm and rotation in one kernel."""
+    cos, sin, positions = tables
+    tokens, heads, dim = case.shape
+    block = triton.next_power_of_2(dim // 2)
+
+    def with_settings(heads_a_block, warps):
+        def run(x, y, r, s):
+            norm_and_rotate[(tokens, triton.cdiv(heads, heads_a_block))](
+                x, w, cos, sin, positions, y, heads, EPS, dim // 2, block, heads_a_block, num_warps=warps
+            )
+            return y
+
+        return run
+
+    settings = [(1, 1), (2, 1), (4, 1), (4, 2), (8, 1), (8, 2), (8, 4), (16, 4), (32, 4), (64, 4), (64, 8)]
+    chosen = fastest(case, settings, with_settings)
+    return with_settings(*chosen), "{} heads a block, {} warps".format(*chosen)
+
 
 def row_warps(block):
     """Warps of a program that has one row."""
@@ -312,6 +393,8 @@ def triton_one_pass(case, w, b):
         raise Unfit("is not compared in place")
     if case.dim > 65536:
         raise Unfit("holds a row in one block: dim up to 65536")
+    if case.rotates:
+        return triton_rotation(case, w, b)
     if case.sandwich or case.to or case.r != case.x:
         return triton_form(case, w, b)
     rows = case.elements // case.dim
@@ -336,20 +419,7 @@ def triton_one_pass(case, w, b):
         settings = [(1, 1), (1, 2), (1, 4), (4, 4), (8, 4), (8, 8)]
     else:
         settings = [(1, warps) for warps in (4, 8, 16, 32)]
-    # The fastest of its settings on this very case, as autotuning would choose.
-    x = torch.randn(case.shape, device="cuda").to(case.x)
-    y = torch.empty(case.shape, dtype=case.y, device="cuda")
-    r = torch.zeros_like(x) if case.r_bytes else None
-    timed = []
-    for setting in settings:
-        run = with_settings(*setting)
-        run(x, y, r, r)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            for _ in range(10):
-                run(x, y, r, r)
-        timed.append((statistics.median(replay(graph)), setting))
-    rows_a_block, warps = min(timed)[1]
+    rows_a_block, warps = fastest(case, settings, with_settings)
     return with_settings(rows_a_block, warps), f"{rows_a_block} rows a block, {warps} warps"
 
 
@@ -507,6 +577,12 @@ class CaseWork:
             if case.layer:
                 value = value - value.mean(-1, keepdim=True)
             expected = rms(value) * w.float()
+            if case.rotates:
+                cos, sin, positions = self.b
+                position = int(positions[row])
+                first, second = expected.chunk(2, -1)
+                c, n = cos[position].float(), sin[position].float()
+                expected = torch.cat([first * c - second * n, second * c + first * n], -1)
             if case.layer:
                 expected = expected + self.b.float()
             if case.gated and not case.gate_first:

@@ -1,11 +1,13 @@
 //! `norm check`: random cases against the f64 reference.
 
+mod any;
 mod call;
 mod case;
 pub mod every;
 mod examine;
 mod gate;
 mod generate;
+mod heads;
 mod layout;
 mod outputs;
 mod quantized;
@@ -21,7 +23,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use norm_host::{Error, Stream};
 use serde::Serialize;
 
+use any::AnyCase;
 use call::{Executor, OnCpu, OnCuda, OnSimulator};
+#[cfg(test)]
 use case::CheckCase;
 use examine::CaseStats;
 use scan::{Cases, Failing};
@@ -49,7 +53,13 @@ the sum, behind an @ from memory. A gate goes through its activation and multipl
 aligned address each tensor starts; roundoffset rounds w + offset to the type of w, and rounding is the order of
 roundings; quantize is a form of norm rms --quantize, given its scale, bound the largest magnitude that counts, columns
 makes scales of blocks column-major, and copy has the values written too; shards does RMSNorm in so many parts of each row, as over devices; inplace and alone do the norm in place and one row alone too, to give the same bits. All tensors of a
-case take 512 MiB at most.";
+case take 512 MiB at most.
+Norm and rotation of the heads of packed queries, keys and values:
+  op=qkrope heads=4,2,1 tokens=3 dim=128 x=DTYPE [norms=rms,layer,-] [w=DTYPE [own] [offset=1]] [eps=1e-6]
+  [pairs=64] [table=DTYPE] [neighbours] [behind] [beforeweight] [rotation=between|products] [wide] [gap=8] [at=1]
+  data=normal seed=7 [inplace]
+norms are those of queries, keys and values, a - for none; own weights differ from head to head; pairs are rotated, by
+halves unless neighbours; behind rotates first; wide positions have 8 bytes; gap is behind each token.";
 
 /// The arguments of `norm check`.
 #[derive(Args, Debug)]
@@ -65,7 +75,7 @@ pub struct CheckArgs {
     target: TargetArgs,
     /// Examine this case instead of random ones; a failure prints such a text. May be repeated
     #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed"], allow_hyphen_values = true)]
-    case: Vec<CheckCase>,
+    case: Vec<AnyCase>,
     /// Run each kernel of the set once at least instead, with --device sim
     #[arg(long, conflicts_with_all = ["cases", "seed", "case"])]
     every_kernel: bool,
@@ -192,7 +202,7 @@ fn explain(failing: Failing, options: &str, mut executor: impl Executor) -> Case
     let Failing { index, case, fault } = failing;
     let mut memory = examine::ImageBuffers::default();
     let mut smallest_fault = fault.to_string();
-    let smallest = shrink::shrink(&case, |case| match examine::examine(case, &mut executor, &mut memory) {
+    let smallest = case.shrink(|case| match case.examine(&mut executor, &mut memory) {
         Ok(_) => false,
         // The kernel set may lack the kernels that a simpler case needs.
         Err(simpler) if simpler.of_kernels().is_some() => false,

@@ -6,6 +6,7 @@ mod fit;
 mod gated;
 mod memory;
 mod overlap;
+mod qk_rope;
 mod quantized;
 mod residual;
 mod sandwich;
@@ -16,6 +17,7 @@ mod tests;
 #[cfg(feature = "candle")]
 pub(crate) use dense::{Dense, dense};
 pub(crate) use gated::gated;
+pub(crate) use qk_rope::{qk_rope, qk_rope_pairs};
 pub(crate) use quantized::quantized;
 pub(crate) use sandwich::sandwich;
 pub(crate) use sharded::{apply, partial};

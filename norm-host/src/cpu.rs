@@ -50,6 +50,7 @@
 //! | `widen`, `convert`, `workspace` | 16 bits to `f32` and back |
 //! | `gated` | norms with a gate, and its activations |
 //! | `sharded` | rows that are split over devices |
+//! | `qk_rope` | norm and rotation of heads, which has loops of its own |
 //! | `quantized` | norms whose output is quantized, a row at a time |
 //!
 //! # What is unsafe
@@ -68,6 +69,7 @@ mod form;
 mod gated;
 mod loops;
 mod passes;
+mod qk_rope;
 mod quantized;
 mod residual;
 mod round;
@@ -83,7 +85,7 @@ use self::dispatch::Isa;
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    problem::{GatedProblem, Problem, QuantizedProblem, Residual, Scales, ShardProblem},
+    problem::{GatedProblem, Problem, QkRopeProblem, QuantizedProblem, Residual, Scales, ShardProblem},
     tensor::Place,
 };
 
@@ -133,6 +135,12 @@ impl Backend for Cpu {
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
         // SAFETY: the caller promises the memory of the problem and of the sums.
         unsafe { sharded::run(problem, Isa::detect()) };
+        Ok(())
+    }
+
+    unsafe fn run_qk_rope(&self, problem: &QkRopeProblem) -> Result<()> {
+        // SAFETY: the caller promises the memory of the problem.
+        unsafe { qk_rope::run(problem) };
         Ok(())
     }
 }

@@ -100,8 +100,10 @@ pub mod models;
 mod norm;
 mod ops;
 pub mod problem;
+mod qk_rope;
 pub mod quantize;
 pub mod reference;
+mod rope;
 mod tensor;
 
 // For GPUs only.
@@ -146,6 +148,10 @@ pub use ops::{
     rms_norm_, rms_norm_add, rms_norm_add_to, rms_norm_apply, rms_norm_partial, rms_norm_quantized,
     sandwich_rms_norm, sandwich_rms_norm_to,
 };
+pub use qk_rope::{
+    MAX_HEAD_DIM, Pairing, Position, Positions, QkNormRope, Qkv, RopeRounding, Rotary, qk_norm_rope_, rope_,
+};
+pub use rope::{RopeScaling, RopeTables};
 pub use tensor::{Element, MAX_RANK, Place, QuantizedMut, Shape, View, ViewMut};
 
 #[cfg(feature = "gpu")]

@@ -5,6 +5,7 @@
 
 mod axes;
 mod gated;
+mod qk_rope;
 mod quantized;
 mod residual;
 mod roundings;
@@ -14,6 +15,7 @@ mod sharded;
 pub(crate) use axes::merge;
 pub use gated::GatedProblem;
 use norm_kernels::abi::{Axis, NormKind, Rounding};
+pub use qk_rope::{HeadNorm, Heads, HeadsOperand, QkRopeProblem, Rotation, Table};
 pub use quantized::{QuantLimits, QuantScales, QuantizedProblem, UniformRows};
 pub use residual::{Residual, ResidualPlace, Scales};
 pub use roundings::Roundings;

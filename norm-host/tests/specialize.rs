@@ -2,8 +2,10 @@
 
 use half::{bf16, f16};
 use norm_host::ptx::specialize::specialize;
-use norm_host::{Activation, DType, EpilogueRounding, Gating, Rounding};
-use norm_kernels::abi::{Addition, EntryPoint, GatedKernel, Kernel, QuantKernel, ShardKernel, Template};
+use norm_host::{Activation, DType, EpilogueRounding, Gating, RopeRounding, Rounding};
+use norm_kernels::abi::{
+    Addition, EntryPoint, GatedKernel, Kernel, QuantKernel, RopeKernel, ShardKernel, Template,
+};
 use norm_testing::template::{self, RESULTS, VALUES, result};
 use proptest::prelude::*;
 use ptx_sim::{Launch, Memory, Module};
@@ -101,14 +103,21 @@ impl Made {
                 ([x; 3], EpilogueRounding::SINGLE)
             }
             EntryPoint::Gated(GatedKernel { x, w, epilogue, .. }) => ([x, w, x], epilogue),
+            // What is done to weights is checked apart.
+            EntryPoint::Rope(kernel) => {
+                let order = kernel.norm_rounding();
+                ([kernel.x, DType::F32, kernel.x], EpilogueRounding { order, offset: false })
+            }
         };
         let addition = match entry {
             EntryPoint::Norm(Kernel { addition, .. }) => addition,
-            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Quant(_) => Addition::PLAIN,
+            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Quant(_) | EntryPoint::Rope(_) => {
+                Addition::PLAIN
+            }
         };
         let gating = match entry {
             EntryPoint::Gated(GatedKernel { gating, .. }) => Some(gating),
-            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) => None,
+            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
         };
         Made { entry, types, addition, gating, epilogue }
     }
@@ -125,6 +134,9 @@ impl Made {
             }
             if let Some(gating) = self.gating {
                 self.check_gate(gating, values, given, what);
+            }
+            if let EntryPoint::Rope(kernel) = self.entry {
+                check_rope(kernel, values, given, what);
             }
         }
     }
@@ -269,6 +281,36 @@ fn activate(activation: Activation, g: f32) -> f32 {
     if activation == Activation::Silu { sigmoid * g } else { sigmoid }
 }
 
+/// What is done between norm and rotation, in the rotation, and to weights and tables.
+fn check_rope(
+    RopeKernel { x, w, table, rounding, .. }: RopeKernel,
+    values: [f32; VALUES],
+    given: &[u32; RESULTS],
+    what: impl Fn(&str) -> String,
+) {
+    let unless = |is_not: bool| if is_not { DType::F32 } else { x };
+    for (role, dtype, at) in [
+        ("m", unless(rounding == RopeRounding::Single), result::ROUND_M),
+        ("p", unless(rounding != RopeRounding::Products), result::ROUND_P),
+    ] {
+        for (value, given) in values.iter().zip(&given[at..][..2]) {
+            let expected = round(dtype, *value).to_bits();
+            same_element(DType::F32, *given, expected, &what(&format!("round.{role}")));
+        }
+    }
+    for (role, dtype, absent, at) in [("w", w, 1.0, result::LD_W), ("t", table, f32::NAN, result::LD_T)] {
+        // The first two elements at the address of the thread's values.
+        let elements = match dtype {
+            DType::F32 => [values[0], values[1]],
+            DType::F16 | DType::BF16 => halves(values[0].to_bits()).map(|bits| to_f32(dtype, bits)),
+        };
+        for (place, expected) in [elements[1], elements[0], elements[1], absent].into_iter().enumerate() {
+            let what = what(&format!("ld.{role}, result {place}"));
+            same_element(DType::F32, given[at + place], expected.to_bits(), &what);
+        }
+    }
+}
+
 /// Values that a 16-bit type has to round: for each of its numbers that number, half the way to the next, and what is
 /// next to that on either side. Infinities, NaN and subnormal numbers are among them.
 fn to_round(dtype: DType) -> Vec<f32> {
@@ -336,7 +378,11 @@ proptest! {
         for (index, (entry, epilogue)) in EntryPoint::all().zip(epilogues).enumerate() {
             let scaled = entry.scaled().filter(|_| (index / 3 + first).is_multiple_of(2));
             let gated = entry.gated(Gating::ALL[(index / 5 + first) % Gating::ALL.len()]);
-            let made = Made::of(scaled.or(gated).unwrap_or(entry).with_epilogue(epilogue));
+            let mut entry = scaled.or(gated).unwrap_or(entry).with_epilogue(epilogue);
+            if let EntryPoint::Rope(kernel) = &mut entry {
+                kernel.rounding = RopeRounding::ALL[(index + first) % RopeRounding::ALL.len()];
+            }
+            let made = Made::of(entry);
             for target in TARGETS {
                 made.check(&inputs, &run(made.entry, target, &inputs));
             }

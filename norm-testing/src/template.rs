@@ -35,10 +35,15 @@ pub mod result {
     pub const GATE_X: usize = 36;
     pub const GATE_Y: usize = 38;
     pub const GATES_FIRST: usize = 40;
+    pub const ROUND_M: usize = 34;
+    pub const ROUND_P: usize = 36;
+    /// Of the thread's values the second element, the first two, and one that is not wanted.
+    pub const LD_W: usize = 38;
+    pub const LD_T: usize = 42;
 }
 
 /// Words that a thread writes.
-pub const RESULTS: usize = 41;
+pub const RESULTS: usize = 53;
 
 /// The entry of a template. The kernel takes the addresses of a word a thread, in which it finds two elements of x, of w
 /// and of y; of [`VALUES`] f32 a thread; and of [`RESULTS`] words a thread for what it computes. Those of what the template
@@ -49,6 +54,8 @@ pub fn entry(template: Template) -> String {
         Template::Norm { x, w, y, .. } | Template::Apply { x, w, y, .. } => (x, Some(w), Some(y)),
         Template::Partial { x, .. } => (x, None, None),
         Template::Gated { x, w, .. } => (x, Some(w), Some(x)),
+        // The size of the weights' elements is open.
+        Template::Rope { x, .. } => (x, None, Some(x)),
         // What its recipe leaves open is tested with its kernels.
         Template::Quant { .. } => (16, None, None),
     };
@@ -127,6 +134,19 @@ pub fn entry(template: Template) -> String {
         }
         text += "\tnorm.gates_first.x %r16;\n";
         keep(&mut text, result::GATES_FIRST, &["%r16"]);
+    }
+    if matches!(template, Template::Rope { .. }) {
+        for (role, at) in [("m", result::ROUND_M), ("p", result::ROUND_P)] {
+            let _ = writeln!(text, "\tnorm.round.{role} {{%r12, %r13}}, {{%r4, %r5}};");
+            keep(&mut text, at, &["%r12", "%r13"]);
+        }
+        text += "\tmov.b32 %r26, 0;\n\tmov.b32 %r27, 1;\n";
+        for (role, at) in [("w", result::LD_W), ("t", result::LD_T)] {
+            let _ = writeln!(text, "\tnorm.ld.{role}.v1 {{%r12}}, [%rd2], %r27, %r27;");
+            let _ = writeln!(text, "\tnorm.ld.{role}.v2 {{%r13, %r14}}, [%rd2], %r26, %r27;");
+            let _ = writeln!(text, "\tnorm.ld.{role}.v1 {{%r15}}, [%rd2], %r26, %r26;");
+            keep(&mut text, at, &["%r12", "%r13", "%r14", "%r15"]);
+        }
     }
     text + "\tret;\n}"
 }

@@ -152,9 +152,10 @@ impl BenchCase {
         self.tensor_bytes().next_multiple_of(ALIGN)
     }
 
-    /// The extents of weights and biases: `(dim)` or `(heads, head_dim)`.
+    /// The extents of weights and biases: `(dim)` or `(heads, head_dim)`; `(head_dim)` where heads are rotated.
     pub fn parameter_extents(&self) -> &[usize] {
-        &self.extents.as_slice()[1..]
+        let shared = if self.op.rotates() { 2 } else { 1 };
+        &self.extents.as_slice()[shared..]
     }
 
     /// The number of weights, which is also that of biases.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use norm_host::{Activation, DType, GateOrder, Gating, MAX_DIM, NormKind, QuantFormat};
-use norm_kernels::abi::GatedKernel;
+use norm_kernels::abi::{GatedKernel, RopeKernel};
 
 /// An operation to measure. The comments of the variants are the command line's help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
@@ -46,6 +46,9 @@ pub enum Op {
     /// The input multiplied by the SiLU of a gate, and RMSNorm of the product, with weights
     #[value(name = "gate_first_rms")]
     GateFirstRms,
+    /// RMSNorm of each head of packed queries and keys, four fifths of them queries, and their rotation
+    #[value(name = "qk_rope")]
+    QkRope,
     /// RMSNorm with weights, quantized to FP8 by a scale that is given
     #[value(name = "rms_fp8_static")]
     RmsFp8Static,
@@ -89,7 +92,7 @@ pub enum Scaled {
 }
 
 impl Op {
-    pub const ALL: [Op; 21] = [
+    pub const ALL: [Op; 22] = [
         Op::Rms,
         Op::RmsInPlace,
         Op::Layer,
@@ -103,6 +106,7 @@ impl Op {
         Op::GatedRms,
         Op::GatedHead,
         Op::GateFirstRms,
+        Op::QkRope,
         Op::RmsFp8Static,
         Op::RmsFp8Token,
         Op::RmsFp8Block,
@@ -142,6 +146,7 @@ impl Op {
             Op::GatedRms => "gated_rms_norm",
             Op::GatedHead => "gated_head_norm",
             Op::GateFirstRms => "gated_rms_norm:gate_first",
+            Op::QkRope => "qk_norm_rope",
             Op::RmsFp8Static => "rms_norm_quantized:fp8-static",
             Op::RmsFp8Token => "rms_norm_quantized:fp8-token",
             Op::RmsFp8Block => "rms_norm_quantized:fp8-block128",
@@ -169,6 +174,7 @@ impl Op {
             Op::GatedRms => "gated_rms",
             Op::GatedHead => "gated_head",
             Op::GateFirstRms => "gate_first_rms",
+            Op::QkRope => "qk_rope",
             Op::RmsFp8Static => "rms_fp8_static",
             Op::RmsFp8Token => "rms_fp8_token",
             Op::RmsFp8Block => "rms_fp8_block",
@@ -199,6 +205,7 @@ impl Op {
                 | Op::RmsInPlace
                 | Op::Layer
                 | Op::Head
+                | Op::QkRope
                 | Op::RmsFp8Static
                 | Op::RmsFp8Token
                 | Op::RmsFp8Block
@@ -228,6 +235,16 @@ impl Op {
         self == Op::SandwichRms
     }
 
+    /// Whether heads are normed and rotated.
+    pub fn rotates(self) -> bool {
+        self == Op::QkRope
+    }
+
+    /// Whether it can be measured as its parts, one after the other.
+    pub fn has_parts(self) -> bool {
+        self.is_sandwich() || self.rotates()
+    }
+
     /// Whether the residual is f32 although the input has 16 bits.
     pub fn wide_residual(self) -> bool {
         self == Op::AddRmsF32
@@ -247,6 +264,7 @@ impl Op {
                 let kernel_has = GatedKernel::takes(types.x, types.w) && types.w.size() >= types.x.size();
                 types.x == types.y && kernel_has
             }
+            Op::QkRope => types.x == types.y && RopeKernel::takes(types.x, types.w),
             _ if self.quantizes().is_some() => types.x.size() == 2 && types.y == types.x,
             _ => true,
         }
@@ -260,6 +278,7 @@ impl Op {
             Op::GatedRms | Op::GatedHead | Op::GateFirstRms => {
                 "takes x and y of one type, and w of that or f32"
             }
+            Op::QkRope => "takes x and y of one type, and w of that or f32",
             _ if self.quantizes().is_some() => "quantizes and takes x of 16 bits, its type in place of y's",
             _ => "takes any",
         }
@@ -271,7 +290,7 @@ impl Op {
 
     /// The number of axes of `x`: `(rows, dim)`, or `(rows, heads, head_dim)`.
     pub fn rank(self) -> usize {
-        if matches!(self, Op::Head | Op::GatedHead) { 3 } else { 2 }
+        if matches!(self, Op::Head | Op::GatedHead | Op::QkRope) { 3 } else { 2 }
     }
 
     /// Whether it can be called with tensors of these extents.

@@ -47,6 +47,19 @@ const HEADS: [[usize; 3]; 12] = [
     [8192, 64, 256],
 ];
 
+/// Queries and keys: a token, a prompt of 32768 tokens and one of 2048 with the 32 + 8 heads of 128 that most models have,
+/// decoding, and others' heads: those of Qwen3 30B-A3B and of Gemma 3, and heads of 64.
+const QK: [[usize; 3]; 8] = [
+    [1, 40, 128],
+    [32_768, 40, 128],
+    [2048, 40, 128],
+    [64, 40, 128],
+    [256, 40, 128],
+    [32_768, 36, 128],
+    [32_768, 12, 256],
+    [32_768, 40, 64],
+];
+
 /// Operations in place use the same kernels; these shapes show that.
 const IN_PLACE: [[usize; 2]; 4] = [[1, 4096], [4096, 4096], [32_768, 4096], [8192, 65_536]];
 
@@ -136,7 +149,13 @@ impl Standing {
             Standing::Cpu => &CPU_HEADS,
             Standing::QuickCpu => &QUICK_CPU_HEADS,
         };
+        let qk: &[[usize; 3]] = match self {
+            Standing::Full => &QK,
+            Standing::Quick => &QK[..3],
+            Standing::Cpu | Standing::QuickCpu => &QK[2..3],
+        };
         match op {
+            Op::QkRope => qk.iter().map(|extents| Extents::new(extents)).collect(),
             Op::Head | Op::GatedHead => heads.iter().map(|extents| Extents::new(extents)).collect(),
             _ => rows.iter().map(|extents| Extents::new(extents)).collect(),
         }

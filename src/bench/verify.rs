@@ -9,6 +9,7 @@ use norm_host::{
 
 use super::call::{TensorAddresses, call};
 use super::case::BenchCase;
+use super::heads;
 use super::op::{Extents, Quantizes};
 use crate::bytes::AlignedBytes;
 use crate::element;
@@ -96,6 +97,9 @@ fn judge_quantized(
 
 /// Compares row `index` with the reference. The error says what is wrong.
 pub fn judge(case: &BenchCase, index: usize, row: &RowBytes<'_>, w: &[u8], b: &[u8]) -> Result<(), String> {
+    if case.op.rotates() {
+        return check_promise(index, "", &heads::judge(case, index, [row.x, row.y], w));
+    }
     if let Some(quantizes) = case.op.quantizes() {
         return judge_quantized(case, quantizes, index, row, [w, b]);
     }

@@ -7,6 +7,7 @@ use norm_host::{
     reference::Operation, rms_norm_partial,
 };
 
+use super::heads::HeadsCall;
 use super::quantized::{QuantizedOperands, in_front};
 use crate::bytes::AlignedBytes;
 use crate::memory::DeviceBytes;
@@ -227,11 +228,18 @@ impl Call {
 pub trait Executor {
     /// Executes the call on the image, and returns when its results are there.
     fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error>;
+
+    /// The same for a call on heads.
+    fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error>;
 }
 
 impl<E: Executor + ?Sized> Executor for Box<E> {
     fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
         (**self).execute(call, image)
+    }
+
+    fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
+        (**self).execute_heads(call, image)
     }
 }
 
@@ -243,6 +251,12 @@ impl Executor for OnCpu {
         let base = image.as_mut_ptr().expose_provenance() as u64;
         // SAFETY: the image is borrowed exclusively until the CPU backend returns, which is when it is done. A layout puts
         // every tensor inside the image and aligns it to its elements.
+        unsafe { call.run(Place::Host, base, &Cpu) }
+    }
+
+    fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
+        let base = image.as_mut_ptr().expose_provenance() as u64;
+        // SAFETY: as for other calls.
         unsafe { call.run(Place::Host, base, &Cpu) }
     }
 }
@@ -257,6 +271,12 @@ impl Executor for OnSimulator<'_> {
         let base = image.as_mut_ptr().expose_provenance() as u64;
         // SAFETY: the image is borrowed exclusively until the simulator returns, which is when it is done. A layout puts
         // every tensor inside the image and aligns it to its elements.
+        unsafe { call.run(Place::Host, base, self.simulator) }
+    }
+
+    fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
+        let base = image.as_mut_ptr().expose_provenance() as u64;
+        // SAFETY: as for other calls.
         unsafe { call.run(Place::Host, base, self.simulator) }
     }
 }
@@ -277,15 +297,29 @@ impl OnCuda {
 
 impl Executor for OnCuda {
     fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
+        let place = self.upload(image)?;
+        // SAFETY: the arena holds a copy of the image, with every tensor inside and aligned. Only this executor uses it, in
+        // the order of one stream, for which the download waits.
+        unsafe { call.run(place, self.arena.address(), &self.stream) }?;
+        self.arena.download(image, &self.stream)
+    }
+
+    fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
+        let place = self.upload(image)?;
+        // SAFETY: as for other calls.
+        unsafe { call.run(place, self.arena.address(), &self.stream) }?;
+        self.arena.download(image, &self.stream)
+    }
+}
+
+impl OnCuda {
+    /// Copies the image into the arena, and returns where that is.
+    fn upload(&mut self, image: &AlignedBytes) -> Result<Place, Error> {
         if self.arena.len() < image.len() {
             let len = image.len().next_power_of_two();
             self.arena = DeviceBytes::uninitialized(self.stream.device(), len)?;
         }
         self.arena.upload(image, &self.stream)?;
-        let place = self.stream.device().place();
-        // SAFETY: the arena holds a copy of the image, with every tensor inside and aligned. Only this executor uses it, in
-        // the order of one stream, for which the download waits.
-        unsafe { call.run(place, self.arena.address(), &self.stream) }?;
-        self.arena.download(image, &self.stream)
+        Ok(self.stream.device().place())
     }
 }

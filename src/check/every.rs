@@ -11,17 +11,20 @@ use std::time::Instant;
 use norm_host::plan::{DeviceProfile, Tile};
 use norm_host::{DType, NormKind, QuantFormat, QuantPreset, QuantRecipe, Rounding, Simulator};
 use norm_kernels::abi::{
-    EntryPoint, GatedKernel, GatedVariant, Kernel, QuantKernel, QuantVariant, ShardKernel, Variant, width,
+    EntryPoint, GatedKernel, GatedVariant, Kernel, QuantKernel, QuantVariant, RopeKernel, ShardKernel,
+    Variant, width,
 };
 use serde::Serialize;
 
+use super::any::AnyCase;
 use super::call::OnSimulator;
 use super::case::{
     AdditionOptions, CheckCase, MAX_LEADING, ParamPlacement, Placement, ResidualForm, SecondNorm,
     ValuePattern,
 };
-use super::examine::{ImageBuffers, examine};
+use super::examine::ImageBuffers;
 use super::gate::GateForm;
+use super::heads::HeadsCase;
 use super::quantized::Quantized;
 use crate::apply::QuantForm;
 use crate::failure::Failure;
@@ -132,16 +135,19 @@ pub(super) fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut Ima
     let mut unreached = Tried::NotReached;
     for (case, profile) in cases(entry, simulator.profile()) {
         let simulator = simulator.on(profile);
-        // Many or long rows are done once, those with gaps unless planning selects another kernel for them.
-        let is_small = case.dim() < LONG && case.rows() < MANY_ROWS;
-        let strided = strided(&case, false);
+        // Many or long rows are done once, those with gaps unless planning selects another kernel for them. Heads have all
+        // manners of gaps among them.
+        let norm = if let AnyCase::Norm(norm) = &case { Some(norm) } else { None };
+        let is_small = norm.is_some_and(|norm| norm.dim() < LONG && norm.rows() < MANY_ROWS);
+        let strided = norm.map(|norm| strided(norm, false));
         let out_of_place = |case: &CheckCase| CheckCase { in_place: false, alone: None, ..case.clone() };
-        let gaps_first = Some(&strided).filter(|_| !is_small).map(out_of_place);
+        let gaps_first = strided.as_ref().filter(|_| !is_small).map(out_of_place).map(AnyCase::Norm);
         for first in gaps_first.iter().chain([&case]) {
             let tried = once(&simulator, first, memory);
             match tried {
                 Tried::Passed { .. } if simulator.has_run(entry) => {
-                    let others = harder(&case).into_iter().chain(Some(strided).filter(|_| is_small));
+                    let gaps = strided.filter(|_| is_small).map(AnyCase::Norm);
+                    let others = harder(&case).into_iter().chain(gaps);
                     let others = others.map(|case| beside(&simulator, &case, memory));
                     return others.fold(tried, Tried::and);
                 }
@@ -158,8 +164,14 @@ pub(super) fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut Ima
 pub(super) fn in_place(simulator: &Simulator, entry: EntryPoint, memory: &mut ImageBuffers) -> Tried {
     for (case, profile) in cases(entry, simulator.profile()) {
         let simulator = simulator.on(profile);
-        let bare = beside(&simulator, &without_weights(&case), memory);
-        let tried = beside(&simulator, &strided(&case, true), memory).and(bare);
+        let tried = match &case {
+            AnyCase::Norm(norm) => {
+                let [bare, gaps] = [without_weights(norm), strided(norm, true)].map(AnyCase::Norm);
+                let bare = beside(&simulator, &bare, memory);
+                beside(&simulator, &gaps, memory).and(bare)
+            }
+            AnyCase::Heads(_) => beside(&simulator, &case, memory),
+        };
         if simulator.has_run(entry) {
             return tried;
         }
@@ -167,8 +179,8 @@ pub(super) fn in_place(simulator: &Simulator, entry: EntryPoint, memory: &mut Im
     Tried::NotReached
 }
 
-fn once(simulator: &Simulator, case: &CheckCase, memory: &mut ImageBuffers) -> Tried {
-    match examine(case, &mut OnSimulator { simulator }, memory) {
+fn once(simulator: &Simulator, case: &AnyCase, memory: &mut ImageBuffers) -> Tried {
+    match case.examine(&mut OnSimulator { simulator }, memory) {
         Ok(findings) => Tried::Passed { outputs: findings.outputs },
         Err(fault) => Tried::Failed { case: case.to_string(), fault: fault.to_string() },
     }
@@ -176,8 +188,8 @@ fn once(simulator: &Simulator, case: &CheckCase, memory: &mut ImageBuffers) -> T
 
 /// A case that is done beside the one that has run the entry point. Planning may select another kernel for it, which the
 /// set need not have.
-fn beside(simulator: &Simulator, case: &CheckCase, memory: &mut ImageBuffers) -> Tried {
-    match examine(case, &mut OnSimulator { simulator }, memory) {
+fn beside(simulator: &Simulator, case: &AnyCase, memory: &mut ImageBuffers) -> Tried {
+    match case.examine(&mut OnSimulator { simulator }, memory) {
         Err(fault) if fault.of_kernels().is_some() => Tried::Passed { outputs: 0 },
         Err(fault) => Tried::Failed { case: case.to_string(), fault: fault.to_string() },
         Ok(findings) => Tried::Passed { outputs: findings.outputs },
@@ -199,7 +211,9 @@ impl Tried {
 /// pass, unless some are already among the others; and rows with a NaN or an infinity among ordinary elements, so many
 /// of them that each place of a vector has one, unless they are long. Then an ordinary row is done beside it, as a NaN
 /// hides all else; others are done without weights.
-fn harder(case: &CheckCase) -> Vec<CheckCase> {
+fn harder(case: &AnyCase) -> Vec<AnyCase> {
+    // Heads have all manners of rows among them.
+    let AnyCase::Norm(case) = case else { return Vec::new() };
     let of =
         |data: ValuePattern, rows: usize| CheckCase { data, shape: vec![rows, case.dim()], ..case.clone() };
     let is_far = case.kind == NormKind::Layer && case.data != ValuePattern::Mixed;
@@ -210,7 +224,7 @@ fn harder(case: &CheckCase) -> Vec<CheckCase> {
         (true, LONG..) if !is_far => vec![of(ValuePattern::Spot, 1), of(ValuePattern::Normal, 1)],
         _ => Vec::new(),
     };
-    far.into_iter().chain(others).chain(other_recipes(case)).collect()
+    far.into_iter().chain(others).chain(other_recipes(case)).map(AnyCase::Norm).collect()
 }
 
 /// One row without weights, and in LayerNorm with biases, whose type then decides which kernel it is.
@@ -279,12 +293,14 @@ const ROWS: usize = 16;
 const MANY_ROWS: usize = 256;
 
 /// Cases that may take an entry, the likeliest first, each with the profile of the device.
-fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(CheckCase, DeviceProfile)> {
+fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(AnyCase, DeviceProfile)> {
+    let norm = |(case, profile)| (AnyCase::Norm(case), profile);
     match entry {
-        EntryPoint::Norm(kernel) => of_norm(kernel, device),
-        EntryPoint::Quant(kernel) => of_quant(kernel, device),
-        EntryPoint::Shard(shard) => of_shard(shard).into_iter().map(|case| (case, device)).collect(),
-        EntryPoint::Gated(kernel) => vec![(of_gated(kernel), device)],
+        EntryPoint::Norm(kernel) => of_norm(kernel, device).into_iter().map(norm).collect(),
+        EntryPoint::Quant(kernel) => of_quant(kernel, device).into_iter().map(norm).collect(),
+        EntryPoint::Shard(shard) => of_shard(shard).into_iter().map(|case| norm((case, device))).collect(),
+        EntryPoint::Gated(kernel) => vec![norm((of_gated(kernel), device))],
+        EntryPoint::Rope(kernel) => of_rope(kernel, device),
     }
 }
 
@@ -338,6 +354,30 @@ fn shapes(kernel: Kernel, profile: DeviceProfile) -> Vec<(usize, usize)> {
         Variant::Scalar => return vec![(3, 100 * width + 1), (3, 9005 * width + 1)],
     };
     vectors.iter().map(|&(rows, vectors)| (rows, vectors * width)).collect()
+}
+
+/// Cases of queries, keys and values, of whole vectors if the kernel requires that: few heads, and as many as a thread goes
+/// through several of.
+fn of_rope(kernel: RopeKernel, device: DeviceProfile) -> Vec<(AnyCase, DeviceProfile)> {
+    let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding } = kernel;
+    let dim = if vectors { 64 } else { 35 };
+    let case = HeadsCase {
+        heads: [8, 4, 2],
+        tokens: 9,
+        dim,
+        x,
+        w: Some(w),
+        norms: [Some(NormKind::Rms), Some(NormKind::Layer), Some(NormKind::Rms)],
+        pairs: if vectors { dim / 2 } else { 13 },
+        pairing,
+        table,
+        before_weight,
+        rounding,
+        data: ValuePattern::Mixed,
+        in_place: true,
+        ..HeadsCase::SIMPLEST
+    };
+    vec![(AnyCase::Heads(case), DeviceProfile { short_grid: 0, ..device })]
 }
 
 /// Cases of a kernel whose output is quantized, of rows of whole blocks. What a kernel that holds rows in registers leaves to
@@ -497,6 +537,9 @@ mod tests {
             }
             EntryPoint::Shard(ShardKernel::Apply { vectors, .. }) => kinds.insert(format!("apply {vectors}")),
             EntryPoint::Gated(GatedKernel { variant, .. }) => kinds.insert(format!("gated {variant:?}")),
+            EntryPoint::Rope(RopeKernel { x, pairing, vectors, .. }) => {
+                kinds.insert(format!("rope {x} {pairing} {vectors}"))
+            }
         };
         EntryPoint::all().filter(is_new).collect()
     }

@@ -15,10 +15,20 @@ const MAX_TIME: Duration = Duration::from_secs(30);
 
 /// Simplifies `case` step by step, keeping each step after which `fails` is still true.
 pub fn shrink(case: &CheckCase, fails: impl FnMut(&CheckCase) -> bool) -> CheckCase {
-    shrink_within(case, MAX_TIME, fails)
+    shrink_by(case, simpler, fails)
 }
 
-fn shrink_within(case: &CheckCase, time: Duration, mut fails: impl FnMut(&CheckCase) -> bool) -> CheckCase {
+/// The same for a case of any kind, of which `simpler` makes those that are one step simpler.
+pub fn shrink_by<C: Clone>(case: &C, simpler: impl Fn(&C) -> Vec<C>, fails: impl FnMut(&C) -> bool) -> C {
+    shrink_within(case, MAX_TIME, simpler, fails)
+}
+
+fn shrink_within<C: Clone>(
+    case: &C,
+    time: Duration,
+    simpler: impl Fn(&C) -> Vec<C>,
+    mut fails: impl FnMut(&C) -> bool,
+) -> C {
     let start = Instant::now();
     let mut smallest = case.clone();
     let mut attempts = 0;
@@ -271,8 +281,8 @@ mod tests {
     #[test]
     fn it_ends_when_its_time_is_over() {
         let case = crate::check::generate::case(3, 3);
-        assert_eq!(shrink_within(&case, Duration::ZERO, |_| true), case);
-        assert_ne!(shrink_within(&case, MAX_TIME, |_| true), case);
+        assert_eq!(shrink_within(&case, Duration::ZERO, simpler, |_| true), case);
+        assert_ne!(shrink_within(&case, MAX_TIME, simpler, |_| true), case);
     }
 
     #[test]

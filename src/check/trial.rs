@@ -7,10 +7,10 @@ use norm_host::Simulator;
 use norm_host::ptx::Ptx;
 use norm_kernels::abi::EntryPoint;
 
+use super::any::AnyCase;
 use super::call::OnSimulator;
 use super::every::{Tried, attempt, in_place};
-use super::examine::{ImageBuffers, examine};
-use super::generate;
+use super::examine::ImageBuffers;
 
 /// The random cases of `norm check`, by index, that run each entry point.
 #[derive(Debug)]
@@ -29,9 +29,9 @@ impl RandomCases {
         let entries: Vec<EntryPoint> = EntryPoint::all().collect();
         let (mut memory, mut of_entry) = (ImageBuffers::default(), HashMap::<_, Vec<u64>>::new());
         for index in 0..count {
-            let case = generate::case(seed, index);
+            let case = AnyCase::random(seed, index);
             let simulator = shipped.on(shipped.profile());
-            examine(&case, &mut OnSimulator { simulator: &simulator }, &mut memory)
+            case.examine(&mut OnSimulator { simulator: &simulator }, &mut memory)
                 .map_err(|fault| format!("{case}: {fault}"))?;
             for &entry in entries.iter().filter(|&&entry| simulator.has_run(entry)) {
                 of_entry.entry(entry).or_default().push(index);
@@ -57,8 +57,8 @@ impl RandomCases {
             return Err(fault);
         }
         for &index in self.of_entry.get(&entry).into_iter().flatten() {
-            let case = generate::case(self.seed, index);
-            match examine(&case, &mut OnSimulator { simulator: &simulator }, &mut memory) {
+            let case = AnyCase::random(self.seed, index);
+            match case.examine(&mut OnSimulator { simulator: &simulator }, &mut memory) {
                 // A case may need a second kernel, which the text does not hold.
                 Err(fault) if fault.of_kernels().is_none() => return Err(fault.to_string()),
                 _ => {}

@@ -1,5 +1,6 @@
 //! `norm ptx report`: runs each kernel on the simulator, and prints its memory traffic and instruction counts.
 
+mod heads;
 mod kernel_run;
 mod shape;
 mod table;
@@ -58,6 +59,7 @@ pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
         EntryPoint::Quant(kernel) => count_quantized(kernel, &simulator),
         EntryPoint::Shard(kernel) => count_shard(kernel, &simulator).map(|run| vec![run]),
         EntryPoint::Gated(kernel) => count_gated(kernel, &simulator),
+        EntryPoint::Rope(kernel) => heads::count(kernel, &simulator).map(|run| vec![run]),
     });
     let runs: Vec<KernelRun> = runs.collect::<norm_host::Result<Vec<_>>>()?.into_iter().flatten().collect();
     if args.json { output::json(&runs) } else { output::text(&table::table(&runs)) }

@@ -34,7 +34,7 @@ type Test = fn(Device) -> Result<(), Failed>;
 type GroupTest = fn(&[Device]) -> Result<(), Failed>;
 
 /// Tests named after what holds if they pass.
-const TESTS: [(&str, Test); 49] = [
+const TESTS: [(&str, Test); 50] = [
     ("small_everything_between_two_norms_keeps_the_promise", sandwich::each_kernel_once),
     ("small_everything_gated_keeps_the_promise", gated::each_kernel_once),
     ("small_everything_over_shards_keeps_the_promise", sharded::each_kernel_once),

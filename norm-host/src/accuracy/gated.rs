@@ -98,7 +98,7 @@ pub fn judge_gated_row(
         let w = Terms::of(x, &plain, index).w;
         nearest(|consider: &mut dyn FnMut(Verdict)| {
             let mut last = |value: Value| {
-                let (error_ulp, allowed_ulp) = measure(value, given[index], (y, false));
+                let (error_ulp, allowed_ulp) = measure(y, y != DType::F32, value, given[index]);
                 consider(Verdict { expected: value.exact, given: given[index], error_ulp, allowed_ulp });
             };
             Value::normalized(n, SMALLEST_F32 + of_n).each_rounded(rounded_n, |n| match first {

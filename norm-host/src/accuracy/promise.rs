@@ -173,7 +173,9 @@ impl Promise {
         let Factors { branch: branch_by, sum: sum_by } = self.factors;
         let is_scaled = self.factors != Factors::NONE;
         let verdict = |value: Value| {
-            let (error_ulp, allowed_ulp) = measure(value, given, (self.y, self.may_cancel));
+            // For an f32 output without cancellation the relative bound of its value includes the last rounding.
+            let last = self.may_cancel || self.y != DType::F32;
+            let (error_ulp, allowed_ulp) = measure(self.y, last, value, given);
             Verdict { expected: value.exact, given, error_ulp, allowed_ulp }
         };
         let n = self.normalized(terms.x);
@@ -247,20 +249,15 @@ pub(super) fn nearest(each: impl FnOnce(&mut dyn FnMut(Verdict))) -> Verdict {
     nearest.expect("every rounding leads to a number")
 }
 
-/// The error of an output of type `y` that should be `value` rounded, and its bound, in ULP; `may_cancel` says whether the
-/// bound is for a sum.
-pub(super) fn measure(
-    Value { exact, error, .. }: Value,
-    given: f64,
-    (y, may_cancel): (DType, bool),
-) -> (f64, f64) {
+/// The error of an output of type `y` that should be `value` rounded, and its bound, in ULP. If `last`, the bound has half
+/// an ULP for the last rounding.
+pub(super) fn measure(y: DType, last: bool, Value { exact, error, .. }: Value, given: f64) -> (f64, f64) {
     if !exact.is_finite() || given.is_nan() {
         let equal = exact == given || (exact.is_nan() && given.is_nan());
         return (if equal { 0.0 } else { f64::INFINITY }, 0.0);
     }
     let ulp = ulp(y, exact);
-    // For an f32 output without cancellation the relative bound of its value includes the last rounding.
-    let last = if may_cancel || y != DType::F32 { ulp / 2.0 } else { 0.0 };
+    let last = if last { ulp / 2.0 } else { 0.0 };
     // Infinity counts as one step beyond the largest number; a larger reference counts as infinity.
     let infinity = largest(y) + ulp_of_largest(y);
     let off = given.clamp(-infinity, infinity) - exact.clamp(-infinity, infinity);

@@ -60,8 +60,13 @@ impl Value {
         Value { exact, error: RELATIVE * exact.abs() + error, relative: RELATIVE }
     }
 
+    /// A number that no operation is to change.
+    pub(super) fn known(exact: f64) -> Value {
+        Value { exact, error: 0.0, relative: RELATIVE_BETWEEN }
+    }
+
     /// A rounded value, which is exact.
-    fn rounded(exact: f64) -> Value {
+    pub(super) fn rounded(exact: f64) -> Value {
         let error = if exact.is_finite() { RELATIVE_BETWEEN * exact.abs() } else { 0.0 };
         Value { exact, error, relative: RELATIVE_BETWEEN }
     }
@@ -82,6 +87,15 @@ impl Value {
     /// Its sum with an exact term.
     pub(super) fn plus(self, term: f64) -> Value {
         Value { exact: self.exact + term, error: self.error + self.relative * term.abs(), ..self }
+    }
+
+    /// Its sum with another value, whose own errors include what the addition rounds.
+    pub(super) fn plus_value(self, other: Value) -> Value {
+        Value {
+            exact: self.exact + other.exact,
+            error: self.error + other.error,
+            relative: self.relative.max(other.relative),
+        }
     }
 
     /// `(v · branch + term) · sum`, with exact factors and an exact term, computed in `f32` without a rounding to fewer

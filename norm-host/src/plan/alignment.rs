@@ -70,7 +70,12 @@ pub(super) fn takes_param_vectors(param: Option<Param>, tile: Tile) -> bool {
 
 /// Whether a vector of `width` elements, or each 16 bytes of a longer one, is aligned in every row that
 /// the strides lead to.
-fn is_aligned(width: u64, dtype: DType, address: u64, strides: impl IntoIterator<Item = u64>) -> bool {
+pub(super) fn is_aligned(
+    width: u64,
+    dtype: DType,
+    address: u64,
+    strides: impl IntoIterator<Item = u64>,
+) -> bool {
     let size = dtype.size() as u64;
     let bytes = u64::min(width * size, WIDEST);
     address.is_multiple_of(bytes) && strides.into_iter().all(|stride| stride.is_multiple_of(bytes / size))

@@ -47,9 +47,7 @@ impl GatedPlan {
             epilogue: problem.roundings().epilogue(norm.rounding),
         };
         let variant = if alignment::takes_gated_vectors(problem, tile) {
-            let candidates = [GatedVariant::Warp, GatedVariant::Block];
-            let fits = |&variant: &GatedVariant| fits(GatedKernel { variant, ..kernel }, tile);
-            candidates.into_iter().find(fits).unwrap_or(GatedVariant::Stream)
+            of_vectors(kernel, tile)
         } else {
             GatedVariant::Scalar
         };
@@ -82,6 +80,23 @@ fn spread(tile: Tile, rows: u64) -> Tile {
         tile.rows /= 2;
     }
     tile
+}
+
+/// The variant for rows of whole, aligned vectors.
+fn of_vectors(kernel: GatedKernel, tile: Tile) -> GatedVariant {
+    let candidates = [GatedVariant::Warp, GatedVariant::Block];
+    let fits = |&variant: &GatedVariant| fits(GatedKernel { variant, ..kernel }, tile);
+    candidates.into_iter().find(fits).unwrap_or(GatedVariant::Stream)
+}
+
+/// The variants that gated norms of rows of `dim` elements may use: that of whole, aligned vectors, and that of others.
+pub(crate) fn variants_of_gated_rows(
+    kernel: GatedKernel,
+    dim: u32,
+    profile: DeviceProfile,
+) -> [GatedVariant; 2] {
+    let tile = Tile::by(GATED_TILES, kernel.x, kernel.x, dim, profile);
+    [of_vectors(kernel, tile), GatedVariant::Scalar]
 }
 
 /// Whether a kernel that holds rows in registers supports this tile.

@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 
 use super::{
     Addition, EpilogueRounding, GatedKernel, Gating, Kernel, QuantFormat, QuantKernel, QuantRecipe,
-    ShardKernel,
+    RopeKernel, Rounding, ShardKernel,
 };
 
 /// An entry point of the PTX.
@@ -18,6 +18,8 @@ pub enum EntryPoint {
     Shard(ShardKernel),
     /// A gated RMSNorm.
     Gated(GatedKernel),
+    /// QK norm and RoPE.
+    Rope(RopeKernel),
 }
 
 impl EntryPoint {
@@ -26,7 +28,7 @@ impl EntryPoint {
     pub fn all() -> impl Iterator<Item = EntryPoint> {
         let whole = Kernel::all().map(EntryPoint::Norm).chain(QuantKernel::all().map(EntryPoint::Quant));
         let norms = whole.chain(ShardKernel::all().map(EntryPoint::Shard));
-        norms.chain(GatedKernel::all().map(EntryPoint::Gated))
+        norms.chain(GatedKernel::all().map(EntryPoint::Gated)).chain(RopeKernel::all().map(EntryPoint::Rope))
     }
 
     /// The same entry point with another format and formula; `None` if its output is not quantized, or there is no such
@@ -41,7 +43,7 @@ impl EntryPoint {
     }
 
     /// The same entry point with another epilogue. [`ShardKernel::Partial`], which has no epilogue, and [`QuantKernel`], whose
-    /// recipe says what it rounds, stay as they are.
+    /// recipe says what it rounds, stay as they are; a [`RopeKernel`] has of it whether it rounds before the weight.
     pub const fn with_epilogue(self, epilogue: EpilogueRounding) -> EntryPoint {
         match self {
             EntryPoint::Norm(kernel) => EntryPoint::Norm(Kernel { epilogue, ..kernel }),
@@ -51,6 +53,10 @@ impl EntryPoint {
             }
             EntryPoint::Shard(partial @ ShardKernel::Partial { .. }) => EntryPoint::Shard(partial),
             EntryPoint::Gated(kernel) => EntryPoint::Gated(GatedKernel { epilogue, ..kernel }),
+            EntryPoint::Rope(kernel) => {
+                let before_weight = matches!(epilogue.order, Rounding::BeforeWeight);
+                EntryPoint::Rope(RopeKernel { before_weight, ..kernel })
+            }
         }
     }
 
@@ -69,7 +75,7 @@ impl EntryPoint {
     pub const fn gated(self, gating: Gating) -> Option<EntryPoint> {
         match self {
             EntryPoint::Gated(kernel) => Some(EntryPoint::Gated(GatedKernel { gating, ..kernel })),
-            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) => None,
+            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
         }
     }
 
@@ -80,7 +86,8 @@ impl EntryPoint {
                 let gated = Gating::ALL[1..].iter().map(move |gating| entry.gated(*gating));
                 [Some(entry), entry.scaled()].into_iter().chain(gated).flatten()
             })
-            .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)));
+            .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)))
+            .chain(RopeKernel::all().flat_map(RopeKernel::roundings).map(EntryPoint::Rope));
         entries.chain(QuantKernel::every().map(EntryPoint::Quant)).find(|entry| {
             let mut rest = Rest(name);
             write!(rest, "{entry}").is_ok() && rest.0.is_empty()
@@ -94,6 +101,7 @@ impl EntryPoint {
             EntryPoint::Quant(kernel) => kernel.variant.max_threads(),
             EntryPoint::Shard(_) => ShardKernel::MAX_THREADS,
             EntryPoint::Gated(kernel) => kernel.max_threads(),
+            EntryPoint::Rope(_) => RopeKernel::MAX_THREADS,
         }
     }
 }
@@ -132,6 +140,12 @@ impl From<GatedKernel> for EntryPoint {
     }
 }
 
+impl From<RopeKernel> for EntryPoint {
+    fn from(kernel: RopeKernel) -> EntryPoint {
+        EntryPoint::Rope(kernel)
+    }
+}
+
 /// Its name in the PTX.
 impl fmt::Display for EntryPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,6 +154,7 @@ impl fmt::Display for EntryPoint {
             EntryPoint::Quant(kernel) => kernel.fmt(f),
             EntryPoint::Shard(kernel) => kernel.fmt(f),
             EntryPoint::Gated(kernel) => kernel.fmt(f),
+            EntryPoint::Rope(kernel) => kernel.fmt(f),
         }
     }
 }

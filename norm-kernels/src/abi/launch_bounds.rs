@@ -116,6 +116,8 @@ impl EntryPoint {
                 bounds.apply[usize::from(!vectors)][column([x, w, y])]
             }
             EntryPoint::Gated(_) => 0,
+            // The largest block leaves a thread as many registers as it needs.
+            EntryPoint::Rope(_) => 0,
         };
         (most > 0).then_some(most)
     }

@@ -1,8 +1,8 @@
 //! Templates: the compiled entries. Each serves several entry points, because it leaves open which 16-bit types they have.
 
 use super::{
-    DType, EntryPoint, GatedKernel, GatedVariant, Kernel, NormKind, QuantKernel, QuantVariant, ShardKernel,
-    Variant,
+    DType, EntryPoint, GatedKernel, GatedVariant, Kernel, NormKind, Pairing, QuantKernel, QuantVariant,
+    RopeKernel, ShardKernel, Variant,
 };
 
 /// An entry of the compiled text, which serves several [`EntryPoint`]s.
@@ -63,6 +63,15 @@ pub enum Template {
         /// How it works on a row.
         variant: GatedVariant,
     },
+    /// QK norm and RoPE: [`RopeKernel`]. The elements' size of weights and tables is open, too.
+    Rope {
+        /// Bits of an element of the heads.
+        x: u32,
+        /// Which elements are rotated together.
+        pairing: Pairing,
+        /// Whether heads, weights and tables are whole, aligned vectors.
+        vectors: bool,
+    },
 }
 
 /// The number of elements in a vector, which is 16 bytes of the wider of `x` and `y`.
@@ -94,6 +103,9 @@ impl EntryPoint {
             }
             EntryPoint::Gated(GatedKernel { x, w, variant, .. }) => {
                 Template::Gated { x: bits(x), w: bits(w), variant }
+            }
+            EntryPoint::Rope(RopeKernel { x, pairing, vectors, .. }) => {
+                Template::Rope { x: bits(x), pairing, vectors }
             }
         }
     }
@@ -131,6 +143,7 @@ impl core::fmt::Display for Template {
                 write!(f, "rms_apply_b{x}_b{w}_b{y}_{}", access(vectors))
             }
             Template::Gated { x, w, variant } => write!(f, "gated_b{x}_b{w}_{}", variant.name()),
+            Template::Rope { x, pairing, vectors } => write!(f, "rope_b{x}_{pairing}_{}", access(vectors)),
         }
     }
 }
@@ -144,7 +157,7 @@ mod tests {
     #[test]
     fn templates_have_names_of_their_own_and_are_few() {
         let names: BTreeSet<_> = Template::all().map(|template| template.to_string()).collect();
-        assert_eq!((names.len(), Template::all().count()), (230, 230));
-        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 784);
+        assert_eq!((names.len(), Template::all().count()), (238, 238));
+        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 820);
     }
 }

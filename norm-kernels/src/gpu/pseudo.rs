@@ -203,6 +203,75 @@ round! {
     round_w: "norm.round.w"
 }
 round! {
+    /// Two values that go from the norm to the rotation, or from the rotation to the norm, rounded to the type of x where the
+    /// kernel rounds between the two.
+    round_m: "norm.round.m"
+}
+round! {
+    /// Two products of a rotation, rounded to the type of x where the kernel rounds them.
+    round_p: "norm.round.p"
+}
+/// `norm.ld`: neighbouring elements as f32, from number `index` on of a tensor of any type. Where they are not `wanted`,
+/// weights are 1, and what is read of a table is NaN.
+macro_rules! ld {
+    ($(#[$doc:meta])* $function:ident: $opcode:literal, [$($out:ident)+]) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// Where they are `wanted`, these elements are readable global memory, aligned to their bytes in all, or to 16 where
+        /// these are more.
+        #[inline(always)]
+        pub unsafe fn $function(base: u64, index: u32, wanted: bool) -> [f32; [$(stringify!($out)),+].len()] {
+            $(let $out;)+
+            // SAFETY: the caller guarantees that the elements are in memory and aligned, where they are wanted.
+            unsafe {
+                asm!(
+                    concat!($opcode, ld!(@operands $($out)+)),
+                    $($out = out(reg32) $out,)+
+                    base = in(reg64) base,
+                    index = in(reg32) index,
+                    wanted = in(reg32) wanted as u32,
+                    options(nostack, preserves_flags)
+                )
+            }
+            [$($out),+]
+        }
+    };
+    (@operands $first:ident $($out:ident)*) => {
+        concat!(" {{{", stringify!($first), "}", $(", {", stringify!($out), "}",)* "}}, [{base}], {index}, {wanted};")
+    };
+}
+
+ld! {
+    /// A weight.
+    ld_w: "norm.ld.w.v1", [a]
+}
+ld! {
+    /// Four weights.
+    ld_w_v4: "norm.ld.w.v4", [a b c d]
+}
+ld! {
+    /// Eight weights.
+    ld_w_v8: "norm.ld.w.v8", [a b c d e f g h]
+}
+ld! {
+    /// A cosine or sine.
+    ld_t: "norm.ld.t.v1", [a]
+}
+ld! {
+    /// Two cosines or sines.
+    ld_t_v2: "norm.ld.t.v2", [a b]
+}
+ld! {
+    /// Four cosines or sines.
+    ld_t_v4: "norm.ld.t.v4", [a b c d]
+}
+ld! {
+    /// Eight cosines or sines.
+    ld_t_v8: "norm.ld.t.v8", [a b c d e f g h]
+}
+
+round! {
     /// Two sums with a residual in front of a norm whose output is quantized: rounded to the type of x where the recipe
     /// normalizes the rounded sum, and clamped where it clamps.
     sum_x: "norm.sum.x"

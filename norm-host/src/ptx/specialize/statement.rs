@@ -46,11 +46,8 @@ impl<'a> Statement<'a> {
         let scaled = instance.scaled(self.role);
         let gating = instance.gating.unwrap_or_default();
         let quantized = instance.quantized;
-        let in_front = self.role == "x";
-        (operation.expand)(
-            Expansion { text, dtype, gating, in_front, scaled, quantized, capability },
-            &operands,
-        );
+        let role = self.role;
+        (operation.expand)(Expansion { text, role, dtype, gating, scaled, quantized, capability }, &operands);
         Ok(())
     }
 
@@ -93,6 +90,12 @@ impl<'a> Statement<'a> {
             ("x", "sum") => return self.quantizing(instance.rounded_where(QuantRecipe::rounds_sum)),
             ("q", _) => return self.quantizing(instance.quantized.map(|_| DType::F32)),
             ("w", "round") => factor,
+            ("m", "round") => return Ok(instance.rope_roundings()[0]),
+            ("p", "round") => return Ok(instance.rope_roundings()[1]),
+            ("t", _) => {
+                return instance.rope.map(|(table, _)| table).ok_or_else(|| self.absent());
+            }
+            ("w", "ld") => return self.present(instance),
             // An element of x already has its type, a factor is an f32.
             ("x", "add" | "ld_scale") => None,
             ("x", "activate" | "gate" | "gates_first") => None,
@@ -127,10 +130,13 @@ impl<'a> Statement<'a> {
             "w" => instance.w,
             _ => instance.y,
         };
-        dtype.ok_or_else(|| {
-            let expected = format!("a tensor that the kernel has behind norm.{}", self.operation);
-            Fault::new(Malformed::Role, expected, self.role)
-        })
+        dtype.ok_or_else(|| self.absent())
+    }
+
+    /// The fault of a role whose tensor the kernel lacks.
+    fn absent(&self) -> Fault {
+        let expected = format!("a tensor that the kernel has behind norm.{}", self.operation);
+        Fault::new(Malformed::Role, expected, self.role)
     }
 
     /// The operand for each name of the operation's signature.
