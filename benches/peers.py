@@ -18,6 +18,8 @@ A residual (`r += x; y = norm(r)`, or `r += norm(x); y = norm(r)`) lies behind e
 to in place; it is random at first, as the inputs are. Where the sum has a tensor of its own (`sum = x + r;
 y = norm(sum)`), that lies behind each output, and the residual behind each input.
 
+A gate (`y = norm(x) * silu(g)`, or `y = norm(x * silu(g))`) lies behind each input.
+
 `unfused` is a residual's addition by PyTorch and norms by Triton's kernel, each a launch of its own: the
 fastest that an engine without fused forms has.
 
@@ -76,26 +78,42 @@ class Case:
         self.y_bytes = self.elements * self.y.itemsize
         self.layer = self.op in ("layer_norm", "add_layer_norm", "add_layer_norm_to")
         self.sandwich = self.op == "sandwich_rms_norm"
+        self.rotates = self.op == "qk_norm_rope"
         self.residual = self.sandwich or self.op.startswith("add_")
         # Whether the sum has a tensor of its own.
         self.to = self.op.endswith("_to")
+        self.gated, self.gate_first = self.op.startswith("gated_"), self.op.endswith(":gate_first")
         # Behind a colon stands the type of a residual that has another than x.
-        self.r = DTYPES[self.op.split(":")[1]] if ":" in self.op else self.x
-        self.r_bytes = self.elements * self.r.itemsize if self.residual else 0
+        self.r = DTYPES[self.op.split(":")[1]] if ":" in self.op and not self.gated else self.x
+        # Of a residual, or of a gate, which has its place.
+        self.r_bytes = self.elements * self.r.itemsize if self.residual or self.gated else 0
         larger = max(self.x_bytes, self.y_bytes, self.r_bytes)
-        self.calls, self.sets, self.stride = rotation(larger, places=2 if self.residual else 1)
+        self.calls, self.sets, self.stride = rotation(larger, places=2 if self.r_bytes else 1)
         # From the start of an input or output to what lies behind it.
         self.residual_offset = aligned(larger)
-        # x read and y written; a residual read and the sum written.
-        self.bytes = self.x_bytes + self.y_bytes + 2 * self.r_bytes
+        # x read and y written; a residual read and the sum written; a gate read.
+        self.bytes = self.x_bytes + self.y_bytes + (1 if self.gated else 2) * self.r_bytes
 
     def parameters(self):
-        """Weights and biases, or a second norm's weights: (dim,) or (heads, head_dim)."""
+        """Weights and biases, a second norm's weights, or tables: (dim,) or (heads, head_dim)."""
         generator = torch.Generator(device="cuda").manual_seed(3)
+        if self.rotates:
+            weights = 1 + 0.2 * torch.randn(self.dim, generator=generator, device="cuda")
+            return weights.to(self.w), self.tables()
         normal = torch.randn(self.shape[1:], generator=generator, device="cuda")
         other = torch.randn(self.shape[1:], generator=generator, device="cuda")
         second = 1 + 0.2 * other if self.sandwich else 0.1 * other
         return (1 + 0.2 * normal).to(self.w), second.to(self.w)
+
+    def tables(self):
+        """Cosines and sines, (rows, dim / 2) each, and the tokens' positions, as norm bench has them."""
+        tokens = self.shape[0]
+        rows = min(max(tokens, 4096), 32768)
+        pairs = torch.arange(self.dim // 2, device="cuda", dtype=torch.float64)
+        angles = torch.arange(rows, device="cuda")[:, None] / 10000 ** (pairs / (self.dim // 2))
+        positions = torch.arange(tokens, device="cuda")
+        positions = 1237 * (positions + 1) % rows if tokens <= 256 else positions % rows
+        return angles.cos().to(self.w), angles.sin().to(self.w), positions.int()
 
 
 def aligned(size):
@@ -146,8 +164,24 @@ def formula(case, w, b):
         # Its own kernel takes one type.
         wide = w.float()
         return lambda x, r, s: F.rms_norm(r.add_(x), dim, wide, EPS).to(case.y)
+    if case.rotates:
+        cos, sin, positions = b
+
+        def norm_and_rotate(x, r, s):
+            first, second = F.rms_norm(x, dim, w, EPS).chunk(2, -1)
+            c, n = cos[positions][:, None], sin[positions][:, None]
+            return torch.cat([first * c - second * n, second * c + first * n], -1)
+
+        return norm_and_rotate
     if case.op == "sandwich_rms_norm":
         return lambda x, r, s: F.rms_norm(r.add_(F.rms_norm(x, dim, w, EPS)), dim, b, EPS)
+    if case.gated:
+        # Of heads, weights differ from head to head, which no function of PyTorch's takes.
+        wide = w.float()
+        norm = lambda x: F.rms_norm(x, dim, wide, EPS) if case.heads == 1 else F.rms_norm(x, dim, None, EPS) * wide
+        if case.gate_first:
+            return lambda x, r, s: norm(x.float() * F.silu(r.float())).to(case.y)
+        return lambda x, r, s: (norm(x.float()) * F.silu(r.float())).to(case.y)
     raise Unfit("is not compared in place")
 
 
@@ -187,7 +221,7 @@ if triton is not None:
     @triton.jit
     def one_pass(
         x, w, b, y, r, s, rows, heads, dim, eps,
-        LAYER: tl.constexpr, RESIDUAL: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+        LAYER: tl.constexpr, RESIDUAL: tl.constexpr, GATE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
     ):
         row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
         column = tl.arange(0, BLOCK)[None, :]
@@ -201,12 +235,19 @@ if triton is not None:
             total = (value + tl.load(r + at, mask=mask, other=0.0).to(tl.float32)).to(s.dtype.element_ty)
             tl.store(s + at, total, mask=mask)
             value = total.to(tl.float32)
+        if GATE != 0:
+            gate = tl.load(r + at, mask=mask, other=0.0).to(tl.float32)
+            gate *= tl.sigmoid(gate)
+        if GATE == 1:
+            value *= gate
         if LAYER:
             value = tl.where(mask, value - tl.sum(value, 1)[:, None] / dim, 0.0)
         rstd = 1 / tl.sqrt(tl.sum(value * value, 1) / dim + eps)
         out = value * rstd[:, None] * weight
         if LAYER:
             out += tl.load(b + weight_at, mask=mask, other=0.0).to(tl.float32)
+        if GATE == 2:
+            out *= gate
         tl.store(y + at, out.to(y.dtype.element_ty), mask=mask)
 
     @triton.jit
@@ -226,6 +267,64 @@ if triton is not None:
         rstd = 1 / tl.sqrt(tl.sum(value * value, 0) / dim + eps)
         tl.store(y + at, (value * rstd * weight).to(y.dtype.element_ty), mask=mask)
 
+    @triton.jit
+    def norm_and_rotate(
+        x, w, cos, sin, positions, y, heads, eps, HALF: tl.constexpr, BLOCK: tl.constexpr, HEADS: tl.constexpr,
+    ):
+        # Some heads of a token, each in halves, which are rotated together.
+        token = tl.program_id(0).to(tl.int64)
+        head = tl.program_id(1) * HEADS + tl.arange(0, HEADS)[:, None]
+        column = tl.arange(0, BLOCK)[None, :]
+        mask = (head < heads) & (column < HALF)
+        at = (token * heads + head) * 2 * HALF + column
+        position = tl.load(positions + token)
+        first = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
+        second = tl.load(x + at + HALF, mask=mask, other=0.0).to(tl.float32)
+        c = tl.load(cos + position * HALF + column, mask=column < HALF, other=0.0).to(tl.float32)
+        n = tl.load(sin + position * HALF + column, mask=column < HALF, other=0.0).to(tl.float32)
+        rstd = 1 / tl.sqrt(tl.sum(first * first + second * second, 1) / (2 * HALF) + eps)
+        first *= rstd[:, None] * tl.load(w + column, mask=column < HALF, other=0.0).to(tl.float32)
+        second *= rstd[:, None] * tl.load(w + HALF + column, mask=column < HALF, other=0.0).to(tl.float32)
+        tl.store(y + at, (first * c - second * n).to(y.dtype.element_ty), mask=mask)
+        tl.store(y + at + HALF, (second * c + first * n).to(y.dtype.element_ty), mask=mask)
+
+
+def fastest(case, settings, with_settings):
+    """The fastest settings on this very case, as autotuning would choose."""
+    x = torch.randn(case.shape, device="cuda").to(case.x)
+    y = torch.empty(case.shape, dtype=case.y, device="cuda")
+    r = torch.zeros_like(x) if case.residual else None
+    timed = []
+    for setting in settings:
+        run = with_settings(*setting)
+        run(x, y, r, r)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            for _ in range(10):
+                run(x, y, r, r)
+        timed.append((statistics.median(replay(graph)), setting))
+    return min(timed)[1]
+
+
+def triton_rotation(case, w, tables):
+    """Norm and rotation in one kernel."""
+    cos, sin, positions = tables
+    tokens, heads, dim = case.shape
+    block = triton.next_power_of_2(dim // 2)
+
+    def with_settings(heads_a_block, warps):
+        def run(x, y, r, s):
+            norm_and_rotate[(tokens, triton.cdiv(heads, heads_a_block))](
+                x, w, cos, sin, positions, y, heads, EPS, dim // 2, block, heads_a_block, num_warps=warps
+            )
+            return y
+
+        return run
+
+    settings = [(1, 1), (2, 1), (4, 1), (4, 2), (8, 1), (8, 2), (8, 4), (16, 4), (32, 4), (64, 4), (64, 8)]
+    chosen = fastest(case, settings, with_settings)
+    return with_settings(*chosen), "{} heads a block, {} warps".format(*chosen)
+
 
 def row_warps(block):
     """Warps of a program that has one row."""
@@ -241,7 +340,7 @@ def row_kernel(case, w, b, residual):
         # Without a residual its places are not looked at.
         r, s = (r, s) if residual else (y, y)
         one_pass[(rows,)](
-            x, w, b, y, r, s, rows, case.heads, case.dim, EPS, case.layer, residual, 1, block,
+            x, w, b, y, r, s, rows, case.heads, case.dim, EPS, case.layer, residual, 0, 1, block,
             num_warps=row_warps(block),
         )
         return y
@@ -266,7 +365,7 @@ def triton_form(case, w, b):
 def unfused(case, w, b):
     if triton is None:
         raise Unfit("cannot be imported")
-    if not case.residual:
+    if not case.residual or case.gated:
         raise Unfit("does the operations with a residual")
     if case.dim > 65536:
         raise Unfit("holds a row in one block: dim up to 65536")
@@ -294,10 +393,14 @@ def triton_one_pass(case, w, b):
         raise Unfit("is not compared in place")
     if case.dim > 65536:
         raise Unfit("holds a row in one block: dim up to 65536")
+    if case.rotates:
+        return triton_rotation(case, w, b)
     if case.sandwich or case.to or case.r != case.x:
         return triton_form(case, w, b)
     rows = case.elements // case.dim
     block = triton.next_power_of_2(case.dim)
+    # No gate, one in front of the norm, one behind it.
+    gate = 0 if not case.gated else 1 if case.gate_first else 2
 
     def with_settings(rows_a_block, warps):
         def run(x, y, r, s):
@@ -305,7 +408,7 @@ def triton_one_pass(case, w, b):
             one_pass[grid](
                 # Without a residual its places are not looked at.
                 x, w, b, y, y if r is None else r, y if s is None else s, rows, case.heads, case.dim, EPS,
-                case.layer, case.residual, rows_a_block, block,
+                case.layer, case.residual, gate, rows_a_block, block,
                 num_warps=warps,
             )
             return y
@@ -316,20 +419,7 @@ def triton_one_pass(case, w, b):
         settings = [(1, 1), (1, 2), (1, 4), (4, 4), (8, 4), (8, 8)]
     else:
         settings = [(1, warps) for warps in (4, 8, 16, 32)]
-    # The fastest of its settings on this very case, as autotuning would choose.
-    x = torch.randn(case.shape, device="cuda").to(case.x)
-    y = torch.empty(case.shape, dtype=case.y, device="cuda")
-    r = torch.zeros_like(x) if case.residual else None
-    timed = []
-    for setting in settings:
-        run = with_settings(*setting)
-        run(x, y, r, r)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            for _ in range(10):
-                run(x, y, r, r)
-        timed.append((statistics.median(replay(graph)), setting))
-    rows_a_block, warps = min(timed)[1]
+    rows_a_block, warps = fastest(case, settings, with_settings)
     return with_settings(rows_a_block, warps), f"{rows_a_block} rows a block, {warps} warps"
 
 
@@ -338,7 +428,7 @@ def quack(case, w, b):
         from quack.rmsnorm import _rmsnorm_fwd as forward
     except ImportError as error:
         raise Unfit(f"cannot be imported: {error}")
-    if case.op in ("rms_norm_", "head_norm") or case.sandwich:
+    if case.op in ("rms_norm_", "head_norm") or case.sandwich or case.gated:
         raise Unfit("does rms_norm and layer_norm, with and without a residual")
 
     def run(x, y, r, s):
@@ -420,11 +510,11 @@ class Pool:
         start = index % case.sets * case.stride
         x = self.inputs[start : start + case.x_bytes].view(case.x).view(case.shape)
         y = self.outputs[start : start + case.y_bytes].view(case.y).view(case.shape)
-        if not case.residual:
+        if not case.r_bytes:
             return x, y, None, None
         start += case.residual_offset
         s = self.outputs[start : start + case.r_bytes].view(case.r).view(case.shape)
-        r = self.inputs[start : start + case.r_bytes].view(case.r).view(case.shape) if case.to else s
+        r = self.inputs[start : start + case.r_bytes].view(case.r).view(case.shape) if case.to or case.gated else s
         return x, y, r, s
 
 
@@ -481,11 +571,22 @@ class CaseWork:
                 value = (old + x[row]).float()
                 if not torch.equal(s[row].float(), value):
                     return float("inf")
+            gate = F.silu(old.float()) if case.gated else 1
+            if case.gate_first:
+                value = value * gate
             if case.layer:
                 value = value - value.mean(-1, keepdim=True)
             expected = rms(value) * w.float()
+            if case.rotates:
+                cos, sin, positions = self.b
+                position = int(positions[row])
+                first, second = expected.chunk(2, -1)
+                c, n = cos[position].float(), sin[position].float()
+                expected = torch.cat([first * c - second * n, second * c + first * n], -1)
             if case.layer:
                 expected = expected + self.b.float()
+            if case.gated and not case.gate_first:
+                expected = expected * gate
             worst = max(worst, largest((y[row].float() - expected).abs() / expected.abs().clamp(min=1)))
         return worst / TOLERANCE[case.names["y"]]
 

@@ -5,6 +5,7 @@ mod case;
 mod cpu;
 mod cuda;
 mod error;
+mod heads;
 mod host;
 mod join;
 mod op;
@@ -50,7 +51,7 @@ tensor is over 16 MiB) on a stream of its own, inputs and outputs rotating throu
 has left the L2 (but for shapes of which 200 calls fit it); 5 replays of the graph, timed by events after one
 that is not, and their median. A line's time is the median of its rounds. Beside it stand, in the same rounds, a
 device-to-device copy and an empty kernel. Throughput counts x read once and y written once, a residual read once
-and the sum with it written once. A few rows of each line's output are held against the f64 reference first: where
+and the sum with it written once, a gate read once. A few rows of each line's output are held against the f64 reference first: where
 one is wrong the line is a FAIL, the exit status 1.";
 
 /// The arguments of `norm bench`.
@@ -98,7 +99,8 @@ pub struct BenchArgs {
     /// operations take. Other blocks add in another order, so their last bits may differ
     #[arg(long, requires = "shape")]
     sweep: bool,
-    /// Measure beside sandwich_rms its two norms, one after the other, as "norm, unfused"
+    /// Measure beside sandwich_rms its two norms, beside qk_rope norm and rotation, one after the other,
+    /// as "norm, unfused"
     #[arg(long, conflicts_with = "sweep")]
     unfused: bool,
     /// Measure what a launch costs the host, and the first call of an operation in a new process
@@ -295,12 +297,15 @@ fn measure_cuda(args: &BenchArgs, cases: &[BenchCase]) -> Result<Record, Failure
     if args.sweep {
         one_set(args, "--sweep")?;
         // Their kernels take only the tiles that planning selects.
-        let without = cases
-            .iter()
-            .find(|case| matches!(case.op, Op::AddRmsF32 | Op::SandwichRms) || case.op.quantizes().is_some());
+        let is_without = |op: Op| {
+            matches!(op, Op::AddRmsF32 | Op::SandwichRms | Op::QkRope)
+                || op.gating().is_some()
+                || op.quantizes().is_some()
+        };
+        let without = cases.iter().find(|case| is_without(case.op));
         without.map_or(Ok(()), |case| Err(BenchError::Sweep { op: case.op.word() }))?;
     }
-    if args.unfused && !cases.iter().any(|case| case.op.is_sandwich()) {
+    if args.unfused && !cases.iter().any(|case| case.op.has_parts()) {
         return Err(BenchError::Unfused.into());
     }
     let devices = devices(args)?;
@@ -322,7 +327,7 @@ fn measure_cuda(args: &BenchArgs, cases: &[BenchCase]) -> Result<Record, Failure
         cases.iter().map(|case| (case, None)).collect()
     };
     // Every set's kernels for a case one after the other, fused and then not.
-    let parts = |case: &BenchCase| args.unfused && case.op.is_sandwich();
+    let parts = |case: &BenchCase| args.unfused && case.op.has_parts();
     let lines: Vec<(usize, &BenchCase, Option<Tiling>, bool)> = swept
         .into_iter()
         .flat_map(|(case, tiling)| (0..devices.len()).map(move |set| (set, case, tiling)))

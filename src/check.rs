@@ -1,16 +1,20 @@
 //! `norm check`: random cases against the f64 reference.
 
+mod any;
 mod call;
 mod case;
 pub mod every;
 mod examine;
+mod gate;
 mod generate;
+mod heads;
 mod layout;
 mod outputs;
 mod quantized;
 mod scan;
 mod shrink;
 mod spots;
+pub mod trial;
 
 use std::time::Instant;
 
@@ -19,7 +23,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use norm_host::{Error, Stream};
 use serde::Serialize;
 
+use any::AnyCase;
 use call::{Executor, OnCpu, OnCuda, OnSimulator};
+#[cfg(test)]
 use case::CheckCase;
 use examine::CaseStats;
 use scan::{Cases, Failing};
@@ -34,18 +40,26 @@ const CASE_HELP: &str = "\
 A case is spelled in words, of which those in brackets may be left out:
   op=rms|layer over=rows|heads shape=2x3x128 x=DTYPE y=DTYPE [w=DTYPE] [b=DTYPE] eps=1e-6 [offset=1 [roundoffset]]
   [rounding=before-weight|before-bias|t5] [residual=before|behind|between] [r=DTYPE next=rms|layer[,DTYPE] nexteps=1e-6]
+  [gate=silu|sigmoid,norm-first|gate-first,DTYPE [ggap=8,0,3] [gat=2]]
   [apart] [wide] [branch=0.5] [scale=2|scale=@2] [xgap=8,0,3] [ygap=8,0,3] [rgap=8,0,3] [sgap=8,0,3] [wgap=4] [bgap=4] [shared=w,b]
   [quantize=fp8-token [preset=vllm] [given=0.01] [bound=3|bound=@3] [columns] [copy]]
   [at=x,y,w,b[,r[,s]]] data=normal seed=7 [shards=2] [inplace] [alone=2]
 A residual before the norm is r += x; y = norm(r), one behind it y += norm(x), one between two r += norm(x);
 y = next(r), whose weights' type stands behind a comma; all are over rows. With apart the sum has a tensor of its own,
 behind a norm the residual has; with wide a residual before the norm is f32. branch multiplies what is added and scale
-the sum, behind an @ from memory. Gaps are elements left unused behind each position of a leading axis
+the sum, behind an @ from memory. A gate goes through its activation and multiplies the norm, or x in front of it;
+`gat` is how many elements past an aligned address it starts. Gaps are elements left unused behind each position of a leading axis
 (w, b: behind each head), outermost first; shared weights or biases are one (head_dim,) for all heads; `at` is how many elements past an
 aligned address each tensor starts; roundoffset rounds w + offset to the type of w, and rounding is the order of
 roundings; quantize is a form of norm rms --quantize, given its scale, bound the largest magnitude that counts, columns
 makes scales of blocks column-major, and copy has the values written too; shards does RMSNorm in so many parts of each row, as over devices; inplace and alone do the norm in place and one row alone too, to give the same bits. All tensors of a
-case take 512 MiB at most.";
+case take 512 MiB at most.
+Norm and rotation of the heads of packed queries, keys and values:
+  op=qkrope heads=4,2,1 tokens=3 dim=128 x=DTYPE [norms=rms,layer,-] [w=DTYPE [own] [offset=1]] [eps=1e-6]
+  [pairs=64] [table=DTYPE] [neighbours] [behind] [beforeweight] [rotation=between|products] [wide] [gap=8] [at=1]
+  data=normal seed=7 [inplace]
+norms are those of queries, keys and values, a - for none; own weights differ from head to head; pairs are rotated, by
+halves unless neighbours; behind rotates first; wide positions have 8 bytes; gap is behind each token.";
 
 /// The arguments of `norm check`.
 #[derive(Args, Debug)]
@@ -61,7 +75,7 @@ pub struct CheckArgs {
     target: TargetArgs,
     /// Examine this case instead of random ones; a failure prints such a text. May be repeated
     #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed"], allow_hyphen_values = true)]
-    case: Vec<CheckCase>,
+    case: Vec<AnyCase>,
     /// Run each kernel of the set once at least instead, with --device sim
     #[arg(long, conflicts_with_all = ["cases", "seed", "case"])]
     every_kernel: bool,
@@ -188,7 +202,7 @@ fn explain(failing: Failing, options: &str, mut executor: impl Executor) -> Case
     let Failing { index, case, fault } = failing;
     let mut memory = examine::ImageBuffers::default();
     let mut smallest_fault = fault.to_string();
-    let smallest = shrink::shrink(&case, |case| match examine::examine(case, &mut executor, &mut memory) {
+    let smallest = case.shrink(|case| match case.examine(&mut executor, &mut memory) {
         Ok(_) => false,
         // The kernel set may lack the kernels that a simpler case needs.
         Err(simpler) if simpler.of_kernels().is_some() => false,

@@ -32,12 +32,13 @@ use std::process::ExitCode;
 use crate::cli::{Cli, Command};
 use crate::failure::{Failure, Outcome};
 
-/// For the project's own tests and fuzz targets: the command's reader of files.
+/// For the project's own tests, fuzz targets and mutation run: the command's reader of files, and its check of one kernel.
 #[doc(hidden)]
 pub mod testing {
     pub use crate::{
         apply::input::{Checkpoint, Tensor, TensorRef},
         bytes::AlignedBytes,
+        check::trial::RandomCases,
     };
 }
 

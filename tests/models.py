@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """What transformers' own norms compute, recorded for tests/models/main.rs.
 
-    tests/models.py [--check] [--venv DIR]
+    tests/models.py [--rope] [--check] [--venv DIR]
 
 Runs the norms of some 80 families of models on the CPU, eagerly and compiled, on random rows and hard ones, and writes
 tests/models.safetensors, with inputs and results, and tests/models.json, which says of each family what its norms are,
-where they stand, and which record holds each. With --check it writes nothing and compares: every bit is to be the same.
+where they stand, and which record holds each. With --rope it runs tests/models/rope.py, seconds, instead. With --check it writes nothing and compares: every bit is to be the same.
 
 torch and transformers, in the versions below, are installed from PyPI into a virtual environment in a temporary folder
 (5.6 GB: PyPI's torch for Linux comes with CUDA's libraries, without which it is not imported), or in DIR, where they are
@@ -23,7 +23,7 @@ import tempfile
 import venv
 
 PACKAGES = ["torch==2.15.0", "transformers==5.24.0"]
-RECORD = pathlib.Path(__file__).resolve().parent / "models" / "record.py"
+MODELS = pathlib.Path(__file__).resolve().parent / "models"
 
 
 def environment(folder):
@@ -39,6 +39,7 @@ def environment(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare with what is recorded, and write nothing")
+    parser.add_argument("--rope", action="store_true", help="rotations alone, which have files of their own")
     parser.add_argument("--venv", type=pathlib.Path, metavar="DIR", help="a folder to install into, and to keep")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -50,7 +51,8 @@ def main():
             "HF_HUB_OFFLINE": "1",
             "TORCHINDUCTOR_CACHE_DIR": os.path.join(temporary, "compiled"),
         }
-        command = [python, RECORD, *(["--check"] if arguments.check else [])]
+        record = MODELS / ("rope.py" if arguments.rope else "record.py")
+        command = [python, record, *(["--check"] if arguments.check else [])]
         sys.exit(subprocess.run(command, env={**os.environ, **settings}).returncode)
 
 

@@ -7,7 +7,7 @@ use norm_host::{
     plan::{DeviceProfile, LaunchShape, Tile},
     ptx::{self, InstructionKind},
 };
-use norm_kernels::abi::{EntryPoint, Kernel, ShardKernel, Variant};
+use norm_kernels::abi::{EntryPoint, GatedVariant, Kernel, Pairing, RopeKernel, ShardKernel, Variant};
 
 /// What a compiler made of the kernels.
 pub struct Set {
@@ -37,7 +37,7 @@ impl Set {
     fn kernels(&self) -> impl Iterator<Item = (Kernel, String, ptx::Stats)> {
         self.entry_points().filter_map(|(entry, target, stats)| match entry {
             EntryPoint::Norm(kernel) => Some((kernel, target, stats)),
-            EntryPoint::Quant(_) | EntryPoint::Shard(_) => None,
+            EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => None,
         })
     }
 }
@@ -132,6 +132,42 @@ pub fn steps_over_shards(set: &Set) {
         assert_eq!(stats.count(InstructionKind::ClusterBarrier), 0, "{kernel} for {target}");
         let given = BTreeSet::from_iter(stats.global_access_bytes.keys().copied());
         assert_eq!(given, BTreeSet::from_iter(widths), "{kernel} for {target}");
+    }
+}
+
+/// A gated norm sums once.
+#[test]
+fn gated_norms_have_no_more_barriers_than_the_source() {
+    for (entry, target, stats) in STOCK.entry_points() {
+        let EntryPoint::Gated(kernel) = entry else { continue };
+        let barriers = usize::from(kernel.variant != GatedVariant::Warp);
+        assert_eq!(stats.count(InstructionKind::Barrier), barriers, "{kernel} for {target}");
+        assert_eq!(stats.count(InstructionKind::Shuffle), 5, "{kernel} for {target}");
+        let clusters = kernel.variant.reloads() && target.ends_with("sm_90");
+        assert_eq!(stats.count(InstructionKind::ClusterBarrier), if clusters { 2 } else { 0 }, "{kernel}");
+    }
+}
+
+#[test]
+fn heads_are_summed_by_shuffles_and_move_in_whole_vectors() {
+    heads(&STOCK);
+}
+
+/// LayerNorm's mean in two parts and the squares are three sums over lanes of a warp.
+pub fn heads(set: &Set) {
+    for (entry, target, stats) in set.entry_points() {
+        let EntryPoint::Rope(RopeKernel { x, w, table, pairing, vectors, .. }) = entry else { continue };
+        assert_eq!(stats.count(InstructionKind::Barrier), 0, "{entry} for {target}");
+        assert_eq!(stats.count(InstructionKind::Shuffle), 3 * (5 + copies(&target)), "{entry} for {target}");
+        // Positions have 4 bytes. A unit of neighbours has two pieces of a table, of half a vector's elements each.
+        let of_table =
+            if pairing == Pairing::Neighbours { (8 / x.size() * table.size()).min(16) } else { 16 };
+        let expected = match vectors {
+            true => BTreeSet::from([4, 16, of_table]),
+            false => BTreeSet::from([4, x.size(), w.size(), table.size()]),
+        };
+        let given = BTreeSet::from_iter(stats.global_access_bytes.keys().copied());
+        assert_eq!(given, expected, "{entry} for {target}");
     }
 }
 

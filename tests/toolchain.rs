@@ -12,7 +12,7 @@ use norm_build::{
     text::TARGETS,
 };
 use norm_host::ptx::{EMBEDDED, Ptx, for_capability, specialize::specialize};
-use norm_kernels::abi::{EntryPoint, EpilogueRounding};
+use norm_kernels::abi::{EntryPoint, EpilogueRounding, Gating};
 use norm_testing::{shipped, template, trials};
 use xtask::lock::{self, Assembly, version_of};
 use xtask::set::Set;
@@ -71,7 +71,8 @@ fn main() -> ExitCode {
 fn rounding_elsewhere(ptx: &Ptx, number: usize) -> Result<String, Failed> {
     let elsewhere = EpilogueRounding::all().skip(1).cycle().skip(number);
     let entries = EntryPoint::all().zip(elsewhere).map(|(entry, epilogue)| {
-        let name = entry.with_epilogue(epilogue).to_string();
+        let gated = entry.gated(Gating::ALL[number % Gating::ALL.len()]);
+        let name = gated.unwrap_or(entry).with_epilogue(epilogue).to_string();
         ptx.entry(&name)?.ok_or_else(|| Failed::from(format!("no kernel {name}")))
     });
     Ok(ptx.module_of(entries.collect::<Result<Vec<_>, Failed>>()?)?)

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    problem::{Problem, QuantizedProblem, SandwichProblem, ShardProblem},
+    problem::{GatedProblem, Problem, QkRopeProblem, QuantizedProblem, SandwichProblem, ShardProblem},
     tensor::Place,
 };
 
@@ -50,6 +50,20 @@ pub trait Backend: sealed::Sealed {
         unsafe { one_after_the_other(self, problem) }
     }
 
+    /// Carries out, or enqueues, a gated norm.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Backend::run).
+    ///
+    /// # Safety
+    ///
+    /// As for [`run`](Backend::run), for the norm. Every element of the gate that the strides of a residual lead to may be
+    /// read until the work is done; the gate shares no memory with `y`. The types are those of a
+    /// [`GatedKernel`](norm_kernels::abi::GatedKernel).
+    #[doc(hidden)]
+    unsafe fn run_gated(&self, problem: &GatedProblem) -> Result<()>;
+
     /// Carries out, or enqueues, a norm whose output is quantized.
     ///
     /// # Errors
@@ -77,6 +91,24 @@ pub trait Backend: sealed::Sealed {
     /// anything else that is written.
     #[doc(hidden)]
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()>;
+
+    /// Carries out, or enqueues, norm and rotation of the heads of queries, keys and values.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Backend::run).
+    ///
+    /// # Safety
+    ///
+    /// - Every address lies at [`place`](Backend::place) and is aligned to its elements.
+    /// - Every element that tokens, heads, strides and `head_dim` lead to may be read (`x`, weights) or written (`y`) until
+    ///   the work is done; so may, for reading, be the positions of all tokens and the rows of both tables.
+    /// - On the host every position is below the number of the tables' rows.
+    /// - No two heads of `y` share an element, be they queries, keys or values.
+    /// - The `y` of queries, keys or values is the same tensor as their `x`, or shares no memory with it. It shares none with
+    ///   anything else that is read.
+    #[doc(hidden)]
+    unsafe fn run_qk_rope(&self, problem: &QkRopeProblem) -> Result<()>;
 }
 
 /// Two norms with a residual between them, as two operations.

@@ -3,8 +3,10 @@
 #[cfg(feature = "candle")]
 mod dense;
 mod fit;
+mod gated;
 mod memory;
 mod overlap;
+mod qk_rope;
 mod quantized;
 mod residual;
 mod sandwich;
@@ -14,6 +16,8 @@ mod tests;
 
 #[cfg(feature = "candle")]
 pub(crate) use dense::{Dense, dense};
+pub(crate) use gated::gated;
+pub(crate) use qk_rope::{qk_rope, qk_rope_pairs};
 pub(crate) use quantized::quantized;
 pub(crate) use sandwich::sandwich;
 pub(crate) use sharded::{apply, partial};

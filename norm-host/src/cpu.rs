@@ -20,8 +20,9 @@
 //!         (or, with a residual behind the norm, round(that + r))
 //! ```
 //!
-//! A pass goes over the row chunk by chunk, 8192 elements at a time. A chunk of a 16-bit type is converted to `f32` in a
-//! [workspace] and stays there for the next pass; `f32` is read and written where it lies.
+//! A pass goes over the row chunk by chunk, 8192 elements at a time. Where `x` and `y` have one type and there is no residual,
+//! elements are read and written where they lie, and those of 16 bits converted in registers. Elsewhere a chunk of a 16-bit
+//! type is converted to `f32` in a [workspace] and stays there for the next pass.
 //!
 //! Three things deviate from the plain loop:
 //!
@@ -44,8 +45,12 @@
 //! | `affine`, `residual`, `round`, `sum` | what the loops do with each vector |
 //! | `simd`, `dispatch` | the vectors of each instruction set; functions compiled for each |
 //! | `row` | where a row's elements are, and what to do with them |
+//! | `form` | what is known of a problem when the code for its rows is compiled |
+//! | `element` | the element types of memory |
 //! | `widen`, `convert`, `workspace` | 16 bits to `f32` and back |
+//! | `gated` | norms with a gate, and its activations |
 //! | `sharded` | rows that are split over devices |
+//! | `qk_rope` | norm and rotation of heads, which has loops of its own |
 //! | `quantized` | norms whose output is quantized, a row at a time |
 //!
 //! # What is unsafe
@@ -59,8 +64,12 @@ mod algorithm;
 mod chunk;
 mod convert;
 mod dispatch;
+mod element;
+mod form;
+mod gated;
 mod loops;
 mod passes;
+mod qk_rope;
 mod quantized;
 mod residual;
 mod round;
@@ -76,7 +85,7 @@ use self::dispatch::Isa;
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    problem::{Problem, QuantizedProblem, Residual, Scales, ShardProblem},
+    problem::{GatedProblem, Problem, QkRopeProblem, QuantizedProblem, Residual, Scales, ShardProblem},
     tensor::Place,
 };
 
@@ -111,6 +120,12 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    unsafe fn run_gated(&self, problem: &GatedProblem) -> Result<()> {
+        // SAFETY: the caller promises the memory of the norm and of the gate.
+        unsafe { gated::run(problem, Isa::detect()) };
+        Ok(())
+    }
+
     unsafe fn run_quantized(&self, problem: &QuantizedProblem) -> Result<()> {
         // SAFETY: the caller promises the memory of the problem.
         unsafe { quantized::run(problem, Isa::detect()) };
@@ -120,6 +135,12 @@ impl Backend for Cpu {
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
         // SAFETY: the caller promises the memory of the problem and of the sums.
         unsafe { sharded::run(problem, Isa::detect()) };
+        Ok(())
+    }
+
+    unsafe fn run_qk_rope(&self, problem: &QkRopeProblem) -> Result<()> {
+        // SAFETY: the caller promises the memory of the problem.
+        unsafe { qk_rope::run(problem) };
         Ok(())
     }
 }

@@ -240,6 +240,86 @@ pub enum Error {
         /// The factor.
         scale: Arg,
     },
+    /// A gated LayerNorm: only RMSNorms are gated.
+    #[error("{}: expected RMSNorm, where rows are gated, given LayerNorm", Arg::Kind)]
+    GatedLayerNorm,
+    /// A gated norm has biases.
+    #[error("{}: expected a gated norm without biases, given some", Arg::B)]
+    GatedBias,
+    /// A norm of heads has an option that the norm of queries, keys and values does not take.
+    #[error("{arg}: expected a norm without {option}, given one with it")]
+    HeadNormOption {
+        /// The norm.
+        arg: Arg,
+        /// The option, as [`Norm`](crate::Norm) names it.
+        option: Arg,
+    },
+    /// The norms of queries, keys and values round in different orders.
+    #[error(
+        "{arg}: expected the order of roundings {expected}, as the norms in front of it have, given {given}"
+    )]
+    HeadNormRounding {
+        /// The norm.
+        arg: Arg,
+        /// The order that it must have.
+        expected: Rounding,
+        /// The order it has.
+        given: Rounding,
+    },
+    /// There is a norm for keys or values that are not there.
+    #[error("{arg}: expected none, as there are no {heads}, given one")]
+    NormWithoutHeads {
+        /// The norm.
+        arg: Arg,
+        /// What it would norm.
+        heads: Arg,
+    },
+    /// Of queries, keys or values there is what is read but nothing to write, or the reverse.
+    #[error("{arg}: expected one, as there is {other}, given none")]
+    Unpaired {
+        /// What is missing.
+        arg: Arg,
+        /// What is there.
+        other: Arg,
+    },
+    /// The weights, or the tables of a rotation, are neither of the heads' type nor `f32`.
+    #[error("{arg}: expected dtype {}, given {given}", or_f32(*.expected))]
+    OtherDType {
+        /// The argument.
+        arg: Arg,
+        /// The heads' type.
+        expected: DType,
+        /// The element type it has.
+        given: DType,
+    },
+    /// The tables of a rotation have more pairs than a head.
+    #[error("{arg}: expected at most {} pairs, half of head_dim {head_dim}, given {pairs}", .head_dim / 2)]
+    RotaryWidth {
+        /// The table.
+        arg: Arg,
+        /// Elements of a head.
+        head_dim: usize,
+        /// Columns of the table.
+        pairs: usize,
+    },
+    /// A position lies outside of the tables of a rotation.
+    #[error("{}: expected rows of the tables, 0 to {}, given {given} for token {token}", Arg::Positions, .rows.saturating_sub(1))]
+    Position {
+        /// The token, from 0.
+        token: usize,
+        /// Its position.
+        given: i64,
+        /// Rows of the tables.
+        rows: usize,
+    },
+    /// A scaling of a rotation's frequencies that no model has: a number out of its range.
+    #[error("{}: expected {expected}, given {given}", Arg::RopeScaling)]
+    RopeScaling {
+        /// What is expected.
+        expected: &'static str,
+        /// The number.
+        given: f64,
+    },
     /// The input of a norm that quantizes its output is not of 16 bits.
     #[error("{}: expected f16 or bf16, where the output is quantized, given {given}", Arg::X)]
     QuantizedInput {
@@ -568,12 +648,21 @@ pub enum Error {
     },
 }
 
-/// The exception for the pairs that may be one tensor: `x` and `y`, `r` and the sum.
+/// The exception for the pairs that may be one tensor: what is read and what is written of it.
 fn or_in_place(a: Arg, b: Arg) -> &'static str {
     match (a, b) {
-        (Arg::X, Arg::Y) | (Arg::R, Arg::Sum) => ", or one tensor for work in place",
+        (Arg::X, Arg::Y)
+        | (Arg::R, Arg::Sum)
+        | (Arg::Q, Arg::QOut)
+        | (Arg::K, Arg::KOut)
+        | (Arg::V, Arg::VOut) => ", or one tensor for work in place",
         _ => "",
     }
+}
+
+/// `f16 or f32`; `f32` alone.
+fn or_f32(dtype: DType) -> String {
+    if dtype == DType::F32 { dtype.to_string() } else { format!("{dtype} or {}", DType::F32) }
 }
 
 /// `rank 2`, `rank 1 or 2` or `rank 1 to 4`.

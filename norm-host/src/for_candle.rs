@@ -25,6 +25,8 @@
 //! contiguous, are copied first. [`Norm::rounding`], and `rounding` of the modules, have the orders of roundings of other
 //! libraries. On a CUDA device the work goes to the device's stream, tied to cudarc's events.
 //!
+//! [`Norm::quantize_rows`] and [`Norm::add_then_quantize`] write fp8 or int8: codes as a tensor of `U8`, and scales.
+//!
 //! Errors of this crate come wrapped in candle's, with their text.
 //!
 //! # Gradients
@@ -32,7 +34,7 @@
 //! candle-nn's fast norms record nothing for backpropagation: gradients end there silently. Here [`Norm::rows`],
 //! [`Norm::heads`] and everything built on them have gradients with respect to the input, weights and biases;
 //! [`Norm::add_then_norm`], [`Norm::norm_then_add`] and [`Norm::sandwich_rows`] with respect to the residual, and to a scale
-//! that is a tensor, too. They are computed by candle's operations, in f32, and rounded to the type of their tensor.
+//! that is a tensor, too; [`Norm::gated_rows`] and [`Norm::gated_heads`] with respect to the gate. They are computed by candle's operations, in f32, and rounded to the type of their tensor.
 //!
 //! Operations that update a tensor in place ([`Norm::add_then_norm_in_place`], [`Norm::norm_then_add_in_place`], the
 //! functions built on them, `forward_add`) cannot have gradients: given a variable, or what was computed from one, they return
@@ -49,9 +51,11 @@ mod cpu;
 #[cfg(feature = "candle-cuda")]
 mod cuda;
 mod dense;
+mod gated;
 mod modules;
 mod norm;
 pub mod ops;
+mod quantized;
 mod residual;
 mod scale;
 mod store;
@@ -59,6 +63,7 @@ mod store;
 pub use candle_nn::LayerNormConfig;
 pub use modules::{LayerNorm, RmsNorm, layer_norm, layer_norm_no_bias, rms_norm};
 pub use norm::Norm;
+pub use quantized::{Quantization, Quantized};
 pub use scale::Scale;
 
 /// The modules and the functions that load them, under candle-nn's path.

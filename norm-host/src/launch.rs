@@ -7,8 +7,8 @@ use cuda_driver::{Launch, LaunchAttribute, sys::CUfunction};
 use crate::{
     backend::{Backend, one_after_the_other, sealed::Sealed},
     error::Result,
-    plan::{Plan, QuantizedPlan, SandwichPlan, ShardPlan},
-    problem::{Problem, QuantizedProblem, SandwichProblem, ShardProblem},
+    plan::{GatedPlan, Plan, QkRopePlan, QuantizedPlan, SandwichPlan, ShardPlan},
+    problem::{GatedProblem, Problem, QkRopeProblem, QuantizedProblem, SandwichProblem, ShardProblem},
     stream::Stream,
     tensor::Place,
 };
@@ -43,6 +43,15 @@ impl Backend for Stream {
         }
     }
 
+    unsafe fn run_gated(&self, problem: &GatedProblem) -> Result<()> {
+        if problem.norm.rows == 0 {
+            return Ok(());
+        }
+        let plan = GatedPlan::new(problem, self.device().profile())?;
+        // SAFETY: the caller guarantees that the problem's memory may be accessed; the plan's arguments lead only there.
+        unsafe { launch_gated(self, &plan) }
+    }
+
     unsafe fn run_quantized(&self, problem: &QuantizedProblem) -> Result<()> {
         if problem.norm.rows == 0 {
             return Ok(());
@@ -60,6 +69,15 @@ impl Backend for Stream {
         // SAFETY: the caller guarantees that the problem's memory and the sums may be accessed; the plan's arguments lead
         // only there.
         unsafe { launch_shard(self, &plan) }
+    }
+
+    unsafe fn run_qk_rope(&self, problem: &QkRopeProblem) -> Result<()> {
+        if problem.tokens == 0 || problem.heads() == 0 {
+            return Ok(());
+        }
+        let plan = QkRopePlan::new(problem, self.device().profile())?;
+        // SAFETY: the caller guarantees that the problem's memory may be accessed; the plan's arguments lead only there.
+        unsafe { launch_qk_rope(self, &plan) }
     }
 }
 
@@ -112,6 +130,21 @@ pub(crate) unsafe fn launch_sandwich(
     unsafe { enqueue_plan(stream, plan, &mut params) }
 }
 
+/// Enqueues the kernel of a gated norm, as [`launch`].
+///
+/// # Safety
+///
+/// As for [`launch`], with the memory that [`Backend::run_gated`] requires.
+pub(crate) unsafe fn launch_gated(stream: &Stream, plan: &GatedPlan) -> Result<()> {
+    let function = stream.device().gated_kernel(plan.kernel)?;
+    let geometry =
+        Launch { grid: plan.grid.into(), block: plan.block.into(), shared_bytes: 0, stream: stream.raw() };
+    let mut args = plan.args;
+    let mut params = [(&raw mut args).cast::<c_void>()];
+    // SAFETY: a gated kernel has one parameter, of the type of `args`; the caller guarantees the memory that it leads to.
+    unsafe { enqueue(stream, function, geometry, (plan.cluster, plan.overlap), &mut params) }
+}
+
 /// Enqueues the kernel of a norm whose output is quantized, as [`launch`].
 ///
 /// # Safety
@@ -141,6 +174,21 @@ pub(crate) unsafe fn launch_shard(stream: &Stream, plan: &ShardPlan) -> Result<(
     let mut params = [(&raw mut args).cast::<c_void>(), (&raw mut sums).cast()];
     // SAFETY: a shard kernel has two parameters, of the types of `args` and `sums`; the caller guarantees the memory that
     // they lead to.
+    unsafe { enqueue(stream, function, geometry, (1, plan.overlap), &mut params) }
+}
+
+/// Enqueues the kernel that norms and rotates heads, as [`launch`].
+///
+/// # Safety
+///
+/// As for [`launch`], with the memory that [`Backend::run_qk_rope`] requires.
+pub(crate) unsafe fn launch_qk_rope(stream: &Stream, plan: &QkRopePlan) -> Result<()> {
+    let function = stream.device().rope_kernel(plan.kernel)?;
+    let geometry =
+        Launch { grid: plan.grid.into(), block: plan.block.into(), shared_bytes: 0, stream: stream.raw() };
+    let mut args = plan.args;
+    let mut params = [(&raw mut args).cast::<c_void>()];
+    // SAFETY: such a kernel has one parameter, of the type of `args`; the caller guarantees the memory that it leads to.
     unsafe { enqueue(stream, function, geometry, (1, plan.overlap), &mut params) }
 }
 

@@ -100,8 +100,10 @@ pub mod models;
 mod norm;
 mod ops;
 pub mod problem;
+mod qk_rope;
 pub mod quantize;
 pub mod reference;
+mod rope;
 mod tensor;
 
 // For GPUs only.
@@ -134,17 +136,22 @@ mod sim;
 pub use backend::Backend;
 pub use cpu::Cpu;
 pub use error::{Arg, Error, Result};
-pub use norm::{Norm, Quantization, Scale};
+pub use norm::{Gate, Norm, Quantization, Scale};
 pub use norm_kernels::abi::{
-    DType, EpilogueRounding, MAX_DIM, NormKind, QuantFormat, QuantPreset, QuantRecipe, Rounding,
+    Activation, DType, EpilogueRounding, GateOrder, Gating, MAX_DIM, NormKind, QuantFormat, QuantPreset,
+    QuantRecipe, Rounding,
 };
 pub use ops::{
     add_layer_norm, add_layer_norm_, add_layer_norm_quantized, add_layer_norm_to, add_rms_norm,
-    add_rms_norm_, add_rms_norm_quantized, add_rms_norm_to, head_norm, head_norm_, layer_norm, layer_norm_,
-    layer_norm_add, layer_norm_add_to, layer_norm_quantized, rms_norm, rms_norm_, rms_norm_add,
-    rms_norm_add_to, rms_norm_apply, rms_norm_partial, rms_norm_quantized, sandwich_rms_norm,
-    sandwich_rms_norm_to,
+    add_rms_norm_, add_rms_norm_quantized, add_rms_norm_to, gated_rms_norm, gated_rms_norm_, head_norm,
+    head_norm_, layer_norm, layer_norm_, layer_norm_add, layer_norm_add_to, layer_norm_quantized, rms_norm,
+    rms_norm_, rms_norm_add, rms_norm_add_to, rms_norm_apply, rms_norm_partial, rms_norm_quantized,
+    sandwich_rms_norm, sandwich_rms_norm_to,
 };
+pub use qk_rope::{
+    MAX_HEAD_DIM, Pairing, Position, Positions, QkNormRope, Qkv, RopeRounding, Rotary, qk_norm_rope_, rope_,
+};
+pub use rope::{RopeScaling, RopeTables};
 pub use tensor::{Element, MAX_RANK, Place, QuantizedMut, Shape, View, ViewMut};
 
 #[cfg(feature = "gpu")]

@@ -1,8 +1,10 @@
 //! The description of a normalization, with every option. The module `apply` applies it to tensors.
 
+mod gate;
 mod quantization;
 mod scale;
 
+pub use gate::Gate;
 use norm_kernels::abi::{NormKind, Rounding};
 pub use quantization::Quantization;
 pub(crate) use quantization::Scaling;
@@ -29,7 +31,8 @@ use crate::tensor::View;
 /// `y += norm(x)` ([`norm_then_add`](Norm::norm_then_add)), or between two norms
 /// ([`sandwich_rows`](Norm::sandwich_rows)). Each updates the residual in place; the methods whose names end in
 /// `_to` write the sum to a separate tensor. [`branch_scale`](Norm::branch_scale) and
-/// [`sum_scale`](Norm::sum_scale) multiply what is added and the sum.
+/// [`sum_scale`](Norm::sum_scale) multiply what is added and the sum. A [`Gate`] multiplies a norm, or what is normalized
+/// ([`gated_rows`](Norm::gated_rows)).
 ///
 /// ```
 /// use norm_host::{Cpu, Norm, View, ViewMut};

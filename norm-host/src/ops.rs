@@ -1,9 +1,11 @@
 //! The operations under their usual names. [`Norm`] has the options that these leave out.
 
+mod gated;
 mod quantized;
 mod residual;
 mod sharded;
 
+pub use gated::{gated_rms_norm, gated_rms_norm_};
 use norm_kernels::abi::NormKind;
 pub use quantized::{
     add_layer_norm_quantized, add_rms_norm_quantized, layer_norm_quantized, rms_norm_quantized,

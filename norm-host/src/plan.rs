@@ -4,9 +4,11 @@
 //! what is launched, and a [`DeviceProfile`] to restrict what kernels use.
 
 mod alignment;
+mod gated;
 mod ladders;
 mod prefetch;
 mod profile;
+mod qk_rope;
 mod quantized;
 mod rules;
 mod sandwich;
@@ -19,8 +21,11 @@ mod tile;
 use norm_kernels::abi::{Addition, Args, Divisor, Kernel, NormKind, Variant};
 
 use alignment::takes_vectors;
+pub use gated::GatedPlan;
+pub(crate) use gated::variants_of_gated_rows;
 use prefetch::l2_prefetch_rows;
 pub use profile::DeviceProfile;
+pub use qk_rope::QkRopePlan;
 pub use quantized::QuantizedPlan;
 pub use sandwich::SandwichPlan;
 pub use select::LaunchShape;

@@ -4,6 +4,8 @@
 //! need neither to build nor to read one.
 
 mod axes;
+mod gated;
+mod qk_rope;
 mod quantized;
 mod residual;
 mod roundings;
@@ -11,7 +13,9 @@ mod sandwich;
 mod sharded;
 
 pub(crate) use axes::merge;
+pub use gated::GatedProblem;
 use norm_kernels::abi::{Axis, NormKind, Rounding};
+pub use qk_rope::{HeadNorm, Heads, HeadsOperand, QkRopeProblem, Rotation, Table};
 pub use quantized::{QuantLimits, QuantScales, QuantizedProblem, UniformRows};
 pub use residual::{Residual, ResidualPlace, Scales};
 pub use roundings::Roundings;

@@ -3,13 +3,17 @@
 //! The code favours readability: slices of f64 in, a `Vec` out. Sums are compensated, so that they have
 //! more correct digits than any bound needs, even where a row cancels.
 
+mod gated;
 mod operation;
+mod qk_rope;
 mod quantized;
 mod rows;
 #[cfg(test)]
 mod tests;
 
+pub use gated::{activate, gated};
 pub use operation::{Addition, Operation, Row, first_difference};
+pub use qk_rope::{Head, HeadOperation, HeadParameters};
 pub use quantized::{QuantizedOperation, quotients};
 pub use rows::{row_start, strides};
 

@@ -16,12 +16,12 @@ use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module, Stream};
 use crate::{
     backend::{Backend, one_after_the_other, sealed::Sealed},
     error::{Result, SimulatorError},
-    plan::{DeviceProfile, Plan, QuantizedPlan, SandwichPlan, ShardPlan},
-    problem::{Problem, QuantizedProblem, SandwichProblem, ShardProblem},
+    plan::{DeviceProfile, GatedPlan, Plan, QkRopePlan, QuantizedPlan, SandwichPlan, ShardPlan},
+    problem::{GatedProblem, Problem, QkRopeProblem, QuantizedProblem, SandwichProblem, ShardProblem},
     ptx::{self, Ptx},
     tensor::Place,
 };
-use norm_kernels::abi::{Args, EntryPoint, QuantArgs, SecondNorm};
+use norm_kernels::abi::{Args, EntryPoint, QuantArgs, RopeArgs, SecondNorm};
 
 /// The decoded kernels of a PTX text, by entry point.
 type Kernels = Mutex<HashMap<EntryPoint, Arc<Kernel>>>;
@@ -107,8 +107,9 @@ impl Simulator {
     }
 
     /// The counts of the last operation: instructions, accesses and more; `None` before the first. Allocations are
-    /// called `x`, `y`, `w`, `b`, `r`, `sum` (which is `r` in place), `sum_scale`, `next_w`,
-    /// `sums`, and of a quantized output `scale`, `scales`, `bound` and `normed`.
+    /// called `x`, `y`, `w`, `b`, `g`, `r`, `sum` (which is `r` in place), `sum_scale`, `next_w`,
+    /// `sums`, and of a quantized output `scale`, `scales`, `bound` and `normed`; for heads `q`, `k`,
+    /// `v`, `q_out`, `k_out`, `v_out`, `q_weight`, `k_weight`, `v_weight`, `cos`, `sin` and `positions`.
     pub fn counts(&self) -> Option<Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).as_deref().cloned()
     }
@@ -144,6 +145,13 @@ impl Simulator {
         Ok(self.shaped(launch, (plan.grid, plan.block), plan.overlap, &plan.args))
     }
 
+    /// The launch of the kernel of a gated norm.
+    fn launch_gated(&self, plan: &GatedPlan) -> Result<Launch> {
+        let kernel = self.kernel(plan.kernel)?;
+        let launch = Launch::new(&kernel).cluster([plan.cluster, 1, 1]).arg(argument(&plan.args));
+        Ok(self.shaped(launch, (plan.grid, plan.block), plan.overlap, &plan.args))
+    }
+
     /// The launch of the kernel of a norm whose output is quantized.
     fn launch_quantized(&self, plan: &QuantizedPlan) -> Result<Launch> {
         let kernel = self.kernel(plan.kernel)?;
@@ -158,6 +166,18 @@ impl Simulator {
         let sums = Argument::bytes(&plan.sums.to_le_bytes(), align_of::<u64>() as u64);
         let launch = Launch::new(&kernel).arg(argument(&plan.args)).arg(sums);
         Ok(self.shaped(launch, (plan.grid, plan.block), plan.overlap, &plan.args))
+    }
+
+    /// The launch of the kernel that norms and rotates heads.
+    fn launch_qk_rope(&self, plan: &QkRopePlan) -> Result<Launch> {
+        let kernel = self.kernel(plan.kernel)?;
+        let args = Argument::bytes(&args::rope_bytes(&plan.args), align_of::<RopeArgs>() as u64);
+        Ok(Launch::new(&kernel)
+            .arg(args)
+            .grid(plan.grid)
+            .block(plan.block)
+            .programmatic(plan.overlap && self.profile.dependent_launch)
+            .limit(limit::for_heads(plan.args.heads_a_group)))
     }
 
     /// Gives a launch its grid and block. It may overlap with the launch in front where the device supports that.
@@ -247,6 +267,13 @@ impl Backend for Simulator {
         }
     }
 
+    unsafe fn run_gated(&self, problem: &GatedProblem) -> Result<()> {
+        let plan = GatedPlan::new(problem, self.profile)?;
+        let spans = memory::gated_spans(problem);
+        // SAFETY: the spans are those of the norm and of the gate, of which the caller guarantees that they may be accessed.
+        unsafe { self.on_copy(&spans, &self.launch_gated(&plan)?) }
+    }
+
     unsafe fn run_quantized(&self, problem: &QuantizedProblem) -> Result<()> {
         if problem.norm.rows == 0 {
             return Ok(());
@@ -265,6 +292,16 @@ impl Backend for Simulator {
         let spans = memory::shard_spans(problem);
         // SAFETY: the spans are the problem's and the sums, of which the caller guarantees that they may be accessed.
         unsafe { self.on_copy(&spans, &self.launch_shard(&plan)?) }
+    }
+
+    unsafe fn run_qk_rope(&self, problem: &QkRopeProblem) -> Result<()> {
+        if problem.tokens == 0 || problem.heads() == 0 {
+            return Ok(());
+        }
+        let plan = QkRopePlan::new(problem, self.profile)?;
+        let spans = memory::qk_rope_spans(problem);
+        // SAFETY: the spans are the problem's, of which the caller guarantees that they may be accessed.
+        unsafe { self.on_copy(&spans, &self.launch_qk_rope(&plan)?) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an output's bits may depend on: its row, the parameters, the dtypes and dim. Nothing else.
 
-use norm_host::{Cpu, DType, Norm, NormKind, Place, Rounding, View, ViewMut};
+use norm_host::{Cpu, DType, Gate, GateOrder, Norm, NormKind, Place, Rounding, View, ViewMut};
 use norm_testing::config;
 use norm_testing::{
     buffer::Buffer,
@@ -145,18 +145,23 @@ fn with_threads(threads: usize, kind: NormKind, rows: usize, dim: usize) -> Vec<
     };
     let (x, mut r) = (values(0), values(17));
     let zeros = || vec![0.0_f32; rows * dim];
-    let mut outputs = [zeros(), zeros(), values(29), zeros(), zeros()];
+    let mut outputs = [zeros(), zeros(), values(29), zeros(), zeros(), zeros(), zeros()];
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
         let shape = [rows, dim];
         let x = View::from_slice(&x, &shape).unwrap();
         let mut r = ViewMut::from_slice(&mut r, &shape).unwrap();
-        let [a, b, c, d, e] = outputs.each_mut().map(|y| ViewMut::from_slice(y, &shape).unwrap());
+        let [a, b, c, d, e, f, g] = outputs.each_mut().map(|y| ViewMut::from_slice(y, &shape).unwrap());
         let norm = Norm::new(kind, 1e-6);
         norm.rows(x, &mut { a }, &Cpu).unwrap();
         norm.add_then_norm(x, &mut r, &mut { b }, &Cpu).unwrap();
         norm.norm_then_add(x, &mut { c }, &Cpu).unwrap();
         norm.sandwich_rows_to(&norm, x, r.as_view(), &mut { d }, &mut { e }, &Cpu).unwrap();
+        if kind == NormKind::Rms {
+            let gate = Gate::silu(r.as_view());
+            norm.gated_rows(x, gate, &mut { f }, &Cpu).unwrap();
+            norm.gated_rows(x, gate.order(GateOrder::GateFirst), &mut { g }, &Cpu).unwrap();
+        }
     });
     outputs.iter().chain([&r]).flatten().map(|y| y.to_bits()).collect()
 }

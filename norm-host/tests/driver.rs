@@ -4,7 +4,8 @@ use cust::memory::DeviceBuffer;
 use half::f16;
 use norm_host::ptx::EMBEDDED;
 use norm_host::{
-    Arg, DType, Device, EpilogueRounding, Error, Norm, NormKind, Place, Rounding, Stream, View, ViewMut,
+    Activation, Arg, DType, Device, EpilogueRounding, Error, Gate, GateOrder, Gating, Norm, NormKind, Place,
+    Rounding, Stream, View, ViewMut,
     plan::{DeviceProfile, Plan},
     problem::{Operand, Problem},
     rms_norm,
@@ -184,6 +185,43 @@ fn a_sandwich_is_one_launch_of_a_kernel_for_both_norms() {
     let (first, second) = launches(64);
     assert_eq!(first, ("rms_f16_f16_f16_staged_scaled".to_owned(), first.1, true));
     assert_eq!(second, Some(("rms_f16_f16_f16_warp2".to_owned(), true)));
+}
+
+/// Which kernel a gated norm is, by the rows' length and the order; and that it has been loaded before, where that was asked
+/// for.
+#[test]
+fn a_gated_norm_is_one_launch_of_a_kernel_that_can_be_preloaded() {
+    let (mock, _alone, device) = setup();
+    let stream = Stream::new(&device).unwrap();
+    for (dim, order, rounding, expected) in [
+        (128, GateOrder::NormFirst, Rounding::Single, "gated_f16_f16_warp_sigmoid"),
+        (1024, GateOrder::GateFirst, Rounding::Single, "gated_f16_f16_block_sigmoid_gate_first"),
+        (1024, GateOrder::NormFirst, Rounding::BeforeWeight, "gated_f16_f16_block_sigmoid_before_weight"),
+        (20_000, GateOrder::NormFirst, Rounding::BeforeBias, "gated_f16_f16_stream_sigmoid_before_bias"),
+        // The product is what is stored: nothing is rounded before that.
+        (1024, GateOrder::GateFirst, Rounding::BeforeBias, "gated_f16_f16_block_sigmoid_gate_first"),
+        (129, GateOrder::NormFirst, Rounding::Single, "gated_f16_f16_scalar_sigmoid"),
+    ] {
+        let gating = Gating { activation: Activation::Sigmoid, order };
+        let epilogue = EpilogueRounding { order: rounding, offset: false };
+        device.preload_gated([DType::F16; 2], gating, dim, epilogue).unwrap();
+        let shape = [3, dim];
+        let [x, g] = [(); 2].map(|()| buffer(&device, &vec![0_u16; 3 * dim]));
+        let mut y = buffer(&device, &vec![0_u16; 3 * dim]);
+        let [x, g] = [&x, &g].map(|tensor| View::from_buffer::<f16>(tensor, &shape).unwrap());
+        let y = &mut ViewMut::from_buffer::<f16>(&mut y, &shape).unwrap();
+        let modules = mock.alive().modules;
+        let gate = Gate::sigmoid(g).order(order);
+        Norm::rms(1e-6).rounding(rounding).gated_rows(x, gate, y, &stream).unwrap();
+        assert_eq!(mock.alive().modules, modules, "{expected}");
+        let launch = mock.launch().expect("one launch");
+        assert_eq!((launch.kernel(), launch.first), (expected, x.address()));
+        assert!(mock.launch().is_none());
+    }
+    let preload = |types, dim| device.preload_gated(types, Gating::DEFAULT, dim, EpilogueRounding::SINGLE);
+    let error = Error::DType { arg: Arg::W, expected: DType::F16, given: DType::BF16 };
+    assert_eq!(preload([DType::F16, DType::BF16], 128), Err(error));
+    assert_eq!(preload([DType::F16; 2], 0), Err(Error::EmptyRow { arg: Arg::X }));
 }
 
 #[test]

@@ -119,9 +119,44 @@ fn each() -> Vec<(Error, &'static str)> {
             Error::ScaleOfNext { scale: Arg::SumScale },
             "next: expected a norm without sum_scale, which the first norm has, given one with it",
         ),
+        (Error::GatedLayerNorm, "kind: expected RMSNorm, where rows are gated, given LayerNorm"),
+        (Error::GatedBias, "b: expected a gated norm without biases, given some"),
         (
             Error::ListLength { arg: Arg::Shards, expected: 2, given: 3 },
             "shards: expected a list of 2, given 3",
+        ),
+        (
+            Error::HeadNormOption { arg: Arg::KNorm, option: Arg::B },
+            "k_norm: expected a norm without b, given one with it",
+        ),
+        (
+            Error::HeadNormRounding {
+                arg: Arg::VNorm,
+                expected: Rounding::BeforeWeight,
+                given: Rounding::Single,
+            },
+            "v_norm: expected the order of roundings before-weight, as the norms in front of it have, given single",
+        ),
+        (
+            Error::NormWithoutHeads { arg: Arg::VNorm, heads: Arg::V },
+            "v_norm: expected none, as there are no v, given one",
+        ),
+        (Error::Unpaired { arg: Arg::KOut, other: Arg::K }, "k_out: expected one, as there is k, given none"),
+        (
+            Error::OtherDType { arg: Arg::QWeight, expected: DType::F16, given: DType::BF16 },
+            "q_weight: expected dtype f16 or f32, given bf16",
+        ),
+        (
+            Error::RotaryWidth { arg: Arg::Cos, head_dim: 7, pairs: 5 },
+            "cos: expected at most 3 pairs, half of head_dim 7, given 5",
+        ),
+        (
+            Error::Position { token: 2, given: -5, rows: 4 },
+            "positions: expected rows of the tables, 0 to 3, given -5 for token 2",
+        ),
+        (
+            Error::RopeScaling { expected: "some number", given: 0.5 },
+            "scaling: expected some number, given 0.5",
         ),
         (
             Error::GridTooLarge { arg: Arg::X, blocks: 11, max: 7 },

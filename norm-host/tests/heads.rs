@@ -1,5 +1,10 @@
 //! Weights and biases that all heads share have the bits of those that are repeated for each head.
 
+#[path = "heads/misuse.rs"]
+mod misuse;
+#[path = "heads/qk_rope.rs"]
+mod qk_rope;
+
 use norm_host::{Backend, Cpu};
 use norm_testing::config;
 use norm_testing::{

@@ -3,7 +3,7 @@
 
 use half::{bf16, f16};
 use norm_host::{
-    Arg, Cpu, DType, Error, MAX_DIM, Norm, NormKind, Place, Result, Rounding, Shape, View, ViewMut,
+    Arg, Cpu, DType, Error, Gate, MAX_DIM, Norm, NormKind, Place, Result, Rounding, Shape, View, ViewMut,
     add_layer_norm, add_layer_norm_, add_rms_norm, add_rms_norm_, head_norm, head_norm_, layer_norm,
     layer_norm_, layer_norm_add, rms_norm, rms_norm_, rms_norm_add,
 };
@@ -696,4 +696,99 @@ fn messages_name_the_argument_what_was_expected_and_what_was_given() {
         "x and y: expected no common memory, or one tensor for work in place, given tensors that overlap"
     );
     assert_eq!(overlap(Arg::X, Arg::R), "x and r: expected no common memory, given tensors that overlap");
+}
+
+/// A gated norm of ones with one thing wrong: `y` must be left alone.
+fn refused_gate(norm: Norm<'_>, gate: Gate<'_>) -> Error {
+    let x = [1.0_f32; 6];
+    let mut y = [7.0_f32; 6];
+    let x = View::from_slice(&x, &[2, 3]).unwrap();
+    let errors = [
+        norm.gated_rows(x, gate, &mut ViewMut::from_slice(&mut y, &[2, 3]).unwrap(), &Cpu).unwrap_err(),
+        norm.gated_rows_in_place(&mut ViewMut::from_slice(&mut y, &[2, 3]).unwrap(), gate, &Cpu).unwrap_err(),
+    ];
+    assert_eq!(y, [7.0; 6]);
+    assert_eq!(errors[0], errors[1]);
+    errors[0].clone()
+}
+
+#[test]
+fn gates_that_do_not_fit() {
+    let (ones, halves) = ([1.0_f32; 12], [f16::ONE; 12]);
+    let gate = |extents: &[usize]| Gate::silu(View::from_slice(&ones, extents).unwrap());
+    let good = gate(&[2, 3]);
+    let rms = Norm::rms(1e-6);
+    let w = View::from_slice(&halves, &[3]).unwrap();
+    let b = View::from_slice(&ones, &[3]).unwrap();
+    let strided = View::from_slice(&ones, &[2, 3]).unwrap().with_strides(&[1, 2]).unwrap();
+    let elsewhere = Gate::sigmoid(anywhere(Place::Cuda(0), 4096, &[2, 3]));
+    let null = Gate::sigmoid(anywhere(Place::Host, 0, &[2, 3]));
+    let odd = Gate::sigmoid(anywhere(Place::Host, 4098, &[2, 3]));
+    for (norm, gate, expected) in [
+        (Norm::layer(1e-6), good, Error::GatedLayerNorm),
+        (rms.bias(b), good, Error::GatedBias),
+        (rms.branch_scale(0.5), good, Error::ScaleWithoutResidual { arg: Arg::BranchScale }),
+        (Norm::rms(-1.0), good, Error::Eps { given: -1.0 }),
+        (rms, gate(&[6]), Error::Rank { arg: Arg::G, expected: 2..=2, given: 1 }),
+        (rms, gate(&[3, 2]), Error::Shape { arg: Arg::G, expected: shape(&[2, 3]), given: shape(&[3, 2]) }),
+        (rms, Gate::silu(strided), Error::LastAxisStrided { arg: Arg::G, stride: 2 }),
+        (rms, elsewhere, Error::Place { arg: Arg::G, expected: Place::Host, given: Place::Cuda(0) }),
+        (rms, null, Error::NullPointer { arg: Arg::G }),
+        (rms, odd, Error::Misaligned { arg: Arg::G, align: 4, address: 4098 }),
+        (rms.weight(w), good, Error::DType { arg: Arg::W, expected: DType::F32, given: DType::F16 }),
+    ] {
+        assert_eq!(refused_gate(norm, gate), expected);
+    }
+}
+
+/// Which types a gate may have, and the weights and `y` beside it.
+#[test]
+fn types_that_no_gated_norm_has() {
+    use DType::{BF16, F16, F32};
+    let ones = [1.0_f32; 4];
+    // As many bytes for any type; an error comes before anything is read.
+    let address = ones.as_ptr().expose_provenance() as u64;
+    // SAFETY: there are four bytes for each of two elements, which hold numbers of every type.
+    let view = |dtype| unsafe { View::from_raw_parts(Place::Host, address, dtype, &[2]).unwrap() };
+    for x in DType::ALL {
+        for g in DType::ALL {
+            for w in DType::ALL {
+                for y in DType::ALL {
+                    let mut out = [0.0_f32; 4];
+                    let to = out.as_mut_ptr().expose_provenance() as u64;
+                    // SAFETY: as above, and nothing else uses this memory.
+                    let mut to = unsafe { ViewMut::from_raw_parts(Place::Host, to, y, &[2]).unwrap() };
+                    let norm = Norm::rms(1e-6).weight(view(w));
+                    let given = norm.gated_rows(view(x), Gate::silu(view(g)), &mut to, &Cpu);
+                    let refuse = |arg, expected, given| Err(Error::DType { arg, expected, given });
+                    let expected = match (x, g, w) {
+                        _ if y != x => refuse(Arg::Y, x, y),
+                        (F32, _, _) if w != g => refuse(Arg::W, g, w),
+                        (F16 | BF16, _, _) if g != x => refuse(Arg::G, x, g),
+                        (F16 | BF16, _, F16 | BF16) if w != x => refuse(Arg::W, x, w),
+                        _ => Ok(()),
+                    };
+                    assert_eq!(given, expected, "{x} {g} {w} {y}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gate_on_the_memory_of_the_output() {
+    let mut memory = [1.0_f32; 12];
+    let address = memory.as_mut_ptr().expose_provenance() as u64;
+    for offset in [0, 4, 20] {
+        let gate = Gate::silu(anywhere(Place::Host, address + offset, &[2, 3]));
+        let x = [1.0_f32; 6];
+        let x = View::from_slice(&x, &[2, 3]).unwrap();
+        let error =
+            Norm::rms(1e-6).gated_rows(x, gate, &mut anywhere_mut(Place::Host, address, &[2, 3]), &Cpu);
+        assert_eq!(error, Err(Error::Overlap { a: Arg::G, b: Arg::Y }));
+        let error =
+            Norm::rms(1e-6).gated_rows_in_place(&mut anywhere_mut(Place::Host, address, &[2, 3]), gate, &Cpu);
+        assert_eq!(error, Err(Error::Overlap { a: Arg::G, b: Arg::X }));
+    }
+    assert_eq!(memory, [1.0; 12]);
 }

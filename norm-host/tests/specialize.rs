@@ -3,8 +3,12 @@
 use half::{bf16, f16};
 use norm_host::ptx::specialize::specialize;
 use norm_host::quantize::{Factor, Formula, decode_e4m3};
-use norm_host::{DType, EpilogueRounding, NormKind, QuantFormat, QuantRecipe, Rounding};
-use norm_kernels::abi::{Addition, EntryPoint, Kernel, QuantKernel, QuantVariant, ShardKernel, Template};
+use norm_host::{
+    Activation, DType, EpilogueRounding, Gating, NormKind, QuantFormat, QuantRecipe, RopeRounding, Rounding,
+};
+use norm_kernels::abi::{
+    Addition, EntryPoint, GatedKernel, Kernel, QuantKernel, QuantVariant, RopeKernel, ShardKernel, Template,
+};
 use norm_testing::template::{self, RESULTS, VALUES, result};
 use proptest::prelude::*;
 use ptx_sim::{Launch, Memory, Module};
@@ -100,6 +104,7 @@ struct Made {
     entry: EntryPoint,
     types: [DType; 3],
     addition: Addition,
+    gating: Option<Gating>,
     epilogue: EpilogueRounding,
 }
 
@@ -111,12 +116,24 @@ impl Made {
             EntryPoint::Shard(ShardKernel::Partial { x, .. }) | EntryPoint::Quant(QuantKernel { x, .. }) => {
                 ([x; 3], EpilogueRounding::SINGLE)
             }
+            EntryPoint::Gated(GatedKernel { x, w, epilogue, .. }) => ([x, w, x], epilogue),
+            // What is done to weights is checked apart.
+            EntryPoint::Rope(kernel) => {
+                let order = kernel.norm_rounding();
+                ([kernel.x, DType::F32, kernel.x], EpilogueRounding { order, offset: false })
+            }
         };
         let addition = match entry {
             EntryPoint::Norm(Kernel { addition, .. }) => addition,
-            EntryPoint::Shard(_) | EntryPoint::Quant(_) => Addition::PLAIN,
+            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Quant(_) | EntryPoint::Rope(_) => {
+                Addition::PLAIN
+            }
         };
-        Made { entry, types, addition, epilogue }
+        let gating = match entry {
+            EntryPoint::Gated(GatedKernel { gating, .. }) => Some(gating),
+            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
+        };
+        Made { entry, types, addition, gating, epilogue }
     }
 
     /// Holds all that it wrote to what the host computes of its inputs.
@@ -131,6 +148,12 @@ impl Made {
             }
             if !matches!(self.entry.template(), Template::Partial { .. } | Template::Quant { .. }) {
                 self.check_outputs(word, values, given, what);
+            }
+            if let Some(gating) = self.gating {
+                self.check_gate(gating, values, given, what);
+            }
+            if let EntryPoint::Rope(kernel) = self.entry {
+                check_rope(kernel, values, given, what);
             }
         }
     }
@@ -239,6 +262,69 @@ impl Made {
         let loaded = if scaled { values[0] } else { branch };
         let scales = [loaded, branch].map(f32::to_bits);
         assert_eq!(given[result::LD_SCALE..][..2], scales, "{}", what("ld_scale.x"));
+    }
+}
+
+impl Made {
+    /// What a gate does.
+    fn check_gate(
+        self,
+        gating: Gating,
+        values: [f32; VALUES],
+        given: &[u32; RESULTS],
+        what: impl Fn(&str) -> String,
+    ) {
+        let [_, _, y] = self.types;
+        let rounded = if self.epilogue.order == Rounding::Single { DType::F32 } else { y };
+        for at in 0..2 {
+            let [value, g] = [values[at], values[2 + at]];
+            let expected = activate(gating.activation, g).to_bits();
+            same_element(DType::F32, given[result::ACTIVATE + at], expected, &what("activate.x"));
+            let first = gating.gates_first();
+            let in_front = if first { value * g } else { value };
+            same_element(DType::F32, given[result::GATE_X + at], in_front.to_bits(), &what("gate.x"));
+            let behind = if first { value } else { round(rounded, value) * g };
+            same_element(DType::F32, given[result::GATE_Y + at], behind.to_bits(), &what("gate.y"));
+            assert_eq!(given[result::GATES_FIRST], u32::from(first), "{}", what("gates_first.x"));
+        }
+    }
+}
+
+/// As the instructions have it, the approximate ones rounded to nearest: subnormal numbers count as 0 there.
+fn activate(activation: Activation, g: f32) -> f32 {
+    let flush = |value: f32| if value.is_subnormal() { 0.0_f32.copysign(value) } else { value };
+    let power = f64::from(flush(g * f32::from_bits(0xBFB8_AA3B))).exp2() as f32;
+    let sigmoid = flush((1.0 / f64::from(flush(power) + 1.0)) as f32);
+    if activation == Activation::Silu { sigmoid * g } else { sigmoid }
+}
+
+/// What is done between norm and rotation, in the rotation, and to weights and tables.
+fn check_rope(
+    RopeKernel { x, w, table, rounding, .. }: RopeKernel,
+    values: [f32; VALUES],
+    given: &[u32; RESULTS],
+    what: impl Fn(&str) -> String,
+) {
+    let unless = |is_not: bool| if is_not { DType::F32 } else { x };
+    for (role, dtype, at) in [
+        ("m", unless(rounding == RopeRounding::Single), result::ROUND_M),
+        ("p", unless(rounding != RopeRounding::Products), result::ROUND_P),
+    ] {
+        for (value, given) in values.iter().zip(&given[at..][..2]) {
+            let expected = round(dtype, *value).to_bits();
+            same_element(DType::F32, *given, expected, &what(&format!("round.{role}")));
+        }
+    }
+    for (role, dtype, absent, at) in [("w", w, 1.0, result::LD_W), ("t", table, f32::NAN, result::LD_T)] {
+        // The first two elements at the address of the thread's values.
+        let elements = match dtype {
+            DType::F32 => [values[0], values[1]],
+            DType::F16 | DType::BF16 => halves(values[0].to_bits()).map(|bits| to_f32(dtype, bits)),
+        };
+        for (place, expected) in [elements[1], elements[0], elements[1], absent].into_iter().enumerate() {
+            let what = what(&format!("ld.{role}, result {place}"));
+            same_element(DType::F32, given[at + place], expected.to_bits(), &what);
+        }
     }
 }
 
@@ -376,9 +462,14 @@ proptest! {
         let epilogues = EpilogueRounding::all().cycle().skip(first);
         for (index, (entry, epilogue)) in EntryPoint::all().zip(epilogues).enumerate() {
             let scaled = entry.scaled().filter(|_| (index / 3 + first).is_multiple_of(2));
+            let gated = entry.gated(Gating::ALL[(index / 5 + first) % Gating::ALL.len()]);
             let (format, recipe) = QUANTIZED[(index + first) % QUANTIZED.len()];
             let quantizing = entry.quantizing(format, recipe);
-            let made = Made::of(quantizing.or(scaled).unwrap_or(entry).with_epilogue(epilogue));
+            let mut entry = scaled.or(gated).or(quantizing).unwrap_or(entry).with_epilogue(epilogue);
+            if let EntryPoint::Rope(kernel) = &mut entry {
+                kernel.rounding = RopeRounding::ALL[(index + first) % RopeRounding::ALL.len()];
+            }
+            let made = Made::of(entry);
             for target in TARGETS {
                 made.check(&inputs, &run(made.entry, target, &inputs));
             }

@@ -8,8 +8,10 @@ mod args;
 mod constants;
 mod divisor;
 mod entry_point;
+mod gated;
 mod kernel;
 mod launch_bounds;
+mod qk_rope;
 mod quantized;
 mod rounding;
 mod sharded;
@@ -21,7 +23,12 @@ pub use args::{Args, Axis, NO_PREFETCH, SecondNorm};
 pub use constants::{MAX_BLOCK_THREADS, MAX_DIM, MAX_STAGED_VECTORS, WARP};
 pub use divisor::Divisor;
 pub use entry_point::EntryPoint;
+pub use gated::{Activation, GATED_KERNEL_SLOTS, GateOrder, GatedKernel, GatedVariant, Gating};
 pub use kernel::{KERNEL_SLOTS, Kernel, NormKind, stages_residual_behind_norm};
+pub use qk_rope::{
+    HAS_WEIGHTS, LAYER_NORM, MAX_HEAD_DIM, NO_NORM, Pairing, RMS_NORM, ROPE_KERNEL_SLOTS, RopeArgs,
+    RopeHeads, RopeKernel, RopeRounding,
+};
 pub use quantized::{
     Granularity, QUANT_KERNEL_SLOTS, QuantArgs, QuantFormat, QuantKernel, QuantPreset, QuantRecipe,
     QuantVariant,

@@ -40,12 +40,16 @@ pub mod access;
 pub mod each;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod element;
+#[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
+mod gated;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod gpu;
 #[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 mod kernels;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod norm;
+#[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
+mod qk_rope;
 #[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 mod quantized;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]

@@ -3,11 +3,13 @@
 //!
 //! A part is loaded after the previous kernel has ended, and written by the epilogue (`finish`), which all four share.
 
+mod gated;
 mod hybrid;
 mod registers;
 mod reload;
 mod shared;
 
+pub use gated::{GatedRegisters, GatedReload};
 pub use hybrid::Hybrid;
 pub use registers::Registers;
 pub use reload::Reload;

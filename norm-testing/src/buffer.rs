@@ -59,6 +59,34 @@ impl Buffer {
         each!(self, v => View::from_slice_strided(v, shape, strides).unwrap())
     }
 
+    /// Copies these elements of a buffer of the same type.
+    pub fn copy_from(&mut self, other: &Buffer, range: std::ops::Range<usize>) {
+        match (self, other) {
+            (Buffer::F16(to), Buffer::F16(from)) => to[range.clone()].copy_from_slice(&from[range]),
+            (Buffer::BF16(to), Buffer::BF16(from)) => to[range.clone()].copy_from_slice(&from[range]),
+            (Buffer::F32(to), Buffer::F32(from)) => to[range.clone()].copy_from_slice(&from[range]),
+            _ => panic!("buffers of one type"),
+        }
+    }
+
+    /// A view from element `from` on.
+    pub fn view_from(&self, from: usize, shape: &[usize], strides: &[usize]) -> View<'_> {
+        each!(self, v => View::from_slice_strided(&v[from..], shape, strides).unwrap())
+    }
+
+    /// The same to write. Its strides reach no further than a dense tensor of as many elements as there are.
+    pub fn view_mut_from(&mut self, from: usize, shape: &[usize], strides: &[usize]) -> ViewMut<'_> {
+        let (place, dtype) = (norm_host::Place::Host, self.dtype());
+        let address = each!(self, v => v[from..].as_mut_ptr().expose_provenance()) as u64;
+        let last: usize =
+            shape.iter().zip(strides).map(|(extent, stride)| extent.saturating_sub(1) * stride).sum();
+        let count = each!(self, v => v.len()) - from;
+        assert!(shape.contains(&0) || last < count, "{shape:?} {strides:?} in {count}");
+        // SAFETY: the vector holds all elements that the strides lead to, as has just been checked, and is borrowed for as
+        // long as the view is.
+        unsafe { ViewMut::from_raw_parts_strided(place, address, dtype, shape, strides).unwrap() }
+    }
+
     pub fn view_mut(&mut self, shape: &[usize], strides: &[usize]) -> ViewMut<'_> {
         each!(self, v => ViewMut::from_slice(v, shape).unwrap().with_strides(strides).unwrap())
     }

@@ -2,6 +2,7 @@
 
 pub mod captured;
 pub mod functions;
+pub mod gated;
 pub mod graphs;
 pub mod memory;
 pub mod on_device;

@@ -1,12 +1,13 @@
 //! What the tests of several crates share. Unpublished; of a crate's dependencies it is one for tests alone.
 //!
 //! - [`case`] is an operation on tensors with everything that its result depends on, [`sandwich`] two of them with a
-//!   residual between, [`quantized`] one whose output is quantized, [`values`] what rows are made of, [`buffer`] memory of any element type.
+//!   residual between, [`qk_rope`] norm and rotation of heads, [`quantized`] one whose output is quantized, [`values`] what rows are made
+//!   of, [`buffer`] memory of any element type.
 //! - `cases` has those that every kernel is run with, `recorded` what a GPU made of them, and `device` the tests that run
 //!   on a GPU or on the stand-in for one.
 //! - `mock` is the stand-in for libcuda and NCCL.
 //! - `kernel` and `program` are PTX for the simulator, [`template`] one with every pseudo-instruction.
-//! - `fuzz` is what fuzz targets run.
+//! - `fuzz` is what fuzz targets run, `mutants` plants small changes in kernels.
 //! - `trials` runs tests that need what not every machine has.
 //!
 //! A crate that this one depends on uses it in `tests/` alone: in a test inside `src` it would be there twice, with
@@ -25,8 +26,11 @@ pub mod fuzz;
 pub mod kernel;
 #[cfg(feature = "mock")]
 pub mod mock;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 #[cfg(feature = "programs")]
 pub mod program;
+pub mod qk_rope;
 pub mod quantized;
 #[cfg(feature = "kernels")]
 pub mod recorded;

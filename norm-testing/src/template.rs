@@ -5,7 +5,8 @@ use std::fmt::Write;
 use norm_kernels::abi::Template;
 
 /// Values that a thread reads: those to round are the first two, and what `affine` takes follows. What is added to a
-/// residual is the first two, what it is multiplied by and the sum is the second two, and the residual is the third two.
+/// residual is the first two, what it is multiplied by and the sum is the second two, and the residual is the third two. A
+/// gate is the second two, and multiplies the first two.
 pub const VALUES: usize = 6;
 
 /// Where a thread's results are among the [`RESULTS`] words that it writes, two a pair of neighbours.
@@ -41,10 +42,19 @@ pub mod result {
     pub const QUOTIENT: usize = 40;
     /// Of the first four.
     pub const CODES: usize = 42;
+    pub const ACTIVATE: usize = 34;
+    pub const GATE_X: usize = 36;
+    pub const GATE_Y: usize = 38;
+    pub const GATES_FIRST: usize = 40;
+    pub const ROUND_M: usize = 34;
+    pub const ROUND_P: usize = 36;
+    /// Of the thread's values the second element, the first two, and one that is not wanted.
+    pub const LD_W: usize = 38;
+    pub const LD_T: usize = 42;
 }
 
 /// Words that a thread writes.
-pub const RESULTS: usize = 43;
+pub const RESULTS: usize = 53;
 
 /// The entry of a template. The kernel takes the addresses of a word a thread, in which it finds two elements of x, of w
 /// and of y; of [`VALUES`] f32 a thread; and of [`RESULTS`] words a thread for what it computes. Those of what the template
@@ -54,6 +64,9 @@ pub fn entry(template: Template) -> String {
     let (x, w, y) = match template {
         Template::Norm { x, w, y, .. } | Template::Apply { x, w, y, .. } => (x, Some(w), Some(y)),
         Template::Partial { x, .. } => (x, None, None),
+        Template::Gated { x, w, .. } => (x, Some(w), Some(x)),
+        // The size of the weights' elements is open.
+        Template::Rope { x, .. } => (x, None, Some(x)),
         Template::Quant { .. } => (16, None, None),
     };
     let parameters: Vec<_> = (0..3).map(|index| format!("\t.param .u64 {name}_param_{index}")).collect();
@@ -135,6 +148,29 @@ pub fn entry(template: Template) -> String {
         keep(&mut text, result::QUOTIENT, &["%r12", "%r13"]);
         text += "\tnorm.codes.q %r12, {%r4, %r5, %r6, %r7};\n";
         keep(&mut text, result::CODES, &["%r12"]);
+    }
+    if matches!(template, Template::Gated { .. }) {
+        text += "\tnorm.activate.x {%r12, %r13}, {%r6, %r7};\n";
+        keep(&mut text, result::ACTIVATE, &["%r12", "%r13"]);
+        for (role, at) in [("x", result::GATE_X), ("y", result::GATE_Y)] {
+            let _ = writeln!(text, "\tnorm.gate.{role} {{%r14, %r15}}, {{%r4, %r5}}, {{%r6, %r7}};");
+            keep(&mut text, at, &["%r14", "%r15"]);
+        }
+        text += "\tnorm.gates_first.x %r16;\n";
+        keep(&mut text, result::GATES_FIRST, &["%r16"]);
+    }
+    if matches!(template, Template::Rope { .. }) {
+        for (role, at) in [("m", result::ROUND_M), ("p", result::ROUND_P)] {
+            let _ = writeln!(text, "\tnorm.round.{role} {{%r12, %r13}}, {{%r4, %r5}};");
+            keep(&mut text, at, &["%r12", "%r13"]);
+        }
+        text += "\tmov.b32 %r26, 0;\n\tmov.b32 %r27, 1;\n";
+        for (role, at) in [("w", result::LD_W), ("t", result::LD_T)] {
+            let _ = writeln!(text, "\tnorm.ld.{role}.v1 {{%r12}}, [%rd2], %r27, %r27;");
+            let _ = writeln!(text, "\tnorm.ld.{role}.v2 {{%r13, %r14}}, [%rd2], %r26, %r27;");
+            let _ = writeln!(text, "\tnorm.ld.{role}.v1 {{%r15}}, [%rd2], %r26, %r26;");
+            keep(&mut text, at, &["%r12", "%r13", "%r14", "%r15"]);
+        }
     }
     text + "\tret;\n}"
 }

@@ -7,6 +7,7 @@
 mod doctor;
 mod error;
 mod exllamav2;
+mod gated;
 mod host;
 mod op;
 mod residual;
@@ -24,6 +25,8 @@ mod _native {
     use crate::exllamav2::{
         head_norm, head_norm_, layer_norm, layer_norm_, rms_norm, rms_norm_, rms_norm_tp,
     };
+    #[pymodule_export]
+    use crate::gated::gated;
     #[pymodule_export]
     use crate::host::after_fork;
     #[pymodule_export]

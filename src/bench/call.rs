@@ -1,13 +1,14 @@
 //! The calls of a benchmark case, on tensors in the memory of any place.
 
 use norm_host::{
-    Backend, DType, Error, Place, Quantization, QuantizedMut, View, ViewMut,
+    Backend, DType, Error, Gate, Place, Quantization, QuantizedMut, View, ViewMut,
     problem::{Operand, Param, Problem, Residual},
     reference::Operation,
 };
 use norm_kernels::abi::Axis;
 
 use super::case::{BenchCase, EPS};
+use super::heads::{self, Parts};
 use super::op::{Op, Quantizes, Scaled};
 
 /// The place and the addresses of a call's tensors.
@@ -18,9 +19,9 @@ pub struct TensorAddresses {
     /// The output. For operations in place, both input and output, and `x` is not used.
     pub y: u64,
     pub w: u64,
-    /// Biases, or the weights of a second norm. Not used if the operation has neither.
+    /// Biases, the weights of a second norm, or tables and positions. Not used if the operation has neither.
     pub b: u64,
-    /// The residual. Not used if the operation has none.
+    /// The residual or the gate. Not used if the operation has neither.
     pub r: u64,
     /// The sum with a residual. It is `r` unless the operation takes a separate tensor for it.
     pub sum: u64,
@@ -68,10 +69,20 @@ pub unsafe fn call(case: &BenchCase, tensors: TensorAddresses, on: &impl Backend
             let b = view(b, types.w, case.parameter_extents())?;
             norm.bias(b).add_then_norm_to(view(x, types.x, extents)?, r()?, &mut sum()?, &mut y, on)
         }
+        Op::GatedRms | Op::GatedHead | Op::GateFirstRms => {
+            let gating = case.op.gating().unwrap_or_default();
+            let gate = Gate::new(r()?, gating.activation).order(gating.order);
+            match case.extents.rank() {
+                3 => norm.gated_heads(view(x, types.x, extents)?, gate, &mut y, on),
+                _ => norm.gated_rows(view(x, types.x, extents)?, gate, &mut y, on),
+            }
+        }
         Op::SandwichRms => {
             let next = case.next_operation().norm().weight(view(b, types.w, case.parameter_extents())?);
             norm.sandwich_rows(&next, view(x, types.x, extents)?, &mut sum()?, &mut y, on)
         }
+        // SAFETY: the caller guarantees the tensors, at `b` that of the tables; the view of `y` above is not used.
+        Op::QkRope => unsafe { heads::call(case, tensors, Parts::Both, on) },
         // Called above.
         Op::RmsFp8Static
         | Op::RmsFp8Token
@@ -133,7 +144,7 @@ unsafe fn call_quantized(
     }
 }
 
-/// Calls a sandwich's two norms one after the other, as an engine without the fused operation would.
+/// Calls the parts of an operation one after the other: a sandwich's two norms, or norm and rotation of heads, as an engine without the fused operation would.
 ///
 /// # Safety
 /// At `x`, `y`, `w`, `b` and `sum`, there are dense tensors of the case's types and extents. Until the work is done,
@@ -143,6 +154,13 @@ pub unsafe fn call_unfused(
     tensors: TensorAddresses,
     on: &impl Backend,
 ) -> Result<(), Error> {
+    if case.op.rotates() {
+        // SAFETY: the caller guarantees the tensors, at `b` that of the tables.
+        return unsafe {
+            heads::call(case, tensors, Parts::Norm, on)?;
+            heads::call(case, tensors, Parts::Rotation, on)
+        };
+    }
     let TensorAddresses { place, x, y, w, b, sum, .. } = tensors;
     let (types, extents) = (case.types, case.extents.as_slice());
     // SAFETY: the caller guarantees a tensor of this type and these extents at the address, which nothing writes while the
@@ -167,8 +185,8 @@ pub unsafe fn call_unfused(
     )
 }
 
-/// The `Problem` that the argument checks make of [`call`], for plans with tiles of one's own. It is not for a sandwich,
-/// which takes a `SandwichProblem`.
+/// The `Problem` that the argument checks make of [`call`], for plans with tiles of one's own. It is not for a sandwich
+/// or a gate, which take other problems.
 pub fn problem(case: &BenchCase, tensors: TensorAddresses) -> Problem {
     let TensorAddresses { x, y, w, b, r, sum, .. } = tensors;
     let (rows, heads, dim) = (case.extents.rows() as u64, case.extents.heads() as u64, case.extents.dim());

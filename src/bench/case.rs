@@ -109,9 +109,9 @@ impl BenchCase {
         self.op.residual_type(self.types.x)
     }
 
-    /// The size of the residual in bytes, which is also that of the sum with it; 0 if there is none.
+    /// The size in bytes of the residual, which is also that of the sum with it, or of the gate; 0 if there is neither.
     pub fn residual_bytes(&self) -> u64 {
-        if self.op.has_residual() {
+        if self.op.has_residual() || self.op.gating().is_some() {
             (self.extents.elements() * self.residual_type().size()) as u64
         } else {
             0
@@ -119,14 +119,15 @@ impl BenchCase {
     }
 
     /// The bytes that throughput counts: `x` read once and `y` written once; a residual read once and the sum with it
-    /// written once. Weights and biases are left out, since all rows share them. Of a quantized output the codes and the scales
-    /// count.
+    /// written once; a gate read once. Weights and biases are left out, since all rows share them. Of a quantized output the
+    /// codes and the scales count.
     pub fn bytes(&self) -> u64 {
         let y = match self.op.quantizes() {
             Some(_) => self.extents.elements() as u64 + self.scales() * size_of::<f32>() as u64,
             None => self.y_bytes(),
         };
-        self.x_bytes() + 2 * self.residual_bytes() + y
+        let times = if self.op.gating().is_some() { 1 } else { 2 };
+        self.x_bytes() + times * self.residual_bytes() + y
     }
 
     /// The size in bytes of the largest of `x`, `y` and the residual.
@@ -139,10 +140,10 @@ impl BenchCase {
         calls(self.tensor_bytes())
     }
 
-    /// The buffers that the calls rotate through. An input buffer holds `x` and, if a separate tensor receives the sum,
-    /// the residual behind it. An output buffer holds `y` and behind it the sum or the residual that it overwrites.
+    /// The buffers that the calls rotate through. An input buffer holds `x` and behind it a gate or, if a separate tensor
+    /// receives the sum, the residual. An output buffer holds `y` and behind it the sum or the residual that it overwrites.
     pub fn rotation(&self) -> Rotation {
-        let tensors = if self.op.has_residual() { 2 } else { 1 };
+        let tensors = if self.residual_bytes() > 0 { 2 } else { 1 };
         Rotation::new(tensors * self.residual_offset(), self.calls())
     }
 
@@ -151,9 +152,10 @@ impl BenchCase {
         self.tensor_bytes().next_multiple_of(ALIGN)
     }
 
-    /// The extents of weights and biases: `(dim)` or `(heads, head_dim)`.
+    /// The extents of weights and biases: `(dim)` or `(heads, head_dim)`; `(head_dim)` where heads are rotated.
     pub fn parameter_extents(&self) -> &[usize] {
-        &self.extents.as_slice()[1..]
+        let shared = if self.op.rotates() { 2 } else { 1 };
+        &self.extents.as_slice()[shared..]
     }
 
     /// The number of weights, which is also that of biases.
@@ -226,6 +228,7 @@ mod tests {
     fn a_residual_is_read_and_written_too() {
         assert_eq!(case(Op::AddRms, "f16", "10x100").bytes(), 8 * 1000);
         assert_eq!(case(Op::AddRmsTo, "f16", "10x100").bytes(), 8 * 1000);
+        assert_eq!(case(Op::GatedRms, "f16", "10x100").bytes(), 6 * 1000);
         assert_eq!(case(Op::SandwichRms, "bf16", "10x100").bytes(), 8 * 1000);
         // 2 bytes each of x and y; 4 bytes of the f32 residual, read and written.
         assert_eq!(case(Op::AddRmsF32, "f16", "10x100").bytes(), (2 + 2 + 2 * 4) * 1000);

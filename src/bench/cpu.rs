@@ -110,7 +110,7 @@ fn sample(case: &BenchCase, check: bool) -> Result<f64, String> {
     let text = |error: Error| error.to_string();
     let x = filled(case.types.x, case.x_bytes() as usize);
     let mut y = if case.op.is_in_place() { x.clone() } else { AlignedBytes::zeroed(case.y_bytes() as usize) };
-    let mut r = if case.op.has_residual() { residual(case) } else { AlignedBytes::default() };
+    let mut r = if case.residual_bytes() > 0 { residual(case) } else { AlignedBytes::default() };
     let mut sum = AlignedBytes::zeroed(if case.op.has_sum() { r.len() } else { 0 });
     let (w, b) = (values::weights(case), values::biases(case));
     let address = |bytes: &AlignedBytes| bytes.as_ptr().expose_provenance() as u64;
@@ -135,6 +135,7 @@ fn sample(case: &BenchCase, check: bool) -> Result<f64, String> {
         for index in verify::rows(case) {
             let row = verify::RowBytes {
                 x: &x[index * x_row..][..x_row],
+                g: case.op.gating().map(|_| &before[index * r_row..][..r_row]),
                 r: case.op.has_residual().then(|| [&before, after].map(|r| &r[index * r_row..][..r_row])),
                 y: &y[index * y_row..][..y_row],
             };

@@ -18,7 +18,9 @@ pub enum BenchError {
     Types { op: &'static str, expected: &'static str },
     #[error("--sweep: {op} has no other blocks to try than the one that operations take")]
     Sweep { op: &'static str },
-    #[error("--unfused: takes sandwich_rms, whose parts are operations of their own, and none is measured")]
+    #[error(
+        "--unfused: takes sandwich_rms and qk_rope, whose parts are operations of their own, and none is measured"
+    )]
     Unfused,
     #[error("{what}: takes {needed} MiB of memory on the CPU, and {free} are free")]
     Memory { what: &'static str, needed: u64, free: u64 },

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use norm_host::{DType, MAX_DIM, NormKind, QuantFormat};
+use norm_host::{Activation, DType, GateOrder, Gating, MAX_DIM, NormKind, QuantFormat};
+use norm_kernels::abi::{GatedKernel, RopeKernel};
 
 /// An operation to measure. The comments of the variants are the command line's help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
@@ -36,6 +37,18 @@ pub enum Op {
     /// RMSNorm added to a residual, and RMSNorm of the sum, each with weights
     #[value(name = "sandwich_rms")]
     SandwichRms,
+    /// RMSNorm with weights, multiplied by the SiLU of a gate
+    #[value(name = "gated_rms")]
+    GatedRms,
+    /// The same of each head, with weights for each
+    #[value(name = "gated_head")]
+    GatedHead,
+    /// The input multiplied by the SiLU of a gate, and RMSNorm of the product, with weights
+    #[value(name = "gate_first_rms")]
+    GateFirstRms,
+    /// RMSNorm of each head of packed queries and keys, four fifths of them queries, and their rotation
+    #[value(name = "qk_rope")]
+    QkRope,
     /// RMSNorm with weights, quantized to FP8 by a scale that is given
     #[value(name = "rms_fp8_static")]
     RmsFp8Static,
@@ -79,7 +92,7 @@ pub enum Scaled {
 }
 
 impl Op {
-    pub const ALL: [Op; 18] = [
+    pub const ALL: [Op; 22] = [
         Op::Rms,
         Op::RmsInPlace,
         Op::Layer,
@@ -90,6 +103,10 @@ impl Op {
         Op::AddLayerTo,
         Op::AddRmsF32,
         Op::SandwichRms,
+        Op::GatedRms,
+        Op::GatedHead,
+        Op::GateFirstRms,
+        Op::QkRope,
         Op::RmsFp8Static,
         Op::RmsFp8Token,
         Op::RmsFp8Block,
@@ -112,7 +129,8 @@ impl Op {
         Some(Quantizes { format, scaled })
     }
 
-    /// The name in results: that of the Rust function, then the dtype of a residual that has another dtype than `x`.
+    /// The name in results: that of the Rust function, then the dtype of a residual that has another dtype than `x`, or the
+    /// order of a gate that comes first.
     pub fn name(self) -> &'static str {
         match self {
             Op::Rms => "rms_norm",
@@ -125,6 +143,10 @@ impl Op {
             Op::AddLayerTo => "add_layer_norm_to",
             Op::AddRmsF32 => "add_rms_norm:f32",
             Op::SandwichRms => "sandwich_rms_norm",
+            Op::GatedRms => "gated_rms_norm",
+            Op::GatedHead => "gated_head_norm",
+            Op::GateFirstRms => "gated_rms_norm:gate_first",
+            Op::QkRope => "qk_norm_rope",
             Op::RmsFp8Static => "rms_norm_quantized:fp8-static",
             Op::RmsFp8Token => "rms_norm_quantized:fp8-token",
             Op::RmsFp8Block => "rms_norm_quantized:fp8-block128",
@@ -149,6 +171,10 @@ impl Op {
             Op::AddLayerTo => "add_layer_to",
             Op::AddRmsF32 => "add_rms_f32",
             Op::SandwichRms => "sandwich_rms",
+            Op::GatedRms => "gated_rms",
+            Op::GatedHead => "gated_head",
+            Op::GateFirstRms => "gate_first_rms",
+            Op::QkRope => "qk_rope",
             Op::RmsFp8Static => "rms_fp8_static",
             Op::RmsFp8Token => "rms_fp8_token",
             Op::RmsFp8Block => "rms_fp8_block",
@@ -173,18 +199,30 @@ impl Op {
 
     /// Whether there is a residual.
     pub fn has_residual(self) -> bool {
-        !matches!(
+        let alone = matches!(
             self,
             Op::Rms
                 | Op::RmsInPlace
                 | Op::Layer
                 | Op::Head
+                | Op::QkRope
                 | Op::RmsFp8Static
                 | Op::RmsFp8Token
                 | Op::RmsFp8Block
                 | Op::RmsInt8Token
                 | Op::LayerFp8Token
-        )
+        );
+        !alone && self.gating().is_none()
+    }
+
+    /// What the gate does, if there is one. It has the dtype of `x`.
+    pub fn gating(self) -> Option<Gating> {
+        let order = match self {
+            Op::GatedRms | Op::GatedHead => GateOrder::NormFirst,
+            Op::GateFirstRms => GateOrder::GateFirst,
+            _ => return None,
+        };
+        Some(Gating { activation: Activation::Silu, order })
     }
 
     /// Whether a separate tensor receives the sum with the residual.
@@ -195,6 +233,16 @@ impl Op {
     /// Whether the norm of the input is added to the residual, and the sum is normalized again.
     pub fn is_sandwich(self) -> bool {
         self == Op::SandwichRms
+    }
+
+    /// Whether heads are normed and rotated.
+    pub fn rotates(self) -> bool {
+        self == Op::QkRope
+    }
+
+    /// Whether it can be measured as its parts, one after the other.
+    pub fn has_parts(self) -> bool {
+        self.is_sandwich() || self.rotates()
     }
 
     /// Whether the residual is f32 although the input has 16 bits.
@@ -212,6 +260,11 @@ impl Op {
         match self {
             Op::RmsInPlace => types.x == types.y,
             Op::AddRmsF32 => types.x.size() == 2 && types.y.size() == 2,
+            Op::GatedRms | Op::GatedHead | Op::GateFirstRms => {
+                let kernel_has = GatedKernel::takes(types.x, types.w) && types.w.size() >= types.x.size();
+                types.x == types.y && kernel_has
+            }
+            Op::QkRope => types.x == types.y && RopeKernel::takes(types.x, types.w),
             _ if self.quantizes().is_some() => types.x.size() == 2 && types.y == types.x,
             _ => true,
         }
@@ -222,6 +275,10 @@ impl Op {
         match self {
             Op::RmsInPlace => "works in place and takes x and y of one type",
             Op::AddRmsF32 => "takes x and y of 16 bits",
+            Op::GatedRms | Op::GatedHead | Op::GateFirstRms => {
+                "takes x and y of one type, and w of that or f32"
+            }
+            Op::QkRope => "takes x and y of one type, and w of that or f32",
             _ if self.quantizes().is_some() => "quantizes and takes x of 16 bits, its type in place of y's",
             _ => "takes any",
         }
@@ -233,7 +290,7 @@ impl Op {
 
     /// The number of axes of `x`: `(rows, dim)`, or `(rows, heads, head_dim)`.
     pub fn rank(self) -> usize {
-        if self == Op::Head { 3 } else { 2 }
+        if matches!(self, Op::Head | Op::GatedHead | Op::QkRope) { 3 } else { 2 }
     }
 
     /// Whether it can be called with tensors of these extents.
@@ -250,7 +307,7 @@ impl Op {
         if matches!(self.quantizes(), Some(Quantizes { scaled: Scaled::Block(_), .. })) {
             return "ROWSxDIM, of whole blocks of 128";
         }
-        if self == Op::Head { "ROWSxHEADSxHEAD_DIM" } else { "ROWSxDIM" }
+        if self.rank() == 3 { "ROWSxHEADSxHEAD_DIM" } else { "ROWSxDIM" }
     }
 }
 

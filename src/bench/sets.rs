@@ -47,6 +47,19 @@ const HEADS: [[usize; 3]; 12] = [
     [8192, 64, 256],
 ];
 
+/// Queries and keys: a token, a prompt of 32768 tokens and one of 2048 with the 32 + 8 heads of 128 that most models have,
+/// decoding, and others' heads: those of Qwen3 30B-A3B and of Gemma 3, and heads of 64.
+const QK: [[usize; 3]; 8] = [
+    [1, 40, 128],
+    [32_768, 40, 128],
+    [2048, 40, 128],
+    [64, 40, 128],
+    [256, 40, 128],
+    [32_768, 36, 128],
+    [32_768, 12, 256],
+    [32_768, 40, 64],
+];
+
 /// Operations in place use the same kernels; these shapes show that.
 const IN_PLACE: [[usize; 2]; 4] = [[1, 4096], [4096, 4096], [32_768, 4096], [8192, 65_536]];
 
@@ -62,7 +75,7 @@ const RESIDUAL: [[usize; 2]; 8] = [
     [32_768, 8192],
 ];
 
-/// The residual's other forms: widths of models that have them, from a row to a prompt.
+/// The residual's other forms and gates: widths of models that have them, from a row to a prompt.
 const FORMS: [[usize; 2]; 16] = [
     [1, 2048],
     [1, 4096],
@@ -112,11 +125,19 @@ impl Standing {
         let rows: &[[usize; 2]] = match (self, op) {
             (Standing::Full, Op::RmsInPlace) => &IN_PLACE,
             (Standing::Full, Op::AddRms | Op::AddLayer) => &RESIDUAL,
-            (Standing::Full, op) if op.has_residual() || op.quantizes().is_some() => &FORMS,
+            (Standing::Full, op)
+                if op.has_residual() || op.gating().is_some() || op.quantizes().is_some() =>
+            {
+                &FORMS
+            }
             (Standing::Full, _) => &ROWS,
             (Standing::Quick, Op::RmsInPlace) => &QUICK_ROWS[..2],
             (Standing::Quick, Op::AddRms | Op::AddLayer) => &QUICK_ROWS[..4],
-            (Standing::Quick, op) if op.has_residual() || op.quantizes().is_some() => &QUICK_FORMS,
+            (Standing::Quick, op)
+                if op.has_residual() || op.gating().is_some() || op.quantizes().is_some() =>
+            {
+                &QUICK_FORMS
+            }
             (Standing::Quick, _) => &QUICK_ROWS,
             (Standing::Cpu, _) => &CPU_ROWS,
             (Standing::QuickCpu, Op::Rms) => &QUICK_CPU_ROWS,
@@ -128,8 +149,14 @@ impl Standing {
             Standing::Cpu => &CPU_HEADS,
             Standing::QuickCpu => &QUICK_CPU_HEADS,
         };
+        let qk: &[[usize; 3]] = match self {
+            Standing::Full => &QK,
+            Standing::Quick => &QK[..3],
+            Standing::Cpu | Standing::QuickCpu => &QK[2..3],
+        };
         match op {
-            Op::Head => heads.iter().map(|extents| Extents::new(extents)).collect(),
+            Op::QkRope => qk.iter().map(|extents| Extents::new(extents)).collect(),
+            Op::Head | Op::GatedHead => heads.iter().map(|extents| Extents::new(extents)).collect(),
             _ => rows.iter().map(|extents| Extents::new(extents)).collect(),
         }
     }
@@ -200,7 +227,7 @@ mod tests {
     #[test]
     fn the_standing_set_reaches_from_one_row_to_a_million_columns() {
         let cases = cases(&[], &[], &[], Standing::Full, Rounding::Single).unwrap();
-        assert_eq!(cases.len(), 21 + 4 + 21 + 12 + 2 * 8 + 12 * 16);
+        assert_eq!(cases.len(), 21 + 4 + 21 + 12 + 2 * 8 + 12 * 16 + 2 * 16 + 12);
         let dims = |op| cases.iter().filter(move |case| case.op == op).map(|case| case.extents.dim());
         assert_eq!((dims(Op::Rms).min(), dims(Op::Rms).max()), (Some(256), Some(1 << 20)));
         // Above what decoding sees, and but for three shapes of prompts, 256 MiB and more.

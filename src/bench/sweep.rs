@@ -51,6 +51,8 @@ pub fn tilings(case: &BenchCase, plan: &Plan, profile: DeviceProfile) -> Vec<Til
         let serves = variant.serves(kind)
             // If rows are not whole vectors, only the scalar variant can take them; if they are, it is never the fastest.
             && (variant == Variant::Scalar) == (selected == Variant::Scalar)
+            // The kernels of a sandwich have a second argument, which a plan for one norm lacks.
+            && !variant.is_sandwich()
             // Vector variants that hold a row in registers either add a residual or do not, and have no biases with
             // RMSNorm.
             && (takes_any

@@ -8,6 +8,7 @@ use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
 use super::case::BenchCase;
+use super::heads;
 use super::op::{Quantizes, Scaled};
 use crate::bytes::AlignedBytes;
 use crate::element;
@@ -41,8 +42,12 @@ pub fn weights(case: &BenchCase) -> AlignedBytes {
     })
 }
 
-/// The biases of a case, which are around 0, or the weights of its second norm, which are around 1, or the scale of its output.
+/// The biases of a case, which are around 0, or the weights of its second norm, which are around 1, or the scale of its output; or
+/// tables and positions.
 pub fn biases(case: &BenchCase) -> AlignedBytes {
+    if case.op.rotates() {
+        return heads::tables(case);
+    }
     if let Some(Quantizes { scaled: Scaled::Tensor, .. }) = case.op.quantizes() {
         // The scale that is given: values of up to about 5 take all of the codes.
         let mut scale = AlignedBytes::zeroed(size_of::<f32>());

@@ -1,9 +1,15 @@
 //! Compares a few rows of an output with the f64 reference, before anything is timed.
 
-use norm_host::{Cpu, Place, QuantFormat, accuracy::WorstRow, quantize::decode_e4m3, reference};
+use norm_host::{
+    Cpu, Place, QuantFormat,
+    accuracy::{WorstRow, judge_gated_row},
+    quantize::decode_e4m3,
+    reference,
+};
 
 use super::call::{TensorAddresses, call};
 use super::case::BenchCase;
+use super::heads;
 use super::op::{Extents, Quantizes};
 use crate::bytes::AlignedBytes;
 use crate::element;
@@ -19,6 +25,8 @@ pub fn rows(case: &BenchCase) -> Vec<usize> {
 /// The bytes of one row of each tensor that has rows.
 pub struct RowBytes<'a> {
     pub x: &'a [u8],
+    /// The gate, if there is one.
+    pub g: Option<&'a [u8]>,
     /// The residual before the call, and the sum after it.
     pub r: Option<[&'a [u8]; 2]>,
     pub y: &'a [u8],
@@ -89,6 +97,9 @@ fn judge_quantized(
 
 /// Compares row `index` with the reference. The error says what is wrong.
 pub fn judge(case: &BenchCase, index: usize, row: &RowBytes<'_>, w: &[u8], b: &[u8]) -> Result<(), String> {
+    if case.op.rotates() {
+        return check_promise(index, "", &heads::judge(case, index, [row.x, row.y], w));
+    }
     if let Some(quantizes) = case.op.quantizes() {
         return judge_quantized(case, quantizes, index, row, [w, b]);
     }
@@ -105,6 +116,12 @@ pub fn judge(case: &BenchCase, index: usize, row: &RowBytes<'_>, w: &[u8], b: &[
     let b = op.has_bias().then_some(&bias_or_next[..]);
     let read = reference::Row { x: &x, w: Some(&weight), b, r: before.as_deref() };
     let operation = case.operation();
+    if let (Some(gating), Some(g)) = (op.gating(), row.g) {
+        let x: Vec<f64> = x.iter().map(|&x| reference::input(types.x, x)).collect();
+        let g = element::read(r_type, g);
+        let judged = judge_gated_row(&x, &g, gating, &operation.parameters(&read), types.y, &y);
+        return check_promise(index, "", &judged);
+    }
     let Some(after) = after else {
         return check_promise(index, "", &operation.judge(&read, &y));
     };
@@ -153,7 +170,7 @@ mod tests {
         let (w, next) = (bytes([1.0, 1.0]), bytes([1.0, 3.0]));
         let judged = |after: [f32; 2], y: [f32; 2]| {
             let (after, y) = (bytes(after), bytes(y));
-            judge(&case, 0, &RowBytes { x: &x, r: Some([&before, &after]), y: &y }, &w, &next)
+            judge(&case, 0, &RowBytes { x: &x, g: None, r: Some([&before, &after]), y: &y }, &w, &next)
         };
         assert_eq!(judged([2.0, 2.0], [1.0, 3.0]), Ok(()));
         let sum = judged([2.0, 2.5], [1.0, 3.0]).unwrap_err();

@@ -3,10 +3,11 @@
 //! An image is one block of memory that holds all tensors of a case: see [`layout`](super::layout).
 
 use norm_host::{
-    Backend, Cpu, DType, Error, Place, Scale, Simulator, Stream, View, ViewMut, reference::Operation,
-    rms_norm_partial,
+    Backend, Cpu, DType, Error, Gate, Gating, Place, Scale, Simulator, Stream, View, ViewMut,
+    reference::Operation, rms_norm_partial,
 };
 
+use super::heads::HeadsCall;
 use super::quantized::{QuantizedOperands, in_front};
 use crate::bytes::AlignedBytes;
 use crate::memory::DeviceBytes;
@@ -100,6 +101,8 @@ pub struct Call {
     pub b: Option<ImageTensor>,
     /// The addition to a residual, if there is one.
     pub addition: Option<AdditionOperands>,
+    /// The gate, if there is one, and what it does. Then there is no addition.
+    pub gate: Option<(Gating, ImageTensor)>,
     pub step: Step,
     /// The number of shards that each row is split into. Their lengths differ by at most one element.
     pub shards: usize,
@@ -203,6 +206,15 @@ impl Call {
                 }
             };
         }
+        if let Some((Gating { activation, order }, g)) = &self.gate {
+            let gate = Gate::new(view(g)?, *activation).order(*order);
+            return match (&self.y, self.heads) {
+                (Some(y), false) => norm.gated_rows(view(&self.x)?, gate, &mut view_mut(y)?, on),
+                (Some(y), true) => norm.gated_heads(view(&self.x)?, gate, &mut view_mut(y)?, on),
+                (None, false) => norm.gated_rows_in_place(&mut view_mut(&self.x)?, gate, on),
+                (None, true) => norm.gated_heads_in_place(&mut view_mut(&self.x)?, gate, on),
+            };
+        }
         match (&self.y, self.heads) {
             (Some(y), false) => norm.rows(view(&self.x)?, &mut view_mut(y)?, on),
             (Some(y), true) => norm.heads(view(&self.x)?, &mut view_mut(y)?, on),
@@ -216,11 +228,18 @@ impl Call {
 pub trait Executor {
     /// Executes the call on the image, and returns when its results are there.
     fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error>;
+
+    /// The same for a call on heads.
+    fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error>;
 }
 
 impl<E: Executor + ?Sized> Executor for Box<E> {
     fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
         (**self).execute(call, image)
+    }
+
+    fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
+        (**self).execute_heads(call, image)
     }
 }
 
@@ -232,6 +251,12 @@ impl Executor for OnCpu {
         let base = image.as_mut_ptr().expose_provenance() as u64;
         // SAFETY: the image is borrowed exclusively until the CPU backend returns, which is when it is done. A layout puts
         // every tensor inside the image and aligns it to its elements.
+        unsafe { call.run(Place::Host, base, &Cpu) }
+    }
+
+    fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
+        let base = image.as_mut_ptr().expose_provenance() as u64;
+        // SAFETY: as for other calls.
         unsafe { call.run(Place::Host, base, &Cpu) }
     }
 }
@@ -246,6 +271,12 @@ impl Executor for OnSimulator<'_> {
         let base = image.as_mut_ptr().expose_provenance() as u64;
         // SAFETY: the image is borrowed exclusively until the simulator returns, which is when it is done. A layout puts
         // every tensor inside the image and aligns it to its elements.
+        unsafe { call.run(Place::Host, base, self.simulator) }
+    }
+
+    fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
+        let base = image.as_mut_ptr().expose_provenance() as u64;
+        // SAFETY: as for other calls.
         unsafe { call.run(Place::Host, base, self.simulator) }
     }
 }
@@ -266,15 +297,29 @@ impl OnCuda {
 
 impl Executor for OnCuda {
     fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
+        let place = self.upload(image)?;
+        // SAFETY: the arena holds a copy of the image, with every tensor inside and aligned. Only this executor uses it, in
+        // the order of one stream, for which the download waits.
+        unsafe { call.run(place, self.arena.address(), &self.stream) }?;
+        self.arena.download(image, &self.stream)
+    }
+
+    fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
+        let place = self.upload(image)?;
+        // SAFETY: as for other calls.
+        unsafe { call.run(place, self.arena.address(), &self.stream) }?;
+        self.arena.download(image, &self.stream)
+    }
+}
+
+impl OnCuda {
+    /// Copies the image into the arena, and returns where that is.
+    fn upload(&mut self, image: &AlignedBytes) -> Result<Place, Error> {
         if self.arena.len() < image.len() {
             let len = image.len().next_power_of_two();
             self.arena = DeviceBytes::uninitialized(self.stream.device(), len)?;
         }
         self.arena.upload(image, &self.stream)?;
-        let place = self.stream.device().place();
-        // SAFETY: the arena holds a copy of the image, with every tensor inside and aligned. Only this executor uses it, in
-        // the order of one stream, for which the download waits.
-        unsafe { call.run(place, self.arena.address(), &self.stream) }?;
-        self.arena.download(image, &self.stream)
+        Ok(self.stream.device().place())
     }
 }

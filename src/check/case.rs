@@ -8,10 +8,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use norm_host::{
-    DType, MAX_DIM, NormKind, QuantPreset, Rounding,
+    DType, Gating, MAX_DIM, NormKind, QuantPreset, Rounding,
     problem::ResidualPlace,
     reference::{self, Operation},
 };
+
+use super::gate::GateForm;
 
 use super::quantized::Quantized;
 use crate::apply::{QuantForm, QuantScaling};
@@ -229,6 +231,8 @@ pub struct CheckCase {
     pub residual: ResidualForm,
     /// [`AdditionOptions::PLAIN`] where there is no residual.
     pub addition: AdditionOptions,
+    /// The gate, if there is one: only RMSNorm without biases, without a residual and over whole rows has one.
+    pub gate: Option<GateForm>,
     /// The number of shards that each row is split into, as if over as many devices; 1 if rows are whole.
     pub shards: usize,
     /// How the output is quantized, if it is. `y` then has the gaps and the offset of the codes, of one byte each, and the type
@@ -246,7 +250,8 @@ impl CheckCase {
     /// Whether the output may be quantized: that of a norm over rows of 16 bits, at most behind a residual.
     pub fn may_be_quantized(&self) -> bool {
         let residual = matches!(self.residual, ResidualForm::None | ResidualForm::PreNorm { .. });
-        !self.heads && residual && self.shards == 1 && self.x.dtype != DType::F32
+        let plain = !self.heads && residual && self.shards == 1 && self.gate.is_none();
+        plain && self.x.dtype != DType::F32
     }
 
     /// The operation that the reference computes. For a sandwich it is the first norm, whose output is the sum.
@@ -359,7 +364,8 @@ impl CheckCase {
 
     /// An upper bound on the bytes that all tensors take, gaps included; `None` if it overflows.
     fn bytes(&self) -> Option<usize> {
-        let placed = [Some(self.x), Some(self.y), self.r(), self.s()].into_iter().flatten();
+        let gate = self.gate.map(|gate| gate.g);
+        let placed = [Some(self.x), Some(self.y), self.r(), self.s(), gate].into_iter().flatten();
         let tensors = placed.map(|tensor| (tensor.dtype, self.span(&tensor), tensor.at));
         let params = [self.w, self.b, self.next_w()].into_iter().flatten().map(|param| {
             let (heads, gap) =
@@ -399,6 +405,15 @@ impl CheckCase {
         }
         if self.residual == ResidualForm::None && self.addition != AdditionOptions::PLAIN {
             return Some("apart, wide, branch and scale need a residual".to_owned());
+        }
+        let may_be_gated =
+            self.kind == NormKind::Rms && self.b.is_none() && self.residual == ResidualForm::None;
+        if self.gate.is_some() && !(may_be_gated && self.shards == 1) {
+            return Some("gate needs op=rms without b, residual and shards".to_owned());
+        }
+        let w = self.w.map(|w| w.dtype);
+        if self.gate.is_some_and(|gate| !gate.fits(self.x.dtype, w, self.y.dtype)) {
+            return Some("gate needs types that gated kernels have".to_owned());
         }
         let is_narrow = self.x.dtype != DType::F32 && self.y.dtype != DType::F32;
         if self.addition.wide && !(self.is_pre_norm() && is_narrow) {
@@ -440,7 +455,8 @@ impl CheckCase {
 ///
 /// `op=rms|layer over=rows|heads shape=2x3x128 x=f16 y=f16 [w=f32] [b=f32] eps=1e-6 [offset=1
 /// [roundoffset]] [rounding=before-weight|before-bias|t5] [residual=before|behind|between] [r=f16 next=rms,f32
-/// nexteps=1e-6] [apart] [wide] [branch=0.5] [scale=2|scale=@2] [quantize=fp8-token …] [xgap=8,0,3] [ygap=…] [rgap=…] [sgap=…] [wgap=4] [bgap=…]
+/// nexteps=1e-6] [gate=silu,norm-first,f16 [ggap=…] [gat=…]] [apart] [wide] [branch=0.5] [scale=2|scale=@2] [quantize=fp8-token …]
+/// [xgap=8,0,3] [ygap=…] [rgap=…] [sgap=…] [wgap=4] [bgap=…]
 /// [shared=w,b] [at=x,y,w,b[,r[,s]]] data=normal seed=7 [shards=2] [inplace] [alone=2]`
 impl fmt::Display for CheckCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -470,6 +486,9 @@ impl fmt::Display for CheckCase {
                 let w = w.map_or(String::new(), |w| format!(",{w}"));
                 write!(f, " residual=between r={} next={}{w} nexteps={eps:e}", r.dtype, kind.name())?;
             }
+        }
+        if let Some(gate) = self.gate {
+            write!(f, "{}", gate.words())?;
         }
         let AdditionOptions { separate, wide, branch_scale, sum_scale, scale_in_memory } = self.addition;
         for (word, is_there) in [("apart", separate.is_some()), ("wide", wide)] {
@@ -614,6 +633,10 @@ struct Words {
     /// The kind of a sandwich's second norm, and the dtype of its weights.
     next: Option<(NormKind, Option<DType>)>,
     next_eps: Option<f32>,
+    /// What the gate does, and its dtype.
+    gate: Option<(Gating, DType)>,
+    g_gaps: [usize; MAX_LEADING],
+    g_at: usize,
     s_gaps: [usize; MAX_LEADING],
     apart: bool,
     wide: bool,
@@ -686,6 +709,12 @@ impl Words {
             "ygap" => self.y_gaps = gaps()?,
             "rgap" => self.r_gaps = gaps()?,
             "sgap" => self.s_gaps = gaps()?,
+            "ggap" => self.g_gaps = gaps()?,
+            "gat" => self.g_at = gap()?,
+            "gate" => {
+                let expected = "activation, order and type such as silu,norm-first,f16";
+                self.gate = Some(GateForm::parse(value).ok_or_else(|| no(expected))?);
+            }
             "r" => self.r = Some(dtype()?),
             "next" => {
                 let (kind, w) = value.split_once(',').map_or((value, None), |(kind, w)| (kind, Some(w)));
@@ -786,7 +815,15 @@ impl Words {
         if !matches!(residual, ResidualForm::Sandwich { .. }) && (self.next.is_some() || self.r.is_some()) {
             return Err(CaseError::Impossible("r and next need residual=between".to_owned()));
         }
+        if self.gate.is_none() && (self.g_gaps, self.g_at) != ([0; MAX_LEADING], 0) {
+            return Err(CaseError::Impossible("ggap and gat need a gate".to_owned()));
+        }
+        let gate = self.gate.map(|(gating, dtype)| GateForm {
+            gating,
+            g: Placement { dtype, gaps: self.g_gaps, at: self.g_at },
+        });
         Ok(CheckCase {
+            gate,
             kind: self.kind.ok_or_else(|| missing("op"))?,
             heads: self.heads,
             shape: self.shape.ok_or_else(|| missing("shape"))?,
@@ -930,6 +967,10 @@ mod tests {
             ("over=heads", "residual=between next=rms r=f16", "nexteps is missing"),
             ("over=heads", "residual=between r=f16 next=rms,f64 nexteps=0", "'rms,f64' is no value of next"),
             ("over=heads", "residual=before r=f16", "r and next need residual=between"),
+            ("seed=1", "seed=1 gate=silu,norm-first", "activation, order and type"),
+            ("seed=1", "seed=1 gat=1", "ggap and gat need a gate"),
+            ("seed=1", "seed=1 gate=silu,norm-first,bf16", "gate needs types"),
+            ("op=rms", "op=layer gate=silu,norm-first,f16", "gate needs op=rms"),
             ("seed=1", "seed=1 shards=2", "shards needs"),
             ("over=heads", "shards=6", "shards needs"),
             ("seed=1", "seed=1 at=1,2,3", "four to six"),

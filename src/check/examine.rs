@@ -2,9 +2,10 @@
 //! row alone, and looks for bytes that the call must not change.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
 
-use norm_host::accuracy::{Verdict, WorstRow, WrongElement};
+use norm_host::accuracy::{Verdict, WorstRow, WrongElement, judge_gated_row};
 use norm_host::reference::{self, Operation, Row};
 use norm_host::{Arg, DType, Error, SimulatorError};
 use ptx_sim::LaunchError;
@@ -133,6 +134,14 @@ pub struct ImageBuffers {
     pub before: AlignedBytes,
     /// A copy that the call works on.
     pub image: AlignedBytes,
+    /// Of the outputs of all cases so far that were examined with these, by which two runs of them are told apart.
+    pub digest: DefaultHasher,
+}
+
+impl ImageBuffers {
+    pub fn digest(&self) -> u64 {
+        self.digest.finish()
+    }
 }
 
 /// Examines one case, and returns its statistics or the first fault.
@@ -145,10 +154,11 @@ pub fn examine(
         return quantized::examine(case, executor, memory);
     }
     let layout = ImageLayout::of(case);
-    let ImageBuffers { before, image } = memory;
+    let ImageBuffers { before, image, digest } = memory;
     layout.fill(case, before);
 
     let outputs = execute(case, &layout.call, before, image, executor)?;
+    (&outputs.y, &outputs.sum).hash(digest);
     let stats = judge(case, &layout.call, before, &outputs)?;
 
     if case.in_place {
@@ -200,6 +210,14 @@ fn judge(
             b: b.as_ref().map(|heads| heads[head].as_slice()),
             r: r.as_deref(),
         };
+        if let Some((gating, g)) = &call.gate {
+            let (x, g): (Vec<_>, _) =
+                (x.iter().map(|&x| reference::input(case.x.dtype, x)).collect(), elements(g));
+            let given = element::read(case.y.dtype, given);
+            let judged = judge_gated_row(&x, &g, *gating, &operation.parameters(&row), case.y.dtype, &given);
+            stats = stats.merged(stats_of(index, judged, case.y.dtype, &given)?);
+            continue;
+        }
         let normalized = operation.normalized(&row);
         let sum = element::read(case.sum_dtype(), &outputs.row(case, index).sum);
         if case.is_pre_norm()
@@ -280,6 +298,9 @@ fn alone(
         }
         ResidualForm::None | ResidualForm::PostNorm => {}
     }
+    if let Some(gate) = &mut single.gate {
+        (gate.g.gaps, gate.g.at) = ([0; MAX_LEADING], 0);
+    }
     single.addition.separate = single.addition.separate.map(|_| ([0; MAX_LEADING], 0));
     for param in [&mut single.w, &mut single.b].into_iter().flatten() {
         param.gap = 0;
@@ -292,6 +313,9 @@ fn alone(
         start[to.byte_offset..][..from.len()].copy_from_slice(&before[from]);
     };
     copy(row_bytes(case, &among.call.x, row), &layout.call.x);
+    if let (Some((_, from)), Some((_, to))) = (&among.call.gate, &layout.call.gate) {
+        copy(row_bytes(case, from, row), to);
+    }
     let additions = among.call.addition.as_ref().zip(layout.call.addition.as_ref());
     if let Some((from, to)) = additions.and_then(|(from, to)| from.r().zip(to.r())) {
         copy(row_bytes(case, from, row), to);

@@ -1,6 +1,6 @@
 //! Random cases: most are small, some large, and together they reach both sides of every threshold.
 
-use norm_host::{DType, NormKind, QuantPreset, Rounding};
+use norm_host::{DType, Gating, NormKind, QuantPreset, Rounding};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -9,6 +9,7 @@ use super::case::{
     AdditionOptions, CheckCase, MAX_LEADING, MAX_RANK, ParamPlacement, Placement, ResidualForm, SecondNorm,
     ValuePattern,
 };
+use super::gate::GateForm;
 use super::quantized::Quantized;
 use crate::apply::{QuantForm, QuantScaling};
 
@@ -68,6 +69,7 @@ pub fn case(seed: u64, index: u64) -> CheckCase {
         alone,
         residual: if heads { ResidualForm::None } else { residual(rng, rank) },
         addition: AdditionOptions::PLAIN,
+        gate: None,
         shards: 1,
         quantize: None,
     };
@@ -88,6 +90,10 @@ pub fn case(seed: u64, index: u64) -> CheckCase {
     if case.residual == ResidualForm::PostNorm && rng.random_bool(0.5) {
         case.residual = sandwich(rng, &case);
     }
+    let may_be_gated = case.kind == NormKind::Rms && case.b.is_none() && case.shards == 1;
+    if may_be_gated && case.residual == ResidualForm::None && rng.random_bool(0.5) {
+        case.gate = Some(gate(rng, &mut case));
+    }
     if case.may_be_quantized() && rng.random_bool(0.3) {
         quantize(rng, &mut case);
     }
@@ -95,6 +101,21 @@ pub fn case(seed: u64, index: u64) -> CheckCase {
         align(&mut case);
     }
     case
+}
+
+/// A gate, and types that a gated kernel has.
+fn gate(rng: &mut Pcg64, case: &mut CheckCase) -> GateForm {
+    let gating = *Gating::ALL.choose(rng).unwrap_or(&Gating::DEFAULT);
+    let g = placement(rng, case.shape.len());
+    case.y.dtype = case.x.dtype;
+    // An f32 beside 16-bit x, or the type of x; beside x of f32 that of the gate.
+    let dtype = if case.x.dtype == DType::F32 { g.dtype } else { case.x.dtype };
+    if let Some(w) = &mut case.w
+        && (case.x.dtype == DType::F32 || w.dtype != DType::F32)
+    {
+        w.dtype = dtype;
+    }
+    GateForm { gating, g: Placement { dtype, ..g } }
 }
 
 /// Makes a case one whose output is quantized, in any of the forms that its rows have room for.
@@ -194,6 +215,9 @@ fn align(case: &mut CheckCase) {
     }
     if let Some((gaps, at)) = &mut case.addition.separate {
         placement(gaps, at);
+    }
+    if let Some(gate) = &mut case.gate {
+        placement(&mut gate.g.gaps, &mut gate.g.at);
     }
     for param in [&mut case.w, &mut case.b].into_iter().flatten() {
         (param.gap, param.at) = (param.gap - param.gap % 8, 0);
@@ -379,6 +403,19 @@ mod tests {
                 assert!(some(&|case| found(case) && case.round_offset), "{rounding}, an offset rounded");
             }
             assert!(some(&|case| case.rounding == rounding && case.shards > 1), "{rounding} in shards");
+        }
+        for gating in Gating::ALL {
+            for heads in [false, true] {
+                let found = |gate: GateForm| gate.gating == gating && gate.g.gaps[0] > 0;
+                assert!(some(&|case| case.heads == heads && case.gate.is_some_and(found)), "{gating:?}");
+            }
+            for types in [[DType::BF16, DType::F32], [DType::F32, DType::F16], [DType::F32; 2]] {
+                let found = |case: &CheckCase| {
+                    case.gate.is_some_and(|gate| gate.gating == gating)
+                        && case.w.is_some_and(|w| [case.x.dtype, w.dtype] == types)
+                };
+                assert!(some(&found), "{gating:?} {types:?}");
+            }
         }
         let shared = |param: Option<ParamPlacement>| param.map(|param| param.shared);
         for both in [[true, true], [true, false], [false, true], [false, false]] {

@@ -1,6 +1,6 @@
 //! Where the tensors of a case lie in one block of memory, the image, and what the image holds before the call.
 //!
-//! The image holds `x`, `w`, `b`, `y`, a residual and its sum, a second norm's weights, a scale and the sums of shards,
+//! The image holds `x`, `w`, `b`, `y`, a gate, a residual and its sum, a second norm's weights, a scale and the sums of shards,
 //! each between guard bytes. Guards and gaps of inputs are NaN in every dtype, so that a result computed from them is
 //! seen to be wrong. The bytes of `y` and of a separate sum have another pattern, so that an element that the call
 //! does not write is seen, too.
@@ -16,6 +16,7 @@ use rand_pcg::Pcg64;
 
 use super::call::{AdditionOperands, Call, ImageTensor, ResidualOperands, SecondNormOperands, Step};
 use super::case::{CheckCase, ParamPlacement, ResidualForm, ValuePattern};
+use super::gate::GateForm;
 use super::generate;
 use super::quantized::QuantizedOperands;
 use super::spots::Spots;
@@ -76,6 +77,10 @@ impl ImageLayout {
         let r = case.r().map(|r| place(r.dtype, r.at, &case.shape, case.strides(&r)).0);
         let sum = case.s().map(|s| place(s.dtype, s.at, &case.shape, case.strides(&s)));
         let (s, s_region) = sum.map_or((None, 0..0), |(s, region)| (Some(s), region));
+        let gate = case.gate.map(|gate| {
+            let GateForm { gating, g } = gate;
+            (gating, place(g.dtype, g.at, &case.shape, case.strides(&g)).0)
+        });
         let next_w = case.next_w().map(|w| place(w.dtype, w.at, &[case.dim()], vec![1]).0);
         let scale = case.addition.scale_in_memory.then(|| place(DType::F32, 0, &[1], vec![1]).0);
         let residual = match case.residual {
@@ -107,6 +112,7 @@ impl ImageLayout {
             w,
             b,
             addition,
+            gate,
             quantized,
         };
         ImageLayout { call, len, outputs }
@@ -142,6 +148,9 @@ impl ImageLayout {
         if let (Some(y), true) = (&self.call.y, addition.is_some_and(AdditionOperands::is_onto_output)) {
             // The in-place call adds to `x`, so both calls must add to the same values.
             fill_rows(case, y, if case.in_place { 0 } else { 4 }, image);
+        }
+        if let Some((_, g)) = &self.call.gate {
+            fill_rows(case, g, 6, image);
         }
         let next_w = addition.and_then(AdditionOperands::next).and_then(|next| next.w.as_ref());
         for (which, param) in [(1, self.call.w.as_ref()), (2, self.call.b.as_ref()), (5, next_w)] {

@@ -1,6 +1,7 @@
 //! Cases whose output is quantized: the options of a case, the tensors of its call, and how it is examined.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use norm_host::accuracy::{QuantizedRow, WrongElement};
@@ -97,9 +98,9 @@ impl Quantized {
     pub fn invalid_reason(&self, case: &CheckCase) -> Option<&'static str> {
         let residual = matches!(case.residual, ResidualForm::None | ResidualForm::PreNorm { .. });
         let factors = case.addition.wide || case.operation().addition.is_some_and(|it| it.is_scaled());
-        if case.heads || !residual || factors || case.in_place || case.shards != 1 {
+        if case.heads || !residual || factors || case.in_place || case.shards != 1 || case.gate.is_some() {
             return Some(
-                "quantize needs over=rows, at most a plain residual=before, no inplace and no shards",
+                "quantize needs over=rows, at most a plain residual=before, no gate, inplace and shards",
             );
         }
         if case.rounding != norm_host::Rounding::Single || case.round_offset {
@@ -292,6 +293,14 @@ struct QuantizedOutputs {
     sum: Vec<u8>,
 }
 
+impl Hash for QuantizedOutputs {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let QuantizedOutputs { codes, scales, normed, sum } = self;
+        scales.iter().for_each(|scale| scale.to_bits().hash(state));
+        (codes, normed, sum).hash(state);
+    }
+}
+
 /// Examines a case whose output is quantized.
 pub fn examine(
     case: &CheckCase,
@@ -299,9 +308,10 @@ pub fn examine(
     memory: &mut ImageBuffers,
 ) -> Result<CaseStats, CaseFault> {
     let layout = ImageLayout::of(case);
-    let ImageBuffers { before, image } = memory;
+    let ImageBuffers { before, image, digest } = memory;
     layout.fill(case, before);
     let outputs = execute(case, &layout.call, before, image, executor)?;
+    outputs.hash(digest);
     let mut stats = CaseStats::default();
     for row in 0..case.rows() {
         stats.outputs += judge(case, &layout.call, before, &outputs, row)?;

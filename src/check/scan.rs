@@ -7,17 +7,16 @@ use std::thread;
 
 use norm_host::Error;
 
+use super::any::AnyCase;
 use super::call::Executor;
-use super::case::CheckCase;
-use super::examine::{CaseFault, CaseStats, ImageBuffers, examine};
-use super::generate;
+use super::examine::{CaseFault, CaseStats, ImageBuffers};
 
 /// Which cases to examine.
 pub enum Cases {
     /// The first `count` random cases of a seed.
     Random { seed: u64, count: u64 },
     /// The cases of the command line.
-    Given(Vec<CheckCase>),
+    Given(Vec<AnyCase>),
 }
 
 impl Cases {
@@ -35,9 +34,9 @@ impl Cases {
         }
     }
 
-    fn get(&self, index: u64) -> Option<CheckCase> {
+    fn get(&self, index: u64) -> Option<AnyCase> {
         match self {
-            Cases::Random { seed, count } => (index < *count).then(|| generate::case(*seed, index)),
+            Cases::Random { seed, count } => (index < *count).then(|| AnyCase::random(*seed, index)),
             Cases::Given(cases) => cases.get(usize::try_from(index).ok()?).cloned(),
         }
     }
@@ -46,7 +45,7 @@ impl Cases {
 /// A case that failed.
 pub struct Failing {
     pub index: u64,
-    pub case: CheckCase,
+    pub case: AnyCase,
     pub fault: CaseFault,
 }
 
@@ -81,7 +80,7 @@ pub fn scan<E: Executor>(
             // fails is the same in every run.
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(case) = cases.get(index) else { break };
-            match examine(&case, &mut executor, &mut memory) {
+            match case.examine(&mut executor, &mut memory) {
                 Ok(found) => stats = stats.merged(found),
                 Err(fault) => {
                     stop.store(true, Ordering::Relaxed);

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use norm_host::{DType, Rounding};
 
-use super::case::{AdditionOptions, CheckCase, MAX_LEADING, Placement, ResidualForm, ValuePattern};
+use super::case::{
+    AdditionOptions, CheckCase, MAX_LEADING, ParamPlacement, Placement, ResidualForm, ValuePattern,
+};
 
 /// Attempts after which shrinking stops with the smallest case so far.
 const MAX_ATTEMPTS: usize = 2000;
@@ -13,10 +15,20 @@ const MAX_TIME: Duration = Duration::from_secs(30);
 
 /// Simplifies `case` step by step, keeping each step after which `fails` is still true.
 pub fn shrink(case: &CheckCase, fails: impl FnMut(&CheckCase) -> bool) -> CheckCase {
-    shrink_within(case, MAX_TIME, fails)
+    shrink_by(case, simpler, fails)
 }
 
-fn shrink_within(case: &CheckCase, time: Duration, mut fails: impl FnMut(&CheckCase) -> bool) -> CheckCase {
+/// The same for a case of any kind, of which `simpler` makes those that are one step simpler.
+pub fn shrink_by<C: Clone>(case: &C, simpler: impl Fn(&C) -> Vec<C>, fails: impl FnMut(&C) -> bool) -> C {
+    shrink_within(case, MAX_TIME, simpler, fails)
+}
+
+fn shrink_within<C: Clone>(
+    case: &C,
+    time: Duration,
+    simpler: impl Fn(&C) -> Vec<C>,
+    mut fails: impl FnMut(&C) -> bool,
+) -> C {
     let start = Instant::now();
     let mut smallest = case.clone();
     let mut attempts = 0;
@@ -61,6 +73,7 @@ fn simpler(case: &CheckCase) -> Vec<CheckCase> {
         }
     });
     step(&|case| case.addition = AdditionOptions::PLAIN);
+    step(&|case| case.gate = None);
     step(&|case| case.addition.separate = None);
     step(&|case| case.addition.wide = false);
     step(&|case| case.addition.scale_in_memory = false);
@@ -106,6 +119,7 @@ fn simpler(case: &CheckCase) -> Vec<CheckCase> {
                 ResidualForm::None | ResidualForm::PostNorm => {}
             }
             all.extend(case.addition.separate.as_mut().map(|(gaps, _)| gaps));
+            all.extend(case.gate.as_mut().map(|gate| &mut gate.g.gaps));
             for gaps in all {
                 gaps.rotate_left(1);
                 gaps[MAX_LEADING - 1] = 0;
@@ -144,6 +158,11 @@ fn simpler(case: &CheckCase) -> Vec<CheckCase> {
         ResidualForm::PreNorm { at, .. } | ResidualForm::Sandwich { r: Placement { at, .. }, .. } => *at = 0,
         ResidualForm::None | ResidualForm::PostNorm => {}
     });
+    step(&|case| {
+        if let Some(gate) = &mut case.gate {
+            (gate.g.gaps, gate.g.at) = ([0; MAX_LEADING], 0);
+        }
+    });
     step(&|case| case.addition.separate = case.addition.separate.map(|_| ([0; MAX_LEADING], 0)));
     step(&|case| case.x.at = 0);
     step(&|case| case.y.at = 0);
@@ -165,6 +184,10 @@ fn simpler(case: &CheckCase) -> Vec<CheckCase> {
     // f32 is the simplest dtype: with it, only the arithmetic rounds.
     step(&|case| {
         (case.x.dtype, case.y.dtype, case.addition.wide) = (DType::F32, DType::F32, false);
+        if let Some(gate) = &mut case.gate {
+            gate.g.dtype = DType::F32;
+            case.w = case.w.map(|w| ParamPlacement { dtype: DType::F32, ..w });
+        }
         if let ResidualForm::Sandwich { r, .. } = &mut case.residual {
             r.dtype = DType::F32;
         }
@@ -258,8 +281,8 @@ mod tests {
     #[test]
     fn it_ends_when_its_time_is_over() {
         let case = crate::check::generate::case(3, 3);
-        assert_eq!(shrink_within(&case, Duration::ZERO, |_| true), case);
-        assert_ne!(shrink_within(&case, MAX_TIME, |_| true), case);
+        assert_eq!(shrink_within(&case, Duration::ZERO, simpler, |_| true), case);
+        assert_ne!(shrink_within(&case, MAX_TIME, simpler, |_| true), case);
     }
 
     #[test]

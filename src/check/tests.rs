@@ -15,6 +15,10 @@ impl<F: Fn(&Call, &mut AlignedBytes)> Executor for Faulty<F> {
         (self.0)(call, image);
         Ok(())
     }
+
+    fn execute_heads(&mut self, call: &heads::HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
+        OnCpu.execute_heads(call, image)
+    }
 }
 
 fn y(call: &Call) -> &call::ImageTensor {
@@ -58,7 +62,10 @@ fn a_wrong_element_is_found_shrunk_and_repeatable() {
     assert_eq!(failure.command, format!("norm check --device cpu --case '{smallest}'"));
 
     let repeated =
-        examine_all(&Cases::Given(vec![smallest]), "cpu", "--device cpu", || Ok(Faulty(corrupt))).unwrap();
+        examine_all(&Cases::Given(vec![any::AnyCase::Norm(smallest)]), "cpu", "--device cpu", || {
+            Ok(Faulty(corrupt))
+        })
+        .unwrap();
     assert_eq!(repeated.failure.unwrap().fault, failure.smallest_fault);
 }
 
@@ -124,6 +131,10 @@ impl<F: Fn(&mut Call)> Executor for Instead<F> {
         let mut call = call.clone();
         (self.0)(&mut call);
         OnCpu.execute(&call, image)
+    }
+
+    fn execute_heads(&mut self, call: &heads::HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
+        OnCpu.execute_heads(call, image)
     }
 }
 
@@ -310,10 +321,44 @@ fn a_refusal_of_a_valid_call_is_found() {
         fn execute(&mut self, _: &Call, _: &mut AlignedBytes) -> Result<(), Error> {
             Err(Error::Eps { given: -1.0 })
         }
+
+        fn execute_heads(&mut self, call: &heads::HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
+            OnCpu.execute_heads(call, image)
+        }
     }
     let case: CheckCase = CASE.parse().unwrap();
     let found = examine(&case, &mut Refuses, &mut ImageBuffers::default()).expect_err("the fault is found");
     assert!(matches!(found, CaseFault::Refused(Error::Eps { .. })), "{found}");
+}
+
+/// Wrong only where heads are rotated, as with a bug in the rotation.
+struct WronglyTurned;
+
+impl Executor for WronglyTurned {
+    fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
+        OnCpu.execute(call, image)
+    }
+
+    fn execute_heads(&mut self, call: &heads::HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
+        OnCpu.execute_heads(call, image)?;
+        if call.case.pairs > 0 && call.case.tokens > 1 {
+            let last = call.head(call.y, [0, call.case.tokens - 1, 0]);
+            image[last.start + call.case.x.size() - 1] ^= 0x80;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_wrong_head_is_found_shrunk_and_repeatable() {
+    let cases = Cases::Random { seed: 11, count: 1000 };
+    let report = examine_all(&cases, "cpu", "--device cpu", || Ok(WronglyTurned)).unwrap();
+    let failure = report.failure.expect("the fault is found");
+    let smallest: heads::HeadsCase = failure.smallest_case.parse().unwrap();
+    assert_eq!((smallest.heads, smallest.tokens, smallest.pairs), ([1, 0, 0], 2, 1), "{smallest}");
+    assert_eq!(failure.command, format!("norm check --device cpu --case '{smallest}'"));
+    let again = Cases::Given(vec![failure.smallest_case.parse().unwrap()]);
+    assert!(examine_all(&again, "cpu", "--device cpu", || Ok(WronglyTurned)).unwrap().failure.is_some());
 }
 
 const QUANTIZED: &str = "op=rms over=rows shape=4x128 x=bf16 y=bf16 w=bf16 eps=1e-6 residual=before quantize=fp8-block64 \

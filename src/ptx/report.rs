@@ -1,5 +1,6 @@
 //! `norm ptx report`: runs each kernel on the simulator, and prints its memory traffic and instruction counts.
 
+mod heads;
 mod kernel_run;
 mod shape;
 mod table;
@@ -13,7 +14,7 @@ use norm_host::{
     plan::DeviceProfile,
     problem::{ShardProblem, ShardStep},
 };
-use norm_kernels::abi::{EntryPoint, Kernel, QuantKernel, ShardKernel, Template};
+use norm_kernels::abi::{EntryPoint, GatedKernel, Kernel, QuantKernel, ShardKernel, Template};
 use rayon::prelude::*;
 
 use super::{PtxError, is_meant, text_for};
@@ -57,6 +58,8 @@ pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
         EntryPoint::Norm(kernel) => count(kernel, &simulator),
         EntryPoint::Quant(kernel) => count_quantized(kernel, &simulator),
         EntryPoint::Shard(kernel) => count_shard(kernel, &simulator).map(|run| vec![run]),
+        EntryPoint::Gated(kernel) => count_gated(kernel, &simulator),
+        EntryPoint::Rope(kernel) => heads::count(kernel, &simulator).map(|run| vec![run]),
     });
     let runs: Vec<KernelRun> = runs.collect::<norm_host::Result<Vec<_>>>()?.into_iter().flatten().collect();
     if args.json { output::json(&runs) } else { output::text(&table::table(&runs)) }
@@ -86,6 +89,19 @@ fn count_sandwich(kernel: Kernel, simulator: &Simulator) -> norm_host::Result<Ve
         Ok(KernelRun::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
     };
     shape::typical_sandwiches(kernel, simulator.profile())?.into_iter().map(count).collect()
+}
+
+/// Runs a gated kernel at each of its typical shapes.
+fn count_gated(kernel: GatedKernel, simulator: &Simulator) -> norm_host::Result<Vec<KernelRun>> {
+    let count = |shape: Shape| {
+        let tensors = Tensors::new(shape);
+        let simulator = simulator.on(simulator.profile());
+        // SAFETY: `tensors` owns memory for every tensor of the norm and its gate, of its dtype and shape, and outlives the
+        // run. Nothing else uses that memory.
+        unsafe { simulator.run_gated(&tensors.gated(kernel.gating)) }?;
+        Ok(KernelRun::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
+    };
+    shape::typical_gated(kernel, simulator.profile())?.into_iter().map(count).collect()
 }
 
 /// Runs the kernel of a norm whose output is quantized, with a scale for each row, at each of its typical shapes.

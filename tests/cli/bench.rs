@@ -107,6 +107,9 @@ fn json_says_what_was_measured_and_how() {
         "add_layer_to",
         "add_rms_f32",
         "sandwich_rms",
+        "gated_rms",
+        "gated_head",
+        "gate_first_rms",
         "rms_fp8_token",
         "--shape",
         "3x100",
@@ -138,15 +141,20 @@ fn json_says_what_was_measured_and_how() {
             "add_layer_norm_to",
             "add_rms_norm:f32",
             "sandwich_rms_norm",
+            "gated_rms_norm",
+            "gated_head_norm",
+            "gated_rms_norm:gate_first",
             "rms_norm_quantized:fp8-token"
         ]
     );
     for (line, op) in lines.iter().zip(ops) {
-        let elements = if op == "head_norm" { 2 * 4 * 33 } else { 300 };
+        let elements = if op.ends_with("head_norm") { 2 * 4 * 33 } else { 300 };
         // x read and y written, 2 bytes each; a residual read and written, 2 bytes each unless it is f32.
         let residual = match op {
             "add_rms_norm:f32" => 8,
             op if op.starts_with("add_") || op.starts_with("sandwich_") => 4,
+            // A gate is read.
+            op if op.starts_with("gated_") => 2,
             _ => 0,
         };
         // Codes have a byte, and each row has a scale.

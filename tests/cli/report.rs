@@ -18,7 +18,7 @@ pub struct Run {
     name: String,
     counts: Value,
     kind: Kind,
-    /// What it does with a row of vectors, by the last part of its name but that of a wide residual.
+    /// What it does with a row of vectors, by the last part of its name but that of a wide residual or an activation.
     variant: String,
     /// Whether the residual is f32 beside x and y of 16 bits.
     wide: bool,
@@ -33,6 +33,8 @@ enum Kind {
     /// The steps of RMSNorm over rows that are split.
     Partial,
     Apply,
+    /// RMSNorm, multiplied by a gate.
+    Gated,
 }
 
 /// Of all kernels of stock rustc; counted once for all tests.
@@ -52,6 +54,7 @@ impl Run {
             ["rms", "partial"] => Kind::Partial,
             ["rms", "apply"] => Kind::Apply,
             ["rms", _] => Kind::Rms,
+            ["gated", _] => Kind::Gated,
             _ => Kind::Layer,
         };
         let size = |part: &&str| match *part {
@@ -60,14 +63,18 @@ impl Run {
             _ => None,
         };
         let sizes: Vec<u64> = parts.iter().filter_map(size).collect();
-        // A partial sum has but an x.
-        let sizes = sizes.clone().try_into().unwrap_or([sizes[0]; 3]);
+        let sizes = match sizes[..] {
+            // A gated norm has a y of the type of x.
+            [x, w] => [x, w, x],
+            // A partial sum has but an x.
+            _ => sizes.clone().try_into().unwrap_or([sizes[0]; 3]),
+        };
         let residual = if counts["r"].is_null() { "" } else { ", residual" };
         Run {
             name: format!("{kernel}, {} x {}{residual}", counts["rows"], counts["dim"]),
             counts: counts.clone(),
             kind,
-            variant: parts.iter().rfind(|part| **part != "r32").unwrap().to_string(),
+            variant: parts.iter().rfind(|part| !matches!(**part, "r32" | "silu")).unwrap().to_string(),
             wide: parts.contains(&"r32"),
             sizes,
         }
@@ -80,14 +87,19 @@ impl Run {
     /// What is said of each tensor that is moved, with the bytes of its elements.
     fn moved(&self) -> impl Iterator<Item = (&'static str, &Value, u64)> {
         let [x, w, y] = self.sizes;
-        let r = if self.wide { 4 } else { x };
+        // A gate beside x of f32 has the weights' type.
+        let r = match self.kind {
+            Kind::Gated if x == 4 => w,
+            _ if self.wide => 4,
+            _ => x,
+        };
         let tensors = [("x", x), ("w", w), ("b", w), ("y", y), ("r", r), ("r_stored", r), ("next_w", w)];
         let moved = tensors.into_iter().map(|(tensor, size)| (tensor, &self.counts[tensor], size));
         moved.filter(|(_, moved, _)| !moved.is_null())
     }
 
     fn adds(&self) -> bool {
-        !self.counts["r"].is_null()
+        !self.counts["r"].is_null() && self.kind != Kind::Gated
     }
 
     /// Whether it is two norms.
@@ -108,7 +120,7 @@ impl Run {
             // One that streams holds nothing of it: for the sums, and for the output. Rows that share a block do not vote on
             // whether LayerNorm's squares need a pass of their own: all take it.
             Kind::Layer if self.variant == "stream" && self.number("threads_a_row") <= WARP => 3,
-            Kind::Rms | Kind::Layer if self.variant == "stream" => 2,
+            Kind::Rms | Kind::Layer | Kind::Gated if self.variant == "stream" => 2,
             _ => 1,
         }
     }
@@ -117,7 +129,7 @@ impl Run {
     fn reductions(&self) -> usize {
         match self.kind {
             Kind::Rms if self.is_sandwich() => 2,
-            Kind::Rms | Kind::Layer | Kind::Partial => 1,
+            Kind::Rms | Kind::Layer | Kind::Partial | Kind::Gated => 1,
             Kind::Apply => 0,
         }
     }
@@ -132,6 +144,8 @@ impl Run {
             // What is normalized is the residual then; x is added to it once.
             "x" if self.adds() => 1,
             "x" => self.passes(),
+            // A gate behind the norm is read for the output alone.
+            "r" if self.kind == Kind::Gated => halves,
             // Added to, and where nothing holds the sum, read again by each pass.
             "r" if streams => halves * (1 + self.passes()),
             "r" | "r_stored" => halves,
@@ -176,6 +190,7 @@ pub fn moves_what_it_must(runs: &[Run]) {
             (Kind::Layer, false) => &["x", "w", "b", "y"],
             (Kind::Layer, true) => &["x", "w", "b", "y", "r", "r_stored"],
             (Kind::Partial, _) => &["x"],
+            (Kind::Gated, _) => &["x", "w", "y", "r"],
         };
         assert_eq!(run.moved().map(|(tensor, ..)| tensor).collect::<Vec<_>>(), expected, "{name}");
         assert_eq!(run.number("bank_conflicts"), 0, "{name}");

@@ -22,7 +22,7 @@ use libtest_mimic::{Failed, Trial};
 use norm_host::{Device, NcclId, NormKind, ptx::RUST_CUDA};
 use norm_kernels::abi::Variant;
 use norm_testing::{
-    device::{captured, functions, graphs, sandwich, sharded, streams, tensor_parallel},
+    device::{captured, functions, gated, graphs, sandwich, sharded, streams, tensor_parallel},
     recorded, trials,
 };
 use std::{
@@ -34,8 +34,9 @@ type Test = fn(Device) -> Result<(), Failed>;
 type GroupTest = fn(&[Device]) -> Result<(), Failed>;
 
 /// Tests named after what holds if they pass.
-const TESTS: [(&str, Test); 49] = [
+const TESTS: [(&str, Test); 50] = [
     ("small_everything_between_two_norms_keeps_the_promise", sandwich::each_kernel_once),
+    ("small_everything_gated_keeps_the_promise", gated::each_kernel_once),
     ("small_everything_over_shards_keeps_the_promise", sharded::each_kernel_once),
     ("rms_norm_sharded_over_streams_keeps_the_promise", sharded::over_streams),
     ("rms_norm_sharded_over_streams_can_be_captured", captured::over_streams),

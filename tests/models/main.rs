@@ -6,6 +6,7 @@ mod families;
 mod page;
 mod recorded;
 mod replay;
+mod rope;
 
 use std::collections::BTreeMap;
 use std::error::Error;

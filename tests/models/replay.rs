@@ -87,7 +87,11 @@ impl Form {
         let expected = recorded.tensor(&record.name)?;
         let inputs = Inputs::of(recorded, record, expected.rows())?;
         match self {
-            Form::Gated(gated) => Ok(vec![inputs.gated(gated, record.eps, on)?]),
+            Form::Gated(gated) => {
+                let apart = inputs.gated(gated, record.eps, on)?;
+                let fused = inputs.gated_at_once(gated, record.eps, on).transpose()?;
+                Ok([apart].into_iter().chain(fused).collect())
+            }
             Form::Plain(spec) => {
                 let y = spec.result(inputs.x.dtype(), inputs.w.map_or(inputs.x.dtype(), Tensor::dtype));
                 let heads = || inputs.run(spec, record.eps, &inputs.x, 2, y, on);
@@ -151,6 +155,30 @@ impl Inputs<'_> {
             norm.heads(x.values.view(&shape, &strides), &mut values.view_mut(&shape, &strides), on)?;
         }
         Ok(Tensor { shape: vec![rows * heads, dim], values })
+    }
+
+    /// The norm and its gate in one operation; `None` where it has not these types.
+    fn gated_at_once(&self, gated: &Gated, eps: f64, on: &impl Backend) -> Option<Result<Tensor>> {
+        let (gate, w) = (self.gate?, self.w?);
+        let (x, g, w_type) = (self.x.dtype(), gate.dtype(), w.dtype());
+        let has_types =
+            if x == DType::F32 { w_type == g } else { g == x && [x, DType::F32].contains(&w_type) };
+        if !has_types || gated.spec.result(x, w_type) != x {
+            return None;
+        }
+        let (rows, groups) = (self.x.rows(), if gated.groups.is_some() { 2 } else { 1 });
+        let shape = [rows, groups, self.x.dim() / groups];
+        let mut values = self.x.values.clone();
+        let (strides, of_weights) = (strides(&shape), [shape[1], shape[2]]);
+        let norm = gated.spec.norm(eps).weight(w.values.view(&of_weights, &[shape[2], 1]));
+        let g = gated.gate(gate.values.view(&shape, &strides));
+        let done = norm.gated_heads(
+            self.x.values.view(&shape, &strides),
+            g,
+            &mut values.view_mut(&shape, &strides),
+            on,
+        );
+        Some(done.map(|()| Tensor { shape: self.x.shape.clone(), values }).map_err(Into::into))
     }
 
     /// The norm between what its gate does, element by element.

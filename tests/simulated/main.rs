@@ -16,7 +16,7 @@ use std::{
 use libtest_mimic::Failed;
 use norm_host::Device;
 use norm_testing::{
-    device::{captured, functions, graphs, sandwich, sharded, shards, streams, tensor_parallel},
+    device::{captured, functions, gated, graphs, sandwich, sharded, shards, streams, tensor_parallel},
     mock,
     recorded::{hold, load},
 };
@@ -88,6 +88,7 @@ as_on_a_device! {
     cust_buffers_are_normalized_where_they_lie: functions::cust_buffers(device(0));
     small_everything_over_shards_keeps_the_promise: sharded::each_kernel_once(device(0));
     small_everything_between_two_norms_keeps_the_promise: sandwich::each_kernel_once(device(0));
+    small_everything_gated_keeps_the_promise: gated::each_kernel_once(device(0));
     rms_norm_sharded_over_streams_can_be_captured: captured::over_streams(device(0));
     a_graph_outlives_its_stream: graphs::other_streams(device(0));
     a_failed_capture_leaves_the_stream_usable: graphs::failed_capture(device(0));

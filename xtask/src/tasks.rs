@@ -87,6 +87,9 @@ pub enum Task {
         #[arg(default_value = "300")]
         seconds: u32,
     },
+    /// Small faults planted one at a time, in kernels or in host code, and what finds them: docs/MUTANTS.md
+    #[command(subcommand)]
+    Mutants(Mutants),
     /// Host code that holds `unsafe` and needs no driver, under Miri; needs a nightly with it
     Miri,
     /// Tests of norm-host under AddressSanitizer; needs a nightly
@@ -118,6 +121,28 @@ pub enum Record {
     HelpTexts,
 }
 
+#[derive(Subcommand)]
+pub enum Mutants {
+    /// In the PTX of kernels, checked on the simulator; prints tables, and survivors on stderr as they are found
+    Kernels {
+        /// For the run, such as `--count 2000 --seed 1 --kernel layer --operator shuffle --cases 2000 --threads 2`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// In norm-host; needs cargo-mutants: `cargo install --locked cargo-mutants`
+    Host {
+        /// For `cargo mutants`, such as `--shard 3/48 --sharding round-robin`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// In the code of `norm rms`, `norm layer` and `norm head`; needs cargo-mutants, too
+    Apply {
+        /// For `cargo mutants`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 pub enum FuzzTarget {
     /// Views of one piece of memory, given to any operation
@@ -143,6 +168,7 @@ pub fn run(task: Task) -> Result<(), Error> {
         Task::Bench { folder, peers, arguments } => bench(folder, peers, &arguments),
         Task::Record(record) => self::record(record),
         Task::Fuzz { target, seconds } => fuzz(target, seconds),
+        Task::Mutants(mutants) => self::mutants(mutants),
         Task::Miri => miri(),
         Task::Asan => Step::nightly("test -p norm-host --target x86_64-unknown-linux-gnu")
             .env("RUSTFLAGS", "-Zsanitizer=address")
@@ -256,6 +282,20 @@ fn fuzz(target: FuzzTarget, seconds: u32) -> Result<(), Error> {
     };
     let time = format!("-max_total_time={seconds}");
     Step::nightly("fuzz run").args([target, "--", &time]).folder("fuzz").run()
+}
+
+fn mutants(mutants: Mutants) -> Result<(), Error> {
+    let (step, arguments) = match mutants {
+        Mutants::Kernels { arguments } => (
+            Step::cargo("run --release --quiet -p norm-testing --features mutation-run --bin mutants --"),
+            arguments,
+        ),
+        Mutants::Host { arguments } => (Step::cargo("mutants -p norm-host"), arguments),
+        Mutants::Apply { arguments } => {
+            (Step::cargo("mutants -p norm --config .cargo/mutants-apply.toml"), arguments)
+        }
+    };
+    step.args(arguments).run()
 }
 
 fn miri() -> Result<(), Error> {

@@ -1,9 +1,9 @@
 //! The operations over candle's tensors agree with candle's own, whatever the layout.
 
-use candle_core::{D, DType, Device, Module, Result, Tensor};
+use candle_core::{D, DType, Device, Module, Result, Tensor, Var};
 use candle_nn::ops::{layer_norm_slow, rms_norm_slow};
 use norm_host::{
-    NormKind, Rounding,
+    Activation, GateOrder, Gating, NormKind, Rounding,
     for_candle::{LayerNorm, Norm, RmsNorm, ops},
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
@@ -480,3 +480,75 @@ candles_interface!(
     norm_host::for_candle::layer_norm,
     norm_host::for_candle::ops
 );
+
+/// A gated norm in candle's operations, in f32.
+fn gated_slow(x: &Tensor, g: &Tensor, w: &Tensor, gating: Gating) -> Result<Tensor> {
+    let [x, g, w] = [x, g, w].map(|tensor| tensor.to_dtype(DType::F32));
+    let (x, g, w) = (x?, g?, w?);
+    let activated = match gating.activation {
+        Activation::Silu => candle_nn::ops::silu(&g)?,
+        Activation::Sigmoid => candle_nn::ops::sigmoid(&g)?,
+    };
+    let norm = |x: &Tensor| {
+        let mean = x.sqr()?.mean_keepdim(D::Minus1)?;
+        x.broadcast_div(&(mean + f64::from(EPS))?.sqrt()?)?.broadcast_mul(&w)
+    };
+    match gating.order {
+        GateOrder::NormFirst => norm(&x)?.mul(&activated),
+        GateOrder::GateFirst => norm(&x.mul(&activated)?),
+    }
+}
+
+#[test]
+fn gated_norms_agree_with_candles_operations() -> Result<()> {
+    // A gate out of a packed tensor, and one weight for each group of a row.
+    for (x, w) in [(DType::BF16, DType::BF16), (DType::F16, DType::F32), (DType::F32, DType::F32)] {
+        let of = |shape: &[usize]| Tensor::randn(0.2_f32, 1.5, shape, &Device::Cpu);
+        let (xs, gate) =
+            (of(&[2, 5, 3, 40])?.to_dtype(x)?, of(&[2, 5, 3, 90])?.to_dtype(x)?.narrow(3, 7, 40)?);
+        let weight = of(&[3, 40])?.to_dtype(w)?;
+        for gating in Gating::ALL {
+            let norm = Norm::rms(EPS).weight(weight.clone());
+            let ys = norm.gated_heads(&xs, &gate, gating)?;
+            assert_eq!((ys.dims(), ys.dtype()), (xs.dims(), x));
+            let apart = (ys.to_dtype(DType::F32)? - gated_slow(&xs, &gate, &weight, gating)?)?;
+            let apart = apart.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
+            let allowed = match x {
+                DType::F32 => 1e-4,
+                DType::F16 => 2e-2,
+                _ => 0.15,
+            };
+            assert!(apart <= allowed, "{x:?} {gating:?}: {apart}");
+            let rows = norm.weight(weight.get(0)?).gated_rows(&xs, &gate, gating)?;
+            assert_eq!(
+                rows.get(1)?.get(2)?.get(0)?.to_dtype(DType::F32)?.to_vec1::<f32>()?,
+                ys.get(1)?.get(2)?.get(0)?.to_dtype(DType::F32)?.to_vec1::<f32>()?
+            );
+        }
+    }
+    let (x, g) =
+        (Tensor::zeros((2, 8), DType::F32, &Device::Cpu)?, Tensor::zeros((2, 4), DType::F32, &Device::Cpu)?);
+    let error = Norm::rms(EPS).gated_rows(&x, &g, Gating::DEFAULT).unwrap_err().to_string();
+    assert!(error.starts_with("g: expected shape (2, 8), given (2, 4)"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn gated_norms_have_the_gradients_of_candles_operations() -> Result<()> {
+    let of = |shape: &[usize]| Var::from_tensor(&Tensor::randn(0.2_f32, 1.5, shape, &Device::Cpu)?);
+    let (x, g, w) = (of(&[4, 24])?, of(&[4, 24])?, of(&[24])?);
+    for gating in Gating::ALL {
+        let ours = Norm::rms(EPS).weight(w.as_tensor().clone()).gated_rows(&x, &g, gating)?;
+        let (ours, slow) = (
+            ours.sqr()?.sum_all()?.backward()?,
+            gated_slow(&x, &g, &w, gating)?.sqr()?.sum_all()?.backward()?,
+        );
+        for var in [&x, &g, &w] {
+            let [a, b] = [&ours, &slow].map(|grads| grads.get(var).expect("it has a gradient"));
+            let apart = (a - b)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
+            let size = b.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
+            assert!(apart <= 1e-4 * size.max(1.0), "{gating:?}: {apart} of {size}");
+        }
+    }
+    Ok(())
+}

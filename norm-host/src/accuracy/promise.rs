@@ -173,7 +173,9 @@ impl Promise {
         let Factors { branch: branch_by, sum: sum_by } = self.factors;
         let is_scaled = self.factors != Factors::NONE;
         let verdict = |value: Value| {
-            let (error_ulp, allowed_ulp) = self.measure(value, given);
+            // For an f32 output without cancellation the relative bound of its value includes the last rounding.
+            let last = self.may_cancel || self.y != DType::F32;
+            let (error_ulp, allowed_ulp) = measure(self.y, last, value, given);
             Verdict { expected: value.exact, given, error_ulp, allowed_ulp }
         };
         let n = self.normalized(terms.x);
@@ -184,26 +186,20 @@ impl Promise {
                 false => norm.plus(onto),
             });
         }
-        // The nearest of the values that the roundings in between allow.
-        let mut nearest: Option<Verdict> = None;
-        let mut consider = |value: Value| {
-            let verdict = verdict(value);
-            if nearest.is_none_or(|nearest| verdict.ratio() < nearest.ratio()) {
-                nearest = Some(verdict);
-            }
-        };
-        n.each_rounded(normalized, |n| {
-            n.times(w).each_rounded(product, |product| {
-                product.plus(b).each_rounded(result, |norm| match (is_scaled, branch.and(sum)) {
-                    (false, _) => consider(norm.plus(onto)),
-                    (true, None) => consider(norm.scaled_sum(branch_by, onto, sum_by)),
-                    (true, Some(_)) => norm.times(branch_by).each_rounded(branch, |branch| {
-                        branch.plus(onto).each_rounded(sum, |sum| consider(sum.times(sum_by)));
-                    }),
+        nearest(|consider| {
+            let mut consider = |value: Value| consider(verdict(value));
+            n.each_rounded(normalized, |n| {
+                n.times(w).each_rounded(product, |product| {
+                    product.plus(b).each_rounded(result, |norm| match (is_scaled, branch.and(sum)) {
+                        (false, _) => consider(norm.plus(onto)),
+                        (true, None) => consider(norm.scaled_sum(branch_by, onto, sum_by)),
+                        (true, Some(_)) => norm.times(branch_by).each_rounded(branch, |branch| {
+                            branch.plus(onto).each_rounded(sum, |sum| consider(sum.times(sum_by)));
+                        }),
+                    });
                 });
             });
-        });
-        nearest.expect("every rounding leads to a number")
+        })
     }
 
     /// The lowest and the highest number that a norm computed in `f32` may be before its last rounding to fewer bits, where it is
@@ -240,21 +236,32 @@ impl Promise {
         };
         Value::normalized((x - mean) * rstd, error)
     }
+}
 
-    /// The error of an output that should be `value` rounded, and its bound, in ULP.
-    fn measure(&self, Value { exact, error, .. }: Value, given: f64) -> (f64, f64) {
-        if !exact.is_finite() || given.is_nan() {
-            let equal = exact == given || (exact.is_nan() && given.is_nan());
-            return (if equal { 0.0 } else { f64::INFINITY }, 0.0);
+/// The nearest of the values that the roundings in between allow: the best of the verdicts that `each` considers.
+pub(super) fn nearest(each: impl FnOnce(&mut dyn FnMut(Verdict))) -> Verdict {
+    let mut nearest: Option<Verdict> = None;
+    each(&mut |verdict| {
+        if nearest.is_none_or(|nearest| verdict.ratio() < nearest.ratio()) {
+            nearest = Some(verdict);
         }
-        let ulp = ulp(self.y, exact);
-        // For an f32 output without cancellation the relative bound of its value includes the last rounding.
-        let last = if self.may_cancel || self.y != DType::F32 { ulp / 2.0 } else { 0.0 };
-        // Infinity counts as one step beyond the largest number; a larger reference counts as infinity.
-        let infinity = largest(self.y) + ulp_of_largest(self.y);
-        let off = given.clamp(-infinity, infinity) - exact.clamp(-infinity, infinity);
-        (off.abs() / ulp, (last + error + SMALLEST_F32) / ulp)
+    });
+    nearest.expect("every rounding leads to a number")
+}
+
+/// The error of an output of type `y` that should be `value` rounded, and its bound, in ULP. If `last`, the bound has half
+/// an ULP for the last rounding.
+pub(super) fn measure(y: DType, last: bool, Value { exact, error, .. }: Value, given: f64) -> (f64, f64) {
+    if !exact.is_finite() || given.is_nan() {
+        let equal = exact == given || (exact.is_nan() && given.is_nan());
+        return (if equal { 0.0 } else { f64::INFINITY }, 0.0);
     }
+    let ulp = ulp(y, exact);
+    let last = if last { ulp / 2.0 } else { 0.0 };
+    // Infinity counts as one step beyond the largest number; a larger reference counts as infinity.
+    let infinity = largest(y) + ulp_of_largest(y);
+    let off = given.clamp(-infinity, infinity) - exact.clamp(-infinity, infinity);
+    (off.abs() / ulp, (last + error + SMALLEST_F32) / ulp)
 }
 
 fn ulp_of_largest(dtype: DType) -> f64 {

@@ -1,6 +1,7 @@
 //! From elements to outputs: `y = (x - center) * rstd * (w + weight_offset) + b`.
 
 use super::{
+    element::Element,
     loops::{Dest, Elementwise, Source, map},
     round::Intermediate,
     simd::{Simd, Vector},
@@ -19,17 +20,17 @@ pub(super) struct Affine<C, R> {
 impl<C: Center, R: Intermediate> Affine<C, R> {
     /// Writes the outputs for `x`, given the weights and biases that there are.
     #[inline(always)]
-    pub(super) fn write<'a, S: Simd>(
+    pub(super) fn write<'a, S: Simd, E: Element>(
         self,
         simd: S,
-        (x, w, b): (Source<'_>, Option<Source<'_>>, Option<Source<'_>>),
-        y: Dest<'a>,
-    ) -> Source<'a> {
+        (x, w, b): (Source<'_, E>, Option<Source<'_>>, Option<Source<'_>>),
+        y: Dest<'a, E>,
+    ) -> Source<'a, E> {
         match (w, b) {
-            (None, None) => map(simd, Plain(self), [x], y),
-            (Some(w), None) => map(simd, Weighted(self), [x, w], y),
-            (None, Some(b)) => map(simd, Biased(self), [x, b], y),
-            (Some(w), Some(b)) => map(simd, WeightedAndBiased(self), [x, w, b], y),
+            (None, None) => map(simd, Plain(self), (x,), y),
+            (Some(w), None) => map(simd, Weighted(self), (x, w), y),
+            (None, Some(b)) => map(simd, Biased(self), (x, b), y),
+            (Some(w), Some(b)) => map(simd, WeightedAndBiased(self), (x, w, b), y),
         }
     }
 

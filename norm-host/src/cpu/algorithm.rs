@@ -7,6 +7,7 @@ use norm_kernels::abi::NormKind;
 
 use super::{
     chunk::Chunk,
+    form::Form,
     row::{ResidualSum, Row},
     simd::Simd,
     sum::{Center, Moments, Origin},
@@ -28,13 +29,12 @@ pub(super) trait Pass: Copy + Sync {
     type Output: Total;
 
     /// Carries the pass out over one chunk.
-    fn over<S: Simd>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) -> Self::Output;
+    fn over<S: Simd, F: Form>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) -> Self::Output;
 }
 
-/// Normalizes a row. With `ROUNDS`, results on the way are rounded to 16 bits as [`Row::roundings`] say; without it the
-/// row has no such roundings.
+/// Normalizes a row.
 #[inline(always)]
-pub(super) fn normalize<const ROUNDS: bool>(passes: &mut impl Passes) {
+pub(super) fn normalize(passes: &mut impl Passes) {
     if let Some(terms) = passes.row().in_front {
         passes.run(AddResidual(terms));
     }
@@ -42,7 +42,7 @@ pub(super) fn normalize<const ROUNDS: bool>(passes: &mut impl Passes) {
         NormKind::Rms => {
             let sum_sq = passes.run(SumSq(Origin));
             let rstd = passes.row().rstd(sum_sq);
-            passes.run(Write::<_, ROUNDS> { center: Origin, rstd });
+            passes.run(Write { center: Origin, rstd });
         }
         NormKind::Layer => {
             let moments = passes.run(SumMoments);
@@ -52,7 +52,7 @@ pub(super) fn normalize<const ROUNDS: bool>(passes: &mut impl Passes) {
                 None => passes.run(SumSq(mean)),
             };
             let rstd = passes.row().rstd(sum_sq);
-            passes.run(Write::<_, ROUNDS> { center: mean, rstd });
+            passes.run(Write { center: mean, rstd });
         }
     }
 }
@@ -65,7 +65,7 @@ impl Pass for AddResidual {
     type Output = ();
 
     #[inline(always)]
-    fn over<S: Simd>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) {
+    fn over<S: Simd, F: Form>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) {
         chunk.add_residual(simd, self.0, space);
     }
 }
@@ -78,8 +78,8 @@ impl Pass for SumMoments {
     type Output = Moments;
 
     #[inline(always)]
-    fn over<S: Simd>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) -> Moments {
-        chunk.moments(simd, space)
+    fn over<S: Simd, F: Form>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) -> Moments {
+        chunk.moments::<S, F>(simd, space)
     }
 }
 
@@ -91,24 +91,24 @@ impl<C: Center + Sync> Pass for SumSq<C> {
     type Output = f64;
 
     #[inline(always)]
-    fn over<S: Simd>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) -> f64 {
-        chunk.sum_sq(simd, self.0, space)
+    fn over<S: Simd, F: Form>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) -> f64 {
+        chunk.sum_sq::<S, F>(simd, self.0, space)
     }
 }
 
 /// Stores the output.
 #[derive(Clone, Copy)]
-pub(super) struct Write<C, const ROUNDS: bool> {
+pub(super) struct Write<C> {
     pub(super) center: C,
     pub(super) rstd: f32,
 }
 
-impl<C: Center + Sync, const ROUNDS: bool> Pass for Write<C, ROUNDS> {
+impl<C: Center + Sync> Pass for Write<C> {
     type Output = ();
 
     #[inline(always)]
-    fn over<S: Simd>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) {
-        chunk.write::<S, ROUNDS>(simd, self.center, self.rstd, space);
+    fn over<S: Simd, F: Form>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) {
+        F::write(simd, chunk, self.center, self.rstd, space);
     }
 }
 

@@ -2,15 +2,20 @@
 
 use super::{
     affine::Affine,
-    loops::{Dest, Source},
+    element::Element,
+    form::Form,
+    gated::{Gated, GatedAffine},
+    loops::{Dest, Source, map},
     residual::add,
     round::{Rounded, Unrounded, round},
     row::{ResidualSum, Row, Span},
     simd::Simd,
-    sum::{self, Center, Moments},
-    widen::{Widened, Widening, elements_mut, narrow},
+    sum::{self, Center, Moments, Origin},
+    widen::{Widened, Widening, elements, elements_mut, narrow},
     workspace::Workspace,
 };
+use norm_kernels::abi::Gating;
+
 use crate::{DType, problem::Roundings};
 
 /// Elements of a chunk. Most rows have no more, so that 16-bit types are converted once; and four such chunks stay in the
@@ -70,14 +75,65 @@ impl<'a> Chunk<'a> {
 
     /// The sums of the elements and of their squares.
     #[inline(always)]
-    pub(super) fn moments<S: Simd>(&mut self, simd: S, space: &mut Workspace) -> Moments {
-        sum::moments(simd, self.read(simd, self.row.x, Widening::INPUT, &mut space.x))
+    pub(super) fn moments<S: Simd, F: Form>(&mut self, simd: S, space: &mut Workspace) -> Moments {
+        sum::moments(simd, F::x(simd, self, space))
     }
 
     /// The sum of squares, measured from `center`.
     #[inline(always)]
-    pub(super) fn sum_sq<S: Simd>(&mut self, simd: S, center: impl Center, space: &mut Workspace) -> f64 {
-        sum::sum_sq(simd, center, self.read(simd, self.row.x, Widening::INPUT, &mut space.x))
+    pub(super) fn sum_sq<S: Simd, F: Form>(
+        &mut self,
+        simd: S,
+        center: impl Center,
+        space: &mut Workspace,
+    ) -> f64 {
+        sum::sum_sq(simd, center, F::x(simd, self, space))
+    }
+
+    /// The elements that are normalized, converted in the workspace if they are of 16 bits.
+    #[inline(always)]
+    pub(super) fn widened<'s, S: Simd>(&self, simd: S, space: &'s mut Workspace) -> Source<'s>
+    where
+        'a: 's,
+    {
+        self.read(simd, self.row.x, Widening::INPUT, &mut space.x)
+    }
+
+    /// The elements that are normalized, where they lie. `E` is their type.
+    #[inline(always)]
+    pub(super) fn input<E: Element>(&self) -> Source<'a, E> {
+        debug_assert_eq!(self.row.x.dtype, E::DTYPE);
+        // SAFETY: the row exists during `'a`, so that its elements, of this type, may be read and only this thread, which has
+        // the chunk, writes them.
+        unsafe { Source::new(elements(self.row.x.at(self.from)), self.len) }
+    }
+
+    /// Stores `(x - center) * rstd * (w + weight_offset) + b`, rounded once, where `x` and `y` are of type `E` and there is
+    /// no residual.
+    #[inline(always)]
+    pub(super) fn write_uniform<S: Simd, E: Element>(
+        &mut self,
+        simd: S,
+        center: impl Center,
+        rstd: f32,
+        space: &mut Workspace,
+    ) {
+        let row = self.row;
+        debug_assert_eq!(row.y.dtype, E::DTYPE);
+        // `match` instead of `Option::map`: what a closure calls may stay a function call, for each instruction.
+        let w = match row.w {
+            Some(w) => Some(self.read(simd, w, Widening::EXACT, &mut space.w)),
+            None => None,
+        };
+        let b = match row.b {
+            Some(b) => Some(self.read(simd, b, Widening::EXACT, &mut space.b)),
+            None => None,
+        };
+        // SAFETY: the row exists during `'a`, so that its output, of this type, may be written; this thread alone has the
+        // chunk.
+        let y = unsafe { Dest::<E>::new(elements_mut(row.y.at(self.from)), self.len) };
+        let affine = Affine { center, rstd, weight_offset: row.weight_offset, rounding: Unrounded };
+        affine.write(simd, (self.input::<E>(), w, b), y.streamed(row.stream));
     }
 
     /// Stores `(x - center) * rstd * (w + weight_offset) + b`, or its sum with the residual. It is rounded once, or with
@@ -129,6 +185,38 @@ impl<'a> Chunk<'a> {
             let r = self.read(simd, r, Widening::EXACT, &mut space.addend);
             add(simd, (norm, r), row.scaling, output);
         }
+        self.narrow(simd, &space.y, row.y);
+    }
+
+    /// The sum of squares of `x * act(g)`, `g` being the gate that the row has in place of a residual behind the norm.
+    #[inline(always)]
+    pub(super) fn gated_sum_sq<S: Simd>(&mut self, simd: S, gating: Gating, space: &mut Workspace) -> f64 {
+        let Some(g) = self.row.behind else { return 0.0 };
+        let x = self.read(simd, self.row.x, Widening::INPUT, &mut space.x);
+        let g = self.read(simd, g, Widening::EXACT, &mut space.addend);
+        let buffer = Dest::of(&mut space.y[..self.len]);
+        sum::sum_sq(simd, Origin, map(simd, Gated(gating.activation), (x, g), buffer))
+    }
+
+    /// Stores the gated norm, given the reciprocal of the root of the mean of squares.
+    #[inline(always)]
+    pub(super) fn write_gated<S: Simd>(&mut self, simd: S, gating: Gating, rstd: f32, space: &mut Workspace) {
+        let row = self.row;
+        let Some(g) = row.behind else { return };
+        let Roundings { factor, normalized, result, .. } = row.roundings;
+        let x = self.read(simd, row.x, Widening::INPUT, &mut space.x);
+        let g = self.read(simd, g, Widening::EXACT, &mut space.addend);
+        let w = match row.w {
+            Some(w) => {
+                let offset = factor.is_some().then_some(row.weight_offset);
+                Some(self.read(simd, w, Widening::with_offset(offset), &mut space.w))
+            }
+            None => None,
+        };
+        // Where the offset has been added already, -0 is added, which changes no weight.
+        let weight_offset = if factor.is_some() { -0.0 } else { row.weight_offset };
+        let to = self.output(row.y, Dest::of(&mut space.y[..self.len])).streamed(row.stream);
+        GatedAffine { gating, rstd, weight_offset, normalized, result }.write(simd, (x, g, w), to);
         self.narrow(simd, &space.y, row.y);
     }
 

@@ -5,17 +5,28 @@
 
 use std::{array::from_fn, marker::PhantomData};
 
-use super::simd::{Doubles, STREAM_ALIGN, Simd, Vector, WIDTH};
+use super::{
+    element::Element,
+    simd::{Doubles, STREAM_ALIGN, Simd, Vector, WIDTH},
+};
 
-/// `f32` elements to read. Unlike a `&[f32]` they may overlap a [`Dest`].
+/// Elements to read. Unlike a slice they may overlap a [`Dest`].
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
-    start: *const f32,
+pub(super) struct Source<'a, E = f32> {
+    start: *const E,
     len: usize,
-    lifetime: PhantomData<&'a [f32]>,
+    lifetime: PhantomData<&'a [E]>,
 }
 
 impl<'a> Source<'a> {
+    /// The elements of a slice.
+    #[inline(always)]
+    pub(super) fn of(slice: &'a [f32]) -> Source<'a> {
+        Source { start: slice.as_ptr(), len: slice.len(), lifetime: PhantomData }
+    }
+}
+
+impl<'a, E: Element> Source<'a, E> {
     /// The `len` elements at `start`.
     ///
     /// # Safety
@@ -23,14 +34,8 @@ impl<'a> Source<'a> {
     /// During `'a` they are initialized, aligned, and may be read; no other thread writes them, and this thread writes them
     /// through a [`Dest`] alone.
     #[inline(always)]
-    pub(super) unsafe fn new(start: *const f32, len: usize) -> Source<'a> {
+    pub(super) unsafe fn new(start: *const E, len: usize) -> Source<'a, E> {
         Source { start, len, lifetime: PhantomData }
-    }
-
-    /// The elements of a slice.
-    #[inline(always)]
-    pub(super) fn of(slice: &'a [f32]) -> Source<'a> {
-        Source { start: slice.as_ptr(), len: slice.len(), lifetime: PhantomData }
     }
 
     /// The vector of elements `at` to `at + WIDTH`.
@@ -41,7 +46,7 @@ impl<'a> Source<'a> {
     #[inline(always)]
     unsafe fn load<S: Simd>(self, simd: S, at: usize) -> S::F32 {
         // SAFETY: the elements are initialized, aligned and in range, and nobody writes them while `load` reads them.
-        simd.load(unsafe { &*self.start.add(at).cast() })
+        E::load(simd, unsafe { &*self.start.add(at).cast() })
     }
 
     /// The elements from `at` on, then zeros.
@@ -51,35 +56,24 @@ impl<'a> Source<'a> {
     /// `at` is at most the number of elements, and fewer than [`WIDTH`] are left.
     #[inline(always)]
     unsafe fn load_rest<S: Simd>(self, simd: S, at: usize) -> S::F32 {
-        let mut array = [0.0; WIDTH];
+        let mut array = [E::ZERO; WIDTH];
         // SAFETY: the elements are initialized, aligned and in range, and the array has room for them.
         unsafe { array.as_mut_ptr().copy_from_nonoverlapping(self.start.add(at), self.len - at) };
-        simd.load(&array)
+        E::load(simd, &array)
     }
 }
 
-/// Room for `f32` elements, which may overlap a [`Source`].
+/// Room for elements, which may overlap a [`Source`].
 #[derive(Clone, Copy)]
-pub(super) struct Dest<'a> {
-    start: *mut f32,
+pub(super) struct Dest<'a, E = f32> {
+    start: *mut E,
     len: usize,
     /// Whether stores go past the caches; only where `start` is aligned to [`STREAM_ALIGN`].
     stream: bool,
-    lifetime: PhantomData<&'a mut [f32]>,
+    lifetime: PhantomData<&'a mut [E]>,
 }
 
 impl<'a> Dest<'a> {
-    /// The room for `len` elements at `start`.
-    ///
-    /// # Safety
-    ///
-    /// During `'a` the memory may be written and is aligned to an `f32`; no other thread accesses it, and this thread
-    /// does through a [`Source`] or a [`Dest`] alone.
-    #[inline(always)]
-    pub(super) unsafe fn new(start: *mut f32, len: usize) -> Dest<'a> {
-        Dest { start, len, stream: false, lifetime: PhantomData }
-    }
-
     /// The room of a slice.
     #[inline(always)]
     pub(super) fn of(slice: &'a mut [f32]) -> Dest<'a> {
@@ -92,10 +86,23 @@ impl<'a> Dest<'a> {
         let to = Dest::of(slice);
         (Source { start: to.start, len: to.len, lifetime: PhantomData }, to)
     }
+}
+
+impl<'a, E: Element> Dest<'a, E> {
+    /// The room for `len` elements at `start`.
+    ///
+    /// # Safety
+    ///
+    /// During `'a` the memory may be written and is aligned to its elements; no other thread accesses it, and this thread
+    /// does through a [`Source`] or a [`Dest`] alone.
+    #[inline(always)]
+    pub(super) unsafe fn new(start: *mut E, len: usize) -> Dest<'a, E> {
+        Dest { start, len, stream: false, lifetime: PhantomData }
+    }
 
     /// The same room; with `stream`, and where the address allows it, stores go past the caches.
     #[inline(always)]
-    pub(super) fn streamed(self, stream: bool) -> Dest<'a> {
+    pub(super) fn streamed(self, stream: bool) -> Dest<'a, E> {
         Dest { stream: stream && self.start.addr().is_multiple_of(STREAM_ALIGN), ..self }
     }
 
@@ -108,10 +115,10 @@ impl<'a> Dest<'a> {
     unsafe fn store(self, vector: impl Vector, at: usize) {
         // SAFETY: the memory is in range and may be written. Where `start` is aligned for streaming, every vector is, too.
         unsafe {
-            let to = self.start.add(at).cast::<[f32; WIDTH]>();
+            let to = self.start.add(at).cast::<[E; WIDTH]>();
             match self.stream {
-                true => vector.stream(to),
-                false => to.write(vector.to_array()),
+                true => E::stream(vector, to),
+                false => E::store(vector, to),
             }
         }
     }
@@ -123,11 +130,75 @@ impl<'a> Dest<'a> {
     /// `at` is at most the number of elements, and fewer than [`WIDTH`] are left.
     #[inline(always)]
     unsafe fn store_rest(self, vector: impl Vector, at: usize) {
-        let array = vector.to_array();
-        // SAFETY: the memory is in range and may be written, and the array has as many elements.
-        unsafe { self.start.add(at).copy_from_nonoverlapping(array.as_ptr(), self.len - at) };
+        let mut array = [E::ZERO; WIDTH];
+        // SAFETY: the array is this function's own. The memory is in range and may be written, and the array has as many
+        // elements.
+        unsafe {
+            E::store(vector, &raw mut array);
+            self.start.add(at).copy_from_nonoverlapping(array.as_ptr(), self.len - at)
+        };
     }
 }
+
+/// `N` operands of one length.
+pub(super) trait Operands<const N: usize>: Copy {
+    /// Whether all have so many elements.
+    fn are_of_len(self, len: usize) -> bool;
+
+    /// The address of element `at` of the first, which may lie behind its end.
+    fn address(self, at: usize) -> *const u8;
+
+    /// The vectors of elements `at` to `at + WIDTH`.
+    ///
+    /// # Safety
+    ///
+    /// All have as many.
+    unsafe fn load<S: Simd>(self, simd: S, at: usize) -> [S::F32; N];
+
+    /// The elements from `at` on, then zeros.
+    ///
+    /// # Safety
+    ///
+    /// `at` is at most the number of elements, and fewer than [`WIDTH`] are left.
+    unsafe fn load_rest<S: Simd>(self, simd: S, at: usize) -> [S::F32; N];
+}
+
+/// [`Operands`] for tuples of sources.
+macro_rules! operands {
+    ($n:literal $first:ident $($name:ident $element:ident)*) => {
+        impl<$($element: Element),*> Operands<$n> for ($(Source<'_, $element>,)*) {
+            #[inline(always)]
+            fn are_of_len(self, len: usize) -> bool {
+                let ($($name,)*) = self;
+                $($name.len == len)&&*
+            }
+
+            #[inline(always)]
+            fn address(self, at: usize) -> *const u8 {
+                let ($first, ..) = self;
+                $first.start.wrapping_add(at).cast()
+            }
+
+            #[inline(always)]
+            unsafe fn load<S: Simd>(self, simd: S, at: usize) -> [S::F32; $n] {
+                let ($($name,)*) = self;
+                // SAFETY: the caller promises that all operands have so many elements.
+                unsafe { [$($name.load(simd, at)),*] }
+            }
+
+            #[inline(always)]
+            unsafe fn load_rest<S: Simd>(self, simd: S, at: usize) -> [S::F32; $n] {
+                let ($($name,)*) = self;
+                // SAFETY: the caller promises that fewer than a vector's elements are left.
+                unsafe { [$($name.load_rest(simd, at)),*] }
+            }
+        }
+    };
+}
+
+operands!(1 a a A);
+operands!(2 a a A b B);
+operands!(3 a a A b B c C);
 
 /// A function from the elements of `N` operands at one place to the element of the result there.
 ///
@@ -150,34 +221,29 @@ const MIN_PREFETCH_DISTANCE: usize = 1024;
 /// Writes what `f` makes of the operands to `to`, and gives what was written as an operand for the next loop. All are
 /// equally long.
 #[inline(always)]
-pub(super) fn map<'a, S: Simd, F: Elementwise<N>, const N: usize>(
+pub(super) fn map<'a, S: Simd, F: Elementwise<N>, E: Element, const N: usize>(
     simd: S,
     f: F,
-    operands: [Source<'_>; N],
-    to: Dest<'a>,
-) -> Source<'a> {
+    operands: impl Operands<N>,
+    to: Dest<'a, E>,
+) -> Source<'a, E> {
     let len = to.len;
-    assert!(operands.iter().all(|operand| operand.len == len), "operands of one length");
+    assert!(operands.are_of_len(len), "operands of one length");
     let distance = len.max(MIN_PREFETCH_DISTANCE);
-    let mut vectors = [simd.splat(0.0); N];
     let mut at = 0;
     while at + WIDTH <= len {
         if F::PREFETCH && at % CACHE_LINE == 0 {
-            simd.prefetch(operands[0].start.wrapping_add(at + distance));
+            simd.prefetch(operands.address(at + distance).cast());
         }
-        for (vector, operand) in vectors.iter_mut().zip(operands) {
-            // SAFETY: `at + WIDTH` is at most the length of all.
-            *vector = unsafe { operand.load(simd, at) };
-        }
+        // SAFETY: `at + WIDTH` is at most the length of all.
+        let vectors = unsafe { operands.load(simd, at) };
         // SAFETY: `at + WIDTH` is at most the length of all, and `at` counts by `WIDTH`.
         unsafe { to.store(f.apply(simd, vectors), at) };
         at += WIDTH;
     }
     if at < len {
-        for (vector, operand) in vectors.iter_mut().zip(operands) {
-            // SAFETY: `at` is less than the length of all, and fewer than `WIDTH` elements are left.
-            *vector = unsafe { operand.load_rest(simd, at) };
-        }
+        // SAFETY: `at` is less than the length of all, and fewer than `WIDTH` elements are left.
+        let vectors = unsafe { operands.load_rest(simd, at) };
         // SAFETY: `at` is less than the length of all, and fewer than `WIDTH` elements are left.
         unsafe { to.store_rest(f.apply(simd, vectors), at) };
     }
@@ -199,7 +265,11 @@ const ACCUMULATORS: usize = 2;
 /// Of at most 8192 elements a lane adds 512, a row of 2²⁰ elements has 128 such chunks, and each addition is within 2⁻⁵³:
 /// each result is within 2⁻⁴³ of the sum of magnitudes. The order depends on the number of elements alone.
 #[inline(always)]
-pub(super) fn sum<S: Simd, const N: usize>(simd: S, terms: impl Terms<N>, x: Source<'_>) -> [f64; N] {
+pub(super) fn sum<S: Simd, const N: usize>(
+    simd: S,
+    terms: impl Terms<N>,
+    x: Source<'_, impl Element>,
+) -> [f64; N] {
     let len = x.len;
     let zeros = [simd.zero(); N];
     let mut sums = [zeros; ACCUMULATORS];

@@ -3,12 +3,15 @@
 #[cfg(test)]
 mod tests;
 
+use std::marker::PhantomData;
+
 use rayon::prelude::*;
 
 use super::{
     algorithm::{Pass, Passes, Total, normalize},
     chunk::{CHUNK, Chunk, chunks},
     dispatch::{Isa, RowFn},
+    form::Form,
     row::{Row, RowRange},
     simd::Simd,
     tasks::TASK,
@@ -18,26 +21,27 @@ use crate::MAX_DIM;
 
 /// Normalizes rows of one chunk, with their passes inlined: in short rows each instruction tells.
 ///
-/// `ROUNDS`: whether results on the way are rounded to 16 bits. That is a function of its own because beside it a row of 64
+/// Rows whose results are rounded on the way have a function of their own, among others, because beside it a row of 64
 /// elements without such roundings took a third longer (2026-11-29).
-pub(super) struct NormalizeRows<'a, 'p, const ROUNDS: bool> {
+pub(super) struct NormalizeRows<'a, 'p, F> {
     /// Their `dim` is at most [`CHUNK`].
     pub(super) rows: &'a mut RowRange<'p>,
     pub(super) space: &'a mut Workspace,
+    pub(super) form: PhantomData<F>,
 }
 
-impl<const ROUNDS: bool> RowFn for NormalizeRows<'_, '_, ROUNDS> {
+impl<F: Form> RowFn for NormalizeRows<'_, '_, F> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let NormalizeRows { rows, space } = self;
-        let rows = rows.iter::<ROUNDS>();
+        let NormalizeRows { rows, space, form } = self;
+        let rows = rows.iter::<F>();
         let stream = rows.stream;
         for row in rows {
             // SAFETY: nobody else has the row, so that there is no other chunk of it.
             let chunk = unsafe { Chunk::new(&row, 0) };
-            normalize::<ROUNDS>(&mut OneChunk { simd, chunk, space });
+            normalize(&mut OneChunk { simd, chunk, space, form });
         }
         if stream {
             simd.fence();
@@ -46,13 +50,14 @@ impl<const ROUNDS: bool> RowFn for NormalizeRows<'_, '_, ROUNDS> {
 }
 
 /// Passes over the one chunk of a row.
-struct OneChunk<'a, S> {
-    simd: S,
-    chunk: Chunk<'a>,
-    space: &'a mut Workspace,
+pub(super) struct OneChunk<'a, S, F> {
+    pub(super) simd: S,
+    pub(super) chunk: Chunk<'a>,
+    pub(super) space: &'a mut Workspace,
+    pub(super) form: PhantomData<F>,
 }
 
-impl<S: Simd> Passes for OneChunk<'_, S> {
+impl<S: Simd, F: Form> Passes for OneChunk<'_, S, F> {
     #[inline(always)]
     fn row(&self) -> &Row<'_> {
         self.chunk.row()
@@ -60,47 +65,50 @@ impl<S: Simd> Passes for OneChunk<'_, S> {
 
     #[inline(always)]
     fn run<P: Pass>(&mut self, pass: P) -> P::Output {
-        pass.over(self.simd, &mut self.chunk, self.space)
+        pass.over::<S, F>(self.simd, &mut self.chunk, self.space)
     }
 }
 
 /// Passes over a row of any length, chunk by chunk. The bits are those of [`OneChunk`] where there is one.
-pub(super) struct Chunks<'a, 'r> {
+pub(super) struct Chunks<'a, 'r, F> {
     pub(super) isa: Isa,
     pub(super) row: &'a mut Row<'r>,
     /// Whether rayon's current thread pool shares the chunks.
     pub(super) parallel: bool,
+    pub(super) form: PhantomData<F>,
 }
 
-impl Passes for Chunks<'_, '_> {
+impl<F: Form> Passes for Chunks<'_, '_, F> {
     fn row(&self) -> &Row<'_> {
         self.row
     }
 
     fn run<P: Pass>(&mut self, pass: P) -> P::Output {
-        let Chunks { isa, ref row, parallel } = *self;
+        let Chunks { isa, ref row, parallel, .. } = *self;
         let over = |index| {
             // SAFETY: `sum_over` calls this once for each chunk, and this pass has the row to itself: it is borrowed mutably.
             let chunk = unsafe { Chunk::new(row, index) };
-            with_workspace(|space| isa.run(OverChunk { pass, chunk, space })).into_sums()
+            with_workspace(|space| isa.run(OverChunk { pass, chunk, space, form: PhantomData::<F> }))
+                .into_sums()
         };
         Total::from_sums(sum_over(chunks(row.dim), parallel, &over))
     }
 }
 
 /// Carries a pass out over one chunk.
-struct OverChunk<'a, P> {
+struct OverChunk<'a, P, F> {
     pass: P,
     chunk: Chunk<'a>,
     space: &'a mut Workspace,
+    form: PhantomData<F>,
 }
 
-impl<P: Pass> RowFn for OverChunk<'_, P> {
+impl<P: Pass, F: Form> RowFn for OverChunk<'_, P, F> {
     type Output = P::Output;
 
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) -> P::Output {
-        let output = self.pass.over(simd, &mut self.chunk, self.space);
+        let output = self.pass.over::<S, F>(simd, &mut self.chunk, self.space);
         if self.chunk.row().stream {
             simd.fence();
         }

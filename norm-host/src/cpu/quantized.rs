@@ -35,7 +35,8 @@ pub(super) unsafe fn run(problem: &QuantizedProblem, isa: Isa) {
     let rounds = problem.recipe.rounds_before_weight();
     let roundings = Roundings { normalized: rounds.then_some(x.dtype), ..Roundings::NONE };
     let share_chunks = dim as usize > TASK && rows < rayon::current_num_threads() as u64;
-    let job = Job { isa, rounds, share_chunks };
+    // The weights may have any type, so that the rows are of no form in particular.
+    let job = Job { isa, rounds, uniform: None, share_chunks };
     // SAFETY: the caller promises that a given scale and a bound in memory may be read.
     let scaling = unsafe { Scaling::of(problem) };
     let over = |first: u64, last: u64| {

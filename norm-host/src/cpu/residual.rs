@@ -29,8 +29,8 @@ pub(super) fn add<S: Simd>(
     to: Dest<'_>,
 ) {
     match scaling {
-        None => map(simd, Add, [branch, r], to),
-        Some(scaling) => map(simd, AddScaled(scaling), [branch, r], to),
+        None => map(simd, Add, (branch, r), to),
+        Some(scaling) => map(simd, AddScaled(scaling), (branch, r), to),
     };
 }
 

@@ -86,7 +86,7 @@ pub(super) fn add_and_round<'a, S: Simd>(
     dtype: DType,
     to: Dest<'a>,
 ) -> Source<'a> {
-    map(simd, AddAndRound { offset, dtype }, [values], to)
+    map(simd, AddAndRound { offset, dtype }, (values,), to)
 }
 
 /// Writes `values`, rounded to `dtype`, a type of 16 bits, to `to`.

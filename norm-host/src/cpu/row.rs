@@ -8,6 +8,7 @@ use std::{marker::PhantomData, ops::Range};
 use norm_kernels::abi::NormKind;
 
 use super::{
+    form::Form,
     residual::Scaling,
     sum::{Mean, Moments},
 };
@@ -138,11 +139,11 @@ impl<'a> RowRange<'a> {
         self.problem.dim as usize
     }
 
-    /// Goes over the rows. Without `ROUNDS` the problem has no roundings before the last one, which the compiler then knows.
+    /// Goes over the rows of a problem of this form.
     #[inline(always)]
-    pub(super) fn iter<const ROUNDS: bool>(&mut self) -> Rows<'_> {
+    pub(super) fn iter<F: Form>(&mut self) -> Rows<'_, F> {
         let RowRange { problem, roundings, range } = self;
-        let roundings = if ROUNDS { **roundings } else { Roundings::NONE };
+        let roundings = if F::ROUNDS { **roundings } else { Roundings::NONE };
         let mut position = [0; 3];
         // Most calls are for the first rows, and a division takes as long as a few vectors do.
         if range.start != 0 {
@@ -157,15 +158,20 @@ impl<'a> RowRange<'a> {
             left: range.end - range.start,
             inv_dim: 1.0 / f64::from(problem.dim),
             roundings,
-            scaling: problem.residual.and_then(|residual| scaling(residual.scales, roundings)),
-            stream: streams(problem),
+            scaling: match problem.residual {
+                Some(residual) if F::UNIFORM.is_none() => scaling(residual.scales, roundings),
+                _ => None,
+            },
+            // From the workspace, elements of 16 bits are stored by conversions that use the caches.
+            stream: (F::UNIFORM.is_some() || problem.y.dtype == DType::F32) && streams(problem),
             position,
+            form: PhantomData,
         }
     }
 }
 
 /// Goes over the rows of a [`RowRange`], the last axis varying fastest.
-pub(super) struct Rows<'a> {
+pub(super) struct Rows<'a, F> {
     problem: &'a Problem,
     left: u64,
     inv_dim: f64,
@@ -175,9 +181,10 @@ pub(super) struct Rows<'a> {
     pub(super) stream: bool,
     /// The next row's position on each axis.
     position: [u64; 3],
+    form: PhantomData<F>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a, F: Form> Rows<'a, F> {
     /// The row at the current position.
     #[inline(always)]
     fn row(&self) -> Row<'a> {
@@ -189,17 +196,20 @@ impl<'a> Rows<'a> {
             r_offset += position * axis.r_stride;
             s_offset += position * axis.s_stride;
         }
-        let operand = |operand: Operand, offset: u64| Span::new(operand.address, operand.dtype, offset);
+        let operand = |operand: Operand, offset: u64| {
+            Span::new(operand.address, F::UNIFORM.unwrap_or(operand.dtype), offset)
+        };
         let param = |param: Param| Span::new(param.address, param.dtype, position[2] * param.stride);
         let input = operand(problem.x, x_offset);
         let r = |residual: Residual| operand(residual.r, r_offset);
-        let in_front = problem.residual_in_front();
+        let may_add = F::UNIFORM.is_none();
+        let in_front = if may_add { problem.residual_in_front() } else { None };
         Row {
             kind: problem.kind,
             x: in_front.map_or(input, |residual| operand(residual.sum, s_offset)),
             in_front: in_front.map(|residual| ResidualSum { branch: input, r: r(residual) }),
             y: operand(problem.y, y_offset),
-            behind: problem.residual_behind().map(r),
+            behind: if may_add { problem.residual_behind().map(r) } else { None },
             scaling: self.scaling,
             w: problem.w.map(param),
             b: problem.b.map(param),
@@ -214,7 +224,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl<'a> Iterator for Rows<'a> {
+impl<'a, F: Form> Iterator for Rows<'a, F> {
     type Item = Row<'a>;
 
     // Counts the position up instead of dividing: a row of 64 elements takes no longer than a few divisions.
@@ -238,12 +248,12 @@ impl<'a> Iterator for Rows<'a> {
 const MIN_STREAMED_BYTES: u64 = 32 << 20;
 
 /// Whether the output goes past the caches: if it is large, and its memory is not in them already, as it is where the output
-/// takes the place of the input or is added to. Outputs of 16 bits are stored by the conversions, which use the caches.
+/// takes the place of the input or is added to.
 fn streams(problem: &Problem) -> bool {
-    let bytes = problem.rows.saturating_mul(u64::from(problem.dim) * size_of::<f32>() as u64);
+    let bytes = problem.rows.saturating_mul(u64::from(problem.dim) * problem.y.dtype.size() as u64);
     let onto_itself = problem.residual_behind().is_some_and(|residual| residual.r == problem.y);
     let cached = onto_itself || problem.y.address == problem.x.address;
-    problem.y.dtype == DType::F32 && !cached && bytes >= MIN_STREAMED_BYTES
+    !cached && bytes >= MIN_STREAMED_BYTES
 }
 
 /// What is multiplied, and rounded on the way; `None` where nothing is. A scale in memory has been read before.

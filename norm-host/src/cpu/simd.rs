@@ -10,7 +10,7 @@ mod portable;
 
 #[cfg(target_arch = "x86_64")]
 pub(super) use avx2::Avx2;
-use half::f16;
+use half::{bf16, f16};
 pub(super) use portable::Portable;
 
 /// Elements of a vector.
@@ -31,6 +31,9 @@ pub(super) trait Simd: Copy {
 
     /// A vector of these elements, converted, which is exact.
     fn load_f16(self, from: &[f16; WIDTH]) -> Self::F32;
+
+    /// A vector of these elements, converted, which is exact.
+    fn load_bf16(self, from: &[bf16; WIDTH]) -> Self::F32;
 
     /// A vector whose elements are all `value`.
     fn splat(self, value: f32) -> Self::F32;
@@ -61,6 +64,9 @@ pub(super) trait Vector: Copy {
     /// Stores the elements rounded to nearest even.
     fn store_f16(self, to: &mut [f16; WIDTH]);
 
+    /// Stores the elements rounded to nearest even; NaN stays NaN.
+    fn store_bf16(self, to: &mut [bf16; WIDTH]);
+
     /// Stores the elements past the caches, where there is an instruction for it. The store is in no order with other
     /// stores until [`Simd::fence`].
     ///
@@ -70,6 +76,26 @@ pub(super) trait Vector: Copy {
     unsafe fn stream(self, to: *mut [f32; WIDTH]) {
         // SAFETY: the caller promises that the memory may be written; what it is aligned to suffices for an `f32`.
         unsafe { to.write(self.to_array()) }
+    }
+
+    /// Stores the elements rounded to nearest even past the caches, as [`stream`](Vector::stream) does.
+    ///
+    /// # Safety
+    ///
+    /// As [`stream`](Vector::stream).
+    unsafe fn stream_f16(self, to: *mut [f16; WIDTH]) {
+        // SAFETY: the caller promises that the memory may be written; what it is aligned to suffices for an `f16`.
+        self.store_f16(unsafe { &mut *to });
+    }
+
+    /// Stores the elements rounded to nearest even past the caches, as [`stream`](Vector::stream) does.
+    ///
+    /// # Safety
+    ///
+    /// As [`stream`](Vector::stream).
+    unsafe fn stream_bf16(self, to: *mut [bf16; WIDTH]) {
+        // SAFETY: the caller promises that the memory may be written; what it is aligned to suffices for a `bf16`.
+        self.store_bf16(unsafe { &mut *to });
     }
 
     /// The elements rounded to nearest even in `f16`, and widened again; NaN stays NaN.
@@ -92,6 +118,12 @@ pub(super) trait Vector: Copy {
 
     /// `self * factor + addend`, rounded once.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
+
+    /// `1 / self`.
+    fn reciprocal(self) -> Self;
+
+    /// `2^self`, for integers from -126 to 127; any number for NaN.
+    fn power_of_two(self) -> Self;
 
     /// The same elements in `f64`, which is exact.
     fn widen(self) -> Self::F64;

@@ -4,6 +4,7 @@
 mod tests;
 
 use super::{
+    element::Element,
     loops::{Source, Terms, sum},
     simd::{Doubles, Simd, Vector},
 };
@@ -60,14 +61,14 @@ pub(super) struct Moments {
 
 /// The moments of `x`.
 #[inline(always)]
-pub(super) fn moments<S: Simd>(simd: S, x: Source<'_>) -> Moments {
+pub(super) fn moments<S: Simd>(simd: S, x: Source<'_, impl Element>) -> Moments {
     let [sum, sum_sq] = sum(simd, ElementAndSquare, x);
     Moments { sum, sum_sq }
 }
 
 /// The sum of the squares of `x`, measured from `center`.
 #[inline(always)]
-pub(super) fn sum_sq<S: Simd>(simd: S, center: impl Center, x: Source<'_>) -> f64 {
+pub(super) fn sum_sq<S: Simd>(simd: S, center: impl Center, x: Source<'_, impl Element>) -> f64 {
     let [sum_sq] = sum(simd, Square(center), x);
     sum_sq
 }

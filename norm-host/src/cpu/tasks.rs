@@ -1,18 +1,23 @@
 //! An operation cut into tasks for the threads of rayon's current pool.
 
-use std::ops::Range;
+use std::{marker::PhantomData, ops::Range};
 
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::{
     algorithm::normalize,
     chunk::CHUNK,
     dispatch::Isa,
+    form::{Any, Form, Uniform, uniform},
     passes::{Chunks, NormalizeRows},
     row::RowRange,
     workspace::with_workspace,
 };
-use crate::problem::{Problem, Roundings};
+use crate::{
+    DType,
+    problem::{Problem, Roundings},
+};
 
 /// Elements that make a task: some 10 µs, against which waking a thread is little.
 pub(super) const TASK: usize = 32 * 1024;
@@ -28,6 +33,7 @@ pub(super) unsafe fn run(problem: &Problem) {
     let job = Job {
         isa: Isa::detect(),
         rounds: roundings != Roundings::NONE,
+        uniform: uniform(problem, roundings),
         share_chunks: dim as usize > TASK && rows < rayon::current_num_threads() as u64,
     };
     let normalize = |range: Range<u64>| {
@@ -51,6 +57,8 @@ pub(super) struct Job {
     pub(super) isa: Isa,
     /// Whether there are roundings before the last one.
     pub(super) rounds: bool,
+    /// The type of `x` and `y`, where the problem is [`Uniform`].
+    pub(super) uniform: Option<DType>,
     /// Whether threads share the chunks of each row.
     pub(super) share_chunks: bool,
 }
@@ -59,24 +67,30 @@ impl Job {
     /// Normalizes `rows`, one after the other.
     #[inline]
     pub(super) fn normalize(&self, rows: &mut RowRange<'_>) {
-        if rows.dim() > CHUNK {
-            return self.normalize_long(rows);
+        match (self.uniform, self.rounds) {
+            (Some(DType::F32), _) => self.normalize_form::<Uniform<f32>>(rows),
+            (Some(DType::F16), _) => self.normalize_form::<Uniform<f16>>(rows),
+            (Some(DType::BF16), _) => self.normalize_form::<Uniform<bf16>>(rows),
+            (None, false) => self.normalize_form::<Any<false>>(rows),
+            (None, true) => self.normalize_form::<Any<true>>(rows),
         }
-        with_workspace(|space| match self.rounds {
-            false => self.isa.run(NormalizeRows::<false> { rows, space }),
-            true => self.isa.run(NormalizeRows::<true> { rows, space }),
-        });
+    }
+
+    /// Normalizes rows of a problem of this form, one after the other.
+    #[inline]
+    fn normalize_form<F: Form>(&self, rows: &mut RowRange<'_>) {
+        if rows.dim() > CHUNK {
+            return self.normalize_long::<F>(rows);
+        }
+        with_workspace(|space| self.isa.run(NormalizeRows { rows, space, form: PhantomData::<F> }));
     }
 
     /// Normalizes rows of any length, chunk by chunk. Never inlined, to keep the code for short rows small.
     #[inline(never)]
-    fn normalize_long(&self, rows: &mut RowRange<'_>) {
-        for mut row in rows.iter::<true>() {
-            let passes = &mut Chunks { isa: self.isa, row: &mut row, parallel: self.share_chunks };
-            match self.rounds {
-                false => normalize::<false>(passes),
-                true => normalize::<true>(passes),
-            }
+    fn normalize_long<F: Form>(&self, rows: &mut RowRange<'_>) {
+        let Job { isa, share_chunks: parallel, .. } = *self;
+        for mut row in rows.iter::<F>() {
+            normalize(&mut Chunks { isa, row: &mut row, parallel, form: PhantomData::<F> });
         }
     }
 }

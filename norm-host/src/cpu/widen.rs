@@ -7,6 +7,7 @@ use half::{bf16, f16};
 use super::{
     chunk::CHUNK,
     convert::{narrow_bf16, narrow_f16, widen_bf16, widen_f16},
+    element::LARGEST_F16,
     loops::{Dest, Source},
     round::add_and_round,
     row::Span,
@@ -28,7 +29,7 @@ impl Widening {
     pub(super) const EXACT: Widening = Widening { limit: f32::INFINITY, offset: None };
 
     /// An infinite `f16` becomes the largest finite one: one infinity from an earlier layer must not wipe out the row.
-    pub(super) const INPUT: Widening = Widening { limit: 65504.0, offset: None };
+    pub(super) const INPUT: Widening = Widening { limit: LARGEST_F16, offset: None };
 
     /// This is added, if there is something.
     #[inline(always)]

@@ -7,15 +7,16 @@ use std::{
 
 use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
 use norm_kernels::abi::{
-    Addition, EntryPoint, EpilogueRounding, KERNEL_SLOTS, Kernel, QUANT_KERNEL_SLOTS, QuantKernel,
-    SHARD_KERNEL_SLOTS, ShardKernel, Storage,
+    Addition, EntryPoint, EpilogueRounding, GATED_KERNEL_SLOTS, GatedKernel, GatedVariant, KERNEL_SLOTS,
+    Kernel, QUANT_KERNEL_SLOTS, QuantKernel, ROPE_KERNEL_SLOTS, RopeKernel, SHARD_KERNEL_SLOTS, ShardKernel,
+    Storage,
 };
 
 use super::Device;
 use crate::{
-    DType, MAX_DIM, NormKind,
+    DType, Gating, MAX_DIM, NormKind, Pairing, RopeRounding, Rounding,
     error::{Arg, Error, Result},
-    plan::{DeviceProfile, variants_of_rows},
+    plan::{DeviceProfile, variants_of_gated_rows, variants_of_rows},
     problem::Roundings,
 };
 
@@ -27,6 +28,10 @@ pub(super) struct Kernels {
     quant_slots: Box<[OnceLock<Function>]>,
     /// By [`ShardKernel::index`].
     shard_slots: [OnceLock<Function>; SHARD_KERNEL_SLOTS],
+    /// By [`GatedKernel::index`].
+    gated_slots: Box<[OnceLock<Function>]>,
+    /// By [`RopeKernel::index`].
+    rope_slots: Box<[OnceLock<Function>]>,
     /// Held while a kernel is loaded, so that none is loaded twice.
     loading: Mutex<()>,
 }
@@ -37,6 +42,8 @@ impl Default for Kernels {
             slots: (0..KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             quant_slots: (0..QUANT_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             shard_slots: [const { OnceLock::new() }; SHARD_KERNEL_SLOTS],
+            gated_slots: (0..GATED_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
+            rope_slots: (0..ROPE_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             loading: Mutex::new(()),
         }
     }
@@ -58,7 +65,7 @@ impl Device {
     /// that the norms will have; where that order rounds before the biases, the kernels are those for norms with biases.
     /// Kernels for a residual are those for one in front of the norm, of the type of `x`, without factors. What fewer calls
     /// use is loaded by the first of them: kernels for factors, for a residual in `f32` where `x` has 16 bits, and for both
-    /// norms of a sandwich in one launch.
+    /// norms of a sandwich in one launch. Those of gated norms are loaded by [`preload_gated`](Device::preload_gated).
     ///
     /// # Errors
     ///
@@ -72,11 +79,7 @@ impl Device {
         dim: usize,
         epilogue: EpilogueRounding,
     ) -> Result<()> {
-        if dim == 0 {
-            return Err(Error::EmptyRow { arg: Arg::X });
-        }
-        let too_long = Error::RowTooLong { arg: Arg::X, dim, max: MAX_DIM as usize };
-        let dim = u32::try_from(dim).ok().filter(|&dim| dim <= MAX_DIM).ok_or(too_long)?;
+        let dim = row_length(dim)?;
         let epilogue = expected(epilogue, [x, w, y]);
         for variant in variants_of_rows(kind, [x, w, y], dim, self.profile()) {
             let addition = Addition::PLAIN;
@@ -100,6 +103,34 @@ impl Device {
         Ok(())
     }
 
+    /// Loads the kernels that gated norms ([`Norm::gated_rows`](crate::Norm::gated_rows)) on rows of `dim` elements may use,
+    /// as [`preload`](Device::preload) does for others. `w` is the type of the weights, or that of the gate where there are
+    /// none; the gate has the type of an `x` of 16 bits, and beside `x` of f32 that of the weights.
+    ///
+    /// # Errors
+    ///
+    /// As for [`preload`](Device::preload), and [`DType`](Error::DType) for types that no gated norm has.
+    pub fn preload_gated(
+        &self,
+        [x, w]: [DType; 2],
+        gating: Gating,
+        dim: usize,
+        epilogue: EpilogueRounding,
+    ) -> Result<()> {
+        let dim = row_length(dim)?;
+        if !GatedKernel::takes(x, w) {
+            return Err(Error::DType { arg: Arg::W, expected: x, given: w });
+        }
+        let EpilogueRounding { order, offset } = epilogue;
+        let roundings = Roundings::of(order, offset, x, Some(w), x);
+        let epilogue = roundings.that_matter(false, !gating.gates_first()).epilogue(order);
+        let kernel = GatedKernel { x, w, variant: GatedVariant::Scalar, gating, epilogue };
+        for variant in variants_of_gated_rows(kernel, dim, self.profile()) {
+            self.gated_kernel(GatedKernel { variant, ..kernel })?;
+        }
+        Ok(())
+    }
+
     /// The kernel's function, loaded if it is not yet.
     pub(crate) fn kernel(&self, kernel: Kernel) -> Result<CUfunction> {
         self.function(EntryPoint::Norm(kernel), &self.inner.kernels.slots[kernel.index()])
@@ -113,6 +144,42 @@ impl Device {
     /// The kernel's function, loaded if it is not yet.
     pub(crate) fn shard_kernel(&self, kernel: ShardKernel) -> Result<CUfunction> {
         self.function(EntryPoint::Shard(kernel), &self.inner.kernels.shard_slots[kernel.index()])
+    }
+
+    /// The kernel's function, loaded if it is not yet.
+    pub(crate) fn gated_kernel(&self, kernel: GatedKernel) -> Result<CUfunction> {
+        self.function(EntryPoint::Gated(kernel), &self.inner.kernels.gated_slots[kernel.index()])
+    }
+
+    /// Loads the kernel that norms and rotates heads of whole vectors, as [`preload`](Device::preload) does for whole rows:
+    /// the kernel for these types of heads, weights and tables, where they are absent that of heads, and these roundings.
+    ///
+    /// # Errors
+    ///
+    /// Those of loading a kernel: see [`Error::Load`].
+    pub fn preload_qk_rope(
+        &self,
+        [x, w, table]: [DType; 3],
+        pairing: Pairing,
+        order: Rounding,
+        rounding: RopeRounding,
+    ) -> Result<()> {
+        for (arg, given) in [(Arg::QWeight, w), (Arg::Cos, table)] {
+            if !RopeKernel::takes(x, given) {
+                return Err(Error::OtherDType { arg, expected: x, given });
+            }
+        }
+        let (before_weight, rounding) = match x {
+            DType::F32 => (false, RopeRounding::Single),
+            DType::F16 | DType::BF16 => (order == Rounding::BeforeWeight, rounding),
+        };
+        self.rope_kernel(RopeKernel { x, w, table, pairing, vectors: true, before_weight, rounding })?;
+        Ok(())
+    }
+
+    /// The kernel's function, loaded if it is not yet.
+    pub(crate) fn rope_kernel(&self, kernel: RopeKernel) -> Result<CUfunction> {
+        self.function(EntryPoint::Rope(kernel), &self.inner.kernels.rope_slots[kernel.index()])
     }
 
     fn function(&self, entry: EntryPoint, slot: &OnceLock<Function>) -> Result<CUfunction> {
@@ -164,20 +231,33 @@ impl Device {
     /// Allows a function the shared memory and the cluster size that its launches need beyond the driver's defaults.
     fn permit(&self, function: CUfunction, entry: EntryPoint) -> std::result::Result<(), DriverError> {
         const PORTABLE_CLUSTER: u32 = 8;
-        let EntryPoint::Norm(Kernel { variant, .. }) = entry else { return Ok(()) };
+        let (storage, takes_clusters) = match entry {
+            EntryPoint::Norm(Kernel { variant, .. }) => (variant.spec().storage, variant.takes_clusters()),
+            EntryPoint::Gated(GatedKernel { variant, .. }) => (Storage::Reload, variant.reloads()),
+            EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => return Ok(()),
+        };
         // All that the device has, because handles with other profiles use this function too.
         let DeviceProfile { max_cluster, max_shared_bytes, .. } =
             DeviceProfile::of_capability(self.capability());
-        if matches!(variant.spec().storage, Storage::Shared | Storage::Hybrid(_)) {
+        if matches!(storage, Storage::Shared | Storage::Hybrid(_)) {
             // SAFETY: the function's module has just been loaded in the context that is current here.
             unsafe { self.driver().allow_shared_memory(function, max_shared_bytes) }?;
         }
-        if variant.takes_clusters() && max_cluster > PORTABLE_CLUSTER {
+        if takes_clusters && max_cluster > PORTABLE_CLUSTER {
             // SAFETY: the function's module has just been loaded in the context that is current here.
             unsafe { self.driver().allow_large_clusters(function) }?;
         }
         Ok(())
     }
+}
+
+/// The length of rows, checked as operations check it.
+fn row_length(dim: usize) -> Result<u32> {
+    if dim == 0 {
+        return Err(Error::EmptyRow { arg: Arg::X });
+    }
+    let too_long = Error::RowTooLong { arg: Arg::X, dim, max: MAX_DIM as usize };
+    u32::try_from(dim).ok().filter(|&dim| dim <= MAX_DIM).ok_or(too_long)
 }
 
 /// The roundings of a kernel that is loaded ahead of use: those for an operation with biases and without a residual behind

@@ -17,6 +17,8 @@ pub enum Arg {
     B,
     /// The output.
     Y,
+    /// The gate.
+    G,
     /// The residual.
     R,
     /// The sum with a residual, where it has a separate tensor.
@@ -41,6 +43,38 @@ pub enum Arg {
     SumScale,
     /// The second norm of a sandwich.
     Next,
+    /// The queries.
+    Q,
+    /// The keys.
+    K,
+    /// The values.
+    V,
+    /// Where the queries are written.
+    QOut,
+    /// Where the keys are written.
+    KOut,
+    /// Where the values are written.
+    VOut,
+    /// The norm of the queries.
+    QNorm,
+    /// The norm of the keys.
+    KNorm,
+    /// The norm of the values.
+    VNorm,
+    /// The weights of the queries' norm.
+    QWeight,
+    /// The weights of the keys' norm.
+    KWeight,
+    /// The weights of the values' norm.
+    VWeight,
+    /// The table of cosines.
+    Cos,
+    /// The table of sines.
+    Sin,
+    /// The positions of tokens.
+    Positions,
+    /// The scaling of a rotation's frequencies.
+    RopeScaling,
     /// The scale of a quantized output that is given.
     Scale,
     /// The scales of a quantized output that are written.
@@ -76,6 +110,7 @@ impl fmt::Display for Arg {
             Arg::W => "w",
             Arg::B => "b",
             Arg::Y => "y",
+            Arg::G => "g",
             Arg::R => "r",
             Arg::Sum => "sum",
             Arg::Sums => "sums",
@@ -88,6 +123,22 @@ impl fmt::Display for Arg {
             Arg::BranchScale => "branch_scale",
             Arg::SumScale => "sum_scale",
             Arg::Next => "next",
+            Arg::Q => "q",
+            Arg::K => "k",
+            Arg::V => "v",
+            Arg::QOut => "q_out",
+            Arg::KOut => "k_out",
+            Arg::VOut => "v_out",
+            Arg::QNorm => "q_norm",
+            Arg::KNorm => "k_norm",
+            Arg::VNorm => "v_norm",
+            Arg::QWeight => "q_weight",
+            Arg::KWeight => "k_weight",
+            Arg::VWeight => "v_weight",
+            Arg::Cos => "cos",
+            Arg::Sin => "sin",
+            Arg::Positions => "positions",
+            Arg::RopeScaling => "scaling",
             Arg::Scale => "scale",
             Arg::Scales => "scales",
             Arg::UpperBound => "upper_bound",

@@ -28,6 +28,12 @@ impl Error {
             | Error::Scale { arg, .. }
             | Error::ScaleWithoutResidual { arg }
             | Error::GridTooLarge { arg, .. }
+            | Error::HeadNormOption { arg, .. }
+            | Error::HeadNormRounding { arg, .. }
+            | Error::NormWithoutHeads { arg, .. }
+            | Error::Unpaired { arg, .. }
+            | Error::OtherDType { arg, .. }
+            | Error::RotaryWidth { arg, .. }
             | Error::QuantizedOption { arg }
             | Error::QuantFormat { arg, .. }
             | Error::QuantScale { arg, .. }
@@ -36,12 +42,15 @@ impl Error {
             #[cfg(feature = "candle")]
             Error::GradientInPlace { arg, .. } => Some(arg),
             Error::SplitRow { .. } => Some(Arg::Dim),
-            Error::SplitLayerNorm => Some(Arg::Kind),
+            Error::SplitLayerNorm | Error::GatedLayerNorm => Some(Arg::Kind),
+            Error::GatedBias => Some(Arg::B),
             Error::Eps { .. } => Some(Arg::Eps),
             Error::WeightOffset { .. } | Error::OffsetWithoutWeights { .. } => Some(Arg::WeightOffset),
             Error::RoundOffsetOfNone => Some(Arg::RoundOffset),
             Error::RoundingWithoutWeights { .. } => Some(Arg::Rounding),
             Error::ScaleOfNext { .. } => Some(Arg::Next),
+            Error::Position { .. } => Some(Arg::Positions),
+            Error::RopeScaling { .. } => Some(Arg::RopeScaling),
             Error::QuantizedInput { .. } | Error::QuantBlocks { .. } => Some(Arg::X),
             Error::QuantPreset { .. } | Error::QuantBlock { .. } => Some(Arg::Quantization),
             Error::NoScales | Error::ScalesBesideGiven => Some(Arg::Scales),

@@ -1,6 +1,9 @@
 //! The options of a model's norm, and where in a layer the norm is.
 
-use crate::{DType, Norm, NormKind, Rounding};
+pub use norm_kernels::abi::Activation;
+use norm_kernels::abi::GateOrder;
+
+use crate::{DType, Norm, NormKind, Rounding, View};
 
 /// One norm of a model: all its options except the tensors.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -199,12 +202,25 @@ pub enum Gate {
     BehindF32,
 }
 
-/// The activation function of a gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Activation {
-    /// `g / (1 + exp(-g))`.
-    Silu,
-    /// `1 / (1 + exp(-g))`.
-    Sigmoid,
+impl Gated {
+    /// The gate of [`Norm::gated_rows`], or of [`Norm::gated_heads`] where rows are [divided](Gated::groups).
+    ///
+    /// ```
+    /// use norm_host::{Cpu, View, ViewMut, models::Model};
+    ///
+    /// // A row of Mamba 2's norm in one group.
+    /// let gated = Model::find("mamba2")?.gated.expect("its layers have a gated norm");
+    /// let (x, g, w, mut y) = ([3.0_f32, 4.0], [0.5_f32, -1.0], [1.0_f32, 2.0], [0.0_f32; 2]);
+    /// let [x, g] = [View::from_slice(&x, &[1, 2])?, View::from_slice(&g, &[1, 2])?];
+    /// let norm = gated.spec.norm(1e-5).weight(View::from_slice(&w, &[2])?);
+    /// norm.gated_rows(x, gated.gate(g), &mut ViewMut::from_slice(&mut y, &[1, 2])?, &Cpu)?;
+    /// # Ok::<(), norm_host::Error>(())
+    /// ```
+    pub fn gate<'a>(&self, g: View<'a>) -> crate::Gate<'a> {
+        let order = match self.gate {
+            Gate::Front => GateOrder::GateFirst,
+            Gate::Behind | Gate::BehindF32 => GateOrder::NormFirst,
+        };
+        crate::Gate::new(g, self.activation).order(order)
+    }
 }

@@ -3,7 +3,7 @@
 use super::Tile;
 use crate::{
     DType,
-    problem::{Param, Problem, QuantizedProblem, Residual},
+    problem::{GatedProblem, Param, Problem, QuantizedProblem, Residual},
 };
 
 /// The widest access of a thread, in bytes.
@@ -54,6 +54,13 @@ fn reads_vectors(problem: &Problem, tile: Tile) -> bool {
         && param(problem.b)
 }
 
+/// The same for a gated norm.
+pub(super) fn takes_gated_vectors(problem: &GatedProblem, tile: Tile) -> bool {
+    let GatedProblem { norm, gate, .. } = problem;
+    let strides = norm.axes.iter().filter(|axis| axis.extent > 1).map(|axis| axis.r_stride);
+    takes_vectors(norm, tile) && is_aligned(u64::from(tile.width), gate.dtype, gate.address, strides)
+}
+
 /// Whether weights or biases, if there are any, consist of whole, aligned vectors, given that the rows do.
 pub(super) fn takes_param_vectors(param: Option<Param>, tile: Tile) -> bool {
     param.is_none_or(|Param { address, dtype, stride }| {
@@ -63,7 +70,12 @@ pub(super) fn takes_param_vectors(param: Option<Param>, tile: Tile) -> bool {
 
 /// Whether a vector of `width` elements, or each 16 bytes of a longer one, is aligned in every row that
 /// the strides lead to.
-fn is_aligned(width: u64, dtype: DType, address: u64, strides: impl IntoIterator<Item = u64>) -> bool {
+pub(super) fn is_aligned(
+    width: u64,
+    dtype: DType,
+    address: u64,
+    strides: impl IntoIterator<Item = u64>,
+) -> bool {
     let size = dtype.size() as u64;
     let bytes = u64::min(width * size, WIDEST);
     address.is_multiple_of(bytes) && strides.into_iter().all(|stride| stride.is_multiple_of(bytes / size))

@@ -65,6 +65,21 @@ pub(super) static LAYER_TILES: &[TileRule] = &[
     tile(  MAX,      16,      16,      0), // Eight vectors are slower: one block fits a multiprocessor (T20).
 ];
 
+/// The tiles of gated RMSNorm's rows, each vector of which comes with one of the gate.
+#[rustfmt::skip]
+pub(super) static GATED_TILES: &[TileRule] = &[
+    //   up to   blocks  vectors  packed
+    tile(   64,       1,       2,    256), // One vector a thread is slower, and so are 512 threads (T46).
+    tile( 2048,       1,       2,      0), // In registers; one vector a thread is slower (T46).
+    tile( 8192,       1,       8,      0),
+    tile(32768,       8,       8,      0),
+    tile(65536,      16,       8,      0),
+    tile(  MAX,      16,      16,      0),
+];
+
+/// Blocks up to which a gated kernel has fewer rows a block than its tile says (T46).
+pub(super) const GATED_PACKED_BLOCKS: u64 = 264;
+
 /// A grid that is bound by latency.
 const SHORT: Grid = Grid::AtMost(1);
 

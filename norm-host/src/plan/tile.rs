@@ -33,12 +33,17 @@ pub struct Tile {
 impl Tile {
     /// The tile for rows of `dim` elements, `1 <= dim <= MAX_DIM`.
     pub fn new(kind: NormKind, x: DType, y: DType, dim: u32, profile: DeviceProfile) -> Tile {
-        let width = width(x, y);
-        let row = dim.div_ceil(width);
         let rules = match kind {
             NormKind::Rms => RMS_TILES,
             NormKind::Layer => LAYER_TILES,
         };
+        Tile::by(rules, x, y, dim, profile)
+    }
+
+    /// The tile by the first of these rules that is for rows of this length.
+    pub(super) fn by(rules: &[TileRule], x: DType, y: DType, dim: u32, profile: DeviceProfile) -> Tile {
+        let width = width(x, y);
+        let row = dim.div_ceil(width);
         // The last rule is for rows of any length.
         let TileRule { blocks, vectors, packed, .. } = rules[rules.partition_point(|rule| rule.up_to < row)];
         let blocks = blocks.min(profile.max_cluster);

@@ -115,8 +115,12 @@ impl<'a> Parts<'a> {
     }
 
     fn add_to_header(&mut self, stretch: &str) {
-        self.header.push_str(stretch.trim_matches(|c: char| c.is_whitespace() || c == '\0'));
-        self.header.push_str("\n\n");
+        let stretch = stretch.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+        // Modules that stand one behind the other, as `norm ptx show` prints them, each begin with the same header.
+        if self.header.trim_end() != stretch {
+            self.header.push_str(stretch);
+            self.header.push_str("\n\n");
+        }
     }
 }
 
@@ -184,6 +188,14 @@ mod tests {
             "{HEAD}.global .b32 before;\n\n.extern .global .b32 between;\n\n.func after()\n{{\nret;\n}}\n\n"
         );
         assert_eq!(parts.header, header);
+    }
+
+    #[test]
+    fn modules_of_one_header_may_stand_one_behind_the_other() {
+        let module = |name: &str| format!("{HEAD}.extern .shared .b8 row[];\n\n.visible .entry {name}{BODY}");
+        let parts = Parts::of(["a", "b", "c"].map(module).concat().leak());
+        assert_eq!(parts.header, format!("{HEAD}.extern .shared .b8 row[];\n\n"));
+        assert_eq!(parts.entries.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["a", "b", "c"]);
     }
 
     #[test]

@@ -226,6 +226,8 @@ mod tests {
                 EntryPoint::Norm(kernel) => !kernel.addition.wide && !kernel.variant.is_sandwich(),
                 EntryPoint::Quant(_) => false,
                 EntryPoint::Shard(_) => true,
+                EntryPoint::Gated(_) => false,
+                EntryPoint::Rope(_) => false,
             };
             for entry in EntryPoint::all().filter(is_older) {
                 let (own, template) = (entry.to_string(), entry.template().to_string());

@@ -10,7 +10,8 @@
 //!
 //! A pseudo-instruction is a statement alone on its line, `norm.<operation>.<role> operands;`, perhaps with a vector's
 //! length behind the role. The role is the tensor whose type is meant: `x` (also the residual's), `w` (also the
-//! biases') or `y`; or `n`, the normalized value, whose type follows from the order of roundings. Operands are registers,
+//! biases') or `y`; `t`, a table of cosines or sines; `n`, the normalized value, whose type follows from the order of
+//! roundings; `m`, what goes from a norm to a rotation or back; or `p`, a product of a rotation. Operands are registers,
 //! outputs first. No output may be another operand of its statement. A "word" is a 32-bit register with two 16-bit
 //! elements, the first in the lower half.
 //!
@@ -25,7 +26,11 @@
 //! | `st_clamped.T.v2 [slot], {a, b}`, `.v4 [slot], {a, b, c, d}` | x | words that `clamp` has changed, back to shared memory | `st.shared.v2.b32`, `.v4` | nothing: `clamp` changes none | – |
 //! | `add.T {lo, hi}, {a0, a1}, {r0, r1}, branch, sum` | x, y, n | `a + r`, a rounded first where the kernel rounds there; in a kernel that is scaled `(a * branch + r) * sum`, the product and the sum rounded where the order is not `Single` | `round`, `mul.rn.f32`, `round`, `add.rn.f32`, `round`, `mul.rn.f32` | as for f16 | the same without `round` |
 //! | `ld_scale.T scale, [address], number` | x | in a kernel that is scaled the f32 at the address, or the number where that is 0 | `setp.ne.b64`, `ld.global.b32`; else `mov.b32` | as for f16 | as for f16 |
-//! | `round.T {lo, hi}, {a, b}` | n, w | two f32, rounded to nearest even to that type where the kernel rounds there | `cvt.rn.f16x2.f32`, `unpack` | `cvt.rn.bf16x2.f32`, `unpack` | `mov.b32` |
+//! | `round.T {lo, hi}, {a, b}` | n, w, m, p | two f32, rounded to nearest even to that type where the kernel rounds there | `cvt.rn.f16x2.f32`, `unpack` | `cvt.rn.bf16x2.f32`, `unpack` | `mov.b32` |
+//! | `activate.T {lo, hi}, {g0, g1}` | x | the activation of two elements of a gate, an f32 each: `1 / (1 + exp(-g))`, or `g` times that | `mul.rn.f32` by -log2 e, `ex2.approx.ftz.f32`, `add.rn.f32`, `rcp.approx.ftz.f32`; of SiLU `mul.rn.f32` | as for f16 | as for f16 |
+//! | `gate.T {lo, hi}, {v0, v1}, {a0, a1}` | x, y | the values, multiplied by the activations where the gate multiplies there: at `x` in front of the norm, at `y` behind it | `mul.rn.f32` or `mov.b32`; at `y` `round` in front of it | as for f16 | the same without `round` |
+//! | `gates_first.T flag` | x | not 0 if the gate multiplies in front of the norm | `mov.b32` | as for f16 | as for f16 |
+//! | `ld.T.v1 {a}, [base], index, wanted`, `.v2`, `.v4`, `.v8` | w, t | neighbouring elements as f32, from number `index` on, where `wanted` is not 0; else 1 for weights and NaN for a table | `ld.global.nc` of 16-bit words, `unpack` | as for f16 | `ld.global.nc` |
 //! | `affine.T {lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}` | y | n · w + b, where the kernel rounds before the bias with the product rounded to that type | `mul.rn.f32`, `round`, `add.rn.f32` | as for f16 | `fma.rn.f32` |
 //!
 //!
@@ -49,9 +54,11 @@
 //! | `affine.y`, its product with the weight | – | – | to y's type | – |
 //! | `add.y`, what is added to a residual behind the norm | – | to y's type | to y's type | to y's type |
 //! | `add.n`, what is added to one between two norms | – | to x's type | to x's type | to x's type |
+//! | `gate.y`, what a gate behind the norm multiplies | – | to y's type | to y's type | to y's type |
 //!
 //! and at `round.w`, a weight with its offset, where [`EpilogueRounding::offset`] says so. A [wide](Addition) residual's sum
-//! is never rounded. `add.x`, an element of x that is added, has its type already.
+//! is never rounded. `add.x`, an element of x that is added, has its type already. `round.m` and `round.p` round to x's type
+//! where [`RopeRounding`] says so.
 //!
 //! An expansion declares its temporary registers in its own block, with names that begin with `%norm_`.
 //!
@@ -98,7 +105,7 @@
 //! assert_eq!(
 //!     error.to_string(),
 //!     "kernel rms_f16_bf16_f16_block4, line 6 of template rms_b16_b16_b16_block4: expected an operation (unpack, pack, \
-//!      clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, sum, larger, reciprocal, quotient or codes), given 'unpakc'"
+//!      clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, ld, sum, larger, reciprocal, quotient or codes), given 'unpakc'"
 //! );
 //! ```
 
@@ -116,8 +123,8 @@ use memchr::memmem;
 #[cfg(doc)]
 use norm_kernels::abi::Template;
 use norm_kernels::abi::{
-    Addition, DType, EntryPoint, EpilogueRounding, Kernel, QuantFormat, QuantKernel, QuantRecipe, Rounding,
-    ShardKernel,
+    Addition, DType, EntryPoint, EpilogueRounding, GatedKernel, Gating, Kernel, QuantFormat, QuantKernel,
+    QuantRecipe, RopeKernel, RopeRounding, Rounding, ShardKernel,
 };
 
 use super::scanner::{Scanner, is_word};
@@ -151,8 +158,12 @@ pub struct Instance {
     pub y: Option<DType>,
     /// How it adds a residual.
     pub addition: Addition,
+    /// What a gate does to its rows; `None` if it has no gate.
+    pub gating: Option<Gating>,
     /// Where it rounds.
     pub epilogue: EpilogueRounding,
+    /// The type of the tables of cosines and sines, and where the rotation rounds; `None` where nothing is rotated.
+    pub rope: Option<(DType, RopeRounding)>,
     /// The format and formula of its codes, if its output is quantized.
     pub quantized: Option<(QuantFormat, QuantRecipe)>,
     /// The largest block that it is launched with, for `.maxntid`: without it ptxas may use more registers than such a
@@ -165,6 +176,7 @@ pub struct Instance {
 impl Instance {
     /// The instance of an entry point, in a text for devices of this compute capability (major, minor) and newer.
     pub fn of(entry: EntryPoint, capability: (u32, u32)) -> Instance {
+        let mut rope = None;
         let (x, [w, y], epilogue) = match entry {
             EntryPoint::Norm(Kernel { x, w, y, epilogue, .. })
             | EntryPoint::Shard(ShardKernel::Apply { x, w, y, epilogue, .. }) => {
@@ -173,13 +185,24 @@ impl Instance {
             // Of a recipe `roundings` knows what it rounds.
             EntryPoint::Quant(QuantKernel { x, w, .. }) => (x, [Some(w), None], EpilogueRounding::SINGLE),
             EntryPoint::Shard(ShardKernel::Partial { x, .. }) => (x, [None; 2], EpilogueRounding::SINGLE),
+            EntryPoint::Gated(GatedKernel { x, w, epilogue, .. }) => (x, [Some(w), Some(x)], epilogue),
+            EntryPoint::Rope(kernel) => {
+                let RopeKernel { x, w, table, rounding, .. } = kernel;
+                rope = Some((table, rounding));
+                let order = kernel.norm_rounding();
+                (x, [Some(w), Some(x)], EpilogueRounding { order, offset: false })
+            }
         };
         let (addition, quantized) = match entry {
             EntryPoint::Norm(Kernel { addition, .. }) => (addition, None),
             EntryPoint::Quant(QuantKernel { format, recipe, .. }) => {
                 (Addition::PLAIN, Some((format, recipe)))
             }
-            EntryPoint::Shard(_) => (Addition::PLAIN, None),
+            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => (Addition::PLAIN, None),
+        };
+        let gating = match entry {
+            EntryPoint::Gated(GatedKernel { gating, .. }) => Some(gating),
+            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
         };
         Instance {
             template: entry.template().to_string(),
@@ -188,7 +211,9 @@ impl Instance {
             w,
             y,
             addition,
+            gating,
             epilogue,
+            rope,
             quantized,
             max_threads: entry.max_threads(),
             max_registers: entry.max_registers(capability),
@@ -267,6 +292,17 @@ impl Instance {
     /// The type to which the result of a sandwich's first norm is rounded: that of the residual.
     fn rounded_norm(&self) -> Option<DType> {
         self.x.filter(|_| self.epilogue.order != Rounding::Single)
+    }
+
+    /// The type to which what goes between norm and rotation is rounded, and the one for a rotation's products; f32 where
+    /// they are not.
+    fn rope_roundings(&self) -> [DType; 2] {
+        let x = self.x.unwrap_or(DType::F32);
+        match self.rope {
+            None | Some((_, RopeRounding::Single)) => [DType::F32; 2],
+            Some((_, RopeRounding::Between)) => [x, DType::F32],
+            Some((_, RopeRounding::Products)) => [x; 2],
+        }
     }
 
     /// The types to which a kernel with factors rounds the scaled branch and the sum in the addition of a role; f32 where it

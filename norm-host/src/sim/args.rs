@@ -1,6 +1,8 @@
 //! The kernels' parameters as bytes.
 
-use norm_kernels::abi::{Args, Axis, Divisor, QuantArgs, SecondNorm};
+use std::mem::offset_of;
+
+use norm_kernels::abi::{Args, Axis, Divisor, QuantArgs, RopeArgs, RopeHeads, SecondNorm};
 
 /// The bytes of `args` as a kernel reads them: `repr(C)`, with zeros for padding.
 pub fn bytes(args: &Args) -> Vec<u8> {
@@ -37,6 +39,36 @@ pub fn second_bytes(second: &SecondNorm) -> Vec<u8> {
     w.to_le_bytes().into_iter().chain(floats).collect()
 }
 
+/// The bytes of the argument of a kernel that norms and rotates heads.
+pub fn rope_bytes(args: &RopeArgs) -> Vec<u8> {
+    let RopeArgs { positions, cos, sin, cos_stride, sin_stride, position_bytes, table_rows, rows, .. } =
+        *args;
+    let RopeArgs { groups, heads_a_group, k_from, v_from, dim, half, rotating, distance, reciprocal, .. } =
+        *args;
+    let RopeArgs { norms, centers, norm_behind, q, k, v, .. } = *args;
+    let mut bytes = Vec::with_capacity(size_of::<RopeArgs>());
+    bytes.extend([positions, cos, sin, cos_stride, sin_stride].into_iter().flat_map(u64::to_le_bytes));
+    bytes.extend([position_bytes, table_rows, rows].into_iter().flat_map(u32::to_le_bytes));
+    bytes.extend(groups.words().into_iter().flat_map(u32::to_le_bytes));
+    bytes.extend(
+        [heads_a_group, k_from, v_from, dim, half, rotating, distance].into_iter().flat_map(u32::to_le_bytes),
+    );
+    bytes.extend(reciprocal.to_le_bytes());
+    bytes.extend([norms, centers, norm_behind].into_iter().flat_map(u32::to_le_bytes));
+    debug_assert_eq!(bytes.len().next_multiple_of(8), offset_of!(RopeArgs, q), "a field is missing");
+    bytes.resize(offset_of!(RopeArgs, q), 0);
+    for part in [q, k, v] {
+        let RopeHeads { x, y, w, x_token, x_head, y_token, y_head, w_head, .. } = part;
+        let RopeHeads { eps, weight_offset, norm, rotates, .. } = part;
+        let words = [x, y, w, x_token, x_head, y_token, y_head, w_head];
+        bytes.extend(words.into_iter().flat_map(u64::to_le_bytes));
+        bytes.extend([eps, weight_offset].into_iter().flat_map(f32::to_le_bytes));
+        bytes.extend([norm, rotates].into_iter().flat_map(u32::to_le_bytes));
+    }
+    debug_assert_eq!(bytes.len(), size_of::<RopeArgs>(), "a field is missing");
+    bytes
+}
+
 /// The bytes of the argument that says how an output is quantized.
 pub fn quant_bytes(quant: &QuantArgs) -> Vec<u8> {
     let QuantArgs { scales, row_stride, block_stride, bound_at, normed, normed_stride, .. } = *quant;
@@ -53,8 +85,6 @@ pub fn quant_bytes(quant: &QuantArgs) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::mem::offset_of;
-
     use super::*;
 
     #[test]

@@ -17,6 +17,11 @@ pub fn instructions(args: &Args, block: [u32; 3]) -> u64 {
     for_elements(args.share.div_ceil(block[0]))
 }
 
+/// The limit for a launch that norms and rotates heads, so many a thread: of each at most three units of eight elements.
+pub fn for_heads(heads: u32) -> u64 {
+    for_elements(24 * heads)
+}
+
 /// The limit for threads with that many elements of a row.
 fn for_elements(elements: u32) -> u64 {
     PER_THREAD + PER_ELEMENT * u64::from(elements)

@@ -7,9 +7,10 @@ use std::ops::Range;
 
 use ptx_sim::{Memory, MemoryError};
 
+use crate::DType;
 use crate::problem::{
-    Operand, Param, Problem, QuantScales, QuantizedProblem, Residual, ResidualPlace, SandwichProblem,
-    ShardProblem, ShardStep,
+    GatedProblem, Heads, HeadsOperand, Operand, Param, Problem, QkRopeProblem, QuantScales, QuantizedProblem,
+    Residual, ResidualPlace, Rotation, SandwichProblem, ShardProblem, ShardStep, Table,
 };
 
 /// A contiguous range of a tensor's bytes.
@@ -49,6 +50,12 @@ pub fn sandwich_spans(problem: &SandwichProblem) -> Vec<Span> {
         _ => span,
     });
     merged(of_first.chain(of_second).collect())
+}
+
+/// The memory that a gated norm accesses.
+pub fn gated_spans(problem: &GatedProblem) -> Vec<Span> {
+    let named = |span: Span| if span.name == "r" { Span { name: "g", ..span } } else { span };
+    merged(rows(&problem.with_gate_as_residual(), true).into_iter().map(named).collect())
 }
 
 /// The memory that a norm accesses whose output is quantized.
@@ -104,6 +111,47 @@ pub fn shard_spans(problem: &ShardProblem) -> Vec<Span> {
     let end = sums + part.rows * size_of::<f32>() as u64;
     let (first, element) = (*sums, size_of::<f32>() as u32);
     spans.push(Span { start: *sums, end, name: "sums", first, element, read: !written, written });
+    merged(spans)
+}
+
+/// The memory of heads, their weights, and the rows of the tables that positions lead to.
+pub fn qk_rope_spans(problem: &QkRopeProblem) -> Vec<Span> {
+    const NAMES: [[&str; 3]; 3] =
+        [["q", "q_out", "q_weight"], ["k", "k_out", "k_weight"], ["v", "v_out", "v_weight"]];
+    let QkRopeProblem { dtype, tokens, head_dim, rotation, .. } = *problem;
+    let mut spans = Vec::new();
+    let mut add = |first: u64, dtype: DType, start: u64, count: u64, name: &'static str, written: bool| {
+        let size = dtype.size() as u64;
+        let (start, element) = (first + start * size, size as u32);
+        let end = start + count * size;
+        push(&mut spans, Span { start, end, name, first, element, read: !written, written });
+    };
+    for ((part, _), [x_name, y_name, w_name]) in
+        problem.parts().into_iter().zip(NAMES).filter_map(|(part, names)| Some((part?, names)))
+    {
+        let Heads { heads, x, y, norm } = part;
+        for (token, head) in (0..tokens).flat_map(|token| (0..heads).map(move |head| (token, head))) {
+            let at = |HeadsOperand { token_stride, head_stride, .. }: HeadsOperand| {
+                token * token_stride + head * head_stride
+            };
+            add(x.address, dtype, at(x), head_dim.into(), x_name, false);
+            add(y.address, dtype, at(y), head_dim.into(), y_name, true);
+        }
+        if let Some(Param { address, dtype, stride }) = norm.and_then(|norm| norm.w) {
+            for head in 0..if stride == 0 { 1 } else { heads } {
+                add(address, dtype, head * stride, head_dim.into(), w_name, false);
+            }
+        }
+    }
+    if let Some(Rotation { cos, sin, dtype, rows, half, positions, position_bytes, .. }) = rotation {
+        for (Table { address, stride }, name) in [(cos, "cos"), (sin, "sin")] {
+            for row in 0..u64::from(rows) {
+                add(address, dtype, row * stride, half.into(), name, false);
+            }
+        }
+        let words = tokens * u64::from(position_bytes / 4);
+        add(positions, DType::F32, 0, words, "positions", false);
+    }
     merged(spans)
 }
 

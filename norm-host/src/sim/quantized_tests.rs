@@ -323,7 +323,8 @@ fn a_quantized_row_has_its_bits_in_every_kernel() {
             |row: usize| (codes[dense(row)].to_vec(), normed[dense(row)].to_vec(), sum[dense(row)].to_vec());
         ((0..ROWS).map(of).collect::<Vec<_>>(), scales)
     };
-    let granularities = [(1024, Scaled::Block(128)), (4096, Scaled::Token), (5120, Scaled::Token), (8192, Scaled::Block(64))];
+    let granularities =
+        [(1024, Scaled::Block(128)), (4096, Scaled::Token), (5120, Scaled::Token), (8192, Scaled::Block(64))];
     for (kind, added) in
         NormKind::ALL.into_iter().flat_map(|kind| [(kind, Added::Nothing), (kind, Added::InPlace)])
     {

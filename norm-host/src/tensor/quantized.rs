@@ -98,6 +98,29 @@ impl<'a> QuantizedMut<'a> {
         QuantizedMut::new(place, address, format, shape, None)
     }
 
+    /// The same borrowed for a shorter time.
+    #[cfg_attr(not(any(feature = "candle", feature = "cudarc")), allow(dead_code, reason = "for adapters"))]
+    pub(crate) fn reborrow(&mut self) -> QuantizedMut<'_> {
+        QuantizedMut {
+            codes: self.codes,
+            scales: self.scales.as_mut().map(ViewMut::reborrow),
+            normed: self.normed.as_mut().map(ViewMut::reborrow),
+            memory: PhantomData,
+        }
+    }
+
+    /// A row-major tensor whose codes are the first of so many bytes.
+    #[cfg(feature = "cudarc")]
+    pub(crate) fn of_bytes(
+        place: Place,
+        address: u64,
+        format: QuantFormat,
+        shape: &[usize],
+        available: u64,
+    ) -> Result<QuantizedMut<'a>> {
+        QuantizedMut::new(place, address, format, shape, Some(available))
+    }
+
     fn new(
         place: Place,
         address: u64,

@@ -2,7 +2,10 @@
 
 use core::fmt::{self, Write};
 
-use super::{Addition, EpilogueRounding, Kernel, QuantFormat, QuantKernel, QuantRecipe, ShardKernel};
+use super::{
+    Addition, EpilogueRounding, GatedKernel, Gating, Kernel, QuantFormat, QuantKernel, QuantRecipe,
+    RopeKernel, Rounding, ShardKernel,
+};
 
 /// An entry point of the PTX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,14 +16,19 @@ pub enum EntryPoint {
     Quant(QuantKernel),
     /// A step of a norm of rows that are split over devices.
     Shard(ShardKernel),
+    /// A gated RMSNorm.
+    Gated(GatedKernel),
+    /// QK norm and RoPE.
+    Rope(RopeKernel),
 }
 
 impl EntryPoint {
-    /// Every entry point that rounds once and is not [scaled](Addition); of those whose output is quantized those with
-    /// [`QuantRecipe::Exact`] and [`QuantFormat::E4m3`].
+    /// Every entry point that rounds once, is not [scaled](Addition), and of gated ones has [`Gating::DEFAULT`]; of those whose
+    /// output is quantized those with [`QuantRecipe::Exact`] and [`QuantFormat::E4m3`].
     pub fn all() -> impl Iterator<Item = EntryPoint> {
         let whole = Kernel::all().map(EntryPoint::Norm).chain(QuantKernel::all().map(EntryPoint::Quant));
-        whole.chain(ShardKernel::all().map(EntryPoint::Shard))
+        let norms = whole.chain(ShardKernel::all().map(EntryPoint::Shard));
+        norms.chain(GatedKernel::all().map(EntryPoint::Gated)).chain(RopeKernel::all().map(EntryPoint::Rope))
     }
 
     /// The same entry point with another format and formula; `None` if its output is not quantized, or there is no such
@@ -35,7 +43,7 @@ impl EntryPoint {
     }
 
     /// The same entry point with another epilogue. [`ShardKernel::Partial`], which has no epilogue, and [`QuantKernel`], whose
-    /// recipe says what it rounds, stay as they are.
+    /// recipe says what it rounds, stay as they are; a [`RopeKernel`] has of it whether it rounds before the weight.
     pub const fn with_epilogue(self, epilogue: EpilogueRounding) -> EntryPoint {
         match self {
             EntryPoint::Norm(kernel) => EntryPoint::Norm(Kernel { epilogue, ..kernel }),
@@ -44,6 +52,11 @@ impl EntryPoint {
                 EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, epilogue })
             }
             EntryPoint::Shard(partial @ ShardKernel::Partial { .. }) => EntryPoint::Shard(partial),
+            EntryPoint::Gated(kernel) => EntryPoint::Gated(GatedKernel { epilogue, ..kernel }),
+            EntryPoint::Rope(kernel) => {
+                let before_weight = matches!(epilogue.order, Rounding::BeforeWeight);
+                EntryPoint::Rope(RopeKernel { before_weight, ..kernel })
+            }
         }
     }
 
@@ -58,12 +71,23 @@ impl EntryPoint {
         }
     }
 
+    /// The same entry point with another gating; `None` if it has no gate.
+    pub const fn gated(self, gating: Gating) -> Option<EntryPoint> {
+        match self {
+            EntryPoint::Gated(kernel) => Some(EntryPoint::Gated(GatedKernel { gating, ..kernel })),
+            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
+        }
+    }
+
     /// The entry point of this name.
     pub fn named(name: &str) -> Option<EntryPoint> {
         let entries = EntryPoint::all()
-            .flat_map(|entry| [Some(entry), entry.scaled()])
-            .flatten()
-            .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)));
+            .flat_map(|entry| {
+                let gated = Gating::ALL[1..].iter().map(move |gating| entry.gated(*gating));
+                [Some(entry), entry.scaled()].into_iter().chain(gated).flatten()
+            })
+            .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)))
+            .chain(RopeKernel::all().flat_map(RopeKernel::roundings).map(EntryPoint::Rope));
         entries.chain(QuantKernel::every().map(EntryPoint::Quant)).find(|entry| {
             let mut rest = Rest(name);
             write!(rest, "{entry}").is_ok() && rest.0.is_empty()
@@ -76,6 +100,8 @@ impl EntryPoint {
             EntryPoint::Norm(kernel) => kernel.variant.max_threads(),
             EntryPoint::Quant(kernel) => kernel.variant.max_threads(),
             EntryPoint::Shard(_) => ShardKernel::MAX_THREADS,
+            EntryPoint::Gated(kernel) => kernel.max_threads(),
+            EntryPoint::Rope(_) => RopeKernel::MAX_THREADS,
         }
     }
 }
@@ -108,6 +134,18 @@ impl From<ShardKernel> for EntryPoint {
     }
 }
 
+impl From<GatedKernel> for EntryPoint {
+    fn from(kernel: GatedKernel) -> EntryPoint {
+        EntryPoint::Gated(kernel)
+    }
+}
+
+impl From<RopeKernel> for EntryPoint {
+    fn from(kernel: RopeKernel) -> EntryPoint {
+        EntryPoint::Rope(kernel)
+    }
+}
+
 /// Its name in the PTX.
 impl fmt::Display for EntryPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,6 +153,8 @@ impl fmt::Display for EntryPoint {
             EntryPoint::Norm(kernel) => kernel.fmt(f),
             EntryPoint::Quant(kernel) => kernel.fmt(f),
             EntryPoint::Shard(kernel) => kernel.fmt(f),
+            EntryPoint::Gated(kernel) => kernel.fmt(f),
+            EntryPoint::Rope(kernel) => kernel.fmt(f),
         }
     }
 }

@@ -115,6 +115,9 @@ impl EntryPoint {
             EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, .. }) => {
                 bounds.apply[usize::from(!vectors)][column([x, w, y])]
             }
+            EntryPoint::Gated(_) => 0,
+            // The largest block leaves a thread as many registers as it needs.
+            EntryPoint::Rope(_) => 0,
         };
         (most > 0).then_some(most)
     }

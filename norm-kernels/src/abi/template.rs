@@ -1,6 +1,9 @@
 //! Templates: the compiled entries. Each serves several entry points, because it leaves open which 16-bit types they have.
 
-use super::{DType, EntryPoint, Kernel, NormKind, QuantKernel, QuantVariant, ShardKernel, Variant};
+use super::{
+    DType, EntryPoint, GatedKernel, GatedVariant, Kernel, NormKind, Pairing, QuantKernel, QuantVariant,
+    RopeKernel, ShardKernel, Variant,
+};
 
 /// An entry of the compiled text, which serves several [`EntryPoint`]s.
 ///
@@ -51,6 +54,24 @@ pub enum Template {
         /// Whether rows are whole, aligned vectors.
         vectors: bool,
     },
+    /// A gated RMSNorm.
+    Gated {
+        /// Bits of an element of `x` and `y`.
+        x: u32,
+        /// Bits of an element of the weights.
+        w: u32,
+        /// How it works on a row.
+        variant: GatedVariant,
+    },
+    /// QK norm and RoPE: [`RopeKernel`]. The elements' size of weights and tables is open, too.
+    Rope {
+        /// Bits of an element of the heads.
+        x: u32,
+        /// Which elements are rotated together.
+        pairing: Pairing,
+        /// Whether heads, weights and tables are whole, aligned vectors.
+        vectors: bool,
+    },
 }
 
 /// The number of elements in a vector, which is 16 bytes of the wider of `x` and `y`.
@@ -80,12 +101,18 @@ impl EntryPoint {
             EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, .. }) => {
                 Template::Apply { x: bits(x), w: bits(w), y: bits(y), vectors }
             }
+            EntryPoint::Gated(GatedKernel { x, w, variant, .. }) => {
+                Template::Gated { x: bits(x), w: bits(w), variant }
+            }
+            EntryPoint::Rope(RopeKernel { x, pairing, vectors, .. }) => {
+                Template::Rope { x: bits(x), pairing, vectors }
+            }
         }
     }
 }
 
 impl Template {
-    /// The entry points that it serves, of those that round once and are not scaled, in the order of [`EntryPoint::all`].
+    /// The entry points that it serves, of those in [`EntryPoint::all`], in that order.
     pub fn entry_points(self) -> impl Iterator<Item = EntryPoint> {
         EntryPoint::all().filter(move |entry| entry.template() == self)
     }
@@ -115,6 +142,8 @@ impl core::fmt::Display for Template {
             Template::Apply { x, w, y, vectors } => {
                 write!(f, "rms_apply_b{x}_b{w}_b{y}_{}", access(vectors))
             }
+            Template::Gated { x, w, variant } => write!(f, "gated_b{x}_b{w}_{}", variant.name()),
+            Template::Rope { x, pairing, vectors } => write!(f, "rope_b{x}_{pairing}_{}", access(vectors)),
         }
     }
 }
@@ -128,7 +157,7 @@ mod tests {
     #[test]
     fn templates_have_names_of_their_own_and_are_few() {
         let names: BTreeSet<_> = Template::all().map(|template| template.to_string()).collect();
-        assert_eq!((names.len(), Template::all().count()), (214, 214));
-        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 756);
+        assert_eq!((names.len(), Template::all().count()), (238, 238));
+        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 820);
     }
 }

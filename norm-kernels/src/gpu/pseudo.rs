@@ -203,6 +203,75 @@ round! {
     round_w: "norm.round.w"
 }
 round! {
+    /// Two values that go from the norm to the rotation, or from the rotation to the norm, rounded to the type of x where the
+    /// kernel rounds between the two.
+    round_m: "norm.round.m"
+}
+round! {
+    /// Two products of a rotation, rounded to the type of x where the kernel rounds them.
+    round_p: "norm.round.p"
+}
+/// `norm.ld`: neighbouring elements as f32, from number `index` on of a tensor of any type. Where they are not `wanted`,
+/// weights are 1, and what is read of a table is NaN.
+macro_rules! ld {
+    ($(#[$doc:meta])* $function:ident: $opcode:literal, [$($out:ident)+]) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// Where they are `wanted`, these elements are readable global memory, aligned to their bytes in all, or to 16 where
+        /// these are more.
+        #[inline(always)]
+        pub unsafe fn $function(base: u64, index: u32, wanted: bool) -> [f32; [$(stringify!($out)),+].len()] {
+            $(let $out;)+
+            // SAFETY: the caller guarantees that the elements are in memory and aligned, where they are wanted.
+            unsafe {
+                asm!(
+                    concat!($opcode, ld!(@operands $($out)+)),
+                    $($out = out(reg32) $out,)+
+                    base = in(reg64) base,
+                    index = in(reg32) index,
+                    wanted = in(reg32) wanted as u32,
+                    options(nostack, preserves_flags)
+                )
+            }
+            [$($out),+]
+        }
+    };
+    (@operands $first:ident $($out:ident)*) => {
+        concat!(" {{{", stringify!($first), "}", $(", {", stringify!($out), "}",)* "}}, [{base}], {index}, {wanted};")
+    };
+}
+
+ld! {
+    /// A weight.
+    ld_w: "norm.ld.w.v1", [a]
+}
+ld! {
+    /// Four weights.
+    ld_w_v4: "norm.ld.w.v4", [a b c d]
+}
+ld! {
+    /// Eight weights.
+    ld_w_v8: "norm.ld.w.v8", [a b c d e f g h]
+}
+ld! {
+    /// A cosine or sine.
+    ld_t: "norm.ld.t.v1", [a]
+}
+ld! {
+    /// Two cosines or sines.
+    ld_t_v2: "norm.ld.t.v2", [a b]
+}
+ld! {
+    /// Four cosines or sines.
+    ld_t_v4: "norm.ld.t.v4", [a b c d]
+}
+ld! {
+    /// Eight cosines or sines.
+    ld_t_v8: "norm.ld.t.v8", [a b c d e f g h]
+}
+
+round! {
     /// Two sums with a residual in front of a norm whose output is quantized: rounded to the type of x where the recipe
     /// normalizes the rounded sum, and clamped where it clamps.
     sum_x: "norm.sum.x"
@@ -350,6 +419,73 @@ pub fn affine_y([n0, n1]: [f32; 2], [w0, w1]: [f32; 2], [b0, b1]: [f32; 2]) -> [
         )
     }
     [low, high]
+}
+
+/// `act(g)` of two elements of a gate: SiLU or sigmoid.
+#[inline(always)]
+pub fn activate_x([g0, g1]: [f32; 2]) -> [f32; 2] {
+    let (low, high);
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.activate.x {{{low}, {high}}}, {{{g0}, {g1}}};",
+            low = out(reg32) low,
+            high = out(reg32) high,
+            g0 = in(reg32) g0,
+            g1 = in(reg32) g1,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    [low, high]
+}
+
+/// Not 0 if the gate multiplies in front of the norm.
+#[inline(always)]
+pub fn gates_first() -> u32 {
+    let first;
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.gates_first.x {first};",
+            first = out(reg32) first,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    first
+}
+
+/// `norm.gate`: two values multiplied by the activations of a gate if it multiplies here, else unchanged.
+macro_rules! gate {
+    ($(#[$doc:meta])* $function:ident: $instruction:literal) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $function([v0, v1]: [f32; 2], [a0, a1]: [f32; 2]) -> [f32; 2] {
+            let (low, high);
+            // SAFETY: arithmetic on registers, defined for every value.
+            unsafe {
+                asm!(
+                    concat!($instruction, " {{{low}, {high}}}, {{{v0}, {v1}}}, {{{a0}, {a1}}};"),
+                    low = out(reg32) low,
+                    high = out(reg32) high,
+                    v0 = in(reg32) v0,
+                    v1 = in(reg32) v1,
+                    a0 = in(reg32) a0,
+                    a1 = in(reg32) a1,
+                    options(pure, nomem, nostack, preserves_flags)
+                )
+            }
+            [low, high]
+        }
+    };
+}
+
+gate! {
+    /// Two elements of x gated in front of the norm.
+    gate_x: "norm.gate.x"
+}
+gate! {
+    /// Two results of the norm gated behind it; some orders of roundings round them to the type of y first.
+    gate_y: "norm.gate.y"
 }
 
 /// The factor of the sum with a residual: the f32 at `address`, or `number` where the address is 0. Kernels that are not

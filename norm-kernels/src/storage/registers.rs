@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use super::{Params, RowStorage, add_residual, finish};
 use crate::access::{MemoryAccess, Vector, unpack};
 use crate::each::each;
-use crate::element::{Addend, Input, Output, Param, Words};
+use crate::element::{Addend, Element, Input, Output, Param, Words};
 use crate::gpu::Reuse;
 use crate::row::Row;
 
@@ -71,7 +71,7 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOA
     /// # Safety
     /// The vectors are in memory, whole and aligned.
     #[inline(always)]
-    pub unsafe fn vectors<E: Input>(row: &Row, address: u64) -> [Words; V] {
+    pub unsafe fn vectors<E: Element>(row: &Row, address: u64) -> [Words; V] {
         let mut words: [Words; V] = [[0; 8]; V];
         each::<V>(|v| {
             let (at, valid) = Self::at(row, v);

@@ -18,6 +18,21 @@ __version__: str
 def after_fork() -> None: ...
 def device_count() -> int: ...
 def device_summary(ordinal: int) -> str: ...
+def gated(
+    heads: bool,
+    activation: int,
+    order: int,
+    x: _Tensor,
+    g: _Tensor,
+    y: Optional[_Tensor],
+    w: Optional[_Tensor],
+    eps: float,
+    weight_offset: float,
+    round_offset: bool,
+    rounding: int,
+    overlap: bool,
+    stream: Optional[int],
+) -> None: ...
 def norm(
     form: int,
     kind: int,

@@ -10,6 +10,12 @@ sum = r + norm(x), y = next(sum)."""
 KINDS = {"rms": 0, "layer": 1}
 """The norms: RMSNorm and LayerNorm."""
 
+ACTIVATIONS = {"silu": 0, "sigmoid": 1}
+"""What a gate goes through: g / (1 + exp(-g)), or 1 / (1 + exp(-g))."""
+
+GATE_ORDERS = {"norm-first": 0, "gate-first": 1}
+"""Whether the gate multiplies the norm, or what is normalized."""
+
 ROUNDINGS = {"single": 0, "before-weight": 1, "before-bias": 2, "t5": 3}
 """The orders of roundings, by the names that norm's command line has for them."""
 

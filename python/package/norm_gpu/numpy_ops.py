@@ -19,6 +19,11 @@ has the type of x unless dtype or out is given. These and the sandwich also take
 (Granite's residual_multiplier), and sum_scale, one of the sum (Gemma 4's layer_scalar): a number, or a float32 array of
 shape (1,) that is read when the operation runs. With them sum=r is the operation in place.
 
+A gate g has the shape of x and any strides but on its last axis; the output has the type of x. Beside x of 16 bits g has
+its type, and w that or float32; beside x of float32 g may be of any type, and w has that of g. activation is "silu" (the
+default) or "sigmoid"; order is "norm-first" (the default: y = norm(x) * w * act(g)) or "gate-first" (y = norm(x * act(g)) *
+w, as in Mamba 2).
+
 They raise TypeError for element types, ValueError for every other argument, with what was expected and what was given,
 before anything is written. Names that end in an underscore work in place.
 """
@@ -29,9 +34,10 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
+from ._native import gated as _native_gated
 from ._native import norm as _native_norm
 from ._native import residual as _native_residual
-from ._options import AROUND, FORMS, KINDS, ROUNDINGS, code
+from ._options import ACTIVATIONS, AROUND, FORMS, GATE_ORDERS, KINDS, ROUNDINGS, code
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -48,6 +54,10 @@ __all__ = [
     "add_rms_norm",
     "add_rms_norm_",
     "add_rms_norm_to",
+    "gated_head_norm",
+    "gated_head_norm_",
+    "gated_rms_norm",
+    "gated_rms_norm_",
     "head_norm",
     "head_norm_",
     "layer_norm",
@@ -94,6 +104,14 @@ def _run_to(
     numbers = (eps, next_eps, branch_scale, sum_scale, weight_offset, round_offset, rounding, True, None)
     _native_residual(AROUND[around], kind, x, r, total, y, w, b, next_w, scale, *numbers)
     return total, y
+
+
+def _run_gated(
+    heads, x, g, y, w, eps, activation, order, *, weight_offset=0.0, round_offset=False, rounding="single"
+):
+    codes = code("activation", ACTIVATIONS, activation), code("order", GATE_ORDERS, order)
+    rounding = code("rounding", ROUNDINGS, rounding)
+    _native_gated(heads, *codes, x, g, y, w, eps, weight_offset, round_offset, rounding, True, None)
 
 
 def _output(x, out, dtype):
@@ -178,6 +196,70 @@ def head_norm_(
 ) -> Array:
     """`head_norm` in place: gives x."""
     _run("heads", kind, x, None, None, w, b, eps, **options)
+    return x
+
+
+def gated_rms_norm(
+    x: Array,
+    g: Array,
+    w: Optional[Array],
+    eps: float,
+    *,
+    activation: str = "silu",
+    order: str = "norm-first",
+    out: Optional[Array] = None,
+    **options: Unpack[Options],
+) -> Array:
+    """y = rms_norm(x, w) * act(g), or rms_norm(x * act(g), w) with order "gate-first"."""
+    y = _output(x, out, None)
+    _run_gated(False, x, g, y, w, eps, activation, order, **options)
+    return y
+
+
+def gated_rms_norm_(
+    x: Array,
+    g: Array,
+    w: Optional[Array],
+    eps: float,
+    *,
+    activation: str = "silu",
+    order: str = "norm-first",
+    **options: Unpack[Options],
+) -> Array:
+    """`gated_rms_norm` in place: gives x."""
+    _run_gated(False, x, g, None, w, eps, activation, order, **options)
+    return x
+
+
+def gated_head_norm(
+    x: Array,
+    g: Array,
+    w: Optional[Array],
+    eps: float,
+    *,
+    activation: str = "silu",
+    order: str = "norm-first",
+    out: Optional[Array] = None,
+    **options: Unpack[Options],
+) -> Array:
+    """`gated_rms_norm` of heads, or of groups of a row, each with its own weights or all with the same."""
+    y = _output(x, out, None)
+    _run_gated(True, x, g, y, w, eps, activation, order, **options)
+    return y
+
+
+def gated_head_norm_(
+    x: Array,
+    g: Array,
+    w: Optional[Array],
+    eps: float,
+    *,
+    activation: str = "silu",
+    order: str = "norm-first",
+    **options: Unpack[Options],
+) -> Array:
+    """`gated_head_norm` in place: gives x."""
+    _run_gated(True, x, g, None, w, eps, activation, order, **options)
     return x
 
 

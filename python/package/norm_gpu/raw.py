@@ -1,4 +1,4 @@
-"""Calls over plain numbers, `norm` and, with a tensor of its own for a sum with a residual, `residual`: for memory of other owners than torch and numpy.
+"""Calls over plain numbers, `norm`, with a gate `gated`, and with a tensor of its own for a sum with a residual `residual`: for memory of other owners than torch and numpy.
 
 A tensor is a tuple `(address, dtype, shape, strides, device)`: the address of its first element; "float16",
 "bfloat16" or "float32"; extents and strides in elements, outermost first; the ordinal of a CUDA device, or None for the
@@ -6,7 +6,19 @@ process's own memory. Nothing can check an address: it must lead to memory of th
 else writes until the work is done.
 """
 
-from ._native import device_count, device_summary, norm, residual
-from ._options import AROUND, FORMS, KINDS, ROUNDINGS
+from ._native import device_count, device_summary, gated, norm, residual
+from ._options import ACTIVATIONS, AROUND, FORMS, GATE_ORDERS, KINDS, ROUNDINGS
 
-__all__ = ["AROUND", "FORMS", "KINDS", "ROUNDINGS", "device_count", "device_summary", "norm", "residual"]
+__all__ = [
+    "ACTIVATIONS",
+    "AROUND",
+    "FORMS",
+    "GATE_ORDERS",
+    "KINDS",
+    "ROUNDINGS",
+    "device_count",
+    "device_summary",
+    "gated",
+    "norm",
+    "residual",
+]

@@ -20,6 +20,11 @@ has the type of x unless dtype or out is given. These and the sandwich also take
 (Granite's residual_multiplier), and sum_scale, one of the sum (Gemma 4's layer_scalar): a number, or a float32 tensor of
 shape (1,) that is read when the operation runs. With them sum=r is the operation in place.
 
+A gate g has the shape of x and any strides but on its last axis; the output has the type of x. Beside x of 16 bits g has
+its type, and w that or float32; beside x of float32 g may be of any type, and w has that of g. activation is "silu" (the
+default) or "sigmoid"; order is "norm-first" (the default: y = norm(x) * w * act(g)) or "gate-first" (y = norm(x * act(g)) *
+w, as in Mamba 2).
+
 On a CUDA device the work is enqueued on torch's current stream of x's device, and CUDA graphs can capture it. Each form
 is an operator of torch's library `norm_gpu`, which torch.compile keeps whole. There is no backward: a tensor that
 requires grad is refused where grad mode is on.
@@ -34,9 +39,10 @@ from typing import TYPE_CHECKING, Optional, Tuple
 import torch
 from torch import Tensor
 
+from ._native import gated as _native_gated
 from ._native import norm as _native_norm
 from ._native import residual as _native_residual
-from ._options import AROUND, FORMS, KINDS, ROUNDINGS, code
+from ._options import ACTIVATIONS, AROUND, FORMS, GATE_ORDERS, KINDS, ROUNDINGS, code
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -50,6 +56,10 @@ __all__ = [
     "add_rms_norm",
     "add_rms_norm_",
     "add_rms_norm_to",
+    "gated_head_norm",
+    "gated_head_norm_",
+    "gated_rms_norm",
+    "gated_rms_norm_",
     "head_norm",
     "head_norm_",
     "layer_norm",
@@ -248,6 +258,42 @@ def _norm_add_to(
     return total
 
 
+@torch.library.custom_op("norm_gpu::gated", mutates_args=())
+def _gated(
+    x: Tensor,
+    g: Tensor,
+    w: Optional[Tensor],
+    heads: bool,
+    activation: int,
+    order: int,
+    eps: float,
+    weight_offset: float,
+    round_offset: bool,
+    rounding: int,
+    overlap: bool,
+) -> Tensor:
+    y = _new(x, None)
+    _native_gated(heads, activation, order, x, g, y, w, eps, weight_offset, round_offset, rounding, overlap, None)
+    return y
+
+
+@torch.library.custom_op("norm_gpu::gated_", mutates_args=("x",))
+def _gated_(
+    x: Tensor,
+    g: Tensor,
+    w: Optional[Tensor],
+    heads: bool,
+    activation: int,
+    order: int,
+    eps: float,
+    weight_offset: float,
+    round_offset: bool,
+    rounding: int,
+    overlap: bool,
+) -> None:
+    _native_gated(heads, activation, order, x, g, None, w, eps, weight_offset, round_offset, rounding, overlap, None)
+
+
 # What they give, where tensors have no memory: under torch.compile and torch.export.
 
 
@@ -271,6 +317,11 @@ def _(x, r, w, b, next_w, scale, dtype, *numbers):
 @_norm_add_to.register_fake
 def _(x, r, *others):
     return torch.empty(r.shape, dtype=r.dtype, device=r.device)
+
+
+@_gated.register_fake
+def _(x, g, *others):
+    return torch.empty(x.shape, dtype=x.dtype, device=x.device)
 
 
 # An operator costs the host as much as a launch several times over, so in eager mode, where nobody watches operators, it
@@ -399,6 +450,26 @@ def _run_to(around, kind, x, r, w, b, next_w, eps, next_eps, total, y, dtype, op
     return to, output
 
 
+def _run_gated(heads, x, g, w, eps, activation, order, y, in_place, options):
+    """The same of a norm with a gate."""
+    codes = heads, code("activation", ACTIVATIONS, activation), code("order", GATE_ORDERS, order)
+    numbers = (eps, *(_numbers(**options) if options else _DEFAULTS))
+    if _is_grad_enabled():
+        _refuse_grad(x=x, g=g, w=w, out=y)
+    if not _is_compiling() and _direct(x, w, g, y, None):
+        output = x if in_place else _new(x, None) if y is None else y
+        _native_gated(*codes, x, g, None if in_place else output, w, *numbers, None)
+        if in_place or y is not None:
+            _written(output)
+        return output
+    if in_place:
+        _gated_(x, g, w, *codes, *numbers)
+        return x
+    # To the operator the output is new.
+    output = _gated(x, g, w, *codes, *numbers)
+    return output if y is None else y.copy_(output)
+
+
 def rms_norm(
     x: Tensor,
     w: Optional[Tensor],
@@ -476,6 +547,64 @@ def head_norm_(
 ) -> Tensor:
     """`head_norm` in place: gives x."""
     return _run(_HEADS, code("kind", KINDS, kind), x, w, b, eps, None, None, True, None, options)
+
+
+def gated_rms_norm(
+    x: Tensor,
+    g: Tensor,
+    w: Optional[Tensor],
+    eps: float,
+    *,
+    activation: str = "silu",
+    order: str = "norm-first",
+    out: Optional[Tensor] = None,
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """y = rms_norm(x, w) * act(g), or rms_norm(x * act(g), w) with order "gate-first"."""
+    return _run_gated(False, x, g, w, eps, activation, order, out, False, options)
+
+
+def gated_rms_norm_(
+    x: Tensor,
+    g: Tensor,
+    w: Optional[Tensor],
+    eps: float,
+    *,
+    activation: str = "silu",
+    order: str = "norm-first",
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """`gated_rms_norm` in place: gives x."""
+    return _run_gated(False, x, g, w, eps, activation, order, None, True, options)
+
+
+def gated_head_norm(
+    x: Tensor,
+    g: Tensor,
+    w: Optional[Tensor],
+    eps: float,
+    *,
+    activation: str = "silu",
+    order: str = "norm-first",
+    out: Optional[Tensor] = None,
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """`gated_rms_norm` of heads, or of groups of a row, each with its own weights or all with the same."""
+    return _run_gated(True, x, g, w, eps, activation, order, out, False, options)
+
+
+def gated_head_norm_(
+    x: Tensor,
+    g: Tensor,
+    w: Optional[Tensor],
+    eps: float,
+    *,
+    activation: str = "silu",
+    order: str = "norm-first",
+    **options: "Unpack[TorchOptions]",
+) -> Tensor:
+    """`gated_head_norm` in place: gives x."""
+    return _run_gated(True, x, g, w, eps, activation, order, None, True, options)
 
 
 def add_rms_norm(

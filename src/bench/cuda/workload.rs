@@ -87,7 +87,8 @@ impl<'a> BoundWorkload<'a> {
         let rotation = workload.rotation();
         let mut parameters = None;
         if let Some(case) = workload.case() {
-            // A residual lies behind each output; where a separate sum lies there, the residual lies behind each input.
+            // A residual lies behind each output; where a separate sum lies there, the residual lies behind each input, and
+            // so does a gate.
             if case.op.is_in_place() || case.op.has_residual() && !case.op.has_sum() {
                 pool.fill(case.residual_type(), stream)?;
                 pool.mirror(rotation.bytes(), stream)?;
@@ -121,7 +122,8 @@ impl<'a> BoundWorkload<'a> {
         let (w, b) = (address(|parameters| &parameters.w_device), address(|parameters| &parameters.b_device));
         let [r, sum] = self.workload.case().map_or([0; 2], |case| {
             let sum = y + case.residual_offset();
-            [if case.op.has_sum() { x + case.residual_offset() } else { sum }, sum]
+            let is_input = case.op.has_sum() || case.op.gating().is_some();
+            [if is_input { x + case.residual_offset() } else { sum }, sum]
         });
         let tensors = TensorAddresses { place: stream.device().place(), x, y, w, b, r, sum };
         match self.workload {
@@ -153,7 +155,9 @@ impl<'a> BoundWorkload<'a> {
         let text = |error: Error| error.to_string();
         let dim = case.extents.dim();
         let (x_row, y_row) = (dim * case.types.x.size(), case.y_row_bytes());
-        let r_row = if case.op.has_residual() { dim * case.residual_type().size() } else { 0 };
+        let is_gated = case.op.gating().is_some();
+        let has_r = case.op.has_residual() || is_gated;
+        let r_row = if has_r { dim * case.residual_type().size() } else { 0 };
         let rows = verify::rows(case);
         // Offsets in the pool's first set. An offset that does not fit in `usize` cannot have been allocated.
         let behind = usize::try_from(case.residual_offset()).unwrap_or(usize::MAX);
@@ -168,7 +172,7 @@ impl<'a> BoundWorkload<'a> {
         for &row in &rows {
             let mut x = vec![0; x_row];
             self.pool.inputs.download_at(row * x_row, &mut x, stream).map_err(text)?;
-            let read = if case.op.has_sum() { &self.pool.inputs } else { &self.pool.outputs };
+            let read = if case.op.has_sum() || is_gated { &self.pool.inputs } else { &self.pool.outputs };
             inputs.push((x, residual(read, row).map_err(text)?));
             // NaN in every type, so that earlier contents are never mistaken for the output.
             let nothing = [0xff].repeat(usize::max(y_row, r_row));
@@ -185,9 +189,13 @@ impl<'a> BoundWorkload<'a> {
         for (&index, (x, before)) in rows.iter().zip(&inputs) {
             let mut y = vec![0; y_row];
             self.pool.outputs.download_at(index * y_row, &mut y, stream).map_err(text)?;
+            if is_gated {
+                verify::judge(case, index, &verify::RowBytes { x, g: Some(before), r: None, y: &y }, w, b)?;
+                continue;
+            }
             let after = residual(&self.pool.outputs, index).map_err(text)?;
             let r = case.op.has_residual().then_some([&before[..], &after[..]]);
-            verify::judge(case, index, &verify::RowBytes { x, r, y: &y }, w, b)?;
+            verify::judge(case, index, &verify::RowBytes { x, g: None, r, y: &y }, w, b)?;
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ pub struct KernelRun {
     /// The weights of a sandwich's second norm.
     pub next_w: Option<Traffic>,
     pub y: Option<Traffic>,
-    /// Loads of the residual.
+    /// Loads of the residual, or of the gate, which has its place.
     pub r: Option<Traffic>,
     /// Stores of the sum with the residual, which overwrite it.
     pub r_stored: Option<Traffic>,
@@ -52,6 +52,16 @@ pub struct Traffic {
 
 impl KernelRun {
     pub fn new(kernel: String, shape: Shape, counts: &Counts) -> KernelRun {
+        KernelRun::named(kernel, shape, counts, ["x", "w", "y"])
+    }
+
+    /// The counts of a run whose tensors are called so: what is read, the weights, and what is written.
+    pub fn named(
+        kernel: String,
+        shape: Shape,
+        counts: &Counts,
+        [x_name, w_name, y_name]: [&str; 3],
+    ) -> KernelRun {
         let Shape { dtypes: [x, w, y], rows, dim, residual, threads_a_row, blocks_a_row, .. } = shape;
         let r = residual.unwrap_or(x);
         let row_bytes = |size: usize| u64::from(dim) * size as u64;
@@ -67,12 +77,12 @@ impl KernelRun {
             dim,
             threads_a_row,
             blocks_a_row,
-            x: tensor(of("x").loads, x.size()),
-            w: parameter("w"),
+            x: tensor(of(x_name).loads, x.size()),
+            w: parameter(w_name),
             b: parameter("b"),
             next_w: parameter("next_w"),
-            y: tensor(of("y").stores, y.size()),
-            r: tensor(of("r").loads, r.size()),
+            y: tensor(of(y_name).stores, y.size()),
+            r: tensor(of("r").loads, r.size()).or_else(|| tensor(of("g").loads, r.size())),
             r_stored: tensor(of("r").stores, r.size()),
             bank_conflicts: counts.shared.conflicts,
             divergent_branches: counts.divergent_branches,

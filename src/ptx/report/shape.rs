@@ -1,14 +1,14 @@
 //! The shapes at which kernels are run for the report.
 
 use norm_host::{
-    DType, NormKind, Rounding,
-    plan::{DeviceProfile, Plan, QuantizedPlan, SandwichPlan, Tile},
+    DType, Gating, NormKind, Rounding,
+    plan::{DeviceProfile, GatedPlan, Plan, QuantizedPlan, SandwichPlan, Tile},
     problem::{
-        Operand, Param, Problem, QuantLimits, QuantScales, QuantizedProblem, Residual, SandwichProblem,
-        UniformRows,
+        GatedProblem, Operand, Param, Problem, QuantLimits, QuantScales, QuantizedProblem, Residual,
+        SandwichProblem, UniformRows,
     },
 };
-use norm_kernels::abi::{Access, Axis, Kernel, QuantKernel, Storage};
+use norm_kernels::abi::{Access, Axis, GatedKernel, GatedVariant, Kernel, QuantKernel, Storage};
 
 /// Dims as models have them: 32, 64 and 128 of heads, 2048, 4096 and 8192 of hidden states. Rows of 16384 elements are
 /// staged in shared memory. Rows of 131072 are shared by a cluster or, without clusters, too long for shared memory.
@@ -79,6 +79,13 @@ impl Shape {
         }
     }
 
+    /// An RMSNorm with weights whose gate has the place and the dtype of the residual.
+    pub fn gated(&self, at: Addresses, gating: Gating) -> GatedProblem {
+        let norm = Problem { residual: None, ..self.problem(at) };
+        let gate = Operand { address: at.r, dtype: self.residual.unwrap_or(norm.x.dtype) };
+        GatedProblem { norm, gate, gating }
+    }
+
     /// A norm whose output is quantized, with a scale for each row at `scales`.
     pub fn quantized(&self, kernel: QuantKernel, at: Addresses, scales: u64) -> QuantizedProblem {
         let QuantKernel { format, recipe, .. } = kernel;
@@ -133,6 +140,33 @@ pub fn typical_sandwiches(
         let plan = SandwichPlan::new(&shape.sandwich(Addresses::ALIGNED), device)?;
         if plan.is_some_and(|plan| plan.plan.kernel == kernel) {
             found.push((shape, device));
+        }
+    }
+    Ok(found)
+}
+
+/// The shapes of [`TYPICAL`] dims for which planning selects this gated kernel, with as many rows as two blocks take.
+pub fn typical_gated(kernel: GatedKernel, device: DeviceProfile) -> norm_host::Result<Vec<Shape>> {
+    let GatedKernel { x, w, variant, gating, .. } = kernel;
+    let dims = if variant == GatedVariant::Scalar { &[ODD][..] } else { &TYPICAL };
+    let mut found = Vec::new();
+    for &dim in dims {
+        let residual = Some(kernel.gate());
+        let of = |rows, [threads_a_row, blocks_a_row]: [u32; 2]| Shape {
+            kind: NormKind::Rms,
+            dtypes: [x, w, x],
+            rows,
+            dim,
+            residual,
+            threads_a_row,
+            blocks_a_row,
+        };
+        let plan = |shape: &Shape| GatedPlan::new(&shape.gated(Addresses::ALIGNED, gating), device);
+        let GatedPlan { block: [threads, rows, _], cluster, .. } = plan(&of(1, [1, 1]))?;
+        let rows = if cluster > 1 { 1 } else { 2 * u64::from(rows) };
+        let shape = of(rows, [threads * cluster, cluster]);
+        if plan(&shape)?.kernel == kernel {
+            found.push(shape);
         }
     }
     Ok(found)

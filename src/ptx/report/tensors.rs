@@ -1,8 +1,8 @@
 //! Memory of the tensors that a kernel runs on.
 
 use norm_host::{
-    DType,
-    problem::{Problem, QuantizedProblem, SandwichProblem},
+    DType, Gating,
+    problem::{GatedProblem, Problem, QuantizedProblem, SandwichProblem},
 };
 use norm_kernels::abi::QuantKernel;
 
@@ -46,6 +46,11 @@ impl Tensors {
     /// The shape's sandwich on these tensors.
     pub fn sandwich(&self) -> SandwichProblem {
         self.shape.sandwich(self.addresses)
+    }
+
+    /// The shape's norm with a gate in the place of the residual.
+    pub fn gated(&self, gating: Gating) -> GatedProblem {
+        self.shape.gated(self.addresses, gating)
     }
 
     /// The shape's norm on these tensors, with codes in place of `y`, and scales in place of the sums.

@@ -65,3 +65,14 @@ fn infinite_values_stay_and_nan_does() {
         .each_rounded(Some(DType::F16), |value| ranges.push(value.error));
     assert_eq!(ranges, [f64::INFINITY]);
 }
+
+/// What the documentation of [`RELATIVE`] adds up: the bound covers a sum of 16 roundings in a row, and no more.
+#[test]
+fn the_relative_bound_is_what_its_steps_add_up_to() {
+    let unit = 2_f64.powi(-24);
+    let rsqrt = 2_f64.powf(-22.9) / unit;
+    let [reciprocal, eps, mean, times_rstd, offset, product, bias] = [1.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0];
+    let steps = reciprocal + eps + rsqrt + mean + times_rstd + offset + product + bias;
+    let with_sum = |roundings: f64| (steps + roundings / 2.0) * unit;
+    assert!(with_sum(16.0) <= RELATIVE && with_sum(17.0) > RELATIVE, "{steps} and {}", with_sum(16.0));
+}

@@ -101,9 +101,22 @@ fn it_finds_fault_with_the_numbers_that_views_find_fault_with() {
         }
     }
     assert!(there > 10 && refused > 100, "{there} problems, {refused} refused");
-    for dim in [0, MAX_DIM as usize + 1] {
-        let (short, long) =
-            both(Norm::rms(0.0), &[2, dim], None, [Some(DType::F16), Some(DType::F16), None, None, None]);
-        assert_eq!((short, long), (None, None), "{dim}");
+}
+
+#[test]
+fn a_row_of_the_longest_length_is_taken_and_one_beyond_it_is_not() {
+    let longest = MAX_DIM as usize;
+    for (dim, is_taken) in [(0, false), (1, true), (longest - 1, true), (longest, true), (longest + 1, false)]
+    {
+        for rows in [1, 2] {
+            let types = [Some(DType::F16), Some(DType::F16), None, None, None];
+            let (short, long) = both(Norm::rms(0.0), &[rows, dim], None, types);
+            assert_eq!(short, long, "{rows} rows of {dim}");
+            assert_eq!(
+                short.map(|problem| problem.dim as usize),
+                is_taken.then_some(dim),
+                "{rows} rows of {dim}"
+            );
+        }
     }
 }

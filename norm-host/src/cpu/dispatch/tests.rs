@@ -2,10 +2,17 @@
 
 use half::{bf16, f16};
 
-use std::ops::Range;
+use std::{marker::PhantomData, ops::Range};
 
 use super::{
-    super::{algorithm::normalize, chunk::CHUNK, passes::Chunks, row::RowRange, tasks::Job},
+    super::{
+        algorithm::normalize,
+        chunk::CHUNK,
+        form::{Any, uniform},
+        passes::Chunks,
+        row::RowRange,
+        tasks::Job,
+    },
     *,
 };
 use crate::{
@@ -134,15 +141,18 @@ fn bits_of(addition: Addition, isa: Isa, case: Case, offset: usize, how: How) ->
     // SAFETY: all tensors are this function's own and as large as the problem says.
     let mut rows = unsafe { RowRange::new(&problem, &roundings, 0..ROWS as u64) };
     match how {
-        How::Rows => Job { isa, rounds, share_chunks: false }.normalize(&mut rows),
+        How::Rows => {
+            let uniform = uniform(&problem, roundings);
+            Job { isa, rounds, uniform, share_chunks: false }.normalize(&mut rows);
+        }
         How::Chunks { stream } => {
-            for mut row in rows.iter::<true>() {
+            for mut row in rows.iter::<Any<true>>() {
                 row.stream = stream;
                 // Miri takes long for threads.
-                let passes = &mut Chunks { isa, row: &mut row, parallel: !cfg!(miri) };
+                let (row, parallel) = (&mut row, !cfg!(miri));
                 match rounds {
-                    false => normalize::<false>(passes),
-                    true => normalize::<true>(passes),
+                    false => normalize(&mut Chunks { isa, row, parallel, form: PhantomData::<Any<false>> }),
+                    true => normalize(&mut Chunks { isa, row, parallel, form: PhantomData::<Any<true>> }),
                 }
             }
         }

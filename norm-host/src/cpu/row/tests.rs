@@ -2,7 +2,7 @@
 
 use norm_kernels::abi::{Axis, NormKind, Rounding};
 
-use super::*;
+use super::{super::form::Any, *};
 
 /// What the sums of a row in `f64` say of the squares about its mean.
 fn sum_sq_centered(row: &[f64]) -> Option<f64> {
@@ -26,7 +26,7 @@ fn sum_sq_centered(row: &[f64]) -> Option<f64> {
     // SAFETY: nothing reads or writes the row's elements.
     let mut rows = unsafe { RowRange::new(&problem, &Roundings::NONE, 0..1) };
     let moments = Moments { sum: row.iter().sum(), sum_sq: row.iter().map(|x| x * x).sum() };
-    rows.iter::<true>().next().expect("there is a row").sum_sq_centered(moments)
+    rows.iter::<Any<true>>().next().expect("there is a row").sum_sq_centered(moments)
 }
 
 #[test]

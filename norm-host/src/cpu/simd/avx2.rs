@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use half::f16;
+use half::{bf16, f16};
 
 use super::{Doubles, Simd, Vector, WIDTH};
 
@@ -49,6 +49,15 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn load_bf16(self, from: &[bf16; WIDTH]) -> F32x8 {
+        // SAFETY: `self` proves that the machine has the instructions; a `bf16` is 16 bits, so eight of them are 128.
+        unsafe {
+            let upper = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.as_ptr().cast()));
+            F32x8(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(upper)))
+        }
+    }
+
+    #[inline(always)]
     fn splat(self, value: f32) -> F32x8 {
         // SAFETY: `self` proves that the machine has the instruction.
         F32x8(unsafe { _mm256_set1_ps(value) })
@@ -73,6 +82,31 @@ impl Simd for Avx2 {
     }
 }
 
+impl F32x8 {
+    /// The elements rounded to nearest even in `f16`.
+    #[inline(always)]
+    fn as_f16(self) -> __m128i {
+        // SAFETY: a vector exists only where its instructions do.
+        unsafe { _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0) }
+    }
+
+    /// The elements rounded to nearest even in `bf16`; NaN stays NaN. [`Vector::round_bf16`] says how.
+    #[inline(always)]
+    fn as_bf16(self) -> __m128i {
+        // SAFETY: a vector exists only where its instructions do.
+        unsafe {
+            let bits = _mm256_castps_si256(self.0);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+            let quiet = _mm256_castsi256_ps(_mm256_or_si256(bits, _mm256_set1_epi32(1 << 22)));
+            let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0);
+            let both = _mm256_blendv_ps(_mm256_castsi256_ps(rounded), quiet, nan);
+            let upper = _mm256_srli_epi32::<16>(_mm256_castps_si256(both));
+            _mm_packus_epi32(_mm256_castsi256_si128(upper), _mm256_extracti128_si256::<1>(upper))
+        }
+    }
+}
+
 impl Vector for F32x8 {
     type F64 = F64x8;
 
@@ -88,9 +122,14 @@ impl Vector for F32x8 {
     fn store_f16(self, to: &mut [f16; WIDTH]) {
         // SAFETY: a vector exists only where its instructions do; an `f16` is 16 bits, so eight of them are 128.
         unsafe {
-            let rounded = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0);
-            _mm_storeu_si128(to.as_mut_ptr().cast(), rounded);
+            _mm_storeu_si128(to.as_mut_ptr().cast(), self.as_f16());
         }
+    }
+
+    #[inline(always)]
+    fn store_bf16(self, to: &mut [bf16; WIDTH]) {
+        // SAFETY: a vector exists only where its instructions do; a `bf16` is 16 bits, so eight of them are 128.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), self.as_bf16()) }
     }
 
     #[inline(always)]
@@ -102,6 +141,20 @@ impl Vector for F32x8 {
             _mm_stream_ps(to, _mm256_castps256_ps128(self.0));
             _mm_stream_ps(to.add(WIDTH / 2), _mm256_extractf128_ps::<1>(self.0));
         }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_f16(self, to: *mut [f16; WIDTH]) {
+        // SAFETY: a vector exists only where its instructions do. The caller promises that the memory may be written and that
+        // its address is a multiple of 16.
+        unsafe { _mm_stream_si128(to.cast(), self.as_f16()) }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_bf16(self, to: *mut [bf16; WIDTH]) {
+        // SAFETY: a vector exists only where its instructions do. The caller promises that the memory may be written and that
+        // its address is a multiple of 16.
+        unsafe { _mm_stream_si128(to.cast(), self.as_bf16()) }
     }
 
     #[inline(always)]
@@ -160,6 +213,22 @@ impl Vector for F32x8 {
     fn mul_add(self, factor: Self, addend: Self) -> Self {
         // SAFETY: a vector exists only where its instructions do.
         F32x8(unsafe { _mm256_fmadd_ps(self.0, factor.0, addend.0) })
+    }
+
+    #[inline(always)]
+    fn reciprocal(self) -> Self {
+        // SAFETY: a vector exists only where its instructions do.
+        F32x8(unsafe { _mm256_div_ps(_mm256_set1_ps(1.0), self.0) })
+    }
+
+    // The exponent's field of an f32 counts from -127.
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        // SAFETY: a vector exists only where its instructions do.
+        unsafe {
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(self.0), _mm256_set1_epi32(127));
+            F32x8(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
+        }
     }
 
     #[inline(always)]

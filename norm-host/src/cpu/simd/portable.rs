@@ -29,6 +29,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn load_bf16(self, from: &[bf16; WIDTH]) -> Array<f32> {
+        Array(from.map(bf16::to_f32))
+    }
+
+    #[inline(always)]
     fn splat(self, value: f32) -> Array<f32> {
         Array([value; WIDTH])
     }
@@ -50,6 +55,11 @@ impl Vector for Array<f32> {
     #[inline(always)]
     fn store_f16(self, to: &mut [f16; WIDTH]) {
         *to = self.0.map(f16::from_f32);
+    }
+
+    #[inline(always)]
+    fn store_bf16(self, to: &mut [bf16; WIDTH]) {
+        *to = self.0.map(bf16::from_f32);
     }
 
     #[inline(always)]
@@ -86,6 +96,16 @@ impl Vector for Array<f32> {
     #[inline(always)]
     fn mul_add(self, factor: Self, addend: Self) -> Self {
         Array(from_fn(|i| self.0[i].mul_add(factor.0[i], addend.0[i])))
+    }
+
+    #[inline(always)]
+    fn reciprocal(self) -> Self {
+        Array(self.0.map(|x| 1.0 / x))
+    }
+
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        Array(self.0.map(|x| f32::from_bits(((x as i32 + 127) as u32) << 23)))
     }
 
     #[inline(always)]

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use norm_kernels::abi::{
+    Activation,
     DType::{self, BF16, F16, F32},
-    QuantFormat, QuantRecipe,
+    Gating, QuantFormat, QuantRecipe,
 };
 
 use super::quantize::{codes, larger, quotient, reciprocal, sum};
@@ -45,10 +46,17 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("ones", &["w"], None, "word", 1, ones),
     operation("st_clamped", &["x"], Some("v2"), "[slot], {a, b}", 0, st_clamped),
     operation("st_clamped", &["x"], Some("v4"), "[slot], {a, b, c, d}", 0, st_clamped),
-    operation("round", &["n", "w", "v"], None, "{lo, hi}, {a, b}", 2, round),
+    operation("round", &["n", "w", "v", "m", "p"], None, "{lo, hi}, {a, b}", 2, round),
     operation("add", &["x", "y", "n"], None, "{lo, hi}, {a0, a1}, {r0, r1}, branch, sum", 2, add),
     operation("ld_scale", &["x"], None, "scale, [address], number", 1, ld_scale),
     operation("affine", &["y"], None, "{lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}", 2, affine),
+    operation("activate", &["x"], None, "{lo, hi}, {g0, g1}", 2, activate),
+    operation("gate", &["x", "y"], None, "{lo, hi}, {v0, v1}, {a0, a1}", 2, gate),
+    operation("gates_first", &["x"], None, "flag", 1, gates_first),
+    operation("ld", &["w", "t"], Some("v1"), "{a}, [base], index, wanted", 1, ld),
+    operation("ld", &["w", "t"], Some("v2"), "{a, b}, [base], index, wanted", 2, ld),
+    operation("ld", &["w", "t"], Some("v4"), "{a, b, c, d}, [base], index, wanted", 4, ld),
+    operation("ld", &["w", "t"], Some("v8"), "{a, b, c, d, e, f, g, h}, [base], index, wanted", 8, ld),
     operation("sum", &["x"], None, "{lo, hi}, {a, b}", 2, sum),
     operation("larger", &["q"], None, "larger, largest, value", 1, larger),
     operation("reciprocal", &["q"], None, "reciprocal, scale, magnitude, max", 1, reciprocal),
@@ -59,9 +67,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
 /// The output of an expansion, and what the expansion depends on.
 pub(super) struct Expansion<'a> {
     pub(super) text: &'a mut String,
+    /// The role.
+    pub(super) role: &'a str,
     /// The type of the operation's role; for `round`, `affine` and `add` the type to which the order of roundings rounds
     /// there, f32 where it does not round.
     pub(super) dtype: DType,
+    /// What the gate does, in a kernel that has one.
+    pub(super) gating: Gating,
     /// In a kernel with factors, the types to which an addition rounds the scaled branch and the sum before its factor.
     pub(super) scaled: Option<[DType; 2]>,
     /// The format and formula of the codes, if the kernel's output is quantized.
@@ -250,6 +262,39 @@ fn ld_scale(expansion: Expansion<'_>, operands: &[&str]) {
     }
 }
 
+/// `1 / (1 + exp(-g))`, and for SiLU `g` times that, as norm-host/src/cpu/gated.rs has it. Where the exponential is infinite
+/// the reciprocal is 0.
+fn activate(expansion: Expansion<'_>, operands: &[&str]) {
+    let [lo, hi, g0, g1] = named(operands);
+    for (a, g) in [(lo, g0), (hi, g1)] {
+        // -log2(e), and 1.
+        ptx!(expansion, "mul.rn.f32 {a}, {g}, 0fBFB8AA3B;");
+        ptx!(expansion, "ex2.approx.ftz.f32 {a}, {a};");
+        ptx!(expansion, "add.rn.f32 {a}, {a}, 0f3F800000;");
+        ptx!(expansion, "rcp.approx.ftz.f32 {a}, {a};");
+        if expansion.gating.activation == Activation::Silu {
+            ptx!(expansion, "mul.rn.f32 {a}, {a}, {g};");
+        }
+    }
+}
+
+/// Multiplies two values where the kernel gates, behind the norm after they have been rounded as its order says.
+fn gate(expansion: Expansion<'_>, operands: &[&str]) {
+    let [lo, hi, v0, v1, a0, a1] = named(operands);
+    let multiplies = expansion.gating.gates_first() == (expansion.role == "x");
+    let dtype = if multiplies { expansion.dtype } else { F32 };
+    round(Expansion { text: expansion.text, dtype, ..expansion }, &[lo, hi, v0, v1]);
+    if multiplies {
+        ptx!(expansion, "mul.rn.f32 {lo}, {lo}, {a0};");
+        ptx!(expansion, "mul.rn.f32 {hi}, {hi}, {a1};");
+    }
+}
+
+fn gates_first(expansion: Expansion<'_>, operands: &[&str]) {
+    let [flag] = named(operands);
+    ptx!(expansion, "mov.b32 {flag}, {};", u32::from(expansion.gating.gates_first()));
+}
+
 /// Rounds two values to a type of 16 bits and back, in their registers; nothing for f32.
 fn round_in_place(expansion: &mut Expansion<'_>, [lo, hi]: [&str; 2]) {
     if expansion.dtype != F32 {
@@ -258,5 +303,61 @@ fn round_in_place(expansion: &mut Expansion<'_>, [lo, hi]: [&str; 2]) {
         pack(Expansion { text: expansion.text, ..*expansion }, &["%norm_v", lo, hi]);
         unpack(Expansion { text: expansion.text, ..*expansion }, &[lo, hi, "%norm_v"]);
         ptx!(expansion, "}}");
+    }
+}
+
+/// Loads elements of a tensor whose type and size the template leaves open.
+fn ld(expansion: Expansion<'_>, operands: &[&str]) {
+    let [outputs @ .., base, index, wanted] = operands else { return };
+    let dtype = expansion.dtype;
+    // What stands in for what is not wanted: a weight of one, or NaN.
+    let absent = match (expansion.role, dtype) {
+        ("t", _) => 0x7fff_ffff,
+        (_, F16) => 0x3c00_3c00,
+        (_, BF16) => 0x3f80_3f80,
+        (_, F32) => 0x3f80_0000_u32,
+    };
+    ptx!(expansion, "{{");
+    ptx!(expansion, ".reg .pred %norm_p;");
+    ptx!(expansion, ".reg .b64 %norm_a;");
+    ptx!(expansion, "setp.ne.b32 %norm_p, {wanted}, 0;");
+    ptx!(expansion, "mul.wide.u32 %norm_a, {index}, {};", dtype.size());
+    ptx!(expansion, "add.s64 %norm_a, %norm_a, {base};");
+    if dtype == F32 {
+        for output in outputs {
+            ptx!(expansion, "mov.b32 {output}, {absent:#x};");
+        }
+        ld_words(expansion.text, outputs);
+    } else if let [output] = outputs {
+        ptx!(expansion, ".reg .b16 %norm_h;");
+        ptx!(expansion, ".reg .b32 %norm_v, %norm_w;");
+        ptx!(expansion, "mov.b16 %norm_h, {:#x};", absent & 0xffff);
+        ptx!(expansion, "@%norm_p ld.global.nc.b16 %norm_h, [%norm_a];");
+        ptx!(expansion, "mov.b32 %norm_v, {{%norm_h, %norm_h}};");
+        unpack(Expansion { text: expansion.text, ..expansion }, &[output, "%norm_w", "%norm_v"]);
+    } else {
+        let words: Vec<String> = (0..outputs.len() / 2).map(|word| format!("%norm_v{word}")).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        ptx!(expansion, ".reg .b32 {};", words.join(", "));
+        for word in &words {
+            ptx!(expansion, "mov.b32 {word}, {absent:#x};");
+        }
+        ld_words(expansion.text, &words);
+        for (pair, word) in outputs.chunks_exact(2).zip(&words) {
+            unpack(Expansion { text: expansion.text, ..expansion }, &[pair[0], pair[1], word]);
+        }
+    }
+    ptx!(expansion, "}}");
+}
+
+/// Loads words from the address in `%norm_a`, under the predicate `%norm_p`, 16 bytes at a time.
+fn ld_words(text: &mut String, words: &[&str]) {
+    for (at, words) in words.chunks(4).enumerate() {
+        let (vector, list) = match words {
+            [word] => (String::new(), (*word).to_owned()),
+            _ => (format!(".v{}", words.len()), format!("{{{}}}", words.join(", "))),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "\t@%norm_p ld.global.nc{vector}.b32 {list}, [%norm_a+{}];", 16 * at);
     }
 }

@@ -44,8 +44,10 @@ impl<'a> Statement<'a> {
         let dtype = self.dtype(operation, instance)?;
         let operands = self.operands(operation)?;
         let scaled = instance.scaled(self.role);
+        let gating = instance.gating.unwrap_or_default();
         let quantized = instance.quantized;
-        (operation.expand)(Expansion { text, dtype, scaled, quantized, capability }, &operands);
+        let role = self.role;
+        (operation.expand)(Expansion { text, role, dtype, gating, scaled, quantized, capability }, &operands);
         Ok(())
     }
 
@@ -77,6 +79,10 @@ impl<'a> Statement<'a> {
             let expected = format!("{} behind norm.{}", either(operation.roles), self.operation);
             return Err(Fault::new(Malformed::Role, expected, self.role));
         }
+        if matches!(operation.name, "activate" | "gate" | "gates_first") && instance.gating.is_none() {
+            let expected = "operations that need no gate in a kernel without one".to_owned();
+            return Err(Fault::new(Malformed::Operation, expected, self.operation));
+        }
         let Roundings { factor, normalized, product, result, .. } = instance.roundings();
         let rounded = match (self.role, operation.name) {
             ("n", "round") => return Ok(normalized.unwrap_or(DType::F32)),
@@ -84,10 +90,17 @@ impl<'a> Statement<'a> {
             ("x", "sum") => return self.quantizing(instance.rounded_where(QuantRecipe::rounds_sum)),
             ("q", _) => return self.quantizing(instance.quantized.map(|_| DType::F32)),
             ("w", "round") => factor,
+            ("m", "round") => return Ok(instance.rope_roundings()[0]),
+            ("p", "round") => return Ok(instance.rope_roundings()[1]),
+            ("t", _) => {
+                return instance.rope.map(|(table, _)| table).ok_or_else(|| self.absent());
+            }
+            ("w", "ld") => return self.present(instance),
             // An element of x already has its type, a factor is an f32.
             ("x", "add" | "ld_scale") => None,
+            ("x", "activate" | "gate" | "gates_first") => None,
             ("n", "add") => instance.rounded_norm(),
-            (_, "add") => result,
+            (_, "add" | "gate") => result,
             (_, "affine") => product,
             _ => {
                 let dtype = self.present(instance)?;
@@ -117,10 +130,13 @@ impl<'a> Statement<'a> {
             "w" => instance.w,
             _ => instance.y,
         };
-        dtype.ok_or_else(|| {
-            let expected = format!("a tensor that the kernel has behind norm.{}", self.operation);
-            Fault::new(Malformed::Role, expected, self.role)
-        })
+        dtype.ok_or_else(|| self.absent())
+    }
+
+    /// The fault of a role whose tensor the kernel lacks.
+    fn absent(&self) -> Fault {
+        let expected = format!("a tensor that the kernel has behind norm.{}", self.operation);
+        Fault::new(Malformed::Role, expected, self.role)
     }
 
     /// The operand for each name of the operation's signature.

@@ -59,7 +59,9 @@ fn a_template_of_ones_own_is_specialized_under_any_name() {
         w: None,
         y: Some(DType::F32),
         addition: Addition::PLAIN,
+        gating: None,
         epilogue: EpilogueRounding::SINGLE,
+        rope: None,
         quantized: None,
         max_threads: 64,
         max_registers: Some(32),
@@ -252,15 +254,15 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
         (
             Operation,
             "norm.unpakc.x {%r1, %r2}, %r3;",
-            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, sum, larger, \
-             reciprocal, quotient or codes), \
+            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, ld, sum, larger, reciprocal, \
+             quotient or codes), \
              given 'unpakc'",
         ),
         (
             Operation,
             "norm. %r1;",
-            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, sum, larger, \
-             reciprocal, quotient or codes), \
+            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, ld, sum, larger, reciprocal, \
+             quotient or codes), \
              given nothing",
         ),
         (Role, "norm.unpack.n {%r1, %r2}, %r3;", "x, w or y behind norm.unpack, given 'n'"),

@@ -1,0 +1,101 @@
+//! The element types of memory. Between a load and a store all arithmetic is `f32`.
+
+use half::{bf16, f16};
+
+use super::simd::{Simd, Vector, WIDTH};
+use crate::DType;
+
+/// An element type of memory.
+pub(super) trait Element: Copy {
+    /// The same as a value.
+    const DTYPE: DType;
+    /// Zero.
+    const ZERO: Self;
+
+    /// A vector of these elements of an input. An infinite `f16` becomes the largest finite one: one infinity from an earlier
+    /// layer must not wipe out the row.
+    fn load<S: Simd>(simd: S, from: &[Self; WIDTH]) -> S::F32;
+
+    /// Stores the elements rounded to nearest even.
+    ///
+    /// # Safety
+    ///
+    /// The memory at `to` may be written and is aligned to an element.
+    unsafe fn store(vector: impl Vector, to: *mut [Self; WIDTH]);
+
+    /// Stores the same past the caches.
+    ///
+    /// # Safety
+    ///
+    /// As [`Vector::stream`].
+    unsafe fn stream(vector: impl Vector, to: *mut [Self; WIDTH]);
+}
+
+/// The largest finite `f16`.
+pub(super) const LARGEST_F16: f32 = 65504.0;
+
+impl Element for f32 {
+    const DTYPE: DType = DType::F32;
+    const ZERO: f32 = 0.0;
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &[f32; WIDTH]) -> S::F32 {
+        simd.load(from)
+    }
+
+    #[inline(always)]
+    unsafe fn store(vector: impl Vector, to: *mut [f32; WIDTH]) {
+        // SAFETY: the caller promises that the memory may be written.
+        unsafe { to.write(vector.to_array()) }
+    }
+
+    #[inline(always)]
+    unsafe fn stream(vector: impl Vector, to: *mut [f32; WIDTH]) {
+        // SAFETY: the caller promises what the vector demands.
+        unsafe { vector.stream(to) }
+    }
+}
+
+impl Element for f16 {
+    const DTYPE: DType = DType::F16;
+    const ZERO: f16 = f16::ZERO;
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &[f16; WIDTH]) -> S::F32 {
+        simd.load_f16(from).clamp(LARGEST_F16)
+    }
+
+    #[inline(always)]
+    unsafe fn store(vector: impl Vector, to: *mut [f16; WIDTH]) {
+        // SAFETY: the caller promises that the memory may be written, and nothing else refers to it meanwhile.
+        vector.store_f16(unsafe { &mut *to });
+    }
+
+    #[inline(always)]
+    unsafe fn stream(vector: impl Vector, to: *mut [f16; WIDTH]) {
+        // SAFETY: the caller promises what the vector demands.
+        unsafe { vector.stream_f16(to) }
+    }
+}
+
+impl Element for bf16 {
+    const DTYPE: DType = DType::BF16;
+    const ZERO: bf16 = bf16::ZERO;
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &[bf16; WIDTH]) -> S::F32 {
+        simd.load_bf16(from)
+    }
+
+    #[inline(always)]
+    unsafe fn store(vector: impl Vector, to: *mut [bf16; WIDTH]) {
+        // SAFETY: the caller promises that the memory may be written, and nothing else refers to it meanwhile.
+        vector.store_bf16(unsafe { &mut *to });
+    }
+
+    #[inline(always)]
+    unsafe fn stream(vector: impl Vector, to: *mut [bf16; WIDTH]) {
+        // SAFETY: the caller promises what the vector demands.
+        unsafe { vector.stream_bf16(to) }
+    }
+}

@@ -1,0 +1,433 @@
+//! QK norm and RoPE: the heads of queries, keys and values are normed, and those of queries and keys rotated by their
+//! positions, in one launch ([`RopeKernel`](crate::abi::RopeKernel)).
+//!
+//! ```text
+//! n = norm(x) * (w + weight_offset)           of each head: RMSNorm, LayerNorm, or none
+//! y[i] = n[i] * cos[p] - n[j] * sin[p]        for each pair p of rotated elements i and j of the head
+//! y[j] = n[j] * cos[p] + n[i] * sin[p]
+//! y[i] = n[i]                                 for the other elements
+//! ```
+//!
+//! or, with the norm behind the rotation, `y = norm(rotated x) * (w + weight_offset)`.
+//!
+//! The lanes of a warp share a head, and a warp has several heads. Each lane has two vectors that hold whole pairs ([`Unit`]),
+//! so that rotating takes no shuffles. What does not depend on the position is loaded first, and all of it at once; only the
+//! cosines and sines wait for the position. There is no branch on how many heads `q`, `k` and `v` have: each lane selects the
+//! numbers of its head's tensor.
+//!
+//! In long grids lanes go through several heads of a token, one after the other, with addresses, weights, cosines and sines
+//! that they have made ready once: these take more instructions than norming and rotating a head does. The next head is
+//! loaded meanwhile.
+
+use crate::abi::{HAS_WEIGHTS, LAYER_NORM, NO_NORM, RopeArgs, RopeHeads};
+use crate::access::{MemoryAccess, Scalar, Vector, unpack};
+use crate::each::{each, map_pairs};
+use crate::element::{F32, Input, Words, XHalf};
+use crate::gpu::{self, Reuse, pseudo};
+use crate::reduce::{FIRST, Scope, Warp};
+use crate::row::row_of_thread;
+
+/// The two vectors of a lane that are rotated together: the index of the first element of each, and how many of its elements
+/// are in the head. See [`RopeArgs`].
+#[derive(Clone, Copy)]
+struct Unit {
+    a: u32,
+    a_valid: u32,
+    b: u32,
+    b_valid: u32,
+    /// How many elements of each are rotated.
+    a_turned: u32,
+    b_turned: u32,
+}
+
+impl Unit {
+    const NONE: Unit = Unit { a: 0, a_valid: 0, b: 0, b_valid: 0, a_turned: 0, b_turned: 0 };
+
+    /// Unit `u` of a head.
+    #[inline(always)]
+    fn of<A: MemoryAccess, const N: usize, const NEIGHBOURS: bool>(
+        args: &RopeArgs,
+        u: u32,
+        rotates: bool,
+    ) -> Unit {
+        let (n, rotary) = (N as u32, 2 * args.half);
+        let turned = |valid: u32, is_turned: bool| if rotates && is_turned { valid } else { 0 };
+        if NEIGHBOURS {
+            // Units behind the last have their first vector where another lane has its second.
+            let a = if u < args.distance { u * n } else { args.dim };
+            let b = a + args.distance * n;
+            return Unit {
+                a,
+                a_valid: A::valid::<N>(a, args.dim),
+                b,
+                b_valid: A::valid::<N>(b, args.dim),
+                a_turned: turned(A::valid::<N>(a, rotary), true),
+                b_turned: turned(A::valid::<N>(b, rotary), true),
+            };
+        }
+        let is_turned = u < args.rotating;
+        let rest = u.wrapping_sub(args.rotating);
+        let (a, a_end, distance, b_end) = if is_turned {
+            (u * n, args.half, args.half, rotary)
+        } else {
+            let a = if rest < args.distance { rotary + rest * n } else { args.dim };
+            (a, args.dim, args.distance * n, args.dim)
+        };
+        let b = a + distance;
+        let (a_valid, b_valid) = (A::valid::<N>(a, a_end), A::valid::<N>(b, b_end));
+        Unit {
+            a,
+            a_valid,
+            b,
+            b_valid,
+            a_turned: turned(a_valid, is_turned),
+            b_turned: turned(b_valid, is_turned),
+        }
+    }
+}
+
+/// One of two, without a branch: a selection by `if` may become one load at an address that depends on the condition, and a
+/// kernel parameter that is indexed is copied into local memory first.
+macro_rules! select {
+    ($condition:expr, $then:expr, $otherwise:expr, $bits:ty) => {{
+        let mask = ($condition as $bits).wrapping_neg();
+        $then & mask | $otherwise & !mask
+    }};
+}
+
+/// The numbers of the tensor to which head `head` of a token belongs.
+#[inline(always)]
+fn heads_of(args: &RopeArgs, head: u32) -> RopeHeads {
+    let RopeArgs { q, k, v, k_from, v_from, .. } = args;
+    let (in_k, in_v) = (head >= *k_from, head >= *v_from);
+    let word = |q: u64, k: u64, v: u64| select!(in_v, v, select!(in_k, k, q, u64), u64);
+    let half = |q: u32, k: u32, v: u32| select!(in_v, v, select!(in_k, k, q, u32), u32);
+    let float = |q: f32, k: f32, v: f32| f32::from_bits(half(q.to_bits(), k.to_bits(), v.to_bits()));
+    RopeHeads {
+        x: word(q.x, k.x, v.x),
+        y: word(q.y, k.y, v.y),
+        w: word(q.w, k.w, v.w),
+        x_token: word(q.x_token, k.x_token, v.x_token),
+        x_head: word(q.x_head, k.x_head, v.x_head),
+        y_token: word(q.y_token, k.y_token, v.y_token),
+        y_head: word(q.y_head, k.y_head, v.y_head),
+        w_head: word(q.w_head, k.w_head, v.w_head),
+        eps: float(q.eps, k.eps, v.eps),
+        weight_offset: float(q.weight_offset, k.weight_offset, v.weight_offset),
+        norm: half(q.norm, k.norm, v.norm),
+        rotates: half(q.rotates, k.rotates, v.rotates),
+    }
+}
+
+/// The weights of `valid` elements from `at` on; 1 for the others.
+///
+/// # Safety
+/// These weights are in memory, and for [`Vector`] whole and aligned.
+#[inline(always)]
+unsafe fn weights<A: MemoryAccess, const N: usize>(w: u64, at: u32, valid: u32) -> [f32; N] {
+    let mut weights = [0.0; N];
+    // SAFETY: the caller guarantees that these weights are in memory, and for `Vector` aligned.
+    unsafe {
+        match (A::WHOLE, N) {
+            (true, 8) => copy(&mut weights, 0, pseudo::ld_w_v8(w, at, valid != 0)),
+            (true, _) => copy(&mut weights, 0, pseudo::ld_w_v4(w, at, valid != 0)),
+            (false, _) => each::<N>(|i| [weights[i]] = pseudo::ld_w(w, at + i as u32, (i as u32) < valid)),
+        }
+    }
+    weights
+}
+
+/// Cosines or sines of the pairs of a unit that are rotated: `N` of them. Where none are `wanted`, they are NaN.
+///
+/// # Safety
+/// These are in memory, and for [`Vector`] whole and aligned.
+#[inline(always)]
+unsafe fn of_table<A: MemoryAccess, const N: usize, const NEIGHBOURS: bool>(
+    row: u64,
+    unit: Unit,
+    wanted: bool,
+) -> [f32; N] {
+    let mut values = [0.0; N];
+    let turned = |turned: u32| if wanted { turned } else { 0 };
+    let (a, b) = (turned(unit.a_turned), turned(unit.b_turned));
+    // SAFETY: the caller guarantees that what is wanted is in memory, and for `Vector` aligned.
+    unsafe {
+        match (A::WHOLE, NEIGHBOURS, N) {
+            (true, false, 8) => copy(&mut values, 0, pseudo::ld_t_v8(row, unit.a, a != 0)),
+            (true, false, _) => copy(&mut values, 0, pseudo::ld_t_v4(row, unit.a, a != 0)),
+            (true, true, 8) => {
+                copy(&mut values, 0, pseudo::ld_t_v4(row, unit.a / 2, a != 0));
+                copy(&mut values, 4, pseudo::ld_t_v4(row, unit.b / 2, b != 0));
+            }
+            (true, true, _) => {
+                copy(&mut values, 0, pseudo::ld_t_v2(row, unit.a / 2, a != 0));
+                copy(&mut values, 2, pseudo::ld_t_v2(row, unit.b / 2, b != 0));
+            }
+            (false, false, _) => {
+                each::<N>(|i| [values[i]] = pseudo::ld_t(row, unit.a + i as u32, (i as u32) < a));
+            }
+            (false, true, _) => each::<4>(|i| {
+                if i < N / 2 {
+                    let pair = i as u32;
+                    [values[i]] = pseudo::ld_t(row, unit.a / 2 + pair, 2 * pair < a);
+                    [values[N / 2 + i]] = pseudo::ld_t(row, unit.b / 2 + pair, 2 * pair < b);
+                }
+            }),
+        }
+    }
+    values
+}
+
+/// Copies `from` to the elements of `to` from `at` on.
+#[inline(always)]
+fn copy<const N: usize, const M: usize>(to: &mut [f32; N], at: usize, from: [f32; M]) {
+    each::<M>(|i| to[at + i] = from[i]);
+}
+
+/// A pair, rotated: `(a cos - b sin, b cos + a sin)`.
+#[inline(always)]
+fn turn([a, b]: [f32; 2], cos: f32, sin: f32) -> [f32; 2] {
+    let [minuend, subtrahend] = pseudo::round_p([a * cos, b * sin]);
+    let [augend, addend] = pseudo::round_p([b * cos, a * sin]);
+    [minuend - subtrahend, augend + addend]
+}
+
+/// A unit's elements, rotated.
+#[inline(always)]
+fn rotate<A: MemoryAccess, const N: usize, const NEIGHBOURS: bool>(
+    [mut a, mut b]: [[f32; N]; 2],
+    unit: Unit,
+    (cos, sin): ([f32; N], [f32; N]),
+) -> [[f32; N]; 2] {
+    if NEIGHBOURS {
+        each::<4>(|pair| {
+            let i = 2 * pair;
+            if i < N {
+                if (i as u32) < unit.a_turned {
+                    [a[i], a[i + 1]] = turn([a[i], a[i + 1]], cos[pair], sin[pair]);
+                }
+                if (i as u32) < unit.b_turned {
+                    let at = N / 2 + pair;
+                    [b[i], b[i + 1]] = turn([b[i], b[i + 1]], cos[at], sin[at]);
+                }
+            }
+        });
+    } else if unit.a_turned != 0 {
+        // What is behind the last element stays 0, and counts for nothing in a norm behind.
+        each::<N>(|i| {
+            if A::WHOLE || (i as u32) < unit.a_turned {
+                [a[i], b[i]] = turn([a[i], b[i]], cos[i], sin[i]);
+            }
+        });
+    }
+    [a, b]
+}
+
+/// Two vectors of values that go from norm to rotation, or back.
+#[inline(always)]
+fn between<const N: usize>(values: [[f32; N]; 2]) -> [[f32; N]; 2] {
+    values.map(|values| map_pairs(|i| pseudo::round_m([values[i], values[i + 1]])))
+}
+
+/// The body of a kernel for elements of type `X`, in vectors of `N`, `U` units a lane.
+///
+/// # Safety
+/// `args` is as [`RopeArgs`] documents, for this launch's block and grid. For [`Vector`] access the vectors of heads and
+/// weights, and of tables those of a unit's cosines, are whole and aligned.
+#[inline(always)]
+unsafe fn qk_rope<A: MemoryAccess, X: Input, const N: usize, const U: usize, const NEIGHBOURS: bool>(
+    args: &RopeArgs,
+) {
+    gpu::let_next_kernel_start();
+    let row = row_of_thread();
+    let (token, group) = args.groups.divide(row);
+    let head = group * args.heads_a_group;
+    let heads = heads_of(args, head);
+    let exists = row < args.rows;
+    let rotates = exists && heads.rotates != 0;
+    let offset = |base: u64, token_stride: u64, head_stride: u64| {
+        base.wrapping_add(u64::from(token) * token_stride)
+            .wrapping_add(u64::from(head).wrapping_mul(head_stride))
+    };
+    let mut x_row = offset(heads.x, heads.x_token, heads.x_head);
+    let mut y_row = offset(heads.y, heads.y_token, heads.y_head);
+    let w_row = offset(heads.w, 0, heads.w_head);
+    let position_at = args.positions + u64::from(token) * u64::from(args.position_bytes);
+
+    let mut units = [Unit::NONE; U];
+    each::<U>(|j| {
+        let u = gpu::thread_x() + j as u32 * gpu::block_x();
+        let unit = Unit::of::<A, N, NEIGHBOURS>(args, u, rotates);
+        units[j] = if exists { unit } else { Unit::NONE };
+    });
+
+    gpu::wait_for_previous_kernel();
+    let mut position = 0;
+    if rotates {
+        // SAFETY: the caller guarantees a position for each token; its lower 4 bytes come first.
+        position = unsafe { gpu::ld_global_b32(position_at) };
+    }
+    // SAFETY: the caller guarantees that the head's elements are in memory, for `Vector` in whole and aligned vectors.
+    let mut x = unsafe { load::<A, X, N, U>(x_row, &units, true) };
+    let mut w = [[[1.0; N]; 2]; U];
+    each::<U>(|j| {
+        let Unit { a, a_valid, b, b_valid, .. } = units[j];
+        let there = |valid: u32| if heads.norm & HAS_WEIGHTS != 0 { valid } else { 0 };
+        // SAFETY: the caller guarantees that the head's weights are in memory, for `Vector` in whole and aligned vectors.
+        w[j] =
+            unsafe { [weights::<A, N>(w_row, a, there(a_valid)), weights::<A, N>(w_row, b, there(b_valid))] };
+        w[j] = w[j].map(|w| map_pairs(|i| [w[i] + heads.weight_offset, w[i + 1] + heads.weight_offset]));
+    });
+    // A position past the tables' end reads nothing, and makes what it would rotate NaN.
+    let is_in_table = position < args.table_rows;
+    let row_of = |table: u64, stride: u64| table.wrapping_add(u64::from(position).wrapping_mul(stride));
+    let (cos_row, sin_row) = (row_of(args.cos, args.cos_stride), row_of(args.sin, args.sin_stride));
+    let mut tables = [([0.0; N], [0.0; N]); U];
+    each::<U>(|j| {
+        // SAFETY: the caller guarantees that both tables have a row for each position below `table_rows`, for `Vector`
+        // aligned; other positions read none.
+        tables[j] = unsafe {
+            (
+                of_table::<A, N, NEIGHBOURS>(cos_row, units[j], is_in_table),
+                of_table::<A, N, NEIGHBOURS>(sin_row, units[j], is_in_table),
+            )
+        };
+    });
+
+    let mut left = args.heads_a_group;
+    loop {
+        gpu::keep_rolled();
+        // The next head's elements are on their way while this head's are normed and rotated.
+        let next_row = x_row.wrapping_add(heads.x_head);
+        // SAFETY: as for the first head, if there is one more.
+        let next = unsafe { load::<A, X, N, U>(next_row, &units, left > 1) };
+        let y = norm_and_rotate::<A, X, N, U, NEIGHBOURS>(args, &heads, &units, x, &w, &tables);
+        each::<U>(|j| {
+            let Unit { a, a_valid, b, b_valid, .. } = units[j];
+            // SAFETY: the caller guarantees that these elements of `y` are in memory, for `Vector` in whole and aligned
+            // vectors, and that nothing else touches them; those of `x` that may lie there have been read by this thread.
+            unsafe {
+                A::store::<X, N>(y_row + u64::from(a) * X::SIZE, a_valid, y[j][0]);
+                A::store::<X, N>(y_row + u64::from(b) * X::SIZE, b_valid, y[j][1]);
+            }
+        });
+        left -= 1;
+        if left == 0 {
+            return;
+        }
+        (x, x_row) = (next, next_row);
+        y_row = y_row.wrapping_add(heads.y_head);
+    }
+}
+
+/// The vectors of a thread's units, if they are `wanted`.
+///
+/// # Safety
+/// What is wanted is in memory, for [`Vector`] in whole and aligned vectors.
+#[inline(always)]
+unsafe fn load<A: MemoryAccess, X: Input, const N: usize, const U: usize>(
+    row: u64,
+    units: &[Unit; U],
+    wanted: bool,
+) -> [[Words; 2]; U] {
+    let mut x = [[[0; 8]; 2]; U];
+    each::<U>(|j| {
+        let Unit { a, a_valid, b, b_valid, .. } = units[j];
+        let valid = |valid: u32| if wanted { valid } else { 0 };
+        // SAFETY: the caller guarantees that the head's elements are in memory, for `Vector` aligned.
+        x[j] = unsafe {
+            [(a, valid(a_valid)), (b, valid(b_valid))]
+                .map(|(at, valid)| A::fetch::<X, N>(row + u64::from(at) * X::SIZE, valid, 0, Reuse::Once))
+        };
+    });
+    x
+}
+
+/// A head's elements, normed and rotated. Every lane of a warp must call.
+#[inline(always)]
+fn norm_and_rotate<A: MemoryAccess, X: Input, const N: usize, const U: usize, const NEIGHBOURS: bool>(
+    args: &RopeArgs,
+    heads: &RopeHeads,
+    units: &[Unit; U],
+    x: [[Words; 2]; U],
+    w: &[[[f32; N]; 2]; U],
+    tables: &[([f32; N], [f32; N]); U],
+) -> [[[f32; N]; 2]; U] {
+    let mut values = [[[0.0; N]; 2]; U];
+    each::<U>(|j| values[j] = x[j].map(|words| unpack::<X, N>(X::clamp(words))));
+    if args.norm_behind != 0 {
+        each::<U>(|j| values[j] = between(rotate::<A, N, NEIGHBOURS>(values[j], units[j], tables[j])));
+    }
+    if args.centers != 0 {
+        // The mean in two parts: the second is what rounding took from the first.
+        let is_centered = heads.norm & LAYER_NORM != 0;
+        let mut subtract_mean = || {
+            let mut total = 0.0;
+            each::<U>(|j| each::<N>(|i| total += values[j][0][i] + values[j][1][i]));
+            let total = Warp::sum(total, FIRST);
+            let mean = if is_centered { total * args.reciprocal } else { 0.0 };
+            each::<U>(|j| {
+                let centered = |values: [f32; N], valid: u32| {
+                    let mut centered = [0.0; N];
+                    each::<N>(|i| centered[i] = if (i as u32) < valid { values[i] - mean } else { 0.0 });
+                    centered
+                };
+                let [a, b] = values[j];
+                values[j] = [centered(a, units[j].a_valid), centered(b, units[j].b_valid)];
+            });
+        };
+        subtract_mean();
+        subtract_mean();
+    }
+    let mut rstd = 1.0;
+    if args.norms != 0 {
+        let mut sum_sq = 0.0;
+        each::<U>(|j| {
+            let [mut a, mut b] = [0.0; 2];
+            each::<N>(|i| a = gpu::fma(values[j][0][i], values[j][0][i], a));
+            each::<N>(|i| b = gpu::fma(values[j][1][i], values[j][1][i], b));
+            sum_sq += a + b;
+        });
+        let sum_sq = Warp::sum(sum_sq, FIRST);
+        if heads.norm != NO_NORM {
+            rstd = gpu::rsqrt(sum_sq * args.reciprocal + heads.eps);
+        }
+    }
+    each::<U>(|j| {
+        let normed = |values: [f32; N], w: [f32; N]| {
+            map_pairs(|i| {
+                let n = pseudo::round_n([values[i] * rstd, values[i + 1] * rstd]);
+                [n[0] * w[i], n[1] * w[i + 1]]
+            })
+        };
+        values[j] = [normed(values[j][0], w[j][0]), normed(values[j][1], w[j][1])];
+        if args.norm_behind == 0 {
+            values[j] = rotate::<A, N, NEIGHBOURS>(between(values[j]), units[j], tables[j]);
+        }
+    });
+    values
+}
+
+/// The entry points for a size of elements: vectors of `$n`, `$u` units a lane. An element-by-element kernel has one more:
+/// where vectors are not whole, a head of the largest size may have one more than its lanes.
+macro_rules! entries {
+    ($x:ident $x_name:literal, $n:literal, $u:literal, $scalar_u:literal) => {
+        entries!(@ concat!("rope_", $x_name, "_halves_vector"), Vector, $x, $n, $u, false);
+        entries!(@ concat!("rope_", $x_name, "_halves_scalar"), Scalar, $x, $n, $scalar_u, false);
+        entries!(@ concat!("rope_", $x_name, "_neighbours_vector"), Vector, $x, $n, $u, true);
+        entries!(@ concat!("rope_", $x_name, "_neighbours_scalar"), Scalar, $x, $n, $scalar_u, true);
+    };
+    (@ $name:expr, $access:ident, $x:ident, $n:literal, $u:literal, $neighbours:literal) => {
+        gpu::kernel!(
+            $name,
+            fn kernel(args: RopeArgs) {
+                // SAFETY: whoever launches an entry point guarantees what `qk_rope` requires; `norm-host` checks it before a
+                // launch.
+                unsafe { qk_rope::<$access, $x, $n, $u, $neighbours>(&args) }
+            }
+        );
+    };
+}
+
+entries!(XHalf "b16", 8, 1, 2);
+entries!(F32 "b32", 4, 2, 3);

@@ -1,0 +1,159 @@
+//! Norm and rotation of queries and keys: the call of a benchmark case, and its judgement.
+//!
+//! Of the heads of each token, packed in one tensor, four fifths are queries and the rest are keys. All of a head is rotated,
+//! by halves, and weights are shared by all heads. Tables have the weights' type; prompts have their tokens at positions one
+//! behind the other, a few tokens, as in decoding, anywhere.
+
+use norm_host::{
+    Backend, DType, Error, NormKind, Pairing, Positions, QkNormRope, Qkv, RopeRounding, Rotary, Rounding,
+    View, ViewMut,
+    accuracy::WorstRow,
+    reference::{Head, HeadOperation, HeadParameters},
+};
+
+use super::call::TensorAddresses;
+use super::case::{BenchCase, EPS};
+use crate::bytes::AlignedBytes;
+use crate::element;
+
+/// Rows of the tables: at least those of a short context, and no more than of a long one.
+const ROWS: std::ops::RangeInclusive<usize> = 4096..=32_768;
+
+/// Tokens that are decoded at a time, at most.
+const DECODED: usize = 256;
+
+/// What lies where in the tensor of tables and positions.
+struct Layout {
+    tokens: usize,
+    dim: usize,
+    rows: usize,
+    dtype: DType,
+    /// Bytes in front of the positions.
+    positions: usize,
+}
+
+impl Layout {
+    fn of(case: &BenchCase) -> Layout {
+        let (tokens, dim, dtype) =
+            (case.extents.rows() / case.extents.heads(), case.extents.dim(), case.types.w);
+        let rows = tokens.clamp(*ROWS.start(), *ROWS.end());
+        Layout { tokens, dim, rows, dtype, positions: (rows * dim * dtype.size()).next_multiple_of(16) }
+    }
+
+    fn position(&self, token: usize) -> usize {
+        if self.tokens <= DECODED { 1237 * (token + 1) % self.rows } else { token % self.rows }
+    }
+
+    /// A row of both tables, cosines first: those of RoPE with a base of 10000.
+    fn row(&self, position: usize) -> Vec<f64> {
+        let half = self.dim / 2;
+        let angle = |p: usize| position as f64 / 10_000_f64.powf(p as f64 / half as f64);
+        let (cos, sin) = ((0..half).map(|p| angle(p).cos()), (0..half).map(|p| angle(p).sin()));
+        cos.chain(sin).collect()
+    }
+}
+
+/// Both tables, side by side, and the positions behind them.
+pub fn tables(case: &BenchCase) -> AlignedBytes {
+    let layout = Layout::of(case);
+    let mut bytes = AlignedBytes::zeroed(layout.positions + layout.tokens * size_of::<u32>());
+    let row_bytes = layout.dim * layout.dtype.size();
+    for position in 0..layout.rows {
+        let row = &mut bytes[position * row_bytes..][..row_bytes];
+        element::write(layout.dtype, row, layout.row(position).into_iter());
+    }
+    for token in 0..layout.tokens {
+        let at = layout.positions + token * size_of::<u32>();
+        bytes[at..][..size_of::<u32>()].copy_from_slice(&(layout.position(token) as u32).to_ne_bytes());
+    }
+    bytes
+}
+
+/// Heads of queries and of keys.
+fn heads(case: &BenchCase) -> [usize; 3] {
+    let all = case.extents.heads();
+    let k = all / 5;
+    [all - k, k, 0]
+}
+
+/// The order of roundings of transformers' modules where the norm has theirs.
+fn rounding(case: &BenchCase) -> RopeRounding {
+    match case.rounding {
+        Rounding::Single => RopeRounding::Single,
+        _ => RopeRounding::Products,
+    }
+}
+
+/// Which parts of the operation a call has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    Both,
+    Norm,
+    Rotation,
+}
+
+/// The call, or a part of it, from `x` to `y`; the rotation alone in place in `y`.
+///
+/// # Safety
+/// As [`super::call::call`], with the tensor of [`tables`] at `b`.
+pub unsafe fn call(
+    case: &BenchCase,
+    tensors: TensorAddresses,
+    parts: Parts,
+    on: &impl Backend,
+) -> Result<(), Error> {
+    let TensorAddresses { place, x, y, w, b, .. } = tensors;
+    let (layout, dtype) = (Layout::of(case), case.types.x);
+    let (dim, half) = (layout.dim, layout.dim / 2);
+    let shape = [layout.tokens, case.extents.heads() * dim];
+    // SAFETY: the caller guarantees these tensors at their addresses.
+    let (description, read, written) = unsafe {
+        let table = |first: usize| {
+            let address = b + (first * layout.dtype.size()) as u64;
+            View::from_raw_parts_strided(place, address, layout.dtype, &[layout.rows, half], &[dim, 1])
+        };
+        let positions = Positions::from_raw_parts::<u32>(place, b + layout.positions as u64, layout.tokens)?;
+        let weight = View::from_raw_parts(place, w, case.types.w, &[dim])?;
+        let norm = case.operation().norm().weight(weight);
+        let normed = QkNormRope::new().rounding(rounding(case)).q_norm(norm).k_norm(norm);
+        let rotary = Rotary::new(table(0)?, table(half)?, positions);
+        let description = match parts {
+            Parts::Both => normed.rotary(rotary),
+            Parts::Norm => normed,
+            Parts::Rotation => QkNormRope::new().rounding(rounding(case)).rotary(rotary),
+        };
+        let read = View::from_raw_parts(place, x, dtype, &shape)?;
+        (description, read, ViewMut::from_raw_parts(place, y, dtype, &shape)?)
+    };
+    let written = Qkv::<ViewMut<'_>>::packed(written, heads(case), dim)?;
+    match parts {
+        Parts::Both | Parts::Norm => {
+            description.to(Qkv::<View<'_>>::packed(read, heads(case), dim)?, written, on)
+        }
+        Parts::Rotation => description.in_place(written, on),
+    }
+}
+
+/// Judges one head.
+pub fn judge(case: &BenchCase, index: usize, [x, y]: [&[u8]; 2], w: &[u8]) -> WorstRow {
+    let layout = Layout::of(case);
+    let half = layout.dim / 2;
+    let weight = element::read(case.types.w, w);
+    let row = layout.row(layout.position(index / case.extents.heads()));
+    // As they are in memory.
+    let mut bytes = AlignedBytes::zeroed(row.len() * layout.dtype.size());
+    element::write(layout.dtype, &mut bytes, row.into_iter());
+    let row = element::read(layout.dtype, &bytes);
+    let (x, y) = (element::read(case.types.x, x), element::read(case.types.y, y));
+    let operation = HeadOperation {
+        dtype: case.types.x,
+        pairing: Pairing::Halves,
+        norm_behind: false,
+        before_weight: case.rounding == Rounding::BeforeWeight,
+        rounding: rounding(case),
+    };
+    let norm =
+        HeadParameters { kind: NormKind::Rms, eps: EPS.into(), weight: Some(&weight), weight_offset: 0.0 };
+    let head = Head { x: &x, norm: Some(norm), turn: Some([&row[..half], &row[half..]]) };
+    operation.judge(&head, &y)
+}
