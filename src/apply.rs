@@ -4,6 +4,7 @@ mod args;
 mod argument;
 mod form;
 pub mod input;
+mod quantize;
 mod rows;
 mod sink;
 
@@ -16,6 +17,7 @@ pub use argument::{RefusedError, ShapeError};
 use form::{Form, Shapes};
 pub use input::InputError;
 use input::{Tensor, TensorRef};
+pub use quantize::{QuantForm, QuantScaling, QuantizeError};
 pub use sink::SinkError;
 use sink::{Destination, FileLayout, Sink};
 
@@ -24,11 +26,18 @@ use crate::output;
 use crate::printable;
 
 pub fn rms(args: &RowsArgs) -> Result<Outcome, Failure> {
-    apply(&args.norm, NormKind::Rms, args.form())
+    of_rows(args, NormKind::Rms)
 }
 
 pub fn layer(args: &RowsArgs) -> Result<Outcome, Failure> {
-    apply(&args.norm, NormKind::Layer, args.form())
+    of_rows(args, NormKind::Layer)
+}
+
+fn of_rows(args: &RowsArgs, kind: NormKind) -> Result<Outcome, Failure> {
+    match args.quantize.quantize {
+        Some(form) => quantize::apply(args, kind, form),
+        None => apply(&args.norm, kind, args.form()),
+    }
 }
 
 pub fn head(args: &HeadArgs) -> Result<Outcome, Failure> {

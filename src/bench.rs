@@ -297,8 +297,11 @@ fn measure_cuda(args: &BenchArgs, cases: &[BenchCase]) -> Result<Record, Failure
     if args.sweep {
         one_set(args, "--sweep")?;
         // Their kernels take only the tiles that planning selects.
-        let is_without =
-            |op: Op| matches!(op, Op::AddRmsF32 | Op::SandwichRms | Op::QkRope) || op.gating().is_some();
+        let is_without = |op: Op| {
+            matches!(op, Op::AddRmsF32 | Op::SandwichRms | Op::QkRope)
+                || op.gating().is_some()
+                || op.quantizes().is_some()
+        };
         let without = cases.iter().find(|case| is_without(case.op));
         without.map_or(Ok(()), |case| Err(BenchError::Sweep { op: case.op.word() }))?;
     }
@@ -426,7 +429,7 @@ fn line(
         op: case.op.name().to_owned(),
         x: case.types.x.to_string(),
         w: case.types.w.to_string(),
-        y: case.types.y.to_string(),
+        y: case.op.quantizes().map_or(case.types.y.to_string(), |quantizes| quantizes.format.to_string()),
         shape: case.extents.as_slice().to_vec(),
         bytes: case.bytes(),
         calls,

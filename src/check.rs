@@ -10,6 +10,7 @@ mod generate;
 mod heads;
 mod layout;
 mod outputs;
+mod quantized;
 mod scan;
 mod shrink;
 mod spots;
@@ -41,6 +42,7 @@ A case is spelled in words, of which those in brackets may be left out:
   [rounding=before-weight|before-bias|t5] [residual=before|behind|between] [r=DTYPE next=rms|layer[,DTYPE] nexteps=1e-6]
   [gate=silu|sigmoid,norm-first|gate-first,DTYPE [ggap=8,0,3] [gat=2]]
   [apart] [wide] [branch=0.5] [scale=2|scale=@2] [xgap=8,0,3] [ygap=8,0,3] [rgap=8,0,3] [sgap=8,0,3] [wgap=4] [bgap=4] [shared=w,b]
+  [quantize=fp8-token [preset=vllm] [given=0.01] [bound=3|bound=@3] [columns] [copy]]
   [at=x,y,w,b[,r[,s]]] data=normal seed=7 [shards=2] [inplace] [alone=2]
 A residual before the norm is r += x; y = norm(r), one behind it y += norm(x), one between two r += norm(x);
 y = next(r), whose weights' type stands behind a comma; all are over rows. With apart the sum has a tensor of its own,
@@ -49,7 +51,8 @@ the sum, behind an @ from memory. A gate goes through its activation and multipl
 `gat` is how many elements past an aligned address it starts. Gaps are elements left unused behind each position of a leading axis
 (w, b: behind each head), outermost first; shared weights or biases are one (head_dim,) for all heads; `at` is how many elements past an
 aligned address each tensor starts; roundoffset rounds w + offset to the type of w, and rounding is the order of
-roundings; shards does RMSNorm in so many parts of each row, as over devices; inplace and alone do the norm in place and one row alone too, to give the same bits. All tensors of a
+roundings; quantize is a form of norm rms --quantize, given its scale, bound the largest magnitude that counts, columns
+makes scales of blocks column-major, and copy has the values written too; shards does RMSNorm in so many parts of each row, as over devices; inplace and alone do the norm in place and one row alone too, to give the same bits. All tensors of a
 case take 512 MiB at most.
 Norm and rotation of the heads of packed queries, keys and values:
   op=qkrope heads=4,2,1 tokens=3 dim=128 x=DTYPE [norms=rms,layer,-] [w=DTYPE [own] [offset=1]] [eps=1e-6]

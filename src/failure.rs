@@ -44,6 +44,8 @@ pub enum Failure {
     #[error(transparent)]
     Shape(#[from] crate::apply::ShapeError),
     #[error(transparent)]
+    Quantize(#[from] crate::apply::QuantizeError),
+    #[error(transparent)]
     Sink(#[from] crate::apply::SinkError),
     #[error(transparent)]
     Ptx(#[from] crate::ptx::PtxError),

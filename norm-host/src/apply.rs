@@ -1,6 +1,7 @@
 //! A description applied to tensors: checked as a whole, then carried out by a backend.
 
 mod gated;
+mod quantized;
 mod residual;
 mod sandwich;
 

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    problem::{GatedProblem, Problem, QkRopeProblem, SandwichProblem, ShardProblem},
+    problem::{GatedProblem, Problem, QkRopeProblem, QuantizedProblem, SandwichProblem, ShardProblem},
     tensor::Place,
 };
 
@@ -63,6 +63,20 @@ pub trait Backend: sealed::Sealed {
     /// [`GatedKernel`](norm_kernels::abi::GatedKernel).
     #[doc(hidden)]
     unsafe fn run_gated(&self, problem: &GatedProblem) -> Result<()>;
+
+    /// Carries out, or enqueues, a norm whose output is quantized.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Backend::run).
+    ///
+    /// # Safety
+    ///
+    /// As for [`run`](Backend::run), where `y` are the codes, of one byte each. The scales and the copy that the problem has
+    /// may be written, a given scale and a bound in memory may be read, until the work is done. Nothing that is written
+    /// shares memory with anything else, but that the sum may be the residual.
+    #[doc(hidden)]
+    unsafe fn run_quantized(&self, problem: &QuantizedProblem) -> Result<()>;
 
     /// Carries out, or enqueues, a step of a norm whose rows are split over devices.
     ///

@@ -7,6 +7,7 @@ mod gated;
 mod memory;
 mod overlap;
 mod qk_rope;
+mod quantized;
 mod residual;
 mod sandwich;
 mod sharded;
@@ -17,6 +18,7 @@ mod tests;
 pub(crate) use dense::{Dense, dense};
 pub(crate) use gated::gated;
 pub(crate) use qk_rope::{qk_rope, qk_rope_pairs};
+pub(crate) use quantized::quantized;
 pub(crate) use sandwich::sandwich;
 pub(crate) use sharded::{apply, partial};
 

@@ -51,6 +51,7 @@
 //! | `gated` | norms with a gate, and its activations |
 //! | `sharded` | rows that are split over devices |
 //! | `qk_rope` | norm and rotation of heads, which has loops of its own |
+//! | `quantized` | norms whose output is quantized, a row at a time |
 //!
 //! # What is unsafe
 //!
@@ -69,6 +70,7 @@ mod gated;
 mod loops;
 mod passes;
 mod qk_rope;
+mod quantized;
 mod residual;
 mod round;
 mod row;
@@ -83,7 +85,7 @@ use self::dispatch::Isa;
 use crate::{
     backend::{Backend, sealed::Sealed},
     error::Result,
-    problem::{GatedProblem, Problem, QkRopeProblem, Residual, Scales, ShardProblem},
+    problem::{GatedProblem, Problem, QkRopeProblem, QuantizedProblem, Residual, Scales, ShardProblem},
     tensor::Place,
 };
 
@@ -121,6 +123,12 @@ impl Backend for Cpu {
     unsafe fn run_gated(&self, problem: &GatedProblem) -> Result<()> {
         // SAFETY: the caller promises the memory of the norm and of the gate.
         unsafe { gated::run(problem, Isa::detect()) };
+        Ok(())
+    }
+
+    unsafe fn run_quantized(&self, problem: &QuantizedProblem) -> Result<()> {
+        // SAFETY: the caller promises the memory of the problem.
+        unsafe { quantized::run(problem, Isa::detect()) };
         Ok(())
     }
 

@@ -9,7 +9,7 @@ pub use arg::Arg;
 
 #[cfg(feature = "gpu")]
 use crate::ptx::specialize::TemplateError;
-use crate::{DType, Place, Rounding, Shape};
+use crate::{DType, Place, QuantFormat, QuantPreset, Rounding, Shape};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -319,6 +319,77 @@ pub enum Error {
         expected: &'static str,
         /// The number.
         given: f64,
+    },
+    /// The input of a norm that quantizes its output is not of 16 bits.
+    #[error("{}: expected f16 or bf16, where the output is quantized, given {given}", Arg::X)]
+    QuantizedInput {
+        /// Its element type.
+        given: DType,
+    },
+    /// The norm has an option that a quantization leaves no place for: its preset says what is rounded.
+    #[error("{arg}: expected a norm without it, where the output is quantized, given one with it")]
+    QuantizedOption {
+        /// The option.
+        arg: Arg,
+    },
+    /// A quantized tensor has codes of another format.
+    #[error("{arg}: expected codes of {expected}, given codes of {given}")]
+    QuantFormat {
+        /// The argument.
+        arg: Arg,
+        /// The format that the quantization has.
+        expected: QuantFormat,
+        /// The tensor's.
+        given: QuantFormat,
+    },
+    /// A preset has no formula for such an output.
+    #[error("{}: expected what {preset} has a formula for, given {given}", Arg::Quantization)]
+    QuantPreset {
+        /// The preset.
+        preset: QuantPreset,
+        /// What it lacks.
+        given: &'static str,
+    },
+    /// There are no kernels for blocks of that size.
+    #[error("{}: expected blocks of 64 or 128 elements, given {given}", Arg::Quantization)]
+    QuantBlock {
+        /// The size.
+        given: usize,
+    },
+    /// Rows do not consist of whole blocks.
+    #[error("{}: expected rows of whole blocks of {block} elements, given dim {dim}", Arg::X)]
+    QuantBlocks {
+        /// The length of its last axis.
+        dim: usize,
+        /// Elements of a block.
+        block: usize,
+    },
+    /// A scale of a quantization, or an upper bound, is not positive and finite.
+    #[error("{arg}: expected a positive finite number, given {given}")]
+    QuantScale {
+        /// The argument.
+        arg: Arg,
+        /// The given value.
+        given: f32,
+    },
+    /// A quantization computes scales, and there is no tensor for them.
+    #[error("{}: expected a tensor for them, given none", Arg::Scales)]
+    NoScales,
+    /// A quantization is given its scale, and there is a tensor for computed ones.
+    #[error("{}: expected none, where the scale is given, given a tensor", Arg::Scales)]
+    ScalesBesideGiven,
+    /// There is an upper bound for a scale that is given.
+    #[error("{}: expected none, where the scale is given, given one", Arg::UpperBound)]
+    BoundOfGivenScale,
+    /// The rows of scales, or of the copy of a quantized norm, have several distances.
+    #[error("{arg}: expected strides with one distance between all rows, given {strides} for shape {shape}")]
+    RowsApart {
+        /// The argument.
+        arg: Arg,
+        /// Its shape.
+        shape: Shape,
+        /// Its strides in elements, one for each axis.
+        strides: Shape,
     },
     /// No family of models with that name is known.
     #[error("{}: expected one of {}, given {given}", Arg::Model, crate::models::names())]

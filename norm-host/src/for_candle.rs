@@ -25,6 +25,8 @@
 //! contiguous, are copied first. [`Norm::rounding`], and `rounding` of the modules, have the orders of roundings of other
 //! libraries. On a CUDA device the work goes to the device's stream, tied to cudarc's events.
 //!
+//! [`Norm::quantize_rows`] and [`Norm::add_then_quantize`] write fp8 or int8: codes as a tensor of `U8`, and scales.
+//!
 //! Errors of this crate come wrapped in candle's, with their text.
 //!
 //! # Gradients
@@ -53,6 +55,7 @@ mod gated;
 mod modules;
 mod norm;
 pub mod ops;
+mod quantized;
 mod residual;
 mod scale;
 mod store;
@@ -60,6 +63,7 @@ mod store;
 pub use candle_nn::LayerNormConfig;
 pub use modules::{LayerNorm, RmsNorm, layer_norm, layer_norm_no_bias, rms_norm};
 pub use norm::Norm;
+pub use quantized::{Quantization, Quantized};
 pub use scale::Scale;
 
 /// The modules and the functions that load them, under candle-nn's path.

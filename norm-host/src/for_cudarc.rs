@@ -27,10 +27,11 @@ use std::{fmt, sync::Arc};
 use cudarc::driver::{CudaStream, DevicePtr, DevicePtrMut, SyncOnDrop};
 
 use crate::{
+    QuantFormat,
     device::Device,
     error::Result,
     stream::{Owner, Stream},
-    tensor::{Element, Place, Raw, View, ViewMut},
+    tensor::{Element, Place, QuantizedMut, Raw, View, ViewMut},
 };
 
 /// A view of cudarc's memory for use on one stream.
@@ -60,6 +61,13 @@ impl Tracked<'_, View<'_>> {
 impl Tracked<'_, ViewMut<'_>> {
     /// The view.
     pub fn view_mut(&mut self) -> ViewMut<'_> {
+        self.view.reborrow()
+    }
+}
+
+impl Tracked<'_, QuantizedMut<'_>> {
+    /// The quantized tensor, whose scales and copy are set by its methods.
+    pub fn quantized_mut(&mut self) -> QuantizedMut<'_> {
         self.view.reborrow()
     }
 }
@@ -114,6 +122,29 @@ impl<'a> ViewMut<'a> {
         let (address, event) = memory.device_ptr_mut(stream);
         let view = ViewMut::from_raw(Raw::new(place, address, E::DTYPE, shape, Some(available))?);
         Ok(Tracked::new(view, event))
+    }
+}
+
+impl<'a> QuantizedMut<'a> {
+    /// A row-major quantized tensor whose codes are the first bytes of cudarc's memory, to be written on `stream`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`QuantizedMut::from_e4m3`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`ViewMut::from_cudarc`].
+    pub unsafe fn from_cudarc(
+        memory: &'a mut impl DevicePtrMut<u8>,
+        format: QuantFormat,
+        shape: &[usize],
+        stream: &'a CudaStream,
+    ) -> Result<Tracked<'a, QuantizedMut<'a>>> {
+        let (place, available) = (place(memory.stream()), memory.len() as u64);
+        let (address, event) = memory.device_ptr_mut(stream);
+        let codes = QuantizedMut::of_bytes(place, address, format, shape, available)?;
+        Ok(Tracked::new(codes, event))
     }
 }
 

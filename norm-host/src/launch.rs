@@ -7,8 +7,8 @@ use cuda_driver::{Launch, LaunchAttribute, sys::CUfunction};
 use crate::{
     backend::{Backend, one_after_the_other, sealed::Sealed},
     error::Result,
-    plan::{GatedPlan, Plan, QkRopePlan, SandwichPlan, ShardPlan},
-    problem::{GatedProblem, Problem, QkRopeProblem, SandwichProblem, ShardProblem},
+    plan::{GatedPlan, Plan, QkRopePlan, QuantizedPlan, SandwichPlan, ShardPlan},
+    problem::{GatedProblem, Problem, QkRopeProblem, QuantizedProblem, SandwichProblem, ShardProblem},
     stream::Stream,
     tensor::Place,
 };
@@ -50,6 +50,15 @@ impl Backend for Stream {
         let plan = GatedPlan::new(problem, self.device().profile())?;
         // SAFETY: the caller guarantees that the problem's memory may be accessed; the plan's arguments lead only there.
         unsafe { launch_gated(self, &plan) }
+    }
+
+    unsafe fn run_quantized(&self, problem: &QuantizedProblem) -> Result<()> {
+        if problem.norm.rows == 0 {
+            return Ok(());
+        }
+        let plan = QuantizedPlan::new(problem, self.device().profile())?;
+        // SAFETY: the caller guarantees that the problem's memory may be accessed; the plan's arguments lead only there.
+        unsafe { launch_quantized(self, &plan) }
     }
 
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {
@@ -134,6 +143,22 @@ pub(crate) unsafe fn launch_gated(stream: &Stream, plan: &GatedPlan) -> Result<(
     let mut params = [(&raw mut args).cast::<c_void>()];
     // SAFETY: a gated kernel has one parameter, of the type of `args`; the caller guarantees the memory that it leads to.
     unsafe { enqueue(stream, function, geometry, (plan.cluster, plan.overlap), &mut params) }
+}
+
+/// Enqueues the kernel of a norm whose output is quantized, as [`launch`].
+///
+/// # Safety
+///
+/// As for [`launch`], with the memory that [`Backend::run_quantized`] requires.
+pub(crate) unsafe fn launch_quantized(stream: &Stream, plan: &QuantizedPlan) -> Result<()> {
+    let function = stream.device().quant_kernel(plan.kernel)?;
+    let geometry =
+        Launch { grid: plan.grid.into(), block: plan.block.into(), shared_bytes: 0, stream: stream.raw() };
+    let (mut args, mut quant) = (plan.args, plan.quant);
+    let mut params = [(&raw mut args).cast::<c_void>(), (&raw mut quant).cast()];
+    // SAFETY: a quantizing kernel has two parameters, of the types of `args` and `quant`; the caller guarantees the memory
+    // that they lead to.
+    unsafe { enqueue(stream, function, geometry, (1, plan.overlap), &mut params) }
 }
 
 /// Enqueues the kernel of a step of a norm whose rows are split over devices, as [`launch`].

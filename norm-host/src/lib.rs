@@ -11,6 +11,8 @@
 //! | `r += x; y = norm(r)` (pre-norm) | [`add_rms_norm`] | [`add_layer_norm`] | [`Norm::add_then_norm`] |
 //! | `y += norm(x)` (post-norm) | [`rms_norm_add`] | [`layer_norm_add`] | [`Norm::norm_then_add`] |
 //! | `r += norm(x); y = next(r)` (sandwich) | [`sandwich_rms_norm`] | | [`Norm::sandwich_rows`] |
+//! | `y = quantize(norm(x))` (FP8, int8) | [`rms_norm_quantized`] | [`layer_norm_quantized`] | [`Norm::quantize_rows`] |
+//! | `r += x; y = quantize(norm(r))` | [`add_rms_norm_quantized`] | [`add_layer_norm_quantized`] | [`Norm::add_then_quantize`] |
 //!
 //! A name that ends in `_` is the operation in place ([`rms_norm_`]; `_in_place` in methods). A name that ends in `_to`
 //! leaves the residual as it is, and writes the sum to a separate tensor ([`add_rms_norm_to`]).
@@ -99,6 +101,7 @@ mod norm;
 mod ops;
 pub mod problem;
 mod qk_rope;
+pub mod quantize;
 pub mod reference;
 mod rope;
 mod tensor;
@@ -133,21 +136,23 @@ mod sim;
 pub use backend::Backend;
 pub use cpu::Cpu;
 pub use error::{Arg, Error, Result};
-pub use norm::{Gate, Norm, Scale};
+pub use norm::{Gate, Norm, Quantization, Scale};
 pub use norm_kernels::abi::{
-    Activation, DType, EpilogueRounding, GateOrder, Gating, MAX_DIM, NormKind, Rounding,
+    Activation, DType, EpilogueRounding, GateOrder, Gating, MAX_DIM, NormKind, QuantFormat, QuantPreset,
+    QuantRecipe, Rounding,
 };
 pub use ops::{
-    add_layer_norm, add_layer_norm_, add_layer_norm_to, add_rms_norm, add_rms_norm_, add_rms_norm_to,
-    gated_rms_norm, gated_rms_norm_, head_norm, head_norm_, layer_norm, layer_norm_, layer_norm_add,
-    layer_norm_add_to, rms_norm, rms_norm_, rms_norm_add, rms_norm_add_to, rms_norm_apply, rms_norm_partial,
+    add_layer_norm, add_layer_norm_, add_layer_norm_quantized, add_layer_norm_to, add_rms_norm,
+    add_rms_norm_, add_rms_norm_quantized, add_rms_norm_to, gated_rms_norm, gated_rms_norm_, head_norm,
+    head_norm_, layer_norm, layer_norm_, layer_norm_add, layer_norm_add_to, layer_norm_quantized, rms_norm,
+    rms_norm_, rms_norm_add, rms_norm_add_to, rms_norm_apply, rms_norm_partial, rms_norm_quantized,
     sandwich_rms_norm, sandwich_rms_norm_to,
 };
 pub use qk_rope::{
     MAX_HEAD_DIM, Pairing, Position, Positions, QkNormRope, Qkv, RopeRounding, Rotary, qk_norm_rope_, rope_,
 };
 pub use rope::{RopeScaling, RopeTables};
-pub use tensor::{Element, MAX_RANK, Place, Shape, View, ViewMut};
+pub use tensor::{Element, MAX_RANK, Place, QuantizedMut, Shape, View, ViewMut};
 
 #[cfg(feature = "gpu")]
 pub use self::{
@@ -168,6 +173,11 @@ pub use {error::SimulatorError, sim::Simulator};
 #[cfg(all(doctest, feature = "gpu"))]
 #[doc = include_str!("../../docs/PARALLEL.md")]
 mod parallel {}
+
+/// Compiles the examples of docs/QUANTIZED.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/QUANTIZED.md")]
+mod quantized_page {}
 
 /// Compiles the examples of docs/MODELS.md.
 #[cfg(doctest)]

@@ -1,10 +1,13 @@
 //! The description of a normalization, with every option. The module `apply` applies it to tensors.
 
 mod gate;
+mod quantization;
 mod scale;
 
 pub use gate::Gate;
 use norm_kernels::abi::{NormKind, Rounding};
+pub use quantization::Quantization;
+pub(crate) use quantization::Scaling;
 pub use scale::Scale;
 
 use crate::tensor::View;

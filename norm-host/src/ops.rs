@@ -1,11 +1,15 @@
 //! The operations under their usual names. [`Norm`] has the options that these leave out.
 
 mod gated;
+mod quantized;
 mod residual;
 mod sharded;
 
 pub use gated::{gated_rms_norm, gated_rms_norm_};
 use norm_kernels::abi::NormKind;
+pub use quantized::{
+    add_layer_norm_quantized, add_rms_norm_quantized, layer_norm_quantized, rms_norm_quantized,
+};
 pub use residual::{
     add_layer_norm, add_layer_norm_, add_layer_norm_to, add_rms_norm, add_rms_norm_, add_rms_norm_to,
     layer_norm_add, layer_norm_add_to, rms_norm_add, rms_norm_add_to, sandwich_rms_norm,

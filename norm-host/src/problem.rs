@@ -6,6 +6,7 @@
 mod axes;
 mod gated;
 mod qk_rope;
+mod quantized;
 mod residual;
 mod roundings;
 mod sandwich;
@@ -15,6 +16,7 @@ pub(crate) use axes::merge;
 pub use gated::GatedProblem;
 use norm_kernels::abi::{Axis, NormKind, Rounding};
 pub use qk_rope::{HeadNorm, Heads, HeadsOperand, QkRopeProblem, Rotation, Table};
+pub use quantized::{QuantLimits, QuantScales, QuantizedProblem, UniformRows};
 pub use residual::{Residual, ResidualPlace, Scales};
 pub use roundings::Roundings;
 pub use sandwich::SandwichProblem;

@@ -6,6 +6,7 @@
 mod gated;
 mod operation;
 mod qk_rope;
+mod quantized;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod tests;
 pub use gated::{activate, gated};
 pub use operation::{Addition, Operation, Row, first_difference};
 pub use qk_rope::{Head, HeadOperation, HeadParameters};
+pub use quantized::{QuantizedOperation, quotients};
 pub use rows::{row_start, strides};
 
 use crate::{DType, Element, NormKind, accuracy::round, problem::Roundings};

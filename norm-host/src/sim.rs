@@ -3,6 +3,8 @@
 mod args;
 mod limit;
 mod memory;
+#[cfg(test)]
+mod quantized_tests;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,12 +16,12 @@ use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module, Stream};
 use crate::{
     backend::{Backend, one_after_the_other, sealed::Sealed},
     error::{Result, SimulatorError},
-    plan::{DeviceProfile, GatedPlan, Plan, QkRopePlan, SandwichPlan, ShardPlan},
-    problem::{GatedProblem, Problem, QkRopeProblem, SandwichProblem, ShardProblem},
+    plan::{DeviceProfile, GatedPlan, Plan, QkRopePlan, QuantizedPlan, SandwichPlan, ShardPlan},
+    problem::{GatedProblem, Problem, QkRopeProblem, QuantizedProblem, SandwichProblem, ShardProblem},
     ptx::{self, Ptx},
     tensor::Place,
 };
-use norm_kernels::abi::{Args, EntryPoint, RopeArgs, SecondNorm};
+use norm_kernels::abi::{Args, EntryPoint, QuantArgs, RopeArgs, SecondNorm};
 
 /// The decoded kernels of a PTX text, by entry point.
 type Kernels = Mutex<HashMap<EntryPoint, Arc<Kernel>>>;
@@ -105,7 +107,8 @@ impl Simulator {
     }
 
     /// The counts of the last operation: instructions, accesses and more; `None` before the first. Allocations are
-    /// called `x`, `y`, `w`, `b`, `g`, `r`, `sum` (which is `r` in place), `sum_scale`, `next_w` and `sums`; for heads `q`, `k`,
+    /// called `x`, `y`, `w`, `b`, `g`, `r`, `sum` (which is `r` in place), `sum_scale`, `next_w`,
+    /// `sums`, and of a quantized output `scale`, `scales`, `bound` and `normed`; for heads `q`, `k`,
     /// `v`, `q_out`, `k_out`, `v_out`, `q_weight`, `k_weight`, `v_weight`, `cos`, `sin` and `positions`.
     pub fn counts(&self) -> Option<Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).as_deref().cloned()
@@ -146,6 +149,14 @@ impl Simulator {
     fn launch_gated(&self, plan: &GatedPlan) -> Result<Launch> {
         let kernel = self.kernel(plan.kernel)?;
         let launch = Launch::new(&kernel).cluster([plan.cluster, 1, 1]).arg(argument(&plan.args));
+        Ok(self.shaped(launch, (plan.grid, plan.block), plan.overlap, &plan.args))
+    }
+
+    /// The launch of the kernel of a norm whose output is quantized.
+    fn launch_quantized(&self, plan: &QuantizedPlan) -> Result<Launch> {
+        let kernel = self.kernel(plan.kernel)?;
+        let quant = Argument::bytes(&args::quant_bytes(&plan.quant), align_of::<QuantArgs>() as u64);
+        let launch = Launch::new(&kernel).arg(argument(&plan.args)).arg(quant);
         Ok(self.shaped(launch, (plan.grid, plan.block), plan.overlap, &plan.args))
     }
 
@@ -261,6 +272,16 @@ impl Backend for Simulator {
         let spans = memory::gated_spans(problem);
         // SAFETY: the spans are those of the norm and of the gate, of which the caller guarantees that they may be accessed.
         unsafe { self.on_copy(&spans, &self.launch_gated(&plan)?) }
+    }
+
+    unsafe fn run_quantized(&self, problem: &QuantizedProblem) -> Result<()> {
+        if problem.norm.rows == 0 {
+            return Ok(());
+        }
+        let plan = QuantizedPlan::new(problem, self.profile)?;
+        let spans = memory::quantized_spans(problem);
+        // SAFETY: the spans are the problem's, of which the caller guarantees that they may be accessed.
+        unsafe { self.on_copy(&spans, &self.launch_quantized(&plan)?) }
     }
 
     unsafe fn run_shard(&self, problem: &ShardProblem) -> Result<()> {

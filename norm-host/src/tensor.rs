@@ -3,6 +3,7 @@
 mod element;
 mod layout;
 mod place;
+mod quantized;
 mod raw;
 mod shape;
 mod view;
@@ -10,6 +11,8 @@ mod view;
 pub use element::Element;
 pub(crate) use layout::Layout;
 pub use place::Place;
+pub(crate) use quantized::Codes;
+pub use quantized::QuantizedMut;
 pub(crate) use raw::Raw;
 pub use shape::{MAX_RANK, Shape};
 pub use view::{View, ViewMut};

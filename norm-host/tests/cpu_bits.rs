@@ -1,10 +1,11 @@
 //! What an output's bits may depend on: its row, the parameters, the dtypes and dim. Nothing else.
 
-use norm_host::{Cpu, Gate, GateOrder, Norm, NormKind, Place, Rounding, View, ViewMut};
+use norm_host::{Cpu, DType, Gate, GateOrder, Norm, NormKind, Place, Rounding, View, ViewMut};
 use norm_testing::config;
 use norm_testing::{
     buffer::Buffer,
     case::{Addition, Case, Residual, Tensors, case},
+    quantized::{self, FORMS, QuantizedCase},
 };
 use proptest::prelude::*;
 
@@ -163,4 +164,39 @@ fn with_threads(threads: usize, kind: NormKind, rows: usize, dim: usize) -> Vec<
         }
     });
     outputs.iter().chain([&r]).flatten().map(|y| y.to_bits()).collect()
+}
+
+/// Of quantized rows: codes, scales, sums and copies are those of the row alone, whatever the number of threads.
+#[test]
+fn quantized_bits_depend_neither_on_other_rows_nor_on_threads() {
+    for form in FORMS {
+        for (rows, dim) in [(301, 384), (2, 40_064)] {
+            let case =
+                QuantizedCase { adds: true, normed: true, ..quantized::plain(form, DType::BF16, rows, dim) };
+            let before = case.tensors();
+            let [one, other] = [1, 7].map(|threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let mut after = before.clone();
+                pool.install(|| case.run(&mut after, &Cpu)).unwrap();
+                after
+            });
+            assert_eq!((&one.codes, &one.scales), (&other.codes, &other.scales), "{form:?}");
+            assert_eq!((&one.r, &one.normed), (&other.r, &other.normed), "{form:?}");
+            let last = rows - 1;
+            let of_row = |buffer: &Buffer| {
+                let elements: Vec<f64> = (last * dim..rows * dim).map(|at| buffer.get(at)).collect();
+                Buffer::new(buffer.dtype(), &elements)
+            };
+            let alone = QuantizedCase { front: vec![1], ..case.clone() };
+            let mut row = alone.tensors();
+            row.x = of_row(&before.x);
+            row.r = before.r.as_ref().map(of_row);
+            (row.w, row.b) = (before.w.clone(), before.b.clone());
+            alone.run(&mut row, &Cpu).unwrap();
+            assert_eq!(row.codes, case.codes(&one, last), "{form:?}");
+            assert_eq!(row.scales, case.scales(&one, last), "{form:?}");
+            assert_eq!(row.normed, one.normed.as_ref().map(of_row), "{form:?}");
+            assert_eq!(row.r, one.r.as_ref().map(of_row), "{form:?}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, MutexGuard};
 
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr};
 use half::f16;
-use norm_host::{Arg, Error, Norm, Place, Stream, View, ViewMut};
+use norm_host::{Arg, Error, Norm, Place, QuantFormat, Quantization, QuantizedMut, Stream, View, ViewMut};
 use norm_testing::mock::{Mock, interface::DEVICES, mock};
 
 const NOT_READY: u32 = 600;
@@ -137,4 +137,36 @@ fn parts_of_memory_are_viewed_where_they_lie() {
     // SAFETY: the constructor returns an error, so there is no view.
     let long = unsafe { View::from_cudarc(&part, &[81], &stream) }.map(|_| ()).unwrap_err();
     assert_eq!(long, Error::OutOfBounds { arg: Arg::View, needed: 81, available: 80 });
+}
+
+/// Codes are cudarc's bytes; scales are a view beside them, for the same launch.
+#[test]
+fn a_quantized_output_is_written_to_cudarcs_bytes() {
+    let (mock, _alone, context, [stream, _]) = setup();
+    let x = memory(&stream, 3 * 256);
+    // SAFETY: the stand-in driver runs no kernels, so nothing reads the uninitialized memory.
+    let (mut codes, mut scales) =
+        unsafe { (stream.alloc::<u8>(3 * 256).unwrap(), stream.alloc::<f32>(3).unwrap()) };
+    let on = Stream::from_cudarc(&stream).unwrap();
+    let quantization = Quantization::per_token(QuantFormat::E4m3);
+    // SAFETY: the memory is used by work on that stream only, and the views are dropped when that is enqueued.
+    let short = unsafe { QuantizedMut::from_cudarc(&mut codes, QuantFormat::E4m3, &[4, 256], &stream) };
+    assert_eq!(short.unwrap_err(), Error::OutOfBounds { arg: Arg::View, needed: 1024, available: 768 });
+    {
+        // SAFETY: as above.
+        let (x, mut codes, mut scales) = unsafe {
+            let codes = QuantizedMut::from_cudarc(&mut codes, QuantFormat::E4m3, &[3, 256], &stream).unwrap();
+            let scales = ViewMut::from_cudarc(&mut scales, &[3, 1], &stream).unwrap();
+            (View::from_cudarc(&x, &[3, 256], &stream).unwrap(), codes, scales)
+        };
+        let mut y = codes.quantized_mut().scales(scales.view_mut());
+        Norm::rms(1e-6).quantize_rows(&quantization, x.view(), &mut y, &on).unwrap();
+    }
+    let launch = mock.launch().unwrap();
+    assert_eq!((launch.device, launch.stream), (0, stream.cu_stream() as usize));
+    assert!(mock.launch().is_none());
+    // The bytes are cudarc's to wait for.
+    let (waited, _) =
+        calls(mock, &context, "cuStreamWaitEvent", || codes.device_ptr(&context.default_stream()).0);
+    assert!(waited);
 }

@@ -2,11 +2,27 @@
 
 use half::{bf16, f16};
 use norm_host::ptx::specialize::specialize;
-use norm_host::{Activation, DType, EpilogueRounding, Gating, RopeRounding, Rounding};
-use norm_kernels::abi::{Addition, EntryPoint, GatedKernel, Kernel, RopeKernel, ShardKernel, Template};
+use norm_host::quantize::{Factor, Formula, decode_e4m3};
+use norm_host::{
+    Activation, DType, EpilogueRounding, Gating, NormKind, QuantFormat, QuantRecipe, RopeRounding, Rounding,
+};
+use norm_kernels::abi::{
+    Addition, EntryPoint, GatedKernel, Kernel, QuantKernel, QuantVariant, RopeKernel, ShardKernel, Template,
+};
 use norm_testing::template::{self, RESULTS, VALUES, result};
 use proptest::prelude::*;
 use ptx_sim::{Launch, Memory, Module};
+
+/// What codes there are, by whose formulas.
+const QUANTIZED: [(QuantFormat, QuantRecipe); 7] = [
+    (QuantFormat::E4m3, QuantRecipe::Exact),
+    (QuantFormat::E4m3, QuantRecipe::VllmStatic),
+    (QuantFormat::E4m3, QuantRecipe::VllmDynamic),
+    (QuantFormat::E4m3, QuantRecipe::FlashInferStatic),
+    (QuantFormat::E4m3, QuantRecipe::FlashInferBlock),
+    (QuantFormat::Int8, QuantRecipe::Exact),
+    (QuantFormat::Int8, QuantRecipe::VllmDynamic),
+];
 
 const TARGETS: [(&str, (u32, u32)); 2] = [("sm_80", (8, 0)), ("sm_90", (9, 0))];
 
@@ -97,7 +113,9 @@ impl Made {
         let (types, epilogue) = match entry {
             EntryPoint::Norm(Kernel { x, w, y, epilogue, .. })
             | EntryPoint::Shard(ShardKernel::Apply { x, w, y, epilogue, .. }) => ([x, w, y], epilogue),
-            EntryPoint::Shard(ShardKernel::Partial { x, .. }) => ([x; 3], EpilogueRounding::SINGLE),
+            EntryPoint::Shard(ShardKernel::Partial { x, .. }) | EntryPoint::Quant(QuantKernel { x, .. }) => {
+                ([x; 3], EpilogueRounding::SINGLE)
+            }
             EntryPoint::Gated(GatedKernel { x, w, epilogue, .. }) => ([x, w, x], epilogue),
             // What is done to weights is checked apart.
             EntryPoint::Rope(kernel) => {
@@ -107,11 +125,13 @@ impl Made {
         };
         let addition = match entry {
             EntryPoint::Norm(Kernel { addition, .. }) => addition,
-            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => Addition::PLAIN,
+            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Quant(_) | EntryPoint::Rope(_) => {
+                Addition::PLAIN
+            }
         };
         let gating = match entry {
             EntryPoint::Gated(GatedKernel { gating, .. }) => Some(gating),
-            EntryPoint::Norm(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
+            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
         };
         Made { entry, types, addition, gating, epilogue }
     }
@@ -123,7 +143,10 @@ impl Made {
             let what =
                 |operation: &str| format!("{}, {operation} of {word:#010x} and {values:?}", self.entry);
             self.check_inputs(thread, word, values, given, what);
-            if !matches!(self.entry.template(), Template::Partial { .. }) {
+            if let EntryPoint::Quant(kernel) = self.entry {
+                check_quantized(kernel, values, given, what);
+            }
+            if !matches!(self.entry.template(), Template::Partial { .. } | Template::Quant { .. }) {
                 self.check_outputs(word, values, given, what);
             }
             if let Some(gating) = self.gating {
@@ -305,6 +328,74 @@ fn check_rope(
     }
 }
 
+/// What a kernel does that quantizes.
+fn check_quantized(
+    QuantKernel { x, format, recipe, .. }: QuantKernel,
+    values: [f32; VALUES],
+    given: &[u32; RESULTS],
+    what: impl Fn(&str) -> String,
+) {
+    let [a, b, scale, magnitude, max, _] = values;
+    let clamps = recipe.clamps() && x == DType::F16;
+    for (at, value) in [a, b].into_iter().enumerate() {
+        let sum = if recipe.rounds_sum() { round(x, value) } else { value };
+        let sum = if clamps { sum.clamp(-65504.0, 65504.0) } else { sum };
+        same_element(DType::F32, given[result::SUM_X + at], sum.to_bits(), &what("sum.x"));
+        let rounded = if recipe.rounds_value() { round(x, value) } else { value };
+        same_element(DType::F32, given[result::ROUND_V + at], rounded.to_bits(), &what("round.v"));
+        // No scale is so small or so large, nor is a value beside it.
+        let usual = |number: f32| number == 0.0 || (1e-18..1e18).contains(&number.abs());
+        if usual(value) && usual(scale) && scale != 0.0 {
+            let expected = if recipe.divides(format) { value / scale } else { value * (1.0 / scale) };
+            same_element(DType::F32, given[result::QUOTIENT + at], expected.to_bits(), &what("quotient.q"));
+            let reciprocal = f32::from_bits(given[result::RECIPROCAL]);
+            let exact = if recipe == QuantRecipe::FlashInferBlock { max / magnitude } else { 1.0 / scale };
+            let is_near = (reciprocal - exact).abs() <= exact.abs() * f32::EPSILON;
+            let is_exact = reciprocal.to_bits() == exact.to_bits() || reciprocal.is_nan() && exact.is_nan();
+            assert!(is_exact || recipe == QuantRecipe::Exact && is_near, "{}", what("reciprocal.q"));
+        }
+    }
+    let [largest, value] = [scale.abs(), a.abs()];
+    let keeps = recipe.keeps_nan() && (largest.is_nan() || value.is_nan());
+    let larger = if keeps { f32::NAN } else { largest.max(value) };
+    same_element(DType::F32, given[result::LARGER], larger.to_bits(), &what("larger.q"));
+    let formula = Formula::new(format, recipe);
+    let codes = [a, b, scale, magnitude].map(|value| formula.code(value, Factor::Multiply(1.0)));
+    assert_eq!(given[result::CODES].to_le_bytes(), codes, "{}", what("codes.q"));
+}
+
+/// Each number of E4M3, half the way to the next, and what is next to that on either side; and what lies beyond.
+fn to_quantize() -> Vec<f32> {
+    let around = |code: u8| {
+        let (exact, next) = (decode_e4m3(code), decode_e4m3(code + 1));
+        let middle = (exact + if next.is_nan() { 480.0 } else { next }) / 2.0;
+        let bits = middle.to_bits();
+        [exact, middle, f32::from_bits(bits - 1), f32::from_bits(bits + 1)]
+    };
+    let beyond = [0.0, f32::MIN_POSITIVE, 1e-40, 449.0, 1e30, f32::INFINITY, f32::NAN, 127.5];
+    let positive = (0..0x7f).flat_map(around).chain(beyond).chain((0..260).map(|half| half as f32 / 2.0));
+    positive.flat_map(|value| [value, -value]).collect()
+}
+
+#[test]
+fn every_number_of_e4m3_and_its_neighbours_have_their_codes() {
+    let mut values = to_quantize();
+    values.resize(values.len().next_multiple_of(4 * 64), 0.0);
+    let values: Vec<f32> =
+        values.chunks(4).flat_map(|four| [four[0], four[1], four[2], four[3], 448.0, 0.0]).collect();
+    let inputs = Inputs { words: vec![0; values.len() / VALUES], values };
+    for (target, kernel) in
+        TARGETS.into_iter().flat_map(|target| QuantKernel::every().map(move |kernel| (target, kernel)))
+    {
+        let is_one_of_its_form =
+            kernel.x == DType::F16 && kernel.w == DType::F16 && kernel.kind == NormKind::Rms;
+        if is_one_of_its_form && kernel.variant == QuantVariant::Scalar {
+            let made = Made::of(EntryPoint::Quant(kernel));
+            made.check(&inputs, &run(made.entry, target, &inputs));
+        }
+    }
+}
+
 /// Values that a 16-bit type has to round: for each of its numbers that number, half the way to the next, and what is
 /// next to that on either side. Infinities, NaN and subnormal numbers are among them.
 fn to_round(dtype: DType) -> Vec<f32> {
@@ -372,7 +463,9 @@ proptest! {
         for (index, (entry, epilogue)) in EntryPoint::all().zip(epilogues).enumerate() {
             let scaled = entry.scaled().filter(|_| (index / 3 + first).is_multiple_of(2));
             let gated = entry.gated(Gating::ALL[(index / 5 + first) % Gating::ALL.len()]);
-            let mut entry = scaled.or(gated).unwrap_or(entry).with_epilogue(epilogue);
+            let (format, recipe) = QUANTIZED[(index + first) % QUANTIZED.len()];
+            let quantizing = entry.quantizing(format, recipe);
+            let mut entry = scaled.or(gated).or(quantizing).unwrap_or(entry).with_epilogue(epilogue);
             if let EntryPoint::Rope(kernel) = &mut entry {
                 kernel.rounding = RopeRounding::ALL[(index + first) % RopeRounding::ALL.len()];
             }

@@ -12,6 +12,7 @@ mod gated;
 mod kernel;
 mod launch_bounds;
 mod qk_rope;
+mod quantized;
 mod rounding;
 mod sharded;
 mod template;
@@ -27,6 +28,10 @@ pub use kernel::{KERNEL_SLOTS, Kernel, NormKind, stages_residual_behind_norm};
 pub use qk_rope::{
     HAS_WEIGHTS, LAYER_NORM, MAX_HEAD_DIM, NO_NORM, Pairing, RMS_NORM, ROPE_KERNEL_SLOTS, RopeArgs,
     RopeHeads, RopeKernel, RopeRounding,
+};
+pub use quantized::{
+    Granularity, QUANT_KERNEL_SLOTS, QuantArgs, QuantFormat, QuantKernel, QuantPreset, QuantRecipe,
+    QuantVariant,
 };
 pub use rounding::{EpilogueRounding, Rounding};
 pub use sharded::{SHARD_KERNEL_SLOTS, ShardKernel};

@@ -53,6 +53,12 @@ pub trait MemoryAccess {
     /// # Safety
     /// These elements are writable global memory, and, for [`Vector`], aligned to `N` elements or 16 bytes.
     unsafe fn store<E: Stored, const N: usize>(address: u64, valid: u32, values: [f32; N]);
+
+    /// Stores the first `valid` of eight codes, one byte each, the first in the lowest byte of the first word.
+    ///
+    /// # Safety
+    /// These bytes are writable global memory, and, for [`Vector`], aligned to 8.
+    unsafe fn store_codes(address: u64, valid: u32, words: [u32; 2]);
 }
 
 /// Rows of whole, aligned vectors: accesses of 16 bytes, or of 8 for a tensor whose elements are narrower than the other's.
@@ -113,6 +119,14 @@ impl MemoryAccess for Vector {
             }
         }
     }
+
+    #[inline(always)]
+    unsafe fn store_codes(address: u64, valid: u32, words: [u32; 2]) {
+        if valid != 0 {
+            // SAFETY: the caller guarantees eight bytes of writable global memory, aligned to as many, if `valid` is not 0.
+            unsafe { gpu::st_global_v2(address, words) }
+        }
+    }
 }
 
 /// Rows of any length and alignment: one access an element.
@@ -155,6 +169,16 @@ impl MemoryAccess for Scalar {
                         unsafe { E::store(address + (i + at) as u64 * E::SIZE, bits[at]) };
                     }
                 });
+            }
+        });
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes(address: u64, valid: u32, words: [u32; 2]) {
+        each::<8>(|i| {
+            if (i as u32) < valid {
+                // SAFETY: one of the first `valid` bytes, which the caller guarantees to be writable.
+                unsafe { gpu::st_global_b8(address + i as u64, words[i / 4] >> (8 * (i % 4))) };
             }
         });
     }

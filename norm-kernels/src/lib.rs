@@ -50,6 +50,8 @@ mod kernels;
 pub mod norm;
 #[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 mod qk_rope;
+#[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
+mod quantized;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod reduce;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]

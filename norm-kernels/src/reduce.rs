@@ -1,8 +1,9 @@
 //! Sums over the threads that share a row: the lanes of a warp, a block, or the blocks of a cluster.
 
 use crate::abi::WARP;
+use crate::each::each;
 use crate::gpu;
-use crate::sum::{Moments, Sum};
+use crate::sum::{Largest, Moments, Sum};
 
 /// Offset in the scratch memory for the first reduction of a kernel. The second reduction has bytes of its own, so that one
 /// barrier each is enough: nothing is overwritten that a slower warp may still read.
@@ -11,6 +12,8 @@ pub const FIRST: u32 = 0;
 pub const SECOND: u32 = Moments::SCRATCH;
 /// Offset in the scratch memory of what a block gathers from the blocks of its cluster, [`BYTES_PER_BLOCK`] from each.
 const GATHERED: u32 = SECOND + f32::SCRATCH;
+/// Offset in the scratch memory for the largest magnitude of a row whose output is quantized. Such kernels have no cluster.
+pub const LARGEST: u32 = GATHERED;
 /// The number of bytes that a block sends to each block of its cluster.
 const BYTES_PER_BLOCK: u32 = 16;
 
@@ -150,6 +153,80 @@ impl Scope for Cluster {
     }
 }
 
+/// The largest magnitude of a block of whole warps that shares a row, in every thread, given that of each thread's elements.
+/// Called once in a kernel, by every thread of the block.
+#[inline(always)]
+pub fn largest_of_block(of_thread: Largest) -> Largest {
+    let (lane, warp) = (gpu::thread_x() % WARP, gpu::thread_x() / WARP);
+    over_warps(of_thread.over_warp(), lane, warp, gpu::block_x() / WARP, LARGEST)
+}
+
+/// The largest magnitudes of `V` vectors over groups of `lanes` neighbouring lanes, 8 or 16, no fewer than `V`: of one vector in
+/// each lane, whose number is its lane's in the group over [`lanes_of_vector`].
+///
+/// At each step a lane sends half of what it has, and keeps the other half, until it has one: with four vectors of 16 lanes
+/// each, that are 5 shuffles instead of 16, and one scale is made in each lane instead of four.
+#[inline(always)]
+pub fn largest_of_lanes<const V: usize>(of_thread: [Largest; V], lanes: u32) -> Largest {
+    const { assert!(V == 1 || V == 2 || V == 4 || V == 8) };
+    let lane = gpu::thread_x() % WARP;
+    let mut held = of_thread;
+    let mut mask = lanes / 2;
+    macro_rules! halve {
+        ($($kept:literal)*) => { $(
+            if V > $kept {
+                let is_upper = lane & mask != 0;
+                each::<$kept>(|i| {
+                    let (low, high) = (held[i], held[i + $kept]);
+                    let (kept, sent) = if is_upper { (high, low) } else { (low, high) };
+                    held[i] = kept.plus(sent.shuffle_xor(mask));
+                });
+                mask /= 2;
+            }
+        )* };
+    }
+    halve!(4 2 1);
+    let mut largest = held[0];
+    // A lane that exchanges with itself changes nothing: with groups of 8 that is one step too many.
+    macro_rules! exchange {
+        ($($vectors:literal)*) => { $(
+            if V <= $vectors {
+                largest = largest.plus(largest.shuffle_xor(mask));
+                mask /= 2;
+            }
+        )* };
+    }
+    exchange!(1 2 4 8);
+    largest
+}
+
+/// The number of lanes of a group that have the same vector in [`largest_of_lanes`].
+#[inline(always)]
+pub const fn lanes_of_vector<const V: usize>(lanes: u32) -> u32 {
+    lanes / V as u32
+}
+
+/// The sum over a block of whole warps of partial sums, two from each thread, in every thread: as if each were of a thread of its
+/// own, of which the second are behind all the first, so that a block of half as many threads has the bits of a whole one; zeros as
+/// second partial sums change no bit. `scratch` is [`FIRST`] or [`SECOND`]. Every thread of the block must call, and blocks have
+/// at most 16 warps if the second are not zeros, at most 32 otherwise.
+#[inline(always)]
+pub fn sum_of_pairs<S: Sum>([first, second]: [S; 2], scratch: u32) -> S {
+    let (lane, warp) = (gpu::thread_x() % WARP, gpu::thread_x() / WARP);
+    let warps = gpu::block_x() / WARP;
+    let (first, second) = (over_lanes(first, WARP), over_lanes(second, WARP));
+    let place = warp + lane * warps;
+    if place < gpu::round_up(2 * warps, S::UNROLL) {
+        let sum = if lane == 0 { first } else { second };
+        let sum = if lane < 2 { sum } else { S::ZERO };
+        // SAFETY: the scratch memory at `scratch` has 32 places, and one thread writes each. Nobody reads them before the
+        // barrier below.
+        unsafe { sum.st_scratch(scratch, place) };
+    }
+    gpu::barrier();
+    over_places(2 * warps, scratch)
+}
+
 /// The sum over groups of `lanes` neighbouring lanes, in every lane: a butterfly. `lanes` is a power of two; 32 or more
 /// mean the whole warp.
 #[inline(always)]
@@ -178,6 +255,13 @@ fn over_warps<S: Sum>(sum: S, lane: u32, warp: u32, warps: u32, scratch: u32) ->
         unsafe { sum.st_scratch(scratch, place) };
     }
     gpu::barrier();
+    over_places(warps, scratch)
+}
+
+/// The sum of that many places of the scratch memory, which were written before the last barrier; behind them are zeros up to a
+/// multiple of `UNROLL`.
+#[inline(always)]
+fn over_places<S: Sum>(warps: u32, scratch: u32) -> S {
     // Every thread adds up all warps' sums itself, which saves a second barrier. All lanes read the same address at a time,
     // which shared memory serves in one access.
     let mut total = S::ZERO;

@@ -136,6 +136,12 @@ impl Row {
         Row { scales: unsafe { Scales::load(args) }, ..self }
     }
 
+    /// The row `index` with codes of one byte as its `y`.
+    #[inline(always)]
+    pub fn with_codes(self, args: &Args, index: u32) -> Row {
+        Row { y: args.y + RowOffsets::of(args, index).y, ..self }
+    }
+
     /// Whether a residual is added in front of the norm.
     #[inline(always)]
     pub fn adds(&self) -> bool {

@@ -58,7 +58,7 @@ pub struct Params {
     /// Ones if there are no weights.
     pub weights: Words,
     /// -0 if there are no biases: adding it changes nothing, not even the sign of a zero.
-    biases: Words,
+    pub biases: Words,
 }
 
 impl Params {
@@ -69,7 +69,7 @@ impl Params {
     /// # Safety
     /// These elements are in the row, and its weights and biases are in memory at the addresses that it has.
     #[inline(always)]
-    unsafe fn load<A: MemoryAccess, W: Param, const N: usize, const BIASES: bool>(
+    pub unsafe fn load<A: MemoryAccess, W: Param, const N: usize, const BIASES: bool>(
         row: &Row,
         (at, valid): (u32, u32),
     ) -> Params {

@@ -104,6 +104,58 @@ impl Sum for f64 {
     }
 }
 
+/// The bits of the largest magnitude of some elements: a number that is not negative, or a NaN, which counts as larger than any
+/// number. Bits of such `f32` have the order of unsigned integers.
+#[derive(Clone, Copy)]
+pub struct Largest(pub u32);
+
+impl Largest {
+    /// The magnitude.
+    #[inline(always)]
+    pub fn magnitude(self) -> f32 {
+        f32::from_bits(self.0)
+    }
+
+    /// That of all lanes of the warp, which all must call.
+    #[inline(always)]
+    pub fn over_warp(self) -> Largest {
+        Largest(gpu::redux_max(self.0))
+    }
+}
+
+impl Sum for Largest {
+    const SCRATCH: u32 = 4 * WARP;
+    const UNROLL: u32 = 8;
+    const ZERO: Largest = Largest(0);
+
+    #[inline(always)]
+    fn plus(self, other: Largest) -> Largest {
+        Largest(u32::max(self.0, other.0))
+    }
+
+    #[inline(always)]
+    fn shuffle_xor(self, lane_mask: u32) -> Largest {
+        Largest(gpu::shuffle_xor(self.magnitude(), lane_mask).to_bits())
+    }
+
+    #[inline(always)]
+    unsafe fn st_scratch(self, scratch: u32, place: u32) {
+        // SAFETY: the caller guarantees that `place` is below 32, and its 4 bytes this thread's.
+        unsafe { gpu::st_scratch(scratch + 4 * place, self.magnitude()) }
+    }
+
+    #[inline(always)]
+    unsafe fn plus_scratch(self, scratch: u32, place: u32) -> Largest {
+        let offset = scratch + 4 * place;
+        // SAFETY: the caller guarantees that these places were written before the last barrier.
+        let (low, high) = unsafe { (gpu::ld_scratch_v4(offset), gpu::ld_scratch_v4(offset + 16)) };
+        let ([a, b, c, d], [e, f, g, h]) = (low.map(f32::to_bits), high.map(f32::to_bits));
+        let (low, high) =
+            (u32::max(u32::max(a, b), u32::max(c, d)), u32::max(u32::max(e, f), u32::max(g, h)));
+        self.plus(Largest(u32::max(low, high)))
+    }
+}
+
 /// A sum of elements, and one of their squares.
 #[derive(Clone, Copy)]
 pub struct Moments {

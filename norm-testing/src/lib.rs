@@ -1,7 +1,8 @@
 //! What the tests of several crates share. Unpublished; of a crate's dependencies it is one for tests alone.
 //!
 //! - [`case`] is an operation on tensors with everything that its result depends on, [`sandwich`] two of them with a
-//!   residual between, [`qk_rope`] norm and rotation of heads, [`values`] what rows are made of, [`buffer`] memory of any element type.
+//!   residual between, [`qk_rope`] norm and rotation of heads, [`quantized`] one whose output is quantized, [`values`] what rows are made
+//!   of, [`buffer`] memory of any element type.
 //! - `cases` has those that every kernel is run with, `recorded` what a GPU made of them, and `device` the tests that run
 //!   on a GPU or on the stand-in for one.
 //! - `mock` is the stand-in for libcuda and NCCL.
@@ -30,6 +31,7 @@ pub mod mutants;
 #[cfg(feature = "programs")]
 pub mod program;
 pub mod qk_rope;
+pub mod quantized;
 #[cfg(feature = "kernels")]
 pub mod recorded;
 pub mod sandwich;

@@ -31,6 +31,17 @@ pub mod result {
     pub const ADD_N: usize = 30;
     /// A scale from memory, where the thread's first value is, and one from a register, its third.
     pub const LD_SCALE: usize = 32;
+    /// Of kernels that quantize: what is made of the first two values as a sum, and as values.
+    pub const SUM_X: usize = 34;
+    pub const ROUND_V: usize = 36;
+    /// The larger of the magnitude of the third value and that of the first.
+    pub const LARGER: usize = 38;
+    /// The third value is the scale, the fourth the magnitude, the fifth what it is scaled to.
+    pub const RECIPROCAL: usize = 39;
+    /// The first two over the third.
+    pub const QUOTIENT: usize = 40;
+    /// Of the first four.
+    pub const CODES: usize = 42;
     pub const ACTIVATE: usize = 34;
     pub const GATE_X: usize = 36;
     pub const GATE_Y: usize = 38;
@@ -56,6 +67,7 @@ pub fn entry(template: Template) -> String {
         Template::Gated { x, w, .. } => (x, Some(w), Some(x)),
         // The size of the weights' elements is open.
         Template::Rope { x, .. } => (x, None, Some(x)),
+        Template::Quant { .. } => (16, None, None),
     };
     let parameters: Vec<_> = (0..3).map(|index| format!("\t.param .u64 {name}_param_{index}")).collect();
     let mut text = format!(".visible .entry {name}(\n{}\n)\n{{\n", parameters.join(",\n"));
@@ -122,6 +134,20 @@ pub fn entry(template: Template) -> String {
         text += "\tmov.b64 %rd5, 0;\n";
         text += "\tnorm.ld_scale.x %r12, [%rd2], %r6;\n\tnorm.ld_scale.x %r13, [%rd5], %r6;\n";
         keep(&mut text, result::LD_SCALE, &["%r12", "%r13"]);
+    }
+    if let Template::Quant { .. } = template {
+        text += "\tnorm.sum.x {%r12, %r13}, {%r4, %r5};\n";
+        keep(&mut text, result::SUM_X, &["%r12", "%r13"]);
+        text += "\tnorm.round.v {%r12, %r13}, {%r4, %r5};\n";
+        keep(&mut text, result::ROUND_V, &["%r12", "%r13"]);
+        text += "\tabs.f32 %r14, %r6;\n\tnorm.larger.q %r12, %r14, %r4;\n";
+        keep(&mut text, result::LARGER, &["%r12"]);
+        text += "\tnorm.reciprocal.q %r12, %r6, %r7, %r8;\n";
+        keep(&mut text, result::RECIPROCAL, &["%r12"]);
+        text += "\trcp.rn.f32 %r15, %r6;\n\tnorm.quotient.q {%r12, %r13}, {%r4, %r5}, %r6, %r15;\n";
+        keep(&mut text, result::QUOTIENT, &["%r12", "%r13"]);
+        text += "\tnorm.codes.q %r12, {%r4, %r5, %r6, %r7};\n";
+        keep(&mut text, result::CODES, &["%r12"]);
     }
     if matches!(template, Template::Gated { .. }) {
         text += "\tnorm.activate.x {%r12, %r13}, {%r6, %r7};\n";

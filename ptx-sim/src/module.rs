@@ -12,6 +12,8 @@ use crate::text::variable::{self, Variable, VariableSpace};
 #[derive(Debug)]
 pub struct Module {
     text: String,
+    /// `90` for `sm_90`; absent where the text names no target.
+    target: Option<u32>,
     variables: Vec<Variable>,
     entries: Vec<Entry>,
 }
@@ -36,6 +38,7 @@ impl Module {
         let text = text.into();
         let mut lexer = Lexer::new(&text, 0, 1);
         let (mut variables, mut entries) = (Vec::new(), Vec::<Entry>::new());
+        let mut target = None;
         loop {
             let token = lexer.next()?;
             let line = token.line;
@@ -45,7 +48,11 @@ impl Module {
                     lexer.next()?;
                 }
                 Kind::Word(".target") => {
-                    lexer.word("a target")?;
+                    let named = lexer.word("a target")?;
+                    // `sm_90a` and `sm_100f` have at least what `sm_90` and `sm_100` have.
+                    target = named
+                        .strip_prefix("sm_")
+                        .and_then(|number| number.trim_end_matches(['a', 'f']).parse().ok());
                     while lexer.takes(b',')? {
                         lexer.word("a target's option")?;
                     }
@@ -90,7 +97,7 @@ impl Module {
                 }
             }
         }
-        Ok(Module { text, variables, entries })
+        Ok(Module { text, target, variables, entries })
     }
 
     /// The names of its kernels, in the order of the text.
@@ -111,7 +118,7 @@ impl Module {
     fn load(&self, entry: &Entry) -> Result<Kernel, LoadError> {
         let (at, line) = entry.body;
         let body = body(&mut Lexer::new(&self.text, at, line))?;
-        compile(&entry.name, &entry.parameters, entry.limits, &self.variables, body)
+        compile(&entry.name, &entry.parameters, entry.limits, self.target, &self.variables, body)
     }
 }
 

@@ -3,5 +3,6 @@
 pub mod approximate;
 pub mod double;
 pub mod half;
+pub mod quarter;
 pub mod round;
 pub mod single;

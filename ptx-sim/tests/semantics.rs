@@ -1,6 +1,6 @@
 //! Results that the PTX ISA's text fixes, case by case.
 
-use norm_testing::kernel::{store_result, words};
+use norm_testing::kernel::{store_result, text, words};
 
 /// What one thread computes.
 fn result(instructions: &str) -> u32 {
@@ -63,6 +63,92 @@ fn floats() {
         result("mov.b32 %r1, 0x7c00fe00; mov.b32 %r2, 0x7bff7bff; min.NaN.f16x2 %r0, %r1, %r2;"),
         0x7bff_7fff
     );
+}
+
+#[test]
+fn quantization() {
+    let pair = |ty: &str, high: u32, low: u32| {
+        let modifiers = format!("rn.satfinite.{ty}");
+        result(&format!(
+            "mov.b32 %r1, {high}; mov.b32 %r2, {low}; cvt.{modifiers}.f32 %h1, %r1, %r2; cvt.u32.u16 %r0, %h1;"
+        ))
+    };
+    let bits = |value: f32| value.to_bits();
+    // The first operand is in the upper half.
+    assert_eq!(pair("e4m3x2", bits(1.0), bits(-0.0)), 0x3880);
+    assert_eq!(pair("e4m3x2", bits(f32::INFINITY), bits(-449.0)), 0x7efe);
+    assert_eq!(pair("e4m3x2", bits(f32::NAN), bits(-f32::NAN)), 0x7f7f);
+    // Half of the smallest number is a tie, to the even 0.
+    assert_eq!(pair("e4m3x2", bits(1.0 / 1024.0), bits(1.5 / 1024.0)), 0x0001);
+    assert_eq!(pair("e5m2x2", bits(f32::NEG_INFINITY), bits(1.0)), 0xfb3c);
+    assert_eq!(pair("relu.e4m3x2", bits(-1.0), bits(f32::NAN)), 0x007f);
+    let whole =
+        |value: f32| result(&format!("mov.b32 %r1, {}; cvt.rni.sat.s8.f32 %r0, %r1;", bits(value))) as i32;
+    assert_eq!(
+        [0.5, 1.5, -2.5, 126.5, 127.5, -128.5, f32::NAN, f32::NEG_INFINITY].map(whole),
+        [0, 2, -2, 126, 127, -128, 0, -128]
+    );
+}
+
+/// Conversions to 8 bits, of every tie and its neighbours, as recorded.
+#[test]
+fn conversions_to_eight_bits_are_those_of_a_gpu() {
+    const UPPER_HALVES: u32 = 1 << 16;
+    let mut lines = 0;
+    for line in include_str!("recorded/quarters.txt").lines().filter(|line| !line.starts_with('#')) {
+        let number = |digits: &str| u32::from_str_radix(digits, 16).unwrap();
+        let mut words = line.split(' ');
+        let (opcode, low) = (words.next().unwrap(), number(words.next().unwrap()));
+        let to_half = opcode.contains("x2");
+        let conversion = match to_half {
+            true => format!("{opcode} %h1, %r1, %r1; cvt.u32.u16 %r0, %h1;"),
+            false => format!("{opcode} %r0, %r1;"),
+        };
+        let upper = "mov.u32 %r1, %tid.x; mov.u32 %r2, %ctaid.x; shl.b32 %r2, %r2, 9; add.u32 %r1, %r1, %r2;";
+        let text = text(
+            ".param .u64 data",
+            &format!(
+                "{upper} mul.wide.u32 %d2, %r1, 4; ld.param.u64 %d1, [data]; add.s64 %d1, %d1, %d2;
+                 shl.b32 %r1, %r1, 16; or.b32 %r1, %r1, {low}; {conversion} st.global.b32 [%d1], %r0; ret;"
+            ),
+        );
+        let kernel = ptx_sim::Module::parse(text).unwrap().kernel("k").unwrap();
+        let mut memory = ptx_sim::Memory::new();
+        let output = memory.output("output", 4 * u64::from(UPPER_HALVES));
+        let launch = ptx_sim::Launch::new(&kernel).grid([UPPER_HALVES / 512, 1, 1]).block([512, 1, 1]);
+        launch.arg(output).run(&mut memory).unwrap();
+        let bytes = memory.read(output, 4 * u64::from(UPPER_HALVES)).unwrap();
+        let mut runs =
+            words.map(|run| run.split_once(':').unwrap()).map(|(from, to)| (number(from), number(to)));
+        let (mut next, mut expected) = (runs.next(), 0);
+        for (high, given) in (0..UPPER_HALVES).zip(bytes.as_chunks().0) {
+            if let Some((from, value)) = next
+                && from == high
+            {
+                (next, expected) = (runs.next(), value);
+            }
+            assert_eq!(u32::from_le_bytes(*given), expected, "{opcode} of {:#010x}", high << 16 | low);
+        }
+        assert_eq!(next, None);
+        lines += 1;
+    }
+    assert_eq!(lines, 15);
+}
+
+#[test]
+fn an_instruction_that_the_target_lacks_is_refused() {
+    let load = |target: &str| {
+        let text = format!(
+            ".version 8.1\n{target}\n.address_size 64\n.entry k()\n{{\n.reg .b16 %h<1>;\n.reg .b32 %r<2>;\n\
+             cvt.rn.satfinite.e4m3x2.f32 %h0, %r0, %r1;\n}}"
+        );
+        ptx_sim::Module::parse(text).unwrap().kernel("k").map(drop).map_err(|error| error.to_string())
+    };
+    for enough in [".target sm_89", ".target sm_90a", ".target sm_120", ""] {
+        assert_eq!(load(enough), Ok(()), "{enough}");
+    }
+    let expected = "line 8: instruction cvt.rn.satfinite.e4m3x2.f32 is not supported: it needs sm_89, and the text is for sm_86";
+    assert_eq!(load(".target sm_86, texmode_independent").unwrap_err(), expected);
 }
 
 #[test]

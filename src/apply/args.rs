@@ -6,6 +6,7 @@ use norm_host::{Arg, Cpu, DType, Error, Norm, NormKind, Rounding, View, ViewMut}
 use super::argument::{Argument, RefusedError};
 use super::form::Form;
 use super::input::TensorRef;
+use super::quantize::QuantizeArgs;
 use super::sink::DestinationArgs;
 use crate::failure::Failure;
 use crate::order::order;
@@ -31,6 +32,8 @@ pub struct RowsArgs {
     /// Parts of each row that are normalized by themselves, as in Mamba 2; must divide dim. Weights stay (dim,)
     #[arg(long, value_name = "N", value_parser = whole(1, u32::MAX), allow_hyphen_values = true)]
     groups: Option<u32>,
+    #[command(flatten)]
+    pub quantize: QuantizeArgs,
 }
 
 /// The arguments of `norm head`.

@@ -107,7 +107,7 @@ fn ends_in(shape: &[usize], end: &[usize]) -> bool {
 }
 
 /// `(8, 4096)`, `(4096,)`, `()`.
-fn text(shape: &[usize]) -> String {
+pub fn text(shape: &[usize]) -> String {
     match shape {
         [one] => format!("({one},)"),
         _ => format!("({})", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),

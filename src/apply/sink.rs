@@ -53,6 +53,11 @@ impl Sink {
         Ok(())
     }
 
+    /// Writes the second result, all of it.
+    pub fn write_second(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
+        self.write(bytes, self.layout.second)
+    }
+
     fn write(&self, bytes: &[u8], start: u64) -> Result<(), SinkError> {
         self.temporary.file().write_all_at(bytes, start).map_err(|source| self.failed(source))?;
         self.bar.inc(bytes.len() as u64);

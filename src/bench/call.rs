@@ -1,7 +1,7 @@
 //! The calls of a benchmark case, on tensors in the memory of any place.
 
 use norm_host::{
-    Backend, Error, Gate, Place, View, ViewMut,
+    Backend, DType, Error, Gate, Place, Quantization, QuantizedMut, View, ViewMut,
     problem::{Operand, Param, Problem, Residual},
     reference::Operation,
 };
@@ -9,7 +9,7 @@ use norm_kernels::abi::Axis;
 
 use super::case::{BenchCase, EPS};
 use super::heads::{self, Parts};
-use super::op::Op;
+use super::op::{Op, Quantizes, Scaled};
 
 /// The place and the addresses of a call's tensors.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,10 @@ pub unsafe fn call(case: &BenchCase, tensors: TensorAddresses, on: &impl Backend
     // view lives.
     let view =
         |address, dtype, extents: &[usize]| unsafe { View::from_raw_parts(place, address, dtype, extents) };
+    if let Some(quantizes) = case.op.quantizes() {
+        // SAFETY: the caller guarantees what this requires.
+        return unsafe { call_quantized(case, quantizes, tensors, on) };
+    }
     // SAFETY: the caller guarantees a tensor of this type and these extents at `y`. It has no other view: an operation in
     // place is called with this view alone.
     let mut y = unsafe { ViewMut::from_raw_parts(place, y, types.y, extents) }?;
@@ -79,6 +83,64 @@ pub unsafe fn call(case: &BenchCase, tensors: TensorAddresses, on: &impl Backend
         }
         // SAFETY: the caller guarantees the tensors, at `b` that of the tables; the view of `y` above is not used.
         Op::QkRope => unsafe { heads::call(case, tensors, Parts::Both, on) },
+        // Called above.
+        Op::RmsFp8Static
+        | Op::RmsFp8Token
+        | Op::RmsFp8Block
+        | Op::RmsInt8Token
+        | Op::LayerFp8Token
+        | Op::AddRmsFp8Static
+        | Op::AddRmsFp8Token
+        | Op::AddRmsFp8Block => Ok(()),
+    }
+}
+
+/// Calls an operation whose output is quantized. A scale that is given is the first `f32` at `b`.
+///
+/// # Safety
+/// As for [`call`]; behind the codes at `y` there is memory for the case's scales.
+unsafe fn call_quantized(
+    case: &BenchCase,
+    quantizes: Quantizes,
+    tensors: TensorAddresses,
+    on: &impl Backend,
+) -> Result<(), Error> {
+    let TensorAddresses { place, x, y, w, b, sum, .. } = tensors;
+    let (types, extents) = (case.types, case.extents.as_slice());
+    // SAFETY: the caller guarantees a tensor of this type and these extents at the address, which nothing writes while the
+    // view lives.
+    let view =
+        |address, dtype, extents: &[usize]| unsafe { View::from_raw_parts(place, address, dtype, extents) };
+    let quantization = match quantizes.scaled {
+        Scaled::Tensor => Quantization::per_tensor(quantizes.format, view(b, DType::F32, &[1])?),
+        Scaled::Token => Quantization::per_token(quantizes.format),
+        Scaled::Block(block) => Quantization::per_block(quantizes.format, block),
+    };
+    let quantization = quantization.preset(case.preset());
+    let scales = match case.row_scales() {
+        0 => None,
+        scales => {
+            let shape = [case.extents.rows(), scales];
+            // SAFETY: the caller guarantees memory for the scales behind the codes, which has no other view.
+            let scales =
+                unsafe { ViewMut::from_raw_parts(place, y + case.scales_offset(), DType::F32, &shape) };
+            Some(scales?)
+        }
+    };
+    // SAFETY: the caller guarantees the codes at `y`, which have no other view.
+    let y = unsafe { QuantizedMut::from_raw_parts(place, y, quantizes.format, extents) };
+    let mut y = y?.scales(scales);
+    let mut norm = case.operation().norm().weight(view(w, types.w, case.parameter_extents())?);
+    if case.op.has_bias() {
+        norm = norm.bias(view(b, types.w, case.parameter_extents())?);
+    }
+    let x = view(x, types.x, extents)?;
+    if case.op.has_residual() {
+        // SAFETY: the caller guarantees a tensor of this type and these extents at `sum`, which has no other view.
+        let mut sum = unsafe { ViewMut::from_raw_parts(place, sum, case.residual_type(), extents) }?;
+        norm.add_then_quantize(&quantization, x, &mut sum, &mut y, on)
+    } else {
+        norm.quantize_rows(&quantization, x, &mut y, on)
     }
 }
 

@@ -2,12 +2,12 @@
 //! through.
 
 use norm_host::{
-    DType, Rounding,
+    DType, QuantPreset, Rounding,
     problem::ResidualPlace,
     reference::{Addition, Operation},
 };
 
-use super::op::{Extents, Op, Types};
+use super::op::{Extents, Op, Scaled, Types};
 
 /// Calls in a CUDA graph. If a tensor is larger than [`LARGE`], there are [`FEW_CALLS`].
 const CALLS: u32 = 200;
@@ -51,7 +51,8 @@ impl BenchCase {
             eps: EPS,
             weight_offset: 0.0,
             round_offset: false,
-            rounding: self.rounding,
+            // A quantized output has a preset instead.
+            rounding: if op.quantizes().is_some() { Rounding::Single } else { self.rounding },
             addition: op.has_residual().then(|| Addition { wide, ..Addition::plain(place) }),
         }
     }
@@ -66,9 +67,41 @@ impl BenchCase {
         (self.extents.elements() * self.types.x.size()) as u64
     }
 
-    /// The size of `y` in bytes.
+    /// The size of `y` in bytes; of a quantized one with its scales, which are at [`scales_offset`](Self::scales_offset).
     pub fn y_bytes(&self) -> u64 {
-        (self.extents.elements() * self.types.y.size()) as u64
+        match self.op.quantizes() {
+            Some(_) => self.scales_offset() + self.scales() * size_of::<f32>() as u64,
+            None => (self.extents.elements() * self.types.y.size()) as u64,
+        }
+    }
+
+    /// Bytes of a row of `y`.
+    pub fn y_row_bytes(&self) -> usize {
+        self.extents.dim() * if self.op.quantizes().is_some() { 1 } else { self.types.y.size() }
+    }
+
+    /// Bytes from the start of a quantized output to its scales.
+    pub fn scales_offset(&self) -> u64 {
+        (self.extents.elements() as u64).next_multiple_of(ALIGN)
+    }
+
+    /// Scales of a row that are written.
+    pub fn row_scales(&self) -> usize {
+        match self.op.quantizes().map(|quantizes| quantizes.scaled) {
+            Some(Scaled::Token) => 1,
+            Some(Scaled::Block(block)) => self.extents.dim() / block,
+            Some(Scaled::Tensor) | None => 0,
+        }
+    }
+
+    /// Scales that are written.
+    fn scales(&self) -> u64 {
+        (self.extents.rows() * self.row_scales()) as u64
+    }
+
+    /// Whose formula a quantized output has: vLLM's with the order of roundings that its norm has.
+    pub fn preset(&self) -> QuantPreset {
+        if self.rounding == Rounding::BeforeWeight { QuantPreset::Vllm } else { QuantPreset::Exact }
     }
 
     /// The dtype of the residual and of the sum with it.
@@ -86,10 +119,15 @@ impl BenchCase {
     }
 
     /// The bytes that throughput counts: `x` read once and `y` written once; a residual read once and the sum with it
-    /// written once; a gate read once. Weights and biases are left out, since all rows share them.
+    /// written once; a gate read once. Weights and biases are left out, since all rows share them. Of a quantized output the
+    /// codes and the scales count.
     pub fn bytes(&self) -> u64 {
+        let y = match self.op.quantizes() {
+            Some(_) => self.extents.elements() as u64 + self.scales() * size_of::<f32>() as u64,
+            None => self.y_bytes(),
+        };
         let times = if self.op.gating().is_some() { 1 } else { 2 };
-        self.x_bytes() + times * self.residual_bytes() + self.y_bytes()
+        self.x_bytes() + times * self.residual_bytes() + y
     }
 
     /// The size in bytes of the largest of `x`, `y` and the residual.
@@ -175,6 +213,15 @@ mod tests {
         assert_eq!(case(Op::Layer, "f16:f32:f32", "10x100").bytes(), 6 * 1000);
         assert_eq!(case(Op::RmsInPlace, "f32", "10x100").bytes(), 8 * 1000);
         assert_eq!(case(Op::Head, "bf16", "4x8x64").bytes(), 4 * 4 * 8 * 64);
+    }
+
+    #[test]
+    fn codes_have_a_byte_and_scales_four() {
+        assert_eq!(case(Op::RmsFp8Static, "f16", "10x128").bytes(), 3 * 1280);
+        assert_eq!(case(Op::RmsFp8Token, "f16", "10x128").bytes(), 3 * 1280 + 4 * 10);
+        assert_eq!(case(Op::AddRmsFp8Block, "bf16", "10x256").bytes(), 7 * 2560 + 4 * 20);
+        let odd = case(Op::AddRmsFp8Token, "f16", "3x11");
+        assert!(odd.scales_offset() + 12 <= odd.residual_offset());
     }
 
     #[test]

@@ -129,8 +129,8 @@ fn sample(case: &BenchCase, check: bool) -> Result<f64, String> {
         let before = r.clone();
         call().map_err(text)?;
         let dim = case.extents.dim();
-        let [x_row, y_row, r_row] =
-            [case.types.x, case.types.y, case.residual_type()].map(|dtype| dim * dtype.size());
+        let [x_row, r_row] = [case.types.x, case.residual_type()].map(|dtype| dim * dtype.size());
+        let y_row = case.y_row_bytes();
         let after = if case.op.has_sum() { &sum } else { &r };
         for index in verify::rows(case) {
             let row = verify::RowBytes {

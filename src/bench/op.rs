@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use norm_host::{Activation, DType, GateOrder, Gating, MAX_DIM, NormKind};
+use norm_host::{Activation, DType, GateOrder, Gating, MAX_DIM, NormKind, QuantFormat};
 use norm_kernels::abi::{GatedKernel, RopeKernel};
 
 /// An operation to measure. The comments of the variants are the command line's help.
@@ -49,10 +49,50 @@ pub enum Op {
     /// RMSNorm of each head of packed queries and keys, four fifths of them queries, and their rotation
     #[value(name = "qk_rope")]
     QkRope,
+    /// RMSNorm with weights, quantized to FP8 by a scale that is given
+    #[value(name = "rms_fp8_static")]
+    RmsFp8Static,
+    /// The same with a scale for each row, which is computed
+    #[value(name = "rms_fp8_token")]
+    RmsFp8Token,
+    /// The same with a scale for each 128 elements
+    #[value(name = "rms_fp8_block")]
+    RmsFp8Block,
+    /// rms_fp8_token with signed bytes
+    #[value(name = "rms_int8_token")]
+    RmsInt8Token,
+    /// rms_fp8_token with LayerNorm, with weights and biases
+    #[value(name = "layer_fp8_token")]
+    LayerFp8Token,
+    /// rms_fp8_static of the input added to a residual
+    #[value(name = "add_rms_fp8_static")]
+    AddRmsFp8Static,
+    /// rms_fp8_token of the input added to a residual
+    #[value(name = "add_rms_fp8_token")]
+    AddRmsFp8Token,
+    /// rms_fp8_block of the input added to a residual
+    #[value(name = "add_rms_fp8_block")]
+    AddRmsFp8Block,
+}
+
+/// How an operation quantizes its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quantizes {
+    pub format: QuantFormat,
+    /// Elements that share a scale: all, those of a row, or so many of one.
+    pub scaled: Scaled,
+}
+
+/// Which elements share a scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scaled {
+    Tensor,
+    Token,
+    Block(usize),
 }
 
 impl Op {
-    pub const ALL: [Op; 14] = [
+    pub const ALL: [Op; 22] = [
         Op::Rms,
         Op::RmsInPlace,
         Op::Layer,
@@ -67,7 +107,27 @@ impl Op {
         Op::GatedHead,
         Op::GateFirstRms,
         Op::QkRope,
+        Op::RmsFp8Static,
+        Op::RmsFp8Token,
+        Op::RmsFp8Block,
+        Op::RmsInt8Token,
+        Op::LayerFp8Token,
+        Op::AddRmsFp8Static,
+        Op::AddRmsFp8Token,
+        Op::AddRmsFp8Block,
     ];
+
+    /// How its output is quantized, if it is.
+    pub fn quantizes(self) -> Option<Quantizes> {
+        let (format, scaled) = match self {
+            Op::RmsFp8Static | Op::AddRmsFp8Static => (QuantFormat::E4m3, Scaled::Tensor),
+            Op::RmsFp8Token | Op::LayerFp8Token | Op::AddRmsFp8Token => (QuantFormat::E4m3, Scaled::Token),
+            Op::RmsFp8Block | Op::AddRmsFp8Block => (QuantFormat::E4m3, Scaled::Block(128)),
+            Op::RmsInt8Token => (QuantFormat::Int8, Scaled::Token),
+            _ => return None,
+        };
+        Some(Quantizes { format, scaled })
+    }
 
     /// The name in results: that of the Rust function, then the dtype of a residual that has another dtype than `x`, or the
     /// order of a gate that comes first.
@@ -87,6 +147,14 @@ impl Op {
             Op::GatedHead => "gated_head_norm",
             Op::GateFirstRms => "gated_rms_norm:gate_first",
             Op::QkRope => "qk_norm_rope",
+            Op::RmsFp8Static => "rms_norm_quantized:fp8-static",
+            Op::RmsFp8Token => "rms_norm_quantized:fp8-token",
+            Op::RmsFp8Block => "rms_norm_quantized:fp8-block128",
+            Op::RmsInt8Token => "rms_norm_quantized:int8-token",
+            Op::LayerFp8Token => "layer_norm_quantized:fp8-token",
+            Op::AddRmsFp8Static => "add_rms_norm_quantized:fp8-static",
+            Op::AddRmsFp8Token => "add_rms_norm_quantized:fp8-token",
+            Op::AddRmsFp8Block => "add_rms_norm_quantized:fp8-block128",
         }
     }
 
@@ -107,23 +175,21 @@ impl Op {
             Op::GatedHead => "gated_head",
             Op::GateFirstRms => "gate_first_rms",
             Op::QkRope => "qk_rope",
+            Op::RmsFp8Static => "rms_fp8_static",
+            Op::RmsFp8Token => "rms_fp8_token",
+            Op::RmsFp8Block => "rms_fp8_block",
+            Op::RmsInt8Token => "rms_int8_token",
+            Op::LayerFp8Token => "layer_fp8_token",
+            Op::AddRmsFp8Static => "add_rms_fp8_static",
+            Op::AddRmsFp8Token => "add_rms_fp8_token",
+            Op::AddRmsFp8Block => "add_rms_fp8_block",
         }
     }
 
     pub fn kind(self) -> NormKind {
         match self {
-            Op::Layer | Op::AddLayer | Op::AddLayerTo => NormKind::Layer,
-            Op::Rms
-            | Op::RmsInPlace
-            | Op::Head
-            | Op::AddRms
-            | Op::AddRmsTo
-            | Op::AddRmsF32
-            | Op::SandwichRms
-            | Op::GatedRms
-            | Op::GatedHead
-            | Op::GateFirstRms
-            | Op::QkRope => NormKind::Rms,
+            Op::Layer | Op::AddLayer | Op::AddLayerTo | Op::LayerFp8Token => NormKind::Layer,
+            _ => NormKind::Rms,
         }
     }
 
@@ -133,8 +199,20 @@ impl Op {
 
     /// Whether there is a residual.
     pub fn has_residual(self) -> bool {
-        !matches!(self, Op::Rms | Op::RmsInPlace | Op::Layer | Op::Head | Op::QkRope)
-            && self.gating().is_none()
+        let alone = matches!(
+            self,
+            Op::Rms
+                | Op::RmsInPlace
+                | Op::Layer
+                | Op::Head
+                | Op::QkRope
+                | Op::RmsFp8Static
+                | Op::RmsFp8Token
+                | Op::RmsFp8Block
+                | Op::RmsInt8Token
+                | Op::LayerFp8Token
+        );
+        !alone && self.gating().is_none()
     }
 
     /// What the gate does, if there is one. It has the dtype of `x`.
@@ -187,6 +265,7 @@ impl Op {
                 types.x == types.y && kernel_has
             }
             Op::QkRope => types.x == types.y && RopeKernel::takes(types.x, types.w),
+            _ if self.quantizes().is_some() => types.x.size() == 2 && types.y == types.x,
             _ => true,
         }
     }
@@ -200,6 +279,7 @@ impl Op {
                 "takes x and y of one type, and w of that or f32"
             }
             Op::QkRope => "takes x and y of one type, and w of that or f32",
+            _ if self.quantizes().is_some() => "quantizes and takes x of 16 bits, its type in place of y's",
             _ => "takes any",
         }
     }
@@ -213,8 +293,20 @@ impl Op {
         if matches!(self, Op::Head | Op::GatedHead | Op::QkRope) { 3 } else { 2 }
     }
 
+    /// Whether it can be called with tensors of these extents.
+    pub fn fits(self, extents: &Extents) -> bool {
+        let is_whole = match self.quantizes() {
+            Some(Quantizes { scaled: Scaled::Block(block), .. }) => extents.dim().is_multiple_of(block),
+            _ => true,
+        };
+        extents.rank() == self.rank() && is_whole
+    }
+
     /// The form of its shapes, as errors say it.
     pub fn form(self) -> &'static str {
+        if matches!(self.quantizes(), Some(Quantizes { scaled: Scaled::Block(_), .. })) {
+            return "ROWSxDIM, of whole blocks of 128";
+        }
         if self.rank() == 3 { "ROWSxHEADSxHEAD_DIM" } else { "ROWSxDIM" }
     }
 }

@@ -125,11 +125,19 @@ impl Standing {
         let rows: &[[usize; 2]] = match (self, op) {
             (Standing::Full, Op::RmsInPlace) => &IN_PLACE,
             (Standing::Full, Op::AddRms | Op::AddLayer) => &RESIDUAL,
-            (Standing::Full, op) if op.has_residual() || op.gating().is_some() => &FORMS,
+            (Standing::Full, op)
+                if op.has_residual() || op.gating().is_some() || op.quantizes().is_some() =>
+            {
+                &FORMS
+            }
             (Standing::Full, _) => &ROWS,
             (Standing::Quick, Op::RmsInPlace) => &QUICK_ROWS[..2],
             (Standing::Quick, Op::AddRms | Op::AddLayer) => &QUICK_ROWS[..4],
-            (Standing::Quick, op) if op.has_residual() || op.gating().is_some() => &QUICK_FORMS,
+            (Standing::Quick, op)
+                if op.has_residual() || op.gating().is_some() || op.quantizes().is_some() =>
+            {
+                &QUICK_FORMS
+            }
             (Standing::Quick, _) => &QUICK_ROWS,
             (Standing::Cpu, _) => &CPU_ROWS,
             (Standing::QuickCpu, Op::Rms) => &QUICK_CPU_ROWS,
@@ -181,7 +189,7 @@ pub fn cases(
         let types = if given.is_empty() { vec![standing.types(*op)] } else { given.clone() };
         for types in types.into_iter().filter(|&types| op.takes(types)) {
             let all = if extents.is_empty() { standing.extents(*op) } else { extents.to_vec() };
-            let fitting = all.into_iter().filter(|extents| extents.rank() == op.rank());
+            let fitting = all.into_iter().filter(|extents| op.fits(extents));
             cases.extend(fitting.map(|extents| BenchCase { op: *op, types, extents, rounding }));
         }
         if cases.len() == before && !ops.is_empty() {
@@ -202,7 +210,7 @@ fn chosen(choice: TypesChoice) -> Vec<Types> {
 
 /// Why a named operation has no case.
 fn left_out(op: Op, extents: &[Extents]) -> BenchError {
-    if !extents.is_empty() && extents.iter().all(|extents| extents.rank() != op.rank()) {
+    if !extents.is_empty() && !extents.iter().any(|extents| op.fits(extents)) {
         return BenchError::Shape { op: op.word(), expected: op.form() };
     }
     BenchError::Types { op: op.word(), expected: op.takes_what() }
@@ -219,7 +227,7 @@ mod tests {
     #[test]
     fn the_standing_set_reaches_from_one_row_to_a_million_columns() {
         let cases = cases(&[], &[], &[], Standing::Full, Rounding::Single).unwrap();
-        assert_eq!(cases.len(), 21 + 4 + 21 + 12 + 2 * 8 + 4 * 16 + 2 * 16 + 12);
+        assert_eq!(cases.len(), 21 + 4 + 21 + 12 + 2 * 8 + 12 * 16 + 2 * 16 + 12);
         let dims = |op| cases.iter().filter(move |case| case.op == op).map(|case| case.extents.dim());
         assert_eq!((dims(Op::Rms).min(), dims(Op::Rms).max()), (Some(256), Some(1 << 20)));
         // Above what decoding sees, and but for three shapes of prompts, 256 MiB and more.
@@ -241,12 +249,14 @@ mod tests {
     fn the_set_for_a_cpu_moves_what_the_copy_beside_it_moves() {
         let full = cases(&[], &[], &[], Standing::Cpu, Rounding::Single).unwrap();
         for case in &full {
-            let bytes = if case.op == Op::AddRmsF32 { 32 << 20 } else { 64 << 20 };
-            assert_eq!((case.x_bytes(), case.y_bytes()), (bytes, bytes), "{case:?}");
+            let is_quantized = case.op.quantizes().is_some();
+            let bytes = if case.op == Op::AddRmsF32 || is_quantized { 32 << 20 } else { 64 << 20 };
+            assert_eq!(case.x_bytes(), bytes, "{case:?}");
+            assert!(is_quantized || case.y_bytes() == bytes, "{case:?}");
         }
         // A quick look is at some of them: every operation, and few enough for a few seconds.
         let quick = cases(&[], &[], &[], Standing::QuickCpu, Rounding::Single).unwrap();
-        assert_eq!(quick.len(), Op::ALL.len() + 2);
+        assert_eq!(quick.len(), Op::ALL.len() + 2, "{quick:?}");
         assert!(quick.iter().all(|case| full.contains(case)));
         assert!(Op::ALL.iter().all(|op| quick.iter().any(|case| case.op == *op)));
     }

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::case::BenchCase;
 use super::heads;
+use super::op::{Quantizes, Scaled};
 use crate::bytes::AlignedBytes;
 use crate::element;
 
@@ -41,10 +42,17 @@ pub fn weights(case: &BenchCase) -> AlignedBytes {
     })
 }
 
-/// The biases of a case, which are around 0, or the weights of its second norm, which are around 1; or tables and positions.
+/// The biases of a case, which are around 0, or the weights of its second norm, which are around 1, or the scale of its output; or
+/// tables and positions.
 pub fn biases(case: &BenchCase) -> AlignedBytes {
     if case.op.rotates() {
         return heads::tables(case);
+    }
+    if let Some(Quantizes { scaled: Scaled::Tensor, .. }) = case.op.quantizes() {
+        // The scale that is given: values of up to about 5 take all of the codes.
+        let mut scale = AlignedBytes::zeroed(size_of::<f32>());
+        scale.copy_from_slice(&0.012_f32.to_ne_bytes());
+        return scale;
     }
     let is_second = case.op.is_sandwich();
     parameters(case, SEED + 2, |rng| match is_second {

@@ -1,12 +1,17 @@
 //! Compares a few rows of an output with the f64 reference, before anything is timed.
 
 use norm_host::{
+    Cpu, Place, QuantFormat,
     accuracy::{WorstRow, judge_gated_row},
+    quantize::decode_e4m3,
     reference,
 };
 
+use super::call::{TensorAddresses, call};
 use super::case::BenchCase;
 use super::heads;
+use super::op::{Extents, Quantizes};
+use crate::bytes::AlignedBytes;
 use crate::element;
 
 /// The indices of the rows to compare: the first two, the middle one and the last.
@@ -27,10 +32,76 @@ pub struct RowBytes<'a> {
     pub y: &'a [u8],
 }
 
+/// Compares row `index` of a quantized output with what the CPU backend makes of it: the sum bit for bit, each code up to one
+/// step, and nearly all codes bit for bit.
+fn judge_quantized(
+    case: &BenchCase,
+    quantizes: Quantizes,
+    index: usize,
+    row: &RowBytes<'_>,
+    [w, b]: [&[u8]; 2],
+) -> Result<(), String> {
+    let dim = case.extents.dim();
+    let one = BenchCase { extents: Extents::new(&[1, dim]), ..case.clone() };
+    let aligned = |bytes: &[u8]| {
+        let mut aligned = AlignedBytes::zeroed(bytes.len());
+        aligned.copy_from_slice(bytes);
+        aligned
+    };
+    let (x, w, b) = (aligned(row.x), aligned(w), aligned(b));
+    let mut sum = row.r.map_or_else(AlignedBytes::default, |[before, _]| aligned(before));
+    let mut y = AlignedBytes::zeroed(usize::try_from(one.y_bytes()).unwrap_or(usize::MAX));
+    let address = |bytes: &AlignedBytes| bytes.as_ptr().expose_provenance() as u64;
+    let sum_address = sum.as_mut_ptr().expose_provenance() as u64;
+    let tensors = TensorAddresses {
+        place: Place::Host,
+        x: address(&x),
+        y: y.as_mut_ptr().expose_provenance() as u64,
+        w: address(&w),
+        b: address(&b),
+        r: sum_address,
+        sum: sum_address,
+    };
+    // SAFETY: the buffers were created above with the types and extents of one row, and nothing else uses them.
+    unsafe { call(&one, tensors, &Cpu) }.map_err(|error| error.to_string())?;
+    if let Some([_, after]) = row.r
+        && *after != sum[..]
+    {
+        return Err(format!("row {index} of the residual has other bits than on the CPU"));
+    }
+    let decode = |code: u8| match quantizes.format {
+        QuantFormat::E4m3 => decode_e4m3(code),
+        QuantFormat::Int8 => f32::from(code as i8),
+    };
+    let mut others = 0;
+    for (column, (&given, &expected)) in row.y.iter().zip(&y[..dim]).enumerate() {
+        others += usize::from(given != expected);
+        let (given, expected) = (decode(given), decode(expected));
+        let step = match quantizes.format {
+            QuantFormat::E4m3 => f32::max(expected.abs() / 7.9, 1.0 / 512.0),
+            QuantFormat::Int8 => 1.0,
+        };
+        let is_near = (given - expected).abs() <= step;
+        if !is_near {
+            return Err(format!(
+                "row {index}, column {column}: expected a code of {expected:e}, given {given:e}"
+            ));
+        }
+    }
+    // An error in the last place changes a code only next to a tie.
+    if others > 2 + dim / 20 {
+        return Err(format!("row {index}: {others} of {dim} codes are not those of the CPU"));
+    }
+    Ok(())
+}
+
 /// Compares row `index` with the reference. The error says what is wrong.
 pub fn judge(case: &BenchCase, index: usize, row: &RowBytes<'_>, w: &[u8], b: &[u8]) -> Result<(), String> {
     if case.op.rotates() {
         return check_promise(index, "", &heads::judge(case, index, [row.x, row.y], w));
+    }
+    if let Some(quantizes) = case.op.quantizes() {
+        return judge_quantized(case, quantizes, index, row, [w, b]);
     }
     let (op, types, r_type) = (case.op, case.types, case.residual_type());
     let (dim, head) = (case.extents.dim(), index % case.extents.heads());
@@ -84,7 +155,7 @@ fn check_promise(index: usize, of: &str, judged: &WorstRow) -> Result<(), String
 
 #[cfg(test)]
 mod tests {
-    use super::super::op::{Extents, Op, Types};
+    use super::super::op::{Op, Types};
     use super::*;
     use norm_host::{DType, Rounding};
 

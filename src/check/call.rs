@@ -8,6 +8,7 @@ use norm_host::{
 };
 
 use super::heads::HeadsCall;
+use super::quantized::{QuantizedOperands, in_front};
 use crate::bytes::AlignedBytes;
 use crate::memory::DeviceBytes;
 
@@ -107,6 +108,8 @@ pub struct Call {
     pub shards: usize,
     /// If rows are split, the sums of squares, `(shards * rows,)` with the rows of one shard side by side.
     pub sums: Option<ImageTensor>,
+    /// The output, if it is quantized. Then there is no `y`.
+    pub quantized: Option<QuantizedOperands>,
 }
 
 impl ImageTensor {
@@ -169,6 +172,13 @@ impl Call {
         let norm = described
             .weight(self.w.as_ref().map(view).transpose()?)
             .bias(self.b.as_ref().map(view).transpose()?);
+        if let Some(quantized) = &self.quantized {
+            let [r, sum] = in_front(self.addition.as_ref());
+            let added = [r.map(view_mut).transpose()?, sum.map(view_mut).transpose()?];
+            let x = (view(&self.x)?, &self.x.shape[..]);
+            // SAFETY: the caller guarantees that the image contains all tensors of the call.
+            return unsafe { quantized.run(&norm, (place, base), x, added, on) };
+        }
         if let Some(AdditionOperands { residual, s, scale }) = &self.addition {
             let norm = match scale {
                 Some(scale) => norm.sum_scale(Scale::Memory(view(scale)?)),

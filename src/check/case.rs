@@ -8,12 +8,15 @@ use std::fmt;
 use std::str::FromStr;
 
 use norm_host::{
-    DType, Gating, MAX_DIM, NormKind, Rounding,
+    DType, Gating, MAX_DIM, NormKind, QuantPreset, Rounding,
     problem::ResidualPlace,
     reference::{self, Operation},
 };
 
 use super::gate::GateForm;
+
+use super::quantized::Quantized;
+use crate::apply::{QuantForm, QuantScaling};
 
 /// The most axes a tensor may have.
 pub const MAX_RANK: usize = 4;
@@ -232,6 +235,9 @@ pub struct CheckCase {
     pub gate: Option<GateForm>,
     /// The number of shards that each row is split into, as if over as many devices; 1 if rows are whole.
     pub shards: usize,
+    /// How the output is quantized, if it is. `y` then has the gaps and the offset of the codes, of one byte each, and the type
+    /// of `x`.
+    pub quantize: Option<Quantized>,
 }
 
 impl CheckCase {
@@ -239,6 +245,13 @@ impl CheckCase {
     pub fn may_be_split(&self) -> bool {
         let plain = !self.heads && self.residual == ResidualForm::None;
         self.kind == NormKind::Rms && plain && self.dim() > 1
+    }
+
+    /// Whether the output may be quantized: that of a norm over rows of 16 bits, at most behind a residual.
+    pub fn may_be_quantized(&self) -> bool {
+        let residual = matches!(self.residual, ResidualForm::None | ResidualForm::PreNorm { .. });
+        let plain = !self.heads && residual && self.shards == 1 && self.gate.is_none();
+        plain && self.x.dtype != DType::F32
     }
 
     /// The operation that the reference computes. For a sandwich it is the first norm, whose output is the sum.
@@ -360,7 +373,12 @@ impl CheckCase {
             let span = self.dim().checked_add(gap).and_then(|head| head.checked_mul(heads));
             (param.dtype, span, param.at)
         });
-        tensors.chain(params).try_fold(0_usize, |bytes, (dtype, span, at)| {
+        // Of a quantized output, the scales, and the copy, which is dense.
+        let beside = self.quantize.map_or(Some(0), |how| {
+            let scales = how.scales(self.rows(), self.dim()).checked_mul(4)?;
+            scales.checked_add(self.rows().checked_mul(self.dim())?.checked_mul(2)?)
+        })?;
+        tensors.chain(params).try_fold(beside, |bytes, (dtype, span, at)| {
             bytes.checked_add(span?.checked_add(at)?.checked_mul(dtype.size())?)
         })
     }
@@ -420,6 +438,9 @@ impl CheckCase {
         if self.w.zip(self.b).is_some_and(|(w, b)| w.dtype != b.dtype) {
             return Some("w and b need one dtype".to_owned());
         }
+        if let Some(reason) = self.quantize.and_then(|quantize| quantize.invalid_reason(self)) {
+            return Some(reason.to_owned());
+        }
         if self.shards != 1 && !(self.may_be_split() && (2..=self.dim()).contains(&self.shards)) {
             return Some("shards needs op=rms over=rows of as many elements, without residual".to_owned());
         }
@@ -434,7 +455,8 @@ impl CheckCase {
 ///
 /// `op=rms|layer over=rows|heads shape=2x3x128 x=f16 y=f16 [w=f32] [b=f32] eps=1e-6 [offset=1
 /// [roundoffset]] [rounding=before-weight|before-bias|t5] [residual=before|behind|between] [r=f16 next=rms,f32
-/// nexteps=1e-6] [gate=silu,norm-first,f16 [ggap=…] [gat=…]] [apart] [wide] [branch=0.5] [scale=2|scale=@2] [xgap=8,0,3] [ygap=…] [rgap=…] [sgap=…] [wgap=4] [bgap=…]
+/// nexteps=1e-6] [gate=silu,norm-first,f16 [ggap=…] [gat=…]] [apart] [wide] [branch=0.5] [scale=2|scale=@2] [quantize=fp8-token …]
+/// [xgap=8,0,3] [ygap=…] [rgap=…] [sgap=…] [wgap=4] [bgap=…]
 /// [shared=w,b] [at=x,y,w,b[,r[,s]]] data=normal seed=7 [shards=2] [inplace] [alone=2]`
 impl fmt::Display for CheckCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -481,6 +503,9 @@ impl fmt::Display for CheckCase {
             write!(f, " scale=@{sum_scale}")?;
         } else if sum_scale != 1.0 {
             write!(f, " scale={sum_scale}")?;
+        }
+        if let Some(quantize) = self.quantize {
+            write!(f, "{quantize}")?;
         }
         let none = ([0; MAX_LEADING], 0);
         let (r_gaps, r_at) = match self.residual {
@@ -542,7 +567,7 @@ fn join(numbers: &[usize], separator: &str) -> String {
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum CaseError {
     #[error(
-        "'{word}' is not a part of a case: expected KEY=VALUE with a known key, inplace, apart, wide or roundoffset"
+        "'{word}' is not a part of a case: expected KEY=VALUE with a known key, inplace, apart, wide, roundoffset, columns or copy"
     )]
     Word { word: String },
     #[error("'{value}' is no value of {key}: expected {expected}")]
@@ -623,6 +648,7 @@ struct Words {
     in_place: bool,
     alone: Option<usize>,
     shards: Option<usize>,
+    quantize: QuantizeWords,
 }
 
 impl Words {
@@ -633,6 +659,8 @@ impl Words {
             "roundoffset" => Some(&mut self.round_offset),
             "apart" => Some(&mut self.apart),
             "wide" => Some(&mut self.wide),
+            "columns" => Some(&mut self.quantize.columns),
+            "copy" => Some(&mut self.quantize.copies),
             _ => None,
         };
         if let Some(flag) = flag {
@@ -740,6 +768,21 @@ impl Words {
             "seed" => self.seed = value.parse().map_err(|_| no("a whole number"))?,
             "alone" => self.alone = Some(whole()?),
             "shards" => self.shards = Some(whole()?),
+            "quantize" => {
+                let form = QuantForm::named(value);
+                self.quantize.form =
+                    Some(form.ok_or_else(|| no("a form of norm rms --quantize, such as fp8-token"))?);
+            }
+            "preset" => {
+                let found = QuantPreset::ALL.into_iter().find(|preset| preset.name() == value);
+                self.quantize.preset = Some(found.ok_or_else(|| no("exact, vllm or flashinfer"))?);
+            }
+            "given" => self.quantize.given = Some(positive(value).ok_or_else(|| no("a positive number"))?),
+            "bound" => {
+                self.quantize.bound_in_memory = value.starts_with('@');
+                let number = positive(value.strip_prefix('@').unwrap_or(value));
+                self.quantize.bound = Some(number.ok_or_else(|| no("a positive number, or @ and one"))?);
+            }
             _ => return Err(unknown()),
         }
         Ok(())
@@ -805,8 +848,50 @@ impl Words {
                 scale_in_memory: self.in_memory,
             },
             shards: self.shards.unwrap_or(1),
+            quantize: self.quantize.quantized()?,
         })
     }
+}
+
+/// What the words of a text have set of a quantized output.
+#[derive(Default)]
+struct QuantizeWords {
+    form: Option<QuantForm>,
+    preset: Option<QuantPreset>,
+    given: Option<f32>,
+    bound: Option<f32>,
+    bound_in_memory: bool,
+    columns: bool,
+    copies: bool,
+}
+
+impl QuantizeWords {
+    fn quantized(self) -> Result<Option<Quantized>, CaseError> {
+        let QuantizeWords { form, preset, given, bound, bound_in_memory, columns, copies } = self;
+        let Some(form) = form else {
+            let others = preset.is_some() || given.is_some() || bound.is_some() || columns || copies;
+            let why = "preset, given, bound, columns and copy need quantize";
+            return if others { Err(CaseError::Impossible(why.to_owned())) } else { Ok(None) };
+        };
+        if given.is_some() != (form.scaling == QuantScaling::Given) {
+            return Err(CaseError::Impossible("given is the scale of a static form".to_owned()));
+        }
+        let plain = Quantized::plain(form);
+        Ok(Some(Quantized {
+            preset: preset.unwrap_or_default(),
+            given: given.unwrap_or(plain.given),
+            bound,
+            bound_in_memory,
+            columns,
+            copies,
+            ..plain
+        }))
+    }
+}
+
+/// A positive finite number.
+fn positive(text: &str) -> Option<f32> {
+    text.parse().ok().filter(|number: &f32| number.is_finite() && *number > 0.0)
 }
 
 /// What an eps must be, as errors say it.

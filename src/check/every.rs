@@ -9,9 +9,10 @@ use std::thread;
 use std::time::Instant;
 
 use norm_host::plan::{DeviceProfile, Tile};
-use norm_host::{DType, NormKind, Rounding, Simulator};
+use norm_host::{DType, NormKind, QuantFormat, QuantPreset, QuantRecipe, Rounding, Simulator};
 use norm_kernels::abi::{
-    EntryPoint, GatedKernel, GatedVariant, Kernel, RopeKernel, ShardKernel, Variant, width,
+    EntryPoint, GatedKernel, GatedVariant, Kernel, QuantKernel, QuantVariant, RopeKernel, ShardKernel,
+    Variant, width,
 };
 use serde::Serialize;
 
@@ -24,6 +25,8 @@ use super::case::{
 use super::examine::ImageBuffers;
 use super::gate::GateForm;
 use super::heads::HeadsCase;
+use super::quantized::Quantized;
+use crate::apply::QuantForm;
 use crate::failure::Failure;
 use crate::output;
 
@@ -221,7 +224,7 @@ fn harder(case: &AnyCase) -> Vec<AnyCase> {
         (true, LONG..) if !is_far => vec![of(ValuePattern::Spot, 1), of(ValuePattern::Normal, 1)],
         _ => Vec::new(),
     };
-    far.into_iter().chain(others).map(AnyCase::Norm).collect()
+    far.into_iter().chain(others).chain(other_recipes(case)).map(AnyCase::Norm).collect()
 }
 
 /// One row without weights, and in LayerNorm with biases, whose type then decides which kernel it is.
@@ -234,7 +237,8 @@ fn without_weights(case: &CheckCase) -> CheckCase {
 /// The same rows along up to three axes, with gaps behind the positions of each, and of each head where a norm may be over heads;
 /// with a bias or an offset, in place, and one row alone. Long rows have one axis or, if `outermost`, two.
 fn strided(case: &CheckCase, outermost: bool) -> CheckCase {
-    let is_plain = case.residual == ResidualForm::None && case.shards == 1;
+    let is_quantized = case.quantize.is_some();
+    let is_plain = case.residual == ResidualForm::None && case.shards == 1 && !is_quantized;
     let leading = match (case.rows(), case.dim()) {
         (1, _) => [1, 1, 1],
         (rows, ..LONG) if rows < MANY_ROWS => [2, 2, rows.div_ceil(4).max(2)],
@@ -265,12 +269,18 @@ fn strided(case: &CheckCase, outermost: bool) -> CheckCase {
         w: param(8),
         b,
         weight_offset: if is_layer { 0.0 } else { 1.0 },
-        in_place: case.x.dtype == case.y.dtype,
+        in_place: case.x.dtype == case.y.dtype && !is_quantized,
         alone: (case.dim() < LONG).then_some(leading.iter().product::<usize>() - 1),
         residual,
         addition: AdditionOptions { separate, scale_in_memory, ..case.addition },
         ..case.clone()
     }
+}
+
+/// The same case in the other formats and recipes, which make other kernels of one template.
+fn other_recipes(case: &CheckCase) -> impl Iterator<Item = CheckCase> {
+    let others = RECIPES.into_iter().filter(|_| case.quantize.is_some()).skip(1);
+    others.map(|recipe| CheckCase { quantize: Some(quantized(recipe)), ..case.clone() })
 }
 
 /// Elements of rows of which many are done.
@@ -287,6 +297,7 @@ fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(AnyCase, DeviceProfil
     let norm = |(case, profile)| (AnyCase::Norm(case), profile);
     match entry {
         EntryPoint::Norm(kernel) => of_norm(kernel, device).into_iter().map(norm).collect(),
+        EntryPoint::Quant(kernel) => of_quant(kernel, device).into_iter().map(norm).collect(),
         EntryPoint::Shard(shard) => of_shard(shard).into_iter().map(|case| norm((case, device))).collect(),
         EntryPoint::Gated(kernel) => vec![norm((of_gated(kernel), device))],
         EntryPoint::Rope(kernel) => of_rope(kernel, device),
@@ -369,6 +380,61 @@ fn of_rope(kernel: RopeKernel, device: DeviceProfile) -> Vec<(AnyCase, DevicePro
     vec![(AnyCase::Heads(case), DeviceProfile { short_grid: 0, ..device })]
 }
 
+/// Cases of a kernel whose output is quantized, of rows of whole blocks. What a kernel that holds rows in registers leaves to
+/// others, biases of RMSNorm and offsets of LayerNorm, has the one that streams rows; unaligned rows the one that goes element
+/// by element.
+fn of_quant(kernel: QuantKernel, device: DeviceProfile) -> Vec<(CheckCase, DeviceProfile)> {
+    let QuantKernel { kind, x, w, variant, format, recipe } = kernel;
+    let quantize = Some(quantized((format, recipe)));
+    let (dims, profile) = match variant {
+        // All threads have all vectors that there is room for, in grids that count as long from three rows on.
+        QuantVariant::Long4 | QuantVariant::Long8 => {
+            (&[4096, 8192, 2048, 16384][..], DeviceProfile { short_grid: 2, ..device })
+        }
+        // The threads of a block have up to two and up to four vectors, some of them none.
+        _ => (&[896, 4864, 9088][..], device),
+    };
+    let case = |&dim: &usize| CheckCase { quantize, ..plain(kind, [x, w, x], 3, dim) };
+    let mut cases: Vec<CheckCase> = dims.iter().map(case).collect();
+    for case in &mut cases {
+        if matches!(variant, QuantVariant::Add2 | QuantVariant::Add4) {
+            case.residual = ResidualForm::PreNorm { gaps: [0; MAX_LEADING], at: 0 };
+        }
+        match (variant, kind) {
+            (QuantVariant::Scalar, _) => case.x.at = 1,
+            (QuantVariant::Stream, NormKind::Rms) => case.b = case.w,
+            (QuantVariant::Stream, NormKind::Layer) => case.weight_offset = 1.0,
+            _ => {}
+        }
+    }
+    cases.into_iter().map(|case| (case, profile)).collect()
+}
+
+/// Every format with each of its recipes, that of the templates first.
+const RECIPES: [(QuantFormat, QuantRecipe); 7] = [
+    (QuantFormat::E4m3, QuantRecipe::Exact),
+    (QuantFormat::E4m3, QuantRecipe::VllmStatic),
+    (QuantFormat::E4m3, QuantRecipe::VllmDynamic),
+    (QuantFormat::E4m3, QuantRecipe::FlashInferStatic),
+    (QuantFormat::E4m3, QuantRecipe::FlashInferBlock),
+    (QuantFormat::Int8, QuantRecipe::Exact),
+    (QuantFormat::Int8, QuantRecipe::VllmDynamic),
+];
+
+/// A quantization of that format and recipe.
+fn quantized((format, recipe): (QuantFormat, QuantRecipe)) -> Quantized {
+    let (index, preset) = match (recipe, format) {
+        (QuantRecipe::Exact, QuantFormat::E4m3) => (1, QuantPreset::Exact),
+        (QuantRecipe::Exact, QuantFormat::Int8) => (6, QuantPreset::Exact),
+        (QuantRecipe::VllmStatic, _) => (0, QuantPreset::Vllm),
+        (QuantRecipe::VllmDynamic, QuantFormat::E4m3) => (2, QuantPreset::Vllm),
+        (QuantRecipe::VllmDynamic, QuantFormat::Int8) => (5, QuantPreset::Vllm),
+        (QuantRecipe::FlashInferStatic, _) => (0, QuantPreset::FlashInfer),
+        (QuantRecipe::FlashInferBlock, _) => (3, QuantPreset::FlashInfer),
+    };
+    Quantized { preset, copies: true, ..Quantized::plain(QuantForm::ALL[index]) }
+}
+
 /// A case of two shards. Each consists of whole vectors if the kernel requires that.
 fn of_shard(shard: ShardKernel) -> Option<CheckCase> {
     let (types, vectors, rounding) = match shard {
@@ -417,6 +483,7 @@ fn plain(kind: NormKind, [x, w, y]: [DType; 3], rows: usize, dim: usize) -> Chec
         addition: AdditionOptions::PLAIN,
         gate: None,
         shards: 1,
+        quantize: None,
     }
 }
 
@@ -461,6 +528,9 @@ mod tests {
         let is_new = |entry: &EntryPoint| match *entry {
             EntryPoint::Norm(Kernel { kind, variant, addition, .. }) => {
                 kinds.insert(format!("{kind:?} {variant:?} {addition:?}"))
+            }
+            EntryPoint::Quant(QuantKernel { kind, variant, format, recipe, .. }) => {
+                kinds.insert(format!("{kind:?} {variant:?}")) | kinds.insert(format!("{format:?} {recipe:?}"))
             }
             EntryPoint::Shard(ShardKernel::Partial { vectors, .. }) => {
                 kinds.insert(format!("partial {vectors}"))
@@ -512,5 +582,20 @@ mod tests {
         assert_eq!(*command, format!("norm check --device sim --ptx k.ptx --kernel {name}"));
         assert_eq!(entries(&broken, &[name.to_owned()]).unwrap(), [entry]);
         assert!(entries(&broken, &["rms_f16_f16_f16_block2".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_recipe_is_that_of_its_quantization() {
+        for (format, recipe) in RECIPES {
+            let quantized = quantized((format, recipe));
+            assert_eq!((quantized.form.format, quantized.recipe()), (format, Some(recipe)));
+        }
+        let all = QuantFormat::ALL.into_iter().flat_map(|format| {
+            QuantRecipe::ALL
+                .into_iter()
+                .filter(move |recipe| recipe.takes(format))
+                .map(move |recipe| (format, recipe))
+        });
+        assert_eq!(all.collect::<Vec<_>>(), RECIPES);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
 
-use norm_host::accuracy::{Verdict, WorstRow, judge_gated_row};
+use norm_host::accuracy::{Verdict, WorstRow, WrongElement, judge_gated_row};
 use norm_host::reference::{self, Operation, Row};
 use norm_host::{Arg, DType, Error, SimulatorError};
 use ptx_sim::LaunchError;
@@ -14,6 +14,7 @@ use super::call::{AdditionOperands, Call, Executor, ImageTensor, ResidualOperand
 use super::case::{CheckCase, MAX_LEADING, Placement, ResidualForm};
 use super::layout::ImageLayout;
 use super::outputs::{Outputs, difference, execute, row_bytes};
+use super::quantized;
 use crate::bytes::AlignedBytes;
 use crate::element;
 
@@ -26,6 +27,8 @@ pub enum CaseFault {
     Inaccurate { row: usize, column: usize, dtype: DType, verdict: Verdict },
     /// An element of the sum with a pre-norm residual is not exactly the reference's, as it must be.
     Sum { row: usize, column: usize, expected: f64, given: f64 },
+    /// A code, a scale or a copied value is none that the promise allows.
+    Quantized { row: usize, wrong: WrongElement },
     /// A byte changed that belongs to no element of an output. `byte` counts from the first element of `tensor`.
     Touched { tensor: &'static str, byte: isize },
     /// The call in place wrote other bits than the one out of place.
@@ -90,6 +93,7 @@ impl fmt::Display for CaseFault {
             CaseFault::Sum { row, column, expected, given } => {
                 write!(f, "row {row}, column {column} of the sum: expected {expected:e}, given {given:e}")
             }
+            CaseFault::Quantized { row, wrong } => quantized::explain(f, *row, wrong),
             CaseFault::Touched { tensor, byte } => {
                 write!(
                     f,
@@ -146,6 +150,9 @@ pub fn examine(
     executor: &mut impl Executor,
     memory: &mut ImageBuffers,
 ) -> Result<CaseStats, CaseFault> {
+    if case.quantize.is_some() {
+        return quantized::examine(case, executor, memory);
+    }
     let layout = ImageLayout::of(case);
     let ImageBuffers { before, image, digest } = memory;
     layout.fill(case, before);
@@ -257,11 +264,11 @@ fn stats_of(row: usize, judged: WorstRow, dtype: DType, given: &[f64]) -> Result
 }
 
 /// The weights or biases of a head.
-fn head_values(case: &CheckCase, param: &ImageTensor, head: usize, image: &AlignedBytes) -> Vec<f64> {
+pub fn head_values(case: &CheckCase, param: &ImageTensor, head: usize, image: &AlignedBytes) -> Vec<f64> {
     element::read(param.dtype, &image[head_bytes(case, param, head)])
 }
 
-fn head_bytes(case: &CheckCase, param: &ImageTensor, head: usize) -> std::ops::Range<usize> {
+pub fn head_bytes(case: &CheckCase, param: &ImageTensor, head: usize) -> std::ops::Range<usize> {
     let size = param.dtype.size();
     let start = param.byte_offset + head % param.heads() * param.strides[0] * size;
     start..start + case.dim() * size

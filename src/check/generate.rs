@@ -1,6 +1,6 @@
 //! Random cases: most are small, some large, and together they reach both sides of every threshold.
 
-use norm_host::{DType, Gating, NormKind, Rounding};
+use norm_host::{DType, Gating, NormKind, QuantPreset, Rounding};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -10,6 +10,8 @@ use super::case::{
     ValuePattern,
 };
 use super::gate::GateForm;
+use super::quantized::Quantized;
+use crate::apply::{QuantForm, QuantScaling};
 
 /// Dims around the sizes of a vector, a warp and a head.
 const SMALL_DIMS: [usize; 20] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129];
@@ -69,6 +71,7 @@ pub fn case(seed: u64, index: u64) -> CheckCase {
         addition: AdditionOptions::PLAIN,
         gate: None,
         shards: 1,
+        quantize: None,
     };
     // Options that came later are drawn last, so that an old seed still draws the same tensors.
     if rng.random_bool(0.5) {
@@ -91,6 +94,9 @@ pub fn case(seed: u64, index: u64) -> CheckCase {
     if may_be_gated && case.residual == ResidualForm::None && rng.random_bool(0.5) {
         case.gate = Some(gate(rng, &mut case));
     }
+    if case.may_be_quantized() && rng.random_bool(0.3) {
+        quantize(rng, &mut case);
+    }
     if of_warps {
         align(&mut case);
     }
@@ -110,6 +116,38 @@ fn gate(rng: &mut Pcg64, case: &mut CheckCase) -> GateForm {
         w.dtype = dtype;
     }
     GateForm { gating, g: Placement { dtype, ..g } }
+}
+
+/// Makes a case one whose output is quantized, in any of the forms that its rows have room for.
+fn quantize(rng: &mut Pcg64, case: &mut CheckCase) {
+    (case.y.dtype, case.in_place, case.round_offset) = (case.x.dtype, false, false);
+    case.rounding = Rounding::Single;
+    case.addition = AdditionOptions { separate: case.addition.separate, ..AdditionOptions::PLAIN };
+    let mut form = *QuantForm::ALL.choose(rng).unwrap_or(&QuantForm::ALL[0]);
+    if let QuantScaling::Block(block) = form.scaling {
+        let dim = case.dim().next_multiple_of(block);
+        if case.rows() * dim <= 2 * COMMON_ELEMENTS {
+            case.shape.pop();
+            case.shape.push(dim);
+        } else if !case.dim().is_multiple_of(block) {
+            form = QuantForm::named("fp8-token").unwrap_or(form);
+        }
+    }
+    let mut quantized = Quantized::plain(form);
+    if form.scaling == QuantScaling::Given {
+        quantized.given = *[0.01, 0.0078125, 0.3].choose(rng).unwrap_or(&0.01);
+    }
+    quantized.preset = *QuantPreset::ALL.choose(rng).unwrap_or(&QuantPreset::Exact);
+    if quantized.recipe().is_none() {
+        quantized.preset = QuantPreset::Exact;
+    }
+    if quantized.takes_bound() && rng.random_bool(0.3) {
+        quantized.bound = Some(*[0.5, 3.0, 100.0].choose(rng).unwrap_or(&3.0));
+        quantized.bound_in_memory = rng.random_bool(0.5);
+    }
+    quantized.columns = matches!(form.scaling, QuantScaling::Block(_)) && rng.random_bool(0.5);
+    quantized.copies = rng.random_bool(0.3);
+    case.quantize = Some(quantized);
 }
 
 /// The random numbers of one tensor of a case: of the tensor number `which`, for this seed.
@@ -384,6 +422,17 @@ mod tests {
             let found = |case: &CheckCase| case.heads && [shared(case.w), shared(case.b)] == both.map(Some);
             assert!(some(&found), "weights and biases shared: {both:?}");
         }
+        for form in QuantForm::ALL {
+            for preset in QuantPreset::ALL {
+                let asked = Quantized { preset, ..Quantized::plain(form) };
+                let found =
+                    |case: &CheckCase| case.quantize.is_some_and(|it| (it.form, it.preset) == (form, preset));
+                assert_eq!(some(&found), asked.recipe().is_some(), "{} {preset}", form.name);
+            }
+        }
+        let quantized = |found: &dyn Fn(Quantized) -> bool| some(&|case| case.quantize.is_some_and(found));
+        assert!(quantized(&|it| it.columns && it.copies) && quantized(&|it| it.bound.is_some()));
+        assert!(some(&|case| case.quantize.is_some() && case.addition.separate.is_some()), "a sum apart");
         assert!(some(&|case| case.shards == 2 && case.in_place) && some(&|case| case.shards == 5), "shards");
     }
 }

@@ -18,6 +18,7 @@ use super::call::{AdditionOperands, Call, ImageTensor, ResidualOperands, SecondN
 use super::case::{CheckCase, ParamPlacement, ResidualForm, ValuePattern};
 use super::gate::GateForm;
 use super::generate;
+use super::quantized::QuantizedOperands;
 use super::spots::Spots;
 use crate::bytes::AlignedBytes;
 use crate::element;
@@ -37,21 +38,25 @@ pub struct ImageLayout {
     pub call: Call,
     /// The size of the image in bytes.
     len: usize,
-    /// The bytes of `y` and of a separate sum, guards included.
-    outputs: [Range<usize>; 2],
+    /// The bytes of `y` and of a separate sum, guards included; of a quantized output those of each tensor of it.
+    outputs: Vec<Range<usize>>,
 }
 
 impl ImageLayout {
     /// Places the tensors of a case one behind the other.
     pub fn of(case: &CheckCase) -> ImageLayout {
         let mut len = 0;
-        let mut place = |dtype: DType, at: usize, shape: &[usize], strides: Vec<usize>| {
-            let byte_offset = len + GUARD + at * dtype.size();
-            let leading = shape[..shape.len() - 1].iter().zip(&strides);
+        let mut place_sized = |size: usize, at: usize, shape: &[usize], strides: &[usize]| {
+            let byte_offset = len + GUARD + at * size;
+            let leading = shape[..shape.len() - 1].iter().zip(strides);
             let last: usize = leading.map(|(extent, stride)| extent.max(&1) * stride).sum();
-            let end = byte_offset + (last + shape[shape.len() - 1]) * dtype.size() + GUARD;
+            let end = byte_offset + (last + shape[shape.len() - 1]) * size + GUARD;
             let region = len..end.next_multiple_of(ALIGN);
             len = region.end;
+            (byte_offset, region)
+        };
+        let mut place = |dtype: DType, at: usize, shape: &[usize], strides: Vec<usize>| {
+            let (byte_offset, region) = place_sized(dtype.size(), at, shape, &strides);
             (ImageTensor { dtype, byte_offset, shape: shape.to_vec(), strides }, region)
         };
         let mut param = |param: ParamPlacement| {
@@ -66,7 +71,9 @@ impl ImageLayout {
         let w = case.w.map(&mut param);
         let b = case.b.map(&mut param);
         let (x, _) = place(case.x.dtype, case.x.at, &case.shape, case.strides(&case.x));
-        let (y, y_region) = place(case.y.dtype, case.y.at, &case.shape, case.strides(&case.y));
+        let y = (case.quantize.is_none())
+            .then(|| place(case.y.dtype, case.y.at, &case.shape, case.strides(&case.y)));
+        let (y, y_region) = y.map_or((None, 0..0), |(y, region)| (Some(y), region));
         let r = case.r().map(|r| place(r.dtype, r.at, &case.shape, case.strides(&r)).0);
         let sum = case.s().map(|s| place(s.dtype, s.at, &case.shape, case.strides(&s)));
         let (s, s_region) = sum.map_or((None, 0..0), |(s, region)| (Some(s), region));
@@ -88,6 +95,12 @@ impl ImageLayout {
         let addition = residual.map(|residual| AdditionOperands { residual, s, scale });
         let split = case.shards > 1;
         let sums = split.then(|| place(DType::F32, 0, &[case.shards * case.rows()], vec![1]).0);
+        let mut outputs = vec![y_region, s_region];
+        let quantized = case.quantize.map(|how| {
+            let (quantized, written) = QuantizedOperands::of(case, how, &mut place_sized);
+            outputs.extend(written);
+            quantized
+        });
         let call = Call {
             step: if split { Step::Partial } else { Step::Whole },
             shards: case.shards,
@@ -95,13 +108,14 @@ impl ImageLayout {
             operation: case.operation(),
             heads: case.heads,
             x,
-            y: Some(y),
+            y,
             w,
             b,
             addition,
             gate,
+            quantized,
         };
-        ImageLayout { call, len, outputs: [y_region, s_region] }
+        ImageLayout { call, len, outputs }
     }
 
     /// Fills the image with its patterns and, if there is one, the scale; the other tensors get no values yet.
@@ -109,6 +123,9 @@ impl ImageLayout {
         image.refill(self.len, UNREAD);
         for output in &self.outputs {
             image[output.clone()].fill(UNWRITTEN);
+        }
+        if let Some(quantized) = &self.call.quantized {
+            quantized.fill(image);
         }
         let scale = self.call.addition.as_ref().and_then(|addition| addition.scale.as_ref());
         if let (Some(scale), Some(addition)) = (scale, self.call.operation.addition) {

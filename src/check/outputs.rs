@@ -89,10 +89,13 @@ fn touched(call: &Call, byte: usize) -> CaseFault {
         ("next's w", next.and_then(|next| next.w.as_ref())),
         ("sums", call.sums.as_ref()),
     ];
-    let distance = |tensor: &ImageTensor| byte.wrapping_sub(tensor.byte_offset) as isize;
+    nearest(tensors.into_iter().filter_map(|(name, tensor)| Some((name, tensor?.byte_offset))), byte)
+}
+
+/// The fault of a changed byte, located relative to the likeliest of tensors that begin at these places.
+pub fn nearest(tensors: impl Iterator<Item = (&'static str, usize)>, byte: usize) -> CaseFault {
     let nearest = tensors
-        .into_iter()
-        .filter_map(|(name, tensor)| Some((name, distance(tensor?))))
+        .map(|(name, start)| (name, byte.wrapping_sub(start) as isize))
         // A byte behind a tensor's start is more likely that tensor's than one that is a little in front of another.
         .min_by_key(|&(_, byte)| if byte < 0 { 16 * byte.unsigned_abs() } else { byte as usize });
     let (tensor, byte) = nearest.unwrap_or(("x", 0));

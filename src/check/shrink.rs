@@ -57,7 +57,9 @@ fn simpler(case: &CheckCase) -> Vec<CheckCase> {
         // A shard has at least one element.
         candidate.shards = candidate.shards.min(candidate.dim());
         candidate.alone = candidate.alone.filter(|_| rows > 0).map(|row| row.min(rows - 1));
-        if candidate != *case {
+        // Rows of whole blocks, and types of 16 bits.
+        let is_possible = candidate.quantize.is_none_or(|it| it.invalid_reason(&candidate).is_none());
+        if candidate != *case && is_possible {
             steps.push(candidate);
         }
     };
@@ -83,6 +85,27 @@ fn simpler(case: &CheckCase) -> Vec<CheckCase> {
         }
     });
     step(&|case| case.shards = 1);
+    step(&|case| case.quantize = None);
+    step(&|case| {
+        if let Some(quantized) = &mut case.quantize {
+            (quantized.bound, quantized.columns, quantized.copies) = (None, false, false);
+        }
+    });
+    step(&|case| {
+        if let Some(quantized) = &mut case.quantize {
+            quantized.copies = false;
+        }
+    });
+    step(&|case| {
+        if let Some(quantized) = &mut case.quantize {
+            quantized.columns = false;
+        }
+    });
+    step(&|case| {
+        if let Some(quantized) = &mut case.quantize {
+            (quantized.bound, quantized.bound_in_memory) = (None, false);
+        }
+    });
     // Removes the outermost axis with its gaps, but not the axis of heads.
     if case.shape.len() > if case.heads { 2 } else { 1 } {
         step(&|case| {

@@ -360,3 +360,68 @@ fn a_wrong_head_is_found_shrunk_and_repeatable() {
     let again = Cases::Given(vec![failure.smallest_case.parse().unwrap()]);
     assert!(examine_all(&again, "cpu", "--device cpu", || Ok(WronglyTurned)).unwrap().failure.is_some());
 }
+
+const QUANTIZED: &str = "op=rms over=rows shape=4x128 x=bf16 y=bf16 w=bf16 eps=1e-6 residual=before quantize=fp8-block64 \
+                         preset=vllm copy ygap=2,0,0 data=normal seed=1";
+
+#[test]
+fn faults_of_quantized_outputs_are_found() {
+    use norm_host::accuracy::QuantizedPart;
+    let found =
+        |text: &str, place: &dyn Fn(&Call) -> usize| fault(text, |call, image| image[place(call)] ^= 1);
+    let part = |fault: &CaseFault| match fault {
+        CaseFault::Quantized { row: 0, wrong } => Some((wrong.part, wrong.index)),
+        _ => None,
+    };
+    let operands = |call: &Call| call.quantized.clone().unwrap();
+    let code = found(QUANTIZED, &|call| operands(call).codes + 5);
+    assert_eq!(part(&code), Some((QuantizedPart::Code, 5)), "{code}");
+    let scale = found(QUANTIZED, &|call| operands(call).scales.unwrap().byte_offset + 4);
+    assert_eq!(part(&scale), Some((QuantizedPart::Scale, 1)), "{scale}");
+    let copy = found(QUANTIZED, &|call| operands(call).normed.unwrap().byte_offset + 6);
+    assert_eq!(part(&copy), Some((QuantizedPart::Normed, 3)), "{copy}");
+    let r = |call: &Call| call.addition.as_ref().and_then(AdditionOperands::r).unwrap().byte_offset;
+    let sum = found(QUANTIZED, &|call| r(call) + 2);
+    assert!(matches!(sum, CaseFault::Sum { row: 0, column: 1, .. }), "{sum}");
+    let gap = found(QUANTIZED, &|call| operands(call).codes + 129);
+    assert!(matches!(gap, CaseFault::Touched { tensor: "y", byte: 129 }), "{gap}");
+    // Between the columns of two blocks is room that belongs to no row.
+    let columns = QUANTIZED.replace("copy", "columns").replace("4x128", "3x128");
+    let padding = found(&columns, &|call| operands(call).scales.unwrap().byte_offset + 12);
+    assert!(matches!(padding, CaseFault::Touched { tensor: "scales", byte: 12 }), "{padding}");
+}
+
+#[test]
+fn another_formula_is_found() {
+    for (asked, given) in [
+        ("fp8-block64 preset=vllm", "fp8-block64"),
+        ("fp8-token", "fp8-token preset=vllm"),
+        ("fp8-block128 preset=flashinfer", "fp8-block128 preset=vllm"),
+        ("int8-token", "int8-token preset=vllm"),
+        ("fp8-static given=0.01", "fp8-static preset=flashinfer given=0.01"),
+        ("fp8-static preset=vllm given=0.01", "fp8-static given=0.01"),
+        ("fp8-token bound=0.5", "fp8-token"),
+    ] {
+        let text = |how: &str| QUANTIZED.replace("fp8-block64 preset=vllm copy", how);
+        let other: CheckCase = text(given).parse().unwrap();
+        let found = fault_instead(&text(asked), |call| {
+            call.quantized.as_mut().unwrap().how = other.quantize.unwrap();
+        });
+        assert!(matches!(found, CaseFault::Quantized { .. }), "{asked}: {found}");
+    }
+}
+
+#[test]
+fn a_quantized_code_left_out_is_found_and_shrunk() {
+    let corrupt = |call: &Call, image: &mut AlignedBytes| {
+        if let Some(quantized) = &call.quantized
+            && call.x.shape.iter().product::<usize>() > 40
+        {
+            image[quantized.codes + 3] = 0xa5;
+        }
+    };
+    let failure = check(300, corrupt).expect("the fault is found");
+    let smallest: CheckCase = failure.smallest_case.parse().unwrap();
+    assert!(smallest.quantize.is_some() && smallest.rows() == 1, "{smallest}");
+    assert!(failure.smallest_fault.contains("code of column 3"), "{}", failure.smallest_fault);
+}

@@ -14,7 +14,7 @@ use norm_host::{
     plan::DeviceProfile,
     problem::{ShardProblem, ShardStep},
 };
-use norm_kernels::abi::{EntryPoint, GatedKernel, Kernel, ShardKernel, Template};
+use norm_kernels::abi::{EntryPoint, GatedKernel, Kernel, QuantKernel, ShardKernel, Template};
 use rayon::prelude::*;
 
 use super::{PtxError, is_meant, text_for};
@@ -56,6 +56,7 @@ pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
     let runs = kernels.into_par_iter().map(|(kernel, _)| match kernel {
         EntryPoint::Norm(kernel) if kernel.variant.is_sandwich() => count_sandwich(kernel, &simulator),
         EntryPoint::Norm(kernel) => count(kernel, &simulator),
+        EntryPoint::Quant(kernel) => count_quantized(kernel, &simulator),
         EntryPoint::Shard(kernel) => count_shard(kernel, &simulator).map(|run| vec![run]),
         EntryPoint::Gated(kernel) => count_gated(kernel, &simulator),
         EntryPoint::Rope(kernel) => heads::count(kernel, &simulator).map(|run| vec![run]),
@@ -101,6 +102,20 @@ fn count_gated(kernel: GatedKernel, simulator: &Simulator) -> norm_host::Result<
         Ok(KernelRun::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
     };
     shape::typical_gated(kernel, simulator.profile())?.into_iter().map(count).collect()
+}
+
+/// Runs the kernel of a norm whose output is quantized, with a scale for each row, at each of its typical shapes.
+fn count_quantized(kernel: QuantKernel, simulator: &Simulator) -> norm_host::Result<Vec<KernelRun>> {
+    let count = |shape: Shape| {
+        let tensors = Tensors::new(shape);
+        let problem = tensors.quantized(kernel);
+        let simulator = simulator.on(simulator.profile());
+        // SAFETY: `tensors` owns memory for every tensor of the problem, for its codes that of a `y` with larger elements, and
+        // outlives the run. Nothing else uses that memory.
+        unsafe { simulator.run_quantized(&problem) }?;
+        Ok(KernelRun::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
+    };
+    shape::typical_quantized(kernel, simulator.profile())?.into_iter().map(count).collect()
 }
 
 /// Runs the kernel of one step of a norm whose rows are split over devices.

@@ -110,6 +110,7 @@ fn json_says_what_was_measured_and_how() {
         "gated_rms",
         "gated_head",
         "gate_first_rms",
+        "rms_fp8_token",
         "--shape",
         "3x100",
         "--shape",
@@ -142,7 +143,8 @@ fn json_says_what_was_measured_and_how() {
             "sandwich_rms_norm",
             "gated_rms_norm",
             "gated_head_norm",
-            "gated_rms_norm:gate_first"
+            "gated_rms_norm:gate_first",
+            "rms_norm_quantized:fp8-token"
         ]
     );
     for (line, op) in lines.iter().zip(ops) {
@@ -155,9 +157,12 @@ fn json_says_what_was_measured_and_how() {
             op if op.starts_with("gated_") => 2,
             _ => 0,
         };
-        let bytes = (4 + residual) * elements;
+        // Codes have a byte, and each row has a scale.
+        let is_quantized = op.contains("quantized");
+        let bytes = if is_quantized { 3 * elements + 4 * 3 } else { (4 + residual) * elements };
         assert_eq!(line["bytes"], bytes);
-        assert_eq!((&line["x"], &line["w"], &line["y"]), (&"f16".into(), &"f32".into(), &"f16".into()));
+        let y = if is_quantized { "e4m3" } else { "f16" };
+        assert_eq!((&line["x"], &line["w"], &line["y"]), (&"f16".into(), &"f32".into(), &y.into()));
         assert_eq!((&line["implementation"], &line["verdict"]), (&"norm".into(), &"ok".into()));
         assert_eq!(line["us_rounds"].as_array().unwrap().len(), 2);
         let [us, tb_s] = ["us", "tb_s"].map(|name| line[name].as_f64().unwrap());

@@ -14,6 +14,7 @@ mod mutants;
 mod names;
 mod pipe;
 mod ptx;
+mod quantize;
 mod report;
 mod run;
 mod shapes;

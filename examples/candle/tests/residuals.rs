@@ -1,6 +1,6 @@
-//! Residuals in f32 beside 16 bits, scaled ones, and what is the same whether candle records it or not.
+//! Residuals in f32 beside 16 bits, scaled ones, what is the same whether candle records it or not; and quantized outputs.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Device, IndexOp, Result, Tensor, Var};
 use norm_host::{
     Rounding,
     for_candle::{Norm, ops},
@@ -190,5 +190,104 @@ fn what_does_not_fit_is_refused_by_name() -> Result<()> {
     let scale = Var::from_tensor(&one(0.5)?)?;
     let given = error(norm().sum_scale(scale.as_tensor().clone()).add_then_norm_in_place(&x, &r));
     assert!(given.starts_with("sum_scale: "), "{given}");
+    Ok(())
+}
+
+/// Codes and scales are those of the views, in new tensors; a tensor of more axes than a view has, too.
+#[test]
+fn a_norm_is_quantized_in_every_form() -> Result<()> {
+    use norm_host::{
+        Cpu, QuantFormat, QuantPreset, QuantizedMut, View, ViewMut, for_candle::Quantization,
+        quantize::decode_e4m3,
+    };
+
+    let x = Tensor::randn(0_f32, 2.0, (2, 3, 256), &Device::Cpu)?.to_dtype(DType::BF16)?;
+    let (w, r) = (x.i((0, 0))?, x.flip(&[1])?.contiguous()?);
+    let norm = Norm::rms(1e-6).weight(w.clone());
+    let elements = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<half::bf16>();
+    let (x_values, w_values) = (elements(&x)?, elements(&w)?);
+    let scale = Tensor::new(&[0.02_f32], &Device::Cpu)?;
+    for (quantization, views, groups) in [
+        (
+            Quantization::per_token(QuantFormat::E4m3),
+            norm_host::Quantization::per_token(QuantFormat::E4m3),
+            1,
+        ),
+        (
+            Quantization::per_block(QuantFormat::E4m3, 64).preset(QuantPreset::Vllm).upper_bound(1.5),
+            norm_host::Quantization::per_block(QuantFormat::E4m3, 64)
+                .preset(QuantPreset::Vllm)
+                .upper_bound(norm_host::Scale::Number(1.5)),
+            4,
+        ),
+        (
+            Quantization::per_token(QuantFormat::Int8),
+            norm_host::Quantization::per_token(QuantFormat::Int8),
+            1,
+        ),
+    ] {
+        let given = norm.quantize_rows(&x, &quantization)?;
+        let (mut codes, mut scales) = (vec![0; 6 * 256], vec![0.0_f32; 6 * groups]);
+        let address = codes.as_mut_ptr().expose_provenance() as u64;
+        // SAFETY: the codes are those of the vector, which nothing else uses until the call returns.
+        let y = unsafe {
+            QuantizedMut::from_raw_parts(norm_host::Place::Host, address, quantization.format(), &[6, 256])?
+        };
+        let mut y = y.scales(ViewMut::from_slice(&mut scales, &[6, groups])?);
+        norm_host::Norm::rms(1e-6).weight(View::from_slice(&w_values, &[256])?).quantize_rows(
+            &views,
+            View::from_slice(&x_values, &[6, 256])?,
+            &mut y,
+            &Cpu,
+        )?;
+        assert_eq!((given.codes.dims(), given.codes.dtype()), (x.dims(), DType::U8));
+        assert_eq!(given.codes.flatten_all()?.to_vec1::<u8>()?, codes);
+        let given_scales = given.scales.expect("they are computed");
+        assert_eq!(given_scales.dims(), [2, 3, groups]);
+        assert_eq!(given_scales.flatten_all()?.to_vec1::<f32>()?, scales);
+    }
+
+    let fixed = Quantization::per_tensor(QuantFormat::E4m3, scale);
+    let (sum, quantized) = norm.add_then_quantize(&x, &r, &fixed)?;
+    assert_eq!(elements(&sum)?, elements(&(&x + &r)?)?);
+    assert!(quantized.scales.is_none());
+    let y = norm.rows(&sum)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    for (code, y) in quantized.codes.flatten_all()?.to_vec1::<u8>()?.into_iter().zip(y) {
+        let quotient = y / 0.02;
+        assert!((decode_e4m3(code) - quotient.clamp(-448.0, 448.0)).abs() <= quotient.abs() / 14.0 + 0.01);
+    }
+    // Five axes, which are merged.
+    let deep = x.reshape((1, 2, 1, 3, 256))?;
+    let token = Quantization::per_token(QuantFormat::E4m3);
+    let (flat, merged) = (norm.quantize_rows(&x, &token)?, norm.quantize_rows(&deep, &token)?);
+    assert_eq!(merged.scales.unwrap().dims(), [1, 2, 1, 3, 1]);
+    assert_eq!(merged.codes.flatten_all()?.to_vec1::<u8>()?, flat.codes.flatten_all()?.to_vec1::<u8>()?);
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_quantized_is_refused() -> Result<()> {
+    use norm_host::{QuantFormat, for_candle::Quantization};
+
+    let x = Tensor::ones((2, 100), DType::F16, &Device::Cpu)?;
+    let message = |x: &Tensor, quantization: Quantization| -> String {
+        Norm::rms(1e-6).quantize_rows(x, &quantization).expect_err("an error").to_string()
+    };
+    let zero = Tensor::new(&[0_f32], &Device::Cpu)?;
+    let token = Quantization::per_token(QuantFormat::E4m3);
+    for (x, quantization, part) in [
+        (
+            &x,
+            Quantization::per_block(QuantFormat::E4m3, 64),
+            "x: expected rows of whole blocks of 64 elements",
+        ),
+        (&x, Quantization::per_tensor(QuantFormat::E4m3, zero), "scale: expected a positive finite number"),
+        (&x, token.clone().upper_bound(-1.0), "upper_bound: expected a positive finite number, given -1"),
+        (&x.to_dtype(DType::F32)?, token.clone(), "x: expected f16 or bf16"),
+        (Var::from_tensor(&x)?.as_tensor(), token, "codes have no gradients"),
+    ] {
+        let message = message(x, quantization);
+        assert!(message.contains(part), "{part:?} is not in: {message}");
+    }
     Ok(())
 }

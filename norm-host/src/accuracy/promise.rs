@@ -4,7 +4,7 @@
 mod tests;
 
 use super::{
-    rounding::{largest, ulp},
+    rounding::{largest, round, ulp},
     value::{SMALLEST_F32, Value},
 };
 use crate::{
@@ -200,6 +200,31 @@ impl Promise {
                 });
             });
         })
+    }
+
+    /// The lowest and the highest number that a norm computed in `f32` may be before its last rounding to fewer bits, where it is
+    /// added to nothing; with `biased` there are biases. A normalized value that is rounded to 16 bits is exact, and so is what
+    /// follows from it: a product, or a product and a sum that are rounded once.
+    pub(super) fn range(&self, Terms { x, w, b, .. }: Terms, biased: bool) -> (f64, f64) {
+        let n = self.normalized(x);
+        // Nothing is lost of a zero that is a zero without the mean, of infinite values and of NaN.
+        let of_zero = self.kind == NormKind::Rms && x == 0.0;
+        let is_exact = |value: f64| of_zero || !value.is_finite();
+        if let Some(to) = self.roundings.normalized {
+            let (w, b) = (w as f32, b as f32);
+            let error = n.error + SMALLEST_F32;
+            let ends = if is_exact(n.exact) { [n.exact; 2] } else { [n.exact - error, n.exact + error] };
+            let [one, other] = ends.map(|end| {
+                let h = round(to, end) as f32;
+                f64::from(if biased { h.mul_add(w, b) } else { h * w })
+            });
+            // -0 in front of 0.
+            return if one.total_cmp(&other).is_le() { (one, other) } else { (other, one) };
+        }
+        let product = n.times(w);
+        let Value { exact, error, .. } = if biased { product.plus(b) } else { product };
+        let error = error + ulp(DType::F32, exact) / 2.0 + SMALLEST_F32;
+        if is_exact(exact) { (exact, exact) } else { (exact - error, exact + error) }
     }
 
     /// The normalized value of an input, before it is rounded.

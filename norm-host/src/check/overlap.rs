@@ -16,14 +16,49 @@ mod tests;
 
 use crate::{
     error::{Arg, Error, Result},
-    tensor::{Layout, Raw},
+    tensor::{Codes, Layout, Raw},
 };
+
+/// A tensor as memory: where its elements are, and how many bytes each has.
+pub(super) trait Extent {
+    fn address(&self) -> u64;
+    fn element(&self) -> u64;
+    fn layout(&self) -> &Layout;
+}
+
+impl Extent for Raw {
+    fn address(&self) -> u64 {
+        self.address
+    }
+
+    fn element(&self) -> u64 {
+        self.dtype.size() as u64
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+}
+
+impl Extent for Codes {
+    fn address(&self) -> u64 {
+        self.address
+    }
+
+    fn element(&self) -> u64 {
+        1
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+}
 
 /// Candidates to try before the search gives up. Nested layouts need 2⁵ at most.
 const BUDGET: u32 = 4096;
 
-/// The most strides in one equation: four axes of each tensor, and the bytes within their rows.
-const MAX_TERMS: usize = 8;
+/// The most strides in one equation: four axes of each tensor, and the bytes within their rows or elements.
+const MAX_TERMS: usize = 10;
 
 /// `c · stride` for some `c` from `low` to `high`, which include 0.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,33 +83,40 @@ pub(super) fn same_or_apart((a, first): (Arg, &Raw), (b, second): (Arg, &Raw)) -
 }
 
 /// Checks that two tensors, of which the second is written, share no memory.
-pub(super) fn apart((a, first): (Arg, &Raw), (b, second): (Arg, &Raw)) -> Result<()> {
+pub(super) fn apart((a, first): (Arg, &impl Extent), (b, second): (Arg, &impl Extent)) -> Result<()> {
     if share_bytes(first, second) { Err(Error::Overlap { a, b }) } else { Ok(()) }
 }
 
 /// Checks that no two indices into the tensor lead to the same element.
-pub(super) fn within(arg: Arg, tensor: &Raw) -> Result<()> {
-    if nested(&tensor.layout) {
+pub(super) fn within(arg: Arg, tensor: &impl Extent) -> Result<()> {
+    let layout = tensor.layout();
+    if nested(layout) {
         return Ok(());
     }
-    let Layout { shape, strides } = tensor.layout;
+    let Layout { shape, strides } = *layout;
     let mut terms = Terms::default();
     for (&extent, &stride) in shape.iter().zip(&*strides) {
         let reach = extent.saturating_sub(1) as i128;
         // Unlike in `share_bytes`, equal strides stay apart: they are two ways to one element.
         terms.push(Term { stride: stride as i128, low: -reach, high: reach });
     }
-    if !tensor.layout.is_empty() && terms.solvable(0, true) {
+    if !layout.is_empty() && terms.solvable(0, true) {
         return Err(Error::SelfOverlap { arg, shape, strides });
     }
     Ok(())
 }
 
 /// Whether one ends before the other starts.
-fn far_apart(a: &Raw, b: &Raw) -> bool {
-    let (first, second) = if a.address <= b.address { (a, b) } else { (b, a) };
-    let bytes = first.layout.span().ok().and_then(|span| span.checked_mul(first.dtype.size() as u64));
-    bytes.and_then(|bytes| first.address.checked_add(bytes)).is_some_and(|end| end <= second.address)
+fn far_apart(a: &impl Extent, b: &impl Extent) -> bool {
+    let end = |tensor: &Layout, address: u64, element: u64| {
+        let bytes = tensor.span().ok().and_then(|span| span.checked_mul(element));
+        bytes.and_then(|bytes| address.checked_add(bytes))
+    };
+    if a.address() <= b.address() {
+        end(a.layout(), a.address(), a.element()).is_some_and(|end| end <= b.address())
+    } else {
+        end(b.layout(), b.address(), b.element()).is_some_and(|end| end <= a.address())
+    }
 }
 
 /// Whether each stride is larger than the distance that the axes behind it span, so that every index leads to an element
@@ -95,21 +137,14 @@ fn same_elements(a: &Layout, b: &Layout) -> bool {
 }
 
 /// Whether a byte belongs to both, or the search could not exclude it.
-fn share_bytes(a: &Raw, b: &Raw) -> bool {
-    if a.layout.is_empty() || b.layout.is_empty() || far_apart(a, b) {
+fn share_bytes(a: &impl Extent, b: &impl Extent) -> bool {
+    if a.layout().is_empty() || b.layout().is_empty() || far_apart(a, b) {
         return false;
     }
     let mut terms = Terms::default();
-    for (tensor, sign) in [(a, 1), (b, -1)] {
-        let size = tensor.dtype.size() as i128;
-        let (front, dim) = tensor.layout.shape.split_last();
-        for (&extent, &stride) in front.iter().zip(&*tensor.layout.strides) {
-            terms.combine(stride as i128 * size, sign * (extent as i128 - 1));
-        }
-        // A row is dense: one run of bytes.
-        terms.combine(1, sign * (dim as i128 * size - 1));
-    }
-    terms.solvable(b.address as i128 - a.address as i128, false)
+    terms.tensor(a.layout(), a.element() as i128, 1);
+    terms.tensor(b.layout(), b.element() as i128, -1);
+    terms.solvable(b.address() as i128 - a.address() as i128, false)
 }
 
 /// The terms of one equation, axes with one position left out.
@@ -120,6 +155,22 @@ struct Terms {
 }
 
 impl Terms {
+    /// The bytes of a tensor, on that side of the equation.
+    fn tensor(&mut self, layout: &Layout, size: i128, sign: i128) {
+        let (front, dim) = layout.shape.split_last();
+        let (outer, last) = layout.strides.split_last();
+        for (&extent, &stride) in front.iter().zip(outer) {
+            self.combine(stride as i128 * size, sign * (extent as i128 - 1));
+        }
+        if dim <= 1 || last == 1 {
+            // A dense row: one run of bytes.
+            self.combine(1, sign * (dim as i128 * size - 1));
+        } else {
+            self.combine(last as i128 * size, sign * (dim as i128 - 1));
+            self.combine(1, sign * (size - 1));
+        }
+    }
+
     fn push(&mut self, term: Term) {
         if term.low < term.high {
             self.terms[self.count] = term;

@@ -8,7 +8,8 @@ use std::{
 use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
 use norm_kernels::abi::{
     Addition, EntryPoint, EpilogueRounding, GATED_KERNEL_SLOTS, GatedKernel, GatedVariant, KERNEL_SLOTS,
-    Kernel, ROPE_KERNEL_SLOTS, RopeKernel, SHARD_KERNEL_SLOTS, ShardKernel, Storage,
+    Kernel, QUANT_KERNEL_SLOTS, QuantKernel, ROPE_KERNEL_SLOTS, RopeKernel, SHARD_KERNEL_SLOTS, ShardKernel,
+    Storage,
 };
 
 use super::Device;
@@ -23,6 +24,8 @@ use crate::{
 pub(super) struct Kernels {
     /// By [`Kernel::index`].
     slots: Box<[OnceLock<Function>]>,
+    /// By [`QuantKernel::index`].
+    quant_slots: Box<[OnceLock<Function>]>,
     /// By [`ShardKernel::index`].
     shard_slots: [OnceLock<Function>; SHARD_KERNEL_SLOTS],
     /// By [`GatedKernel::index`].
@@ -37,6 +40,7 @@ impl Default for Kernels {
     fn default() -> Kernels {
         Kernels {
             slots: (0..KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
+            quant_slots: (0..QUANT_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             shard_slots: [const { OnceLock::new() }; SHARD_KERNEL_SLOTS],
             gated_slots: (0..GATED_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             rope_slots: (0..ROPE_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
@@ -133,6 +137,11 @@ impl Device {
     }
 
     /// The kernel's function, loaded if it is not yet.
+    pub(crate) fn quant_kernel(&self, kernel: QuantKernel) -> Result<CUfunction> {
+        self.function(EntryPoint::Quant(kernel), &self.inner.kernels.quant_slots[kernel.index()])
+    }
+
+    /// The kernel's function, loaded if it is not yet.
     pub(crate) fn shard_kernel(&self, kernel: ShardKernel) -> Result<CUfunction> {
         self.function(EntryPoint::Shard(kernel), &self.inner.kernels.shard_slots[kernel.index()])
     }
@@ -225,7 +234,7 @@ impl Device {
         let (storage, takes_clusters) = match entry {
             EntryPoint::Norm(Kernel { variant, .. }) => (variant.spec().storage, variant.takes_clusters()),
             EntryPoint::Gated(GatedKernel { variant, .. }) => (Storage::Reload, variant.reloads()),
-            EntryPoint::Shard(_) | EntryPoint::Rope(_) => return Ok(()),
+            EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => return Ok(()),
         };
         // All that the device has, because handles with other profiles use this function too.
         let DeviceProfile { max_cluster, max_shared_bytes, .. } =

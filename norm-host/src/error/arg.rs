@@ -75,6 +75,16 @@ pub enum Arg {
     Positions,
     /// The scaling of a rotation's frequencies.
     RopeScaling,
+    /// The scale of a quantized output that is given.
+    Scale,
+    /// The scales of a quantized output that are written.
+    Scales,
+    /// The upper bound of the magnitudes that a scale accounts for.
+    UpperBound,
+    /// The copy of the values that are quantized.
+    Normed,
+    /// How an output is quantized.
+    Quantization,
     /// The name of a family of models.
     Model,
     /// The stream.
@@ -129,6 +139,11 @@ impl fmt::Display for Arg {
             Arg::Sin => "sin",
             Arg::Positions => "positions",
             Arg::RopeScaling => "scaling",
+            Arg::Scale => "scale",
+            Arg::Scales => "scales",
+            Arg::UpperBound => "upper_bound",
+            Arg::Normed => "normed",
+            Arg::Quantization => "quantization",
             Arg::Model => "model",
             Arg::Stream => "stream",
             Arg::Device => "device",

@@ -34,6 +34,10 @@ impl Error {
             | Error::Unpaired { arg, .. }
             | Error::OtherDType { arg, .. }
             | Error::RotaryWidth { arg, .. }
+            | Error::QuantizedOption { arg }
+            | Error::QuantFormat { arg, .. }
+            | Error::QuantScale { arg, .. }
+            | Error::RowsApart { arg, .. }
             | Error::NotOnDevice { arg, .. } => Some(arg),
             #[cfg(feature = "candle")]
             Error::GradientInPlace { arg, .. } => Some(arg),
@@ -47,6 +51,10 @@ impl Error {
             Error::ScaleOfNext { .. } => Some(Arg::Next),
             Error::Position { .. } => Some(Arg::Positions),
             Error::RopeScaling { .. } => Some(Arg::RopeScaling),
+            Error::QuantizedInput { .. } | Error::QuantBlocks { .. } => Some(Arg::X),
+            Error::QuantPreset { .. } | Error::QuantBlock { .. } => Some(Arg::Quantization),
+            Error::NoScales | Error::ScalesBesideGiven => Some(Arg::Scales),
+            Error::BoundOfGivenScale => Some(Arg::UpperBound),
             Error::UnknownModel { .. } => Some(Arg::Model),
             Error::ForeignStream { .. } => Some(Arg::Stream),
             Error::NoDevice { .. } | Error::Capability { .. } => Some(Arg::Device),

@@ -6,15 +6,16 @@ use half::{bf16, f16};
 use super::{
     dense::{self, Results, Tensors},
     norm::Settings,
-    store::{Lend, LendMut, Spot, Store},
+    store::{Lend, LendCodes, LendMut, Spot, Store},
 };
-use crate::{Cpu, Element, Place, View, ViewMut};
+use crate::{Cpu, Element, Place, QuantFormat, QuantizedMut, View, ViewMut};
 
 impl Store for CpuStorage {
     type Queue = Cpu;
     type On = Cpu;
     type Read<'a> = View<'a>;
     type Write<'a> = ViewMut<'a>;
+    type Codes<'a> = QuantizedMut<'a>;
 
     #[inline]
     fn of(storage: &Storage) -> Option<&CpuStorage> {
@@ -38,6 +39,29 @@ impl Store for CpuStorage {
             CpuStorage::BF16(_) => Ok(CpuStorage::BF16(vec![bf16::ZERO; elements])),
             CpuStorage::F32(_) => Ok(CpuStorage::F32(vec![0.0; elements])),
             other => Err(Error::UnsupportedDTypeForOp(other.dtype(), op).bt()),
+        }
+    }
+
+    fn bytes(&self, elements: usize) -> Result<CpuStorage> {
+        Ok(CpuStorage::U8(vec![0; elements]))
+    }
+
+    fn singles(&self, elements: usize) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(vec![0.0; elements]))
+    }
+
+    fn write_codes<'a>(
+        &'a mut self,
+        _: &'a Cpu,
+        format: QuantFormat,
+        at: &Spot<'_>,
+    ) -> Result<QuantizedMut<'a>> {
+        match self {
+            CpuStorage::U8(bytes) => {
+                let address = bytes.as_mut_ptr().expose_provenance() as u64;
+                at.codes(Place::Host, address, format, bytes.len())
+            }
+            other => Err(at.unsupported(other.dtype())),
         }
     }
 
@@ -92,6 +116,12 @@ impl Lend for View<'_> {
 
 impl LendMut for ViewMut<'_> {
     fn lend_mut(&mut self) -> ViewMut<'_> {
+        self.reborrow()
+    }
+}
+
+impl LendCodes for QuantizedMut<'_> {
+    fn lend_codes(&mut self) -> QuantizedMut<'_> {
         self.reborrow()
     }
 }

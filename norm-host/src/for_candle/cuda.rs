@@ -5,11 +5,11 @@ use std::sync::Arc;
 use candle_core::{
     CudaStorage, Error, Result, Storage, backend::BackendStorage, cuda_backend::CudaStorageSlice,
 };
-use cudarc::driver::{CudaSlice, CudaStream};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtrMut};
 
-use super::store::{Lend, LendMut, Spot, Store};
+use super::store::{Lend, LendCodes, LendMut, Spot, Store};
 use crate::{
-    Element, Stream, View, ViewMut,
+    Element, QuantFormat, QuantizedMut, Stream, View, ViewMut,
     for_cudarc::{Tracked, place},
 };
 
@@ -30,6 +30,7 @@ impl Store for CudaStorage {
     type On = Stream;
     type Read<'a> = Tracked<'a, View<'a>>;
     type Write<'a> = Tracked<'a, ViewMut<'a>>;
+    type Codes<'a> = Tracked<'a, QuantizedMut<'a>>;
 
     fn of(storage: &Storage) -> Option<&CudaStorage> {
         match storage {
@@ -60,6 +61,32 @@ impl Store for CudaStorage {
             }
         };
         Ok(CudaStorage { slice, device: self.device.clone() })
+    }
+
+    fn bytes(&self, elements: usize) -> Result<CudaStorage> {
+        // SAFETY: the memory is not initialized, but the norm that runs next on the stream of the allocation writes every
+        // element before anything reads it.
+        let slice = CudaStorageSlice::U8(unsafe { self.device.alloc(elements)? });
+        Ok(CudaStorage { slice, device: self.device.clone() })
+    }
+
+    fn singles(&self, elements: usize) -> Result<CudaStorage> {
+        // SAFETY: as for `bytes`.
+        let slice = CudaStorageSlice::F32(unsafe { self.device.alloc(elements)? });
+        Ok(CudaStorage { slice, device: self.device.clone() })
+    }
+
+    fn write_codes<'a>(
+        &'a mut self,
+        queue: &'a Queue,
+        format: QuantFormat,
+        at: &Spot<'_>,
+    ) -> Result<Tracked<'a, QuantizedMut<'a>>> {
+        let dtype = self.dtype();
+        let CudaStorageSlice::U8(memory) = &mut self.slice else { return Err(at.unsupported(dtype)) };
+        let (bytes, place) = (memory.len(), place(memory.stream()));
+        let (address, event) = memory.device_ptr_mut(&queue.cudarc);
+        Ok(Tracked::new(at.codes(place, address, format, bytes)?, event))
     }
 
     fn read<'a>(&'a self, queue: &'a Queue, at: &Spot<'_>) -> Result<Tracked<'a, View<'a>>> {
@@ -114,5 +141,11 @@ impl Lend for Tracked<'_, View<'_>> {
 impl LendMut for Tracked<'_, ViewMut<'_>> {
     fn lend_mut(&mut self) -> ViewMut<'_> {
         self.view_mut()
+    }
+}
+
+impl LendCodes for Tracked<'_, QuantizedMut<'_>> {
+    fn lend_codes(&mut self) -> QuantizedMut<'_> {
+        self.quantized_mut()
     }
 }

@@ -6,7 +6,7 @@ use super::{
     dense::{Results, Tensors},
     norm::Settings,
 };
-use crate::{Arg, Backend, MAX_RANK, Place, View, ViewMut, tensor::Raw};
+use crate::{Arg, Backend, MAX_RANK, Place, QuantFormat, QuantizedMut, View, ViewMut, tensor::Raw};
 
 /// candle's storage of one kind of device.
 pub(super) trait Store: BackendStorage {
@@ -19,6 +19,9 @@ pub(super) trait Store: BackendStorage {
     type Write<'a>: LendMut
     where
         Self: 'a;
+    type Codes<'a>: LendCodes
+    where
+        Self: 'a;
 
     /// The storage, if it is of this kind of device.
     fn of(storage: &Storage) -> Option<&Self>;
@@ -26,8 +29,20 @@ pub(super) trait Store: BackendStorage {
     fn queue(&self) -> Result<Self::Queue>;
     /// A new storage of so many elements of the same type, all of which the caller writes before any is read.
     fn like(&self, elements: usize, op: &'static str) -> Result<Self>;
+    /// A new storage of so many bytes, all of which the caller writes before any is read.
+    fn bytes(&self, elements: usize) -> Result<Self>;
+    /// A new storage of so many f32, all of which the caller writes before any is read.
+    fn singles(&self, elements: usize) -> Result<Self>;
     fn read<'a>(&'a self, queue: &'a Self::Queue, at: &Spot<'_>) -> Result<Self::Read<'a>>;
     fn write<'a>(&'a mut self, queue: &'a Self::Queue, at: &Spot<'_>) -> Result<Self::Write<'a>>;
+
+    /// Codes of that format, in a storage of bytes.
+    fn write_codes<'a>(
+        &'a mut self,
+        queue: &'a Self::Queue,
+        format: QuantFormat,
+        at: &Spot<'_>,
+    ) -> Result<Self::Codes<'a>>;
 
     /// The norm over rows by a fast path without views; `None` if there is none for these tensors, or if they are invalid.
     fn without_views(_: Settings, _: &Tensors<'_, Self>) -> Option<Results<Self>> {
@@ -43,6 +58,11 @@ pub(super) trait Lend {
 /// A guard that lends a mutable view.
 pub(super) trait LendMut {
     fn lend_mut(&mut self) -> ViewMut<'_>;
+}
+
+/// A guard that lends a quantized tensor, without scales.
+pub(super) trait LendCodes {
+    fn lend_codes(&mut self) -> QuantizedMut<'_>;
 }
 
 /// Where in its storage a tensor lies, with as many axes as a view can have.
@@ -122,6 +142,25 @@ impl<'l> Spot<'l> {
             Ok(raw) => Ok(raw),
             Err(error) => Err(error.for_arg(self.arg).into()),
         }
+    }
+
+    /// The codes at an address, in so many bytes; the tensor is dense.
+    ///
+    /// # Errors
+    ///
+    /// As for [`raw`](Spot::raw).
+    pub(super) fn codes<'a>(
+        &self,
+        place: Place,
+        address: u64,
+        format: QuantFormat,
+        available: usize,
+    ) -> Result<QuantizedMut<'a>> {
+        // Of the description the shape is of use: axes may have been merged.
+        let raw = self.raw(place, address, crate::DType::F16, available)?;
+        // SAFETY: the address is that of memory with so many bytes, which the caller borrows while the codes exist.
+        let codes = unsafe { QuantizedMut::from_raw_parts(place, address, format, &raw.layout.shape) };
+        codes.map_err(|error| error.for_arg(self.arg).into())
     }
 
     /// The error for an element type that norms do not support.

@@ -3,7 +3,7 @@
 use super::Tile;
 use crate::{
     DType,
-    problem::{GatedProblem, Param, Problem, Residual},
+    problem::{GatedProblem, Param, Problem, QuantizedProblem, Residual},
 };
 
 /// The widest access of a thread, in bytes.
@@ -11,6 +11,28 @@ const WIDEST: u64 = 16;
 
 /// Whether every row of every tensor consists of whole, aligned vectors.
 pub(super) fn takes_vectors(problem: &Problem, tile: Tile) -> bool {
+    let axes = || problem.axes.iter().filter(|axis| axis.extent > 1);
+    let (width, y) = (u64::from(tile.width), problem.y);
+    reads_vectors(problem, tile) && is_aligned(width, y.dtype, y.address, axes().map(|axis| axis.y_stride))
+}
+
+/// Whether every row that a quantized norm accesses consists of whole, aligned vectors; those of the codes have one byte an
+/// element.
+pub(super) fn takes_quantized_vectors(problem: &QuantizedProblem, tile: Tile) -> bool {
+    let QuantizedProblem { norm, normed, .. } = problem;
+    let width = u64::from(tile.width);
+    let mut axes = norm.axes.iter().filter(|axis| axis.extent > 1);
+    reads_vectors(norm, tile)
+        && norm.y.address.is_multiple_of(width)
+        && axes.all(|axis| axis.y_stride.is_multiple_of(width))
+        && normed.is_none_or(|normed| {
+            let stride = if norm.rows > 1 { normed.stride } else { 0 };
+            is_aligned(width, norm.x.dtype, normed.address, [stride])
+        })
+}
+
+/// Whether every row but those of `y` consists of whole, aligned vectors.
+fn reads_vectors(problem: &Problem, tile: Tile) -> bool {
     let width = u64::from(tile.width);
     // The stride of an axis with one position is never used.
     let axes = || problem.axes.iter().filter(|axis| axis.extent > 1);
@@ -27,7 +49,6 @@ pub(super) fn takes_vectors(problem: &Problem, tile: Tile) -> bool {
     };
     u64::from(problem.dim).is_multiple_of(width)
         && is_aligned(width, problem.x.dtype, problem.x.address, axes().map(|axis| axis.x_stride))
-        && is_aligned(width, problem.y.dtype, problem.y.address, axes().map(|axis| axis.y_stride))
         && residual
         && param(problem.w)
         && param(problem.b)

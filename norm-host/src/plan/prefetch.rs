@@ -1,6 +1,6 @@
 //! Selection of what a block prefetches into the L2 cache before it starts on its row.
 
-use norm_kernels::abi::{Kernel, NO_PREFETCH};
+use norm_kernels::abi::{Kernel, NO_PREFETCH, NormKind, Variant};
 
 use super::{
     DeviceProfile, Tile,
@@ -17,17 +17,26 @@ pub(super) fn l2_prefetch_rows(
     dim: u32,
     profile: DeviceProfile,
 ) -> u32 {
-    let row_bytes = u64::from(dim) * kernel.x.size() as u64;
-    let blocks = tile.grid(rows.into());
     let loads = match kernel.variant {
         variant if variant.is_sandwich() => Loads::ResidualBetween,
         variant if !variant.adds() => Loads::Alone,
         _ if kernel.addition.wide => Loads::WideResidual,
         _ => Loads::Residual,
     };
+    let launch = (kernel.variant, kernel.kind, loads);
+    distance(launch, u64::from(dim) * kernel.x.size() as u64, tile.grid(rows.into()), profile)
+}
+
+/// The distance for a launch whose rows of `x` have so many bytes.
+pub(super) fn distance(
+    (variant, kind, loads): (Variant, NormKind, Loads),
+    row_bytes: u64,
+    blocks: u64,
+    profile: DeviceProfile,
+) -> u32 {
     let is_for = |rule: &&PrefetchRule| {
-        rule.variant.is_none_or(|variant| variant == kernel.variant)
-            && rule.norm.is_none_or(|kind| kind == kernel.kind)
+        rule.variant.is_none_or(|named| named == variant)
+            && rule.norm.is_none_or(|named| named == kind)
             && (rule.loads == Loads::Any || rule.loads == loads)
             && rule.grid.includes(blocks, profile)
             && rule.memory.includes(profile)

@@ -224,6 +224,7 @@ mod tests {
             // It is compiled anew when the kernels of all forms stand; until then it has those that there were.
             let is_older = |entry: &EntryPoint| match entry {
                 EntryPoint::Norm(kernel) => !kernel.addition.wide && !kernel.variant.is_sandwich(),
+                EntryPoint::Quant(_) => false,
                 EntryPoint::Shard(_) => true,
                 EntryPoint::Gated(_) => false,
                 EntryPoint::Rope(_) => false,

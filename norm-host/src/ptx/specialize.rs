@@ -33,6 +33,19 @@
 //! | `ld.T.v1 {a}, [base], index, wanted`, `.v2`, `.v4`, `.v8` | w, t | neighbouring elements as f32, from number `index` on, where `wanted` is not 0; else 1 for weights and NaN for a table | `ld.global.nc` of 16-bit words, `unpack` | as for f16 | `ld.global.nc` |
 //! | `affine.T {lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}` | y | n · w + b, where the kernel rounds before the bias with the product rounded to that type | `mul.rn.f32`, `round`, `add.rn.f32` | as for f16 | `fma.rn.f32` |
 //!
+//!
+//! Kernels whose output is quantized have these, too. Their expansions follow from the kernel's format and
+//! [recipe](QuantRecipe):
+//!
+//! | pseudo-instruction, without `norm.` | role | meaning | expansion |
+//! |---|---|---|---|
+//! | `sum.T {lo, hi}, {a, b}` | x | sums with a residual as they are normalized: rounded to x's type and clamped, or as they are | `round` and `clamp`, or `mov.b32` |
+//! | `round.T {lo, hi}, {a, b}` | v | values, rounded to x's type where the recipe rounds them | as `round.n` |
+//! | `larger.T larger, largest, value` | q | the larger of a magnitude and that of a value; a NaN where the recipe keeps it | `abs.f32`; `max.NaN.f32` or `max.f32` |
+//! | `reciprocal.T reciprocal, scale, magnitude, max` | q | what values are multiplied by | `rcp.approx.ftz.f32` of the scale, or `rcp.rn.f32`; for `FlashInferBlock` `div.rn.f32` of `max` by the magnitude |
+//! | `quotient.T {lo, hi}, {a, b}, scale, reciprocal` | q | values over their scale | `mul.rn.f32`; where the recipe divides a division, rounded once, of `mul.rn.f32` and `fma.rn.f32` |
+//! | `codes.T word, {a, b, c, d}` | q | four codes, rounded to nearest even and saturated | E4M3: `cvt.rn.satfinite.e4m3x2.f32` twice, before sm_89 integer arithmetic, a NaN made 448 first where the recipe does not keep it; int8: `cvt.rni.sat.s8.f32` four times, `prmt.b32` |
+//!
 //! Where the kernel does not round, `round` and `affine` expand as for f32. It rounds at
 //!
 //! | place | [`Single`](Rounding::Single) | [`BeforeWeight`](Rounding::BeforeWeight) | [`BeforeBias`](Rounding::BeforeBias) | [`T5`](Rounding::T5) |
@@ -92,12 +105,13 @@
 //! assert_eq!(
 //!     error.to_string(),
 //!     "kernel rms_f16_bf16_f16_block4, line 6 of template rms_b16_b16_b16_block4: expected an operation (unpack, pack, \
-//!      clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first or ld), given 'unpakc'"
+//!      clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, ld, sum, larger, reciprocal, quotient or codes), given 'unpakc'"
 //! );
 //! ```
 
 mod error;
 mod operation;
+mod quantize;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -109,8 +123,8 @@ use memchr::memmem;
 #[cfg(doc)]
 use norm_kernels::abi::Template;
 use norm_kernels::abi::{
-    Addition, DType, EntryPoint, EpilogueRounding, GatedKernel, Gating, Kernel, RopeKernel, RopeRounding,
-    Rounding, ShardKernel,
+    Addition, DType, EntryPoint, EpilogueRounding, GatedKernel, Gating, Kernel, QuantFormat, QuantKernel,
+    QuantRecipe, RopeKernel, RopeRounding, Rounding, ShardKernel,
 };
 
 use super::scanner::{Scanner, is_word};
@@ -150,6 +164,8 @@ pub struct Instance {
     pub epilogue: EpilogueRounding,
     /// The type of the tables of cosines and sines, and where the rotation rounds; `None` where nothing is rotated.
     pub rope: Option<(DType, RopeRounding)>,
+    /// The format and formula of its codes, if its output is quantized.
+    pub quantized: Option<(QuantFormat, QuantRecipe)>,
     /// The largest block that it is launched with, for `.maxntid`: without it ptxas may use more registers than such a
     /// block has.
     pub max_threads: u32,
@@ -166,6 +182,8 @@ impl Instance {
             | EntryPoint::Shard(ShardKernel::Apply { x, w, y, epilogue, .. }) => {
                 (x, [Some(w), Some(y)], epilogue)
             }
+            // Of a recipe `roundings` knows what it rounds.
+            EntryPoint::Quant(QuantKernel { x, w, .. }) => (x, [Some(w), None], EpilogueRounding::SINGLE),
             EntryPoint::Shard(ShardKernel::Partial { x, .. }) => (x, [None; 2], EpilogueRounding::SINGLE),
             EntryPoint::Gated(GatedKernel { x, w, epilogue, .. }) => (x, [Some(w), Some(x)], epilogue),
             EntryPoint::Rope(kernel) => {
@@ -175,13 +193,16 @@ impl Instance {
                 (x, [Some(w), Some(x)], EpilogueRounding { order, offset: false })
             }
         };
-        let addition = match entry {
-            EntryPoint::Norm(Kernel { addition, .. }) => addition,
-            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => Addition::PLAIN,
+        let (addition, quantized) = match entry {
+            EntryPoint::Norm(Kernel { addition, .. }) => (addition, None),
+            EntryPoint::Quant(QuantKernel { format, recipe, .. }) => {
+                (Addition::PLAIN, Some((format, recipe)))
+            }
+            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => (Addition::PLAIN, None),
         };
         let gating = match entry {
             EntryPoint::Gated(GatedKernel { gating, .. }) => Some(gating),
-            EntryPoint::Norm(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
+            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
         };
         Instance {
             template: entry.template().to_string(),
@@ -193,6 +214,7 @@ impl Instance {
             gating,
             epilogue,
             rope,
+            quantized,
             max_threads: entry.max_threads(),
             max_registers: entry.max_registers(capability),
         }
@@ -255,7 +277,16 @@ impl Instance {
         let EpilogueRounding { order, offset } = self.epilogue;
         // A tensor that the kernel lacks is, like one of f32, nothing to round to.
         let [x, y] = [self.x, self.y].map(|dtype| dtype.unwrap_or(DType::F32));
+        let rounds_before_weight = self.quantized.is_some_and(|(_, recipe)| recipe.rounds_before_weight());
+        let order = if rounds_before_weight { Rounding::BeforeWeight } else { order };
         Roundings::of(order, offset, x, self.w, y)
+    }
+
+    /// The type to which values that are quantized are rounded, f32 where they are not, or that to which a sum with a residual
+    /// is, by the method of the recipe that says so. `None` if nothing is quantized.
+    fn rounded_where(&self, rounds: impl Fn(QuantRecipe) -> bool) -> Option<DType> {
+        let (_, recipe) = self.quantized?;
+        Some(self.x.filter(|_| rounds(recipe)).unwrap_or(DType::F32))
     }
 
     /// The type to which the result of a sandwich's first norm is rounded: that of the residual.

@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use norm_kernels::abi::{Args, Axis, Divisor, RopeArgs, RopeHeads, SecondNorm};
+use norm_kernels::abi::{Args, Axis, Divisor, QuantArgs, RopeArgs, RopeHeads, SecondNorm};
 
 /// The bytes of `args` as a kernel reads them: `repr(C)`, with zeros for padding.
 pub fn bytes(args: &Args) -> Vec<u8> {
@@ -66,6 +66,20 @@ pub fn rope_bytes(args: &RopeArgs) -> Vec<u8> {
         bytes.extend([norm, rotates].into_iter().flat_map(u32::to_le_bytes));
     }
     debug_assert_eq!(bytes.len(), size_of::<RopeArgs>(), "a field is missing");
+    bytes
+}
+
+/// The bytes of the argument that says how an output is quantized.
+pub fn quant_bytes(quant: &QuantArgs) -> Vec<u8> {
+    let QuantArgs { scales, row_stride, block_stride, bound_at, normed, normed_stride, .. } = *quant;
+    let QuantArgs { granularity, block, bound, floor, max, max_reciprocal, least, pairs, .. } = *quant;
+    let mut bytes = Vec::with_capacity(size_of::<QuantArgs>());
+    let words = [scales, row_stride, block_stride, bound_at, normed, normed_stride];
+    bytes.extend(words.into_iter().flat_map(u64::to_le_bytes));
+    bytes.extend([granularity, block].into_iter().flat_map(u32::to_le_bytes));
+    bytes.extend([bound, floor, max, max_reciprocal, least].into_iter().flat_map(f32::to_le_bytes));
+    bytes.extend(pairs.to_le_bytes());
+    debug_assert!(bytes.len() == size_of::<QuantArgs>(), "a field is missing");
     bytes
 }
 

@@ -9,8 +9,8 @@ use ptx_sim::{Memory, MemoryError};
 
 use crate::DType;
 use crate::problem::{
-    GatedProblem, Heads, HeadsOperand, Operand, Param, Problem, QkRopeProblem, Residual, ResidualPlace,
-    Rotation, SandwichProblem, ShardProblem, ShardStep, Table,
+    GatedProblem, Heads, HeadsOperand, Operand, Param, Problem, QkRopeProblem, QuantScales, QuantizedProblem,
+    Residual, ResidualPlace, Rotation, SandwichProblem, ShardProblem, ShardStep, Table,
 };
 
 /// A contiguous range of a tensor's bytes.
@@ -56,6 +56,51 @@ pub fn sandwich_spans(problem: &SandwichProblem) -> Vec<Span> {
 pub fn gated_spans(problem: &GatedProblem) -> Vec<Span> {
     let named = |span: Span| if span.name == "r" { Span { name: "g", ..span } } else { span };
     merged(rows(&problem.with_gate_as_residual(), true).into_iter().map(named).collect())
+}
+
+/// The memory that a norm accesses whose output is quantized.
+pub fn quantized_spans(problem: &QuantizedProblem) -> Vec<Span> {
+    let QuantizedProblem { norm, scales, normed, .. } = problem;
+    // The codes' elements are not those of `y`.
+    let mut spans: Vec<Span> = rows(norm, false);
+    let dim = u64::from(norm.dim);
+    let mut add = |tensor: (u64, u64, &'static str), (offset, count): (u64, u64), written: bool| {
+        let (first, element, name) = tensor;
+        let start = first + offset * element;
+        let end = start + count * element;
+        let element = element as u32;
+        spans.push(Span { start, end, name, first, element, read: !written, written });
+    };
+    for row in 0..norm.rows {
+        let mut place = (row, 0);
+        for axis in norm.axes.iter().rev() {
+            let extent = axis.extent.max(1);
+            place = (place.0 / extent, place.1 + place.0 % extent * axis.y_stride);
+        }
+        add((norm.y.address, 1, "y"), (place.1, dim), true);
+        if let Some(normed) = normed {
+            let size = norm.x.dtype.size() as u64;
+            add((normed.address, size, "normed"), (row * normed.stride, dim), true);
+        }
+        match *scales {
+            QuantScales::Tensor { .. } => {}
+            QuantScales::Token { rows, .. } => add((rows.address, 4, "scales"), (row * rows.stride, 1), true),
+            QuantScales::Block { rows, stride, block, .. } => {
+                for number in 0..dim / u64::from(block) {
+                    add((rows.address, 4, "scales"), (row * rows.stride + number * stride, 1), true);
+                }
+            }
+        }
+    }
+    match *scales {
+        QuantScales::Tensor { at } => add((at, 4, "scale"), (0, 1), false),
+        QuantScales::Token { limits, .. } | QuantScales::Block { limits, .. } => {
+            if let Some(at) = limits.bound_at {
+                add((at, 4, "bound"), (0, 1), false);
+            }
+        }
+    }
+    merged(spans)
 }
 
 /// The memory that a step of a norm accesses whose rows are split over devices.

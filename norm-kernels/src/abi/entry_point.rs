@@ -2,13 +2,18 @@
 
 use core::fmt::{self, Write};
 
-use super::{Addition, EpilogueRounding, GatedKernel, Gating, Kernel, RopeKernel, Rounding, ShardKernel};
+use super::{
+    Addition, EpilogueRounding, GatedKernel, Gating, Kernel, QuantFormat, QuantKernel, QuantRecipe,
+    RopeKernel, Rounding, ShardKernel,
+};
 
 /// An entry point of the PTX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntryPoint {
     /// A norm of whole rows.
     Norm(Kernel),
+    /// A norm of whole rows whose output is quantized.
+    Quant(QuantKernel),
     /// A step of a norm of rows that are split over devices.
     Shard(ShardKernel),
     /// A gated RMSNorm.
@@ -18,17 +23,31 @@ pub enum EntryPoint {
 }
 
 impl EntryPoint {
-    /// Every entry point that rounds once, is not [scaled](Addition), and of gated ones has [`Gating::DEFAULT`].
+    /// Every entry point that rounds once, is not [scaled](Addition), and of gated ones has [`Gating::DEFAULT`]; of those whose
+    /// output is quantized those with [`QuantRecipe::Exact`] and [`QuantFormat::E4m3`].
     pub fn all() -> impl Iterator<Item = EntryPoint> {
-        let norms = Kernel::all().map(EntryPoint::Norm).chain(ShardKernel::all().map(EntryPoint::Shard));
+        let whole = Kernel::all().map(EntryPoint::Norm).chain(QuantKernel::all().map(EntryPoint::Quant));
+        let norms = whole.chain(ShardKernel::all().map(EntryPoint::Shard));
         norms.chain(GatedKernel::all().map(EntryPoint::Gated)).chain(RopeKernel::all().map(EntryPoint::Rope))
     }
 
-    /// The same entry point with another epilogue. [`ShardKernel::Partial`], which has no epilogue, stays as it is; a
-    /// [`RopeKernel`] has of it whether it rounds before the weight.
+    /// The same entry point with another format and formula; `None` if its output is not quantized, or there is no such
+    /// recipe for the format.
+    pub const fn quantizing(self, format: QuantFormat, recipe: QuantRecipe) -> Option<EntryPoint> {
+        match self {
+            EntryPoint::Quant(kernel) if recipe.takes(format) => {
+                Some(EntryPoint::Quant(QuantKernel { format, recipe, ..kernel }))
+            }
+            _ => None,
+        }
+    }
+
+    /// The same entry point with another epilogue. [`ShardKernel::Partial`], which has no epilogue, and [`QuantKernel`], whose
+    /// recipe says what it rounds, stay as they are; a [`RopeKernel`] has of it whether it rounds before the weight.
     pub const fn with_epilogue(self, epilogue: EpilogueRounding) -> EntryPoint {
         match self {
             EntryPoint::Norm(kernel) => EntryPoint::Norm(Kernel { epilogue, ..kernel }),
+            EntryPoint::Quant(kernel) => EntryPoint::Quant(kernel),
             EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, .. }) => {
                 EntryPoint::Shard(ShardKernel::Apply { x, w, y, vectors, epilogue })
             }
@@ -56,20 +75,20 @@ impl EntryPoint {
     pub const fn gated(self, gating: Gating) -> Option<EntryPoint> {
         match self {
             EntryPoint::Gated(kernel) => Some(EntryPoint::Gated(GatedKernel { gating, ..kernel })),
-            EntryPoint::Norm(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
+            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
         }
     }
 
     /// The entry point of this name.
     pub fn named(name: &str) -> Option<EntryPoint> {
-        let mut entries = EntryPoint::all()
+        let entries = EntryPoint::all()
             .flat_map(|entry| {
                 let gated = Gating::ALL[1..].iter().map(move |gating| entry.gated(*gating));
                 [Some(entry), entry.scaled()].into_iter().chain(gated).flatten()
             })
             .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)))
             .chain(RopeKernel::all().flat_map(RopeKernel::roundings).map(EntryPoint::Rope));
-        entries.find(|entry| {
+        entries.chain(QuantKernel::every().map(EntryPoint::Quant)).find(|entry| {
             let mut rest = Rest(name);
             write!(rest, "{entry}").is_ok() && rest.0.is_empty()
         })
@@ -79,6 +98,7 @@ impl EntryPoint {
     pub const fn max_threads(self) -> u32 {
         match self {
             EntryPoint::Norm(kernel) => kernel.variant.max_threads(),
+            EntryPoint::Quant(kernel) => kernel.variant.max_threads(),
             EntryPoint::Shard(_) => ShardKernel::MAX_THREADS,
             EntryPoint::Gated(kernel) => kernel.max_threads(),
             EntryPoint::Rope(_) => RopeKernel::MAX_THREADS,
@@ -99,6 +119,12 @@ impl Write for Rest<'_> {
 impl From<Kernel> for EntryPoint {
     fn from(kernel: Kernel) -> EntryPoint {
         EntryPoint::Norm(kernel)
+    }
+}
+
+impl From<QuantKernel> for EntryPoint {
+    fn from(kernel: QuantKernel) -> EntryPoint {
+        EntryPoint::Quant(kernel)
     }
 }
 
@@ -125,6 +151,7 @@ impl fmt::Display for EntryPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EntryPoint::Norm(kernel) => kernel.fmt(f),
+            EntryPoint::Quant(kernel) => kernel.fmt(f),
             EntryPoint::Shard(kernel) => kernel.fmt(f),
             EntryPoint::Gated(kernel) => kernel.fmt(f),
             EntryPoint::Rope(kernel) => kernel.fmt(f),

@@ -16,7 +16,7 @@ use super::{
     DType::{self, BF16, F32},
     EntryPoint, EpilogueRounding, Kernel,
     NormKind::{self, Layer, Rms},
-    ShardKernel,
+    QuantKernel, QuantVariant, ShardKernel,
     Variant::{self, Add2, Add4, Block2, Block4, Mixed, Scalar, Short4, Staged, Stream, Warp2, Warp4},
 };
 
@@ -108,6 +108,7 @@ impl EntryPoint {
         let bounds = if capability < (9, 0) { &SM_80 } else { &SM_90 };
         let most = match self {
             EntryPoint::Norm(kernel) => bounds.of_norm(kernel),
+            EntryPoint::Quant(kernel) => of_quant(kernel),
             EntryPoint::Shard(ShardKernel::Partial { x, vectors }) => {
                 bounds.partial[usize::from(!vectors)][usize::from(x == F32)]
             }
@@ -119,6 +120,15 @@ impl EntryPoint {
             EntryPoint::Rope(_) => 0,
         };
         (most > 0).then_some(most)
+    }
+}
+
+/// For long grids as many blocks as there are registers for: seven of 128 threads, and two of 256.
+fn of_quant(kernel: QuantKernel) -> u32 {
+    match kernel.variant {
+        QuantVariant::Long4 => 72,
+        QuantVariant::Long8 => 128,
+        _ => 0,
     }
 }
 

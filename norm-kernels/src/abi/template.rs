@@ -1,7 +1,8 @@
 //! Templates: the compiled entries. Each serves several entry points, because it leaves open which 16-bit types they have.
 
 use super::{
-    DType, EntryPoint, GatedKernel, GatedVariant, Kernel, NormKind, Pairing, RopeKernel, ShardKernel, Variant,
+    DType, EntryPoint, GatedKernel, GatedVariant, Kernel, NormKind, Pairing, QuantKernel, QuantVariant,
+    RopeKernel, ShardKernel, Variant,
 };
 
 /// An entry of the compiled text, which serves several [`EntryPoint`]s.
@@ -25,6 +26,15 @@ pub enum Template {
         variant: Variant,
         /// Whether the residual is f32 beside 16-bit `x` and `y`.
         wide: bool,
+    },
+    /// A norm whose output is quantized: [`QuantKernel`]. Its `x` has 16 bits.
+    Quant {
+        /// Which normalization.
+        kind: NormKind,
+        /// Bits of an element of the weights and biases.
+        w: u32,
+        /// How it works on a row.
+        variant: QuantVariant,
     },
     /// The sums of squares of shards: [`ShardKernel::Partial`].
     Partial {
@@ -82,6 +92,9 @@ impl EntryPoint {
                 let wide = addition.wide;
                 Template::Norm { kind, x: bits(x), w: bits(w), y: bits(y), variant, wide }
             }
+            EntryPoint::Quant(QuantKernel { kind, w, variant, .. }) => {
+                Template::Quant { kind, w: bits(w), variant }
+            }
             EntryPoint::Shard(ShardKernel::Partial { x, vectors }) => {
                 Template::Partial { x: bits(x), vectors }
             }
@@ -124,6 +137,7 @@ impl core::fmt::Display for Template {
                 let residual = if wide { "_r32" } else { "" };
                 write!(f, "{}_b{x}_b{w}_b{y}_{}{residual}", kind.name(), variant.name())
             }
+            Template::Quant { kind, w, variant } => write!(f, "{}_b16_b{w}_{}", kind.name(), variant.name()),
             Template::Partial { x, vectors } => write!(f, "rms_partial_b{x}_{}", access(vectors)),
             Template::Apply { x, w, y, vectors } => {
                 write!(f, "rms_apply_b{x}_b{w}_b{y}_{}", access(vectors))
@@ -143,7 +157,7 @@ mod tests {
     #[test]
     fn templates_have_names_of_their_own_and_are_few() {
         let names: BTreeSet<_> = Template::all().map(|template| template.to_string()).collect();
-        assert_eq!((names.len(), Template::all().count()), (214, 214));
-        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 748);
+        assert_eq!((names.len(), Template::all().count()), (238, 238));
+        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 820);
     }
 }

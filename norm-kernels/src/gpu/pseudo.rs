@@ -271,6 +271,92 @@ ld! {
     ld_t_v8: "norm.ld.t.v8", [a b c d e f g h]
 }
 
+round! {
+    /// Two sums with a residual in front of a norm whose output is quantized: rounded to the type of x where the recipe
+    /// normalizes the rounded sum, and clamped where it clamps.
+    sum_x: "norm.sum.x"
+}
+round! {
+    /// Two values of a norm whose output is quantized, rounded to the type of x where the recipe rounds them.
+    round_v: "norm.round.v"
+}
+
+/// The larger of a magnitude and that of a value. A NaN among them is the result where the recipe keeps NaNs; else it is
+/// left out.
+#[inline(always)]
+pub fn larger_q(largest: f32, value: f32) -> f32 {
+    let larger;
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.larger.q {larger}, {largest}, {value};",
+            larger = out(reg32) larger,
+            largest = in(reg32) largest,
+            value = in(reg32) value,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    larger
+}
+
+/// What values are multiplied by, given their scale, the magnitude it is of, and what that is scaled to: the reciprocal of the
+/// scale, or for one recipe `max / magnitude`.
+#[inline(always)]
+pub fn reciprocal_q(scale: f32, magnitude: f32, max: f32) -> f32 {
+    let reciprocal;
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.reciprocal.q {reciprocal}, {scale}, {magnitude}, {max};",
+            reciprocal = out(reg32) reciprocal,
+            scale = in(reg32) scale,
+            magnitude = in(reg32) magnitude,
+            max = in(reg32) max,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    reciprocal
+}
+
+/// Two values over their scale: divided by it, or multiplied by its reciprocal, as the recipe has it.
+#[inline(always)]
+pub fn quotient_q([a, b]: [f32; 2], scale: f32, reciprocal: f32) -> [f32; 2] {
+    let (low, high);
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.quotient.q {{{low}, {high}}}, {{{a}, {b}}}, {scale}, {reciprocal};",
+            low = out(reg32) low,
+            high = out(reg32) high,
+            a = in(reg32) a,
+            b = in(reg32) b,
+            scale = in(reg32) scale,
+            reciprocal = in(reg32) reciprocal,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    [low, high]
+}
+
+/// Four codes in a word, the first in its lowest byte: rounded to nearest even, saturated.
+#[inline(always)]
+pub fn codes_q([a, b, c, d]: [f32; 4]) -> u32 {
+    let word;
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.codes.q {word}, {{{a}, {b}, {c}, {d}}};",
+            word = out(reg32) word,
+            a = in(reg32) a,
+            b = in(reg32) b,
+            c = in(reg32) c,
+            d = in(reg32) d,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    word
+}
+
 /// `norm.add`: `(a * branch + r) * sum` for two neighbours, `a + r` where the kernel is not scaled. The order of roundings
 /// says whether `a`, the product and the sum are rounded.
 macro_rules! add {

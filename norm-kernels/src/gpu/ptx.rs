@@ -280,6 +280,35 @@ pub unsafe fn ld_global_b32(address: u64) -> u32 {
     bits
 }
 
+/// Loads a word if `wanted`; else it is `absent`.
+///
+/// # Safety
+/// Where `wanted`, `address` is that of 4 readable bytes in global memory, aligned to 4.
+#[inline(always)]
+pub unsafe fn ld_global_if(address: u64, wanted: bool, absent: u32) -> u32 {
+    let mut word = absent;
+    // SAFETY: the caller guarantees 4 bytes of readable global memory, aligned to as many, if `wanted`.
+    unsafe { load!("ld.global.b32", "{word}", address, wanted, [word]) }
+    word
+}
+
+/// Stores 8 bits, the lowest of the word.
+///
+/// # Safety
+/// `address` is that of a writable byte in global memory.
+#[inline(always)]
+pub unsafe fn st_global_b8(address: u64, bits: u32) {
+    // SAFETY: the caller guarantees a byte of writable global memory at `address`.
+    unsafe {
+        asm!(
+            "st.global.b8 [{address}], {bits};",
+            address = in(reg64) address,
+            bits = in(reg32) bits,
+            options(nostack, preserves_flags)
+        )
+    }
+}
+
 /// Stores 16 bits.
 ///
 /// # Safety

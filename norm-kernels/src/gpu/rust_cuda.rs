@@ -94,6 +94,21 @@ pub fn shuffle_xor(value: f32, lane_mask: u32) -> f32 {
     other
 }
 
+/// The value of that lane (`shfl.sync.idx`). All 32 lanes must call.
+#[inline(always)]
+pub fn shuffle_from(value: f32, lane: u32) -> f32 {
+    // The released `cuda_std` has no shuffles. It is used on the host alone, where types are checked and nothing runs.
+    #[cfg(not(target_arch = "nvptx64"))]
+    let other = {
+        let _ = lane;
+        value
+    };
+    #[cfg(target_arch = "nvptx64")]
+    // SAFETY: every shuffle of the kernels is reached by all 32 lanes of a warp, as the mask says.
+    let (other, _) = unsafe { cuda_std::warp::warp_shuffle_idx(u32::MAX, value, lane, 32) };
+    other
+}
+
 /// Whether `predicate` holds in a lane of the warp (`vote.sync.any`). All 32 lanes must call.
 #[inline(always)]
 pub fn vote_any(predicate: bool) -> bool {
@@ -104,6 +119,19 @@ pub fn vote_any(predicate: bool) -> bool {
     // SAFETY: every vote of the kernels is reached by all 32 lanes of a warp, as the mask says.
     let any = unsafe { cuda_std::warp::warp_vote_any(u32::MAX, predicate) };
     any
+}
+
+/// The largest of the values of all lanes of the warp, in every lane. All 32 lanes must call.
+#[inline(always)]
+pub fn redux_max(value: u32) -> u32 {
+    let mut largest = value;
+    let mut lanes = 16;
+    while lanes > 0 {
+        let other = shuffle_xor(f32::from_bits(largest), lanes).to_bits();
+        largest = u32::max(largest, other);
+        lanes /= 2;
+    }
+    largest
 }
 
 /// Hides a loop's counter from the compiler in front of ptxas, which then cannot unroll the loop.

@@ -104,8 +104,12 @@ pub fn barrier() {
 unsafe extern "unadjusted" {
     #[link_name = "llvm.nvvm.shfl.sync.bfly.f32"]
     fn shfl_sync_bfly_f32(members: u32, value: f32, lane_mask: u32, clamp: u32) -> f32;
+    #[link_name = "llvm.nvvm.shfl.sync.idx.f32"]
+    fn shfl_sync_idx_f32(members: u32, value: f32, lane: u32, clamp: u32) -> f32;
     #[link_name = "llvm.nvvm.vote.any.sync"]
     fn vote_any_sync(members: u32, predicate: bool) -> bool;
+    #[link_name = "llvm.nvvm.redux.sync.umax"]
+    fn redux_sync_umax(value: u32, members: u32) -> u32;
 }
 
 /// The value of the lane whose index is this lane's xor `lane_mask` (`shfl.sync.bfly`). All 32 lanes must call.
@@ -115,11 +119,25 @@ pub fn shuffle_xor(value: f32, lane_mask: u32) -> f32 {
     unsafe { shfl_sync_bfly_f32(u32::MAX, value, lane_mask, 31) }
 }
 
+/// The value of that lane (`shfl.sync.idx`). All 32 lanes must call.
+#[inline(always)]
+pub fn shuffle_from(value: f32, lane: u32) -> f32 {
+    // SAFETY: every shuffle of the kernels is reached by all 32 lanes of a warp, as the mask says.
+    unsafe { shfl_sync_idx_f32(u32::MAX, value, lane, 31) }
+}
+
 /// Whether `predicate` holds in a lane of the warp (`vote.sync.any`). All 32 lanes must call.
 #[inline(always)]
 pub fn vote_any(predicate: bool) -> bool {
     // SAFETY: every vote of the kernels is reached by all 32 lanes of a warp, as the mask says.
     unsafe { vote_any_sync(u32::MAX, predicate) }
+}
+
+/// The largest of the values of all lanes of the warp (`redux.sync.max`), in every lane. All 32 lanes must call.
+#[inline(always)]
+pub fn redux_max(value: u32) -> u32 {
+    // SAFETY: every reduction of the kernels is reached by all 32 lanes of a warp, as the mask says.
+    unsafe { redux_sync_umax(value, u32::MAX) }
 }
 
 /// The counter of a loop that must not be unrolled in front of ptxas. Nothing to hide here: stock rustc leaves such loops

@@ -134,7 +134,9 @@ fn module(entry: EntryPoint) -> String {
     let [_, newest] = &EMBEDDED;
     let text = |entry: EntryPoint| newest.module(entry).unwrap_or_default();
     let other = match entry {
-        EntryPoint::Norm(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => return text(entry),
+        EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => {
+            return text(entry);
+        }
         EntryPoint::Shard(ShardKernel::Partial { x, vectors }) => {
             ShardKernel::Apply { x, w: x, y: x, vectors, epilogue: EpilogueRounding::SINGLE }
         }

@@ -64,7 +64,7 @@ fn is_another_order(mutant: &Mutant) -> bool {
 fn is_of_warps(mutant: &Mutant) -> bool {
     match mutant.entry {
         EntryPoint::Norm(kernel) => matches!(kernel.variant, Variant::Warp2 | Variant::Warp4),
-        EntryPoint::Shard(_) => false,
+        EntryPoint::Quant(_) | EntryPoint::Shard(_) => false,
         // Rows and heads that share a warp.
         EntryPoint::Gated(_) | EntryPoint::Rope(_) => true,
     }
@@ -89,6 +89,6 @@ fn is_never_written(mutant: &Mutant) -> bool {
             EntryPoint::Norm(kernel) => kernel.x != kernel.y,
             EntryPoint::Shard(ShardKernel::Apply { x, y, .. }) => x != y,
             EntryPoint::Shard(ShardKernel::Partial { .. }) => true,
-            EntryPoint::Gated(_) | EntryPoint::Rope(_) => false,
+            EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => false,
         }
 }

@@ -74,6 +74,17 @@ impl<'s, 'a> Builder<'s, 'a> {
         }
     }
 
+    /// A complaint where the text is for a target that lacks the instruction: one below `sm_{least}`. A text that names no
+    /// target is for any.
+    pub fn requires(&self, least: u32) -> Result<()> {
+        match self.context.target {
+            Some(target) if target < least => {
+                Err(self.unsupported(format!("it needs sm_{least}, and the text is for sm_{target}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The slot of operand `index`, a result of that class.
     pub fn target(&mut self, index: usize, class: Class) -> Result<u32> {
         let operand = self.operand(index)?;

@@ -8,6 +8,8 @@ use crate::text::variable::VariableSpace;
 
 /// Names and registers of the kernel being decoded.
 pub struct Context<'a> {
+    /// The target that the text is for, `90` for `sm_90`, where it names one.
+    pub target: Option<u32>,
     pub registers: Registers<'a>,
     pub labels: HashMap<&'a str, u32>,
     /// Where each variable lies.
@@ -27,11 +29,12 @@ pub struct Symbol {
 
 impl<'a> Context<'a> {
     pub fn new(
+        target: Option<u32>,
         registers: Registers<'a>,
         labels: HashMap<&'a str, u32>,
         symbols: HashMap<String, Symbol>,
     ) -> Self {
-        Context { registers, labels, symbols, initial_values: Vec::new(), known: HashMap::new() }
+        Context { target, registers, labels, symbols, initial_values: Vec::new(), known: HashMap::new() }
     }
 
     /// The register that holds this value from the kernel's start on, one for each value and class.

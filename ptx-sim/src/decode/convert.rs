@@ -9,6 +9,7 @@ use crate::kernel::lanes::{Compute, Value, binary, unary};
 use crate::kernel::op::Op;
 use crate::number::double;
 use crate::number::half::{Bf16, F16, Half, relu, saturate};
+use crate::number::quarter::{self, E4M3, E5M2};
 use crate::number::round::{Rounding, SINGLE, round};
 use crate::number::single;
 use crate::text::operand::Operand;
@@ -42,6 +43,7 @@ pub const SIGNATURES: &[Signature] = &[
     signature!("rni|rzi|rmi|rpi ftz? sat?", "f32", "f32", 2, to_integral),
     signature!("rni|rzi|rmi|rpi", "f64", "f64", 2, to_integral_double),
     signature!("rn|rz relu?", "f16x2 bf16x2", "f32", 3, pack),
+    signature!("rn satfinite relu?", "e4m3x2 e5m2x2", "f32", 3, pack_quarters),
 ];
 
 type Built = Result<Op, LoadError>;
@@ -319,4 +321,17 @@ fn pack(i: &mut Builder<'_, '_>) -> Built {
         Type::F16x2 => packed::<F16>(d, s, rounding, clip),
         _ => packed::<Bf16>(d, s, rounding, clip),
     }))
+}
+
+/// Two floats of 8 bits in half a word, the first operand in its upper half. From sm_89 on.
+fn pack_quarters(i: &mut Builder<'_, '_>) -> Built {
+    i.requires(89)?;
+    let (format, clip) = (if i.ty() == Type::E4m3x2 { E4M3 } else { E5M2 }, i.has("relu"));
+    let (d, s) = (i.target(0, Class::Half)?, i.sources(1, Type::F32)?);
+    Ok(Op::Compute(binary(d, s, move |high: f32, low: f32| {
+        // A NaN is not negative.
+        let [low, high] = [low, high]
+            .map(|value| if clip && value.is_sign_negative() && !value.is_nan() { 0.0 } else { value });
+        u16::from_le_bytes([low, high].map(|value| quarter::from_f32(value, format)))
+    })))
 }

@@ -44,6 +44,8 @@ types! {
     S16 "s16" Half,
     F16 "f16" Half,
     Bf16 "bf16" Half,
+    E4m3x2 "e4m3x2" Half,
+    E5m2x2 "e5m2x2" Half,
     B32 "b32" Word,
     U32 "u32" Word,
     S32 "s32" Word,
@@ -75,6 +77,16 @@ impl Type {
     }
 
     pub fn is_float(self) -> bool {
-        matches!(self, Type::F16 | Type::Bf16 | Type::F32 | Type::F64 | Type::F16x2 | Type::Bf16x2)
+        matches!(
+            self,
+            Type::F16
+                | Type::Bf16
+                | Type::F32
+                | Type::F64
+                | Type::F16x2
+                | Type::Bf16x2
+                | Type::E4m3x2
+                | Type::E5m2x2
+        )
     }
 }

@@ -16,6 +16,7 @@ pub fn compile(
     name: &str,
     parameters: &[Variable],
     limits: Limits,
+    target: Option<u32>,
     module: &[Variable],
     body: Body<'_>,
 ) -> Result<Kernel, LoadError> {
@@ -45,7 +46,7 @@ pub fn compile(
         layout.symbols.insert(variable.name.clone(), Symbol { space: variable.space, at: dynamic_start });
     }
 
-    let mut context = Context::new(registers, labels, layout.symbols);
+    let mut context = Context::new(target, registers, labels, layout.symbols);
     let mut code = Vec::with_capacity(statements.len() + 1);
     for statement in &statements {
         code.push(decode(statement, &mut context)?);

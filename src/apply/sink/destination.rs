@@ -49,6 +49,11 @@ impl DestinationArgs {
         self.name.as_deref().unwrap_or(&x.name)
     }
 
+    /// The name that `--as` gives.
+    pub fn given_name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// Whether other tensors are kept.
     pub fn keeps_others(&self) -> bool {
         self.path.into.is_some()

@@ -17,6 +17,8 @@ pub struct FileLayout {
     /// The offset of the result.
     pub result: u64,
     pub result_bytes: u64,
+    /// The offset of a second result, if there are two.
+    pub second: u64,
     /// The ranges that are copied from the input's file.
     pub copied: Vec<CopyRange>,
     /// The size of the whole file.
@@ -55,6 +57,21 @@ impl FileLayout {
         layout.map_err(|source| SinkError::Header { path: args.path().1.to_owned(), source })
     }
 
+    /// A file of two results alone, of which the second has the wider elements and is placed first.
+    pub fn of_two(
+        args: &DestinationArgs,
+        (name, entry): (&str, Entry),
+        (second, wider): (&str, Entry),
+    ) -> Result<FileLayout, SinkError> {
+        if name == METADATA {
+            return Err(SinkError::NameReserved { name: name.to_owned() });
+        }
+        let tensors = vec![(second.to_owned(), wider), (name.to_owned(), entry)];
+        let layout = FileLayout::new(Header { tensors, ..Header::default() }, name, &Header::default());
+        let layout = layout.map_err(|source| SinkError::Header { path: args.path().1.to_owned(), source })?;
+        Ok(FileLayout { second: layout.header.len() as u64, ..layout })
+    }
+
     /// A copy of a file in which this tensor replaces the one of the same name, or is added.
     fn copy(old: &Header, name: &str, entry: Entry) -> Result<FileLayout, serde_json::Error> {
         let mut new = Header { metadata: old.metadata.clone(), ..Header::default() };
@@ -88,8 +105,14 @@ impl FileLayout {
         }
         let header = new.to_bytes()?;
         let start = header.len() as u64;
-        let mut layout =
-            FileLayout { header, result: 0, result_bytes: 0, copied: Vec::new(), bytes: start + end };
+        let mut layout = FileLayout {
+            header,
+            result: 0,
+            result_bytes: 0,
+            second: 0,
+            copied: Vec::new(),
+            bytes: start + end,
+        };
         let sources: HashMap<&str, &Entry> =
             old.tensors.iter().map(|(name, entry)| (name.as_str(), entry)).collect();
         for (name, entry) in &new.tensors {
@@ -102,7 +125,9 @@ impl FileLayout {
                         len: entry.bytes(),
                     });
                 }
-                _ => (layout.result, layout.result_bytes) = (to, entry.bytes()),
+                _ if name == result => (layout.result, layout.result_bytes) = (to, entry.bytes()),
+                // A second result.
+                _ => {}
             }
         }
         Ok(layout)

@@ -154,7 +154,7 @@ impl<'a> BoundWorkload<'a> {
         };
         let text = |error: Error| error.to_string();
         let dim = case.extents.dim();
-        let (x_row, y_row) = (dim * case.types.x.size(), dim * case.types.y.size());
+        let (x_row, y_row) = (dim * case.types.x.size(), case.y_row_bytes());
         let is_gated = case.op.gating().is_some();
         let has_r = case.op.has_residual() || is_gated;
         let r_row = if has_r { dim * case.residual_type().size() } else { 0 };

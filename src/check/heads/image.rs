@@ -139,6 +139,7 @@ impl HeadsCall {
             gate: None,
             addition: AdditionOptions::PLAIN,
             shards: 1,
+            quantize: None,
         };
         let layout = ImageLayout::of(&rows);
         let mut image = AlignedBytes::default();

@@ -2,10 +2,13 @@
 
 use norm_host::{
     DType, Gating, NormKind, Rounding,
-    plan::{DeviceProfile, GatedPlan, Plan, SandwichPlan, Tile},
-    problem::{GatedProblem, Operand, Param, Problem, Residual, SandwichProblem},
+    plan::{DeviceProfile, GatedPlan, Plan, QuantizedPlan, SandwichPlan, Tile},
+    problem::{
+        GatedProblem, Operand, Param, Problem, QuantLimits, QuantScales, QuantizedProblem, Residual,
+        SandwichProblem, UniformRows,
+    },
 };
-use norm_kernels::abi::{Access, Axis, GatedKernel, GatedVariant, Kernel, Storage};
+use norm_kernels::abi::{Access, Axis, GatedKernel, GatedVariant, Kernel, QuantKernel, Storage};
 
 /// Dims as models have them: 32, 64 and 128 of heads, 2048, 4096 and 8192 of hidden states. Rows of 16384 elements are
 /// staged in shared memory. Rows of 131072 are shared by a cluster or, without clusters, too long for shared memory.
@@ -83,6 +86,21 @@ impl Shape {
         GatedProblem { norm, gate, gating }
     }
 
+    /// A norm whose output is quantized, with a scale for each row at `scales`.
+    pub fn quantized(&self, kernel: QuantKernel, at: Addresses, scales: u64) -> QuantizedProblem {
+        let QuantKernel { format, recipe, .. } = kernel;
+        let limits =
+            QuantLimits { bound: f32::INFINITY, bound_at: None, floor: 0.0, max: format.max(), least: 0.0 };
+        let rows = UniformRows { address: scales, stride: 1 };
+        QuantizedProblem {
+            norm: self.problem(at),
+            format,
+            recipe,
+            scales: QuantScales::Token { rows, limits },
+            normed: None,
+        }
+    }
+
     /// The norm on tensors at these addresses. With a residual, the sum overwrites it.
     pub fn problem(&self, at: Addresses) -> Problem {
         let Shape { kind, dtypes: [x, w, y], rows, dim, residual, .. } = *self;
@@ -149,6 +167,24 @@ pub fn typical_gated(kernel: GatedKernel, device: DeviceProfile) -> norm_host::R
         let shape = of(rows, [threads * cluster, cluster]);
         if plan(&shape)?.kernel == kernel {
             found.push(shape);
+        }
+    }
+    Ok(found)
+}
+
+/// The shapes of [`TYPICAL`] dims, or the odd one, of two rows for which planning selects this kernel.
+pub fn typical_quantized(kernel: QuantKernel, device: DeviceProfile) -> norm_host::Result<Vec<Shape>> {
+    let QuantKernel { kind, x, w, .. } = kernel;
+    let mut found = Vec::new();
+    for dim in TYPICAL.into_iter().chain([ODD]) {
+        for residual in [None, Some(x)] {
+            let dtypes = [x, w, x];
+            let shape = Shape { kind, dtypes, rows: 2, dim, residual, threads_a_row: 0, blocks_a_row: 1 };
+            let at = Addresses::ALIGNED;
+            let plan = QuantizedPlan::new(&shape.quantized(kernel, at, at.y), device)?;
+            if plan.kernel == kernel {
+                found.push(Shape { threads_a_row: plan.block[0], ..shape });
+            }
         }
     }
     Ok(found)

@@ -2,8 +2,9 @@
 
 use norm_host::{
     DType, Gating,
-    problem::{GatedProblem, Problem, SandwichProblem},
+    problem::{GatedProblem, Problem, QuantizedProblem, SandwichProblem},
 };
+use norm_kernels::abi::QuantKernel;
 
 use super::shape::{ALIGN, Addresses, Shape};
 use crate::bytes::AlignedBytes;
@@ -50,6 +51,11 @@ impl Tensors {
     /// The shape's norm with a gate in the place of the residual.
     pub fn gated(&self, gating: Gating) -> GatedProblem {
         self.shape.gated(self.addresses, gating)
+    }
+
+    /// The shape's norm on these tensors, with codes in place of `y`, and scales in place of the sums.
+    pub fn quantized(&self, kernel: QuantKernel) -> QuantizedProblem {
+        self.shape.quantized(kernel, self.addresses, self.sums)
     }
 
     /// The address of the sums, one `f32` for each row.

@@ -5,8 +5,10 @@ use std::fmt::Write;
 use norm_kernels::abi::{
     Activation,
     DType::{self, BF16, F16, F32},
-    Gating,
+    Gating, QuantFormat, QuantRecipe,
 };
+
+use super::quantize::{codes, larger, quotient, reciprocal, sum};
 
 /// A pseudo-instruction.
 pub(super) struct Operation {
@@ -44,7 +46,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("ones", &["w"], None, "word", 1, ones),
     operation("st_clamped", &["x"], Some("v2"), "[slot], {a, b}", 0, st_clamped),
     operation("st_clamped", &["x"], Some("v4"), "[slot], {a, b, c, d}", 0, st_clamped),
-    operation("round", &["n", "w", "m", "p"], None, "{lo, hi}, {a, b}", 2, round),
+    operation("round", &["n", "w", "v", "m", "p"], None, "{lo, hi}, {a, b}", 2, round),
     operation("add", &["x", "y", "n"], None, "{lo, hi}, {a0, a1}, {r0, r1}, branch, sum", 2, add),
     operation("ld_scale", &["x"], None, "scale, [address], number", 1, ld_scale),
     operation("affine", &["y"], None, "{lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}", 2, affine),
@@ -55,6 +57,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("ld", &["w", "t"], Some("v2"), "{a, b}, [base], index, wanted", 2, ld),
     operation("ld", &["w", "t"], Some("v4"), "{a, b, c, d}, [base], index, wanted", 4, ld),
     operation("ld", &["w", "t"], Some("v8"), "{a, b, c, d, e, f, g, h}, [base], index, wanted", 8, ld),
+    operation("sum", &["x"], None, "{lo, hi}, {a, b}", 2, sum),
+    operation("larger", &["q"], None, "larger, largest, value", 1, larger),
+    operation("reciprocal", &["q"], None, "reciprocal, scale, magnitude, max", 1, reciprocal),
+    operation("quotient", &["q"], None, "{lo, hi}, {a, b}, scale, reciprocal", 2, quotient),
+    operation("codes", &["q"], None, "word, {a, b, c, d}", 1, codes),
 ];
 
 /// The output of an expansion, and what the expansion depends on.
@@ -69,6 +76,8 @@ pub(super) struct Expansion<'a> {
     pub(super) gating: Gating,
     /// In a kernel with factors, the types to which an addition rounds the scaled branch and the sum before its factor.
     pub(super) scaled: Option<[DType; 2]>,
+    /// The format and formula of the codes, if the kernel's output is quantized.
+    pub(super) quantized: Option<(QuantFormat, QuantRecipe)>,
     /// The lowest compute capability that the text is for.
     pub(super) capability: (u32, u32),
 }
@@ -81,13 +90,14 @@ macro_rules! ptx {
         let _ = writeln!($expansion.text, $($line)*);
     }};
 }
+pub(super) use ptx;
 
 /// The operands by position. There are as many as the signature has names.
-fn named<'a, const N: usize>(operands: &[&'a str]) -> [&'a str; N] {
+pub(super) fn named<'a, const N: usize>(operands: &[&'a str]) -> [&'a str; N] {
     std::array::from_fn(|at| operands.get(at).copied().unwrap_or_default())
 }
 
-fn unpack(expansion: Expansion<'_>, operands: &[&str]) {
+pub(super) fn unpack(expansion: Expansion<'_>, operands: &[&str]) {
     let [lo, hi, word] = named(operands);
     match expansion.dtype {
         F16 => {
@@ -107,7 +117,7 @@ fn unpack(expansion: Expansion<'_>, operands: &[&str]) {
     }
 }
 
-fn pack(expansion: Expansion<'_>, operands: &[&str]) {
+pub(super) fn pack(expansion: Expansion<'_>, operands: &[&str]) {
     let [word, lo, hi] = named(operands);
     // The instruction takes the upper half first.
     ptx!(expansion, "cvt.rn.{}x2.f32 {word}, {hi}, {lo};", expansion.dtype);
@@ -121,9 +131,10 @@ const fn is_clamped(dtype: DType) -> bool {
     }
 }
 
-fn clamp(expansion: Expansion<'_>, operands: &[&str]) {
+pub(super) fn clamp(expansion: Expansion<'_>, operands: &[&str]) {
     let [clamped, word] = named(operands);
-    if !is_clamped(expansion.dtype) {
+    let is_as_it_is = expansion.quantized.is_some_and(|(_, recipe)| !recipe.clamps());
+    if !is_clamped(expansion.dtype) || is_as_it_is {
         ptx!(expansion, "mov.b32 {clamped}, {word};");
         return;
     }

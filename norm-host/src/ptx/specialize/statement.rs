@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, fmt::Display};
 
-use norm_kernels::abi::DType;
+use norm_kernels::abi::{DType, QuantRecipe};
 
 use super::error::{Fault, Malformed};
 use super::operation::{Expansion, OPERATIONS, Operation};
@@ -45,8 +45,9 @@ impl<'a> Statement<'a> {
         let operands = self.operands(operation)?;
         let scaled = instance.scaled(self.role);
         let gating = instance.gating.unwrap_or_default();
+        let quantized = instance.quantized;
         let role = self.role;
-        (operation.expand)(Expansion { text, role, dtype, gating, scaled, capability }, &operands);
+        (operation.expand)(Expansion { text, role, dtype, gating, scaled, quantized, capability }, &operands);
         Ok(())
     }
 
@@ -85,6 +86,9 @@ impl<'a> Statement<'a> {
         let Roundings { factor, normalized, product, result, .. } = instance.roundings();
         let rounded = match (self.role, operation.name) {
             ("n", "round") => return Ok(normalized.unwrap_or(DType::F32)),
+            ("v", "round") => return self.quantizing(instance.rounded_where(QuantRecipe::rounds_value)),
+            ("x", "sum") => return self.quantizing(instance.rounded_where(QuantRecipe::rounds_sum)),
+            ("q", _) => return self.quantizing(instance.quantized.map(|_| DType::F32)),
             ("w", "round") => factor,
             ("m", "round") => return Ok(instance.rope_roundings()[0]),
             ("p", "round") => return Ok(instance.rope_roundings()[1]),
@@ -109,6 +113,14 @@ impl<'a> Statement<'a> {
         };
         self.present(instance)?;
         Ok(rounded.unwrap_or(DType::F32))
+    }
+
+    /// The type, of a kernel whose output is quantized.
+    fn quantizing(&self, dtype: Option<DType>) -> Result<DType, Fault> {
+        dtype.ok_or_else(|| {
+            let expected = format!("a kernel whose output is quantized behind norm.{}", self.operation);
+            Fault::new(Malformed::Role, expected, self.role)
+        })
     }
 
     /// The type of the tensor that the role names.

@@ -1,0 +1,169 @@
+//! The expansions of kernels whose output is quantized.
+
+use std::fmt::Write;
+
+use norm_kernels::abi::{DType, QuantFormat, QuantRecipe};
+
+use super::operation::{Expansion, clamp, named, pack, ptx, unpack};
+
+/// A sum is clamped only where it is rounded, too.
+pub(super) fn sum(expansion: Expansion<'_>, operands: &[&str]) {
+    let [lo, hi, a, b] = named(operands);
+    if expansion.dtype == DType::F32 {
+        ptx!(expansion, "mov.b32 {lo}, {a};");
+        ptx!(expansion, "mov.b32 {hi}, {b};");
+        return;
+    }
+    ptx!(expansion, "{{");
+    ptx!(expansion, ".reg .b32 %norm_s, %norm_t;");
+    pack(Expansion { text: expansion.text, ..expansion }, &["%norm_s", a, b]);
+    clamp(Expansion { text: expansion.text, ..expansion }, &["%norm_t", "%norm_s"]);
+    unpack(Expansion { text: expansion.text, ..expansion }, &[lo, hi, "%norm_t"]);
+    ptx!(expansion, "}}");
+}
+
+/// Whether NaNs stay what they are.
+fn keeps_nan(expansion: &Expansion<'_>) -> bool {
+    expansion.quantized.is_some_and(|(_, recipe)| recipe.keeps_nan())
+}
+
+pub(super) fn larger(expansion: Expansion<'_>, operands: &[&str]) {
+    let [larger, largest, value] = named(operands);
+    let nan = if keeps_nan(&expansion) { ".NaN" } else { "" };
+    ptx!(expansion, "{{");
+    ptx!(expansion, ".reg .b32 %norm_a;");
+    ptx!(expansion, "abs.f32 %norm_a, {value};");
+    ptx!(expansion, "max{nan}.f32 {larger}, {largest}, %norm_a;");
+    ptx!(expansion, "}}");
+}
+
+/// Whether values are divided by their scale.
+fn divides(expansion: &Expansion<'_>) -> bool {
+    expansion.quantized.is_some_and(|(format, recipe)| recipe.divides(format))
+}
+
+pub(super) fn reciprocal(expansion: Expansion<'_>, operands: &[&str]) {
+    let [reciprocal, scale, magnitude, max] = named(operands);
+    match expansion.quantized {
+        // Off by an ULP, which is a part of the slack that is promised. No scale is subnormal, nor is its reciprocal.
+        Some((_, QuantRecipe::Exact)) => ptx!(expansion, "rcp.approx.ftz.f32 {reciprocal}, {scale};"),
+        Some((_, QuantRecipe::FlashInferBlock)) => {
+            ptx!(expansion, "div.rn.f32 {reciprocal}, {max}, {magnitude};")
+        }
+        _ => ptx!(expansion, "rcp.rn.f32 {reciprocal}, {scale};"),
+    }
+}
+
+/// A division, rounded once, by the reciprocal of the divisor, rounded once: a quotient is corrected twice by what it leaves of
+/// the dividend. The first correction leaves it off by less than an ULP, the second rounds it correctly (Markstein 1990,
+/// "Computation of Elementary Functions on the IBM RISC System/6000 Processor"). That takes half of the instructions of
+/// `div.rn.f32`, and no call. What is left of an infinite dividend, divisor or product is NaN, and a zero loses its sign: there the
+/// product is the quotient.
+pub(super) fn quotient(expansion: Expansion<'_>, operands: &[&str]) {
+    let [lo, hi, a, b, scale, reciprocal] = named(operands);
+    for (quotient, value) in [(lo, a), (hi, b)] {
+        if !divides(&expansion) {
+            ptx!(expansion, "mul.rn.f32 {quotient}, {value}, {reciprocal};");
+            continue;
+        }
+        ptx!(expansion, "{{");
+        ptx!(expansion, ".reg .pred %norm_p;");
+        ptx!(expansion, ".reg .b32 %norm_q, %norm_r, %norm_s;");
+        ptx!(expansion, "neg.f32 %norm_s, {scale};");
+        ptx!(expansion, "mul.rn.f32 %norm_q, {value}, {reciprocal};");
+        ptx!(expansion, "fma.rn.f32 %norm_r, %norm_s, %norm_q, {value};");
+        ptx!(expansion, "fma.rn.f32 {quotient}, %norm_r, {reciprocal}, %norm_q;");
+        ptx!(expansion, "fma.rn.f32 %norm_r, %norm_s, {quotient}, {value};");
+        ptx!(expansion, "fma.rn.f32 {quotient}, %norm_r, {reciprocal}, {quotient};");
+        // False of NaN, too.
+        ptx!(expansion, "setp.ne.f32 %norm_p, {quotient}, 0f00000000;");
+        ptx!(expansion, "selp.b32 {quotient}, {quotient}, %norm_q, %norm_p;");
+        ptx!(expansion, "}}");
+    }
+}
+
+pub(super) fn codes(expansion: Expansion<'_>, operands: &[&str]) {
+    let [word, values @ ..]: [&str; 5] = named(operands);
+    match expansion.quantized {
+        Some((QuantFormat::Int8, _)) => int8(expansion, word, values),
+        Some((QuantFormat::E4m3, _)) if expansion.capability >= (8, 9) => e4m3(expansion, word, values),
+        Some((QuantFormat::E4m3, _)) => e4m3_of_integers(expansion, word, values),
+        None => {} // Not reached: `Statement::dtype` refuses a kernel without codes.
+    }
+}
+
+/// By `cvt.rn.satfinite.e4m3x2.f32`, which takes the upper byte first, and makes 0x7f of a NaN.
+fn e4m3(expansion: Expansion<'_>, word: &str, values: [&str; 4]) {
+    let saturates_nan = !keeps_nan(&expansion);
+    ptx!(expansion, "{{");
+    ptx!(expansion, ".reg .b16 %norm_l, %norm_h;");
+    let mut values = values;
+    if saturates_nan {
+        ptx!(expansion, ".reg .b32 %norm_a, %norm_b, %norm_c, %norm_d;");
+        let clamped = ["%norm_a", "%norm_b", "%norm_c", "%norm_d"];
+        for (clamped, value) in clamped.into_iter().zip(values) {
+            // Of a NaN and a number it is the number, 448.
+            ptx!(expansion, "min.f32 {clamped}, {value}, 0f43E00000;");
+        }
+        values = clamped;
+    }
+    let [a, b, c, d] = values;
+    ptx!(expansion, "cvt.rn.satfinite.e4m3x2.f32 %norm_l, {b}, {a};");
+    ptx!(expansion, "cvt.rn.satfinite.e4m3x2.f32 %norm_h, {d}, {c};");
+    ptx!(expansion, "mov.b32 {word}, {{%norm_l, %norm_h}};");
+    ptx!(expansion, "}}");
+}
+
+/// The same by integers, for devices without the instruction.
+///
+/// Of numbers from 2^-6 on, the code is the upper bits of the f32, rounded to nearest even by an addition, with another
+/// exponent bias. Below, codes count in 2^-9, the last bit of f32 around 2^14: the addition of 2^14 rounds to it.
+fn e4m3_of_integers(expansion: Expansion<'_>, word: &str, values: [&str; 4]) {
+    let keeps_nan = keeps_nan(&expansion);
+    ptx!(expansion, "{{");
+    ptx!(expansion, ".reg .pred %norm_p;");
+    ptx!(expansion, ".reg .b32 %norm_a, %norm_n, %norm_t, %norm_w;");
+    for (place, value) in values.into_iter().enumerate() {
+        ptx!(expansion, "abs.f32 %norm_a, {value};");
+        // A NaN becomes 448.
+        ptx!(expansion, "min.f32 %norm_a, %norm_a, 0f43E00000;");
+        ptx!(expansion, "shr.u32 %norm_n, %norm_a, 20;");
+        ptx!(expansion, "and.b32 %norm_n, %norm_n, 1;");
+        ptx!(expansion, "add.s32 %norm_n, %norm_n, %norm_a;");
+        ptx!(expansion, "add.s32 %norm_n, %norm_n, 0x7ffff;");
+        ptx!(expansion, "shr.u32 %norm_n, %norm_n, 20;");
+        ptx!(expansion, "sub.s32 %norm_n, %norm_n, {};", (127 - 7) << 3);
+        ptx!(expansion, "add.rn.f32 %norm_t, %norm_a, 0f46800000;");
+        ptx!(expansion, "sub.s32 %norm_t, %norm_t, 0x46800000;");
+        ptx!(expansion, "setp.lt.f32 %norm_p, %norm_a, 0f3C800000;");
+        ptx!(expansion, "selp.b32 %norm_n, %norm_t, %norm_n, %norm_p;");
+        // The sign of a NaN is lost.
+        ptx!(expansion, "shr.u32 %norm_t, {value}, 24;");
+        ptx!(expansion, "and.b32 %norm_t, %norm_t, 0x80;");
+        ptx!(expansion, "or.b32 %norm_n, %norm_n, %norm_t;");
+        let nan = if keeps_nan { 0x7f } else { 0x7e };
+        ptx!(expansion, "setp.nan.f32 %norm_p, {value}, {value};");
+        ptx!(expansion, "selp.b32 %norm_n, {nan:#x}, %norm_n, %norm_p;");
+        if place == 0 {
+            ptx!(expansion, "mov.b32 %norm_w, %norm_n;");
+        } else {
+            ptx!(expansion, "bfi.b32 %norm_w, %norm_n, %norm_w, {}, 8;", 8 * place);
+        }
+    }
+    ptx!(expansion, "mov.b32 {word}, %norm_w;");
+    ptx!(expansion, "}}");
+}
+
+fn int8(expansion: Expansion<'_>, word: &str, values: [&str; 4]) {
+    let codes = ["%norm_a", "%norm_b", "%norm_c", "%norm_d"];
+    ptx!(expansion, "{{");
+    ptx!(expansion, ".reg .b32 {};", codes.join(", "));
+    for (code, value) in codes.into_iter().zip(values) {
+        ptx!(expansion, "cvt.rni.sat.s8.f32 {code}, {value};");
+    }
+    // The lowest byte of each, two by two, then all four.
+    ptx!(expansion, "prmt.b32 %norm_a, %norm_a, %norm_b, 0x0040;");
+    ptx!(expansion, "prmt.b32 %norm_c, %norm_c, %norm_d, 0x0040;");
+    ptx!(expansion, "prmt.b32 {word}, %norm_a, %norm_c, 0x5410;");
+    ptx!(expansion, "}}");
+}

@@ -1,0 +1,244 @@
+//! From values to codes: scales, quotients, stores.
+
+use super::WIDTH;
+use crate::abi::{Granularity, QuantArgs, WARP};
+use crate::access::{MemoryAccess, Vector, unpack};
+use crate::each::{each, map_pairs};
+use crate::element::{Element, Param, XHalf};
+use crate::gpu::{self, pseudo};
+use crate::reduce::{lanes_of_vector, largest_of_block, largest_of_lanes};
+use crate::row::Row;
+use crate::storage::{Params, factors};
+use crate::sum::Largest;
+
+/// A vector of values.
+pub type Values = [f32; WIDTH];
+
+/// Quantizes one row.
+#[derive(Clone, Copy)]
+pub struct Quantizer<'a> {
+    args: &'a QuantArgs,
+    /// The row's index.
+    index: u32,
+    /// The scale, where it is given; else the bound of magnitudes.
+    given: f32,
+}
+
+/// What the values that share a scale are quantized with.
+#[derive(Clone, Copy)]
+pub struct Factor {
+    scale: f32,
+    reciprocal: f32,
+}
+
+impl<'a> Quantizer<'a> {
+    /// The quantizer of row `index`. Call it after [`wait_for_previous_kernel`](gpu::wait_for_previous_kernel): the given scale,
+    /// or the bound, may be in memory that the previous kernel writes.
+    ///
+    /// # Safety
+    /// The addresses in `args` are those of f32 in global memory, or 0 where they may be.
+    #[inline(always)]
+    pub unsafe fn load(args: &'a QuantArgs, index: u32) -> Self {
+        let is_given = args.granularity == Granularity::Tensor as u32;
+        let address = if is_given { args.scales } else { args.bound_at };
+        // SAFETY: the caller guarantees an f32 at this address, if it is not 0.
+        let given = unsafe { gpu::ld_global_if(address, address != 0, args.bound.to_bits()) };
+        Quantizer { args, index, given: f32::from_bits(given) }
+    }
+
+    /// Whether all rows have a scale that is given.
+    #[inline(always)]
+    pub fn is_given(&self) -> bool {
+        self.args.granularity == Granularity::Tensor as u32
+    }
+
+    /// Whether each row has a scale.
+    #[inline(always)]
+    pub fn is_of_token(&self) -> bool {
+        self.args.granularity == Granularity::Token as u32
+    }
+
+    /// The factor of the scale that is given.
+    #[inline(always)]
+    pub fn given(&self) -> Factor {
+        let QuantArgs { max, .. } = *self.args;
+        Factor { scale: self.given, reciprocal: pseudo::reciprocal_q(self.given, self.given, max) }
+    }
+
+    /// The factor of elements of this largest magnitude. A NaN, which only recipes that keep it have, is the scale.
+    #[inline(always)]
+    fn of(&self, largest: Largest) -> Factor {
+        let QuantArgs { floor, max, max_reciprocal, least, .. } = *self.args;
+        let magnitude = largest.magnitude();
+        let counted = f32::max(f32::min(magnitude, self.given), floor);
+        let counted = if magnitude.is_nan() { magnitude } else { counted };
+        // `counted / max` rounded once, for the numbers that `max` is: a quotient that may be an ULP off is corrected by what it
+        // leaves of the dividend (Markstein 1990, "Computation of Elementary Functions on the IBM RISC System/6000 Processor",
+        // 'Division'). Three instructions where a division takes ten and a call.
+        let near = counted * max_reciprocal;
+        let quotient = gpu::fma(gpu::fma(-max, near, counted), max_reciprocal, near);
+        let scale = f32::max(quotient, least);
+        // Of infinity nothing is left; it and NaN are their own quotients.
+        let scale = if counted < f32::INFINITY { scale } else { counted };
+        Factor { scale, reciprocal: pseudo::reciprocal_q(scale, counted, max) }
+    }
+
+    /// The factor of the block's row, whose largest magnitude in each thread's elements is given; stores its scale. Every thread
+    /// of the block must call, once in a kernel.
+    ///
+    /// # Safety
+    /// The scales are writable global memory, and no other block stores this row's.
+    #[inline(always)]
+    pub unsafe fn of_token(&self, of_thread: f32) -> Factor {
+        let factor = self.of(largest_of_block(Largest(of_thread.to_bits())));
+        if gpu::thread_x() == 0 {
+            let address = self.args.scales + self.index as u64 * self.args.row_stride * 4;
+            // SAFETY: the caller guarantees a scale for this row, which one thread of one block stores.
+            unsafe { gpu::st_global_b32(address, factor.scale.to_bits()) };
+        }
+        factor
+    }
+
+    /// The factors of the blocks of elements that vectors are part of: vector `v` is at `first + v * step`, and in the row if that is
+    /// below `end`. Stores their scales. All lanes of the warp must call, with neighbouring vectors.
+    ///
+    /// # Safety
+    /// As [`of_token`](Self::of_token), for the scales of the row's blocks.
+    #[inline(always)]
+    pub unsafe fn of_blocks<const V: usize>(
+        &self,
+        of_vectors: [f32; V],
+        (first, step, end): (u32, u32, u32),
+    ) -> [Factor; V] {
+        let (block, lane) = (self.args.block, gpu::thread_x() % WARP);
+        // A block has 64 or 128 elements.
+        let lanes = block / WIDTH as u32;
+        let of_one = lanes_of_vector::<V>(lanes);
+        let mut largest = [Largest(0); V];
+        each::<V>(|v| largest[v] = Largest(of_vectors[v].to_bits()));
+        let factor = self.of(largest_of_lanes(largest, lanes));
+        // Lanes that hold a vector are numbered as the vectors are, in both kinds of groups, by the upper bits of their number.
+        let (within, bits) = (lane & (lanes - 1), if lanes == 16 { 4 } else { 3 });
+        let vector = within >> (bits - V.trailing_zeros());
+        let at = first - within * WIDTH as u32 + vector * step;
+        if within & (of_one - 1) == 0 && at < end {
+            let number = at >> if block == 128 { 7 } else { 6 };
+            let place = self.index as u64 * self.args.row_stride + number as u64 * self.args.block_stride;
+            // SAFETY: the caller guarantees a scale for this block, which one lane stores.
+            unsafe { gpu::st_global_b32(self.args.scales + place * 4, factor.scale.to_bits()) };
+        }
+        if V == 1 {
+            return [factor; V];
+        }
+        let mut factors = [factor; V];
+        each::<V>(|v| {
+            let from = lane - within + v as u32 * of_one;
+            factors[v].reciprocal = gpu::shuffle_from(factor.reciprocal, from);
+            factors[v].scale = gpu::shuffle_from(factor.scale, from);
+        });
+        factors
+    }
+
+    /// Stores the copy of a vector's values, if there is one.
+    ///
+    /// # Safety
+    /// These elements of the copy are writable global memory, for [`Vector`](crate::access::Vector) aligned, and no other thread
+    /// touches them.
+    #[inline(always)]
+    pub unsafe fn store_normed<A: MemoryAccess>(&self, (at, valid): (u32, u32), values: Values) {
+        if self.args.normed != 0 {
+            let place = self.index as u64 * self.args.normed_stride + at as u64;
+            // SAFETY: the caller guarantees these elements of the copy.
+            unsafe { A::store::<XHalf, WIDTH>(self.args.normed + place * XHalf::SIZE, valid, values) };
+        }
+    }
+}
+
+/// The largest magnitude of a vector's values in the row, 0 of a vector behind its end.
+#[inline(always)]
+pub fn largest_of_vector<A: MemoryAccess>(values: &Values, valid: u32) -> f32 {
+    // Two chains of four: one of eight would take twice as long.
+    let mut largest = [0.0; 2];
+    each::<WIDTH>(|i| {
+        let value = if A::WHOLE || (i as u32) < valid { values[i] } else { 0.0 };
+        largest[i % 2] = pseudo::larger_q(largest[i % 2], value);
+    });
+    let largest = pseudo::larger_q(largest[0], largest[1]);
+    if valid != 0 { largest } else { 0.0 }
+}
+
+/// The values of a vector: normalized by `norm`, multiplied by the weights, with `BIASES` plus the biases, with `OFFSET` the weight
+/// offset in the weights; rounded where the recipe rounds.
+#[inline(always)]
+pub fn values_of<W: Param, const BIASES: bool, const OFFSET: bool>(
+    mut values: Values,
+    params: Params,
+    row: &Row,
+    norm: &impl Fn(f32) -> f32,
+) -> Values {
+    each::<WIDTH>(|i| values[i] = norm(values[i]));
+    values = map_pairs(|i| pseudo::round_n([values[i], values[i + 1]]));
+    let weights = factors::<W, WIDTH, OFFSET>(params.weights, row.weight_offset);
+    if BIASES {
+        let biases = unpack::<W, WIDTH>(params.biases);
+        each::<WIDTH>(|i| values[i] = gpu::fma(values[i], weights[i], biases[i]));
+    } else {
+        each::<WIDTH>(|i| values[i] *= weights[i]);
+    }
+    map_pairs(|i| pseudo::round_v([values[i], values[i + 1]]))
+}
+
+/// The codes of a vector's values.
+#[inline(always)]
+pub fn codes_of(values: &Values, factor: Factor) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h]: Values =
+        map_pairs(|i| pseudo::quotient_q([values[i], values[i + 1]], factor.scale, factor.reciprocal));
+    [pseudo::codes_q([a, b, c, d]), pseudo::codes_q([e, f, g, h])]
+}
+
+/// Stores the codes of a vector.
+///
+/// # Safety
+/// These codes of the row are writable global memory, for [`Vector`](crate::access::Vector) aligned, and no other thread touches
+/// them.
+#[inline(always)]
+pub unsafe fn store_codes<A: MemoryAccess>(row: &Row, (at, valid): (u32, u32), words: [u32; 2]) {
+    // SAFETY: the caller guarantees that these codes are writable, and this thread's alone.
+    unsafe { A::store_codes(row.y + at as u64, valid, words) };
+}
+
+/// Makes codes of a part's values, and stores them, the scales, and the copy if there is one. Vector `v` is at `first + v * step`,
+/// and in the row if that is below `end`; with `WHOLE` all are.
+///
+/// # Safety
+/// Codes, scales and the copy of the row are writable global memory, in whole, aligned vectors, and no other thread touches these
+/// elements of theirs. Every thread of the block calls, once in a kernel.
+#[inline(always)]
+pub unsafe fn write_vectors<const V: usize, const WHOLE: bool>(
+    quantizer: &Quantizer<'_>,
+    row: &Row,
+    values: &[Values; V],
+) {
+    let place = |v: usize| {
+        let at = row.at(v);
+        (at, if WHOLE { WIDTH as u32 } else { Vector::valid::<WIDTH>(at, row.end) })
+    };
+    let largest = |v: usize| largest_of_vector::<Vector>(&values[v], place(v).1);
+    // SAFETY: the caller guarantees the memory, and that every thread of the block calls.
+    unsafe {
+        each::<V>(|v| quantizer.store_normed::<Vector>(place(v), values[v]));
+        let mut factors: [Factor; V] = [quantizer.given(); V];
+        if !quantizer.is_given() {
+            if quantizer.is_of_token() {
+                let mut of_thread = 0.0;
+                each::<V>(|v| of_thread = pseudo::larger_q(of_thread, largest(v)));
+                factors = [quantizer.of_token(of_thread); V];
+            } else {
+                let mut of_vectors = [0.0; V];
+                each::<V>(|v| of_vectors[v] = largest(v));
+                factors = quantizer.of_blocks(of_vectors, (row.start, row.step, row.end));
+            }
+        }
+        each::<V>(|v| store_codes::<Vector>(row, place(v), codes_of(&values[v], factors[v])));
+    }
+}
