@@ -3,6 +3,9 @@
 //! A thread has as many vectors as registers hold, those of two threads of the tile: what a block does once, from addresses to
 //! reductions, is half the work for an element. The sums are those of the tile's threads, so that a row has the bits that it has in
 //! a short grid. Nothing is tested but what a launch leaves open: every thread has all of its vectors, and there is no offset.
+//!
+//! 32768 rows of 4096 f16 with a scale for each row take 99 µs, where the kernel for short grids takes 116; rows of 16384 take 399
+//! instead of 552. For one row it is no faster, for 128 rows of 8192 slower by a third (NVIDIA H200, 2026-11-30).
 
 use super::WIDTH;
 use super::quantizer::{Quantizer, Values, values_of, write_vectors};
