@@ -60,6 +60,8 @@ fn is_share(mutant: &Mutant) -> bool {
             matches!(kernel.variant, Variant::Staged | Variant::Mixed | Variant::Stream | Variant::Scalar)
         }
         EntryPoint::Shard(_) => false,
+        // The argument of other kernels has other fields there, or their blocks may be clusters.
+        EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => return false,
     };
     loads && !clusters
 }
