@@ -6,7 +6,9 @@ use super::{
     dense::{Results, Tensors},
     norm::Settings,
 };
-use crate::{Arg, Backend, MAX_RANK, Place, Positions, QuantFormat, QuantizedMut, View, ViewMut, tensor::Raw};
+use crate::{
+    Arg, Backend, MAX_RANK, Place, Positions, QuantFormat, QuantizedMut, View, ViewMut, tensor::Raw,
+};
 
 /// candle's storage of one kind of device.
 pub(super) trait Store: BackendStorage {
