@@ -569,7 +569,8 @@ mod tests {
             EntryPoint::Norm(kernel) => {
                 !matches!(kernel.variant, Variant::Staged | Variant::Mixed | Variant::Stream)
             }
-            EntryPoint::Shard(_) => true,
+            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => true,
+            EntryPoint::Quant(kernel) => kernel.variant != QuantVariant::Stream,
         };
         let unreached: Vec<String> = some()
             .iter()
