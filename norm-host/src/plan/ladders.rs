@@ -80,6 +80,13 @@ pub(super) static GATED_TILES: &[TileRule] = &[
 /// Blocks up to which a gated kernel has fewer rows a block than its tile says (T46).
 pub(super) const GATED_PACKED_BLOCKS: u64 = 264;
 
+/// Threads of a block whose heads are rotated: few, so that heads of a short grid spread over multiprocessors, and in a long
+/// one a block that has ended is soon followed by another (T47).
+pub(super) const ROPE_THREADS: u32 = 64;
+
+/// Heads that a thread norms and rotates where the grid stays full, most first (T47).
+pub(super) const ROPE_GROUPS: [u32; 2] = [4, 2];
+
 /// A grid that is bound by latency.
 const SHORT: Grid = Grid::AtMost(1);
 

@@ -5,19 +5,17 @@ use norm_kernels::abi::{
     WARP,
 };
 
-use super::{DeviceProfile, MAX_GRID, alignment::is_aligned, kernel_offset};
+use super::{
+    DeviceProfile, MAX_GRID,
+    alignment::is_aligned,
+    kernel_offset,
+    ladders::{ROPE_GROUPS, ROPE_THREADS},
+};
 use crate::{
     DType,
     error::{Arg, Error, Result},
     problem::{HeadNorm, Heads, HeadsOperand, Param, QkRopeProblem, Rotation, Table},
 };
-
-/// Threads of a block: few, so that heads of a short grid spread over multiprocessors, and in a long one a block that has ended
-/// is soon followed by another.
-const THREADS: u32 = 64;
-
-/// Heads of a group, most first.
-const GROUPS: [u32; 2] = [4, 2];
 
 /// Threads of as many blocks as make a short grid, so that four of them fill a multiprocessor.
 const FULL_BLOCK: u64 = 256;
@@ -83,7 +81,7 @@ impl QkRopePlan {
         };
         let heads_a_group = heads_a_group(problem, all, deal.lanes, profile);
         let rows = all / heads_a_group;
-        let rows_a_block = THREADS / deal.lanes;
+        let rows_a_block = ROPE_THREADS / deal.lanes;
         let kernel = RopeKernel {
             x: dtype,
             w: problem.weight_dtype().unwrap_or(dtype),
@@ -151,7 +149,7 @@ fn heads_a_group(problem: &QkRopeProblem, all: u32, lanes: u32, profile: DeviceP
         let threads = u64::from(all / heads) * u64::from(lanes);
         is_whole && !have_own_weights && threads >= FULL_BLOCK * profile.short_grid
     };
-    GROUPS.into_iter().find(|&heads| fits(heads)).unwrap_or(1)
+    ROPE_GROUPS.into_iter().find(|&heads| fits(heads)).unwrap_or(1)
 }
 
 /// The kernel's numbers of queries, keys or values, the first of which is head `from` of all.
