@@ -168,7 +168,8 @@ pub fn entry(template: Template) -> String {
         for (role, at) in [("w", result::LD_W), ("t", result::LD_T)] {
             let _ = writeln!(text, "\tnorm.ld.{role}.v1 {{%r12}}, [%rd2], %r27, %r27;");
             let _ = writeln!(text, "\tnorm.ld.{role}.v2 {{%r13, %r14}}, [%rd2], %r26, %r27;");
-            let _ = writeln!(text, "\tnorm.ld.{role}.v1 {{%r15}}, [%rd2], %r26, %r26;");
+            let eight = "{%r16, %r17, %r18, %r19, %r20, %r21, %r22, %r15}";
+            let _ = writeln!(text, "\tnorm.ld.{role}.v8 {eight}, [%rd2], %r26, %r26;");
             keep(&mut text, at, &["%r12", "%r13", "%r14", "%r15"]);
         }
     }

@@ -266,7 +266,7 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
              given nothing",
         ),
         (Role, "norm.unpack.n {%r1, %r2}, %r3;", "x, w or y behind norm.unpack, given 'n'"),
-        (Role, "norm.round.x {%r1, %r2}, {%r3, %r4};", "n or w behind norm.round, given 'x'"),
+        (Role, "norm.round.x {%r1, %r2}, {%r3, %r4};", "n, w, v, m or p behind norm.round, given 'x'"),
         (
             Role,
             "norm.add.w {%r1, %r2}, {%r3, %r4}, {%r5, %r6}, %r7, %r8;",
