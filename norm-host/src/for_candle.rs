@@ -55,6 +55,7 @@ mod gated;
 mod modules;
 mod norm;
 pub mod ops;
+mod qk_rope;
 mod quantized;
 mod residual;
 mod scale;
@@ -63,6 +64,7 @@ mod store;
 pub use candle_nn::LayerNormConfig;
 pub use modules::{LayerNorm, RmsNorm, layer_norm, layer_norm_no_bias, rms_norm};
 pub use norm::Norm;
+pub use qk_rope::{QkNormRope, Rotary};
 pub use quantized::{Quantization, Quantized};
 pub use scale::Scale;
 

@@ -1,7 +1,8 @@
 //! cudarc's memory and streams (feature `cudarc`).
 //!
 //! A [`Stream`] is made from cudarc's by [`Stream::from_cudarc`]; views are made from a `CudaSlice`,
-//! a `CudaView` or a `CudaViewMut` by [`View::from_cudarc`] and [`ViewMut::from_cudarc`]. Both use
+//! a `CudaView` or a `CudaViewMut` by [`View::from_cudarc`] and [`ViewMut::from_cudarc`], positions by
+//! [`Positions::from_cudarc`]. All use
 //! the device's primary context, as `CudaContext::new` does.
 //!
 //! ```no_run
@@ -30,6 +31,7 @@ use crate::{
     QuantFormat,
     device::Device,
     error::Result,
+    qk_rope::{Position, Positions},
     stream::{Owner, Stream},
     tensor::{Element, Place, QuantizedMut, Raw, View, ViewMut},
 };
@@ -69,6 +71,13 @@ impl Tracked<'_, QuantizedMut<'_>> {
     /// The quantized tensor, whose scales and copy are set by its methods.
     pub fn quantized_mut(&mut self) -> QuantizedMut<'_> {
         self.view.reborrow()
+    }
+}
+
+impl Tracked<'_, Positions<'_>> {
+    /// The positions.
+    pub fn positions(&self) -> Positions<'_> {
+        self.view
     }
 }
 
@@ -145,6 +154,28 @@ impl<'a> QuantizedMut<'a> {
         let (address, event) = memory.device_ptr_mut(stream);
         let codes = QuantizedMut::of_bytes(place, address, format, shape, available)?;
         Ok(Tracked::new(codes, event))
+    }
+}
+
+impl<'a> Positions<'a> {
+    /// All positions of cudarc's memory, `u32` or `i64`, to be read on `stream`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Positions::from_raw_parts`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`View::from_cudarc`].
+    pub unsafe fn from_cudarc<P: Position>(
+        memory: &'a impl DevicePtr<P>,
+        stream: &'a CudaStream,
+    ) -> Result<Tracked<'a, Positions<'a>>> {
+        let (place, count) = (place(memory.stream()), memory.len());
+        let (address, event) = memory.device_ptr(stream);
+        // SAFETY: the memory holds as many, and is borrowed for as long as they are; the caller guarantees the rest.
+        let positions = unsafe { Positions::from_raw_parts::<P>(place, address, count) }?;
+        Ok(Tracked::new(positions, event))
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `r += norm(x); y = next(r)` (sandwich) | [`sandwich_rms_norm`] | | [`Norm::sandwich_rows`] |
 //! | `y = quantize(norm(x))` (FP8, int8) | [`rms_norm_quantized`] | [`layer_norm_quantized`] | [`Norm::quantize_rows`] |
 //! | `r += x; y = quantize(norm(r))` | [`add_rms_norm_quantized`] | [`add_layer_norm_quantized`] | [`Norm::add_then_quantize`] |
+//! | norm and rotation of queries and keys (QK norm, RoPE) | [`qk_norm_rope_`], [`rope_`] | | [`QkNormRope`] |
 //!
 //! A name that ends in `_` is the operation in place ([`rms_norm_`]; `_in_place` in methods). A name that ends in `_to`
 //! leaves the residual as it is, and writes the sum to a separate tensor ([`add_rms_norm_to`]).

@@ -358,6 +358,19 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_of_another_order_is_there_if_its_template_is() {
+        let text = ".version 8.1\n.target sm_90\n.visible .entry rms_b16_b16_b16_warp2() { ret; }\n";
+        let ptx = Ptx::from_text(text).unwrap();
+        let of = |name: &str| ptx.entry(name).unwrap().map(|entry| entry.name().to_owned());
+        for name in ["rms_f16_f16_f16_warp2", "rms_f16_bf16_f16_warp2_t5"] {
+            assert_eq!(of(name).as_deref(), Some(name));
+        }
+        for absent in ["rms_f16_f32_f16_warp2_t5", "rms_f16_f16_f16_block2_t5", "x"] {
+            assert_eq!(of(absent), None, "{absent}");
+        }
+    }
+
+    #[test]
     fn templates_are_shown_as_they_are_and_their_faults_in_the_lines_of_that() {
         let ptx = Ptx::from_text(MIXED).unwrap();
         let templates: Vec<_> = ptx.templates().unwrap().collect();

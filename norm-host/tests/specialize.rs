@@ -326,6 +326,17 @@ fn check_rope(
             same_element(DType::F32, given[at + place], expected.to_bits(), &what);
         }
     }
+    let [a, b, cos, sin, ..] = values;
+    let product = |value: f32, factor: f32| round(x, value * factor);
+    let turned = match rounding {
+        RopeRounding::Products if x != DType::F32 => {
+            [product(a, cos) - product(b, sin), product(b, cos) + product(a, sin)]
+        }
+        _ => [a.mul_add(cos, -(b * sin)), b.mul_add(cos, a * sin)],
+    };
+    for (at, expected) in turned.into_iter().enumerate() {
+        same_element(DType::F32, given[result::TURN_P + at], expected.to_bits(), &what("turn.p"));
+    }
 }
 
 /// What a kernel does that quantizes.

@@ -24,8 +24,8 @@ use crate::access::{MemoryAccess, Scalar, Vector, unpack};
 use crate::each::{each, map_pairs};
 use crate::element::{F32, Input, Words, XHalf};
 use crate::gpu::{self, Reuse, pseudo};
-use crate::reduce::{FIRST, Scope, Warp};
 use crate::row::row_of_thread;
+use crate::sum::Sum;
 
 /// The two vectors of a lane that are rotated together: the index of the first element of each, and how many of its elements
 /// are in the head. See [`RopeArgs`].
@@ -184,9 +184,13 @@ fn copy<const N: usize, const M: usize>(to: &mut [f32; N], at: usize, from: [f32
     each::<M>(|i| to[at + i] = from[i]);
 }
 
-/// A pair, rotated: `(a cos - b sin, b cos + a sin)`.
+/// A pair, rotated: `(a cos - b sin, b cos + a sin)`. With `EXACT` each product and sum is rounded for itself: what is normed
+/// then has the bits that it has on every backend.
 #[inline(always)]
-fn turn([a, b]: [f32; 2], cos: f32, sin: f32) -> [f32; 2] {
+fn turn<const EXACT: bool>([a, b]: [f32; 2], cos: f32, sin: f32) -> [f32; 2] {
+    if !EXACT {
+        return pseudo::turn_p([a, b], cos, sin);
+    }
     let [minuend, subtrahend] = pseudo::round_p([a * cos, b * sin]);
     let [augend, addend] = pseudo::round_p([b * cos, a * sin]);
     [minuend - subtrahend, augend + addend]
@@ -194,7 +198,7 @@ fn turn([a, b]: [f32; 2], cos: f32, sin: f32) -> [f32; 2] {
 
 /// A unit's elements, rotated.
 #[inline(always)]
-fn rotate<A: MemoryAccess, const N: usize, const NEIGHBOURS: bool>(
+fn rotate<A: MemoryAccess, const N: usize, const NEIGHBOURS: bool, const EXACT: bool>(
     [mut a, mut b]: [[f32; N]; 2],
     unit: Unit,
     (cos, sin): ([f32; N], [f32; N]),
@@ -204,11 +208,11 @@ fn rotate<A: MemoryAccess, const N: usize, const NEIGHBOURS: bool>(
             let i = 2 * pair;
             if i < N {
                 if (i as u32) < unit.a_turned {
-                    [a[i], a[i + 1]] = turn([a[i], a[i + 1]], cos[pair], sin[pair]);
+                    [a[i], a[i + 1]] = turn::<EXACT>([a[i], a[i + 1]], cos[pair], sin[pair]);
                 }
                 if (i as u32) < unit.b_turned {
                     let at = N / 2 + pair;
-                    [b[i], b[i + 1]] = turn([b[i], b[i + 1]], cos[at], sin[at]);
+                    [b[i], b[i + 1]] = turn::<EXACT>([b[i], b[i + 1]], cos[at], sin[at]);
                 }
             }
         });
@@ -216,11 +220,31 @@ fn rotate<A: MemoryAccess, const N: usize, const NEIGHBOURS: bool>(
         // What is behind the last element stays 0, and counts for nothing in a norm behind.
         each::<N>(|i| {
             if A::WHOLE || (i as u32) < unit.a_turned {
-                [a[i], b[i]] = turn([a[i], b[i]], cos[i], sin[i]);
+                [a[i], b[i]] = turn::<EXACT>([a[i], b[i]], cos[i], sin[i]);
             }
         });
     }
     [a, b]
+}
+
+/// The sum over the lanes that share a head, with the same bits in each. All lanes of a warp must call. Most heads have eight
+/// lanes or fewer, for which three exchanges are enough: a launch says the same of all of them, so that none parts here.
+#[inline(always)]
+fn sum_over_lanes(mut sum: f32) -> f32 {
+    let lanes = gpu::block_x();
+    macro_rules! step {
+        ($($mask:literal)*) => { $(
+            let other = sum.shuffle_xor($mask);
+            if $mask < lanes {
+                sum = sum.plus(other);
+            }
+        )* };
+    }
+    if lanes > 8 {
+        step!(16 8);
+    }
+    step!(4 2 1);
+    sum
 }
 
 /// Two vectors of values that go from norm to rotation, or back.
@@ -356,7 +380,7 @@ fn norm_and_rotate<A: MemoryAccess, X: Input, const N: usize, const U: usize, co
     let mut values = [[[0.0; N]; 2]; U];
     each::<U>(|j| values[j] = x[j].map(|words| unpack::<X, N>(X::clamp(words))));
     if args.norm_behind != 0 {
-        each::<U>(|j| values[j] = between(rotate::<A, N, NEIGHBOURS>(values[j], units[j], tables[j])));
+        each::<U>(|j| values[j] = between(rotate::<A, N, NEIGHBOURS, true>(values[j], units[j], tables[j])));
     }
     if args.centers != 0 {
         // The mean in two parts: the second is what rounding took from the first.
@@ -364,7 +388,7 @@ fn norm_and_rotate<A: MemoryAccess, X: Input, const N: usize, const U: usize, co
         let mut subtract_mean = || {
             let mut total = 0.0;
             each::<U>(|j| each::<N>(|i| total += values[j][0][i] + values[j][1][i]));
-            let total = Warp::sum(total, FIRST);
+            let total = sum_over_lanes(total);
             let mean = if is_centered { total * args.reciprocal } else { 0.0 };
             each::<U>(|j| {
                 let centered = |values: [f32; N], valid: u32| {
@@ -388,7 +412,7 @@ fn norm_and_rotate<A: MemoryAccess, X: Input, const N: usize, const U: usize, co
             each::<N>(|i| b = gpu::fma(values[j][1][i], values[j][1][i], b));
             sum_sq += a + b;
         });
-        let sum_sq = Warp::sum(sum_sq, FIRST);
+        let sum_sq = sum_over_lanes(sum_sq);
         if heads.norm != NO_NORM {
             rstd = gpu::rsqrt(sum_sq * args.reciprocal + heads.eps);
         }
@@ -402,7 +426,7 @@ fn norm_and_rotate<A: MemoryAccess, X: Input, const N: usize, const U: usize, co
         };
         values[j] = [normed(values[j][0], w[j][0]), normed(values[j][1], w[j][1])];
         if args.norm_behind == 0 {
-            values[j] = rotate::<A, N, NEIGHBOURS>(between(values[j]), units[j], tables[j]);
+            values[j] = rotate::<A, N, NEIGHBOURS, false>(between(values[j]), units[j], tables[j]);
         }
     });
     values

@@ -51,6 +51,8 @@ pub mod result {
     /// Of the thread's values the second element, the first two, and one that is not wanted.
     pub const LD_W: usize = 38;
     pub const LD_T: usize = 42;
+    /// The first two values, rotated by the third, the cosine, and the fourth, the sine.
+    pub const TURN_P: usize = 46;
 }
 
 /// Words that a thread writes.
@@ -168,10 +170,12 @@ pub fn entry(template: Template) -> String {
         for (role, at) in [("w", result::LD_W), ("t", result::LD_T)] {
             let _ = writeln!(text, "\tnorm.ld.{role}.v1 {{%r12}}, [%rd2], %r27, %r27;");
             let _ = writeln!(text, "\tnorm.ld.{role}.v2 {{%r13, %r14}}, [%rd2], %r26, %r27;");
-            let eight = "{%r16, %r17, %r18, %r19, %r20, %r21, %r22, %r15}";
+            let eight = "{%r15, %r16, %r17, %r18, %r19, %r20, %r21, %r22}";
             let _ = writeln!(text, "\tnorm.ld.{role}.v8 {eight}, [%rd2], %r26, %r26;");
             keep(&mut text, at, &["%r12", "%r13", "%r14", "%r15"]);
         }
+        text += "\tnorm.turn.p {%r12, %r13}, {%r4, %r5}, %r6, %r7;\n";
+        keep(&mut text, result::TURN_P, &["%r12", "%r13"]);
     }
     text + "\tret;\n}"
 }

@@ -11,6 +11,7 @@ mod gated;
 mod host;
 mod op;
 mod residual;
+mod rope;
 mod tensor;
 mod tp;
 
@@ -33,6 +34,8 @@ mod _native {
     use crate::op::norm;
     #[pymodule_export]
     use crate::residual::residual;
+    #[pymodule_export]
+    use crate::rope::qk_norm_rope;
     #[pymodule_export]
     use crate::tp::{free_tp_context, make_tp_context};
 

@@ -11,7 +11,7 @@ mod exchange;
 mod methods;
 mod plain;
 
-use norm_host::{Arg, DType, Error, MAX_RANK, Place, View, ViewMut};
+use norm_host::{Arg, DType, Error, MAX_RANK, Place, Positions, View, ViewMut};
 use pyo3::{
     exceptions::{PyTypeError, PyValueError},
     intern,
@@ -150,6 +150,26 @@ impl Tensor {
             )
         };
         view.map_err(|error| error.for_arg(arg))
+    }
+
+    /// Positions whose memory is this dense tensor of one axis, with 1 (`u32`) or 2 (`i64`) of its words each.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Positions::from_raw_parts`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`view`](Tensor::view).
+    pub(crate) unsafe fn positions<'a>(&self, words_each: usize) -> norm_host::Result<Positions<'a>> {
+        let count = self.shape().iter().product::<usize>() / words_each.max(1);
+        // SAFETY: the tensor is memory of at least as many words, which this function's caller guarantees.
+        unsafe {
+            match words_each {
+                2 => Positions::from_raw_parts::<i64>(self.place, self.address, count),
+                _ => Positions::from_raw_parts::<u32>(self.place, self.address, count),
+            }
+        }
     }
 
     fn shape(&self) -> &[usize] {

@@ -138,6 +138,7 @@ fn sample(case: &BenchCase, check: bool) -> Result<f64, String> {
                 g: case.op.gating().map(|_| &before[index * r_row..][..r_row]),
                 r: case.op.has_residual().then(|| [&before, after].map(|r| &r[index * r_row..][..r_row])),
                 y: &y[index * y_row..][..y_row],
+                apart: false,
             };
             verify::judge(case, index, &row, &w, &b)?;
         }

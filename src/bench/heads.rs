@@ -13,6 +13,7 @@ use norm_host::{
 
 use super::call::TensorAddresses;
 use super::case::{BenchCase, EPS};
+use super::verify::RowBytes;
 use crate::bytes::AlignedBytes;
 use crate::element;
 
@@ -134,8 +135,9 @@ pub unsafe fn call(
     }
 }
 
-/// Judges one head.
-pub fn judge(case: &BenchCase, index: usize, [x, y]: [&[u8]; 2], w: &[u8]) -> WorstRow {
+/// Judges one head. What is normed first and then rotated is rounded in between.
+pub fn judge(case: &BenchCase, index: usize, row: &RowBytes<'_>, w: &[u8]) -> WorstRow {
+    let RowBytes { x, y, apart, .. } = *row;
     let layout = Layout::of(case);
     let half = layout.dim / 2;
     let weight = element::read(case.types.w, w);
@@ -150,7 +152,10 @@ pub fn judge(case: &BenchCase, index: usize, [x, y]: [&[u8]; 2], w: &[u8]) -> Wo
         pairing: Pairing::Halves,
         norm_behind: false,
         before_weight: case.rounding == Rounding::BeforeWeight,
-        rounding: rounding(case),
+        rounding: match (apart, rounding(case)) {
+            (true, RopeRounding::Single) => RopeRounding::Between,
+            (_, rounding) => rounding,
+        },
     };
     let norm =
         HeadParameters { kind: NormKind::Rms, eps: EPS.into(), weight: Some(&weight), weight_offset: 0.0 };

@@ -30,6 +30,8 @@ pub struct RowBytes<'a> {
     /// The residual before the call, and the sum after it.
     pub r: Option<[&'a [u8]; 2]>,
     pub y: &'a [u8],
+    /// Whether it is the result of the operation's parts, one after the other.
+    pub apart: bool,
 }
 
 /// Compares row `index` of a quantized output with what the CPU backend makes of it: the sum bit for bit, each code up to one
@@ -98,7 +100,7 @@ fn judge_quantized(
 /// Compares row `index` with the reference. The error says what is wrong.
 pub fn judge(case: &BenchCase, index: usize, row: &RowBytes<'_>, w: &[u8], b: &[u8]) -> Result<(), String> {
     if case.op.rotates() {
-        return check_promise(index, "", &heads::judge(case, index, [row.x, row.y], w));
+        return check_promise(index, "", &heads::judge(case, index, row, w));
     }
     if let Some(quantizes) = case.op.quantizes() {
         return judge_quantized(case, quantizes, index, row, [w, b]);
@@ -170,7 +172,13 @@ mod tests {
         let (w, next) = (bytes([1.0, 1.0]), bytes([1.0, 3.0]));
         let judged = |after: [f32; 2], y: [f32; 2]| {
             let (after, y) = (bytes(after), bytes(y));
-            judge(&case, 0, &RowBytes { x: &x, g: None, r: Some([&before, &after]), y: &y }, &w, &next)
+            judge(
+                &case,
+                0,
+                &RowBytes { x: &x, g: None, r: Some([&before, &after]), y: &y, apart: false },
+                &w,
+                &next,
+            )
         };
         assert_eq!(judged([2.0, 2.0], [1.0, 3.0]), Ok(()));
         let sum = judged([2.0, 2.5], [1.0, 3.0]).unwrap_err();

@@ -111,6 +111,7 @@ fn json_says_what_was_measured_and_how() {
         "gated_head",
         "gate_first_rms",
         "rms_fp8_token",
+        "qk_rope",
         "--shape",
         "3x100",
         "--shape",
@@ -144,11 +145,13 @@ fn json_says_what_was_measured_and_how() {
             "gated_rms_norm",
             "gated_head_norm",
             "gated_rms_norm:gate_first",
-            "rms_norm_quantized:fp8-token"
+            "rms_norm_quantized:fp8-token",
+            "qk_norm_rope"
         ]
     );
     for (line, op) in lines.iter().zip(ops) {
-        let elements = if op.ends_with("head_norm") { 2 * 4 * 33 } else { 300 };
+        let of_heads = op.ends_with("head_norm") || op == "qk_norm_rope";
+        let elements = if of_heads { 2 * 4 * 33 } else { 300 };
         // x read and y written, 2 bytes each; a residual read and written, 2 bytes each unless it is f32.
         let residual = match op {
             "add_rms_norm:f32" => 8,

@@ -154,3 +154,23 @@ fn a_rounding_towards_0_is_found_in_each_kernel_that_rounds_to_16_bits() {
     assert!(!rounding.is_empty() && rounding.len() < kernels.len());
     assert_eq!(failing(&towards_0), rounding);
 }
+
+/// What dense rows with weights, out of place, hide: each of these mistakes is found in one kernel.
+#[test]
+fn mistakes_that_show_with_gaps_in_place_or_without_weights_alone_are_found() {
+    let mistakes = [
+        // In place a kernel writes what it has loaded.
+        ("rms_f16_f16_f16_warp2", "ld.global.L1::no_allocate", "ld.global.nc.L1::no_allocate"),
+        ("layer_f16_f16_f16_short4", "ld.global.L1::no_allocate", "ld.global.nc.L1::no_allocate"),
+        // The distance of rows of `y` along the first axis, in place of that along the second.
+        ("rms_f16_f16_f16_block2", "_param_0+192]", "_param_0+232]"),
+        // Absent weights count as 1.
+        ("rms_f16_f16_f16_block2", "0x3c003c00", "0x3c013c01"),
+    ];
+    for (name, from, to) in mistakes {
+        let text = text_of(&[kernel(name)]);
+        assert!(text.contains(from), "{name}: {from}");
+        assert_eq!(failing(&text), [""; 0]);
+        assert_eq!(failing(&text.replace(from, to)), [name], "{from}");
+    }
+}

@@ -3,8 +3,8 @@
 use candle_core::{D, DType, Device, Module, Result, Tensor, Var};
 use candle_nn::ops::{layer_norm_slow, rms_norm_slow};
 use norm_host::{
-    Activation, GateOrder, Gating, NormKind, Rounding,
-    for_candle::{LayerNorm, Norm, RmsNorm, ops},
+    Activation, GateOrder, Gating, NormKind, Pairing, Rounding,
+    for_candle::{LayerNorm, Norm, QkNormRope, RmsNorm, Rotary, ops},
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
 
@@ -550,5 +550,76 @@ fn gated_norms_have_the_gradients_of_candles_operations() -> Result<()> {
             assert!(apart <= 1e-4 * size.max(1.0), "{gating:?}: {apart} of {size}");
         }
     }
+    Ok(())
+}
+
+/// Heads `(tokens, heads, head_dim)` as candle's own functions norm and rotate them.
+fn slow_heads(x: &Tensor, w: &Tensor, cos: &Tensor, sin: &Tensor, pairs: bool) -> Result<Tensor> {
+    let normed = rms_norm_slow(x, w, EPS)?.transpose(0, 1)?.unsqueeze(0)?.contiguous()?;
+    let turned = match pairs {
+        true => candle_nn::rotary_emb::rope_i_slow(&normed, cos, sin)?,
+        false => candle_nn::rotary_emb::rope_slow(&normed, cos, sin)?,
+    };
+    turned.squeeze(0)?.transpose(0, 1)
+}
+
+#[test]
+fn heads_are_normed_and_rotated_as_by_candles_own() -> Result<()> {
+    let cpu = &Device::Cpu;
+    let (tokens, dim) = (5, 32);
+    for (pairing, positions) in [
+        (Pairing::Halves, Tensor::arange(0_u32, tokens as u32, cpu)?),
+        (Pairing::Neighbours, Tensor::arange(0_i64, tokens as i64, cpu)?),
+    ] {
+        let random = |shape: &[usize]| Tensor::randn(0_f32, 1.0, shape, cpu);
+        // As projections leave them: slices of one tensor.
+        let packed = random(&[tokens, 6 * dim])?;
+        let q = packed.narrow(1, 0, 4 * dim)?.reshape((tokens, 4, dim))?;
+        let (k, v) = (packed.narrow(1, 4 * dim, dim)?, packed.narrow(1, 5 * dim, dim)?);
+        let (k, v) = (k.reshape((tokens, 1, dim))?, v.reshape((tokens, 1, dim))?);
+        let (w, angles) = (random(&[dim])?, random(&[tokens, dim / 2])?);
+        let (cos, sin) = (angles.cos()?, angles.sin()?);
+        let norm = || Norm::rms(f64::from(EPS)).weight(w.clone());
+        let operation = QkNormRope::new()
+            .q_norm(norm())
+            .k_norm(norm())
+            .v_norm(Norm::rms(f64::from(EPS)))
+            .rotary(Rotary::new(&cos, &sin, &positions).pairing(pairing));
+        let (q_out, k_out, v_out) = operation.apply_with_values(&q, &k, &v)?;
+        let is_pairs = pairing == Pairing::Neighbours;
+        let ones = Tensor::ones(dim, DType::F32, cpu)?;
+        for (given, expected) in [
+            (&q_out, slow_heads(&q, &w, &cos, &sin, is_pairs)?),
+            (&k_out, slow_heads(&k, &w, &cos, &sin, is_pairs)?),
+            (&v_out, rms_norm_slow(&v, &ones, EPS)?),
+        ] {
+            assert_eq!(given.dims(), expected.dims());
+            let apart = (given - expected)?.abs()?.flatten_all()?.max(D::Minus1)?.to_scalar::<f32>()?;
+            assert!(apart < 1e-5, "{pairing}: {apart}");
+        }
+        // Heads first, in memory, and no values.
+        let heads_first = q.transpose(0, 1)?.contiguous()?.transpose(0, 1)?;
+        let (strided, _) = operation.clone().v_norm(None).apply(&heads_first, &k)?;
+        assert_eq!(strided.to_vec3::<f32>()?, q_out.to_vec3::<f32>()?);
+    }
+    Ok(())
+}
+
+#[test]
+fn heads_that_cannot_be_rotated_are_refused() -> Result<()> {
+    let cpu = &Device::Cpu;
+    let (q, k) = (Tensor::ones((2, 1, 4), DType::F32, cpu)?, Tensor::ones((2, 1, 4), DType::F32, cpu)?);
+    let table = Tensor::ones((3, 2), DType::F32, cpu)?;
+    let operation = |positions: Tensor| QkNormRope::new().rotary(Rotary::new(&table, &table, &positions));
+    let error = |operation: QkNormRope, q: &Tensor| operation.apply(q, &k).unwrap_err().to_string();
+    let past = operation(Tensor::new(&[0_u32, 3], cpu)?);
+    assert!(error(past, &q).contains("positions: expected rows of the tables, 0 to 2, given 3 for token 1"));
+    let few = operation(Tensor::new(&[0_u32], cpu)?);
+    assert!(error(few, &q).contains("positions: expected a list of 2, given 1"));
+    let floats = operation(Tensor::new(&[0_f32, 1.0], cpu)?);
+    assert!(error(floats, &q).contains("qk-norm-rope"));
+    let tracked = candle_core::Var::ones((2, 1, 4), DType::F32, cpu)?;
+    let good = operation(Tensor::new(&[0_u32, 1], cpu)?);
+    assert!(error(good, tracked.as_tensor()).contains("without gradients"));
     Ok(())
 }

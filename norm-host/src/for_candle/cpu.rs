@@ -1,14 +1,14 @@
 //! candle's storage on the host.
 
-use candle_core::{CpuStorage, Error, Result, Storage, backend::BackendStorage};
+use candle_core::{CpuStorage, Error, Layout, Result, Storage, backend::BackendStorage};
 use half::{bf16, f16};
 
 use super::{
     dense::{self, Results, Tensors},
     norm::Settings,
-    store::{Lend, LendCodes, LendMut, Spot, Store},
+    store::{Lend, LendCodes, LendMut, Spot, Store, dense_range},
 };
-use crate::{Cpu, Element, Place, QuantFormat, QuantizedMut, View, ViewMut};
+use crate::{Cpu, Element, Place, Positions, QuantFormat, QuantizedMut, View, ViewMut};
 
 impl Store for CpuStorage {
     type Queue = Cpu;
@@ -94,6 +94,21 @@ impl Store for CpuStorage {
             CpuStorage::BF16(elements) => view(elements, at),
             CpuStorage::F32(elements) => view(elements, at),
             other => Err(at.unsupported(other.dtype())),
+        }
+    }
+
+    fn with_positions<R>(
+        &self,
+        _: &Cpu,
+        layout: &Layout,
+        op: &'static str,
+        f: impl FnOnce(Positions<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let range = dense_range(layout, op)?;
+        match self {
+            CpuStorage::U32(positions) => f(Positions::from_slice(positions.get(range).unwrap_or_default())),
+            CpuStorage::I64(positions) => f(Positions::from_slice(positions.get(range).unwrap_or_default())),
+            other => Err(Error::UnsupportedDTypeForOp(other.dtype(), op).bt()),
         }
     }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use candle_core::{
-    CudaStorage, Error, Result, Storage, backend::BackendStorage, cuda_backend::CudaStorageSlice,
+    CudaStorage, Error, Layout, Result, Storage, backend::BackendStorage, cuda_backend::CudaStorageSlice,
 };
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtrMut};
 
-use super::store::{Lend, LendCodes, LendMut, Spot, Store};
+use super::store::{Lend, LendCodes, LendMut, Spot, Store, dense_range};
 use crate::{
-    Element, QuantFormat, QuantizedMut, Stream, View, ViewMut,
+    Element, Position, Positions, QuantFormat, QuantizedMut, Stream, View, ViewMut,
     for_cudarc::{Tracked, place},
 };
 
@@ -109,6 +109,21 @@ impl Store for CudaStorage {
         }
     }
 
+    fn with_positions<R>(
+        &self,
+        queue: &Queue,
+        layout: &Layout,
+        op: &'static str,
+        f: impl FnOnce(Positions<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let range = dense_range(layout, op)?;
+        match &self.slice {
+            CudaStorageSlice::U32(memory) => with_positions(memory, queue, range, f),
+            CudaStorageSlice::I64(memory) => with_positions(memory, queue, range, f),
+            _ => Err(Error::UnsupportedDTypeForOp(self.dtype(), op).bt()),
+        }
+    }
+
     fn write<'a>(&'a mut self, queue: &'a Queue, at: &Spot<'_>) -> Result<Tracked<'a, ViewMut<'a>>> {
         fn view<'a, E: Element>(
             memory: &'a mut CudaSlice<E>,
@@ -130,6 +145,20 @@ impl Store for CudaStorage {
             _ => Err(at.unsupported(dtype)),
         }
     }
+}
+
+/// Calls `f` with these positions, between the events that cudarc keeps with their memory.
+fn with_positions<P: Position + cudarc::driver::DeviceRepr, R>(
+    memory: &CudaSlice<P>,
+    queue: &Queue,
+    range: std::ops::Range<usize>,
+    f: impl FnOnce(Positions<'_>) -> Result<R>,
+) -> Result<R> {
+    let from = memory.slice(range);
+    let (count, place) = (from.len(), place(memory.stream()));
+    let (address, _event) = from.view_ptr(&queue.cudarc);
+    // SAFETY: the slice has as many positions, and lives until `f` has enqueued what reads them on the queue's stream.
+    f(unsafe { Positions::from_raw_parts::<P>(place, address, count) }?)
 }
 
 impl Lend for Tracked<'_, View<'_>> {

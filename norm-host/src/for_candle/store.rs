@@ -6,7 +6,9 @@ use super::{
     dense::{Results, Tensors},
     norm::Settings,
 };
-use crate::{Arg, Backend, MAX_RANK, Place, QuantFormat, QuantizedMut, View, ViewMut, tensor::Raw};
+use crate::{
+    Arg, Backend, MAX_RANK, Place, Positions, QuantFormat, QuantizedMut, View, ViewMut, tensor::Raw,
+};
 
 /// candle's storage of one kind of device.
 pub(super) trait Store: BackendStorage {
@@ -44,10 +46,32 @@ pub(super) trait Store: BackendStorage {
         at: &Spot<'_>,
     ) -> Result<Self::Codes<'a>>;
 
+    /// Calls `f` with the positions that lie in this storage, of u32 or i64.
+    fn with_positions<R>(
+        &self,
+        queue: &Self::Queue,
+        layout: &Layout,
+        op: &'static str,
+        f: impl FnOnce(Positions<'_>) -> Result<R>,
+    ) -> Result<R>;
+
     /// The norm over rows by a fast path without views; `None` if there is none for these tensors, or if they are invalid.
     fn without_views(_: Settings, _: &Tensors<'_, Self>) -> Option<Results<Self>> {
         None
     }
+}
+
+/// The range of a storage in which a dense tensor of one axis lies.
+///
+/// # Errors
+///
+/// candle's for another rank, and `RequiresContiguous` where it is not dense.
+pub(super) fn dense_range(layout: &Layout, op: &'static str) -> Result<std::ops::Range<usize>> {
+    let count = layout.shape().dims1()?;
+    if !layout.is_contiguous() {
+        return Err(Error::RequiresContiguous { op }.bt());
+    }
+    Ok(layout.start_offset()..layout.start_offset() + count)
 }
 
 /// A guard that lends a view.

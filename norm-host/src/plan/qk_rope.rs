@@ -12,14 +12,12 @@ use crate::{
     problem::{HeadNorm, Heads, HeadsOperand, Param, QkRopeProblem, Rotation, Table},
 };
 
-/// Threads of a block of a long grid, which is bound by bandwidth.
-const LONG_THREADS: u32 = 128;
-
-/// Threads of a block of a short grid, which is bound by latency: few, so that heads spread over multiprocessors.
-const SHORT_THREADS: u32 = 64;
+/// Threads of a block: few, so that heads of a short grid spread over multiprocessors, and in a long one a block that has ended
+/// is soon followed by another.
+const THREADS: u32 = 64;
 
 /// Heads of a group, most first.
-const GROUPS: [u32; 3] = [8, 4, 2];
+const GROUPS: [u32; 2] = [4, 2];
 
 /// Threads of as many blocks as make a short grid, so that four of them fill a multiprocessor.
 const FULL_BLOCK: u64 = 256;
@@ -85,9 +83,7 @@ impl QkRopePlan {
         };
         let heads_a_group = heads_a_group(problem, all, deal.lanes, profile);
         let rows = all / heads_a_group;
-        let is_short = u64::from(rows.div_ceil(LONG_THREADS / deal.lanes)) <= profile.short_grid;
-        let threads = if is_short { SHORT_THREADS } else { LONG_THREADS };
-        let rows_a_block = threads / deal.lanes;
+        let rows_a_block = THREADS / deal.lanes;
         let kernel = RopeKernel {
             x: dtype,
             w: problem.weight_dtype().unwrap_or(dtype),

@@ -30,6 +30,7 @@
 //! | `activate.T {lo, hi}, {g0, g1}` | x | the activation of two elements of a gate, an f32 each: `1 / (1 + exp(-g))`, or `g` times that | `mul.rn.f32` by -log2 e, `ex2.approx.ftz.f32`, `add.rn.f32`, `rcp.approx.ftz.f32`; of SiLU `mul.rn.f32` | as for f16 | as for f16 |
 //! | `gate.T {lo, hi}, {v0, v1}, {a0, a1}` | x, y | the values, multiplied by the activations where the gate multiplies there: at `x` in front of the norm, at `y` behind it | `mul.rn.f32` or `mov.b32`; at `y` `round` in front of it | as for f16 | the same without `round` |
 //! | `gates_first.T flag` | x | not 0 if the gate multiplies in front of the norm | `mov.b32` | as for f16 | as for f16 |
+//! | `turn.T {lo, hi}, {a, b}, cos, sin` | p | `a · cos - b · sin` and `b · cos + a · sin`, with the products rounded where the kernel rounds them | `mul.rn.f32`, `round`, `sub.rn.f32`, `add.rn.f32` | as for f16 | `mul.rn.f32`, `fma.rn.f32` |
 //! | `ld.T.v1 {a}, [base], index, wanted`, `.v2`, `.v4`, `.v8` | w, t | neighbouring elements as f32, from number `index` on, where `wanted` is not 0; else 1 for weights and NaN for a table | `ld.global.nc` of 16-bit words, `unpack` | as for f16 | `ld.global.nc` |
 //! | `affine.T {lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}` | y | n · w + b, where the kernel rounds before the bias with the product rounded to that type | `mul.rn.f32`, `round`, `add.rn.f32` | as for f16 | `fma.rn.f32` |
 //!
@@ -105,7 +106,8 @@
 //! assert_eq!(
 //!     error.to_string(),
 //!     "kernel rms_f16_bf16_f16_block4, line 6 of template rms_b16_b16_b16_block4: expected an operation (unpack, pack, \
-//!      clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, ld, sum, larger, reciprocal, quotient or codes), given 'unpakc'"
+//!      clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, turn, ld, sum, \
+//!      larger, reciprocal, quotient or codes), given 'unpakc'"
 //! );
 //! ```
 

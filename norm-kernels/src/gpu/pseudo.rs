@@ -211,6 +211,27 @@ round! {
     /// Two products of a rotation, rounded to the type of x where the kernel rounds them.
     round_p: "norm.round.p"
 }
+/// `norm.turn`: a pair of elements rotated, `(a cos - b sin, b cos + a sin)`, with both products rounded to the type of x where
+/// the kernel rounds them.
+#[inline(always)]
+pub fn turn_p([a, b]: [f32; 2], cos: f32, sin: f32) -> [f32; 2] {
+    let (low, high);
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.turn.p {{{low}, {high}}}, {{{a}, {b}}}, {cos}, {sin};",
+            low = out(reg32) low,
+            high = out(reg32) high,
+            a = in(reg32) a,
+            b = in(reg32) b,
+            cos = in(reg32) cos,
+            sin = in(reg32) sin,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    [low, high]
+}
+
 /// `norm.ld`: neighbouring elements as f32, from number `index` on of a tensor of any type. Where they are not `wanted`,
 /// weights are 1, and what is read of a table is NaN.
 macro_rules! ld {

@@ -4,6 +4,7 @@ use norm_kernels::abi::{EntryPoint, ShardKernel, Variant};
 
 use super::operator::Operator;
 use super::pool::Mutant;
+use super::statement::Statement;
 
 /// The reason, where a rule tells it. That the outputs have the same bits is known.
 pub fn of(mutant: &Mutant) -> Option<&'static str> {
@@ -24,6 +25,12 @@ pub fn of(mutant: &Mutant) -> Option<&'static str> {
             Some("elements that are only summed, here in another order")
         }
         Operator::NonCoherent if is_never_written(mutant) => Some("no call writes what it loads"),
+        Operator::Offset | Operator::Width if is_share(mutant) => Some(
+            "the share of a row that a block has, where one block has all of it: any number that is no less",
+        ),
+        Operator::Constant | Operator::Comparison if is_of_slots(mutant) => {
+            Some("of the warps' sums in shared memory there is one more, which is 0")
+        }
         _ => None,
     }
 }
@@ -39,7 +46,38 @@ fn is_small(mutant: &Mutant) -> bool {
     let after = float(changed);
     let is_near = before.zip(after).is_some_and(|(a, b)| (a - b).abs() <= f32::MIN_POSITIVE + 2e-7 * a.abs());
     let of_half = ["0xffff0001", "0xffff0010"].iter().any(|mask| changed.contains(mask));
-    is_near || of_half
+    // The smallest number of any type in place of 0, for elements past a row.
+    let is_smallest = here.opcode == "mov.b32" && here.operands[1] == "0" && changed.ends_with(", 1;");
+    is_near || of_half || is_smallest
+}
+
+/// Whether the statement loads `Args::share`, in a kernel that is not launched in clusters.
+fn is_share(mutant: &Mutant) -> bool {
+    let here = mutant.statement();
+    let loads = here.opcode == "ld.param.b64" && here.operands[1].ends_with("_param_0+40]");
+    let clusters = match mutant.entry {
+        EntryPoint::Norm(kernel) => {
+            matches!(kernel.variant, Variant::Staged | Variant::Mixed | Variant::Stream | Variant::Scalar)
+        }
+        EntryPoint::Shard(_) => false,
+        // The argument of other kernels has other fields there, or their blocks may be clusters.
+        EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => return false,
+    };
+    loads && !clusters
+}
+
+/// Whether the statement rounds the number of warps up to a multiple of 4 or 8 sums, or compares with that number.
+fn is_of_slots(mutant: &Mutant) -> bool {
+    let around =
+        &mutant.module.kernel[mutant.at.saturating_sub(1)..(mutant.at + 2).min(mutant.module.kernel.len())];
+    let here = mutant.statement();
+    let is_mask = |other: &Statement| {
+        other.opcode == "and.b32" && other.operands.last().is_some_and(|mask| mask == "120" || mask == "124")
+    };
+    let is_addition =
+        here.opcode == "add.s32" && [", 4;", ", 8;"].iter().any(|end| mutant.change.text.ends_with(end));
+    let is_more = is_addition || mutant.change.text.starts_with("setp.gt.u32");
+    around.iter().any(is_mask) && is_more && !is_mask(here)
 }
 
 /// Whether what is shuffled is the low half of a number of 64 bits.

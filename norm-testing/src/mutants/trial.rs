@@ -16,7 +16,7 @@ use super::statement::statements;
 /// What becomes of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The text is no PTX, or none that the simulator knows.
+    /// The text is no PTX, or none that the simulator knows; or it passes, and ptxas refuses it.
     Invalid,
     /// No case executes the statement: with a `trap` in its place, under the same guard, all pass.
     NotReached,
@@ -95,6 +95,9 @@ impl Trial<'_> {
             if is_read(&text, mutant) && self.run(mutant, text).is_ok() {
                 return Outcome::NoDifference;
             }
+        }
+        if self.code(module).is_some() && self.code(&changed).is_none() {
+            return Outcome::Invalid;
         }
         let is_same = |a: &str, b: &str| self.code(a).is_some_and(|code| self.code(b) == Some(code));
         if is_same(module, &changed) {

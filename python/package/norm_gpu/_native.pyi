@@ -48,6 +48,26 @@ def norm(
     overlap: bool,
     stream: Optional[int],
 ) -> None: ...
+def qk_norm_rope(
+    kind: Optional[int],
+    q: _Tensor,
+    k: Optional[_Tensor],
+    v: Optional[_Tensor],
+    q_weight: Optional[_Tensor],
+    k_weight: Optional[_Tensor],
+    eps: float,
+    weight_offset: float,
+    cos: Optional[_Tensor],
+    sin: Optional[_Tensor],
+    positions: Optional[_Tensor],
+    words_each: int,
+    pairing: int,
+    norm_behind: bool,
+    rounding: int,
+    rope_rounding: int,
+    overlap: bool,
+    stream: Optional[int],
+) -> None: ...
 def residual(
     around: int,
     kind: int,

@@ -16,8 +16,29 @@ ACTIVATIONS = {"silu": 0, "sigmoid": 1}
 GATE_ORDERS = {"norm-first": 0, "gate-first": 1}
 """Whether the gate multiplies the norm, or what is normalized."""
 
+PAIRINGS = {"halves": 0, "neighbours": 1}
+"""Which elements of a head are rotated together: i and i + half of the rotated ones (NeoX), or 2 i and 2 i + 1 (GPT-J)."""
+
+ROPE_ROUNDINGS = {"single": 0, "between": 1, "products": 2}
+"""Where it rounds: at the end alone; between norm and rotation as well; and each product of the rotation as well."""
+
 ROUNDINGS = {"single": 0, "before-weight": 1, "before-bias": 2, "t5": 3}
 """The orders of roundings, by the names that norm's command line has for them."""
+
+
+WORDS_OF_POSITIONS = {"uint32": 1, "int32": 1, "int64": 2}
+"""Words of 4 bytes of a position, by the type's name."""
+
+
+def words_of_positions(dtype):
+    """How many words of 4 bytes a position of that type has.
+
+    Raises TypeError for other types.
+    """
+    name = str(dtype).removeprefix("torch.")
+    if name not in WORDS_OF_POSITIONS:
+        raise TypeError(f"positions: expected dtype int32, uint32 or int64, given {name}")
+    return WORDS_OF_POSITIONS[name]
 
 
 def code(argument, names, given):

@@ -24,6 +24,12 @@ its type, and w that or float32; beside x of float32 g may be of any type, and w
 default) or "sigmoid"; order is "norm-first" (the default: y = norm(x) * w * act(g)) or "gate-first" (y = norm(x * act(g)) *
 w, as in Mamba 2).
 
+`qk_norm_rope_` norms the heads of q, k and v, and rotates those of q and k, in place and at once: each
+(tokens, heads, head_dim) of any strides but on its last axis, so that they may be slices of one packed array. Weights are
+(head_dim,) or (heads, head_dim); v is normed without. cos and sin are (positions, pairs), of the heads' type or float32;
+positions, int32, uint32 or int64, one a token, are their rows. pairing is "halves" (the default, NeoX) or "neighbours" (GPT-J);
+norm_behind norms what has been rotated, as Llama 4 does. `rope_` rotates alone.
+
 They raise TypeError for element types, ValueError for every other argument, with what was expected and what was given,
 before anything is written. Names that end in an underscore work in place.
 """
@@ -36,8 +42,20 @@ import numpy as np
 
 from ._native import gated as _native_gated
 from ._native import norm as _native_norm
+from ._native import qk_norm_rope as _native_rope
 from ._native import residual as _native_residual
-from ._options import ACTIVATIONS, AROUND, FORMS, GATE_ORDERS, KINDS, ROUNDINGS, code
+from ._options import (
+    ACTIVATIONS,
+    AROUND,
+    FORMS,
+    GATE_ORDERS,
+    KINDS,
+    PAIRINGS,
+    ROPE_ROUNDINGS,
+    ROUNDINGS,
+    code,
+    words_of_positions,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -64,10 +82,12 @@ __all__ = [
     "layer_norm_",
     "layer_norm_add",
     "layer_norm_add_to",
+    "qk_norm_rope_",
     "rms_norm",
     "rms_norm_",
     "rms_norm_add",
     "rms_norm_add_to",
+    "rope_",
     "sandwich_rms_norm",
     "sandwich_rms_norm_to",
 ]
@@ -112,6 +132,15 @@ def _run_gated(
     codes = code("activation", ACTIVATIONS, activation), code("order", GATE_ORDERS, order)
     rounding = code("rounding", ROUNDINGS, rounding)
     _native_gated(heads, *codes, x, g, y, w, eps, weight_offset, round_offset, rounding, True, None)
+
+
+def _run_rope(kind, q, k, v, weights, eps, weight_offset, tables, pairing, norm_behind, roundings):
+    cos, sin, positions = tables
+    positions = np.ascontiguousarray(positions)
+    words = words_of_positions(positions.dtype)
+    positions = positions.reshape(-1).view(np.float32)
+    numbers = words, pairing, norm_behind, *roundings, True, None
+    _native_rope(kind, q, k, v, *weights, eps, weight_offset, cos, sin, positions, *numbers)
 
 
 def _output(x, out, dtype):
@@ -437,3 +466,43 @@ def sandwich_rms_norm_to(
     (sum, y)."""
     next_eps = eps if next_eps is None else next_eps
     return _run_to("between", "rms", x, r, sum, _output(x, out, dtype), w, None, next_w, eps, next_eps, **options)
+
+
+def qk_norm_rope_(
+    q: Array,
+    k: Optional[Array],
+    q_weight: Optional[Array],
+    k_weight: Optional[Array],
+    eps: float,
+    cos: Array,
+    sin: Array,
+    positions: Array,
+    *,
+    v: Optional[Array] = None,
+    kind: str = "rms",
+    pairing: str = "halves",
+    norm_behind: bool = False,
+    weight_offset: float = 0.0,
+    rounding: str = "single",
+    rope_rounding: str = "single",
+) -> None:
+    """q = rotate(norm(q, q_weight)), k likewise, and v = norm(v), in place."""
+    roundings = code("rounding", ROUNDINGS, rounding), code("rope_rounding", ROPE_ROUNDINGS, rope_rounding)
+    numbers = code("pairing", PAIRINGS, pairing), norm_behind, roundings
+    tables = cos, sin, positions
+    _run_rope(code("kind", KINDS, kind), q, k, v, (q_weight, k_weight), eps, weight_offset, tables, *numbers)
+
+
+def rope_(
+    q: Array,
+    k: Optional[Array],
+    cos: Array,
+    sin: Array,
+    positions: Array,
+    *,
+    pairing: str = "halves",
+    rope_rounding: str = "single",
+) -> None:
+    """Rotates the heads of q and k in place."""
+    numbers = code("pairing", PAIRINGS, pairing), False, (0, code("rope_rounding", ROPE_ROUNDINGS, rope_rounding))
+    _run_rope(None, q, k, None, (None, None), 0.0, 0.0, (cos, sin, positions), *numbers)

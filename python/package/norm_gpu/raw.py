@@ -6,8 +6,8 @@ process's own memory. Nothing can check an address: it must lead to memory of th
 else writes until the work is done.
 """
 
-from ._native import device_count, device_summary, gated, norm, residual
-from ._options import ACTIVATIONS, AROUND, FORMS, GATE_ORDERS, KINDS, ROUNDINGS
+from ._native import device_count, device_summary, gated, norm, qk_norm_rope, residual
+from ._options import ACTIVATIONS, AROUND, FORMS, GATE_ORDERS, KINDS, PAIRINGS, ROPE_ROUNDINGS, ROUNDINGS
 
 __all__ = [
     "ACTIVATIONS",
@@ -15,10 +15,13 @@ __all__ = [
     "FORMS",
     "GATE_ORDERS",
     "KINDS",
+    "PAIRINGS",
+    "ROPE_ROUNDINGS",
     "ROUNDINGS",
     "device_count",
     "device_summary",
     "gated",
     "norm",
+    "qk_norm_rope",
     "residual",
 ]

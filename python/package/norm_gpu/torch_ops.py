@@ -25,6 +25,12 @@ its type, and w that or float32; beside x of float32 g may be of any type, and w
 default) or "sigmoid"; order is "norm-first" (the default: y = norm(x) * w * act(g)) or "gate-first" (y = norm(x * act(g)) *
 w, as in Mamba 2).
 
+`qk_norm_rope_` norms the heads of q, k and v, and rotates those of q and k, in place and at once: each
+(tokens, heads, head_dim) of any strides but on its last axis, so that they may be slices of one packed tensor. Weights are
+(head_dim,) or (heads, head_dim); v is normed without. cos and sin are (positions, pairs), of the heads' type or float32;
+positions, int32, uint32 or int64, one a token, are their rows. pairing is "halves" (the default, NeoX) or "neighbours" (GPT-J);
+norm_behind norms what has been rotated, as Llama 4 does. `rope_` rotates alone.
+
 On a CUDA device the work is enqueued on torch's current stream of x's device, and CUDA graphs can capture it. Each form
 is an operator of torch's library `norm_gpu`, which torch.compile keeps whole. There is no backward: a tensor that
 requires grad is refused where grad mode is on.
@@ -41,8 +47,20 @@ from torch import Tensor
 
 from ._native import gated as _native_gated
 from ._native import norm as _native_norm
+from ._native import qk_norm_rope as _native_rope
 from ._native import residual as _native_residual
-from ._options import ACTIVATIONS, AROUND, FORMS, GATE_ORDERS, KINDS, ROUNDINGS, code
+from ._options import (
+    ACTIVATIONS,
+    AROUND,
+    FORMS,
+    GATE_ORDERS,
+    KINDS,
+    PAIRINGS,
+    ROPE_ROUNDINGS,
+    ROUNDINGS,
+    code,
+    words_of_positions,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -66,10 +84,12 @@ __all__ = [
     "layer_norm_",
     "layer_norm_add",
     "layer_norm_add_to",
+    "qk_norm_rope_",
     "rms_norm",
     "rms_norm_",
     "rms_norm_add",
     "rms_norm_add_to",
+    "rope_",
     "sandwich_rms_norm",
     "sandwich_rms_norm_to",
 ]
@@ -294,6 +314,31 @@ def _gated_(
     _native_gated(heads, activation, order, x, g, None, w, eps, weight_offset, round_offset, rounding, overlap, None)
 
 
+@torch.library.custom_op("norm_gpu::qk_norm_rope_", mutates_args=("q", "k", "v"))
+def _qk_norm_rope_(
+    q: Tensor,
+    k: Optional[Tensor],
+    v: Optional[Tensor],
+    q_weight: Optional[Tensor],
+    k_weight: Optional[Tensor],
+    cos: Tensor,
+    sin: Tensor,
+    positions: Tensor,
+    kind: int,
+    eps: float,
+    weight_offset: float,
+    pairing: int,
+    norm_behind: bool,
+    rounding: int,
+    rope_rounding: int,
+) -> None:
+    words = words_of_positions(positions.dtype)
+    positions = positions.reshape(-1).contiguous().view(torch.float32)
+    numbers = words, pairing, norm_behind, rounding, rope_rounding, True, None
+    norm = None if kind < 0 else kind
+    _native_rope(norm, q, k, v, q_weight, k_weight, eps, weight_offset, cos, sin, positions, *numbers)
+
+
 # What they give, where tensors have no memory: under torch.compile and torch.export.
 
 
@@ -468,6 +513,14 @@ def _run_gated(heads, x, g, w, eps, activation, order, y, in_place, options):
     # To the operator the output is new.
     output = _gated(x, g, w, *codes, *numbers)
     return output if y is None else y.copy_(output)
+
+
+def _run_rope(kind, q, k, v, weights, eps, weight_offset, tables, pairing, norm_behind, roundings):
+    """Norm and rotation of heads, by the operator."""
+    if _is_grad_enabled():
+        _refuse_grad(q=q, k=k, v=v, q_weight=weights[0], k_weight=weights[1], cos=tables[0], sin=tables[1])
+    kind = -1 if kind is None else kind
+    _qk_norm_rope_(q, k, v, *weights, *tables, kind, eps, weight_offset, pairing, norm_behind, *roundings)
 
 
 def rms_norm(
@@ -783,3 +836,43 @@ def sandwich_rms_norm_to(
     (sum, y)."""
     next_eps = eps if next_eps is None else next_eps
     return _run_to(_BETWEEN, _RMS, x, r, w, None, next_w, eps, next_eps, sum, out, dtype, options)
+
+
+def qk_norm_rope_(
+    q: Tensor,
+    k: Optional[Tensor],
+    q_weight: Optional[Tensor],
+    k_weight: Optional[Tensor],
+    eps: float,
+    cos: Tensor,
+    sin: Tensor,
+    positions: Tensor,
+    *,
+    v: Optional[Tensor] = None,
+    kind: str = "rms",
+    pairing: str = "halves",
+    norm_behind: bool = False,
+    weight_offset: float = 0.0,
+    rounding: str = "single",
+    rope_rounding: str = "single",
+) -> None:
+    """q = rotate(norm(q, q_weight)), k likewise, and v = norm(v), in place."""
+    roundings = code("rounding", ROUNDINGS, rounding), code("rope_rounding", ROPE_ROUNDINGS, rope_rounding)
+    numbers = code("pairing", PAIRINGS, pairing), norm_behind, roundings
+    tables = cos, sin, positions
+    _run_rope(code("kind", KINDS, kind), q, k, v, (q_weight, k_weight), eps, weight_offset, tables, *numbers)
+
+
+def rope_(
+    q: Tensor,
+    k: Optional[Tensor],
+    cos: Tensor,
+    sin: Tensor,
+    positions: Tensor,
+    *,
+    pairing: str = "halves",
+    rope_rounding: str = "single",
+) -> None:
+    """Rotates the heads of q and k in place."""
+    numbers = code("pairing", PAIRINGS, pairing), False, (0, code("rope_rounding", ROPE_ROUNDINGS, rope_rounding))
+    _run_rope(None, q, k, None, (None, None), 0.0, 0.0, (cos, sin, positions), *numbers)

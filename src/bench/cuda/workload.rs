@@ -159,6 +159,7 @@ impl<'a> BoundWorkload<'a> {
         let has_r = case.op.has_residual() || is_gated;
         let r_row = if has_r { dim * case.residual_type().size() } else { 0 };
         let rows = verify::rows(case);
+        let apart = matches!(self.workload, Workload::Unfused(_));
         // Offsets in the pool's first set. An offset that does not fit in `usize` cannot have been allocated.
         let behind = usize::try_from(case.residual_offset()).unwrap_or(usize::MAX);
         let residual = |of: &DeviceBytes, row: usize| {
@@ -190,12 +191,18 @@ impl<'a> BoundWorkload<'a> {
             let mut y = vec![0; y_row];
             self.pool.outputs.download_at(index * y_row, &mut y, stream).map_err(text)?;
             if is_gated {
-                verify::judge(case, index, &verify::RowBytes { x, g: Some(before), r: None, y: &y }, w, b)?;
+                verify::judge(
+                    case,
+                    index,
+                    &verify::RowBytes { x, g: Some(before), r: None, y: &y, apart },
+                    w,
+                    b,
+                )?;
                 continue;
             }
             let after = residual(&self.pool.outputs, index).map_err(text)?;
             let r = case.op.has_residual().then_some([&before[..], &after[..]]);
-            verify::judge(case, index, &verify::RowBytes { x, g: None, r, y: &y }, w, b)?;
+            verify::judge(case, index, &verify::RowBytes { x, g: None, r, y: &y, apart }, w, b)?;
         }
         Ok(())
     }

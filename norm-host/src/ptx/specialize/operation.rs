@@ -53,6 +53,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("activate", &["x"], None, "{lo, hi}, {g0, g1}", 2, activate),
     operation("gate", &["x", "y"], None, "{lo, hi}, {v0, v1}, {a0, a1}", 2, gate),
     operation("gates_first", &["x"], None, "flag", 1, gates_first),
+    operation("turn", &["p"], None, "{lo, hi}, {a, b}, cos, sin", 2, turn),
     operation("ld", &["w", "t"], Some("v1"), "{a}, [base], index, wanted", 1, ld),
     operation("ld", &["w", "t"], Some("v2"), "{a, b}, [base], index, wanted", 2, ld),
     operation("ld", &["w", "t"], Some("v4"), "{a, b, c, d}, [base], index, wanted", 4, ld),
@@ -304,6 +305,28 @@ fn round_in_place(expansion: &mut Expansion<'_>, [lo, hi]: [&str; 2]) {
         unpack(Expansion { text: expansion.text, ..*expansion }, &[lo, hi, "%norm_v"]);
         ptx!(expansion, "}}");
     }
+}
+
+/// Rotates a pair: with fused additions where products are not rounded.
+fn turn(mut expansion: Expansion<'_>, operands: &[&str]) {
+    let [lo, hi, a, b, cos, sin] = named(operands);
+    ptx!(expansion, "{{");
+    ptx!(expansion, ".reg .b32 %norm_s, %norm_t;");
+    ptx!(expansion, "mul.rn.f32 %norm_s, {b}, {sin};");
+    ptx!(expansion, "mul.rn.f32 %norm_t, {a}, {sin};");
+    if expansion.dtype == F32 {
+        ptx!(expansion, "neg.f32 %norm_s, %norm_s;");
+        ptx!(expansion, "fma.rn.f32 {lo}, {a}, {cos}, %norm_s;");
+        ptx!(expansion, "fma.rn.f32 {hi}, {b}, {cos}, %norm_t;");
+    } else {
+        ptx!(expansion, "mul.rn.f32 {lo}, {a}, {cos};");
+        ptx!(expansion, "mul.rn.f32 {hi}, {b}, {cos};");
+        round_in_place(&mut expansion, [lo, hi]);
+        round_in_place(&mut expansion, ["%norm_s", "%norm_t"]);
+        ptx!(expansion, "sub.rn.f32 {lo}, {lo}, %norm_s;");
+        ptx!(expansion, "add.rn.f32 {hi}, {hi}, %norm_t;");
+    }
+    ptx!(expansion, "}}");
 }
 
 /// Loads elements of a tensor whose type and size the template leaves open.

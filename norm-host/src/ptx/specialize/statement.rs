@@ -91,7 +91,7 @@ impl<'a> Statement<'a> {
             ("q", _) => return self.quantizing(instance.quantized.map(|_| DType::F32)),
             ("w", "round") => factor,
             ("m", "round") => return Ok(instance.rope_roundings()[0]),
-            ("p", "round") => return Ok(instance.rope_roundings()[1]),
+            ("p", _) => return Ok(instance.rope_roundings()[1]),
             ("t", _) => {
                 return instance.rope.map(|(table, _)| table).ok_or_else(|| self.absent());
             }

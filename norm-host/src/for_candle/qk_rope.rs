@@ -1,0 +1,267 @@
+//! QK norm and RoPE over candle's tensors.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+
+use super::{
+    norm::{Norm, locked, readable},
+    store::{Lend, LendMut, Spot, Store},
+};
+use crate::{Arg, Pairing, Qkv, RopeRounding, ViewMut, tensor::Raw};
+
+/// What candle's errors call the operation.
+const NAME: &str = "qk-norm-rope";
+
+/// The norms of queries, keys and values, and the rotation of queries and keys, in one launch: for candle what
+/// [`crate::QkNormRope`] is for views.
+///
+/// Without gradients: a tensor that candle records for backpropagation is refused.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use norm_host::for_candle::{Norm, QkNormRope, Rotary};
+///
+/// # fn main() -> candle_core::Result<()> {
+/// // One token with one head of queries and one of keys, a quarter turn at position 1.
+/// let cpu = &Device::Cpu;
+/// let (q, k) = (Tensor::new(&[[[3.0_f32, -3.0]]], cpu)?, Tensor::new(&[[[70.0_f32, 70.0]]], cpu)?);
+/// let (cos, sin) = (Tensor::new(&[[1.0_f32], [0.0]], cpu)?, Tensor::new(&[[0.0_f32], [1.0]], cpu)?);
+/// let rotary = Rotary::new(&cos, &sin, &Tensor::new(&[1_u32], cpu)?);
+/// let operation = QkNormRope::new().q_norm(Norm::rms(0.0)).k_norm(Norm::rms(0.0)).rotary(rotary);
+/// let (q, k) = operation.apply(&q, &k)?;
+/// assert_eq!((q.to_vec3::<f32>()?, k.to_vec3::<f32>()?), (vec![vec![vec![1.0, 1.0]]], vec![vec![vec![-1.0, 1.0]]]));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a description does nothing until it is applied to tensors"]
+pub struct QkNormRope {
+    norms: [Option<Norm>; 3],
+    rotary: Option<Rotary>,
+    norm_behind: bool,
+    rounding: RopeRounding,
+}
+
+/// The rotation of heads: for candle what [`crate::Rotary`] is for views.
+#[derive(Clone, Debug)]
+pub struct Rotary {
+    cos: Tensor,
+    sin: Tensor,
+    positions: Tensor,
+    pairing: Pairing,
+}
+
+impl Rotary {
+    /// A rotation by tables `(positions, pairs)` of the heads' type or f32, at positions `(tokens,)` of u32 or i64.
+    pub fn new(cos: &Tensor, sin: &Tensor, positions: &Tensor) -> Rotary {
+        let [cos, sin, positions] = [cos, sin, positions].map(Tensor::clone);
+        Rotary { cos, sin, positions, pairing: Pairing::Halves }
+    }
+
+    /// Which elements of a head are rotated together, [`Pairing::Halves`] unless given.
+    pub fn pairing(self, pairing: Pairing) -> Rotary {
+        Rotary { pairing, ..self }
+    }
+}
+
+impl QkNormRope {
+    /// Neither norms nor a rotation.
+    pub fn new() -> QkNormRope {
+        QkNormRope::default()
+    }
+
+    /// With a norm of queries: what [`QkNormRope::q_norm`](crate::QkNormRope::q_norm) says of it holds.
+    pub fn q_norm(mut self, norm: impl Into<Option<Norm>>) -> QkNormRope {
+        self.norms[0] = norm.into();
+        self
+    }
+
+    /// With a norm of keys.
+    pub fn k_norm(mut self, norm: impl Into<Option<Norm>>) -> QkNormRope {
+        self.norms[1] = norm.into();
+        self
+    }
+
+    /// With a norm of values, which are not rotated.
+    pub fn v_norm(mut self, norm: impl Into<Option<Norm>>) -> QkNormRope {
+        self.norms[2] = norm.into();
+        self
+    }
+
+    /// With a rotation of queries and keys.
+    pub fn rotary(self, rotary: impl Into<Option<Rotary>>) -> QkNormRope {
+        QkNormRope { rotary: rotary.into(), ..self }
+    }
+
+    /// Whether heads are rotated before they are normed, as in Llama 4.
+    pub fn norm_behind(self, behind: bool) -> QkNormRope {
+        QkNormRope { norm_behind: behind, ..self }
+    }
+
+    /// Where it rounds between norm and rotation, and in the rotation.
+    pub fn rounding(self, rounding: RopeRounding) -> QkNormRope {
+        QkNormRope { rounding, ..self }
+    }
+
+    /// Queries `(tokens, heads, head_dim)` and keys `(tokens, kv_heads, head_dim)`, normed and rotated: new, contiguous tensors.
+    /// They may be strided, as where `(heads, tokens, head_dim)` is transposed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`QkNormRope::to`](crate::QkNormRope::to), candle's for other types than f16, bf16 and f32, and for tensors on
+    /// another device; and if candle records a tensor for backpropagation.
+    pub fn apply(&self, q: &Tensor, k: &Tensor) -> Result<(Tensor, Tensor)> {
+        let [q, k, _] = self.run([Some(q), Some(k), None])?;
+        Ok((q.expect("queries are given"), k.expect("keys are given")))
+    }
+
+    /// The same with values, `(tokens, kv_heads, head_dim)`, which are normed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`apply`](Self::apply).
+    pub fn apply_with_values(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
+        let [q, k, v] = self.run([Some(q), Some(k), Some(v)])?;
+        let expected = "all are given";
+        Ok((q.expect(expected), k.expect(expected), v.expect(expected)))
+    }
+
+    fn run(&self, tensors: [Option<&Tensor>; 3]) -> Result<[Option<Tensor>; 3]> {
+        let rotary = self.rotary.iter().flat_map(|rotary| [&rotary.cos, &rotary.sin]);
+        let parameters =
+            self.norms.iter().flatten().flat_map(|norm| [norm.weights(), norm.biases()]).flatten();
+        if tensors.into_iter().flatten().chain(rotary).chain(parameters).any(Tensor::track_op) {
+            bail!(
+                "{NAME}: expected tensors without gradients, given one that candle records for backpropagation: detach() it"
+            );
+        }
+        let mut readable_tensors = [None, None, None];
+        for (place, tensor) in readable_tensors.iter_mut().zip(tensors) {
+            *place = tensor.map(readable).transpose()?;
+        }
+        let [q, k, v] = readable_tensors.each_ref().map(|tensor| tensor.as_deref());
+        let Some(q) = q else { bail!("{NAME}: expected queries") };
+        let (tokens, _, dim) = q.dims3()?;
+        let y = q.apply_op1_no_bwd(&Op { description: self, others: [k, v] })?;
+        let mut from = 0;
+        let mut parts = [None, None, None];
+        for (place, tensor) in parts.iter_mut().zip([Some(q), k, v]) {
+            let Some(tensor) = tensor else { continue };
+            let (_, heads, _) = tensor.dims3()?;
+            *place = Some(y.narrow(0, from, tokens * heads)?.reshape((tokens, heads, dim))?);
+            from += tokens * heads;
+        }
+        Ok(parts)
+    }
+}
+
+/// The operation on queries, with the other tensors as fields. The result has the heads of queries, then those of keys, then
+/// those of values, `(rows, head_dim)`.
+struct Op<'a> {
+    description: &'a QkNormRope,
+    others: [Option<&'a Tensor>; 2],
+}
+
+impl Op<'_> {
+    fn forward<S: Store>(&self, q: &S, layout: &Layout) -> Result<(S, Shape)> {
+        let QkNormRope { norms, rotary, norm_behind, rounding } = self.description;
+        let (tokens, q_heads, dim) = layout.shape().dims3()?;
+        let heads_of = |tensor: Option<&Tensor>| -> Result<usize> {
+            tensor.map_or(Ok(0), |tensor| Ok(tensor.dims3()?.1))
+        };
+        let [k_heads, v_heads] = [heads_of(self.others[0])?, heads_of(self.others[1])?];
+        let heads = [q_heads, k_heads, v_heads];
+        let rows = tokens * heads.iter().sum::<usize>();
+        let shape = Shape::from((rows, dim));
+        let mut y = q.like(rows * dim, NAME)?;
+        let queue = q.queue()?;
+        // Guards, which live until the work is enqueued.
+        let [k_lock, v_lock] = self.others.map(locked);
+        let k = k_lock.as_ref().map(|k| k.read(Arg::K, q, &queue, NAME)).transpose()?;
+        let v = v_lock.as_ref().map(|v| v.read(Arg::V, q, &queue, NAME)).transpose()?;
+        let locks = norms.each_ref().map(|norm| norm.as_ref().and_then(|norm| locked(norm.weights())));
+        let args = [Arg::QWeight, Arg::KWeight, Arg::VWeight];
+        let mut weights = [None, None, None];
+        for ((place, lock), arg) in weights.iter_mut().zip(&locks).zip(args) {
+            *place = lock.as_ref().map(|lock| lock.read(arg, q, &queue, NAME)).transpose()?;
+        }
+        let bias_locks = norms.each_ref().map(|norm| norm.as_ref().and_then(|norm| locked(norm.biases())));
+        let mut biases = [None, None, None];
+        for (place, lock) in biases.iter_mut().zip(&bias_locks) {
+            *place = lock.as_ref().map(|lock| lock.read(Arg::B, q, &queue, NAME)).transpose()?;
+        }
+        let mut over = norms.each_ref().map(|norm| norm.as_ref().map(|norm| norm.settings)).into_iter();
+        let mut norm = |at: usize| {
+            over.next().flatten().map(|settings| settings.over(weights[at].as_ref(), biases[at].as_ref()))
+        };
+        let operation = crate::QkNormRope::new()
+            .q_norm(norm(0))
+            .k_norm(norm(1))
+            .v_norm(norm(2))
+            .norm_behind(*norm_behind)
+            .rounding(*rounding);
+        let read = q.read(&queue, &Spot::whole(Arg::Q, layout, NAME)?)?;
+        let read = Qkv::new(read.lend()).k(k.as_ref().map(Lend::lend)).v(v.as_ref().map(Lend::lend));
+        let dense = Layout::contiguous(&shape);
+        {
+            let mut written = y.write(&queue, &Spot::dense(Arg::QOut, &dense, 2, NAME))?;
+            let written = parts(&mut written.lend_mut(), tokens, heads, dim)?;
+            match rotary {
+                None => operation.to(read, written, queue.as_ref())?,
+                Some(rotary) => {
+                    let (cos, sin) = (locked(Some(&rotary.cos)), locked(Some(&rotary.sin)));
+                    let (Some(cos), Some(sin)) = (&cos, &sin) else { bail!("{NAME}: expected tables") };
+                    let cos = cos.read(Arg::Cos, q, &queue, NAME)?;
+                    let sin = sin.read(Arg::Sin, q, &queue, NAME)?;
+                    let Some(lock) = locked(Some(&rotary.positions)) else {
+                        bail!("{NAME}: expected positions")
+                    };
+                    let (positions, layout) = lock.beside(q, NAME)?;
+                    positions.with_positions(&queue, layout, NAME, |positions| {
+                        let rotary =
+                            crate::Rotary::new(cos.lend(), sin.lend(), positions).pairing(rotary.pairing);
+                        Ok(operation.rotary(rotary).to(read, written, queue.as_ref())?)
+                    })?;
+                }
+            }
+        }
+        Ok((y, shape))
+    }
+}
+
+/// The heads of queries, keys and values in a tensor `(rows, head_dim)`, one behind the other.
+fn parts<'a>(
+    all: &mut ViewMut<'a>,
+    tokens: usize,
+    heads: [usize; 3],
+    dim: usize,
+) -> Result<Qkv<ViewMut<'a>>> {
+    let Raw { place, address, dtype, .. } = all.raw;
+    let mut from = 0;
+    let mut part = |heads: usize| -> Result<ViewMut<'a>> {
+        let at = address + (from * dtype.size()) as u64;
+        from += tokens * heads * dim;
+        Ok(ViewMut::from_raw(Raw::new(place, at, dtype, &[tokens, heads, dim], None)?))
+    };
+    let [q, k, v] = [part(heads[0])?, part(heads[1])?, part(heads[2])?];
+    let there = |heads: usize, view: ViewMut<'a>| (heads > 0).then_some(view);
+    Ok(Qkv::new(q).k(there(heads[1], k)).v(there(heads[2], v)))
+}
+
+impl CustomOp1 for Op<'_> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(&self, q: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.forward(q, layout)
+    }
+
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(
+        &self,
+        q: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.forward(q, layout)
+    }
+}
