@@ -108,7 +108,7 @@ impl EntryPoint {
         let bounds = if capability < (9, 0) { &SM_80 } else { &SM_90 };
         let most = match self {
             EntryPoint::Norm(kernel) => bounds.of_norm(kernel),
-            EntryPoint::Quant(kernel) => of_quant(kernel),
+            EntryPoint::Quant(kernel) => of_quant(kernel, capability),
             EntryPoint::Shard(ShardKernel::Partial { x, vectors }) => {
                 bounds.partial[usize::from(!vectors)][usize::from(x == F32)]
             }
@@ -126,9 +126,11 @@ impl EntryPoint {
     }
 }
 
-/// For long grids as many blocks as there are registers for: seven of 128 threads, and two of 256.
-fn of_quant(kernel: QuantKernel) -> u32 {
+/// For long grids as many blocks as there are registers for: seven of 128 threads, and two of 256. Where codes of E4M3 are made by
+/// integers, that is too few for some.
+fn of_quant(kernel: QuantKernel, capability: (u32, u32)) -> u32 {
     match kernel.variant {
+        _ if capability < (9, 0) => 0,
         QuantVariant::Long4 => 72,
         QuantVariant::Long8 => 128,
         _ => 0,
