@@ -131,6 +131,8 @@ impl EntryPoint {
 fn of_quant(kernel: QuantKernel, capability: (u32, u32)) -> u32 {
     match kernel.variant {
         _ if capability < (9, 0) => 0,
+        // With 72 ptxas spills up to two words of the others for sm_100.
+        QuantVariant::Long4 if kernel.w == F32 || kernel.x == DType::F16 => 80,
         QuantVariant::Long4 => 72,
         QuantVariant::Long8 => 128,
         _ => 0,
