@@ -116,7 +116,8 @@ pub unsafe fn call(
         let positions = Positions::from_raw_parts::<u32>(place, b + layout.positions as u64, layout.tokens)?;
         let weight = View::from_raw_parts(place, w, case.types.w, &[dim])?;
         let norm = case.operation().norm().weight(weight);
-        let normed = QkNormRope::new().rounding(rounding(case)).q_norm(norm).k_norm(norm);
+        let normed = QkNormRope::new().rounding(rounding(case)).q_norm(norm);
+        let normed = normed.k_norm((heads(case)[1] > 0).then_some(norm));
         let rotary = Rotary::new(table(0)?, table(half)?, positions);
         let description = match parts {
             Parts::Both => normed.rotary(rotary),
