@@ -52,6 +52,7 @@ const NO_ARITHMETIC: &[&str] = &[
     "mbarrier",
     "mov",
     "rcp",
+    "redux",
     "ret",
     "rsqrt",
     "shfl",

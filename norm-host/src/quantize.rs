@@ -10,8 +10,8 @@
 //! code = encode(n / scale), or encode(n · (1 / scale)), or encode(n · (448 / max(min(absmax, bound), floor)))
 //! ```
 //!
-//! How `n` comes about, and which quotient it is, says [`QuantRecipe`]. Every operation is one of `f32`, rounded to nearest
-//! even. Nothing here depends on the order of elements, so that no backend has other bits by its order.
+//! How `n` comes about, and which quotient it is, says [`QuantRecipe`](crate::QuantRecipe). Every operation is one of `f32`,
+//! rounded to nearest even. Nothing here depends on the order of elements, so that no backend has other bits by its order.
 
 mod e4m3;
 mod formula;

@@ -59,7 +59,8 @@ macro_rules! entry {
         gpu::kernel!(
             $name,
             fn kernel(args: Args, quant: QuantArgs) {
-                $body(&args, &quant)
+                let body = $body;
+                body(&args, &quant)
             }
         );
     };

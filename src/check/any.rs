@@ -14,6 +14,7 @@ const ONE_OF: u64 = 16;
 
 /// A case. Its text begins with `op=`, which tells the kinds apart.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "few exist at a time, and most are of the larger kind")]
 pub enum AnyCase {
     Norm(CheckCase),
     Heads(HeadsCase),

@@ -106,14 +106,14 @@ fn count_gated(kernel: GatedKernel, simulator: &Simulator) -> norm_host::Result<
 
 /// Runs the kernel of a norm whose output is quantized, with a scale for each row, at each of its typical shapes.
 fn count_quantized(kernel: QuantKernel, simulator: &Simulator) -> norm_host::Result<Vec<KernelRun>> {
-    let count = |shape: Shape| {
+    let count = |(shape, profile): (Shape, DeviceProfile)| {
         let tensors = Tensors::new(shape);
         let problem = tensors.quantized(kernel);
-        let simulator = simulator.on(simulator.profile());
+        let simulator = simulator.on(profile);
         // SAFETY: `tensors` owns memory for every tensor of the problem, for its codes that of a `y` with larger elements, and
         // outlives the run. Nothing else uses that memory.
         unsafe { simulator.run_quantized(&problem) }?;
-        Ok(KernelRun::new(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
+        Ok(KernelRun::of_codes(kernel.to_string(), shape, &simulator.counts().unwrap_or_default()))
     };
     shape::typical_quantized(kernel, simulator.profile())?.into_iter().map(count).collect()
 }

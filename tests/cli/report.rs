@@ -35,6 +35,10 @@ enum Kind {
     Apply,
     /// RMSNorm, multiplied by a gate.
     Gated,
+    /// A norm whose output is quantized.
+    Quantized,
+    /// Heads, normed and rotated.
+    Heads,
 }
 
 /// Of all kernels of stock rustc; counted once for all tests.
@@ -53,6 +57,10 @@ impl Run {
         let kind = match parts[..2] {
             ["rms", "partial"] => Kind::Partial,
             ["rms", "apply"] => Kind::Apply,
+            _ if parts.contains(&"quant") || parts.iter().any(|part| part.starts_with("quant")) => {
+                Kind::Quantized
+            }
+            ["rope", _] => Kind::Heads,
             ["rms", _] => Kind::Rms,
             ["gated", _] => Kind::Gated,
             _ => Kind::Layer,
@@ -131,6 +139,8 @@ impl Run {
             Kind::Rms if self.is_sandwich() => 2,
             Kind::Rms | Kind::Layer | Kind::Partial | Kind::Gated => 1,
             Kind::Apply => 0,
+            // Of these it is not said how they go about it.
+            Kind::Quantized | Kind::Heads => 0,
         }
     }
 
@@ -191,12 +201,22 @@ pub fn moves_what_it_must(runs: &[Run]) {
             (Kind::Layer, true) => &["x", "w", "b", "y", "r", "r_stored"],
             (Kind::Partial, _) => &["x"],
             (Kind::Gated, _) => &["x", "w", "y", "r"],
+            (Kind::Quantized, adds) => match (name.starts_with("layer"), adds) {
+                (false, false) => &["x", "w", "y"],
+                (false, true) => &["x", "w", "y", "r", "r_stored"],
+                (true, false) => &["x", "w", "b", "y"],
+                (true, true) => &["x", "w", "b", "y", "r", "r_stored"],
+            },
+            (Kind::Heads, _) => &["x", "w", "y"],
         };
         assert_eq!(run.moved().map(|(tensor, ..)| tensor).collect::<Vec<_>>(), expected, "{name}");
         assert_eq!(run.number("bank_conflicts"), 0, "{name}");
         for (tensor, moved, size) in run.moved() {
             let number = |key: &str| moved[key].as_f64().unwrap();
             assert_eq!(number("distinct"), 1.0, "{name}: {tensor}");
+            if matches!(run.kind, Kind::Quantized | Kind::Heads) {
+                continue;
+            }
             if run.variant == "scalar" {
                 // Element by element, which no vector could do: each of a vector's elements asks for
                 // its sectors again.
@@ -229,6 +249,9 @@ pub fn parts_where_it_must(runs: &[Run]) {
         // No branch parts a warp twice: none does in a loop.
         assert!(branches.values().all(|&times| times <= warps), "{name}: {branches:?}");
         // In every warp its first lane stores a sum. All else is in one warp of a row's blocks.
+        if matches!(run.kind, Kind::Quantized | Kind::Heads) {
+            continue;
+        }
         let everywhere = branches.values().filter(|&&times| times > rows * blocks_a_row).count();
         assert!(everywhere <= run.reductions(), "{name}: {branches:?}");
         if run.variant == "scalar" {

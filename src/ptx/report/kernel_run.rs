@@ -55,6 +55,13 @@ impl KernelRun {
         KernelRun::named(kernel, shape, counts, ["x", "w", "y"])
     }
 
+    /// The counts of a run that writes codes of 8 bits in place of a `y`.
+    pub fn of_codes(kernel: String, shape: Shape, counts: &Counts) -> KernelRun {
+        let stores = counts.global.get("y").copied().unwrap_or_default().stores;
+        let y = Traffic::new(stores, shape.rows * u64::from(shape.dim), 1);
+        KernelRun { y, ..KernelRun::new(kernel, shape, counts) }
+    }
+
     /// The counts of a run whose tensors are called so: what is read, the weights, and what is written.
     pub fn named(
         kernel: String,

@@ -172,8 +172,14 @@ pub fn typical_gated(kernel: GatedKernel, device: DeviceProfile) -> norm_host::R
     Ok(found)
 }
 
-/// The shapes of [`TYPICAL`] dims, or the odd one, of two rows for which planning selects this kernel.
-pub fn typical_quantized(kernel: QuantKernel, device: DeviceProfile) -> norm_host::Result<Vec<Shape>> {
+/// The shapes of [`TYPICAL`] dims, or the odd one, of two rows for which planning selects this kernel, and a device profile
+/// with which it does.
+pub fn typical_quantized(
+    kernel: QuantKernel,
+    device: DeviceProfile,
+) -> norm_host::Result<Vec<(Shape, DeviceProfile)>> {
+    // The device itself, and the device with two blocks as a long grid.
+    let profiles = [device, DeviceProfile { short_grid: 1, ..device }];
     let QuantKernel { kind, x, w, .. } = kernel;
     let mut found = Vec::new();
     for dim in TYPICAL.into_iter().chain([ODD]) {
@@ -181,9 +187,12 @@ pub fn typical_quantized(kernel: QuantKernel, device: DeviceProfile) -> norm_hos
             let dtypes = [x, w, x];
             let shape = Shape { kind, dtypes, rows: 2, dim, residual, threads_a_row: 0, blocks_a_row: 1 };
             let at = Addresses::ALIGNED;
-            let plan = QuantizedPlan::new(&shape.quantized(kernel, at, at.y), device)?;
-            if plan.kernel == kernel {
-                found.push(Shape { threads_a_row: plan.block[0], ..shape });
+            for profile in profiles {
+                let plan = QuantizedPlan::new(&shape.quantized(kernel, at, at.y), profile)?;
+                if plan.kernel == kernel {
+                    found.push((Shape { threads_a_row: plan.block[0], ..shape }, profile));
+                    break;
+                }
             }
         }
     }
