@@ -40,7 +40,7 @@ use crate::{
 /// let (cos, sin) = (View::from_slice(&cos, &[2, 1])?, View::from_slice(&sin, &[2, 1])?);
 /// let rotary = Rotary::new(cos, sin, Positions::from_slice(&[1_u32]));
 /// let norm = Norm::rms(0.0).weight(View::from_slice(&w, &[2])?);
-/// let heads = Qkv::packed(ViewMut::from_slice(&mut packed, &[1, 6])?, [2, 1, 0], 2)?;
+/// let heads = Qkv::<ViewMut<'_>>::packed(ViewMut::from_slice(&mut packed, &[1, 6])?, [2, 1, 0], 2)?;
 /// QkNormRope::new().q_norm(norm).k_norm(norm).rotary(rotary).in_place(heads, &Cpu)?;
 /// // The root of the mean square of 3 and 4 is sqrt(12.5).
 /// let [q, k] = [[-4.0 / 12.5_f32.sqrt(), 3.0 / 12.5_f32.sqrt()], [0.0, 2.0_f32.sqrt()]];

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use norm_host::{Arg, DType, Error, Place, Rounding, Shape};
+use norm_host::{Arg, DType, Error, Place, QuantFormat, QuantPreset, Rounding, Shape};
 
 fn shape(extents: &[usize]) -> Shape {
     Shape::new(extents).unwrap()
@@ -251,6 +251,38 @@ fn each() -> Vec<(Error, &'static str)> {
             Error::Tp { index: 1, place: here, launched: 2, source: Box::new(Error::Eps { given: -0.5 }) },
             "tp: stream 1 (cuda:3), after 2 launches: eps: expected 0 or a positive finite number in the range of \
              f32, given -0.5",
+        ),
+        (
+            Error::QuantizedInput { given: DType::F32 },
+            "x: expected f16 or bf16, where the output is quantized, given f32",
+        ),
+        (
+            Error::QuantizedOption { arg: Arg::Rounding },
+            "rounding: expected a norm without it, where the output is quantized, given one with it",
+        ),
+        (
+            Error::QuantFormat { arg: Arg::Y, expected: QuantFormat::E4m3, given: QuantFormat::Int8 },
+            "y: expected codes of e4m3, given codes of int8",
+        ),
+        (
+            Error::QuantPreset { preset: QuantPreset::FlashInfer, given: "some form" },
+            "quantization: expected what flashinfer has a formula for, given some form",
+        ),
+        (Error::QuantBlock { given: 7 }, "quantization: expected blocks of 64 or 128 elements, given 7"),
+        (
+            Error::QuantBlocks { dim: 11, block: 7 },
+            "x: expected rows of whole blocks of 7 elements, given dim 11",
+        ),
+        (
+            Error::QuantScale { arg: Arg::UpperBound, given: -7.5 },
+            "upper_bound: expected a positive finite number, given -7.5",
+        ),
+        (Error::NoScales, "scales: expected a tensor for them, given none"),
+        (Error::ScalesBesideGiven, "scales: expected none, where the scale is given, given a tensor"),
+        (Error::BoundOfGivenScale, "upper_bound: expected none, where the scale is given, given one"),
+        (
+            Error::RowsApart { arg: Arg::Scales, shape: shape(&[2, 3]), strides: shape(&[7, 5]) },
+            "scales: expected strides with one distance between all rows, given (7, 5) for shape (2, 3)",
         ),
         #[cfg(feature = "candle")]
         (
