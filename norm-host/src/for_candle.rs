@@ -50,6 +50,7 @@ pub mod candle_layer_norm;
 mod cpu;
 #[cfg(feature = "candle-cuda")]
 mod cuda;
+mod custom_op;
 mod dense;
 mod gated;
 mod modules;

@@ -205,7 +205,8 @@ impl RowFn for Load<'_> {
             // SAFETY: `quantize_row`'s caller promises that the row's elements may be read.
             return unsafe { widen(simd, x, v, limit) };
         };
-        // SAFETY: as above, and the sum may be written. It may be the residual, which has been read by then.
+        // SAFETY: `quantize_row`'s caller promises that the row and the residual may be read, and that the sum may be written. The
+        // sum may be the residual, which has been read by then.
         unsafe {
             widen(simd, x, v, f32::INFINITY);
             widen(simd, residual, r, f32::INFINITY);

@@ -3,9 +3,10 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, op::BackpropOp};
+use candle_core::{CustomOp1, Layout, Result, Shape, Storage, Tensor, op::BackpropOp};
 
 use super::{
+    custom_op::custom_op,
     dense::{Results, Tensors},
     norm::{Norm, locked, readable},
     store::{Lend, LendMut, Spot, Store},
@@ -118,21 +119,4 @@ impl Apart<'_> {
     }
 }
 
-impl CustomOp1 for Apart<'_> {
-    fn name(&self) -> &'static str {
-        self.norm.settings.name()
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.forward(x, layout)
-    }
-
-    #[cfg(feature = "candle-cuda")]
-    fn cuda_fwd(
-        &self,
-        x: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        self.forward(x, layout)
-    }
-}
+custom_op!(Apart);

@@ -1,8 +1,9 @@
 //! Norms with a gate: one pass each for tensors that candle does not track, and candle's operations for gradients.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CustomOp1, DType, Layout, Result, Shape, Tensor};
 
 use super::{
+    custom_op::custom_op,
     norm::{Norm, locked, readable},
     store::{Lend, LendMut, Spot, Store},
 };
@@ -111,21 +112,4 @@ impl Gated<'_> {
     }
 }
 
-impl CustomOp1 for Gated<'_> {
-    fn name(&self) -> &'static str {
-        self.norm.settings.name()
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.forward(x, layout)
-    }
-
-    #[cfg(feature = "candle-cuda")]
-    fn cuda_fwd(
-        &self,
-        x: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        self.forward(x, layout)
-    }
-}
+custom_op!(Gated);

@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, op::BackpropOp};
+use candle_core::{CustomOp1, Layout, Result, Shape, Storage, Tensor, op::BackpropOp};
 
 use super::{
+    custom_op::custom_op,
     norm::{Norm, locked, readable},
     store::{Lend, LendCodes, LendMut, Spot, Store},
 };
@@ -223,21 +224,4 @@ impl Quantize<'_> {
     }
 }
 
-impl CustomOp1 for Quantize<'_> {
-    fn name(&self) -> &'static str {
-        self.norm.settings.name()
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.forward(x, layout)
-    }
-
-    #[cfg(feature = "candle-cuda")]
-    fn cuda_fwd(
-        &self,
-        x: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        self.forward(x, layout)
-    }
-}
+custom_op!(Quantize);

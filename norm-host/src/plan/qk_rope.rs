@@ -139,8 +139,8 @@ impl QkRopePlan {
     }
 }
 
-/// Heads that a thread goes through: the more of them, the fewer instructions a head takes, as long as there are threads
-/// enough to fill the device.
+/// Heads that a thread goes through. More of them share what is set up once, but leave fewer threads, which must still fill
+/// the device.
 fn heads_a_group(problem: &QkRopeProblem, all: u32, lanes: u32, profile: DeviceProfile) -> u32 {
     let parts = || problem.parts().into_iter().flatten().map(|(part, _)| part);
     let have_own_weights = problem.norms().any(|norm| norm.w.is_some_and(|w| w.stride != 0));
