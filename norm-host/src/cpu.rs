@@ -20,8 +20,9 @@
 //!         (or, with a residual behind the norm, round(that + r))
 //! ```
 //!
-//! A pass goes over the row chunk by chunk, 8192 elements at a time. Where `x` and `y` have one type and there is no residual,
-//! elements are read and written where they lie, and those of 16 bits converted in registers. Elsewhere a chunk of a 16-bit
+//! A pass goes over the row chunk by chunk, 8192 elements at a time. Where `x`, `y` and a
+//! residual in front of the norm have one type, elements are read and written where they lie, and those of 16 bits converted in
+//! registers. Elsewhere a chunk of a 16-bit
 //! type is converted to `f32` in a [workspace] and stays there for the next pass.
 //!
 //! Three things deviate from the plain loop:

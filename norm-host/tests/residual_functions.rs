@@ -1,7 +1,8 @@
 //! The functions of the residual by their usual names: each has the bits of its parts, one after the other.
 
+use half::{bf16, f16};
 use norm_host::{
-    Cpu, Norm, View, ViewMut, add_layer_norm_to, add_rms_norm_to, layer_norm, layer_norm_add,
+    Cpu, Element, Norm, View, ViewMut, add_layer_norm_to, add_rms_norm_to, layer_norm, layer_norm_add,
     layer_norm_add_to, rms_norm, rms_norm_add, rms_norm_add_to, sandwich_rms_norm, sandwich_rms_norm_to,
 };
 
@@ -116,4 +117,37 @@ fn a_sandwich_is_a_norm_added_and_the_norm_of_the_sum() {
     let (sum_view, y_view) = (&mut over(&mut sum), &mut over(&mut y));
     sandwich_rms_norm_to(values.x(), values.r(), w, next, sum_view, y_view, EPS, &Cpu).unwrap();
     assert_eq!((&sum, &y), (&expected_sum, &expected));
+}
+
+/// An infinite f16 counts as 65504 where it is normalized. Where it is added, it is infinite: that is what the model's residual
+/// holds then.
+#[test]
+fn an_infinity_is_added_as_it_is_and_its_sum_is_normalized_as_the_largest_number() {
+    fn sums<E: Element>(of: impl Fn(f32) -> E, to: impl Fn(E) -> f32) -> (Vec<f32>, Vec<f32>) {
+        let number = |value: f32| of(value);
+        let x = [f32::INFINITY, f32::NEG_INFINITY, f32::INFINITY, 1.0].map(number);
+        let r = [1.0, 2.0, -60000.0, 2.0].map(number);
+        let w = [1.0; 4].map(number);
+        let (mut sum, mut y) = ([0.0; 4].map(number), [0.0; 4].map(number));
+        let shape = [1, 4];
+        add_rms_norm_to(
+            View::from_slice(&x, &shape).unwrap(),
+            View::from_slice(&r, &shape).unwrap(),
+            View::from_slice(&w, &[4]).unwrap(),
+            &mut ViewMut::from_slice(&mut sum, &shape).unwrap(),
+            &mut ViewMut::from_slice(&mut y, &shape).unwrap(),
+            EPS,
+            &Cpu,
+        )
+        .unwrap();
+        (sum.map(&to).to_vec(), y.map(&to).to_vec())
+    }
+    let expected = [f32::INFINITY, f32::NEG_INFINITY, f32::INFINITY, 3.0];
+    let (sum, y) = sums(f16::from_f32, f16::to_f32);
+    assert_eq!(sum, expected);
+    // Three of four elements are ±65504, which makes their root of the mean of squares 65504 · √(3/4).
+    let near = |y: f32, expected: f32| (y - expected).abs() < 1e-3;
+    assert!(near(y[0], 1.1547) && near(y[1], -1.1547) && near(y[2], 1.1547) && near(y[3], 0.0), "{y:?}");
+    assert_eq!(sums(bf16::from_f32, bf16::to_f32).0, expected);
+    assert_eq!(sums(|value| value, |value| value).0, expected);
 }

@@ -66,7 +66,7 @@ impl Pass for AddResidual {
 
     #[inline(always)]
     fn over<S: Simd, F: Form>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) {
-        chunk.add_residual(simd, self.0, space);
+        F::add_residual(simd, chunk, self.0, space);
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     form::Form,
     gated::{Gated, GatedAffine},
     loops::{Dest, Source, map},
-    residual::add,
+    residual::{add, add_uniform},
     round::{Rounded, Unrounded, round},
     row::{ResidualSum, Row, Span},
     simd::Simd,
@@ -73,6 +73,17 @@ impl<'a> Chunk<'a> {
         space.x.invalidate();
     }
 
+    /// Stores the same sum, rounded to its type, where it lies. Its terms are of that type, `E`, too.
+    #[inline(always)]
+    pub(super) fn add_residual_uniform<S: Simd, E: Element>(
+        &mut self,
+        simd: S,
+        ResidualSum { branch, r }: ResidualSum,
+    ) {
+        let to = self.place::<E>(self.row.x);
+        add_uniform(simd, (self.elements::<E::Term>(branch), self.elements::<E::Term>(r)), to);
+    }
+
     /// The sums of the elements and of their squares.
     #[inline(always)]
     pub(super) fn moments<S: Simd, F: Form>(&mut self, simd: S, space: &mut Workspace) -> Moments {
@@ -102,14 +113,28 @@ impl<'a> Chunk<'a> {
     /// The elements that are normalized, where they lie. `E` is their type.
     #[inline(always)]
     pub(super) fn input<E: Element>(&self) -> Source<'a, E> {
-        debug_assert_eq!(self.row.x.dtype, E::DTYPE);
-        // SAFETY: the row exists during `'a`, so that its elements, of this type, may be read and only this thread, which has
-        // the chunk, writes them.
-        unsafe { Source::new(elements(self.row.x.at(self.from)), self.len) }
+        self.elements(self.row.x)
     }
 
-    /// Stores `(x - center) * rstd * (w + weight_offset) + b`, rounded once, where `x` and `y` are of type `E` and there is
-    /// no residual.
+    /// This chunk of one of the row's spans, where it lies. `E` is its type.
+    #[inline(always)]
+    fn elements<E: Element>(&self, span: Span) -> Source<'a, E> {
+        debug_assert_eq!(span.dtype, E::DTYPE);
+        // SAFETY: the row exists during `'a`, so that its elements, of this type, may be read and only this thread, which has
+        // the chunk, writes them.
+        unsafe { Source::new(elements(span.at(self.from)), self.len) }
+    }
+
+    /// Where this chunk of `span`, one that the row writes, lies. `E` is its type.
+    #[inline(always)]
+    fn place<E: Element>(&self, span: Span) -> Dest<'a, E> {
+        debug_assert_eq!(span.dtype, E::DTYPE);
+        // SAFETY: the row exists during `'a`, so that its output, of this type, may be written; this thread alone has the
+        // chunk.
+        unsafe { Dest::new(elements_mut(span.at(self.from)), self.len) }
+    }
+
+    /// Stores `(x - center) * rstd * (w + weight_offset) + b`, rounded once, where `x` and `y` are of type `E`.
     #[inline(always)]
     pub(super) fn write_uniform<S: Simd, E: Element>(
         &mut self,
@@ -119,7 +144,6 @@ impl<'a> Chunk<'a> {
         space: &mut Workspace,
     ) {
         let row = self.row;
-        debug_assert_eq!(row.y.dtype, E::DTYPE);
         // `match` instead of `Option::map`: what a closure calls may stay a function call, for each instruction.
         let w = match row.w {
             Some(w) => Some(self.read(simd, w, Widening::EXACT, &mut space.w)),
@@ -129,9 +153,7 @@ impl<'a> Chunk<'a> {
             Some(b) => Some(self.read(simd, b, Widening::EXACT, &mut space.b)),
             None => None,
         };
-        // SAFETY: the row exists during `'a`, so that its output, of this type, may be written; this thread alone has the
-        // chunk.
-        let y = unsafe { Dest::<E>::new(elements_mut(row.y.at(self.from)), self.len) };
+        let y = self.place::<E>(row.y);
         let affine = Affine { center, rstd, weight_offset: row.weight_offset, rounding: Unrounded };
         affine.write(simd, (self.input::<E>(), w, b), y.streamed(row.stream));
     }
@@ -245,8 +267,7 @@ impl<'a> Chunk<'a> {
         'a: 's,
     {
         match span.dtype {
-            // SAFETY: the row exists during `'a`, so that its output may be written; this thread alone has the chunk.
-            DType::F32 => unsafe { Dest::new(elements_mut(span.at(self.from)), self.len) },
+            DType::F32 => self.place(span),
             DType::F16 | DType::BF16 => buffer,
         }
     }

@@ -11,6 +11,8 @@ pub(super) trait Element: Copy {
     const DTYPE: DType;
     /// Zero.
     const ZERO: Self;
+    /// The same element where it is a term of a sum: [`load`](Element::load) changes none.
+    type Term: Element;
 
     /// A vector of these elements of an input. An infinite `f16` becomes the largest finite one: one infinity from an earlier
     /// layer must not wipe out the row.
@@ -37,6 +39,7 @@ pub(super) const LARGEST_F16: f32 = 65504.0;
 impl Element for f32 {
     const DTYPE: DType = DType::F32;
     const ZERO: f32 = 0.0;
+    type Term = f32;
 
     #[inline(always)]
     fn load<S: Simd>(simd: S, from: &[f32; WIDTH]) -> S::F32 {
@@ -59,6 +62,7 @@ impl Element for f32 {
 impl Element for f16 {
     const DTYPE: DType = DType::F16;
     const ZERO: f16 = f16::ZERO;
+    type Term = Unclamped;
 
     #[inline(always)]
     fn load<S: Simd>(simd: S, from: &[f16; WIDTH]) -> S::F32 {
@@ -78,9 +82,38 @@ impl Element for f16 {
     }
 }
 
+/// An `f16` whose infinities stay what they are.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct Unclamped(f16);
+
+impl Element for Unclamped {
+    const DTYPE: DType = DType::F16;
+    const ZERO: Unclamped = Unclamped(f16::ZERO);
+    type Term = Unclamped;
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &[Unclamped; WIDTH]) -> S::F32 {
+        simd.load_f16(&from.map(|Unclamped(element)| element))
+    }
+
+    #[inline(always)]
+    unsafe fn store(vector: impl Vector, to: *mut [Unclamped; WIDTH]) {
+        // SAFETY: the caller promises that the memory may be written, and its elements are `f16` by themselves.
+        unsafe { f16::store(vector, to.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn stream(vector: impl Vector, to: *mut [Unclamped; WIDTH]) {
+        // SAFETY: the caller promises what the vector demands.
+        unsafe { f16::stream(vector, to.cast()) }
+    }
+}
+
 impl Element for bf16 {
     const DTYPE: DType = DType::BF16;
     const ZERO: bf16 = bf16::ZERO;
+    type Term = bf16;
 
     #[inline(always)]
     fn load<S: Simd>(simd: S, from: &[bf16; WIDTH]) -> S::F32 {

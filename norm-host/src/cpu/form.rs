@@ -6,20 +6,26 @@
 
 use std::marker::PhantomData;
 
-use super::{chunk::Chunk, element::Element, loops::Source, simd::Simd, sum::Center, workspace::Workspace};
+use super::{
+    chunk::Chunk, element::Element, loops::Source, row::ResidualSum, simd::Simd, sum::Center,
+    workspace::Workspace,
+};
 use crate::{
     DType,
-    problem::{Problem, Roundings},
+    problem::{Problem, Residual, ResidualPlace, Roundings, Scales},
 };
 
 /// What is known of a problem.
 pub(super) trait Form {
     /// Whether results on the way are rounded to 16 bits.
     const ROUNDS: bool;
-    /// The type of `x` and `y` where it is known. Then there is no residual, either.
+    /// The type of `x` and `y` where it is known. Then a residual is in front of the norm, of the same type and without factors.
     const UNIFORM: Option<DType>;
     /// The type in which loops read `x`.
     type X: Element;
+
+    /// Stores the sum of a chunk's input and a residual in front of the norm.
+    fn add_residual<S: Simd>(simd: S, chunk: &mut Chunk<'_>, terms: ResidualSum, space: &mut Workspace);
 
     /// The elements of a chunk that are normalized.
     fn x<'s, S: Simd>(simd: S, chunk: &Chunk<'s>, space: &'s mut Workspace) -> Source<'s, Self::X>;
@@ -38,6 +44,11 @@ impl<const ROUNDS: bool> Form for Any<ROUNDS> {
     type X = f32;
 
     #[inline(always)]
+    fn add_residual<S: Simd>(simd: S, chunk: &mut Chunk<'_>, terms: ResidualSum, space: &mut Workspace) {
+        chunk.add_residual(simd, terms, space);
+    }
+
+    #[inline(always)]
     fn x<'s, S: Simd>(simd: S, chunk: &Chunk<'s>, space: &'s mut Workspace) -> Source<'s> {
         chunk.widened(simd, space)
     }
@@ -48,13 +59,18 @@ impl<const ROUNDS: bool> Form for Any<ROUNDS> {
     }
 }
 
-/// `x` and `y` of one type, without a residual and without roundings on the way.
+/// `x` and `y` of one type, and a residual in front of the norm, if there is one, too; without roundings on the way.
 pub(super) struct Uniform<E>(PhantomData<E>);
 
 impl<E: Element> Form for Uniform<E> {
     const ROUNDS: bool = false;
     const UNIFORM: Option<DType> = Some(E::DTYPE);
     type X = E;
+
+    #[inline(always)]
+    fn add_residual<S: Simd>(simd: S, chunk: &mut Chunk<'_>, terms: ResidualSum, _: &mut Workspace) {
+        chunk.add_residual_uniform::<S, E>(simd, terms);
+    }
 
     #[inline(always)]
     fn x<'s, S: Simd>(_: S, chunk: &Chunk<'s>, _: &'s mut Workspace) -> Source<'s, E> {
@@ -69,7 +85,11 @@ impl<E: Element> Form for Uniform<E> {
 
 /// The type of `x` and `y`, where the problem is [`Uniform`].
 pub(super) fn uniform(problem: &Problem, roundings: Roundings) -> Option<DType> {
+    let Problem { x, y, residual, .. } = problem;
+    let joins = |Residual { place, r, scales, .. }: &Residual| {
+        *place == ResidualPlace::InFront && r.dtype == x.dtype && *scales == Scales::NONE
+    };
     let is_uniform =
-        problem.x.dtype == problem.y.dtype && problem.residual.is_none() && roundings == Roundings::NONE;
-    is_uniform.then_some(problem.x.dtype)
+        x.dtype == y.dtype && residual.as_ref().is_none_or(joins) && roundings == Roundings::NONE;
+    is_uniform.then_some(x.dtype)
 }

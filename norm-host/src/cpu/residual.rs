@@ -1,6 +1,7 @@
 //! The sum of a branch and a residual, element by element.
 
 use super::{
+    element::Element,
     loops::{Dest, Elementwise, Source, map},
     round::rounded,
     simd::{Simd, Vector},
@@ -32,6 +33,16 @@ pub(super) fn add<S: Simd>(
         None => map(simd, Add, (branch, r), to),
         Some(scaling) => map(simd, AddScaled(scaling), (branch, r), to),
     };
+}
+
+/// Writes `branch + r` to `to`, where all are elements of one type in memory.
+#[inline(always)]
+pub(super) fn add_uniform<S: Simd, E: Element>(
+    simd: S,
+    terms: (Source<'_, E::Term>, Source<'_, E::Term>),
+    to: Dest<'_, E>,
+) {
+    map(simd, Add, terms, to);
 }
 
 /// `branch + r`

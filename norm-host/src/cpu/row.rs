@@ -202,14 +202,13 @@ impl<'a, F: Form> Rows<'a, F> {
         let param = |param: Param| Span::new(param.address, param.dtype, position[2] * param.stride);
         let input = operand(problem.x, x_offset);
         let r = |residual: Residual| operand(residual.r, r_offset);
-        let may_add = F::UNIFORM.is_none();
-        let in_front = if may_add { problem.residual_in_front() } else { None };
+        let in_front = problem.residual_in_front();
         Row {
             kind: problem.kind,
             x: in_front.map_or(input, |residual| operand(residual.sum, s_offset)),
             in_front: in_front.map(|residual| ResidualSum { branch: input, r: r(residual) }),
             y: operand(problem.y, y_offset),
-            behind: if may_add { problem.residual_behind().map(r) } else { None },
+            behind: if F::UNIFORM.is_none() { problem.residual_behind().map(r) } else { None },
             scaling: self.scaling,
             w: problem.w.map(param),
             b: problem.b.map(param),
