@@ -55,6 +55,10 @@ fn floats() {
         result("mov.b32 %r1, 0f3F800000; mov.b32 %r2, 0f40000000; cvt.rn.f16x2.f32 %r0, %r1, %r2;"),
         0x3c00_4000
     );
+    // PTX leaves open what becomes of a NaN's bits when its sign changes; this is what an NVIDIA H200 makes of them.
+    assert_eq!(result("mov.b32 %r1, 0fFFF8B000; neg.f32 %r0, %r1;"), 0x7fff_ffff);
+    assert_eq!(result("mov.b32 %r1, 0f7FF00001; abs.f32 %r0, %r1;"), 0x7fff_ffff);
+    assert_eq!(result("mov.b32 %r1, 0fFF800000; abs.f32 %r0, %r1;"), 0x7f80_0000);
     // A NaN of bf16 keeps its bits, one of f16 does not.
     assert_eq!(result("mov.b16 %h1, 0xffc1; cvt.f32.bf16 %r0, %h1;"), 0xffc1_0000);
     assert_eq!(result("mov.b16 %h1, 0xfe01; cvt.f32.f16 %r0, %h1;"), 0x7fff_ffff);

@@ -112,11 +112,14 @@ fn extreme_single(i: &mut Builder<'_, '_>, greater: bool) -> Built {
     Ok(Op::Compute(binary(d, s, move |a, b| single::extreme(before(a), before(b), greater, propagate))))
 }
 
-/// Changes of the sign, which leave a NaN's other bits alone.
+/// Changes of the sign. PTX leaves a NaN's bits open; an NVIDIA H200 gives the one that arithmetic gives.
 fn flip_single(i: &mut Builder<'_, '_>, f: fn(u32) -> u32) -> Built {
     let before = tune_operand(i.has("ftz"));
     let (d, a) = (i.target(0, Type::F32.class())?, i.source(1, Type::F32)?);
-    Ok(Op::Compute(unary(d, a, move |a| f32::from_bits(f(before(a).to_bits())))))
+    Ok(Op::Compute(unary(d, a, move |a| match before(a) {
+        a if a.is_nan() => f32::from_bits(single::NAN),
+        a => f32::from_bits(f(a.to_bits())),
+    })))
 }
 
 fn root_single(i: &mut Builder<'_, '_>) -> Built {
