@@ -56,13 +56,16 @@ fn every_kernel_rounds_where_its_order_says() {
         for profile in [12, 18].map(|rate| profile(kernel.variant, rate)) {
             for (case, order) in of_kernel(kernel, profile).flat_map(in_each_order) {
                 tried += 1;
+                if seen == ORDERS_A_KERNEL {
+                    break;
+                }
                 let plain = Case { weight_offset: 0.0, round_offset: false, ..case.clone() };
                 // Few kernels know offsets.
                 let taken = [case, plain].into_iter().find_map(|case| {
                     let plan = planned(&case, &case.tensors(), profile);
                     (plan.kernel.variant == kernel.variant).then_some((case, plan))
                 });
-                let Some((case, plan)) = taken.filter(|_| seen < ORDERS_A_KERNEL) else { continue };
+                let Some((case, plan)) = taken else { continue };
                 assert_eq!(plan.kernel.epilogue.order, order, "{case:?}");
                 seen += 1;
                 let (before, mut after) = (case.tensors(), case.tensors());
