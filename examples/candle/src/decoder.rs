@@ -7,10 +7,9 @@ use candle_nn::{
     Linear,
     kv_cache::KvCache,
     ops::{silu, softmax_last_dim},
-    rotary_emb::rope,
 };
 
-use crate::norms::Norms;
+use crate::norms::{Heads, Norms};
 
 /// The sizes of a block.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +34,7 @@ impl Sizes {
     pub const SMALL: Sizes = Sizes { hidden: 256, heads: 8, kv_heads: 2, head_dim: 32, intermediate: 704 };
 }
 
-/// Wraps the computation of each norm of a block: [`Marks`](crate::clock::Marks) takes its time, `()` does nothing.
+/// Wraps the computation of each norm of a block, that of queries and keys with their rotation: [`Marks`](crate::clock::Marks) takes its time, `()` does nothing.
 pub trait Watch {
     /// Computes the norm.
     ///
@@ -67,6 +66,8 @@ pub struct Block {
     down: Linear,
     cos: Tensor,
     sin: Tensor,
+    /// 0, 1 …
+    positions: Tensor,
     /// The causal mask, which is added to attention scores.
     causal: Tensor,
 }
@@ -107,6 +108,7 @@ impl Block {
             down: linear(intermediate, hidden)?,
             cos: angles.cos()?.to_dtype(dtype)?,
             sin: angles.sin()?.to_dtype(dtype)?,
+            positions: Tensor::arange(0, positions as u32, device)?,
             causal: Tensor::from_vec(causal, (positions, positions), device)?.to_dtype(dtype)?,
         })
     }
@@ -141,14 +143,22 @@ impl Block {
         let (_, tokens, _) = xs.dims3()?;
         // The heads of a token are contiguous: those of queries, keys and values are strided views.
         let qkv = self.qkv.forward(xs)?.reshape((1, tokens, heads + 2 * kv_heads, head_dim))?;
-        let q = watch.norm(|| N::heads(&qkv.narrow(2, 0, heads)?, &self.q_norm, EPS))?;
-        let k = watch.norm(|| N::heads(&qkv.narrow(2, heads, kv_heads)?, &self.k_norm, EPS))?;
         let v = qkv.narrow(2, heads + kv_heads, kv_heads)?.transpose(1, 2)?.contiguous()?;
 
         let before = cache.current_seq_len();
-        let (cos, sin) = (self.cos.narrow(0, before, tokens)?, self.sin.narrow(0, before, tokens)?);
-        let q = rope(&q.transpose(1, 2)?.contiguous()?, &cos, &sin)?;
-        let k = rope(&k.transpose(1, 2)?.contiguous()?, &cos, &sin)?;
+        let positions = self.positions.narrow(0, before, tokens)?;
+        let rotated = Heads {
+            queries: heads,
+            keys: kv_heads,
+            q_weight: &self.q_norm,
+            k_weight: &self.k_norm,
+            eps: EPS,
+            cos: &self.cos,
+            sin: &self.sin,
+            positions: &positions,
+            first: before,
+        };
+        let (q, k) = watch.norm(|| N::queries_and_keys(&qkv, rotated))?;
         let (k, v) = cache.append(&k, &v)?;
 
         // Grouped-query attention: the queries that share a head of keys are rows of one matrix product.

@@ -5,7 +5,7 @@ use std::process::Command;
 use candle_core::{DType, Device, Result, Tensor};
 use norm_candle::{
     decoder::{Block, Sizes},
-    norms::{Candle, Norms, Ours},
+    norms::{Candle, Fused, Norms, Ours},
 };
 
 const TOKENS: usize = 9;
@@ -47,7 +47,9 @@ fn prefill_and_decode_agree_with_candles_norms() -> Result<()> {
     let expected = run.forward::<Candle>(&[TOKENS])?;
     assert!(expected.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()? > 1.0);
     for steps in [&[TOKENS][..], &[TOKENS - 1, 1], &[1; TOKENS], &[4, 3, 1, 1]] {
-        for given in [run.forward::<Candle>(steps)?, run.forward::<Ours>(steps)?] {
+        for given in
+            [run.forward::<Candle>(steps)?, run.forward::<Ours>(steps)?, run.forward::<Fused>(steps)?]
+        {
             let apart = apart(&given, &expected)?;
             assert!(apart < 2e-5, "{steps:?}: {apart}");
         }
@@ -55,16 +57,17 @@ fn prefill_and_decode_agree_with_candles_norms() -> Result<()> {
     Ok(())
 }
 
-/// It ends with success only where both norms lead to one result.
+/// It ends with success only where all norms lead to one result.
 #[test]
 fn the_example_finds_both_norms_to_agree() {
     let output = Command::new(env!("CARGO_BIN_EXE_decoder-block")).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let count = |what: &str| text.lines().filter(|line| line.starts_with(what)).count();
-    let rows = ["prefill", "decode", "candle", "norm-host", "apart by"].map(count);
-    assert_eq!(rows, [1, 1, 2, 2, 2], "{text}");
-    for row in text.lines().filter(|line| line.starts_with("candle") || line.starts_with("norm-host")) {
+    let rows = ["prefill", "decode", "candle", "norm-host", "fused", "apart by"].map(count);
+    assert_eq!(rows, [1, 1, 2, 2, 2, 2], "{text}");
+    let is_row = |line: &&str| ["candle", "norm-host", "fused"].iter().any(|name| line.starts_with(name));
+    for row in text.lines().filter(is_row) {
         let columns: Vec<f64> = row.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         let [block, norms, share, host, with_host] = columns[..] else { panic!("{row}") };
         assert!(0.0 < norms && norms < block, "{row}");

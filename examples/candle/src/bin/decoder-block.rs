@@ -1,10 +1,11 @@
-//! A decoder block in candle, with candle's own norms and with those of `norm-host`: for prefill and decode, the time of the
-//! block, the part of it that its norms take, and the difference between the results.
+//! A decoder block in candle, with a norm of each head of queries and keys, as Qwen3 has it: with candle's own norms, with
+//! those of `norm-host`, and with those and the rotation of queries and keys in one launch. For prefill and decode, the time
+//! of the block, the part of it that its norms and the rotation take, and the difference between the results.
 //!
 //! "Block" and "its norms" are times on the device, measured by CUDA events in the stream: around the block, and in another
-//! run around each of its norms, minus the time between two events with nothing between them. The host is ahead in both.
+//! run around each of its norms and around those of queries and keys with their rotation, minus the time between two events with nothing between them. The host is ahead in both.
 //! "Host" is the time to enqueue one block, with launches and allocations of memory; "with host" is the time until a caller
-//! that waits has the result. All are medians, and both norms take turns.
+//! that waits has the result. All are medians, and the three take turns.
 //!
 //! ```sh
 //! cargo run --release -p norm-candle --bin decoder-block                    # small, f32, on the CPU
@@ -21,7 +22,7 @@ use candle_nn::kv_cache::KvCache;
 use norm_candle::{
     clock::{Ahead, Marks},
     decoder::{Block, Sizes, Watch},
-    norms::{Candle, Norms, Ours},
+    norms::{Candle, Fused, Norms, Ours},
 };
 
 /// What is measured, and on which device.
@@ -140,7 +141,7 @@ impl Step<'_> {
         Ok(marks.intervals()?.iter().sum())
     }
 
-    /// The time of the block's norms on the device, in seconds.
+    /// The time of the block's norms and rotation on the device, in seconds.
     fn norms<N: Norms>(&self, ahead: &mut Ahead) -> Result<f64> {
         let device = &self.setting.device;
         let marks = ahead.of(device, |marks| {
@@ -148,7 +149,7 @@ impl Step<'_> {
             self.block.forward::<N>(&self.xs, &residual, &mut cache, marks)?;
             Ok(())
         })?;
-        let nothing = ahead.of(device, |marks| (0..4).try_for_each(|_| marks.norm(|| Ok(()))))?;
+        let nothing = ahead.of(device, |marks| (0..3).try_for_each(|_| marks.norm(|| Ok(()))))?;
         let sum = |marks: Marks| Ok::<f64, Error>(marks.intervals()?.iter().step_by(2).sum());
         Ok(sum(marks)? - sum(nothing)?)
     }
@@ -173,14 +174,14 @@ impl Step<'_> {
         Ok([block, norms, host, with_host])
     }
 
-    /// Prints the median times with candle's norms and with norm-host's.
+    /// Prints the median times with candle's norms, with norm-host's, and with those that rotate.
     fn report(&self, ahead: &mut Ahead) -> Result<()> {
-        let mut rounds = [vec![], vec![]];
+        let mut rounds = [vec![], vec![], vec![]];
         // The first round, in which kernels are loaded, does not count.
         for round in 0..=self.setting.rounds {
-            for (times, rounds) in
-                [self.times::<Candle>(ahead)?, self.times::<Ours>(ahead)?].into_iter().zip(&mut rounds)
-            {
+            let times =
+                [self.times::<Candle>(ahead)?, self.times::<Ours>(ahead)?, self.times::<Fused>(ahead)?];
+            for (times, rounds) in times.into_iter().zip(&mut rounds) {
                 if round > 0 {
                     rounds.push(times);
                 }
@@ -190,7 +191,7 @@ impl Step<'_> {
             "{:10} {:>10} {:>10} {:>8} {:>10} {:>10}",
             "norms", "block", "its norms", "share", "host", "with host"
         );
-        for (name, rounds) in ["candle", "norm-host"].into_iter().zip(&rounds) {
+        for (name, rounds) in ["candle", "norm-host", "fused"].into_iter().zip(&rounds) {
             let [block, norms, host, with_host] = std::array::from_fn(|which| {
                 let mut all: Vec<f64> = rounds.iter().map(|times| 1e6 * times[which]).collect();
                 all.sort_by(f64::total_cmp);
@@ -202,11 +203,14 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// The largest difference between the two results, relative to the largest value.
+    /// The largest difference between results with candle's norms and with the others, relative to the largest value.
     fn apart(&self) -> Result<f64> {
-        let (expected, given) = (self.forward::<Candle>()?, self.forward::<Ours>()?);
-        let (expected, given) = (expected.to_dtype(DType::F32)?, given.to_dtype(DType::F32)?);
+        let expected = self.forward::<Candle>()?.to_dtype(DType::F32)?;
         let largest = |tensor: Tensor| tensor.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>();
-        Ok(f64::from(largest((&given - &expected)?)?) / f64::from(largest(expected)?))
+        let apart = |given: Tensor| largest((given.to_dtype(DType::F32)? - &expected)?);
+        // Of a NaN and a number `f32::max` takes the number: a sum does not hide it.
+        let [ours, fused] = [apart(self.forward::<Ours>()?)?, apart(self.forward::<Fused>()?)?];
+        let most = if (ours + fused).is_nan() { f32::NAN } else { ours.max(fused) };
+        Ok(f64::from(most) / f64::from(largest(expected.clone())?))
     }
 }
