@@ -141,7 +141,7 @@ impl Backend for Cpu {
 
     unsafe fn run_qk_rope(&self, problem: &QkRopeProblem) -> Result<()> {
         // SAFETY: the caller promises the memory of the problem.
-        unsafe { qk_rope::run(problem) };
+        unsafe { qk_rope::run(problem, Isa::detect()) };
         Ok(())
     }
 }
