@@ -34,7 +34,8 @@
 //! candle-nn's fast norms record nothing for backpropagation: gradients end there silently. Here [`Norm::rows`],
 //! [`Norm::heads`] and everything built on them have gradients with respect to the input, weights and biases;
 //! [`Norm::add_then_norm`], [`Norm::norm_then_add`] and [`Norm::sandwich_rows`] with respect to the residual, and to a scale
-//! that is a tensor, too; [`Norm::gated_rows`] and [`Norm::gated_heads`] with respect to the gate. They are computed by candle's operations, in f32, and rounded to the type of their tensor.
+//! that is a tensor, too; [`Norm::gated_rows`] and [`Norm::gated_heads`] with respect to the gate; [`QkNormRope`] with respect
+//! to heads and weights. They are computed by candle's operations, in f32, and rounded to the type of their tensor.
 //!
 //! Operations that update a tensor in place ([`Norm::add_then_norm_in_place`], [`Norm::norm_then_add_in_place`], the
 //! functions built on them, `forward_add`) cannot have gradients: given a variable, or what was computed from one, they return
@@ -59,6 +60,7 @@ pub mod ops;
 mod qk_rope;
 mod quantized;
 mod residual;
+mod rotation;
 mod scale;
 mod store;
 

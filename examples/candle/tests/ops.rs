@@ -618,8 +618,65 @@ fn heads_that_cannot_be_rotated_are_refused() -> Result<()> {
     assert!(error(few, &q).contains("positions: expected a list of 2, given 1"));
     let floats = operation(Tensor::new(&[0_f32, 1.0], cpu)?);
     assert!(error(floats, &q).contains("qk-norm-rope"));
-    let tracked = candle_core::Var::ones((2, 1, 4), DType::F32, cpu)?;
-    let good = operation(Tensor::new(&[0_u32, 1], cpu)?);
-    assert!(error(good, tracked.as_tensor()).contains("without gradients"));
+    let tracked = candle_core::Var::ones((3, 2), DType::F32, cpu)?;
+    let learned = Rotary::new(&table, &tracked, &Tensor::new(&[0_u32, 1], cpu)?);
+    assert!(error(QkNormRope::new().rotary(learned), &q).contains("without gradients"));
+    Ok(())
+}
+
+/// Gradients of heads and weights are those of candle's own functions, and the results those without gradients.
+#[test]
+fn rotated_heads_have_gradients() -> Result<()> {
+    let cpu = &Device::Cpu;
+    let (tokens, dim, half) = (3, 12, 4);
+    let random = |shape: &[usize]| candle_core::Var::randn(0_f32, 1.0, shape, cpu);
+    let (q, k) = (random(&[tokens, 2, dim])?, random(&[tokens, 1, dim])?);
+    let w = random(&[dim])?;
+    let angles = random(&[tokens, half])?.detach();
+    let (cos, sin) = (angles.cos()?, angles.sin()?);
+    let positions = Tensor::arange(0_u32, tokens as u32, cpu)?;
+    for (pairing, norm_behind) in
+        [(Pairing::Halves, false), (Pairing::Neighbours, false), (Pairing::Halves, true)]
+    {
+        let operation = |w: Tensor| {
+            QkNormRope::new()
+                .q_norm(Norm::rms(f64::from(EPS)).weight(w))
+                .rotary(Rotary::new(&cos, &sin, &positions).pairing(pairing))
+                .norm_behind(norm_behind)
+        };
+        let (q_out, k_out) = operation(w.as_tensor().clone()).apply(&q, &k)?;
+        // Rotated elements in front, and the others as they are.
+        let turned = |x: &Tensor| {
+            let front = x.narrow(2, 0, 2 * half)?.transpose(0, 1)?.unsqueeze(0)?.contiguous()?;
+            let front = match pairing {
+                Pairing::Neighbours => candle_nn::rotary_emb::rope_i_slow(&front, &cos, &sin)?,
+                Pairing::Halves => candle_nn::rotary_emb::rope_slow(&front, &cos, &sin)?,
+            };
+            let rest = x.narrow(2, 2 * half, dim - 2 * half)?;
+            Tensor::cat(&[front.squeeze(0)?.transpose(0, 1)?, rest], 2)
+        };
+        let q_slow = match norm_behind {
+            true => rms_norm_slow(&turned(&q)?, &w, EPS)?,
+            false => turned(&rms_norm_slow(&q, &w, EPS)?)?,
+        };
+        let k_slow = turned(&k)?;
+        let apart = |a: &Tensor, b: &Tensor| (a - b)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>();
+        let (fast, _) = operation(w.detach()).apply(&q.detach(), &k.detach())?;
+        for (given, expected) in [(&q_out, &q_slow), (&k_out, &k_slow), (&q_out, &fast)] {
+            let apart = apart(given, expected)?;
+            assert!(apart < 1e-5, "{pairing}, {norm_behind}: {apart}");
+        }
+        // Gradients that differ from element to element.
+        let loss =
+            |q: &Tensor, k: &Tensor| (q.sqr()?.sqr()?.sum_all()? + k.sqr()?.sqr()?.sum_all()?)?.backward();
+        let (given, expected) = (loss(&q_out, &k_out)?, loss(&q_slow, &k_slow)?);
+        for var in [&q, &k, &w] {
+            let [given, expected] =
+                [&given, &expected].map(|grads| grads.get(var).expect("it has a gradient"));
+            let size = expected.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
+            let apart = apart(given, expected)?;
+            assert!(apart <= 1e-4 * size.max(1.0), "{pairing}, {norm_behind}: {apart} of {size}");
+        }
+    }
     Ok(())
 }

@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use super::{
     norm::{Norm, locked, readable},
+    rotation::norm_and_rotate,
     store::{Lend, LendMut, Spot, Store},
 };
 use crate::{Arg, Pairing, Qkv, RopeRounding, ViewMut, tensor::Raw};
@@ -14,7 +15,9 @@ const NAME: &str = "qk-norm-rope";
 /// The norms of queries, keys and values, and the rotation of queries and keys, in one launch: for candle what
 /// [`crate::QkNormRope`] is for views.
 ///
-/// Without gradients: a tensor that candle records for backpropagation is refused.
+/// With gradients for heads and weights. If candle tracks one of them for backpropagation, norm and rotation are candle's
+/// operations, in f32, whose result is rounded once: [`rounding`](Self::rounding) has no effect then. Tables cannot have
+/// gradients: tables that candle tracks are refused.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -44,10 +47,10 @@ pub struct QkNormRope {
 /// The rotation of heads: for candle what [`crate::Rotary`] is for views.
 #[derive(Clone, Debug)]
 pub struct Rotary {
-    cos: Tensor,
-    sin: Tensor,
-    positions: Tensor,
-    pairing: Pairing,
+    pub(super) cos: Tensor,
+    pub(super) sin: Tensor,
+    pub(super) positions: Tensor,
+    pub(super) pairing: Pairing,
 }
 
 impl Rotary {
@@ -108,7 +111,7 @@ impl QkNormRope {
     /// # Errors
     ///
     /// Those of [`QkNormRope::to`](crate::QkNormRope::to), candle's for other types than f16, bf16 and f32, and for tensors on
-    /// another device; and if candle records a tensor for backpropagation.
+    /// another device; and if candle records a table for backpropagation.
     pub fn apply(&self, q: &Tensor, k: &Tensor) -> Result<(Tensor, Tensor)> {
         let [q, k, _] = self.run([Some(q), Some(k), None])?;
         Ok((q.expect("queries are given"), k.expect("keys are given")))
@@ -126,13 +129,16 @@ impl QkNormRope {
     }
 
     fn run(&self, tensors: [Option<&Tensor>; 3]) -> Result<[Option<Tensor>; 3]> {
-        let rotary = self.rotary.iter().flat_map(|rotary| [&rotary.cos, &rotary.sin]);
+        let mut tables = self.rotary.iter().flat_map(|rotary| [&rotary.cos, &rotary.sin]);
+        if tables.any(Tensor::track_op) {
+            bail!(
+                "{NAME}: expected tables without gradients, given one that candle records for backpropagation: detach() it"
+            );
+        }
         let parameters =
             self.norms.iter().flatten().flat_map(|norm| [norm.weights(), norm.biases()]).flatten();
-        if tensors.into_iter().flatten().chain(rotary).chain(parameters).any(Tensor::track_op) {
-            bail!(
-                "{NAME}: expected tensors without gradients, given one that candle records for backpropagation: detach() it"
-            );
+        if tensors.into_iter().flatten().chain(parameters).any(Tensor::track_op) {
+            return self.by_candle(tensors);
         }
         let mut readable_tensors = [None, None, None];
         for (place, tensor) in readable_tensors.iter_mut().zip(tensors) {
@@ -149,6 +155,21 @@ impl QkNormRope {
             let (_, heads, _) = tensor.dims3()?;
             *place = Some(y.narrow(0, from, tokens * heads)?.reshape((tokens, heads, dim))?);
             from += tokens * heads;
+        }
+        Ok(parts)
+    }
+}
+
+impl QkNormRope {
+    /// The same by candle's operations.
+    fn by_candle(&self, tensors: [Option<&Tensor>; 3]) -> Result<[Option<Tensor>; 3]> {
+        let mut parts = [None, None, None];
+        let rotated = [self.rotary.as_ref(), self.rotary.as_ref(), None];
+        for (part, ((tensor, norm), rotary)) in
+            parts.iter_mut().zip(tensors.into_iter().zip(&self.norms).zip(rotated))
+        {
+            let of = |tensor| norm_and_rotate(tensor, norm.as_ref(), rotary, self.norm_behind);
+            *part = tensor.map(of).transpose()?;
         }
         Ok(parts)
     }
