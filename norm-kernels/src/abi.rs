@@ -26,7 +26,7 @@ pub use entry_point::EntryPoint;
 pub use gated::{Activation, GATED_KERNEL_SLOTS, GateOrder, GatedKernel, GatedVariant, Gating};
 pub use kernel::{KERNEL_SLOTS, Kernel, NormKind, stages_residual_behind_norm};
 pub use qk_rope::{
-    HAS_WEIGHTS, LAYER_NORM, MAX_HEAD_DIM, NO_NORM, Pairing, RMS_NORM, ROPE_KERNEL_SLOTS, RopeArgs,
+    HAS_WEIGHTS, IS_NORMED, LAYER_NORM, MAX_HEAD_DIM, Pairing, ROPE_KERNEL_SLOTS, ROTATES, RopeArgs,
     RopeHeads, RopeKernel, RopeRounding,
 };
 pub use quantized::{

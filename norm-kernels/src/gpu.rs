@@ -5,7 +5,7 @@
 //! the compilers express differently, by the same names, signatures and meanings.
 
 #[cfg(target_arch = "nvptx64")]
-use core::arch::asm;
+pub(crate) use core::arch::asm;
 
 /// Stands in for `asm!` where a host checks types: its own `asm!` knows no registers of a GPU.
 #[cfg(not(target_arch = "nvptx64"))]
@@ -15,7 +15,7 @@ macro_rules! asm {
     };
 }
 #[cfg(not(target_arch = "nvptx64"))]
-use asm;
+pub(crate) use asm;
 
 #[cfg_attr(not(target_arch = "nvptx64"), allow(unused, unreachable_code))]
 pub mod pseudo;

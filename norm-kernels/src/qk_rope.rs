@@ -12,20 +12,22 @@
 //!
 //! The lanes of a warp share a head, and a warp has several heads. Each lane has two vectors that hold whole pairs ([`Unit`]),
 //! so that rotating takes no shuffles. What does not depend on the position is loaded first, and all of it at once; only the
-//! cosines and sines wait for the position. There is no branch on how many heads `q`, `k` and `v` have: each lane selects the
-//! numbers of its head's tensor.
+//! cosines and sines wait for the position. There is no branch on how many heads `q`, `k` and `v` have: each lane loads the
+//! numbers of its head's tensor from where they stand in the kernel's parameter.
 //!
-//! In long grids lanes go through several heads of a token, one after the other, with addresses, weights, cosines and sines
-//! that they have made ready once: these take more instructions than norming and rotating a head does. The next head is
-//! loaded meanwhile.
+//! Where there are enough heads, lanes have two of a token, with addresses, weights, cosines and sines that they make ready
+//! once: these take more instructions than norming and rotating a head does. Both are on their way at once, and so are the
+//! shuffles of their sums.
 
-use crate::abi::{HAS_WEIGHTS, LAYER_NORM, NO_NORM, RopeArgs, RopeHeads};
-use crate::access::{MemoryAccess, Scalar, Vector, unpack};
+use core::mem::offset_of;
+
+use crate::abi::{HAS_WEIGHTS, IS_NORMED, LAYER_NORM, ROTATES, RopeArgs, RopeHeads};
+use crate::access::{MemoryAccess, Scalar, Vector, pack, unpack};
 use crate::each::{each, map_pairs};
 use crate::element::{F32, Input, Words, XHalf};
-use crate::gpu::{self, Reuse, pseudo};
+use crate::gpu::{self, Reuse, asm, pseudo};
 use crate::row::row_of_thread;
-use crate::sum::Sum;
+use crate::sum::{Sum, split};
 
 /// The two vectors of a lane that are rotated together: the index of the first element of each, and how many of its elements
 /// are in the head. See [`RopeArgs`].
@@ -86,37 +88,58 @@ impl Unit {
     }
 }
 
-/// One of two, without a branch: a selection by `if` may become one load at an address that depends on the condition, and a
-/// kernel parameter that is indexed is copied into local memory first.
-macro_rules! select {
-    ($condition:expr, $then:expr, $otherwise:expr, $bits:ty) => {{
-        let mask = ($condition as $bits).wrapping_neg();
-        $then & mask | $otherwise & !mask
-    }};
-}
-
-/// The numbers of the tensor to which head `head` of a token belongs.
-#[inline(always)]
-fn heads_of(args: &RopeArgs, head: u32) -> RopeHeads {
-    let RopeArgs { q, k, v, k_from, v_from, .. } = args;
-    let (in_k, in_v) = (head >= *k_from, head >= *v_from);
-    let word = |q: u64, k: u64, v: u64| select!(in_v, v, select!(in_k, k, q, u64), u64);
-    let half = |q: u32, k: u32, v: u32| select!(in_v, v, select!(in_k, k, q, u32), u32);
-    let float = |q: f32, k: f32, v: f32| f32::from_bits(half(q.to_bits(), k.to_bits(), v.to_bits()));
-    RopeHeads {
-        x: word(q.x, k.x, v.x),
-        y: word(q.y, k.y, v.y),
-        w: word(q.w, k.w, v.w),
-        x_token: word(q.x_token, k.x_token, v.x_token),
-        x_head: word(q.x_head, k.x_head, v.x_head),
-        y_token: word(q.y_token, k.y_token, v.y_token),
-        y_head: word(q.y_head, k.y_head, v.y_head),
-        w_head: word(q.w_head, k.w_head, v.w_head),
-        eps: float(q.eps, k.eps, v.eps),
-        weight_offset: float(q.weight_offset, k.weight_offset, v.weight_offset),
-        norm: half(q.norm, k.norm, v.norm),
-        rotates: half(q.rotates, k.rotates, v.rotates),
-    }
+/// A function that loads the numbers of the tensor which a head belongs to, queries, keys or values by the number given, from
+/// the parameter of this name. Indexed in Rust, a kernel's parameter would be copied into local memory first; and three
+/// loads with a selection behind them, for each of these numbers, take a third of a kernel's time.
+macro_rules! heads_of {
+    ($parameter:expr) => {
+        |part: u32| {
+            let (x, y, w, x_token, x_head, y_token, y_head, w_head, factors, flags): (
+                u64, u64, u64, u64, u64, u64, u64, u64, u64, u64,
+            );
+            // SAFETY: loads from the kernel's parameter, of which there is one part for each of the three numbers.
+            unsafe {
+                asm!(
+                    concat!("{{ .reg .b64 %part; mov.b64 %part, ", $parameter, "; add.s64 %part, %part, {part};"),
+                    "ld.param.b64 {x}, [%part+{at_x}];",
+                    "ld.param.b64 {y}, [%part+{at_y}];",
+                    "ld.param.b64 {w}, [%part+{at_w}];",
+                    "ld.param.b64 {x_token}, [%part+{at_x_token}];",
+                    "ld.param.b64 {x_head}, [%part+{at_x_head}];",
+                    "ld.param.b64 {y_token}, [%part+{at_y_token}];",
+                    "ld.param.b64 {y_head}, [%part+{at_y_head}];",
+                    "ld.param.b64 {w_head}, [%part+{at_w_head}];",
+                    "ld.param.b64 {factors}, [%part+{at_factors}];",
+                    "ld.param.b64 {flags}, [%part+{at_flags}]; }}",
+                    part = in(reg64) u64::from(part) * size_of::<RopeHeads>() as u64,
+                    at_x = const offset_of!(RopeArgs, q) + offset_of!(RopeHeads, x),
+                    x = out(reg64) x,
+                    at_y = const offset_of!(RopeArgs, q) + offset_of!(RopeHeads, y),
+                    y = out(reg64) y,
+                    at_w = const offset_of!(RopeArgs, q) + offset_of!(RopeHeads, w),
+                    w = out(reg64) w,
+                    at_x_token = const offset_of!(RopeArgs, q) + offset_of!(RopeHeads, x_token),
+                    x_token = out(reg64) x_token,
+                    at_x_head = const offset_of!(RopeArgs, q) + offset_of!(RopeHeads, x_head),
+                    x_head = out(reg64) x_head,
+                    at_y_token = const offset_of!(RopeArgs, q) + offset_of!(RopeHeads, y_token),
+                    y_token = out(reg64) y_token,
+                    at_y_head = const offset_of!(RopeArgs, q) + offset_of!(RopeHeads, y_head),
+                    y_head = out(reg64) y_head,
+                    at_w_head = const offset_of!(RopeArgs, q) + offset_of!(RopeHeads, w_head),
+                    w_head = out(reg64) w_head,
+                    at_factors = const offset_of!(RopeArgs, q) + offset_of!(RopeHeads, eps),
+                    factors = out(reg64) factors,
+                    at_flags = const offset_of!(RopeArgs, q) + offset_of!(RopeHeads, flags),
+                    flags = out(reg64) flags,
+                    options(pure, nomem, nostack, preserves_flags)
+                )
+            }
+            let [eps, weight_offset] = split(f64::from_bits(factors));
+            let (flags, end) = (flags as u32, (flags >> 32) as u32);
+            RopeHeads { x, y, w, x_token, x_head, y_token, y_head, w_head, eps, weight_offset, flags, end }
+        }
+    };
 }
 
 /// The weights of `valid` elements from `at` on; 1 for the others.
@@ -227,16 +250,17 @@ fn rotate<A: MemoryAccess, const N: usize, const NEIGHBOURS: bool, const EXACT: 
     [a, b]
 }
 
-/// The sum over the lanes that share a head, with the same bits in each. All lanes of a warp must call. Most heads have eight
-/// lanes or fewer, for which three exchanges are enough: a launch says the same of all of them, so that none parts here.
+/// Sums over the lanes that share a head, with the same bits in each, of as many heads. All lanes of a warp must call. Most
+/// heads have eight lanes or fewer, for which three exchanges are enough: a launch says the same of all of them, so that none
+/// parts here.
 #[inline(always)]
-fn sum_over_lanes(mut sum: f32) -> f32 {
+fn sums_over_lanes<const H: usize>(mut sums: [f32; H]) -> [f32; H] {
     let lanes = gpu::block_x();
     macro_rules! step {
         ($($mask:literal)*) => { $(
-            let other = sum.shuffle_xor($mask);
+            let others = sums.map(|sum| sum.shuffle_xor($mask));
             if $mask < lanes {
-                sum = sum.plus(other);
+                each::<H>(|h| sums[h] = sums[h].plus(others[h]));
             }
         )* };
     }
@@ -244,7 +268,7 @@ fn sum_over_lanes(mut sum: f32) -> f32 {
         step!(16 8);
     }
     step!(4 2 1);
-    sum
+    sums
 }
 
 /// Two vectors of values that go from norm to rotation, or back.
@@ -253,28 +277,37 @@ fn between<const N: usize>(values: [[f32; N]; 2]) -> [[f32; N]; 2] {
     values.map(|values| map_pairs(|i| pseudo::round_m([values[i], values[i + 1]])))
 }
 
-/// The body of a kernel for elements of type `X`, in vectors of `N`, `U` units a lane.
+/// The body of a kernel for elements of type `X`, in vectors of `N`, `U` units a lane, of up to `H` heads, 1 or 2.
 ///
 /// # Safety
-/// `args` is as [`RopeArgs`] documents, for this launch's block and grid. For [`Vector`] access the vectors of heads and
-/// weights, and of tables those of a unit's cosines, are whole and aligned.
+/// `args` is as [`RopeArgs`] documents, for this launch's block and grid, and `heads_of` gives its parts. For [`Vector`] access
+/// the vectors of heads and weights, and of tables those of a unit's cosines, are whole and aligned.
 #[inline(always)]
-unsafe fn qk_rope<A: MemoryAccess, X: Input, const N: usize, const U: usize, const NEIGHBOURS: bool>(
+unsafe fn qk_rope<
+    A: MemoryAccess,
+    X: Input,
+    const N: usize,
+    const U: usize,
+    const H: usize,
+    const NEIGHBOURS: bool,
+>(
     args: &RopeArgs,
+    heads_of: impl Fn(u32) -> RopeHeads,
 ) {
     gpu::let_next_kernel_start();
     let row = row_of_thread();
     let (token, group) = args.groups.divide(row);
     let head = group * args.heads_a_group;
-    let heads = heads_of(args, head);
+    let heads = heads_of(u32::from(head >= args.k_from) + u32::from(head >= args.v_from));
     let exists = row < args.rows;
-    let rotates = exists && heads.rotates != 0;
+    let has_second = H > 1 && args.heads_a_group > 1 && head + 1 < heads.end;
+    let rotates = exists && heads.flags & ROTATES != 0;
     let offset = |base: u64, token_stride: u64, head_stride: u64| {
         base.wrapping_add(u64::from(token) * token_stride)
             .wrapping_add(u64::from(head).wrapping_mul(head_stride))
     };
-    let mut x_row = offset(heads.x, heads.x_token, heads.x_head);
-    let mut y_row = offset(heads.y, heads.y_token, heads.y_head);
+    let x_row = offset(heads.x, heads.x_token, heads.x_head);
+    let y_row = offset(heads.y, heads.y_token, heads.y_head);
     let w_row = offset(heads.w, 0, heads.w_head);
     let position_at = args.positions + u64::from(token) * u64::from(args.position_bytes);
 
@@ -291,12 +324,17 @@ unsafe fn qk_rope<A: MemoryAccess, X: Input, const N: usize, const U: usize, con
         // SAFETY: the caller guarantees a position for each token; its lower 4 bytes come first.
         position = unsafe { gpu::ld_global_b32(position_at) };
     }
-    // SAFETY: the caller guarantees that the head's elements are in memory, for `Vector` in whole and aligned vectors.
-    let mut x = unsafe { load::<A, X, N, U>(x_row, &units, true) };
+    let mut x = [[[[0; 8]; 2]; U]; H];
+    each::<H>(|h| {
+        let row = if h == 0 { x_row } else { x_row.wrapping_add(heads.x_head) };
+        // SAFETY: the caller guarantees that the head's elements are in memory, for `Vector` in whole and aligned vectors, if
+        // there is such a head.
+        x[h] = unsafe { load::<A, X, N, U>(row, &units, h == 0 || has_second) };
+    });
     let mut w = [[[1.0; N]; 2]; U];
     each::<U>(|j| {
         let Unit { a, a_valid, b, b_valid, .. } = units[j];
-        let there = |valid: u32| if heads.norm & HAS_WEIGHTS != 0 { valid } else { 0 };
+        let there = |valid: u32| if heads.flags & HAS_WEIGHTS != 0 { valid } else { 0 };
         // SAFETY: the caller guarantees that the head's weights are in memory, for `Vector` in whole and aligned vectors.
         w[j] =
             unsafe { [weights::<A, N>(w_row, a, there(a_valid)), weights::<A, N>(w_row, b, there(b_valid))] };
@@ -318,30 +356,21 @@ unsafe fn qk_rope<A: MemoryAccess, X: Input, const N: usize, const U: usize, con
         };
     });
 
-    let mut left = args.heads_a_group;
-    loop {
-        gpu::keep_rolled();
-        // The next head's elements are on their way while this head's are normed and rotated.
-        let next_row = x_row.wrapping_add(heads.x_head);
-        // SAFETY: as for the first head, if there is one more.
-        let next = unsafe { load::<A, X, N, U>(next_row, &units, left > 1) };
-        let y = norm_and_rotate::<A, X, N, U, NEIGHBOURS>(args, &heads, &units, x, &w, &tables);
+    let y = norm_and_rotate::<A, X, N, U, H, NEIGHBOURS>(args, &heads, &units, x, &w, &tables);
+    each::<H>(|h| {
+        let (row, wanted) =
+            if h == 0 { (y_row, true) } else { (y_row.wrapping_add(heads.y_head), has_second) };
         each::<U>(|j| {
             let Unit { a, a_valid, b, b_valid, .. } = units[j];
+            let valid = |valid: u32| if wanted { valid } else { 0 };
             // SAFETY: the caller guarantees that these elements of `y` are in memory, for `Vector` in whole and aligned
             // vectors, and that nothing else touches them; those of `x` that may lie there have been read by this thread.
             unsafe {
-                A::store::<X, N>(y_row + u64::from(a) * X::SIZE, a_valid, y[j][0]);
-                A::store::<X, N>(y_row + u64::from(b) * X::SIZE, b_valid, y[j][1]);
+                store::<A, X, N>(row + u64::from(a) * X::SIZE, valid(a_valid), y[h][j][0]);
+                store::<A, X, N>(row + u64::from(b) * X::SIZE, valid(b_valid), y[h][j][1]);
             }
         });
-        left -= 1;
-        if left == 0 {
-            return;
-        }
-        (x, x_row) = (next, next_row);
-        y_row = y_row.wrapping_add(heads.y_head);
-    }
+    });
 }
 
 /// The vectors of a thread's units, if they are `wanted`.
@@ -367,87 +396,139 @@ unsafe fn load<A: MemoryAccess, X: Input, const N: usize, const U: usize>(
     x
 }
 
-/// A head's elements, normed and rotated. Every lane of a warp must call.
+/// Stores the first `valid` of `values`, rounded to nearest even: a vector under a predicate, because branches around them, one
+/// behind the other, keep more registers in use.
+///
+/// # Safety
+/// As for [`MemoryAccess::store`].
 #[inline(always)]
-fn norm_and_rotate<A: MemoryAccess, X: Input, const N: usize, const U: usize, const NEIGHBOURS: bool>(
+unsafe fn store<A: MemoryAccess, X: Input, const N: usize>(address: u64, valid: u32, values: [f32; N]) {
+    const { assert!(N as u64 * X::SIZE == 16) };
+    // SAFETY: the caller guarantees writable memory that belongs to this thread, and for `Vector` 16 aligned bytes of it.
+    unsafe {
+        if A::WHOLE {
+            let [a, b, c, d, ..] = pack::<X, N>(values);
+            gpu::st_global_v4_if(address, valid != 0, [a, b, c, d]);
+        } else {
+            A::store::<X, N>(address, valid, values);
+        }
+    }
+}
+
+/// The elements of heads, normed and rotated. Every lane of a warp must call.
+#[inline(always)]
+fn norm_and_rotate<
+    A: MemoryAccess,
+    X: Input,
+    const N: usize,
+    const U: usize,
+    const H: usize,
+    const NEIGHBOURS: bool,
+>(
     args: &RopeArgs,
     heads: &RopeHeads,
     units: &[Unit; U],
-    x: [[Words; 2]; U],
+    x: [[[Words; 2]; U]; H],
     w: &[[[f32; N]; 2]; U],
     tables: &[([f32; N], [f32; N]); U],
-) -> [[[f32; N]; 2]; U] {
-    let mut values = [[[0.0; N]; 2]; U];
-    each::<U>(|j| values[j] = x[j].map(|words| unpack::<X, N>(X::clamp(words))));
-    if args.norm_behind != 0 {
-        each::<U>(|j| values[j] = between(rotate::<A, N, NEIGHBOURS, true>(values[j], units[j], tables[j])));
-    }
-    if args.centers != 0 {
+) -> [[[[f32; N]; 2]; U]; H] {
+    // What a kernel for RMSNorm alone does not serve is 0, as the host writes it in, and ptxas removes it.
+    let general = pseudo::general_p();
+    let norm_behind = args.norm_behind & general;
+    let mut values = [[[[0.0; N]; 2]; U]; H];
+    each::<H>(|h| {
+        each::<U>(|j| {
+            let unpacked = x[h][j].map(|words| unpack::<X, N>(X::clamp(words)));
+            values[h][j] = match norm_behind {
+                0 => unpacked,
+                _ => between(rotate::<A, N, NEIGHBOURS, true>(unpacked, units[j], tables[j])),
+            };
+        });
+    });
+    if args.centers & general != 0 {
         // The mean in two parts: the second is what rounding took from the first.
-        let is_centered = heads.norm & LAYER_NORM != 0;
-        let mut subtract_mean = || {
-            let mut total = 0.0;
-            each::<U>(|j| each::<N>(|i| total += values[j][0][i] + values[j][1][i]));
-            let total = sum_over_lanes(total);
-            let mean = if is_centered { total * args.reciprocal } else { 0.0 };
-            each::<U>(|j| {
-                let centered = |values: [f32; N], valid: u32| {
-                    let mut centered = [0.0; N];
-                    each::<N>(|i| centered[i] = if (i as u32) < valid { values[i] - mean } else { 0.0 });
-                    centered
-                };
-                let [a, b] = values[j];
-                values[j] = [centered(a, units[j].a_valid), centered(b, units[j].b_valid)];
+        let is_centered = heads.flags & LAYER_NORM != 0;
+        let mut subtract_means = || {
+            let totals = values.each_ref().map(|values| {
+                let mut total = 0.0;
+                each::<U>(|j| each::<N>(|i| total += values[j][0][i] + values[j][1][i]));
+                total
+            });
+            let totals = sums_over_lanes(totals);
+            each::<H>(|h| {
+                let mean = if is_centered { totals[h] * args.reciprocal } else { 0.0 };
+                each::<U>(|j| {
+                    let centered = |values: [f32; N], valid: u32| {
+                        let mut centered = [0.0; N];
+                        each::<N>(|i| centered[i] = if (i as u32) < valid { values[i] - mean } else { 0.0 });
+                        centered
+                    };
+                    let [a, b] = values[h][j];
+                    values[h][j] = [centered(a, units[j].a_valid), centered(b, units[j].b_valid)];
+                });
             });
         };
-        subtract_mean();
-        subtract_mean();
+        subtract_means();
+        subtract_means();
     }
-    let mut rstd = 1.0;
-    if args.norms != 0 {
-        let mut sum_sq = 0.0;
-        each::<U>(|j| {
-            let [mut a, mut b] = [0.0; 2];
-            each::<N>(|i| a = gpu::fma(values[j][0][i], values[j][0][i], a));
-            each::<N>(|i| b = gpu::fma(values[j][1][i], values[j][1][i], b));
-            sum_sq += a + b;
+    let mut rstds = [1.0; H];
+    if args.norms | !general != 0 {
+        let sums = values.each_ref().map(|values| {
+            let mut sum_sq = 0.0;
+            each::<U>(|j| {
+                let [mut a, mut b] = [0.0; 2];
+                each::<N>(|i| a = gpu::fma(values[j][0][i], values[j][0][i], a));
+                each::<N>(|i| b = gpu::fma(values[j][1][i], values[j][1][i], b));
+                sum_sq += a + b;
+            });
+            sum_sq
         });
-        let sum_sq = sum_over_lanes(sum_sq);
-        if heads.norm != NO_NORM {
-            rstd = gpu::rsqrt(sum_sq * args.reciprocal + heads.eps);
+        let sums = sums_over_lanes(sums);
+        if (heads.flags | !general) & IS_NORMED != 0 {
+            rstds = sums.map(|sum_sq| gpu::rsqrt(sum_sq * args.reciprocal + heads.eps));
         }
     }
-    each::<U>(|j| {
-        let normed = |values: [f32; N], w: [f32; N]| {
-            map_pairs(|i| {
-                let n = pseudo::round_n([values[i] * rstd, values[i + 1] * rstd]);
-                [n[0] * w[i], n[1] * w[i + 1]]
-            })
-        };
-        values[j] = [normed(values[j][0], w[j][0]), normed(values[j][1], w[j][1])];
-        if args.norm_behind == 0 {
-            values[j] = rotate::<A, N, NEIGHBOURS, false>(between(values[j]), units[j], tables[j]);
-        }
+    each::<H>(|h| {
+        let rstd = rstds[h];
+        each::<U>(|j| {
+            let normed = |values: [f32; N], w: [f32; N]| {
+                map_pairs(|i| {
+                    let n = pseudo::round_n([values[i] * rstd, values[i + 1] * rstd]);
+                    [n[0] * w[i], n[1] * w[i + 1]]
+                })
+            };
+            let [a, b] = values[h][j];
+            let done = [normed(a, w[j][0]), normed(b, w[j][1])];
+            values[h][j] = match norm_behind {
+                0 => rotate::<A, N, NEIGHBOURS, false>(between(done), units[j], tables[j]),
+                _ => done,
+            };
+        });
     });
     values
 }
 
-/// The entry points for a size of elements: vectors of `$n`, `$u` units a lane. An element-by-element kernel has one more:
-/// where vectors are not whole, a head of the largest size may have one more than its lanes.
+/// The entry points for a size of elements: vectors of `$n`, `$u` units a lane. An element-by-element kernel has one unit more:
+/// where vectors are not whole, a head of the largest size may have one more than its lanes; and one head.
 macro_rules! entries {
     ($x:ident $x_name:literal, $n:literal, $u:literal, $scalar_u:literal) => {
-        entries!(@ concat!("rope_", $x_name, "_halves_vector"), Vector, $x, $n, $u, false);
-        entries!(@ concat!("rope_", $x_name, "_halves_scalar"), Scalar, $x, $n, $scalar_u, false);
-        entries!(@ concat!("rope_", $x_name, "_neighbours_vector"), Vector, $x, $n, $u, true);
-        entries!(@ concat!("rope_", $x_name, "_neighbours_scalar"), Scalar, $x, $n, $scalar_u, true);
+        entries!(@ concat!("rope_", $x_name, "_halves_vector"), Vector, $x, $n, $u, 2, false);
+        entries!(@ concat!("rope_", $x_name, "_halves_scalar"), Scalar, $x, $n, $scalar_u, 1, false);
+        entries!(@ concat!("rope_", $x_name, "_neighbours_vector"), Vector, $x, $n, $u, 2, true);
+        entries!(@ concat!("rope_", $x_name, "_neighbours_scalar"), Scalar, $x, $n, $scalar_u, 1, true);
     };
-    (@ $name:expr, $access:ident, $x:ident, $n:literal, $u:literal, $neighbours:literal) => {
+    (@ $name:expr, $access:ident, $x:ident, $n:literal, $u:literal, $h:literal, $neighbours:literal) => {
         gpu::kernel!(
             $name,
             fn kernel(args: RopeArgs) {
                 // SAFETY: whoever launches an entry point guarantees what `qk_rope` requires; `norm-host` checks it before a
                 // launch.
-                unsafe { qk_rope::<$access, $x, $n, $u, $neighbours>(&args) }
+                unsafe {
+                    qk_rope::<$access, $x, $n, $u, $h, $neighbours>(
+                        &args,
+                        heads_of!(concat!($name, "_param_0")),
+                    )
+                }
             }
         );
     };

@@ -53,6 +53,7 @@ pub mod result {
     pub const LD_T: usize = 42;
     /// The first two values, rotated by the third, the cosine, and the fourth, the sine.
     pub const TURN_P: usize = 46;
+    pub const GENERAL: usize = 48;
 }
 
 /// Words that a thread writes.
@@ -176,6 +177,8 @@ pub fn entry(template: Template) -> String {
         }
         text += "\tnorm.turn.p {%r12, %r13}, {%r4, %r5}, %r6, %r7;\n";
         keep(&mut text, result::TURN_P, &["%r12", "%r13"]);
+        text += "\tnorm.general.p %r12;\n";
+        keep(&mut text, result::GENERAL, &["%r12"]);
     }
     text + "\tret;\n}"
 }

@@ -370,18 +370,19 @@ fn shapes(kernel: Kernel, profile: DeviceProfile) -> Vec<(usize, usize)> {
     vectors.iter().map(|&(rows, vectors)| (rows, vectors * width)).collect()
 }
 
-/// Cases of queries, keys and values, of whole vectors if the kernel requires that: few heads, and as many as a thread goes
-/// through several of.
+/// A case of queries, keys and values, of whole vectors if the kernel requires that. Of keys a thread has the last alone, where
+/// others have two.
 fn of_rope(kernel: RopeKernel, device: DeviceProfile) -> Vec<(AnyCase, DeviceProfile)> {
-    let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding } = kernel;
+    let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding, rms_only } = kernel;
+    let of_keys = if rms_only { NormKind::Rms } else { NormKind::Layer };
     let dim = if vectors { 64 } else { 35 };
     let case = HeadsCase {
-        heads: [8, 4, 2],
+        heads: [8, 3, 2],
         tokens: 9,
         dim,
         x,
         w: Some(w),
-        norms: [Some(NormKind::Rms), Some(NormKind::Layer), Some(NormKind::Rms)],
+        norms: [Some(NormKind::Rms), Some(of_keys), Some(NormKind::Rms)],
         pairs: if vectors { dim / 2 } else { 13 },
         pairing,
         table,
@@ -551,8 +552,8 @@ mod tests {
             }
             EntryPoint::Shard(ShardKernel::Apply { vectors, .. }) => kinds.insert(format!("apply {vectors}")),
             EntryPoint::Gated(GatedKernel { variant, .. }) => kinds.insert(format!("gated {variant:?}")),
-            EntryPoint::Rope(RopeKernel { x, pairing, vectors, .. }) => {
-                kinds.insert(format!("rope {x} {pairing} {vectors}"))
+            EntryPoint::Rope(RopeKernel { x, pairing, vectors, rms_only, .. }) => {
+                kinds.insert(format!("rope {x} {pairing} {vectors} {rms_only}"))
             }
         };
         EntryPoint::all().filter(is_new).collect()

@@ -152,7 +152,8 @@ impl Device {
     }
 
     /// Loads the kernel that norms and rotates heads of whole vectors, as [`preload`](Device::preload) does for whole rows:
-    /// the kernel for these types of heads, weights and tables, where they are absent that of heads, and these roundings.
+    /// the two kernels for these types of heads, weights and tables, where they are absent that of heads, and these roundings:
+    /// one for RMSNorm in front of the rotation, and one for all else.
     ///
     /// # Errors
     ///
@@ -173,7 +174,11 @@ impl Device {
             DType::F32 => (false, RopeRounding::Single),
             DType::F16 | DType::BF16 => (order == Rounding::BeforeWeight, rounding),
         };
-        self.rope_kernel(RopeKernel { x, w, table, pairing, vectors: true, before_weight, rounding })?;
+        for rms_only in [false, true] {
+            let kernel =
+                RopeKernel { x, w, table, pairing, vectors: true, before_weight, rounding, rms_only };
+            self.rope_kernel(kernel)?;
+        }
         Ok(())
     }
 

@@ -84,8 +84,8 @@ pub(super) const GATED_PACKED_BLOCKS: u64 = 264;
 /// one a block that has ended is soon followed by another (T47).
 pub(super) const ROPE_THREADS: u32 = 64;
 
-/// Heads that a thread norms and rotates where the grid stays full, most first (T47).
-pub(super) const ROPE_GROUPS: [u32; 2] = [4, 2];
+/// Heads that a thread norms and rotates where the grid stays full (T47).
+pub(super) const ROPE_GROUP: u32 = 2;
 
 /// A grid that is bound by latency.
 const SHORT: Grid = Grid::AtMost(1);

@@ -1,7 +1,7 @@
 //! The plan of QK norm and RoPE.
 
 use norm_kernels::abi::{
-    Divisor, HAS_WEIGHTS, LAYER_NORM, NO_NORM, NormKind, Pairing, RMS_NORM, RopeArgs, RopeHeads, RopeKernel,
+    Divisor, HAS_WEIGHTS, IS_NORMED, LAYER_NORM, NormKind, Pairing, ROTATES, RopeArgs, RopeHeads, RopeKernel,
     WARP,
 };
 
@@ -9,7 +9,7 @@ use super::{
     DeviceProfile, MAX_GRID,
     alignment::is_aligned,
     kernel_offset,
-    ladders::{ROPE_GROUPS, ROPE_THREADS},
+    ladders::{ROPE_GROUP, ROPE_THREADS},
 };
 use crate::{
     DType,
@@ -17,8 +17,8 @@ use crate::{
     problem::{HeadNorm, Heads, HeadsOperand, Param, QkRopeProblem, Rotation, Table},
 };
 
-/// Threads of as many blocks as make a short grid, so that four of them fill a multiprocessor.
-const FULL_BLOCK: u64 = 256;
+/// Blocks of a short grid for each multiprocessor.
+const SHORT_BLOCKS: u64 = 4;
 
 /// A launch that norms and rotates heads.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,23 +76,29 @@ impl QkRopePlan {
         let max = MAX_GRID - u64::from(RopeKernel::MAX_THREADS);
         let of_token = problem.heads();
         let all = of_token.checked_mul(tokens).filter(|&all| all <= max);
-        let Some(all) = all.and_then(|all| u32::try_from(all).ok()) else {
+        if all.is_none() {
             return Err(Error::GridTooLarge { arg: Arg::Q, blocks: of_token.saturating_mul(tokens), max });
-        };
-        let heads_a_group = heads_a_group(problem, all, deal.lanes, profile);
-        let rows = all / heads_a_group;
+        }
+        let vectors = takes_vectors(problem, deal);
+        let heads_a_group = if vectors { heads_a_group(problem, deal.lanes, profile) } else { 1 };
+        // Below the number of heads, which is in range.
+        let groups =
+            |part: Option<Heads>| part.map_or(0, |part| part.heads.div_ceil(u64::from(heads_a_group)) as u32);
+        let groups_a_token = groups(Some(q)) + groups(k) + groups(v);
+        let rows = groups_a_token * tokens as u32;
         let rows_a_block = ROPE_THREADS / deal.lanes;
         let kernel = RopeKernel {
             x: dtype,
             w: problem.weight_dtype().unwrap_or(dtype),
             table: rotation.map_or(dtype, |rotation| rotation.dtype),
             pairing,
-            vectors: takes_vectors(problem, deal),
+            vectors,
             before_weight: problem.rounds_before_weight(),
             rounding: problem.roundings(),
+            rms_only: vectors && is_rms_in_front(problem),
         };
-        let k_from = q.heads as u32;
-        let v_from = k_from + k.map_or(0, |k| k.heads as u32);
+        let k_from = groups(Some(q)) * heads_a_group;
+        let v_from = k_from + groups(k) * heads_a_group;
         let rotates = rotation.is_some();
         let of = |part: Option<Heads>, from: u32, rotates: bool| {
             part.map_or(RopeHeads::NONE, |part| heads(&part, dtype, from, rotates))
@@ -119,7 +125,7 @@ impl QkRopePlan {
                 position_bytes: rotation.map_or(0, |it| it.position_bytes),
                 table_rows: rotation.map_or(0, |it| it.rows),
                 rows,
-                groups: Divisor::new(of_token as u32 / heads_a_group),
+                groups: Divisor::new(groups_a_token),
                 heads_a_group,
                 k_from,
                 v_from,
@@ -139,21 +145,23 @@ impl QkRopePlan {
     }
 }
 
-/// Heads that a thread goes through. More of them share what is set up once, but leave fewer threads, which must still fill
-/// the device.
-fn heads_a_group(problem: &QkRopeProblem, all: u32, lanes: u32, profile: DeviceProfile) -> u32 {
-    let parts = || problem.parts().into_iter().flatten().map(|(part, _)| part);
-    let have_own_weights = problem.norms().any(|norm| norm.w.is_some_and(|w| w.stride != 0));
-    let fits = |heads: u32| {
-        let is_whole = parts().all(|part| part.heads.is_multiple_of(heads.into()));
-        let threads = u64::from(all / heads) * u64::from(lanes);
-        is_whole && !have_own_weights && threads >= FULL_BLOCK * profile.short_grid
-    };
-    ROPE_GROUPS.into_iter().find(|&heads| fits(heads)).unwrap_or(1)
+/// Whether all heads are normed by RMSNorm, in front of the rotation.
+fn is_rms_in_front(problem: &QkRopeProblem) -> bool {
+    let is_rms = |(part, _): (Heads, bool)| part.norm.is_some_and(|norm| norm.kind == NormKind::Rms);
+    !problem.is_norm_behind() && problem.parts().into_iter().flatten().all(is_rms)
 }
 
-/// The kernel's numbers of queries, keys or values, the first of which is head `from` of all.
-fn heads(Heads { x, y, norm, .. }: &Heads, dtype: DType, from: u32, rotates: bool) -> RopeHeads {
+/// Heads that a thread has: two, which share what is made ready once, where one each would make a block or more for each
+/// multiprocessor.
+fn heads_a_group(problem: &QkRopeProblem, lanes: u32, profile: DeviceProfile) -> u32 {
+    let have_own_weights = problem.norms().any(|norm| norm.w.is_some_and(|w| w.stride != 0));
+    let threads = problem.heads() * problem.tokens * u64::from(lanes);
+    let blocks = threads / u64::from(ROPE_THREADS);
+    if !have_own_weights && blocks >= profile.short_grid / SHORT_BLOCKS { ROPE_GROUP } else { 1 }
+}
+
+/// The kernel's numbers of queries, keys or values, the first of which is head number `from`.
+fn heads(Heads { heads: count, x, y, norm }: &Heads, dtype: DType, from: u32, rotates: bool) -> RopeHeads {
     let base = |address: u64, head: u64| address.wrapping_sub(head.wrapping_mul(from.into()));
     let operand = |HeadsOperand { address, token_stride, head_stride }: HeadsOperand| {
         let [token, head] = [token_stride, head_stride].map(|stride| stride * dtype.size() as u64);
@@ -162,10 +170,11 @@ fn heads(Heads { x, y, norm, .. }: &Heads, dtype: DType, from: u32, rotates: boo
     let ((x, x_token, x_head), (y, y_token, y_head)) = (operand(*x), operand(*y));
     let w = norm.and_then(|norm| norm.w);
     let w_head = w.map_or(0, |w| w.stride * w.dtype.size() as u64);
-    let kind = norm.map_or(NO_NORM, |norm| match norm.kind {
-        NormKind::Rms => RMS_NORM,
-        NormKind::Layer => LAYER_NORM,
+    let norm_flags = norm.map_or(0, |norm| match norm.kind {
+        NormKind::Rms => IS_NORMED,
+        NormKind::Layer => IS_NORMED | LAYER_NORM,
     });
+    let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
     RopeHeads {
         x,
         y,
@@ -177,8 +186,8 @@ fn heads(Heads { x, y, norm, .. }: &Heads, dtype: DType, from: u32, rotates: boo
         w_head,
         eps: norm.map_or(0.0, |norm| norm.eps),
         weight_offset: kernel_offset(w, norm.map_or(0.0, |norm| norm.weight_offset)),
-        norm: kind | if w.is_some() { HAS_WEIGHTS } else { 0 },
-        rotates: rotates.into(),
+        flags: norm_flags | flag(w.is_some(), HAS_WEIGHTS) | flag(rotates, ROTATES),
+        end: from + *count as u32,
     }
 }
 

@@ -59,11 +59,11 @@ pub fn rope_bytes(args: &RopeArgs) -> Vec<u8> {
     bytes.resize(offset_of!(RopeArgs, q), 0);
     for part in [q, k, v] {
         let RopeHeads { x, y, w, x_token, x_head, y_token, y_head, w_head, .. } = part;
-        let RopeHeads { eps, weight_offset, norm, rotates, .. } = part;
+        let RopeHeads { eps, weight_offset, flags, end, .. } = part;
         let words = [x, y, w, x_token, x_head, y_token, y_head, w_head];
         bytes.extend(words.into_iter().flat_map(u64::to_le_bytes));
         bytes.extend([eps, weight_offset].into_iter().flat_map(f32::to_le_bytes));
-        bytes.extend([norm, rotates].into_iter().flat_map(u32::to_le_bytes));
+        bytes.extend([flags, end].into_iter().flat_map(u32::to_le_bytes));
     }
     debug_assert_eq!(bytes.len(), size_of::<RopeArgs>(), "a field is missing");
     bytes

@@ -117,9 +117,16 @@ impl EntryPoint {
             }
             // The largest block leaves a thread as many registers as it needs.
             EntryPoint::Gated(_) => 0,
-            // What one fewer would spill: 0.89 of a copy's bandwidth at 32768 tokens with 32 + 8 heads of 128 bf16, where with
-            // 89 it is 0.86 (NVIDIA H200, 2026-11-30).
-            EntryPoint::Rope(RopeKernel { x, vectors: true, .. }) if x.size() == 2 => 80,
+            // As few, in steps of eight, as spill nothing: with 80 0.973 of a copy's bandwidth at 32768 tokens with 32 + 8 heads of
+            // 128 bf16 (NVIDIA H200, 2026-11-30).
+            EntryPoint::Rope(RopeKernel { x, w, table, vectors: true, rms_only, .. }) if x.size() == 2 => {
+                match (rms_only, w, table) {
+                    (true, BF16 | DType::F16, BF16 | DType::F16) => 80,
+                    (true, F32, F32) => 88,
+                    // ptxas takes 80 itself, but spills two words where it must.
+                    (true, _, _) | (false, _, _) => 96,
+                }
+            }
             EntryPoint::Rope(_) => 0,
         };
         (most > 0).then_some(most)

@@ -89,11 +89,16 @@ pub struct RopeKernel {
     pub before_weight: bool,
     /// Where the rotation rounds.
     pub rounding: RopeRounding,
+    /// Whether it serves nothing but heads that are all normed by RMSNorm, in front of the rotation, as most models have it:
+    /// then all else is left out of the text, which takes fewer registers. Of whole vectors alone.
+    pub rms_only: bool,
 }
 
 const TYPES: usize = DType::ALL.len();
+/// Element by element, and of whole vectors: for all forms, and for one.
+const ACCESSES: [(bool, bool); 3] = [(false, false), (true, false), (true, true)];
 /// Kernels that round once.
-const PLAIN: usize = TYPES.pow(3) * Pairing::ALL.len() * 2;
+const PLAIN: usize = TYPES.pow(3) * Pairing::ALL.len() * ACCESSES.len();
 
 /// A number above every [`RopeKernel::index`].
 pub const ROPE_KERNEL_SLOTS: usize = 2 * RopeRounding::ALL.len() * PLAIN;
@@ -107,20 +112,24 @@ impl RopeKernel {
         let [x, w, table] = [self.x as usize - 1, self.w as usize - 1, self.table as usize - 1];
         let kernel = ((x * TYPES + w) * TYPES + table) * 2 + self.pairing as usize;
         let order = self.rounding as usize * 2 + self.before_weight as usize;
-        order * PLAIN + kernel * 2 + self.vectors as usize
+        order * PLAIN + kernel * ACCESSES.len() + self.vectors as usize + self.rms_only as usize
     }
 
     /// Every kernel that rounds once, in the order of [`index`](Self::index). The others are these with other roundings:
     /// [`roundings`](Self::roundings).
     pub fn all() -> impl Iterator<Item = RopeKernel> {
-        let kernels = (0..PLAIN).map(|index| RopeKernel {
-            x: DType::ALL[index / 4 / TYPES / TYPES],
-            w: DType::ALL[index / 4 / TYPES % TYPES],
-            table: DType::ALL[index / 4 % TYPES],
-            pairing: Pairing::ALL[index / 2 % 2],
-            vectors: index % 2 == 1,
-            before_weight: false,
-            rounding: RopeRounding::Single,
+        let kernels = (0..PLAIN).map(|index| {
+            let (index, (vectors, rms_only)) = (index / ACCESSES.len(), ACCESSES[index % ACCESSES.len()]);
+            RopeKernel {
+                x: DType::ALL[index / 2 / TYPES / TYPES],
+                w: DType::ALL[index / 2 / TYPES % TYPES],
+                table: DType::ALL[index / 2 % TYPES],
+                pairing: Pairing::ALL[index % 2],
+                vectors,
+                before_weight: false,
+                rounding: RopeRounding::Single,
+                rms_only,
+            }
         });
         kernels.filter(|kernel| kernel.exists())
     }
@@ -154,12 +163,13 @@ impl RopeKernel {
 
 const _: () = assert!(RopeKernel::MAX_THREADS <= MAX_BLOCK_THREADS);
 
-/// The entry point's name in the PTX, such as `rope_f16_f16_f32_halves_vector_before_weight_products`: types of heads,
-/// weights and tables, pairing, access, and where it rounds beside the last step.
+/// The entry point's name in the PTX, such as `rope_f16_f16_f32_halves_vector_rms_before_weight_products`: types of heads,
+/// weights and tables, pairing, access, whether it serves RMSNorm alone, and where it rounds beside the last step.
 impl fmt::Display for RopeKernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding } = self;
+        let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding, rms_only } = self;
         write!(f, "rope_{x}_{w}_{table}_{pairing}_{}", RopeKernel::access(*vectors))?;
+        f.write_str(if *rms_only { "_rms" } else { "" })?;
         f.write_str(if *before_weight { "_before_weight" } else { "" })?;
         match rounding {
             RopeRounding::Single => Ok(()),
@@ -172,8 +182,8 @@ impl fmt::Display for RopeKernel {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RopeHeads {
-    /// Device address at which head 0 of all would be: that of the first head of these, minus `x_head` for each head of
-    /// all that comes before it. Wraps around where that is below 0.
+    /// Device address at which head 0 of all would be: that of the first head of these, minus `x_head` times its number. Wraps
+    /// around where that is below 0.
     pub x: u64,
     /// The same of what is written.
     pub y: u64,
@@ -193,20 +203,20 @@ pub struct RopeHeads {
     pub eps: f32,
     /// Added to every weight in `f32`; -0, which changes no weight, if there is no offset.
     pub weight_offset: f32,
-    /// How they are normed: [`NO_NORM`], [`RMS_NORM`] or [`LAYER_NORM`], and [`HAS_WEIGHTS`] if there are weights.
-    pub norm: u32,
-    /// Not 0 if they are rotated.
-    pub rotates: u32,
+    /// What is done with them: [`IS_NORMED`], [`LAYER_NORM`], [`HAS_WEIGHTS`] and [`ROTATES`], added up.
+    pub flags: u32,
+    /// One more than the number of the last head of these.
+    pub end: u32,
 }
 
-/// Heads are not normed.
-pub const NO_NORM: u32 = 0;
 /// Heads are divided by the root of their mean square.
-pub const RMS_NORM: u32 = 1;
-/// As for [`RMS_NORM`], after their mean is subtracted.
+pub const IS_NORMED: u32 = 1;
+/// Their mean is subtracted first. Beside [`IS_NORMED`].
 pub const LAYER_NORM: u32 = 2;
-/// There are weights: added to one of the others.
+/// There are weights. Beside [`IS_NORMED`].
 pub const HAS_WEIGHTS: u32 = 4;
+/// Heads are rotated.
+pub const ROTATES: u32 = 8;
 
 impl RopeHeads {
     /// No heads.
@@ -221,15 +231,15 @@ impl RopeHeads {
         w_head: 0,
         eps: 0.0,
         weight_offset: -0.0,
-        norm: NO_NORM,
-        rotates: 0,
+        flags: 0,
+        end: 0,
     };
 }
 
 /// The argument of a [`RopeKernel`].
 ///
-/// A row is a group of heads of a token: the heads of a token are those of `q`, then those of `k`, then those of `v`. The lanes
-/// of a warp share a row, `blockDim.x` of them, a power of two; `blockDim.y` rows of a block fill whole warps.
+/// A row is a group of heads of a token: the heads of a token are those of `q`, then those of `k`, then those of `v`, where the
+/// first of each has the next number that is a multiple of `heads_a_group`. The lanes of a warp share a row, `blockDim.x` of them, a power of two; `blockDim.y` rows of a block fill whole warps.
 ///
 /// Of each head a lane has a **unit**, or two where `x` is `f32`: two vectors of 16 bytes, so that the elements which are rotated
 /// together are in one thread. With [`Pairing::Halves`] the first `rotating` units are vector `u` of the first half of the
@@ -256,7 +266,8 @@ pub struct RopeArgs {
     pub rows: u32,
     /// Groups of a token's heads.
     pub groups: Divisor,
-    /// Heads of a group, all of `q`, all of `k` or all of `v`; 1 where heads have weights of their own.
+    /// Heads of a group, 1 or 2, of which the last of `q`, of `k` or of `v` may have fewer; 1 where heads have weights of their
+    /// own, and where heads are not whole vectors.
     pub heads_a_group: u32,
     /// The number of the first head of `k` among all heads of a token.
     pub k_from: u32,
@@ -297,8 +308,8 @@ mod tests {
         let kernels = || RopeKernel::all().flat_map(RopeKernel::roundings);
         let numbers: BTreeSet<_> = kernels().map(RopeKernel::index).collect();
         let names: BTreeSet<_> = kernels().map(|kernel| kernel.to_string()).collect();
-        assert_eq!((RopeKernel::all().count(), kernels().count()), (36, 216));
-        assert_eq!((numbers.len(), names.len()), (216, 216));
+        assert_eq!((RopeKernel::all().count(), kernels().count()), (54, 324));
+        assert_eq!((numbers.len(), names.len()), (324, 324));
         assert!(numbers.iter().all(|&number| number < ROPE_KERNEL_SLOTS));
     }
 

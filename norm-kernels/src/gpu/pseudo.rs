@@ -232,6 +232,21 @@ pub fn turn_p([a, b]: [f32; 2], cos: f32, sin: f32) -> [f32; 2] {
     [low, high]
 }
 
+/// All bits set if the kernel serves every norm of heads, on either side of the rotation; 0 if it is for RMSNorm in front alone.
+#[inline(always)]
+pub fn general_p() -> u32 {
+    let general;
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.general.p {general};",
+            general = out(reg32) general,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    general
+}
+
 /// `norm.ld`: neighbouring elements as f32, from number `index` on of a tensor of any type. Where they are not `wanted`,
 /// weights are 1, and what is read of a table is NaN.
 macro_rules! ld {

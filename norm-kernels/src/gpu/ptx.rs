@@ -242,6 +242,29 @@ pub unsafe fn st_global_v4(address: u64, words: [u32; 4]) {
     }
 }
 
+/// Stores four words as [`st_global_v4`] does, if `wanted`.
+///
+/// # Safety
+/// Where `wanted`, as for [`st_global_v4`].
+#[inline(always)]
+pub unsafe fn st_global_v4_if(address: u64, wanted: bool, words: [u32; 4]) {
+    let [a, b, c, d] = words;
+    // SAFETY: the caller guarantees 16 bytes of writable global memory, aligned to as many, at `address`, if `wanted`.
+    unsafe {
+        asm!(
+            "{{ .reg .pred %wanted; setp.ne.b32 %wanted, {wanted}, 0;",
+            "@%wanted st.global.cs.v4.b32 [{address}], {{{a}, {b}, {c}, {d}}}; }}",
+            address = in(reg64) address,
+            wanted = in(reg32) wanted as u32,
+            a = in(reg32) a,
+            b = in(reg32) b,
+            c = in(reg32) c,
+            d = in(reg32) d,
+            options(nostack, preserves_flags)
+        )
+    }
+}
+
 /// Loads 16 bits.
 ///
 /// # Safety

@@ -17,7 +17,9 @@ const HEADS: u64 = 8;
 
 /// Runs a kernel on the queries of two tokens, with weights that all heads share.
 pub fn count(kernel: RopeKernel, simulator: &Simulator) -> norm_host::Result<KernelRun> {
-    let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding } = kernel;
+    let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding, rms_only } = kernel;
+    // RMSNorm has a kernel of its own where heads are whole vectors.
+    let kind = if vectors && !rms_only { NormKind::Layer } else { NormKind::Rms };
     let dim = if vectors { HEAD_DIM } else { HEAD_DIM - 2 };
     let (half, stride) = (dim / 2, u64::from(dim));
     let elements = (TOKENS * HEADS * stride) as usize;
@@ -38,7 +40,7 @@ pub fn count(kernel: RopeKernel, simulator: &Simulator) -> norm_host::Result<Ker
     let operand = |address| HeadsOperand { address, token_stride: HEADS * stride, head_stride: stride };
     let of_table = |address| Table { address, stride: half.into() };
     let norm = HeadNorm {
-        kind: NormKind::Rms,
+        kind,
         eps: 1e-6,
         w: Some(Param { address: weights, dtype: w, stride: 0 }),
         weight_offset: 0.0,
@@ -70,7 +72,7 @@ pub fn count(kernel: RopeKernel, simulator: &Simulator) -> norm_host::Result<Ker
     unsafe { simulator.run_qk_rope(&problem) }?;
     let threads_a_row = norm_host::plan::QkRopePlan::new(&problem, simulator.profile())?.block[0];
     let shape = Shape {
-        kind: NormKind::Rms,
+        kind,
         dtypes: [x, w, x],
         rows: TOKENS * HEADS,
         dim,

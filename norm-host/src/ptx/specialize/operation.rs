@@ -54,6 +54,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("gate", &["x", "y"], None, "{lo, hi}, {v0, v1}, {a0, a1}", 2, gate),
     operation("gates_first", &["x"], None, "flag", 1, gates_first),
     operation("turn", &["p"], None, "{lo, hi}, {a, b}, cos, sin", 2, turn),
+    operation("general", &["p"], None, "flag", 1, general),
     operation("ld", &["w", "t"], Some("v1"), "{a}, [base], index, wanted", 1, ld),
     operation("ld", &["w", "t"], Some("v2"), "{a, b}, [base], index, wanted", 2, ld),
     operation("ld", &["w", "t"], Some("v4"), "{a, b, c, d}, [base], index, wanted", 4, ld),
@@ -79,6 +80,8 @@ pub(super) struct Expansion<'a> {
     pub(super) scaled: Option<[DType; 2]>,
     /// The format and formula of the codes, if the kernel's output is quantized.
     pub(super) quantized: Option<(QuantFormat, QuantRecipe)>,
+    /// Of a kernel that rotates heads, whether it is for RMSNorm in front of the rotation alone.
+    pub(super) rms_only: bool,
     /// The lowest compute capability that the text is for.
     pub(super) capability: (u32, u32),
 }
@@ -294,6 +297,11 @@ fn gate(expansion: Expansion<'_>, operands: &[&str]) {
 fn gates_first(expansion: Expansion<'_>, operands: &[&str]) {
     let [flag] = named(operands);
     ptx!(expansion, "mov.b32 {flag}, {};", u32::from(expansion.gating.gates_first()));
+}
+
+fn general(expansion: Expansion<'_>, operands: &[&str]) {
+    let [flag] = named(operands);
+    ptx!(expansion, "mov.b32 {flag}, {};", if expansion.rms_only { 0 } else { -1 });
 }
 
 /// Rounds two values to a type of 16 bits and back, in their registers; nothing for f32.

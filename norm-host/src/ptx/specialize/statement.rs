@@ -45,9 +45,12 @@ impl<'a> Statement<'a> {
         let operands = self.operands(operation)?;
         let scaled = instance.scaled(self.role);
         let gating = instance.gating.unwrap_or_default();
-        let quantized = instance.quantized;
+        let (quantized, rms_only) = (instance.quantized, instance.rms_only);
         let role = self.role;
-        (operation.expand)(Expansion { text, role, dtype, gating, scaled, quantized, capability }, &operands);
+        (operation.expand)(
+            Expansion { text, role, dtype, gating, scaled, quantized, rms_only, capability },
+            &operands,
+        );
         Ok(())
     }
 
