@@ -170,9 +170,6 @@ struct Turn<'a> {
     products: Option<DType>,
 }
 
-/// A vector's elements.
-type Eight = [f32; WIDTH];
-
 impl Turn<'_> {
     /// Rotates the elements of a head.
     #[inline(always)]
@@ -204,11 +201,15 @@ impl Turn<'_> {
     /// Eight pairs, rotated: the first elements of each, and the second.
     #[inline(always)]
     fn turn<S: Simd>(&self, simd: S, [a, b]: [Eight; 2], cos: Eight, sin: Eight) -> [Eight; 2] {
-        let [a, b, cos, sin] = [a, b, cos, sin].map(|eight| simd.load(&eight));
-        let product = |x: S::F32, y: S::F32| rounded(x.mul(y), self.products);
-        [product(a, cos).sub(product(b, sin)).to_array(), product(b, cos).add(product(a, sin)).to_array()]
+        let (a, b, cos, sin) = (simd.load(&a), simd.load(&b), simd.load(&cos), simd.load(&sin));
+        let (a_cos, b_sin) = (rounded(a.mul(cos), self.products), rounded(b.mul(sin), self.products));
+        let (b_cos, a_sin) = (rounded(b.mul(cos), self.products), rounded(a.mul(sin), self.products));
+        [a_cos.sub(b_sin).to_array(), b_cos.add(a_sin).to_array()]
     }
 }
+
+/// A vector's elements.
+type Eight = [f32; WIDTH];
 
 /// The first `count` elements, at most [`WIDTH`], then zeros.
 #[inline(always)]
@@ -236,11 +237,19 @@ fn apply<S: Simd>(
     let count = dim as f64;
     let whole = dim.next_multiple_of(WIDTH);
     if norm.kind == NormKind::Layer {
-        let total = vectors(&values[..whole]).fold(simd.zero(), |sum, x| sum.add(simd.load(x).widen()));
+        let mut total = simd.zero();
+        for x in vectors(&values[..whole]) {
+            total = total.add(simd.load(x).widen());
+        }
         let mean = total.total() / count;
-        values[..dim].iter_mut().for_each(|x| *x = (f64::from(*x) - mean) as f32);
+        for x in &mut values[..dim] {
+            *x = (f64::from(*x) - mean) as f32;
+        }
     }
-    let sum_sq = vectors(&values[..whole]).fold(simd.zero(), |sum, x| sum.add_square(simd.load(x).widen()));
+    let mut sum_sq = simd.zero();
+    for x in vectors(&values[..whole]) {
+        sum_sq = sum_sq.add_square(simd.load(x).widen());
+    }
     let rstd = simd.splat(rstd(sum_sq.total() / count, norm.eps));
     let (values, _) = values[..whole].as_chunks_mut();
     for (x, w) in values.iter_mut().zip(vectors(&weights[..whole])) {
@@ -251,7 +260,7 @@ fn apply<S: Simd>(
 
 /// The vectors of a buffer's whole ones.
 #[inline(always)]
-fn vectors(values: &[f32]) -> impl Iterator<Item = &Eight> {
+fn vectors(values: &[f32]) -> std::slice::Iter<'_, Eight> {
     values.as_chunks().0.iter()
 }
 
@@ -259,7 +268,9 @@ fn vectors(values: &[f32]) -> impl Iterator<Item = &Eight> {
 #[inline(always)]
 fn round<S: Simd>(simd: S, to: Option<DType>, values: &mut [f32]) {
     if to.is_some() {
-        values.as_chunks_mut().0.iter_mut().for_each(|x| *x = rounded(simd.load(x), to).to_array());
+        for x in values.as_chunks_mut().0 {
+            *x = rounded(simd.load(x), to).to_array();
+        }
     }
 }
 
@@ -317,7 +328,8 @@ unsafe fn read_as<S: Simd, E: Element>(simd: S, address: u64, count: usize, to: 
     let (from, rest) = from.as_chunks();
     let (to, _) = to.as_chunks_mut();
     let mut to = to.iter_mut();
-    for (to, from) in to.by_ref().zip(from) {
+    // In this order none of `to` is taken where `from` has ended.
+    for (from, to) in from.iter().zip(to.by_ref()) {
         *to = E::load(simd, from).to_array();
     }
     if !rest.is_empty()
