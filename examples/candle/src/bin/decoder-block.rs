@@ -12,6 +12,7 @@
 //! cargo run --release -p norm-candle --bin decoder-block --features cuda    # Llama 3 8B's sizes, f16
 //! ```
 //!
+//! A number behind it, such as `-- 10`, is that of the rounds: 20 unless given, and 50 on a GPU, where they take minutes.
 //! The second needs a CUDA toolkit for candle's own kernels; `examples/candle/cuda-toolkit` makes one of PyPI's packages.
 //! The exit status is 1 if the results differ by more than rounding explains.
 
@@ -39,13 +40,14 @@ struct Setting {
 
 impl Setting {
     fn new() -> Result<Setting> {
+        let given = rounds()?;
         match Device::cuda_if_available(0)? {
             Device::Cpu => Ok(Setting {
                 device: Device::Cpu,
                 dtype: DType::F32,
                 sizes: Sizes::SMALL,
                 prompt: 64,
-                rounds: 20,
+                rounds: given.unwrap_or(20),
                 allowed: 1e-5,
             }),
             device => Ok(Setting {
@@ -53,10 +55,22 @@ impl Setting {
                 dtype: DType::F16,
                 sizes: Sizes::LLAMA_8B,
                 prompt: 2048,
-                rounds: 50,
+                rounds: given.unwrap_or(50),
                 allowed: 1e-2,
             }),
         }
+    }
+}
+
+/// The number of rounds given on the command line.
+fn rounds() -> Result<Option<usize>> {
+    let given = std::env::args().nth(1);
+    let rounds = given.as_ref().map(|rounds| rounds.parse().ok().filter(|&rounds| rounds > 0));
+    match (rounds, given) {
+        (Some(None), Some(given)) => {
+            Err(Error::msg(format!("rounds: expected a number of 1 or more, given '{given}'")))
+        }
+        (rounds, _) => Ok(rounds.flatten()),
     }
 }
 
