@@ -2,7 +2,6 @@
 //! bound it on a GPU.
 
 mod bound;
-mod gpu;
 mod heads;
 mod kernel_run;
 mod shape;
@@ -20,15 +19,15 @@ use norm_host::{
 use norm_kernels::abi::{EntryPoint, GatedKernel, Kernel, QuantKernel, ShardKernel, Template};
 use rayon::prelude::*;
 
+use super::gpu::{Gpu, Rates};
 use super::{PtxError, is_meant, text_for};
 use crate::failure::Failure;
 use crate::kernel_set::KernelSet;
 use crate::output;
 use bound::Bound;
-use gpu::{Gpu, Rates};
 use kernel_run::KernelRun;
 use norm_build::ptxas;
-use norm_host::ptx::{Entry, Ptx};
+use norm_host::ptx::{self, Entry, Ptx};
 use shape::Shape;
 use tensors::Tensors;
 
@@ -51,7 +50,7 @@ pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
     let (ptx, simulator) = match &rates {
         None => (text_for(set.open()?, None)?, set.simulator()?),
         Some(rates) => {
-            let ptx = newest_for(set.open()?, rates)?;
+            let ptx = ptx::for_capability(set.open()?, rates.capability)?;
             (ptx, Simulator::with_ptx(ptx).on(rates.profile()))
         }
     };
@@ -84,15 +83,6 @@ pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
         None if args.json => output::json(&runs),
         None => output::text(&table::table(&runs)),
     }
-}
-
-/// The text that a GPU runs: that of the highest capability up to its own.
-fn newest_for(set: &[Ptx], rates: &Rates) -> Result<Ptx, PtxError> {
-    let found = set.iter().rev().find(|ptx| ptx.capability <= rates.capability);
-    found.copied().ok_or_else(|| PtxError::Target {
-        expected: format!("PTX for compute capability {}.{} or less", rates.capability.0, rates.capability.1),
-        given: set.iter().map(|ptx| ptx.target).collect::<Vec<_>>().join(", "),
-    })
 }
 
 /// Prints what bounds each run.

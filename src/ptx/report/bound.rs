@@ -6,8 +6,10 @@ use std::fmt::Write;
 use norm_host::ptx::{InstructionKind, opcodes};
 use serde::Serialize;
 
-use super::gpu::{CONVERT, INTEGER, ISSUE, L1, LATENCY, REGISTERS, Rates, SHUFFLE, SPECIAL};
 use super::kernel_run::{KernelRun, Work};
+use crate::ptx::gpu::{
+    CONVERT, COPY, INTEGER, ISSUE, L1, LATENCY, MACHINE, REGISTERS, Rates, SHUFFLE, SPECIAL,
+};
 
 const WARP: f64 = 32.0;
 
@@ -119,7 +121,7 @@ impl Bound {
                     add(unit, warps * clocks);
                 }
                 if is_issued(opcode) {
-                    add(Unit::Issue, warps / ISSUE);
+                    add(Unit::Issue, MACHINE * warps / ISSUE);
                 }
             }
         }
@@ -137,7 +139,7 @@ impl Bound {
         let (bound_by, most) =
             busy.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((Unit::Memory, 1.0));
         let of_copy = memory / most.max(f64::MIN_POSITIVE);
-        let rate = of_copy * super::gpu::COPY;
+        let rate = of_copy * COPY;
         Bound {
             kernel: run.kernel.clone(),
             rows: run.rows,
@@ -167,7 +169,7 @@ fn resident_blocks(run: &KernelRun, registers: u32, rates: &Rates) -> u32 {
 pub fn table(bounds: &[Bound], rates: &Rates) -> String {
     let mut text = format!(
         "What bounds each kernel on an NVIDIA {} (compute capability {}.{}): from what the simulator counts of its rows, and published\n\
-         rates (src/ptx/report/gpu.rs names the sources). Full grids are taken for granted, one row after the other; what it\n\
+         rates (src/ptx/gpu.rs names the sources). Full grids are taken for granted, one row after the other; what it\n\
          takes to begin and to end, and the limit of power, are left out. Memory counts as full at {} of its published rate of\n\
          {:.2} TB/s, as for a copy. PTX is counted, not machine code; docs/TUNING.md says how far off that is.\n\n\
          blocks:    blocks that fit a multiprocessor; occupancy: what they read at a time, beside what is to be on its way.\n\
@@ -176,7 +178,7 @@ pub fn table(bounds: &[Bound], rates: &Rates) -> String {
         rates.name,
         rates.capability.0,
         rates.capability.1,
-        super::gpu::COPY,
+        COPY,
         rates.memory / 1e12,
     );
     // Writing to a string cannot fail.
@@ -215,7 +217,7 @@ pub fn table(bounds: &[Bound], rates: &Rates) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ptx::report::gpu::Gpu;
+    use crate::ptx::gpu::Gpu;
 
     /// A run of one line of PTX a kind, of one warp instruction each but the second, of 1000.
     fn run(moved_bytes: f64) -> (KernelRun, &'static str) {
@@ -249,10 +251,10 @@ mod tests {
         // One conversion of the two statements of its line.
         assert!((busy(&bound, Unit::DoubleConvert) - 16.0 / 16_000.0).abs() < 1e-9);
         // All but the move, at four a clock.
-        assert!((busy(&bound, Unit::Issue) - 1003.0 / 4.0 / 16_000.0).abs() < 1e-9);
+        assert!((busy(&bound, Unit::Issue) - MACHINE * 1003.0 / 4.0 / 16_000.0).abs() < 1e-9);
 
         let bound = Bound::new(&run, text, Some(32), &Gpu::H200.rates());
-        assert_eq!((bound.bound_by, bound.of_memory), (Unit::Memory, crate::ptx::report::gpu::COPY));
+        assert_eq!((bound.bound_by, bound.of_memory), (Unit::Memory, COPY));
     }
 
     #[test]
