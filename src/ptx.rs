@@ -1,5 +1,6 @@
 //! `norm ptx`: the shipped PTX, for a reader.
 
+mod gpu;
 mod list;
 mod report;
 mod show;

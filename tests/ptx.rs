@@ -202,6 +202,33 @@ pub fn widths_of_accesses(set: &Set) {
     }
 }
 
+/// An addition of a warp in f64 takes sixteen clocks where there are two lanes of it. There no kernel has one, and at most
+/// conversions of reciprocals that the launch passes, outside of loops over elements.
+#[test]
+fn no_kernel_for_few_doubles_calculates_in_f64() {
+    for ptx in ptx::EMBEDDED.map(ptx::Ptx::for_few_doubles) {
+        for entry in ptx.entries().unwrap() {
+            let stats = entry.stats().unwrap();
+            let doubles =
+                [InstructionKind::Double, InstructionKind::DoubleConvert].map(|kind| stats.count(kind));
+            assert!(doubles[0] == 0 && doubles[1] <= 3, "{} for {}: {doubles:?}", entry.name(), ptx.target);
+        }
+    }
+}
+
+/// Where there are many, LayerNorm adds in it. RMSNorm does so nowhere.
+#[test]
+fn layer_norm_alone_calculates_in_f64() {
+    for (entry, target, stats) in STOCK.entry_points() {
+        let is_layer = match entry {
+            EntryPoint::Norm(kernel) => kernel.kind == NormKind::Layer,
+            EntryPoint::Quant(kernel) => kernel.kind == NormKind::Layer,
+            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => false,
+        };
+        assert_eq!(stats.count(InstructionKind::Double) > 0, is_layer, "{entry} for {target}");
+    }
+}
+
 #[test]
 fn every_kernel_states_its_largest_block() {
     largest_blocks(&STOCK);

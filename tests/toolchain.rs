@@ -69,7 +69,74 @@ fn main() -> ExitCode {
         let run = move |ptxas: PathBuf| pseudo_instructions(&ptxas, target, capability);
         trials.push(trials::trial(&name, "ptxas", &ptxas, run));
     }
+    let disassembler = ptxas.clone().and_then(disassembler);
+    trials.push(trials::trial(
+        "machine_code_for_few_doubles_has_at_most_a_quarter_of_an_f64_instruction_an_element",
+        "cuobjdump",
+        &disassembler,
+        |tools| few_doubles(&tools),
+    ));
     trials::run(trials)
+}
+
+/// ptxas, and the cuobjdump beside it.
+fn disassembler(ptxas: PathBuf) -> Result<[PathBuf; 2], String> {
+    let cuobjdump = ptxas.with_file_name("cuobjdump");
+    match cuobjdump.is_file() {
+        true => Ok([ptxas, cuobjdump]),
+        false => Err("no cuobjdump beside ptxas (pip install nvidia-cuda-cuobjdump)".to_owned()),
+    }
+}
+
+/// Instructions of f64 in the machine code of LayerNorm's kernels, and of RMSNorm's that read a row again, for two GPUs that have two
+/// lanes of it a multiprocessor: arithmetic, comparisons, and conversions from and to it.
+fn few_doubles([ptxas, cuobjdump]: &[PathBuf; 2]) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    for (arch, capability) in [("sm_86", (8, 6)), ("sm_103", (10, 3))] {
+        let ptx = for_capability(&EMBEDDED, capability)?;
+        let is_meant = |name: &str| {
+            let types = [
+                "layer_f16_f16_f16_",
+                "layer_bf16_bf16_bf16_",
+                "layer_f32_f32_f32_",
+                "rms_f16_f16_f16_stream",
+            ];
+            types.iter().any(|types| name.starts_with(types))
+        };
+        let entries: Vec<_> = ptx.entries()?.filter(|entry| is_meant(entry.name())).collect();
+        let [source, cubin] = ["module.ptx", "module.cubin"].map(|name| folder.path().join(name));
+        fs::write(&source, ptx.module_of(entries.clone())?)?;
+        let run = |tool: &Path, arguments: &[&std::ffi::OsStr]| -> Result<String, Failed> {
+            let output = std::process::Command::new(tool).args(arguments).output()?;
+            if !output.status.success() {
+                return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+            }
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        run(ptxas, &["-arch".as_ref(), arch.as_ref(), source.as_ref(), "-o".as_ref(), cubin.as_ref()])?;
+        let code = run(cuobjdump, &["-sass".as_ref(), cubin.as_ref()])?;
+        let functions: Vec<&str> = code.split("Function : ").skip(1).collect();
+        if functions.len() != entries.len() {
+            return Err(format!("{arch}: {} of {} kernels", functions.len(), entries.len()).into());
+        }
+        for function in functions {
+            let name = function.split_whitespace().next().unwrap_or_default();
+            let opcodes = function.lines().filter_map(|line| line.split("*/").nth(1));
+            let opcodes =
+                opcodes.filter_map(|code| code.split_whitespace().find(|word| !word.starts_with('@')));
+            let doubles = opcodes.filter(|opcode| {
+                ["DADD", "DMUL", "DFMA", "DSETP", "DMNMX"].iter().any(|double| opcode.starts_with(double))
+                    || opcode.contains(".F64")
+            });
+            // The fewest elements that a thread of these kernels has: two vectors of 16 bytes, or four of f32.
+            let elements = if name.contains("f32_f32_f32_warp2") { 8 } else { 16 };
+            let doubles: Vec<&str> = doubles.collect();
+            if 4 * doubles.len() > elements {
+                return Err(format!("{name} for {arch}: {doubles:?}").into());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Every kernel with another place where its epilogue rounds than its neighbour has, beginning with that number.

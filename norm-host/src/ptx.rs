@@ -21,7 +21,7 @@ use bundle::Bundle;
 pub use entry::Entry;
 use parts::Parts;
 use source::Source;
-use specialize::TemplateError;
+use specialize::{Instance, TemplateError};
 pub use stats::{InstructionKind, Stats, opcodes};
 
 use crate::error::{Error, Result};
@@ -34,6 +34,8 @@ pub struct Ptx {
     pub target: &'static str,
     /// The lowest compute capability that runs it.
     pub capability: (u32, u32),
+    /// Whether its kernels are made for devices with few lanes of `f64`.
+    few_doubles: bool,
     source: Source,
 }
 
@@ -43,8 +45,8 @@ static SM_90: Bundle<'static> = Bundle::new(include_bytes!("../ptx/sm_90.ptx.zst
 /// The embedded PTX, lowest capability first.
 // A static, not a constant, because a set is identified by its address.
 pub static EMBEDDED: [Ptx; 2] = [
-    Ptx { target: "sm_80", capability: (8, 0), source: Source::Bundle(&SM_80) },
-    Ptx { target: "sm_90", capability: (9, 0), source: Source::Bundle(&SM_90) },
+    Ptx { target: "sm_80", capability: (8, 0), few_doubles: false, source: Source::Bundle(&SM_80) },
+    Ptx { target: "sm_90", capability: (9, 0), few_doubles: false, source: Source::Bundle(&SM_90) },
 ];
 
 /// The PTX that rust-cuda compiles from the same source, lowest capability first, for
@@ -52,8 +54,8 @@ pub static EMBEDDED: [Ptx; 2] = [
 /// kernels than [`EMBEDDED`], as now, every use of one of its kernels is [`Error::OtherKernels`].
 #[cfg(feature = "rust-cuda")]
 pub static RUST_CUDA: [Ptx; 2] = [
-    Ptx { target: "sm_80", capability: (8, 0), source: Source::Bundle(&RUST_CUDA_SM_80) },
-    Ptx { target: "sm_90", capability: (9, 0), source: Source::Bundle(&RUST_CUDA_SM_90) },
+    Ptx { target: "sm_80", capability: (8, 0), few_doubles: false, source: Source::Bundle(&RUST_CUDA_SM_80) },
+    Ptx { target: "sm_90", capability: (9, 0), few_doubles: false, source: Source::Bundle(&RUST_CUDA_SM_90) },
 ];
 
 #[cfg(feature = "rust-cuda")]
@@ -76,7 +78,7 @@ static RUST_CUDA_SM_90: Bundle<'static> = Bundle::new(norm_ptx_rust_cuda::SM_90)
 /// [`Error::Capability`] below the lowest; [`Error::Target`] where the set runs only on other devices.
 pub fn for_capability(set: &[Ptx], capability: (u32, u32)) -> Result<Ptx> {
     if let Some(fit) = set.iter().rev().find(|ptx| ptx.runs_on(capability)) {
-        return Ok(*fit);
+        return Ok(if has_few_doubles(capability) { fit.for_few_doubles() } else { *fit });
     }
     match set.iter().find(|ptx| ptx.compatibility() == Compatibility::Newer) {
         Some(lowest) => Err(Error::Capability { expected: lowest.capability, given: capability }),
@@ -85,6 +87,13 @@ pub fn for_capability(set: &[Ptx], capability: (u32, u32)) -> Result<Ptx> {
             Err(Error::Target { expected: capability, given: targets.join(" and ") })
         }
     }
+}
+
+/// Whether a multiprocessor of this compute capability (major, minor) has but two lanes of `f64`, as all have that are made for
+/// graphics, and B300: 8.0, 9.0 and 10.0 have 32 or 64 (CUDA C++ Best Practices Guide, 'Throughput of Native Arithmetic
+/// Instructions').
+pub const fn has_few_doubles(capability: (u32, u32)) -> bool {
+    !matches!(capability, (8..=10, 0))
 }
 
 /// Which devices newer than its target run a PTX text.
@@ -115,7 +124,19 @@ impl Ptx {
         let number = target.strip_prefix("sm_")?.trim_end_matches(char::is_alphabetic);
         // Two digits up to 9.x, three from there on.
         let number: u32 = number.parse().ok().filter(|number| (10..1000).contains(number))?;
-        Some(Ptx { target, capability: (number / 10, number % 10), source: Source::Text(text) })
+        Some(Ptx {
+            target,
+            capability: (number / 10, number % 10),
+            few_doubles: false,
+            source: Source::Text(text),
+        })
+    }
+
+    /// The same text, whose kernels are made of its templates without additions in `f64`, for devices that
+    /// [have few lanes](has_few_doubles) of it. [`for_capability`] does so where a device has. Of LayerNorm, the last bit of an
+    /// output may be another one.
+    pub fn for_few_doubles(self) -> Ptx {
+        Ptx { few_doubles: true, ..self }
     }
 
     /// Whether a device of this compute capability (major, minor) runs it: a device of its target or, unless the target's
@@ -248,7 +269,9 @@ impl Ptx {
     /// The text of an entry point, made from its template; `None` where there is none.
     fn instance(&self, entry: EntryPoint) -> Result<Option<String>> {
         let Some(template) = self.source.entry(&entry.template().to_string())? else { return Ok(None) };
-        match specialize::specialize(&template, entry, self.capability) {
+        let mut instance = Instance::of(entry, self.capability);
+        instance.few_doubles = self.few_doubles;
+        match instance.specialize(&template, self.capability) {
             Ok(text) => Ok(Some(text)),
             Err(error) => {
                 // Lines count as in the module that `norm ptx show` prints.

@@ -1,7 +1,9 @@
 //! LayerNorm of rows whose mean is large beside what their elements differ by: the shipped PTX on the simulator, and
 //! the CPU backend. One `f32` holds too little of such a mean.
 
-use norm_host::accuracy::{judge_row, round_to_f16};
+use std::sync::LazyLock;
+
+use norm_host::accuracy::{judge_row, round_to_bf16, round_to_f16};
 use norm_host::ptx::EMBEDDED;
 use norm_host::reference::{self, Factors, Parameters, widen};
 use norm_host::{Backend, Cpu, DType, Element, Norm, NormKind, Simulator, View, ViewMut, problem::Roundings};
@@ -19,10 +21,18 @@ fn layer_norm<E: Element>(x: &[E], on: &impl Backend) -> Vec<f64> {
 
 /// The same by every backend that needs no device, with a name for each.
 fn everywhere<E: Element>(x: &[E]) -> Vec<(String, Vec<f64>)> {
-    let simulated =
-        EMBEDDED.iter().map(|ptx| (ptx.target.to_owned(), layer_norm(x, &Simulator::with_ptx(*ptx))));
+    let simulated = SIMULATORS.iter().map(|(name, simulator)| (name.clone(), layer_norm(x, simulator)));
     [("cpu".to_owned(), layer_norm(x, &Cpu))].into_iter().chain(simulated).collect()
 }
+
+/// Simulators of devices with many lanes of f64 and with few, whose totals have other forms, with a name for each.
+static SIMULATORS: LazyLock<Vec<(String, Simulator)>> = LazyLock::new(|| {
+    let many = EMBEDDED.iter().map(|ptx| (ptx.target.to_owned(), Simulator::with_ptx(*ptx)));
+    let few = EMBEDDED
+        .iter()
+        .map(|ptx| (format!("{} for few doubles", ptx.target), Simulator::with_ptx(ptx.for_few_doubles())));
+    many.chain(few).collect()
+});
 
 /// Holds a row to the promise, and its largest error, in units of a normalized row, to `most`.
 fn holds<E: Element>(x: &[E], most: f64) {
@@ -94,6 +104,38 @@ fn one_value_throughout_leaves_nothing() {
     }
 }
 
+/// Their sums are beyond `f32`.
+#[test]
+fn one_huge_value_throughout_leaves_nothing() {
+    for dim in [2, 100, 4096, 40_000] {
+        for (backend, y) in everywhere(&vec![-3e38_f32; dim]) {
+            assert!(y.iter().all(|&y| y == 0.0), "{dim} on {backend}: {:?}", &y[..2]);
+        }
+        for (backend, y) in everywhere(&vec![round_to_bf16(3e38); dim]) {
+            assert!(y.iter().all(|&y| y == 0.0), "{dim} of bf16 on {backend}: {:?}", &y[..2]);
+        }
+    }
+}
+
+/// From the largest f16 to the smallest, which no f32 holds the sum of: what cancels leaves the small ones, exactly.
+#[test]
+fn the_largest_and_the_smallest_elements_of_sixteen_bits_add_up() {
+    for dim in DIMS {
+        let element = |i: usize| match i % 4 {
+            0 => 65504.0,
+            1 => -65504.0,
+            2 => 2_f64.powi(-24) * (1 + i % 1000) as f64,
+            _ => 0.1 * (i % 17) as f64,
+        };
+        let row: Vec<f64> = (0..dim).map(element).collect();
+        holds(&row.iter().map(|&x| round_to_f16(x)).collect::<Vec<_>>(), 1e-6 * 4.0);
+        holds(&row.iter().map(|&x| round_to_bf16(x)).collect::<Vec<_>>(), 1e-6 * 4.0);
+        // All of one sign, far beyond what 24 bits hold.
+        let row: Vec<f64> = row.iter().map(|x| x.abs()).collect();
+        holds(&row.iter().map(|&x| round_to_f16(x)).collect::<Vec<_>>(), 1e-6 * 4.0);
+    }
+}
+
 #[test]
 fn squares_beyond_f32_do_not_matter_where_those_about_the_mean_are_not() {
     // 2^70 and its neighbours: their squares add up beyond f32, those of their differences do not.
@@ -144,7 +186,7 @@ fn tiny_rows_beside_ordinary_ones_keep_what_rounding_added_to_their_mean() {
             Norm::layer(EPS).rows(View::from_slice(&x, &shape).unwrap(), &mut view, on).unwrap();
             y
         };
-        for ptx in EMBEDDED {
+        for ptx in EMBEDDED.into_iter().flat_map(|ptx| [ptx, ptx.for_few_doubles()]) {
             let y = normalize(&Simulator::with_ptx(ptx));
             for (row, (x, y)) in x.chunks(dim).zip(y.chunks(dim)).enumerate() {
                 let judged = judge_row(&widen(x), &parameters, DType::F32, &widen(y));

@@ -7,6 +7,10 @@
 use crate::gpu::{self, pseudo};
 use crate::row::Scales;
 
+/// The bits of a sum of elements, with about twice the precision of an `f32`. All zeros are the empty sum. The host decides what
+/// form it has when it writes the types into a template: an `f64`, or on a GPU with few lanes of `f64` an integer or two `f32`.
+pub type Total = [u32; 2];
+
 /// The bits of a vector, in the first 2, 4 or 8 words: as many as its elements fill.
 pub type Words = [u32; 8];
 
@@ -68,12 +72,24 @@ pub trait Output: Stored {
 
 /// An element type of the rows that are normalized: x, or its sum with a residual.
 pub trait Input: Stored {
-    /// The unit of [`widen`](Self::widen), a power of two.
-    fn wide_unit() -> f64;
+    /// The total with the `N` elements of a vector, 4 or 8, more, given as `f32` and as their words. What becomes of infinities
+    /// and NaN is not said; the norm finds them by their squares.
+    fn add_to_total<const N: usize>(total: Total, x: [f32; N], words: &Words) -> Total;
 
-    /// Elements `2 * pair` and `2 * pair + 1` of the vector in `words`, exactly, in [`wide_unit`](Self::wide_unit)s.
-    /// Infinities and NaN of 16-bit types become finite numbers; the norm finds them by their squares.
-    fn widen(words: &Words, pair: usize) -> [f64; 2];
+    /// The sum of both totals, with the same bits for either order of them.
+    fn plus(a: Total, b: Total) -> Total;
+
+    /// Mean, excess and M2 of some elements: [`pseudo::moments_x`].
+    fn moments(total: Total, squares: f32, elements: f32, reciprocal: (f32, f64)) -> [f32; 3];
+
+    /// Mean and excess of some elements: [`pseudo::mean_x`].
+    fn mean(total: Total, elements: f32, reciprocal: (f32, f64)) -> [f32; 2];
+
+    /// The mean of a share minus that of the row: [`pseudo::distance_x`].
+    fn distance(share: (Total, f32, f32, f64), row: (Total, f64, [f32; 2])) -> f32;
+
+    /// Whether a total is beyond what it can hold, given the mean of it.
+    fn overflows(mean: f32) -> bool;
 
     /// Whether [`clamp`](Self::clamp) may change anything.
     const MAY_CLAMP: bool;
@@ -204,13 +220,37 @@ impl Param for WHalf {
 
 impl Input for XHalf {
     #[inline(always)]
-    fn wide_unit() -> f64 {
-        pseudo::unit_x()
+    fn add_to_total<const N: usize>(total: Total, x: [f32; N], words: &Words) -> Total {
+        let [p, q, r, s, ..] = *words;
+        match N {
+            8 => pseudo::total_x_v8(total, [x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]], [p, q, r, s]),
+            _ => pseudo::total_x_v4(total, [x[0], x[1], x[2], x[3]], [p, q]),
+        }
     }
 
     #[inline(always)]
-    fn widen(words: &Words, pair: usize) -> [f64; 2] {
-        pseudo::widen_x(words[pair]).map(|upper| f64::from_bits((upper as u64) << 32))
+    fn plus(a: Total, b: Total) -> Total {
+        pseudo::plus_x(a, b)
+    }
+
+    #[inline(always)]
+    fn moments(total: Total, squares: f32, elements: f32, (r32, r64): (f32, f64)) -> [f32; 3] {
+        pseudo::moments_x(total, squares, elements, r32, r64)
+    }
+
+    #[inline(always)]
+    fn mean(total: Total, elements: f32, (r32, r64): (f32, f64)) -> [f32; 2] {
+        pseudo::mean_x(total, elements, r32, r64)
+    }
+
+    #[inline(always)]
+    fn distance(share: (Total, f32, f32, f64), row: (Total, f64, [f32; 2])) -> f32 {
+        pseudo::distance_x(share, row)
+    }
+
+    #[inline(always)]
+    fn overflows(mean: f32) -> bool {
+        pseudo::overflows_x(mean) != 0
     }
 
     const MAY_CLAMP: bool = true;
@@ -268,13 +308,36 @@ impl Param for F32 {
 
 impl Input for F32 {
     #[inline(always)]
-    fn wide_unit() -> f64 {
-        1.0
+    fn add_to_total<const N: usize>(total: Total, x: [f32; N], _words: &Words) -> Total {
+        match N {
+            8 => pseudo::total_s_v8(total, [x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]]),
+            _ => pseudo::total_s_v4(total, [x[0], x[1], x[2], x[3]]),
+        }
     }
 
     #[inline(always)]
-    fn widen(words: &Words, pair: usize) -> [f64; 2] {
-        [f32::from_bits(words[2 * pair]) as f64, f32::from_bits(words[2 * pair + 1]) as f64]
+    fn plus(a: Total, b: Total) -> Total {
+        pseudo::plus_s(a, b)
+    }
+
+    #[inline(always)]
+    fn moments(total: Total, squares: f32, elements: f32, (r32, r64): (f32, f64)) -> [f32; 3] {
+        pseudo::moments_s(total, squares, elements, r32, r64)
+    }
+
+    #[inline(always)]
+    fn mean(total: Total, elements: f32, (r32, r64): (f32, f64)) -> [f32; 2] {
+        pseudo::mean_s(total, elements, r32, r64)
+    }
+
+    #[inline(always)]
+    fn distance(share: (Total, f32, f32, f64), row: (Total, f64, [f32; 2])) -> f32 {
+        pseudo::distance_s(share, row)
+    }
+
+    #[inline(always)]
+    fn overflows(mean: f32) -> bool {
+        pseudo::overflows_s(mean) != 0
     }
 
     const MAY_CLAMP: bool = false;

@@ -37,6 +37,8 @@ macro_rules! layouts {
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod access;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
+pub mod double_word;
+#[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod each;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod element;

@@ -4,7 +4,7 @@
 //! RMSNorm:    sum_sq = Σ x²                                       one pass, one reduction
 //!             y = x * rsqrt(sum_sq / dim + eps) * w
 //!
-//! LayerNorm:  total = Σ x (in f64), sum_sq = Σ x²                 one pass, one reduction
+//! LayerNorm:  total = Σ x (as two words), sum_sq = Σ x²           one pass, one reduction
 //!             M2 = sum_sq - total² / dim                          the squares about the mean
 //!             if too little of sum_sq is left in it:
 //!                 M2 = Σ (x - mean)²                              another pass and reduction
@@ -18,12 +18,13 @@ use core::marker::PhantomData;
 
 use crate::abi::{Args, MAX_STAGED_VECTORS};
 use crate::access::unpack;
+use crate::double_word::{self, DoubleWord};
 use crate::each::each;
-use crate::element::{Input, Words};
+use crate::element::{Input, Total};
 use crate::gpu;
 use crate::reduce::{FIRST, SECOND, Scope};
 use crate::storage::RowStorage;
-use crate::sum::{Moments, join, split};
+use crate::sum::Moments;
 
 /// A normalization.
 pub trait Norm {
@@ -75,10 +76,10 @@ impl Norm for Layer {
     unsafe fn run<T: Scope, const N: usize>(storage: impl RowStorage<N>, args: &Args) {
         let last = T::spans_blocks() && gpu::cluster_rank() == gpu::cluster_blocks() - 1;
         let moments = T::sum(moments(&storage), FIRST);
-        let share = center::<T, N>(&storage, moments, args, last);
-        let row = if T::spans_blocks() { merge::<T>(moments.total, share, args) } else { share };
-        // `widen` turns an infinite element into a finite f64, but its square in `sum_sq` is infinite, or NaN. The difference
-        // `sum_sq - sum_sq` is then NaN, and makes the row NaN; otherwise it is 0.
+        let share = center::<T, _, N>(&storage, moments, args, last);
+        let row = row_of::<T, _, N>(&storage, moments.total, share, args);
+        // The total may be finite although an element is infinite or NaN, but then the square in `sum_sq` is infinite, or NaN.
+        // The difference `sum_sq - sum_sq` is then NaN, and makes the row NaN; otherwise it is 0.
         #[expect(clippy::eq_op, reason = "not always 0, as said")]
         let rstd = gpu::rsqrt(row.sum_sq * args.reciprocal_f32 + args.eps) + (row.sum_sq - row.sum_sq);
         // `(x - high + excess) * rstd` as `(x - high) * rstd + excess * rstd`: an FMA, so that a mean in two parts takes as
@@ -100,33 +101,52 @@ struct Centered {
 /// M2 is the sum of squares minus `total² / elements`. If the difference is a small part of the sum, cancellation would
 /// leave few correct digits of it, and a second pass sums the squares about the mean instead.
 #[inline(always)]
-fn center<T: Scope, const N: usize>(
-    storage: &impl RowStorage<N>,
-    Moments { total, squares: sum_sq }: Moments,
+fn center<T: Scope, P: RowStorage<N>, const N: usize>(
+    storage: &P,
+    Moments { total, squares: sum_sq, .. }: Moments<P::X>,
     args: &Args,
     last: bool,
 ) -> Centered {
-    let share_mean = total * reciprocal(args, last);
-    let mut mean = Mean::new(share_mean);
-    let mut centered = (sum_sq as f64 - total * share_mean) as f32;
+    let (elements, reciprocal) = (elements(args, last), share_reciprocal::<T>(args, last));
+    let [high, excess, mut centered] = P::X::moments(total, sum_sq, elements, reciprocal);
+    let mut mean = Mean { high, excess };
     // An infinite or NaN sum is not well conditioned, either.
     let well_conditioned = centered >= MIN_RESIDUAL_FRACTION * sum_sq && centered < f32::INFINITY;
     if T::any(!well_conditioned) {
-        let about_high = T::sum(sum_sq_centered(storage, mean.high), SECOND);
-        // A row of one value throughout has variance 0; the rounding error of its mean in f64 must not appear as one. Its
-        // sum of squares about the mean is 0. That of a row of tiny elements underflows to 0 too, but such a row comes here
-        // only if another row of the block or warp needs this pass (`VOTES`). The two are told apart by the excess of the
-        // mean: in a constant row it is at most the error of the f64 mean, less than `MIN_EXCESS_FRACTION` of the mean, else
-        // more. Both sides are scaled up by `SCALE`, so that neither square underflows to 0. For a large mean both squares
-        // may be infinite, and compare as equal.
+        // Elements may add up to more than `f32` holds. If their squares about the mean do not, all elements are the same:
+        // neighbours of that size differ by more than the square root of the largest `f32`.
+        let overflows = P::X::overflows(mean.high);
+        let (about_center, element) = sum_sq_centered(storage, mean.high, overflows);
+        if overflows {
+            mean = Mean { high: element, excess: 0.0 };
+        }
+        let about_high = T::sum(about_center, SECOND);
+        // A row of one value throughout has variance 0; the rounding error of its mean must not appear as one. Its sum of
+        // squares about the mean is 0. That of a row of tiny elements underflows to 0 too, but such a row comes here only if
+        // another row of the block or warp needs this pass (`VOTES`). The two are told apart by the excess of the mean: in a
+        // constant row it is at most the error of the mean, less than `MIN_EXCESS_FRACTION` of the mean, else more. Both sides
+        // are scaled up by `SCALE`, so that neither square underflows to 0. For a large mean both squares may be infinite, and
+        // compare as equal.
         let (excess, least) = (mean.excess * SCALE, mean.high * (SCALE * MIN_EXCESS_FRACTION));
         let is_constant = about_high == 0.0 && (!T::VOTES || excess * excess <= least * least);
         mean.excess = if is_constant { 0.0 } else { mean.excess };
         // `Σ (x - high)² = Σ (x - mean)² + elements * (mean - high)²`.
-        let about_mean = about_high - elements(args, last) * (mean.excess * mean.excess);
+        let about_mean = about_high - elements * (mean.excess * mean.excess);
         centered = if well_conditioned { centered } else { about_mean };
     }
     Centered { mean, sum_sq: centered }
+}
+
+/// The mean and M2 of a row from those of this block's share and its total: they are those of the share, unless the blocks of a
+/// cluster share the row.
+#[inline(always)]
+fn row_of<T: Scope, P: RowStorage<N>, const N: usize>(
+    _storage: &P,
+    total: Total,
+    share: Centered,
+    args: &Args,
+) -> Centered {
+    if T::spans_blocks() { merge::<T, P::X>(total, share, args) } else { share }
 }
 
 /// The mean and M2 of a row that a cluster shares, from the total and the M2 of this block's share.
@@ -134,20 +154,28 @@ fn center<T: Scope, const N: usize>(
 /// The row's M2 is the sum of the shares' M2 and of `elements * (share's mean - row's mean)²` for each share (Chan, Golub
 /// and LeVeque 1983, "Algorithms for Computing the Sample Variance"). One exchange serves both sums.
 #[inline(always)]
-fn merge<T: Scope>(total: f64, share: Centered, args: &Args) -> Centered {
-    let [low, high] = split(total);
-    T::all_gather([low, high, share.sum_sq, 0.0]);
-    let (mut sum, mut sum_sq) = (0.0, 0.0);
-    T::each_gathered(|_, [low, high, share, _]| {
-        sum += join([low, high]);
+fn merge<T: Scope, X: Input>(total: Total, share: Centered, args: &Args) -> Centered {
+    let [first, second] = total.map(f32::from_bits);
+    T::all_gather([first, second, share.sum_sq, 0.0]);
+    let total = |first: f32, second: f32| [first.to_bits(), second.to_bits()];
+    let (mut sum, mut sum_sq) = ([0; 2], 0.0);
+    T::each_gathered(|_, [first, second, share, _]| {
+        sum = X::plus(sum, total(first, second));
         sum_sq += share;
     });
-    let row_mean = sum * args.reciprocal;
-    T::each_gathered(|last, [low, high, ..]| {
-        let distance = (join([low, high]) * reciprocal(args, last) - row_mean) as f32;
-        sum_sq = gpu::fma(elements(args, last) * distance, distance, sum_sq);
+    let [high, excess] = X::mean(sum, args.dim as f32, (args.reciprocal_f32, args.reciprocal));
+    if X::overflows(high) {
+        // As in `center`: a row whose elements are the same, or one without a result.
+        return Centered { mean: share.mean, sum_sq };
+    }
+    T::each_gathered(|last, [first, second, ..]| {
+        let (count, (r32, r64)) = (elements(args, last), reciprocal(args, last));
+        let share = (total(first, second), count, r32, r64);
+        let distance = X::distance(share, (sum, args.reciprocal, [high, excess]));
+        sum_sq = gpu::fma(count * distance, distance, sum_sq);
     });
-    Centered { mean: Mean::of_sum(sum, row_mean, args), sum_sq }
+    let mean = Mean { high, excess };
+    Centered { mean, sum_sq }
 }
 
 /// The mean of a row as two `f32`, which together have twice the precision of one.
@@ -164,43 +192,33 @@ struct Mean {
     excess: f32,
 }
 
-impl Mean {
-    #[inline(always)]
-    fn new(mean: f64) -> Mean {
-        let high = mean as f32;
-        Mean { high, excess: (high as f64 - mean) as f32 }
-    }
-
-    /// The mean of a row whose elements add up to `sum`, given its rounded value `mean = sum * (1 / dim)`.
-    ///
-    /// The excess is computed as `(high * dim - sum) / dim`, whose difference is exact. `mean` itself may be off by an ULP
-    /// of `f64`, since `1 / dim` is rounded, which would give a constant row an excess.
-    #[inline(always)]
-    fn of_sum(sum: f64, mean: f64, args: &Args) -> Mean {
-        let (high, dim) = (mean as f32, args.dim as f32 as f64);
-        Mean { high, excess: ((high as f64 * dim - sum) * args.reciprocal) as f32 }
-    }
-}
-
 /// The number of elements in a block's share of the row; `last` says whether it is the last block of the cluster.
 #[inline(always)]
 fn elements(args: &Args, last: bool) -> f32 {
     (if last { args.dim - args.share * (gpu::cluster_blocks() - 1) } else { args.share }) as f32
 }
 
-/// One over the number of elements in a block's share of the row.
+/// One over the number of elements in a block's share of the row, in `f32` and in `f64`.
 #[inline(always)]
-fn reciprocal(args: &Args, last: bool) -> f64 {
+fn share_reciprocal<T: Scope>(args: &Args, last: bool) -> (f32, f64) {
+    let (r32, r64) = reciprocal(args, last);
+    (if T::SPANS_BLOCKS { r32 } else { args.reciprocal_f32 }, r64)
+}
+
+/// The same where blocks of a cluster may share a row.
+#[inline(always)]
+fn reciprocal(args: &Args, last: bool) -> (f32, f64) {
     let (share, last_share) = (args.share_reciprocal, args.last_share_reciprocal);
     // A selection by a mask, not by `if`: libNVVM would make of `if` one load at an address that depends on the condition,
     // and a kernel parameter that is indexed is copied into local memory first.
     let mask = (last as u64).wrapping_neg();
-    f64::from_bits(last_share.to_bits() & mask | share.to_bits() & !mask)
+    let r64 = f64::from_bits(last_share.to_bits() & mask | share.to_bits() & !mask);
+    (r64 as f32, r64)
 }
 
 /// The least excess of a mean, as a fraction of it, that is taken for real. The mean of at most 2²⁴
 /// ([`MAX_DIM`](crate::abi::MAX_DIM)) elements of 24 bits is a multiple of 2⁻⁴⁸ of their largest power of two, so an excess
-/// that is not 0 is no smaller; anything smaller is the error of the mean in f64, two ULPs at most.
+/// that is not 0 is no smaller.
 const MIN_EXCESS_FRACTION: f32 = 1.0 / (1_u64 << 49) as f32;
 
 /// 2¹⁰⁰, by which [`center`] scales numbers up before it squares them.
@@ -210,32 +228,16 @@ const SCALE: f32 = f32::from_bits((127 + 100) << 23);
 /// error by at most 1 / 0.2 = 5. Below, [`center`] makes a second pass.
 const MIN_RESIDUAL_FRACTION: f32 = 0.2;
 
-/// The sum of a thread's elements and the sum of their squares, in the first pass over them.
-///
-/// Elements are summed in f64: they can cancel, and no f32 sum would keep the accuracy promise.
+/// The total of a thread's elements and the sum of their squares, in the first pass over them.
 #[inline(always)]
-fn moments<P: RowStorage<N>, const N: usize>(storage: &P) -> Moments {
-    let (mut total, mut squares) = (0.0, Squares::<P, N>::ZERO);
-    storage.each_first(|x, _| {
-        total += wide_sum::<P::X, N>(&x);
-        squares.add(unpack::<P::X, N>(x));
+fn moments<P: RowStorage<N>, const N: usize>(storage: &P) -> Moments<P::X> {
+    let (mut total, mut squares) = ([0; 2], Squares::<P, N>::ZERO);
+    storage.each_first(|words, _| {
+        let x = unpack::<P::X, N>(words);
+        total = P::X::add_to_total::<N>(total, x, &words);
+        squares.add(x);
     });
-    Moments { total: total * P::X::wide_unit(), squares: squares.sum() }
-}
-
-/// The sum of a vector's elements, in [`Input::wide_unit`]s.
-#[inline(always)]
-fn wide_sum<X: Input, const N: usize>(words: &Words) -> f64 {
-    // As a tree, because in a chain each addition would wait for the one before it.
-    let sum = |pair| {
-        let [low, high] = X::widen(words, pair);
-        low + high
-    };
-    let mut total = sum(0) + sum(1);
-    if N == 8 {
-        total += sum(2) + sum(3);
-    }
-    total
+    Moments::new(total, squares.sum())
 }
 
 /// The sum of squares of a thread's elements, in the first pass over them.
@@ -246,33 +248,40 @@ pub fn squares<P: RowStorage<N>, const N: usize>(storage: &P) -> f32 {
     squares.sum()
 }
 
-/// The sum of squares of the distances of a thread's elements from `center`, in a later pass.
+/// The sum of squares of the distances of a thread's elements from `center`, in a later pass, and one of the elements; with
+/// `about_own` of their distances from one of their own vector.
 #[inline(always)]
-fn sum_sq_centered<P: RowStorage<N>, const N: usize>(storage: &P, center: f32) -> f32 {
-    let mut squares = Squares::<P, N>::ZERO;
+fn sum_sq_centered<P: RowStorage<N>, const N: usize>(
+    storage: &P,
+    center: f32,
+    about_own: bool,
+) -> (f32, f32) {
+    let (mut squares, mut element) = (Squares::<P, N>::ZERO, 0.0);
     storage.each(|x, valid| {
         let x = unpack::<P::X, N>(x);
+        element = if valid > 0 { x[0] } else { element };
+        let center = if about_own { x[0] } else { center };
         let mut distances = [0.0; N];
         each::<N>(|i| distances[i] = if (i as u32) < valid { x[i] - center } else { 0.0 });
         squares.add(distances);
     });
-    squares.sum()
+    (squares.sum(), element)
 }
 
-/// The number of vectors whose squares a thread adds up in f32. Longer rows add the sums of such groups in f64, so that the
+/// The number of vectors whose squares a thread adds up in one f32. Longer rows add the sums of such groups in two, so that the
 /// error stays at a few ULPs for any length.
 pub const GROUP: u32 = MAX_STAGED_VECTORS;
 
 /// A thread's sum of squares, vector by vector.
 struct Squares<P, const N: usize> {
-    groups: f64,
+    groups: DoubleWord,
     group: f32,
     vectors: u32,
     storage: PhantomData<P>,
 }
 
 impl<P: RowStorage<N>, const N: usize> Squares<P, N> {
-    const ZERO: Self = Squares { groups: 0.0, group: 0.0, vectors: 0, storage: PhantomData };
+    const ZERO: Self = Squares { groups: [0.0; 2], group: 0.0, vectors: 0, storage: PhantomData };
 
     #[inline(always)]
     fn add(&mut self, values: [f32; N]) {
@@ -281,13 +290,18 @@ impl<P: RowStorage<N>, const N: usize> Squares<P, N> {
         self.group += vector;
         self.vectors += 1;
         if P::LONG && self.vectors == GROUP {
-            self.groups += self.group as f64;
+            self.groups = double_word::plus(self.groups, [self.group, 0.0]);
             (self.group, self.vectors) = (0.0, 0);
         }
     }
 
     #[inline(always)]
     fn sum(self) -> f32 {
-        if P::LONG { (self.groups + self.group as f64) as f32 } else { self.group }
+        if !P::LONG {
+            return self.group;
+        }
+        let [sum, rest] = double_word::plus(self.groups, [self.group, 0.0]);
+        // Squares beyond f32 are infinite, and what their sum lost is no number.
+        if sum < f32::INFINITY { sum + rest } else { sum }
     }
 }

@@ -3,13 +3,13 @@
 use crate::abi::WARP;
 use crate::each::each;
 use crate::gpu;
-use crate::sum::{Largest, Moments, Sum};
+use crate::sum::{Largest, MOMENTS_SCRATCH, Sum};
 
 /// Offset in the scratch memory for the first reduction of a kernel. The second reduction has bytes of its own, so that one
 /// barrier each is enough: nothing is overwritten that a slower warp may still read.
 pub const FIRST: u32 = 0;
 /// Offset in the scratch memory for the second reduction, of `f32` sums.
-pub const SECOND: u32 = Moments::SCRATCH;
+pub const SECOND: u32 = MOMENTS_SCRATCH;
 /// Offset in the scratch memory of what a block gathers from the blocks of its cluster, [`BYTES_PER_BLOCK`] from each.
 const GATHERED: u32 = SECOND + f32::SCRATCH;
 /// Offset in the scratch memory for the largest magnitude of a row whose output is quantized. Such kernels have no cluster.

@@ -1,6 +1,9 @@
 //! Sums that threads exchange by shuffles and shared memory.
 
+use core::marker::PhantomData;
+
 use crate::abi::WARP;
+use crate::element::{Input, Total};
 use crate::gpu;
 
 /// The sum of a thread, or of several threads.
@@ -68,42 +71,6 @@ impl Sum for f32 {
     }
 }
 
-/// For terms that can cancel.
-impl Sum for f64 {
-    const SCRATCH: u32 = 8 * WARP;
-    const UNROLL: u32 = 4;
-    const ZERO: f64 = 0.0;
-
-    #[inline(always)]
-    fn plus(self, other: f64) -> f64 {
-        self + other
-    }
-
-    #[inline(always)]
-    fn shuffle_xor(self, lane_mask: u32) -> f64 {
-        join(split(self).map(|half| gpu::shuffle_xor(half, lane_mask)))
-    }
-
-    #[inline(always)]
-    unsafe fn st_scratch(self, scratch: u32, place: u32) {
-        let ([low, high], offset) = (split(self), scratch + 8 * place);
-        // SAFETY: the caller guarantees that `place` is below 32, and its 8 bytes this thread's.
-        unsafe {
-            gpu::st_scratch(offset, low);
-            gpu::st_scratch(offset + 4, high);
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn plus_scratch(self, scratch: u32, place: u32) -> f64 {
-        let offset = scratch + 8 * place;
-        // SAFETY: the caller guarantees that these places, of 8 bytes, were written before the last barrier.
-        let ([a, b, c, d], [e, f, g, h]) =
-            unsafe { (gpu::ld_scratch_v4(offset), gpu::ld_scratch_v4(offset + 16)) };
-        self + ((join([a, b]) + join([c, d])) + (join([e, f]) + join([g, h])))
-    }
-}
-
 /// The bits of the largest magnitude of some elements: a number that is not negative, or a NaN, which counts as larger than any
 /// number. Bits of such `f32` have the order of unsigned integers.
 #[derive(Clone, Copy)]
@@ -156,59 +123,75 @@ impl Sum for Largest {
     }
 }
 
-/// A sum of elements, and one of their squares.
-#[derive(Clone, Copy)]
-pub struct Moments {
-    /// `Σ x`.
-    pub total: f64,
+/// The total of elements of type `X`, and the sum of their squares.
+pub struct Moments<X> {
+    /// `Σ x`. Elements can cancel, and no `f32` sum of them would keep the accuracy promise.
+    pub total: Total,
     /// `Σ x²`.
     pub squares: f32,
+    elements: PhantomData<X>,
 }
 
-impl Sum for Moments {
-    const SCRATCH: u32 = f64::SCRATCH + f32::SCRATCH;
-    const UNROLL: u32 = f64::UNROLL;
-    const ZERO: Moments = Moments { total: 0.0, squares: 0.0 };
+impl<X> Moments<X> {
+    /// The moments with these sums.
+    #[inline(always)]
+    pub fn new(total: Total, squares: f32) -> Self {
+        Moments { total, squares, elements: PhantomData }
+    }
+}
+
+impl<X> Clone for Moments<X> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<X> Copy for Moments<X> {}
+
+/// Bytes of the totals of [`WARP`] warps.
+const TOTALS: u32 = 8 * WARP;
+
+/// Bytes of scratch memory for [`Moments`] of [`WARP`] warps.
+pub const MOMENTS_SCRATCH: u32 = TOTALS + f32::SCRATCH;
+
+impl<X: Input> Sum for Moments<X> {
+    const SCRATCH: u32 = MOMENTS_SCRATCH;
+    const UNROLL: u32 = 4;
+    const ZERO: Self = Moments { total: [0; 2], squares: 0.0, elements: PhantomData };
 
     #[inline(always)]
-    fn plus(self, other: Moments) -> Moments {
-        Moments { total: self.total + other.total, squares: self.squares + other.squares }
+    fn plus(self, other: Self) -> Self {
+        Moments::new(X::plus(self.total, other.total), self.squares + other.squares)
     }
 
     #[inline(always)]
-    fn shuffle_xor(self, lane_mask: u32) -> Moments {
-        Moments { total: self.total.shuffle_xor(lane_mask), squares: self.squares.shuffle_xor(lane_mask) }
+    fn shuffle_xor(self, lane_mask: u32) -> Self {
+        let total = self.total.map(|word| gpu::shuffle_xor(f32::from_bits(word), lane_mask).to_bits());
+        Moments::new(total, self.squares.shuffle_xor(lane_mask))
     }
 
     #[inline(always)]
     unsafe fn st_scratch(self, scratch: u32, place: u32) {
+        let ([first, second], offset) = (self.total.map(f32::from_bits), scratch + 8 * place);
         // SAFETY: the caller guarantees that `place` is below 32 and this thread's in each of the two arrays, which do not
         // overlap.
         unsafe {
-            self.total.st_scratch(scratch, place);
-            self.squares.st_scratch(scratch + f64::SCRATCH, place);
+            gpu::st_scratch(offset, first);
+            gpu::st_scratch(offset + 4, second);
+            self.squares.st_scratch(scratch + TOTALS, place);
         }
     }
 
     #[inline(always)]
-    unsafe fn plus_scratch(self, scratch: u32, place: u32) -> Moments {
-        let squares = scratch + f64::SCRATCH + 4 * place;
+    unsafe fn plus_scratch(self, scratch: u32, place: u32) -> Self {
+        let (totals, squares) = (scratch + 8 * place, scratch + TOTALS + 4 * place);
         // SAFETY: the caller guarantees that these places of both arrays were written before the last barrier.
-        let (total, [a, b, c, d]) =
-            unsafe { (self.total.plus_scratch(scratch, place), gpu::ld_scratch_v4(squares)) };
-        Moments { total, squares: self.squares + ((a + b) + (c + d)) }
+        let ([a, b, c, d], [e, f, g, h], [p, q, r, s]) = unsafe {
+            (gpu::ld_scratch_v4(totals), gpu::ld_scratch_v4(totals + 16), gpu::ld_scratch_v4(squares))
+        };
+        let total = |first: f32, second: f32| [first.to_bits(), second.to_bits()];
+        let of_four = X::plus(X::plus(total(a, b), total(c, d)), X::plus(total(e, f), total(g, h)));
+        Moments::new(X::plus(self.total, of_four), self.squares + ((p + q) + (r + s)))
     }
-}
-
-/// The lower and the upper half of the bits of `value`, as shuffles and scratch memory take them.
-#[inline(always)]
-pub fn split(value: f64) -> [f32; 2] {
-    let bits = value.to_bits();
-    [f32::from_bits(bits as u32), f32::from_bits((bits >> 32) as u32)]
-}
-
-/// The inverse of [`split`].
-#[inline(always)]
-pub fn join([low, high]: [f32; 2]) -> f64 {
-    f64::from_bits(low.to_bits() as u64 | (high.to_bits() as u64) << 32)
 }

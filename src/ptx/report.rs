@@ -1,5 +1,7 @@
-//! `norm ptx report`: runs each kernel on the simulator, and prints its memory traffic and instruction counts.
+//! `norm ptx report`: runs each kernel on the simulator, and prints its memory traffic and instruction counts, or what would
+//! bound it on a GPU.
 
+mod bound;
 mod heads;
 mod kernel_run;
 mod shape;
@@ -17,11 +19,15 @@ use norm_host::{
 use norm_kernels::abi::{EntryPoint, GatedKernel, Kernel, QuantKernel, ShardKernel, Template};
 use rayon::prelude::*;
 
+use super::gpu::{Gpu, Rates};
 use super::{PtxError, is_meant, text_for};
 use crate::failure::Failure;
 use crate::kernel_set::KernelSet;
 use crate::output;
+use bound::Bound;
 use kernel_run::KernelRun;
+use norm_build::ptxas;
+use norm_host::ptx::{self, Entry, Ptx};
 use shape::Shape;
 use tensors::Tensors;
 
@@ -31,14 +37,23 @@ pub struct ReportArgs {
     /// Only kernels with this in their name, or made of the template of this name
     #[arg(allow_negative_numbers = true)]
     filter: Option<String>,
+    /// What bounds each kernel on this GPU, by counts and published rates, and at what share of its memory's
+    #[arg(long = "for", value_name = "GPU")]
+    gpu: Option<Gpu>,
     /// Print the counts as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
-    let ptx = text_for(set.open()?, None)?;
-    let simulator = set.simulator()?;
+    let rates = args.gpu.map(Gpu::rates);
+    let (ptx, simulator) = match &rates {
+        None => (text_for(set.open()?, None)?, set.simulator()?),
+        Some(rates) => {
+            let ptx = ptx::for_capability(set.open()?, rates.capability)?;
+            (ptx, Simulator::with_ptx(ptx).on(rates.profile()))
+        }
+    };
     // The set's kernels, each with the template that it is made from.
     let in_set: HashMap<String, Option<Template>> =
         ptx.entries()?.map(|entry| (entry.name().to_owned(), entry.template())).collect();
@@ -53,6 +68,7 @@ pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
     if kernels.is_empty() {
         return Err(PtxError::Filter { given: filter.to_owned() }.into());
     }
+    let names: Vec<String> = kernels.iter().map(|(_, name)| name.clone()).collect();
     let runs = kernels.into_par_iter().map(|(kernel, _)| match kernel {
         EntryPoint::Norm(kernel) if kernel.variant.is_sandwich() => count_sandwich(kernel, &simulator),
         EntryPoint::Norm(kernel) => count(kernel, &simulator),
@@ -62,7 +78,37 @@ pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
         EntryPoint::Rope(kernel) => heads::count(kernel, &simulator).map(|run| vec![run]),
     });
     let runs: Vec<KernelRun> = runs.collect::<norm_host::Result<Vec<_>>>()?.into_iter().flatten().collect();
-    if args.json { output::json(&runs) } else { output::text(&table::table(&runs)) }
+    match &rates {
+        Some(rates) => bounds(&runs, &names, ptx, rates, args.json),
+        None if args.json => output::json(&runs),
+        None => output::text(&table::table(&runs)),
+    }
+}
+
+/// Prints what bounds each run.
+fn bounds(runs: &[KernelRun], names: &[String], ptx: Ptx, rates: &Rates, json: bool) -> Result<(), Failure> {
+    let entries: Vec<Entry> =
+        ptx.entries()?.filter(|entry| names.iter().any(|name| name == entry.name())).collect();
+    let registers: HashMap<String, u32> = match ptxas::find() {
+        Ok(ptxas) => {
+            let text = ptx.module_of(entries.iter().cloned())?;
+            let assembled = ptxas::assemble(&ptxas, &text, &rates.architecture()).map_err(PtxError::Ptxas)?;
+            assembled.into_iter().map(|kernel| (kernel.name, kernel.registers)).collect()
+        }
+        Err(_) => HashMap::new(),
+    };
+    let texts: HashMap<String, String> = entries
+        .into_iter()
+        .map(|entry| Ok((entry.name().to_owned(), ptx.module_of([entry])?)))
+        .collect::<norm_host::Result<_>>()?;
+    let bounds: Vec<Bound> = runs
+        .iter()
+        .map(|run| {
+            let text = texts.get(&run.kernel).map(String::as_str).unwrap_or_default();
+            Bound::new(run, text, registers.get(&run.kernel).copied(), rates)
+        })
+        .collect();
+    if json { output::json(&bounds) } else { output::text(&bound::table(&bounds, rates)) }
 }
 
 /// Runs a kernel at each of its typical shapes.

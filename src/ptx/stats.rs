@@ -94,12 +94,15 @@ pub fn run(args: &StatsArgs, set: &[Ptx]) -> Result<(), Failure> {
 }
 
 /// The columns of instruction kinds, in the order of reading a kernel.
-const COLUMNS: [(InstructionKind, &str); 9] = [
+const COLUMNS: [(InstructionKind, &str); 12] = [
     (InstructionKind::GlobalLoad, "load"),
     (InstructionKind::GlobalStore, "store"),
     (InstructionKind::Float, "float"),
+    (InstructionKind::Double, "f64"),
+    (InstructionKind::Special, "sfu"),
     (InstructionKind::Integer, "int"),
     (InstructionKind::Convert, "cvt"),
+    (InstructionKind::DoubleConvert, "cvt64"),
     (InstructionKind::Compare, "cmp"),
     (InstructionKind::Shuffle, "shfl"),
     (InstructionKind::Barrier, "bar"),

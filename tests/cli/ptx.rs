@@ -72,6 +72,30 @@ fn a_template_stands_for_the_kernels_that_are_made_of_it() {
     }
 }
 
+/// What the model says where it is sure: RMSNorm of 2048 columns waits for memory on whatever GPU, and has no f64.
+#[test]
+fn what_bounds_a_kernel_on_another_gpu_is_told() {
+    for gpu in ["rtx-3090", "rtx-4090", "rtx-5090", "l4", "a100", "h100", "h200", "b200", "b300"] {
+        let args = ["ptx", "report", "rms_f16_f16_f16_block2", "--for", gpu, "--json"];
+        let bounds = norm(Path::new("."), &args).json();
+        assert!(!bounds.as_array().unwrap().is_empty(), "{gpu}");
+        for bound in bounds.as_array().unwrap() {
+            assert_eq!(bound["bound_by"], "memory", "{gpu}: {bound}");
+            assert!((bound["of_memory"].as_f64().unwrap() - 0.89).abs() < 1e-9, "{gpu}: {bound}");
+            let busy = bound["busy"].as_array().unwrap();
+            let f64_is_busy = busy.iter().find(|unit| unit[0] == "f64").unwrap()[1].as_f64().unwrap();
+            assert!(f64_is_busy < 0.2, "{gpu}: {bound}");
+        }
+    }
+    let table = norm(Path::new("."), &["ptx", "report", KERNEL, "--for", "l4"]).good();
+    assert!(
+        table.starts_with("What bounds each kernel on an NVIDIA L4 (compute capability 8.9): "),
+        "{table}"
+    );
+    let message = norm(Path::new("."), &["ptx", "report", "--for", "rtx-1080"]).bad_input();
+    assert!(message.contains("'rtx-1080'") && message.contains("rtx-3090"), "{message}");
+}
+
 #[test]
 fn counts_of_a_kernel_parse() {
     let counts = norm(Path::new("."), &["ptx", "stats", KERNEL, "--json"]).json();

@@ -1,7 +1,10 @@
 //! Results are as near the f64 reference as promised.
 
 use libtest_mimic::Failed;
-use norm_host::{Cpu, Device, NormKind};
+use norm_host::{
+    Cpu, Device, NormKind,
+    ptx::{EMBEDDED, Ptx},
+};
 use rayon::prelude::*;
 
 use norm_testing::{
@@ -41,6 +44,12 @@ pub fn hard_values(device: Device) -> Result<(), Failed> {
         })
         .collect();
     cases.par_iter().try_for_each(|case| keeps_the_promise(device, case))
+}
+
+/// The same with kernels that are made for devices with few lanes of f64, whatever this one has.
+pub fn hard_values_without_f64(device: Device) -> Result<(), Failed> {
+    let set = EMBEDDED.map(Ptx::for_few_doubles).to_vec().leak();
+    hard_values(Device::with_ptx(device.ordinal(), set)?)
 }
 
 /// More rows than a grid's y and z axes have blocks, along either of the axes in front, all judged.

@@ -59,6 +59,7 @@ const TESTS: [(&str, Test); 50] = [
     ("layer_norm_add_keeps_the_promise", functions::layer_add),
     ("cust_buffers_are_normalized_where_they_lie", functions::cust_buffers),
     ("hard_values_keep_the_promise", accuracy::hard_values),
+    ("hard_values_keep_the_promise_without_f64", accuracy::hard_values_without_f64),
     ("head_rms_norm_of_70000_rows_keeps_the_promise", |device| accuracy::many_rows(device, NormKind::Rms)),
     ("head_layer_norm_of_70000_rows_keeps_the_promise", |device| {
         accuracy::many_rows(device, NormKind::Layer)

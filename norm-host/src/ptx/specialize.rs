@@ -20,8 +20,6 @@
 //! | `unpack.T {lo, hi}, word` | x, w, y | a word's elements as f32 | `cvt.f32.f16` of either half | `shl.b32` by 16; `and.b32` with the upper half's mask | – |
 //! | `pack.T word, {lo, hi}` | x, w, y | two f32, rounded to nearest even, as a word | `cvt.rn.f16x2.f32` | `cvt.rn.bf16x2.f32` | – |
 //! | `clamp.T clamped, word` | x | infinities become ±65504, NaN stays; bf16, whose largest numbers f32 holds, as it is | `min.NaN.xorsign.abs.f16x2`; before sm_90 `min.NaN.f16x2` and `max.NaN.f16x2` | `mov.b32` | – |
-//! | `widen.T {lo, hi}, word` | x | the upper words of two f64 with the elements' sign, exponent and mantissa fields | `shl.b32` by 16 for the lower one; `shr.s32` by 6, `and.b32` | the same, by 3 | – |
-//! | `unit.T unit` | x | the f64 that those count in, a power of two | `mov.b64` of 2¹⁰⁰⁸ | `mov.b64` of 2⁸⁹⁶ | – |
 //! | `ones.T word` | w | two elements of one | `mov.b32` | `mov.b32` | – |
 //! | `st_clamped.T.v2 [slot], {a, b}`, `.v4 [slot], {a, b, c, d}` | x | words that `clamp` has changed, back to shared memory | `st.shared.v2.b32`, `.v4` | nothing: `clamp` changes none | – |
 //! | `add.T {lo, hi}, {a0, a1}, {r0, r1}, branch, sum` | x, y, n | `a + r`, a rounded first where the kernel rounds there; in a kernel that is scaled `(a * branch + r) * sum`, the product and the sum rounded where the order is not `Single` | `round`, `mul.rn.f32`, `round`, `add.rn.f32`, `round`, `mul.rn.f32` | as for f16 | the same without `round` |
@@ -35,6 +33,19 @@
 //! | `ld.T.v1 {a}, [base], index, wanted`, `.v2`, `.v4`, `.v8` | w, t | neighbouring elements as f32, from number `index` on, where `wanted` is not 0; else 1 for weights and NaN for a table | `ld.global.nc` of 16-bit words, `unpack` | as for f16 | `ld.global.nc` |
 //! | `affine.T {lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}` | y | n · w + b, where the kernel rounds before the bias with the product rounded to that type | `mul.rn.f32`, `round`, `add.rn.f32` | as for f16 | `fma.rn.f32` |
 //!
+//!
+//! LayerNorm's mean takes totals of two 32-bit words (`total.rs`). Their role is `x`, or `s` where what is normalized is f32. The
+//! first column of meanings is for devices with many lanes of f64, on which a total is an f64, the others for those with few:
+//!
+//! | pseudo-instruction, without `norm.` | roles | meaning | f64 | f16 | bf16, f32 |
+//! |---|---|---|---|---|---|
+//! | `total.T.v4 {lo, hi}, {s0, s1}, {a, b, c, d}, {p, q}`, `.v8` | x | a total with more elements, given as f32 and as words | the fields of the words moved to those of f64; `add.rn.f64` | an integer that counts 2⁻²⁴: `add.rn.f32`, `sub.rn.f32`, `mad.wide.s32` | an f32 and what it lost: `add.rn.f32`, `sub.rn.f32` |
+//! | `total_f32.T.v4 {lo, hi}, {s0, s1}, {a, b, c, d}`, `.v8` | s | the same of f32 | `cvt.f64.f32`, `add.rn.f64` | – | as for `total` |
+//! | `plus.T {lo, hi}, {a0, a1}, {b0, b1}` | x, s | the sum of two totals | `add.rn.f64` | `add.s64` | `add.rn.f32`, `sub.rn.f32` |
+//! | `moments.T {mean, excess, centered}, {s0, s1}, squares, elements, r32, r64` | x, s | a mean rounded to f32, what the rounding added, and the squares less the mean's, given the total, the number of elements, and one over it | `mul.rn.f64`, `sub.rn.f64` | `cvt.rn.f32.s64`, `fma.rn.f32` | `fma.rn.f32` |
+//! | `mean.T {mean, excess}, {s0, s1}, elements, r32, r64` | x, s | the first two of these, the second 0 where all elements are the same | as above | as above | as above |
+//! | `distance.T distance, {s0, s1}, elements, share32, share64, {u0, u1}, row64, mean, excess` | x, s | the mean of a share less that of its row | as above | as above | as above |
+//! | `overflows.T flag, mean` | x, s | not 0 if the elements may add up to more than a total holds | `mov.b32` of 0 | the same | `abs.f32`, `setp.lt.f32` |
 //!
 //! Kernels whose output is quantized have these, too. Their expansions follow from the kernel's format and
 //! [recipe](QuantRecipe):
@@ -107,8 +118,8 @@
 //! assert_eq!(
 //!     error.to_string(),
 //!     "kernel rms_f16_bf16_f16_block4, line 6 of template rms_b16_b16_b16_block4: expected an operation (unpack, pack, \
-//!      clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, turn, general, ld, \
-//!      sum, larger, reciprocal, quotient or codes), given 'unpakc'"
+//!      clamp, total, total_f32, plus, moments, mean, distance, overflows, ones, st_clamped, round, add, ld_scale, \
+//!      affine, activate, gate, gates_first, turn, general, ld, sum, larger, reciprocal, quotient or codes), given 'unpakc'"
 //! );
 //! ```
 
@@ -118,6 +129,7 @@ mod quantize;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod total;
 
 use std::{fmt::Write, ops::Range};
 
@@ -176,10 +188,14 @@ pub struct Instance {
     pub max_threads: u32,
     /// The most registers that a thread may use, for `.maxnreg`.
     pub max_registers: Option<u32>,
+    /// Whether it is for devices with few lanes of `f64`, on which no kernel adds in `f64`
+    /// ([`has_few_doubles`](super::has_few_doubles)).
+    pub few_doubles: bool,
 }
 
 impl Instance {
-    /// The instance of an entry point, in a text for devices of this compute capability (major, minor) and newer.
+    /// The instance of an entry point, in a text for devices of this compute capability (major, minor) and newer, with many lanes
+    /// of `f64`.
     pub fn of(entry: EntryPoint, capability: (u32, u32)) -> Instance {
         let (mut rope, mut rms_only) = (None, false);
         let (x, [w, y], epilogue) = match entry {
@@ -223,6 +239,7 @@ impl Instance {
             quantized,
             max_threads: entry.max_threads(),
             max_registers: entry.max_registers(capability),
+            few_doubles: false,
         }
     }
 

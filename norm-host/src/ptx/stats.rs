@@ -8,12 +8,18 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum InstructionKind {
-    /// Arithmetic on floats: `add.rn.f32`, `fma.rn.f32`, `sqrt.rn.f32` and the like.
+    /// Arithmetic on floats of at most 32 bits: `add.rn.f32`, `fma.rn.f32`, `sqrt.rn.f32` and the like.
     Float,
+    /// Arithmetic on `f64`, for which many GPUs have two lanes a multiprocessor.
+    Double,
+    /// Approximate functions: `rsqrt.approx.f32` and the like.
+    Special,
     /// Arithmetic and logic on integers.
     Integer,
-    /// Conversions between types.
+    /// Conversions between types of at most 32 bits, and between integers.
     Convert,
+    /// Conversions from and to `f64`.
+    DoubleConvert,
     /// Comparisons and selections.
     Compare,
     /// Moves between registers.
@@ -47,8 +53,8 @@ pub enum InstructionKind {
 }
 
 impl InstructionKind {
-    /// The kind of an instruction, from its opcode with all its suffixes.
-    fn of(opcode: &str) -> InstructionKind {
+    /// The kind of an instruction, from its opcode with all its suffixes, such as `add.rn.f64`.
+    pub fn of(opcode: &str) -> InstructionKind {
         use InstructionKind::*;
         let mut parts = opcode.split('.');
         let name = parts.next().unwrap_or_default();
@@ -70,9 +76,16 @@ impl InstructionKind {
             ("prefetch", _) => Prefetch,
             ("bra" | "ret" | "exit" | "trap", _) => Branch,
             ("call", _) => Call,
+            ("cvt", _) if opcode.contains(".f64") => DoubleConvert,
             ("cvt" | "cvta", _) => Convert,
             ("setp" | "set" | "selp" | "slct", _) => Compare,
             ("mov" | "prmt", _) => Move,
+            ("ex2" | "lg2" | "rcp" | "rsqrt" | "sqrt" | "sin" | "cos" | "tanh", "approx") => Special,
+            ("add" | "sub" | "mul" | "fma" | "min" | "max" | "neg" | "abs", _)
+                if opcode.ends_with(".f64") =>
+            {
+                Double
+            }
             (
                 "add" | "sub" | "mul" | "fma" | "mad" | "div" | "rcp" | "sqrt" | "rsqrt" | "min" | "max"
                 | "neg" | "abs",
@@ -93,8 +106,11 @@ impl fmt::Display for InstructionKind {
         use InstructionKind::*;
         f.pad(match self {
             Float => "float",
+            Double => "f64",
+            Special => "special",
             Integer => "integer",
             Convert => "convert",
+            DoubleConvert => "convert f64",
             Compare => "compare",
             Move => "move",
             GlobalLoad => "global load",
@@ -236,6 +252,30 @@ mod tests {
              cp.async.bulk.prefetch.L2.global [%rd1], %r1;\nbarrier.cluster.arrive;\nbarrier.cluster.wait;\n",
         );
         assert_eq!((stats.count(AsyncCopy), stats.count(Prefetch), stats.count(ClusterBarrier)), (1, 1, 2));
+    }
+
+    #[test]
+    fn what_a_gpu_has_few_lanes_for_is_told_apart() {
+        use InstructionKind::*;
+        for (opcode, kind) in [
+            ("add.rn.f32", Float),
+            ("fma.rn.bf16x2", Float),
+            ("add.rn.f64", Double),
+            ("fma.rn.f64", Double),
+            ("mul.f64", Double),
+            ("cvt.f64.f32", DoubleConvert),
+            ("cvt.rn.f32.f64", DoubleConvert),
+            ("cvt.rn.f16x2.f32", Convert),
+            ("cvt.u64.u32", Convert),
+            ("rsqrt.approx.f32", Special),
+            ("ex2.approx.ftz.f32", Special),
+            ("rcp.rn.f32", Float),
+            ("setp.lt.f64", Compare),
+            ("mov.f64", Move),
+            ("mul.lo.u64", Integer),
+        ] {
+            assert_eq!(InstructionKind::of(opcode), kind, "{opcode}");
+        }
     }
 
     #[test]

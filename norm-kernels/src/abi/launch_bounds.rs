@@ -13,7 +13,7 @@
 //! kernel and compare its registers with the lock file.
 
 use super::{
-    DType::{self, BF16, F32},
+    DType::{self, BF16, F16, F32},
     EntryPoint, EpilogueRounding, Kernel,
     NormKind::{self, Layer, Rms},
     QuantKernel, QuantVariant, RopeKernel, ShardKernel,
@@ -38,6 +38,8 @@ struct Bounds {
     /// Exceptions for kernels that round more than once, which would spill with the number for one rounding: the bytes of
     /// x, w and y, and the number.
     rounding_more: &'static [(NormKind, Variant, [usize; 3], u32)],
+    /// For a [wide](crate::abi::Addition) residual, whatever the types.
+    wide: &'static [(NormKind, Variant, u32)],
     /// For [`ShardKernel::Partial`], with vectors and element by element: x of 16 bits, and f32.
     partial: [[u32; 2]; 2],
     /// For [`ShardKernel::Apply`], with vectors and element by element.
@@ -68,6 +70,7 @@ static SM_80: Bounds = Bounds {
     ],
     by_x: &[],
     rounding_more: &[(Layer, Staged, [4, 4, 2], 48), (Layer, Warp4, [2, 2, 2], 80)],
+    wide: &[],
     partial: [[40, 0], [28, 30]],
     apply: [[48, 37, 48, 48, 0, 48, 0, 48], [45, 30, 46, 35, 40, 31, 0, 0]],
 };
@@ -89,14 +92,19 @@ static SM_90: Bounds = Bounds {
         (Layer, Warp4,       [75,  0, 78, 48, 48, 41,  0, 45]),
         (Layer, Block4,      [60, 45, 73, 40, 40, 48,  0, 56]),
         (Layer, Short4,      [ 0,  0,  0,  0, 64, 64,  0, 80]),
-        (Layer, Add4,        [ 0,  0, 96,  0,  0,  0,  0,  0]),
+        (Layer, Add4,        [ 0,  0, 96,  0,  0,  0,  0, 74]),
         (Layer, Staged,      [40, 40, 40, 40, 40, 40, 40, 40]),
         (Layer, Mixed,       [57, 55, 59, 56, 60, 60,  0, 62]),
         (Layer, Stream,      [63, 47, 62, 47, 62, 62, 62, 63]),
         (Layer, Scalar,      [47, 43, 48, 43, 43, 43,  0,  0]),
     ],
-    by_x: &[(Rms, Warp2, BF16, [2, 2, 2], 44), (Layer, Add4, BF16, [2, 2, 4], 74)],
+    by_x: &[
+        (Rms, Warp2, BF16, [2, 2, 2], 44),
+        (Layer, Warp4, F16, [2, 2, 2], 64),
+        (Layer, Add4, BF16, [2, 2, 4], 74),
+    ],
     rounding_more: &[(Layer, Block4, [2, 2, 2], 72), (Layer, Block4, [2, 4, 4], 48), (Layer, Add4, [2, 4, 2], 96)],
+    wide: &[(Layer, Staged, 48)],
     partial: [[40, 38], [30, 0]],
     apply: [[0, 38, 53, 45, 47, 46, 55, 0], [48, 32, 46, 34, 32, 32, 32, 32]],
 };
@@ -139,7 +147,7 @@ fn of_quant(kernel: QuantKernel, capability: (u32, u32)) -> u32 {
     match kernel.variant {
         _ if capability < (9, 0) => 0,
         // With 72 ptxas spills up to two words of the others for sm_100.
-        QuantVariant::Long4 if kernel.w == F32 || kernel.x == DType::F16 => 80,
+        QuantVariant::Long4 if kernel.w == F32 || kernel.x == F16 => 80,
         QuantVariant::Long4 => 72,
         QuantVariant::Long8 => 128,
         _ => 0,
@@ -149,7 +157,8 @@ fn of_quant(kernel: QuantKernel, capability: (u32, u32)) -> u32 {
 impl Bounds {
     fn of_norm(&self, Kernel { kind, variant, x, w, y, addition, epilogue }: Kernel) -> u32 {
         if addition.wide {
-            return 0;
+            let row = self.wide.iter().find(|row| (row.0, row.1) == (kind, variant));
+            return row.map_or(0, |row| row.2);
         }
         let types = [x, w, y];
         let sizes = types.map(DType::size);
@@ -166,7 +175,6 @@ impl Bounds {
 mod tests {
     use super::*;
     use crate::abi::Addition;
-    use DType::F16;
 
     #[test]
     fn every_row_is_of_a_kernel_and_none_stands_twice() {

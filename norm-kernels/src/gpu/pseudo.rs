@@ -88,39 +88,146 @@ pub fn clamp_x(word: u32) -> u32 {
     clamped
 }
 
-/// The two elements of x in a word, exactly, as f64 in units of [`unit_x`]: the upper word of each, the lower ones being
-/// zero.
-///
-/// The bits of exponent and mantissa are moved to their places in an f64. As the two types' exponents have different
-/// biases, that scales every number, subnormal or not, by one power of two, the unit. It takes five integer instructions
-/// a word, where two conversions would occupy a unit that has an eighth of the throughput: LayerNorm at 8192 f16 reaches
-/// 0.95 instead of 0.80 of a copy's bandwidth, at 16384 0.90 instead of 0.54 (NVIDIA H200, 2026-11-23).
-#[inline(always)]
-pub fn widen_x(word: u32) -> [u32; 2] {
-    let (low, high);
-    // SAFETY: arithmetic on registers, defined for every value.
-    unsafe {
-        asm!(
-            "norm.widen.x {{{low}, {high}}}, {word};",
-            low = out(reg32) low,
-            high = out(reg32) high,
-            word = in(reg32) word,
-            options(pure, nomem, nostack, preserves_flags)
-        )
-    }
-    [low, high]
+/// A pseudo-instruction without effects: its outputs from its inputs, which lie in registers of 32 or 64 bits.
+macro_rules! pure {
+    ($text:expr, out [$($output:ident)+], [$($reg:ident $input:ident = $value:expr,)+]) => {{
+        $(let $output;)+
+        // SAFETY: arithmetic on registers, defined for every value.
+        unsafe {
+            asm!(
+                $text,
+                $($output = out(reg32) $output,)+
+                $($input = in($reg) $value,)+
+                options(pure, nomem, nostack, preserves_flags)
+            )
+        }
+        [$($output),+]
+    }};
 }
 
-/// The unit of [`widen_x`]: a power of two.
+/// `norm.total.x`: a total with four elements of x more, given as f32 and as the words that hold them.
 #[inline(always)]
-pub fn unit_x() -> f64 {
-    let unit;
-    // SAFETY: arithmetic on registers, defined for every value.
-    unsafe {
-        asm!("norm.unit.x {unit};", unit = out(reg64) unit, options(pure, nomem, nostack, preserves_flags))
-    }
-    unit
+pub fn total_x_v4([s, t]: [u32; 2], [a, b, c, d]: [f32; 4], [p, q]: [u32; 2]) -> [u32; 2] {
+    pure!(
+        "norm.total.x.v4 {{{low}, {high}}}, {{{s}, {t}}}, {{{a}, {b}, {c}, {d}}}, {{{p}, {q}}};",
+        out [low high],
+        [reg32 s = s, reg32 t = t, reg32 a = a, reg32 b = b, reg32 c = c, reg32 d = d, reg32 p = p, reg32 q = q,]
+    )
 }
+
+/// `norm.total.x`: a total with eight elements of x more, given as f32 and as the words that hold them.
+#[inline(always)]
+pub fn total_x_v8([s, t]: [u32; 2], [a, b, c, d, e, f, g, h]: [f32; 8], [p, q, u, v]: [u32; 4]) -> [u32; 2] {
+    pure!(
+        "norm.total.x.v8 {{{low}, {high}}}, {{{s}, {t}}}, {{{a}, {b}, {c}, {d}, {e}, {f}, {g}, {h}}}, {{{p}, {q}, {u}, {v}}};",
+        out [low high],
+        [
+            reg32 s = s, reg32 t = t, reg32 a = a, reg32 b = b, reg32 c = c, reg32 d = d, reg32 e = e, reg32 f = f,
+            reg32 g = g, reg32 h = h, reg32 p = p, reg32 q = q, reg32 u = u, reg32 v = v,
+        ]
+    )
+}
+
+/// `norm.total_f32`: a total with four f32 more.
+#[inline(always)]
+pub fn total_s_v4([s, t]: [u32; 2], [a, b, c, d]: [f32; 4]) -> [u32; 2] {
+    pure!(
+        "norm.total_f32.s.v4 {{{low}, {high}}}, {{{s}, {t}}}, {{{a}, {b}, {c}, {d}}};",
+        out [low high],
+        [reg32 s = s, reg32 t = t, reg32 a = a, reg32 b = b, reg32 c = c, reg32 d = d,]
+    )
+}
+
+/// `norm.total_f32`: a total with eight f32 more.
+#[inline(always)]
+pub fn total_s_v8([s, t]: [u32; 2], [a, b, c, d, e, f, g, h]: [f32; 8]) -> [u32; 2] {
+    pure!(
+        "norm.total_f32.s.v8 {{{low}, {high}}}, {{{s}, {t}}}, {{{a}, {b}, {c}, {d}, {e}, {f}, {g}, {h}}};",
+        out [low high],
+        [
+            reg32 s = s, reg32 t = t, reg32 a = a, reg32 b = b, reg32 c = c, reg32 d = d, reg32 e = e, reg32 f = f,
+            reg32 g = g, reg32 h = h,
+        ]
+    )
+}
+
+/// What is done with totals of elements of x, or of f32.
+macro_rules! totals {
+    ($role:literal: $plus:ident $moments:ident $mean:ident $distance:ident $overflows:ident) => {
+        /// `norm.plus`: the sum of two totals, with the same bits for either order of them.
+        #[inline(always)]
+        pub fn $plus([s, t]: [u32; 2], [u, v]: [u32; 2]) -> [u32; 2] {
+            pure!(
+                concat!("norm.plus.", $role, " {{{low}, {high}}}, {{{s}, {t}}}, {{{u}, {v}}};"),
+                out [low high],
+                [reg32 s = s, reg32 t = t, reg32 u = u, reg32 v = v,]
+            )
+        }
+
+        /// `norm.moments`: of some elements the mean in f32, what the rounding added, and M2, given their total, the sum of
+        /// their squares, their number, and one over it in f32 and f64.
+        #[inline(always)]
+        pub fn $moments([s, t]: [u32; 2], squares: f32, elements: f32, r32: f32, r64: f64) -> [f32; 3] {
+            pure!(
+                concat!(
+                    "norm.moments.", $role,
+                    " {{{mean}, {excess}, {centered}}}, {{{s}, {t}}}, {squares}, {elements}, {r32}, {r64};"
+                ),
+                out [mean excess centered],
+                [
+                    reg32 s = s, reg32 t = t, reg32 squares = squares, reg32 elements = elements, reg32 r32 = r32,
+                    reg64 r64 = r64,
+                ]
+            )
+        }
+
+        /// `norm.mean`: of some elements the mean in f32 and what the rounding added, given their total, their number, and one
+        /// over it. Of elements that are all the same the rounding adds 0.
+        #[inline(always)]
+        pub fn $mean([s, t]: [u32; 2], elements: f32, r32: f32, r64: f64) -> [f32; 2] {
+            pure!(
+                concat!("norm.mean.", $role, " {{{mean}, {excess}}}, {{{s}, {t}}}, {elements}, {r32}, {r64};"),
+                out [mean excess],
+                [reg32 s = s, reg32 t = t, reg32 elements = elements, reg32 r32 = r32, reg64 r64 = r64,]
+            )
+        }
+
+        /// `norm.distance`: the mean of a share of a row minus that of the row, given the total of the share, its number of
+        /// elements and one over it; and of the row the total, one over its number, and `norm.mean`.
+        #[inline(always)]
+        pub fn $distance(
+            ([s, t], elements, share32, share64): ([u32; 2], f32, f32, f64),
+            ([u, v], row64, [mean, excess]): ([u32; 2], f64, [f32; 2]),
+        ) -> f32 {
+            let [distance] = pure!(
+                concat!(
+                    "norm.distance.", $role,
+                    " {distance}, {{{s}, {t}}}, {elements}, {share32}, {share64}, {{{u}, {v}}}, {row64}, {mean}, {excess};"
+                ),
+                out [distance],
+                [
+                    reg32 s = s, reg32 t = t, reg32 elements = elements, reg32 share32 = share32, reg64 share64 = share64,
+                    reg32 u = u, reg32 v = v, reg64 row64 = row64, reg32 mean = mean, reg32 excess = excess,
+                ]
+            );
+            distance
+        }
+
+        /// `norm.overflows`: not 0 if a total is beyond what it can hold, given the mean of it.
+        #[inline(always)]
+        pub fn $overflows(mean: f32) -> u32 {
+            let [flag] = pure!(
+                concat!("norm.overflows.", $role, " {flag}, {mean};"),
+                out [flag],
+                [reg32 mean = mean,]
+            );
+            flag
+        }
+    };
+}
+
+totals!("x": plus_x moments_x mean_x distance_x overflows_x);
+totals!("s": plus_s moments_s mean_s distance_s overflows_s);
 
 /// Two weights of one.
 #[inline(always)]

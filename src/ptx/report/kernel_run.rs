@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::shape::Shape;
 
 /// The counts of one kernel's run. Tensors that the kernel does not have are null.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub struct KernelRun {
     pub kernel: String,
     pub rows: u64,
@@ -35,6 +35,69 @@ pub struct KernelRun {
     /// The instructions of the warp with the most.
     pub longest_warp: u64,
     pub thread_instructions_an_element: f64,
+    #[serde(skip)]
+    pub work: Work,
+}
+
+/// What a run does to the units of a multiprocessor.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    /// For each line of the PTX, the instructions of warps.
+    pub lines: Vec<(u32, u64)>,
+    /// Bytes of the tensors of rows, all but weights and biases, each once.
+    pub moved_bytes: f64,
+    /// The part of these that is read.
+    pub read_part: f64,
+    /// Bytes of all sectors of global memory that warps ask for.
+    pub requested_bytes: f64,
+    /// Bytes of shared memory that threads access, and 128 for each conflict.
+    pub shared_bytes: f64,
+    pub threads_a_block: u32,
+    /// Dynamic shared memory a block, bytes.
+    pub held_bytes: u32,
+    /// Bytes that a block reads at a time.
+    pub in_flight_bytes: f64,
+}
+
+impl Work {
+    fn new(kernel: &str, shape: &Shape, counts: &Counts) -> Work {
+        let Shape { dtypes: [x, ..], rows, dim, residual, threads_a_row, blocks_a_row, .. } = *shape;
+        // Two blocks have the rows, or the blocks of a cluster the one row.
+        let threads_a_block = match blocks_a_row {
+            1 => u64::from(threads_a_row) * rows.div_ceil(2),
+            blocks => u64::from(threads_a_row / blocks),
+        };
+        let (mut read, mut written, mut requested_bytes) = (0.0, 0.0, 0.0);
+        for (name, traffic) in &counts.global {
+            let [loads, stores] = [traffic.loads, traffic.stores];
+            requested_bytes += ((loads.sectors + stores.sectors) * SECTOR) as f64;
+            if !matches!(name.as_str(), "w" | "b" | "next_w" | "q_weight" | "cos" | "sin" | "positions") {
+                read += (loads.distinct_sectors * SECTOR) as f64;
+                written += (stores.distinct_sectors * SECTOR) as f64;
+            }
+        }
+        let blocks = if blocks_a_row == 1 { 2.0 } else { f64::from(blocks_a_row) };
+        let row_bytes = u64::from(dim) * x.size().max(residual.map_or(0, |r| r.size())) as u64;
+        let share = (row_bytes / u64::from(blocks_a_row)) as u32;
+        // One that streams has four vectors a thread on their way at a time.
+        let streams = kernel.contains("_stream");
+        let at_a_time = if streams { threads_a_block as f64 * 64.0 } else { f64::INFINITY };
+        Work {
+            lines: counts.lines.iter().map(|(&line, run)| (line, run.instructions)).collect(),
+            moved_bytes: read + written,
+            read_part: read / (read + written).max(1.0),
+            requested_bytes,
+            shared_bytes: (counts.shared.bytes + 128 * counts.shared.conflicts) as f64,
+            threads_a_block: threads_a_block as u32,
+            held_bytes: match kernel {
+                _ if kernel.contains("_staged") => share,
+                // Two of sixteen vectors are in registers.
+                _ if kernel.contains("_mixed") => share - share / 8,
+                _ => 0,
+            },
+            in_flight_bytes: (read / blocks).min(at_a_time),
+        }
+    }
 }
 
 /// The memory traffic of a tensor's loads or stores. `requested` and `distinct` are numbers of 32-byte sectors, divided
@@ -79,6 +142,7 @@ impl KernelRun {
         let divergent_lines = counts.lines.iter().map(|(&line, run)| (line, run.divergent_branches));
         let divergent_lines = divergent_lines.filter(|&(_, branches)| branches > 0);
         KernelRun {
+            work: Work::new(&kernel, &shape, counts),
             kernel,
             rows,
             dim,

@@ -9,6 +9,7 @@ use norm_kernels::abi::{
 };
 
 use super::quantize::{codes, larger, quotient, reciprocal, sum};
+use super::total::{distance, mean, moments, overflows, plus, total, total_f32};
 
 /// A pseudo-instruction.
 pub(super) struct Operation {
@@ -41,8 +42,36 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("unpack", &["x", "w", "y"], None, "{lo, hi}, word", 2, unpack),
     operation("pack", &["x", "w", "y"], None, "word, {lo, hi}", 1, pack),
     operation("clamp", &["x"], None, "clamped, word", 1, clamp),
-    operation("widen", &["x"], None, "{lo, hi}, word", 2, widen),
-    operation("unit", &["x"], None, "unit", 1, unit),
+    operation("total", &["x"], Some("v4"), "{lo, hi}, {s0, s1}, {a, b, c, d}, {p, q}", 2, total),
+    operation(
+        "total",
+        &["x"],
+        Some("v8"),
+        "{lo, hi}, {s0, s1}, {a, b, c, d, e, f, g, h}, {p, q, r, s}",
+        2,
+        total,
+    ),
+    operation("total_f32", &["s"], Some("v4"), "{lo, hi}, {s0, s1}, {a, b, c, d}", 2, total_f32),
+    operation("total_f32", &["s"], Some("v8"), "{lo, hi}, {s0, s1}, {a, b, c, d, e, f, g, h}", 2, total_f32),
+    operation("plus", &["x", "s"], None, "{lo, hi}, {a0, a1}, {b0, b1}", 2, plus),
+    operation(
+        "moments",
+        &["x", "s"],
+        None,
+        "{mean, excess, centered}, {s0, s1}, squares, elements, r32, r64",
+        3,
+        moments,
+    ),
+    operation("mean", &["x", "s"], None, "{mean, excess}, {s0, s1}, elements, r32, r64", 2, mean),
+    operation(
+        "distance",
+        &["x", "s"],
+        None,
+        "distance, {s0, s1}, elements, share32, share64, {u0, u1}, row64, mean, excess",
+        1,
+        distance,
+    ),
+    operation("overflows", &["x", "s"], None, "flag, mean", 1, overflows),
     operation("ones", &["w"], None, "word", 1, ones),
     operation("st_clamped", &["x"], Some("v2"), "[slot], {a, b}", 0, st_clamped),
     operation("st_clamped", &["x"], Some("v4"), "[slot], {a, b, c, d}", 0, st_clamped),
@@ -84,6 +113,8 @@ pub(super) struct Expansion<'a> {
     pub(super) rms_only: bool,
     /// The lowest compute capability that the text is for.
     pub(super) capability: (u32, u32),
+    /// Whether it is for devices with few lanes of f64.
+    pub(super) few_doubles: bool,
 }
 
 /// Writes a line.
@@ -154,34 +185,6 @@ pub(super) fn clamp(expansion: Expansion<'_>, operands: &[&str]) {
         ptx!(expansion, "max.NaN.f16x2 {clamped}, {clamped}, %norm_w;");
     }
     ptx!(expansion, "}}");
-}
-
-/// The number of exponent bits that an f64 has more than an element of that type.
-const fn missing_exponent_bits(dtype: DType) -> u32 {
-    match dtype {
-        F16 => 11 - 5,
-        BF16 | F32 => 11 - 8,
-    }
-}
-
-/// As `widen_x` in norm-kernels/src/gpu/pseudo.rs says.
-fn widen(expansion: Expansion<'_>, operands: &[&str]) {
-    let [lo, hi, word] = named(operands);
-    let shift = missing_exponent_bits(expansion.dtype);
-    // The mask of the sign, and of the element's exponent and mantissa behind the missing exponent bits.
-    let fields = 0x8000_0000_u32 | 0x7fff_0000 >> shift;
-    ptx!(expansion, "shl.b32 {lo}, {word}, 16;");
-    ptx!(expansion, "shr.s32 {lo}, {lo}, {shift};");
-    ptx!(expansion, "and.b32 {lo}, {lo}, {fields:#x};");
-    ptx!(expansion, "shr.s32 {hi}, {word}, {shift};");
-    ptx!(expansion, "and.b32 {hi}, {hi}, {fields:#x};");
-}
-
-fn unit(expansion: Expansion<'_>, operands: &[&str]) {
-    let [unit] = named(operands);
-    // The difference of the exponent biases of f64 and of the element's type.
-    let power = 1023 - ((1 << (10 - missing_exponent_bits(expansion.dtype))) - 1);
-    ptx!(expansion, "mov.b64 {unit}, {:#x};", ((1023 + power) as u64) << 52);
 }
 
 fn ones(expansion: Expansion<'_>, operands: &[&str]) {

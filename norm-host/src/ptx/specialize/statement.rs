@@ -46,11 +46,10 @@ impl<'a> Statement<'a> {
         let scaled = instance.scaled(self.role);
         let gating = instance.gating.unwrap_or_default();
         let (quantized, rms_only) = (instance.quantized, instance.rms_only);
-        let role = self.role;
-        (operation.expand)(
-            Expansion { text, role, dtype, gating, scaled, quantized, rms_only, capability },
-            &operands,
-        );
+        let (role, few_doubles) = (self.role, instance.few_doubles);
+        let expansion =
+            Expansion { text, role, dtype, gating, scaled, quantized, rms_only, capability, few_doubles };
+        (operation.expand)(expansion, &operands);
         Ok(())
     }
 
@@ -95,6 +94,7 @@ impl<'a> Statement<'a> {
             ("w", "round") => factor,
             ("m", "round") => return Ok(instance.rope_roundings()[0]),
             ("p", _) => return Ok(instance.rope_roundings()[1]),
+            ("s", _) => return Ok(DType::F32),
             ("t", _) => {
                 return instance.rope.map(|(table, _)| table).ok_or_else(|| self.absent());
             }
@@ -144,7 +144,7 @@ impl<'a> Statement<'a> {
 
     /// The operand for each name of the operation's signature.
     fn operands(&self, operation: &Operation) -> Result<Vec<&'a str>, Fault> {
-        let mut operands: Vec<&str> = Vec::with_capacity(10);
+        let mut operands: Vec<&str> = Vec::with_capacity(16);
         let mut given = tokens(self.operands);
         for name in tokens(operation.signature) {
             let token = given.next().unwrap_or_default();

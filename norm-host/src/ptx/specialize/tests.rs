@@ -66,6 +66,7 @@ fn a_template_of_ones_own_is_specialized_under_any_name() {
         quantized: None,
         max_threads: 64,
         max_registers: Some(32),
+        few_doubles: false,
     };
     let text = text("rms_relu", "norm.clamp.x %r1, %r2;");
     let kernel = own.specialize(&text, (9, 0)).unwrap();
@@ -104,7 +105,6 @@ fn an_expansion_goes_by_the_type_of_its_role_and_the_target() {
     assert_eq!(f16("norm.st_clamped.x.v2 [%r1], {%r2, %r3};"), "st.shared.v2.b32 [%r1], {%r2, %r3};");
     assert_eq!(bf16("norm.st_clamped.x.v2 [%r1], {%r2, %r3};"), "");
     assert_eq!(f16("norm.ones.w %r1;"), "mov.b32 %r1, 0x3f803f80;");
-    assert_eq!(f16("norm.unit.x %rd1;"), "mov.b64 %rd1, 0x7ef0000000000000;");
     assert_eq!(f16("norm.unpack.y {%r1, %r2}, %r3;"), halves);
     assert_eq!(bf16("norm.pack.y %r1, {%r2, %r3};"), "cvt.rn.bf16x2.f32 %r1, %r3, %r2;");
 }
@@ -255,14 +255,14 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
         (
             Operation,
             "norm.unpakc.x {%r1, %r2}, %r3;",
-            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, activate, gate, \
-             gates_first, turn, general, ld, sum, larger, reciprocal, quotient or codes), given 'unpakc'",
+            "an operation (unpack, pack, clamp, total, total_f32, plus, moments, mean, distance, \
+             overflows, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, turn, general, ld, sum, larger, reciprocal, quotient or codes), given 'unpakc'",
         ),
         (
             Operation,
             "norm. %r1;",
-            "an operation (unpack, pack, clamp, widen, unit, ones, st_clamped, round, add, ld_scale, affine, activate, gate, \
-             gates_first, turn, general, ld, sum, larger, reciprocal, quotient or codes), given nothing",
+            "an operation (unpack, pack, clamp, total, total_f32, plus, moments, mean, distance, \
+             overflows, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, turn, general, ld, sum, larger, reciprocal, quotient or codes), given nothing",
         ),
         (Role, "norm.unpack.n {%r1, %r2}, %r3;", "x, w or y behind norm.unpack, given 'n'"),
         (Role, "norm.round.x {%r1, %r2}, {%r3, %r4};", "n, w, v, m or p behind norm.round, given 'x'"),
@@ -313,7 +313,7 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
             "norm.unpack.x {%r1, %r2}, [%r3];",
             "operands such as '{lo, hi}, word', given '{%r1, %r2}, [%r3]'",
         ),
-        (Operands, "norm.unit.x;", "operands such as 'unit', given nothing"),
+        (Operands, "norm.ones.w;", "operands such as 'word', given nothing"),
         (Operand, "norm.unpack.x {%r1, 2}, %r3;", "a register such as %r1 for hi, given '2'"),
         (Operand, "norm.unpack.x {%r1, %r2}, %tid.x;", "a register such as %r1 for word, given '%tid.x'"),
         (
@@ -326,22 +326,22 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
             "norm.clamp.x %r1, %norm_l;",
             "a register for word whose name does not begin with %norm_, given '%norm_l'",
         ),
-        (Operand, "norm.widen.x {%r1, %r2}, %r1;", "an output that is no other operand, given '%r1'"),
-        (Operand, "norm.widen.x {%r1, %r1}, %r2;", "an output that is no other operand, given '%r1'"),
+        (Operand, "norm.unpack.x {%r1, %r2}, %r1;", "an output that is no other operand, given '%r1'"),
+        (Operand, "norm.unpack.x {%r1, %r1}, %r2;", "an output that is no other operand, given '%r1'"),
         (
             End,
-            "norm.unit.x %rd1",
-            "a statement that ends with ';' on its line, and nothing behind it, given 'norm.unit.x %rd1'",
+            "norm.ones.w %r1",
+            "a statement that ends with ';' on its line, and nothing behind it, given 'norm.ones.w %r1'",
         ),
         (
             End,
-            "norm.unit.x %rd1; ret;",
-            "a statement that ends with ';' on its line, and nothing behind it, given 'norm.unit.x %rd1; ret;'",
+            "norm.ones.w %r1; ret;",
+            "a statement that ends with ';' on its line, and nothing behind it, given 'norm.ones.w %r1; ret;'",
         ),
         (
             End,
-            "norm.unit.x %rd1; // in f64",
-            "a statement that ends with ';' on its line, and nothing behind it, given 'norm.unit.x %rd1; // in f64'",
+            "norm.ones.w %r1; // of ones",
+            "a statement that ends with ';' on its line, and nothing behind it, given 'norm.ones.w %r1; // of ones'",
         ),
         (
             End,
@@ -350,23 +350,23 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
         ),
         (
             Place,
-            "@%p1 norm.unit.x %rd1;",
-            "a pseudo-instruction alone on a line of the body, given '@%p1 norm.unit.x %rd1;'",
+            "@%p1 norm.ones.w %r1;",
+            "a pseudo-instruction alone on a line of the body, given '@%p1 norm.ones.w %r1;'",
         ),
         (
             Place,
-            "ret; norm.unit.x %rd1;",
-            "a pseudo-instruction alone on a line of the body, given 'ret; norm.unit.x %rd1;'",
+            "ret; norm.ones.w %r1;",
+            "a pseudo-instruction alone on a line of the body, given 'ret; norm.ones.w %r1;'",
         ),
         (
             Place,
-            "/* in f64 */ norm.unit.x %rd1;",
-            "a pseudo-instruction alone on a line of the body, given '/* in f64 */ norm.unit.x %rd1;'",
+            "/* of ones */ norm.ones.w %r1;",
+            "a pseudo-instruction alone on a line of the body, given '/* of ones */ norm.ones.w %r1;'",
         ),
         (
             Place,
-            ".pragma \"nounroll\"; norm.unit.x %rd1;",
-            "a pseudo-instruction alone on a line of the body, given '.pragma \"nounroll\"; norm.unit.x %rd1;'",
+            ".pragma \"nounroll\"; norm.ones.w %r1;",
+            "a pseudo-instruction alone on a line of the body, given '.pragma \"nounroll\"; norm.ones.w %r1;'",
         ),
     ];
     for (malformed, line, message) in cases {
@@ -404,8 +404,8 @@ fn a_text_without_a_place_for_launch_bounds_is_malformed() {
     assert!(kernel.starts_with(".entry k()\n/*\n{\n.maxntid 7\n*/\n.maxntid "), "{kernel}");
     let behind = ".entry k()\n/*\n*/ {\nret;\n}";
     assert_eq!(error(behind), (Malformed::Body, 3, "'*/ {'".to_owned()));
-    let early = ".entry k()\nnorm.unit.x %rd1;\n{\nret;\n}";
-    assert_eq!(error(early), (Malformed::Place, 2, "'norm.unit.x %rd1;'".to_owned()));
+    let early = ".entry k()\nnorm.ones.w %r1;\n{\nret;\n}";
+    assert_eq!(error(early), (Malformed::Place, 2, "'norm.ones.w %r1;'".to_owned()));
     let long = "{".repeat(100);
     assert_eq!(error(&long).2, format!("'{}…'", &long[..60]));
     for (broken, line, given) in [
