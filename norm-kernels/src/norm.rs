@@ -75,18 +75,38 @@ impl Norm for Layer {
     unsafe fn run<T: Scope, const N: usize>(storage: impl RowStorage<N>, args: &Args) {
         let last = T::spans_blocks() && gpu::cluster_rank() == gpu::cluster_blocks() - 1;
         let moments = T::sum(moments(&storage), FIRST);
-        let share = center::<T, N>(&storage, moments, args, last);
+        let about = |center| T::sum(sum_sq_centered(&storage, center), SECOND);
+        let share = center::<T>(moments, about, args, last);
         let row = if T::spans_blocks() { merge::<T>(moments.total, share, args) } else { share };
-        // `widen` turns an infinite element into a finite f64, but its square in `sum_sq` is infinite, or NaN. The difference
-        // `sum_sq - sum_sq` is then NaN, and makes the row NaN; otherwise it is 0.
-        #[expect(clippy::eq_op, reason = "not always 0, as said")]
-        let rstd = gpu::rsqrt(row.sum_sq * args.reciprocal_f32 + args.eps) + (row.sum_sq - row.sum_sq);
-        // `(x - high + excess) * rstd` as `(x - high) * rstd + excess * rstd`: an FMA, so that a mean in two parts takes as
-        // many instructions as one in a single f32.
-        let (high, rest) = (row.mean.high, row.mean.excess * rstd);
         // SAFETY: the caller guarantees that no other thread touches these elements of `y`.
-        unsafe { storage.write::<{ Self::BIASES }, { Self::OFFSETS }>(|x| gpu::fma(x - high, rstd, rest)) };
+        unsafe { storage.write::<{ Self::BIASES }, { Self::OFFSETS }>(normalizer(row, args)) };
     }
+}
+
+impl Layer {
+    /// What normalizes the elements of a block's row, given the row's moments and `about`, the sum of squares of distances from a
+    /// number. Every thread of the block must call, and `about` is called by all of them, once at most.
+    #[inline(always)]
+    pub fn of_block<T: Scope>(
+        moments: Moments,
+        about: impl FnOnce(f32) -> f32,
+        args: &Args,
+    ) -> impl Fn(f32) -> f32 {
+        normalizer(center::<T>(moments, about, args, false), args)
+    }
+}
+
+/// What normalizes an element of a row.
+#[inline(always)]
+fn normalizer(row: Centered, args: &Args) -> impl Fn(f32) -> f32 {
+    // `widen` turns an infinite element into a finite f64, but its square in `sum_sq` is infinite, or NaN. The difference
+    // `sum_sq - sum_sq` is then NaN, and makes the row NaN; otherwise it is 0.
+    #[expect(clippy::eq_op, reason = "not always 0, as said")]
+    let rstd = gpu::rsqrt(row.sum_sq * args.reciprocal_f32 + args.eps) + (row.sum_sq - row.sum_sq);
+    // `(x - high + excess) * rstd` as `(x - high) * rstd + excess * rstd`: an FMA, so that a mean in two parts takes as
+    // many instructions as one in a single f32.
+    let (high, rest) = (row.mean.high, row.mean.excess * rstd);
+    move |x| gpu::fma(x - high, rstd, rest)
 }
 
 /// The mean of some elements, and the sum of squares of their distances from it (M2).
@@ -98,11 +118,11 @@ struct Centered {
 /// The mean and M2 of a block's share of the row, from its moments.
 ///
 /// M2 is the sum of squares minus `total² / elements`. If the difference is a small part of the sum, cancellation would
-/// leave few correct digits of it, and a second pass sums the squares about the mean instead.
+/// leave few correct digits of it, and a second pass, `about`, sums the squares about the mean instead.
 #[inline(always)]
-fn center<T: Scope, const N: usize>(
-    storage: &impl RowStorage<N>,
+fn center<T: Scope>(
     Moments { total, squares: sum_sq }: Moments,
+    about: impl FnOnce(f32) -> f32,
     args: &Args,
     last: bool,
 ) -> Centered {
@@ -112,7 +132,7 @@ fn center<T: Scope, const N: usize>(
     // An infinite or NaN sum is not well conditioned, either.
     let well_conditioned = centered >= MIN_RESIDUAL_FRACTION * sum_sq && centered < f32::INFINITY;
     if T::any(!well_conditioned) {
-        let about_high = T::sum(sum_sq_centered(storage, mean.high), SECOND);
+        let about_high = about(mean.high);
         // A row of one value throughout has variance 0; the rounding error of its mean in f64 must not appear as one. Its
         // sum of squares about the mean is 0. That of a row of tiny elements underflows to 0 too, but such a row comes here
         // only if another row of the block or warp needs this pass (`VOTES`). The two are told apart by the excess of the
@@ -225,7 +245,7 @@ fn moments<P: RowStorage<N>, const N: usize>(storage: &P) -> Moments {
 
 /// The sum of a vector's elements, in [`Input::wide_unit`]s.
 #[inline(always)]
-fn wide_sum<X: Input, const N: usize>(words: &Words) -> f64 {
+pub fn wide_sum<X: Input, const N: usize>(words: &Words) -> f64 {
     // As a tree, because in a chain each addition would wait for the one before it.
     let sum = |pair| {
         let [low, high] = X::widen(words, pair);
