@@ -20,6 +20,8 @@ y = norm(sum)`), that lies behind each output, and the residual behind each inpu
 
 A gate (`y = norm(x) * silu(g)`, or `y = norm(x * silu(g))`) lies behind each input.
 
+Quantized outputs are in quantized.py: by torch.compile, by Triton in one pass, and unfused, a norm and a quantization of it.
+
 `unfused` is a residual's addition by PyTorch and norms by Triton's kernel, each a launch of its own: the
 fastest that an engine without fused forms has.
 
@@ -42,6 +44,8 @@ import sys
 import torch
 import torch.nn.functional as F
 
+import quantized
+
 try:
     import triton
     import triton.language as tl
@@ -55,7 +59,13 @@ ALIGN = 256
 REPLAYS = 5
 COPY = 256 << 20
 ALLOCATES = "the peer allocates its output"
-DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
+DTYPES = {
+    "f16": torch.float16,
+    "bf16": torch.bfloat16,
+    "f32": torch.float32,
+    "e4m3": torch.float8_e4m3fn,
+    "int8": torch.int8,
+}
 # Of the largest of 1 and the output: two ULP, and what f32 arithmetic in another order may add.
 TOLERANCE = {"f16": 2e-3, "bf16": 1.6e-2, "f32": 1e-5}
 METHOD = __doc__.split("Method, as in `norm bench`: ")[1].split("\n\n")[0].replace("\n", " ")
@@ -76,7 +86,9 @@ class Case:
             self.elements *= extent
         self.x_bytes = self.elements * self.x.itemsize
         self.y_bytes = self.elements * self.y.itemsize
-        self.layer = self.op in ("layer_norm", "add_layer_norm", "add_layer_norm_to")
+        operation, _, form = self.op.partition(":")
+        self.quantized = quantized.Form(form) if operation.endswith("_quantized") else None
+        self.layer = operation.removesuffix("_quantized") in ("layer_norm", "add_layer_norm", "add_layer_norm_to")
         self.sandwich = self.op == "sandwich_rms_norm"
         self.rotates = self.op == "qk_norm_rope"
         self.residual = self.sandwich or self.op.startswith("add_")
@@ -84,7 +96,8 @@ class Case:
         self.to = self.op.endswith("_to")
         self.gated, self.gate_first = self.op.startswith("gated_"), self.op.endswith(":gate_first")
         # Behind a colon stands the type of a residual that has another than x.
-        self.r = DTYPES[self.op.split(":")[1]] if ":" in self.op and not self.gated else self.x
+        has_type = form and not self.gated and not self.quantized
+        self.r = DTYPES[form] if has_type else self.x
         # Of a residual, or of a gate, which has its place.
         self.r_bytes = self.elements * self.r.itemsize if self.residual or self.gated else 0
         larger = max(self.x_bytes, self.y_bytes, self.r_bytes)
@@ -135,6 +148,11 @@ def rotation(tensor, places=1):
 
 class Unfit(Exception):
     """The peer does not do such a case."""
+
+
+def unquantized(case):
+    if case.quantized:
+        raise Unfit("has no such quantization")
 
 
 def uniform(case):
@@ -195,12 +213,15 @@ def sum_to(x, r, s):
 
 
 def torch_eager(case, w, b):
+    unquantized(case)
     uniform(case)
     call = formula(case, w, b)
     return lambda x, y, r, s: call(x, r, s), ALLOCATES
 
 
 def torch_compiled(case, w, b):
+    if case.quantized:
+        return quantized.torch_compiled(case, w, b, EPS)
     uniform(case)
     call = formula(case, w, b)
 
@@ -365,10 +386,12 @@ def triton_form(case, w, b):
 def unfused(case, w, b):
     if triton is None:
         raise Unfit("cannot be imported")
-    if not case.residual or case.gated:
-        raise Unfit("does the operations with a residual")
     if case.dim > 65536:
         raise Unfit("holds a row in one block: dim up to 65536")
+    if case.quantized:
+        return quantized.pair(case, row_kernel(case, w, b, False), fastest)
+    if not case.residual or case.gated:
+        raise Unfit("does the operations with a residual")
     if not case.sandwich:
         norm = row_kernel(case, w, b, False)
 
@@ -393,6 +416,8 @@ def triton_one_pass(case, w, b):
         raise Unfit("is not compared in place")
     if case.dim > 65536:
         raise Unfit("holds a row in one block: dim up to 65536")
+    if case.quantized:
+        return quantized.triton_one_pass(case, w, b, fastest, EPS)
     if case.rotates:
         return triton_rotation(case, w, b)
     if case.sandwich or case.to or case.r != case.x:
@@ -428,6 +453,7 @@ def quack(case, w, b):
         from quack.rmsnorm import _rmsnorm_fwd as forward
     except ImportError as error:
         raise Unfit(f"cannot be imported: {error}")
+    unquantized(case)
     if case.op in ("rms_norm_", "head_norm") or case.sandwich or case.gated:
         raise Unfit("does rms_norm and layer_norm, with and without a residual")
 
@@ -587,7 +613,12 @@ class CaseWork:
                 expected = expected + self.b.float()
             if case.gated and not case.gate_first:
                 expected = expected * gate
+            if case.quantized:
+                worst = max(worst, case.quantized.error(y[row], self.call.scales, row, expected))
+                continue
             worst = max(worst, largest((y[row].float() - expected).abs() / expected.abs().clamp(min=1)))
+        if case.quantized:
+            return worst
         return worst / TOLERANCE[case.names["y"]]
 
 

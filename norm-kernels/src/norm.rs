@@ -76,18 +76,43 @@ impl Norm for Layer {
     unsafe fn run<T: Scope, const N: usize>(storage: impl RowStorage<N>, args: &Args) {
         let last = T::spans_blocks() && gpu::cluster_rank() == gpu::cluster_blocks() - 1;
         let moments = T::sum(moments(&storage), FIRST);
-        let share = center::<T, _, N>(&storage, moments, args, last);
-        let row = row_of::<T, _, N>(&storage, moments.total, share, args);
-        // The total may be finite although an element is infinite or NaN, but then the square in `sum_sq` is infinite, or NaN.
-        // The difference `sum_sq - sum_sq` is then NaN, and makes the row NaN; otherwise it is 0.
-        #[expect(clippy::eq_op, reason = "not always 0, as said")]
-        let rstd = gpu::rsqrt(row.sum_sq * args.reciprocal_f32 + args.eps) + (row.sum_sq - row.sum_sq);
-        // `(x - high + excess) * rstd` as `(x - high) * rstd + excess * rstd`: an FMA, so that a mean in two parts takes as
-        // many instructions as one in a single f32.
-        let (high, rest) = (row.mean.high, row.mean.excess * rstd);
+        let about = |center, overflows| {
+            let (about_center, element) = sum_sq_centered(&storage, center, overflows);
+            (T::sum(about_center, SECOND), element)
+        };
+        let share = center::<T, _>(moments, about, args, last);
+        let row = if T::spans_blocks() { merge::<T, _>(moments, share, args) } else { share };
         // SAFETY: the caller guarantees that no other thread touches these elements of `y`.
-        unsafe { storage.write::<{ Self::BIASES }, { Self::OFFSETS }>(|x| gpu::fma(x - high, rstd, rest)) };
+        unsafe { storage.write::<{ Self::BIASES }, { Self::OFFSETS }>(normalizer(row, args)) };
     }
+}
+
+impl Layer {
+    /// What normalizes the elements of a block's row, given the row's moments and `about`. Of a center and whether the total
+    /// overflows, that gives the sum over the block of the squares of distances from the center, or with the second of those from
+    /// an element of their own vector; and one of the elements. Every thread of the block must call, and `about` is called by all
+    /// of them, once at most.
+    #[inline(always)]
+    pub fn of_block<T: Scope, X: Input>(
+        moments: Moments<X>,
+        about: impl FnOnce(f32, bool) -> (f32, f32),
+        args: &Args,
+    ) -> impl Fn(f32) -> f32 {
+        normalizer(center::<T, X>(moments, about, args, false), args)
+    }
+}
+
+/// What normalizes an element of a row.
+#[inline(always)]
+fn normalizer(row: Centered, args: &Args) -> impl Fn(f32) -> f32 {
+    // The total may be finite although an element is infinite or NaN, but then the square in `sum_sq` is infinite, or NaN.
+    // The difference `sum_sq - sum_sq` is then NaN, and makes the row NaN; otherwise it is 0.
+    #[expect(clippy::eq_op, reason = "not always 0, as said")]
+    let rstd = gpu::rsqrt(row.sum_sq * args.reciprocal_f32 + args.eps) + (row.sum_sq - row.sum_sq);
+    // `(x - high + excess) * rstd` as `(x - high) * rstd + excess * rstd`: an FMA, so that a mean in two parts takes as
+    // many instructions as one in a single f32.
+    let (high, rest) = (row.mean.high, row.mean.excess * rstd);
+    move |x| gpu::fma(x - high, rstd, rest)
 }
 
 /// The mean of some elements, and the sum of squares of their distances from it (M2).
@@ -99,28 +124,27 @@ struct Centered {
 /// The mean and M2 of a block's share of the row, from its moments.
 ///
 /// M2 is the sum of squares minus `total² / elements`. If the difference is a small part of the sum, cancellation would
-/// leave few correct digits of it, and a second pass sums the squares about the mean instead.
+/// leave few correct digits of it, and a second pass, `about`, sums the squares about the mean instead.
 #[inline(always)]
-fn center<T: Scope, P: RowStorage<N>, const N: usize>(
-    storage: &P,
-    Moments { total, squares: sum_sq, .. }: Moments<P::X>,
+fn center<T: Scope, X: Input>(
+    Moments { total, squares: sum_sq, .. }: Moments<X>,
+    about: impl FnOnce(f32, bool) -> (f32, f32),
     args: &Args,
     last: bool,
 ) -> Centered {
     let (elements, reciprocal) = (elements(args, last), share_reciprocal::<T>(args, last));
-    let [high, excess, mut centered] = P::X::moments(total, sum_sq, elements, reciprocal);
+    let [high, excess, mut centered] = X::moments(total, sum_sq, elements, reciprocal);
     let mut mean = Mean { high, excess };
     // An infinite or NaN sum is not well conditioned, either.
     let well_conditioned = centered >= MIN_RESIDUAL_FRACTION * sum_sq && centered < f32::INFINITY;
     if T::any(!well_conditioned) {
         // Elements may add up to more than `f32` holds. If their squares about the mean do not, all elements are the same:
         // neighbours of that size differ by more than the square root of the largest `f32`.
-        let overflows = P::X::overflows(mean.high);
-        let (about_center, element) = sum_sq_centered(storage, mean.high, overflows);
+        let overflows = X::overflows(mean.high);
+        let (about_high, element) = about(mean.high, overflows);
         if overflows {
             mean = Mean { high: element, excess: 0.0 };
         }
-        let about_high = T::sum(about_center, SECOND);
         // A row of one value throughout has variance 0; the rounding error of its mean must not appear as one. Its sum of
         // squares about the mean is 0. That of a row of tiny elements underflows to 0 too, but such a row comes here only if
         // another row of the block or warp needs this pass (`VOTES`). The two are told apart by the excess of the mean: in a
@@ -137,24 +161,12 @@ fn center<T: Scope, P: RowStorage<N>, const N: usize>(
     Centered { mean, sum_sq: centered }
 }
 
-/// The mean and M2 of a row from those of this block's share and its total: they are those of the share, unless the blocks of a
-/// cluster share the row.
-#[inline(always)]
-fn row_of<T: Scope, P: RowStorage<N>, const N: usize>(
-    _storage: &P,
-    total: Total,
-    share: Centered,
-    args: &Args,
-) -> Centered {
-    if T::spans_blocks() { merge::<T, P::X>(total, share, args) } else { share }
-}
-
 /// The mean and M2 of a row that a cluster shares, from the total and the M2 of this block's share.
 ///
 /// The row's M2 is the sum of the shares' M2 and of `elements * (share's mean - row's mean)²` for each share (Chan, Golub
 /// and LeVeque 1983, "Algorithms for Computing the Sample Variance"). One exchange serves both sums.
 #[inline(always)]
-fn merge<T: Scope, X: Input>(total: Total, share: Centered, args: &Args) -> Centered {
+fn merge<T: Scope, X: Input>(Moments { total, .. }: Moments<X>, share: Centered, args: &Args) -> Centered {
     let [first, second] = total.map(f32::from_bits);
     T::all_gather([first, second, share.sum_sq, 0.0]);
     let total = |first: f32, second: f32| [first.to_bits(), second.to_bits()];

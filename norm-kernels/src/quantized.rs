@@ -18,7 +18,7 @@ mod quantizer;
 mod registers;
 mod streamed;
 
-use crate::abi::{Args, QuantArgs};
+use crate::abi::{Args, Granularity, QuantArgs};
 use crate::access::{Scalar, Vector};
 use crate::element::{Element, F32, WHalf, XHalf, YHalf};
 use crate::gpu;
@@ -32,6 +32,19 @@ use streamed::Streamed;
 /// Elements of a vector: 16 bytes of x.
 const WIDTH: usize = 8;
 
+/// In short grids, prefetches the row's scales into the L2 cache, as [`prefetch_row`] does the row: a scale is stored into a part
+/// of a cache line, whose rest comes from memory first.
+#[inline(always)]
+fn prefetch_scales(args: &Args, quant: &QuantArgs, index: u32) {
+    let of_blocks = quant.granularity == Granularity::Block as u32;
+    let scales = if of_blocks { args.dim >> if quant.block == 128 { 7 } else { 6 } } else { 1 };
+    if args.l2_prefetch_rows == 0 && gpu::thread_x() < scales {
+        let place = index as u64 * quant.row_stride + gpu::thread_x() as u64 * quant.block_stride;
+        // SAFETY: the address of a scale of this row.
+        unsafe { gpu::prefetch_line(quant.scales + place * 4) };
+    }
+}
+
 /// The body of a kernel. `$add` says whether there may be a residual in front of the norm, `$storage` makes the storage of a
 /// thread's part, given the row and the quantizer.
 ///
@@ -44,6 +57,7 @@ macro_rules! quantizing {
             gpu::let_next_kernel_start();
             prefetch_row::<XHalf, XHalf, $w, YHalf, $add, $add>(args);
             let index = row_of_block();
+            prefetch_scales(args, quant, index);
             let row = Row::whole::<XHalf, XHalf, $w, YHalf, WIDTH>(args, index).with_codes(args, index);
             gpu::wait_for_previous_kernel();
             // SAFETY: whoever launches guarantees that rows, parameters and scales are in memory. `Row::whole` gives each vector
@@ -136,6 +150,7 @@ macro_rules! kernels {
             concat!("rms_b16_", $w_name, "_quant_long8"),
             long::rms::<$w, 8, { $w::SIZE <= XHalf::SIZE }>
         );
+        for_long_grids!(concat!("layer_b16_", $w_name, "_quant_long8"), long::layer::<$w>);
         of_any_length!(Rms "rms" $w $w_name);
         of_any_length!(Layer "layer" $w $w_name);
     )* };

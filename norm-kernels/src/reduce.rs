@@ -206,25 +206,52 @@ pub const fn lanes_of_vector<const V: usize>(lanes: u32) -> u32 {
     lanes / V as u32
 }
 
-/// The sum over a block of whole warps of partial sums, two from each thread, in every thread: as if each were of a thread of its
-/// own, of which the second are behind all the first, so that a block of half as many threads has the bits of a whole one; zeros as
-/// second partial sums change no bit. `scratch` is [`FIRST`] or [`SECOND`]. Every thread of the block must call, and blocks have
-/// at most 16 warps if the second are not zeros, at most 32 otherwise.
+/// The sum over a block of whole warps of partial sums, the first `parts` of `K` from each thread, in every thread: as if each
+/// were of a thread of its own, the second behind all the first, and so on, so that a block of fewer threads has the bits of a
+/// whole one. The others are zeros. `K` is 2 or 4. `scratch` is [`FIRST`] or [`SECOND`]. Every thread of the block must call with
+/// the same `parts`, and a block has at most `32 / parts` warps.
+///
+/// As in [`largest_of_lanes`] a lane sends half of what it has at the first steps: four sums take 6 shuffles instead of 20. What
+/// it adds is what a butterfly over each sum adds.
 #[inline(always)]
-pub fn sum_of_pairs<S: Sum>([first, second]: [S; 2], scratch: u32) -> S {
-    let (lane, warp) = (gpu::thread_x() % WARP, gpu::thread_x() / WARP);
-    let warps = gpu::block_x() / WARP;
-    let (first, second) = (over_lanes(first, WARP), over_lanes(second, WARP));
-    let place = warp + lane * warps;
-    if place < gpu::round_up(2 * warps, S::UNROLL) {
-        let sum = if lane == 0 { first } else { second };
-        let sum = if lane < 2 { sum } else { S::ZERO };
+pub fn sum_of_parts<S: Sum, const K: usize>(of_thread: [S; K], parts: u32, scratch: u32) -> S {
+    const { assert!(K == 2 || K == 4) };
+    let (lane, warp, warps) = (gpu::thread_x() % WARP, gpu::thread_x() / WARP, gpu::block_x() / WARP);
+    let mut held = of_thread;
+    let mut mask = WARP / 2;
+    macro_rules! halve {
+        ($($kept:literal)*) => { $(
+            if K > $kept {
+                let is_upper = lane & mask != 0;
+                each::<$kept>(|i| {
+                    let (low, high) = (held[i], held[i + $kept]);
+                    let (kept, sent) = if is_upper { (high, low) } else { (low, high) };
+                    held[i] = kept.plus(sent.shuffle_xor(mask));
+                });
+                mask /= 2;
+            }
+        )* };
+    }
+    halve!(2 1);
+    let mut sum = held[0];
+    each::<4>(|_| {
+        if mask != 0 {
+            sum = sum.plus(sum.shuffle_xor(mask));
+            mask /= 2;
+        }
+    });
+    // So many neighbouring lanes have the same sum; the second ones write zeros behind the places of all sums.
+    let lanes = WARP / K as u32;
+    let places = parts * warps;
+    let place = warp + (lane / lanes + lane % lanes * K as u32) * warps;
+    if place < gpu::round_up(places, S::UNROLL) {
+        let sum = if lane % lanes == 0 { sum } else { S::ZERO };
         // SAFETY: the scratch memory at `scratch` has 32 places, and one thread writes each. Nobody reads them before the
         // barrier below.
         unsafe { sum.st_scratch(scratch, place) };
     }
     gpu::barrier();
-    over_places(2 * warps, scratch)
+    over_places(places, scratch)
 }
 
 /// The sum over groups of `lanes` neighbouring lanes, in every lane: a butterfly. `lanes` is a power of two; 32 or more

@@ -92,7 +92,7 @@ impl Params {
     /// # Safety
     /// As [`load`](Self::load), for a whole vector of a row that has weights and biases.
     #[inline(always)]
-    unsafe fn load_both<W: Param, const N: usize>(row: &Row, at: u32) -> Params {
+    pub unsafe fn load_both<W: Param, const N: usize>(row: &Row, at: u32) -> Params {
         let offset = at as u64 * W::SIZE;
         // SAFETY: the caller guarantees that the row has both, with a whole, aligned vector at `at`.
         let fetch = |param: u64| unsafe { Vector::fetch::<W, N>(param + offset, N as u32, 0, Reuse::Shared) };

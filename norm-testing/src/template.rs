@@ -42,6 +42,11 @@ pub mod result {
     pub const QUOTIENT: usize = 40;
     /// Of the first four.
     pub const CODES: usize = 42;
+    pub const HAS_RANGE: usize = 43;
+    /// The first two, rounded to the type of x, over the third.
+    pub const QUOTIENT_IN_RANGE: usize = 44;
+    /// Of the first four.
+    pub const CODES_IN_RANGE: usize = 46;
     pub const ACTIVATE: usize = 34;
     pub const GATE_X: usize = 36;
     pub const GATE_Y: usize = 38;
@@ -151,6 +156,12 @@ pub fn entry(template: Template) -> String {
         keep(&mut text, result::QUOTIENT, &["%r12", "%r13"]);
         text += "\tnorm.codes.q %r12, {%r4, %r5, %r6, %r7};\n";
         keep(&mut text, result::CODES, &["%r12"]);
+        text += "\tnorm.has_range.q %r12;\n\tnorm.codes_in_range.q %r13, {%r4, %r5, %r6, %r7};\n";
+        keep(&mut text, result::HAS_RANGE, &["%r12"]);
+        keep(&mut text, result::CODES_IN_RANGE, &["%r13"]);
+        text += "\tnorm.pack.x %r14, {%r4, %r5};\n\tnorm.unpack.x {%r12, %r13}, %r14;\n";
+        text += "\tnorm.quotient_in_range.q {%r16, %r17}, {%r12, %r13}, %r6, %r15;\n";
+        keep(&mut text, result::QUOTIENT_IN_RANGE, &["%r16", "%r17"]);
     }
     if matches!(template, Template::Gated { .. }) {
         text += "\tnorm.activate.x {%r12, %r13}, {%r6, %r7};\n";

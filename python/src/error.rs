@@ -10,7 +10,9 @@ use pyo3::{
 pub(crate) fn to_python(error: Error) -> PyErr {
     let text = error.to_string();
     match cause(&error) {
-        Error::DType { .. } => PyTypeError::new_err(text),
+        Error::DType { .. } | Error::QuantizedInput { .. } | Error::QuantFormat { .. } => {
+            PyTypeError::new_err(text)
+        }
         Error::NoDevice { .. } => PyValueError::new_err(text),
         // Kernels that do not fit the device or are damaged, and failed collectives: no other argument would help.
         Error::Capability { .. }

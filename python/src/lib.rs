@@ -10,6 +10,7 @@ mod exllamav2;
 mod gated;
 mod host;
 mod op;
+mod quantized;
 mod residual;
 mod rope;
 mod tensor;
@@ -32,6 +33,8 @@ mod _native {
     use crate::host::after_fork;
     #[pymodule_export]
     use crate::op::norm;
+    #[pymodule_export]
+    use crate::quantized::quantized;
     #[pymodule_export]
     use crate::residual::residual;
     #[pymodule_export]

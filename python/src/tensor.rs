@@ -7,11 +7,12 @@
 //! - tuples `(address, dtype, shape, strides, device)` ([`plain`]).
 
 mod array;
+mod element;
 mod exchange;
 mod methods;
 mod plain;
 
-use norm_host::{Arg, DType, Error, MAX_RANK, Place, Positions, View, ViewMut};
+use norm_host::{Arg, DType, Error, MAX_RANK, Place, Positions, QuantFormat, QuantizedMut, View, ViewMut};
 use pyo3::{
     exceptions::{PyTypeError, PyValueError},
     intern,
@@ -19,14 +20,15 @@ use pyo3::{
     types::PyTuple,
 };
 
-use self::exchange::Table;
+use self::{element::Element, exchange::Table};
 
-/// The numbers that describe a tensor, and who knows the current stream of its device.
+/// The numbers that describe a tensor, and who knows the current stream of its device. Its elements are floats, or with
+/// [`QuantFormat`] codes of one byte.
 #[derive(Clone, Copy)]
-pub(crate) struct Tensor {
+pub(crate) struct Tensor<E = DType> {
     pub(crate) place: Place,
     address: u64,
-    dtype: DType,
+    dtype: E,
     rank: usize,
     /// The extents, in the first `rank` elements.
     shape: [usize; MAX_RANK],
@@ -48,15 +50,15 @@ enum Streams {
     Caller,
 }
 
-impl Tensor {
+impl<E: Element> Tensor<E> {
     /// A tensor of any kind, which an operation reads.
     ///
     /// # Errors
     ///
-    /// `TypeError` for objects that are no tensor, and for element types other than f16, bf16 and f32; `ValueError` for a
+    /// `TypeError` for objects that are no tensor, and for element types other than those of `E`; `ValueError` for a
     /// rank, strides or a place that no operation takes.
     #[inline]
-    pub(crate) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+    pub(crate) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Some(table) = Table::known(object)
             && let Some(tensor) = table.read(arg, object)?
         {
@@ -67,7 +69,7 @@ impl Tensor {
 
     /// A tensor of a class that was not seen before, or whose table cannot describe it.
     #[cold]
-    fn read_otherwise(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+    fn read_otherwise(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = object.py();
         if let Ok(tuple) = object.cast::<PyTuple>() {
             return plain::read(arg, tuple);
@@ -91,7 +93,7 @@ impl Tensor {
 
     /// A tensor of any kind, which an operation writes.
     #[inline]
-    pub(crate) fn written(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+    pub(crate) fn written(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let tensor = Tensor::read(arg, object)?;
         if tensor.read_only {
             return Err(PyValueError::new_err(format!(
@@ -102,12 +104,12 @@ impl Tensor {
     }
 
     /// A tensor, or `None` for `None`.
-    pub(crate) fn optional(arg: Arg, object: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Tensor>> {
+    pub(crate) fn optional(arg: Arg, object: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Self>> {
         object.map(|object| Tensor::read(arg, object)).transpose()
     }
 
     /// A tensor, or `None` for `None` and for a tensor on the meta device.
-    pub(crate) fn unless_meta(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
+    pub(crate) fn unless_meta(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
         // Tested first, because torch takes a millisecond to refuse an exchange for such a tensor.
         let is_meta = object.getattr_opt(intern!(object.py(), "is_meta"))?;
         if object.is_none() || is_meta.is_some_and(|is_meta| is_meta.is_truthy().unwrap_or(false)) {
@@ -116,6 +118,68 @@ impl Tensor {
         Tensor::read(arg, object).map(Some)
     }
 
+    fn shape(&self) -> &[usize] {
+        &self.shape[..self.rank]
+    }
+
+    fn strides(&self) -> &[usize] {
+        &self.strides[..self.rank]
+    }
+
+    /// The handle of the current stream of the tensor's device, if its framework knows one.
+    pub(crate) fn current_stream(&self, py: Python<'_>) -> PyResult<u64> {
+        let ordinal = match self.place {
+            Place::Cuda(ordinal) => ordinal,
+            _ => return Ok(0),
+        };
+        match self.streams {
+            Streams::Table(table) => table.current_stream(py, ordinal),
+            Streams::Torch => methods::current_stream(py, ordinal),
+            Streams::Caller => Err(PyValueError::new_err(format!(
+                "stream: expected the handle of a stream of {}, given none",
+                self.place
+            ))),
+        }
+    }
+
+    /// A tensor with these extents and strides, which have the same length.
+    ///
+    /// # Errors
+    ///
+    /// `ValueError` for ranks that no view has, and for negative strides.
+    #[inline]
+    fn new(
+        arg: Arg,
+        (place, address, dtype): (Place, u64, E),
+        (shape, strides): (&[i64], &[i64]),
+        streams: Streams,
+    ) -> PyResult<Self> {
+        let rank = shape.len();
+        if !(1..=MAX_RANK).contains(&rank) {
+            let error = Error::Rank { arg, expected: 1..=MAX_RANK, given: rank };
+            return Err(PyValueError::new_err(error.to_string()));
+        }
+        let (mut extents, mut steps) = ([0; MAX_RANK], [0; MAX_RANK]);
+        for axis in 0..rank {
+            extents[axis] = usize::try_from(shape[axis]).map_err(|_| {
+                PyValueError::new_err(format!("{arg}: expected extents of at least 0, given {shape:?}"))
+            })?;
+            // Along an axis of one element the stride does not matter.
+            steps[axis] = match strides[axis] {
+                step if step >= 0 => step as usize,
+                _ if extents[axis] <= 1 => 1,
+                _ => {
+                    return Err(PyValueError::new_err(format!(
+                        "{arg}: expected strides of at least 0, given {strides:?}"
+                    )));
+                }
+            };
+        }
+        Ok(Tensor { place, address, dtype, rank, shape: extents, strides: steps, read_only: false, streams })
+    }
+}
+
+impl Tensor {
     /// # Errors
     ///
     /// Those of [`View::from_raw_parts_strided`], as errors of `arg`.
@@ -171,76 +235,22 @@ impl Tensor {
             }
         }
     }
+}
 
-    fn shape(&self) -> &[usize] {
-        &self.shape[..self.rank]
-    }
-
-    fn strides(&self) -> &[usize] {
-        &self.strides[..self.rank]
-    }
-
-    /// The handle of the current stream of the tensor's device, if its framework knows one.
-    pub(crate) fn current_stream(&self, py: Python<'_>) -> PyResult<u64> {
-        let ordinal = match self.place {
-            Place::Cuda(ordinal) => ordinal,
-            _ => return Ok(0),
-        };
-        match self.streams {
-            Streams::Table(table) => table.current_stream(py, ordinal),
-            Streams::Torch => methods::current_stream(py, ordinal),
-            Streams::Caller => Err(PyValueError::new_err(format!(
-                "stream: expected the handle of a stream of {}, given none",
-                self.place
-            ))),
-        }
-    }
-
-    /// A tensor with these extents and strides, which have the same length.
+impl Tensor<QuantFormat> {
+    /// The codes of a quantized tensor.
     ///
     /// # Errors
     ///
-    /// `ValueError` for ranks that no view has, and for negative strides.
-    #[inline]
-    fn new(
-        arg: Arg,
-        (place, address, dtype): (Place, u64, DType),
-        (shape, strides): (&[i64], &[i64]),
-        streams: Streams,
-    ) -> PyResult<Tensor> {
-        let rank = shape.len();
-        if !(1..=MAX_RANK).contains(&rank) {
-            let error = Error::Rank { arg, expected: 1..=MAX_RANK, given: rank };
-            return Err(PyValueError::new_err(error.to_string()));
-        }
-        let (mut extents, mut steps) = ([0; MAX_RANK], [0; MAX_RANK]);
-        for axis in 0..rank {
-            extents[axis] = usize::try_from(shape[axis]).map_err(|_| {
-                PyValueError::new_err(format!("{arg}: expected extents of at least 0, given {shape:?}"))
-            })?;
-            // Along an axis of one element the stride does not matter.
-            steps[axis] = match strides[axis] {
-                step if step >= 0 => step as usize,
-                _ if extents[axis] <= 1 => 1,
-                _ => {
-                    return Err(PyValueError::new_err(format!(
-                        "{arg}: expected strides of at least 0, given {strides:?}"
-                    )));
-                }
-            };
-        }
-        Ok(Tensor { place, address, dtype, rank, shape: extents, strides: steps, read_only: false, streams })
-    }
-}
-
-/// The element type of a name of torch, numpy or norm-host.
-fn dtype(arg: Arg, name: &str) -> PyResult<DType> {
-    match name {
-        "float16" | "f16" => Ok(DType::F16),
-        "bfloat16" | "bf16" => Ok(DType::BF16),
-        "float32" | "f32" => Ok(DType::F32),
-        other => Err(PyTypeError::new_err(format!(
-            "{arg}: expected dtype float16, bfloat16 or float32, given {other}"
-        ))),
+    /// Those of [`QuantizedMut::from_raw_parts`] and [`QuantizedMut::with_strides`], as errors of `arg`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`QuantizedMut::from_raw_parts`].
+    pub(crate) unsafe fn codes<'a>(&self, arg: Arg) -> norm_host::Result<QuantizedMut<'a>> {
+        // SAFETY: this function requires of its caller what `from_raw_parts` requires.
+        let codes =
+            unsafe { QuantizedMut::from_raw_parts(self.place, self.address, self.dtype, self.shape()) };
+        codes.and_then(|codes| codes.with_strides(self.strides())).map_err(|error| error.for_arg(arg))
     }
 }

@@ -137,6 +137,22 @@ def a_stream_may_be_given():
     assert [(of, on) for of, on, _ in launches()] == [(1, given)]
 
 
+def a_quantized_norm_is_one_launch():
+    current = stream(0)
+    torch_with({0: current})
+    x, w, r = Tensor(0, 4, 256), Tensor(0, 256), Tensor(0, 4, 256)
+    scales = Tensor(0, 4, 2, dtype="torch.float32")
+    numbers = None, None, 1e-6, 0.0, True, None
+    for kind, format, dtype in [(0, 0, "float8_e4m3fn"), (1, 1, "int8")]:
+        y = Tensor(0, 4, 256, dtype=f"torch.{dtype}")
+        raw.quantized(kind, format, 0, 128, x, None, None, y, scales, None, w, None, None, *numbers)
+        raw.quantized(kind, format, 0, 128, x, r, None, y, scales, None, w, None, None, *numbers)
+        found = launches()
+        assert [(of, on) for of, on, _ in found] == [(0, current)] * 2, found
+        name = ("rms", "layer")[kind], "quant", ("e4m3", "int8")[format]
+        assert all(part in kernel for _, _, kernel in found for part in name), found
+
+
 def a_stream_of_another_device_is_refused():
     torch_with({0: stream(1)})
     x, w = Tensor(0, 4, 64), Tensor(0, 64)

@@ -404,7 +404,7 @@ fn of_quant(kernel: QuantKernel, device: DeviceProfile) -> Vec<(CheckCase, Devic
     let (dims, profile) = match variant {
         // All threads have all vectors that there is room for, in grids that count as long from three rows on.
         QuantVariant::Long4 | QuantVariant::Long8 => {
-            (&[4096, 8192, 2048, 16384][..], DeviceProfile { short_grid: 2, ..device })
+            (&[4096, 8192, 5120, 2048, 16384, 1024][..], DeviceProfile { short_grid: 2, ..device })
         }
         // The threads of a block have up to two and up to four vectors, some of them none.
         _ => (&[896, 4864, 9088][..], device),
@@ -417,7 +417,7 @@ fn of_quant(kernel: QuantKernel, device: DeviceProfile) -> Vec<(CheckCase, Devic
         }
         match (variant, kind) {
             (QuantVariant::Scalar, _) => case.x.at = 1,
-            (QuantVariant::Stream, NormKind::Rms) => case.b = case.w,
+            (QuantVariant::Stream, NormKind::Rms) | (QuantVariant::Long8, NormKind::Layer) => case.b = case.w,
             (QuantVariant::Stream, NormKind::Layer) => case.weight_offset = 1.0,
             _ => {}
         }

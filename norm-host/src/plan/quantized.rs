@@ -48,9 +48,12 @@ impl QuantizedPlan {
         let tile = Tile::new(norm.kind, norm.x.dtype, norm.x.dtype, norm.dim, profile);
         let tile = Tile { threads: tile.threads.next_multiple_of(WARP), rows: 1, ..tile };
         let variant = variant(problem, tile, profile);
-        // A thread of these kernels has the vectors of two.
-        let pairs = variant.register_vectors() == Some(2 * tile.vectors) && is_for_long_grids(variant);
-        let threads = if pairs { tile.threads / 2 } else { tile.threads };
+        // A thread of the kernels for long grids has the vectors of several.
+        let sharing = match variant.register_vectors() {
+            Some(vectors) if is_for_long_grids(variant) => vectors / tile.vectors,
+            _ => 1,
+        };
+        let threads = tile.threads / sharing;
         let row_bytes = u64::from(norm.dim) * norm.x.dtype.size() as u64;
         let loads = if norm.residual.is_some() { Loads::Residual } else { Loads::Alone };
         // The rules for the kernels whose loads are the same.
@@ -79,7 +82,7 @@ impl QuantizedPlan {
             block: [threads, 1, 1],
             overlap,
             args,
-            quant: QuantArgs { pairs: pairs.into(), ..quant_args(problem) },
+            quant: QuantArgs { sharing, ..quant_args(problem) },
         })
     }
 }
@@ -103,14 +106,18 @@ fn variant(problem: &QuantizedProblem, tile: Tile, profile: DeviceProfile) -> Qu
         NormKind::Rms => norm.b.is_some(),
         NormKind::Layer => norm.w.is_some() && norm.weight_offset != 0.0,
     };
-    let is_plain = norm.residual.is_none() && !is_rare && norm.w.is_some();
+    // LayerNorm's kernel for long grids is for biases, too.
+    let has_params = norm.w.is_some() && (norm.kind == NormKind::Rms || norm.b.is_some());
+    let is_plain = norm.residual.is_none() && !is_rare && has_params;
     let has_offset = norm.w.is_some() && norm.weight_offset != 0.0;
     let fills_its_block = norm.dim == tile.threads * tile.vectors * tile.width;
     if is_plain && !has_offset && fills_its_block && norm.rows > profile.short_grid {
-        let halves = tile.threads.is_multiple_of(2 * WARP);
+        // The most vectors a thread with which its block has whole warps: docs/TUNING.md, fifteenth round.
+        let whole_warps = |threads: u32| tile.threads.is_multiple_of(threads * WARP);
         let long = match tile.vectors {
-            2 if halves => Some(QuantVariant::Long4),
-            4 if halves => Some(QuantVariant::Long8),
+            2 if whole_warps(4) => Some(QuantVariant::Long8),
+            2 if whole_warps(2) => Some(QuantVariant::Long4),
+            4 if whole_warps(2) => Some(QuantVariant::Long8),
             4 => Some(QuantVariant::Long4),
             _ => None,
         };
@@ -159,6 +166,6 @@ fn quant_args(problem: &QuantizedProblem) -> QuantArgs {
         max_reciprocal: 1.0 / limits.max,
         least: limits.least,
         // `QuantizedPlan::new` sets it.
-        pairs: 0,
+        sharing: 1,
     }
 }

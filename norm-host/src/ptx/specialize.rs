@@ -58,6 +58,9 @@
 //! | `reciprocal.T reciprocal, scale, magnitude, max` | q | what values are multiplied by | `rcp.approx.ftz.f32` of the scale, or `rcp.rn.f32`; for `FlashInferBlock` `div.rn.f32` of `max` by the magnitude |
 //! | `quotient.T {lo, hi}, {a, b}, scale, reciprocal` | q | values over their scale | `mul.rn.f32`; where the recipe divides a division, rounded once, of `mul.rn.f32` and `fma.rn.f32` |
 //! | `codes.T word, {a, b, c, d}` | q | four codes, rounded to nearest even and saturated | E4M3: `cvt.rn.satfinite.e4m3x2.f32` twice, before sm_89 integer arithmetic, a NaN made 448 first where the recipe does not keep it; int8: `cvt.rni.sat.s8.f32` four times, `prmt.b32` |
+//! | `has_range.T flag` | q | not 0 if quotients and codes in range take fewer instructions | `mov.b32` |
+//! | `quotient_in_range.T {lo, hi}, {a, b}, scale, reciprocal` | q | values of 16 bits over a scale, both finite, no value larger than the format's largest number times the scale | as `quotient`; where the recipe divides one `mul.rn.f32` and two `fma.rn.f32` |
+//! | `codes_in_range.T word, {a, b, c, d}` | q | four codes of quotients that need no saturation | as `codes`; int8 that keeps NaNs: `add.rn.f32` four times, `prmt.b32` |
 //!
 //! Where the kernel does not round, `round` and `affine` expand as for f32. It rounds at
 //!
@@ -119,7 +122,7 @@
 //!     error.to_string(),
 //!     "kernel rms_f16_bf16_f16_block4, line 6 of template rms_b16_b16_b16_block4: expected an operation (unpack, pack, \
 //!      clamp, total, total_f32, plus, moments, mean, distance, overflows, ones, st_clamped, round, add, ld_scale, \
-//!      affine, activate, gate, gates_first, turn, general, ld, sum, larger, reciprocal, quotient or codes), given 'unpakc'"
+//!      affine, activate, gate, gates_first, turn, general, ld, sum, larger, reciprocal, quotient, codes, has_range, quotient_in_range or codes_in_range), given 'unpakc'"
 //! );
 //! ```
 

@@ -72,13 +72,13 @@ pub fn rope_bytes(args: &RopeArgs) -> Vec<u8> {
 /// The bytes of the argument that says how an output is quantized.
 pub fn quant_bytes(quant: &QuantArgs) -> Vec<u8> {
     let QuantArgs { scales, row_stride, block_stride, bound_at, normed, normed_stride, .. } = *quant;
-    let QuantArgs { granularity, block, bound, floor, max, max_reciprocal, least, pairs, .. } = *quant;
+    let QuantArgs { granularity, block, bound, floor, max, max_reciprocal, least, sharing, .. } = *quant;
     let mut bytes = Vec::with_capacity(size_of::<QuantArgs>());
     let words = [scales, row_stride, block_stride, bound_at, normed, normed_stride];
     bytes.extend(words.into_iter().flat_map(u64::to_le_bytes));
     bytes.extend([granularity, block].into_iter().flat_map(u32::to_le_bytes));
     bytes.extend([bound, floor, max, max_reciprocal, least].into_iter().flat_map(f32::to_le_bytes));
-    bytes.extend(pairs.to_le_bytes());
+    bytes.extend(sharing.to_le_bytes());
     debug_assert!(bytes.len() == size_of::<QuantArgs>(), "a field is missing");
     bytes
 }

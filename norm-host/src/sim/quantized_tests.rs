@@ -226,6 +226,7 @@ fn cases() -> impl Iterator<Item = Case> {
         (8, 0),
         (384, 8),
         (1024, 0),
+        (2048, 0),
         (4096, 0),
         (5120, 0),
         (6016, 16),
@@ -253,7 +254,7 @@ fn cases() -> impl Iterator<Item = Case> {
         let is_bounded = scaled != Scaled::Tensor
             && (preset == QuantPreset::Exact || preset == QuantPreset::Vllm && format == QuantFormat::E4m3);
         // As the kernels for long grids take them.
-        let is_plain = matches!(dim, 4096 | 5120 | 8192) && turn.is_multiple_of(2);
+        let is_plain = matches!(dim, 2048 | 4096 | 5120 | 8192) && turn.is_multiple_of(2);
         let (added, w) = (turn % 4, weights[turn / 2 % 4]);
         Some(Case {
             kind: if is_plain { NormKind::Rms } else { NormKind::ALL[turn / 3 % 2] },
@@ -323,8 +324,13 @@ fn a_quantized_row_has_its_bits_in_every_kernel() {
             |row: usize| (codes[dense(row)].to_vec(), normed[dense(row)].to_vec(), sum[dense(row)].to_vec());
         ((0..ROWS).map(of).collect::<Vec<_>>(), scales)
     };
-    let granularities =
-        [(1024, Scaled::Block(128)), (4096, Scaled::Token), (5120, Scaled::Token), (8192, Scaled::Block(64))];
+    let granularities = [
+        (1024, Scaled::Block(128)),
+        (2048, Scaled::Block(128)),
+        (4096, Scaled::Token),
+        (5120, Scaled::Token),
+        (8192, Scaled::Block(64)),
+    ];
     for (kind, added) in
         NormKind::ALL.into_iter().flat_map(|kind| [(kind, Added::Nothing), (kind, Added::InPlace)])
     {

@@ -171,7 +171,8 @@ pub enum QuantVariant {
     /// For long grids, and rows that fill all vectors of all threads, without an offset: four vectors a thread, which are those of
     /// two threads of a tile of two vectors, or of one of four. RMSNorm with weights alone.
     Long4,
-    /// The same with eight vectors a thread, those of two threads of a tile of four.
+    /// The same with eight vectors a thread, those of two threads of a tile of four, or of four threads of one of two; and
+    /// LayerNorm with weights and biases, of a tile of four.
     Long8,
     /// Any row of whole, aligned vectors, which every pass loads again; with a residual or without.
     Stream,
@@ -208,8 +209,8 @@ impl QuantVariant {
 
     /// Whether that norm has a kernel of this variant.
     pub const fn serves(self, kind: NormKind) -> bool {
-        use QuantVariant::{Add2, Long4, Long8, Registers2};
-        !matches!((self, kind), (Registers2 | Add2 | Long4 | Long8, NormKind::Layer))
+        use QuantVariant::{Add2, Long4, Registers2};
+        !matches!((self, kind), (Registers2 | Add2 | Long4, NormKind::Layer))
     }
 
     /// The most vectors that a thread holds in registers; `None` where every pass loads them.
@@ -345,8 +346,8 @@ pub struct QuantArgs {
     pub max_reciprocal: f32,
     /// The least scale.
     pub least: f32,
-    /// Not 0 if a thread of a kernel for long grids has the vectors of two threads of the tile.
-    pub pairs: u32,
+    /// In kernels for long grids, the threads of the tile whose vectors a thread has: 1, 2 or 4.
+    pub sharing: u32,
 }
 
 #[cfg(test)]
@@ -362,7 +363,7 @@ mod tests {
         assert!(kernels.iter().all(|kernel| kernel.index() < QUANT_KERNEL_SLOTS));
         let names: BTreeSet<_> = kernels.iter().map(QuantKernel::to_string).collect();
         assert_eq!(names.len(), kernels.len());
-        // Twelve variants of both norms, two types of x, three of weights, and seven pairs of recipe and format.
-        assert_eq!((kernels.len(), QuantKernel::all().count()), (12 * 2 * 3 * 7, 12 * 2 * 3));
+        // Thirteen variants of both norms, two types of x, three of weights, and seven pairs of recipe and format.
+        assert_eq!((kernels.len(), QuantKernel::all().count()), (13 * 2 * 3 * 7, 13 * 2 * 3));
     }
 }

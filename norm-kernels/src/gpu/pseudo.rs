@@ -461,43 +461,87 @@ pub fn reciprocal_q(scale: f32, magnitude: f32, max: f32) -> f32 {
     reciprocal
 }
 
-/// Two values over their scale: divided by it, or multiplied by its reciprocal, as the recipe has it.
-#[inline(always)]
-pub fn quotient_q([a, b]: [f32; 2], scale: f32, reciprocal: f32) -> [f32; 2] {
-    let (low, high);
-    // SAFETY: arithmetic on registers, defined for every value.
-    unsafe {
-        asm!(
-            "norm.quotient.q {{{low}, {high}}}, {{{a}, {b}}}, {scale}, {reciprocal};",
-            low = out(reg32) low,
-            high = out(reg32) high,
-            a = in(reg32) a,
-            b = in(reg32) b,
-            scale = in(reg32) scale,
-            reciprocal = in(reg32) reciprocal,
-            options(pure, nomem, nostack, preserves_flags)
-        )
-    }
-    [low, high]
+/// `norm.quotient`: two values over their scale: divided by it, or multiplied by its reciprocal, as the recipe has it.
+macro_rules! quotient {
+    ($(#[$doc:meta])* $function:ident: $instruction:literal) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $function([a, b]: [f32; 2], scale: f32, reciprocal: f32) -> [f32; 2] {
+            let (low, high);
+            // SAFETY: arithmetic on registers, defined for every value.
+            unsafe {
+                asm!(
+                    concat!($instruction, " {{{low}, {high}}}, {{{a}, {b}}}, {scale}, {reciprocal};"),
+                    low = out(reg32) low,
+                    high = out(reg32) high,
+                    a = in(reg32) a,
+                    b = in(reg32) b,
+                    scale = in(reg32) scale,
+                    reciprocal = in(reg32) reciprocal,
+                    options(pure, nomem, nostack, preserves_flags)
+                )
+            }
+            [low, high]
+        }
+    };
 }
 
-/// Four codes in a word, the first in its lowest byte: rounded to nearest even, saturated.
+quotient! {
+    /// Any two values.
+    quotient_q: "norm.quotient.q"
+}
+quotient! {
+    /// Two finite values of 16 bits, rounded as the recipe rounds values, of which the scale is no less than the largest
+    /// magnitude over [`QuantFormat::max`](crate::abi::QuantFormat::max), and finite. Nothing is said of others.
+    quotient_in_range_q: "norm.quotient_in_range.q"
+}
+
+/// `norm.codes`: four codes in a word, the first in its lowest byte: rounded to nearest even.
+macro_rules! codes {
+    ($(#[$doc:meta])* $function:ident: $instruction:literal) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $function([a, b, c, d]: [f32; 4]) -> u32 {
+            let word;
+            // SAFETY: arithmetic on registers, defined for every value.
+            unsafe {
+                asm!(
+                    concat!($instruction, " {word}, {{{a}, {b}, {c}, {d}}};"),
+                    word = out(reg32) word,
+                    a = in(reg32) a,
+                    b = in(reg32) b,
+                    c = in(reg32) c,
+                    d = in(reg32) d,
+                    options(pure, nomem, nostack, preserves_flags)
+                )
+            }
+            word
+        }
+    };
+}
+
+codes! {
+    /// Of any quotients, saturated.
+    codes_q: "norm.codes.q"
+}
+codes! {
+    /// Of quotients that round to a code without saturation; where the recipe does not keep NaNs, of NaNs, too.
+    codes_in_range_q: "norm.codes_in_range.q"
+}
+
+/// Not 0 if quotients or codes in range take fewer instructions than others.
 #[inline(always)]
-pub fn codes_q([a, b, c, d]: [f32; 4]) -> u32 {
-    let word;
+pub fn has_range_q() -> u32 {
+    let flag;
     // SAFETY: arithmetic on registers, defined for every value.
     unsafe {
         asm!(
-            "norm.codes.q {word}, {{{a}, {b}, {c}, {d}}};",
-            word = out(reg32) word,
-            a = in(reg32) a,
-            b = in(reg32) b,
-            c = in(reg32) c,
-            d = in(reg32) d,
+            "norm.has_range.q {flag};",
+            flag = out(reg32) flag,
             options(pure, nomem, nostack, preserves_flags)
         )
     }
-    word
+    flag
 }
 
 /// `norm.add`: `(a * branch + r) * sum` for two neighbours, `a + r` where the kernel is not scaled. The order of roundings

@@ -128,6 +128,25 @@ pub unsafe fn prefetch_bulk(address: u64, bytes: u32) {
     }
 }
 
+/// Prefetches a cache line into the L2 cache (`prefetch.global.L2`), on devices of sm_90 and newer.
+///
+/// # Safety
+/// `address` is one in global memory.
+#[inline(always)]
+pub unsafe fn prefetch_line(address: u64) {
+    #[cfg(not(sm_90))]
+    let _ = address;
+    #[cfg(sm_90)]
+    // SAFETY: the caller guarantees that the address is one in global memory; a prefetch writes nothing.
+    unsafe {
+        asm!(
+            "prefetch.global.L2 [{address}];",
+            address = in(reg64) address,
+            options(nostack, preserves_flags)
+        )
+    }
+}
+
 /// How long a loaded cache line is of use, which chooses the load's cache hint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Reuse {

@@ -1,8 +1,8 @@
-//! RMSNorm whose output is quantized, for long grids: bound by bandwidth, and by the instructions that each element takes.
+//! Norms whose output is quantized, for long grids: bound by bandwidth, and by the instructions that each element takes.
 //!
-//! A thread has as many vectors as registers hold, those of two threads of the tile: what a block does once, from addresses to
-//! reductions, is half the work for an element. The sums are those of the tile's threads, so that a row has the bits that it has in
-//! a short grid. Nothing is tested but what a launch leaves open: every thread has all of its vectors, and there is no offset.
+//! A thread has as many vectors as registers hold, those of two or four threads of the tile: what a block does once, from addresses
+//! to reductions, is half or a quarter of the work for an element. The sums are those of the tile's threads, so that a row has the
+//! bits that it has in a short grid. Nothing is tested but what a launch leaves open: every thread has all of its vectors, and there is no offset.
 //!
 //! 32768 rows of 4096 f16 with a scale for each row take 99 µs, where the kernel for short grids takes 116; rows of 16384 take 399
 //! instead of 552. For one row it is no faster, for 128 rows of 8192 slower by a third (NVIDIA H200, 2026-11-30).
@@ -14,9 +14,11 @@ use crate::access::{MemoryAccess, Vector, unpack};
 use crate::each::each;
 use crate::element::{Element, Input, Param, Words, XHalf, YHalf};
 use crate::gpu::{self, Reuse};
-use crate::reduce::{FIRST, sum_of_pairs};
+use crate::norm::Layer;
+use crate::reduce::{Block, FIRST, SECOND, sum_of_parts};
 use crate::row::{Row, prefetch_row, row_of_block};
 use crate::storage::Params;
+use crate::sum::{Moments, Sum};
 
 /// RMSNorm.
 ///
@@ -47,17 +49,19 @@ pub unsafe fn rms<W: Param, const V: usize, const PRELOAD: bool>(args: &Args, qu
             each::<V>(|v| w[v] = weights(v));
         }
         let quantizer = Quantizer::load(quant, index);
-        let (mut all, mut halves) = (0.0, [0.0; 2]);
+        let mut sums = [0.0; 4];
         each::<V>(|v| {
             x[v] = XHalf::clamp(x[v]);
-            let (values, mut vector) = (unpack::<XHalf, WIDTH>(x[v]), 0.0);
-            each::<WIDTH>(|i| vector = gpu::fma(values[i], values[i], vector));
-            all += vector;
-            halves[v % 2] += vector;
+            let squares = squares_of(unpack::<XHalf, WIDTH>(x[v]));
+            add_to_tile_thread::<V>(&mut sums, v, squares, quant.sharing);
         });
-        // Eight vectors are always those of two threads.
-        let sums = if V == 8 || quant.pairs != 0 { halves } else { [all, 0.0] };
-        let rstd = gpu::rsqrt(sum_of_pairs(sums, FIRST) * args.reciprocal_f32 + args.eps);
+        let sum = if V == 4 {
+            // Four vectors are those of two threads at most.
+            sum_of_parts([sums[0], sums[1]], quant.sharing, FIRST)
+        } else {
+            sum_of_parts(sums, quant.sharing, FIRST)
+        };
+        let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
         let mut values: [Values; V] = [[0.0; WIDTH]; V];
         each::<V>(|v| {
             let params = Params { weights: if PRELOAD { w[v] } else { weights(v) }, biases: [0; 8] };
@@ -65,5 +69,75 @@ pub unsafe fn rms<W: Param, const V: usize, const PRELOAD: bool>(args: &Args, qu
             values[v] = values_of::<W, false, false>(x, params, &row, &|x| x * rstd);
         });
         write_vectors::<V, true>(&quantizer, &row, &values);
+    }
+}
+
+/// LayerNorm with weights and biases, eight vectors a thread: those of two threads of the tile.
+///
+/// # Safety
+/// As [`rms`], and there are biases.
+#[inline(always)]
+pub unsafe fn layer<W: Param>(args: &Args, quant: &QuantArgs) {
+    gpu::let_next_kernel_start();
+    prefetch_row::<XHalf, XHalf, W, YHalf, false, false>(args);
+    let index = row_of_block();
+    let row = Row::whole::<XHalf, XHalf, W, YHalf, WIDTH>(args, index).with_codes(args, index);
+    gpu::wait_for_previous_kernel();
+    // SAFETY: the caller guarantees that row, weights, biases and scales are in memory, eight whole, aligned vectors for each
+    // thread, and that this thread alone writes its elements.
+    unsafe {
+        let mut x: [Words; 8] = [[0; 8]; 8];
+        each::<8>(|v| {
+            let address = row.x + row.at(v) as u64 * XHalf::SIZE;
+            x[v] = Vector::fetch::<XHalf, WIDTH>(address, WIDTH as u32, 0, Reuse::Once);
+        });
+        let quantizer = Quantizer::load(quant, index);
+        let mut moments = [Moments::ZERO; 2];
+        each::<8>(|v| {
+            x[v] = XHalf::clamp(x[v]);
+            let values = unpack::<XHalf, WIDTH>(x[v]);
+            let Moments { total, squares, .. } = moments[v % 2];
+            let total = XHalf::add_to_total::<WIDTH>(total, values, &x[v]);
+            moments[v % 2] = Moments::<XHalf>::new(total, squares + squares_of(values));
+        });
+        let about = |center: f32, overflows: bool| {
+            let (mut sums, mut element) = ([0.0; 2], 0.0);
+            each::<8>(|v| {
+                let values = unpack::<XHalf, WIDTH>(x[v]);
+                element = values[0];
+                let center = if overflows { values[0] } else { center };
+                sums[v % 2] += squares_of(values.map(|x| x - center));
+            });
+            (sum_of_parts(sums, 2, SECOND), element)
+        };
+        let norm = Layer::of_block::<Block, XHalf>(sum_of_parts(moments, 2, FIRST), about, args);
+        let mut values: [Values; 8] = [[0.0; WIDTH]; 8];
+        each::<8>(|v| {
+            let params = Params::load_both::<W, WIDTH>(&row, row.at(v));
+            values[v] = values_of::<W, true, false>(unpack::<XHalf, WIDTH>(x[v]), params, &row, &norm);
+        });
+        write_vectors::<8, true>(&quantizer, &row, &values);
+    }
+}
+
+/// The sum of squares of a vector's values.
+#[inline(always)]
+fn squares_of(values: Values) -> f32 {
+    let mut sum = 0.0;
+    each::<WIDTH>(|i| sum = gpu::fma(values[i], values[i], sum));
+    sum
+}
+
+/// Adds vector `v`'s squares to those of the tile's thread that has it, of the `V / 2` or `V / 4` ones whose vectors this thread has.
+/// The sum of zero that another one's takes changes no bit of it.
+#[inline(always)]
+fn add_to_tile_thread<const V: usize>(sums: &mut [f32; 4], v: usize, squares: f32, sharing: u32) {
+    let (of_more, of_fewer) = (v % (V / 2), v % (V / 4));
+    if of_more == of_fewer {
+        sums[of_more] += squares;
+    } else {
+        let are_more = sharing == V as u32 / 2;
+        sums[of_more] += if are_more { squares } else { 0.0 };
+        sums[of_fewer] += if are_more { 0.0 } else { squares };
     }
 }

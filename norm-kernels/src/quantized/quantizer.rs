@@ -65,9 +65,10 @@ impl<'a> Quantizer<'a> {
         Factor { scale: self.given, reciprocal: pseudo::reciprocal_q(self.given, self.given, max) }
     }
 
-    /// The factor of elements of this largest magnitude. A NaN, which only recipes that keep it have, is the scale.
+    /// The factor of elements of this largest magnitude, and whether all quotients are numbers in the format's range. A NaN, which
+    /// only recipes that keep it have, is the scale.
     #[inline(always)]
-    fn of(&self, largest: Largest) -> Factor {
+    fn of(&self, largest: Largest) -> (Factor, bool) {
         let QuantArgs { floor, max, max_reciprocal, least, .. } = *self.args;
         let magnitude = largest.magnitude();
         let counted = f32::max(f32::min(magnitude, self.given), floor);
@@ -80,7 +81,9 @@ impl<'a> Quantizer<'a> {
         let scale = f32::max(quotient, least);
         // Of infinity nothing is left; it and NaN are their own quotients.
         let scale = if counted < f32::INFINITY { scale } else { counted };
-        Factor { scale, reciprocal: pseudo::reciprocal_q(scale, counted, max) }
+        // False where a NaN is counted.
+        let is_in_range = counted >= magnitude && counted < f32::INFINITY;
+        (Factor { scale, reciprocal: pseudo::reciprocal_q(scale, counted, max) }, is_in_range)
     }
 
     /// The factor of the block's row, whose largest magnitude in each thread's elements is given; stores its scale. Every thread
@@ -89,17 +92,18 @@ impl<'a> Quantizer<'a> {
     /// # Safety
     /// The scales are writable global memory, and no other block stores this row's.
     #[inline(always)]
-    pub unsafe fn of_token(&self, of_thread: f32) -> Factor {
-        let factor = self.of(largest_of_block(Largest(of_thread.to_bits())));
+    pub unsafe fn of_token(&self, of_thread: f32) -> (Factor, bool) {
+        let (factor, is_in_range) = self.of(largest_of_block(Largest(of_thread.to_bits())));
         if gpu::thread_x() == 0 {
             let address = self.args.scales + self.index as u64 * self.args.row_stride * 4;
             // SAFETY: the caller guarantees a scale for this row, which one thread of one block stores.
             unsafe { gpu::st_global_b32(address, factor.scale.to_bits()) };
         }
-        factor
+        (factor, is_in_range)
     }
 
-    /// The factors of the blocks of elements that vectors are part of: vector `v` is at `first + v * step`, and in the row if that is
+    /// The factors of the blocks of elements that vectors are part of, and whether all their quotients are in range, as
+    /// [`of`](Self::of) says: vector `v` is at `first + v * step`, and in the row if that is
     /// below `end`. Stores their scales. All lanes of the warp must call, with neighbouring vectors.
     ///
     /// # Safety
@@ -109,26 +113,48 @@ impl<'a> Quantizer<'a> {
         &self,
         of_vectors: [f32; V],
         (first, step, end): (u32, u32, u32),
-    ) -> [Factor; V] {
+    ) -> ([Factor; V], bool) {
         let (block, lane) = (self.args.block, gpu::thread_x() % WARP);
         // A block has 64 or 128 elements.
         let lanes = block / WIDTH as u32;
+        if V == 2 && block == 128 {
+            // Few vectors, halves of warps: maxima over warps have less latency than exchanges between lanes one after the other.
+            let is_upper = lane & (WARP / 2) != 0;
+            let (mut factors, mut are_in_range) = ([self.given(); V], true);
+            each::<V>(|v| {
+                let bits = of_vectors[v].to_bits();
+                let lower = Largest(if is_upper { 0 } else { bits }).over_warp();
+                let upper = Largest(if is_upper { bits } else { 0 }).over_warp();
+                let (factor, is_in_range) = self.of(if is_upper { upper } else { lower });
+                factors[v] = factor;
+                are_in_range &= is_in_range;
+            });
+            each::<V>(|v| {
+                let at = first + v as u32 * step;
+                if lane % (WARP / 2) == 0 && at < end {
+                    // SAFETY: the caller guarantees a scale for this block, which one lane stores.
+                    unsafe { self.store_scale_of_block(at / 128, factors[v]) };
+                }
+            });
+            return (factors, are_in_range);
+        }
         let of_one = lanes_of_vector::<V>(lanes);
         let mut largest = [Largest(0); V];
         each::<V>(|v| largest[v] = Largest(of_vectors[v].to_bits()));
-        let factor = self.of(largest_of_lanes(largest, lanes));
+        let (factor, is_in_range) = self.of(largest_of_lanes(largest, lanes));
+        // Those of all lanes, which are those of all vectors.
+        let are_in_range = pseudo::has_range_q() != 0 && !gpu::vote_any(!is_in_range);
         // Lanes that hold a vector are numbered as the vectors are, in both kinds of groups, by the upper bits of their number.
         let (within, bits) = (lane & (lanes - 1), if lanes == 16 { 4 } else { 3 });
         let vector = within >> (bits - V.trailing_zeros());
         let at = first - within * WIDTH as u32 + vector * step;
         if within & (of_one - 1) == 0 && at < end {
             let number = at >> if block == 128 { 7 } else { 6 };
-            let place = self.index as u64 * self.args.row_stride + number as u64 * self.args.block_stride;
             // SAFETY: the caller guarantees a scale for this block, which one lane stores.
-            unsafe { gpu::st_global_b32(self.args.scales + place * 4, factor.scale.to_bits()) };
+            unsafe { self.store_scale_of_block(number, factor) };
         }
         if V == 1 {
-            return [factor; V];
+            return ([factor; V], are_in_range);
         }
         let mut factors = [factor; V];
         each::<V>(|v| {
@@ -136,7 +162,18 @@ impl<'a> Quantizer<'a> {
             factors[v].reciprocal = gpu::shuffle_from(factor.reciprocal, from);
             factors[v].scale = gpu::shuffle_from(factor.scale, from);
         });
-        factors
+        (factors, are_in_range)
+    }
+
+    /// Stores the scale of the row's block of that number.
+    ///
+    /// # Safety
+    /// The scale is writable global memory that no other thread touches.
+    #[inline(always)]
+    unsafe fn store_scale_of_block(&self, number: u32, factor: Factor) {
+        let place = self.index as u64 * self.args.row_stride + number as u64 * self.args.block_stride;
+        // SAFETY: the caller guarantees the scale.
+        unsafe { gpu::st_global_b32(self.args.scales + place * 4, factor.scale.to_bits()) };
     }
 
     /// Stores the copy of a vector's values, if there is one.
@@ -188,12 +225,31 @@ pub fn values_of<W: Param, const BIASES: bool, const OFFSET: bool>(
     map_pairs(|i| pseudo::round_v([values[i], values[i + 1]]))
 }
 
-/// The codes of a vector's values.
+/// The codes of vectors' values; `are_in_range` says of their quotients that all are numbers in the format's range.
 #[inline(always)]
-pub fn codes_of(values: &Values, factor: Factor) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h]: Values =
-        map_pairs(|i| pseudo::quotient_q([values[i], values[i + 1]], factor.scale, factor.reciprocal));
-    [pseudo::codes_q([a, b, c, d]), pseudo::codes_q([e, f, g, h])]
+pub fn codes_of<const V: usize>(
+    values: &[Values; V],
+    factors: &[Factor; V],
+    are_in_range: bool,
+) -> [[u32; 2]; V] {
+    let mut codes = [[0; 2]; V];
+    macro_rules! write {
+        ($quotient:ident $codes:ident) => {
+            each::<V>(|v| {
+                let Factor { scale, reciprocal } = factors[v];
+                let [a, b, c, d, e, f, g, h]: Values =
+                    map_pairs(|i| pseudo::$quotient([values[v][i], values[v][i + 1]], scale, reciprocal));
+                codes[v] = [pseudo::$codes([a, b, c, d]), pseudo::$codes([e, f, g, h])];
+            })
+        };
+    }
+    // One branch for all vectors, so that their instructions may be interleaved.
+    if pseudo::has_range_q() != 0 && are_in_range {
+        write!(quotient_in_range_q codes_in_range_q);
+    } else {
+        write!(quotient_q codes_q);
+    }
+    codes
 }
 
 /// Stores the codes of a vector.
@@ -227,18 +283,21 @@ pub unsafe fn write_vectors<const V: usize, const WHOLE: bool>(
     // SAFETY: the caller guarantees the memory, and that every thread of the block calls.
     unsafe {
         each::<V>(|v| quantizer.store_normed::<Vector>(place(v), values[v]));
-        let mut factors: [Factor; V] = [quantizer.given(); V];
+        let mut factors: ([Factor; V], bool) = ([quantizer.given(); V], false);
         if !quantizer.is_given() {
             if quantizer.is_of_token() {
                 let mut of_thread = 0.0;
                 each::<V>(|v| of_thread = pseudo::larger_q(of_thread, largest(v)));
-                factors = [quantizer.of_token(of_thread); V];
+                let (factor, is_in_range) = quantizer.of_token(of_thread);
+                factors = ([factor; V], is_in_range);
             } else {
                 let mut of_vectors = [0.0; V];
                 each::<V>(|v| of_vectors[v] = largest(v));
                 factors = quantizer.of_blocks(of_vectors, (row.start, row.step, row.end));
             }
         }
-        each::<V>(|v| store_codes::<Vector>(row, place(v), codes_of(&values[v], factors[v])));
+        let (factors, are_in_range) = factors;
+        let codes = codes_of(values, &factors, are_in_range);
+        each::<V>(|v| store_codes::<Vector>(row, place(v), codes[v]));
     }
 }

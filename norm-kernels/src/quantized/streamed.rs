@@ -117,7 +117,7 @@ impl<A: MemoryAccess, W: Param> RowStorage<WIDTH> for Streamed<'_, A, W> {
         // SAFETY: who called `new` guaranteed the memory of the row, its parameters, its codes, scales and copy; the caller
         // guarantees that no other thread touches these elements of what is written.
         unsafe {
-            let mut factor = quantizer.given();
+            let mut factor = (quantizer.given(), false);
             if quantizer.is_of_token() {
                 let mut largest = 0.0;
                 self.each_item(|item| {
@@ -136,12 +136,11 @@ impl<A: MemoryAccess, W: Param> RowStorage<WIDTH> for Streamed<'_, A, W> {
                 let factor = if quantizer.is_given() || quantizer.is_of_token() {
                     factor
                 } else {
-                    {
-                        let largest = largest_of_vector::<A>(&values, valid);
-                        quantizer.of_blocks([largest], (at, 0, row.end))[0]
-                    }
+                    let largest = largest_of_vector::<A>(&values, valid);
+                    let ([factor], is_in_range) = quantizer.of_blocks([largest], (at, 0, row.end));
+                    (factor, is_in_range)
                 };
-                store_codes::<A>(row, item.place, codes_of(&values, factor));
+                store_codes::<A>(row, item.place, codes_of(&[values], &[factor.0], factor.1)[0]);
             });
         }
     }

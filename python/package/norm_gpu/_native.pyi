@@ -68,6 +68,27 @@ def qk_norm_rope(
     overlap: bool,
     stream: Optional[int],
 ) -> None: ...
+def quantized(
+    kind: int,
+    format: int,
+    preset: int,
+    block: Optional[int],
+    x: _Tensor,
+    r: Optional[_Tensor],
+    sum: Optional[_Tensor],
+    y: _Tensor,
+    scales: Optional[_Tensor],
+    normed: Optional[_Tensor],
+    w: Optional[_Tensor],
+    b: Optional[_Tensor],
+    scale: Optional[_Tensor],
+    bound: Optional[float],
+    bound_at: Optional[_Tensor],
+    eps: float,
+    weight_offset: float,
+    overlap: bool,
+    stream: Optional[int],
+) -> None: ...
 def residual(
     around: int,
     kind: int,

@@ -1,5 +1,7 @@
 """The numbers by which the extension module knows names."""
 
+from typing import NamedTuple, Optional
+
 FORMS = {"rows": 0, "heads": 1, "add_then_norm": 2, "norm_then_add": 3}
 """The forms of an operation: y = norm(x); the same with weights for each head; r += x, y = norm(r); y += norm(x)."""
 
@@ -24,6 +26,46 @@ ROPE_ROUNDINGS = {"single": 0, "between": 1, "products": 2}
 
 ROUNDINGS = {"single": 0, "before-weight": 1, "before-bias": 2, "t5": 3}
 """The orders of roundings, by the names that norm's command line has for them."""
+
+QUANT_FORMATS = {"fp8": 0, "int8": 1}
+"""The formats of codes: FP8 E4M3 (its variant fn), and signed bytes."""
+
+QUANT_PRESETS = {"exact": 0, "vllm": 1, "flashinfer": 2}
+"""Whose roundings, least scale and division a quantization has, by the names that norm's command line has for them."""
+
+
+class Quantization(NamedTuple):
+    """A form of quantization."""
+
+    name: str
+    format: str
+    is_static: bool
+    """Whether the scale is given."""
+    block: Optional[int]
+    """Elements that share a scale, or None for those of a row, and for a scale that is given."""
+
+    @property
+    def format_number(self):
+        """The number of the format."""
+        return QUANT_FORMATS[self.format]
+
+
+QUANTIZATIONS = {
+    f"{format}-{name}": Quantization(f"{format}-{name}", format, is_static, block)
+    for format in QUANT_FORMATS
+    for name, is_static, block in [
+        ("static", True, None),
+        ("token", False, None),
+        ("block64", False, 64),
+        ("block128", False, 128),
+    ]
+}
+"""The forms of quantization, by the names that norm's command line has for them."""
+
+
+def quantization_of(name):
+    """The form of that name; raises ValueError, with all names, if there is none."""
+    return code("quantization", QUANTIZATIONS, name)
 
 
 WORDS_OF_POSITIONS = {"uint32": 1, "int32": 1, "int64": 2}

@@ -37,3 +37,18 @@ class TorchResidualOptions(TorchOptions, total=False):
 
     branch_scale: float
     sum_scale: Union[float, Tensor]
+
+
+class QuantizedOptions(TypedDict, total=False):
+    """What a norm with a quantized output takes: docs/QUANTIZED.md has the meaning. Arrays are of the library that x is of:
+    scale, one float32 of shape (1,), for a static form; upper_bound a number or such an array; out, scales and normed to write
+    into. overlap is that of `TorchOptions`, over torch tensors."""
+
+    preset: str
+    scale: Any
+    upper_bound: Any
+    out: Any
+    scales: Any
+    normed: Any
+    weight_offset: float
+    overlap: bool

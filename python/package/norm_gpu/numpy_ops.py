@@ -30,6 +30,16 @@ w, as in Mamba 2).
 positions, int32, uint32 or int64, one a token, are their rows. pairing is "halves" (the default, NeoX) or "neighbours" (GPT-J);
 norm_behind norms what has been rotated, as Llama 4 does. `rope_` rotates alone.
 
+`rms_norm_quantized`, `layer_norm_quantized` and, with a residual in front, `add_rms_norm_quantized` and
+`add_layer_norm_quantized` write codes of a byte instead: they give (y, scales), the value being near code times scale; those
+in `_to` give (sum, y, scales). quantization is "fp8-static" or "int8-static", with the one float32 in scale, which is given
+back; "fp8-token", "fp8-block64" or "fp8-block128", or the same of int8, which compute a scale for each row or block, its
+largest magnitude over 448 or 127. x has 16 bits. y is ml_dtypes' float8_e4m3fn for FP8, int8 for int8 (as out, uint8 may be given for
+FP8); scales are float32, (…, 1) or (…, dim / block), and as scales may be given with any strides, so column-major too.
+preset is "exact" (the default, rounded once), "vllm" or "flashinfer"; upper_bound, a number or a float32 array of shape
+(1,), is the largest magnitude that a scale accounts for; normed, an array like x, gets the values. Of the options there is
+weight_offset. docs/QUANTIZED.md has the formulas.
+
 They raise TypeError for element types, ValueError for every other argument, with what was expected and what was given,
 before anything is written. Names that end in an underscore work in place.
 """
@@ -43,6 +53,7 @@ import numpy as np
 from ._native import gated as _native_gated
 from ._native import norm as _native_norm
 from ._native import qk_norm_rope as _native_rope
+from ._native import quantized as _native_quantized
 from ._native import residual as _native_residual
 from ._options import (
     ACTIVATIONS,
@@ -56,6 +67,7 @@ from ._options import (
     code,
     words_of_positions,
 )
+from ._quantized import Library, Operations
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -68,9 +80,13 @@ if TYPE_CHECKING:
 __all__ = [
     "add_layer_norm",
     "add_layer_norm_",
+    "add_layer_norm_quantized",
+    "add_layer_norm_quantized_to",
     "add_layer_norm_to",
     "add_rms_norm",
     "add_rms_norm_",
+    "add_rms_norm_quantized",
+    "add_rms_norm_quantized_to",
     "add_rms_norm_to",
     "gated_head_norm",
     "gated_head_norm_",
@@ -82,11 +98,13 @@ __all__ = [
     "layer_norm_",
     "layer_norm_add",
     "layer_norm_add_to",
+    "layer_norm_quantized",
     "qk_norm_rope_",
     "rms_norm",
     "rms_norm_",
     "rms_norm_add",
     "rms_norm_add_to",
+    "rms_norm_quantized",
     "rope_",
     "sandwich_rms_norm",
     "sandwich_rms_norm_to",
@@ -506,3 +524,38 @@ def rope_(
     """Rotates the heads of q and k in place."""
     numbers = code("pairing", PAIRINGS, pairing), False, (0, code("rope_rounding", ROPE_ROUNDINGS, rope_rounding))
     _run_rope(None, q, k, None, (None, None), 0.0, 0.0, (cos, sin, positions), *numbers)
+
+
+def _new_codes(x, format):
+    if format == "int8":
+        return np.empty(x.shape, np.int8)
+    try:
+        from ml_dtypes import float8_e4m3fn
+    except ImportError:
+        raise TypeError("out: expected an array of uint8, where ml_dtypes is not installed, given none") from None
+    return np.empty(x.shape, float8_e4m3fn)
+
+
+def _run_quantized(form, arrays, bound, eps, *, weight_offset=0.0):
+    kind, format, preset, block = form
+    a = arrays
+    tensors = a["x"], a["r"], a["sum"], a["out"], a["scales"], a["normed"], a["w"], a["b"], a["scale"]
+    numbers = bound, a["upper_bound"], eps, weight_offset, True, None
+    _native_quantized(kind, format, preset, block, *tensors, *numbers)
+
+
+_QUANTIZED: Operations[Array] = Operations(
+    Library(
+        array=np.ndarray,
+        new_codes=_new_codes,
+        new_scales=lambda x, count: np.empty((*x.shape[:-1], count), np.float32),
+        new_like=lambda r: np.empty(r.shape, r.dtype),
+        call=_run_quantized,
+    )
+)
+rms_norm_quantized = _QUANTIZED.rms_norm_quantized
+layer_norm_quantized = _QUANTIZED.layer_norm_quantized
+add_rms_norm_quantized = _QUANTIZED.add_rms_norm_quantized
+add_layer_norm_quantized = _QUANTIZED.add_layer_norm_quantized
+add_rms_norm_quantized_to = _QUANTIZED.add_rms_norm_quantized_to
+add_layer_norm_quantized_to = _QUANTIZED.add_layer_norm_quantized_to

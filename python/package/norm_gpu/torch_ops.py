@@ -31,6 +31,16 @@ w, as in Mamba 2).
 positions, int32, uint32 or int64, one a token, are their rows. pairing is "halves" (the default, NeoX) or "neighbours" (GPT-J);
 norm_behind norms what has been rotated, as Llama 4 does. `rope_` rotates alone.
 
+`rms_norm_quantized`, `layer_norm_quantized` and, with a residual in front, `add_rms_norm_quantized` and
+`add_layer_norm_quantized` write codes of a byte instead: they give (y, scales), the value being near code times scale; those
+in `_to` give (sum, y, scales). quantization is "fp8-static" or "int8-static", with the one float32 in scale, which is given
+back; "fp8-token", "fp8-block64" or "fp8-block128", or the same of int8, which compute a scale for each row or block, its
+largest magnitude over 448 or 127. x has 16 bits. y is float8_e4m3fn for FP8, int8 for int8 (as out, uint8 may be given for
+FP8); scales are float32, (…, 1) or (…, dim / block), and as scales may be given with any strides, so column-major too.
+preset is "exact" (the default, rounded once), "vllm" or "flashinfer"; upper_bound, a number or a float32 tensor of shape
+(1,), is the largest magnitude that a scale accounts for; normed, a tensor like x, gets the values. Of the options there is
+weight_offset and overlap. docs/QUANTIZED.md has the formulas.
+
 On a CUDA device the work is enqueued on torch's current stream of x's device, and CUDA graphs can capture it. Each form
 is an operator of torch's library `norm_gpu`, which torch.compile keeps whole. There is no backward: a tensor that
 requires grad is refused where grad mode is on.
@@ -48,6 +58,7 @@ from torch import Tensor
 from ._native import gated as _native_gated
 from ._native import norm as _native_norm
 from ._native import qk_norm_rope as _native_rope
+from ._native import quantized as _native_quantized
 from ._native import residual as _native_residual
 from ._options import (
     ACTIVATIONS,
@@ -61,6 +72,7 @@ from ._options import (
     code,
     words_of_positions,
 )
+from ._quantized import Library, Operations
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -70,9 +82,13 @@ if TYPE_CHECKING:
 __all__ = [
     "add_layer_norm",
     "add_layer_norm_",
+    "add_layer_norm_quantized",
+    "add_layer_norm_quantized_to",
     "add_layer_norm_to",
     "add_rms_norm",
     "add_rms_norm_",
+    "add_rms_norm_quantized",
+    "add_rms_norm_quantized_to",
     "add_rms_norm_to",
     "gated_head_norm",
     "gated_head_norm_",
@@ -84,11 +100,13 @@ __all__ = [
     "layer_norm_",
     "layer_norm_add",
     "layer_norm_add_to",
+    "layer_norm_quantized",
     "qk_norm_rope_",
     "rms_norm",
     "rms_norm_",
     "rms_norm_add",
     "rms_norm_add_to",
+    "rms_norm_quantized",
     "rope_",
     "sandwich_rms_norm",
     "sandwich_rms_norm_to",
@@ -337,6 +355,38 @@ def _qk_norm_rope_(
     numbers = words, pairing, norm_behind, rounding, rope_rounding, True, None
     norm = None if kind < 0 else kind
     _native_rope(norm, q, k, v, q_weight, k_weight, eps, weight_offset, cos, sin, positions, *numbers)
+
+
+def _quantized_direct(
+    x: Tensor,
+    r: Optional[Tensor],
+    sum: Optional[Tensor],
+    y: Tensor,
+    scales: Optional[Tensor],
+    normed: Optional[Tensor],
+    w: Optional[Tensor],
+    b: Optional[Tensor],
+    scale: Optional[Tensor],
+    upper_bound: Optional[Tensor],
+    kind: int,
+    format: int,
+    preset: int,
+    block: Optional[int],
+    bound: Optional[float],
+    eps: float,
+    weight_offset: float,
+    overlap: bool,
+) -> None:
+    """Without r, sum is the residual, which x is added to where it lies."""
+    residual = (sum, None) if r is None else (r, sum)
+    tensors = x, *residual, y, scales, normed, w, b, scale
+    numbers = bound, upper_bound, eps, weight_offset, overlap, None
+    _native_quantized(kind, format, preset, block, *tensors, *numbers)
+
+
+_quantized_ = torch.library.custom_op("norm_gpu::quantized_", mutates_args=("sum", "y", "scales", "normed"))(
+    _quantized_direct
+)
 
 
 # What they give, where tensors have no memory: under torch.compile and torch.export.
@@ -876,3 +926,43 @@ def rope_(
     """Rotates the heads of q and k in place."""
     numbers = code("pairing", PAIRINGS, pairing), False, (0, code("rope_rounding", ROPE_ROUNDINGS, rope_rounding))
     _run_rope(None, q, k, None, (None, None), 0.0, 0.0, (cos, sin, positions), *numbers)
+
+
+def _new_codes(x, format):
+    return _new(x, torch.int8 if format == "int8" else torch.float8_e4m3fn)
+
+
+def _run_quantized(form, tensors, bound, eps, *, weight_offset=0.0, overlap=True):
+    if _is_grad_enabled():
+        _refuse_grad(**tensors)
+    t = tensors
+    # To the operator the residual in place is a sum.
+    residual = (None, t["r"]) if t["sum"] is None else (t["r"], t["sum"])
+    written = residual[1], t["out"], t["scales"], t["normed"]
+    read = t["w"], t["b"], t["scale"], t["upper_bound"]
+    numbers = *form, bound, eps, weight_offset, overlap
+    is_direct = not _is_compiling() and _direct(t["x"], residual[0], *written[:3])
+    if is_direct and _direct(t["x"], written[3], *read[:3]) and _direct(t["x"], read[3], None, None, None):
+        _quantized_direct(t["x"], residual[0], *written, *read, *numbers)
+        for tensor in written:
+            if tensor is not None:
+                _written(tensor)
+    else:
+        _quantized_(t["x"], residual[0], *written, *read, *numbers)
+
+
+_QUANTIZED: Operations[Tensor] = Operations(
+    Library(
+        array=Tensor,
+        new_codes=_new_codes,
+        new_scales=lambda x, count: torch.empty((*x.shape[:-1], count), dtype=torch.float32, device=x.device),
+        new_like=lambda r: _new(r, None),
+        call=_run_quantized,
+    )
+)
+rms_norm_quantized = _QUANTIZED.rms_norm_quantized
+layer_norm_quantized = _QUANTIZED.layer_norm_quantized
+add_rms_norm_quantized = _QUANTIZED.add_rms_norm_quantized
+add_layer_norm_quantized = _QUANTIZED.add_layer_norm_quantized
+add_rms_norm_quantized_to = _QUANTIZED.add_rms_norm_quantized_to
+add_layer_norm_quantized_to = _QUANTIZED.add_layer_norm_quantized_to

@@ -1,6 +1,6 @@
 //! Arrays of numpy, by their `__array_interface__` (version 3, little-endian).
 
-use norm_host::{Arg, DType, Place};
+use norm_host::{Arg, Place};
 use pyo3::{
     exceptions::{PyTypeError, PyValueError},
     intern,
@@ -8,9 +8,9 @@ use pyo3::{
     types::PyDict,
 };
 
-use super::{Streams, Tensor, dtype};
+use super::{Element, Streams, Tensor, element};
 
-pub(super) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+pub(super) fn read<E: Element>(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor<E>> {
     let py = object.py();
     let interface = object.getattr(intern!(py, "__array_interface__"))?;
     let interface = interface.cast_into::<PyDict>().map_err(PyErr::from)?;
@@ -20,13 +20,13 @@ pub(super) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
         })
     };
     let kind: String = entry("typestr")?.extract()?;
-    let dtype = match &*kind {
-        "<f2" => DType::F16,
-        "<f4" => DType::F32,
+    let dtype: E = match &*kind {
+        "<f2" => element::named(arg, "float16")?,
+        "<f4" => element::named(arg, "float32")?,
         // The interface describes ml_dtypes' types only by their size. The name of the dtype says which one it is.
         _ => {
             let name = object.getattr(intern!(py, "dtype"))?.str()?.to_string();
-            dtype(arg, &name)?
+            element::named(arg, &name)?
         }
     };
     // numpy's arrays always have this entry. Other objects may leave it out and offer the buffer protocol instead.

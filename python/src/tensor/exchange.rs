@@ -7,10 +7,10 @@ use std::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
-use norm_host::{Arg, DType, MAX_RANK, Place};
+use norm_host::{Arg, MAX_RANK, Place};
 use pyo3::{ffi, intern, prelude::*, types::PyCapsule};
 
-use super::{Streams, Tensor};
+use super::{Element, Streams, Tensor};
 
 /// `DLPackExchangeAPI`, major version 1.
 #[repr(C)]
@@ -48,8 +48,6 @@ struct Described {
 const CPU: i32 = 1;
 const CUDA: i32 = 2;
 const CUDA_HOST: i32 = 3;
-const FLOAT: u8 = 2;
-const BFLOAT: u8 = 4;
 
 const CAPSULE: &CStr = c"dlpack_exchange_api";
 
@@ -99,7 +97,11 @@ impl Table {
     /// Reads a tensor. `None` if the table cannot describe it, or if it is one that no operation takes: reading it by its
     /// methods then gives the error.
     #[inline]
-    pub(super) fn read(&'static self, arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
+    pub(super) fn read<E: Element>(
+        &'static self,
+        arg: Arg,
+        object: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<Tensor<E>>> {
         let Some(describe) = self.describe else { return Ok(None) };
         let mut described = Described {
             data: ptr::null_mut(),
@@ -123,10 +125,8 @@ impl Table {
             CUDA => Place::Cuda(described.device_id.unsigned_abs()),
             _ => return Ok(None),
         };
-        let dtype = match (described.code, described.bits, described.lanes) {
-            (FLOAT, 16, 1) => DType::F16,
-            (BFLOAT, 16, 1) => DType::BF16,
-            (FLOAT, 32, 1) => DType::F32,
+        let dtype = match E::of_dlpack(described.code, described.bits) {
+            Some(dtype) if described.lanes == 1 => dtype,
             _ => return Ok(None),
         };
         let rank = usize::try_from(described.rank).unwrap_or(0);

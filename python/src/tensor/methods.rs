@@ -4,9 +4,9 @@
 use norm_host::{Arg, Place};
 use pyo3::{exceptions::PyValueError, intern, prelude::*, pybacked::PyBackedStr};
 
-use super::{Streams, Tensor, dtype};
+use super::{Element, Streams, Tensor, element};
 
-pub(super) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+pub(super) fn read<E: Element>(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor<E>> {
     let py = object.py();
     let device = object.getattr(intern!(py, "device"))?;
     let kind: PyBackedStr = device.getattr(intern!(py, "type"))?.extract()?;
@@ -26,7 +26,7 @@ pub(super) fn read(arg: Arg, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
         }
     };
     let name = object.getattr(intern!(py, "dtype"))?.str()?.to_string();
-    let dtype = dtype(arg, name.strip_prefix("torch.").unwrap_or(&name))?;
+    let dtype = element::named(arg, name.strip_prefix("torch.").unwrap_or(&name))?;
     let address = object.call_method0(intern!(py, "data_ptr"))?.extract()?;
     let shape: Vec<i64> = object.getattr(intern!(py, "shape"))?.extract()?;
     let strides: Vec<i64> = object.call_method0(intern!(py, "stride"))?.extract()?;

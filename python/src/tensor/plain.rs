@@ -7,13 +7,13 @@ use pyo3::{
     types::PyTuple,
 };
 
-use super::{Streams, Tensor, dtype};
+use super::{Element, Streams, Tensor, element};
 
 /// The tuple's items: the address of the first element; the name of the element type; extents and strides in elements,
 /// outermost first; the ordinal of a CUDA device, or `None` for the host.
 type Numbers = (u64, String, Vec<i64>, Vec<i64>, Option<u32>);
 
-pub(super) fn read(arg: Arg, tuple: &Bound<'_, PyTuple>) -> PyResult<Tensor> {
+pub(super) fn read<E: Element>(arg: Arg, tuple: &Bound<'_, PyTuple>) -> PyResult<Tensor<E>> {
     let (address, name, shape, strides, device): Numbers = tuple.extract().map_err(|error| {
         PyTypeError::new_err(format!("{arg}: expected (address, dtype, shape, strides, device), {error}"))
     })?;
@@ -25,5 +25,5 @@ pub(super) fn read(arg: Arg, tuple: &Bound<'_, PyTuple>) -> PyResult<Tensor> {
         )));
     }
     let place = device.map_or(Place::Host, Place::Cuda);
-    Tensor::new(arg, (place, address, dtype(arg, &name)?), (&shape, &strides), Streams::Caller)
+    Tensor::new(arg, (place, address, element::named(arg, &name)?), (&shape, &strides), Streams::Caller)
 }

@@ -8,7 +8,9 @@ use norm_kernels::abi::{
     Gating, QuantFormat, QuantRecipe,
 };
 
-use super::quantize::{codes, larger, quotient, reciprocal, sum};
+use super::quantize::{
+    codes, codes_in_range, has_range, larger, quotient, quotient_in_range, reciprocal, sum,
+};
 use super::total::{distance, mean, moments, overflows, plus, total, total_f32};
 
 /// A pseudo-instruction.
@@ -93,6 +95,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("reciprocal", &["q"], None, "reciprocal, scale, magnitude, max", 1, reciprocal),
     operation("quotient", &["q"], None, "{lo, hi}, {a, b}, scale, reciprocal", 2, quotient),
     operation("codes", &["q"], None, "word, {a, b, c, d}", 1, codes),
+    operation("has_range", &["q"], None, "flag", 1, has_range),
+    operation("quotient_in_range", &["q"], None, "{lo, hi}, {a, b}, scale, reciprocal", 2, quotient_in_range),
+    operation("codes_in_range", &["q"], None, "word, {a, b, c, d}", 1, codes_in_range),
 ];
 
 /// The output of an expansion, and what the expansion depends on.

@@ -82,6 +82,53 @@ pub(super) fn quotient(expansion: Expansion<'_>, operands: &[&str]) {
     }
 }
 
+/// Whether codes of int8 are found by an addition: of quotients none of which is NaN, which the scale of a recipe that keeps NaNs
+/// tells.
+fn counts(expansion: &Expansion<'_>) -> bool {
+    matches!(expansion.quantized, Some((QuantFormat::Int8, recipe)) if recipe.keeps_nan())
+}
+
+pub(super) fn has_range(expansion: Expansion<'_>, operands: &[&str]) {
+    let [flag] = named(operands);
+    let has_range = divides(&expansion) || counts(&expansion);
+    ptx!(expansion, "mov.b32 {flag}, {};", u32::from(has_range));
+}
+
+/// The same division of numbers that have 11 significant bits at most: one correction rounds it correctly, which trying all of their
+/// significands with all of the divisor's has shown. What is left of the dividend has the other sign, and is multiplied by the
+/// reciprocal with the other sign, so that zeros keep theirs.
+pub(super) fn quotient_in_range(expansion: Expansion<'_>, operands: &[&str]) {
+    if !divides(&expansion) {
+        return quotient(expansion, operands);
+    }
+    let [lo, hi, a, b, scale, reciprocal] = named(operands);
+    ptx!(expansion, "{{");
+    ptx!(expansion, ".reg .b32 %norm_n, %norm_q, %norm_r, %norm_v;");
+    ptx!(expansion, "neg.f32 %norm_n, {reciprocal};");
+    for (quotient, value) in [(lo, a), (hi, b)] {
+        ptx!(expansion, "neg.f32 %norm_v, {value};");
+        ptx!(expansion, "mul.rn.f32 %norm_q, {value}, {reciprocal};");
+        ptx!(expansion, "fma.rn.f32 %norm_r, {scale}, %norm_q, %norm_v;");
+        ptx!(expansion, "fma.rn.f32 {quotient}, %norm_r, %norm_n, %norm_q;");
+    }
+    ptx!(expansion, "}}");
+}
+
+/// The sum with 1.5 · 2^23 has the rounded number in its lowest byte: a conversion has an eighth of an addition's throughput.
+pub(super) fn codes_in_range(expansion: Expansion<'_>, operands: &[&str]) {
+    if !counts(&expansion) {
+        return codes(expansion, operands);
+    }
+    let [word, values @ ..]: [&str; 5] = named(operands);
+    let sums = ["%norm_a", "%norm_b", "%norm_c", "%norm_d"];
+    ptx!(expansion, "{{");
+    ptx!(expansion, ".reg .b32 {};", sums.join(", "));
+    for (sum, value) in sums.into_iter().zip(values) {
+        ptx!(expansion, "add.rn.f32 {sum}, {value}, 0f4B400000;");
+    }
+    join_bytes(expansion, word);
+}
+
 pub(super) fn codes(expansion: Expansion<'_>, operands: &[&str]) {
     let [word, values @ ..]: [&str; 5] = named(operands);
     match expansion.quantized {
@@ -161,7 +208,11 @@ fn int8(expansion: Expansion<'_>, word: &str, values: [&str; 4]) {
     for (code, value) in codes.into_iter().zip(values) {
         ptx!(expansion, "cvt.rni.sat.s8.f32 {code}, {value};");
     }
-    // The lowest byte of each, two by two, then all four.
+    join_bytes(expansion, word);
+}
+
+/// Ends the block in which `%norm_a` to `%norm_d` are declared by a word of their lowest bytes: two by two, then all four.
+fn join_bytes(expansion: Expansion<'_>, word: &str) {
     ptx!(expansion, "prmt.b32 %norm_a, %norm_a, %norm_b, 0x0040;");
     ptx!(expansion, "prmt.b32 %norm_c, %norm_c, %norm_d, 0x0040;");
     ptx!(expansion, "prmt.b32 {word}, %norm_a, %norm_c, 0x5410;");
