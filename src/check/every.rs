@@ -147,7 +147,8 @@ pub(super) fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut Ima
             match tried {
                 Tried::Passed { .. } if simulator.has_run(entry) => {
                     let gaps = strided.filter(|_| is_small).map(AnyCase::Norm);
-                    let others = harder(&case).into_iter().chain(gaps);
+                    let others =
+                        harder(&case).into_iter().chain(gaps).chain(super::beside::cases(entry, &case));
                     let others = others.map(|case| beside(&simulator, &case, memory));
                     return others.fold(tried, Tried::and);
                 }
@@ -287,6 +288,7 @@ fn strided(case: &CheckCase, outermost: bool) -> CheckCase {
         alone: (case.dim() < LONG).then_some(leading.iter().product::<usize>() - 1),
         residual,
         addition: AdditionOptions { separate, scale_in_memory, ..case.addition },
+        gate: case.gate.map(|gate| GateForm { g: placement(gate.g, [24, 8, 32]), ..gate }),
         ..case.clone()
     }
 }

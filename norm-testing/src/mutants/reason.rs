@@ -14,6 +14,10 @@ pub fn of(mutant: &Mutant) -> Option<&'static str> {
             Some("an intermediate result rounded the other way, of which the outputs show nothing")
         }
         Operator::Constant if is_small(mutant) => Some("a constant changed by less than the outputs show"),
+        Operator::Constant if is_another_nan(mutant) => Some("one NaN for another"),
+        Operator::Guard if is_of_second_pass(mutant) => {
+            Some("a second pass over a row that needs none, which comes to the same")
+        }
         Operator::Shuffle if is_low_half(mutant) => {
             Some("of the low half of an f64, less than 2⁻²⁰ of it, of which the outputs show nothing")
         }
@@ -127,6 +131,44 @@ fn is_never_written(mutant: &Mutant) -> bool {
             EntryPoint::Norm(kernel) => kernel.x != kernel.y,
             EntryPoint::Shard(ShardKernel::Apply { x, y, .. }) => x != y,
             EntryPoint::Shard(ShardKernel::Partial { .. }) => true,
-            EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => false,
+            // Codes have another type than x, and no output may lie where a gate, weights or a table do. What else a call may
+            // write where it reads, a residual, x and heads, it does in some case, and the change is found.
+            EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => true,
         }
+}
+
+/// Whether a register gets one NaN in place of another, be it read as an f32 or as 16 bits.
+fn is_another_nan(mutant: &Mutant) -> bool {
+    let here = mutant.statement();
+    let is_nan = |text: &str| {
+        let digits = text.trim_end_matches(';').rsplit(' ').next().and_then(|last| last.strip_prefix("0x"));
+        let Some(bits) = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()) else { return false };
+        // Of f16 as of bf16, whose exponent has all bits of that of f16.
+        let is_half = bits & 0x7fff > 0x7f80;
+        is_half && (here.opcode == "mov.b16" || here.opcode == "mov.b32" && f32::from_bits(bits).is_nan())
+    };
+    is_nan(&here.with_opcode(&here.opcode)) && is_nan(&mutant.change.text)
+}
+
+/// Whether a branch to LayerNorm's second pass, which is taken where the variance is too small a part of the squares or
+/// infinite, is always taken.
+fn is_of_second_pass(mutant: &Mutant) -> bool {
+    let kernel = &mutant.module.kernel;
+    let here = mutant.statement();
+    let register = here.guard.as_deref().map(|guard| guard.trim_start_matches("@").to_owned());
+    let written = |register: &String| {
+        let before = kernel[..mutant.at].iter().rev().take(8);
+        before.into_iter().find(|other| other.operands.first() == Some(register))
+    };
+    let Some(either) = register.as_ref().and_then(written) else { return false };
+    let is_of_infinity = |source: &String| {
+        written(source).is_some_and(|compared| {
+            compared.opcode == "setp.equ.f32"
+                && compared.operands.last().is_some_and(|bound| bound == "0f7F800000")
+        })
+    };
+    here.base() == "bra"
+        && !mutant.change.text.starts_with('@')
+        && either.opcode == "or.pred"
+        && either.operands[1..].iter().any(is_of_infinity)
 }

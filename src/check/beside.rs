@@ -1,0 +1,163 @@
+//! Cases that are done beside the one by which `norm check --every-kernel` reaches an entry point: what that one case hides,
+//! because its rows end where they do, lie where they do, or have no residual behind them. Each of these found a change that
+//! was planted in a kernel, and that all other cases passed (docs/MUTANTS.md). They are small: all kernels have them.
+
+use norm_host::{DType, NormKind, Pairing, Rounding};
+use norm_kernels::abi::{EntryPoint, Kernel, QuantKernel, QuantVariant, ResidualSupport, Variant, width};
+
+use super::any::AnyCase;
+use super::case::{AdditionOptions, CheckCase, Placement, ResidualForm, ValuePattern};
+use super::heads::HeadsCase;
+use super::quantized::Quantized;
+use crate::apply::{QuantForm, QuantScaling};
+
+/// The cases beside `case`, which has run the entry point. Planning may select another kernel for some of them.
+pub fn cases(entry: EntryPoint, case: &AnyCase) -> Vec<AnyCase> {
+    match (entry, case) {
+        (EntryPoint::Norm(kernel), AnyCase::Norm(case)) => norms(of_norm(kernel, case)),
+        (EntryPoint::Quant(kernel), AnyCase::Norm(case)) => norms(of_quant(kernel, case)),
+        (EntryPoint::Rope(_), AnyCase::Heads(case)) => of_rope(case).map(AnyCase::Heads).to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+fn norms(cases: Vec<CheckCase>) -> Vec<AnyCase> {
+    cases.into_iter().map(AnyCase::Norm).collect()
+}
+
+/// The rows of a case along three axes, with gaps behind the positions of each; the sum with a residual, or a residual behind
+/// the norm, in a tensor of its own.
+fn along_axes(case: &CheckCase) -> CheckCase {
+    let gaps = |placement: Placement, gaps| Placement { gaps, ..placement };
+    let residual = match case.residual {
+        ResidualForm::PreNorm { at, .. } => ResidualForm::PreNorm { gaps: [16, 40, 8], at },
+        other => other,
+    };
+    let separate = (residual != ResidualForm::None).then_some(([24, 8, 32], 0));
+    CheckCase {
+        shape: vec![2, 2, 2, case.dim()],
+        x: gaps(case.x, [32, 24, 8]),
+        y: gaps(case.y, [40, 8, 16]),
+        residual,
+        addition: AdditionOptions { separate, ..case.addition },
+        ..case.clone()
+    }
+}
+
+/// Rows of a norm with a residual behind it, for the kernels that may add one there: any number of vectors goes to these then.
+/// Single elements are infinite in some, and others are constant.
+fn of_norm(kernel: Kernel, case: &CheckCase) -> Vec<CheckCase> {
+    let of = |rows: usize, dim: usize, data: ValuePattern| CheckCase {
+        shape: vec![rows, dim],
+        data,
+        ..case.clone()
+    };
+    let spec = kernel.variant.spec();
+    let width = width(kernel.normalized(), kernel.y) as usize;
+    let mut cases = Vec::new();
+    if spec.residual == ResidualSupport::Either && !kernel.addition.wide {
+        let dim = 24 * width + if kernel.variant == Variant::Scalar { 1 } else { 0 };
+        let behind = |rows: usize, data: ValuePattern| CheckCase {
+            residual: ResidualForm::PostNorm,
+            ..of(rows, dim, data)
+        };
+        cases.push(along_axes(&behind(1, ValuePattern::Normal)));
+        if kernel.x == DType::F16 {
+            cases.push(behind(16, ValuePattern::Lifted));
+        }
+        if kernel.kind == NormKind::Layer {
+            cases.push(behind(2, ValuePattern::Constant));
+        }
+    }
+    if spec.residual == ResidualSupport::Either && case.rounding != Rounding::T5 {
+        // Biases alone, whose type then decides which kernel it is.
+        let dim = 24 * width + if kernel.variant == Variant::Scalar { 1 } else { 0 };
+        cases.push(CheckCase { w: None, b: case.w, ..of(2, dim, ValuePattern::Normal) });
+    }
+    if kernel.variant == Variant::Add4 && kernel.kind == NormKind::Layer {
+        // A vector more than twice as many as a warp has lanes: of the four places of a thread's the last is empty.
+        cases.push(of(2, 65 * width, ValuePattern::Normal));
+    }
+    cases
+}
+
+/// Quantized rows in the other forms that the kernel has, with a bound in memory and scales in columns; short rows, of which some
+/// threads have no vector at all, and long ones, whose blocks have more than eight warps.
+fn of_quant(kernel: QuantKernel, case: &CheckCase) -> Vec<CheckCase> {
+    let QuantKernel { kind, variant, .. } = kernel;
+    let Some(quantize) = case.quantize else { return Vec::new() };
+    let is_long = matches!(variant, QuantVariant::Long4 | QuantVariant::Long8);
+    let of = |rows: usize, dim: usize| CheckCase { shape: vec![rows, dim], ..case.clone() };
+    let other_form = |form: QuantForm| {
+        let mut quantized =
+            Quantized { preset: quantize.preset, given: 0.03, copies: true, ..Quantized::plain(form) };
+        (quantized.bound, quantized.bound_in_memory) = (quantized.takes_bound().then_some(2.0), true);
+        quantized.columns = matches!(form.scaling, QuantScaling::Block(_));
+        (quantized.recipe() == quantize.recipe())
+            .then(|| CheckCase { quantize: Some(quantized), ..of(3, case.dim()) })
+    };
+    let is_other = |form: &QuantForm| form.format == quantize.form.format && *form != quantize.form;
+    let mut cases: Vec<CheckCase> =
+        QuantForm::ALL.into_iter().filter(is_other).filter_map(other_form).collect();
+    if is_long {
+        // More warps than eight; of as many threads as a multiple of 64, a thread has the vectors of two.
+        cases.extend((variant == QuantVariant::Long4).then(|| of(3, 15_360)));
+        return cases;
+    }
+    let is_streamed = matches!(variant, QuantVariant::Stream | QuantVariant::Scalar);
+    let far = if kind == NormKind::Layer { ValuePattern::Shifted } else { ValuePattern::Normal };
+    cases.push(CheckCase { data: far, ..of(1, 9088) });
+    // A thread has up to four vectors of LayerNorm's shortest rows, too, and of these none in the last place.
+    let is_whole = |case: &CheckCase| quantize.invalid_reason(case).is_none();
+    cases.extend([of(2, 128), of(2, 520)].into_iter().filter(is_whole));
+    if is_streamed {
+        let residual = ResidualForm::PreNorm { gaps: [0; 3], at: 0 };
+        cases.push(along_axes(&CheckCase { residual, ..of(1, 384) }));
+    }
+    // The largest element of a row, which decides its scale, in each place of both vectors of a thread.
+    cases.push(CheckCase { data: ValuePattern::Lifted, ..of(48, 384) });
+    cases
+}
+
+/// Heads of so many elements that a warp has one, and threads go through four of them: some lanes have no part of these, or with
+/// halves in pieces that are not whole vectors one part more; and heads with weights of their own, normed behind their
+/// rotation.
+fn of_rope(case: &HeadsCase) -> [HeadsCase; 2] {
+    let is_whole = case.dim.is_multiple_of(8);
+    let in_pieces = !is_whole && case.pairing == Pairing::Halves;
+    let long = HeadsCase {
+        heads: [4, 4, 4],
+        tokens: 2,
+        dim: if is_whole {
+            320
+        } else if in_pieces {
+            511
+        } else {
+            317
+        },
+        pairs: if is_whole {
+            80
+        } else if in_pieces {
+            250
+        } else {
+            75
+        },
+        norms: [Some(NormKind::Layer), Some(NormKind::Rms), Some(NormKind::Layer)],
+        weight_offset: 1.0,
+        wide: true,
+        gap: if is_whole { 8 } else { 3 },
+        ..case.clone()
+    };
+    let behind = HeadsCase {
+        heads: [3, 2, 1],
+        tokens: 3,
+        dim: if is_whole { 96 } else { 91 },
+        pairs: if is_whole { 48 } else { 41 },
+        norms: [Some(NormKind::Layer), Some(NormKind::Rms), None],
+        own: true,
+        behind: true,
+        in_place: false,
+        ..case.clone()
+    };
+    [long, behind]
+}
