@@ -55,13 +55,18 @@ fn of_norm(kernel: Kernel, case: &CheckCase) -> Vec<CheckCase> {
     let spec = kernel.variant.spec();
     let width = width(kernel.normalized(), kernel.y) as usize;
     let mut cases = Vec::new();
+    let is_odd = usize::from(kernel.variant == Variant::Scalar);
+    let dim = 24 * width + is_odd;
+    // More warps than eight, whose sums LayerNorm adds up twice.
+    let far = if kernel.kind == NormKind::Layer { ValuePattern::Shifted } else { ValuePattern::Normal };
+    let wide = of(2, 1030 * width + is_odd, far);
     if spec.residual == ResidualSupport::Either && !kernel.addition.wide {
-        let dim = 24 * width + if kernel.variant == Variant::Scalar { 1 } else { 0 };
         let behind = |rows: usize, data: ValuePattern| CheckCase {
             residual: ResidualForm::PostNorm,
             ..of(rows, dim, data)
         };
         cases.push(along_axes(&behind(1, ValuePattern::Normal)));
+        cases.push(CheckCase { residual: ResidualForm::PostNorm, ..wide.clone() });
         if kernel.x == DType::F16 {
             cases.push(behind(16, ValuePattern::Lifted));
         }
@@ -71,13 +76,15 @@ fn of_norm(kernel: Kernel, case: &CheckCase) -> Vec<CheckCase> {
     }
     if spec.residual == ResidualSupport::Either && case.rounding != Rounding::T5 {
         // Biases alone, whose type then decides which kernel it is.
-        let dim = 24 * width + if kernel.variant == Variant::Scalar { 1 } else { 0 };
         cases.push(CheckCase { w: None, b: case.w, ..of(2, dim, ValuePattern::Normal) });
     }
     if kernel.variant == Variant::Add4 && kernel.kind == NormKind::Layer {
         // A vector more than twice as many as a warp has lanes: of the four places of a thread's the last is empty.
         cases.push(of(2, 65 * width, ValuePattern::Normal));
     }
+    let has_many_warps =
+        matches!(kernel.variant, Variant::Block4 | Variant::Short4 | Variant::Add4 | Variant::Sandwich4);
+    cases.extend(has_many_warps.then_some(wide));
     cases
 }
 

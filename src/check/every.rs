@@ -147,10 +147,19 @@ pub(super) fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut Ima
             match tried {
                 Tried::Passed { .. } if simulator.has_run(entry) => {
                     let gaps = strided.filter(|_| is_small).map(AnyCase::Norm);
-                    let others =
-                        harder(&case).into_iter().chain(gaps).chain(super::beside::cases(entry, &case));
-                    let others = others.map(|case| beside(&simulator, &case, memory));
-                    return others.fold(tried, Tried::and);
+                    let beside_it = super::beside::cases(entry, &case);
+                    // A few rows are enough there for what is a long grid.
+                    let few = simulator.on(DeviceProfile { short_grid: 1, ..profile });
+                    let is_long = norm.is_some_and(|norm| norm.rows() >= MANY_ROWS);
+                    let others = harder(&case).into_iter().chain(gaps).map(|case| (&simulator, case));
+                    let others = others.chain(beside_it.into_iter().map(|case| {
+                        let of_long = if is_long { &few } else { &simulator };
+                        (of_long, case)
+                    }));
+                    return others.fold(tried, |tried, (simulator, case)| match tried {
+                        Tried::Passed { .. } => tried.and(beside(simulator, &case, memory)),
+                        failed => failed,
+                    });
                 }
                 _ if simulator.has_run(entry) => return tried,
                 Tried::Failed { .. } => unreached = tried,
