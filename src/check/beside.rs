@@ -82,8 +82,12 @@ fn of_norm(kernel: Kernel, case: &CheckCase) -> Vec<CheckCase> {
         // A vector more than twice as many as a warp has lanes: of the four places of a thread's the last is empty.
         cases.push(of(2, 65 * width, ValuePattern::Normal));
     }
-    let has_many_warps =
-        matches!(kernel.variant, Variant::Block4 | Variant::Short4 | Variant::Add4 | Variant::Sandwich4);
+    let has_many_warps = match kernel.variant {
+        Variant::Block4 | Variant::Short4 | Variant::Add4 | Variant::Sandwich4 => true,
+        // Behind a norm there is no wide residual.
+        Variant::Scalar => kernel.addition.wide,
+        _ => false,
+    };
     cases.extend(has_many_warps.then_some(wide));
     cases
 }
@@ -167,4 +171,52 @@ fn of_rope(case: &HeadsCase) -> [HeadsCase; 2] {
         ..case.clone()
     };
     [long, behind]
+}
+
+#[cfg(test)]
+mod tests {
+    use norm_host::Simulator;
+
+    use super::super::call::OnSimulator;
+    use super::super::every;
+    use super::super::examine::ImageBuffers;
+    use super::*;
+
+    /// How many of an entry point's cases beside the first run it, and how many there are.
+    fn run_it(name: &str) -> [usize; 2] {
+        let entry = EntryPoint::named(name).unwrap();
+        let (shipped, mut memory) = (Simulator::new(), ImageBuffers::default());
+        let mut runs = |case: &AnyCase, simulator: &Simulator| {
+            case.examine(&mut OnSimulator { simulator }, &mut memory)
+                .unwrap_or_else(|fault| panic!("{case}: {fault}"));
+            simulator.has_run(entry)
+        };
+        let mut first = every::cases(entry, shipped.profile()).into_iter();
+        let (case, profile) = first.find(|(case, profile)| runs(case, &shipped.on(*profile))).unwrap();
+        let beside = cases(entry, &case);
+        let reached = beside.iter().filter(|case| runs(case, &shipped.on(profile))).count();
+        [reached, beside.len()]
+    }
+
+    /// Where planning selects another kernel, a case says nothing of the one that it stands beside.
+    #[test]
+    fn cases_beside_the_first_run_the_kernel_too() {
+        for (name, reached) in [
+            ("layer_f16_f16_f16_add4", [2, 2]),
+            ("layer_f16_f16_f16_short4", [1, 1]),
+            ("rms_f16_f16_f16_sandwich4", [1, 1]),
+            ("rms_f16_f16_f16_staged", [4, 4]),
+            ("layer_f16_f16_f16_stream", [5, 5]),
+            ("layer_f16_f16_f16_scalar", [5, 5]),
+            ("rms_f16_f16_quant2_e4m3", [3, 6]),
+            ("layer_f16_f16_quant4_e4m3", [6, 6]),
+            ("rms_f16_f16_quant_long4_e4m3", [3, 4]),
+            ("layer_f16_f16_quant_stream_e4m3", [7, 7]),
+            ("rms_f16_f16_quant_scalar_e4m3", [7, 7]),
+            ("rope_f16_f16_f16_halves_vector", [2, 2]),
+            ("rope_f16_f16_f16_halves_scalar", [2, 2]),
+        ] {
+            assert_eq!(run_it(name), reached, "{name}");
+        }
+    }
 }

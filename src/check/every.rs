@@ -318,7 +318,7 @@ const ROWS: usize = 16;
 const MANY_ROWS: usize = 256;
 
 /// Cases that may take an entry, the likeliest first, each with the profile of the device.
-fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(AnyCase, DeviceProfile)> {
+pub(super) fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(AnyCase, DeviceProfile)> {
     let norm = |(case, profile)| (AnyCase::Norm(case), profile);
     match entry {
         EntryPoint::Norm(kernel) => of_norm(kernel, device).into_iter().map(norm).collect(),

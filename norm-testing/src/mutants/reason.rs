@@ -1,6 +1,6 @@
 //! Why a change may survive that leaves every output as it is.
 
-use norm_kernels::abi::{EntryPoint, ShardKernel, Variant};
+use norm_kernels::abi::{DType, EntryPoint, ShardKernel, Variant};
 
 use super::operator::Operator;
 use super::pool::Mutant;
@@ -50,6 +50,10 @@ fn is_small(mutant: &Mutant) -> bool {
     let after = float(changed);
     let is_near = before.zip(after).is_some_and(|(a, b)| (a - b).abs() <= f32::MIN_POSITIVE + 2e-7 * a.abs());
     let of_half = ["0xffff0001", "0xffff0010"].iter().any(|mask| changed.contains(mask));
+    // An ULP of the number that f16 is clamped to is an eighth of one of bf16.
+    let is_narrow = matches!(mutant.entry, EntryPoint::Norm(kernel) if kernel.y == DType::BF16);
+    let of_clamp = is_narrow && here.operands.get(1).is_some_and(|bound| bound == "0x7bff7bff");
+    let of_half = of_half || of_clamp && changed.ends_with("0x7bff7bfe;");
     // The smallest number of any type in place of 0, for elements past a row.
     let is_smallest = here.opcode == "mov.b32" && here.operands[1] == "0" && changed.ends_with(", 1;");
     is_near || of_half || is_smallest
@@ -75,8 +79,10 @@ fn is_of_slots(mutant: &Mutant) -> bool {
     let around =
         &mutant.module.kernel[mutant.at.saturating_sub(1)..(mutant.at + 2).min(mutant.module.kernel.len())];
     let here = mutant.statement();
+    // Of a block along two axes the compiler knows no largest number of warps, and keeps more bits.
+    let masks = ["120", "124", "131064", "131068"];
     let is_mask = |other: &Statement| {
-        other.opcode == "and.b32" && other.operands.last().is_some_and(|mask| mask == "120" || mask == "124")
+        other.opcode == "and.b32" && other.operands.last().is_some_and(|mask| masks.contains(&mask.as_str()))
     };
     let is_addition =
         here.opcode == "add.s32" && [", 4;", ", 8;"].iter().any(|end| mutant.change.text.ends_with(end));
