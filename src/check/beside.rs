@@ -3,7 +3,9 @@
 //! was planted in a kernel, and that all other cases passed (docs/MUTANTS.md). They are small: all kernels have them.
 
 use norm_host::{DType, NormKind, Pairing, Rounding};
-use norm_kernels::abi::{EntryPoint, Kernel, QuantKernel, QuantVariant, ResidualSupport, Variant, width};
+use norm_kernels::abi::{
+    EntryPoint, GatedKernel, GatedVariant, Kernel, QuantKernel, QuantVariant, ResidualSupport, Variant, width,
+};
 
 use super::any::AnyCase;
 use super::case::{AdditionOptions, CheckCase, Placement, ResidualForm, ValuePattern};
@@ -16,6 +18,7 @@ pub fn cases(entry: EntryPoint, case: &AnyCase) -> Vec<AnyCase> {
     match (entry, case) {
         (EntryPoint::Norm(kernel), AnyCase::Norm(case)) => norms(of_norm(kernel, case)),
         (EntryPoint::Quant(kernel), AnyCase::Norm(case)) => norms(of_quant(kernel, case)),
+        (EntryPoint::Gated(kernel), AnyCase::Norm(case)) => norms(of_gated(kernel, case)),
         (EntryPoint::Rope(_), AnyCase::Heads(case)) => of_rope(case).map(AnyCase::Heads).to_vec(),
         _ => Vec::new(),
     }
@@ -35,7 +38,8 @@ fn along_axes(case: &CheckCase) -> CheckCase {
     };
     let separate = (residual != ResidualForm::None).then_some(([24, 8, 32], 0));
     CheckCase {
-        shape: vec![2, 2, 2, case.dim()],
+        // Of an axis of two positions the half of a row's number would do.
+        shape: vec![2, 3, 2, case.dim()],
         x: gaps(case.x, [32, 24, 8]),
         y: gaps(case.y, [40, 8, 16]),
         residual,
@@ -60,6 +64,8 @@ fn of_norm(kernel: Kernel, case: &CheckCase) -> Vec<CheckCase> {
     // More warps than eight, whose sums LayerNorm adds up twice.
     let far = if kernel.kind == NormKind::Layer { ValuePattern::Shifted } else { ValuePattern::Normal };
     let wide = of(2, 1030 * width + is_odd, far);
+    // A wide residual is never behind the norm; so short a sum with it goes to these kernels, too.
+    let residual = if kernel.addition.wide { case.residual } else { ResidualForm::PostNorm };
     if spec.residual == ResidualSupport::Either && !kernel.addition.wide {
         let behind = |rows: usize, data: ValuePattern| CheckCase {
             residual: ResidualForm::PostNorm,
@@ -70,13 +76,17 @@ fn of_norm(kernel: Kernel, case: &CheckCase) -> Vec<CheckCase> {
         if kernel.x == DType::F16 {
             cases.push(behind(16, ValuePattern::Lifted));
         }
-        if kernel.kind == NormKind::Layer {
-            cases.push(behind(2, ValuePattern::Constant));
-        }
+    }
+    if spec.residual == ResidualSupport::Either && kernel.kind == NormKind::Layer {
+        // The smallest eps shows whether a constant row has a variance.
+        let all = [(2, ValuePattern::Constant), (6, ValuePattern::Far)];
+        cases.extend(all.map(|(rows, data)| CheckCase { residual, eps: 1e-12, ..of(rows, dim, data) }));
+    } else if kernel.addition.wide {
+        cases.push(of(2, dim, ValuePattern::Normal));
     }
     if spec.residual == ResidualSupport::Either && case.rounding != Rounding::T5 {
         // Biases alone, whose type then decides which kernel it is.
-        cases.push(CheckCase { w: None, b: case.w, ..of(2, dim, ValuePattern::Normal) });
+        cases.push(CheckCase { w: None, b: case.w, residual, ..of(2, dim, ValuePattern::Normal) });
     }
     if kernel.variant == Variant::Add4 && kernel.kind == NormKind::Layer {
         // A vector more than twice as many as a warp has lanes: of the four places of a thread's the last is empty.
@@ -102,7 +112,9 @@ fn of_quant(kernel: QuantKernel, case: &CheckCase) -> Vec<CheckCase> {
     let other_form = |form: QuantForm| {
         let mut quantized =
             Quantized { preset: quantize.preset, given: 0.03, copies: true, ..Quantized::plain(form) };
-        (quantized.bound, quantized.bound_in_memory) = (quantized.takes_bound().then_some(2.0), true);
+        // A bound hides what is larger, and so is in one form.
+        let is_bound = form.scaling == QuantScaling::Block(128) && quantized.takes_bound();
+        (quantized.bound, quantized.bound_in_memory) = (is_bound.then_some(2.0), is_bound);
         quantized.columns = matches!(form.scaling, QuantScaling::Block(_));
         (quantized.recipe() == quantize.recipe())
             .then(|| CheckCase { quantize: Some(quantized), ..of(3, case.dim()) })
@@ -113,6 +125,7 @@ fn of_quant(kernel: QuantKernel, case: &CheckCase) -> Vec<CheckCase> {
     if is_long {
         // More warps than eight; of as many threads as a multiple of 64, a thread has the vectors of two.
         cases.extend((variant == QuantVariant::Long4).then(|| of(3, 15_360)));
+        cases.push(along_axes(&of(1, case.dim())));
         return cases;
     }
     let is_streamed = matches!(variant, QuantVariant::Stream | QuantVariant::Scalar);
@@ -128,6 +141,20 @@ fn of_quant(kernel: QuantKernel, case: &CheckCase) -> Vec<CheckCase> {
     // The largest element of a row, which decides its scale, in each place of both vectors of a thread.
     cases.push(CheckCase { data: ValuePattern::Lifted, ..of(48, 384) });
     cases
+}
+
+/// Gated rows with an infinity in each place of a vector; long ones no longer than the kernel for these requires.
+fn of_gated(kernel: GatedKernel, case: &CheckCase) -> Vec<CheckCase> {
+    if kernel.x != DType::F16 {
+        return Vec::new();
+    }
+    let dim = match kernel.variant {
+        GatedVariant::Warp => case.dim(),
+        GatedVariant::Block => 72 * 8,
+        GatedVariant::Scalar => 72 * 8 + 1,
+        GatedVariant::Stream => 2049 * 8,
+    };
+    vec![CheckCase { shape: vec![16, dim], data: ValuePattern::Lifted, ..case.clone() }]
 }
 
 /// Heads of so many elements that a warp has one, and threads go through four of them: some lanes have no part of these, or with
@@ -201,22 +228,23 @@ mod tests {
     /// Where planning selects another kernel, a case says nothing of the one that it stands beside.
     #[test]
     fn cases_beside_the_first_run_the_kernel_too() {
-        for (name, reached) in [
+        let expected = [
             ("layer_f16_f16_f16_add4", [2, 2]),
             ("layer_f16_f16_f16_short4", [1, 1]),
             ("rms_f16_f16_f16_sandwich4", [1, 1]),
             ("rms_f16_f16_f16_staged", [4, 4]),
-            ("layer_f16_f16_f16_stream", [5, 5]),
-            ("layer_f16_f16_f16_scalar", [5, 5]),
-            ("rms_f16_f16_quant2_e4m3", [3, 6]),
-            ("layer_f16_f16_quant4_e4m3", [6, 6]),
-            ("rms_f16_f16_quant_long4_e4m3", [3, 4]),
-            ("layer_f16_f16_quant_stream_e4m3", [7, 7]),
-            ("rms_f16_f16_quant_scalar_e4m3", [7, 7]),
+            ("layer_f16_f16_f16_stream", [6, 6]),
+            ("layer_f16_f16_f16_scalar", [6, 6]),
+            ("rms_f16_f16_quant2_e4m3", [6, 7]),
+            ("layer_f16_f16_quant4_e4m3", [7, 7]),
+            ("rms_f16_f16_quant_long4_e4m3", [5, 5]),
+            ("layer_f16_f16_quant_stream_e4m3", [8, 8]),
+            ("rms_f16_f16_quant_scalar_e4m3", [8, 8]),
+            ("gated_f16_f16_stream_silu", [1, 1]),
+            ("gated_f16_f16_block_silu", [1, 1]),
             ("rope_f16_f16_f16_halves_vector", [2, 2]),
             ("rope_f16_f16_f16_halves_scalar", [2, 2]),
-        ] {
-            assert_eq!(run_it(name), reached, "{name}");
-        }
+        ];
+        assert_eq!(expected.map(|(name, _)| (name, run_it(name))), expected);
     }
 }

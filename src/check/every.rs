@@ -265,7 +265,8 @@ fn strided(case: &CheckCase, outermost: bool) -> CheckCase {
     let is_plain = case.residual == ResidualForm::None && case.shards == 1 && !is_quantized;
     let leading = match (case.rows(), case.dim()) {
         (1, _) => [1, 1, 1],
-        (rows, ..LONG) if rows < MANY_ROWS => [2, 2, rows.div_ceil(4).max(2)],
+        // Of an axis of two positions the half of a row's number would do.
+        (rows, ..LONG) if rows < MANY_ROWS => [2, 3, rows.div_ceil(6).max(2)],
         (rows, _) if outermost => [2, 2, rows.div_ceil(4).max(2)],
         (..MANY_ROWS, _) => [1, 1, 2],
         (rows, _) => [1, 2, rows.div_ceil(2)],

@@ -32,6 +32,9 @@ pub fn of(mutant: &Mutant) -> Option<&'static str> {
         Operator::Offset | Operator::Width if is_share(mutant) => Some(
             "the share of a row that a block has, where one block has all of it: any number that is no less",
         ),
+        Operator::Width if is_of_prefetch(mutant) => {
+            Some("the half of a parameter by which rows are prefetched, a hint")
+        }
         Operator::Constant | Operator::Comparison if is_of_slots(mutant) => {
             Some("of the warps' sums in shared memory there is one more, which is 0")
         }
@@ -56,6 +59,10 @@ fn is_small(mutant: &Mutant) -> bool {
     let of_half = of_half || of_clamp && changed.ends_with("0x7bff7bfe;");
     // The smallest number of any type in place of 0, for elements past a row.
     let is_smallest = here.opcode == "mov.b32" && here.operands[1] == "0" && changed.ends_with(", 1;");
+    // Where magnitudes are compared by their bits, for a lane that has none.
+    let is_quantized = matches!(mutant.entry, EntryPoint::Quant(_));
+    let of_none = here.opcode == "selp.b32" && here.operands[1] == "0" && changed.contains(", 1, ");
+    let is_smallest = is_smallest || is_quantized && of_none;
     is_near || of_half || is_smallest
 }
 
@@ -72,6 +79,13 @@ fn is_share(mutant: &Mutant) -> bool {
         EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => return false,
     };
     loads && !clusters
+}
+
+/// Whether the statement loads `Args::share` without `Args::l2_prefetch_rows`, which is behind it.
+fn is_of_prefetch(mutant: &Mutant) -> bool {
+    let here = mutant.statement();
+    let has_args = !matches!(mutant.entry, EntryPoint::Rope(_));
+    has_args && here.opcode == "ld.param.b64" && here.operands[1].ends_with("_param_0+40]")
 }
 
 /// Whether the statement rounds the number of warps up to a multiple of 4 or 8 sums, or compares with that number.
