@@ -137,6 +137,8 @@ fn of_quant(kernel: QuantKernel, case: &CheckCase) -> Vec<CheckCase> {
     if is_streamed {
         let residual = ResidualForm::PreNorm { gaps: [0; 3], at: 0 };
         cases.push(along_axes(&CheckCase { residual, ..of(1, 384) }));
+        // More vectors than 16 of each of a block's threads, whose sums go into an f64.
+        cases.push(CheckCase { data: far, ..of(1, 131_200) });
     }
     // The largest element of a row, which decides its scale, in each place of both vectors of a thread.
     cases.push(CheckCase { data: ValuePattern::Lifted, ..of(48, 384) });
@@ -238,8 +240,8 @@ mod tests {
             ("rms_f16_f16_quant2_e4m3", [6, 7]),
             ("layer_f16_f16_quant4_e4m3", [7, 7]),
             ("rms_f16_f16_quant_long4_e4m3", [5, 5]),
-            ("layer_f16_f16_quant_stream_e4m3", [8, 8]),
-            ("rms_f16_f16_quant_scalar_e4m3", [8, 8]),
+            ("layer_f16_f16_quant_stream_e4m3", [9, 9]),
+            ("rms_f16_f16_quant_scalar_e4m3", [9, 9]),
             ("gated_f16_f16_stream_silu", [1, 1]),
             ("gated_f16_f16_block_silu", [1, 1]),
             ("rope_f16_f16_f16_halves_vector", [2, 2]),

@@ -9,6 +9,7 @@ use super::statement::Statement;
 /// The reason, where a rule tells it. That the outputs have the same bits is known.
 pub fn of(mutant: &Mutant) -> Option<&'static str> {
     let here = mutant.statement();
+    let is_norm = matches!(mutant.entry, EntryPoint::Norm(_));
     match mutant.operator {
         Operator::Rounding if here.opcode.ends_with("f32") || here.opcode.ends_with("f64") => {
             Some("an intermediate result rounded the other way, of which the outputs show nothing")
@@ -25,7 +26,7 @@ pub fn of(mutant: &Mutant) -> Option<&'static str> {
         Operator::Shuffle if !is_of_warps(mutant) && leaves_lane_0(mutant) => {
             Some("of a warp's sum lane 0 alone goes on, and it gets the same elements")
         }
-        Operator::VectorOrder if here.base() == "ld" => {
+        Operator::VectorOrder if here.base() == "ld" || is_norm && here.base() == "mov" => {
             Some("elements that are only summed, here in another order")
         }
         Operator::NonCoherent if is_never_written(mutant) => Some("no call writes what it loads"),
@@ -100,7 +101,9 @@ fn is_of_slots(mutant: &Mutant) -> bool {
     };
     let is_addition =
         here.opcode == "add.s32" && [", 4;", ", 8;"].iter().any(|end| mutant.change.text.ends_with(end));
-    let is_more = is_addition || mutant.change.text.starts_with("setp.gt.u32");
+    let is_comparison =
+        ["setp.gt.u32", "setp.eq.u32"].iter().any(|start| mutant.change.text.starts_with(start));
+    let is_more = is_addition || is_comparison;
     around.iter().any(is_mask) && is_more && !is_mask(here)
 }
 
