@@ -1,6 +1,7 @@
 //! `norm check`: random cases against the f64 reference.
 
 mod any;
+mod beside;
 mod call;
 mod case;
 pub mod every;

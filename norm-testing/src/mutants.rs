@@ -9,9 +9,10 @@ pub mod statement;
 mod trial;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use norm::testing::RandomCases;
 
@@ -26,8 +27,12 @@ pub struct Options {
     pub count: u64,
     pub seed: u64,
     pub threads: usize,
-    /// Parts of names: only such kernels.
+    /// Parts of names, with commas between them: only such kernels.
     pub kernel: String,
+    /// The numbers of changes, as the report lists them: these alone, in place of the first `count`.
+    pub only: Vec<u64>,
+    /// No change is begun after so many.
+    pub minutes: u64,
     /// Only this operator.
     pub operator: Option<Operator>,
     /// Random cases of `norm check`, of seed 1.
@@ -44,20 +49,20 @@ pub fn run(options: &Options) -> Result<String, String> {
     let cases = RandomCases::new(1, options.cases)?;
     let pool = Pool::new(&cases, &options.kernel, options.operator)?;
     let trial = Trial::new(&cases, options.ptxas.clone());
-    let (next, done) = (AtomicU64::new(0), Mutex::new(Vec::<(u64, Mutant, Outcome)>::new()));
+    let indices = if options.only.is_empty() { (0..options.count).collect() } else { options.only.clone() };
+    let end = Instant::now() + Duration::from_secs(60 * options.minutes);
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::<(u64, Mutant, Outcome)>::new()));
     let work = || {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= options.count {
-                break;
-            }
+        while Instant::now() < end
+            && let Some(&index) = indices.get(next.fetch_add(1, Ordering::Relaxed))
+        {
             let Some(mutant) = pool.draw(options.seed, index) else { continue };
             let outcome = trial.outcome(&mutant);
             if matches!(
                 outcome,
                 Outcome::Survived { reason: None } | Outcome::FalseAlarm { .. } | Outcome::Panicked { .. }
             ) {
-                eprintln!("{}: {outcome:?}", mutant.shown());
+                eprintln!("{index}: {}: {outcome:?}", mutant.shown());
             }
             done.lock().unwrap_or_else(PoisonError::into_inner).push((index, mutant, outcome));
         }

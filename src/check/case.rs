@@ -71,10 +71,13 @@ pub enum ValuePattern {
     Spot,
     /// Normal, and in most rows one element that is huge, tiny, zero or subnormal, in such a column.
     Hard,
+    /// Far from 0, so that LayerNorm needs its second pass, and in most rows one element that is far larger, in such a column: in
+    /// f16 an infinity, which is clamped.
+    Lifted,
 }
 
 impl ValuePattern {
-    pub const ALL: [ValuePattern; 18] = [
+    pub const ALL: [ValuePattern; 19] = [
         ValuePattern::Normal,
         ValuePattern::Outliers,
         ValuePattern::Zeros,
@@ -93,7 +96,13 @@ impl ValuePattern {
         ValuePattern::Mixed,
         ValuePattern::Spot,
         ValuePattern::Hard,
+        ValuePattern::Lifted,
     ];
+
+    /// Those that random cases have: not the last, which is of use to some kernels alone.
+    pub fn drawn() -> &'static [ValuePattern] {
+        &ValuePattern::ALL[..ValuePattern::ALL.len() - 1]
+    }
 
     /// Those in which one row among normal ones is unlike them.
     pub const OF_ROWS: [ValuePattern; 12] = [
@@ -131,6 +140,7 @@ impl ValuePattern {
             ValuePattern::Mixed => "mixed",
             ValuePattern::Spot => "spot",
             ValuePattern::Hard => "hard",
+            ValuePattern::Lifted => "lifted",
         }
     }
 }

@@ -147,9 +147,19 @@ pub(super) fn attempt(simulator: &Simulator, entry: EntryPoint, memory: &mut Ima
             match tried {
                 Tried::Passed { .. } if simulator.has_run(entry) => {
                     let gaps = strided.filter(|_| is_small).map(AnyCase::Norm);
-                    let others = harder(&case).into_iter().chain(gaps);
-                    let others = others.map(|case| beside(&simulator, &case, memory));
-                    return others.fold(tried, Tried::and);
+                    let beside_it = super::beside::cases(entry, &case);
+                    // A few rows are enough there for what is a long grid.
+                    let few = simulator.on(DeviceProfile { short_grid: 1, ..profile });
+                    let is_long = norm.is_some_and(|norm| norm.rows() >= MANY_ROWS);
+                    let others = harder(&case).into_iter().chain(gaps).map(|case| (&simulator, case));
+                    let others = others.chain(beside_it.into_iter().map(|case| {
+                        let of_long = if is_long { &few } else { &simulator };
+                        (of_long, case)
+                    }));
+                    return others.fold(tried, |tried, (simulator, case)| match tried {
+                        Tried::Passed { .. } => tried.and(beside(simulator, &case, memory)),
+                        failed => failed,
+                    });
                 }
                 _ if simulator.has_run(entry) => return tried,
                 Tried::Failed { .. } => unreached = tried,
@@ -255,7 +265,8 @@ fn strided(case: &CheckCase, outermost: bool) -> CheckCase {
     let is_plain = case.residual == ResidualForm::None && case.shards == 1 && !is_quantized;
     let leading = match (case.rows(), case.dim()) {
         (1, _) => [1, 1, 1],
-        (rows, ..LONG) if rows < MANY_ROWS => [2, 2, rows.div_ceil(4).max(2)],
+        // Of an axis of two positions the half of a row's number would do.
+        (rows, ..LONG) if rows < MANY_ROWS => [2, 3, rows.div_ceil(6).max(2)],
         (rows, _) if outermost => [2, 2, rows.div_ceil(4).max(2)],
         (..MANY_ROWS, _) => [1, 1, 2],
         (rows, _) => [1, 2, rows.div_ceil(2)],
@@ -287,6 +298,7 @@ fn strided(case: &CheckCase, outermost: bool) -> CheckCase {
         alone: (case.dim() < LONG).then_some(leading.iter().product::<usize>() - 1),
         residual,
         addition: AdditionOptions { separate, scale_in_memory, ..case.addition },
+        gate: case.gate.map(|gate| GateForm { g: placement(gate.g, [24, 8, 32]), ..gate }),
         ..case.clone()
     }
 }
@@ -307,7 +319,7 @@ const ROWS: usize = 16;
 const MANY_ROWS: usize = 256;
 
 /// Cases that may take an entry, the likeliest first, each with the profile of the device.
-fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(AnyCase, DeviceProfile)> {
+pub(super) fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(AnyCase, DeviceProfile)> {
     let norm = |(case, profile)| (AnyCase::Norm(case), profile);
     match entry {
         EntryPoint::Norm(kernel) => of_norm(kernel, device).into_iter().map(norm).collect(),

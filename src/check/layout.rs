@@ -191,7 +191,9 @@ fn unlike(data: ValuePattern, dtype: DType, rng: &mut Pcg64) -> f64 {
         (ValuePattern::Hard, _) if dtype == DType::F16 => sign(rng) * 65504.0,
         // f32 has the square of its sum with a residual, each of them multiplied by 3.
         (ValuePattern::Hard, _) => sign(rng) * 60_f64.exp2(),
-        (_, 0) => sign(rng) * f64::INFINITY,
+        // Only f16 is clamped; of other types an infinity would hide the rest of the row.
+        (ValuePattern::Lifted, _) if dtype != DType::F16 => sign(rng) * 1e6,
+        (ValuePattern::Lifted, _) | (_, 0) => sign(rng) * f64::INFINITY,
         _ => f64::NAN,
     }
 }
@@ -234,6 +236,7 @@ fn row_of(
             ValuePattern::Cancel => sign(rng) * 3e4 + normal(rng),
             ValuePattern::Constant => common,
             ValuePattern::Shifted => 1000.0 + common + 0.5 * normal(rng),
+            ValuePattern::Lifted => 20_000.0 + common + 200.0 * normal(rng),
             ValuePattern::Near => 0.02 * common + normal(rng),
             ValuePattern::Far if !rng.random_ratio(1, differing) => round(dtype, common),
             ValuePattern::Far => {

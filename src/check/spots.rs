@@ -66,10 +66,12 @@ impl Spots {
         let next = match (self.data, turn % TURNS, self.is_x) {
             (ValuePattern::Mixed, ..) if turn % (4 * ORDINARY) == 12 && self.is_x => turn / (4 * ORDINARY),
             // Of a sum only one term has such an element.
-            (ValuePattern::Spot | ValuePattern::Hard, 0, false) => turn / TURNS,
-            (ValuePattern::Spot | ValuePattern::Hard, 1, true) => return Some(0),
-            (ValuePattern::Spot | ValuePattern::Hard, 2, true) => return Some(self.dim - 1),
-            (ValuePattern::Spot | ValuePattern::Hard, 3.., true) => {
+            (ValuePattern::Spot | ValuePattern::Hard | ValuePattern::Lifted, 0, false) => turn / TURNS,
+            (ValuePattern::Spot | ValuePattern::Hard | ValuePattern::Lifted, 1, true) => return Some(0),
+            (ValuePattern::Spot | ValuePattern::Hard | ValuePattern::Lifted, 2, true) => {
+                return Some(self.dim - 1);
+            }
+            (ValuePattern::Spot | ValuePattern::Hard | ValuePattern::Lifted, 3.., true) => {
                 turn / TURNS * (TURNS - 3) + turn % TURNS - 3
             }
             _ => return None,

@@ -45,6 +45,28 @@ fn peak_memory(child: &mut Child) -> u64 {
     peak
 }
 
+/// Others are copied a piece of 8 MiB at a time; the last piece of this one is shorter, and nothing is behind it.
+#[test]
+fn another_tensor_of_many_pieces_is_copied_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let len = 9 * MIB + 12;
+    let header = json!({
+        "x": {"dtype": "F32", "shape": [1, 4], "data_offsets": [0, 16]},
+        "rest": {"dtype": "F32", "shape": [len / 4], "data_offsets": [16, 16 + len]},
+    });
+    let rest: Vec<u8> = (0..len).map(|i| (i / 4096 + i) as u8).collect();
+    file::write_raw(&path("m"), &header.to_string(), &[bytes(&[1.0_f32; 4]), rest.clone()].concat());
+    let run = command(folder.path())
+        .args(["rms", "--device", "cpu", "--input", "m:x", "--into", "y"])
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let written = fs::read(path("y")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&written).unwrap();
+    assert!(tensors.tensor("rest").unwrap().data() == rest, "other bytes");
+}
+
 #[test]
 fn memory_does_not_grow_with_the_file() {
     const BOUND: u64 = 160 * MIB;

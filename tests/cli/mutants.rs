@@ -27,9 +27,9 @@ fn failing(text: &str) -> Vec<String> {
 }
 
 /// The shipped text of these kernels for sm_90, in one module.
-fn text_of(kernels: &[Kernel]) -> String {
+fn text_of<K: ToString>(kernels: &[K]) -> String {
     let entries: Vec<_> = EMBEDDED[1].entries().unwrap().collect();
-    let named = |kernel: &Kernel| {
+    let named = |kernel: &K| {
         let name = kernel.to_string();
         entries.iter().find(|entry| entry.name() == name).expect("it is there").clone()
     };
@@ -172,5 +172,28 @@ fn mistakes_that_show_with_gaps_in_place_or_without_weights_alone_are_found() {
         assert!(text.contains(from), "{name}: {from}");
         assert_eq!(failing(&text), [""; 0]);
         assert_eq!(failing(&text.replace(from, to)), [name], "{from}");
+    }
+}
+
+/// What the case by which a kernel is reached hides, since its rows end where they do, have no residual behind them, or have one
+/// scale each: each of these mistakes is found by a case beside it.
+#[test]
+fn mistakes_that_the_first_case_of_a_kernel_hides_are_found() {
+    let mistakes = [
+        // The distance of rows of a residual behind the norm along the first axis, in place of that along the second.
+        ("rms_f16_f16_f16_staged", "_param_0+200]", "_param_0+240]"),
+        ("layer_f16_f16_f16_scalar", "_param_0+200]", "_param_0+240]"),
+        // Absent weights beside biases count as 1.
+        ("rms_f16_f16_f16_staged", ", 0x3c003c00;", ", 0x3c013c01;"),
+        // Which of a row's blocks an element belongs to: of 64 elements, or of 128.
+        ("rms_f16_f16_quant2_e4m3", ", 7, 6, ", ", 6, 7, "),
+        // A head that all lanes of a warp share.
+        ("rope_f16_f16_f16_halves_vector", ", 16, 31, -1;", ", 8, 31, -1;"),
+    ];
+    for (name, from, to) in mistakes {
+        let text = text_of(&[name]);
+        assert!(text.contains(from), "{name}: {from}");
+        assert_eq!(failing(&text), [""; 0], "{name}");
+        assert_eq!(failing(&text.replace(from, to)), [name], "{name}: {from}");
     }
 }

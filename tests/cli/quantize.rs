@@ -152,6 +152,24 @@ fn results_have_the_names_that_they_are_given() {
     assert_eq!(codes.1, [ROWS, DIM]);
 }
 
+/// As of other results: none is written over what is read.
+#[test]
+fn the_files_that_are_read_are_never_replaced() {
+    let folder = model();
+    let file = |name: &str| folder.path().join(name);
+    for name in ["parameters", "scales"] {
+        fs::copy(file("m"), file(name)).unwrap();
+    }
+    for (out, option) in [("m", "--input"), ("parameters", "--weight"), ("scales", "--scale")] {
+        let line = format!(
+            "rms --input m:x --weight parameters:w --scale scales:s --quantize int8-static --device cpu --out {out} --force"
+        );
+        let message = norm(folder.path(), &line.split_whitespace().collect::<Vec<_>>()).bad_input();
+        assert!(message.contains(&format!("is the file that {option} reads")), "{out}: {message}");
+        assert_eq!(fs::read(file(out)).unwrap(), fs::read(file("m")).unwrap(), "{out}");
+    }
+}
+
 #[test]
 fn bad_quantization_is_named() {
     let folder = model();

@@ -125,7 +125,8 @@ pub enum Record {
 pub enum Mutants {
     /// In the PTX of kernels, checked on the simulator; prints tables, and survivors on stderr as they are found
     Kernels {
-        /// For the run, such as `--count 2000 --seed 1 --kernel layer --operator shuffle --cases 2000 --threads 2`
+        /// For the run, such as `--count 2000 --seed 1 --kernel rope,layer,-int8 --operator shuffle --cases 2000 --threads 2
+        /// --minutes 30`, or `--only 17,203` of a report's numbers
         #[arg(last = true)]
         arguments: Vec<String>,
     },

@@ -13,6 +13,8 @@ fn main() -> ExitCode {
         seed: 1,
         threads,
         kernel: String::new(),
+        only: Vec::new(),
+        minutes: 600,
         operator: None,
         cases: 2000,
         ptxas: norm_build::ptxas::find().ok(),
@@ -25,13 +27,16 @@ fn main() -> ExitCode {
             ("--seed", Ok(number)) => options.seed = number,
             ("--cases", Ok(number)) => options.cases = number,
             ("--threads", Ok(number)) => options.threads = number as usize,
+            ("--minutes", Ok(number)) => options.minutes = number,
+            ("--only", _) => options.only = value.split(',').filter_map(|index| index.parse().ok()).collect(),
             ("--kernel", _) => options.kernel = value,
             ("--operator", _) => {
                 options.operator = Operator::ALL.into_iter().find(|known| known.name() == value)
             }
             _ => {
                 eprintln!(
-                    "expected --count, --seed, --cases, --threads, --kernel or --operator, given {name} {value}"
+                    "expected --count, --seed, --cases, --threads, --minutes, --only, --kernel or --operator, given {name} \
+                     {value}"
                 );
                 return ExitCode::from(2);
             }

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use norm::testing::RandomCases;
 use norm_host::ptx::{EMBEDDED, Ptx};
-use norm_kernels::abi::{EntryPoint, EpilogueRounding, ShardKernel};
+use norm_kernels::abi::{
+    EntryPoint, EpilogueRounding, GatedKernel, Gating, QuantFormat, QuantKernel, QuantRecipe, RopeKernel,
+    RopeRounding, ShardKernel,
+};
 
 use super::operator::{Change, Operator};
 use super::statement::{Statement, statements};
@@ -59,17 +62,24 @@ pub struct Pool<'a> {
 }
 
 impl Pool<'_> {
+    /// The kernels whose names contain one of `parts`, which commas separate, and none of those that follow a `-`.
     pub fn new<'a>(
         cases: &'a RandomCases,
-        name: &str,
+        parts: &str,
         operator: Option<Operator>,
     ) -> Result<Pool<'a>, String> {
         let mut families = BTreeMap::<String, Vec<EntryPoint>>::new();
-        for entry in every_entry().filter(|entry| entry.to_string().contains(name)) {
+        let is_named = |name: String| {
+            let is_there = |part: &str| name.contains(part);
+            let mut wanted = parts.split(',').filter(|part| !part.starts_with('-'));
+            let mut unwanted = parts.split(',').filter_map(|part| part.strip_prefix('-'));
+            wanted.any(is_there) && !unwanted.any(is_there)
+        };
+        for entry in every_entry().filter(|&entry| is_named(entry.to_string())) {
             families.entry(family(entry)).or_default().push(entry);
         }
         if families.is_empty() {
-            return Err(format!("expected a part of a kernel's name, given {name}"));
+            return Err(format!("expected parts of kernels' names with commas between them, given {parts}"));
         }
         Ok(Pool { cases, families: families.into_iter().collect(), operator, parsed: Mutex::default() })
     }
@@ -111,19 +121,48 @@ impl Pool<'_> {
     }
 }
 
-/// Every entry point of each order of roundings, scaled and not. Those that round an offset are those that do not,
-/// with one argument more.
+/// Every entry point of each order of roundings, scaled and not, of each gating, format and recipe. Those that round an
+/// offset are those that do not, with one argument more.
 fn every_entry() -> impl Iterator<Item = EntryPoint> {
-    let scaled = |entry: EntryPoint| [Some(entry), entry.scaled()].into_iter().flatten();
-    let epilogues = || EpilogueRounding::all().filter(|epilogue| !epilogue.offset);
-    EntryPoint::all()
-        .flat_map(scaled)
-        .flat_map(move |entry| epilogues().map(move |epilogue| entry.with_epilogue(epilogue)))
+    EntryPoint::all().flat_map(|entry| -> Vec<EntryPoint> {
+        match entry {
+            EntryPoint::Norm(_) | EntryPoint::Shard(_) => {
+                let scaled = [Some(entry), entry.scaled()].into_iter().flatten();
+                scaled.flat_map(with_epilogues).collect()
+            }
+            EntryPoint::Gated(kernel) => Gating::ALL
+                .into_iter()
+                .map(|gating| EntryPoint::Gated(GatedKernel { gating, ..kernel }))
+                .flat_map(with_epilogues)
+                .collect(),
+            EntryPoint::Rope(kernel) => kernel.roundings().map(EntryPoint::Rope).collect(),
+            EntryPoint::Quant(_) => QuantFormat::ALL
+                .into_iter()
+                .flat_map(|format| QuantRecipe::ALL.map(|recipe| entry.quantizing(format, recipe)))
+                .flatten()
+                .collect(),
+        }
+    })
 }
 
-/// What a kernel's name has beside its types and its order of roundings.
+fn with_epilogues(entry: EntryPoint) -> impl Iterator<Item = EntryPoint> {
+    let epilogues = EpilogueRounding::all().filter(|epilogue| !epilogue.offset);
+    epilogues.map(move |epilogue| entry.with_epilogue(epilogue))
+}
+
+/// What a kernel's name has beside its types, its order of roundings, its gating and its recipe.
 fn family(entry: EntryPoint) -> String {
-    let name = entry.with_epilogue(EpilogueRounding::SINGLE).to_string();
+    let plain = match entry.with_epilogue(EpilogueRounding::SINGLE) {
+        EntryPoint::Gated(kernel) => EntryPoint::Gated(GatedKernel { gating: Gating::DEFAULT, ..kernel }),
+        EntryPoint::Rope(kernel) => {
+            EntryPoint::Rope(RopeKernel { before_weight: false, rounding: RopeRounding::Single, ..kernel })
+        }
+        EntryPoint::Quant(kernel) => {
+            EntryPoint::Quant(QuantKernel { format: QuantFormat::E4m3, recipe: QuantRecipe::Exact, ..kernel })
+        }
+        other => other,
+    };
+    let name = plain.to_string();
     let parts: Vec<&str> = name.split('_').filter(|part| !["f16", "bf16", "f32"].contains(part)).collect();
     parts.join("_")
 }

@@ -1,6 +1,6 @@
 //! Why a change may survive that leaves every output as it is.
 
-use norm_kernels::abi::{EntryPoint, ShardKernel, Variant};
+use norm_kernels::abi::{DType, EntryPoint, ShardKernel, Variant};
 
 use super::operator::Operator;
 use super::pool::Mutant;
@@ -9,11 +9,16 @@ use super::statement::Statement;
 /// The reason, where a rule tells it. That the outputs have the same bits is known.
 pub fn of(mutant: &Mutant) -> Option<&'static str> {
     let here = mutant.statement();
+    let is_norm = matches!(mutant.entry, EntryPoint::Norm(_));
     match mutant.operator {
         Operator::Rounding if here.opcode.ends_with("f32") || here.opcode.ends_with("f64") => {
             Some("an intermediate result rounded the other way, of which the outputs show nothing")
         }
         Operator::Constant if is_small(mutant) => Some("a constant changed by less than the outputs show"),
+        Operator::Constant if is_another_nan(mutant) => Some("one NaN for another"),
+        Operator::Guard if is_of_second_pass(mutant) => {
+            Some("a second pass over a row that needs none, which comes to the same")
+        }
         Operator::Shuffle if is_low_half(mutant) => {
             Some("of the low half of an f64, less than 2⁻²⁰ of it, of which the outputs show nothing")
         }
@@ -21,13 +26,16 @@ pub fn of(mutant: &Mutant) -> Option<&'static str> {
         Operator::Shuffle if !is_of_warps(mutant) && leaves_lane_0(mutant) => {
             Some("of a warp's sum lane 0 alone goes on, and it gets the same elements")
         }
-        Operator::VectorOrder if here.base() == "ld" => {
+        Operator::VectorOrder if here.base() == "ld" || is_norm && here.base() == "mov" => {
             Some("elements that are only summed, here in another order")
         }
         Operator::NonCoherent if is_never_written(mutant) => Some("no call writes what it loads"),
         Operator::Offset | Operator::Width if is_share(mutant) => Some(
             "the share of a row that a block has, where one block has all of it: any number that is no less",
         ),
+        Operator::Width if is_of_prefetch(mutant) => {
+            Some("the half of a parameter by which rows are prefetched, a hint")
+        }
         Operator::Constant | Operator::Comparison if is_of_slots(mutant) => {
             Some("of the warps' sums in shared memory there is one more, which is 0")
         }
@@ -46,8 +54,16 @@ fn is_small(mutant: &Mutant) -> bool {
     let after = float(changed);
     let is_near = before.zip(after).is_some_and(|(a, b)| (a - b).abs() <= f32::MIN_POSITIVE + 2e-7 * a.abs());
     let of_half = ["0xffff0001", "0xffff0010"].iter().any(|mask| changed.contains(mask));
+    // An ULP of the number that f16 is clamped to is an eighth of one of bf16.
+    let is_narrow = matches!(mutant.entry, EntryPoint::Norm(kernel) if kernel.y == DType::BF16);
+    let of_clamp = is_narrow && here.operands.get(1).is_some_and(|bound| bound == "0x7bff7bff");
+    let of_half = of_half || of_clamp && changed.ends_with("0x7bff7bfe;");
     // The smallest number of any type in place of 0, for elements past a row.
     let is_smallest = here.opcode == "mov.b32" && here.operands[1] == "0" && changed.ends_with(", 1;");
+    // Where magnitudes are compared by their bits, for a lane that has none.
+    let is_quantized = matches!(mutant.entry, EntryPoint::Quant(_));
+    let of_none = here.opcode == "selp.b32" && here.operands[1] == "0" && changed.contains(", 1, ");
+    let is_smallest = is_smallest || is_quantized && of_none;
     is_near || of_half || is_smallest
 }
 
@@ -66,17 +82,28 @@ fn is_share(mutant: &Mutant) -> bool {
     loads && !clusters
 }
 
+/// Whether the statement loads `Args::share` without `Args::l2_prefetch_rows`, which is behind it.
+fn is_of_prefetch(mutant: &Mutant) -> bool {
+    let here = mutant.statement();
+    let has_args = !matches!(mutant.entry, EntryPoint::Rope(_));
+    has_args && here.opcode == "ld.param.b64" && here.operands[1].ends_with("_param_0+40]")
+}
+
 /// Whether the statement rounds the number of warps up to a multiple of 4 or 8 sums, or compares with that number.
 fn is_of_slots(mutant: &Mutant) -> bool {
     let around =
         &mutant.module.kernel[mutant.at.saturating_sub(1)..(mutant.at + 2).min(mutant.module.kernel.len())];
     let here = mutant.statement();
+    // Of a block along two axes the compiler knows no largest number of warps, and keeps more bits.
+    let masks = ["120", "124", "131064", "131068"];
     let is_mask = |other: &Statement| {
-        other.opcode == "and.b32" && other.operands.last().is_some_and(|mask| mask == "120" || mask == "124")
+        other.opcode == "and.b32" && other.operands.last().is_some_and(|mask| masks.contains(&mask.as_str()))
     };
     let is_addition =
         here.opcode == "add.s32" && [", 4;", ", 8;"].iter().any(|end| mutant.change.text.ends_with(end));
-    let is_more = is_addition || mutant.change.text.starts_with("setp.gt.u32");
+    let is_comparison =
+        ["setp.gt.u32", "setp.eq.u32"].iter().any(|start| mutant.change.text.starts_with(start));
+    let is_more = is_addition || is_comparison;
     around.iter().any(is_mask) && is_more && !is_mask(here)
 }
 
@@ -127,6 +154,44 @@ fn is_never_written(mutant: &Mutant) -> bool {
             EntryPoint::Norm(kernel) => kernel.x != kernel.y,
             EntryPoint::Shard(ShardKernel::Apply { x, y, .. }) => x != y,
             EntryPoint::Shard(ShardKernel::Partial { .. }) => true,
-            EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => false,
+            // Codes have another type than x, and no output may lie where a gate, weights or a table do. What else a call may
+            // write where it reads, a residual, x and heads, it does in some case, and the change is found.
+            EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => true,
         }
+}
+
+/// Whether a register gets one NaN in place of another, be it read as an f32 or as 16 bits.
+fn is_another_nan(mutant: &Mutant) -> bool {
+    let here = mutant.statement();
+    let is_nan = |text: &str| {
+        let digits = text.trim_end_matches(';').rsplit(' ').next().and_then(|last| last.strip_prefix("0x"));
+        let Some(bits) = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()) else { return false };
+        // Of f16 as of bf16, whose exponent has all bits of that of f16.
+        let is_half = bits & 0x7fff > 0x7f80;
+        is_half && (here.opcode == "mov.b16" || here.opcode == "mov.b32" && f32::from_bits(bits).is_nan())
+    };
+    is_nan(&here.with_opcode(&here.opcode)) && is_nan(&mutant.change.text)
+}
+
+/// Whether a branch to LayerNorm's second pass, which is taken where the variance is too small a part of the squares or
+/// infinite, is always taken.
+fn is_of_second_pass(mutant: &Mutant) -> bool {
+    let kernel = &mutant.module.kernel;
+    let here = mutant.statement();
+    let register = here.guard.as_deref().map(|guard| guard.trim_start_matches("@").to_owned());
+    let written = |register: &String| {
+        let before = kernel[..mutant.at].iter().rev().take(8);
+        before.into_iter().find(|other| other.operands.first() == Some(register))
+    };
+    let Some(either) = register.as_ref().and_then(written) else { return false };
+    let is_of_infinity = |source: &String| {
+        written(source).is_some_and(|compared| {
+            compared.opcode == "setp.equ.f32"
+                && compared.operands.last().is_some_and(|bound| bound == "0f7F800000")
+        })
+    };
+    here.base() == "bra"
+        && !mutant.change.text.starts_with('@')
+        && either.opcode == "or.pred"
+        && either.operands[1..].iter().any(is_of_infinity)
 }

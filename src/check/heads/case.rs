@@ -105,7 +105,7 @@ impl HeadsCase {
         let data = match rng.random_range(0..3) {
             0 => ValuePattern::Normal,
             1 => ValuePattern::Mixed,
-            _ => *ValuePattern::ALL.choose(rng).unwrap_or(&ValuePattern::Normal),
+            _ => *ValuePattern::drawn().choose(rng).unwrap_or(&ValuePattern::Normal),
         };
         HeadsCase {
             heads: if tokens > 12 { [8, if heads[1] > 0 { 4 } else { 0 }, 0] } else { heads },
