@@ -116,7 +116,7 @@ impl EntryPoint {
                 bounds.apply[usize::from(!vectors)][column([x, w, y])]
             }
             // The largest block leaves a thread as many registers as it needs.
-            EntryPoint::Gated(_) => 0,
+            EntryPoint::Gated(_) | EntryPoint::Group(_) => 0,
             // What one fewer would spill: 0.89 of a copy's bandwidth at 32768 tokens with 32 + 8 heads of 128 bf16, where with
             // 89 it is 0.86 (NVIDIA H200, 2026-11-30).
             EntryPoint::Rope(RopeKernel { x, vectors: true, .. }) if x.size() == 2 => 80,

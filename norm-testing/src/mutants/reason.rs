@@ -61,7 +61,9 @@ fn is_share(mutant: &Mutant) -> bool {
         }
         EntryPoint::Shard(_) => false,
         // The argument of other kernels has other fields there, or their blocks may be clusters.
-        EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => return false,
+        EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) | EntryPoint::Group(_) => {
+            return false;
+        }
     };
     loads && !clusters
 }
@@ -102,7 +104,7 @@ fn is_another_order(mutant: &Mutant) -> bool {
 fn is_of_warps(mutant: &Mutant) -> bool {
     match mutant.entry {
         EntryPoint::Norm(kernel) => matches!(kernel.variant, Variant::Warp2 | Variant::Warp4),
-        EntryPoint::Quant(_) | EntryPoint::Shard(_) => false,
+        EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Group(_) => false,
         // Rows and heads that share a warp.
         EntryPoint::Gated(_) | EntryPoint::Rope(_) => true,
     }
@@ -127,6 +129,6 @@ fn is_never_written(mutant: &Mutant) -> bool {
             EntryPoint::Norm(kernel) => kernel.x != kernel.y,
             EntryPoint::Shard(ShardKernel::Apply { x, y, .. }) => x != y,
             EntryPoint::Shard(ShardKernel::Partial { .. }) => true,
-            EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => false,
+            EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) | EntryPoint::Group(_) => false,
         }
 }
