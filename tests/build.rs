@@ -32,7 +32,7 @@ fn templates() -> impl Iterator<Item = String> {
 fn compiled_text_is_tidied_and_put_in_an_order_of_its_own() {
     let text = Text::of(&assembly(templates())).unwrap();
     assert_eq!(text.header, ".version 8.0\n.target sm_80\n\n");
-    assert_eq!(text.entries.len(), 240);
+    assert_eq!(text.entries.len(), 256);
     let (name, first) = text.entries.first_key_value().unwrap();
     assert_eq!(
         *first,

@@ -37,7 +37,11 @@ impl Set {
     fn kernels(&self) -> impl Iterator<Item = (Kernel, String, ptx::Stats)> {
         self.entry_points().filter_map(|(entry, target, stats)| match entry {
             EntryPoint::Norm(kernel) => Some((kernel, target, stats)),
-            EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => None,
+            EntryPoint::Quant(_)
+            | EntryPoint::Shard(_)
+            | EntryPoint::Gated(_)
+            | EntryPoint::Rope(_)
+            | EntryPoint::Group(_) => None,
         })
     }
 }

@@ -3,7 +3,7 @@
 use crate::launch_config::LaunchConfig;
 use crate::sys::*;
 use crate::table::functions;
-use std::os::raw::{c_char, c_int, c_uint, c_ulonglong, c_void};
+use std::os::raw::{c_char, c_int, c_uchar, c_uint, c_ulonglong, c_void};
 
 /// Calls a macro with the list of the functions that cust calls, too.
 macro_rules! common {
@@ -57,6 +57,11 @@ macro_rules! common {
             cuStreamWaitEvent(stream: CUstream, event: CUevent, flags: c_uint);
 
             // Memory.
+            cuMemAllocHost_v2(p: *mut *mut c_void, bytesize: usize);
+            cuMemAlloc_v2(dptr: *mut CUdeviceptr, bytesize: usize);
+            cuMemFreeHost(p: *mut c_void);
+            cuMemFree_v2(dptr: CUdeviceptr);
+            cuMemsetD8_v2(dst_device: CUdeviceptr, value: c_uchar, count: usize);
             cuMemGetInfo_v2(free: *mut usize, total: *mut usize);
             cuMemcpyDtoDAsync_v2(
                 dst_device: CUdeviceptr, src_device: CUdeviceptr, byte_count: usize, stream: CUstream
@@ -108,6 +113,13 @@ functions! {
     cuGraphExecDestroy(graph_exec: CUgraphExec);
     cuGraphInstantiateWithFlags(graph_exec: *mut CUgraphExec, graph: CUgraph, flags: c_ulonglong);
     cuGraphLaunch(graph_exec: CUgraphExec, stream: CUstream);
+
+    // Peers.
+    cuCtxEnablePeerAccess(peer_context: CUcontext, flags: c_uint);
+    cuDeviceCanAccessPeer(can_access: *mut c_int, dev: CUdevice, peer_dev: CUdevice);
+    cuIpcCloseMemHandle(dptr: CUdeviceptr);
+    cuIpcGetMemHandle(handle: *mut CUipcMemHandle, dptr: CUdeviceptr);
+    cuIpcOpenMemHandle_v2(pdptr: *mut CUdeviceptr, handle: CUipcMemHandle, flags: c_uint);
 
     // Memory.
     cuPointerGetAttribute(data: *mut c_void, attribute: c_uint, address: CUdeviceptr);

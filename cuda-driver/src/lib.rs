@@ -39,6 +39,7 @@ mod graph;
 mod launch;
 mod memory;
 mod module;
+mod peers;
 mod stream;
 
 pub use driver::{Driver, driver};

@@ -10,6 +10,14 @@ pub type CUdevice = c_int;
 /// An address in a device's memory.
 pub type CUdeviceptr = c_ulonglong;
 
+/// Names a device's memory for other processes (`CUipcMemHandle`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct CUipcMemHandle {
+    /// Bytes that only the driver reads.
+    pub reserved: [u8; 64],
+}
+
 /// Defines handles, each with a type of its own.
 macro_rules! handles {
     ($($(#[$meta:meta])* $name:ident = *mut $opaque:ident;)*) => {

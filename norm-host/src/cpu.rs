@@ -51,6 +51,7 @@
 //! | `widen`, `convert`, `workspace` | 16 bits to `f32` and back |
 //! | `gated` | norms with a gate, and its activations |
 //! | `sharded` | rows that are split over devices |
+//! | `all_reduce` | rows added up over ranks, element by element |
 //! | `qk_rope` | norm and rotation of heads, which has loops of its own |
 //! | `quantized` | norms whose output is quantized, a row at a time |
 //!
@@ -62,6 +63,7 @@
 
 mod affine;
 mod algorithm;
+mod all_reduce;
 mod chunk;
 mod convert;
 mod dispatch;

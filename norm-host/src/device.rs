@@ -171,6 +171,13 @@ impl Device {
         &self.inner.name
     }
 
+    /// The number of its multiprocessors.
+    pub(crate) fn multiprocessors(&self) -> Result<u32> {
+        let driver = self.driver();
+        let attribute = sys::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        Ok(driver.device_attribute(driver.device(self.ordinal())?, attribute)?.unsigned_abs())
+    }
+
     /// The device's compute capability, major and minor.
     pub fn capability(&self) -> (u32, u32) {
         self.inner.capability

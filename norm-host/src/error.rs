@@ -628,6 +628,69 @@ pub enum Error {
         /// The communicator's.
         given: Place,
     },
+    /// A norm of rows that are added up over devices is for `x` of 16 bits.
+    #[error(
+        "{}: expected dtype f16 or bf16 for a norm of rows that are added up over devices, given {given}",
+        Arg::X
+    )]
+    ReducedInput {
+        /// The element type of `x`.
+        given: DType,
+    },
+    /// Rows that are added up over devices have no factors in the addition to a residual.
+    #[error("{arg}: expected 1 where rows are added up over devices, given another factor")]
+    ReducedScale {
+        /// Which factor.
+        arg: Arg,
+    },
+    /// The number of ranks of a group whose devices reach each other's memory.
+    #[error(
+        "ranks: expected {first} of this process from number {first_rank} on among 1 to {max}, given {given} in all"
+    )]
+    Ranks {
+        /// Ranks of this process.
+        first: usize,
+        /// The number of the first of them.
+        first_rank: usize,
+        /// The most ranks.
+        max: usize,
+        /// The number of ranks of all processes.
+        given: usize,
+    },
+    /// A device cannot reach another one's memory.
+    #[error("{from} has no access to the memory of {to}")]
+    NoPeerAccess {
+        /// The device.
+        from: Place,
+        /// The other device.
+        to: Place,
+    },
+    /// What a process offers its peers is not what the others can use.
+    #[error("offer of rank {rank}: expected {expected}")]
+    PeerOffer {
+        /// The rank.
+        rank: usize,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// Rows are longer than a group's buffers.
+    #[error(
+        "{}: expected rows of at most {buffer} bytes, as long as the group's buffers, given {given}",
+        Arg::X
+    )]
+    GroupBuffer {
+        /// Bytes of a buffer.
+        buffer: u64,
+        /// Bytes of a row, in whole 16 bytes.
+        given: u64,
+    },
+    /// An earlier call of a group has failed on the devices, and left what it was to write undefined. The group is of no use any
+    /// more.
+    #[error("an earlier call of the group failed: {failure}")]
+    GroupFailed {
+        /// What happened.
+        failure: GroupFailure,
+    },
     /// The caller's own reduction failed. Implementors of `AllReduce` return it.
     #[error("{}: {reason}", Arg::Reduce)]
     Reduction {
@@ -645,6 +708,30 @@ pub enum Error {
         launched: usize,
         /// The error on that device.
         source: Box<Error>,
+    },
+}
+
+/// Why the devices of a group have given up a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupFailure {
+    /// A rank did not come in time: its process has died, or has not made the call.
+    #[error("rank {rank} did not come in time")]
+    Absent {
+        /// The rank.
+        rank: usize,
+    },
+    /// A rank is calls ahead, as where a process has joined the group a second time.
+    #[error("rank {rank} is in another epoch")]
+    OtherEpoch {
+        /// The rank.
+        rank: usize,
+    },
+    /// A rank has made a call with other rows, another norm or another type.
+    #[error("rank {rank} has made another call")]
+    OtherCall {
+        /// The rank.
+        rank: usize,
     },
 }
 

@@ -3,11 +3,12 @@
 use std::ffi::c_void;
 
 use cuda_driver::{Launch, LaunchAttribute, sys::CUfunction};
+use norm_kernels::abi::GroupArgs;
 
 use crate::{
     backend::{Backend, one_after_the_other, sealed::Sealed},
     error::Result,
-    plan::{GatedPlan, Plan, QkRopePlan, QuantizedPlan, SandwichPlan, ShardPlan},
+    plan::{GatedPlan, GroupPlan, Plan, QkRopePlan, QuantizedPlan, SandwichPlan, ShardPlan},
     problem::{GatedProblem, Problem, QkRopeProblem, QuantizedProblem, SandwichProblem, ShardProblem},
     stream::Stream,
     tensor::Place,
@@ -189,6 +190,23 @@ pub(crate) unsafe fn launch_qk_rope(stream: &Stream, plan: &QkRopePlan) -> Resul
     let mut args = plan.args;
     let mut params = [(&raw mut args).cast::<c_void>()];
     // SAFETY: such a kernel has one parameter, of the type of `args`; the caller guarantees the memory that it leads to.
+    unsafe { enqueue(stream, function, geometry, (1, plan.overlap), &mut params) }
+}
+
+/// Enqueues a rank's kernel of a group, as [`launch`].
+///
+/// # Safety
+///
+/// As for [`launch`]. `group` leads to workspaces of all ranks, for as many blocks.
+pub(crate) unsafe fn launch_group(stream: &Stream, plan: &GroupPlan, group: &GroupArgs) -> Result<()> {
+    let function = stream.device().group_kernel(plan.kernel)?;
+    let grid = [group.blocks, 1, 1];
+    let geometry =
+        Launch { grid: grid.into(), block: plan.block.into(), shared_bytes: 0, stream: stream.raw() };
+    let (mut args, mut group) = (plan.args, *group);
+    let mut params = [(&raw mut args).cast::<c_void>(), (&raw mut group).cast()];
+    // SAFETY: such a kernel has two parameters, of the types of `args` and `group`; the caller guarantees the memory that
+    // they lead to.
     unsafe { enqueue(stream, function, geometry, (1, plan.overlap), &mut params) }
 }
 

@@ -136,7 +136,7 @@ mod sim;
 
 pub use backend::Backend;
 pub use cpu::Cpu;
-pub use error::{Arg, Error, Result};
+pub use error::{Arg, Error, GroupFailure, Result};
 pub use norm::{Gate, Norm, Quantization, Scale};
 pub use norm_kernels::abi::{
     Activation, DType, EpilogueRounding, GateOrder, Gating, MAX_DIM, NormKind, QuantFormat, QuantPreset,
@@ -162,8 +162,9 @@ pub use self::{
     nccl::{NcclGroup, NcclId},
     stream::Stream,
     tp::{
-        AllReduce, DeviceSums, RowSums, Shard, TpContext, head_norm_tp, layer_norm_tp, rms_norm_sharded,
-        rms_norm_tp,
+        AllReduce, DeviceSums, PeerGroup, PeerOffer, PeerOptions, ReduceGroup, RowSums, Shard, TpContext,
+        Transport, all_reduce, all_reduce_add_rms_norm, all_reduce_rms_norm, head_norm_tp, layer_norm_tp,
+        rms_norm_sharded, rms_norm_tp,
     },
 };
 

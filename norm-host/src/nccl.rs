@@ -2,5 +2,6 @@
 
 mod group;
 mod library;
+mod rows;
 
 pub use group::{NcclGroup, NcclId};

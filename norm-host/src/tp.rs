@@ -1,9 +1,15 @@
 //! Tensor parallelism: an operation on several devices.
 
+mod all_reduce;
+mod fallback;
 mod memory;
+mod peers;
 mod replicated;
 mod sharded;
 
+pub use all_reduce::{all_reduce, all_reduce_add_rms_norm, all_reduce_rms_norm};
+pub use fallback::{ReduceGroup, Transport};
+pub use peers::{PeerGroup, PeerOffer, PeerOptions};
 pub use replicated::{head_norm_tp, layer_norm_tp, rms_norm_tp};
 pub use sharded::{AllReduce, DeviceSums, RowSums, Shard, rms_norm_sharded};
 

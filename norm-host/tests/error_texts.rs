@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use norm_host::{Arg, DType, Error, Place, QuantFormat, QuantPreset, Rounding, Shape};
+use norm_host::{Arg, DType, Error, GroupFailure, Place, QuantFormat, QuantPreset, Rounding, Shape};
 
 fn shape(extents: &[usize]) -> Shape {
     Shape::new(extents).unwrap()
@@ -247,6 +247,36 @@ fn each() -> Vec<(Error, &'static str)> {
             "reduce: expected a communicator of cuda:3 for stream 1, given one of cuda:5",
         ),
         (Error::Reduction { reason }, "reduce: some reason"),
+        (
+            Error::ReducedInput { given: DType::F32 },
+            "x: expected dtype f16 or bf16 for a norm of rows that are added up over devices, given f32",
+        ),
+        (
+            Error::ReducedScale { arg: Arg::SumScale },
+            "sum_scale: expected 1 where rows are added up over devices, given another factor",
+        ),
+        (
+            Error::Ranks { first: 2, first_rank: 7, max: 8, given: 9 },
+            "ranks: expected 2 of this process from number 7 on among 1 to 8, given 9 in all",
+        ),
+        (Error::NoPeerAccess { from: here, to: there }, "cuda:3 has no access to the memory of cuda:5"),
+        (Error::PeerOffer { rank: 4, expected: "some bytes" }, "offer of rank 4: expected some bytes"),
+        (
+            Error::GroupBuffer { buffer: 4096, given: 5008 },
+            "x: expected rows of at most 4096 bytes, as long as the group's buffers, given 5008",
+        ),
+        (
+            Error::GroupFailed { failure: GroupFailure::Absent { rank: 1 } },
+            "an earlier call of the group failed: rank 1 did not come in time",
+        ),
+        (
+            Error::GroupFailed { failure: GroupFailure::OtherEpoch { rank: 2 } },
+            "an earlier call of the group failed: rank 2 is in another epoch",
+        ),
+        (
+            Error::GroupFailed { failure: GroupFailure::OtherCall { rank: 3 } },
+            "an earlier call of the group failed: rank 3 has made another call",
+        ),
         (
             Error::Tp { index: 1, place: here, launched: 2, source: Box::new(Error::Eps { given: -0.5 }) },
             "tp: stream 1 (cuda:3), after 2 launches: eps: expected 0 or a positive finite number in the range of \

@@ -7,7 +7,8 @@ use norm_host::{
     Activation, DType, EpilogueRounding, Gating, NormKind, QuantFormat, QuantRecipe, RopeRounding, Rounding,
 };
 use norm_kernels::abi::{
-    Addition, EntryPoint, GatedKernel, Kernel, QuantKernel, QuantVariant, RopeKernel, ShardKernel, Template,
+    Addition, EntryPoint, GatedKernel, GroupKernel, Kernel, QuantKernel, QuantVariant, RopeKernel,
+    ShardKernel, Template,
 };
 use norm_testing::template::{self, RESULTS, VALUES, result};
 use proptest::prelude::*;
@@ -116,7 +117,8 @@ impl Made {
             EntryPoint::Shard(ShardKernel::Partial { x, .. }) | EntryPoint::Quant(QuantKernel { x, .. }) => {
                 ([x; 3], EpilogueRounding::SINGLE)
             }
-            EntryPoint::Gated(GatedKernel { x, w, epilogue, .. }) => ([x, w, x], epilogue),
+            EntryPoint::Gated(GatedKernel { x, w, epilogue, .. })
+            | EntryPoint::Group(GroupKernel { x, w, epilogue, .. }) => ([x, w, x], epilogue),
             // What is done to weights is checked apart.
             EntryPoint::Rope(kernel) => {
                 let order = kernel.norm_rounding();
@@ -125,13 +127,19 @@ impl Made {
         };
         let addition = match entry {
             EntryPoint::Norm(Kernel { addition, .. }) => addition,
-            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Quant(_) | EntryPoint::Rope(_) => {
-                Addition::PLAIN
-            }
+            EntryPoint::Shard(_)
+            | EntryPoint::Gated(_)
+            | EntryPoint::Quant(_)
+            | EntryPoint::Rope(_)
+            | EntryPoint::Group(_) => Addition::PLAIN,
         };
         let gating = match entry {
             EntryPoint::Gated(GatedKernel { gating, .. }) => Some(gating),
-            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
+            EntryPoint::Norm(_)
+            | EntryPoint::Quant(_)
+            | EntryPoint::Shard(_)
+            | EntryPoint::Rope(_)
+            | EntryPoint::Group(_) => None,
         };
         Made { entry, types, addition, gating, epilogue }
     }

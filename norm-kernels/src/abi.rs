@@ -4,6 +4,7 @@
 //! choice, either: how a row is dealt to threads and which variant takes it is decided in norm-host's `plan`.
 
 mod addition;
+mod all_reduce;
 mod args;
 mod constants;
 mod divisor;
@@ -19,6 +20,9 @@ mod template;
 mod variant;
 
 pub use addition::Addition;
+pub use all_reduce::{
+    Failure, GROUP_KERNEL_SLOTS, GroupArgs, GroupKernel, GroupVariant, MAX_GROUP_BLOCKS, MAX_RANKS, workspace,
+};
 pub use args::{Args, Axis, NO_PREFETCH, SecondNorm};
 pub use constants::{MAX_BLOCK_THREADS, MAX_DIM, MAX_STAGED_VECTORS, WARP};
 pub use divisor::Divisor;

@@ -28,6 +28,9 @@ mod rust_cuda;
 mod shared;
 #[cfg(not(feature = "rust-cuda"))]
 mod stock;
+#[cfg(feature = "entry-points")]
+#[cfg_attr(not(target_arch = "nvptx64"), allow(unused, unreachable_code))]
+mod system;
 
 pub use ptx::*;
 #[cfg(feature = "rust-cuda")]
@@ -35,3 +38,5 @@ pub use rust_cuda::*;
 pub use shared::*;
 #[cfg(not(feature = "rust-cuda"))]
 pub use stock::*;
+#[cfg(feature = "entry-points")]
+pub use system::*;

@@ -36,6 +36,8 @@ macro_rules! layouts {
 
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod access;
+#[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
+mod all_reduce;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod double_word;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
@@ -54,6 +56,8 @@ pub mod norm;
 mod qk_rope;
 #[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 mod quantized;
+#[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
+mod ranks;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod reduce;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]

@@ -115,7 +115,7 @@ fn is_common<const BIASES: bool>(row: &Row) -> bool {
 /// # Safety
 /// The vector is whole and aligned, or `valid` is 0. No other thread touches these elements of the sum.
 #[inline(always)]
-unsafe fn add_residual<X: Addend, R: Input, const N: usize>(
+pub unsafe fn add_residual<X: Addend, R: Input, const N: usize>(
     row: &Row,
     (at, valid): (u32, u32),
     x: Words,

@@ -65,5 +65,14 @@ pub struct Allocation {
     pub bytes: usize,
 }
 
-/// Runs a launch; what it returns is a `CUresult`. The stand-in calls it for one launch at a time.
-pub type Executor = unsafe extern "C" fn(*const Execution) -> u32;
+/// Runs so many launches, beside each other if they are several; what it returns is a `CUresult`. The stand-in calls it for
+/// one launch at a time, but for those of a group's ranks, which wait for each other.
+pub type Executor = unsafe extern "C" fn(*const Execution, usize) -> u32;
+
+/// What the kernels of groups are called at the beginning.
+pub const GROUP: &str = "all_reduce_";
+
+/// Where the second parameter of such a kernel has what a device needs to know of it: the addresses of workspaces, the number of
+/// ranks, and this one's, in bytes from its start (`GroupArgs`).
+pub const GROUP_RANKS: usize = 96;
+pub const GROUP_RANK: usize = 100;

@@ -52,6 +52,10 @@ struct State {
     allocations: HashMap<u64, (usize, usize)>,
     /// Those of them that are pinned memory of the host: where they start.
     pinned: HashSet<u64>,
+    /// Which device may access whose memory.
+    peers: HashSet<(usize, usize)>,
+    /// Allocations that are open for other processes' devices, each as often as it is.
+    opened: Vec<u64>,
     streams: HashMap<usize, Stream>,
     modules: HashMap<usize, (usize, Arc<str>)>,
     functions: HashMap<usize, Arc<Function>>,
@@ -82,6 +86,11 @@ struct Event {
     /// In whose capture, and where there.
     capture: Option<(usize, Place)>,
 }
+
+/// `CUipcMemHandle`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct IpcHandle([u8; 64]);
 
 /// `CUlaunchConfig` and `CUlaunchAttribute`, as the driver's header has them.
 #[repr(C)]
@@ -325,6 +334,7 @@ cuda! {
             state.functions.retain(|_, function| function.device != device);
             state.events.retain(|_, event| event.device != device);
             state.broken[device] = 0;
+            state.peers.retain(|&(from, to)| from != device && to != device);
         });
         Ok(())
     }
@@ -385,6 +395,59 @@ cuda! {
     cuMemFreeHost(address: u64) {
         if !with(|state| state.pinned.remove(&address)) { return Err(INVALID_VALUE); }
         with(|state| state.allocations.remove(&address)).map(drop).ok_or(INVALID_VALUE)
+    }
+    cuMemsetD8_v2(to: u64, value: u8, bytes: usize) {
+        current().ok_or(INVALID_CONTEXT)?;
+        with(|state| {
+            let (_, room) = state.holding(to).ok_or(INVALID_VALUE)?;
+            if bytes as u64 > room { return Err(INVALID_VALUE); }
+            std::ptr::write_bytes(to as *mut u8, value, bytes);
+            Ok(())
+        })
+    }
+    cuDeviceCanAccessPeer(out: *mut c_int, device: c_int, peer: c_int) {
+        let apart = with(|state| state.settings.apart.contains(&(device, peer)));
+        out.write(c_int::from(device != peer && !apart));
+        Ok(())
+    }
+    cuCtxEnablePeerAccess(peer: usize, flags: c_uint) {
+        let device = current().ok_or(INVALID_CONTEXT)?;
+        let peer = (0..DEVICES).find(|&device| context(device) == peer).ok_or(INVALID_CONTEXT)?;
+        if flags != 0 { return Err(INVALID_VALUE); }
+        with(|state| {
+            if state.settings.apart.contains(&(device as c_int, peer as c_int)) { return Err(217); }
+            if state.peers.insert((device, peer)) { Ok(()) } else { Err(704) }
+        })
+    }
+    // The other processes are this one.
+    cuIpcGetMemHandle(out: *mut [u8; 64], address: u64) {
+        if !with(|state| state.allocations.contains_key(&address)) { return Err(INVALID_VALUE); }
+        let mut handle = [0; 64];
+        handle[..8].copy_from_slice(&address.to_le_bytes());
+        out.write(handle);
+        Ok(())
+    }
+    cuIpcOpenMemHandle_v2(out: *mut u64, handle: IpcHandle, flags: c_uint) {
+        let device = current().ok_or(INVALID_CONTEXT)?;
+        if flags != 1 { return Err(INVALID_VALUE); }
+        let address = u64::from_le_bytes(handle.0[..8].try_into().expect("eight bytes"));
+        with(|state| {
+            let (_, home) = *state.allocations.get(&address).ok_or(INVALID_VALUE)?;
+            if state.settings.apart.contains(&(device as c_int, home as c_int)) { return Err(217); }
+            state.peers.insert((device, home));
+            state.opened.push(address);
+            Ok::<_, u32>(())
+        })?;
+        out.write(address);
+        Ok(())
+    }
+    cuIpcCloseMemHandle(address: u64) {
+        current().ok_or(INVALID_CONTEXT)?;
+        with(|state| {
+            let at = state.opened.iter().position(|&opened| opened == address).ok_or(INVALID_VALUE)?;
+            state.opened.swap_remove(at);
+            Ok(())
+        })
     }
     cuMemGetInfo_v2(free: *mut usize, total: *mut usize) {
         current().ok_or(INVALID_CONTEXT)?;

@@ -1,7 +1,7 @@
 //! The part of NCCL: sums over communicators whose ranks are all in this process. Like NCCL it changes
 //! which context is current, and unlike NCCL it leaves it so.
 
-use super::queue::{Meeting, Sum};
+use super::queue::{Meeting, Number, Sum};
 use super::*;
 use std::sync::atomic::AtomicBool;
 
@@ -23,8 +23,10 @@ pub struct Comm {
 /// What one rank gives to an all-reduce.
 struct Part {
     comm: usize,
-    address: u64,
+    /// From where to where.
+    addresses: [u64; 2],
     count: usize,
+    number: Number,
     stream: usize,
 }
 
@@ -88,18 +90,20 @@ cuda! {
     ncclAllReduce(
         from: u64, to: u64, count: usize, dtype: c_int, op: c_int, comm: usize, stream: usize
     ) {
-        const FLOAT32: c_int = 7;
         const SUM: c_int = 0;
-        if (from, dtype, op) != (to, FLOAT32, SUM) { return Err(INVALID_ARGUMENT); }
+        let number = Number::of(dtype).ok_or(INVALID_ARGUMENT)?;
+        if op != SUM { return Err(INVALID_ARGUMENT); }
         let device = with(|state| {
             // By itself it would wait for the other ranks, which this thread serves too.
             if state.comms.depth == 0 { return Err(INVALID_USAGE); }
             let device = state.comms.alive.get(&comm).ok_or(INVALID_ARGUMENT)?.device;
-            let room = state.holding(to).filter(|&(home, _)| home == device).ok_or(INVALID_ARGUMENT)?.1;
-            if state.streams.get(&stream).map(|stream| stream.device) != Some(device) || room < 4 * count as u64 {
+            let room = |address| state.holding(address).filter(|&(home, _)| home == device).map(|(_, room)| room);
+            let room = u64::min(room(from).ok_or(INVALID_ARGUMENT)?, room(to).ok_or(INVALID_ARGUMENT)?);
+            let bytes = number.bytes() * count;
+            if state.streams.get(&stream).map(|stream| stream.device) != Some(device) || room < bytes as u64 {
                 return Err(INVALID_ARGUMENT);
             }
-            state.comms.pending.push(Part { comm, address: to, count, stream });
+            state.comms.pending.push(Part { comm, addresses: [from, to], count, number, stream });
             Ok(device)
         })?;
         CURRENT.with_borrow_mut(|stack| { stack.pop(); stack.push(context(device)); });
@@ -110,16 +114,19 @@ cuda! {
 impl State {
     /// Has the ranks of each communicator add up what they have, if all are here, and notes it as a launch.
     fn sum(&mut self, pending: &[Part]) -> Result<(), u32> {
-        for part in pending {
+        // The first call of a communicator goes with the first of the others, and so on.
+        let turn = |at: usize| pending[..at].iter().filter(|other| other.comm == pending[at].comm).count();
+        for (at, part) in pending.iter().enumerate() {
             let &Comm { id, device, ranks } = self.comms.alive.get(&part.comm).ok_or(INVALID_ARGUMENT)?;
-            let of_id = |other: &&Part| self.comms.alive.get(&other.comm).is_some_and(|comm| comm.id == id);
-            let peers: Vec<_> = pending.iter().filter(of_id).collect();
-            if peers.iter().any(|peer| peer.count != part.count) {
+            let of_id = |other: &Part| self.comms.alive.get(&other.comm).is_some_and(|comm| comm.id == id);
+            let goes_with = |&(other, of): &(usize, &Part)| of_id(of) && turn(other) == turn(at);
+            let peers: Vec<_> = pending.iter().enumerate().filter(goes_with).map(|(_, part)| part).collect();
+            if peers.iter().any(|peer| (peer.count, peer.number) != (part.count, part.number)) {
                 return Err(INVALID_ARGUMENT);
             }
             if peers[0].comm == part.comm && peers.len() == ranks as usize {
-                let addresses = peers.iter().map(|peer| peer.address).collect();
-                let sum = Sum { addresses, count: part.count };
+                let addresses = peers.iter().map(|peer| peer.addresses).collect();
+                let sum = Sum { addresses, count: part.count, number: part.number };
                 if self.capture_of(part.stream).is_some() {
                     // In a graph's order all ranks are here.
                     self.enqueue(part.stream, Task::Sum(Arc::new(sum)));
@@ -132,7 +139,7 @@ impl State {
             self.launches.push(Launch {
                 device: device as c_int,
                 stream: part.stream,
-                first: part.address,
+                first: part.addresses[1],
                 second: part.count as u64,
                 ..Launch::new("ncclAllReduce")
             });

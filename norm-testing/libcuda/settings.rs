@@ -1,7 +1,8 @@
 //! What the stand-in makes of itself: a driver for which CUDA, with which devices, that fails in what.
 //!
-//! Spelled in words, such as `cuda=11.4 devices=8.7,9.0 cuInit=803 cuStreamSynchronize@1=719`: the driver's version,
-//! the capability of each device there is (at most [`DEVICES`]), and what functions return instead of doing their work,
+//! Spelled in words, such as `cuda=11.4 devices=8.7,9.0 apart=0.1 cuInit=803 cuStreamSynchronize@1=719`: the driver's version,
+//! the capability of each device there is (at most [`DEVICES`]), pairs of devices of which the first does not reach the memory of
+//! the second, and what functions return instead of doing their work,
 //! everywhere or where one device's context is current. The variable `NORM_MOCK` has the settings to begin with, for
 //! programs that open the stand-in in a process of their own.
 
@@ -13,6 +14,8 @@ pub struct Settings {
     pub cuda: (i32, i32),
     /// The capability of each device.
     pub devices: Vec<(i32, i32)>,
+    /// Devices of which the first does not reach the memory of the second.
+    pub apart: Vec<(i32, i32)>,
     /// By `name` or `name@device`.
     failures: HashMap<String, u32>,
 }
@@ -20,7 +23,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         let mut settings =
-            Settings { cuda: (13, 0), devices: vec![(9, 0); DEVICES], failures: HashMap::new() };
+            Settings { cuda: (13, 0), devices: vec![(9, 0); DEVICES], apart: Vec::new(), failures: HashMap::new() };
         settings.set(&std::env::var("NORM_MOCK").unwrap_or_default());
         settings
     }
@@ -35,6 +38,9 @@ impl Settings {
                 "devices" => {
                     self.devices = value.split(',').filter(|text| !text.is_empty()).map(version).collect();
                     assert!(self.devices.len() <= DEVICES, "more devices than the stand-in has memory for");
+                }
+                "apart" => {
+                    self.apart = value.split(',').filter(|text| !text.is_empty()).map(version).collect();
                 }
                 function => self.fail(function.to_owned(), value.parse().expect("a code")),
             }

@@ -1,5 +1,6 @@
 //! Tests that run on a GPU (`tests/device`), and on the stand-in for the driver (`tests/simulated`).
 
+pub mod all_reduce;
 pub mod captured;
 pub mod functions;
 pub mod gated;

@@ -11,6 +11,13 @@ use std::sync::OnceLock;
 
 use interface::{Executor, Launch};
 
+// What the stand-in, which depends on nothing, knows of an argument's layout.
+const _: () = {
+    use norm_kernels::abi::GroupArgs;
+    assert!(std::mem::offset_of!(GroupArgs, ranks) == interface::GROUP_RANKS);
+    assert!(std::mem::offset_of!(GroupArgs, rank) == interface::GROUP_RANK);
+};
+
 impl Launch {
     pub fn kernel(&self) -> &str {
         let end = self.kernel.iter().position(|&byte| byte == 0).unwrap_or(64);

@@ -72,7 +72,7 @@ pub fn entry(template: Template) -> String {
     let (x, w, y) = match template {
         Template::Norm { x, w, y, .. } | Template::Apply { x, w, y, .. } => (x, Some(w), Some(y)),
         Template::Partial { x, .. } => (x, None, None),
-        Template::Gated { x, w, .. } => (x, Some(w), Some(x)),
+        Template::Gated { x, w, .. } | Template::Group { x, w, .. } => (x, Some(w), Some(x)),
         // The size of the weights' elements is open.
         Template::Rope { x, .. } => (x, None, Some(x)),
         Template::Quant { .. } => (16, None, None),

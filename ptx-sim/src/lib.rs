@@ -53,6 +53,7 @@ pub use memory::{Memory, MemoryError};
 pub use module::Module;
 pub use run::launch::{Argument, Launch};
 pub use run::stream::Stream;
+pub use run::together::{Together, TogetherError};
 
 // The README's example is compiled and run as a test.
 #[cfg(doctest)]

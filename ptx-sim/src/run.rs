@@ -20,4 +20,5 @@ mod special_registers;
 mod step;
 pub mod stream;
 mod tally;
+pub mod together;
 mod warp;

@@ -65,7 +65,9 @@ struct KernelFailure {
 pub fn entries(simulator: &Simulator, names: &[String]) -> Result<Vec<EntryPoint>, Failure> {
     let mut in_set = Vec::new();
     for entry in simulator.ptx().entries()? {
-        in_set.extend(EntryPoint::named(entry.name()));
+        // Kernels of groups run on several devices at a time: `tests/simulated/` has them.
+        let of_one_device = |entry: &EntryPoint| !matches!(entry, EntryPoint::Group(_));
+        in_set.extend(EntryPoint::named(entry.name()).filter(of_one_device));
     }
     if names.is_empty() {
         return Ok(in_set);
@@ -327,6 +329,7 @@ pub(super) fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(AnyCase, D
         EntryPoint::Shard(shard) => of_shard(shard).into_iter().map(|case| norm((case, device))).collect(),
         EntryPoint::Gated(kernel) => vec![norm((of_gated(kernel), device))],
         EntryPoint::Rope(kernel) => of_rope(kernel, device),
+        EntryPoint::Group(_) => Vec::new(),
     }
 }
 
@@ -567,6 +570,7 @@ mod tests {
             EntryPoint::Rope(RopeKernel { x, pairing, vectors, rms_only, .. }) => {
                 kinds.insert(format!("rope {x} {pairing} {vectors} {rms_only}"))
             }
+            EntryPoint::Group(_) => false,
         };
         EntryPoint::all().filter(is_new).collect()
     }
@@ -591,7 +595,7 @@ mod tests {
             EntryPoint::Norm(kernel) => {
                 !matches!(kernel.variant, Variant::Staged | Variant::Mixed | Variant::Stream)
             }
-            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => true,
+            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) | EntryPoint::Group(_) => true,
             // Those for long grids are not selected for rows with gaps.
             EntryPoint::Quant(kernel) => {
                 !matches!(kernel.variant, QuantVariant::Stream | QuantVariant::Long4 | QuantVariant::Long8)

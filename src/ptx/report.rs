@@ -76,6 +76,8 @@ pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
         EntryPoint::Shard(kernel) => count_shard(kernel, &simulator).map(|run| vec![run]),
         EntryPoint::Gated(kernel) => count_gated(kernel, &simulator),
         EntryPoint::Rope(kernel) => heads::count(kernel, &simulator).map(|run| vec![run]),
+        // What they do depends on how long they wait for other devices.
+        EntryPoint::Group(_) => Ok(Vec::new()),
     });
     let runs: Vec<KernelRun> = runs.collect::<norm_host::Result<Vec<_>>>()?.into_iter().flatten().collect();
     match &rates {

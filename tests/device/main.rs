@@ -16,13 +16,14 @@ mod misuse;
 mod processes;
 mod programs;
 mod rejected;
+mod sums;
 mod vectors;
 
 use libtest_mimic::{Failed, Trial};
-use norm_host::{Device, NcclId, NormKind, ptx::RUST_CUDA};
+use norm_host::{Device, NcclId, NormKind, PeerOptions, ptx::RUST_CUDA};
 use norm_kernels::abi::Variant;
 use norm_testing::{
-    device::{captured, functions, gated, graphs, sandwich, sharded, streams, tensor_parallel},
+    device::{all_reduce, captured, functions, gated, graphs, sandwich, sharded, streams, tensor_parallel},
     recorded, trials,
 };
 use std::{
@@ -34,7 +35,7 @@ type Test = fn(Device) -> Result<(), Failed>;
 type GroupTest = fn(&[Device]) -> Result<(), Failed>;
 
 /// Tests named after what holds if they pass.
-const TESTS: [(&str, Test); 50] = [
+const TESTS: [(&str, Test); 51] = [
     ("small_everything_between_two_norms_keeps_the_promise", sandwich::each_kernel_once),
     ("small_everything_gated_keeps_the_promise", gated::each_kernel_once),
     ("small_everything_over_shards_keeps_the_promise", sharded::each_kernel_once),
@@ -181,6 +182,39 @@ fn main() -> ExitCode {
     ));
     trials.push(alone("timed_rms_norm_tp_keeps_two_devices_busy_at_once", "two_devices", &two, |two| {
         sharded::at_the_same_time(&two)
+    }));
+    let streams = device.clone().map(|device| [device; 4]);
+    let sums: [(&str, GroupTest); 4] = [
+        ("rows_added_up_over_two_processes_of_one_device_until_one_ends", |devices| {
+            processes::two_processes_add_up(&devices[..2])
+        }),
+        ("small_everything_added_up_over_streams_has_the_bits_of_the_cpu", |devices| {
+            all_reduce::each_kernel_once(&devices[..2])
+        }),
+        ("random_rows_added_up_over_streams_have_the_bits_of_the_cpu", all_reduce::random),
+        ("rows_added_up_over_streams_can_be_captured", |devices| {
+            all_reduce::replays(devices, PeerOptions { blocks: Some(24), ..PeerOptions::default() })
+        }),
+    ];
+    for (name, test) in sums {
+        trials.push(alone(name, "cuda", &streams, move |devices| test(&devices)));
+    }
+    trials.push(alone("timed_rows_added_up_over_two_streams", "cuda", &streams, |devices| {
+        all_reduce::timed(&devices[..2])
+    }));
+    let sums: [(&str, GroupTest); 4] = [
+        ("rows_added_up_over_two_devices_of_two_processes_until_one_ends", processes::two_processes_add_up),
+        ("small_everything_added_up_over_two_devices_has_the_bits_of_the_cpu", all_reduce::each_kernel_once),
+        ("random_rows_added_up_over_two_devices_have_the_bits_of_the_cpu", all_reduce::random),
+        ("rows_added_up_over_two_devices_can_be_captured", |devices| {
+            all_reduce::replays(devices, PeerOptions::default())
+        }),
+    ];
+    for (name, test) in sums {
+        trials.push(alone(name, "two_devices", &two, move |devices| test(&devices)));
+    }
+    trials.push(alone("timed_rows_added_up_over_two_devices_beside_nccl", "nccl", &connected, |devices| {
+        all_reduce::timed(&devices)
     }));
     let same_device_twice = device.clone().map(|device| [device; 2]);
     for (group, needed, devices) in

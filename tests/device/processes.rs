@@ -17,6 +17,7 @@ use norm_host::{
     rms_norm_sharded,
 };
 
+use crate::sums;
 use norm_testing::{
     buffer::Buffer,
     cases::plain,
@@ -40,6 +41,10 @@ pub fn child() -> Option<ExitCode> {
         (Some("invisible"), ..) => invisible(),
         (Some("rank"), Some(rank), Some(id)) => shard_of(rank, id),
         (Some("captured"), ..) => captured::over_two_devices(),
+        (Some("sum"), Some(rank), Some(rest)) => match rest.split_once(':') {
+            Some((ordinal, folder)) => sums::rank(rank, ordinal, folder),
+            None => Err("sum RANK ORDINAL:FOLDER".into()),
+        },
         _ => Err(format!("no such task: {task}").into()),
     };
     Some(match done {
@@ -261,6 +266,17 @@ pub fn two_processes(_devices: &[Device]) -> Result<(), Failed> {
     let mut ranks = Vec::new();
     for rank in [0, 1] {
         ranks.push(Running::start(&format!("rank {rank} {id}"), &[])?);
+    }
+    finish(ranks).map(drop)
+}
+
+/// Two processes add up rows, on these devices, of which both may be one; then one of them ends.
+pub fn two_processes_add_up(devices: &[Device]) -> Result<(), Failed> {
+    let folder = sums::Folder::new()?;
+    let mut ranks = Vec::new();
+    for (rank, device) in devices.iter().take(2).enumerate() {
+        let task = format!("sum {rank} {}:{}", device.ordinal(), folder.path().display());
+        ranks.push(Running::start(&task, &[])?);
     }
     finish(ranks).map(drop)
 }

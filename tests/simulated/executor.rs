@@ -1,11 +1,12 @@
 //! Runs the stand-in's launches: the PTX it was given, in `ptx-sim`, on its devices' memory.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ptx_sim::{Argument, Kernel, Launch, Memory, Module, Stream};
+use ptx_sim::{Argument, Kernel, Launch, Memory, Module, Stream, Together};
 
-use norm_testing::mock::interface::{Allocation, Execution};
+use norm_testing::mock::interface::{Allocation, Execution, GROUP};
 
 /// `CUDA_ERROR_LAUNCH_FAILED`.
 pub const LAUNCH_FAILED: u32 = 719;
@@ -13,13 +14,21 @@ pub const LAUNCH_FAILED: u32 = 719;
 /// Far more instructions than a warp of any kernel here takes.
 const LIMIT: u64 = 1 << 22;
 
-/// Runs a launch. What is wrong with it goes to stderr, and comes back as what a device fails with.
+/// Runs launches, beside each other if they are several. What is wrong with them goes to stderr, and comes back as what a
+/// device fails with.
 ///
 /// # Safety
-/// All that `execution` points to is there, and the memory is used by nobody else meanwhile.
-pub unsafe extern "C" fn execute(execution: *const Execution) -> u32 {
-    // SAFETY: the caller guarantees what `simulate` requires, which is the same.
-    match unsafe { simulate(&*execution) } {
+/// All that `executions` points to is there, and the memory is used by nobody else meanwhile.
+pub unsafe extern "C" fn execute(executions: *const Execution, count: usize) -> u32 {
+    // SAFETY: the caller guarantees so many.
+    let executions = unsafe { std::slice::from_raw_parts(executions, count) };
+    let result = match executions {
+        // SAFETY: the caller guarantees what `simulate` requires, which is the same.
+        [execution] if !is_of_group(execution) => unsafe { simulate(execution) },
+        // SAFETY: as above.
+        _ => unsafe { simulate_together(executions) },
+    };
+    match result {
         Ok(()) => 0,
         Err(message) => {
             eprintln!("{message}");
@@ -31,32 +40,72 @@ pub unsafe extern "C" fn execute(execution: *const Execution) -> u32 {
 /// # Safety
 /// As [`execute`].
 unsafe fn simulate(execution: &Execution) -> Result<(), String> {
-    let Execution { launch, text, text_bytes, parameters, parameter_bytes, memory, allocations } = *execution;
-    // SAFETY: the caller guarantees that `execution` points to that many bytes of text, bytes of parameters and
-    // allocations.
-    let (text, mut parameters, allocations) = unsafe {
+    // SAFETY: the caller guarantees all that it points to.
+    let (run, allocations) = unsafe { (prepare(execution)?, allocations(execution)) };
+    let launch = execution.launch;
+    // SAFETY: as above.
+    let mut simulated = unsafe { place(allocations)? };
+    let counts = on_stream((launch.device, launch.stream), |stream| stream.run(&run, &mut simulated));
+    let counts = counts.map_err(|error| error.to_string())?;
+    for allocation in allocations {
+        let is_written =
+            counts.global.get(&name(allocation)).is_some_and(|traffic| traffic.stores.requests > 0);
+        if is_written {
+            // SAFETY: the caller guarantees that the allocation is writable, and that nothing else uses it meanwhile.
+            unsafe { take_back(&simulated, allocation)? };
+        }
+    }
+    Ok(())
+}
+
+/// Launches of the ranks of a group, in an order of turns that changes from one call to the next.
+///
+/// # Safety
+/// As [`execute`].
+unsafe fn simulate_together(executions: &[Execution]) -> Result<(), String> {
+    static SEED: AtomicU64 = AtomicU64::new(1);
+    let mut streams = Vec::new();
+    for execution in executions {
+        // SAFETY: the caller guarantees all that it points to.
+        streams.push(vec![unsafe { prepare(execution)? }]);
+    }
+    // SAFETY: as above. All have the memory of all.
+    let (allocations, mut simulated) =
+        unsafe { (allocations(&executions[0]), place(allocations(&executions[0]))?) };
+    let together = Together::new(SEED.fetch_add(1, Relaxed)).run(&streams, &mut simulated);
+    together.map_err(|error| error.to_string())?;
+    // SAFETY: the caller guarantees that allocations are writable, and that nothing else uses them meanwhile.
+    allocations.iter().try_for_each(|allocation| unsafe { take_back(&simulated, allocation) })
+}
+
+fn is_of_group(execution: &Execution) -> bool {
+    execution.launch.kernel().starts_with(GROUP)
+}
+
+/// What a launch may access.
+///
+/// # Safety
+/// As [`execute`].
+unsafe fn allocations(execution: &Execution) -> &[Allocation] {
+    // SAFETY: the caller guarantees that `execution` points to that many allocations.
+    unsafe { std::slice::from_raw_parts(execution.memory, execution.allocations) }
+}
+
+/// The simulator's launch.
+///
+/// # Safety
+/// As [`execute`].
+unsafe fn prepare(execution: &Execution) -> Result<Launch, String> {
+    let Execution { launch, text, text_bytes, parameters, parameter_bytes, .. } = *execution;
+    // SAFETY: the caller guarantees that `execution` points to that many bytes of text and of parameters.
+    let (text, mut parameters) = unsafe {
         (
             std::slice::from_raw_parts(text, text_bytes),
             std::slice::from_raw_parts(parameters, parameter_bytes),
-            std::slice::from_raw_parts(memory, allocations),
         )
     };
     let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
     let kernel = kernel(text, launch.kernel())?;
-
-    let mut simulated = Memory::new();
-    for allocation in allocations {
-        // SAFETY: the caller guarantees that each allocation is readable, and that nothing else uses it meanwhile.
-        let contents = unsafe { std::slice::from_raw_parts(pointer(allocation), allocation.bytes) };
-        let placed = simulated.place(
-            allocation.address,
-            &name(allocation),
-            contents.len() as u64,
-            Some(contents),
-            false,
-        );
-        placed.map_err(|error| error.to_string())?;
-    }
     let mut run = Launch::new(&kernel)
         .grid(launch.grid)
         .block(launch.block)
@@ -70,20 +119,40 @@ unsafe fn simulate(execution: &Execution) -> Result<(), String> {
         run = run.arg(Argument::bytes(bytes, parameter.align));
         parameters = rest;
     }
-    let counts = on_stream((launch.device, launch.stream), |stream| stream.run(&run, &mut simulated));
-    let counts = counts.map_err(|error| error.to_string())?;
+    Ok(run)
+}
 
+/// The simulator's memory, with what allocations hold.
+///
+/// # Safety
+/// The allocations are readable, and nothing else uses them meanwhile.
+unsafe fn place(allocations: &[Allocation]) -> Result<Memory, String> {
+    let mut simulated = Memory::new();
     for allocation in allocations {
-        let is_written =
-            counts.global.get(&name(allocation)).is_some_and(|traffic| traffic.stores.requests > 0);
-        if is_written {
-            let bytes = simulated.read(allocation.address, allocation.bytes as u64);
-            let bytes = bytes.map_err(|error| error.to_string())?;
-            // SAFETY: the caller guarantees that the allocation is writable, and that nothing else uses it meanwhile.
-            // `bytes` is a separate copy of the same length.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), pointer(allocation), bytes.len()) };
-        }
+        // SAFETY: the caller guarantees that each allocation is readable, and that nothing else uses it meanwhile.
+        let contents = unsafe { std::slice::from_raw_parts(pointer(allocation), allocation.bytes) };
+        let placed = simulated.place(
+            allocation.address,
+            &name(allocation),
+            contents.len() as u64,
+            Some(contents),
+            false,
+        );
+        placed.map_err(|error| error.to_string())?;
     }
+    Ok(simulated)
+}
+
+/// Copies what the simulator's memory holds back to an allocation.
+///
+/// # Safety
+/// The allocation is writable, and nothing else uses it meanwhile.
+unsafe fn take_back(simulated: &Memory, allocation: &Allocation) -> Result<(), String> {
+    let bytes = simulated.read(allocation.address, allocation.bytes as u64);
+    let bytes = bytes.map_err(|error| error.to_string())?;
+    // SAFETY: the caller guarantees that the allocation is writable, and that nothing else uses it meanwhile. `bytes` is a
+    // separate copy of the same length.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), pointer(allocation), bytes.len()) };
     Ok(())
 }
 
@@ -154,7 +223,7 @@ mod tests {
             allocations: 1,
         };
         // SAFETY: all that it points to is here, and the four bytes are borrowed for this.
-        unsafe { execute(&raw const execution) }
+        unsafe { execute(&raw const execution, 1) }
     }
 
     #[test]

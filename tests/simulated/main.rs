@@ -7,6 +7,8 @@ mod calls;
 mod executor;
 mod groups;
 mod order;
+mod ranks;
+mod reductions;
 
 use std::{
     cell::Cell,

@@ -6,7 +6,7 @@
 
 use super::code::fold;
 use crate::sys::{CUDA_ERROR_NO_DEVICE, CUDA_ERROR_NOT_SUPPORTED};
-use std::os::raw::{c_char, c_int, c_uint, c_void};
+use std::os::raw::{c_char, c_int, c_uchar, c_uint, c_void};
 
 /// Defines, for each function in a list, the symbol of that name that cust links to, and forwards it to the driver.
 ///
@@ -178,12 +178,8 @@ mod own {
                 // Memory.
                 cuMemAdvise(dev_ptr: CUdeviceptr, count: usize, advice: CUmem_advise, device: CUdevice);
                 cuMemAllocAsync(dptr: *mut CUdeviceptr, bytesize: usize, stream: CUstream);
-                cuMemAllocHost_v2(p: *mut *mut c_void, bytesize: usize);
                 cuMemAllocManaged(dptr: *mut CUdeviceptr, bytesize: usize, flags: c_uint);
-                cuMemAlloc_v2(dptr: *mut CUdeviceptr, bytesize: usize);
                 cuMemFreeAsync(dptr: CUdeviceptr, stream: CUstream);
-                cuMemFreeHost(p: *mut c_void);
-                cuMemFree_v2(dptr: CUdeviceptr);
                 cuMemPrefetchAsync(dev_ptr: CUdeviceptr, count: usize, dst_device: CUdevice, stream: CUstream);
                 cuMemcpy2D_v2(copy: *const CUDA_MEMCPY2D);
                 cuMemcpyAtoH_v2(
@@ -200,7 +196,6 @@ mod own {
                 cuMemsetD32Async(dst_device: CUdeviceptr, value: c_uint, count: usize, stream: CUstream);
                 cuMemsetD32_v2(dst_device: CUdeviceptr, value: c_uint, count: usize);
                 cuMemsetD8Async(dst_device: CUdeviceptr, value: c_uchar, count: usize, stream: CUstream);
-                cuMemsetD8_v2(dst_device: CUdeviceptr, value: c_uchar, count: usize);
 
                 // Arrays, textures and surfaces.
                 cuArray3DCreate_v2(handle: *mut CUarray, allocate_array: *const CUDA_ARRAY3D_DESCRIPTOR);

@@ -7,9 +7,9 @@ use std::{
 
 use cuda_driver::{CaptureMode, Driver, DriverError, LoadError, sys::CUfunction};
 use norm_kernels::abi::{
-    Addition, EntryPoint, EpilogueRounding, GATED_KERNEL_SLOTS, GatedKernel, GatedVariant, KERNEL_SLOTS,
-    Kernel, QUANT_KERNEL_SLOTS, QuantKernel, ROPE_KERNEL_SLOTS, RopeKernel, SHARD_KERNEL_SLOTS, ShardKernel,
-    Storage,
+    Addition, EntryPoint, EpilogueRounding, GATED_KERNEL_SLOTS, GROUP_KERNEL_SLOTS, GatedKernel,
+    GatedVariant, GroupKernel, KERNEL_SLOTS, Kernel, QUANT_KERNEL_SLOTS, QuantKernel, ROPE_KERNEL_SLOTS,
+    RopeKernel, SHARD_KERNEL_SLOTS, ShardKernel, Storage,
 };
 
 use super::Device;
@@ -32,6 +32,8 @@ pub(super) struct Kernels {
     gated_slots: Box<[OnceLock<Function>]>,
     /// By [`RopeKernel::index`].
     rope_slots: Box<[OnceLock<Function>]>,
+    /// By [`GroupKernel::index`].
+    group_slots: Box<[OnceLock<Function>]>,
     /// Held while a kernel is loaded, so that none is loaded twice.
     loading: Mutex<()>,
 }
@@ -44,6 +46,7 @@ impl Default for Kernels {
             shard_slots: [const { OnceLock::new() }; SHARD_KERNEL_SLOTS],
             gated_slots: (0..GATED_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             rope_slots: (0..ROPE_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
+            group_slots: (0..GROUP_KERNEL_SLOTS).map(|_| OnceLock::new()).collect(),
             loading: Mutex::new(()),
         }
     }
@@ -187,6 +190,11 @@ impl Device {
         self.function(EntryPoint::Rope(kernel), &self.inner.kernels.rope_slots[kernel.index()])
     }
 
+    /// The kernel's function, loaded if it is not yet.
+    pub(crate) fn group_kernel(&self, kernel: GroupKernel) -> Result<CUfunction> {
+        self.function(EntryPoint::Group(kernel), &self.inner.kernels.group_slots[kernel.index()])
+    }
+
     fn function(&self, entry: EntryPoint, slot: &OnceLock<Function>) -> Result<CUfunction> {
         match slot.get() {
             Some(function) => Ok(function.0),
@@ -239,7 +247,9 @@ impl Device {
         let (storage, takes_clusters) = match entry {
             EntryPoint::Norm(Kernel { variant, .. }) => (variant.spec().storage, variant.takes_clusters()),
             EntryPoint::Gated(GatedKernel { variant, .. }) => (Storage::Reload, variant.reloads()),
-            EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => return Ok(()),
+            EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) | EntryPoint::Group(_) => {
+                return Ok(());
+            }
         };
         // All that the device has, because handles with other profiles use this function too.
         let DeviceProfile { max_cluster, max_shared_bytes, .. } =

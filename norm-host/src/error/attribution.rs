@@ -38,6 +38,7 @@ impl Error {
             | Error::QuantFormat { arg, .. }
             | Error::QuantScale { arg, .. }
             | Error::RowsApart { arg, .. }
+            | Error::ReducedScale { arg }
             | Error::NotOnDevice { arg, .. } => Some(arg),
             #[cfg(feature = "candle")]
             Error::GradientInPlace { arg, .. } => Some(arg),
@@ -52,6 +53,7 @@ impl Error {
             Error::Position { .. } => Some(Arg::Positions),
             Error::RopeScaling { .. } => Some(Arg::RopeScaling),
             Error::QuantizedInput { .. } | Error::QuantBlocks { .. } => Some(Arg::X),
+            Error::ReducedInput { .. } | Error::GroupBuffer { .. } => Some(Arg::X),
             Error::QuantPreset { .. } | Error::QuantBlock { .. } => Some(Arg::Quantization),
             Error::NoScales | Error::ScalesBesideGiven => Some(Arg::Scales),
             Error::BoundOfGivenScale => Some(Arg::UpperBound),
@@ -76,6 +78,10 @@ impl Error {
             | Error::Driver { .. }
             | Error::Load { .. }
             | Error::NoNccl { .. }
+            | Error::Ranks { .. }
+            | Error::NoPeerAccess { .. }
+            | Error::PeerOffer { .. }
+            | Error::GroupFailed { .. }
             | Error::Nccl { .. } => None,
             #[cfg(feature = "sim")]
             Error::Simulated(_) => None,

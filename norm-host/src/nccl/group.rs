@@ -66,13 +66,13 @@ impl fmt::Debug for NcclId {
 /// NCCL requires that every process, and every communicator in it, makes the same calls in the same order. A lock keeps
 /// calls with one group from several threads apart; their order is the callers' responsibility.
 pub struct NcclGroup {
-    nccl: &'static Nccl,
-    comms: Vec<Comm>,
+    pub(super) nccl: &'static Nccl,
+    pub(super) comms: Vec<Comm>,
     owned: bool,
     /// Whether a call has failed. Work begun before may then never end, and is not waited for.
     broken: AtomicBool,
     /// Held during a call: a communicator serves one at a time.
-    calling: Mutex<()>,
+    pub(super) calling: Mutex<()>,
 }
 
 // SAFETY: any thread may use a communicator (NCCL user guide, "Thread safety").
@@ -153,7 +153,7 @@ impl NcclGroup {
     }
 
     /// Remembers whether the result is an error.
-    fn remember(&self, result: Result<()>) -> Result<()> {
+    pub(super) fn remember(&self, result: Result<()>) -> Result<()> {
         self.broken.fetch_or(result.is_err(), Relaxed);
         result
     }

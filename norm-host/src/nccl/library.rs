@@ -7,7 +7,10 @@ use std::{
 
 use libloading::Library;
 
-use crate::error::{Error, Result};
+use crate::{
+    DType,
+    error::{Error, Result},
+};
 
 /// The environment variable that names the library to open instead of `libnccl.so.2`.
 const VARIABLE: &str = "NORM_LIBNCCL";
@@ -127,6 +130,32 @@ impl Nccl {
         // SAFETY: the caller guarantees communicator, stream and memory; NCCL takes the same address as input and output for
         // a reduction in place.
         let code = unsafe { (self.ncclAllReduce)(numbers, numbers, count, FLOAT32, SUM, comm, stream) };
+        self.check("ncclAllReduce", code)
+    }
+
+    /// Enqueues the sum of `count` elements over all ranks, from one address to another, which may be the same.
+    ///
+    /// # Safety
+    ///
+    /// The communicator and the stream are alive and of one device. The addresses are those of `count` elements of that type on
+    /// that device, which nothing else uses until the stream has done this.
+    pub(super) unsafe fn sum_of(
+        &self,
+        comm: Comm,
+        [from, to]: [u64; 2],
+        (count, dtype): (usize, DType),
+        stream: *mut c_void,
+    ) -> Result<()> {
+        let [from, to] =
+            [from, to].map(|address| std::ptr::without_provenance_mut::<c_void>(address as usize));
+        // `ncclFloat16`, `ncclBfloat16`.
+        let dtype = match dtype {
+            DType::F16 => 6,
+            DType::BF16 => 9,
+            DType::F32 => FLOAT32,
+        };
+        // SAFETY: the caller guarantees communicator, stream and memory.
+        let code = unsafe { (self.ncclAllReduce)(from, to, count, dtype, SUM, comm, stream) };
         self.check("ncclAllReduce", code)
     }
 

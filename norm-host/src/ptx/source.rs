@@ -228,6 +228,7 @@ mod tests {
                 EntryPoint::Shard(_) => true,
                 EntryPoint::Gated(_) => false,
                 EntryPoint::Rope(_) => false,
+                EntryPoint::Group(_) => false,
             };
             for entry in EntryPoint::all().filter(is_older) {
                 let (own, template) = (entry.to_string(), entry.template().to_string());

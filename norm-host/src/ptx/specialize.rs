@@ -141,8 +141,8 @@ use memchr::memmem;
 #[cfg(doc)]
 use norm_kernels::abi::Template;
 use norm_kernels::abi::{
-    Addition, DType, EntryPoint, EpilogueRounding, GatedKernel, Gating, Kernel, QuantFormat, QuantKernel,
-    QuantRecipe, RopeKernel, RopeRounding, Rounding, ShardKernel,
+    Addition, DType, EntryPoint, EpilogueRounding, GatedKernel, Gating, GroupKernel, Kernel, QuantFormat,
+    QuantKernel, QuantRecipe, RopeKernel, RopeRounding, Rounding, ShardKernel,
 };
 
 use super::scanner::{Scanner, is_word};
@@ -216,17 +216,24 @@ impl Instance {
                 let order = kernel.norm_rounding();
                 (x, [Some(w), Some(x)], EpilogueRounding { order, offset: false })
             }
+            EntryPoint::Group(GroupKernel { x, w, epilogue, .. }) => (x, [Some(w), Some(x)], epilogue),
         };
         let (addition, quantized) = match entry {
             EntryPoint::Norm(Kernel { addition, .. }) => (addition, None),
             EntryPoint::Quant(QuantKernel { format, recipe, .. }) => {
                 (Addition::PLAIN, Some((format, recipe)))
             }
-            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => (Addition::PLAIN, None),
+            EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) | EntryPoint::Group(_) => {
+                (Addition::PLAIN, None)
+            }
         };
         let gating = match entry {
             EntryPoint::Gated(GatedKernel { gating, .. }) => Some(gating),
-            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
+            EntryPoint::Norm(_)
+            | EntryPoint::Quant(_)
+            | EntryPoint::Shard(_)
+            | EntryPoint::Rope(_)
+            | EntryPoint::Group(_) => None,
         };
         Instance {
             template: entry.template().to_string(),

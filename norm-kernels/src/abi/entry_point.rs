@@ -3,8 +3,8 @@
 use core::fmt::{self, Write};
 
 use super::{
-    Addition, EpilogueRounding, GatedKernel, Gating, Kernel, QuantFormat, QuantKernel, QuantRecipe,
-    RopeKernel, Rounding, ShardKernel,
+    Addition, EpilogueRounding, GatedKernel, Gating, GroupKernel, Kernel, QuantFormat, QuantKernel,
+    QuantRecipe, RopeKernel, Rounding, ShardKernel,
 };
 
 /// An entry point of the PTX.
@@ -20,6 +20,8 @@ pub enum EntryPoint {
     Gated(GatedKernel),
     /// QK norm and RoPE.
     Rope(RopeKernel),
+    /// A sum of rows over devices, and perhaps its norm.
+    Group(GroupKernel),
 }
 
 impl EntryPoint {
@@ -28,7 +30,9 @@ impl EntryPoint {
     pub fn all() -> impl Iterator<Item = EntryPoint> {
         let whole = Kernel::all().map(EntryPoint::Norm).chain(QuantKernel::all().map(EntryPoint::Quant));
         let norms = whole.chain(ShardKernel::all().map(EntryPoint::Shard));
-        norms.chain(GatedKernel::all().map(EntryPoint::Gated)).chain(RopeKernel::all().map(EntryPoint::Rope))
+        let norms = norms.chain(GatedKernel::all().map(EntryPoint::Gated));
+        let norms = norms.chain(RopeKernel::all().map(EntryPoint::Rope));
+        norms.chain(GroupKernel::all().map(EntryPoint::Group))
     }
 
     /// The same entry point with another format and formula; `None` if its output is not quantized, or there is no such
@@ -42,8 +46,8 @@ impl EntryPoint {
         }
     }
 
-    /// The same entry point with another epilogue. [`ShardKernel::Partial`], which has no epilogue, and [`QuantKernel`], whose
-    /// recipe says what it rounds, stay as they are; a [`RopeKernel`] has of it whether it rounds before the weight.
+    /// The same entry point with another epilogue. [`ShardKernel::Partial`] and a [`GroupKernel`] without a norm, which have no
+    /// epilogue, and [`QuantKernel`], whose recipe says what it rounds, stay as they are; a [`RopeKernel`] has of it whether it rounds before the weight.
     pub const fn with_epilogue(self, epilogue: EpilogueRounding) -> EntryPoint {
         match self {
             EntryPoint::Norm(kernel) => EntryPoint::Norm(Kernel { epilogue, ..kernel }),
@@ -57,6 +61,11 @@ impl EntryPoint {
                 let before_weight = matches!(epilogue.order, Rounding::BeforeWeight);
                 EntryPoint::Rope(RopeKernel { before_weight, ..kernel })
             }
+            EntryPoint::Group(kernel @ GroupKernel { norm: Some(_), .. }) => {
+                EntryPoint::Group(GroupKernel { epilogue, ..kernel })
+            }
+            // Without a norm the sum is rounded once.
+            EntryPoint::Group(kernel) => EntryPoint::Group(kernel),
         }
     }
 
@@ -75,7 +84,11 @@ impl EntryPoint {
     pub const fn gated(self, gating: Gating) -> Option<EntryPoint> {
         match self {
             EntryPoint::Gated(kernel) => Some(EntryPoint::Gated(GatedKernel { gating, ..kernel })),
-            EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Rope(_) => None,
+            EntryPoint::Norm(_)
+            | EntryPoint::Quant(_)
+            | EntryPoint::Shard(_)
+            | EntryPoint::Rope(_)
+            | EntryPoint::Group(_) => None,
         }
     }
 
@@ -102,6 +115,7 @@ impl EntryPoint {
             EntryPoint::Shard(_) => ShardKernel::MAX_THREADS,
             EntryPoint::Gated(kernel) => kernel.max_threads(),
             EntryPoint::Rope(_) => RopeKernel::MAX_THREADS,
+            EntryPoint::Group(kernel) => kernel.max_threads(),
         }
     }
 }
@@ -146,6 +160,12 @@ impl From<RopeKernel> for EntryPoint {
     }
 }
 
+impl From<GroupKernel> for EntryPoint {
+    fn from(kernel: GroupKernel) -> EntryPoint {
+        EntryPoint::Group(kernel)
+    }
+}
+
 /// Its name in the PTX.
 impl fmt::Display for EntryPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,6 +175,7 @@ impl fmt::Display for EntryPoint {
             EntryPoint::Shard(kernel) => kernel.fmt(f),
             EntryPoint::Gated(kernel) => kernel.fmt(f),
             EntryPoint::Rope(kernel) => kernel.fmt(f),
+            EntryPoint::Group(kernel) => kernel.fmt(f),
         }
     }
 }

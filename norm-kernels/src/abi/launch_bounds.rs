@@ -124,7 +124,7 @@ impl EntryPoint {
                 bounds.apply[usize::from(!vectors)][column([x, w, y])]
             }
             // The largest block leaves a thread as many registers as it needs.
-            EntryPoint::Gated(_) => 0,
+            EntryPoint::Gated(_) | EntryPoint::Group(_) => 0,
             // As few, in steps of eight, as spill nothing: with 80 0.973 of a copy's bandwidth at 32768 tokens with 32 + 8 heads of
             // 128 bf16 (NVIDIA H200, 2026-11-30).
             EntryPoint::Rope(RopeKernel { x, w, table, vectors: true, rms_only, .. }) if x.size() == 2 => {

@@ -1,8 +1,8 @@
 //! Templates: the compiled entries. Each serves several entry points, because it leaves open which 16-bit types they have.
 
 use super::{
-    DType, EntryPoint, GatedKernel, GatedVariant, Kernel, NormKind, Pairing, QuantKernel, QuantVariant,
-    RopeKernel, ShardKernel, Variant,
+    DType, EntryPoint, GatedKernel, GatedVariant, GroupKernel, GroupVariant, Kernel, NormKind, Pairing,
+    QuantKernel, QuantVariant, RopeKernel, ShardKernel, Variant,
 };
 
 /// An entry of the compiled text, which serves several [`EntryPoint`]s.
@@ -72,6 +72,17 @@ pub enum Template {
         /// Whether heads, weights and tables are whole, aligned vectors.
         vectors: bool,
     },
+    /// A sum of rows over devices, and perhaps its norm: [`GroupKernel`].
+    Group {
+        /// The norm, if there is one.
+        norm: Option<NormKind>,
+        /// Bits of an element of `x` and `y`.
+        x: u32,
+        /// Bits of an element of the weights and biases.
+        w: u32,
+        /// How it works on a row.
+        variant: GroupVariant,
+    },
 }
 
 /// The number of elements in a vector, which is 16 bytes of the wider of `x` and `y`.
@@ -106,6 +117,9 @@ impl EntryPoint {
             }
             EntryPoint::Rope(RopeKernel { x, pairing, vectors, .. }) => {
                 Template::Rope { x: bits(x), pairing, vectors }
+            }
+            EntryPoint::Group(GroupKernel { norm, x, w, variant, .. }) => {
+                Template::Group { norm, x: bits(x), w: bits(w), variant }
             }
         }
     }
@@ -144,6 +158,10 @@ impl core::fmt::Display for Template {
             }
             Template::Gated { x, w, variant } => write!(f, "gated_b{x}_b{w}_{}", variant.name()),
             Template::Rope { x, pairing, vectors } => write!(f, "rope_b{x}_{pairing}_{}", access(vectors)),
+            Template::Group { norm: None, x, variant, .. } => write!(f, "all_reduce_b{x}_{}", variant.name()),
+            Template::Group { norm: Some(norm), x, w, variant } => {
+                write!(f, "all_reduce_{}_b{x}_b{w}_{}", norm.name(), variant.name())
+            }
         }
     }
 }
@@ -157,7 +175,7 @@ mod tests {
     #[test]
     fn templates_have_names_of_their_own_and_are_few() {
         let names: BTreeSet<_> = Template::all().map(|template| template.to_string()).collect();
-        assert_eq!((names.len(), Template::all().count()), (238, 238));
-        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 838);
+        assert_eq!((names.len(), Template::all().count()), (256, 256));
+        assert_eq!(Template::all().map(|template| template.entry_points().count()).sum::<usize>(), 874);
     }
 }

@@ -30,6 +30,26 @@ pub unsafe fn st_scratch(offset: u32, value: f32) {
     }
 }
 
+/// Reads a float from the block's scratch memory.
+///
+/// # Safety
+/// `offset` is a multiple of 4 below 768; the 4 bytes there were written before the last barrier and are not rewritten before
+/// the next.
+#[inline(always)]
+pub unsafe fn ld_scratch(offset: u32) -> f32 {
+    let value;
+    // SAFETY: the caller guarantees that the 4 bytes lie in the scratch memory and were written before a barrier.
+    unsafe {
+        asm!(
+            "ld.shared.b32 {value}, [{place}];",
+            place = in(reg32) scratch() + offset,
+            value = out(reg32) value,
+            options(nostack, preserves_flags)
+        )
+    }
+    value
+}
+
 /// Reads four floats from the block's scratch memory.
 ///
 /// # Safety

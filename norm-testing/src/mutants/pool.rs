@@ -141,6 +141,8 @@ fn every_entry() -> impl Iterator<Item = EntryPoint> {
                 .flat_map(|format| QuantRecipe::ALL.map(|recipe| entry.quantizing(format, recipe)))
                 .flatten()
                 .collect(),
+            // They run on several devices at a time, and no case of `norm check` does.
+            EntryPoint::Group(_) => vec![],
         }
     })
 }
@@ -173,9 +175,11 @@ fn module(entry: EntryPoint) -> String {
     let [_, newest] = &EMBEDDED;
     let text = |entry: EntryPoint| newest.module(entry).unwrap_or_default();
     let other = match entry {
-        EntryPoint::Norm(_) | EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => {
-            return text(entry);
-        }
+        EntryPoint::Norm(_)
+        | EntryPoint::Quant(_)
+        | EntryPoint::Gated(_)
+        | EntryPoint::Rope(_)
+        | EntryPoint::Group(_) => return text(entry),
         EntryPoint::Shard(ShardKernel::Partial { x, vectors }) => {
             ShardKernel::Apply { x, w: x, y: x, vectors, epilogue: EpilogueRounding::SINGLE }
         }

@@ -77,7 +77,9 @@ fn is_share(mutant: &Mutant) -> bool {
         }
         EntryPoint::Shard(_) => false,
         // The argument of other kernels has other fields there, or their blocks may be clusters.
-        EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => return false,
+        EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) | EntryPoint::Group(_) => {
+            return false;
+        }
     };
     loads && !clusters
 }
@@ -129,7 +131,7 @@ fn is_another_order(mutant: &Mutant) -> bool {
 fn is_of_warps(mutant: &Mutant) -> bool {
     match mutant.entry {
         EntryPoint::Norm(kernel) => matches!(kernel.variant, Variant::Warp2 | Variant::Warp4),
-        EntryPoint::Quant(_) | EntryPoint::Shard(_) => false,
+        EntryPoint::Quant(_) | EntryPoint::Shard(_) | EntryPoint::Group(_) => false,
         // Rows and heads that share a warp.
         EntryPoint::Gated(_) | EntryPoint::Rope(_) => true,
     }
@@ -157,6 +159,7 @@ fn is_never_written(mutant: &Mutant) -> bool {
             // Codes have another type than x, and no output may lie where a gate, weights or a table do. What else a call may
             // write where it reads, a residual, x and heads, it does in some case, and the change is found.
             EntryPoint::Quant(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => true,
+            EntryPoint::Group(_) => false,
         }
 }
 

@@ -56,7 +56,7 @@ impl Page {
     }
 
     pub fn touched(&mut self, semantics: Semantics) -> &mut Touched {
-        if semantics == Semantics::Strong { &mut self.strong } else { &mut self.weak }
+        if semantics.is_strong() { &mut self.strong } else { &mut self.weak }
     }
 
     /// Which of these bytes the cluster has written.
@@ -84,6 +84,8 @@ pub struct Pages {
     last: (u64, usize),
     /// Changes from cluster to cluster, so that records need not be cleared.
     pub generation: u8,
+    /// Where launches run beside each other, the clock of each release store that is the last strong store to its address.
+    pub releases: Option<HashMap<u64, Vec<u32>>>,
 }
 
 /// What one cluster accessed.

@@ -42,6 +42,10 @@ fn mov(i: &mut Builder<'_, '_>) -> Built {
     match (i.operand(0)?, i.operand(1)?) {
         (Operand::Vector(elements), _) => unpack(i, ty, elements),
         (_, Operand::Vector(elements)) => pack(i, ty, elements),
+        // It has another value each time, unlike other special registers.
+        (_, &Operand::Name("%globaltimer", 0)) if ty.class() == Class::Wide => {
+            Ok(Op::Timer { target: i.target(0, Class::Wide)? })
+        }
         // PTX ISA, "Predicate Constants": zero is false, every other integer true.
         (_, &Operand::Literal(Literal::Integer(constant))) if ty == Type::Pred => {
             let (d, lanes) = (i.target(0, Class::Predicate)?, if constant == 0 { 0 } else { Mask::MAX });

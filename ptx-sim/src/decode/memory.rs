@@ -150,6 +150,8 @@ fn access(i: &mut Builder<'_, '_>, data: usize, address: usize, loads: bool) -> 
     }
     let semantics = match () {
         _ if i.has("nc") || i.opcode.name == "ldu" => Semantics::NonCoherent,
+        _ if i.has("acquire") && i.has("sys") => Semantics::Acquire,
+        _ if i.has("release") && i.has("sys") => Semantics::Release,
         _ if ["volatile", "relaxed", "acquire", "release"].into_iter().any(|word| i.has(word)) => {
             Semantics::Strong
         }

@@ -57,6 +57,8 @@ pub enum Op {
     WaitForLaunches,
     /// `griddepcontrol.launch_dependents`.
     LaunchDependents,
+    /// `mov.u64` from `%globaltimer`, to a wide register.
+    Timer { target: u32 },
     /// Ends the thread.
     Exit,
     /// `trap`: the kernel ends with an error.
@@ -108,8 +110,20 @@ pub enum Semantics {
     Weak,
     /// It orders memory by itself, as volatile, relaxed and stronger ones do: then it is no race.
     Strong,
+    /// A load (`.acquire.sys`) that orders what follows it behind what came before the store whose value it loads, if that is a
+    /// [`Release`](Semantics::Release): where launches run beside each other, see `together`.
+    Acquire,
+    /// A store (`.release.sys`), the other side of [`Acquire`](Semantics::Acquire).
+    Release,
     /// A load through the non-coherent cache (`.nc`, `ldu`): nothing orders it with a store while the kernel runs.
     NonCoherent,
+}
+
+impl Semantics {
+    /// Whether it is no race with other accesses of its kind.
+    pub fn is_strong(self) -> bool {
+        matches!(self, Semantics::Strong | Semantics::Acquire | Semantics::Release)
+    }
 }
 
 impl Access {

@@ -9,6 +9,7 @@ use super::mbarrier::Mbarrier;
 use super::shape::Shape;
 use super::shared::Shared;
 use super::special_registers::{self, Setting};
+use super::step::TURN;
 use super::tally::Tally;
 use super::warp::{Wait, Warp};
 use crate::check::in_flight::InFlight;
@@ -18,7 +19,7 @@ use crate::counts::requests;
 use crate::fault::{Fault, FaultKind};
 use crate::kernel::Kernel;
 use crate::kernel::file::{Mask, Row};
-use crate::kernel::op::{CopyAsync, Semantics};
+use crate::kernel::op::CopyAsync;
 use crate::memory::Memory;
 
 /// Why a warp stopped: the lane, what it did wrong, and the instruction, `None` for the current one.
@@ -48,6 +49,8 @@ pub struct Cluster<'a> {
     pub memory: &'a Memory,
     pub arguments: &'a [u8],
     pub limit: u64,
+    /// Instructions that a warp may run before another has its turn.
+    pub turn: u64,
     pub shared: Vec<Shared>,
     /// The sixteen barriers of each block.
     pub barriers: Vec<Vec<Barrier>>,
@@ -62,6 +65,8 @@ pub struct Cluster<'a> {
     pub guess: usize,
     grid: &'a Grid<'a>,
     number: u64,
+    /// Where launches run beside each other, the place of the first warp among all.
+    base: usize,
     /// Whether `griddepcontrol.wait` waits for all launches in flight.
     pub all_awaited: bool,
     /// The clock of each warp's first `griddepcontrol.wait`.
@@ -87,6 +92,7 @@ impl<'a> Cluster<'a> {
             memory: grid.memory,
             arguments: grid.arguments,
             limit: grid.limit,
+            turn: TURN,
             shared: Vec::new(),
             barriers: Vec::new(),
             cluster_barrier: Barrier::default(),
@@ -97,6 +103,7 @@ impl<'a> Cluster<'a> {
             guess: 0,
             grid,
             number: 0,
+            base: 0,
             all_awaited: grid.in_flight.iter().all(|launch| launch.awaited),
             waits: Vec::new(),
             lets_begin: Vec::new(),
@@ -120,6 +127,11 @@ impl<'a> Cluster<'a> {
         self.lanes.len()
     }
 
+    /// Where launches run beside each other, the place of the first warp among all.
+    pub fn base(&self) -> usize {
+        self.base
+    }
+
     pub fn number(&self) -> u64 {
         self.number
     }
@@ -131,7 +143,8 @@ impl<'a> Cluster<'a> {
 
     /// Runs the cluster of that number to its end.
     pub fn run_all(&mut self, number: u64) -> Result<(), Box<Fault>> {
-        self.start(number);
+        self.pages.start();
+        self.start(number, 0, &[]);
         let mut warps = std::mem::take(&mut self.warps);
         let result = self.take_turns(&mut warps);
         for warp in &warps {
@@ -141,12 +154,15 @@ impl<'a> Cluster<'a> {
         result
     }
 
-    fn start(&mut self, number: u64) {
+    /// Begins the cluster of that number, whose warps have the components of clocks from `base` on. `before` is the clock of
+    /// what happened before it; empty for a cluster whose warps alone have components.
+    pub fn start(&mut self, number: u64, base: usize, before: &[u32]) {
         let grid = self.grid;
         let (ranks, a_block) = (grid.shape.ranks() as usize, grid.shape.warps());
         let count = ranks * a_block;
-        self.number = number;
-        self.pages.start();
+        (self.number, self.base) = (number, base);
+        let alone = vec![0; count];
+        let before = if before.is_empty() { &alone[..] } else { before };
         // Generations of records start over: older records must not be taken for those of this cluster.
         let clear = self.pages.generation == 1;
         self.shared.resize_with(ranks, Shared::default);
@@ -171,7 +187,7 @@ impl<'a> Cluster<'a> {
             let (block, in_block) = (index / a_block, index % a_block);
             let threads = grid.shape.threads() - in_block as u32 * 32;
             let valid = if threads >= 32 { Mask::MAX } else { (1 << threads) - 1 };
-            warp.start(grid.kernel, valid, [index, block, in_block], count);
+            warp.start(grid.kernel, valid, [index, block, in_block], (base, before));
             special_registers::write(&grid.kernel.initial_values, &setting, warp);
             self.lanes.push((valid, valid));
         }
@@ -179,25 +195,45 @@ impl<'a> Cluster<'a> {
 
     /// Runs each warp in turn until all have ended.
     fn take_turns(&mut self, warps: &mut [Warp]) -> Result<(), Box<Fault>> {
-        loop {
-            let mut progress = false;
-            for index in 0..warps.len() {
-                let warp = &mut warps[index];
-                self.wake(warp);
-                if warp.next().is_some() {
-                    progress = true;
-                    if let Err(abort) = self.run(warp) {
-                        return Err(self.explain(warps, index, abort));
-                    }
+        while !self.round(warps)? {}
+        Ok(())
+    }
+
+    /// Gives each warp a turn. Whether all have ended.
+    fn round(&mut self, warps: &mut [Warp]) -> Result<bool, Box<Fault>> {
+        let mut progress = false;
+        for index in 0..warps.len() {
+            let warp = &mut warps[index];
+            self.wake(warp);
+            if warp.next().is_some() {
+                progress = true;
+                if let Err(abort) = self.run(warp) {
+                    return Err(self.explain(warps, index, abort));
                 }
             }
-            if warps.iter().all(|warp| warp.parts.is_empty()) {
-                return Ok(());
-            }
-            if !progress {
-                return Err(self.stuck(warps));
-            }
         }
+        if warps.iter().all(|warp| warp.parts.is_empty()) {
+            return Ok(true);
+        }
+        if progress { Ok(false) } else { Err(self.stuck(warps)) }
+    }
+
+    /// Gives each warp a turn of that many instructions, with what all clusters have accessed. Whether all have ended.
+    pub fn turn(&mut self, pages: &mut Pages, instructions: u64) -> Result<bool, Box<Fault>> {
+        self.turn = instructions;
+        std::mem::swap(&mut self.pages, pages);
+        let mut warps = std::mem::take(&mut self.warps);
+        let result = self.round(&mut warps);
+        self.warps = warps;
+        std::mem::swap(&mut self.pages, pages);
+        result
+    }
+
+    /// The joined clocks of its warps.
+    pub fn clock(&self) -> Vec<u32> {
+        let mut joined = Vec::new();
+        self.warps.iter().for_each(|warp| super::barrier::join(&mut joined, &warp.clock));
+        joined
     }
 
     /// Wakes the parts of a warp whose barrier has completed.
@@ -256,7 +292,7 @@ impl<'a> Cluster<'a> {
             return Ok(());
         }
         // The block's shared memory ends with it, so every access from other blocks must happen before this.
-        let mut known = known.iter().copied().chain(std::iter::repeat(0));
+        let mut known = known.iter().skip(self.base).copied().chain(std::iter::repeat(0));
         let late = self.reached[warp.block].iter().any(|&reached| Some(reached) > known.next());
         if late {
             let (rank, state) = (warp.block as u32, "ended: it exits unwarned");
@@ -275,7 +311,8 @@ impl<'a> Cluster<'a> {
         if self.lanes[range.clone()].iter().all(|(_, live)| *live == 0) {
             return Err(lifetime("ended"));
         }
-        if warp.met_cluster == 0 && warp.clock[range].iter().all(|&clock| clock == 0) {
+        let known = self.base + range.start..self.base + range.end;
+        if warp.met_cluster == 0 && warp.clock[known].iter().all(|&clock| clock == 0) {
             return Err(lifetime("not begun"));
         }
         self.reached[rank][user] = warp.now();
@@ -284,9 +321,8 @@ impl<'a> Cluster<'a> {
 
     /// The record of an access; `None` for strong accesses, which order memory by themselves.
     pub fn entry(&self, warp: &Warp, id: ThreadId) -> Option<Entry> {
-        let thread = warp.index as u32 * 32 + id.lane;
-        (id.semantics != Semantics::Strong)
-            .then(|| Entry::new(thread, warp.now(), id.at, self.pages.generation))
+        let thread = warp.number() as u32 * 32 + id.lane;
+        (!id.semantics.is_strong()).then(|| Entry::new(thread, warp.now(), id.at, self.pages.generation))
     }
 
     pub fn count_copy(&mut self, copy: &CopyAsync, sources: &Row<u64>, active: Mask) {

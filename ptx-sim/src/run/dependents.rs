@@ -36,7 +36,11 @@ impl Cluster<'_> {
         warp.waited >> lane & 1 == 1
             || self.waits.iter().enumerate().any(|(index, wait)| {
                 wait.is_some_and(|wait| {
-                    if index == warp.index { wait < warp.now() } else { warp.clock[index] >= wait }
+                    if index == warp.index {
+                        wait < warp.now()
+                    } else {
+                        warp.clock[self.base() + index] >= wait
+                    }
                 })
             })
     }

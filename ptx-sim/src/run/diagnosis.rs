@@ -51,23 +51,35 @@ impl Cluster<'_> {
     }
 
     pub fn party(&self, entry: Entry, writes: bool) -> Party {
+        let warp = entry.thread() as usize / 32;
+        if self.base() > warp || self.base() + 2 * self.warps() <= warp {
+            // Of a launch beside this one. Where launches run beside each other, their kernels have the same lines.
+            return self.beside(entry, writes);
+        }
         let (block, thread) = self.place(entry.thread() as usize);
         let line =
             self.kernel.code.get(entry.instruction() as usize).map_or(0, |instruction| instruction.line);
         Party { line, block, thread: Some(thread), writes }
     }
 
+    /// An access by a launch beside this one, of which only its line is known.
+    fn beside(&self, entry: Entry, writes: bool) -> Party {
+        let line =
+            self.kernel.code.get(entry.instruction() as usize).map_or(0, |instruction| instruction.line);
+        Party { line, block: [0; 3], thread: None, writes }
+    }
+
     /// The block and thread behind a thread's number in the cluster.
     fn place(&self, thread: usize) -> ([u32; 3], [u32; 3]) {
         let shape = self.shape();
         // A thread's asynchronous stores are recorded under a second number, above those of all threads.
-        let (warp, lane) = (thread / 32 % self.warps(), thread % 32);
+        let (warp, lane) = ((thread / 32 - self.base()) % self.warps(), thread % 32);
         let (block, in_block) = (warp / shape.warps(), warp % shape.warps());
         (shape.block_at(self.number(), block as u32), shape.thread_at((in_block * 32 + lane) as u32))
     }
 
     pub fn fault(&self, warp: &Warp, abort: Abort) -> Box<Fault> {
-        let (block, thread) = self.place(warp.index * 32 + abort.lane as usize % 32);
+        let (block, thread) = self.place(warp.number() * 32 + abort.lane as usize % 32);
         let line = abort
             .at
             .and_then(|at| self.kernel.code.get(at as usize))

@@ -94,7 +94,7 @@ impl Cluster<'_> {
 
     fn load_global(
         &mut self,
-        warp: &Warp,
+        warp: &mut Warp,
         id: ThreadId,
         address: u64,
         data: &mut [u8],
@@ -134,12 +134,17 @@ impl Cluster<'_> {
             }
         }
         region.load(address, data);
+        if id.semantics == Semantics::Acquire
+            && let Some(clock) = self.pages.releases.as_ref().and_then(|releases| releases.get(&address))
+        {
+            warp.learn(clock);
+        }
         Ok(())
     }
 
     fn store_global(
         &mut self,
-        warp: &Warp,
+        warp: &mut Warp,
         id: ThreadId,
         address: u64,
         data: &[u8],
@@ -166,6 +171,14 @@ impl Cluster<'_> {
             }
         }
         region.store(address, data);
+        if let Some(releases) = &mut self.pages.releases {
+            if id.semantics == Semantics::Release {
+                releases.insert(address, warp.clock.clone());
+                warp.tick();
+            } else if id.semantics.is_strong() {
+                releases.remove(&address);
+            }
+        }
         Ok(())
     }
 

@@ -143,25 +143,13 @@ impl Launch {
         remembers: bool,
         memory: &mut Memory,
     ) -> Result<(Counts, OfStream), LaunchError> {
-        self.check_shape()?;
-        let arguments = self.pack()?;
-        let shared_bytes = self.check_shared()?;
+        let (arguments, shared_bytes) = self.prepare()?;
         let variables = place(&self.kernel.variables, memory);
         // Races within a cluster are found while it runs. To name the threads of a race between clusters, two of them are
         // run again, for which memory is kept as it is now.
         let before = (self.shape.cluster_count() > 1).then(|| memory.copy());
-        let grid = Grid {
-            kernel: &self.kernel,
-            memory,
-            shape: self.shape,
-            arguments: &arguments,
-            variables: &variables,
-            dynamic_shared: self.dynamic_shared,
-            shared_bytes,
-            limit: self.limit,
-            in_flight,
-            remembers,
-        };
+        let grid =
+            Grid { in_flight, remembers, ..self.grid_of(memory, &arguments, &variables, shared_bytes) };
         let done = run_clusters(&grid).map(|done| {
             let counts = done.counts(&grid);
             // Run alone, a cluster that spins on another one's store would never end.
@@ -188,6 +176,38 @@ impl Launch {
         }
         of_stream.accesses.sort();
         Ok((counts, of_stream))
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Checks the launch; its arguments as the kernel's parameter space holds them, and a block's bytes of shared memory.
+    pub(crate) fn prepare(&self) -> Result<(Vec<u8>, u64), LaunchError> {
+        self.check_shape()?;
+        Ok((self.pack()?, self.check_shared()?))
+    }
+
+    /// What its clusters share, with nothing in front of it.
+    pub(crate) fn grid_of<'a>(
+        &'a self,
+        memory: &'a Memory,
+        arguments: &'a [u8],
+        variables: &'a [u64],
+        shared_bytes: u64,
+    ) -> Grid<'a> {
+        Grid {
+            kernel: &self.kernel,
+            memory,
+            shape: self.shape,
+            arguments,
+            variables,
+            dynamic_shared: self.dynamic_shared,
+            shared_bytes,
+            limit: self.limit,
+            in_flight: &[],
+            remembers: false,
+        }
     }
 
     fn check_shape(&self) -> Result<(), LaunchError> {

@@ -126,7 +126,7 @@ impl Cluster<'_> {
         if count == 0 || count > MOST {
             return Err(wrong(key.1, format!("for {count} arrivals: expected 1 to {MOST}")));
         }
-        let thread = warp.index as u32 * 32 + id.lane;
+        let thread = warp.number() as u32 * 32 + id.lane;
         let new = Mbarrier {
             expected: count,
             pending: count,
@@ -256,7 +256,7 @@ impl Cluster<'_> {
     }
 
     fn own_mbarriers(&mut self, warp: &Warp) -> impl Iterator<Item = &mut Mbarrier> {
-        let index = warp.index;
+        let index = warp.number();
         self.mbarriers.values_mut().filter(move |found| found.initialized.thread() as usize / 32 == index)
     }
 

@@ -6,18 +6,18 @@ use super::collective;
 use super::lane::{ThreadId, aligned};
 use super::warp::{Wait, Warp};
 use crate::fault::FaultKind;
-use crate::kernel::file::Mask;
+use crate::kernel::file::{Mask, WARP};
 use crate::kernel::op::{Barrier, CopyAsync, Op, Semantics, Space, guarded};
 
 /// Instructions that a warp may run before another has its turn, so that one that waits for
 /// another's store does not wait for ever.
-const TURN: u64 = 1 << 16;
+pub const TURN: u64 = 1 << 16;
 
 impl Cluster<'_> {
     /// Runs a warp until all its parts wait, it has ended, or its turn is over.
     pub fn run(&mut self, warp: &mut Warp) -> Result<(), Abort> {
         let kernel = self.kernel;
-        let until = warp.instructions + TURN;
+        let until = warp.instructions + self.turn;
         while let Some(part) = warp.next() {
             // A part that is alone runs on. If there are others, it stops at every basic block, where they may merge.
             let alone = warp.parts.len() == 1;
@@ -151,6 +151,8 @@ impl Cluster<'_> {
             Op::Prefetch(prefetch) => self.prefetch(warp, prefetch, active, at)?,
             Op::WaitForLaunches => self.wait_for_launches(warp, active),
             Op::LaunchDependents => self.launch_dependents(warp, active),
+            // A nanosecond an instruction.
+            Op::Timer { target } => warp.file.write(*target, &[warp.instructions; WARP], active),
             Op::Branch { target } => return Ok(self.branch(warp, part, active, *target)),
             Op::Exit => {
                 self.finish_copies(warp, active, None)?;

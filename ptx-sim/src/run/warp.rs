@@ -48,8 +48,10 @@ pub struct Warp {
     pub index: usize,
     pub block: usize,
     pub in_block: usize,
-    /// Its vector clock: a component for each warp of the cluster, its own included.
+    /// Its vector clock: a component for each warp of the cluster, its own included. Where launches run beside each other, for
+    /// each warp of all, of which the cluster's are those from `base` on.
     pub clock: Vec<u32>,
+    pub base: usize,
     /// Lanes that have arrived at the cluster's barrier and not waited, and the generation at which they arrived.
     pub cluster_arrived: Mask,
     pub cluster_generation: u32,
@@ -74,16 +76,17 @@ impl Warp {
         kernel: &Kernel,
         valid: Mask,
         [index, block, in_block]: [usize; 3],
-        warps: usize,
+        (base, before): (usize, &[u32]),
     ) {
         self.file.reset(kernel.files);
         self.parts.clear();
         self.parts.push(Part { at: 0, lanes: valid, place: 0, wait: Wait::Nothing });
         (self.valid, self.live) = (valid, valid);
         (self.index, self.block, self.in_block) = (index, block, in_block);
+        self.base = base;
         self.clock.clear();
-        self.clock.resize(warps, 0);
-        self.clock[index] = 1;
+        self.clock.extend_from_slice(before);
+        self.tick();
         (self.cluster_arrived, self.cluster_generation, self.met_cluster) = (0, 0, 0);
         self.gave_up = None;
         self.waited = 0;
@@ -98,13 +101,18 @@ impl Warp {
 
     /// Its own component of the clock, which its accesses are recorded with.
     pub fn now(&self) -> u32 {
-        self.clock[self.index]
+        self.clock[self.number()]
+    }
+
+    /// Its place among all warps that have a component of the clock.
+    pub fn number(&self) -> usize {
+        self.base + self.index
     }
 
     /// Whether an access of a thread of the cluster, recorded at `clock`, happens before what `lane` does now.
     pub fn is_after(&self, lane: usize, thread: u32, clock: u32) -> bool {
         let warp = (thread / 32) as usize;
-        if warp == self.index {
+        if warp == self.number() {
             thread as usize % 32 == lane || clock < self.now()
         } else {
             self.clock.get(warp).is_some_and(|&known| known >= clock)
@@ -113,14 +121,15 @@ impl Warp {
 
     /// Advances its own clock: accesses from here on are ordered only by later barriers.
     pub fn tick(&mut self) {
-        self.clock[self.index] += 1;
+        let number = self.number();
+        self.clock[number] += 1;
     }
 
     /// Joins the clock of a completed barrier: what was done before its arrivals happens before what this warp does next.
     pub fn learn(&mut self, released: &[u32]) {
-        let own = self.now();
+        let (own, number) = (self.now(), self.number());
         super::barrier::join(&mut self.clock, released);
-        self.clock[self.index] = own;
+        self.clock[number] = own;
     }
 
     /// The part to run next: of those that do not wait, the one furthest behind.

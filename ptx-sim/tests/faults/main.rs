@@ -10,6 +10,7 @@ mod plant;
 mod prefetches;
 mod races;
 mod streams;
+mod together;
 mod warps;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,335 @@
+//! The shipped kernels of groups, with the launches of several ranks beside each other: sums, orders of calls, ranks that do not
+//! come; and faults that are planted in their text, each of which has to be found.
+
+use std::sync::Arc;
+
+use half::f16;
+use norm_host::{DType, EpilogueRounding, NormKind, ptx::EMBEDDED};
+use norm_kernels::abi::{
+    Args, Axis, Divisor, EntryPoint, Failure, GroupArgs, GroupKernel, GroupVariant, MAX_RANKS, NO_PREFETCH,
+    workspace,
+};
+use ptx_sim::{Argument, FaultKind, Kernel, Launch, LaunchError, Memory, Module, Together, TogetherError};
+
+/// A group, and the calls that all its ranks make.
+#[derive(Clone, Copy)]
+struct Group {
+    ranks: u32,
+    blocks: u32,
+    rows: u32,
+    dim: u32,
+    two_shot: bool,
+    calls: u32,
+    entry: GroupKernel,
+}
+
+const SUM: GroupKernel = GroupKernel {
+    norm: None,
+    x: DType::F16,
+    w: DType::F16,
+    variant: GroupVariant::Stream,
+    epilogue: EpilogueRounding::SINGLE,
+};
+
+/// Five rows of three vectors, in two blocks, of two ranks that make three calls.
+const PLAIN: Group = Group { ranks: 2, blocks: 2, rows: 5, dim: 24, two_shot: false, calls: 3, entry: SUM };
+
+/// Threads of a block.
+const THREADS: u32 = 32;
+/// Bytes of a buffer.
+const BUFFER: u64 = 1 << 10;
+/// Nanoseconds, of which the simulator counts one an instruction.
+const PATIENCE: u64 = 200_000;
+
+fn text(entry: GroupKernel) -> String {
+    let [_, newest] = &EMBEDDED;
+    newest.module(EntryPoint::Group(entry)).expect("it is shipped")
+}
+
+fn kernel(text: &str, entry: GroupKernel) -> Arc<Kernel> {
+    Module::parse(text).and_then(|module| module.kernel(&entry.to_string())).expect("it is PTX")
+}
+
+/// An element of `x` of a rank, a call and an index, none of whose sums is exact in 16 bits.
+fn element(rank: u32, call: u32, index: u32) -> f16 {
+    let hash = (rank * 7919 + call * 104_729 + index).wrapping_mul(0x9e37_79b9);
+    f16::from_f32((hash >> 16) as f32 / 65536.0 * 4.0 - 2.0)
+}
+
+/// What a call has to give.
+fn expected(group: &Group, call: u32) -> Vec<u8> {
+    let sum = |index| {
+        let parts = (0..group.ranks).map(|rank| element(rank, call, index).to_f32());
+        f16::from_f32(parts.fold(-0.0, |sum, part| sum + part))
+    };
+    (0..group.rows * group.dim).flat_map(|index| sum(index).to_le_bytes()).collect()
+}
+
+fn bytes<T: Copy>(value: &T) -> &[u8] {
+    // SAFETY: both kinds of arguments are plain numbers without padding.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+/// Memory of all ranks, and where things are in it.
+struct Devices {
+    memory: Memory,
+    workspaces: [u64; MAX_RANKS],
+    /// By rank and call.
+    x: Vec<Vec<u64>>,
+    y: Vec<Vec<u64>>,
+}
+
+impl Devices {
+    fn new(group: &Group) -> Devices {
+        Devices::behind(group, [0; MAX_RANKS])
+    }
+
+    /// Devices that have completed so many calls.
+    fn behind(group: &Group, completed: [u32; MAX_RANKS]) -> Devices {
+        let mut memory = Memory::new();
+        let mut workspaces = [0; MAX_RANKS];
+        for (rank, address) in workspaces.iter_mut().enumerate().take(group.ranks as usize) {
+            let mut empty = vec![0; (workspace::BUFFERS + 2 * BUFFER) as usize];
+            for block in 0..group.blocks as usize {
+                let at = workspace::CALLS as usize + 4 * block;
+                empty[at..at + 4].copy_from_slice(&completed[rank].to_le_bytes());
+            }
+            *address = memory.upload(&format!("workspace {rank}"), &empty);
+        }
+        let elements = group.rows * group.dim;
+        let per_call = |f: &mut dyn FnMut(u32, u32) -> u64| {
+            let ranks = 0..group.ranks;
+            ranks.map(|rank| (0..group.calls).map(|call| f(rank, call)).collect()).collect()
+        };
+        let x = per_call(&mut |rank, call| {
+            let x: Vec<u8> =
+                (0..elements).flat_map(|index| element(rank, call, index).to_le_bytes()).collect();
+            memory.upload("x", &x)
+        });
+        let y = per_call(&mut |_, _| memory.upload("y", &vec![0; 2 * elements as usize]));
+        Devices { memory, workspaces, x, y }
+    }
+
+    fn launch(&self, group: &Group, kernel: &Arc<Kernel>, rank: u32, call: u32) -> Launch {
+        let Group { rows, dim, .. } = *group;
+        let dense = Axis {
+            extent: rows.into(),
+            x_stride: dim.into(),
+            y_stride: dim.into(),
+            r_stride: dim.into(),
+            s_stride: dim.into(),
+        };
+        let [x, y] = [&self.x, &self.y].map(|tensors| tensors[rank as usize][call as usize]);
+        let reciprocal = 1.0 / f64::from(dim);
+        let args = Args {
+            x,
+            y,
+            w: 0,
+            b: 0,
+            rows,
+            dim,
+            share: dim,
+            l2_prefetch_rows: NO_PREFETCH,
+            eps: 1e-6,
+            weight_offset: -0.0,
+            reciprocal_f32: reciprocal as f32,
+            accumulate: 0,
+            share_reciprocal: reciprocal,
+            w_stride: 0,
+            b_stride: 0,
+            inner: dense,
+            r: 0,
+            s: 0,
+            sum_scale_at: 0,
+            branch_scale: 1.0,
+            sum_scale: 1.0,
+            reciprocal,
+            last_share_reciprocal: reciprocal,
+            outer: [Axis::ONE; 2],
+            divisors: [Divisor::new(1), Divisor::new(rows)],
+        };
+        let of_group = GroupArgs {
+            workspaces: self.workspaces,
+            failure: 0,
+            patience: PATIENCE,
+            buffer: BUFFER,
+            pitch: (2 * dim).next_multiple_of(16),
+            blocks: group.blocks,
+            ranks: group.ranks,
+            rank,
+            rows: [0, rows],
+            signature: rows * 31 + dim,
+            two_shot: group.two_shot.into(),
+        };
+        Launch::new(kernel)
+            .grid([group.blocks, 1, 1])
+            .block([THREADS, 1, 1])
+            .limit(1 << 24)
+            .arg(Argument::bytes(bytes(&args), 8))
+            .arg(Argument::bytes(bytes(&of_group), 8))
+    }
+
+    /// All calls of all ranks.
+    fn streams(&self, group: &Group, kernel: &Arc<Kernel>) -> Vec<Vec<Launch>> {
+        let calls = |rank| (0..group.calls).map(|call| self.launch(group, kernel, rank, call)).collect();
+        (0..group.ranks).map(calls).collect()
+    }
+
+    fn failure(&self, rank: usize) -> Option<Failure> {
+        let word = self.memory.read(self.workspaces[rank], 4).expect("it is there");
+        Failure::of(u32::from_le_bytes(word.try_into().expect("four bytes")))
+    }
+
+    fn y(&self, group: &Group, rank: u32, call: u32) -> Vec<u8> {
+        let address = self.y[rank as usize][call as usize];
+        self.memory.read(address, 2 * u64::from(group.rows * group.dim)).expect("it is there").to_vec()
+    }
+}
+
+/// Runs all calls with a text of the kernel.
+fn run(group: &Group, text: &str, seed: u64) -> Result<Devices, TogetherError> {
+    let mut devices = Devices::new(group);
+    let streams = devices.streams(group, &kernel(text, group.entry));
+    Together::new(seed).run(&streams, &mut devices.memory)?;
+    Ok(devices)
+}
+
+#[test]
+fn every_rank_gets_the_sum_in_the_order_of_ranks() {
+    for (index, (ranks, two_shot, variant)) in [
+        (1, false, GroupVariant::Stream),
+        (2, false, GroupVariant::Stream),
+        (2, true, GroupVariant::Stream),
+        (3, true, GroupVariant::Scalar),
+        (4, false, GroupVariant::Scalar),
+        (4, true, GroupVariant::Stream),
+        (8, true, GroupVariant::Stream),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let group = Group { ranks, two_shot, entry: GroupKernel { variant, ..SUM }, ..PLAIN };
+        let devices = run(&group, &text(group.entry), index as u64).expect("nothing races");
+        for (rank, call) in (0..ranks).flat_map(|rank| (0..group.calls).map(move |call| (rank, call))) {
+            assert!(
+                devices.y(&group, rank, call) == expected(&group, call),
+                "{ranks} {two_shot} {rank} {call}"
+            );
+            assert_eq!(devices.failure(rank as usize), None);
+        }
+    }
+}
+
+#[test]
+fn every_norm_has_the_same_bits_on_all_ranks_and_either_way() {
+    for (norm, variant) in [
+        (NormKind::Rms, GroupVariant::Block),
+        (NormKind::Rms, GroupVariant::Scalar),
+        (NormKind::Layer, GroupVariant::Block),
+        (NormKind::Layer, GroupVariant::Stream),
+    ] {
+        let entry = GroupKernel { norm: Some(norm), variant, ..SUM };
+        let group = Group { ranks: 3, calls: 2, entry, ..PLAIN };
+        let [one, two] = [false, true].map(|two_shot| {
+            run(&Group { two_shot, ..group }, &text(entry), 5).unwrap_or_else(|error| panic!("{error}"))
+        });
+        for call in 0..group.calls {
+            let first = one.y(&group, 0, call);
+            assert!(first.iter().any(|&byte| byte != 0));
+            for rank in 0..group.ranks {
+                assert!(one.y(&group, rank, call) == first && two.y(&group, rank, call) == first, "{entry}");
+            }
+        }
+    }
+}
+
+/// A rank that does not come: every other one ends, says which, and the next call ends at once.
+#[test]
+fn a_rank_that_never_comes_is_named_by_all_others() {
+    let group = Group { ranks: 3, ..PLAIN };
+    let mut devices = Devices::new(&group);
+    let mut streams = devices.streams(&group, &kernel(&text(SUM), SUM));
+    streams[1].truncate(1);
+    Together::new(3).run(&streams, &mut devices.memory).expect("kernels end");
+    for rank in 0..3 {
+        assert_eq!(devices.failure(rank), Some(Failure::Absent { rank: 1 }), "{rank}");
+    }
+    assert!(devices.y(&group, 0, 0) == expected(&group, 0), "the call to which all came");
+}
+
+/// One that comes with other rows, or after calls that the others have not made.
+#[test]
+fn ranks_that_disagree_are_told() {
+    let group = PLAIN;
+    let mut devices = Devices::new(&group);
+    let kernel = kernel(&text(SUM), SUM);
+    let mut streams = devices.streams(&group, &kernel);
+    streams[1] = vec![devices.launch(&Group { rows: 4, ..group }, &kernel, 1, 0)];
+    Together::new(4).run(&streams, &mut devices.memory).expect("kernels end");
+    assert!(matches!(devices.failure(0), Some(Failure::OtherCall { .. })), "{:?}", devices.failure(0));
+    assert!(matches!(devices.failure(1), Some(Failure::OtherCall { .. })), "{:?}", devices.failure(1));
+
+    let mut devices = Devices::behind(&group, [0, 7, 0, 0, 0, 0, 0, 0]);
+    let streams = devices.streams(&group, &kernel);
+    Together::new(4).run(&streams, &mut devices.memory).expect("kernels end");
+    assert_eq!(devices.failure(0), Some(Failure::OtherEpoch { rank: 1 }));
+}
+
+const ONE_BUFFER: &str = "one buffer for all calls";
+
+/// Each fault, and the lines of the kernel that it changes.
+const FAULTS: [(&str, fn(&str) -> Option<String>); 7] = [
+    ("no release", |line| replaced(line, "st.release.sys", "st.relaxed.sys")),
+    ("no acquire", |line| replaced(line, "ld.acquire.sys", "ld.relaxed.sys")),
+    ("a release for this device alone", |line| replaced(line, ".release.sys", ".release.gpu")),
+    ("an acquire from this device alone", |line| replaced(line, ".acquire.sys", ".acquire.gpu")),
+    ("no barrier in front of the flag", |line| {
+        replaced(line, "bar.sync", "// bar.sync")
+            .or_else(|| replaced(line, "barrier.sync", "// barrier.sync"))
+    }),
+    // The call's number modulo 2.
+    (ONE_BUFFER, |line| {
+        let is_parity = line.contains("and.b32") && !line.contains("%masked");
+        line.strip_suffix(", 1;").filter(|_| is_parity).map(|start| format!("{start}, 0;"))
+    }),
+    // The only store of one word.
+    ("calls that are not counted", |line| replaced(line, "st.global.b32", "// st.global.b32")),
+];
+
+fn replaced(line: &str, from: &str, to: &str) -> Option<String> {
+    line.contains(from).then(|| line.replace(from, to))
+}
+
+#[test]
+fn planted_faults_are_found() {
+    let whole = text(SUM);
+    for two_shot in [false, true] {
+        let group = Group { two_shot, ..PLAIN };
+        for seed in 0..4 {
+            assert!(run(&group, &whole, seed).is_ok(), "the control");
+            for (what, change) in FAULTS {
+                // Each rank stages other rows than it reduces, and meets twice: calls of one shape need no second buffer.
+                if two_shot && what == ONE_BUFFER {
+                    continue;
+                }
+                let mut changed = 0;
+                let lines = whole.lines().map(|line| match change(line) {
+                    Some(line) => {
+                        changed += 1;
+                        line + "\n"
+                    }
+                    None => format!("{line}\n"),
+                });
+                let planted: String = lines.collect();
+                assert!(changed > 0, "{what}");
+                let result = run(&group, &planted, seed).map(drop);
+                assert!(is_race(&result), "{what}, {two_shot}, {seed}: {result:?}");
+            }
+        }
+    }
+}
+
+fn is_race(result: &Result<(), TogetherError>) -> bool {
+    matches!(result, Err(TogetherError { error: LaunchError::Fault(found), .. })
+        if matches!(found.kind, FaultKind::Race { .. }))
+}
