@@ -20,7 +20,7 @@ use crate::abi::{Args, MAX_STAGED_VECTORS};
 use crate::access::unpack;
 use crate::double_word::{self, DoubleWord};
 use crate::each::each;
-use crate::element::{Input, Total};
+use crate::element::Input;
 use crate::gpu;
 use crate::reduce::{FIRST, SECOND, Scope};
 use crate::storage::RowStorage;

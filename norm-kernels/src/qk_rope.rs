@@ -27,7 +27,7 @@ use crate::each::{each, map_pairs};
 use crate::element::{F32, Input, Words, XHalf};
 use crate::gpu::{self, Reuse, asm, pseudo};
 use crate::row::row_of_thread;
-use crate::sum::{Sum, split};
+use crate::sum::Sum;
 
 /// The two vectors of a lane that are rotated together: the index of the first element of each, and how many of its elements
 /// are in the head. See [`RopeArgs`].
@@ -135,7 +135,7 @@ macro_rules! heads_of {
                     options(pure, nomem, nostack, preserves_flags)
                 )
             }
-            let [eps, weight_offset] = split(f64::from_bits(factors));
+            let [eps, weight_offset] = [factors as u32, (factors >> 32) as u32].map(f32::from_bits);
             let (flags, end) = (flags as u32, (flags >> 32) as u32);
             RopeHeads { x, y, w, x_token, x_head, y_token, y_head, w_head, eps, weight_offset, flags, end }
         }
