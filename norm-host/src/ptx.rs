@@ -270,7 +270,13 @@ impl Ptx {
     fn instance(&self, entry: EntryPoint) -> Result<Option<String>> {
         let Some(template) = self.source.entry(&entry.template().to_string())? else { return Ok(None) };
         let mut instance = Instance::of(entry, self.capability);
-        instance.few_doubles = self.few_doubles;
+        if self.few_doubles {
+            instance.few_doubles = true;
+            // Bounds were searched with totals in f64. With two f32 in their place some kernels would spill.
+            let is_layer = instance.template.starts_with("layer_");
+            instance.max_registers =
+                instance.max_registers.map(|most| if is_layer { most + 8 } else { most });
+        }
         match instance.specialize(&template, self.capability) {
             Ok(text) => Ok(Some(text)),
             Err(error) => {
@@ -329,7 +335,7 @@ mod tests {
 .visible .entry foreign() { ret; }
 .visible .entry rms_partial_b16_scalar()
 {
-	norm.unit.x %rd1;
+	norm.overflows.x %r1, %r2;
 	ret;
 }
 .visible .entry rms_partial_bf16_scalar()
@@ -363,7 +369,7 @@ mod tests {
             texts,
             [
                 ".visible .entry rms_partial_f16_scalar()\n.maxntid 1024\n.maxnreg 30\n{\n\
-                 \tmov.b64 %rd1, 0x7ef0000000000000;\n\tret;\n}",
+                 \tmov.b32 %r1, 0;\n\tret;\n}",
                 ".visible .entry rms_partial_bf16_scalar()\n.maxntid 7\n{\n\tret;\n}",
                 ".visible .entry foreign() { ret; }",
             ]

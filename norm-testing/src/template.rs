@@ -18,8 +18,9 @@ pub mod result {
     pub const PACK_W: usize = 7;
     pub const PACK_Y: usize = 8;
     pub const CLAMP: usize = 9;
-    pub const WIDEN: usize = 10;
-    pub const UNIT: usize = 12;
+    /// The means of twice the two elements, taken for one, by their totals: as elements of x and as f32, by `mean` and by `moments`.
+    pub const MEAN: usize = 10;
+    pub const MOMENTS: usize = 12;
     pub const ONES: usize = 14;
     /// Four words of shared memory that held the thread's number and took clamped words.
     pub const ST_CLAMPED: usize = 16;
@@ -64,6 +65,40 @@ pub mod result {
 /// Words that a thread writes.
 pub const RESULTS: usize = 53;
 
+/// Totals of the two elements in `%r3`, unpacked in `%r12` and `%r13`, once as elements of x and once as f32: each is added up
+/// with zeros as four and as eight elements, both are added, and the sum is taken for one element.
+fn totals(text: &mut String) {
+    let zeros = |count| ", %r26".repeat(count);
+    *text += "\tmov.b32 %r26, 0;\n\tmov.b32 %r27, 0f3F800000;\n\tmov.b64 %rd6, 0d3FF0000000000000;\n";
+    for (role, total, mean, moments) in [("x", "total", "%r16", "%r18"), ("s", "total_f32", "%r17", "%r19")] {
+        for (vector, to, elements, words) in [("v4", "{%r22, %r23}", 2, 1), ("v8", "{%r24, %r25}", 6, 3)] {
+            let words = match role {
+                "x" => format!(", {{%r3{}}}", zeros(words)),
+                _ => String::new(),
+            };
+            let elements = zeros(elements);
+            let _ = writeln!(
+                text,
+                "\tnorm.{total}.{role}.{vector} {to}, {{%r26, %r26}}, {{%r12, %r13{elements}}}{words};"
+            );
+        }
+        let _ = writeln!(text, "\tnorm.plus.{role} {{%r28, %r29}}, {{%r22, %r23}}, {{%r24, %r25}};");
+        let _ = writeln!(text, "\tnorm.mean.{role} {{{mean}, %r30}}, {{%r28, %r29}}, %r27, %r27, %rd6;");
+        let _ = writeln!(
+            text,
+            "\tnorm.moments.{role} {{{moments}, %r31, %r24}}, {{%r28, %r29}}, %r26, %r27, %r27, %rd6;"
+        );
+        // Both are 0 where the sum is a number, and change nothing.
+        let _ = writeln!(
+            text,
+            "\tnorm.distance.{role} %r25, {{%r28, %r29}}, %r27, %r27, %rd6, {{%r28, %r29}}, %rd6, {mean}, %r30;"
+        );
+        let _ = writeln!(text, "\tnorm.overflows.{role} %r31, {mean};");
+        let _ =
+            writeln!(text, "\tadd.rn.f32 {moments}, {moments}, %r25;\n\tadd.u32 {moments}, {moments}, %r31;");
+    }
+}
+
 /// The entry of a template. The kernel takes the addresses of a word a thread, in which it finds two elements of x, of w
 /// and of y; of [`VALUES`] f32 a thread; and of [`RESULTS`] words a thread for what it computes. Those of what the template
 /// has not stay as they are.
@@ -105,11 +140,10 @@ pub fn entry(template: Template) -> String {
     if x == 16 {
         half(&mut text, "x", result::UNPACK_X, result::PACK_X);
         text += "\tnorm.clamp.x %r15, %r3;\n";
-        text += "\tnorm.widen.x {%r16, %r17}, %r3;\n";
-        text += "\tnorm.unit.x %rd4;\n\tmov.b64 {%r18, %r19}, %rd4;\n";
+        totals(&mut text);
         keep(&mut text, result::CLAMP, &["%r15"]);
-        keep(&mut text, result::WIDEN, &["%r16", "%r17"]);
-        keep(&mut text, result::UNIT, &["%r18", "%r19"]);
+        keep(&mut text, result::MEAN, &["%r16", "%r17"]);
+        keep(&mut text, result::MOMENTS, &["%r18", "%r19"]);
         text += "\tmov.u32 %r20, norm_scratch;\n\tshl.b32 %r21, %r2, 4;\n\tadd.u32 %r20, %r20, %r21;\n";
         text += "\tst.shared.v4.b32 [%r20], {%r0, %r0, %r0, %r0};\n";
         text += match y {

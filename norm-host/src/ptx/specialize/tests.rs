@@ -105,6 +105,7 @@ fn an_expansion_goes_by_the_type_of_its_role_and_the_target() {
     assert_eq!(f16("norm.st_clamped.x.v2 [%r1], {%r2, %r3};"), "st.shared.v2.b32 [%r1], {%r2, %r3};");
     assert_eq!(bf16("norm.st_clamped.x.v2 [%r1], {%r2, %r3};"), "");
     assert_eq!(f16("norm.ones.w %r1;"), "mov.b32 %r1, 0x3f803f80;");
+    assert_eq!(f16("norm.overflows.x %r1, %r2;"), "mov.b32 %r1, 0;");
     assert_eq!(f16("norm.unpack.y {%r1, %r2}, %r3;"), halves);
     assert_eq!(bf16("norm.pack.y %r1, {%r2, %r3};"), "cvt.rn.bf16x2.f32 %r1, %r3, %r2;");
 }
@@ -313,7 +314,7 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
             "norm.unpack.x {%r1, %r2}, [%r3];",
             "operands such as '{lo, hi}, word', given '{%r1, %r2}, [%r3]'",
         ),
-        (Operands, "norm.ones.w;", "operands such as 'word', given nothing"),
+        (Operands, "norm.overflows.x;", "operands such as 'flag, mean', given nothing"),
         (Operand, "norm.unpack.x {%r1, 2}, %r3;", "a register such as %r1 for hi, given '2'"),
         (Operand, "norm.unpack.x {%r1, %r2}, %tid.x;", "a register such as %r1 for word, given '%tid.x'"),
         (
@@ -330,18 +331,18 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
         (Operand, "norm.unpack.x {%r1, %r1}, %r2;", "an output that is no other operand, given '%r1'"),
         (
             End,
-            "norm.ones.w %r1",
-            "a statement that ends with ';' on its line, and nothing behind it, given 'norm.ones.w %r1'",
+            "norm.overflows.x %r1, %r2",
+            "a statement that ends with ';' on its line, and nothing behind it, given 'norm.overflows.x %r1, %r2'",
         ),
         (
             End,
-            "norm.ones.w %r1; ret;",
-            "a statement that ends with ';' on its line, and nothing behind it, given 'norm.ones.w %r1; ret;'",
+            "norm.overflows.x %r1, %r2; ret;",
+            "a statement that ends with ';' on its line, and nothing behind it, given 'norm.overflows.x %r1, %r2; ret;'",
         ),
         (
             End,
-            "norm.ones.w %r1; // of ones",
-            "a statement that ends with ';' on its line, and nothing behind it, given 'norm.ones.w %r1; // of ones'",
+            "norm.overflows.x %r1, %r2; // of a total",
+            "a statement that ends with ';' on its line, and nothing behind it, given 'norm.overflows.x %r1, %r2; // of a total'",
         ),
         (
             End,
@@ -350,23 +351,23 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
         ),
         (
             Place,
-            "@%p1 norm.ones.w %r1;",
-            "a pseudo-instruction alone on a line of the body, given '@%p1 norm.ones.w %r1;'",
+            "@%p1 norm.overflows.x %r1, %r2;",
+            "a pseudo-instruction alone on a line of the body, given '@%p1 norm.overflows.x %r1, %r2;'",
         ),
         (
             Place,
-            "ret; norm.ones.w %r1;",
-            "a pseudo-instruction alone on a line of the body, given 'ret; norm.ones.w %r1;'",
+            "ret; norm.overflows.x %r1, %r2;",
+            "a pseudo-instruction alone on a line of the body, given 'ret; norm.overflows.x %r1, %r2;'",
         ),
         (
             Place,
-            "/* of ones */ norm.ones.w %r1;",
-            "a pseudo-instruction alone on a line of the body, given '/* of ones */ norm.ones.w %r1;'",
+            "/* of a total */ norm.overflows.x %r1, %r2;",
+            "a pseudo-instruction alone on a line of the body, given '/* of a total */ norm.overflows.x %r1, %r2;'",
         ),
         (
             Place,
-            ".pragma \"nounroll\"; norm.ones.w %r1;",
-            "a pseudo-instruction alone on a line of the body, given '.pragma \"nounroll\"; norm.ones.w %r1;'",
+            ".pragma \"nounroll\"; norm.overflows.x %r1, %r2;",
+            "a pseudo-instruction alone on a line of the body, given '.pragma \"nounroll\"; norm.overflows.x %r1, %r2;'",
         ),
     ];
     for (malformed, line, message) in cases {
@@ -404,8 +405,8 @@ fn a_text_without_a_place_for_launch_bounds_is_malformed() {
     assert!(kernel.starts_with(".entry k()\n/*\n{\n.maxntid 7\n*/\n.maxntid "), "{kernel}");
     let behind = ".entry k()\n/*\n*/ {\nret;\n}";
     assert_eq!(error(behind), (Malformed::Body, 3, "'*/ {'".to_owned()));
-    let early = ".entry k()\nnorm.ones.w %r1;\n{\nret;\n}";
-    assert_eq!(error(early), (Malformed::Place, 2, "'norm.ones.w %r1;'".to_owned()));
+    let early = ".entry k()\nnorm.overflows.x %r1, %r2;\n{\nret;\n}";
+    assert_eq!(error(early), (Malformed::Place, 2, "'norm.overflows.x %r1, %r2;'".to_owned()));
     let long = "{".repeat(100);
     assert_eq!(error(&long).2, format!("'{}…'", &long[..60]));
     for (broken, line, given) in [
