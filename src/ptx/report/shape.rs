@@ -17,6 +17,8 @@ const TYPICAL: [u32; 8] = [32, 64, 128, 2048, 4096, 8192, 16384, 131_072];
 const LONGEST: u32 = 1 << 20;
 /// The dim for scalar kernels: rows are not whole vectors.
 const ODD: u32 = 4095;
+/// A dim of quantized rows whose tile has an odd number of warps, which two threads of it cannot share.
+const ODD_WARPS: u32 = 5120;
 /// The elements of a shard.
 const SHARD: u32 = 4096;
 /// Tensors start at multiples of this many bytes, like allocations of the CUDA driver.
@@ -172,7 +174,7 @@ pub fn typical_gated(kernel: GatedKernel, device: DeviceProfile) -> norm_host::R
     Ok(found)
 }
 
-/// The shapes of [`TYPICAL`] dims, or the odd one, of two rows for which planning selects this kernel, and a device profile
+/// The shapes of [`TYPICAL`] dims, or the odd ones, of two rows for which planning selects this kernel, and a device profile
 /// with which it does.
 pub fn typical_quantized(
     kernel: QuantKernel,
@@ -182,7 +184,7 @@ pub fn typical_quantized(
     let profiles = [device, DeviceProfile { short_grid: 1, ..device }];
     let QuantKernel { kind, x, w, .. } = kernel;
     let mut found = Vec::new();
-    for dim in TYPICAL.into_iter().chain([ODD]) {
+    for dim in TYPICAL.into_iter().chain([ODD_WARPS, ODD]) {
         for residual in [None, Some(x)] {
             let dtypes = [x, w, x];
             let shape = Shape { kind, dtypes, rows: 2, dim, residual, threads_a_row: 0, blocks_a_row: 1 };
