@@ -157,12 +157,15 @@ fn heads_are_summed_by_shuffles_and_move_in_whole_vectors() {
     heads(&STOCK);
 }
 
-/// LayerNorm's mean in two parts and the squares are three sums over lanes of a warp.
+/// LayerNorm's mean in two parts and the squares are three sums over lanes of a warp, for each head.
 pub fn heads(set: &Set) {
     for (entry, target, stats) in set.entry_points() {
         let EntryPoint::Rope(RopeKernel { x, w, table, pairing, vectors, .. }) = entry else { continue };
         assert_eq!(stats.count(InstructionKind::Barrier), 0, "{entry} for {target}");
-        assert_eq!(stats.count(InstructionKind::Shuffle), 3 * (5 + copies(&target)), "{entry} for {target}");
+        // Of whole vectors a thread has two heads, but in rust-cuda's kernels, which are of before that.
+        let heads = if vectors && !target.starts_with("rust-cuda") { 2 } else { 1 };
+        let shuffles = 3 * heads * (5 + copies(&target));
+        assert_eq!(stats.count(InstructionKind::Shuffle), shuffles, "{entry} for {target}");
         // Positions have 4 bytes. A unit of neighbours has two pieces of a table, of half a vector's elements each.
         let of_table =
             if pairing == Pairing::Neighbours { (8 / x.size() * table.size()).min(16) } else { 16 };
