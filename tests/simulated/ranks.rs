@@ -277,8 +277,11 @@ fn ranks_that_disagree_are_told() {
 
 const ONE_BUFFER: &str = "one buffer for all calls";
 
+/// What becomes of a line of the kernel; `None` where it stays.
+type Change = fn(&str) -> Option<String>;
+
 /// Each fault, and the lines of the kernel that it changes.
-const FAULTS: [(&str, fn(&str) -> Option<String>); 7] = [
+const FAULTS: [(&str, Change); 7] = [
     ("no release", |line| replaced(line, "st.release.sys", "st.relaxed.sys")),
     ("no acquire", |line| replaced(line, "ld.acquire.sys", "ld.relaxed.sys")),
     ("a release for this device alone", |line| replaced(line, ".release.sys", ".release.gpu")),

@@ -53,7 +53,8 @@ impl GroupPlan {
                 epilogue: if norm.is_some() { kernel.epilogue } else { Default::default() },
                 ..kernel
             },
-            block: [block[0], block[1], 1],
+            // Rows so long that they would have more threads are in clusters elsewhere, with other bits.
+            block: [block[0].min(kernel.max_threads()), block[1], 1],
             overlap,
             args: Args {
                 share,

@@ -88,7 +88,7 @@ pub(super) const ROPE_THREADS: u32 = 64;
 pub(super) const ROPE_GROUP: u32 = 2;
 
 /// Bytes of a device's rows up to which every rank of a group adds up all rows (one-shot), by the number of ranks; above, each
-/// adds up a share, and gathers the others (two-shot). Reasoned, not measured (T48): of `n` ranks one-shot reads `n - 1` times
+/// adds up a share, and gathers the others (two-shot). Measured for two ranks, reasoned for more (T48): of `n` ranks one-shot reads `n - 1` times
 /// the rows over the link, two-shot `2 (n - 1) / n` times, which is as much for two, but meets twice.
 pub(super) static ONE_SHOT: [u64; 9] =
     [u64::MAX, u64::MAX, u64::MAX, 1 << 20, 1 << 20, 256 << 10, 256 << 10, 256 << 10, 256 << 10];

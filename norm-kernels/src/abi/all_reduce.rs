@@ -163,10 +163,12 @@ pub const GROUP_KERNEL_SLOTS: usize = EpilogueRounding::COUNT * PLAIN_SLOTS;
 const PLAIN_SLOTS: usize = 3 * DType::ALL.len() * DType::ALL.len() * GroupVariant::ALL.len();
 
 impl GroupKernel {
-    /// The most threads of a block: fewer where a thread adds up several vectors at a time, in f32.
+    /// The most threads of a block: fewer where a thread adds up several vectors at a time, in f32. With more than 768, LayerNorm
+    /// of long rows would spill two words on compute capability 8.9.
     pub const fn max_threads(self) -> u32 {
         match (self.norm, self.variant) {
             (None, _) | (_, GroupVariant::Block) => 512,
+            (Some(NormKind::Layer), GroupVariant::Stream) => 768,
             (Some(_), GroupVariant::Stream | GroupVariant::Scalar) => MAX_BLOCK_THREADS,
         }
     }
