@@ -230,6 +230,7 @@ fn layer_norm_alone_calculates_in_f64() {
         let is_layer = match entry {
             EntryPoint::Norm(kernel) => kernel.kind == NormKind::Layer,
             EntryPoint::Quant(kernel) => kernel.kind == NormKind::Layer,
+            EntryPoint::Group(kernel) => kernel.norm == Some(NormKind::Layer),
             EntryPoint::Shard(_) | EntryPoint::Gated(_) | EntryPoint::Rope(_) => false,
         };
         assert_eq!(stats.count(InstructionKind::Double) > 0, is_layer, "{entry} for {target}");
