@@ -52,7 +52,9 @@ pub mod gpu;
 mod kernels;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod norm;
+// It loads parameters by `asm!` of its own, because their name is that of the entry point.
 #[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
+#[cfg_attr(not(target_arch = "nvptx64"), allow(unused, unreachable_code))]
 mod qk_rope;
 #[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 mod quantized;

@@ -98,8 +98,6 @@ const TEMPLATES: &[&str] = &[
     "rcp.rn.f32 $R, $r",
     "max.NaN.f32 $R, $r, $r",
     "min.NaN.f32 $R, $r, $r",
-    "abs.f32 $R, $r",
-    "neg.f32 $R, $r",
     "add.rn.f16x2 $R, $r, $r",
     "sub.rn.f16x2 $R, $r, $r",
     "mul.rn.sat.f16x2 $R, $r, $r",
@@ -213,10 +211,13 @@ const TEMPLATES: &[&str] = &[
 /// what the PTX ISA does not say. It takes the result of `set` for 0 or 1 when it is converted from
 /// an integer, the amount of a 64-bit shift for a number to convert (`F2I`) where f32 arithmetic
 /// gave it, the absolute value and the negation of the least integer for what only a wider register
-/// holds, and the lesser or greater of a NaN and its copy for a move, which keeps the NaN's bits.
+/// holds, and the lesser or greater of a NaN and its copy for a move, which keeps the NaN's bits. Under a
+/// predicate the absolute value of an f32 keeps them, too, where alone it gives the one NaN of arithmetic.
 const ALONE: &[&str] = &[
     "set.gt.f32.f32 $R, $r, $r",
     "shr.s64 $D, $d, $r",
+    "abs.f32 $R, $r",
+    "neg.f32 $R, $r",
     "abs.s32 $R, $r",
     "neg.s32 $R, $r",
     "neg.s64 $D, $d",

@@ -1,5 +1,5 @@
 //! `norm ptx report`: runs each kernel on the simulator, and prints its memory traffic and instruction counts, or what would
-//! bound it on a GPU.
+//! bound it on a GPU. Kernels of groups, which several devices launch at a time, are not in it.
 
 mod bound;
 mod heads;

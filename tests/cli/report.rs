@@ -180,7 +180,9 @@ pub fn holds_every_kernel(set: &str, runs: &[Run]) {
     let shipped = list.as_array().unwrap().last().unwrap()["kernels"].as_array().unwrap().clone();
     let counted: HashSet<&str> = runs.iter().map(|run| run.counts["kernel"].as_str().unwrap()).collect();
     for kernel in shipped {
-        assert!(counted.contains(kernel.as_str().unwrap()), "{kernel}");
+        let kernel = kernel.as_str().unwrap();
+        // Kernels of groups are launched on several devices at a time.
+        assert_eq!(counted.contains(kernel), !kernel.starts_with("all_reduce_"), "{kernel}");
     }
 }
 
