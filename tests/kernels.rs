@@ -1,12 +1,14 @@
 //! Every kernel entry of the norms keeps the accuracy promise: the shipped PTX on the simulator.
 
+use std::collections::HashSet;
+
 use norm_host::ptx::{EMBEDDED, Ptx};
 use norm_host::{
     DType, NormKind, Rounding, Simulator,
     plan::{DeviceProfile, Plan},
     problem::Roundings,
 };
-use norm_kernels::abi::{self, Kernel, Variant};
+use norm_kernels::abi::{self, EntryPoint, Kernel, Variant};
 use rayon::prelude::*;
 
 use norm_testing::{
@@ -149,11 +151,19 @@ fn adds_and_keeps(case: &Case, profile: DeviceProfile) {
     }
 }
 
-/// The kernel in front may still write what an operation reads, and read what it writes: each kernel without its wait for
-/// that, or with it behind the first access of memory or the first store, is found out.
+/// A kernel of each template, for what is changed in its text, which is the same for all types.
+fn of_each_template() -> Vec<Kernel> {
+    let mut templates = HashSet::new();
+    of_one_norm()
+        .filter(|&kernel| templates.insert(EntryPoint::Norm(kernel).template().to_string()))
+        .collect()
+}
+
+/// The kernel in front may still write what an operation reads, and read what it writes: a kernel without its wait for
+/// that, or with it behind the first access of memory or the first store, is found out, of each template.
 #[test]
 fn every_kernel_that_waits_too_late_is_found() {
-    of_one_norm().collect::<Vec<_>>().into_par_iter().for_each(|kernel| {
+    of_each_template().into_par_iter().for_each(|kernel| {
         let (case, profile) = taken_by(kernel).next().expect("it has a case");
         let text = EMBEDDED[1].module(kernel).expect("it is there");
         for text in [Some(text.clone())].into_iter().chain(waiting_late(&text)) {
@@ -181,11 +191,11 @@ fn simulator_of(text: String, profile: DeviceProfile) -> Simulator {
 }
 
 /// No output shows where a kernel prefetches: address 0, one that is misaligned, one where nothing is, and the bytes in
-/// front of the tensors are found, in each kernel whose first case prefetches, as most of them do.
+/// front of the tensors are found, in a kernel of each template whose first case prefetches, as most of them do.
 #[test]
 fn every_kernel_that_prefetches_elsewhere_is_found() {
     const PREFETCH: &str = "cp.async.bulk.prefetch.L2.global [";
-    let kernels: Vec<Kernel> = of_one_norm().collect();
+    let kernels = of_each_template();
     let prefetching = kernels.par_iter().filter(|&&kernel| {
         let (case, profile) = taken_by(kernel).next().expect("it has a case");
         let shipped = Simulator::with_profile(profile);

@@ -274,8 +274,11 @@ impl Ptx {
             instance.few_doubles = true;
             // Bounds were searched with totals in f64. With two f32 in their place some kernels would spill.
             let is_layer = instance.template.starts_with("layer_");
-            instance.max_registers =
-                instance.max_registers.map(|most| if is_layer { most + 8 } else { most });
+            instance.max_registers = instance.max_registers.map(|most| match most {
+                _ if !is_layer => most,
+                ..96 => most + 8,
+                _ => most + 16,
+            });
         }
         match instance.specialize(&template, self.capability) {
             Ok(text) => Ok(Some(text)),

@@ -353,8 +353,8 @@ fn a_malformed_template_is_told_before_the_driver_sees_it() {
         let loaded = device.preload_sharded([DType::F16, DType::F16, DType::BF16], EpilogueRounding::SINGLE);
         (loaded, mock.alive().modules - modules)
     };
-    assert_eq!(load("norm.unit.x"), (Ok(()), 4));
-    let (refused, modules) = load("norm.unti.x");
+    assert_eq!(load("norm.general.p"), (Ok(()), 4));
+    let (refused, modules) = load("norm.genreal.p");
     assert!(matches!(&refused, Err(Error::Template(error)) if error.line == 8), "{refused:?}");
     assert_eq!((modules, current()), (0, 0));
 }

@@ -59,6 +59,8 @@ const TEMPLATES: &[&str] = &[
     "add.u16 $H, $h, $h",
     "mul.lo.u16 $H, $h, $h",
     "max.s16 $H, $h, $h",
+    "cvt.u16.u64 $H, $d",
+    "setp.gt.s32 $P, $r, $r",
     "popc.b32 $R, $r",
     "popc.b64 $R, $d",
     "clz.b32 $R, $r",

@@ -21,6 +21,11 @@ fn integers() {
     assert_eq!(result("mov.b32 %r1, 1; mov.b32 %r2, 2; shf.l.clamp.b32 %r0, %r1, %r2, 33;"), 1);
     assert_eq!(result("mov.b32 %r1, 5; bfi.b32 %r0, %r1, -1, 8, 4;"), 0xffff_f5ff);
     assert_eq!(result("mov.b64 %d1, -5; cvt.u32.u64 %r0, %d1;"), -5i32 as u32);
+    assert_eq!(result("mov.b64 %d1, 0x123456789; cvt.u16.u64 %h1, %d1; cvt.u32.u16 %r0, %h1;"), 0x6789);
+    let greater = |a: &str, b: &str| {
+        result(&format!("mov.b32 %r1, {a}; setp.gt.s32 %p1, %r1, {b}; selp.b32 %r0, 1, 0, %p1;"))
+    };
+    assert_eq!([greater("1", "-1"), greater("-1", "1"), greater("3", "3")], [1, 0, 0]);
     assert_eq!(result("mov.b32 %r1, 200; cvt.sat.s8.s32 %r2, %r1; mov.b32 %r0, %r2;"), 127);
 }
 

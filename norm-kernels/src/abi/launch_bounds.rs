@@ -149,6 +149,14 @@ fn of_quant(kernel: QuantKernel, capability: (u32, u32)) -> u32 {
         // With 72 ptxas spills up to two words of the others for sm_100.
         QuantVariant::Long4 if kernel.w == F32 || kernel.x == F16 => 80,
         QuantVariant::Long4 => 72,
+        // With fewer, LayerNorm's spill: its totals are given to the host's instructions as f32 and as words.
+        QuantVariant::Long8 if kernel.kind == NormKind::Layer => {
+            if kernel.w == F32 {
+                224
+            } else {
+                160
+            }
+        }
         QuantVariant::Long8 => 128,
         _ => 0,
     }
