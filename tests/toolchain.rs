@@ -12,13 +12,13 @@ use norm_build::{
     text::TARGETS,
 };
 use norm_host::ptx::{EMBEDDED, Ptx, for_capability, specialize::specialize};
-use norm_kernels::abi::{EntryPoint, EpilogueRounding, Gating};
+use norm_kernels::abi::{EntryPoint, EpilogueRounding, Gating, Template};
 use norm_testing::{shipped, template, trials};
 use xtask::lock::{self, Assembly, version_of};
 use xtask::set::Set;
 
-/// For which devices all kernels are assembled with other places of rounding too, which takes as long as the tests of many
-/// files: one for each text, of which sm_89 has the least room.
+/// For which devices kernels are assembled with other places of rounding too: one for each text, of which sm_89 has the least
+/// room.
 const ROUNDED_ELSEWHERE: [&str; 2] = ["sm_89", "sm_90"];
 
 fn main() -> ExitCode {
@@ -37,7 +37,8 @@ fn main() -> ExitCode {
         // A minute's work that two tests look at.
         let assembled = Arc::new(OnceLock::new());
         let assemble = move |ptxas: &Path| -> Result<Vec<Assembled>, Failed> {
-            let assemble = || assembles(ptxas, &ptx.module_of(ptx.entries()?)?, arch);
+            let assemble =
+                || assembles(ptxas, &ptx.module_of(ptx.entries()?)?, arch, EntryPoint::all().count());
             assembled.get_or_init(assemble).clone()
         };
         if arch == ptx.target {
@@ -54,14 +55,14 @@ fn main() -> ExitCode {
         if ROUNDED_ELSEWHERE.contains(&arch) {
             let name = format!("{}_ptx_that_rounds_elsewhere_assembles_for_{arch}", ptx.target);
             trials.push(trials::trial(&name, "ptxas", &ptxas, move |ptxas| {
-                assembles(&ptxas, &rounding_elsewhere(&ptx, number)?, arch).map(drop)
+                assembles(&ptxas, &rounding_elsewhere(&ptx, number)?, arch, Template::all().count()).map(drop)
             }));
         }
         let both = ptxas.clone().and_then(|ptxas| Ok((ptxas, shipped::rust_cuda()?)));
         let name = format!("rust_cuda_ptx_assembles_for_{arch}_without_stack_or_spills");
         trials.push(trials::trial(&name, "rust-cuda", &both, move |(ptxas, set)| {
             let ptx = for_capability(set, capability)?;
-            assembles(&ptxas, &ptx.module_of(ptx.entries()?)?, arch).map(drop)
+            assembles(&ptxas, &ptx.module_of(ptx.entries()?)?, arch, EntryPoint::all().count()).map(drop)
         }));
     }
     for (target, capability) in [("sm_80", (8, 0)), ("sm_90", (9, 0))] {
@@ -139,10 +140,16 @@ fn few_doubles([ptxas, cuobjdump]: &[PathBuf; 2]) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Every kernel with another place where its epilogue rounds than its neighbour has, beginning with that number.
+/// A kernel of each template, by turns of another type, each with another place where its epilogue rounds than its neighbour
+/// has, beginning with that number.
 fn rounding_elsewhere(ptx: &Ptx, number: usize) -> Result<String, Failed> {
     let elsewhere = EpilogueRounding::all().skip(1).cycle().skip(number);
-    let entries = EntryPoint::all().zip(elsewhere).map(|(entry, epilogue)| {
+    let of_template = |(turn, template): (usize, Template)| {
+        let entries: Vec<EntryPoint> = template.entry_points().collect();
+        entries[(turn + number) % entries.len()]
+    };
+    let entries = Template::all().enumerate().map(of_template);
+    let entries = entries.zip(elsewhere).map(|(entry, epilogue)| {
         let gated = entry.gated(Gating::ALL[number % Gating::ALL.len()]);
         let name = gated.unwrap_or(entry).with_epilogue(epilogue).to_string();
         ptx.entry(&name)?.ok_or_else(|| Failed::from(format!("no kernel {name}")))
@@ -158,7 +165,7 @@ fn pseudo_instructions(ptxas: &Path, target: &str, capability: (u32, u32)) -> Re
         module += &specialize(&text, entry, capability).map_err(|error| error.to_string())?;
         module += "\n\n";
     }
-    assembles(ptxas, &module, target).map(drop)
+    assembles(ptxas, &module, target, EntryPoint::all().count()).map(drop)
 }
 
 fn same_as_compiled(nightly: &nightly::Nightly, target: &str) -> Result<(), Failed> {
@@ -203,10 +210,10 @@ fn as_locked(lock: &str, ptx: &Ptx, kernels: Vec<Assembled>) -> Result<(), Faile
     Ok(())
 }
 
-/// Assembles every kernel, none of which may spill.
-fn assembles(ptxas: &Path, text: &str, arch: &str) -> Result<Vec<Assembled>, Failed> {
+/// Assembles so many kernels, none of which may spill.
+fn assembles(ptxas: &Path, text: &str, arch: &str, expected: usize) -> Result<Vec<Assembled>, Failed> {
     let kernels = ptxas::assemble(ptxas, text, arch).map_err(|error| error.to_string())?;
-    if kernels.len() != EntryPoint::all().count() {
+    if kernels.len() != expected {
         return Err(format!("{} kernels assembled", kernels.len()).into());
     }
     let spilling: Vec<_> =
