@@ -482,7 +482,7 @@ pub enum Error {
     /// A text has a [pseudo-instruction](crate::ptx::specialize) outside of its entry points, where nothing expands it.
     #[error("{}: expected pseudo-instructions in templates alone, given '{given}' outside of them", Arg::Ptx)]
     StrayPseudoInstruction {
-        /// The pseudo-instruction's name, such as `norm.unit.x`.
+        /// The pseudo-instruction's name, such as `norm.ones.w`.
         given: String,
     },
     /// The template of a kernel is malformed: see [`ptx::specialize`](crate::ptx::specialize).

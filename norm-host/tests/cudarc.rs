@@ -153,7 +153,7 @@ fn a_quantized_output_is_written_to_cudarcs_bytes() {
     let short = unsafe { QuantizedMut::from_cudarc(&mut codes, QuantFormat::E4m3, &[4, 256], &stream) };
     assert_eq!(short.unwrap_err(), Error::OutOfBounds { arg: Arg::View, needed: 1024, available: 768 });
     {
-        // SAFETY: as above.
+        // SAFETY: the memory is used by work on that stream only, and the views end with this block, when it is enqueued.
         let (x, mut codes, mut scales) = unsafe {
             let codes = QuantizedMut::from_cudarc(&mut codes, QuantFormat::E4m3, &[3, 256], &stream).unwrap();
             let scales = ViewMut::from_cudarc(&mut scales, &[3, 1], &stream).unwrap();

@@ -756,7 +756,7 @@ fn types_that_no_gated_norm_has() {
                 for y in DType::ALL {
                     let mut out = [0.0_f32; 4];
                     let to = out.as_mut_ptr().expose_provenance() as u64;
-                    // SAFETY: as above, and nothing else uses this memory.
+                    // SAFETY: there are eight bytes or more for two elements of any type, and nothing else uses them.
                     let mut to = unsafe { ViewMut::from_raw_parts(Place::Host, to, y, &[2]).unwrap() };
                     let norm = Norm::rms(1e-6).weight(view(w));
                     let given = norm.gated_rows(view(x), Gate::silu(view(g)), &mut to, &Cpu);

@@ -25,7 +25,7 @@ pub unsafe extern "C" fn execute(executions: *const Execution, count: usize) -> 
     let result = match executions {
         // SAFETY: the caller guarantees what `simulate` requires, which is the same.
         [execution] if !is_of_group(execution) => unsafe { simulate(execution) },
-        // SAFETY: as above.
+        // SAFETY: the caller guarantees for each of them what `simulate_together` requires.
         _ => unsafe { simulate_together(executions) },
     };
     match result {
@@ -43,7 +43,7 @@ unsafe fn simulate(execution: &Execution) -> Result<(), String> {
     // SAFETY: the caller guarantees all that it points to.
     let (run, allocations) = unsafe { (prepare(execution)?, allocations(execution)) };
     let launch = execution.launch;
-    // SAFETY: as above.
+    // SAFETY: the caller guarantees that the allocations are there, and that nobody else uses them meanwhile.
     let mut simulated = unsafe { place(allocations)? };
     let counts = on_stream((launch.device, launch.stream), |stream| stream.run(&run, &mut simulated));
     let counts = counts.map_err(|error| error.to_string())?;
@@ -69,7 +69,8 @@ unsafe fn simulate_together(executions: &[Execution]) -> Result<(), String> {
         // SAFETY: the caller guarantees all that it points to.
         streams.push(vec![unsafe { prepare(execution)? }]);
     }
-    // SAFETY: as above. All have the memory of all.
+    // SAFETY: the caller guarantees that the allocations are there, and that nobody else uses them meanwhile; each execution has
+    // those of all.
     let (allocations, mut simulated) =
         unsafe { (allocations(&executions[0]), place(allocations(&executions[0]))?) };
     let together = Together::new(SEED.fetch_add(1, Relaxed)).run(&streams, &mut simulated);

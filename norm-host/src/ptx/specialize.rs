@@ -43,8 +43,8 @@
 //! | `total_f32.T.v4 {lo, hi}, {s0, s1}, {a, b, c, d}`, `.v8` | s | the same of f32 | `cvt.f64.f32`, `add.rn.f64` | – | as for `total` |
 //! | `plus.T {lo, hi}, {a0, a1}, {b0, b1}` | x, s | the sum of two totals | `add.rn.f64` | `add.s64` | `add.rn.f32`, `sub.rn.f32` |
 //! | `moments.T {mean, excess, centered}, {s0, s1}, squares, elements, r32, r64` | x, s | a mean rounded to f32, what the rounding added, and the squares less the mean's, given the total, the number of elements, and one over it | `mul.rn.f64`, `sub.rn.f64` | `cvt.rn.f32.s64`, `fma.rn.f32` | `fma.rn.f32` |
-//! | `mean.T {mean, excess}, {s0, s1}, elements, r32, r64` | x, s | the first two of these, the second 0 where all elements are the same | as above | as above | as above |
-//! | `distance.T distance, {s0, s1}, elements, share32, share64, {u0, u1}, row64, mean, excess` | x, s | the mean of a share less that of its row | as above | as above | as above |
+//! | `mean.T {mean, excess}, {s0, s1}, elements, r32, r64` | x, s | the first two of these, the second 0 where all elements are the same | as for `moments` | as for `moments` | as for `moments` |
+//! | `distance.T distance, {s0, s1}, elements, share32, share64, {u0, u1}, row64, mean, excess` | x, s | the mean of a share less that of its row | as for `moments` | as for `moments` | as for `moments` |
 //! | `overflows.T flag, mean` | x, s | not 0 if the elements may add up to more than a total holds | `mov.b32` of 0 | the same | `abs.f32`, `setp.lt.f32` |
 //!
 //! Kernels whose output is quantized have these, too. Their expansions follow from the kernel's format and

@@ -74,7 +74,8 @@ fn call(buffer: &mut [f32], at: Setup, options: Options, in_place: bool) -> Resu
         let Tensor { place, dtype, extents, strides, .. } = tensor;
         View::from_raw_parts_strided(place, address(tensor), dtype, extents, strides).unwrap()
     };
-    // SAFETY: as above; where another tensor overlaps with this one, the operation is to refuse both.
+    // SAFETY: tests stay within the buffer, or on no memory at all where a check must refuse it, until they end; where another
+    // tensor overlaps with this one, the operation is to refuse both.
     let view_mut = |tensor: Tensor| unsafe {
         let Tensor { place, dtype, extents, strides, .. } = tensor;
         ViewMut::from_raw_parts_strided(place, address(tensor), dtype, extents, strides).unwrap()

@@ -169,7 +169,7 @@ impl HeadsCall {
             let norm = Norm::new(kind, self.case.eps).weight(weight(part)?).rounding(order);
             Ok(Some(norm.weight_offset(self.case.weight_offset)))
         };
-        // SAFETY: as above.
+        // SAFETY: the caller guarantees the image, in which the layout has put the tables and positions.
         let rotary = unsafe {
             let table =
                 |offset: usize| View::from_raw_parts(place, address(offset), table, &[TABLE_ROWS, pairs]);
@@ -186,14 +186,14 @@ impl HeadsCall {
             .rotary(Some(rotary).filter(|_| pairs > 0))
             .norm_behind(self.case.behind)
             .rounding(self.case.rounding);
-        // SAFETY: as above; in place there is no other view of the tensor.
+        // SAFETY: the caller guarantees the image, in which the layout has put the output; in place there is no other view of it.
         let written =
             unsafe { ViewMut::from_raw_parts_strided(place, address(self.y), x, &shape, &strides) }?;
         let written = Qkv::<ViewMut<'_>>::packed(written, heads, dim)?;
         if self.x == self.y {
             return operation.in_place(written, on);
         }
-        // SAFETY: as above.
+        // SAFETY: the caller guarantees the image, in which the layout has put the input apart from the output.
         let read = unsafe { View::from_raw_parts_strided(place, address(self.x), x, &shape, &strides) }?;
         operation.to(Qkv::<View<'_>>::packed(read, heads, dim)?, written, on)
     }

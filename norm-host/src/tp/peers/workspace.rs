@@ -28,7 +28,7 @@ struct Failure {
 
 // SAFETY: the word is accessed as an atomic alone, for which any thread will do, and freed once, by the owner.
 unsafe impl Send for Failure {}
-// SAFETY: as above; several threads may read an atomic at a time.
+// SAFETY: the word is accessed as an atomic alone, which several threads may do at a time.
 unsafe impl Sync for Failure {}
 
 impl Failure {
