@@ -208,12 +208,12 @@ unsafe fn weights_of<'a, S: Simd, E: Element>(
 ///
 /// They may be read at the address, and are of type `E` or `f32`.
 #[inline(always)]
-unsafe fn in_f32<'a, S: Simd, E: Element>(
+unsafe fn in_f32<S: Simd, E: Element>(
     simd: S,
     dtype: DType,
     address: u64,
-    room: &'a mut [MaybeUninit<Eight>],
-) -> &'a [Eight] {
+    room: &mut [MaybeUninit<Eight>],
+) -> &[Eight] {
     // SAFETY: the caller promises that they may be read; the checks found the address aligned to an element.
     unsafe {
         match dtype {
@@ -232,12 +232,12 @@ unsafe fn in_f32<'a, S: Simd, E: Element>(
 ///
 /// They may be read at the address, and are of type `E`.
 #[inline(always)]
-unsafe fn converted<'a, S: Simd, E: Element>(
+unsafe fn converted<S: Simd, E: Element>(
     simd: S,
     address: u64,
     offset: f32,
-    room: &'a mut [MaybeUninit<Eight>],
-) -> &'a [Eight] {
+    room: &mut [MaybeUninit<Eight>],
+) -> &[Eight] {
     let from = std::ptr::with_exposed_provenance::<[E; WIDTH]>(address as usize);
     let offset = simd.splat(offset);
     for (at, to) in room.iter_mut().enumerate() {
