@@ -109,3 +109,29 @@ fn all_else_takes_the_general_form() {
     let narrow = Rotary::new(narrow, narrow, Positions::from_slice(&[0_u32]));
     assert!(!is_plain(description.rotary(narrow), 32));
 }
+
+/// As transformers has it by promotion: what is rounded before the weight and not again until the end.
+#[test]
+fn weights_of_f32_keep_their_product_to_the_end_of_the_rotation() {
+    let rounded = |value: f32| half::bf16::from_f32(value).to_f32();
+    let x = draw(16, half::bf16::from_f32);
+    let (w, tables) = (draw(16, |x: f32| x), draw(16, half::bf16::from_f32));
+    let (cos, sin) = (view(&tables[..8], &[1, 8]), view(&tables[8..], &[1, 8]));
+    let rotary = Rotary::new(cos, sin, Positions::from_slice(&[0_u32]));
+    let norm = Norm::rms(1e-5).weight(view(&w, &[16])).rounding(crate::Rounding::BeforeWeight);
+    let mut y = x.clone();
+    let heads = Qkv::new(ViewMut::from_slice(&mut y, &[1, 1, 16]).unwrap());
+    QkNormRope::new().q_norm(norm).rotary(rotary).in_place(heads, &crate::Cpu).unwrap();
+    let sum_sq: f64 = x.iter().map(|x| f64::from(x.to_f32()).powi(2)).sum();
+    let rstd = rstd(sum_sq / 16.0, 1e-5);
+    let product = |at: usize| rounded(x[at].to_f32() * rstd) * w[at];
+    let mut differs = false;
+    for pair in 0..8 {
+        let [a, b] = [product(pair), product(8 + pair)];
+        let [cos, sin] = [tables[pair].to_f32(), tables[8 + pair].to_f32()];
+        assert_eq!(y[pair].to_f32(), rounded(a * cos - b * sin));
+        assert_eq!(y[8 + pair].to_f32(), rounded(b * cos + a * sin));
+        differs |= y[pair].to_f32() != rounded(rounded(a) * cos - rounded(b) * sin);
+    }
+    assert!(differs);
+}
