@@ -8,6 +8,7 @@ pub mod every;
 mod examine;
 mod gate;
 mod generate;
+mod group;
 mod heads;
 mod layout;
 mod outputs;

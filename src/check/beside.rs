@@ -20,6 +20,9 @@ pub fn cases(entry: EntryPoint, case: &AnyCase) -> Vec<AnyCase> {
         (EntryPoint::Quant(kernel), AnyCase::Norm(case)) => norms(of_quant(kernel, case)),
         (EntryPoint::Gated(kernel), AnyCase::Norm(case)) => norms(of_gated(kernel, case)),
         (EntryPoint::Rope(_), AnyCase::Heads(case)) => of_rope(case).map(AnyCase::Heads).to_vec(),
+        (EntryPoint::Group(kernel), AnyCase::Group(case)) => {
+            super::group::every::beside(kernel, case).into_iter().map(AnyCase::Group).collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -118,6 +118,11 @@ impl ImageLayout {
         ImageLayout { call, len, outputs }
     }
 
+    /// Bytes of the image.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// Fills the image with its patterns and, if there is one, the scale; the other tensors get no values yet.
     pub fn blank(&self, image: &mut AlignedBytes) {
         image.refill(self.len, UNREAD);
@@ -166,7 +171,7 @@ impl ImageLayout {
 }
 
 /// Writes the elements of a tensor of rows. Each tensor has another `which`, and with it other random numbers.
-fn fill_rows(case: &CheckCase, tensor: &ImageTensor, which: u64, image: &mut AlignedBytes) {
+pub fn fill_rows(case: &CheckCase, tensor: &ImageTensor, which: u64, image: &mut AlignedBytes) {
     let ImageTensor { dtype, byte_offset, strides, .. } = tensor;
     let rng = &mut generate::values(case.seed, which);
     let spots = Spots::of(case, which);
