@@ -60,9 +60,9 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
     };
     let two_shot = |rows: CheckCase, ranks: usize| GroupCase { rows, ranks, two_shot: true, ..case.clone() };
     let mut cases = vec![
-        GroupCase { completed: u32::MAX - 1, piece: Some(5), ..two_shot(strided, 3) },
+        GroupCase { calls: 1, completed: u32::MAX - 1, piece: Some(5), ..two_shot(strided, 3) },
         GroupCase {
-            calls: 2,
+            calls: 1,
             blocks: 1,
             ..two_shot(CheckCase { data: ValuePattern::Spot, ..of(9, dim) }, 4)
         },
@@ -72,7 +72,13 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
     if variant != GroupVariant::Block {
         // More vectors than a block's threads have at a time, or than a thread adds up at a time.
         let odd = usize::from(variant == GroupVariant::Scalar);
-        let long = of(1, if has_norm { 1100 } else { 2600 } * width + odd);
+        let vectors = match norm {
+            None => 2600,
+            Some(NormKind::Rms) => 1100,
+            // Shorter ones are held in registers.
+            Some(NormKind::Layer) => 2100,
+        };
+        let long = of(1, vectors * width + odd);
         cases.push(once(CheckCase { residual: added([0; 3]), ..long.clone() }, 2));
         cases.push(two_shot(long, 2));
     }
