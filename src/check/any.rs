@@ -17,7 +17,6 @@ const OF_GROUPS: u64 = 4;
 
 /// A case. The words of its text tell the kinds apart.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "few exist at a time, and most are of the larger kind")]
 pub enum AnyCase {
     Norm(CheckCase),
     Heads(HeadsCase),

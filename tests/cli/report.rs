@@ -248,8 +248,10 @@ fn ranks_move_what_they_must_and_no_more() {
         let peers = if group["two_shot"] == true { 1.5 } else { 3.0 };
         for (traffic, expected) in [("staged", 1.0), ("peers", peers)] {
             let traffic = &group[traffic];
-            assert_eq!(traffic["distinct"].as_f64(), Some(expected), "{}: {group}", run.name);
-            let widest = if run.variant == "scalar" { run.sizes[0] } else { WIDEST };
+            // Rows that are no whole sectors are staged apart from each other.
+            let (widest, apart) = if run.variant == "scalar" { (run.sizes[0], 1e-2) } else { (WIDEST, 0.0) };
+            let distinct = traffic["distinct"].as_f64().unwrap();
+            assert!((0.0..=apart).contains(&(distinct - expected)), "{}: {group}", run.name);
             assert_eq!(traffic["bytes_an_access"].as_f64(), Some(widest as f64), "{}", run.name);
         }
     }
