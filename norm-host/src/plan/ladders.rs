@@ -87,6 +87,12 @@ pub(super) const ROPE_THREADS: u32 = 64;
 /// Heads that a thread norms and rotates where the grid stays full (T47).
 pub(super) const ROPE_GROUP: u32 = 2;
 
+/// Blocks of heads that begin while the kernel in front still finishes, in multiples of a short grid (T47).
+pub(super) const ROPE_SHORT_GRIDS: u64 = 4;
+
+/// Half tokens of a multiprocessor of which a block has all heads of one (T47).
+pub(super) const ROPE_HALF_TOKENS: RangeInclusive<u64> = 3..=8;
+
 /// Bytes of a device's rows up to which every rank of a group adds up all rows (one-shot), by the number of ranks; above, each
 /// adds up a share, and gathers the others (two-shot). Measured for two ranks, reasoned for more (T48): of `n` ranks one-shot reads `n - 1` times
 /// the rows over the link, two-shot `2 (n - 1) / n` times, which is as much for two, but meets twice.

@@ -9,7 +9,7 @@ use super::{
     DeviceProfile, MAX_GRID,
     alignment::is_aligned,
     kernel_offset,
-    ladders::{ROPE_GROUP, ROPE_THREADS},
+    ladders::{ROPE_GROUP, ROPE_HALF_TOKENS, ROPE_SHORT_GRIDS, ROPE_THREADS},
 };
 use crate::{
     DType,
@@ -19,9 +19,6 @@ use crate::{
 
 /// Blocks of a short grid for each multiprocessor.
 const SHORT_BLOCKS: u64 = 4;
-
-/// Blocks that begin while the kernel in front still finishes, in multiples of a short grid (T49).
-const SHORT_GRIDS: u64 = 4;
 
 /// A launch that norms and rotates heads.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,7 +88,7 @@ impl QkRopePlan {
         let rows = groups_a_token * tokens as u32;
         let rms_only = vectors && is_rms_in_front(problem);
         let blocks = u64::from(rows.div_ceil(ROPE_THREADS / deal.lanes));
-        let runs_at_once = blocks <= SHORT_GRIDS * profile.short_grid;
+        let runs_at_once = blocks <= ROPE_SHORT_GRIDS * profile.short_grid;
         let rows_a_block = rows_a_block(groups_a_token, tokens, deal.lanes, profile);
         let kernel = RopeKernel {
             x: dtype,
@@ -158,11 +155,12 @@ fn is_rms_in_front(problem: &QkRopeProblem) -> bool {
     !problem.is_norm_behind() && problem.parts().into_iter().flatten().all(is_rms)
 }
 
-/// Groups of heads of a block (T49). Where each multiprocessor has a few tokens, a block has all groups of one, if these fill whole
+/// Groups of heads of a block. Where each multiprocessor has a few tokens, a block has all groups of one, if these fill whole
 /// warps: then one block alone reads its position and its rows of the tables.
 fn rows_a_block(groups_a_token: u32, tokens: u64, lanes: u32, profile: DeviceProfile) -> u32 {
     let multiprocessors = profile.short_grid / SHORT_BLOCKS;
-    let has_few = (multiprocessors * 3 / 2..=multiprocessors * 4).contains(&tokens);
+    let half_tokens = (2 * tokens).checked_div(multiprocessors).unwrap_or(u64::MAX);
+    let has_few = ROPE_HALF_TOKENS.contains(&half_tokens);
     let threads = u64::from(groups_a_token) * u64::from(lanes);
     let fits = threads <= RopeKernel::MAX_THREADS.into() && threads.is_multiple_of(WARP.into());
     if has_few && fits && threads > ROPE_THREADS.into() { groups_a_token } else { ROPE_THREADS / lanes }
@@ -294,7 +292,7 @@ mod tests {
         assert_eq!(plan(64, [32, 8], 128), (160, vec![8, 8], true));
         assert_eq!(plan(256, [32, 8], 128), (256, vec![8, 20], true));
         assert_eq!(plan(528, [32, 8], 128), (528, vec![8, 20], true));
-        assert_eq!(plan(529, [32, 8], 128), (1323, vec![8, 8], true));
+        assert_eq!(plan(594, [32, 8], 128), (1485, vec![8, 8], true));
         assert_eq!(plan(1024, [32, 8], 128), (2560, vec![8, 8], false));
         // Whole warps alone, and no more threads than a kernel is made for.
         assert_eq!(plan(256, [32, 4], 128), (576, vec![8, 8], true));
