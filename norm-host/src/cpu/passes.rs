@@ -33,6 +33,8 @@ pub(super) struct NormalizeRows<'a, 'p, F> {
 impl<F: Form> RowFn for NormalizeRows<'_, '_, F> {
     type Output = ();
 
+    const WIDE: bool = F::UNIFORM.is_some();
+
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let NormalizeRows { rows, space, form } = self;
@@ -105,6 +107,8 @@ struct OverChunk<'a, P, F> {
 
 impl<P: Pass, F: Form> RowFn for OverChunk<'_, P, F> {
     type Output = P::Output;
+
+    const WIDE: bool = F::UNIFORM.is_some();
 
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) -> P::Output {

@@ -2,9 +2,6 @@
 
 use std::{marker::PhantomData, ops::Range};
 
-use half::{bf16, f16};
-use rayon::prelude::*;
-
 use super::{
     algorithm::normalize,
     chunk::CHUNK,
@@ -12,12 +9,14 @@ use super::{
     form::{Any, Form, Uniform, uniform},
     passes::{Chunks, NormalizeRows},
     row::RowRange,
+    team,
     workspace::with_workspace,
 };
 use crate::{
     DType,
     problem::{Problem, Roundings},
 };
+use half::{bf16, f16};
 
 /// Elements that make a task: some 10 µs, against which waking a thread is little.
 pub(super) const TASK: usize = 32 * 1024;
@@ -46,10 +45,7 @@ pub(super) unsafe fn run(problem: &Problem) {
         return normalize(0..rows);
     }
     let rows_per_task = TASK.div_ceil(dim as usize) as u64;
-    (0..rows.div_ceil(rows_per_task)).into_par_iter().for_each(|task| {
-        let first = task * rows_per_task;
-        normalize(first..rows.min(first + rows_per_task));
-    });
+    team::share(rows, rows_per_task, &normalize);
 }
 
 /// How the tasks of an operation are carried out.

@@ -4,7 +4,7 @@ use std::array::from_fn;
 
 use half::{bf16, f16};
 
-use super::{Doubles, Simd, Vector, WIDTH};
+use super::{Arithmetic, Doubles, Floats, Simd, Total, Vector, WIDTH, pair::Twice};
 
 /// The instructions that every machine of the target has.
 #[derive(Clone, Copy)]
@@ -14,9 +14,28 @@ pub struct Portable;
 #[derive(Clone, Copy)]
 pub struct Array<T>([T; WIDTH]);
 
-impl Simd for Portable {
+impl Arithmetic for Portable {
     type F32 = Array<f32>;
     type F64 = Array<f64>;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Array<f32> {
+        Array([value; WIDTH])
+    }
+
+    #[inline(always)]
+    fn zero(self) -> Array<f64> {
+        Array([0.0; WIDTH])
+    }
+}
+
+impl Simd for Portable {
+    type Pair = Twice<Portable>;
+
+    #[inline(always)]
+    fn pair(self) -> Twice<Portable> {
+        Twice(self)
+    }
 
     #[inline(always)]
     fn load(self, from: &[f32; WIDTH]) -> Array<f32> {
@@ -32,35 +51,10 @@ impl Simd for Portable {
     fn load_bf16(self, from: &[bf16; WIDTH]) -> Array<f32> {
         Array(from.map(bf16::to_f32))
     }
-
-    #[inline(always)]
-    fn splat(self, value: f32) -> Array<f32> {
-        Array([value; WIDTH])
-    }
-
-    #[inline(always)]
-    fn zero(self) -> Array<f64> {
-        Array([0.0; WIDTH])
-    }
 }
 
-impl Vector for Array<f32> {
+impl Floats for Array<f32> {
     type F64 = Array<f64>;
-
-    #[inline(always)]
-    fn to_array(self) -> [f32; WIDTH] {
-        self.0
-    }
-
-    #[inline(always)]
-    fn store_f16(self, to: &mut [f16; WIDTH]) {
-        *to = self.0.map(f16::from_f32);
-    }
-
-    #[inline(always)]
-    fn store_bf16(self, to: &mut [bf16; WIDTH]) {
-        *to = self.0.map(bf16::from_f32);
-    }
 
     #[inline(always)]
     fn round_f16(self) -> Self {
@@ -114,6 +108,23 @@ impl Vector for Array<f32> {
     }
 }
 
+impl Vector for Array<f32> {
+    #[inline(always)]
+    fn to_array(self) -> [f32; WIDTH] {
+        self.0
+    }
+
+    #[inline(always)]
+    fn store_f16(self, to: &mut [f16; WIDTH]) {
+        *to = self.0.map(f16::from_f32);
+    }
+
+    #[inline(always)]
+    fn store_bf16(self, to: &mut [bf16; WIDTH]) {
+        *to = self.0.map(bf16::from_f32);
+    }
+}
+
 impl Doubles for Array<f64> {
     #[inline(always)]
     fn add(self, other: Self) -> Self {
@@ -124,7 +135,9 @@ impl Doubles for Array<f64> {
     fn add_square(self, x: Self) -> Self {
         Array(from_fn(|i| self.0[i] + x.0[i] * x.0[i]))
     }
+}
 
+impl Total for Array<f64> {
     #[inline(always)]
     fn total(self) -> f64 {
         let [a, b, c, d, e, f, g, h] = self.0;
