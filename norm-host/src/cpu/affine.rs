@@ -20,10 +20,10 @@ pub(super) struct Affine<C, R> {
 impl<C: Center, R: Intermediate> Affine<C, R> {
     /// Writes the outputs for `x`, given the weights and biases that there are.
     #[inline(always)]
-    pub(super) fn write<'a, S: Simd, E: Element>(
+    pub(super) fn write<'a, S: Simd, X: Element, E: Element>(
         self,
         simd: S,
-        (x, w, b): (Source<'_, E>, Option<Source<'_>>, Option<Source<'_>>),
+        (x, w, b): (Source<'_, X>, Option<Source<'_>>, Option<Source<'_>>),
         y: Dest<'a, E>,
     ) -> Source<'a, E> {
         match (w, b) {

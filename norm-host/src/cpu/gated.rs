@@ -249,7 +249,7 @@ mod tests {
         Element, Gate, Norm, Place, Rounding, View, ViewMut,
         accuracy::activation_error,
         check::{self, Form},
-        cpu::simd::Portable,
+        cpu::simd::{Portable, Vector},
         reference::{activate as exact, first_difference},
     };
 

@@ -298,8 +298,8 @@ pub(super) fn map<'a, S: Simd, F: Elementwise<N>, E: Element, const N: usize>(
 
 /// What an element adds to `N` sums.
 pub(super) trait Terms<const N: usize>: Copy {
-    /// `sums`, and what `x` adds to each.
-    fn add<A: Arithmetic>(self, simd: A, sums: [A::F64; N], x: A::F32) -> [A::F64; N];
+    /// `sums`, and what `x`, which was of type `E` in memory, adds to each.
+    fn add<A: Arithmetic, E: Element>(self, simd: A, sums: [A::F64; N], x: A::F32) -> [A::F64; N];
 }
 
 /// The sums of the terms of all elements, in `f64`.
@@ -307,10 +307,10 @@ pub(super) trait Terms<const N: usize>: Copy {
 /// Of at most 8192 elements a lane adds 512, a row of 2²⁰ elements has 128 such chunks, and each addition is within 2⁻⁵³:
 /// each result is within 2⁻⁴³ of the sum of magnitudes. The order depends on the number of elements alone.
 #[inline(always)]
-pub(super) fn sum<S: Simd, const N: usize>(
+pub(super) fn sum<S: Simd, T: Terms<N>, E: Element, const N: usize>(
     simd: S,
-    terms: impl Terms<N>,
-    x: Source<'_, impl Element>,
+    terms: T,
+    x: Source<'_, E>,
 ) -> [f64; N] {
     let len = x.len;
     let (pair, zeros) = (simd.pair(), [simd.zero(); N]);
@@ -319,7 +319,7 @@ pub(super) fn sum<S: Simd, const N: usize>(
     let mut at = 0;
     while at + PAIR <= len {
         // SAFETY: the pair ends within `len`.
-        sums = terms.add(pair, sums, unsafe { x.load_pair(simd, at) });
+        sums = terms.add::<_, E>(pair, sums, unsafe { x.load_pair(simd, at) });
         at += PAIR;
     }
     let (mut even, mut odd) = (zeros, zeros);
@@ -329,7 +329,7 @@ pub(super) fn sum<S: Simd, const N: usize>(
     }
     if at + WIDTH <= len {
         // SAFETY: the vector ends within `len`.
-        even = terms.add(simd, even, unsafe { x.load(simd, at) });
+        even = terms.add::<_, E>(simd, even, unsafe { x.load(simd, at) });
         at += WIDTH;
     }
     let mut totals = [0.0; N];
@@ -338,7 +338,7 @@ pub(super) fn sum<S: Simd, const N: usize>(
     }
     if at < len {
         // SAFETY: `at` is less than `len`, and fewer than `WIDTH` elements are left.
-        let rest = terms.add(simd, zeros, unsafe { x.load_rest(simd, at) });
+        let rest = terms.add::<_, E>(simd, zeros, unsafe { x.load_rest(simd, at) });
         for (total, rest) in totals.iter_mut().zip(rest) {
             for term in &rest.to_array()[..len - at] {
                 *total += term;

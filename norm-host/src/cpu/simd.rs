@@ -195,6 +195,13 @@ pub(super) trait Doubles: Copy {
 
     /// `self + x²`. The square is exact where each element of `x` has the 24 bits of an `f32`.
     fn add_square(self, x: Self) -> Self;
+
+    /// The same by a multiplication and an addition, where that is worth an instruction more: the next sum waits for the addition
+    /// alone.
+    #[inline(always)]
+    fn add_square_soon(self, x: Self) -> Self {
+        self.add_square(x)
+    }
 }
 
 /// [`WIDTH`] `f64`, which are added up.

@@ -8,7 +8,7 @@ use super::{
     dispatch::Isa,
     form::{Any, Form, Uniform, uniform},
     passes::{Chunks, NormalizeRows},
-    row::RowRange,
+    row::{Row, RowRange},
     team,
     workspace::with_workspace,
 };
@@ -78,7 +78,12 @@ impl Job {
         if rows.dim() > CHUNK {
             return self.normalize_long::<F>(rows);
         }
-        with_workspace(|space| self.isa.run(NormalizeRows { rows, space, form: PhantomData::<F> }));
+        let mut rows = rows.iter::<F>();
+        while let Some(mut row) =
+            with_workspace(|space| self.isa.run(NormalizeRows { rows: &mut rows, space }))
+        {
+            self.normalize_unfit(&mut row);
+        }
     }
 
     /// Normalizes rows of any length, chunk by chunk. Never inlined, to keep the code for short rows small.
@@ -86,7 +91,19 @@ impl Job {
     fn normalize_long<F: Form>(&self, rows: &mut RowRange<'_>) {
         let Job { isa, share_chunks: parallel, .. } = *self;
         for mut row in rows.iter::<F>() {
-            normalize(&mut Chunks { isa, row: &mut row, parallel, form: PhantomData::<F> });
+            if !normalize(&mut Chunks { isa, row: &mut row, parallel, form: PhantomData::<F> }) {
+                self.normalize_unfit(&mut row);
+            }
         }
+    }
+
+    /// Normalizes a row that was to be [finite](Form::FINITE) and is not. Its sum with a residual is stored already.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn normalize_unfit(&self, row: &mut Row<'_>) {
+        (row.in_front, row.stream) = (None, false);
+        let (isa, parallel, form) = (self.isa, self.share_chunks, PhantomData::<Any<false>>);
+        // It takes no row for finite.
+        let _ = normalize(&mut Chunks { isa, row, parallel, form });
     }
 }
