@@ -237,16 +237,22 @@ class Worker:
         )
         self.names, self.ready = names, False
 
-    def ask(self, line):
+    def tell(self, line):
         print(line, file=self.process.stdin, flush=True)
+
+    def ask(self, line):
+        self.tell(line)
+        return self.answer(line)
+
+    def answer(self, line):
         answer = self.process.stdout.readline().strip()
         if not answer:
             sys.exit(f"{self.process.args} ended at: {line}")
         return answer
 
-    def prepare(self, case):
-        """What stands in the way of the case, if there is something."""
-        answer = self.ask("case " + " ".join(map(str, case)))
+    def why_not(self, line):
+        """What stands in the way of the case that it was told, if there is something."""
+        answer = self.answer(line)
         self.ready = answer == "ready"
         return None if self.ready else answer
 
@@ -261,11 +267,10 @@ def times(samples):
 
 def measure(workers, case, rounds, slot):
     """The samples of every implementation of a case, by name, and remarks."""
-    notes = {}
+    line = "case " + " ".join(map(str, case))
     for worker in workers:
-        why = worker.prepare(case)
-        if why:
-            notes[worker.names[0]] = why
+        worker.tell(line)
+    notes = {worker.names[0]: why for worker in workers if (why := worker.why_not(line))}
     samples = {}
     for _ in range(rounds):
         for worker in workers:
