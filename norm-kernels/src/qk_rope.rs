@@ -11,13 +11,18 @@
 //! or, with the norm behind the rotation, `y = norm(rotated x) * (w + weight_offset)`.
 //!
 //! The lanes of a warp share a head, and a warp has several heads. Each lane has two vectors that hold whole pairs ([`Unit`]),
-//! so that rotating takes no shuffles. What does not depend on the position is loaded first, and all of it at once; only the
-//! cosines and sines wait for the position. There is no branch on how many heads `q`, `k` and `v` have: each lane loads the
+//! so that rotating takes no shuffles. Heads are loaded first; cosines and sines wait for the position. Weights are loaded when the
+//! squares have been added up, in front of the shuffles: issued with the heads, they were waited for with them, and the kernel was
+//! slower wherever many heads are. There is no branch on how many heads `q`, `k` and `v` have: each lane loads the
 //! numbers of its head's tensor from where they stand in the kernel's parameter.
 //!
 //! Where there are enough heads, lanes have two of a token, with addresses, weights, cosines and sines that they make ready
 //! once: these take more instructions than norming and rotating a head does. Both are on their way at once, and so are the
 //! shuffles of their sums.
+//!
+//! Where nearly all blocks run at once, and so begin while the kernel in front still finishes, a kernel of its own fetches its heads
+//! into the L2 before it waits for that one: a prefetch reads nothing, so that it does not matter who writes them. In long grids that
+//! would be of no use, and even a branch around it leads ptxas to other schedules.
 
 use core::mem::offset_of;
 
@@ -277,6 +282,9 @@ fn between<const N: usize>(values: [[f32; N]; 2]) -> [[f32; N]; 2] {
     values.map(|values| map_pairs(|i| pseudo::round_m([values[i], values[i + 1]])))
 }
 
+/// Bytes that memory moves at least, as many as two vectors have.
+const SECTOR: u64 = 32;
+
 /// The body of a kernel for elements of type `X`, in vectors of `N`, `U` units a lane, of up to `H` heads, 1 or 2.
 ///
 /// # Safety
@@ -318,6 +326,19 @@ unsafe fn qk_rope<
         units[j] = if exists { unit } else { Unit::NONE };
     });
 
+    // By what the lanes of a head have together, as one lane's own vectors would keep more registers in use.
+    if A::WHOLE && pseudo::short_p() != 0 {
+        each::<H>(|h| {
+            let row = if h == 0 { x_row } else { x_row.wrapping_add(heads.x_head) };
+            each::<U>(|j| {
+                let at = u64::from(gpu::thread_x() + j as u32 * gpu::block_x()) * SECTOR;
+                if exists && (h == 0 || has_second) && at < u64::from(args.dim) * X::SIZE {
+                    // SAFETY: the address is that of an element of the head.
+                    unsafe { gpu::prefetch_line(row + at) };
+                }
+            });
+        });
+    }
     gpu::wait_for_previous_kernel();
     let mut position = 0;
     if rotates {
@@ -330,15 +351,6 @@ unsafe fn qk_rope<
         // SAFETY: the caller guarantees that the head's elements are in memory, for `Vectors` in whole and aligned vectors, if
         // there is such a head.
         x[h] = unsafe { load::<A, X, N, U>(row, &units, h == 0 || has_second) };
-    });
-    let mut w = [[[1.0; N]; 2]; U];
-    each::<U>(|j| {
-        let Unit { a, a_valid, b, b_valid, .. } = units[j];
-        let there = |valid: u32| if heads.flags & HAS_WEIGHTS != 0 { valid } else { 0 };
-        // SAFETY: the caller guarantees that the head's weights are in memory, for `Vectors` in whole and aligned vectors.
-        w[j] =
-            unsafe { [weights::<A, N>(w_row, a, there(a_valid)), weights::<A, N>(w_row, b, there(b_valid))] };
-        w[j] = w[j].map(|w| map_pairs(|i| [w[i] + heads.weight_offset, w[i + 1] + heads.weight_offset]));
     });
     // A position past the tables' end reads nothing, and makes what it would rotate NaN.
     let is_in_table = position < args.table_rows;
@@ -356,7 +368,20 @@ unsafe fn qk_rope<
         };
     });
 
-    let y = norm_and_rotate::<A, X, N, U, H, NEIGHBOURS>(args, &heads, &units, x, &w, &tables);
+    let load_weights = || {
+        let mut w = [[[1.0; N]; 2]; U];
+        each::<U>(|j| {
+            let Unit { a, a_valid, b, b_valid, .. } = units[j];
+            let there = |valid: u32| if heads.flags & HAS_WEIGHTS != 0 { valid } else { 0 };
+            // SAFETY: the caller guarantees that the head's weights are in memory, for `Vectors` in whole and aligned vectors.
+            w[j] = unsafe {
+                [weights::<A, N>(w_row, a, there(a_valid)), weights::<A, N>(w_row, b, there(b_valid))]
+            };
+            w[j] = w[j].map(|w| map_pairs(|i| [w[i] + heads.weight_offset, w[i + 1] + heads.weight_offset]));
+        });
+        w
+    };
+    let y = norm_and_rotate::<A, X, N, U, H, NEIGHBOURS>(args, &heads, &units, x, load_weights, &tables);
     each::<H>(|h| {
         let (row, wanted) =
             if h == 0 { (y_row, true) } else { (y_row.wrapping_add(heads.y_head), has_second) };
@@ -429,7 +454,7 @@ fn norm_and_rotate<
     heads: &RopeHeads,
     units: &[Unit; U],
     x: [[[Words; 2]; U]; H],
-    w: &[[[f32; N]; 2]; U],
+    load_weights: impl FnOnce() -> [[[f32; N]; 2]; U],
     tables: &[([f32; N], [f32; N]); U],
 ) -> [[[[f32; N]; 2]; U]; H] {
     // What a kernel for RMSNorm alone does not serve is 0, as the host writes it in, and ptxas removes it.
@@ -471,7 +496,7 @@ fn norm_and_rotate<
         subtract_means();
         subtract_means();
     }
-    let mut rstds = [1.0; H];
+    let (mut rstds, mut w) = ([1.0; H], [[[1.0; N]; 2]; U]);
     if args.norms | !general != 0 {
         let sums = values.each_ref().map(|values| {
             let mut sum_sq = 0.0;
@@ -483,6 +508,7 @@ fn norm_and_rotate<
             });
             sum_sq
         });
+        w = load_weights();
         let sums = sums_over_lanes(sums);
         if (heads.flags | !general) & IS_NORMED != 0 {
             rstds = sums.map(|sum_sq| gpu::rsqrt(sum_sq * args.reciprocal + heads.eps));

@@ -310,12 +310,13 @@ fn activate(activation: Activation, g: f32) -> f32 {
 
 /// What is done between norm and rotation, in the rotation, and to weights and tables.
 fn check_rope(
-    RopeKernel { x, w, table, rounding, rms_only, .. }: RopeKernel,
+    RopeKernel { x, w, table, rounding, rms_only, short, .. }: RopeKernel,
     values: [f32; VALUES],
     given: &[u32; RESULTS],
     what: impl Fn(&str) -> String,
 ) {
     assert_eq!(given[result::GENERAL], if rms_only { 0 } else { u32::MAX }, "{}", what("general.p"));
+    assert_eq!(given[result::SHORT], if short { u32::MAX } else { 0 }, "{}", what("short.p"));
     let unless = |is_not: bool| if is_not { DType::F32 } else { x };
     for (role, dtype, at) in [
         ("m", unless(rounding == RopeRounding::Single), result::ROUND_M),
