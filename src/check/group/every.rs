@@ -1,6 +1,6 @@
 //! The cases by which `norm check --every-kernel` reaches a kernel of groups, and those beside them.
 
-use norm_host::NormKind;
+use norm_host::{NormKind, Stray};
 use norm_kernels::abi::{GroupKernel, GroupVariant, width};
 
 use super::super::case::{CheckCase, Placement, ResidualForm, ValuePattern};
@@ -32,6 +32,7 @@ pub fn case(kernel: GroupKernel) -> GroupCase {
         blocks: 2,
         two_shot: false,
         piece: None,
+        stray: None,
         completed: 0,
     }
 }
@@ -67,6 +68,19 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
             ..two_shot(CheckCase { data: ValuePattern::Spot, ..of(9, dim) }, 4)
         },
     ];
+    let few = of(2, dim);
+    let astray = |stray: Stray, ranks: usize, two_shot: bool| GroupCase {
+        stray: Some(stray),
+        ranks,
+        two_shot,
+        calls: 2,
+        ..GroupCase { rows: few.clone(), ..case.clone() }
+    };
+    cases.extend([
+        astray(Stray::Absent, 3, true),
+        astray(Stray::OtherCall, 2, false),
+        astray(Stray::OtherEpoch, 2, false),
+    ]);
     let width = width(x, x) as usize;
     let once = |rows: CheckCase, ranks: usize| GroupCase { rows, ranks, calls: 1, ..case.clone() };
     if variant != GroupVariant::Block {
