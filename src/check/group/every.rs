@@ -68,19 +68,6 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
             ..two_shot(CheckCase { data: ValuePattern::Spot, ..of(9, dim) }, 4)
         },
     ];
-    let few = of(2, dim);
-    let astray = |stray: Stray, ranks: usize, two_shot: bool| GroupCase {
-        stray: Some(stray),
-        ranks,
-        two_shot,
-        calls: 2,
-        ..GroupCase { rows: few.clone(), ..case.clone() }
-    };
-    cases.extend([
-        astray(Stray::Absent, 3, true),
-        astray(Stray::OtherCall, 2, false),
-        astray(Stray::OtherEpoch, 2, false),
-    ]);
     let width = width(x, x) as usize;
     let once = |rows: CheckCase, ranks: usize| GroupCase { rows, ranks, calls: 1, ..case.clone() };
     if variant != GroupVariant::Block {
@@ -116,5 +103,8 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
             CheckCase { in_place: true, ..of(1, 16 * width + usize::from(variant == GroupVariant::Scalar)) };
         cases.push(GroupCase { calls: 3, ..once(sums, 3) });
     }
+    // The last ones have the fewest elements.
+    let strays = [Stray::Absent, Stray::OtherCall, Stray::OtherEpoch];
+    cases.iter_mut().rev().zip(strays).for_each(|(case, stray)| case.stray = Some(stray));
     cases
 }
