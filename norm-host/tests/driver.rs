@@ -5,7 +5,7 @@ use half::f16;
 use norm_host::ptx::EMBEDDED;
 use norm_host::{
     Activation, Arg, DType, Device, EpilogueRounding, Error, Gate, GateOrder, Gating, Norm, NormKind, Place,
-    Rounding, Stream, View, ViewMut,
+    QkNormRope, Qkv, QuantFormat, Quantization, QuantizedMut, Rounding, Stream, View, ViewMut,
     plan::{DeviceProfile, Plan},
     problem::{Operand, Problem},
     rms_norm,
@@ -560,6 +560,26 @@ fn a_launch_overlaps_with_the_one_in_front_unless_told_not_to() {
         let launches = overlaps(mock);
         assert!(launches.len() >= 6, "{dim}: {launches:?}");
         assert!(launches.iter().all(|&given| given == i32::from(overlap)), "{dim}, {overlap}: {launches:?}");
+    }
+}
+
+/// The forms that have kernels of their own.
+#[test]
+fn launches_of_every_form_overlap_unless_told_not_to() {
+    let (mock, _alone, device) = setup();
+    let stream = Stream::new(&device).unwrap();
+    let shape = [3, 1024];
+    for overlap in [true, false] {
+        let norm = Norm::rms(1e-6).overlap(overlap);
+        let (x, g) = (rows_of(DType::F16, X, &shape), rows_of(DType::F16, R, &shape));
+        norm.gated_rows(x, Gate::silu(g), &mut rows_mut_of(DType::F16, Y, &shape), &stream).unwrap();
+        // SAFETY: nobody writes it.
+        let codes = unsafe { QuantizedMut::from_raw_parts(Place::Cuda(0), Y, QuantFormat::E4m3, &shape) };
+        let mut codes = codes.unwrap().scales(rows_mut_of(DType::F32, W, &[3, 1]));
+        norm.quantize_rows(&Quantization::per_token(QuantFormat::E4m3), x, &mut codes, &stream).unwrap();
+        let q = rows_mut_of(DType::F16, Y, &[3, 8, 128]);
+        QkNormRope::new().q_norm(Norm::rms(1e-6)).overlap(overlap).in_place(Qkv::new(q), &stream).unwrap();
+        assert_eq!(overlaps(mock), [i32::from(overlap); 3]);
     }
 }
 
