@@ -56,7 +56,7 @@ enum Kind {
 mod programs {
     pub const LIB: &str = "-p norm-host --features sim --lib device::";
     pub const PLANS: &str = "-p norm-host --features sim --lib plan::";
-    pub const CHECKS: &str = "-p norm-host --features sim --lib check::";
+    pub const CHECKS: &str = "-p norm-host --features sim,candle --lib check::";
     pub const PROMISE: &str = "-p norm-host --features sim --lib accuracy:: -- --skip each_order_keeps";
     pub const SUMS: &str = "-p norm-host --features sim --lib cpu:: -- --skip dispatch";
     pub const TEXTS: &str = "-p norm-host --features sim --test error_texts";

@@ -43,7 +43,6 @@ faults! {
         "a kernel that failed loses nothing": value "FATAL.contains(&code)" => "code != 719 && FATAL.contains(&code)";
         "a lack of resources loses all": value "FATAL.contains(&code)" => "code == 701 || FATAL.contains(&code)";
         "a loss while a device is opened is another error": value "Error::Driver { call, code, name } if «is_fatal(code)» =>" => "code == 719";
-        "of several losses the last is told": value "self.context_lost(self.inner.lost.get_or_init(|| error))" => "{\n            let _ = self.inner.lost.get_or_init(|| error.clone());\n            self.context_lost(&error)\n        }";
     }
     in "norm-host/src/stream.rs" by ORDER {
         "a stream does not wait for another": value "self.wait_for(&Event::after(other)?)" => "Event::after(other).map(drop)";

@@ -31,7 +31,6 @@ faults! {
     }
     in "norm-host/src/plan/select.rs" by DRIVER {
         "preloading leaves long grids out": value "[1, profile.short_grid.saturating_add(1), u64::MAX]" => "[1, profile.short_grid.saturating_add(1), 1]";
-        "preloading leaves medium grids out": value "[1, profile.short_grid.saturating_add(1), u64::MAX]" => "[1, 1, u64::MAX]";
         "preloading leaves short grids out": value "[1, profile.short_grid.saturating_add(1), u64::MAX]" => "[u64::MAX, profile.short_grid.saturating_add(1), u64::MAX]";
         "preloading leaves residuals in front out": value "[(false, false), (true, false), (true, true)]" => "[(false, false), (false, false), (true, true)]";
         "preloading leaves what is rare out": value "[(false, false), (true, false), (true, true)]" => "[(false, false), (true, false), (true, false)]";

@@ -1,7 +1,7 @@
 //! Errors that say something else: in their texts, and where they are made.
 
 use super::faults;
-use super::programs::{DRIVER, FAILURES, GROUPS, PLANS, TEXTS};
+use super::programs::{FAILURES, GROUPS, PLANS, TEXTS};
 
 faults! {
     in "norm-host/src/error.rs" by TEXTS {
@@ -27,7 +27,7 @@ faults! {
         "launches are told as the index": value "Error::Tp { index, place, launched, source: Box::new(source) }" => "Error::Tp { index: launched, place, launched: index, source: Box::new(source) }";
         "the place of the first stream is told": value "self.streams[index].device().place()" => "self.streams[0].device().place()";
     }
-    in "norm-host/src/device.rs" by DRIVER {
+    in "norm-host/src/device.rs" by FAILURES {
         "the number of devices is told as the ordinal": value "Error::NoDevice { ordinal, count }" => "Error::NoDevice { ordinal: count, count: ordinal }";
     }
 }
