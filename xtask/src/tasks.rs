@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 use xtask::Error;
 
+use crate::planted;
 use crate::ptx::{self, PtxTask};
 use crate::step::{Step, root};
 
@@ -129,6 +130,11 @@ pub enum Mutants {
         /// --minutes 30`, or `--only 17,203` of a report's numbers
         #[arg(last = true)]
         arguments: Vec<String>,
+    },
+    /// In host code, faults that were once planted and not found: each must fail the tests that are to find it
+    Planted {
+        /// Words of which what is planted has one, such as `preload` or `promise`; without any all are planted
+        words: Vec<String>,
     },
     /// In norm-host; needs cargo-mutants: `cargo install --locked cargo-mutants`
     Host {
@@ -285,6 +291,7 @@ fn fuzz(target: FuzzTarget, seconds: u32) -> Result<(), Error> {
 
 fn mutants(mutants: Mutants) -> Result<(), Error> {
     let (step, arguments) = match mutants {
+        Mutants::Planted { words } => return planted::run(&words),
         Mutants::Kernels { arguments } => (
             Step::cargo("run --release --quiet -p norm-testing --features mutation-run --bin mutants --"),
             arguments,
