@@ -40,7 +40,7 @@
 //! | file | what it has |
 //! |---|---|
 //! | `algorithm` | the passes of a norm, in their order |
-//! | `passes`, `tasks` | who carries them out: one thread or several |
+//! | `passes`, `tasks`, `team` | who carries them out: one thread or several |
 //! | `chunk` | a pass over one chunk |
 //! | `loops` | the two loops over elements: one that writes, one that adds up |
 //! | `affine`, `residual`, `round`, `sum` | what the loops do with each vector |
@@ -81,6 +81,7 @@ mod sharded;
 mod simd;
 mod sum;
 mod tasks;
+mod team;
 mod widen;
 mod workspace;
 

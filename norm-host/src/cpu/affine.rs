@@ -4,7 +4,7 @@ use super::{
     element::Element,
     loops::{Dest, Elementwise, Source, map},
     round::Intermediate,
-    simd::{Simd, Vector},
+    simd::{Arithmetic, Floats, Simd},
     sum::Center,
 };
 
@@ -20,10 +20,10 @@ pub(super) struct Affine<C, R> {
 impl<C: Center, R: Intermediate> Affine<C, R> {
     /// Writes the outputs for `x`, given the weights and biases that there are.
     #[inline(always)]
-    pub(super) fn write<'a, S: Simd, E: Element>(
+    pub(super) fn write<'a, S: Simd, X: Element, E: Element>(
         self,
         simd: S,
-        (x, w, b): (Source<'_, E>, Option<Source<'_>>, Option<Source<'_>>),
+        (x, w, b): (Source<'_, X>, Option<Source<'_>>, Option<Source<'_>>),
         y: Dest<'a, E>,
     ) -> Source<'a, E> {
         match (w, b) {
@@ -36,13 +36,13 @@ impl<C: Center, R: Intermediate> Affine<C, R> {
 
     /// `(x - center) * rstd`
     #[inline(always)]
-    fn normalize<S: Simd>(self, simd: S, x: S::F32) -> S::F32 {
+    fn normalize<A: Arithmetic>(self, simd: A, x: A::F32) -> A::F32 {
         self.rounding.normalized(self.center.center(simd, x).mul(simd.splat(self.rstd)))
     }
 
     /// `w + weight_offset`
     #[inline(always)]
-    fn factor<S: Simd>(self, simd: S, w: S::F32) -> S::F32 {
+    fn factor<A: Arithmetic>(self, simd: A, w: A::F32) -> A::F32 {
         w.add(simd.splat(self.weight_offset))
     }
 }
@@ -55,7 +55,7 @@ impl<C: Center, R: Intermediate> Elementwise<1> for Plain<Affine<C, R>> {
     const PREFETCH: bool = true;
 
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, [x]: [S::F32; 1]) -> S::F32 {
+    fn apply<A: Arithmetic>(self, simd: A, [x]: [A::F32; 1]) -> A::F32 {
         self.0.normalize(simd, x)
     }
 }
@@ -68,7 +68,7 @@ impl<C: Center, R: Intermediate> Elementwise<2> for Weighted<Affine<C, R>> {
     const PREFETCH: bool = true;
 
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, [x, w]: [S::F32; 2]) -> S::F32 {
+    fn apply<A: Arithmetic>(self, simd: A, [x, w]: [A::F32; 2]) -> A::F32 {
         self.0.normalize(simd, x).mul(self.0.factor(simd, w))
     }
 }
@@ -81,7 +81,7 @@ impl<C: Center, R: Intermediate> Elementwise<2> for Biased<Affine<C, R>> {
     const PREFETCH: bool = true;
 
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, [x, b]: [S::F32; 2]) -> S::F32 {
+    fn apply<A: Arithmetic>(self, simd: A, [x, b]: [A::F32; 2]) -> A::F32 {
         self.0.rounding.product(self.0.normalize(simd, x)).add(b)
     }
 }
@@ -94,7 +94,7 @@ impl<C: Center, R: Intermediate> Elementwise<3> for WeightedAndBiased<Affine<C, 
     const PREFETCH: bool = true;
 
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, [x, w, b]: [S::F32; 3]) -> S::F32 {
+    fn apply<A: Arithmetic>(self, simd: A, [x, w, b]: [A::F32; 3]) -> A::F32 {
         let Affine { rounding, .. } = self.0;
         let (normalized, factor) = (self.0.normalize(simd, x), self.0.factor(simd, w));
         match rounding.rounds_product() {

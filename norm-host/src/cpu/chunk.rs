@@ -110,7 +110,7 @@ impl<'a> Chunk<'a> {
         self.read(simd, self.row.x, Widening::INPUT, &mut space.x)
     }
 
-    /// The elements that are normalized, where they lie. `E` is their type.
+    /// The elements that are normalized, where they lie. `E` is of their type.
     #[inline(always)]
     pub(super) fn input<E: Element>(&self) -> Source<'a, E> {
         self.elements(self.row.x)
@@ -155,7 +155,7 @@ impl<'a> Chunk<'a> {
         };
         let y = self.place::<E>(row.y);
         let affine = Affine { center, rstd, weight_offset: row.weight_offset, rounding: Unrounded };
-        affine.write(simd, (self.input::<E>(), w, b), y.streamed(row.stream));
+        affine.write(simd, (self.input::<E::Term>(), w, b), y.streamed(row.stream));
     }
 
     /// Stores `(x - center) * rstd * (w + weight_offset) + b`, or its sum with the residual. It is rounded once, or with

@@ -23,6 +23,9 @@ pub(super) trait Form {
     const UNIFORM: Option<DType>;
     /// The type in which loops read `x`.
     type X: Element;
+    /// Whether rows are taken for finite: an infinity or NaN shows in the sum of squares, and then the row is normalized as one of
+    /// [`Any`] form, where infinities are limited.
+    const FINITE: bool = false;
 
     /// Stores the sum of a chunk's input and a residual in front of the norm.
     fn add_residual<S: Simd>(simd: S, chunk: &mut Chunk<'_>, terms: ResidualSum, space: &mut Workspace);
@@ -65,7 +68,9 @@ pub(super) struct Uniform<E>(PhantomData<E>);
 impl<E: Element> Form for Uniform<E> {
     const ROUNDS: bool = false;
     const UNIFORM: Option<DType> = Some(E::DTYPE);
-    type X = E;
+    // In f16 it takes two instructions a vector to limit infinities.
+    const FINITE: bool = matches!(E::DTYPE, DType::F16);
+    type X = E::Term;
 
     #[inline(always)]
     fn add_residual<S: Simd>(simd: S, chunk: &mut Chunk<'_>, terms: ResidualSum, _: &mut Workspace) {
@@ -73,7 +78,7 @@ impl<E: Element> Form for Uniform<E> {
     }
 
     #[inline(always)]
-    fn x<'s, S: Simd>(_: S, chunk: &Chunk<'s>, _: &'s mut Workspace) -> Source<'s, E> {
+    fn x<'s, S: Simd>(_: S, chunk: &Chunk<'s>, _: &'s mut Workspace) -> Source<'s, E::Term> {
         chunk.input()
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Most problems take [`plain`]. For the others heads are short, so that a head is converted to `f32` whole, and everything is done there, in vectors: each step is a pass
 //! over the buffer. A head that ends within a vector is filled up with zeros, which add nothing to its sums. No step depends
-//! on the instruction set, as each element is rounded alone and sums are taken in the order of [`Doubles::total`], in `f64`.
+//! on the instruction set, as each element is rounded alone and sums are taken in the order of [`Total::total`], in `f64`.
 
 mod plain;
 #[cfg(test)]
@@ -11,7 +11,6 @@ mod tests;
 use std::{array::from_fn, ops::Range};
 
 use half::{bf16, f16};
-use rayon::prelude::*;
 
 use self::plain::{PlainTokens, is_plain};
 use super::{
@@ -19,8 +18,9 @@ use super::{
     element::Element,
     round::rounded,
     row::rstd,
-    simd::{Doubles, Simd, Vector, WIDTH},
+    simd::{Doubles, Floats, Simd, Total, Vector, WIDTH},
     tasks::TASK,
+    team,
 };
 use crate::{
     DType, MAX_HEAD_DIM, NormKind, Pairing, RopeRounding,
@@ -51,10 +51,7 @@ pub(super) unsafe fn run(problem: &QkRopeProblem, isa: Isa) {
     if problem.tokens <= tokens_per_task {
         return task(0..problem.tokens);
     }
-    (0..problem.tokens.div_ceil(tokens_per_task)).into_par_iter().for_each(|index| {
-        let first = index * tokens_per_task;
-        task(first..problem.tokens.min(first + tokens_per_task));
-    });
+    team::share(problem.tokens, tokens_per_task, &task);
 }
 
 /// Tokens of a problem, and the right to work on them.

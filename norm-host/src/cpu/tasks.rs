@@ -2,22 +2,21 @@
 
 use std::{marker::PhantomData, ops::Range};
 
-use half::{bf16, f16};
-use rayon::prelude::*;
-
 use super::{
     algorithm::normalize,
     chunk::CHUNK,
     dispatch::Isa,
     form::{Any, Form, Uniform, uniform},
     passes::{Chunks, NormalizeRows},
-    row::RowRange,
+    row::{Row, RowRange},
+    team,
     workspace::with_workspace,
 };
 use crate::{
     DType,
     problem::{Problem, Roundings},
 };
+use half::{bf16, f16};
 
 /// Elements that make a task: some 10 µs, against which waking a thread is little.
 pub(super) const TASK: usize = 32 * 1024;
@@ -46,10 +45,7 @@ pub(super) unsafe fn run(problem: &Problem) {
         return normalize(0..rows);
     }
     let rows_per_task = TASK.div_ceil(dim as usize) as u64;
-    (0..rows.div_ceil(rows_per_task)).into_par_iter().for_each(|task| {
-        let first = task * rows_per_task;
-        normalize(first..rows.min(first + rows_per_task));
-    });
+    team::share(rows, rows_per_task, &normalize);
 }
 
 /// How the tasks of an operation are carried out.
@@ -82,7 +78,12 @@ impl Job {
         if rows.dim() > CHUNK {
             return self.normalize_long::<F>(rows);
         }
-        with_workspace(|space| self.isa.run(NormalizeRows { rows, space, form: PhantomData::<F> }));
+        let mut rows = rows.iter::<F>();
+        while let Some(mut row) =
+            with_workspace(|space| self.isa.run(NormalizeRows { rows: &mut rows, space }))
+        {
+            self.normalize_unfit(&mut row);
+        }
     }
 
     /// Normalizes rows of any length, chunk by chunk. Never inlined, to keep the code for short rows small.
@@ -90,7 +91,19 @@ impl Job {
     fn normalize_long<F: Form>(&self, rows: &mut RowRange<'_>) {
         let Job { isa, share_chunks: parallel, .. } = *self;
         for mut row in rows.iter::<F>() {
-            normalize(&mut Chunks { isa, row: &mut row, parallel, form: PhantomData::<F> });
+            if !normalize(&mut Chunks { isa, row: &mut row, parallel, form: PhantomData::<F> }) {
+                self.normalize_unfit(&mut row);
+            }
         }
+    }
+
+    /// Normalizes a row that was to be [finite](Form::FINITE) and is not. Its sum with a residual is stored already.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn normalize_unfit(&self, row: &mut Row<'_>) {
+        (row.in_front, row.stream) = (None, false);
+        let (isa, parallel, form) = (self.isa, self.share_chunks, PhantomData::<Any<false>>);
+        // It takes no row for finite.
+        let _ = normalize(&mut Chunks { isa, row, parallel, form });
     }
 }

@@ -1,6 +1,6 @@
 //! The cases by which `norm check --every-kernel` reaches a kernel of groups, and those beside them.
 
-use norm_host::NormKind;
+use norm_host::{NormKind, Stray};
 use norm_kernels::abi::{GroupKernel, GroupVariant, width};
 
 use super::super::case::{CheckCase, Placement, ResidualForm, ValuePattern};
@@ -32,6 +32,7 @@ pub fn case(kernel: GroupKernel) -> GroupCase {
         blocks: 2,
         two_shot: false,
         piece: None,
+        stray: None,
         completed: 0,
     }
 }
@@ -102,5 +103,8 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
             CheckCase { in_place: true, ..of(1, 16 * width + usize::from(variant == GroupVariant::Scalar)) };
         cases.push(GroupCase { calls: 3, ..once(sums, 3) });
     }
+    // The last ones have the fewest elements.
+    let strays = [Stray::Absent, Stray::OtherCall, Stray::OtherEpoch];
+    cases.iter_mut().rev().zip(strays).for_each(|(case, stray)| case.stray = Some(stray));
     cases
 }

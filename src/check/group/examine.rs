@@ -3,7 +3,7 @@
 
 use std::hash::Hash;
 
-use norm_host::reference;
+use norm_host::{GroupFailure, Stray, reference};
 
 use super::super::call::{Call, Executor, ImageTensor};
 use super::super::examine::{CaseFault, CaseStats, ImageBuffers, judge};
@@ -49,6 +49,22 @@ pub fn examine(
                 let row = number / case.ranks * rows.rows() + row;
                 return Err(CaseFault::InPlace { row, column });
             }
+        }
+    }
+    if let Some(stray) = case.stray {
+        image.clone_from(before);
+        let told = executor.told_of_stray(&group, stray, image).map_err(CaseFault::Refused)?;
+        let last = case.ranks - 1;
+        // Of two that make different calls, each may tell of the other.
+        let is_right = |failure: &GroupFailure| match stray {
+            Stray::Absent => *failure == GroupFailure::Absent { rank: last },
+            Stray::OtherEpoch => *failure == GroupFailure::OtherEpoch { rank: last },
+            Stray::OtherCall => matches!(failure, GroupFailure::OtherCall { .. }),
+        };
+        // Nothing is done where there are no rows.
+        let told = told.unwrap_or_default();
+        if let Some(rank) = told.iter().position(|told| !told.as_ref().is_some_and(is_right)) {
+            return Err(CaseFault::Told { rank, told: told[rank], stray });
         }
     }
     Ok(stats)
