@@ -1,8 +1,9 @@
 //! QK norm and RoPE, head by head.
 //!
-//! Most problems take [`plain`]. For the others heads are short, so that a head is converted to `f32` whole, and everything is done there, in vectors: each step is a pass
-//! over the buffer. A head that ends within a vector is filled up with zeros, which add nothing to its sums. No step depends
-//! on the instruction set, as each element is rounded alone and sums are taken in the order of [`Total::total`], in `f64`.
+//! Most problems take [`plain`]. For the others heads are short, so that a head is converted to `f32` whole, and everything is done
+//! there, in vectors: each step is a pass over the buffer. A head that ends within a vector is filled up with zeros, which add
+//! nothing to its sums. No step depends on the instruction set, as each element is rounded alone and sums are taken in the order of
+//! [`Total::total`], in `f64`.
 
 mod plain;
 #[cfg(test)]
