@@ -176,9 +176,20 @@ pub(super) fn in_place(simulator: &Simulator, entry: EntryPoint, memory: &mut Im
         let simulator = simulator.on(profile);
         let tried = match &case {
             AnyCase::Norm(norm) => {
-                let [bare, gaps] = [without_weights(norm), strided(norm, true)].map(AnyCase::Norm);
-                let bare = beside(&simulator, &bare, memory);
-                beside(&simulator, &gaps, memory).and(bare)
+                let gaps = strided(norm, true);
+                // Of long rows each kernel adds a residual in front, along the same axes.
+                let added = (norm.dim() >= LONG && norm.residual == ResidualForm::None && norm.shards == 1)
+                    .then(|| CheckCase {
+                        residual: ResidualForm::PreNorm { gaps: [16, 40, 8], at: 0 },
+                        addition: AdditionOptions { separate: Some(([24, 8, 32], 0)), ..gaps.addition },
+                        gate: None,
+                        ..gaps.clone()
+                    })
+                    .filter(|_| norm.gate.is_none() && norm.quantize.is_none());
+                let cases = [Some(without_weights(norm)), Some(gaps), added].into_iter().flatten();
+                cases.fold(Tried::Passed { outputs: 0 }, |tried, case| {
+                    tried.and(beside(&simulator, &AnyCase::Norm(case), memory))
+                })
             }
             AnyCase::Heads(_) | AnyCase::Group(_) => beside(&simulator, &case, memory),
         };
@@ -237,7 +248,10 @@ fn harder(case: &AnyCase) -> Vec<AnyCase> {
     };
     // Short rows of odd length are a warp's each. Of a longer one all warps of a block have a part.
     let is_odd = case.dim() % 4 == 1 && case.dim() < SHORT && case.shards == 1;
-    let of_block = is_odd.then(|| CheckCase { shape: vec![1, 20 * case.dim() + 1], ..case.clone() });
+    // LayerNorm has more of them then, which are a cluster.
+    let least = if case.kind == NormKind::Layer { 17_001 } else { 0 };
+    let long = least.max(20 * case.dim() + 1);
+    let of_block = is_odd.then(|| CheckCase { shape: vec![1, long], ..case.clone() });
     far.into_iter().chain(others).chain(of_block).chain(other_recipes(case)).map(AnyCase::Norm).collect()
 }
 
@@ -264,6 +278,7 @@ fn strided(case: &CheckCase, outermost: bool) -> CheckCase {
     let is_quantized = case.quantize.is_some();
     let is_plain = case.residual == ResidualForm::None && case.shards == 1 && !is_quantized;
     let leading = match (case.rows(), case.dim()) {
+        (1, _) if outermost => [2, 1, 2],
         (1, _) => [1, 1, 1],
         // Of an axis of two positions the half of a row's number would do.
         (rows, ..LONG) if rows < MANY_ROWS => [2, 3, rows.div_ceil(6).max(2)],

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use norm_kernels::abi::{Args, Failure, GroupArgs, MAX_GROUP_BLOCKS, MAX_RANKS, workspace};
-use ptx_sim::{Argument, Launch, Memory, Stream, Together};
+use ptx_sim::{Argument, Launch, Memory, Module, Stream, Together};
 
 use super::{IN_FRONT, Simulator, args, argument, limit, memory, none_is_stray};
 use crate::{
@@ -69,6 +69,13 @@ const PATIENCE: u64 = 1 << 19;
 
 /// The same where one of the ranks strays.
 const LITTLE_PATIENCE: u64 = 1 << 13;
+
+/// The host, as far as it reads a word that devices write.
+const HOST: &str = ".version 8.0 .target sm_80 .address_size 64
+.visible .entry host(.param .u64 word) {
+    .reg .b32 %r<2>; .reg .b64 %d<2>;
+    ld.param.u64 %d1, [word]; ld.relaxed.sys.global.u32 %r1, [%d1]; ret;
+}";
 
 /// Bytes in front of a workspace's buffers.
 const HEAD: u64 = workspace::BUFFERS;
@@ -154,6 +161,12 @@ impl Simulator {
                 self.launch_rank(&of_launch, part, rank, (workspaces, hosts[rank], patience))
             };
             launches.push(parts.iter().enumerate().map(of_rank).collect::<Result<Vec<Launch>>>()?);
+        }
+        if stray.is_some() {
+            // The host reads at any time.
+            let host = Module::parse(HOST)?.kernel("host")?;
+            let reads = hosts.iter().map(|&word| Launch::new(&host).block([1, 1, 1]).arg(word));
+            launches.push(reads.collect());
         }
         Together::new(group.seed).run(&launches, &mut simulated)?;
         let word = |address: u64| -> Result<u32> {

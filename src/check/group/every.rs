@@ -38,7 +38,7 @@ pub fn case(kernel: GroupKernel) -> GroupCase {
 }
 
 /// The cases beside that one: two-shot by three ranks, whose count of calls wraps, in place and with gaps, in several launches a
-/// call; four ranks; long rows; a norm with a residual, with biases, and without weights; and the exchange of one sum a row of
+/// call; eight ranks; long rows; a norm with a residual, with biases, and without weights; and the exchange of one sum a row of
 /// rows that are split over devices.
 pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
     let GroupKernel { norm, x, variant, .. } = kernel;
@@ -65,7 +65,7 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
         GroupCase {
             calls: 1,
             blocks: 1,
-            ..two_shot(CheckCase { data: ValuePattern::Spot, ..of(9, dim) }, 4)
+            ..two_shot(CheckCase { data: ValuePattern::Spot, ..of(9, dim) }, 8)
         },
     ];
     let width = width(x, x) as usize;
@@ -105,6 +105,8 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
     }
     // The last ones have the fewest elements.
     let strays = [Stray::Absent, Stray::OtherCall, Stray::OtherEpoch];
-    cases.iter_mut().rev().zip(strays).for_each(|(case, stray)| case.stray = Some(stray));
+    for (case, stray) in cases.iter_mut().rev().zip(strays) {
+        (case.stray, case.ranks) = (Some(stray), 3);
+    }
     cases
 }
