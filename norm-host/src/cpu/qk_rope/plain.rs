@@ -21,7 +21,7 @@ use crate::{
     cpu::{
         element::Element,
         row::rstd,
-        simd::{Doubles, Simd, Vector, WIDTH},
+        simd::{Doubles, Floats, Simd, Total, Vector, WIDTH},
     },
     problem::{HeadNorm, Heads, QkRopeProblem},
 };
