@@ -59,12 +59,12 @@ mod programs {
     pub const CHECKS: &str = "-p norm-host --features sim,candle --lib check::";
     pub const PROMISE: &str = "-p norm-host --features sim --lib accuracy:: -- --skip each_order_keeps";
     pub const SUMS: &str = "-p norm-host --features sim --lib cpu:: -- --skip dispatch";
-    pub const TEXTS: &str = "-p norm-host --features sim --test error_texts";
+    pub const TEXTS: &str = "-p norm-host --features sim --test operations error_texts::";
     pub const DRIVER: &str = "-p norm-host --features sim --test driver";
     pub const FAILURES: &str = "-p norm-host --features sim --test failures";
     pub const GROUPS: &str = "-p norm-host --features sim --test tensor_parallel";
-    pub const SHARDED: &str = "-p norm-host --features sim --test sharded";
-    pub const MISUSE: &str = "-p norm-host --features sim --test misuse";
+    pub const SHARDED: &str = "-p norm-host --features sim --test operations sharded::";
+    pub const MISUSE: &str = "-p norm-host --features sim --test operations misuse::";
     pub const CUDARC: &str = "-p norm-host --features cudarc --test cudarc";
     pub const CANDLE: &str = "-p norm-candle --test ops";
     pub const ORDER: &str = "--test simulated order::";

@@ -7,7 +7,6 @@ faults! {
     in "norm-host/src/check/sharded.rs" by SHARDED {
         "sums that overlap y": statement "overlap::apart((Arg::Sums, sums), (Arg::Y, y))?;" => "";
         "sums that overlap x": statement "overlap::apart((Arg::X, x), (Arg::Sums, sums))?;" => "";
-        "sums that overlap each other": statement "overlap::within(Arg::Sums, sums)?;" => "";
         "sums with gaps between them": value "fit::dense_rows(Arg::Sums, sums)" => "Ok(())";
         "whole rows of the longest length are refused": value "Ok(dim) if «dim <= MAX_DIM» =>" => "dim < MAX_DIM";
         "whole rows one longer than the longest": value "Ok(dim) if «dim <= MAX_DIM» =>" => "dim <= MAX_DIM + 1";
