@@ -116,7 +116,7 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
     // The last ones have the fewest elements.
     let strays = [Stray::Absent, Stray::OtherCall, Stray::OtherEpoch];
     for (case, stray) in cases.iter_mut().rev().zip(strays) {
-        (case.stray, case.ranks) = (Some(stray), 3);
+        (case.stray, case.ranks) = (Some(stray), case.ranks.max(3));
     }
     cases
 }
