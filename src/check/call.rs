@@ -3,10 +3,11 @@
 //! An image is one block of memory that holds all tensors of a case: see [`layout`](super::layout).
 
 use norm_host::{
-    Backend, Cpu, DType, Error, Gate, Gating, Place, Scale, Simulator, Stream, View, ViewMut,
-    reference::Operation, rms_norm_partial,
+    Backend, Cpu, DType, Error, Gate, Gating, GroupFailure, Place, Scale, Simulator, Stray, Stream, View,
+    ViewMut, reference::Operation, rms_norm_partial,
 };
 
+use super::group::GroupImage;
 use super::heads::HeadsCall;
 use super::quantized::{QuantizedOperands, in_front};
 use crate::bytes::AlignedBytes;
@@ -231,6 +232,19 @@ pub trait Executor {
 
     /// The same for a call on heads.
     fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error>;
+
+    /// The same for all calls of all ranks of a group.
+    fn execute_group(&mut self, group: &GroupImage, image: &mut AlignedBytes) -> Result<(), Error>;
+
+    /// What each rank of a group is told if the last one strays; `None` where one cannot try it.
+    fn told_of_stray(
+        &mut self,
+        _: &GroupImage,
+        _: Stray,
+        _: &mut AlignedBytes,
+    ) -> Result<Option<Vec<Option<GroupFailure>>>, Error> {
+        Ok(None)
+    }
 }
 
 impl<E: Executor + ?Sized> Executor for Box<E> {
@@ -240,6 +254,19 @@ impl<E: Executor + ?Sized> Executor for Box<E> {
 
     fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
         (**self).execute_heads(call, image)
+    }
+
+    fn execute_group(&mut self, group: &GroupImage, image: &mut AlignedBytes) -> Result<(), Error> {
+        (**self).execute_group(group, image)
+    }
+
+    fn told_of_stray(
+        &mut self,
+        group: &GroupImage,
+        stray: Stray,
+        image: &mut AlignedBytes,
+    ) -> Result<Option<Vec<Option<GroupFailure>>>, Error> {
+        (**self).told_of_stray(group, stray, image)
     }
 }
 
@@ -258,6 +285,10 @@ impl Executor for OnCpu {
         let base = image.as_mut_ptr().expose_provenance() as u64;
         // SAFETY: as for other calls.
         unsafe { call.run(Place::Host, base, &Cpu) }
+    }
+
+    fn execute_group(&mut self, group: &GroupImage, image: &mut AlignedBytes) -> Result<(), Error> {
+        group.on_cpu(image)
     }
 }
 
@@ -278,6 +309,19 @@ impl Executor for OnSimulator<'_> {
         let base = image.as_mut_ptr().expose_provenance() as u64;
         // SAFETY: as for other calls.
         unsafe { call.run(Place::Host, base, self.simulator) }
+    }
+
+    fn execute_group(&mut self, group: &GroupImage, image: &mut AlignedBytes) -> Result<(), Error> {
+        group.on_simulator(self.simulator, image)
+    }
+
+    fn told_of_stray(
+        &mut self,
+        group: &GroupImage,
+        stray: Stray,
+        image: &mut AlignedBytes,
+    ) -> Result<Option<Vec<Option<GroupFailure>>>, Error> {
+        group.astray(self.simulator, stray, image).map(Some)
     }
 }
 
@@ -308,6 +352,13 @@ impl Executor for OnCuda {
         let place = self.upload(image)?;
         // SAFETY: as for other calls.
         unsafe { call.run(place, self.arena.address(), &self.stream) }?;
+        self.arena.download(image, &self.stream)
+    }
+
+    fn execute_group(&mut self, group: &GroupImage, image: &mut AlignedBytes) -> Result<(), Error> {
+        self.upload(image)?;
+        // SAFETY: as for other calls; the upload has waited, and so does the group.
+        unsafe { group.on_device(self.stream.device(), self.arena.address()) }?;
         self.arena.download(image, &self.stream)
     }
 }

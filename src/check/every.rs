@@ -65,9 +65,7 @@ struct KernelFailure {
 pub fn entries(simulator: &Simulator, names: &[String]) -> Result<Vec<EntryPoint>, Failure> {
     let mut in_set = Vec::new();
     for entry in simulator.ptx().entries()? {
-        // Kernels of groups run on several devices at a time: `tests/simulated/` has them.
-        let of_one_device = |entry: &EntryPoint| !matches!(entry, EntryPoint::Group(_));
-        in_set.extend(EntryPoint::named(entry.name()).filter(of_one_device));
+        in_set.extend(EntryPoint::named(entry.name()));
     }
     if names.is_empty() {
         return Ok(in_set);
@@ -178,11 +176,22 @@ pub(super) fn in_place(simulator: &Simulator, entry: EntryPoint, memory: &mut Im
         let simulator = simulator.on(profile);
         let tried = match &case {
             AnyCase::Norm(norm) => {
-                let [bare, gaps] = [without_weights(norm), strided(norm, true)].map(AnyCase::Norm);
-                let bare = beside(&simulator, &bare, memory);
-                beside(&simulator, &gaps, memory).and(bare)
+                let gaps = strided(norm, true);
+                // Of long rows each kernel adds a residual in front, along the same axes.
+                let added = (norm.dim() >= LONG && norm.residual == ResidualForm::None && norm.shards == 1)
+                    .then(|| CheckCase {
+                        residual: ResidualForm::PreNorm { gaps: [16, 40, 8], at: 0 },
+                        addition: AdditionOptions { separate: Some(([24, 8, 32], 0)), ..gaps.addition },
+                        gate: None,
+                        ..gaps.clone()
+                    })
+                    .filter(|_| norm.gate.is_none() && norm.quantize.is_none());
+                let cases = [Some(without_weights(norm)), Some(gaps), added].into_iter().flatten();
+                cases.fold(Tried::Passed { outputs: 0 }, |tried, case| {
+                    tried.and(beside(&simulator, &AnyCase::Norm(case), memory))
+                })
             }
-            AnyCase::Heads(_) => beside(&simulator, &case, memory),
+            AnyCase::Heads(_) | AnyCase::Group(_) => beside(&simulator, &case, memory),
         };
         if simulator.has_run(entry) {
             return tried;
@@ -239,7 +248,10 @@ fn harder(case: &AnyCase) -> Vec<AnyCase> {
     };
     // Short rows of odd length are a warp's each. Of a longer one all warps of a block have a part.
     let is_odd = case.dim() % 4 == 1 && case.dim() < SHORT && case.shards == 1;
-    let of_block = is_odd.then(|| CheckCase { shape: vec![1, 20 * case.dim() + 1], ..case.clone() });
+    // LayerNorm has more of them then, which are a cluster.
+    let least = if case.kind == NormKind::Layer { 17_001 } else { 0 };
+    let long = least.max(20 * case.dim() + 1);
+    let of_block = is_odd.then(|| CheckCase { shape: vec![1, long], ..case.clone() });
     far.into_iter().chain(others).chain(of_block).chain(other_recipes(case)).map(AnyCase::Norm).collect()
 }
 
@@ -266,6 +278,7 @@ fn strided(case: &CheckCase, outermost: bool) -> CheckCase {
     let is_quantized = case.quantize.is_some();
     let is_plain = case.residual == ResidualForm::None && case.shards == 1 && !is_quantized;
     let leading = match (case.rows(), case.dim()) {
+        (1, _) if outermost => [2, 1, 2],
         (1, _) => [1, 1, 1],
         // Of an axis of two positions the half of a row's number would do.
         (rows, ..LONG) if rows < MANY_ROWS => [2, 3, rows.div_ceil(6).max(2)],
@@ -329,7 +342,7 @@ pub(super) fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(AnyCase, D
         EntryPoint::Shard(shard) => of_shard(shard).into_iter().map(|case| norm((case, device))).collect(),
         EntryPoint::Gated(kernel) => vec![norm((of_gated(kernel), device))],
         EntryPoint::Rope(kernel) => of_rope(kernel, device),
-        EntryPoint::Group(_) => Vec::new(),
+        EntryPoint::Group(kernel) => vec![(AnyCase::Group(super::group::every::case(kernel)), device)],
     }
 }
 
@@ -388,7 +401,7 @@ fn shapes(kernel: Kernel, profile: DeviceProfile) -> Vec<(usize, usize)> {
 /// A case of queries, keys and values, of whole vectors if the kernel requires that. Of keys a thread has the last alone, where
 /// others have two.
 fn of_rope(kernel: RopeKernel, device: DeviceProfile) -> Vec<(AnyCase, DeviceProfile)> {
-    let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding, rms_only } = kernel;
+    let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding, rms_only, short } = kernel;
     let of_keys = if rms_only { NormKind::Rms } else { NormKind::Layer };
     let dim = if vectors { 64 } else { 35 };
     let case = HeadsCase {
@@ -407,7 +420,9 @@ fn of_rope(kernel: RopeKernel, device: DeviceProfile) -> Vec<(AnyCase, DevicePro
         in_place: true,
         ..HeadsCase::SIMPLEST
     };
-    vec![(AnyCase::Heads(case), DeviceProfile { short_grid: 0, ..device })]
+    // A thread has two heads in a grid as long as this one.
+    let short_grid = if short { 4 } else { 0 };
+    vec![(AnyCase::Heads(case), DeviceProfile { short_grid, ..device })]
 }
 
 /// Cases of a kernel whose output is quantized, of rows of whole blocks. What a kernel that holds rows in registers leaves to
@@ -492,7 +507,7 @@ fn of_gated(kernel: GatedKernel) -> CheckCase {
 }
 
 /// A case of dense rows of normal values, with weights.
-fn plain(kind: NormKind, [x, w, y]: [DType; 3], rows: usize, dim: usize) -> CheckCase {
+pub(super) fn plain(kind: NormKind, [x, w, y]: [DType; 3], rows: usize, dim: usize) -> CheckCase {
     CheckCase {
         kind,
         heads: false,
@@ -550,6 +565,8 @@ impl EveryKernelReport {
 
 #[cfg(test)]
 mod tests {
+    use norm_kernels::abi::GroupKernel;
+
     use super::*;
 
     /// One of each kind of entry point.
@@ -567,10 +584,12 @@ mod tests {
             }
             EntryPoint::Shard(ShardKernel::Apply { vectors, .. }) => kinds.insert(format!("apply {vectors}")),
             EntryPoint::Gated(GatedKernel { variant, .. }) => kinds.insert(format!("gated {variant:?}")),
-            EntryPoint::Rope(RopeKernel { x, pairing, vectors, rms_only, .. }) => {
-                kinds.insert(format!("rope {x} {pairing} {vectors} {rms_only}"))
+            EntryPoint::Rope(RopeKernel { x, pairing, vectors, rms_only, short, .. }) => {
+                kinds.insert(format!("rope {x} {pairing} {vectors} {rms_only} {short}"))
             }
-            EntryPoint::Group(_) => false,
+            EntryPoint::Group(GroupKernel { norm, variant, .. }) => {
+                kinds.insert(format!("group {norm:?} {variant:?}"))
+            }
         };
         EntryPoint::all().filter(is_new).collect()
     }

@@ -160,8 +160,8 @@ fn a_rounding_towards_0_is_found_in_each_kernel_that_rounds_to_16_bits() {
 fn mistakes_that_show_with_gaps_in_place_or_without_weights_alone_are_found() {
     let mistakes = [
         // In place a kernel writes what it has loaded.
-        ("rms_f16_f16_f16_warp2", "ld.global.L1::no_allocate", "ld.global.nc.L1::no_allocate"),
-        ("layer_f16_f16_f16_short4", "ld.global.L1::no_allocate", "ld.global.nc.L1::no_allocate"),
+        ("rms_f16_f16_f16_warp2", "ld.global.v4", "ld.global.nc.v4"),
+        ("layer_f16_f16_f16_short4", "ld.global.v4", "ld.global.nc.v4"),
         // The distance of rows of `y` along the first axis, in place of that along the second.
         ("rms_f16_f16_f16_block2", "_param_0+192]", "_param_0+232]"),
         // Absent weights count as 1.
@@ -196,4 +196,38 @@ fn mistakes_that_the_first_case_of_a_kernel_hides_are_found() {
         assert_eq!(failing(&text), [""; 0], "{name}");
         assert_eq!(failing(&text.replace(from, to)), [name], "{name}: {from}");
     }
+}
+
+/// What orders the ranks of a group: a flag that is released and acquired for the whole system, behind a barrier of the block; a
+/// number for each call, of which the lowest bit says whose turn a buffer is; and the other ranks' parts in their order.
+#[test]
+fn mistakes_between_the_ranks_of_a_group_are_found() {
+    let name = "all_reduce_f16_stream";
+    let text = text_of(&[name]);
+    assert_eq!(failing(&text), [""; 0]);
+    let mistakes = [
+        ("st.release.sys.", "st.relaxed.sys."),
+        ("ld.acquire.sys.", "ld.relaxed.sys."),
+        ("st.release.sys.", "st.release.gpu."),
+        ("ld.acquire.sys.", "ld.acquire.gpu."),
+        ("bar.sync", "// bar.sync"),
+        // The number of completed calls, which the block counts.
+        ("st.global.b32", "// st.global.b32"),
+        ("griddepcontrol.wait", "// griddepcontrol.wait"),
+    ];
+    for (from, to) in mistakes {
+        assert!(text.contains(from), "{from}");
+        assert_eq!(failing(&text.replace(from, to)), [name], "{to}");
+    }
+    // The lowest bit of the call's number, which alone is taken of a register that is read from memory.
+    let parities: Vec<&str> = text.lines().filter(|line| is_parity(line)).collect();
+    assert!(!parities.is_empty());
+    let one_buffer =
+        parities.iter().fold(text.clone(), |text, line| text.replace(line, &line.replace(", 1;", ", 0;")));
+    assert_eq!(failing(&one_buffer), [name], "one buffer for all calls");
+}
+
+/// Whether a line takes the lowest bit of a number that is no rank's.
+fn is_parity(line: &str) -> bool {
+    line.trim().starts_with("and.b32") && line.ends_with(", 1;") && !line.contains("%masked")
 }
