@@ -10,7 +10,7 @@
     python benches/cpu.py --json cpu.json > cpu.md
 
 Each library has a process of its own, pinned to the same cores, with as many threads: idle ones of another library would
-spin beside those that are timed. In every round all take their turn on a case, each for a slot of some milliseconds. What
+spin beside those that are timed, as ONNX Runtime's do until they are told to stop. In every round all take their turn on a case, each for a slot of some milliseconds, after a pause of 20. What
 counts of a slot is its fastest call, so that other work of the machine disturbs little (of short calls the fastest batch of
 50 µs); a time is the median of the rounds.
 
@@ -49,6 +49,8 @@ SMALL = [(1, 4096), (16, 4096), (512, 64)]
 TOLERANCE = {"f32": 1e-4, "f16": 4e-3, "bf16": 3e-2}
 BATCH_NS = 50_000
 PATTERN = 1_000_003
+# Seconds before each slot, for the threads of the library before to fall asleep: OpenMP's wait awake for some 15 ms.
+PAUSE = 0.02
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 METHOD = __doc__.split("\n\n")[2].replace("\n", " ")
 
@@ -124,6 +126,8 @@ def onnx_calls(op, t, threads):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
+    # Its threads would spin on the cores that others are timed on, long after its turn.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(onnx_model(op, t), options, providers=["CPUExecutionProvider"])
     x = t.x.numpy()
     y = numpy.empty_like(x)
@@ -276,6 +280,7 @@ def measure(workers, case, rounds, slot):
         for worker in workers:
             for name in worker.names if worker.ready else []:
                 what = name.split()[0]
+                time.sleep(PAUSE)
                 samples.setdefault(name, []).append(float(worker.ask(f"time {what} {slot}")))
     return samples, notes
 

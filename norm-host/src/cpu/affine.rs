@@ -18,19 +18,55 @@ pub(super) struct Affine<C, R> {
 }
 
 impl<C: Center, R: Intermediate> Affine<C, R> {
-    /// Writes the outputs for `x`, given the weights and biases that there are.
+    /// Writes the outputs for `x`, without weights and biases.
     #[inline(always)]
-    pub(super) fn write<'a, S: Simd, X: Element, E: Element>(
+    pub(super) fn plain<'a, S: Simd, E: Element>(
         self,
         simd: S,
-        (x, w, b): (Source<'_, X>, Option<Source<'_>>, Option<Source<'_>>),
+        x: Source<'_, impl Element>,
+        y: Dest<'a, E>,
+    ) -> Source<'a, E> {
+        map(simd, Plain(self), (x,), y)
+    }
+
+    /// Writes the outputs for `x`, with weights.
+    #[inline(always)]
+    pub(super) fn weighted<'a, S: Simd, E: Element>(
+        self,
+        simd: S,
+        x: Source<'_, impl Element>,
+        w: Source<'_, impl Element>,
+        y: Dest<'a, E>,
+    ) -> Source<'a, E> {
+        map(simd, Weighted(self), (x, w), y)
+    }
+
+    /// Writes the outputs for `x`, with weights and biases.
+    #[inline(always)]
+    pub(super) fn weighted_and_biased<'a, S: Simd, E: Element>(
+        self,
+        simd: S,
+        x: Source<'_, impl Element>,
+        w: Source<'_, impl Element>,
+        b: Source<'_, impl Element>,
+        y: Dest<'a, E>,
+    ) -> Source<'a, E> {
+        map(simd, WeightedAndBiased(self), (x, w, b), y)
+    }
+
+    /// Writes the outputs for `x`, given the weights and biases that there are.
+    #[inline(always)]
+    pub(super) fn write<'a, S: Simd, E: Element>(
+        self,
+        simd: S,
+        (x, w, b): (Source<'_>, Option<Source<'_>>, Option<Source<'_>>),
         y: Dest<'a, E>,
     ) -> Source<'a, E> {
         match (w, b) {
-            (None, None) => map(simd, Plain(self), (x,), y),
-            (Some(w), None) => map(simd, Weighted(self), (x, w), y),
+            (None, None) => self.plain(simd, x, y),
+            (Some(w), None) => self.weighted(simd, x, w, y),
             (None, Some(b)) => map(simd, Biased(self), (x, b), y),
-            (Some(w), Some(b)) => map(simd, WeightedAndBiased(self), (x, w, b), y),
+            (Some(w), Some(b)) => self.weighted_and_biased(simd, x, w, b, y),
         }
     }
 

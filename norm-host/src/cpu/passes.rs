@@ -25,32 +25,34 @@ use crate::MAX_DIM;
 /// elements without such roundings took a third longer (2026-11-29).
 pub(super) struct NormalizeRows<'a, 'p, F> {
     /// Their `dim` is at most [`CHUNK`].
-    pub(super) rows: &'a mut Rows<'p, F>,
+    pub(super) rows: Rows<'p, F>,
     pub(super) space: &'a mut Workspace,
 }
 
 impl<'p, F: Form> RowFn for NormalizeRows<'_, 'p, F> {
-    /// A row that was to be finite and is not: those behind it are left.
-    type Output = Option<Row<'p>>;
+    /// A row that was to be finite and is not, and those behind it, which are left.
+    type Output = Option<(Row<'p>, Rows<'p, F>)>;
 
     const WIDE: bool = F::UNIFORM.is_some();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Option<Row<'p>> {
-        let NormalizeRows { rows, space } = self;
-        let mut unfit = None;
-        for row in &mut *rows {
+    fn run<S: Simd>(self, simd: S) -> Self::Output {
+        let NormalizeRows { mut rows, space } = self;
+        let stream = rows.stream;
+        while let Some(row) = rows.next() {
             // SAFETY: nobody else has the row, so that there is no other chunk of it.
             let chunk = unsafe { Chunk::new(&row, 0) };
             if !normalize(&mut OneChunk { simd, chunk, space, form: PhantomData::<F> }) {
-                unfit = Some(row);
-                break;
+                if stream {
+                    simd.fence();
+                }
+                return Some((row, rows));
             }
         }
-        if rows.stream {
+        if stream {
             simd.fence();
         }
-        unfit
+        None
     }
 }
 

@@ -18,8 +18,17 @@ use crate::{
 };
 use half::{bf16, f16};
 
-/// Elements that make a task: some 10 µs, against which waking a thread is little.
+/// Elements that make a task: some 10 µs, against which waking a thread is little. Of fewer there is one task.
 pub(super) const TASK: usize = 32 * 1024;
+
+/// Elements of a task at least, where there are few for so many threads.
+const MIN_TASK: u64 = 8 * 1024;
+
+/// Rows of a task: those of [`TASK`] elements, or fewer where each thread would have less than four such tasks.
+pub(super) fn rows_per_task(rows: u64, dim: u64) -> u64 {
+    let fair = rows.saturating_mul(dim) / (4 * rayon::current_num_threads() as u64);
+    fair.clamp(MIN_TASK, TASK as u64).div_ceil(dim)
+}
 
 /// Normalizes all rows, spread over threads where there are enough of them.
 ///
@@ -41,11 +50,10 @@ pub(super) unsafe fn run(problem: &Problem) {
         job.normalize(&mut rows);
     };
     // One task: threads share the chunks of each row, or there are too few elements for two tasks.
-    if job.share_chunks || rows.saturating_sub(1).saturating_mul(dim.into()) < TASK as u64 {
+    if job.share_chunks || rows <= 1 || rows.saturating_mul(dim.into()) < TASK as u64 {
         return normalize(0..rows);
     }
-    let rows_per_task = TASK.div_ceil(dim as usize) as u64;
-    team::share(rows, rows_per_task, &normalize);
+    team::share(rows, rows_per_task(rows, dim.into()), &normalize);
 }
 
 /// How the tasks of an operation are carried out.
@@ -76,13 +84,15 @@ impl Job {
     #[inline]
     fn normalize_form<F: Form>(&self, rows: &mut RowRange<'_>) {
         if rows.dim() > CHUNK {
-            return self.normalize_long::<F>(rows);
+            return self.normalize_long::<F::Long>(rows);
         }
-        let mut rows = rows.iter::<F>();
-        while let Some(mut row) =
-            with_workspace(|space| self.isa.run(NormalizeRows { rows: &mut rows, space }))
-        {
-            self.normalize_unfit(&mut row);
+        let mut left = Some(rows.iter::<F>());
+        while let Some(rows) = left {
+            let unfit = with_workspace(|space| self.isa.run(NormalizeRows { rows, space }));
+            left = unfit.map(|(mut row, rows)| {
+                self.normalize_unfit(&mut row);
+                rows
+            });
         }
     }
 

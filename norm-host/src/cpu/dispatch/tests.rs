@@ -92,9 +92,9 @@ enum How {
 
 /// Normalizes rows chunk by chunk and past the caches.
 fn stream_chunks<E: Element>(isa: Isa, rows: &mut RowRange<'_>) {
-    for mut row in rows.iter::<Uniform<E>>() {
+    for mut row in rows.iter::<Uniform<E, true>>() {
         row.stream = true;
-        let form = PhantomData::<Uniform<E>>;
+        let form = PhantomData::<Uniform<E, true>>;
         if !normalize(&mut Chunks { isa, row: &mut row, parallel: false, form }) {
             let job = Job { isa, rounds: false, uniform: Some(E::DTYPE), share_chunks: false };
             job.normalize_unfit(&mut row);
