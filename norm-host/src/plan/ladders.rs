@@ -93,6 +93,11 @@ pub(super) const ROPE_GROUP: u32 = 2;
 pub(super) static ONE_SHOT: [u64; 9] =
     [u64::MAX, u64::MAX, u64::MAX, 1 << 20, 1 << 20, 256 << 10, 256 << 10, 256 << 10, 256 << 10];
 
+/// Bytes of a device's rows up to which ranks send each other all rows as packets, by the number of ranks (T48): of `n` ranks each
+/// sends `2 (n - 1)` times the rows, in place of reading them `n - 1` times behind a meeting.
+pub(super) static PACKETS: [u64; 9] =
+    [0, u64::MAX, 1 << 20, 512 << 10, 320 << 10, 256 << 10, 192 << 10, 160 << 10, 144 << 10];
+
 /// A grid that is bound by latency.
 const SHORT: Grid = Grid::AtMost(1);
 
