@@ -8,6 +8,7 @@ pub mod every;
 mod examine;
 mod gate;
 mod generate;
+mod group;
 mod heads;
 mod layout;
 mod outputs;
@@ -60,7 +61,12 @@ Norm and rotation of the heads of packed queries, keys and values:
   [pairs=64] [table=DTYPE] [neighbours] [behind] [beforeweight] [rotation=between|products] [wide] [gap=8] [at=1]
   data=normal seed=7 [inplace]
 norms are those of queries, keys and values, a - for none; own weights differ from head to head; pairs are rotated, by
-halves unless neighbours; behind rotates first; wide positions have 8 bytes; gap is behind each token.";
+halves unless neighbours; behind rotates first; wide positions have 8 bytes; gap is behind each token.
+Rows that are added up over the ranks of a group, and their norm: a case of a norm over rows, and behind it
+  ranks=2 [calls=3] [blocks=2] [piece=5] [completed=7] [twoshot] [sum]
+x is each rank's part; a residual before the norm is each rank's, too; sum is without the norm. piece is how many rows a
+launch has, and completed the launches before the first, on the simulator. Ranks are simulated beside each other, or
+streams of one GPU.";
 
 /// The arguments of `norm check`.
 #[derive(Args, Debug)]

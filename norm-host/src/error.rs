@@ -798,6 +798,9 @@ pub enum SimulatorError {
     /// The kernel failed.
     #[error(transparent)]
     Launch(#[from] ptx_sim::LaunchError),
+    /// The kernel of a rank of a group failed, beside those of the others.
+    #[error("rank {}, launch {}: {}", .0.stream, .0.launch, .0.error)]
+    Rank(#[from] ptx_sim::TogetherError),
     /// The kernel prefetches outside the operation's tensors, which changes nothing and is of no use.
     #[error("kernel {kernel}, line {line}: {count} prefetches lie outside the operation's tensors")]
     StrayPrefetch {

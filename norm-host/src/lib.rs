@@ -169,7 +169,10 @@ pub use self::{
 };
 
 #[cfg(feature = "sim")]
-pub use {error::SimulatorError, sim::Simulator};
+pub use {
+    error::SimulatorError,
+    sim::{GroupCall, SimulatedGroup, Simulator},
+};
 
 /// Compiles the examples of docs/PARALLEL.md.
 #[cfg(all(doctest, feature = "gpu"))]

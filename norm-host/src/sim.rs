@@ -1,6 +1,7 @@
 //! The shipped kernels on a simulator: every access checked, every instruction counted.
 
 mod args;
+mod group;
 mod limit;
 mod memory;
 #[cfg(test)]
@@ -10,6 +11,8 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
+
+pub use group::{GroupCall, SimulatedGroup};
 
 use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module, Stream};
 
@@ -211,8 +214,13 @@ impl Simulator {
         none_is_stray(launch.kernel(), &counts)?;
         // SAFETY: the caller guarantees that the spans that are written may be, and that nothing else uses them.
         unsafe { memory::download(spans, &simulated) }?;
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(counts));
+        self.keep(counts);
         Ok(())
+    }
+
+    /// Keeps what an operation did for [`counts`](Simulator::counts).
+    fn keep(&self, counts: Counts) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(counts));
     }
 }
 

@@ -8,7 +8,11 @@ mod replicated;
 mod sharded;
 
 pub use all_reduce::{all_reduce, all_reduce_add_rms_norm, all_reduce_rms_norm};
+#[cfg(feature = "sim")]
+pub(crate) use all_reduce::{has_kernels, signature};
 pub use fallback::{ReduceGroup, Transport};
+#[cfg(feature = "sim")]
+pub(crate) use peers::told;
 pub use peers::{PeerGroup, PeerOffer, PeerOptions};
 pub use replicated::{head_norm_tp, layer_norm_tp, rms_norm_tp};
 pub use sharded::{AllReduce, DeviceSums, RowSums, Shard, rms_norm_sharded};

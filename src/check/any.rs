@@ -1,4 +1,4 @@
-//! A case of either kind: a norm of rows, or norm and rotation of heads.
+//! A case of any kind: a norm of rows, norm and rotation of heads, or rows that are added up over a group.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,24 +6,29 @@ use std::str::FromStr;
 use super::call::Executor;
 use super::case::{CaseError, CheckCase};
 use super::examine::{self, CaseFault, CaseStats, ImageBuffers};
+use super::group::{self, GroupCase};
 use super::heads::{self, HeadsCase};
 use super::{generate, shrink};
 
 /// Of so many random cases one is of heads, in the last place: cases at the others do not depend on it.
 const ONE_OF: u64 = 16;
+/// Of so many of these one is of a group, in the second place.
+const OF_GROUPS: u64 = 4;
 
-/// A case. Its text begins with `op=`, which tells the kinds apart.
+/// A case. The words of its text tell the kinds apart.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "few exist at a time, and most are of the larger kind")]
 pub enum AnyCase {
     Norm(CheckCase),
     Heads(HeadsCase),
+    Group(GroupCase),
 }
 
 impl AnyCase {
     /// The case of this seed and index.
     pub fn random(seed: u64, index: u64) -> AnyCase {
-        if index % ONE_OF == ONE_OF - 1 {
+        if index % (ONE_OF * OF_GROUPS) == 2 * ONE_OF - 1 {
+            AnyCase::Group(GroupCase::random(seed, index))
+        } else if index % ONE_OF == ONE_OF - 1 {
             AnyCase::Heads(HeadsCase::random(seed, index))
         } else {
             AnyCase::Norm(generate::case(seed, index))
@@ -39,6 +44,7 @@ impl AnyCase {
         match self {
             AnyCase::Norm(case) => examine::examine(case, executor, memory),
             AnyCase::Heads(case) => heads::examine(case, executor, memory),
+            AnyCase::Group(case) => group::examine(case, executor, memory),
         }
     }
 
@@ -52,6 +58,10 @@ impl AnyCase {
                 let fails = |case: &HeadsCase| fails(&AnyCase::Heads(case.clone()));
                 AnyCase::Heads(shrink::shrink_by(case, HeadsCase::simpler, fails))
             }
+            AnyCase::Group(case) => {
+                let fails = |case: &GroupCase| fails(&AnyCase::Group(case.clone()));
+                AnyCase::Group(shrink::shrink_by(case, GroupCase::simpler, fails))
+            }
         }
     }
 }
@@ -61,6 +71,7 @@ impl fmt::Display for AnyCase {
         match self {
             AnyCase::Norm(case) => case.fmt(f),
             AnyCase::Heads(case) => case.fmt(f),
+            AnyCase::Group(case) => case.fmt(f),
         }
     }
 }
@@ -71,16 +82,19 @@ pub enum AnyCaseError {
     #[error(transparent)]
     Norm(#[from] CaseError),
     #[error("{0}")]
-    Heads(String),
+    Other(String),
 }
 
 impl FromStr for AnyCase {
     type Err = AnyCaseError;
 
     fn from_str(text: &str) -> Result<AnyCase, AnyCaseError> {
-        match text.split_whitespace().any(|word| word == "op=qkrope") {
-            true => text.parse().map(AnyCase::Heads).map_err(AnyCaseError::Heads),
-            false => Ok(AnyCase::Norm(text.parse()?)),
+        if text.split_whitespace().any(|word| word == "op=qkrope") {
+            text.parse().map(AnyCase::Heads).map_err(AnyCaseError::Other)
+        } else if GroupCase::is_meant(text) {
+            text.parse().map(AnyCase::Group).map_err(AnyCaseError::Other)
+        } else {
+            Ok(AnyCase::Norm(text.parse()?))
         }
     }
 }

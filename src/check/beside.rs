@@ -20,6 +20,9 @@ pub fn cases(entry: EntryPoint, case: &AnyCase) -> Vec<AnyCase> {
         (EntryPoint::Quant(kernel), AnyCase::Norm(case)) => norms(of_quant(kernel, case)),
         (EntryPoint::Gated(kernel), AnyCase::Norm(case)) => norms(of_gated(kernel, case)),
         (EntryPoint::Rope(_), AnyCase::Heads(case)) => of_rope(case).map(AnyCase::Heads).to_vec(),
+        (EntryPoint::Group(kernel), AnyCase::Group(case)) => {
+            super::group::every::beside(kernel, case).into_iter().map(AnyCase::Group).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -246,6 +249,10 @@ mod tests {
             ("gated_f16_f16_block_silu", [1, 1]),
             ("rope_f16_f16_f16_halves_vector", [2, 2]),
             ("rope_f16_f16_f16_halves_scalar", [2, 2]),
+            ("all_reduce_f16_stream", [5, 5]),
+            ("all_reduce_rms_f16_f16_block", [5, 5]),
+            ("all_reduce_layer_f16_f16_stream", [8, 8]),
+            ("all_reduce_rms_bf16_f32_scalar", [7, 8]),
         ];
         assert_eq!(expected.map(|(name, _)| (name, run_it(name))), expected);
     }

@@ -7,6 +7,7 @@ use norm_host::{
     reference::Operation, rms_norm_partial,
 };
 
+use super::group::GroupImage;
 use super::heads::HeadsCall;
 use super::quantized::{QuantizedOperands, in_front};
 use crate::bytes::AlignedBytes;
@@ -231,6 +232,9 @@ pub trait Executor {
 
     /// The same for a call on heads.
     fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error>;
+
+    /// The same for all calls of all ranks of a group.
+    fn execute_group(&mut self, group: &GroupImage, image: &mut AlignedBytes) -> Result<(), Error>;
 }
 
 impl<E: Executor + ?Sized> Executor for Box<E> {
@@ -240,6 +244,10 @@ impl<E: Executor + ?Sized> Executor for Box<E> {
 
     fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
         (**self).execute_heads(call, image)
+    }
+
+    fn execute_group(&mut self, group: &GroupImage, image: &mut AlignedBytes) -> Result<(), Error> {
+        (**self).execute_group(group, image)
     }
 }
 
@@ -258,6 +266,10 @@ impl Executor for OnCpu {
         let base = image.as_mut_ptr().expose_provenance() as u64;
         // SAFETY: as for other calls.
         unsafe { call.run(Place::Host, base, &Cpu) }
+    }
+
+    fn execute_group(&mut self, group: &GroupImage, image: &mut AlignedBytes) -> Result<(), Error> {
+        group.on_cpu(image)
     }
 }
 
@@ -278,6 +290,10 @@ impl Executor for OnSimulator<'_> {
         let base = image.as_mut_ptr().expose_provenance() as u64;
         // SAFETY: as for other calls.
         unsafe { call.run(Place::Host, base, self.simulator) }
+    }
+
+    fn execute_group(&mut self, group: &GroupImage, image: &mut AlignedBytes) -> Result<(), Error> {
+        group.on_simulator(self.simulator, image)
     }
 }
 
@@ -308,6 +324,13 @@ impl Executor for OnCuda {
         let place = self.upload(image)?;
         // SAFETY: as for other calls.
         unsafe { call.run(place, self.arena.address(), &self.stream) }?;
+        self.arena.download(image, &self.stream)
+    }
+
+    fn execute_group(&mut self, group: &GroupImage, image: &mut AlignedBytes) -> Result<(), Error> {
+        self.upload(image)?;
+        // SAFETY: as for other calls; the upload has waited, and so does the group.
+        unsafe { group.on_device(self.stream.device(), self.arena.address()) }?;
         self.arena.download(image, &self.stream)
     }
 }

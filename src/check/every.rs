@@ -65,9 +65,7 @@ struct KernelFailure {
 pub fn entries(simulator: &Simulator, names: &[String]) -> Result<Vec<EntryPoint>, Failure> {
     let mut in_set = Vec::new();
     for entry in simulator.ptx().entries()? {
-        // Kernels of groups run on several devices at a time: `tests/simulated/` has them.
-        let of_one_device = |entry: &EntryPoint| !matches!(entry, EntryPoint::Group(_));
-        in_set.extend(EntryPoint::named(entry.name()).filter(of_one_device));
+        in_set.extend(EntryPoint::named(entry.name()));
     }
     if names.is_empty() {
         return Ok(in_set);
@@ -182,7 +180,7 @@ pub(super) fn in_place(simulator: &Simulator, entry: EntryPoint, memory: &mut Im
                 let bare = beside(&simulator, &bare, memory);
                 beside(&simulator, &gaps, memory).and(bare)
             }
-            AnyCase::Heads(_) => beside(&simulator, &case, memory),
+            AnyCase::Heads(_) | AnyCase::Group(_) => beside(&simulator, &case, memory),
         };
         if simulator.has_run(entry) {
             return tried;
@@ -329,7 +327,7 @@ pub(super) fn cases(entry: EntryPoint, device: DeviceProfile) -> Vec<(AnyCase, D
         EntryPoint::Shard(shard) => of_shard(shard).into_iter().map(|case| norm((case, device))).collect(),
         EntryPoint::Gated(kernel) => vec![norm((of_gated(kernel), device))],
         EntryPoint::Rope(kernel) => of_rope(kernel, device),
-        EntryPoint::Group(_) => Vec::new(),
+        EntryPoint::Group(kernel) => vec![(AnyCase::Group(super::group::every::case(kernel)), device)],
     }
 }
 
@@ -492,7 +490,7 @@ fn of_gated(kernel: GatedKernel) -> CheckCase {
 }
 
 /// A case of dense rows of normal values, with weights.
-fn plain(kind: NormKind, [x, w, y]: [DType; 3], rows: usize, dim: usize) -> CheckCase {
+pub(super) fn plain(kind: NormKind, [x, w, y]: [DType; 3], rows: usize, dim: usize) -> CheckCase {
     CheckCase {
         kind,
         heads: false,
@@ -550,6 +548,8 @@ impl EveryKernelReport {
 
 #[cfg(test)]
 mod tests {
+    use norm_kernels::abi::GroupKernel;
+
     use super::*;
 
     /// One of each kind of entry point.
@@ -570,7 +570,9 @@ mod tests {
             EntryPoint::Rope(RopeKernel { x, pairing, vectors, rms_only, .. }) => {
                 kinds.insert(format!("rope {x} {pairing} {vectors} {rms_only}"))
             }
-            EntryPoint::Group(_) => false,
+            EntryPoint::Group(GroupKernel { norm, variant, .. }) => {
+                kinds.insert(format!("group {norm:?} {variant:?}"))
+            }
         };
         EntryPoint::all().filter(is_new).collect()
     }

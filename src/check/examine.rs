@@ -33,6 +33,8 @@ pub enum CaseFault {
     Touched { tensor: &'static str, byte: isize },
     /// The call in place wrote other bits than the one out of place.
     InPlace { row: usize, column: usize },
+    /// A rank of a group wrote other bits than the first.
+    Rank { rank: usize, row: usize, column: usize },
     /// The call with one row alone wrote other bits than the call with all rows.
     Alone { row: usize, column: usize },
 }
@@ -61,20 +63,26 @@ impl CaseFault {
     pub fn is_like(&self, other: &CaseFault) -> bool {
         match (self, other) {
             (CaseFault::Refused(Error::Simulated(a)), CaseFault::Refused(Error::Simulated(b))) => {
-                match (&**a, &**b) {
-                    (
-                        SimulatorError::Launch(LaunchError::Fault(a)),
-                        SimulatorError::Launch(LaunchError::Fault(b)),
-                    ) => discriminant(&a.kind) == discriminant(&b.kind),
-                    (SimulatorError::Launch(a), SimulatorError::Launch(b)) => {
-                        discriminant(a) == discriminant(b)
+                match (of_launch(a), of_launch(b)) {
+                    (Some(LaunchError::Fault(a)), Some(LaunchError::Fault(b))) => {
+                        discriminant(&a.kind) == discriminant(&b.kind)
                     }
-                    (a, b) => discriminant(a) == discriminant(b),
+                    (Some(a), Some(b)) => discriminant(a) == discriminant(b),
+                    _ => discriminant(&**a) == discriminant(&**b),
                 }
             }
             (CaseFault::Refused(a), CaseFault::Refused(b)) => discriminant(a) == discriminant(b),
             (a, b) => discriminant(a) == discriminant(b),
         }
+    }
+}
+
+/// What is wrong with a launch, by itself or beside those of other ranks.
+fn of_launch(error: &SimulatorError) -> Option<&LaunchError> {
+    match error {
+        SimulatorError::Launch(error) => Some(error),
+        SimulatorError::Rank(rank) => Some(&rank.error),
+        _ => None,
     }
 }
 
@@ -102,6 +110,9 @@ impl fmt::Display for CaseFault {
             }
             CaseFault::InPlace { row, column } => {
                 write!(f, "row {row}, column {column}: in place gives other bits than out of place")
+            }
+            CaseFault::Rank { rank, row, column } => {
+                write!(f, "row {row}, column {column}: rank {rank} has other bits than the first rank")
             }
             CaseFault::Alone { row, column } => {
                 write!(f, "row {row}, column {column}: the row alone gives other bits than among the others")
@@ -178,7 +189,7 @@ pub fn examine(
 }
 
 /// Compares the outputs with the f64 reference.
-fn judge(
+pub fn judge(
     case: &CheckCase,
     call: &Call,
     before: &AlignedBytes,

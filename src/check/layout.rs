@@ -23,8 +23,11 @@ use super::spots::Spots;
 use crate::bytes::AlignedBytes;
 use crate::element;
 
-/// Guard bytes in front of each tensor, and behind it.
+/// Guard bytes in front of each tensor, and behind it at least.
 const GUARD: usize = 64;
+/// Guard bytes behind a tensor of long rows: a vector for each thread of the largest block. In the simulator's memory there is
+/// nothing between tensors, so that a thread without a part of the row is seen to load one.
+const LONG_GUARD: usize = 16 << 10;
 /// A tensor at offset 0 starts at a multiple of this.
 const ALIGN: usize = 64;
 /// What bytes hold that no call may use: with all bits set they are NaN in f16, bf16 and f32.
@@ -50,7 +53,8 @@ impl ImageLayout {
             let byte_offset = len + GUARD + at * size;
             let leading = shape[..shape.len() - 1].iter().zip(strides);
             let last: usize = leading.map(|(extent, stride)| extent.max(&1) * stride).sum();
-            let end = byte_offset + (last + shape[shape.len() - 1]) * size + GUARD;
+            let row = shape[shape.len() - 1] * size;
+            let end = byte_offset + last * size + row + row.clamp(GUARD, LONG_GUARD);
             let region = len..end.next_multiple_of(ALIGN);
             len = region.end;
             (byte_offset, region)
@@ -118,6 +122,11 @@ impl ImageLayout {
         ImageLayout { call, len, outputs }
     }
 
+    /// Bytes of the image.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// Fills the image with its patterns and, if there is one, the scale; the other tensors get no values yet.
     pub fn blank(&self, image: &mut AlignedBytes) {
         image.refill(self.len, UNREAD);
@@ -166,7 +175,7 @@ impl ImageLayout {
 }
 
 /// Writes the elements of a tensor of rows. Each tensor has another `which`, and with it other random numbers.
-fn fill_rows(case: &CheckCase, tensor: &ImageTensor, which: u64, image: &mut AlignedBytes) {
+pub fn fill_rows(case: &CheckCase, tensor: &ImageTensor, which: u64, image: &mut AlignedBytes) {
     let ImageTensor { dtype, byte_offset, strides, .. } = tensor;
     let rng = &mut generate::values(case.seed, which);
     let spots = Spots::of(case, which);

@@ -41,11 +41,27 @@ pub fn execute(
         image[sums.clone()].copy_from_slice(&before[sums]);
     }
 
-    // Restores each output's elements in the image after copying them, so that every difference that is left is a fault.
+    let outputs = take(case, call, ImageTensor::clone, before, image);
+    match image.iter().zip(before.iter()).position(|(after, before)| after != before) {
+        None => Ok(outputs),
+        Some(byte) => Err(touched(call, byte)),
+    }
+}
+
+/// The outputs of a call, whose tensors lie where `place` says. Restores each output's elements in the image after copying them,
+/// so that every difference that is left is a fault.
+pub fn take(
+    case: &CheckCase,
+    call: &Call,
+    place: impl Fn(&ImageTensor) -> ImageTensor,
+    before: &AlignedBytes,
+    image: &mut AlignedBytes,
+) -> Outputs {
     let mut take = |written: &ImageTensor| {
+        let written = place(written);
         let mut bytes = Vec::with_capacity(case.rows() * case.dim() * written.dtype.size());
         for row in 0..case.rows() {
-            let range = row_bytes(case, written, row);
+            let range = row_bytes(case, &written, row);
             bytes.extend_from_slice(&image[range.clone()]);
             image[range.clone()].copy_from_slice(&before[range]);
         }
@@ -53,11 +69,7 @@ pub fn execute(
     };
     let y = take(call.y.as_ref().unwrap_or(&call.x));
     let sum = call.addition.as_ref().and_then(AdditionOperands::sum);
-    let outputs = Outputs { y, sum: sum.map(take).unwrap_or_default() };
-    match image.iter().zip(before.iter()).position(|(after, before)| after != before) {
-        None => Ok(outputs),
-        Some(byte) => Err(touched(call, byte)),
-    }
+    Outputs { y, sum: sum.map(take).unwrap_or_default() }
 }
 
 /// Stands in for the all-reduce between devices: for each row, the sum over all shards replaces the first shard's.
@@ -75,7 +87,7 @@ fn all_reduce(sums: &ImageTensor, shards: usize, image: &mut AlignedBytes) {
 }
 
 /// The fault of a changed byte, located relative to the tensor that it most likely belongs to.
-fn touched(call: &Call, byte: usize) -> CaseFault {
+pub fn touched(call: &Call, byte: usize) -> CaseFault {
     let addition = call.addition.as_ref();
     let next = addition.and_then(AdditionOperands::next);
     let tensors = [

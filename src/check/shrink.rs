@@ -48,7 +48,7 @@ fn shrink_within<C: Clone>(
 }
 
 /// Cases that are one step simpler than `case`, the longest steps first.
-fn simpler(case: &CheckCase) -> Vec<CheckCase> {
+pub fn simpler(case: &CheckCase) -> Vec<CheckCase> {
     let mut steps: Vec<CheckCase> = Vec::new();
     let mut step = |change: &dyn Fn(&mut CheckCase)| {
         let mut candidate = case.clone();

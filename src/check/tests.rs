@@ -16,6 +16,10 @@ impl<F: Fn(&Call, &mut AlignedBytes)> Executor for Faulty<F> {
         Ok(())
     }
 
+    fn execute_group(&mut self, group: &group::GroupImage, image: &mut AlignedBytes) -> Result<(), Error> {
+        OnCpu.execute_group(group, image)
+    }
+
     fn execute_heads(&mut self, call: &heads::HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
         OnCpu.execute_heads(call, image)
     }
@@ -131,6 +135,10 @@ impl<F: Fn(&mut Call)> Executor for Instead<F> {
         let mut call = call.clone();
         (self.0)(&mut call);
         OnCpu.execute(&call, image)
+    }
+
+    fn execute_group(&mut self, group: &group::GroupImage, image: &mut AlignedBytes) -> Result<(), Error> {
+        OnCpu.execute_group(group, image)
     }
 
     fn execute_heads(&mut self, call: &heads::HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
@@ -322,6 +330,14 @@ fn a_refusal_of_a_valid_call_is_found() {
             Err(Error::Eps { given: -1.0 })
         }
 
+        fn execute_group(
+            &mut self,
+            group: &group::GroupImage,
+            image: &mut AlignedBytes,
+        ) -> Result<(), Error> {
+            OnCpu.execute_group(group, image)
+        }
+
         fn execute_heads(&mut self, call: &heads::HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
             OnCpu.execute_heads(call, image)
         }
@@ -337,6 +353,10 @@ struct WronglyTurned;
 impl Executor for WronglyTurned {
     fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
         OnCpu.execute(call, image)
+    }
+
+    fn execute_group(&mut self, group: &group::GroupImage, image: &mut AlignedBytes) -> Result<(), Error> {
+        OnCpu.execute_group(group, image)
     }
 
     fn execute_heads(&mut self, call: &heads::HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {

@@ -14,6 +14,10 @@
 //! - H: 'NVIDIA H100 Tensor Core GPU Architecture', table 3, and the H100 and H200 datasheets for their memory, SXM;
 //! - I: 'NVIDIA HGX B200' and 'HGX B300' datasheets, an eighth of what eight GPUs have: 75 TFLOPS of f32 are 148
 //!   multiprocessors at 1.98 GHz; 37 and 1.25 TFLOPS of f64 are 64 and 2 lanes a multiprocessor.
+//!
+//! Links are the same sources': NVLink's bytes a second are stated for both directions together, of which one has half.
+//! Those without NVLink have PCIe with 16 lanes, of generation 4 (31.5 GB/s a direction) or 5 (63); whether the driver lets
+//! them reach each other's memory over it is another matter.
 
 use clap::ValueEnum;
 use norm_host::plan::DeviceProfile;
@@ -45,6 +49,8 @@ pub struct Rates {
     pub clock: f64,
     /// Bytes a second of the memory.
     pub memory: f64,
+    /// Bytes a second that come from other GPUs, in one direction.
+    pub link: f64,
     /// Results a clock and multiprocessor: f32 and 16-bit arithmetic.
     pub single: f64,
     /// Arithmetic of f64.
@@ -103,6 +109,7 @@ impl Gpu {
             multiprocessors: 0.0,
             clock: 0.0,
             memory: 0.0,
+            link: 31.5e9,
             single: 128.0,
             double: 2.0,
             double_convert: 2.0,
@@ -115,6 +122,7 @@ impl Gpu {
             capability: (9, 0),
             double: 64.0,
             double_convert: 16.0,
+            link: 450e9,
             threads: 2048,
             blocks: 32,
             shared: 228 << 10,
@@ -123,7 +131,15 @@ impl Gpu {
         match self {
             // C.
             Gpu::Rtx3090 => {
-                Rates { name: "RTX 3090", multiprocessors: 82.0, clock: 1.695e9, memory: 936e9, ..small }
+                let link = 56.25e9;
+                Rates {
+                    name: "RTX 3090",
+                    multiprocessors: 82.0,
+                    clock: 1.695e9,
+                    memory: 936e9,
+                    link,
+                    ..small
+                }
             }
             // D.
             Gpu::Rtx4090 => Rates {
@@ -142,6 +158,7 @@ impl Gpu {
                 multiprocessors: 170.0,
                 clock: 2.407e9,
                 memory: 1792e9,
+                link: 63e9,
                 blocks: 24,
                 ..small
             },
@@ -162,6 +179,7 @@ impl Gpu {
                 multiprocessors: 108.0,
                 clock: 1.41e9,
                 memory: 2039e9,
+                link: 300e9,
                 single: 64.0,
                 double: 32.0,
                 shared: 164 << 10,
@@ -181,6 +199,7 @@ impl Gpu {
                 multiprocessors: 148.0,
                 clock: 1.98e9,
                 memory: 8000e9,
+                link: 900e9,
                 ..large
             },
             Gpu::B300 => Rates {
@@ -189,6 +208,7 @@ impl Gpu {
                 multiprocessors: 148.0,
                 clock: 1.98e9,
                 memory: 8000e9,
+                link: 900e9,
                 double: 2.0,
                 double_convert: 2.0,
                 ..large
@@ -201,6 +221,11 @@ impl Rates {
     /// Bytes a clock that a copy moves for each multiprocessor.
     pub fn copy_bytes_per_clock(&self) -> f64 {
         COPY * self.memory / (self.multiprocessors * self.clock)
+    }
+
+    /// Bytes a clock that the link brings for each multiprocessor.
+    pub fn link_bytes_per_clock(&self) -> f64 {
+        self.link / (self.multiprocessors * self.clock)
     }
 
     /// Whose kernels and tiles the host would choose.

@@ -1,7 +1,8 @@
 //! `norm ptx report`: runs each kernel on the simulator, and prints its memory traffic and instruction counts, or what would
-//! bound it on a GPU. Kernels of groups, which several devices launch at a time, are not in it.
+//! bound it on a GPU. Of kernels of groups it is one rank's launch.
 
 mod bound;
+mod group;
 mod heads;
 mod kernel_run;
 mod shape;
@@ -76,8 +77,7 @@ pub fn run(args: &ReportArgs, set: &KernelSet) -> Result<(), Failure> {
         EntryPoint::Shard(kernel) => count_shard(kernel, &simulator).map(|run| vec![run]),
         EntryPoint::Gated(kernel) => count_gated(kernel, &simulator),
         EntryPoint::Rope(kernel) => heads::count(kernel, &simulator).map(|run| vec![run]),
-        // What they do depends on how long they wait for other devices.
-        EntryPoint::Group(_) => Ok(Vec::new()),
+        EntryPoint::Group(kernel) => group::count(kernel, &simulator),
     });
     let runs: Vec<KernelRun> = runs.collect::<norm_host::Result<Vec<_>>>()?.into_iter().flatten().collect();
     match &rates {

@@ -197,3 +197,37 @@ fn mistakes_that_the_first_case_of_a_kernel_hides_are_found() {
         assert_eq!(failing(&text.replace(from, to)), [name], "{name}: {from}");
     }
 }
+
+/// What orders the ranks of a group: a flag that is released and acquired for the whole system, behind a barrier of the block; a
+/// number for each call, of which the lowest bit says whose turn a buffer is; and the other ranks' parts in their order.
+#[test]
+fn mistakes_between_the_ranks_of_a_group_are_found() {
+    let name = "all_reduce_f16_stream";
+    let text = text_of(&[name]);
+    assert_eq!(failing(&text), [""; 0]);
+    let mistakes = [
+        ("st.release.sys.", "st.relaxed.sys."),
+        ("ld.acquire.sys.", "ld.relaxed.sys."),
+        ("st.release.sys.", "st.release.gpu."),
+        ("ld.acquire.sys.", "ld.acquire.gpu."),
+        ("bar.sync", "// bar.sync"),
+        // The number of completed calls, which the block counts.
+        ("st.global.b32", "// st.global.b32"),
+        ("griddepcontrol.wait", "// griddepcontrol.wait"),
+    ];
+    for (from, to) in mistakes {
+        assert!(text.contains(from), "{from}");
+        assert_eq!(failing(&text.replace(from, to)), [name], "{to}");
+    }
+    // The lowest bit of the call's number, which alone is taken of a register that is read from memory.
+    let parities: Vec<&str> = text.lines().filter(|line| is_parity(line)).collect();
+    assert!(!parities.is_empty());
+    let one_buffer =
+        parities.iter().fold(text.clone(), |text, line| text.replace(line, &line.replace(", 1;", ", 0;")));
+    assert_eq!(failing(&one_buffer), [name], "one buffer for all calls");
+}
+
+/// Whether a line takes the lowest bit of a number that is no rank's.
+fn is_parity(line: &str) -> bool {
+    line.trim().starts_with("and.b32") && line.ends_with(", 1;") && !line.contains("%masked")
+}

@@ -39,6 +39,8 @@ enum Kind {
     Quantized,
     /// Heads, normed and rotated.
     Heads,
+    /// One rank's part of rows that are added up.
+    Group,
 }
 
 /// Of all kernels of stock rustc; counted once for all tests.
@@ -61,6 +63,7 @@ impl Run {
                 Kind::Quantized
             }
             ["rope", _] => Kind::Heads,
+            ["all", _] => Kind::Group,
             ["rms", _] => Kind::Rms,
             ["gated", _] => Kind::Gated,
             _ => Kind::Layer,
@@ -140,7 +143,7 @@ impl Run {
             Kind::Rms | Kind::Layer | Kind::Partial | Kind::Gated => 1,
             Kind::Apply => 0,
             // Of these it is not said how they go about it.
-            Kind::Quantized | Kind::Heads => 0,
+            Kind::Quantized | Kind::Heads | Kind::Group => 0,
         }
     }
 
@@ -181,8 +184,7 @@ pub fn holds_every_kernel(set: &str, runs: &[Run]) {
     let counted: HashSet<&str> = runs.iter().map(|run| run.counts["kernel"].as_str().unwrap()).collect();
     for kernel in shipped {
         let kernel = kernel.as_str().unwrap();
-        // Kernels of groups are launched on several devices at a time.
-        assert_eq!(counted.contains(kernel), !kernel.starts_with("all_reduce_"), "{kernel}");
+        assert!(counted.contains(kernel), "{kernel}");
     }
 }
 
@@ -210,13 +212,16 @@ pub fn moves_what_it_must(runs: &[Run]) {
                 (true, true) => &["x", "w", "b", "y", "r", "r_stored"],
             },
             (Kind::Heads, _) => &["x", "w", "y"],
+            (Kind::Group, false) => &["x", "y"],
+            (Kind::Group, true) if name.contains("rms") => &["x", "w", "y", "r", "r_stored"],
+            (Kind::Group, true) => &["x", "w", "b", "y", "r", "r_stored"],
         };
         assert_eq!(run.moved().map(|(tensor, ..)| tensor).collect::<Vec<_>>(), expected, "{name}");
         assert_eq!(run.number("bank_conflicts"), 0, "{name}");
         for (tensor, moved, size) in run.moved() {
             let number = |key: &str| moved[key].as_f64().unwrap();
             assert_eq!(number("distinct"), 1.0, "{name}: {tensor}");
-            if matches!(run.kind, Kind::Quantized | Kind::Heads) {
+            if matches!(run.kind, Kind::Quantized | Kind::Heads | Kind::Group) {
                 continue;
             }
             if run.variant == "scalar" {
@@ -228,6 +233,26 @@ pub fn moves_what_it_must(runs: &[Run]) {
                 assert_eq!(number("bytes_an_access"), widest as f64, "{name}: {tensor}");
                 assert_eq!(number("requested"), run.requested(tensor, size), "{name}: {tensor}");
             }
+        }
+    }
+}
+
+/// Of four ranks each stages its rows once, and loads those of the three others; or of those that another one adds up, and in
+/// place of the sums that it adds up itself, one share of four each way.
+#[test]
+fn ranks_move_what_they_must_and_no_more() {
+    let of_groups: Vec<&Run> = RUNS.iter().filter(|run| run.kind == Kind::Group).collect();
+    assert!(!of_groups.is_empty());
+    for run in of_groups {
+        let group = &run.counts["group"];
+        let peers = if group["two_shot"] == true { 1.5 } else { 3.0 };
+        for (traffic, expected) in [("staged", 1.0), ("peers", peers)] {
+            let traffic = &group[traffic];
+            // Rows that are no whole sectors are staged apart from each other.
+            let (widest, apart) = if run.variant == "scalar" { (run.sizes[0], 1e-2) } else { (WIDEST, 0.0) };
+            let distinct = traffic["distinct"].as_f64().unwrap();
+            assert!((0.0..=apart).contains(&(distinct - expected)), "{}: {group}", run.name);
+            assert_eq!(traffic["bytes_an_access"].as_f64(), Some(widest as f64), "{}", run.name);
         }
     }
 }
@@ -251,7 +276,7 @@ pub fn parts_where_it_must(runs: &[Run]) {
         // No branch parts a warp twice: none does in a loop.
         assert!(branches.values().all(|&times| times <= warps), "{name}: {branches:?}");
         // In every warp its first lane stores a sum. All else is in one warp of a row's blocks.
-        if matches!(run.kind, Kind::Quantized | Kind::Heads) {
+        if matches!(run.kind, Kind::Quantized | Kind::Heads | Kind::Group) {
             continue;
         }
         let everywhere = branches.values().filter(|&&times| times > rows * blocks_a_row).count();

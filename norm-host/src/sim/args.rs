@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use norm_kernels::abi::{Args, Axis, Divisor, QuantArgs, RopeArgs, RopeHeads, SecondNorm};
+use norm_kernels::abi::{Args, Axis, Divisor, GroupArgs, QuantArgs, RopeArgs, RopeHeads, SecondNorm};
 
 /// The bytes of `args` as a kernel reads them: `repr(C)`, with zeros for padding.
 pub fn bytes(args: &Args) -> Vec<u8> {
@@ -83,6 +83,18 @@ pub fn quant_bytes(quant: &QuantArgs) -> Vec<u8> {
     bytes
 }
 
+/// The bytes of the argument that tells a rank of its group.
+pub fn group_bytes(group: &GroupArgs) -> Vec<u8> {
+    let GroupArgs { workspaces, failure, patience, buffer, pitch, blocks, ranks, rank, .. } = *group;
+    let GroupArgs { rows, signature, two_shot, .. } = *group;
+    let mut bytes = Vec::with_capacity(size_of::<GroupArgs>());
+    bytes.extend(workspaces.into_iter().chain([failure, patience, buffer]).flat_map(u64::to_le_bytes));
+    let words = [pitch, blocks, ranks, rank, rows[0], rows[1], signature, two_shot];
+    bytes.extend(words.into_iter().flat_map(u32::to_le_bytes));
+    debug_assert!(bytes.len() == size_of::<GroupArgs>(), "a field is missing");
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +152,37 @@ mod tests {
         assert_eq!(word(offset_of!(Args, reciprocal)), 0.125f64.to_bits());
         assert_eq!(half(offset_of!(Args, dim)), 8);
         assert_eq!(half(offset_of!(Args, weight_offset)), 0.25f32.to_bits());
+    }
+
+    #[test]
+    fn so_does_every_field_of_a_group() {
+        let bytes = group_bytes(&GroupArgs {
+            workspaces: [1, 2, 3, 4, 5, 6, 7, 8],
+            failure: 9,
+            patience: 10,
+            buffer: 11,
+            pitch: 12,
+            blocks: 13,
+            ranks: 14,
+            rank: 15,
+            rows: [16, 17],
+            signature: 18,
+            two_shot: 19,
+        });
+        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        assert_eq!(bytes.len(), size_of::<GroupArgs>());
+        assert_eq!(word(offset_of!(GroupArgs, workspaces) + 56), 8);
+        assert_eq!(word(offset_of!(GroupArgs, failure)), 9);
+        assert_eq!(word(offset_of!(GroupArgs, patience)), 10);
+        assert_eq!(word(offset_of!(GroupArgs, buffer)), 11);
+        assert_eq!(half(offset_of!(GroupArgs, pitch)), 12);
+        assert_eq!(half(offset_of!(GroupArgs, blocks)), 13);
+        assert_eq!(half(offset_of!(GroupArgs, ranks)), 14);
+        assert_eq!(half(offset_of!(GroupArgs, rank)), 15);
+        assert_eq!(half(offset_of!(GroupArgs, rows) + 4), 17);
+        assert_eq!(half(offset_of!(GroupArgs, signature)), 18);
+        assert_eq!(half(offset_of!(GroupArgs, two_shot)), 19);
     }
 
     #[test]

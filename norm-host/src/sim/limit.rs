@@ -17,6 +17,12 @@ pub fn instructions(args: &Args, block: [u32; 3]) -> u64 {
     for_elements(args.share.div_ceil(block[0]))
 }
 
+/// The limit for a launch of a group whose blocks have so many rows, and wait for another rank for so many instructions each
+/// of two times.
+pub fn for_group(args: &Args, block: [u32; 3], rows: u32, patience: u64) -> u64 {
+    u64::from(rows.max(1)) * instructions(args, block) + 2 * patience
+}
+
 /// The limit for a launch that norms and rotates heads, so many a thread: of each at most three units of eight elements.
 pub fn for_heads(heads: u32) -> u64 {
     for_elements(24 * heads)

@@ -32,6 +32,11 @@ impl Span {
     pub fn range(&self) -> Range<u64> {
         self.start..self.end
     }
+
+    /// The same bytes, of which not all need be written.
+    pub fn partly_written(self) -> Span {
+        Span { read: true, ..self }
+    }
 }
 
 /// The memory that an operation accesses, by address. Spans that overlap or adjoin are merged.
@@ -112,6 +117,11 @@ pub fn shard_spans(problem: &ShardProblem) -> Vec<Span> {
     let (first, element) = (*sums, size_of::<f32>() as u32);
     spans.push(Span { start: *sums, end, name: "sums", first, element, read: !written, written });
     merged(spans)
+}
+
+/// The memory that the calls of a group access, on all its ranks.
+pub fn group_spans<'a>(problems: impl Iterator<Item = &'a Problem>) -> Vec<Span> {
+    merged(problems.flat_map(|problem| rows(problem, true)).collect())
 }
 
 /// The memory of heads, their weights, and the rows of the tables that positions lead to.

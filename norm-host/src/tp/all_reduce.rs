@@ -195,19 +195,26 @@ impl Lists<'_, '_> {
             }
         }
         if norm.is_some() {
-            if x.dtype.size() != 2 {
-                return Err(Error::ReducedInput { given: x.dtype });
-            }
-            for (arg, param) in [(Arg::W, problem.w), (Arg::B, problem.b)] {
-                if let Some(given) = param.map(|param| param.dtype)
-                    && !GroupKernel::takes(x.dtype, given)
-                {
-                    return Err(Error::OtherDType { arg, expected: x.dtype, given });
-                }
-            }
+            has_kernels(problem)?;
         }
         self.tensors(index).try_for_each(|(arg, tensor)| memory::is_on(stream.device(), arg, &tensor))
     }
+}
+
+/// Checks that there are kernels with a norm for a problem's types.
+pub(crate) fn has_kernels(problem: &Problem) -> Result<()> {
+    let x = problem.x.dtype;
+    if x.size() != 2 {
+        return Err(Error::ReducedInput { given: x });
+    }
+    for (arg, param) in [(Arg::W, problem.w), (Arg::B, problem.b)] {
+        if let Some(given) = param.map(|param| param.dtype)
+            && !GroupKernel::takes(x, given)
+        {
+            return Err(Error::OtherDType { arg, expected: x, given });
+        }
+    }
+    Ok(())
 }
 
 /// Carries the operation out for the ranks of this process: the norm of that kind, or without one the sum alone.
@@ -283,7 +290,7 @@ fn launch_all(plan: impl Fn(usize) -> Result<GroupPlan>, tp: &TpContext, peers: 
 }
 
 /// What the calls of all ranks must have in common, as a number: FNV-1a of rows, their length and type, and the norm.
-fn signature(plan: &GroupPlan, from: u32) -> u32 {
+pub(crate) fn signature(plan: &GroupPlan, from: u32) -> u32 {
     let kind = plan.kernel.norm.map_or(0, |kind| 1 + kind as u32);
     let words = [plan.rows, plan.args.dim, plan.kernel.x as u32, kind, from];
     let bytes = words.iter().flat_map(|word| word.to_le_bytes());

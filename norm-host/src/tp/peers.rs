@@ -201,7 +201,8 @@ fn blocks(tp: &TpContext, options: &PeerOptions) -> Result<u32> {
     Ok(blocks.max(1))
 }
 
-fn told(failure: Failure) -> GroupFailure {
+/// A failure as errors have it.
+pub(crate) fn told(failure: Failure) -> GroupFailure {
     match failure {
         Failure::Absent { rank } => GroupFailure::Absent { rank: rank as usize },
         Failure::OtherEpoch { rank } => GroupFailure::OtherEpoch { rank: rank as usize },

@@ -37,9 +37,12 @@ pub enum Unit {
     Integer,
     #[serde(rename = "load/store")]
     LoadStore,
+    /// What comes from other ranks of a group.
+    #[serde(rename = "link")]
+    Link,
 }
 
-const UNITS: [(Unit, &str); 10] = [
+const UNITS: [(Unit, &str); 11] = [
     (Unit::Memory, "memory"),
     (Unit::Occupancy, "occupancy"),
     (Unit::Issue, "issue"),
@@ -50,6 +53,7 @@ const UNITS: [(Unit, &str); 10] = [
     (Unit::Special, "sfu"),
     (Unit::Integer, "int"),
     (Unit::LoadStore, "ld/st"),
+    (Unit::Link, "link"),
 ];
 
 /// What bounds one kernel at one shape.
@@ -58,6 +62,9 @@ pub struct Bound {
     pub kernel: String,
     pub rows: u64,
     pub dim: u32,
+    /// Of a kernel of a group, whether each rank adds up a share of the rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub two_shot: Option<bool>,
     /// Registers a thread on that GPU, where ptxas is there.
     pub registers: Option<u32>,
     /// Blocks that fit a multiprocessor.
@@ -128,6 +135,7 @@ impl Bound {
         add(Unit::LoadStore, (requested_bytes + shared_bytes) / L1);
         let memory = moved_bytes / rates.copy_bytes_per_clock();
         add(Unit::Memory, memory);
+        add(Unit::Link, run.work.link_bytes / rates.link_bytes_per_clock());
         let resident = registers.map(|registers| resident_blocks(run, registers, rates));
         if let Some(resident) = resident {
             // What resident blocks read at most at a time, beside what has to be on its way.
@@ -144,6 +152,7 @@ impl Bound {
             kernel: run.kernel.clone(),
             rows: run.rows,
             dim: run.dim,
+            two_shot: run.group.as_ref().map(|group| group.two_shot),
             registers,
             blocks: resident,
             bound_by,
@@ -151,6 +160,15 @@ impl Bound {
             of_memory: rate,
             busy: busy.map(|(unit, clocks)| (unit, clocks / most.max(f64::MIN_POSITIVE))).to_vec(),
         }
+    }
+}
+
+/// What stands behind the shape of a group's kernel: 1 or 2 shots.
+pub fn of_shots(two_shot: Option<bool>) -> &'static str {
+    match two_shot {
+        None => "",
+        Some(false) => "/1",
+        Some(true) => "/2",
     }
 }
 
@@ -173,13 +191,16 @@ pub fn table(bounds: &[Bound], rates: &Rates) -> String {
          takes to begin and to end, and the limit of power, are left out. Memory counts as full at {} of its published rate of\n\
          {:.2} TB/s, as for a copy. PTX is counted, not machine code; docs/TUNING.md says how far off that is.\n\n\
          blocks:    blocks that fit a multiprocessor; occupancy: what they read at a time, beside what is to be on its way.\n\
-         TB/s:      bytes of x, residual and y. of memory: beside the published rate.\n\
+         TB/s:      bytes of x, residual and y, of a rank of a group those of its buffer too. of memory: beside the published rate.\n\
+         link:      what a rank of four loads from the others, over NVLink, or PCIe where there is none; behind its shape stands /1\n\
+         {:11}where it adds up all rows, one-shot, and /2 where it adds up a share and gathers the others.\n\
          the others: how busy each unit is at that rate, in percent.\n\n",
         rates.name,
         rates.capability.0,
         rates.capability.1,
         COPY,
         rates.memory / 1e12,
+        "",
     );
     // Writing to a string cannot fail.
     let _ = write!(
@@ -198,7 +219,7 @@ pub fn table(bounds: &[Bound], rates: &Rates) -> String {
             text,
             "{:<31} {:>10} {:>4} {:>6} {name:>9} {:>6.2} {:>9.2} |",
             bound.kernel,
-            format!("{}x{}", bound.rows, bound.dim),
+            format!("{}x{}{}", bound.rows, bound.dim, of_shots(bound.two_shot)),
             known(bound.registers),
             known(bound.blocks),
             bound.terabytes_a_second,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ptx_sim::{Counts, Requests, SECTOR};
 use serde::Serialize;
 
+use super::group::GroupTraffic;
 use super::shape::Shape;
 
 /// The counts of one kernel's run. Tensors that the kernel does not have are null.
@@ -35,6 +36,9 @@ pub struct KernelRun {
     /// The instructions of the warp with the most.
     pub longest_warp: u64,
     pub thread_instructions_an_element: f64,
+    /// What a rank of a group moves besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupTraffic>,
     #[serde(skip)]
     pub work: Work,
 }
@@ -57,6 +61,8 @@ pub struct Work {
     pub held_bytes: u32,
     /// Bytes that a block reads at a time.
     pub in_flight_bytes: f64,
+    /// Bytes that come over the link from other ranks of a group.
+    pub link_bytes: f64,
 }
 
 impl Work {
@@ -71,7 +77,10 @@ impl Work {
         for (name, traffic) in &counts.global {
             let [loads, stores] = [traffic.loads, traffic.stores];
             requested_bytes += ((loads.sectors + stores.sectors) * SECTOR) as f64;
-            if !matches!(name.as_str(), "w" | "b" | "next_w" | "q_weight" | "cos" | "sin" | "positions") {
+            if !matches!(
+                name.as_str(),
+                "w" | "b" | "next_w" | "q_weight" | "cos" | "sin" | "positions" | "flags" | "peer_flags"
+            ) {
                 read += (loads.distinct_sectors * SECTOR) as f64;
                 written += (stores.distinct_sectors * SECTOR) as f64;
             }
@@ -96,6 +105,7 @@ impl Work {
                 _ => 0,
             },
             in_flight_bytes: (read / blocks).min(at_a_time),
+            link_bytes: 0.0,
         }
     }
 }
@@ -162,6 +172,7 @@ impl KernelRun {
             instructions: counts.total(),
             longest_warp: counts.longest_warp,
             thread_instructions_an_element: counts.thread_instructions as f64 / elements as f64,
+            group: None,
         }
     }
 }
@@ -169,7 +180,7 @@ impl KernelRun {
 impl Traffic {
     /// The traffic of requests to a tensor of `bytes` bytes, which the operation needs `times` times; `None` if there are no
     /// requests.
-    fn new(requests: Requests, bytes: u64, times: u64) -> Option<Traffic> {
+    pub fn new(requests: Requests, bytes: u64, times: u64) -> Option<Traffic> {
         let held = bytes.next_multiple_of(SECTOR);
         (requests.requests > 0).then(|| Traffic {
             requested: requests.factor(times * held),

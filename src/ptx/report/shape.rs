@@ -16,7 +16,7 @@ const TYPICAL: [u32; 8] = [32, 64, 128, 2048, 4096, 8192, 16384, 131_072];
 /// The dim for kernels that take no shorter rows: a block's part of a row fills more than half of its shared memory.
 const LONGEST: u32 = 1 << 20;
 /// The dim for scalar kernels: rows are not whole vectors.
-const ODD: u32 = 4095;
+pub const ODD: u32 = 4095;
 /// A dim of quantized rows whose tile has an odd number of warps, which two threads of it cannot share.
 const ODD_WARPS: u32 = 5120;
 /// The elements of a shard.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::bound::of_shots;
 use super::kernel_run::{KernelRun, Traffic};
 
 const HEAD: &str = "\
@@ -16,6 +17,10 @@ requested: sectors of 32 bytes that warps' requests touch, over those that hold 
 distinct:  sectors that the launch touches, over those that hold the tensor: what memory moves at least.
 access:    bytes that a thread moves at a time.
 
+Kernels of groups are those of the first of four ranks, whose blocks add up a row for each; behind the shape, /1 is
+one-shot and /2 two-shot. staged: distinct sectors that it stores in its buffer for the others, peers: that it loads
+of theirs, both over those that hold x.
+
 ";
 
 /// The table with its legend, a line for each run.
@@ -25,17 +30,20 @@ pub fn table(runs: &[KernelRun]) -> String {
     let columns = names.map(|name| format!(" {name:>5}")).concat();
     let groups = [("requested", 6 * names.len()), ("distinct", 6 * names.len()), ("access", 15)];
     let groups = groups.map(|(name, width)| format!(" |{name:^width$}")).concat();
+    let is_group = runs.iter().any(|run| run.group.is_some());
     let _ = writeln!(text, "{:<31} {:>10}{groups} |", "", "");
-    let _ = writeln!(
+    let _ = write!(
         text,
         "{:<31} {:>10} |{columns} |{columns} |{:>5}{:>5}{:>5} |{:>10}{:>10}{:>9}{:>8}{:>11}",
         "kernel", "shape", "x", "w", "y", "conflicts", "divergent", "barriers", "longest", "an element"
     );
+    text += if is_group { "  staged   peers\n" } else { "\n" };
     for run in runs {
         let KernelRun { kernel, rows, dim, x, w, b, y, r, r_stored, .. } = run;
         let traffic = [x, w, b, r, y, r_stored];
-        let shape = format!("{rows}x{dim}");
-        let _ = writeln!(
+        let shots = of_shots(run.group.as_ref().map(|group| group.two_shot));
+        let shape = format!("{rows}x{dim}{shots}");
+        let _ = write!(
             text,
             "{kernel:<31} {shape:>10} |{} |{} |{} |{:>10}{:>10}{:>9}{:>8}{:>11.1}",
             traffic.map(|traffic| number(traffic, 6, 2, |traffic| traffic.requested)).concat(),
@@ -47,6 +55,11 @@ pub fn table(runs: &[KernelRun]) -> String {
             run.longest_warp,
             run.thread_instructions_an_element
         );
+        if let Some(group) = &run.group {
+            let of_group = [&group.staged, &group.peers];
+            text += &of_group.map(|traffic| number(traffic, 8, 2, |traffic| traffic.distinct)).concat();
+        }
+        text.push('\n');
     }
     text
 }

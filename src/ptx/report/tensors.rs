@@ -38,6 +38,10 @@ impl Tensors {
         Tensors { shape, addresses: Addresses { x, w, b, y, r, next_w }, sums, _memory: memory }
     }
 
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
     /// The shape's norm on these tensors.
     pub fn problem(&self) -> Problem {
         self.shape.problem(self.addresses)

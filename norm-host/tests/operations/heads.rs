@@ -1,8 +1,6 @@
 //! Weights and biases that all heads share have the bits of those that are repeated for each head.
 
-#[path = "heads/misuse.rs"]
 mod misuse;
-#[path = "heads/qk_rope.rs"]
 mod qk_rope;
 
 use norm_host::{Backend, Cpu};

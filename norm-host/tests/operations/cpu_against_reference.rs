@@ -1,7 +1,5 @@
 //! The CPU backend keeps the accuracy promise.
 
-mod quantized;
-
 use norm_host::{Cpu, DType, NormKind, Rounding};
 use norm_testing::config;
 use norm_testing::{

@@ -344,7 +344,7 @@ const OF_OTHERS: [&str; 2] = ["Template", "Simulated"];
 
 #[test]
 fn every_error_has_its_text_here() {
-    let source = include_str!("../src/error.rs");
+    let source = include_str!("../../src/error.rs");
     let body = source.split_once("pub enum Error {\n").expect("the enum").1;
     let body = body.split_once("\n}\n").expect("its end").0;
     let name = |line: &'static str| {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 /// The variants of `pub enum Error`, from the source: lines with four spaces and a capital.
 fn variants() -> BTreeSet<&'static str> {
-    let source = include_str!("../src/error.rs");
+    let source = include_str!("../../src/error.rs");
     let body = source.split_once("pub enum Error {\n").expect("the enum").1;
     let body = body.split_once("\n}\n").expect("its end").0;
     let name = |line: &'static str| {
@@ -17,7 +17,7 @@ fn variants() -> BTreeSet<&'static str> {
 
 /// The first column of the tables.
 fn documented() -> Vec<&'static str> {
-    let text = include_str!("../../docs/ERRORS.md");
+    let text = include_str!("../../../docs/ERRORS.md");
     text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect()
 }
 
@@ -36,7 +36,7 @@ fn every_error_is_explained_once() {
 
 #[test]
 fn every_row_says_what_to_do() {
-    let rows = include_str!("../../docs/ERRORS.md").lines().filter(|line| line.starts_with("| `"));
+    let rows = include_str!("../../../docs/ERRORS.md").lines().filter(|line| line.starts_with("| `"));
     for row in rows {
         let columns: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
         assert!(columns.len() == 3 && columns.iter().all(|column| !column.is_empty()), "{row}");

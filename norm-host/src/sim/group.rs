@@ -1,0 +1,309 @@
+//! The kernels of groups: several ranks' launches beside each other on one simulator, and one rank's by itself.
+
+use std::ops::Range;
+
+use norm_kernels::abi::{Args, Failure, GroupArgs, MAX_GROUP_BLOCKS, MAX_RANKS, workspace};
+use ptx_sim::{Argument, Launch, Memory, Stream, Together};
+
+use super::{IN_FRONT, Simulator, args, argument, limit, memory, none_is_stray};
+use crate::{
+    check::{self, Form, ResidualArgs},
+    error::{Arg, Error, Result},
+    norm::Norm,
+    plan::GroupPlan,
+    problem::Problem,
+    tensor::{Place, View, ViewMut},
+    tp::{has_kernels, signature, told},
+};
+
+/// A group of simulated devices, which all have the simulator's profile. Their workspaces begin anew in each run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SimulatedGroup {
+    /// The number of ranks, 1 to 8.
+    pub ranks: usize,
+    /// Blocks of every launch, 1 to 256. The blocks of one launch of each rank have 1024 warps together at most.
+    pub blocks: u32,
+    /// Bytes of each of a rank's two buffers. A call of more rows is as many launches as it needs.
+    pub buffer_bytes: u64,
+    /// Whether each rank adds up a share of the rows and gathers the others, in place of adding up all of them.
+    pub two_shot: bool,
+    /// How many launches every rank has completed before; the number wraps.
+    pub completed: u32,
+    /// Decides in what order the blocks of all ranks take turns.
+    pub seed: u64,
+}
+
+/// One call of every rank of a group: `y = Σ x`, `y = norm(Σ x)`, or `r += Σ x; y = norm(r)`.
+///
+/// Shapes and types are those of [`all_reduce`](crate::all_reduce) and
+/// [`Norm::all_reduce_then_add`]; all memory is the host's.
+#[derive(Debug)]
+pub struct GroupCall<'a, 'v> {
+    /// The norm, without weights and biases; `None` for the sum alone.
+    pub norm: Option<Norm<'v>>,
+    /// What is added up, of each rank: `(…, dim)`.
+    pub x: &'a [View<'v>],
+    /// The residuals, of the shape of `x`.
+    pub r: Option<&'a mut [ViewMut<'v>]>,
+    /// The weights: `(dim,)`.
+    pub w: Option<&'a [View<'v>]>,
+    /// The biases: `(dim,)`.
+    pub b: Option<&'a [View<'v>]>,
+    /// The outputs, of the shape of `x`. Each may be the `x` of its rank.
+    pub y: &'a mut [ViewMut<'v>],
+}
+
+/// Nanoseconds that a block waits for another rank, of which a warp's instruction counts as one.
+const PATIENCE: u64 = 1 << 19;
+
+/// Bytes in front of a workspace's buffers.
+const HEAD: u64 = workspace::BUFFERS;
+
+/// A launch of one rank, but for its addresses of workspaces.
+struct Part {
+    plan: GroupPlan,
+    rows: [u32; 2],
+}
+
+impl Simulator {
+    /// Runs calls of a group, of which each rank makes one behind the other, beside those of the other ranks: what no flag
+    /// orders is a race, whatever the order of turns.
+    ///
+    /// # Errors
+    ///
+    /// As for [`all_reduce`](crate::all_reduce), with [`Simulated`](Error::Simulated) as the simulator's other operations;
+    /// [`Ranks`](Error::Ranks) for a number of ranks that no group has; [`GroupFailed`](Error::GroupFailed) if a kernel gave up.
+    pub fn all_reduce(&self, group: &SimulatedGroup, calls: &[GroupCall<'_, '_>]) -> Result<()> {
+        let (problems, streams) = self.parts(group, calls)?;
+        if streams.iter().all(Vec::is_empty) {
+            return Ok(());
+        }
+        let spans = memory::group_spans(problems.iter());
+        let mut simulated = Memory::new();
+        // SAFETY: the spans are those of the views, which may be read as long as they are borrowed, and are not written
+        // meanwhile by anything else.
+        unsafe { memory::upload(&spans, &mut simulated) }?;
+        let mut workspaces = [0; MAX_RANKS];
+        for (rank, address) in workspaces.iter_mut().enumerate().take(group.ranks) {
+            *address = workspace_of(group, rank, &head(group), None, &mut simulated)?;
+        }
+        let launches = streams.iter().enumerate().map(|(rank, parts)| {
+            parts.iter().map(|part| self.launch_rank(group, part, rank, workspaces)).collect()
+        });
+        let launches: Vec<Vec<Launch>> = launches.collect::<Result<_>>()?;
+        Together::new(group.seed).run(&launches, &mut simulated)?;
+        for &address in &workspaces[..group.ranks] {
+            let word = simulated.read(address + workspace::FAILURE, 4)?;
+            let word = word.try_into().map_or(0, u32::from_le_bytes);
+            if let Some(failure) = Failure::of(word) {
+                return Err(Error::GroupFailed { failure: told(failure) });
+            }
+        }
+        // SAFETY: the spans that are written are those of mutable views, which nothing else uses meanwhile.
+        unsafe { memory::download(&spans, &simulated) }?;
+        Ok(())
+    }
+
+    /// Runs the first rank's launch for the first rows of a call by itself, as if all other ranks had come already, with rows of
+    /// zeros, and writes nothing. [`counts`](Simulator::counts) has what it does: its workspace is called `flags` and `staged`,
+    /// those of the others `peer_flags` and `peers`. In front of it in the stream is a launch that may still use all memory of
+    /// this rank, as for operations of one device.
+    ///
+    /// # Errors
+    ///
+    /// As for [`all_reduce`](Simulator::all_reduce).
+    pub fn all_reduce_rank(&self, group: &SimulatedGroup, call: &GroupCall<'_, '_>) -> Result<()> {
+        let (problems, streams) = self.parts(group, std::slice::from_ref(call))?;
+        let (Some(part), Some(own)) = (streams.first().and_then(|parts| parts.first()), problems.first())
+        else {
+            return Ok(());
+        };
+        let mut spans = memory::group_spans(std::iter::once(own));
+        if part.rows != [0, part.plan.rows] {
+            spans = spans.into_iter().map(memory::Span::partly_written).collect();
+        }
+        let mut simulated = Memory::new();
+        // SAFETY: as for `all_reduce`.
+        unsafe { memory::upload(&spans, &mut simulated) }?;
+        let mut workspaces = [0; MAX_RANKS];
+        let mut flags = head(group);
+        let flag = u64::from(group.completed.wrapping_add(1)) << 32 | u64::from(agreed(group, part));
+        raise(&mut flags, group, flag);
+        let zeros = vec![0; 2 * group.buffer_bytes as usize];
+        for (rank, address) in workspaces.iter_mut().enumerate().take(group.ranks) {
+            *address = match rank {
+                0 => workspace_of(group, rank, &flags, None, &mut simulated)?,
+                _ => workspace_of(group, rank, &head(group), Some(&zeros), &mut simulated)?,
+            };
+        }
+        let launch = self.launch_rank(group, part, 0, workspaces)?;
+        let [own, ..] = workspaces;
+        let calls = own + workspace::CALLS..own + workspace::CALLS + 4 * u64::from(group.blocks);
+        let buffers = own + HEAD..own + HEAD + 2 * group.buffer_bytes;
+        let ranges: Vec<Range<u64>> = spans.iter().map(memory::Span::range).chain([calls, buffers]).collect();
+        let counts = Stream::behind(IN_FRONT, &ranges).run_last(&launch, &mut simulated)?;
+        none_is_stray(launch.kernel(), &counts)?;
+        self.keep(counts);
+        Ok(())
+    }
+
+    /// The problems of all calls and ranks, and the launches of each rank.
+    fn parts(
+        &self,
+        group: &SimulatedGroup,
+        calls: &[GroupCall<'_, '_>],
+    ) -> Result<(Vec<Problem>, Vec<Vec<Part>>)> {
+        let SimulatedGroup { ranks, .. } = *group;
+        if !(1..=MAX_RANKS).contains(&ranks) {
+            return Err(Error::Ranks { first: ranks, first_rank: 0, max: MAX_RANKS, given: ranks });
+        }
+        let (mut problems, mut streams) = (Vec::new(), Vec::new());
+        streams.resize_with(ranks, Vec::new);
+        for call in calls {
+            call.lengths(ranks)?;
+            for (rank, parts) in streams.iter_mut().enumerate() {
+                let problem = call.problem(rank)?;
+                if problem.rows == 0 {
+                    continue;
+                }
+                let kind = call.norm.map(|norm| norm.kind);
+                let plan = GroupPlan::new(&problem, kind, self.profile)?;
+                let (buffer, given) = (group.buffer_bytes, u64::from(plan.pitch));
+                let a_launch = match u32::try_from(buffer / given) {
+                    Ok(0) => return Err(Error::GroupBuffer { buffer, given }),
+                    Ok(rows) => rows,
+                    Err(_) => u32::MAX,
+                };
+                let starts = (0..plan.rows).step_by(a_launch as usize);
+                parts.extend(starts.map(|from| {
+                    let to = plan.rows.min(from.saturating_add(a_launch));
+                    Part { plan, rows: [from, to] }
+                }));
+                problems.push(problem);
+            }
+        }
+        Ok((problems, streams))
+    }
+
+    /// The launch of a rank.
+    fn launch_rank(
+        &self,
+        group: &SimulatedGroup,
+        part: &Part,
+        rank: usize,
+        workspaces: [u64; MAX_RANKS],
+    ) -> Result<Launch> {
+        let Part { plan, rows } = *part;
+        let blocks = group.blocks.clamp(1, MAX_GROUP_BLOCKS);
+        let of_group = GroupArgs {
+            workspaces,
+            failure: 0,
+            patience: PATIENCE,
+            buffer: group.buffer_bytes,
+            pitch: plan.pitch,
+            blocks,
+            ranks: group.ranks as u32,
+            rank: rank as u32,
+            rows,
+            signature: agreed(group, part),
+            two_shot: group.two_shot.into(),
+        };
+        let second = Argument::bytes(&args::group_bytes(&of_group), align_of::<GroupArgs>() as u64);
+        let first: &Args = &plan.args;
+        let kernel = self.kernel(plan.kernel)?;
+        let a_block = (rows[1] - rows[0]).div_ceil(blocks * plan.block[1]);
+        let launch = Launch::new(&kernel)
+            .arg(argument(first))
+            .arg(second)
+            .grid([blocks, 1, 1])
+            .block(plan.block)
+            .programmatic(plan.overlap && self.profile.dependent_launch);
+        Ok(launch.limit(limit::for_group(first, plan.block, a_block, PATIENCE)))
+    }
+}
+
+impl GroupCall<'_, '_> {
+    fn lengths(&self, expected: usize) -> Result<()> {
+        let lists = [
+            (Arg::X, Some(self.x.len())),
+            (Arg::R, self.r.as_ref().map(|r| r.len())),
+            (Arg::W, self.w.map(<[_]>::len)),
+            (Arg::B, self.b.map(<[_]>::len)),
+            (Arg::Y, Some(self.y.len())),
+        ];
+        for (arg, given) in lists {
+            if let Some(given) = given.filter(|&given| given != expected) {
+                return Err(Error::ListLength { arg, expected, given });
+            }
+        }
+        Ok(())
+    }
+
+    /// The checked problem of a rank.
+    fn problem(&self, rank: usize) -> Result<Problem> {
+        let norm = self.norm.unwrap_or_else(|| Norm::rms(0.0));
+        let norm = norm.weight(self.w.map(|w| w[rank])).bias(self.b.map(|b| b[rank]));
+        let residual = self
+            .r
+            .as_ref()
+            .map_or(ResidualArgs::None, |r| ResidualArgs::InFront { r: &r[rank].raw, sum: None });
+        let (x, y) = (&self.x[rank].raw, &self.y[rank].raw);
+        let problem = check::apart(&norm, Form::Rows, x, y, residual, Place::Host)?;
+        let (first, given) = (&self.x[0].raw, problem.normalized_dtype());
+        if first.layout.shape != x.layout.shape {
+            let (expected, given) = (first.layout.shape, x.layout.shape);
+            return Err(Error::Shape { arg: Arg::X, expected, given });
+        }
+        for (arg, expected, given) in
+            [(Arg::X, first.dtype, x.dtype), (Arg::Y, x.dtype, y.dtype), (Arg::R, x.dtype, given)]
+        {
+            if given != expected {
+                return Err(Error::DType { arg, expected, given });
+            }
+        }
+        if self.norm.is_some() {
+            has_kernels(&problem)?;
+        }
+        Ok(problem)
+    }
+}
+
+/// What the calls of all ranks have in common.
+fn agreed(group: &SimulatedGroup, part: &Part) -> u32 {
+    signature(&part.plan, part.rows[0]) ^ u32::from(group.two_shot)
+}
+
+/// What is in front of a workspace's buffers: the launches that its blocks have completed, and flags of the last of them.
+fn head(group: &SimulatedGroup) -> Vec<u8> {
+    let mut bytes = vec![0; HEAD as usize];
+    for block in 0..group.blocks.clamp(1, MAX_GROUP_BLOCKS) as usize {
+        bytes[workspace::CALLS as usize + 4 * block..][..4].copy_from_slice(&group.completed.to_le_bytes());
+    }
+    raise(&mut bytes, group, u64::from(group.completed) << 32);
+    bytes
+}
+
+/// Sets every rank's flag of every step.
+fn raise(head: &mut [u8], group: &SimulatedGroup, flag: u64) {
+    for (step, block) in (0..2).flat_map(|step| (0..u64::from(group.blocks)).map(move |block| (step, block)))
+    {
+        let first = workspace::FLAGS + step * workspace::STEP_FLAGS + block * workspace::BLOCK_FLAGS;
+        for of_rank in head[first as usize..].chunks_exact_mut(8).take(group.ranks) {
+            of_rank.copy_from_slice(&flag.to_le_bytes());
+        }
+    }
+}
+
+/// A rank's workspace, whose buffers nothing has written unless they are given, behind all other memory.
+fn workspace_of(
+    group: &SimulatedGroup,
+    rank: usize,
+    head: &[u8],
+    buffers: Option<&[u8]>,
+    memory: &mut Memory,
+) -> Result<u64> {
+    let [flags, staged] = if rank == 0 { ["flags", "staged"] } else { ["peer_flags", "peers"] };
+    let address = memory.upload(flags, head);
+    memory.place(address + HEAD, staged, 2 * group.buffer_bytes, buffers, false)?;
+    Ok(address)
+}

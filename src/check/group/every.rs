@@ -1,0 +1,106 @@
+//! The cases by which `norm check --every-kernel` reaches a kernel of groups, and those beside them.
+
+use norm_host::NormKind;
+use norm_kernels::abi::{GroupKernel, GroupVariant, width};
+
+use super::super::case::{CheckCase, Placement, ResidualForm, ValuePattern};
+use super::super::every::plain;
+use super::GroupCase;
+
+/// Three calls of two ranks, whose blocks have several rows each: the third call has the first one's buffer again. Rows are
+/// dense, and of vectors that are no multiple of a warp's lanes.
+pub fn case(kernel: GroupKernel) -> GroupCase {
+    let GroupKernel { norm, x, w, variant, epilogue } = kernel;
+    let width = width(x, x) as usize;
+    let (rows, dim) = match variant {
+        GroupVariant::Block => (5, 203 * width),
+        // Several rows a block of threads.
+        GroupVariant::Stream => (37, 11 * width),
+        GroupVariant::Scalar => (37, 10 * width + 3),
+    };
+    let rows = CheckCase {
+        data: ValuePattern::Mixed,
+        rounding: epilogue.order,
+        w: plain(NormKind::Rms, [x, w, x], 1, 1).w.filter(|_| norm.is_some()),
+        ..plain(norm.unwrap_or(NormKind::Rms), [x, w, x], rows, dim)
+    };
+    GroupCase {
+        rows,
+        sum: norm.is_none(),
+        ranks: 2,
+        calls: 3,
+        blocks: 2,
+        two_shot: false,
+        piece: None,
+        completed: 0,
+    }
+}
+
+/// The cases beside that one: two-shot by three ranks, whose count of calls wraps, in place and with gaps, in several launches a
+/// call; four ranks; long rows; a norm with a residual, with biases, and without weights; and the exchange of one sum a row of
+/// rows that are split over devices.
+pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
+    let GroupKernel { norm, x, variant, .. } = kernel;
+    let dim = case.rows.dim();
+    let of = |rows: usize, dim: usize| CheckCase {
+        shape: vec![rows, dim],
+        data: ValuePattern::Normal,
+        ..case.rows.clone()
+    };
+    let has_norm = norm.is_some();
+    let added = |gaps| if has_norm { ResidualForm::PreNorm { gaps, at: 0 } } else { ResidualForm::None };
+    let gaps = |placement: Placement, gaps| Placement { gaps, ..placement };
+    let strided = CheckCase {
+        shape: vec![2, 3, 2, dim],
+        x: gaps(case.rows.x, [32, 24, 8]),
+        y: gaps(case.rows.y, [32, 24, 8]),
+        residual: added([16, 40, 8]),
+        in_place: true,
+        ..of(1, dim)
+    };
+    let two_shot = |rows: CheckCase, ranks: usize| GroupCase { rows, ranks, two_shot: true, ..case.clone() };
+    let mut cases = vec![
+        GroupCase { calls: 1, completed: u32::MAX - 1, piece: Some(5), ..two_shot(strided, 3) },
+        GroupCase {
+            calls: 1,
+            blocks: 1,
+            ..two_shot(CheckCase { data: ValuePattern::Spot, ..of(9, dim) }, 4)
+        },
+    ];
+    let width = width(x, x) as usize;
+    let once = |rows: CheckCase, ranks: usize| GroupCase { rows, ranks, calls: 1, ..case.clone() };
+    if variant != GroupVariant::Block {
+        // More vectors than a block's threads have at a time, or than a thread adds up at a time.
+        let odd = usize::from(variant == GroupVariant::Scalar);
+        let vectors = match norm {
+            None => 2600,
+            Some(NormKind::Rms) => 1100,
+            // Shorter ones are held in registers.
+            Some(NormKind::Layer) => 2100,
+        };
+        let long = of(1, vectors * width + odd);
+        cases.push(once(CheckCase { residual: added([0; 3]), ..long.clone() }, 2));
+        cases.push(two_shot(long, 2));
+    }
+    if let Some(kind) = norm {
+        let far = if kind == NormKind::Layer { ValuePattern::Shifted } else { ValuePattern::Hard };
+        cases.push(once(CheckCase { residual: added([0; 3]), data: far, ..of(3, dim) }, 3));
+        let is_bare = case.rows.rounding == norm_host::Rounding::Single;
+        if kind == NormKind::Layer || variant != GroupVariant::Block {
+            cases.push(once(CheckCase { b: case.rows.w, ..of(2, dim) }, 2));
+        }
+        if is_bare {
+            // Without weights a kernel is that for weights of the type of x.
+            cases.push(once(CheckCase { w: None, ..of(2, dim) }, 2));
+        }
+        if kind == NormKind::Rms || variant != GroupVariant::Block {
+            cases.push(once(CheckCase { weight_offset: 1.0, ..of(2, dim) }, 2));
+        }
+    } else {
+        // One f32 a row, in place.
+        let sums =
+            CheckCase { in_place: true, ..of(1, 16 * width + usize::from(variant == GroupVariant::Scalar)) };
+        cases.push(GroupCase { calls: 3, ..once(sums, 3) });
+    }
+    cases
+}
