@@ -114,36 +114,80 @@ impl Parts {
         const { assert!(N as u64 * X::SIZE == 16) };
         let mut sums = [[-0.0; N]; V];
         let mut rank = 0;
-        while rank < group.ranks {
-            gpu::keep_rolled();
-            rank = gpu::opaque(rank);
-            let mut words: [Words; V] = [[0; 8]; V];
-            if rank == group.rank {
-                // In the L1 cache, from where it was sent.
-                each::<V>(|v| {
-                    let (at, valid) = place(v);
-                    let address = self.own + at as u64 * X::SIZE;
-                    // SAFETY: the caller guarantees that these elements are readable.
-                    words[v] =
-                        unsafe { A::fetch::<X, N>(address, valid, negative_zeros::<X>(), Reuse::Again) };
-                });
-            } else {
-                let from = RowPackets::of(group, self.staged as u32);
-                let bytes = [place(0).0, step].map(|elements| elements * X::SIZE as u32);
-                let wanted = |v: usize| place(v).1 != 0;
-                // SAFETY: the caller guarantees the workspaces, and that these bytes are in the row.
-                words = unsafe {
-                    from.receive::<V>(self.call, group, rank, negative_zeros::<X>(), bytes, wanted)
-                };
+        // SAFETY: the caller guarantees the parts and workspaces.
+        unsafe {
+            // The first part is waited for while there is no sum, which leaves registers for all its loads at a time.
+            let first = u32::from(group.rank == 0);
+            if first < group.ranks {
+                let words = self.receive::<X, N, V>(group, first, step, &place);
+                if first == 1 {
+                    add::<X, N, V>(&mut sums, self.own::<A, X, N, V>(&place));
+                }
+                add::<X, N, V>(&mut sums, words);
+                rank = first + 1;
             }
-            each::<V>(|v| {
-                let part = unpack::<X, N>(words[v]);
-                each::<N>(|e| sums[v][e] += part[e]);
-            });
-            rank += 1;
+            while rank < group.ranks {
+                gpu::keep_rolled();
+                rank = gpu::opaque(rank);
+                let words = if rank == group.rank {
+                    self.own::<A, X, N, V>(&place)
+                } else {
+                    self.receive::<X, N, V>(group, rank, step, &place)
+                };
+                add::<X, N, V>(&mut sums, words);
+                rank += 1;
+            }
         }
         sums
     }
+
+    /// This rank's part.
+    ///
+    /// # Safety
+    /// As [`sum`](Parts::sum).
+    #[inline(always)]
+    unsafe fn own<A: MemoryAccess, X: Element, const N: usize, const V: usize>(
+        &self,
+        place: &impl Fn(usize) -> (u32, u32),
+    ) -> [Words; V] {
+        let mut words: [Words; V] = [[0; 8]; V];
+        each::<V>(|v| {
+            let (at, valid) = place(v);
+            let address = self.own + at as u64 * X::SIZE;
+            // In the L1 cache, from where it was sent.
+            // SAFETY: the caller guarantees that these elements are readable.
+            words[v] = unsafe { A::fetch::<X, N>(address, valid, negative_zeros::<X>(), Reuse::Again) };
+        });
+        words
+    }
+
+    /// Another rank's part, as soon as its packets are there.
+    ///
+    /// # Safety
+    /// As [`sum`](Parts::sum).
+    #[inline(always)]
+    unsafe fn receive<X: Element, const N: usize, const V: usize>(
+        &self,
+        group: &GroupArgs,
+        rank: u32,
+        step: u32,
+        place: &impl Fn(usize) -> (u32, u32),
+    ) -> [Words; V] {
+        let from = RowPackets::of(group, self.staged as u32);
+        let bytes = [place(0).0, step].map(|elements| elements * X::SIZE as u32);
+        let wanted = |v: usize| place(v).1 != 0;
+        // SAFETY: the caller guarantees the workspaces, and that these bytes are in the row.
+        unsafe { from.receive::<V>(self.call, group, rank, negative_zeros::<X>(), bytes, wanted) }
+    }
+}
+
+/// Adds a part to sums.
+#[inline(always)]
+fn add<X: Element, const N: usize, const V: usize>(sums: &mut [[f32; N]; V], words: [Words; V]) {
+    each::<V>(|v| {
+        let part = unpack::<X, N>(words[v]);
+        each::<N>(|e| sums[v][e] += part[e]);
+    });
 }
 
 /// A word of negative zeros.
@@ -248,13 +292,12 @@ unsafe fn all_reduce<
     }
     // SAFETY: the caller guarantees the workspaces.
     let call = unsafe { Call::begin(group) };
-    let thread = gpu::thread_y() * gpu::block_x() + gpu::thread_x();
     let has_rows = rows.any(group);
     if !has_rows {
         gpu::let_next_kernel_start();
         gpu::barrier();
         // SAFETY: the caller guarantees the workspaces; all threads of the block have read the count in front of the barrier.
-        unsafe { end(call, group, has_rows, thread) };
+        unsafe { end(call, group, has_rows) };
         return;
     }
     let own_buffer = call.buffer(group, group.rank);
@@ -264,7 +307,7 @@ unsafe fn all_reduce<
             gpu::let_next_kernel_start();
         }
         // SAFETY: the caller guarantees the workspaces.
-        unsafe { call.announce(group, thread) };
+        unsafe { call.announce(group, gpu::thread_y() * gpu::block_x() + gpu::thread_x()) };
         let mut first = row.start;
         loop {
             gpu::keep_rolled();
@@ -358,7 +401,7 @@ unsafe fn all_reduce<
         rows.step(group);
     }
     // SAFETY: the caller guarantees the workspaces; all threads of the block have read the count in front of a barrier.
-    unsafe { end(call, group, has_rows, thread) };
+    unsafe { end(call, group, has_rows) };
 }
 
 /// Ends a call.
@@ -366,11 +409,11 @@ unsafe fn all_reduce<
 /// # Safety
 /// As [`Call::begin`]; all threads of the block call, and have begun before a barrier.
 #[inline(always)]
-unsafe fn end(call: Call, group: &GroupArgs, has_rows: bool, thread: u32) {
+unsafe fn end(call: Call, group: &GroupArgs, has_rows: bool) {
     // SAFETY: the caller guarantees the workspaces, and that no thread reads the count any more.
     unsafe {
         renew(call, group, has_rows);
-        if thread == 0 {
+        if gpu::thread_x() + gpu::thread_y() == 0 {
             call.complete(group);
         }
     }
@@ -393,16 +436,6 @@ impl Places<'_> {
     fn at<A: MemoryAccess, const N: usize>(&self, v: usize) -> (u32, u32) {
         let at = self.first + v as u32 * self.row.step;
         (at, A::valid::<N>(at, self.row.end))
-    }
-
-    /// Calls `f` for all of this thread's vectors of a row, `F` at a time.
-    #[inline(always)]
-    fn each<const F: usize>(row: &Row, mut f: impl FnMut(Places<'_>)) {
-        let mut first = row.start;
-        while first < row.end {
-            f(Places { row, first });
-            first += F as u32 * row.step;
-        }
     }
 }
 
@@ -429,7 +462,9 @@ unsafe fn stage<A: MemoryAccess, X: Addend, const N: usize>(row: &Row, to: u64) 
 /// As [`stage`].
 #[inline(always)]
 unsafe fn stage_by<A: MemoryAccess, X: Addend, const N: usize, const F: usize>(row: &Row, to: u64) {
-    Places::each::<F>(row, |places| {
+    let mut first = row.start;
+    while first < row.end {
+        let places = Places { row, first };
         // SAFETY: the caller guarantees that the row is readable.
         let words = unsafe { fetch::<A, X, N, F>(places) };
         each::<F>(|v| {
@@ -437,7 +472,8 @@ unsafe fn stage_by<A: MemoryAccess, X: Addend, const N: usize, const F: usize>(r
             // SAFETY: the caller guarantees that these bytes are writable.
             unsafe { A::store::<X, N>(to + at as u64 * X::SIZE, valid, unpack::<X, N>(words[v])) };
         });
-    });
+        first += F as u32 * row.step;
+    }
 }
 
 /// Loads the vectors of these places of a row of `x`, if there are some.
@@ -490,7 +526,9 @@ unsafe fn reduce_by<A: MemoryAccess, X: Addend, const N: usize, const F: usize>(
     group: &GroupArgs,
     to: u64,
 ) {
-    Places::each::<F>(row, |places| {
+    let mut first = row.start;
+    while first < row.end {
+        let places = Places { row, first };
         // SAFETY: the caller guarantees that the parts are readable.
         let sums = unsafe { parts.sum::<A, X, N, F>(group, row.step, |v| places.at::<A, N>(v)) };
         each::<F>(|v| {
@@ -498,7 +536,8 @@ unsafe fn reduce_by<A: MemoryAccess, X: Addend, const N: usize, const F: usize>(
             // SAFETY: the caller guarantees that these bytes are writable.
             unsafe { A::store::<X, N>(to + at as u64 * X::SIZE, valid, sums[v]) };
         });
-    });
+        first += F as u32 * row.step;
+    }
 }
 
 /// `y = Σ x`.
@@ -546,9 +585,9 @@ impl<K: Norm, W: Param, const N: usize, const PRELOAD: bool> Finish<N> for InReg
         // SAFETY: the caller guarantees the parts, and that the row's residual, weights and biases are in memory. Its
         // elements of the sum and of `y` are this thread's.
         unsafe {
-            // All that the row needs is on its way before the sum is waited for.
+            // All that the row needs is on its way before the sum is waited for. A residual stands in front of the norm.
             let mut r: [Words; V] = [[0; 8]; V];
-            if row.adds() {
+            if args.r != 0 {
                 r = Part::<W, N, PRELOAD>::vectors::<XHalf>(&row, row.r);
             }
             let params = if K::BIASES {
@@ -561,7 +600,7 @@ impl<K: Norm, W: Param, const N: usize, const PRELOAD: bool> Finish<N> for InReg
             // Vectors behind the row hold -0, which no sum of squares shows.
             let mut words: [Words; V] = [[0; 8]; V];
             each::<V>(|v| words[v] = pack::<XHalf, N>(sums[v]));
-            if row.adds() {
+            if args.r != 0 {
                 each::<V>(|v| {
                     let at = Part::<W, N, PRELOAD>::at(&row, v);
                     words[v] = add_residual::<XHalf, XHalf, N>(&row, at, words[v], r[v]);

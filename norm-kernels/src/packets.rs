@@ -42,8 +42,7 @@ impl RowPackets {
     /// at `at` bytes from the row's start, those of them that are `wanted`.
     ///
     /// # Safety
-    /// As [`Call::begin`]; the vectors are in the row, and their packets this thread's. The step is a multiple of [`PACKET_SPAN`](SPAN),
-    /// unless the first alone is wanted.
+    /// As [`Call::begin`]; the vectors are in the row, and their packets this thread's.
     #[inline(always)]
     pub unsafe fn send<const V: usize>(
         self,
@@ -58,13 +57,13 @@ impl RowPackets {
             gpu::keep_rolled();
             peer = gpu::opaque(peer);
             if peer != group.rank {
-                let to = workspace(group, peer) + call.packets(group, group.rank) + self.of_vector(at);
+                let to = workspace(group, peer) + call.packets(group, group.rank);
                 each::<V>(|v| {
                     let [a, b, c, d, ..] = words[v];
                     if wanted(v) {
                         // SAFETY: the caller guarantees the workspaces, and that these packets are this thread's.
                         unsafe {
-                            let to = to + (2 * v as u32 * step) as u64;
+                            let to = to + self.of_vector(at + v as u32 * step);
                             gpu::st_packets(to, [a, b], call.number());
                             gpu::st_packets(to + SPAN as u64, [c, d], call.number());
                         }
@@ -79,7 +78,8 @@ impl RowPackets {
     /// not wanted are `absent`. If they do not come they are anything, and all ranks are told.
     ///
     /// # Safety
-    /// As [`send`](RowPackets::send).
+    /// As [`send`](RowPackets::send). The step is a multiple of [`PACKET_SPAN`](SPAN), unless the first vector alone is wanted: then
+    /// one address leads to all of them, which saves registers.
     #[inline(always)]
     pub unsafe fn receive<const V: usize>(
         self,
@@ -102,8 +102,10 @@ impl RowPackets {
                 // SAFETY: as above.
                 unsafe {
                     let address = from + (2 * v as u32 * step) as u64;
-                    let ([a, b], [first, second]) = gpu::ld_packets(address, wanted(v), absent);
-                    let ([c, d], [third, fourth]) = gpu::ld_packets(address + SPAN as u64, wanted(v), absent);
+                    let ([a, b], [first, second]) =
+                        gpu::ld_packets(address, wanted(v), absent, call.number());
+                    let ([c, d], [third, fourth]) =
+                        gpu::ld_packets(address + SPAN as u64, wanted(v), absent, call.number());
                     words[v] = [a, b, c, d, 0, 0, 0, 0];
                     numbers[v] = [first, second, third, fourth];
                 }
@@ -111,8 +113,7 @@ impl RowPackets {
             // What is not all zeros has not come.
             let mut others = 0;
             each::<V>(|v| {
-                let number = if wanted(v) { call.number() } else { 0 };
-                each::<4>(|i| others |= numbers[v][i] ^ number);
+                each::<4>(|i| others |= numbers[v][i] ^ call.number());
             });
             if others == 0 && call.has_come(group, told, 0) {
                 return words;

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use norm_kernels::abi::{Args, Failure, GroupArgs, MAX_GROUP_BLOCKS, MAX_RANKS, workspace};
+use norm_kernels::abi::{
+    Args, Exchange, Failure, GroupArgs, MAX_GROUP_BLOCKS, MAX_RANKS, workspace, workspace::packets_of_row,
+};
 use ptx_sim::{Argument, Launch, Memory, Stream, Together};
 
 use super::{IN_FRONT, Simulator, args, argument, limit, memory, none_is_stray};
@@ -25,8 +27,8 @@ pub struct SimulatedGroup {
     pub blocks: u32,
     /// Bytes of each of a rank's two buffers. A call of more rows is as many launches as it needs.
     pub buffer_bytes: u64,
-    /// Whether each rank adds up a share of the rows and gathers the others, in place of adding up all of them.
-    pub two_shot: bool,
+    /// How rows get to other ranks. There is room for all packets of a launch.
+    pub exchange: Exchange,
     /// How many launches every rank has completed before; the number wraps.
     pub completed: u32,
     /// Decides in what order the blocks of all ranks take turns.
@@ -85,10 +87,12 @@ impl Simulator {
         unsafe { memory::upload(&spans, &mut simulated) }?;
         let mut workspaces = [0; MAX_RANKS];
         for (rank, address) in workspaces.iter_mut().enumerate().take(group.ranks) {
-            *address = workspace_of(group, rank, &head(group), None, &mut simulated)?;
+            let packets = packets(group, &streams, group.completed);
+            *address = workspace_of(group, rank, &head(group), None, &packets, &mut simulated)?;
         }
         let launches = streams.iter().enumerate().map(|(rank, parts)| {
-            parts.iter().map(|part| self.launch_rank(group, part, rank, workspaces)).collect()
+            let room = room(&streams);
+            parts.iter().map(|part| self.launch_rank(group, part, rank, workspaces, room)).collect()
         });
         let launches: Vec<Vec<Launch>> = launches.collect::<Result<_>>()?;
         Together::new(group.seed).run(&launches, &mut simulated)?;
@@ -105,8 +109,8 @@ impl Simulator {
     }
 
     /// Runs the first rank's launch for the first rows of a call by itself, as if all other ranks had come already, with rows of
-    /// zeros, and writes nothing. [`counts`](Simulator::counts) has what it does: its workspace is called `flags` and `staged`,
-    /// those of the others `peer_flags` and `peers`. In front of it in the stream is a launch that may still use all memory of
+    /// zeros, and writes nothing. [`counts`](Simulator::counts) has what it does: its workspace is called `flags`, `staged` and
+    /// `packets`, those of the others `peer_flags`, `peers` and `peer_packets`. In front of it in the stream is a launch that may still use all memory of
     /// this rank, as for operations of one device.
     ///
     /// # Errors
@@ -130,16 +134,17 @@ impl Simulator {
         let flag = u64::from(group.completed.wrapping_add(1)) << 32 | u64::from(agreed(group, part));
         raise(&mut flags, group, flag);
         let zeros = vec![0; 2 * group.buffer_bytes as usize];
+        let come = packets(group, &streams, group.completed.wrapping_add(1));
         for (rank, address) in workspaces.iter_mut().enumerate().take(group.ranks) {
             *address = match rank {
-                0 => workspace_of(group, rank, &flags, None, &mut simulated)?,
-                _ => workspace_of(group, rank, &head(group), Some(&zeros), &mut simulated)?,
+                0 => workspace_of(group, rank, &flags, None, &come, &mut simulated)?,
+                _ => workspace_of(group, rank, &head(group), Some(&zeros), &come, &mut simulated)?,
             };
         }
-        let launch = self.launch_rank(group, part, 0, workspaces)?;
+        let launch = self.launch_rank(group, part, 0, workspaces, room(&streams))?;
         let [own, ..] = workspaces;
         let calls = own + workspace::CALLS..own + workspace::CALLS + 4 * u64::from(group.blocks);
-        let buffers = own + HEAD..own + HEAD + 2 * group.buffer_bytes;
+        let buffers = own + HEAD..own + HEAD + 2 * group.buffer_bytes + come.len() as u64;
         let ranges: Vec<Range<u64>> = spans.iter().map(memory::Span::range).chain([calls, buffers]).collect();
         let counts = Stream::behind(IN_FRONT, &ranges).run_last(&launch, &mut simulated)?;
         none_is_stray(launch.kernel(), &counts)?;
@@ -192,6 +197,7 @@ impl Simulator {
         part: &Part,
         rank: usize,
         workspaces: [u64; MAX_RANKS],
+        packets: u32,
     ) -> Result<Launch> {
         let Part { plan, rows } = *part;
         let blocks = group.blocks.clamp(1, MAX_GROUP_BLOCKS);
@@ -206,7 +212,9 @@ impl Simulator {
             rank: rank as u32,
             rows,
             signature: agreed(group, part),
-            two_shot: group.two_shot.into(),
+            exchange: group.exchange as u32,
+            packets,
+            early: 1,
         };
         let second = Argument::bytes(&args::group_bytes(&of_group), align_of::<GroupArgs>() as u64);
         let first: &Args = &plan.args;
@@ -270,7 +278,7 @@ impl GroupCall<'_, '_> {
 
 /// What the calls of all ranks have in common.
 fn agreed(group: &SimulatedGroup, part: &Part) -> u32 {
-    signature(&part.plan, part.rows[0]) ^ u32::from(group.two_shot)
+    signature(&part.plan, part.rows[0]) ^ group.exchange as u32
 }
 
 /// What is in front of a workspace's buffers: the launches that its blocks have completed, and flags of the last of them.
@@ -294,16 +302,36 @@ fn raise(head: &mut [u8], group: &SimulatedGroup, flag: u64) {
     }
 }
 
+/// Bytes of the packets of one rank for another: those of the longest launch.
+fn room(streams: &[Vec<Part>]) -> u32 {
+    let parts = streams.iter().flatten();
+    let bytes =
+        parts.map(|Part { plan, rows: [from, to] }| u64::from(to - from) * packets_of_row(plan.pitch));
+    bytes.max().and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(0)
+}
+
+/// The packets of a workspace, all of one call, with zeros for rows.
+fn packets(group: &SimulatedGroup, streams: &[Vec<Part>], number: u32) -> Vec<u8> {
+    let packet = u64::from(number) << 32;
+    packet.to_le_bytes().repeat(2 * group.ranks * room(streams) as usize / 8)
+}
+
 /// A rank's workspace, whose buffers nothing has written unless they are given, behind all other memory.
 fn workspace_of(
     group: &SimulatedGroup,
     rank: usize,
     head: &[u8],
     buffers: Option<&[u8]>,
+    packets: &[u8],
     memory: &mut Memory,
 ) -> Result<u64> {
-    let [flags, staged] = if rank == 0 { ["flags", "staged"] } else { ["peer_flags", "peers"] };
+    let [flags, staged, packets_name] = match rank {
+        0 => ["flags", "staged", "packets"],
+        _ => ["peer_flags", "peers", "peer_packets"],
+    };
     let address = memory.upload(flags, head);
+    let behind = address + HEAD + 2 * group.buffer_bytes;
     memory.place(address + HEAD, staged, 2 * group.buffer_bytes, buffers, false)?;
+    memory.place(behind, packets_name, packets.len() as u64, Some(packets), false)?;
     Ok(address)
 }

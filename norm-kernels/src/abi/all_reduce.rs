@@ -83,9 +83,10 @@ pub struct GroupArgs {
 
 /// How rows get to other ranks. All ranks of a call have the same.
 #[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Exchange {
     /// Each rank stages its rows, and reads those of all others.
+    #[default]
     OneShot,
     /// Each rank stages its rows, reduces a share of them, and reads the others' shares.
     TwoShot,

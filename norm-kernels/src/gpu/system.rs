@@ -137,18 +137,18 @@ pub unsafe fn st_packets(address: u64, [a, b]: [u32; 2], number: u32) {
     }
 }
 
-/// Loads what [`st_packets`] stores, if `wanted`: both words, and both numbers. Else the words are `absent`, and the numbers 0.
+/// Loads what [`st_packets`] stores, if `wanted`: both words, and both numbers. Else these are `absent` and `number`.
 ///
 /// # Safety
 /// Where `wanted`, `address` is that of 16 readable bytes in global memory, aligned to 16, as for [`st_packets`].
 #[inline(always)]
-pub unsafe fn ld_packets(address: u64, wanted: bool, absent: u32) -> ([u32; 2], [u32; 2]) {
+pub unsafe fn ld_packets(address: u64, wanted: bool, absent: u32, number: u32) -> ([u32; 2], [u32; 2]) {
     let (a, b, first, second);
     // SAFETY: the caller guarantees 16 bytes of readable global memory, aligned to as many, at `address`, if `wanted`.
     unsafe {
         asm!(
             "{{ .reg .pred %wanted; .reg .b64 %packet<2>; setp.ne.b32 %wanted, {wanted}, 0;",
-            "mov.b64 %packet0, {{{absent}, 0}}; mov.b64 %packet1, {{{absent}, 0}};",
+            "mov.b64 %packet0, {{{absent}, {number}}}; mov.b64 %packet1, {{{absent}, {number}}};",
             "@%wanted ld.relaxed.sys.global.v2.b64 {{%packet0, %packet1}}, [{address}];",
             "mov.b64 {{{a}, {first}}}, %packet0; mov.b64 {{{b}, {second}}}, %packet1; }}",
             a = out(reg32) a,
@@ -157,6 +157,7 @@ pub unsafe fn ld_packets(address: u64, wanted: bool, absent: u32) -> ([u32; 2], 
             second = out(reg32) second,
             wanted = in(reg32) wanted as u32,
             absent = in(reg32) absent,
+            number = in(reg32) number,
             address = in(reg64) address,
             options(nostack, preserves_flags)
         )

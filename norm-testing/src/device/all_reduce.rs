@@ -421,7 +421,12 @@ pub fn each_kernel_once(devices: &[Device]) -> Result<(), Failed> {
                         shift,
                         ..Reduction::plain(x, 5, dim)
                     };
-                    holds(devices, (&tp, &group), &call)?;
+                    holds(devices, (&tp, &group), &call).map_err(|failed| {
+                        Failed::from(format!(
+                            "{call:?}, {options:?}: {}",
+                            failed.message().unwrap_or_default()
+                        ))
+                    })?;
                 }
             }
         }
