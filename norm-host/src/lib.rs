@@ -171,7 +171,7 @@ pub use self::{
 #[cfg(feature = "sim")]
 pub use {
     error::SimulatorError,
-    sim::{GroupCall, SimulatedGroup, Simulator},
+    sim::{GroupCall, SimulatedGroup, Simulator, Stray},
 };
 
 /// Compiles the examples of docs/PARALLEL.md.

@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-pub use group::{GroupCall, SimulatedGroup};
+pub use group::{GroupCall, SimulatedGroup, Stray};
 
 use ptx_sim::{Argument, Counts, Kernel, Launch, Memory, Module, Stream};
 

@@ -15,7 +15,7 @@
 //! all have the same bits, whichever way rows are exchanged, which are those of an all-reduce followed by the norm.
 
 use crate::abi::{Args, Exchange, GroupArgs, GroupVariant};
-use crate::access::{MemoryAccess, Scalar, Vector, pack, unpack};
+use crate::access::{MemoryAccess, Scalar, StreamedVector, pack, unpack};
 use crate::each::each;
 use crate::element::{Addend, Element, F32, Param, WHalf, Words, XHalf, YHalf};
 use crate::gpu::{self, Reuse};
@@ -55,7 +55,7 @@ impl Parts {
     /// before either is added.
     ///
     /// # Safety
-    /// The parts are readable, for [`Vector`] in whole and aligned vectors, at `place`: the index of a vector's first element, and
+    /// The parts are readable, for `Vectors` in whole and aligned vectors, at `place`: the index of a vector's first element, and
     /// how many of its elements are in the row, for each vector. A vector is `step` elements from the one in front of it.
     #[inline(always)]
     unsafe fn sum<A: MemoryAccess, X: Element, const N: usize, const V: usize>(
@@ -114,29 +114,22 @@ impl Parts {
         const { assert!(N as u64 * X::SIZE == 16) };
         let mut sums = [[-0.0; N]; V];
         let mut rank = 0;
-        // SAFETY: the caller guarantees the parts and workspaces.
-        unsafe {
-            // The first part is waited for while there is no sum, which leaves registers for all its loads at a time.
-            let first = u32::from(group.rank == 0);
-            if first < group.ranks {
-                let words = self.receive::<X, N, V>(group, first, step, &place);
-                if first == 1 {
-                    add::<X, N, V>(&mut sums, self.own::<A, X, N, V>(&place));
-                }
-                add::<X, N, V>(&mut sums, words);
-                rank = first + 1;
-            }
-            while rank < group.ranks {
-                gpu::keep_rolled();
-                rank = gpu::opaque(rank);
-                let words = if rank == group.rank {
+        while rank < group.ranks {
+            gpu::keep_rolled();
+            rank = gpu::opaque(rank);
+            // SAFETY: the caller guarantees the parts and workspaces.
+            let words = unsafe {
+                if rank == group.rank {
                     self.own::<A, X, N, V>(&place)
                 } else {
                     self.receive::<X, N, V>(group, rank, step, &place)
-                };
-                add::<X, N, V>(&mut sums, words);
-                rank += 1;
-            }
+                }
+            };
+            each::<V>(|v| {
+                let part = unpack::<X, N>(words[v]);
+                each::<N>(|e| sums[v][e] += part[e]);
+            });
+            rank += 1;
         }
         sums
     }
@@ -156,7 +149,7 @@ impl Parts {
             let address = self.own + at as u64 * X::SIZE;
             // In the L1 cache, from where it was sent.
             // SAFETY: the caller guarantees that these elements are readable.
-            words[v] = unsafe { A::fetch::<X, N>(address, valid, negative_zeros::<X>(), Reuse::Again) };
+            words[v] = unsafe { A::fetch::<X, N>(address, valid, negative_zeros::<X>(), Reuse::Cached) };
         });
         words
     }
@@ -179,15 +172,6 @@ impl Parts {
         // SAFETY: the caller guarantees the workspaces, and that these bytes are in the row.
         unsafe { from.receive::<V>(self.call, group, rank, negative_zeros::<X>(), bytes, wanted) }
     }
-}
-
-/// Adds a part to sums.
-#[inline(always)]
-fn add<X: Element, const N: usize, const V: usize>(sums: &mut [[f32; N]; V], words: [Words; V]) {
-    each::<V>(|v| {
-        let part = unpack::<X, N>(words[v]);
-        each::<N>(|e| sums[v][e] += part[e]);
-    });
 }
 
 /// A word of negative zeros.
@@ -442,7 +426,7 @@ impl Places<'_> {
 /// Copies this thread's vectors of a row of `x` to an address.
 ///
 /// # Safety
-/// The row is readable, and as many bytes at `to` are writable and this thread's; both for [`Vector`] in whole and aligned
+/// The row is readable, and as many bytes at `to` are writable and this thread's; both for `Vectors` in whole and aligned
 /// vectors.
 #[inline(always)]
 unsafe fn stage<A: MemoryAccess, X: Addend, const N: usize>(row: &Row, to: u64) {
@@ -479,7 +463,7 @@ unsafe fn stage_by<A: MemoryAccess, X: Addend, const N: usize, const F: usize>(r
 /// Loads the vectors of these places of a row of `x`, if there are some.
 ///
 /// # Safety
-/// The row is readable, for [`Vector`] in whole and aligned vectors.
+/// The row is readable, for `Vectors` in whole and aligned vectors.
 #[inline(always)]
 unsafe fn fetch<A: MemoryAccess, X: Addend, const N: usize, const F: usize>(
     places: Places<'_>,
@@ -489,7 +473,7 @@ unsafe fn fetch<A: MemoryAccess, X: Addend, const N: usize, const F: usize>(
         let (at, valid) = places.at::<A, N>(v);
         let address = places.row.x + at as u64 * X::SIZE;
         // SAFETY: the caller guarantees that these elements are readable.
-        words[v] = unsafe { A::fetch::<X, N>(address, valid, 0, Reuse::Again) };
+        words[v] = unsafe { A::fetch::<X, N>(address, valid, 0, Reuse::Cached) };
     });
     words
 }
@@ -595,15 +579,15 @@ impl<K: Norm, W: Param, const N: usize, const PRELOAD: bool> Finish<N> for InReg
             } else {
                 Part::<W, N, PRELOAD>::preload::<false>(&row)
             };
-            let sums =
-                parts.sum::<Vector, XHalf, N, V>(group, row.step, |v| Part::<W, N, PRELOAD>::at(&row, v));
+            let sums = parts
+                .sum::<StreamedVector, XHalf, N, V>(group, row.step, |v| Part::<W, N, PRELOAD>::at(&row, v));
             // Vectors behind the row hold -0, which no sum of squares shows.
             let mut words: [Words; V] = [[0; 8]; V];
             each::<V>(|v| words[v] = pack::<XHalf, N>(sums[v]));
             if args.r != 0 {
                 each::<V>(|v| {
                     let at = Part::<W, N, PRELOAD>::at(&row, v);
-                    words[v] = add_residual::<XHalf, XHalf, N>(&row, at, words[v], r[v]);
+                    words[v] = add_residual::<StreamedVector, XHalf, XHalf, N>(&row, at, words[v], r[v]);
                 });
             }
             K::run::<Block, N>(Part::<W, N, PRELOAD>::of(row, words, params), args);
@@ -653,9 +637,9 @@ macro_rules! entry {
     };
 }
 
-entry!("all_reduce_b16_stream", Vector, Sum<Vector, XHalf>, 8, IN_FLIGHT, IN_FLIGHT);
+entry!("all_reduce_b16_stream", StreamedVector, Sum<StreamedVector, XHalf>, 8, IN_FLIGHT, IN_FLIGHT);
 entry!("all_reduce_b16_scalar", Scalar, Sum<Scalar, XHalf>, 8, IN_FLIGHT, 1);
-entry!("all_reduce_b32_stream", Vector, Sum<Vector, F32>, 4, IN_FLIGHT, IN_FLIGHT);
+entry!("all_reduce_b32_stream", StreamedVector, Sum<StreamedVector, F32>, 4, IN_FLIGHT, IN_FLIGHT);
 entry!("all_reduce_b32_scalar", Scalar, Sum<Scalar, F32>, 4, IN_FLIGHT, 1);
 
 /// The entry points of a norm with weights of one size.
@@ -663,11 +647,11 @@ macro_rules! norms {
     ($($norm:ident $norm_name:literal $w:ident $w_name:literal $preload:literal)*) => { $(
         entry!(
             concat!("all_reduce_", $norm_name, "_b16_", $w_name, "_block"),
-            Vector, InRegisters<$norm, $w, $preload>, 8, IN_FLIGHT, IN_FLIGHT
+            StreamedVector, InRegisters<$norm, $w, $preload>, 8, IN_FLIGHT, IN_FLIGHT
         );
         entry!(
             concat!("all_reduce_", $norm_name, "_b16_", $w_name, "_stream"),
-            Vector, Reloading<Vector, $norm, $w>, 8, 1, 2
+            StreamedVector, Reloading<StreamedVector, $norm, $w>, 8, 1, 2
         );
         entry!(
             concat!("all_reduce_", $norm_name, "_b16_", $w_name, "_scalar"),

@@ -65,7 +65,12 @@ fn of_norm(kernel: Kernel, case: &CheckCase) -> Vec<CheckCase> {
     let is_odd = usize::from(kernel.variant == Variant::Scalar);
     let dim = 24 * width + is_odd;
     // More warps than eight, whose sums LayerNorm adds up twice.
-    let far = if kernel.kind == NormKind::Layer { ValuePattern::Shifted } else { ValuePattern::Normal };
+    let far = match (kernel.kind, kernel.x) {
+        (NormKind::Rms, _) => ValuePattern::Normal,
+        // With 8 bits such rows are constant but for a few elements.
+        (NormKind::Layer, DType::BF16) => ValuePattern::Far,
+        (NormKind::Layer, _) => ValuePattern::Shifted,
+    };
     let wide = of(2, 1030 * width + is_odd, far);
     // A wide residual is never behind the norm; so short a sum with it goes to these kernels, too.
     let residual = if kernel.addition.wide { case.residual } else { ResidualForm::PostNorm };
@@ -90,6 +95,10 @@ fn of_norm(kernel: Kernel, case: &CheckCase) -> Vec<CheckCase> {
     if spec.residual == ResidualSupport::Either && case.rounding != Rounding::T5 {
         // Biases alone, whose type then decides which kernel it is.
         cases.push(CheckCase { w: None, b: case.w, residual, ..of(2, dim, ValuePattern::Normal) });
+    }
+    if spec.residual == ResidualSupport::Either && kernel.kind == NormKind::Layer {
+        // These alone add an offset to LayerNorm's weights.
+        cases.push(CheckCase { weight_offset: 1.0, residual, ..of(2, dim, ValuePattern::Normal) });
     }
     if kernel.variant == Variant::Add4 && kernel.kind == NormKind::Layer {
         // A vector more than twice as many as a warp has lanes: of the four places of a thread's the last is empty.
@@ -143,6 +152,14 @@ fn of_quant(kernel: QuantKernel, case: &CheckCase) -> Vec<CheckCase> {
         // More vectors than 16 of each of a block's threads, whose sums go into an f64.
         cases.push(CheckCase { data: far, ..of(1, 131_200) });
     }
+    // The largest element of a block of 128, which decides its scale, in each place of each vector that lanes share.
+    let blocks = QuantForm::ALL.into_iter().filter(|form| form.scaling == QuantScaling::Block(128));
+    cases.extend(blocks.filter(|form| form.format == quantize.form.format).filter_map(|form| {
+        let quantized = Quantized { preset: quantize.preset, ..Quantized::plain(form) };
+        let is_same = quantized.recipe() == quantize.recipe();
+        let rows = CheckCase { data: ValuePattern::Lifted, ..of(16, 1024) };
+        is_same.then(|| CheckCase { quantize: Some(quantized), ..rows })
+    }));
     // The largest element of a row, which decides its scale, in each place of both vectors of a thread.
     cases.push(CheckCase { data: ValuePattern::Lifted, ..of(48, 384) });
     cases
@@ -238,13 +255,13 @@ mod tests {
             ("layer_f16_f16_f16_short4", [1, 1]),
             ("rms_f16_f16_f16_sandwich4", [1, 1]),
             ("rms_f16_f16_f16_staged", [4, 4]),
-            ("layer_f16_f16_f16_stream", [6, 6]),
-            ("layer_f16_f16_f16_scalar", [6, 6]),
-            ("rms_f16_f16_quant2_e4m3", [6, 7]),
-            ("layer_f16_f16_quant4_e4m3", [7, 7]),
+            ("layer_f16_f16_f16_stream", [7, 7]),
+            ("layer_f16_f16_f16_scalar", [7, 7]),
+            ("rms_f16_f16_quant2_e4m3", [7, 8]),
+            ("layer_f16_f16_quant4_e4m3", [8, 8]),
             ("rms_f16_f16_quant_long4_e4m3", [5, 5]),
-            ("layer_f16_f16_quant_stream_e4m3", [9, 9]),
-            ("rms_f16_f16_quant_scalar_e4m3", [9, 9]),
+            ("layer_f16_f16_quant_stream_e4m3", [10, 10]),
+            ("rms_f16_f16_quant_scalar_e4m3", [10, 10]),
             ("gated_f16_f16_stream_silu", [1, 1]),
             ("gated_f16_f16_block_silu", [1, 1]),
             ("rope_f16_f16_f16_halves_vector", [2, 2]),

@@ -3,8 +3,8 @@
 //! An image is one block of memory that holds all tensors of a case: see [`layout`](super::layout).
 
 use norm_host::{
-    Backend, Cpu, DType, Error, Gate, Gating, Place, Scale, Simulator, Stream, View, ViewMut,
-    reference::Operation, rms_norm_partial,
+    Backend, Cpu, DType, Error, Gate, Gating, GroupFailure, Place, Scale, Simulator, Stray, Stream, View,
+    ViewMut, reference::Operation, rms_norm_partial,
 };
 
 use super::group::GroupImage;
@@ -235,6 +235,16 @@ pub trait Executor {
 
     /// The same for all calls of all ranks of a group.
     fn execute_group(&mut self, group: &GroupImage, image: &mut AlignedBytes) -> Result<(), Error>;
+
+    /// What each rank of a group is told if the last one strays; `None` where one cannot try it.
+    fn told_of_stray(
+        &mut self,
+        _: &GroupImage,
+        _: Stray,
+        _: &mut AlignedBytes,
+    ) -> Result<Option<Vec<Option<GroupFailure>>>, Error> {
+        Ok(None)
+    }
 }
 
 impl<E: Executor + ?Sized> Executor for Box<E> {
@@ -248,6 +258,15 @@ impl<E: Executor + ?Sized> Executor for Box<E> {
 
     fn execute_group(&mut self, group: &GroupImage, image: &mut AlignedBytes) -> Result<(), Error> {
         (**self).execute_group(group, image)
+    }
+
+    fn told_of_stray(
+        &mut self,
+        group: &GroupImage,
+        stray: Stray,
+        image: &mut AlignedBytes,
+    ) -> Result<Option<Vec<Option<GroupFailure>>>, Error> {
+        (**self).told_of_stray(group, stray, image)
     }
 }
 
@@ -294,6 +313,15 @@ impl Executor for OnSimulator<'_> {
 
     fn execute_group(&mut self, group: &GroupImage, image: &mut AlignedBytes) -> Result<(), Error> {
         group.on_simulator(self.simulator, image)
+    }
+
+    fn told_of_stray(
+        &mut self,
+        group: &GroupImage,
+        stray: Stray,
+        image: &mut AlignedBytes,
+    ) -> Result<Option<Vec<Option<GroupFailure>>>, Error> {
+        group.astray(self.simulator, stray, image).map(Some)
     }
 }
 

@@ -176,9 +176,17 @@ pub(super) fn in_place(simulator: &Simulator, entry: EntryPoint, memory: &mut Im
         let simulator = simulator.on(profile);
         let tried = match &case {
             AnyCase::Norm(norm) => {
-                let [bare, gaps] = [without_weights(norm), strided(norm, true)].map(AnyCase::Norm);
-                let bare = beside(&simulator, &bare, memory);
-                beside(&simulator, &gaps, memory).and(bare)
+                // Of long rows each kernel adds a residual in front, along the same axes.
+                let is_plain = norm.residual == ResidualForm::None && norm.shards == 1;
+                let is_long = norm.dim() >= LONG && norm.gate.is_none() && norm.quantize.is_none();
+                let residual = ResidualForm::PreNorm { gaps: [0; MAX_LEADING], at: 0 };
+                let added =
+                    (is_plain && is_long).then(|| strided(&CheckCase { residual, ..norm.clone() }, true));
+                let gaps = strided(norm, true);
+                let cases = [Some(without_weights(norm)), Some(gaps), added].into_iter().flatten();
+                cases.fold(Tried::Passed { outputs: 0 }, |tried, case| {
+                    tried.and(beside(&simulator, &AnyCase::Norm(case), memory))
+                })
             }
             AnyCase::Heads(_) | AnyCase::Group(_) => beside(&simulator, &case, memory),
         };
@@ -237,7 +245,10 @@ fn harder(case: &AnyCase) -> Vec<AnyCase> {
     };
     // Short rows of odd length are a warp's each. Of a longer one all warps of a block have a part.
     let is_odd = case.dim() % 4 == 1 && case.dim() < SHORT && case.shards == 1;
-    let of_block = is_odd.then(|| CheckCase { shape: vec![1, 20 * case.dim() + 1], ..case.clone() });
+    // LayerNorm has more of them then, which are a cluster.
+    let least = if case.kind == NormKind::Layer { 17_001 } else { 0 };
+    let long = least.max(20 * case.dim() + 1);
+    let of_block = is_odd.then(|| CheckCase { shape: vec![1, long], ..case.clone() });
     far.into_iter().chain(others).chain(of_block).chain(other_recipes(case)).map(AnyCase::Norm).collect()
 }
 
@@ -264,6 +275,7 @@ fn strided(case: &CheckCase, outermost: bool) -> CheckCase {
     let is_quantized = case.quantize.is_some();
     let is_plain = case.residual == ResidualForm::None && case.shards == 1 && !is_quantized;
     let leading = match (case.rows(), case.dim()) {
+        (1, _) if outermost => [2, 1, 2],
         (1, _) => [1, 1, 1],
         // Of an axis of two positions the half of a row's number would do.
         (rows, ..LONG) if rows < MANY_ROWS => [2, 3, rows.div_ceil(6).max(2)],
@@ -386,7 +398,7 @@ fn shapes(kernel: Kernel, profile: DeviceProfile) -> Vec<(usize, usize)> {
 /// A case of queries, keys and values, of whole vectors if the kernel requires that. Of keys a thread has the last alone, where
 /// others have two.
 fn of_rope(kernel: RopeKernel, device: DeviceProfile) -> Vec<(AnyCase, DeviceProfile)> {
-    let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding, rms_only } = kernel;
+    let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding, rms_only, short } = kernel;
     let of_keys = if rms_only { NormKind::Rms } else { NormKind::Layer };
     let dim = if vectors { 64 } else { 35 };
     let case = HeadsCase {
@@ -405,7 +417,9 @@ fn of_rope(kernel: RopeKernel, device: DeviceProfile) -> Vec<(AnyCase, DevicePro
         in_place: true,
         ..HeadsCase::SIMPLEST
     };
-    vec![(AnyCase::Heads(case), DeviceProfile { short_grid: 0, ..device })]
+    // A thread has two heads in a grid as long as this one.
+    let short_grid = if short { 4 } else { 0 };
+    vec![(AnyCase::Heads(case), DeviceProfile { short_grid, ..device })]
 }
 
 /// Cases of a kernel whose output is quantized, of rows of whole blocks. What a kernel that holds rows in registers leaves to
@@ -567,8 +581,8 @@ mod tests {
             }
             EntryPoint::Shard(ShardKernel::Apply { vectors, .. }) => kinds.insert(format!("apply {vectors}")),
             EntryPoint::Gated(GatedKernel { variant, .. }) => kinds.insert(format!("gated {variant:?}")),
-            EntryPoint::Rope(RopeKernel { x, pairing, vectors, rms_only, .. }) => {
-                kinds.insert(format!("rope {x} {pairing} {vectors} {rms_only}"))
+            EntryPoint::Rope(RopeKernel { x, pairing, vectors, rms_only, short, .. }) => {
+                kinds.insert(format!("rope {x} {pairing} {vectors} {rms_only} {short}"))
             }
             EntryPoint::Group(GroupKernel { norm, variant, .. }) => {
                 kinds.insert(format!("group {norm:?} {variant:?}"))

@@ -7,7 +7,7 @@ use std::mem::discriminant;
 
 use norm_host::accuracy::{Verdict, WorstRow, WrongElement, judge_gated_row};
 use norm_host::reference::{self, Operation, Row};
-use norm_host::{Arg, DType, Error, SimulatorError};
+use norm_host::{Arg, DType, Error, GroupFailure, SimulatorError, Stray};
 use ptx_sim::LaunchError;
 
 use super::call::{AdditionOperands, Call, Executor, ImageTensor, ResidualOperands};
@@ -33,6 +33,8 @@ pub enum CaseFault {
     Touched { tensor: &'static str, byte: isize },
     /// The call in place wrote other bits than the one out of place.
     InPlace { row: usize, column: usize },
+    /// A rank of a group is not told of one that strays, or something else.
+    Told { rank: usize, told: Option<GroupFailure>, stray: Stray },
     /// A rank of a group wrote other bits than the first.
     Rank { rank: usize, row: usize, column: usize },
     /// The call with one row alone wrote other bits than the call with all rows.
@@ -110,6 +112,10 @@ impl fmt::Display for CaseFault {
             }
             CaseFault::InPlace { row, column } => {
                 write!(f, "row {row}, column {column}: in place gives other bits than out of place")
+            }
+            CaseFault::Told { rank, told, stray } => {
+                let told = told.map_or("nothing, or two things".to_owned(), |told| told.to_string());
+                write!(f, "rank {rank} is told {told}, where the last rank strays: {stray:?}")
             }
             CaseFault::Rank { rank, row, column } => {
                 write!(f, "row {row}, column {column}: rank {rank} has other bits than the first rank")

@@ -5,17 +5,17 @@ use std::ops::Range;
 use norm_kernels::abi::{
     Args, Exchange, Failure, GroupArgs, MAX_GROUP_BLOCKS, MAX_RANKS, workspace, workspace::packets_of_row,
 };
-use ptx_sim::{Argument, Launch, Memory, Stream, Together};
+use ptx_sim::{Argument, Launch, Memory, Module, Stream, Together};
 
 use super::{IN_FRONT, Simulator, args, argument, limit, memory, none_is_stray};
 use crate::{
     check::{self, Form, ResidualArgs},
-    error::{Arg, Error, Result},
+    error::{Arg, Error, GroupFailure, Result},
     norm::Norm,
     plan::GroupPlan,
     problem::Problem,
     tensor::{Place, View, ViewMut},
-    tp::{has_kernels, signature, told},
+    tp::{has_kernels, signature, told as told_as},
 };
 
 /// A group of simulated devices, which all have the simulator's profile. Their workspaces begin anew in each run.
@@ -33,6 +33,17 @@ pub struct SimulatedGroup {
     pub completed: u32,
     /// Decides in what order the blocks of all ranks take turns.
     pub seed: u64,
+}
+
+/// What the last rank of a group does wrong in its last call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stray {
+    /// It does not make it.
+    Absent,
+    /// It makes another one.
+    OtherCall,
+    /// It has made seven calls more than the others before it.
+    OtherEpoch,
 }
 
 /// One call of every rank of a group: `y = Σ x`, `y = norm(Σ x)`, or `r += Σ x; y = norm(r)`.
@@ -58,6 +69,16 @@ pub struct GroupCall<'a, 'v> {
 /// Nanoseconds that a block waits for another rank, of which a warp's instruction counts as one.
 const PATIENCE: u64 = 1 << 19;
 
+/// The same where one of the ranks strays.
+const LITTLE_PATIENCE: u64 = 1 << 13;
+
+/// The host, as far as it reads a word that devices write.
+const HOST: &str = ".version 8.0 .target sm_80 .address_size 64
+.visible .entry host(.param .u64 word) {
+    .reg .b32 %r<2>; .reg .b64 %d<2>;
+    ld.param.u64 %d1, [word]; ld.relaxed.sys.global.u32 %r1, [%d1]; ret;
+}";
+
 /// Bytes in front of a workspace's buffers.
 const HEAD: u64 = workspace::BUFFERS;
 
@@ -76,36 +97,100 @@ impl Simulator {
     /// As for [`all_reduce`](crate::all_reduce), with [`Simulated`](Error::Simulated) as the simulator's other operations;
     /// [`Ranks`](Error::Ranks) for a number of ranks that no group has; [`GroupFailed`](Error::GroupFailed) if a kernel gave up.
     pub fn all_reduce(&self, group: &SimulatedGroup, calls: &[GroupCall<'_, '_>]) -> Result<()> {
-        let (problems, streams) = self.parts(group, calls)?;
+        let told = self.run_ranks(group, calls, None)?.into_iter().flatten().find_map(Failure::of);
+        told.map_or(Ok(()), |failure| Err(Error::GroupFailed { failure: told_as(failure) }))
+    }
+
+    /// Runs calls of a group whose last rank strays, and writes nothing. What each rank is told; `None` where its workspace says
+    /// nothing or, of a rank that makes the call, its host reads a failure of another kind.
+    ///
+    /// # Errors
+    ///
+    /// As for [`all_reduce`](Simulator::all_reduce), but for [`GroupFailed`](Error::GroupFailed).
+    pub fn all_reduce_astray(
+        &self,
+        group: &SimulatedGroup,
+        calls: &[GroupCall<'_, '_>],
+        stray: Stray,
+    ) -> Result<Vec<Option<GroupFailure>>> {
+        let words = self.run_ranks(group, calls, Some(stray))?;
+        let last = words.len().saturating_sub(1);
+        let told = words.into_iter().enumerate().map(|(rank, [workspace, host])| {
+            let is_absent = stray == Stray::Absent && rank == last;
+            // Two ranks may each tell of the other.
+            let is_same = host & 0xff == workspace & 0xff;
+            Failure::of(workspace).filter(|_| is_absent || is_same).map(told_as)
+        });
+        Ok(told.collect())
+    }
+
+    /// The words of failures that are in each rank's workspace and that its host reads. What all calls have written is the
+    /// host's if there are none.
+    fn run_ranks(
+        &self,
+        group: &SimulatedGroup,
+        calls: &[GroupCall<'_, '_>],
+        stray: Option<Stray>,
+    ) -> Result<Vec<[u32; 2]>> {
+        let (problems, mut streams) = self.parts(group, calls)?;
         if streams.iter().all(Vec::is_empty) {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let spans = memory::group_spans(problems.iter());
+        let mut spans = memory::group_spans(problems.iter());
+        if stray.is_some() {
+            spans = spans.into_iter().map(memory::Span::partly_written).collect();
+        }
         let mut simulated = Memory::new();
         // SAFETY: the spans are those of the views, which may be read as long as they are borrowed, and are not written
         // meanwhile by anything else.
         unsafe { memory::upload(&spans, &mut simulated) }?;
         let mut workspaces = [0; MAX_RANKS];
         for (rank, address) in workspaces.iter_mut().enumerate().take(group.ranks) {
-            let packets = packets(group, &streams, group.completed);
-            *address = workspace_of(group, rank, &head(group), None, &packets, &mut simulated)?;
+            let ahead = if stray == Some(Stray::OtherEpoch) && rank + 1 == group.ranks { 7 } else { 0 };
+            let of_rank = SimulatedGroup { completed: group.completed.wrapping_add(ahead), ..*group };
+            let packets = packets(&of_rank, &streams, of_rank.completed);
+            *address = workspace_of(group, rank, &head(&of_rank), None, &packets, &mut simulated)?;
         }
-        let launches = streams.iter().enumerate().map(|(rank, parts)| {
-            let room = room(&streams);
-            parts.iter().map(|part| self.launch_rank(group, part, rank, workspaces, room)).collect()
-        });
-        let launches: Vec<Vec<Launch>> = launches.collect::<Result<_>>()?;
+        let hosts: Vec<u64> = (0..group.ranks).map(|_| simulated.upload("host", &[0; 4])).collect();
+        let room = room(&streams);
+        if let (Some(Stray::Absent), Some(last)) = (stray, streams.last_mut()) {
+            last.pop();
+        }
+        let patience = if stray.is_some() { LITTLE_PATIENCE } else { PATIENCE };
+        let mut launches = Vec::new();
+        for (rank, parts) in streams.iter().enumerate() {
+            let of_rank = |(number, part): (usize, &Part)| {
+                let is_last = rank + 1 == group.ranks && number + 1 == parts.len();
+                let exchange = match group.exchange {
+                    Exchange::OneShot if is_last && stray == Some(Stray::OtherCall) => Exchange::TwoShot,
+                    Exchange::TwoShot | Exchange::Packets if is_last && stray == Some(Stray::OtherCall) => {
+                        Exchange::OneShot
+                    }
+                    exchange => exchange,
+                };
+                let of_launch = SimulatedGroup { exchange, ..*group };
+                self.launch_rank(&of_launch, part, rank, (workspaces, room), (hosts[rank], patience))
+            };
+            launches.push(parts.iter().enumerate().map(of_rank).collect::<Result<Vec<Launch>>>()?);
+        }
+        if stray.is_some() {
+            // The host reads at any time.
+            let host = Module::parse(HOST)?.kernel("host")?;
+            let reads = hosts.iter().map(|&word| Launch::new(&host).block([1, 1, 1]).arg(word));
+            launches.push(reads.collect());
+        }
         Together::new(group.seed).run(&launches, &mut simulated)?;
-        for &address in &workspaces[..group.ranks] {
-            let word = simulated.read(address + workspace::FAILURE, 4)?;
-            let word = word.try_into().map_or(0, u32::from_le_bytes);
-            if let Some(failure) = Failure::of(word) {
-                return Err(Error::GroupFailed { failure: told(failure) });
-            }
+        let word = |address: u64| -> Result<u32> {
+            Ok(simulated.read(address, 4)?.try_into().map_or(0, u32::from_le_bytes))
+        };
+        let ranks = workspaces.iter().zip(&hosts);
+        let words = ranks.map(|(own, host)| Ok([word(own + workspace::FAILURE)?, word(*host)?]));
+        let words = words.collect::<Result<Vec<_>>>()?;
+        if stray.is_none() && words.iter().flatten().all(|&word| word == 0) {
+            // SAFETY: the spans that are written are those of mutable views, which nothing else uses meanwhile.
+            unsafe { memory::download(&spans, &simulated) }?;
         }
-        // SAFETY: the spans that are written are those of mutable views, which nothing else uses meanwhile.
-        unsafe { memory::download(&spans, &simulated) }?;
-        Ok(())
+        Ok(words)
     }
 
     /// Runs the first rank's launch for the first rows of a call by itself, as if all other ranks had come already, with rows of
@@ -141,7 +226,7 @@ impl Simulator {
                 _ => workspace_of(group, rank, &head(group), Some(&zeros), &come, &mut simulated)?,
             };
         }
-        let launch = self.launch_rank(group, part, 0, workspaces, room(&streams))?;
+        let launch = self.launch_rank(group, part, 0, (workspaces, room(&streams)), (0, PATIENCE))?;
         let [own, ..] = workspaces;
         let calls = own + workspace::CALLS..own + workspace::CALLS + 4 * u64::from(group.blocks);
         let buffers = own + HEAD..own + HEAD + 2 * group.buffer_bytes + come.len() as u64;
@@ -190,21 +275,21 @@ impl Simulator {
         Ok((problems, streams))
     }
 
-    /// The launch of a rank.
+    /// The launch of a rank, whose host reads a failure at that address, or nowhere.
     fn launch_rank(
         &self,
         group: &SimulatedGroup,
         part: &Part,
         rank: usize,
-        workspaces: [u64; MAX_RANKS],
-        packets: u32,
+        (workspaces, packets): ([u64; MAX_RANKS], u32),
+        (failure, patience): (u64, u64),
     ) -> Result<Launch> {
         let Part { plan, rows } = *part;
         let blocks = group.blocks.clamp(1, MAX_GROUP_BLOCKS);
         let of_group = GroupArgs {
             workspaces,
-            failure: 0,
-            patience: PATIENCE,
+            failure,
+            patience,
             buffer: group.buffer_bytes,
             pitch: plan.pitch,
             blocks,
@@ -226,7 +311,7 @@ impl Simulator {
             .grid([blocks, 1, 1])
             .block(plan.block)
             .programmatic(plan.overlap && self.profile.dependent_launch);
-        Ok(launch.limit(limit::for_group(first, plan.block, a_block, PATIENCE)))
+        Ok(launch.limit(limit::for_group(first, plan.block, a_block, patience)))
     }
 }
 

@@ -47,10 +47,13 @@ pub enum Operator {
     Mbarrier,
     /// A cache hint, a prefetch or what lets the next kernel start early: of no effect on results.
     Hint,
+    /// A release or an acquire that is none, or for fewer threads than those of all devices; another clock. Kernels of groups alone
+    /// have it, and others draw as they did before it was there.
+    MemoryOrder,
 }
 
 impl Operator {
-    pub const ALL: [Operator; 20] = [
+    pub const ALL: [Operator; 21] = [
         Operator::Arithmetic,
         Operator::Comparison,
         Operator::Rounding,
@@ -71,7 +74,11 @@ impl Operator {
         Operator::DependentLaunch,
         Operator::Mbarrier,
         Operator::Hint,
+        Operator::MemoryOrder,
     ];
+
+    /// Those of a kernel that meets no other device's.
+    pub const OF_ONE_DEVICE: &[Operator] = Operator::ALL.split_at(20).0;
 
     /// Its name in reports.
     pub fn name(self) -> &'static str {
@@ -96,6 +103,7 @@ impl Operator {
             Operator::DependentLaunch => "dependent launch",
             Operator::Mbarrier => "mbarrier",
             Operator::Hint => "hint",
+            Operator::MemoryOrder => "memory order",
         }
     }
 
@@ -123,6 +131,7 @@ impl Operator {
             Operator::DependentLaunch => return dependent_launch(kernel, at),
             Operator::Mbarrier => mbarrier(here),
             Operator::Hint => hint(here),
+            Operator::MemoryOrder => memory_order(here),
         };
         texts.into_iter().map(|text| Change::of(here, text)).collect()
     }
@@ -519,6 +528,23 @@ fn hint(here: &Statement) -> Vec<String> {
     }
     if here.opcode.starts_with("createpolicy") {
         texts.push(here.with_opcode(&here.opcode.replace("evict_first", "evict_last")));
+    }
+    texts
+}
+
+fn memory_order(here: &Statement) -> Vec<String> {
+    let with = |from: &str, to: &str| here.with_opcode(&here.opcode.replacen(from, to, 1));
+    let mut texts = Vec::new();
+    for order in [".release", ".acquire"] {
+        if here.opcode.contains(order) {
+            texts.extend([with(order, ".relaxed"), with(&format!("{order}.sys"), "")]);
+        }
+    }
+    if here.opcode.contains(".relaxed.sys") {
+        texts.push(with(".relaxed.sys", ""));
+    }
+    if here.opcode.contains(".sys") {
+        texts.extend([with(".sys", ".gpu"), with(".sys", ".cta")]);
     }
     texts
 }

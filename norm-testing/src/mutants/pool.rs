@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use norm::testing::RandomCases;
 use norm_host::ptx::{EMBEDDED, Ptx};
 use norm_kernels::abi::{
-    EntryPoint, EpilogueRounding, GatedKernel, Gating, QuantFormat, QuantKernel, QuantRecipe, RopeKernel,
-    RopeRounding, ShardKernel,
+    EntryPoint, EpilogueRounding, GatedKernel, Gating, GroupKernel, QuantFormat, QuantKernel, QuantRecipe,
+    RopeKernel, RopeRounding, ShardKernel,
 };
 
 use super::operator::{Change, Operator};
@@ -92,7 +92,11 @@ impl Pool<'_> {
         for _ in 0..8 {
             let entry = entries[random.below(entries.len())];
             let Some(module) = self.parsed(entry) else { continue };
-            let operator = self.operator.unwrap_or_else(|| Operator::ALL[random.below(Operator::ALL.len())]);
+            let operators = match entry {
+                EntryPoint::Group(_) => &Operator::ALL[..],
+                _ => Operator::OF_ONE_DEVICE,
+            };
+            let operator = self.operator.unwrap_or_else(|| operators[random.below(operators.len())]);
             let changes: Vec<(usize, Change)> = (0..module.kernel.len())
                 .flat_map(|at| {
                     operator.changes(&module.kernel, at).into_iter().map(move |change| (at, change))
@@ -126,6 +130,8 @@ impl Pool<'_> {
 fn every_entry() -> impl Iterator<Item = EntryPoint> {
     EntryPoint::all().flat_map(|entry| -> Vec<EntryPoint> {
         match entry {
+            EntryPoint::Group(GroupKernel { norm: Some(_), .. }) => with_epilogues(entry).collect(),
+            EntryPoint::Group(_) => vec![entry],
             EntryPoint::Norm(_) | EntryPoint::Shard(_) => {
                 let scaled = [Some(entry), entry.scaled()].into_iter().flatten();
                 scaled.flat_map(with_epilogues).collect()
@@ -141,8 +147,6 @@ fn every_entry() -> impl Iterator<Item = EntryPoint> {
                 .flat_map(|format| QuantRecipe::ALL.map(|recipe| entry.quantizing(format, recipe)))
                 .flatten()
                 .collect(),
-            // They run on several devices at a time, and no case of `norm check` does.
-            EntryPoint::Group(_) => vec![],
         }
     })
 }

@@ -1,6 +1,6 @@
 //! Why a change may survive that leaves every output as it is.
 
-use norm_kernels::abi::{DType, EntryPoint, ShardKernel, Variant};
+use norm_kernels::abi::{DType, EntryPoint, QuantFormat, QuantRecipe, ShardKernel, Variant};
 
 use super::operator::Operator;
 use super::pool::Mutant;
@@ -26,6 +26,10 @@ pub fn of(mutant: &Mutant) -> Option<&'static str> {
         Operator::Shuffle if !is_of_warps(mutant) && leaves_lane_0(mutant) => {
             Some("of a warp's sum lane 0 alone goes on, and it gets the same elements")
         }
+        Operator::Vote if is_of_exact_squares(mutant) => {
+            Some("bf16's squares, of 16 bits, add up exactly where a second pass would be needed")
+        }
+        Operator::Vote if is_of_one_row(mutant) => Some("lanes that all have the same row's scale agree"),
         Operator::VectorOrder if here.base() == "ld" || is_norm && here.base() == "mov" => {
             Some("elements that are only summed, here in another order")
         }
@@ -53,18 +57,34 @@ fn is_small(mutant: &Mutant) -> bool {
     let before = here.operands.iter().find_map(|operand| float(operand));
     let after = float(changed);
     let is_near = before.zip(after).is_some_and(|(a, b)| (a - b).abs() <= f32::MIN_POSITIVE + 2e-7 * a.abs());
-    let of_half = ["0xffff0001", "0xffff0010"].iter().any(|mask| changed.contains(mask));
+    // Of integers that stand for f16, whose last bits are not among these.
+    let of_half = ["0xffff0001", "0xffff0010", "0x81fffc01"].iter().any(|mask| changed.contains(mask));
     // An ULP of the number that f16 is clamped to is an eighth of one of bf16.
     let is_narrow = matches!(mutant.entry, EntryPoint::Norm(kernel) if kernel.y == DType::BF16);
     let of_clamp = is_narrow && here.operands.get(1).is_some_and(|bound| bound == "0x7bff7bff");
     let of_half = of_half || of_clamp && changed.ends_with("0x7bff7bfe;");
     // The smallest number of any type in place of 0, for elements past a row.
     let is_smallest = here.opcode == "mov.b32" && here.operands[1] == "0" && changed.ends_with(", 1;");
+    // The same of two -0 in 16 bits each.
+    let of_pair = here.opcode == "mov.b32" && here.operands[1] == "-2147450880";
+    let is_smallest = is_smallest || of_pair && changed.ends_with(", -2147450879;");
     // Where magnitudes are compared by their bits, for a lane that has none.
     let is_quantized = matches!(mutant.entry, EntryPoint::Quant(_));
     let of_none = here.opcode == "selp.b32" && here.operands[1] == "0" && changed.contains(", 1, ");
     let is_smallest = is_smallest || is_quantized && of_none;
     is_near || of_half || is_smallest
+}
+
+/// Whether rows of bf16 vote on LayerNorm's second pass.
+fn is_of_exact_squares(mutant: &Mutant) -> bool {
+    matches!(mutant.entry, EntryPoint::Norm(kernel) if kernel.x == DType::BF16 && is_of_warps(mutant))
+}
+
+/// Whether a vote is on codes of a row that has one scale, so that no lane of a warp votes unlike the others.
+fn is_of_one_row(mutant: &Mutant) -> bool {
+    let EntryPoint::Quant(kernel) = mutant.entry else { return false };
+    let of_blocks = matches!(kernel.recipe, QuantRecipe::Exact | QuantRecipe::FlashInferBlock);
+    kernel.format == QuantFormat::Int8 || !of_blocks
 }
 
 /// Whether the statement loads `Args::share`, in a kernel that is not launched in clusters.

@@ -117,7 +117,9 @@ impl<'a> Report<'a> {
 
 /// A fault's kind, as far as its message tells.
 fn kind(fault: &str) -> &'static str {
-    const KINDS: [(&str, &str); 19] = [
+    const KINDS: [(&str, &str); 21] = [
+        ("than the first rank", "other bits on another rank"),
+        ("call of the group failed", "a rank that others wait for in vain"),
         ("ULP of", "accuracy"),
         ("of the sum", "the sum's bits"),
         ("other bits", "other bits in place or alone"),

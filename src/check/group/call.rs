@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use norm_host::{
-    Cpu, Device, Error, GroupCall, Norm, PeerOptions, Place, ReduceGroup, SimulatedGroup, Simulator, Stream,
-    TpContext, View, ViewMut, all_reduce,
+    Cpu, Device, Error, GroupCall, GroupFailure, Norm, PeerOptions, Place, ReduceGroup, SimulatedGroup,
+    Simulator, Stray, Stream, TpContext, View, ViewMut, all_reduce,
 };
 
 use norm_kernels::abi::Exchange;
@@ -155,8 +155,12 @@ impl GroupImage {
         Ok(())
     }
 
-    /// Beside each other, and the first rank's first launch by itself too, behind one that may still use its memory.
-    pub fn on_simulator(&self, simulator: &Simulator, image: &mut AlignedBytes) -> Result<(), Error> {
+    /// The group on a simulator, and its calls on the image.
+    fn simulated<R>(
+        &self,
+        image: &mut AlignedBytes,
+        run: impl FnOnce(&SimulatedGroup, &[GroupCall<'_, '_>]) -> Result<R, Error>,
+    ) -> Result<R, Error> {
         let base = image.as_mut_ptr().expose_provenance() as u64;
         // SAFETY: the image is borrowed exclusively until the simulator returns, which is when it is done.
         let lists = (0..self.case.calls).map(|call| unsafe { self.lists(Place::Host, base, call) });
@@ -181,10 +185,27 @@ impl GroupImage {
             completed,
             seed: rows.seed,
         };
-        if let Some(first) = calls.first() {
-            simulator.all_reduce_rank(&group, first)?;
-        }
-        simulator.all_reduce(&group, &calls)
+        run(&group, &calls)
+    }
+
+    /// What each rank is told if the last one strays.
+    pub fn astray(
+        &self,
+        simulator: &Simulator,
+        stray: Stray,
+        image: &mut AlignedBytes,
+    ) -> Result<Vec<Option<GroupFailure>>, Error> {
+        self.simulated(image, |group, calls| simulator.all_reduce_astray(group, calls, stray))
+    }
+
+    /// Beside each other, and the first rank's first launch by itself too, behind one that may still use its memory.
+    pub fn on_simulator(&self, simulator: &Simulator, image: &mut AlignedBytes) -> Result<(), Error> {
+        self.simulated(image, |group, calls| {
+            if let Some(first) = calls.first() {
+                simulator.all_reduce_rank(group, first)?;
+            }
+            simulator.all_reduce(group, calls)
+        })
     }
 
     /// On streams of one device, a rank each.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use norm_host::{DType, NormKind, Rounding};
+use norm_host::{DType, NormKind, Rounding, Stray};
 use norm_kernels::abi::{Exchange, workspace::packets_of_row};
 use rand::RngExt;
 use rand_pcg::Pcg64;
@@ -38,12 +38,19 @@ pub struct GroupCase {
     pub exchange: Exchange,
     /// Rows of a launch, if a call is several.
     pub piece: Option<usize>,
+    /// What the last rank does wrong in its last launch, in a run of its own, where the backend lets one try it.
+    pub stray: Option<Stray>,
     /// Launches that every rank has completed before, as far as the backend lets one say so: the simulator does.
     pub completed: u32,
 }
 
 /// A word of a group's, and what it is followed by.
-const WORDS: [&str; 8] = ["ranks", "calls", "blocks", "piece", "completed", "sum", "twoshot", "packets"];
+const WORDS: [&str; 9] =
+    ["ranks", "calls", "blocks", "piece", "completed", "strays", "sum", "twoshot", "packets"];
+
+/// What `strays` may be.
+const STRAYS: [(&str, Stray); 3] =
+    [("absent", Stray::Absent), ("call", Stray::OtherCall), ("epoch", Stray::OtherEpoch)];
 
 impl GroupCase {
     /// Whether a text is of a group.
@@ -96,6 +103,7 @@ impl GroupCase {
             },
             piece: (count > 1 && rng.random_bool(0.3)).then(|| rng.random_range(1..count)),
             completed: if rng.random_bool(0.3) { u32::MAX - 1 } else { 0 },
+            stray: rng.random_bool(0.2).then(|| STRAYS[rng.random_range(0..STRAYS.len())].1),
         }
     }
 
@@ -131,6 +139,7 @@ impl GroupCase {
             () if !(1..=MAX_RANKS).contains(&self.ranks) => format!("a group has 1 to {MAX_RANKS} ranks"),
             () if !(1..=MAX_CALLS).contains(&self.calls) => format!("it has 1 to {MAX_CALLS} calls"),
             () if !(1..=MAX_BLOCKS).contains(&self.blocks) => format!("it has 1 to {MAX_BLOCKS} blocks"),
+            () if self.stray.is_some() && self.ranks < 2 => "strays needs two ranks or more".to_owned(),
             () if self.piece == Some(0) => "a piece has 1 row or more".to_owned(),
             () if elements > MAX_ELEMENTS => "its tensors are too large".to_owned(),
             () if x.dtype != y.dtype => "x and y of a group need one dtype".to_owned(),
@@ -168,6 +177,7 @@ impl GroupCase {
         step(&|case| case.exchange = Exchange::OneShot);
         step(&|case| case.piece = None);
         step(&|case| case.completed = 0);
+        step(&|case| case.stray = None);
         for rows in shrink::simpler(&self.rows) {
             step(&|case| case.rows = rows.clone());
         }
@@ -209,13 +219,16 @@ fn plain(rows: CheckCase, sum: bool) -> CheckCase {
 
 impl fmt::Display for GroupCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let GroupCase { rows, sum, ranks, calls, blocks, exchange, piece, completed } = self;
+        let GroupCase { rows, sum, ranks, calls, blocks, exchange, piece, stray, completed } = self;
         write!(f, "{rows} ranks={ranks} calls={calls} blocks={blocks}")?;
         if let Some(piece) = piece {
             write!(f, " piece={piece}")?;
         }
         if *completed != 0 {
             write!(f, " completed={completed}")?;
+        }
+        if let Some((word, _)) = STRAYS.iter().find(|(_, known)| Some(*known) == *stray) {
+            write!(f, " strays={word}")?;
         }
         let words = [
             ("twoshot", *exchange == Exchange::TwoShot),
@@ -247,6 +260,7 @@ impl FromStr for GroupCase {
             blocks: 1,
             exchange: Exchange::OneShot,
             piece: None,
+            stray: None,
             completed: 0,
         };
         let mut seen: Vec<String> = Vec::new();
@@ -271,6 +285,12 @@ impl FromStr for GroupCase {
                 Some(("calls", text)) => case.calls = number(text)?,
                 Some(("blocks", text)) => case.blocks = number(text)?,
                 Some(("piece", text)) => case.piece = Some(number(text)?),
+                Some(("strays", text)) => {
+                    let found = STRAYS.iter().find(|(word, _)| *word == text);
+                    let expected =
+                        || format!("'{text}' is no value of strays: expected absent, call or epoch");
+                    case.stray = Some(found.ok_or_else(expected)?.1);
+                }
                 Some(("completed", text)) => {
                     let limit = || format!("'{text}' is no value of completed: expected a number below 2^32");
                     case.completed = text.parse().map_err(|_| limit())?;
@@ -307,6 +327,9 @@ mod tests {
         }
         assert!(some(&|case| case.exchange == Exchange::TwoShot && case.ranks == 4 && case.calls == 3));
         assert!(some(&|case| case.exchange == Exchange::Packets && case.completed != 0 && case.calls == 3));
+        for (_, stray) in STRAYS {
+            assert!(some(&|case| case.stray == Some(stray)));
+        }
         assert!(some(&|case| case.piece.is_some()) && some(&|case| case.rows.in_place));
     }
 
@@ -325,6 +348,7 @@ mod tests {
             ("w=f16", "w=bf16", "the dtype of x or f32"),
             ("x=f16 y=f16", "x=f32 y=f32", "needs x of 16 bits"),
             ("seed=1", "sead=1", "'sead=1'"),
+            ("ranks=2", "ranks=2 strays=away", "'away' is no value of strays"),
         ] {
             let error = good.replace(from, to).parse::<GroupCase>().unwrap_err();
             assert!(error.contains(part), "{error}");

@@ -3,11 +3,11 @@
 
 use std::hash::Hash;
 
-use norm_host::reference;
+use norm_host::{GroupFailure, Stray, reference};
 
 use super::super::call::{Call, Executor, ImageTensor};
 use super::super::examine::{CaseFault, CaseStats, ImageBuffers, judge};
-use super::super::outputs::{Outputs, difference, row_bytes, take, touched};
+use super::super::outputs::{Outputs, difference, first_change, row_bytes, take, touched};
 use super::{GroupCase, GroupImage};
 use crate::bytes::AlignedBytes;
 use crate::element;
@@ -51,6 +51,22 @@ pub fn examine(
             }
         }
     }
+    if let Some(stray) = case.stray {
+        image.clone_from(before);
+        let told = executor.told_of_stray(&group, stray, image).map_err(CaseFault::Refused)?;
+        let last = case.ranks - 1;
+        // Of two that make different calls, each may tell of the other.
+        let is_right = |failure: &GroupFailure| match stray {
+            Stray::Absent => *failure == GroupFailure::Absent { rank: last },
+            Stray::OtherEpoch => *failure == GroupFailure::OtherEpoch { rank: last },
+            Stray::OtherCall => matches!(failure, GroupFailure::OtherCall { .. }),
+        };
+        // Nothing is done where there are no rows.
+        let told = told.unwrap_or_default();
+        if let Some(rank) = told.iter().position(|told| !told.as_ref().is_some_and(is_right)) {
+            return Err(CaseFault::Told { rank, told: told[rank], stray });
+        }
+    }
     Ok(stats)
 }
 
@@ -67,7 +83,7 @@ fn execute(
     let outputs = (0..group.parts())
         .map(|number| take(rows, &group.call, |tensor| group.of_part(tensor, number), before, image))
         .collect();
-    match image.iter().zip(before.iter()).position(|(after, before)| after != before) {
+    match first_change(image, before) {
         None => Ok(outputs),
         Some(byte) => Err(touched(&group.call, byte % group.part)),
     }
