@@ -63,7 +63,7 @@ Norm and rotation of the heads of packed queries, keys and values:
 norms are those of queries, keys and values, a - for none; own weights differ from head to head; pairs are rotated, by
 halves unless neighbours; behind rotates first; wide positions have 8 bytes; gap is behind each token.
 Rows that are added up over the ranks of a group, and their norm: a case of a norm over rows, and behind it
-  ranks=2 [calls=3] [blocks=2] [piece=5] [completed=7] [strays=absent|call|epoch] [twoshot] [sum]
+  ranks=2 [calls=3] [blocks=2] [piece=5] [completed=7] [strays=absent|call|epoch] [twoshot|packets] [sum]
 x is each rank's part; a residual before the norm is each rank's, too; sum is without the norm. piece is how many rows a
 launch has, and completed the launches before the first, on the simulator; there, too, the last rank strays in a run of
 its own, which all have to be told. Ranks are simulated beside each other, or

@@ -22,7 +22,7 @@ mod tile;
 use norm_kernels::abi::{Addition, Args, Divisor, Kernel, NormKind, Variant};
 
 use alignment::takes_vectors;
-pub(crate) use all_reduce::{GroupPlan, one_shot_up_to};
+pub(crate) use all_reduce::{GroupPlan, one_shot_up_to, packets_up_to};
 pub use gated::GatedPlan;
 pub(crate) use gated::variants_of_gated_rows;
 use prefetch::l2_prefetch_rows;

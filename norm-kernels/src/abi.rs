@@ -21,7 +21,8 @@ mod variant;
 
 pub use addition::Addition;
 pub use all_reduce::{
-    Failure, GROUP_KERNEL_SLOTS, GroupArgs, GroupKernel, GroupVariant, MAX_GROUP_BLOCKS, MAX_RANKS, workspace,
+    Exchange, Failure, GROUP_KERNEL_SLOTS, GroupArgs, GroupKernel, GroupVariant, MAX_GROUP_BLOCKS, MAX_RANKS,
+    workspace,
 };
 pub use args::{Args, Axis, NO_PREFETCH, SecondNorm};
 pub use constants::{MAX_BLOCK_THREADS, MAX_DIM, MAX_STAGED_VECTORS, WARP};

@@ -1,24 +1,26 @@
 //! Rows added up over the devices of a group, and the norm of the sum: one launch a device.
 //!
 //! ```text
-//! stage:   own buffer[row] = x[row]                          for rows that other ranks reduce
-//! meet
+//! send:    packets of x[row] to every other rank             packets: for every row
+//! stage:   own buffer[row] = x[row]                          else, for rows that other ranks reduce
+//! meet                                                       unless packets
 //! reduce:  own buffer[row] = T(Σ x[row] of ranks 0, 1, …)    two-shot: for this rank's share of the rows
 //! meet                                                       two-shot
-//! finish:  s = T(Σ x[row] of ranks 0, 1, …)                  one-shot: for every row
+//! finish:  s = T(Σ x[row] of ranks 0, 1, …)                  one-shot, packets: for every row
 //!          s = buffer[row] of the rank that reduced it       two-shot: for every row
 //!          y = s, or y = norm(s), or r += s; y = norm(r)
 //! ```
 //!
 //! Every rank adds in the same order, in f32, and rounds the sum to the type of x before anything else is done with it: so
-//! all have the same bits, one-shot or two-shot, which are those of an all-reduce followed by the norm.
+//! all have the same bits, whichever way rows are exchanged, which are those of an all-reduce followed by the norm.
 
-use crate::abi::{Args, GroupArgs, GroupVariant};
+use crate::abi::{Args, Exchange, GroupArgs, GroupVariant};
 use crate::access::{MemoryAccess, Scalar, StreamedVector, pack, unpack};
 use crate::each::each;
 use crate::element::{Addend, Element, F32, Param, WHalf, Words, XHalf, YHalf};
 use crate::gpu::{self, Reuse};
 use crate::norm::{Layer, Norm, Rms};
+use crate::packets::{RowPackets, renew};
 use crate::ranks::{Call, workspace};
 use crate::reduce::{Block, Cluster};
 use crate::row::{Row, prefetch_row};
@@ -34,8 +36,12 @@ struct Parts {
     ranks: [u32; 2],
     /// The address of this rank's part.
     own: u64,
-    /// Bytes from the start of a workspace to the row in its buffer.
+    /// Bytes from the start of a workspace to the row in its buffer; the index of the row in the launch, where other ranks' parts
+    /// are packets.
     staged: u64,
+    /// Whether they are.
+    packets: bool,
+    call: Call,
 }
 
 impl Parts {
@@ -49,14 +55,19 @@ impl Parts {
     /// before either is added.
     ///
     /// # Safety
-    /// The parts are readable, for `Vectors` in whole and aligned vectors, at `place`: the index of the first vector's first
-    /// element, and how many of a vector's elements are in the row, for each vector.
+    /// The parts are readable, for `Vectors` in whole and aligned vectors, at `place`: the index of a vector's first element, and
+    /// how many of its elements are in the row, for each vector. A vector is `step` elements from the one in front of it.
     #[inline(always)]
     unsafe fn sum<A: MemoryAccess, X: Element, const N: usize, const V: usize>(
         &self,
         group: &GroupArgs,
+        step: u32,
         place: impl Fn(usize) -> (u32, u32),
     ) -> [[f32; N]; V] {
+        if self.packets {
+            // SAFETY: as the caller guarantees.
+            return unsafe { self.sum_of_packets::<A, X, N, V>(group, step, place) };
+        }
         let fetch = |rank: u32, v: usize| {
             let (at, valid) = place(v);
             let valid = if rank < self.ranks[1] { valid } else { 0 };
@@ -87,6 +98,79 @@ impl Parts {
             rank += 2;
         }
         sums
+    }
+
+    /// [`sum`](Parts::sum), where the parts of other ranks are packets. It waits for them.
+    ///
+    /// # Safety
+    /// As [`sum`](Parts::sum).
+    #[inline(always)]
+    unsafe fn sum_of_packets<A: MemoryAccess, X: Element, const N: usize, const V: usize>(
+        &self,
+        group: &GroupArgs,
+        step: u32,
+        place: impl Fn(usize) -> (u32, u32),
+    ) -> [[f32; N]; V] {
+        const { assert!(N as u64 * X::SIZE == 16) };
+        let mut sums = [[-0.0; N]; V];
+        let mut rank = 0;
+        while rank < group.ranks {
+            gpu::keep_rolled();
+            rank = gpu::opaque(rank);
+            // SAFETY: the caller guarantees the parts and workspaces.
+            let words = unsafe {
+                if rank == group.rank {
+                    self.own::<A, X, N, V>(&place)
+                } else {
+                    self.receive::<X, N, V>(group, rank, step, &place)
+                }
+            };
+            each::<V>(|v| {
+                let part = unpack::<X, N>(words[v]);
+                each::<N>(|e| sums[v][e] += part[e]);
+            });
+            rank += 1;
+        }
+        sums
+    }
+
+    /// This rank's part.
+    ///
+    /// # Safety
+    /// As [`sum`](Parts::sum).
+    #[inline(always)]
+    unsafe fn own<A: MemoryAccess, X: Element, const N: usize, const V: usize>(
+        &self,
+        place: &impl Fn(usize) -> (u32, u32),
+    ) -> [Words; V] {
+        let mut words: [Words; V] = [[0; 8]; V];
+        each::<V>(|v| {
+            let (at, valid) = place(v);
+            let address = self.own + at as u64 * X::SIZE;
+            // In the L1 cache, from where it was sent.
+            // SAFETY: the caller guarantees that these elements are readable.
+            words[v] = unsafe { A::fetch::<X, N>(address, valid, negative_zeros::<X>(), Reuse::Cached) };
+        });
+        words
+    }
+
+    /// Another rank's part, as soon as its packets are there.
+    ///
+    /// # Safety
+    /// As [`sum`](Parts::sum).
+    #[inline(always)]
+    unsafe fn receive<X: Element, const N: usize, const V: usize>(
+        &self,
+        group: &GroupArgs,
+        rank: u32,
+        step: u32,
+        place: &impl Fn(usize) -> (u32, u32),
+    ) -> [Words; V] {
+        let from = RowPackets::of(group, self.staged as u32);
+        let bytes = [place(0).0, step].map(|elements| elements * X::SIZE as u32);
+        let wanted = |v: usize| place(v).1 != 0;
+        // SAFETY: the caller guarantees the workspaces, and that these bytes are in the row.
+        unsafe { from.receive::<V>(self.call, group, rank, negative_zeros::<X>(), bytes, wanted) }
     }
 }
 
@@ -131,10 +215,16 @@ impl Rows {
         if index < group.rows[1] { index } else { args.rows }
     }
 
+    /// The index of this thread's row among those of the launch.
+    #[inline(always)]
+    fn in_launch(&self, group: &GroupArgs) -> u32 {
+        self.index + gpu::thread_y() - group.rows[0]
+    }
+
     /// Bytes from the start of a buffer to this thread's row.
     #[inline(always)]
     fn staged(&self, group: &GroupArgs) -> u64 {
-        (self.index + gpu::thread_y() - group.rows[0]) as u64 * group.pitch as u64
+        self.in_launch(group) as u64 * group.pitch as u64
     }
 }
 
@@ -156,48 +246,92 @@ trait Finish<const N: usize> {
     unsafe fn finish(row: Row, parts: Parts, args: &Args, group: &GroupArgs);
 }
 
-/// The kernel. Where each rank reduces a share of the rows, a thread adds up `FLIGHT` whole vectors at a time.
+/// The kernel. Where each rank reduces a share of the rows, a thread adds up `FLIGHT` whole vectors at a time. Of rows that are
+/// packets it sends `SENT` vectors at a time.
 ///
 /// # Safety
 /// `args` and `group` are as [`Args`] and [`GroupArgs`] document, for this launch's block and grid.
 #[inline(always)]
-unsafe fn all_reduce<A: MemoryAccess, F: Finish<N>, const N: usize, const FLIGHT: usize>(
+unsafe fn all_reduce<
+    A: MemoryAccess,
+    F: Finish<N>,
+    const N: usize,
+    const FLIGHT: usize,
+    const SENT: usize,
+>(
     args: &Args,
     group: &GroupArgs,
 ) {
     F::prefetch(args);
+    let two_shot = group.exchange == Exchange::TwoShot as u32;
+    let packets = group.exchange == Exchange::Packets as u32;
+    let mut rows = Rows::new(group);
+    let mut row = F::row(args, rows.of_thread(args, group));
     gpu::wait_for_previous_kernel();
+    // What is sent first is on its way before the call's number is waited for.
+    let mut words: [Words; SENT] = [[0; 8]; SENT];
+    if packets {
+        // SAFETY: the caller guarantees that the row is readable.
+        words = unsafe { fetch::<A, F::X, N, SENT>(Places { row: &row, first: row.start }) };
+    }
     // SAFETY: the caller guarantees the workspaces.
     let call = unsafe { Call::begin(group) };
-    let first = gpu::thread_y() + gpu::thread_x() == 0;
-    if !Rows::new(group).any(group) {
+    let has_rows = rows.any(group);
+    if !has_rows {
         gpu::let_next_kernel_start();
         gpu::barrier();
-        if first {
-            // SAFETY: all threads of the block have read the count in front of the barrier.
-            unsafe { call.complete(group) };
-        }
+        // SAFETY: the caller guarantees the workspaces; all threads of the block have read the count in front of the barrier.
+        unsafe { end(call, group, has_rows) };
         return;
     }
-    let two_shot = group.two_shot != 0;
     let own_buffer = call.buffer(group, group.rank);
     let in_workspace = own_buffer - workspace(group, group.rank);
-
-    let mut rows = Rows::new(group);
-    while rows.any(group) {
-        gpu::keep_rolled();
-        if !two_shot || rows.owner != group.rank {
-            let row = F::row(args, rows.of_thread(args, group));
-            let to = own_buffer + rows.staged(group);
-            // SAFETY: the caller guarantees that the row is readable; its place in this rank's buffer is this thread's, and
-            // all ranks have read what an earlier call staged there.
-            unsafe { stage::<A, F::X, N>(&row, to) };
+    if packets {
+        if group.early != 0 {
+            gpu::let_next_kernel_start();
         }
-        rows.step(group);
-    }
-    // SAFETY: the caller guarantees the workspaces.
-    if unsafe { !call.meet(group, 0) } {
-        return;
+        // SAFETY: the caller guarantees the workspaces.
+        unsafe { call.announce(group, gpu::thread_y() * gpu::block_x() + gpu::thread_x()) };
+        let mut first = row.start;
+        loop {
+            gpu::keep_rolled();
+            let places = Places { row: &row, first };
+            let bytes = [first, row.step].map(|elements| elements * F::X::SIZE as u32);
+            let wanted = |v: usize| places.at::<A, N>(v).1 != 0;
+            // SAFETY: the caller guarantees the workspaces; the packets of this thread's vectors are its own, and all ranks have
+            // read those of an earlier call in their place.
+            unsafe {
+                let to = RowPackets::of(group, rows.in_launch(group));
+                to.send::<SENT>(call, group, words, bytes, wanted);
+            }
+            first += SENT as u32 * row.step;
+            if first >= row.end {
+                rows.step(group);
+                if !rows.any(group) {
+                    break;
+                }
+                row = F::row(args, rows.of_thread(args, group));
+                first = row.start;
+            }
+            // SAFETY: the caller guarantees that the row is readable.
+            words = unsafe { fetch::<A, F::X, N, SENT>(Places { row: &row, first }) };
+        }
+    } else {
+        while rows.any(group) {
+            gpu::keep_rolled();
+            if !two_shot || rows.owner != group.rank {
+                let row = F::row(args, rows.of_thread(args, group));
+                let to = own_buffer + rows.staged(group);
+                // SAFETY: the caller guarantees that the row is readable; its place in this rank's buffer is this thread's, and
+                // all ranks have read what an earlier call staged there.
+                unsafe { stage::<A, F::X, N>(&row, to) };
+            }
+            rows.step(group);
+        }
+        // SAFETY: the caller guarantees the workspaces.
+        if unsafe { !call.meet(group, 0) } {
+            return;
+        }
     }
     if two_shot {
         let mut rows = Rows::new(group);
@@ -206,7 +340,13 @@ unsafe fn all_reduce<A: MemoryAccess, F: Finish<N>, const N: usize, const FLIGHT
             if rows.owner == group.rank {
                 let row = F::row(args, rows.of_thread(args, group));
                 let staged = rows.staged(group);
-                let parts = Parts { ranks: [0, group.ranks], own: row.x, staged: in_workspace + staged };
+                let parts = Parts {
+                    ranks: [0, group.ranks],
+                    own: row.x,
+                    staged: in_workspace + staged,
+                    packets: false,
+                    call,
+                };
                 // SAFETY: the other ranks have staged their parts of the row, as `meet` says; this rank has not staged its own,
                 // so that its place in the buffer is free, and nobody reads it before the next step.
                 unsafe { reduce::<A, F::X, N, FLIGHT>(&row, parts, group, own_buffer + staged) };
@@ -219,27 +359,47 @@ unsafe fn all_reduce<A: MemoryAccess, F: Finish<N>, const N: usize, const FLIGHT
         }
     }
     // Not earlier: a kernel that waits for this one must not take the room of another rank's that this one waits for.
-    gpu::let_next_kernel_start();
+    if !packets {
+        gpu::let_next_kernel_start();
+    }
     let mut rows = Rows::new(group);
     while rows.any(group) {
         gpu::keep_rolled();
         let row = F::row(args, rows.of_thread(args, group));
-        let staged = in_workspace + rows.staged(group);
-        let owner = rows.owner;
-        let parts = if two_shot {
-            Parts { ranks: [owner, owner + 1], own: workspace(group, group.rank) + staged, staged }
+        let parts = if packets {
+            let staged = rows.in_launch(group) as u64;
+            Parts { ranks: [0, group.ranks], own: row.x, staged, packets, call }
         } else {
-            Parts { ranks: [0, group.ranks], own: row.x, staged }
+            let staged = in_workspace + rows.staged(group);
+            let (ranks, own) = if two_shot {
+                ([rows.owner, rows.owner + 1], workspace(group, group.rank) + staged)
+            } else {
+                ([0, group.ranks], row.x)
+            };
+            Parts { ranks, own, staged, packets, call }
         };
-        // SAFETY: every part has been staged, or reduced, as `meet` says.
+        // SAFETY: every part has been staged, or reduced, as `meet` says; for packets `finish` waits.
         unsafe { F::finish(row, parts, args, group) };
         // The next row's reductions use the same scratch memory.
         gpu::barrier();
         rows.step(group);
     }
-    if first {
-        // SAFETY: all threads of the block have read the count in front of a barrier.
-        unsafe { call.complete(group) };
+    // SAFETY: the caller guarantees the workspaces; all threads of the block have read the count in front of a barrier.
+    unsafe { end(call, group, has_rows) };
+}
+
+/// Ends a call.
+///
+/// # Safety
+/// As [`Call::begin`]; all threads of the block call, and have begun before a barrier.
+#[inline(always)]
+unsafe fn end(call: Call, group: &GroupArgs, has_rows: bool) {
+    // SAFETY: the caller guarantees the workspaces, and that no thread reads the count any more.
+    unsafe {
+        renew(call, group, has_rows);
+        if gpu::thread_x() + gpu::thread_y() == 0 {
+            call.complete(group);
+        }
     }
 }
 
@@ -260,16 +420,6 @@ impl Places<'_> {
     fn at<A: MemoryAccess, const N: usize>(&self, v: usize) -> (u32, u32) {
         let at = self.first + v as u32 * self.row.step;
         (at, A::valid::<N>(at, self.row.end))
-    }
-
-    /// Calls `f` for all of this thread's vectors of a row, `F` at a time.
-    #[inline(always)]
-    fn each<const F: usize>(row: &Row, mut f: impl FnMut(Places<'_>)) {
-        let mut first = row.start;
-        while first < row.end {
-            f(Places { row, first });
-            first += F as u32 * row.step;
-        }
     }
 }
 
@@ -296,19 +446,36 @@ unsafe fn stage<A: MemoryAccess, X: Addend, const N: usize>(row: &Row, to: u64) 
 /// As [`stage`].
 #[inline(always)]
 unsafe fn stage_by<A: MemoryAccess, X: Addend, const N: usize, const F: usize>(row: &Row, to: u64) {
-    Places::each::<F>(row, |places| {
-        let mut words: [Words; F] = [[0; 8]; F];
-        each::<F>(|v| {
-            let (at, valid) = places.at::<A, N>(v);
-            // SAFETY: the caller guarantees that these elements are readable.
-            words[v] = unsafe { A::fetch::<X, N>(row.x + at as u64 * X::SIZE, valid, 0, Reuse::Cached) };
-        });
+    let mut first = row.start;
+    while first < row.end {
+        let places = Places { row, first };
+        // SAFETY: the caller guarantees that the row is readable.
+        let words = unsafe { fetch::<A, X, N, F>(places) };
         each::<F>(|v| {
             let (at, valid) = places.at::<A, N>(v);
             // SAFETY: the caller guarantees that these bytes are writable.
             unsafe { A::store::<X, N>(to + at as u64 * X::SIZE, valid, unpack::<X, N>(words[v])) };
         });
+        first += F as u32 * row.step;
+    }
+}
+
+/// Loads the vectors of these places of a row of `x`, if there are some.
+///
+/// # Safety
+/// The row is readable, for `Vectors` in whole and aligned vectors.
+#[inline(always)]
+unsafe fn fetch<A: MemoryAccess, X: Addend, const N: usize, const F: usize>(
+    places: Places<'_>,
+) -> [Words; F] {
+    let mut words: [Words; F] = [[0; 8]; F];
+    each::<F>(|v| {
+        let (at, valid) = places.at::<A, N>(v);
+        let address = places.row.x + at as u64 * X::SIZE;
+        // SAFETY: the caller guarantees that these elements are readable.
+        words[v] = unsafe { A::fetch::<X, N>(address, valid, 0, Reuse::Cached) };
     });
+    words
 }
 
 /// Stores this thread's vectors of a row's sum at an address, up to `F` at a time where they are whole.
@@ -343,15 +510,18 @@ unsafe fn reduce_by<A: MemoryAccess, X: Addend, const N: usize, const F: usize>(
     group: &GroupArgs,
     to: u64,
 ) {
-    Places::each::<F>(row, |places| {
+    let mut first = row.start;
+    while first < row.end {
+        let places = Places { row, first };
         // SAFETY: the caller guarantees that the parts are readable.
-        let sums = unsafe { parts.sum::<A, X, N, F>(group, |v| places.at::<A, N>(v)) };
+        let sums = unsafe { parts.sum::<A, X, N, F>(group, row.step, |v| places.at::<A, N>(v)) };
         each::<F>(|v| {
             let (at, valid) = places.at::<A, N>(v);
             // SAFETY: the caller guarantees that these bytes are writable.
             unsafe { A::store::<X, N>(to + at as u64 * X::SIZE, valid, sums[v]) };
         });
-    });
+        first += F as u32 * row.step;
+    }
 }
 
 /// `y = Σ x`.
@@ -399,9 +569,9 @@ impl<K: Norm, W: Param, const N: usize, const PRELOAD: bool> Finish<N> for InReg
         // SAFETY: the caller guarantees the parts, and that the row's residual, weights and biases are in memory. Its
         // elements of the sum and of `y` are this thread's.
         unsafe {
-            // All that the row needs is on its way before the sum is waited for.
+            // All that the row needs is on its way before the sum is waited for. A residual stands in front of the norm.
             let mut r: [Words; V] = [[0; 8]; V];
-            if row.adds() {
+            if args.r != 0 {
                 r = Part::<W, N, PRELOAD>::vectors::<XHalf>(&row, row.r);
             }
             let params = if K::BIASES {
@@ -409,12 +579,12 @@ impl<K: Norm, W: Param, const N: usize, const PRELOAD: bool> Finish<N> for InReg
             } else {
                 Part::<W, N, PRELOAD>::preload::<false>(&row)
             };
-            let sums =
-                parts.sum::<StreamedVector, XHalf, N, V>(group, |v| Part::<W, N, PRELOAD>::at(&row, v));
+            let sums = parts
+                .sum::<StreamedVector, XHalf, N, V>(group, row.step, |v| Part::<W, N, PRELOAD>::at(&row, v));
             // Vectors behind the row hold -0, which no sum of squares shows.
             let mut words: [Words; V] = [[0; 8]; V];
             each::<V>(|v| words[v] = pack::<XHalf, N>(sums[v]));
-            if row.adds() {
+            if args.r != 0 {
                 each::<V>(|v| {
                     let at = Part::<W, N, PRELOAD>::at(&row, v);
                     words[v] = add_residual::<StreamedVector, XHalf, XHalf, N>(&row, at, words[v], r[v]);
@@ -455,37 +625,37 @@ impl<A: MemoryAccess, K: Norm, W: Param, const N: usize> Finish<N> for Reloading
 
 /// One entry point.
 macro_rules! entry {
-    ($name:expr, $access:ident, $finish:ty, $n:literal, $flight:expr) => {
+    ($name:expr, $access:ident, $finish:ty, $n:literal, $flight:expr, $sent:expr) => {
         gpu::kernel!(
             $name,
             fn kernel(args: Args, group: GroupArgs) {
                 // SAFETY: whoever launches an entry point guarantees what `all_reduce` requires; `norm-host` checks it before a
                 // launch.
-                unsafe { all_reduce::<$access, $finish, $n, { $flight }>(&args, &group) }
+                unsafe { all_reduce::<$access, $finish, $n, { $flight }, { $sent }>(&args, &group) }
             }
         );
     };
 }
 
-entry!("all_reduce_b16_stream", StreamedVector, Sum<StreamedVector, XHalf>, 8, IN_FLIGHT);
-entry!("all_reduce_b16_scalar", Scalar, Sum<Scalar, XHalf>, 8, IN_FLIGHT);
-entry!("all_reduce_b32_stream", StreamedVector, Sum<StreamedVector, F32>, 4, IN_FLIGHT);
-entry!("all_reduce_b32_scalar", Scalar, Sum<Scalar, F32>, 4, IN_FLIGHT);
+entry!("all_reduce_b16_stream", StreamedVector, Sum<StreamedVector, XHalf>, 8, IN_FLIGHT, IN_FLIGHT);
+entry!("all_reduce_b16_scalar", Scalar, Sum<Scalar, XHalf>, 8, IN_FLIGHT, 1);
+entry!("all_reduce_b32_stream", StreamedVector, Sum<StreamedVector, F32>, 4, IN_FLIGHT, IN_FLIGHT);
+entry!("all_reduce_b32_scalar", Scalar, Sum<Scalar, F32>, 4, IN_FLIGHT, 1);
 
 /// The entry points of a norm with weights of one size.
 macro_rules! norms {
     ($($norm:ident $norm_name:literal $w:ident $w_name:literal $preload:literal)*) => { $(
         entry!(
             concat!("all_reduce_", $norm_name, "_b16_", $w_name, "_block"),
-            StreamedVector, InRegisters<$norm, $w, $preload>, 8, IN_FLIGHT
+            StreamedVector, InRegisters<$norm, $w, $preload>, 8, IN_FLIGHT, IN_FLIGHT
         );
         entry!(
             concat!("all_reduce_", $norm_name, "_b16_", $w_name, "_stream"),
-            StreamedVector, Reloading<StreamedVector, $norm, $w>, 8, 1
+            StreamedVector, Reloading<StreamedVector, $norm, $w>, 8, 1, 2
         );
         entry!(
             concat!("all_reduce_", $norm_name, "_b16_", $w_name, "_scalar"),
-            Scalar, Reloading<Scalar, $norm, $w>, 8, 1
+            Scalar, Reloading<Scalar, $norm, $w>, 8, 1, 1
         );
     )* };
 }

@@ -52,6 +52,8 @@ pub mod gpu;
 mod kernels;
 #[cfg(any(target_arch = "nvptx64", feature = "rust-cuda"))]
 pub mod norm;
+#[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
+mod packets;
 // It loads parameters by `asm!` of its own, because their name is that of the entry point.
 #[cfg(all(feature = "entry-points", any(target_arch = "nvptx64", feature = "rust-cuda")))]
 #[cfg_attr(not(target_arch = "nvptx64"), allow(unused, unreachable_code))]

@@ -45,7 +45,8 @@ pub fn rank(rank: &str, ordinal: &str, folder: &str) -> Result<(), Failed> {
         buffer_bytes: 1 << 20,
         patience: Duration::from_secs(2),
         blocks: Some(16),
-        one_shot_bytes: Some(1 << 18),
+        one_shot_bytes: Some(1 << 19),
+        packet_bytes: Some(1 << 16),
     };
     let offer = PeerOffer::new(&tp, options)?;
     let own = offer.to_bytes()?[0];
@@ -56,7 +57,7 @@ pub fn rank(rank: &str, ordinal: &str, folder: &str) -> Result<(), Failed> {
     let all = if rank == 0 { [own, other] } else { [other, own] };
     let group = ReduceGroup::from(offer.join(&all, rank)?);
     for seed in 1..=10 {
-        // Rows of one launch and of several, one-shot and two-shot.
+        // Rows of one launch and of several, as packets, one-shot and two-shot.
         for (rows, dim) in [(1, 8192), (40, 4096), (300, 4096)] {
             let call = Reduction { seed, ..Reduction::plain(DType::F16, rows, dim) };
             let mut ranks = Ranks::upload(&[device], rank, &call)?;

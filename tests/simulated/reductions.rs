@@ -31,6 +31,7 @@ fn options() -> PeerOptions {
         patience: Duration::from_millis(1),
         blocks: Some(2),
         one_shot_bytes: None,
+        packet_bytes: None,
     }
 }
 
@@ -43,12 +44,15 @@ proptest! {
 
     #[test]
     fn every_rank_has_the_sum_and_its_norm(
-        call in Reduction::any(7, 700), ranks in 2..=4_usize, two_shot in any::<bool>(), blocks in 1..4_u32
+        call in Reduction::any(7, 700), ranks in 2..=4_usize, way in 0..3_u8, blocks in 1..4_u32
     ) {
         let _alone = alone();
         let devices = devices(ranks);
-        let one_shot_bytes = Some(if two_shot { 0 } else { u64::MAX });
-        let of_group = group(&devices, PeerOptions { blocks: Some(blocks), one_shot_bytes, ..options() });
+        let [packet_bytes, one_shot_bytes] = [way == 2, way >= 1].map(|all| Some(if all { u64::MAX } else { 0 }));
+        let of_group = group(
+            &devices,
+            PeerOptions { blocks: Some(blocks), packet_bytes, one_shot_bytes, ..options() },
+        );
         let (tp, group) = told(of_group)?;
         told(holds(&devices, (&tp, &group), &call))?;
     }

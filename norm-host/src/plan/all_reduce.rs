@@ -2,7 +2,10 @@
 
 use norm_kernels::abi::{Args, GroupKernel, GroupVariant, NO_PREFETCH, NormKind, Variant, WARP, width};
 
-use super::{DeviceProfile, Plan, Tile, ladders::ONE_SHOT};
+use super::{
+    DeviceProfile, Plan, Tile,
+    ladders::{ONE_SHOT, PACKETS},
+};
 use crate::{DType, error::Result, problem::Problem};
 
 /// The largest block of a sum without a norm, and the largest that has several rows.
@@ -101,6 +104,11 @@ fn in_registers(kind: NormKind, problem: &Problem, tile: Tile) -> bool {
 /// Bytes of a device's rows up to which every rank of a group adds up all rows by itself.
 pub(crate) fn one_shot_up_to(ranks: usize) -> u64 {
     ONE_SHOT[ranks.min(ONE_SHOT.len() - 1)]
+}
+
+/// Bytes of a device's rows up to which ranks of a group send each other all of them as packets.
+pub(crate) fn packets_up_to(ranks: usize) -> u64 {
+    PACKETS[ranks.min(PACKETS.len() - 1)]
 }
 
 const _: () = assert!(NormKind::ALL.len() == 2, "a norm without a rule in `in_registers`");

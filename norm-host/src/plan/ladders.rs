@@ -94,10 +94,16 @@ pub(super) const ROPE_SHORT_GRIDS: u64 = 4;
 pub(super) const ROPE_HALF_TOKENS: RangeInclusive<u64> = 3..=8;
 
 /// Bytes of a device's rows up to which every rank of a group adds up all rows (one-shot), by the number of ranks; above, each
-/// adds up a share, and gathers the others (two-shot). Measured for two ranks, reasoned for more (T48): of `n` ranks one-shot reads `n - 1` times
-/// the rows over the link, two-shot `2 (n - 1) / n` times, which is as much for two, but meets twice.
+/// adds up a share, and gathers the others (two-shot). Measured for two ranks; for more a model's, not measured (T48): of `n`
+/// ranks one-shot reads `n - 1` times the rows over the link, two-shot `2 (n - 1) / n` times, which is as much for two, but meets
+/// twice.
 pub(super) static ONE_SHOT: [u64; 9] =
-    [u64::MAX, u64::MAX, u64::MAX, 1 << 20, 1 << 20, 256 << 10, 256 << 10, 256 << 10, 256 << 10];
+    [u64::MAX, u64::MAX, 8 << 20, 1 << 20, 1 << 20, 256 << 10, 256 << 10, 256 << 10, 256 << 10];
+
+/// Bytes of a device's rows up to which ranks send each other all rows as packets, by the number of ranks. Measured for two; for
+/// more a model's, not measured (T48): each of `n` ranks sends `2 (n - 1)` times the rows, so that as many bytes go over the link.
+pub(super) static PACKETS: [u64; 9] =
+    [0, u64::MAX, 384 << 10, 192 << 10, 128 << 10, 96 << 10, 76 << 10, 64 << 10, 54 << 10];
 
 /// A grid that is bound by latency.
 const SHORT: Grid = Grid::AtMost(1);

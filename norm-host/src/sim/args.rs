@@ -86,10 +86,10 @@ pub fn quant_bytes(quant: &QuantArgs) -> Vec<u8> {
 /// The bytes of the argument that tells a rank of its group.
 pub fn group_bytes(group: &GroupArgs) -> Vec<u8> {
     let GroupArgs { workspaces, failure, patience, buffer, pitch, blocks, ranks, rank, .. } = *group;
-    let GroupArgs { rows, signature, two_shot, .. } = *group;
+    let GroupArgs { rows, signature, exchange, packets, early, .. } = *group;
     let mut bytes = Vec::with_capacity(size_of::<GroupArgs>());
     bytes.extend(workspaces.into_iter().chain([failure, patience, buffer]).flat_map(u64::to_le_bytes));
-    let words = [pitch, blocks, ranks, rank, rows[0], rows[1], signature, two_shot];
+    let words = [pitch, blocks, ranks, rank, rows[0], rows[1], signature, exchange, packets, early];
     bytes.extend(words.into_iter().flat_map(u32::to_le_bytes));
     debug_assert!(bytes.len() == size_of::<GroupArgs>(), "a field is missing");
     bytes
@@ -167,7 +167,9 @@ mod tests {
             rank: 15,
             rows: [16, 17],
             signature: 18,
-            two_shot: 19,
+            exchange: 19,
+            packets: 20,
+            early: 21,
         });
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
         let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
@@ -182,7 +184,9 @@ mod tests {
         assert_eq!(half(offset_of!(GroupArgs, rank)), 15);
         assert_eq!(half(offset_of!(GroupArgs, rows) + 4), 17);
         assert_eq!(half(offset_of!(GroupArgs, signature)), 18);
-        assert_eq!(half(offset_of!(GroupArgs, two_shot)), 19);
+        assert_eq!(half(offset_of!(GroupArgs, exchange)), 19);
+        assert_eq!(half(offset_of!(GroupArgs, packets)), 20);
+        assert_eq!(half(offset_of!(GroupArgs, early)), 21);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use norm_kernels::abi::{Args, Failure, GroupArgs, MAX_GROUP_BLOCKS, MAX_RANKS, workspace};
+use norm_kernels::abi::{
+    Args, Exchange, Failure, GroupArgs, MAX_GROUP_BLOCKS, MAX_RANKS, workspace, workspace::packets_of_row,
+};
 use ptx_sim::{Argument, Launch, Memory, Module, Stream, Together};
 
 use super::{IN_FRONT, Simulator, args, argument, limit, memory, none_is_stray};
@@ -25,8 +27,8 @@ pub struct SimulatedGroup {
     pub blocks: u32,
     /// Bytes of each of a rank's two buffers. A call of more rows is as many launches as it needs.
     pub buffer_bytes: u64,
-    /// Whether each rank adds up a share of the rows and gathers the others, in place of adding up all of them.
-    pub two_shot: bool,
+    /// How rows get to other ranks. There is room for all packets of a launch.
+    pub exchange: Exchange,
     /// How many launches every rank has completed before; the number wraps.
     pub completed: u32,
     /// Decides in what order the blocks of all ranks take turns.
@@ -146,12 +148,12 @@ impl Simulator {
         for (rank, address) in workspaces.iter_mut().enumerate().take(group.ranks) {
             let ahead = if stray == Some(Stray::OtherEpoch) && rank + 1 == group.ranks { 7 } else { 0 };
             let of_rank = SimulatedGroup { completed: group.completed.wrapping_add(ahead), ..*group };
-            *address = workspace_of(group, rank, &head(&of_rank), None, &mut simulated)?;
+            let packets = packets(&of_rank, &streams, of_rank.completed);
+            *address = workspace_of(group, rank, &head(&of_rank), None, &packets, &mut simulated)?;
         }
         let hosts: Vec<u64> = (0..group.ranks).map(|_| simulated.upload("host", &[0; 4])).collect();
-        if stray == Some(Stray::Absent)
-            && let Some(last) = streams.last_mut()
-        {
+        let room = room(&streams);
+        if let (Some(Stray::Absent), Some(last)) = (stray, streams.last_mut()) {
             last.pop();
         }
         let patience = if stray.is_some() { LITTLE_PATIENCE } else { PATIENCE };
@@ -159,9 +161,15 @@ impl Simulator {
         for (rank, parts) in streams.iter().enumerate() {
             let of_rank = |(number, part): (usize, &Part)| {
                 let is_last = rank + 1 == group.ranks && number + 1 == parts.len();
-                let two_shot = group.two_shot ^ (is_last && stray == Some(Stray::OtherCall));
-                let of_launch = SimulatedGroup { two_shot, ..*group };
-                self.launch_rank(&of_launch, part, rank, (workspaces, hosts[rank], patience))
+                let exchange = match group.exchange {
+                    Exchange::OneShot if is_last && stray == Some(Stray::OtherCall) => Exchange::TwoShot,
+                    Exchange::TwoShot | Exchange::Packets if is_last && stray == Some(Stray::OtherCall) => {
+                        Exchange::OneShot
+                    }
+                    exchange => exchange,
+                };
+                let of_launch = SimulatedGroup { exchange, ..*group };
+                self.launch_rank(&of_launch, part, rank, (workspaces, room), (hosts[rank], patience))
             };
             launches.push(parts.iter().enumerate().map(of_rank).collect::<Result<Vec<Launch>>>()?);
         }
@@ -186,8 +194,8 @@ impl Simulator {
     }
 
     /// Runs the first rank's launch for the first rows of a call by itself, as if all other ranks had come already, with rows of
-    /// zeros, and writes nothing. [`counts`](Simulator::counts) has what it does: its workspace is called `flags` and `staged`,
-    /// those of the others `peer_flags` and `peers`. In front of it in the stream is a launch that may still use all memory of
+    /// zeros, and writes nothing. [`counts`](Simulator::counts) has what it does: its workspace is called `flags`, `staged` and
+    /// `packets`, those of the others `peer_flags`, `peers` and `peer_packets`. In front of it in the stream is a launch that may still use all memory of
     /// this rank, as for operations of one device.
     ///
     /// # Errors
@@ -211,16 +219,17 @@ impl Simulator {
         let flag = u64::from(group.completed.wrapping_add(1)) << 32 | u64::from(agreed(group, part));
         raise(&mut flags, group, flag);
         let zeros = vec![0; 2 * group.buffer_bytes as usize];
+        let come = packets(group, &streams, group.completed.wrapping_add(1));
         for (rank, address) in workspaces.iter_mut().enumerate().take(group.ranks) {
             *address = match rank {
-                0 => workspace_of(group, rank, &flags, None, &mut simulated)?,
-                _ => workspace_of(group, rank, &head(group), Some(&zeros), &mut simulated)?,
+                0 => workspace_of(group, rank, &flags, None, &come, &mut simulated)?,
+                _ => workspace_of(group, rank, &head(group), Some(&zeros), &come, &mut simulated)?,
             };
         }
-        let launch = self.launch_rank(group, part, 0, (workspaces, 0, PATIENCE))?;
+        let launch = self.launch_rank(group, part, 0, (workspaces, room(&streams)), (0, PATIENCE))?;
         let [own, ..] = workspaces;
         let calls = own + workspace::CALLS..own + workspace::CALLS + 4 * u64::from(group.blocks);
-        let buffers = own + HEAD..own + HEAD + 2 * group.buffer_bytes;
+        let buffers = own + HEAD..own + HEAD + 2 * group.buffer_bytes + come.len() as u64;
         let ranges: Vec<Range<u64>> = spans.iter().map(memory::Span::range).chain([calls, buffers]).collect();
         let counts = Stream::behind(IN_FRONT, &ranges).run_last(&launch, &mut simulated)?;
         none_is_stray(launch.kernel(), &counts)?;
@@ -272,7 +281,8 @@ impl Simulator {
         group: &SimulatedGroup,
         part: &Part,
         rank: usize,
-        (workspaces, failure, patience): ([u64; MAX_RANKS], u64, u64),
+        (workspaces, packets): ([u64; MAX_RANKS], u32),
+        (failure, patience): (u64, u64),
     ) -> Result<Launch> {
         let Part { plan, rows } = *part;
         let blocks = group.blocks.clamp(1, MAX_GROUP_BLOCKS);
@@ -287,7 +297,9 @@ impl Simulator {
             rank: rank as u32,
             rows,
             signature: agreed(group, part),
-            two_shot: group.two_shot.into(),
+            exchange: group.exchange as u32,
+            packets,
+            early: 1,
         };
         let second = Argument::bytes(&args::group_bytes(&of_group), align_of::<GroupArgs>() as u64);
         let first: &Args = &plan.args;
@@ -351,7 +363,7 @@ impl GroupCall<'_, '_> {
 
 /// What the calls of all ranks have in common.
 fn agreed(group: &SimulatedGroup, part: &Part) -> u32 {
-    signature(&part.plan, part.rows[0]) ^ u32::from(group.two_shot)
+    signature(&part.plan, part.rows[0]) ^ group.exchange as u32
 }
 
 /// What is in front of a workspace's buffers: the launches that its blocks have completed, and flags of the last of them.
@@ -375,16 +387,36 @@ fn raise(head: &mut [u8], group: &SimulatedGroup, flag: u64) {
     }
 }
 
+/// Bytes of the packets of one rank for another: those of the longest launch.
+fn room(streams: &[Vec<Part>]) -> u32 {
+    let parts = streams.iter().flatten();
+    let bytes =
+        parts.map(|Part { plan, rows: [from, to] }| u64::from(to - from) * packets_of_row(plan.pitch));
+    bytes.max().and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(0)
+}
+
+/// The packets of a workspace, all of one call, with zeros for rows.
+fn packets(group: &SimulatedGroup, streams: &[Vec<Part>], number: u32) -> Vec<u8> {
+    let packet = u64::from(number) << 32;
+    packet.to_le_bytes().repeat(2 * group.ranks * room(streams) as usize / 8)
+}
+
 /// A rank's workspace, whose buffers nothing has written unless they are given, behind all other memory.
 fn workspace_of(
     group: &SimulatedGroup,
     rank: usize,
     head: &[u8],
     buffers: Option<&[u8]>,
+    packets: &[u8],
     memory: &mut Memory,
 ) -> Result<u64> {
-    let [flags, staged] = if rank == 0 { ["flags", "staged"] } else { ["peer_flags", "peers"] };
+    let [flags, staged, packets_name] = match rank {
+        0 => ["flags", "staged", "packets"],
+        _ => ["peer_flags", "peers", "peer_packets"],
+    };
     let address = memory.upload(flags, head);
+    let behind = address + HEAD + 2 * group.buffer_bytes;
     memory.place(address + HEAD, staged, 2 * group.buffer_bytes, buffers, false)?;
+    memory.place(behind, packets_name, packets.len() as u64, Some(packets), false)?;
     Ok(address)
 }

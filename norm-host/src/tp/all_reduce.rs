@@ -274,8 +274,7 @@ fn launch_all(plan: impl Fn(usize) -> Result<GroupPlan>, tp: &TpContext, peers: 
         for (index, stream) in tp.streams.iter().enumerate() {
             let launch = || -> Result<()> {
                 let plan = plan(index)?;
-                let bytes = u64::from(to - from) * u64::from(plan.pitch);
-                let group = peers.args(index, plan.pitch, [from, to], signature(&plan, from), bytes);
+                let group = peers.args(index, plan.pitch, [from, to], signature(&plan, from));
                 // SAFETY: each view's memory may be read until the work is done, and that of `y` and the residual, each a
                 // `ViewMut`, may be written. The checks have established that all of it is on the stream's device and
                 // aligned, and that what is written is apart from everything else, but that `y` may be `x`. The group's

@@ -5,7 +5,9 @@ mod workspace;
 
 use std::{fmt, time::Duration};
 
-use norm_kernels::abi::{Failure, GroupArgs, MAX_GROUP_BLOCKS, MAX_RANKS};
+use norm_kernels::abi::{
+    Exchange, Failure, GroupArgs, MAX_GROUP_BLOCKS, MAX_RANKS, workspace::packets_of_row,
+};
 
 pub use self::offer::PeerOffer;
 use self::workspace::{Opened, Workspace};
@@ -13,14 +15,14 @@ use super::TpContext;
 use crate::{
     device::Device,
     error::{Arg, Error, GroupFailure, Result},
-    plan::one_shot_up_to,
+    plan::{one_shot_up_to, packets_up_to},
 };
 
 /// How the devices of a group work together. All processes of a group give the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerOptions {
     /// Bytes of rows that a launch takes: a call with more is as many launches as it needs. Each device has two buffers of
-    /// this size.
+    /// this size, and room for packets as large, up to 4 MiB each.
     pub buffer_bytes: usize,
     /// How long a device waits for another one before the group fails.
     pub patience: Duration,
@@ -30,6 +32,10 @@ pub struct PeerOptions {
     /// Bytes of a device's rows up to which every rank adds up all of them by itself, without a second exchange; `None` for
     /// what is best for the number of ranks. No bit of the result depends on it.
     pub one_shot_bytes: Option<u64>,
+    /// Bytes of a device's rows up to which ranks send each other all of them as packets, which takes the least time for few rows;
+    /// `None` for what is best for the number of ranks. Rows for which there is no room go the other ways. No bit of the result
+    /// depends on it.
+    pub packet_bytes: Option<u64>,
 }
 
 impl Default for PeerOptions {
@@ -40,6 +46,7 @@ impl Default for PeerOptions {
             patience: Duration::from_secs(10),
             blocks: None,
             one_shot_bytes: None,
+            packet_bytes: None,
         }
     }
 }
@@ -64,6 +71,8 @@ pub struct PeerGroup {
     ranks: usize,
     first: usize,
     blocks: u32,
+    /// Whether several of this process's ranks share a device.
+    shares: bool,
     options: PeerOptions,
 }
 
@@ -131,18 +140,10 @@ impl PeerGroup {
         self.status()
     }
 
-    /// The second argument of a launch of these rows on a stream of this process, of `bytes` in all.
-    pub(super) fn args(
-        &self,
-        index: usize,
-        pitch: u32,
-        rows: [u32; 2],
-        signature: u32,
-        bytes: u64,
-    ) -> GroupArgs {
+    /// The second argument of a launch of these rows on a stream of this process.
+    pub(super) fn args(&self, index: usize, pitch: u32, rows: [u32; 2], signature: u32) -> GroupArgs {
         let member = &self.local[index];
-        let most = self.options.one_shot_bytes.unwrap_or_else(|| one_shot_up_to(self.ranks));
-        let two_shot = u32::from(bytes > most);
+        let exchange = self.exchange(pitch, rows[1] - rows[0]);
         GroupArgs {
             workspaces: member.workspaces,
             failure: member.own.failure_address(),
@@ -154,9 +155,31 @@ impl PeerGroup {
             rank: (self.first + index) as u32,
             rows,
             // Ranks with other options must not meet.
-            signature: signature ^ two_shot,
-            two_shot,
+            signature: signature ^ exchange as u32,
+            exchange: exchange as u32,
+            packets: self.packets(),
+            early: u32::from(!self.shares),
         }
+    }
+
+    /// How so many rows of so many bytes get to other ranks.
+    fn exchange(&self, pitch: u32, rows: u32) -> Exchange {
+        let [bytes, packets] = [u64::from(pitch), packets_of_row(pitch)].map(|row| u64::from(rows) * row);
+        let PeerOptions { packet_bytes, one_shot_bytes, .. } = self.options;
+        if bytes <= packet_bytes.unwrap_or_else(|| packets_up_to(self.ranks))
+            && packets <= u64::from(self.packets())
+        {
+            Exchange::Packets
+        } else if bytes <= one_shot_bytes.unwrap_or_else(|| one_shot_up_to(self.ranks)) {
+            Exchange::OneShot
+        } else {
+            Exchange::TwoShot
+        }
+    }
+
+    /// Bytes of the packets that one rank has for another in a call.
+    fn packets(&self) -> u32 {
+        (workspace::packet_bytes(&self.options) / self.ranks as u64) as u32 / 128 * 128
     }
 
     fn buffer(&self) -> u64 {

@@ -16,7 +16,12 @@ pub const MAX_GROUP_BLOCKS: u32 = 256;
 /// 128      u32 [256]            how many calls each block has completed; this rank's alone
 /// 2048     u64 [2][256][8]      flags: step, block, rank that has come; each written by that rank
 /// 65536    2 buffers            staged rows, of even and of odd calls; read by every rank
+/// behind   2 x a part a rank    packets, of even and of odd calls; each part written by that rank
 /// ```
+///
+/// A packet is a u64, 4 bytes of a row in its lower half and the call's number in its upper one. A row has two for each 8 bytes of
+/// its vectors of 16 bytes. Of each 32 vectors, which a warp loads at a time, there are those of the first halves, and behind them
+/// those of the second halves.
 pub mod workspace {
     /// The failure, a [`Failure`](super::Failure) as a word.
     pub const FAILURE: u64 = 0;
@@ -30,6 +35,15 @@ pub mod workspace {
     pub const STEP_FLAGS: u64 = BLOCK_FLAGS * super::MAX_GROUP_BLOCKS as u64;
     /// The buffers.
     pub const BUFFERS: u64 = 1 << 16;
+    /// Calls after which packets and flags that have not been written since are marked as old, so that a number that has wrapped
+    /// is not taken for theirs: the first call of each `RENEWAL`, and the one behind it for the other half of the packets.
+    pub const RENEWAL: u32 = 1 << 30;
+    /// Bytes of a row whose packets of first halves lie side by side.
+    pub const PACKET_SPAN: u32 = 16 * super::super::WARP;
+    /// Bytes of the packets of a row of so many bytes, a multiple of 16.
+    pub const fn packets_of_row(pitch: u32) -> u64 {
+        2 * (pitch as u64).next_multiple_of(PACKET_SPAN as u64)
+    }
     const _: () = assert!(CALLS + 4 * super::MAX_GROUP_BLOCKS as u64 <= FLAGS);
     const _: () = assert!(FLAGS + 2 * STEP_FLAGS <= BUFFERS);
 }
@@ -58,8 +72,26 @@ pub struct GroupArgs {
     pub rows: [u32; 2],
     /// What all ranks' calls have in common, so that different calls do not meet.
     pub signature: u32,
-    /// Not 0 if each rank reduces a share of the rows, and gathers the others.
-    pub two_shot: u32,
+    /// How rows get to other ranks, an [`Exchange`].
+    pub exchange: u32,
+    /// Bytes of the packets that one rank has for another in a call, a multiple of 16; 0 if there are none.
+    pub packets: u32,
+    /// Not 0 if the next kernel may become resident before this one has met the other ranks: where none of them needs this
+    /// device.
+    pub early: u32,
+}
+
+/// How rows get to other ranks. All ranks of a call have the same.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Exchange {
+    /// Each rank stages its rows, and reads those of all others.
+    #[default]
+    OneShot,
+    /// Each rank stages its rows, reduces a share of them, and reads the others' shares.
+    TwoShot,
+    /// Each rank stores its rows as packets in all others' workspaces, twice the bytes, which need no further synchronization.
+    Packets,
 }
 
 /// Why a kernel gave up.

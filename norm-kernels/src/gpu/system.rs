@@ -79,6 +79,92 @@ pub unsafe fn ld_relaxed_sys(address: u64) -> u32 {
     bits
 }
 
+/// `st.relaxed.sys`: stores 64 bits that any device may read at any time, all of them at once.
+///
+/// # Safety
+/// As [`st_release_sys`].
+#[inline(always)]
+pub unsafe fn st_relaxed_sys_b64(address: u64, bits: u64) {
+    // SAFETY: the caller guarantees 8 bytes of writable global memory, aligned to as many, at `address`.
+    unsafe {
+        asm!(
+            "st.relaxed.sys.global.u64 [{address}], {bits};",
+            address = in(reg64) address,
+            bits = in(reg64) bits,
+            options(nostack, preserves_flags)
+        )
+    }
+}
+
+/// `ld.relaxed.sys`: loads 64 bits that another device may write at any time.
+///
+/// # Safety
+/// As [`ld_acquire_sys`].
+#[inline(always)]
+pub unsafe fn ld_relaxed_sys_b64(address: u64) -> u64 {
+    let bits;
+    // SAFETY: the caller guarantees 8 bytes of readable global memory, aligned to as many, at `address`.
+    unsafe {
+        asm!(
+            "ld.relaxed.sys.global.u64 {bits}, [{address}];",
+            bits = out(reg64) bits,
+            address = in(reg64) address,
+            options(nostack, preserves_flags)
+        )
+    }
+    bits
+}
+
+/// Stores two packets: each a word, and in its upper half the number of the call. One instruction of 16 bytes, of which each
+/// 8 are stored at once: PTX says of a vector's elements that they are, and nothing of the vector.
+///
+/// # Safety
+/// `address` is that of 16 writable bytes in global memory of a peer, aligned to 16, which are accessed by system-wide
+/// instructions alone while the kernel runs.
+#[inline(always)]
+pub unsafe fn st_packets(address: u64, [a, b]: [u32; 2], number: u32) {
+    // SAFETY: the caller guarantees 16 bytes of writable global memory, aligned to as many, at `address`.
+    unsafe {
+        asm!(
+            "{{ .reg .b64 %packet<2>; mov.b64 %packet0, {{{a}, {number}}}; mov.b64 %packet1, {{{b}, {number}}};",
+            "st.relaxed.sys.global.v2.b64 [{address}], {{%packet0, %packet1}}; }}",
+            address = in(reg64) address,
+            a = in(reg32) a,
+            b = in(reg32) b,
+            number = in(reg32) number,
+            options(nostack, preserves_flags)
+        )
+    }
+}
+
+/// Loads what [`st_packets`] stores, if `wanted`: both words, and both numbers. Else these are `absent` and `number`.
+///
+/// # Safety
+/// Where `wanted`, `address` is that of 16 readable bytes in global memory, aligned to 16, as for [`st_packets`].
+#[inline(always)]
+pub unsafe fn ld_packets(address: u64, wanted: bool, absent: u32, number: u32) -> ([u32; 2], [u32; 2]) {
+    let (a, b, first, second);
+    // SAFETY: the caller guarantees 16 bytes of readable global memory, aligned to as many, at `address`, if `wanted`.
+    unsafe {
+        asm!(
+            "{{ .reg .pred %wanted; .reg .b64 %packet<2>; setp.ne.b32 %wanted, {wanted}, 0;",
+            "mov.b64 %packet0, {{{absent}, {number}}}; mov.b64 %packet1, {{{absent}, {number}}};",
+            "@%wanted ld.relaxed.sys.global.v2.b64 {{%packet0, %packet1}}, [{address}];",
+            "mov.b64 {{{a}, {first}}}, %packet0; mov.b64 {{{b}, {second}}}, %packet1; }}",
+            a = out(reg32) a,
+            b = out(reg32) b,
+            first = out(reg32) first,
+            second = out(reg32) second,
+            wanted = in(reg32) wanted as u32,
+            absent = in(reg32) absent,
+            number = in(reg32) number,
+            address = in(reg64) address,
+            options(nostack, preserves_flags)
+        )
+    }
+    ([a, b], [first, second])
+}
+
 /// `%globaltimer`: nanoseconds, of a clock that advances once a microsecond or more often.
 #[inline(always)]
 pub fn global_timer() -> u64 {

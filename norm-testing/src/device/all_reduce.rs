@@ -317,7 +317,12 @@ pub fn replays(devices: &[Device], options: PeerOptions) -> Result<(), Failed> {
 
 /// Seconds of random calls, as the variable says; 5 unless it is set.
 fn seconds() -> u64 {
-    std::env::var("SECONDS_OF_SUMS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
+    number("SECONDS_OF_SUMS").unwrap_or(5)
+}
+
+/// What a variable says, if that is a number.
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
 }
 
 /// Blocks of which so many ranks are resident on each device.
@@ -326,10 +331,13 @@ fn sharing(devices: &[Device]) -> Option<u32> {
     (same > 1).then(|| 96 / same as u32)
 }
 
-/// Random calls of random groups of the first of these devices, for a while: each has the CPU's sum, and a plain norm's bits.
+/// Random calls of random groups of the first of these devices, for a while: each has the CPU's sum, and a plain norm's bits. The
+/// variable `SEED_OF_SUMS` says which, by default another number each time.
 pub fn random(devices: &[Device]) -> Result<(), Failed> {
     let until = Instant::now() + Duration::from_secs(seconds());
-    let mut random = Random(u64::from(std::process::id()));
+    let seed = number("SEED_OF_SUMS").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("report: random all-reduces of seed {seed}");
+    let mut random = Random(seed);
     let (mut groups, mut calls) = (0, 0);
     while Instant::now() < until {
         let ranks = 2 + random.below(devices.len() - 1);
@@ -338,6 +346,7 @@ pub fn random(devices: &[Device]) -> Result<(), Failed> {
             buffer_bytes: 1 << (14 + random.below(9)),
             blocks: Some(1 + random.below(sharing(devices).unwrap_or(128) as usize) as u32),
             one_shot_bytes: [None, Some(0), Some(u64::MAX)][random.below(3)],
+            packet_bytes: [None, Some(0), Some(u64::MAX)][random.below(3)],
             ..PeerOptions::default()
         };
         let (tp, group) = group(devices, options)?;
@@ -352,7 +361,7 @@ pub fn random(devices: &[Device]) -> Result<(), Failed> {
     }
     let devices = devices.len();
     println!(
-        "report: {calls} random all-reduces, each twice, of {groups} groups of up to {devices} ranks: no wrong bit"
+        "report: {calls} random all-reduces of seed {seed}, each twice, of {groups} groups of up to {devices} ranks: no wrong bit"
     );
     Ok(())
 }
@@ -380,11 +389,20 @@ fn any_of(random: &mut Random, buffer: usize) -> Reduction {
     }
 }
 
+/// Bytes up to which rows are packets, and up to which they are one-shot, so that they go one way: as packets, one-shot, two-shot.
+const WAYS: [[u64; 2]; 3] = [[u64::MAX; 2], [0, u64::MAX], [0; 2]];
+
 /// Every kernel once, small enough for compute-sanitizer, on two streams of one device or two devices.
 pub fn each_kernel_once(devices: &[Device]) -> Result<(), Failed> {
-    for one_shot_bytes in [Some(0), Some(u64::MAX)] {
-        let options =
-            PeerOptions { buffer_bytes: 1 << 17, blocks: Some(3), one_shot_bytes, ..PeerOptions::default() };
+    for [packet_bytes, one_shot_bytes] in WAYS {
+        let options = PeerOptions {
+            // Room for all rows as packets; else several launches for the longest.
+            buffer_bytes: if packet_bytes > 0 { 1 << 20 } else { 1 << 17 },
+            blocks: Some(3),
+            one_shot_bytes: Some(one_shot_bytes),
+            packet_bytes: Some(packet_bytes),
+            ..PeerOptions::default()
+        };
         let (tp, group) = group(devices, options)?;
         for kind in [None, Some(NormKind::Rms), Some(NormKind::Layer)] {
             for x in DType::ALL {
@@ -403,7 +421,12 @@ pub fn each_kernel_once(devices: &[Device]) -> Result<(), Failed> {
                         shift,
                         ..Reduction::plain(x, 5, dim)
                     };
-                    holds(devices, (&tp, &group), &call)?;
+                    holds(devices, (&tp, &group), &call).map_err(|failed| {
+                        Failed::from(format!(
+                            "{call:?}, {options:?}: {}",
+                            failed.message().unwrap_or_default()
+                        ))
+                    })?;
                 }
             }
         }
@@ -440,25 +463,41 @@ pub fn timed(devices: &[Device]) -> Result<(), Failed> {
         group.status()?;
         Ok(best.as_secs_f64() * 1e6)
     };
-    for (rows, dim) in [(1, 4096), (1, 8192), (8, 8192), (64, 8192), (512, 8192), (4096, 8192)] {
-        let call = Reduction::plain(DType::F16, rows, dim);
+    let f16 =
+        [(1, 4096), (1, 8192), (8, 8192), (16, 8192), (32, 8192), (64, 8192), (512, 8192), (4096, 8192)];
+    let bf16 = [(1, 4096), (1, 8192), (8, 8192), (64, 8192)];
+    let shapes =
+        f16.map(|shape| (DType::F16, shape)).into_iter().chain(bf16.map(|shape| (DType::BF16, shape)));
+    for (dtype, (rows, dim)) in shapes {
+        let call = Reduction::plain(dtype, rows, dim);
         let mut ranks = Ranks::upload(devices, 0, &call)?;
         let mut line =
-            format!("report: all_reduce_add_rms_norm over {} ranks, {rows} x {dim} f16:", devices.len());
-        for (name, one_shot_bytes) in [("one-shot", Some(u64::MAX)), ("two-shot", Some(0))] {
-            let options = PeerOptions { blocks: sharing(devices), one_shot_bytes, ..PeerOptions::default() };
+            format!("report: all_reduce_add_rms_norm over {} ranks, {rows} x {dim} {dtype}:", devices.len());
+        for (name, [packet_bytes, one_shot_bytes]) in
+            ["packets", "one-shot", "two-shot"].into_iter().zip(WAYS)
+        {
+            // Rows for which packets have no room.
+            if name == "packets" && rows * dim * 4 * devices.len() > 4 << 20 {
+                continue;
+            }
+            let options = PeerOptions {
+                blocks: sharing(devices),
+                one_shot_bytes: Some(one_shot_bytes),
+                packet_bytes: Some(packet_bytes),
+                ..PeerOptions::default()
+            };
             let group = ReduceGroup::new(&tp, options)?;
-            line += &format!(" {name} {:.1} µs,", time(&group, &mut ranks)?);
+            line += &format!(" {name} {:.2} µs,", time(&group, &mut ranks)?);
         }
         // What blocks without rows cost.
         for blocks in [1, 8, 32].into_iter().filter(|_| rows == 1) {
             let options = PeerOptions { blocks: Some(blocks), ..PeerOptions::default() };
             let group = ReduceGroup::new(&tp, options)?;
-            line += &format!(" in {blocks} blocks {:.1} µs,", time(&group, &mut ranks)?);
+            line += &format!(" in {blocks} blocks {:.2} µs,", time(&group, &mut ranks)?);
         }
         if apart && devices.len() > 1 {
             let nccl = ReduceGroup::from(NcclGroup::new(&tp)?);
-            line += &format!(" NCCL's all-reduce and add_rms_norm {:.1} µs", time(&nccl, &mut ranks)?);
+            line += &format!(" NCCL's all-reduce and add_rms_norm {:.2} µs", time(&nccl, &mut ranks)?);
         }
         println!("{}", line.trim_end_matches(','));
     }

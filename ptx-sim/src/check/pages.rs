@@ -1,6 +1,7 @@
 //! What the running cluster has accessed of global memory, a page at a time.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::shadow::{Entry, Record};
 use crate::kernel::op::Semantics;
@@ -12,6 +13,8 @@ pub const PAGE: u64 = 4096;
 /// What a cluster has accessed of a page.
 pub struct Page {
     pub records: Vec<Record>,
+    /// Accesses for the whole system, where launches run beside each other: those that race with accesses of other kinds alone.
+    pub of_system: Vec<Record>,
     pub weak: Touched,
     /// By strong accesses, which order memory by themselves (volatile, relaxed or stronger), and so are no races.
     pub strong: Touched,
@@ -52,7 +55,7 @@ impl Page {
     fn new() -> Page {
         let records = vec![Record::default(); PAGE as usize / 2];
         let non_coherent = NonCoherent { read: Bits::new(PAGE), readers: Vec::new() };
-        Page { records, weak: Touched::new(), strong: Touched::new(), non_coherent }
+        Page { records, of_system: Vec::new(), weak: Touched::new(), strong: Touched::new(), non_coherent }
     }
 
     pub fn touched(&mut self, semantics: Semantics) -> &mut Touched {
@@ -84,8 +87,11 @@ pub struct Pages {
     last: (u64, usize),
     /// Changes from cluster to cluster, so that records need not be cleared.
     pub generation: u8,
-    /// Where launches run beside each other, the clock of each release store that is the last strong store to its address.
-    pub releases: Option<HashMap<u64, Vec<u32>>>,
+    /// Where launches run beside each other, the clock of the last store for the whole system to each address: of a release
+    /// what came before it, of others what came before their launch.
+    pub releases: Option<HashMap<u64, Arc<[u32]>>>,
+    /// How many vectors have been seen in parts there.
+    pub torn: usize,
 }
 
 /// What one cluster accessed.

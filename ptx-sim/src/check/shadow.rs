@@ -79,8 +79,56 @@ pub fn last(records: &[Record], at: usize, writes: bool, generation: u8) -> Opti
     entries.find(|entry| entry.generation() == u64::from(generation) && entry.bytes() >> (at % 2) & 1 == 1)
 }
 
+/// Whether an access of `bytes` bytes from `at` on races with a recorded one: that one, whether it wrote, and the byte. `before`
+/// says whether an access happens before this one.
+pub fn race(
+    records: &[Record],
+    at: usize,
+    bytes: usize,
+    me: Entry,
+    writes: bool,
+    before: impl Fn(Entry) -> bool,
+) -> Option<(Entry, bool, usize)> {
+    parts(at, bytes).find_map(|(index, byte, mask)| {
+        let record = records.get(index)?;
+        record.race(me.with_bytes(mask), writes, &before).map(|(other, wrote)| (other, wrote, byte))
+    })
+}
+
+/// The records of `bytes` bytes from `at` on: each its index, its first of these bytes, and which of its two are among them.
+fn parts(at: usize, bytes: usize) -> impl Iterator<Item = (usize, usize, u64)> {
+    (at / 2..(at + bytes).div_ceil(2)).map(move |index| {
+        let low = u64::from(index * 2 >= at);
+        let high = u64::from(index * 2 + 1 < at + bytes);
+        (index, (index * 2).max(at), low | high << 1)
+    })
+}
+
+impl Record {
+    fn race(&self, me: Entry, writes: bool, before: &impl Fn(Entry) -> bool) -> Option<(Entry, bool)> {
+        if self.writer != me && me.meets(self.writer) && !before(self.writer) {
+            return Some((self.writer, true));
+        }
+        let mut readers = self.readers.into_iter().filter(|_| writes);
+        readers.find(|&reader| me.meets(reader) && !before(reader)).map(|reader| (reader, false))
+    }
+
+    fn note(&mut self, me: Entry, writes: bool) {
+        if writes {
+            let same = me.generation() == self.writer.generation() && me.thread() == self.writer.thread();
+            self.writer = me.with_bytes(me.bytes() | if same { self.writer.bytes() } else { 0 });
+        } else if self.readers[0].generation() == me.generation() && self.readers[0].thread() == me.thread() {
+            self.readers[0] = me.with_bytes(me.bytes() | self.readers[0].bytes());
+        } else {
+            let [last, _, elsewhere] = self.readers;
+            self.readers =
+                if me.is_of_warp(last) { [me, last, elsewhere] } else { [me, Entry::default(), last] };
+        }
+    }
+}
+
 /// Records an access of `bytes` bytes from `at` on. If it races with an earlier one, gives that access, whether that wrote,
-/// and the byte. `before` says whether an access happens before this one.
+/// and the byte, as [`race`].
 pub fn touch(
     records: &mut [Record],
     at: usize,
@@ -89,33 +137,17 @@ pub fn touch(
     writes: bool,
     before: impl Fn(Entry) -> bool,
 ) -> Option<(Entry, bool, usize)> {
-    let range = at / 2..(at + bytes).div_ceil(2);
-    for (index, record) in range.clone().zip(&mut records[range]) {
-        let low = u64::from(index * 2 >= at);
-        let high = u64::from(index * 2 + 1 < at + bytes);
-        let me = me.with_bytes(low | high << 1);
-        let found = |other: Entry, wrote: bool| Some((other, wrote, (index * 2).max(at)));
-        if record.writer != me && me.meets(record.writer) && !before(record.writer) {
-            return found(record.writer, true);
+    for (index, byte, mask) in parts(at, bytes) {
+        let me = me.with_bytes(mask);
+        if let Some((other, wrote)) = records[index].race(me, writes, &before) {
+            return Some((other, wrote, byte));
         }
-        if writes {
-            for reader in record.readers {
-                if me.meets(reader) && !before(reader) {
-                    return found(reader, false);
-                }
-            }
-            let same = me.generation() == record.writer.generation() && me.thread() == record.writer.thread();
-            let bytes = if same { record.writer.bytes() } else { 0 };
-            record.writer = me.with_bytes(bytes);
-        } else if record.readers[0].generation() == me.generation()
-            && record.readers[0].thread() == me.thread()
-        {
-            record.readers[0] = me.with_bytes(record.readers[0].bytes());
-        } else {
-            let [last, _, elsewhere] = record.readers;
-            record.readers =
-                if me.is_of_warp(last) { [me, last, elsewhere] } else { [me, Entry::default(), last] };
-        }
+        records[index].note(me, writes);
     }
     None
+}
+
+/// Records an access without looking for races.
+pub fn note(records: &mut [Record], at: usize, bytes: usize, me: Entry, writes: bool) {
+    parts(at, bytes).for_each(|(index, _, mask)| records[index].note(me.with_bytes(mask), writes));
 }

@@ -152,9 +152,8 @@ fn access(i: &mut Builder<'_, '_>, data: usize, address: usize, loads: bool) -> 
         _ if i.has("nc") || i.opcode.name == "ldu" => Semantics::NonCoherent,
         _ if i.has("acquire") && i.has("sys") => Semantics::Acquire,
         _ if i.has("release") && i.has("sys") => Semantics::Release,
-        _ if ["volatile", "relaxed", "acquire", "release"].into_iter().any(|word| i.has(word)) => {
-            Semantics::Strong
-        }
+        _ if i.has("relaxed") && i.has("sys") || i.has("volatile") => Semantics::System,
+        _ if ["relaxed", "acquire", "release"].into_iter().any(|word| i.has(word)) => Semantics::Strong,
         _ => Semantics::Weak,
     };
     Ok(Access {

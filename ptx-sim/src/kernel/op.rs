@@ -110,6 +110,8 @@ pub enum Semantics {
     Weak,
     /// It orders memory by itself, as volatile, relaxed and stronger ones do: then it is no race.
     Strong,
+    /// The same for the whole system (`.relaxed.sys`, `.volatile`): no race with such accesses of other devices, either.
+    System,
     /// A load (`.acquire.sys`) that orders what follows it behind what came before the store whose value it loads, if that is a
     /// [`Release`](Semantics::Release): where launches run beside each other, see `together`.
     Acquire,
@@ -122,7 +124,12 @@ pub enum Semantics {
 impl Semantics {
     /// Whether it is no race with other accesses of its kind.
     pub fn is_strong(self) -> bool {
-        matches!(self, Semantics::Strong | Semantics::Acquire | Semantics::Release)
+        self == Semantics::Strong || self.is_of_system()
+    }
+
+    /// Whether it is no race with accesses of its kind by other devices.
+    pub fn is_of_system(self) -> bool {
+        matches!(self, Semantics::System | Semantics::Acquire | Semantics::Release)
     }
 }
 

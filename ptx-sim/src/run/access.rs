@@ -43,7 +43,8 @@ impl Cluster<'_> {
             data = [data[0]; WARP];
         } else {
             for lane in lanes(active) {
-                let id = ThreadId { lane: lane as u32, at, semantics: access.semantics };
+                let id =
+                    ThreadId { lane: lane as u32, at, semantics: access.semantics, element: access.size };
                 let moved = &mut data[lane][..bytes];
                 self.load_lane(warp, id, access.space, addresses[lane], moved)
                     .map_err(|kind| Abort::new(lane as u32, kind))?;
@@ -64,7 +65,7 @@ impl Cluster<'_> {
         let bytes = access.bytes() as usize;
         let data = gathered(warp, access);
         for lane in lanes(active) {
-            let id = ThreadId { lane: lane as u32, at, semantics: access.semantics };
+            let id = ThreadId { lane: lane as u32, at, semantics: access.semantics, element: access.size };
             self.store_lane(warp, id, access.space, addresses[lane], &data[lane][..bytes])
                 .map_err(|kind| Abort::new(lane as u32, kind))?;
         }

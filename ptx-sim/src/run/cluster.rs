@@ -1,6 +1,7 @@
 //! The blocks of one cluster, run together. Without clusters, a block is one.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::barrier::Barrier;
 use super::grid::Grid;
@@ -67,6 +68,13 @@ pub struct Cluster<'a> {
     number: u64,
     /// Where launches run beside each other, the place of the first warp among all.
     base: usize,
+    /// Where launches run beside each other, the clock of what came before this one.
+    pub before: Arc<[u32]>,
+    /// The clocks that loads without acquire have seen, by which later launches of the stream come behind what they are of.
+    pub learned: Vec<u32>,
+    /// Where launches run beside each other, elements of vectors that the others do not see before this cluster's next turn: of each
+    /// the address and the bytes.
+    pub torn: Vec<(u64, Box<[u8]>)>,
     /// Whether `griddepcontrol.wait` waits for all launches in flight.
     pub all_awaited: bool,
     /// The clock of each warp's first `griddepcontrol.wait`.
@@ -104,6 +112,9 @@ impl<'a> Cluster<'a> {
             grid,
             number: 0,
             base: 0,
+            before: Arc::new([]),
+            learned: Vec::new(),
+            torn: Vec::new(),
             all_awaited: grid.in_flight.iter().all(|launch| launch.awaited),
             waits: Vec::new(),
             lets_begin: Vec::new(),
@@ -161,6 +172,8 @@ impl<'a> Cluster<'a> {
         let (ranks, a_block) = (grid.shape.ranks() as usize, grid.shape.warps());
         let count = ranks * a_block;
         (self.number, self.base) = (number, base);
+        self.before = before.into();
+        self.learned.clear();
         let alone = vec![0; count];
         let before = if before.is_empty() { &alone[..] } else { before };
         // Generations of records start over: older records must not be taken for those of this cluster.
@@ -222,16 +235,20 @@ impl<'a> Cluster<'a> {
     pub fn turn(&mut self, pages: &mut Pages, instructions: u64) -> Result<bool, Box<Fault>> {
         self.turn = instructions;
         std::mem::swap(&mut self.pages, pages);
+        self.mend();
         let mut warps = std::mem::take(&mut self.warps);
         let result = self.round(&mut warps);
+        if !matches!(result, Ok(false)) {
+            self.mend();
+        }
         self.warps = warps;
         std::mem::swap(&mut self.pages, pages);
         result
     }
 
-    /// The joined clocks of its warps.
+    /// The joined clocks of its warps, and of what they have seen.
     pub fn clock(&self) -> Vec<u32> {
-        let mut joined = Vec::new();
+        let mut joined = self.learned.clone();
         self.warps.iter().for_each(|warp| super::barrier::join(&mut joined, &warp.clock));
         joined
     }
@@ -321,8 +338,13 @@ impl<'a> Cluster<'a> {
 
     /// The record of an access; `None` for strong accesses, which order memory by themselves.
     pub fn entry(&self, warp: &Warp, id: ThreadId) -> Option<Entry> {
+        (!id.semantics.is_strong()).then(|| self.entry_of(warp, id))
+    }
+
+    /// The record of any access.
+    pub fn entry_of(&self, warp: &Warp, id: ThreadId) -> Entry {
         let thread = warp.number() as u32 * 32 + id.lane;
-        (!id.semantics.is_strong()).then(|| Entry::new(thread, warp.now(), id.at, self.pages.generation))
+        Entry::new(thread, warp.now(), id.at, self.pages.generation)
     }
 
     pub fn count_copy(&mut self, copy: &CopyAsync, sources: &Row<u64>, active: Mask) {

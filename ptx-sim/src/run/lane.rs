@@ -1,10 +1,13 @@
 //! One thread's access to memory, with every check.
 
+use std::sync::Arc;
+
+use super::barrier;
 use super::cluster::Cluster;
 use super::shared::Wrong;
 use super::warp::Warp;
 use crate::check::pages::PAGE;
-use crate::check::shadow::{Entry, touch};
+use crate::check::shadow::{self, Entry, Record, touch};
 use crate::fault::FaultKind;
 use crate::kernel::op::{Semantics, Space};
 use crate::memory::address;
@@ -16,6 +19,8 @@ pub struct ThreadId {
     pub lane: u32,
     pub at: u32,
     pub semantics: Semantics,
+    /// Bytes of an element of a vector; 0 where that does not matter.
+    pub element: u32,
 }
 
 impl Cluster<'_> {
@@ -101,11 +106,14 @@ impl Cluster<'_> {
     ) -> Result<(), FaultKind> {
         aligned("global", address, data.len())?;
         let bytes = data.len() as u32;
+        if self.torn.iter().any(|&(at, _)| (address..address + u64::from(bytes)).contains(&at)) {
+            self.mend();
+        }
         let region = self.memory.check(address, bytes, false, self.guess)?;
         self.guess = region;
         self.check_in_front(warp, id.lane, address, bytes, false)?;
         let region = &self.memory.regions()[region];
-        let me = self.entry(warp, id);
+        let me = self.entry_of_global(warp, id);
         let page = self.pages.of(address);
         let within = address % PAGE;
         // Writes before the launch and by this cluster count. A write by another cluster would be a race.
@@ -128,16 +136,22 @@ impl Cluster<'_> {
         page.touched(id.semantics).read.set(within, bytes);
         if let Some(me) = me {
             let before = |entry: Entry| warp.is_after(id.lane as usize, entry.thread(), entry.clock());
-            let race = touch(&mut page.records, within as usize, data.len(), me, false, before);
+            let race = touch(&mut page.records, within as usize, data.len(), me, false, before)
+                .or_else(|| shadow::race(&page.of_system, within as usize, data.len(), me, false, before));
             if let Some((other, wrote, at)) = race {
                 return Err(self.race("global", address - within + at as u64, false, other, wrote));
             }
         }
         region.load(address, data);
-        if id.semantics == Semantics::Acquire
-            && let Some(clock) = self.pages.releases.as_ref().and_then(|releases| releases.get(&address))
-        {
-            warp.learn(clock);
+        if id.semantics.is_of_system() && self.pages.releases.is_some() {
+            self.meet_other_kinds(warp, id, address, data.len(), false)?;
+            for at in (address..address + u64::from(bytes)).step_by(4) {
+                let Some(clock) = self.pages.releases.as_ref().and_then(|all| all.get(&at)) else { continue };
+                match id.semantics {
+                    Semantics::Acquire => warp.learn(clock),
+                    _ => barrier::join(&mut self.learned, clock),
+                }
+            }
         }
         Ok(())
     }
@@ -155,7 +169,7 @@ impl Cluster<'_> {
         self.guess = region;
         self.check_in_front(warp, id.lane, address, bytes, true)?;
         let region = &self.memory.regions()[region];
-        let me = self.entry(warp, id);
+        let me = self.entry_of_global(warp, id);
         let page = self.pages.of(address);
         let within = address % PAGE;
         let stale = page.non_coherent.read.get(within, bytes);
@@ -165,21 +179,96 @@ impl Cluster<'_> {
         page.touched(id.semantics).written.set(within, bytes);
         if let Some(me) = me {
             let before = |entry: Entry| warp.is_after(id.lane as usize, entry.thread(), entry.clock());
-            let race = touch(&mut page.records, within as usize, data.len(), me, true, before);
+            let race = touch(&mut page.records, within as usize, data.len(), me, true, before)
+                .or_else(|| shadow::race(&page.of_system, within as usize, data.len(), me, true, before));
             if let Some((other, wrote, at)) = race {
                 return Err(self.race("global", address - within + at as u64, true, other, wrote));
             }
         }
-        region.store(address, data);
-        if let Some(releases) = &mut self.pages.releases {
-            if id.semantics == Semantics::Release {
-                releases.insert(address, warp.clock.clone());
-                warp.tick();
-            } else if id.semantics.is_strong() {
-                releases.remove(&address);
+        if self.pages.releases.is_none() || !id.semantics.is_strong() {
+            region.store(address, data);
+            return Ok(());
+        }
+        let element = id.element as usize;
+        if id.semantics == Semantics::System && element > 0 && element < data.len() {
+            // Nothing says when the elements of a vector are seen: another launch may see some before one of them.
+            let late = self.pages.torn % (data.len() / element);
+            self.pages.torn = self.pages.torn.wrapping_add(1);
+            for (index, part) in data.chunks(element).enumerate() {
+                let at = address + (index * element) as u64;
+                if index == late {
+                    self.torn.push((at, part.into()));
+                } else {
+                    region.store(at, part);
+                }
             }
+        } else {
+            region.store(address, data);
+        }
+        if id.semantics == Semantics::Release {
+            self.mend();
+        }
+        if id.semantics.is_of_system() {
+            self.meet_other_kinds(warp, id, address, data.len(), true)?;
+        }
+        let clock: Option<Arc<[u32]>> = match id.semantics {
+            Semantics::Release => Some(warp.clock[..].into()),
+            Semantics::System => Some(self.before.clone()),
+            _ => None,
+        };
+        // An element of a vector is accessed at an address of its own.
+        for at in (address..address + u64::from(bytes)).step_by(4) {
+            let releases = self.pages.releases.get_or_insert_default();
+            match &clock {
+                Some(clock) => releases.insert(at, clock.clone()),
+                None => releases.remove(&at),
+            };
+        }
+        if id.semantics == Semantics::Release {
+            warp.tick();
         }
         Ok(())
+    }
+
+    /// Stores what is late of vectors.
+    pub fn mend(&mut self) {
+        for (address, part) in std::mem::take(&mut self.torn) {
+            // It was found when the vector was stored.
+            if let Ok(region) = self.memory.check(address, part.len() as u32, true, self.guess) {
+                self.memory.regions()[region].store(address, &part);
+            }
+        }
+    }
+
+    /// The record of an access of global memory; `None` for those that are no race with others of their kind.
+    fn entry_of_global(&self, warp: &Warp, id: ThreadId) -> Option<Entry> {
+        let is_recorded = self.pages.releases.is_some() && !id.semantics.is_of_system();
+        if is_recorded { Some(self.entry_of(warp, id)) } else { self.entry(warp, id) }
+    }
+
+    /// Notes an access for the whole system, and whether it races with one that is not.
+    fn meet_other_kinds(
+        &mut self,
+        warp: &Warp,
+        id: ThreadId,
+        address: u64,
+        bytes: usize,
+        writes: bool,
+    ) -> Result<(), FaultKind> {
+        let me = self.entry_of(warp, id);
+        let page = self.pages.of(address);
+        let within = (address % PAGE) as usize;
+        if page.of_system.is_empty() {
+            page.of_system.resize(PAGE as usize / 2, Record::default());
+        }
+        shadow::note(&mut page.of_system, within, bytes, me, writes);
+        let before = |entry: Entry| warp.is_after(id.lane as usize, entry.thread(), entry.clock());
+        match shadow::race(&page.records, within, bytes, me, writes, before) {
+            Some((other, wrote, at)) => {
+                Err(self.race("global", address - within as u64 + at as u64, writes, other, wrote))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The rank of the block whose shared memory an address is in, and the offset there. `user` is the index by which the

@@ -70,7 +70,7 @@ impl Cluster<'_> {
             let word = |warp: &Warp, slot: u32| warp.file.words[slot as usize][lane];
             match instruction.action {
                 MbarrierAction::Initialize { count } => {
-                    let id = ThreadId { lane: number, at, semantics: Semantics::Weak };
+                    let id = ThreadId { lane: number, at, semantics: Semantics::Weak, element: 0 };
                     let count = word(warp, count);
                     self.initialize(warp, id, place, places[lane], count).map_err(abort)?;
                 }

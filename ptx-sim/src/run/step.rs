@@ -53,14 +53,16 @@ impl Cluster<'_> {
                     break;
                 }
                 let next = warp.parts[part].at;
-                if kernel.order.begins[next as usize] && (!alone || warp.instructions >= until) {
+                let may_end = kernel.order.begins[next as usize] && (!alone || warp.instructions >= until);
+                // Other launches are to see what has been torn.
+                if may_end || !self.torn.is_empty() {
                     break;
                 }
             }
             if warp.parts.len() > 1 {
                 warp.merge();
             }
-            if warp.instructions >= until {
+            if warp.instructions >= until || !self.torn.is_empty() {
                 break;
             }
         }
@@ -274,7 +276,7 @@ impl Cluster<'_> {
             aligned("shared", targets[lane], copy.size as usize).map_err(abort)?;
             aligned("global", sources[lane], copy.size as usize).map_err(abort)?;
             let mut bytes = [0; 16];
-            let id = ThreadId { lane: number, at, semantics: Semantics::Weak };
+            let id = ThreadId { lane: number, at, semantics: Semantics::Weak, element: 0 };
             // If fewer bytes than all are read, byte by byte: their number need not be a power of two.
             let step = if wanted == copy.size { copy.size as usize } else { 1 };
             for from in (0..wanted as usize).step_by(step) {
@@ -291,7 +293,7 @@ impl Cluster<'_> {
     /// Writes the bytes of finished copies to shared memory, as stores of the threads that waited for them.
     fn finish_copies(&mut self, warp: &mut Warp, active: Mask, pending: Option<u32>) -> Result<(), Abort> {
         for copy in warp.copies.finish(active, pending) {
-            let id = ThreadId { lane: copy.lane, at: copy.at, semantics: Semantics::Weak };
+            let id = ThreadId { lane: copy.lane, at: copy.at, semantics: Semantics::Weak, element: 0 };
             self.store_lane(warp, id, Space::Shared, copy.target, &copy.bytes[..copy.size as usize])
                 .map_err(|kind| Abort::at(copy.at, copy.lane, kind))?;
         }

@@ -25,7 +25,12 @@ const MOST_A_TURN: u64 = 256;
 ///
 /// - a launch is behind those in front of it in its stream;
 /// - what follows a load by `.acquire.sys` is behind what came before the store by `.release.sys` whose value it loaded. Barriers
-///   of a block pass both on, as they do any order.
+///   of a block pass both on, as they do any order;
+/// - a launch begins and ends with a fence for the whole system: a store by `.relaxed.sys` is behind what came before its launch, and
+///   what follows a launch is behind what came before the stores whose values its loads by `.relaxed.sys` have seen.
+///
+/// Accesses for the whole system, `.volatile` and `.sys`, are no race with each other, but with all others they are. Of a vector that
+/// is stored so, another launch may see all elements but one before that one.
 ///
 /// So a missing release or acquire is found whatever the order of turns, as are accesses that only lie apart in time. Clocks are
 /// kept by warp: within a warp nothing has to be ordered. Launches in clusters cannot run beside others, and no launch begins

@@ -99,6 +99,48 @@ fn a_device_passes_on_what_it_has_been_told() {
     }
 }
 
+/// Relaxed stores and loads order what is in other launches: those in front of the one that stores, and those behind the one that
+/// loads.
+#[test]
+fn launches_begin_and_end_with_a_fence() {
+    for seed in 0..8 {
+        // The number in one launch, the flag in the next; the flag in one launch, the number in the next.
+        let streams: [&[&str]; 2] = [&["store", "raise"], &["wait", "take"]];
+        let split = |flag: &str, of: &str| {
+            format!(
+                ".version 8.0 .target sm_80 .address_size 64
+.visible .entry store(.param .u64 p) {{
+    .reg .b64 %d<2>; ld.param.u64 %d1, [p]; st.global.u32 [%d1], 7; ret;
+}}
+.visible .entry raise(.param .u64 p) {{
+    .reg .b64 %d<2>; ld.param.u64 %d1, [p]; st.{flag}.global.u32 [%d1+4], 1; ret;
+}}
+.visible .entry wait(.param .u64 p) {{
+    .reg .b32 %r<2>; .reg .b64 %d<2>; .reg .pred %p;
+    ld.param.u64 %d1, [p];
+again:
+    ld.{of}.global.u32 %r1, [%d1+4];
+    setp.eq.u32 %p, %r1, 0;
+    @%p bra again;
+    ret;
+}}
+.visible .entry take(.param .u64 p) {{
+    .reg .b32 %r<2>; .reg .b64 %d<2>;
+    ld.param.u64 %d1, [p]; ld.global.u32 %r1, [%d1]; st.global.u32 [%d1+12], %r1; ret;
+}}"
+            )
+        };
+        assert_eq!(run(&split("relaxed.sys", "relaxed.sys"), &streams, seed), Ok(7));
+        assert_eq!(run(&split("relaxed.sys", "acquire.sys"), &streams, seed), Ok(7));
+        for [flag, of] in
+            [["relaxed.gpu", "relaxed.sys"], ["relaxed.sys", "relaxed.gpu"], ["weak", "relaxed.sys"]]
+        {
+            let result = run(&split(flag, of), &streams, seed);
+            assert!(races(&result), "{flag}, {of}, {seed}: {result:?}");
+        }
+    }
+}
+
 /// A launch is behind those in front of it in its stream, and beside those of other streams, even when they have ended.
 #[test]
 fn launches_are_in_order_within_a_stream_alone() {
@@ -108,6 +150,35 @@ fn launches_are_in_order_within_a_stream_alone() {
         let result = run(&both, &[&["send", "overwrite"], &["receive"]], seed);
         assert!(races(&result), "{seed}: {result:?}");
     }
+}
+
+/// A vector of two words, stored at once, of which the second is taken to say that the first is there.
+#[test]
+fn a_vector_is_not_seen_at_once() {
+    let text = |wait_for_both: bool| {
+        let wait = if wait_for_both { "and.b32 %r3, %r1, %r2;" } else { "mov.b32 %r3, %r2;" };
+        format!(
+            ".version 8.0 .target sm_80 .address_size 64
+.visible .entry send(.param .u64 p) {{
+    .reg .b32 %r<2>; .reg .b64 %d<2>;
+    ld.param.u64 %d1, [p]; mov.b32 %r1, 7; st.relaxed.sys.global.v2.u32 [%d1], {{%r1, %r1}}; ret;
+}}
+.visible .entry receive(.param .u64 p, .param .u64 flag) {{
+    .reg .b32 %r<4>; .reg .b64 %d<2>; .reg .pred %p;
+    ld.param.u64 %d1, [p];
+again:
+    ld.relaxed.sys.global.v2.u32 {{%r1, %r2}}, [%d1];
+    {wait}
+    setp.eq.u32 %p, %r3, 0;
+    @%p bra again;
+    st.global.u32 [%d1+12], %r1;
+    ret;
+}}"
+        )
+    };
+    let run = |wait_for_both, seed| run(&text(wait_for_both), &[&["send", "send"], &["receive"]], seed);
+    assert!((0..64).all(|seed| run(true, seed) == Ok(7)));
+    assert!((0..64).any(|seed| run(false, seed) == Ok(0)), "every time the whole vector has been seen");
 }
 
 #[test]

@@ -10,6 +10,8 @@ use norm_host::{
     Simulator, Stray, Stream, TpContext, View, ViewMut, all_reduce,
 };
 
+use norm_kernels::abi::Exchange;
+
 use super::super::call::{AdditionOperands, Call, ImageTensor};
 use super::super::layout::{ImageLayout, fill_rows};
 use super::GroupCase;
@@ -174,12 +176,12 @@ impl GroupImage {
                 y,
             })
             .collect();
-        let GroupCase { ranks, blocks, two_shot, completed, ref rows, .. } = self.case;
+        let GroupCase { ranks, blocks, exchange, completed, ref rows, .. } = self.case;
         let group = SimulatedGroup {
             ranks,
             blocks: blocks as u32,
             buffer_bytes: self.case.buffer_bytes() as u64,
-            two_shot,
+            exchange,
             completed,
             seed: rows.seed,
         };
@@ -215,10 +217,11 @@ impl GroupImage {
         let streams = (0..self.case.ranks).map(|_| Stream::new(device)).collect::<Result<Vec<_>, Error>>()?;
         let tp = TpContext::sharing_devices(streams)?;
         let options = PeerOptions {
-            buffer_bytes: self.case.buffer_bytes(),
+            buffer_bytes: self.case.buffer_bytes().max(self.case.packet_bytes()),
             patience: PATIENCE,
             blocks: Some(self.case.blocks as u32),
-            one_shot_bytes: Some(if self.case.two_shot { 0 } else { u64::MAX }),
+            one_shot_bytes: Some(if self.case.exchange == Exchange::TwoShot { 0 } else { u64::MAX }),
+            packet_bytes: Some(if self.case.exchange == Exchange::Packets { u64::MAX } else { 0 }),
         };
         let group = ReduceGroup::new(&tp, options)?;
         let mut enqueued = Ok(());

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use norm_host::{DType, NormKind, Rounding, Stray};
+use norm_kernels::abi::{Exchange, workspace::packets_of_row};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
@@ -33,8 +34,8 @@ pub struct GroupCase {
     pub calls: usize,
     /// Blocks of a launch.
     pub blocks: usize,
-    /// Whether each rank adds up a share of the rows and gathers the others.
-    pub two_shot: bool,
+    /// How rows get to other ranks.
+    pub exchange: Exchange,
     /// Rows of a launch, if a call is several.
     pub piece: Option<usize>,
     /// What the last rank does wrong in its last launch, in a run of its own, where the backend lets one try it.
@@ -44,7 +45,8 @@ pub struct GroupCase {
 }
 
 /// A word of a group's, and what it is followed by.
-const WORDS: [&str; 8] = ["ranks", "calls", "blocks", "piece", "completed", "strays", "sum", "twoshot"];
+const WORDS: [&str; 9] =
+    ["ranks", "calls", "blocks", "piece", "completed", "strays", "sum", "twoshot", "packets"];
 
 /// What `strays` may be.
 const STRAYS: [(&str, Stray); 3] =
@@ -94,7 +96,11 @@ impl GroupCase {
             ranks,
             calls,
             blocks: rng.random_range(1..=3),
-            two_shot: rng.random_bool(0.5),
+            exchange: match rng.random_range(0..3) {
+                0 => Exchange::OneShot,
+                1 => Exchange::TwoShot,
+                _ => Exchange::Packets,
+            },
             piece: (count > 1 && rng.random_bool(0.3)).then(|| rng.random_range(1..count)),
             completed: if rng.random_bool(0.3) { u32::MAX - 1 } else { 0 },
             stray: rng.random_bool(0.2).then(|| STRAYS[rng.random_range(0..STRAYS.len())].1),
@@ -110,6 +116,15 @@ impl GroupCase {
     pub fn buffer_bytes(&self) -> usize {
         let pitch = (self.rows.dim() * self.rows.x.dtype.size()).next_multiple_of(16);
         self.rows_a_launch() * pitch
+    }
+
+    /// Bytes of a buffer with which there is room for the packets of a call that is one launch, where rows are packets.
+    pub fn packet_bytes(&self) -> usize {
+        if self.exchange != Exchange::Packets || self.piece.is_some() {
+            return 0;
+        }
+        let pitch = (self.rows.dim() * self.rows.x.dtype.size()).next_multiple_of(16);
+        self.ranks * self.rows.rows() * packets_of_row(pitch as u32) as usize
     }
 
     /// Why no group can run this case, or `None` if one can.
@@ -159,7 +174,7 @@ impl GroupCase {
         step(&|case| case.ranks = 2);
         step(&|case| case.ranks -= 1);
         step(&|case| case.blocks = 1);
-        step(&|case| case.two_shot = false);
+        step(&|case| case.exchange = Exchange::OneShot);
         step(&|case| case.piece = None);
         step(&|case| case.completed = 0);
         step(&|case| case.stray = None);
@@ -204,7 +219,7 @@ fn plain(rows: CheckCase, sum: bool) -> CheckCase {
 
 impl fmt::Display for GroupCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let GroupCase { rows, sum, ranks, calls, blocks, two_shot, piece, stray, completed } = self;
+        let GroupCase { rows, sum, ranks, calls, blocks, exchange, piece, stray, completed } = self;
         write!(f, "{rows} ranks={ranks} calls={calls} blocks={blocks}")?;
         if let Some(piece) = piece {
             write!(f, " piece={piece}")?;
@@ -215,7 +230,12 @@ impl fmt::Display for GroupCase {
         if let Some((word, _)) = STRAYS.iter().find(|(_, known)| Some(*known) == *stray) {
             write!(f, " strays={word}")?;
         }
-        for (word, is_there) in [("twoshot", *two_shot), ("sum", *sum)] {
+        let words = [
+            ("twoshot", *exchange == Exchange::TwoShot),
+            ("packets", *exchange == Exchange::Packets),
+            ("sum", *sum),
+        ];
+        for (word, is_there) in words {
             if is_there {
                 write!(f, " {word}")?;
             }
@@ -238,7 +258,7 @@ impl FromStr for GroupCase {
             ranks: 0,
             calls: 1,
             blocks: 1,
-            two_shot: false,
+            exchange: Exchange::OneShot,
             piece: None,
             stray: None,
             completed: 0,
@@ -255,7 +275,12 @@ impl FromStr for GroupCase {
             };
             match word.split_once('=') {
                 None if word == "sum" => case.sum = true,
-                None if word == "twoshot" => case.two_shot = true,
+                None if word == "twoshot" || word == "packets" => {
+                    if case.exchange != Exchange::OneShot {
+                        return Err("rows are exchanged in one way".to_owned());
+                    }
+                    case.exchange = if word == "packets" { Exchange::Packets } else { Exchange::TwoShot };
+                }
                 Some(("ranks", text)) => case.ranks = number(text)?,
                 Some(("calls", text)) => case.calls = number(text)?,
                 Some(("blocks", text)) => case.blocks = number(text)?,
@@ -300,7 +325,8 @@ mod tests {
                 assert!(some(&|case| !case.sum && case.rows.kind == kind && case.rows.x.dtype == dtype));
             }
         }
-        assert!(some(&|case| case.two_shot && case.ranks == 4 && case.calls == 3));
+        assert!(some(&|case| case.exchange == Exchange::TwoShot && case.ranks == 4 && case.calls == 3));
+        assert!(some(&|case| case.exchange == Exchange::Packets && case.completed != 0 && case.calls == 3));
         for (_, stray) in STRAYS {
             assert!(some(&|case| case.stray == Some(stray)));
         }
@@ -317,6 +343,7 @@ mod tests {
             ("ranks=2", "ranks=2 blocks=5", "it has 1 to 4 blocks"),
             ("ranks=2", "ranks=two", "'two' is no value of ranks"),
             ("ranks=2", "ranks=2 sum", "sum has neither weights"),
+            ("ranks=2", "ranks=2 packets twoshot", "in one way"),
             ("ranks=2", "ranks=2 shards=2", "a group's norm is over rows"),
             ("w=f16", "w=bf16", "the dtype of x or f32"),
             ("x=f16 y=f16", "x=f32 y=f32", "needs x of 16 bits"),

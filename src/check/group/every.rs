@@ -1,7 +1,7 @@
 //! The cases by which `norm check --every-kernel` reaches a kernel of groups, and those beside them.
 
 use norm_host::{NormKind, Stray};
-use norm_kernels::abi::{GroupKernel, GroupVariant, width};
+use norm_kernels::abi::{Exchange, GroupKernel, GroupVariant, width};
 
 use super::super::case::{CheckCase, Placement, ResidualForm, ValuePattern};
 use super::super::every::plain;
@@ -30,7 +30,7 @@ pub fn case(kernel: GroupKernel) -> GroupCase {
         ranks: 2,
         calls: 3,
         blocks: 2,
-        two_shot: false,
+        exchange: Exchange::OneShot,
         piece: None,
         stray: None,
         completed: 0,
@@ -39,7 +39,7 @@ pub fn case(kernel: GroupKernel) -> GroupCase {
 
 /// The cases beside that one: two-shot by three ranks, whose count of calls wraps, in place and with gaps, in several launches a
 /// call; eight ranks; long rows; a norm with a residual, with biases, and without weights; and the exchange of one sum a row of
-/// rows that are split over devices.
+/// rows that are split over devices. Dense and long rows also as packets.
 pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
     let GroupKernel { norm, x, variant, .. } = kernel;
     let dim = case.rows.dim();
@@ -59,7 +59,12 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
         in_place: true,
         ..of(1, dim)
     };
-    let two_shot = |rows: CheckCase, ranks: usize| GroupCase { rows, ranks, two_shot: true, ..case.clone() };
+    let two_shot = |rows: CheckCase, ranks: usize| GroupCase {
+        rows,
+        ranks,
+        exchange: Exchange::TwoShot,
+        ..case.clone()
+    };
     let width = width(x, x) as usize;
     // One row a block at a time, so that each rank has its turn to reduce; in kernels that reload rows since they have what others
     // do not add.
@@ -77,6 +82,8 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
         GroupCase { calls: 1, completed: u32::MAX - 1, piece: Some(5), ..two_shot(strided, 3) },
         GroupCase { calls: 1, blocks: 1, ..two_shot(single, 8) },
     ];
+    // Packets, by blocks that have several rows, as their number wraps.
+    cases.push(GroupCase { completed: u32::MAX - 1, exchange: Exchange::Packets, ..case.clone() });
     let once = |rows: CheckCase, ranks: usize| GroupCase { rows, ranks, calls: 1, ..case.clone() };
     if variant != GroupVariant::Block {
         // More vectors than a block's threads have at a time, or than a thread adds up at a time.
@@ -90,6 +97,8 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
         let long = of(1, vectors * width + odd);
         // Without a norm a thread has four vectors of each rank at a time.
         let ranks = if has_norm { 2 } else { 8 };
+        let by_packets = CheckCase { residual: added([0; 3]), ..long.clone() };
+        cases.push(GroupCase { exchange: Exchange::Packets, ..once(by_packets, 3) });
         cases.push(once(CheckCase { residual: added([0; 3]), ..long.clone() }, ranks));
         cases.push(GroupCase { calls: 1, ..two_shot(long, 2) });
     }

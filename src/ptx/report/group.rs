@@ -3,7 +3,7 @@
 use norm_host::{
     DType, GroupCall, Norm, NormKind, Place, SimulatedGroup, Simulator, View, ViewMut, plan::Tile,
 };
-use norm_kernels::abi::{GroupKernel, GroupVariant};
+use norm_kernels::abi::{Exchange, GroupKernel, GroupVariant};
 use ptx_sim::{Counts, SECTOR};
 use serde::Serialize;
 
@@ -103,7 +103,7 @@ fn run(
         ranks: RANKS,
         blocks: 1,
         buffer_bytes: 2 * tensor_bytes,
-        two_shot,
+        exchange: if two_shot { Exchange::TwoShot } else { Exchange::OneShot },
         completed: 0,
         seed: 0,
     };

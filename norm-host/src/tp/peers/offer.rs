@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What an offer begins with: a name and a version.
-const MAGIC: [u8; 8] = *b"normpg01";
+const MAGIC: [u8; 8] = *b"normpg02";
 
 /// The ranks of one process before all processes of a group have found each other. Each sends the bytes of its offer to the
 /// others, by whatever means they have, and joins with those of all.
@@ -108,6 +108,8 @@ impl PeerOffer {
     /// The group, given the handles of all ranks, of which this process's own are not used.
     fn assemble(self, handles: &[CUipcMemHandle], first: usize, blocks: u32) -> Result<PeerGroup> {
         let own: Vec<u64> = self.workspaces.iter().map(Workspace::address).collect();
+        let places: Vec<_> = self.workspaces.iter().map(|workspace| workspace.device().place()).collect();
+        let shares = places.iter().enumerate().any(|(index, place)| places[..index].contains(place));
         let mut local = Vec::with_capacity(own.len());
         for workspace in self.workspaces {
             let mut opened = Vec::new();
@@ -126,7 +128,7 @@ impl PeerOffer {
             }
             local.push(Member { workspaces, _opened: opened, own: workspace });
         }
-        Ok(PeerGroup { local, ranks: handles.len(), first, blocks, options: self.options })
+        Ok(PeerGroup { local, ranks: handles.len(), first, blocks, shares, options: self.options })
     }
 
     /// An offer: [`MAGIC`], the bytes of a buffer, the blocks of a launch, and the handle.

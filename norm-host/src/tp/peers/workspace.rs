@@ -13,6 +13,14 @@ pub(super) fn buffer_bytes(options: &PeerOptions) -> u64 {
     (options.buffer_bytes as u64).next_multiple_of(128)
 }
 
+/// The most bytes of the packets of a call that come to a rank.
+const MOST_PACKETS: u64 = 4 << 20;
+
+/// Bytes of the packets of a call that come to a rank, from all others: as many as a buffer has, but for large buffers.
+pub(super) fn packet_bytes(options: &PeerOptions) -> u64 {
+    buffer_bytes(options).min(MOST_PACKETS)
+}
+
 /// A rank's workspace, and a word of the host's in which its device says what has failed.
 pub(super) struct Workspace {
     device: Device,
@@ -56,16 +64,22 @@ impl Drop for Failure {
 }
 
 impl Workspace {
-    /// Allocates a workspace whose flags are cleared.
+    /// Allocates a workspace whose flags and packets are cleared.
     pub(super) fn new(device: Device, options: &PeerOptions) -> Result<Workspace> {
         let failure = Failure::new(device)?;
         let _current = device.enter()?;
-        let bytes = BUFFERS + 2 * buffer_bytes(options);
+        let flags = BUFFERS as usize;
+        let [buffers, packets] = [2 * buffer_bytes(options), 2 * packet_bytes(options)];
+        let bytes = BUFFERS.saturating_add(buffers).saturating_add(packets);
         let driver = device.driver();
         let address = device.check(driver.memory_allocate(usize::try_from(bytes).unwrap_or(usize::MAX)))?;
         let workspace = Workspace { device, address, failure };
-        // SAFETY: these are the first bytes of what has just been allocated.
-        device.check(unsafe { driver.memory_clear(address, BUFFERS as usize) })?;
+        // What memory held before might be taken for packets.
+        // SAFETY: these are the first and the last bytes of what has just been allocated.
+        unsafe {
+            device.check(driver.memory_clear(address, flags))?;
+            device.check(driver.memory_clear(address + BUFFERS + buffers, packets as usize))?;
+        }
         Ok(workspace)
     }
 
