@@ -27,10 +27,11 @@
 //!
 //! Three things deviate from the plain loop:
 //!
-//! - **Who carries a pass out** ([`passes`]): rows of one chunk are normalized in one function, with all passes inlined. Longer
+//! - **Who carries a pass out** ([`team`], [`passes`]): the calling thread and those of rayon's pool take tasks of rows one after the
+//!   other; rows of one chunk are normalized in one function, with all passes inlined. Longer
 //!   rows take a function call for each chunk. Where there are fewer long rows than threads, threads share the chunks of a row.
 //! - **Instruction sets** ([`simd`], [`dispatch`]): the loops are generic over a vector of eight elements and are compiled for
-//!   each instruction set. A vector's methods round element by element, and a sum is taken in an order that depends on `dim`
+//!   each instruction set; sums take two vectors at a time, and with AVX-512, which has both in a register, outputs do, too. A vector's methods round element by element, and a sum is taken in an order that depends on `dim`
 //!   alone, so that neither instruction sets nor threads change a bit.
 //! - **Roundings on the way** ([`round`]): some libraries round intermediate results to 16 bits. The code for that is
 //!   compiled separately (`ROUNDS`), so that it costs nothing where nothing is rounded.
@@ -40,7 +41,7 @@
 //! | file | what it has |
 //! |---|---|
 //! | `algorithm` | the passes of a norm, in their order |
-//! | `passes`, `tasks` | who carries them out: one thread or several |
+//! | `passes`, `tasks`, `team` | who carries them out: one thread or several |
 //! | `chunk` | a pass over one chunk |
 //! | `loops` | the two loops over elements: one that writes, one that adds up |
 //! | `affine`, `residual`, `round`, `sum` | what the loops do with each vector |
@@ -81,6 +82,7 @@ mod sharded;
 mod simd;
 mod sum;
 mod tasks;
+mod team;
 mod widen;
 mod workspace;
 
@@ -94,7 +96,7 @@ use crate::{
 
 /// The CPU backend: computes on the host's cores, for views of [`Place::Host`]. An operation has finished when it returns.
 ///
-/// Arithmetic on elements is `f32`, as on a GPU; sums are kept in `f64`. Rows are spread over rayon's current thread pool; where
+/// Arithmetic on elements is `f32`, as on a GPU; sums are kept in `f64`. Rows are shared by the calling thread and rayon's current thread pool; where
 /// there are fewer long rows than threads, threads share the chunks of each row. `dim` alone decides how a row is cut into
 /// chunks and in which order their sums are added up: a row's bits depend on the row, the parameters and `dim`, never on how many
 /// rows or threads there are.

@@ -14,7 +14,7 @@
 //! all have the same bits, one-shot or two-shot, which are those of an all-reduce followed by the norm.
 
 use crate::abi::{Args, GroupArgs, GroupVariant};
-use crate::access::{MemoryAccess, Scalar, Vector, pack, unpack};
+use crate::access::{MemoryAccess, Scalar, StreamedVector, pack, unpack};
 use crate::each::each;
 use crate::element::{Addend, Element, F32, Param, WHalf, Words, XHalf, YHalf};
 use crate::gpu::{self, Reuse};
@@ -49,7 +49,7 @@ impl Parts {
     /// before either is added.
     ///
     /// # Safety
-    /// The parts are readable, for [`Vector`] in whole and aligned vectors, at `place`: the index of the first vector's first
+    /// The parts are readable, for `Vectors` in whole and aligned vectors, at `place`: the index of the first vector's first
     /// element, and how many of a vector's elements are in the row, for each vector.
     #[inline(always)]
     unsafe fn sum<A: MemoryAccess, X: Element, const N: usize, const V: usize>(
@@ -276,7 +276,7 @@ impl Places<'_> {
 /// Copies this thread's vectors of a row of `x` to an address.
 ///
 /// # Safety
-/// The row is readable, and as many bytes at `to` are writable and this thread's; both for [`Vector`] in whole and aligned
+/// The row is readable, and as many bytes at `to` are writable and this thread's; both for `Vectors` in whole and aligned
 /// vectors.
 #[inline(always)]
 unsafe fn stage<A: MemoryAccess, X: Addend, const N: usize>(row: &Row, to: u64) {
@@ -301,7 +301,7 @@ unsafe fn stage_by<A: MemoryAccess, X: Addend, const N: usize, const F: usize>(r
         each::<F>(|v| {
             let (at, valid) = places.at::<A, N>(v);
             // SAFETY: the caller guarantees that these elements are readable.
-            words[v] = unsafe { A::fetch::<X, N>(row.x + at as u64 * X::SIZE, valid, 0, Reuse::Again) };
+            words[v] = unsafe { A::fetch::<X, N>(row.x + at as u64 * X::SIZE, valid, 0, Reuse::Cached) };
         });
         each::<F>(|v| {
             let (at, valid) = places.at::<A, N>(v);
@@ -409,14 +409,15 @@ impl<K: Norm, W: Param, const N: usize, const PRELOAD: bool> Finish<N> for InReg
             } else {
                 Part::<W, N, PRELOAD>::preload::<false>(&row)
             };
-            let sums = parts.sum::<Vector, XHalf, N, V>(group, |v| Part::<W, N, PRELOAD>::at(&row, v));
+            let sums =
+                parts.sum::<StreamedVector, XHalf, N, V>(group, |v| Part::<W, N, PRELOAD>::at(&row, v));
             // Vectors behind the row hold -0, which no sum of squares shows.
             let mut words: [Words; V] = [[0; 8]; V];
             each::<V>(|v| words[v] = pack::<XHalf, N>(sums[v]));
             if row.adds() {
                 each::<V>(|v| {
                     let at = Part::<W, N, PRELOAD>::at(&row, v);
-                    words[v] = add_residual::<XHalf, XHalf, N>(&row, at, words[v], r[v]);
+                    words[v] = add_residual::<StreamedVector, XHalf, XHalf, N>(&row, at, words[v], r[v]);
                 });
             }
             K::run::<Block, N>(Part::<W, N, PRELOAD>::of(row, words, params), args);
@@ -466,9 +467,9 @@ macro_rules! entry {
     };
 }
 
-entry!("all_reduce_b16_stream", Vector, Sum<Vector, XHalf>, 8, IN_FLIGHT);
+entry!("all_reduce_b16_stream", StreamedVector, Sum<StreamedVector, XHalf>, 8, IN_FLIGHT);
 entry!("all_reduce_b16_scalar", Scalar, Sum<Scalar, XHalf>, 8, IN_FLIGHT);
-entry!("all_reduce_b32_stream", Vector, Sum<Vector, F32>, 4, IN_FLIGHT);
+entry!("all_reduce_b32_stream", StreamedVector, Sum<StreamedVector, F32>, 4, IN_FLIGHT);
 entry!("all_reduce_b32_scalar", Scalar, Sum<Scalar, F32>, 4, IN_FLIGHT);
 
 /// The entry points of a norm with weights of one size.
@@ -476,11 +477,11 @@ macro_rules! norms {
     ($($norm:ident $norm_name:literal $w:ident $w_name:literal $preload:literal)*) => { $(
         entry!(
             concat!("all_reduce_", $norm_name, "_b16_", $w_name, "_block"),
-            Vector, InRegisters<$norm, $w, $preload>, 8, IN_FLIGHT
+            StreamedVector, InRegisters<$norm, $w, $preload>, 8, IN_FLIGHT
         );
         entry!(
             concat!("all_reduce_", $norm_name, "_b16_", $w_name, "_stream"),
-            Vector, Reloading<Vector, $norm, $w>, 8, 1
+            StreamedVector, Reloading<StreamedVector, $norm, $w>, 8, 1
         );
         entry!(
             concat!("all_reduce_", $norm_name, "_b16_", $w_name, "_scalar"),

@@ -3,7 +3,7 @@
 //! the norm, and where it rounds, are left to the host.
 
 use crate::abi::{Args, GatedVariant};
-use crate::access::{MemoryAccess, Scalar, Vector};
+use crate::access::{MemoryAccess, Scalar, StreamedVector};
 use crate::element::{Element, F32, Input, Output, Param, WHalf, XHalf, YHalf};
 use crate::gpu;
 use crate::norm::{Norm, Rms};
@@ -43,7 +43,7 @@ unsafe fn in_registers<
 /// A gated RMSNorm of any rows, which a cluster may share.
 ///
 /// # Safety
-/// As [`in_registers`], but that a thread may have any number of vectors, and that only for [`Vector`] access vectors are
+/// As [`in_registers`], but that a thread may have any number of vectors, and that only for `Vectors` access vectors are
 /// whole and aligned.
 #[inline(always)]
 unsafe fn reloading<A: MemoryAccess, X: Input, G: Element, W: Param, Y: Output, const N: usize>(args: &Args) {
@@ -52,7 +52,7 @@ unsafe fn reloading<A: MemoryAccess, X: Input, G: Element, W: Param, Y: Output, 
     prefetch_row::<X, G, W, Y, true, false>(args);
     let row = Row::of_cluster::<X, G, W, Y, N>(args, row_of_cluster());
     gpu::wait_for_previous_kernel();
-    // SAFETY: the caller guarantees that the rows are in memory, for `Vector` in whole and aligned vectors. `Row::of_cluster`
+    // SAFETY: the caller guarantees that the rows are in memory, for `Vectors` in whole and aligned vectors. `Row::of_cluster`
     // gives each vector to one thread, so no other touches its elements of `y`.
     unsafe { Rms::run::<Cluster, N>(GatedReload::<A, X, G, W, Y, N>::new(row), args) };
 }
@@ -83,7 +83,7 @@ macro_rules! gated {
             concat!("gated_", $x_name, "_", $w_name, "_block"),
             in_registers::<Block, $x, $g, $w, $y, $n, { $w::SIZE <= $x::SIZE }>
         );
-        entry!(concat!("gated_", $x_name, "_", $w_name, "_stream"), reloading::<Vector, $x, $g, $w, $y, $n>);
+        entry!(concat!("gated_", $x_name, "_", $w_name, "_stream"), reloading::<StreamedVector, $x, $g, $w, $y, $n>);
         entry!(concat!("gated_", $x_name, "_", $w_name, "_scalar"), reloading::<Scalar, $x, $g, $w, $y, $n>);
     )* };
 }

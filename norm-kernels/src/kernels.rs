@@ -2,7 +2,9 @@
 //! variants (`abi/variant.rs`) and each combination of element sizes (`layouts!` in `lib.rs`).
 
 use crate::abi::{Args, SecondNorm, variants};
-use crate::access::{Scalar, Vector};
+use crate::access::Scalar;
+// The table's `Vector`, where a storage is generic over it: rows that are loaded again for each pass.
+use crate::access::StreamedVector as Vector;
 use crate::element::{Element, F32, WHalf, XHalf, YHalf};
 use crate::gpu;
 use crate::norm::{Layer, Norm, Rms};

@@ -11,18 +11,23 @@
 //! or, with the norm behind the rotation, `y = norm(rotated x) * (w + weight_offset)`.
 //!
 //! The lanes of a warp share a head, and a warp has several heads. Each lane has two vectors that hold whole pairs ([`Unit`]),
-//! so that rotating takes no shuffles. What does not depend on the position is loaded first, and all of it at once; only the
-//! cosines and sines wait for the position. There is no branch on how many heads `q`, `k` and `v` have: each lane loads the
+//! so that rotating takes no shuffles. Heads are loaded first; cosines and sines wait for the position. Weights are loaded when the
+//! squares have been added up, in front of the shuffles: issued with the heads, they were waited for with them, and the kernel was
+//! slower wherever many heads are. There is no branch on how many heads `q`, `k` and `v` have: each lane loads the
 //! numbers of its head's tensor from where they stand in the kernel's parameter.
 //!
 //! Where there are enough heads, lanes have two of a token, with addresses, weights, cosines and sines that they make ready
 //! once: these take more instructions than norming and rotating a head does. Both are on their way at once, and so are the
 //! shuffles of their sums.
+//!
+//! Where nearly all blocks run at once, and so begin while the kernel in front still finishes, a kernel of its own fetches its heads
+//! into the L2 before it waits for that one: a prefetch reads nothing, so that it does not matter who writes them. In long grids that
+//! would be of no use, and even a branch around it leads ptxas to other schedules.
 
 use core::mem::offset_of;
 
 use crate::abi::{HAS_WEIGHTS, IS_NORMED, LAYER_NORM, ROTATES, RopeArgs, RopeHeads};
-use crate::access::{MemoryAccess, Scalar, Vector, pack, unpack};
+use crate::access::{MemoryAccess, Scalar, StreamedVector, pack, unpack};
 use crate::each::{each, map_pairs};
 use crate::element::{F32, Input, Words, XHalf};
 use crate::gpu::{self, Reuse, asm, pseudo};
@@ -145,11 +150,11 @@ macro_rules! heads_of {
 /// The weights of `valid` elements from `at` on; 1 for the others.
 ///
 /// # Safety
-/// These weights are in memory, and for [`Vector`] whole and aligned.
+/// These weights are in memory, and for `Vectors` whole and aligned.
 #[inline(always)]
 unsafe fn weights<A: MemoryAccess, const N: usize>(w: u64, at: u32, valid: u32) -> [f32; N] {
     let mut weights = [0.0; N];
-    // SAFETY: the caller guarantees that these weights are in memory, and for `Vector` aligned.
+    // SAFETY: the caller guarantees that these weights are in memory, and for `Vectors` aligned.
     unsafe {
         match (A::WHOLE, N) {
             (true, 8) => copy(&mut weights, 0, pseudo::ld_w_v8(w, at, valid != 0)),
@@ -163,7 +168,7 @@ unsafe fn weights<A: MemoryAccess, const N: usize>(w: u64, at: u32, valid: u32) 
 /// Cosines or sines of the pairs of a unit that are rotated: `N` of them. Where none are `wanted`, they are NaN.
 ///
 /// # Safety
-/// These are in memory, and for [`Vector`] whole and aligned.
+/// These are in memory, and for `Vectors` whole and aligned.
 #[inline(always)]
 unsafe fn of_table<A: MemoryAccess, const N: usize, const NEIGHBOURS: bool>(
     row: u64,
@@ -173,7 +178,7 @@ unsafe fn of_table<A: MemoryAccess, const N: usize, const NEIGHBOURS: bool>(
     let mut values = [0.0; N];
     let turned = |turned: u32| if wanted { turned } else { 0 };
     let (a, b) = (turned(unit.a_turned), turned(unit.b_turned));
-    // SAFETY: the caller guarantees that what is wanted is in memory, and for `Vector` aligned.
+    // SAFETY: the caller guarantees that what is wanted is in memory, and for `Vectors` aligned.
     unsafe {
         match (A::WHOLE, NEIGHBOURS, N) {
             (true, false, 8) => copy(&mut values, 0, pseudo::ld_t_v8(row, unit.a, a != 0)),
@@ -277,10 +282,13 @@ fn between<const N: usize>(values: [[f32; N]; 2]) -> [[f32; N]; 2] {
     values.map(|values| map_pairs(|i| pseudo::round_m([values[i], values[i + 1]])))
 }
 
+/// Bytes that memory moves at least, as many as two vectors have.
+const SECTOR: u64 = 32;
+
 /// The body of a kernel for elements of type `X`, in vectors of `N`, `U` units a lane, of up to `H` heads, 1 or 2.
 ///
 /// # Safety
-/// `args` is as [`RopeArgs`] documents, for this launch's block and grid, and `heads_of` gives its parts. For [`Vector`] access
+/// `args` is as [`RopeArgs`] documents, for this launch's block and grid, and `heads_of` gives its parts. For `Vectors` access
 /// the vectors of heads and weights, and of tables those of a unit's cosines, are whole and aligned.
 #[inline(always)]
 unsafe fn qk_rope<
@@ -318,6 +326,19 @@ unsafe fn qk_rope<
         units[j] = if exists { unit } else { Unit::NONE };
     });
 
+    // By what the lanes of a head have together, as one lane's own vectors would keep more registers in use.
+    if A::WHOLE && pseudo::short_p() != 0 {
+        each::<H>(|h| {
+            let row = if h == 0 { x_row } else { x_row.wrapping_add(heads.x_head) };
+            each::<U>(|j| {
+                let at = u64::from(gpu::thread_x() + j as u32 * gpu::block_x()) * SECTOR;
+                if exists && (h == 0 || has_second) && at < u64::from(args.dim) * X::SIZE {
+                    // SAFETY: the address is that of an element of the head.
+                    unsafe { gpu::prefetch_line(row + at) };
+                }
+            });
+        });
+    }
     gpu::wait_for_previous_kernel();
     let mut position = 0;
     if rotates {
@@ -327,18 +348,9 @@ unsafe fn qk_rope<
     let mut x = [[[[0; 8]; 2]; U]; H];
     each::<H>(|h| {
         let row = if h == 0 { x_row } else { x_row.wrapping_add(heads.x_head) };
-        // SAFETY: the caller guarantees that the head's elements are in memory, for `Vector` in whole and aligned vectors, if
+        // SAFETY: the caller guarantees that the head's elements are in memory, for `Vectors` in whole and aligned vectors, if
         // there is such a head.
         x[h] = unsafe { load::<A, X, N, U>(row, &units, h == 0 || has_second) };
-    });
-    let mut w = [[[1.0; N]; 2]; U];
-    each::<U>(|j| {
-        let Unit { a, a_valid, b, b_valid, .. } = units[j];
-        let there = |valid: u32| if heads.flags & HAS_WEIGHTS != 0 { valid } else { 0 };
-        // SAFETY: the caller guarantees that the head's weights are in memory, for `Vector` in whole and aligned vectors.
-        w[j] =
-            unsafe { [weights::<A, N>(w_row, a, there(a_valid)), weights::<A, N>(w_row, b, there(b_valid))] };
-        w[j] = w[j].map(|w| map_pairs(|i| [w[i] + heads.weight_offset, w[i + 1] + heads.weight_offset]));
     });
     // A position past the tables' end reads nothing, and makes what it would rotate NaN.
     let is_in_table = position < args.table_rows;
@@ -346,7 +358,7 @@ unsafe fn qk_rope<
     let (cos_row, sin_row) = (row_of(args.cos, args.cos_stride), row_of(args.sin, args.sin_stride));
     let mut tables = [([0.0; N], [0.0; N]); U];
     each::<U>(|j| {
-        // SAFETY: the caller guarantees that both tables have a row for each position below `table_rows`, for `Vector`
+        // SAFETY: the caller guarantees that both tables have a row for each position below `table_rows`, for `Vectors`
         // aligned; other positions read none.
         tables[j] = unsafe {
             (
@@ -356,14 +368,27 @@ unsafe fn qk_rope<
         };
     });
 
-    let y = norm_and_rotate::<A, X, N, U, H, NEIGHBOURS>(args, &heads, &units, x, &w, &tables);
+    let load_weights = || {
+        let mut w = [[[1.0; N]; 2]; U];
+        each::<U>(|j| {
+            let Unit { a, a_valid, b, b_valid, .. } = units[j];
+            let there = |valid: u32| if heads.flags & HAS_WEIGHTS != 0 { valid } else { 0 };
+            // SAFETY: the caller guarantees that the head's weights are in memory, for `Vectors` in whole and aligned vectors.
+            w[j] = unsafe {
+                [weights::<A, N>(w_row, a, there(a_valid)), weights::<A, N>(w_row, b, there(b_valid))]
+            };
+            w[j] = w[j].map(|w| map_pairs(|i| [w[i] + heads.weight_offset, w[i + 1] + heads.weight_offset]));
+        });
+        w
+    };
+    let y = norm_and_rotate::<A, X, N, U, H, NEIGHBOURS>(args, &heads, &units, x, load_weights, &tables);
     each::<H>(|h| {
         let (row, wanted) =
             if h == 0 { (y_row, true) } else { (y_row.wrapping_add(heads.y_head), has_second) };
         each::<U>(|j| {
             let Unit { a, a_valid, b, b_valid, .. } = units[j];
             let valid = |valid: u32| if wanted { valid } else { 0 };
-            // SAFETY: the caller guarantees that these elements of `y` are in memory, for `Vector` in whole and aligned
+            // SAFETY: the caller guarantees that these elements of `y` are in memory, for `Vectors` in whole and aligned
             // vectors, and that nothing else touches them; those of `x` that may lie there have been read by this thread.
             unsafe {
                 store::<A, X, N>(row + u64::from(a) * X::SIZE, valid(a_valid), y[h][j][0]);
@@ -376,7 +401,7 @@ unsafe fn qk_rope<
 /// The vectors of a thread's units, if they are `wanted`.
 ///
 /// # Safety
-/// What is wanted is in memory, for [`Vector`] in whole and aligned vectors.
+/// What is wanted is in memory, for `Vectors` in whole and aligned vectors.
 #[inline(always)]
 unsafe fn load<A: MemoryAccess, X: Input, const N: usize, const U: usize>(
     row: u64,
@@ -387,7 +412,7 @@ unsafe fn load<A: MemoryAccess, X: Input, const N: usize, const U: usize>(
     each::<U>(|j| {
         let Unit { a, a_valid, b, b_valid, .. } = units[j];
         let valid = |valid: u32| if wanted { valid } else { 0 };
-        // SAFETY: the caller guarantees that the head's elements are in memory, for `Vector` aligned.
+        // SAFETY: the caller guarantees that the head's elements are in memory, for `Vectors` aligned.
         x[j] = unsafe {
             [(a, valid(a_valid)), (b, valid(b_valid))]
                 .map(|(at, valid)| A::fetch::<X, N>(row + u64::from(at) * X::SIZE, valid, 0, Reuse::Once))
@@ -404,7 +429,7 @@ unsafe fn load<A: MemoryAccess, X: Input, const N: usize, const U: usize>(
 #[inline(always)]
 unsafe fn store<A: MemoryAccess, X: Input, const N: usize>(address: u64, valid: u32, values: [f32; N]) {
     const { assert!(N as u64 * X::SIZE == 16) };
-    // SAFETY: the caller guarantees writable memory that belongs to this thread, and for `Vector` 16 aligned bytes of it.
+    // SAFETY: the caller guarantees writable memory that belongs to this thread, and for `Vectors` 16 aligned bytes of it.
     unsafe {
         if A::WHOLE {
             let [a, b, c, d, ..] = pack::<X, N>(values);
@@ -429,7 +454,7 @@ fn norm_and_rotate<
     heads: &RopeHeads,
     units: &[Unit; U],
     x: [[[Words; 2]; U]; H],
-    w: &[[[f32; N]; 2]; U],
+    load_weights: impl FnOnce() -> [[[f32; N]; 2]; U],
     tables: &[([f32; N], [f32; N]); U],
 ) -> [[[[f32; N]; 2]; U]; H] {
     // What a kernel for RMSNorm alone does not serve is 0, as the host writes it in, and ptxas removes it.
@@ -471,7 +496,7 @@ fn norm_and_rotate<
         subtract_means();
         subtract_means();
     }
-    let mut rstds = [1.0; H];
+    let (mut rstds, mut w) = ([1.0; H], [[[1.0; N]; 2]; U]);
     if args.norms | !general != 0 {
         let sums = values.each_ref().map(|values| {
             let mut sum_sq = 0.0;
@@ -483,6 +508,7 @@ fn norm_and_rotate<
             });
             sum_sq
         });
+        w = load_weights();
         let sums = sums_over_lanes(sums);
         if (heads.flags | !general) & IS_NORMED != 0 {
             rstds = sums.map(|sum_sq| gpu::rsqrt(sum_sq * args.reciprocal + heads.eps));
@@ -512,9 +538,9 @@ fn norm_and_rotate<
 /// where vectors are not whole, a head of the largest size may have one more than its lanes; and one head.
 macro_rules! entries {
     ($x:ident $x_name:literal, $n:literal, $u:literal, $scalar_u:literal) => {
-        entries!(@ concat!("rope_", $x_name, "_halves_vector"), Vector, $x, $n, $u, 2, false);
+        entries!(@ concat!("rope_", $x_name, "_halves_vector"), StreamedVector, $x, $n, $u, 2, false);
         entries!(@ concat!("rope_", $x_name, "_halves_scalar"), Scalar, $x, $n, $scalar_u, 1, false);
-        entries!(@ concat!("rope_", $x_name, "_neighbours_vector"), Vector, $x, $n, $u, 2, true);
+        entries!(@ concat!("rope_", $x_name, "_neighbours_vector"), StreamedVector, $x, $n, $u, 2, true);
         entries!(@ concat!("rope_", $x_name, "_neighbours_scalar"), Scalar, $x, $n, $scalar_u, 1, true);
     };
     (@ $name:expr, $access:ident, $x:ident, $n:literal, $u:literal, $h:literal, $neighbours:literal) => {

@@ -19,7 +19,7 @@ mod registers;
 mod streamed;
 
 use crate::abi::{Args, Granularity, QuantArgs};
-use crate::access::{Scalar, Vector};
+use crate::access::{Scalar, StreamedVector};
 use crate::element::{Element, F32, WHalf, XHalf, YHalf};
 use crate::gpu;
 use crate::norm::{Layer, Norm, Rms};
@@ -85,7 +85,7 @@ macro_rules! of_any_length {
     ($norm:ident $norm_name:literal $w:ident $w_name:literal) => {
         entry!(
             concat!($norm_name, "_b16_", $w_name, "_quant_stream"),
-            quantizing!($norm, $w, true, |row, quant, index| Streamed::<Vector, $w>::new(
+            quantizing!($norm, $w, true, |row, quant, index| Streamed::<StreamedVector, $w>::new(
                 row,
                 Quantizer::load(quant, index)
             ))

@@ -2,7 +2,7 @@
 //! row summed over all devices, by an all-reduce. See [`ShardKernel`](crate::abi::ShardKernel).
 
 use crate::abi::Args;
-use crate::access::{MemoryAccess, Scalar, Vector};
+use crate::access::{MemoryAccess, Scalar, StreamedVector};
 use crate::element::{F32, Input, Output, Param, WHalf, XHalf, YHalf};
 use crate::gpu;
 use crate::norm::squares;
@@ -13,7 +13,7 @@ use crate::storage::{Reload, RowStorage};
 /// `sums[row] = Σ x²`, over this device's shard of the row.
 ///
 /// # Safety
-/// `args` is as [`Args`] documents, for this launch's block and grid; for [`Vector`] access the vectors of its rows are
+/// `args` is as [`Args`] documents, for this launch's block and grid; for `Vectors` access the vectors of its rows are
 /// whole and aligned; there is no residual. `sums` is the address of an `f32` a row in global memory, which nothing else
 /// accesses while the kernel runs.
 #[inline(always)]
@@ -21,7 +21,7 @@ unsafe fn partial<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize
     gpu::let_next_kernel_start();
     let row = Row::whole::<X, X, W, Y, N>(args, row_of_thread());
     gpu::wait_for_previous_kernel();
-    // SAFETY: the caller guarantees that the row is in memory, for `Vector` in whole and aligned vectors.
+    // SAFETY: the caller guarantees that the row is in memory, for `Vectors` in whole and aligned vectors.
     let storage = unsafe { Reload::<A, X, W, Y, N>::new(row) };
     let sum = Cluster::sum(squares(&storage), FIRST);
     let index = row_of_thread();
@@ -42,7 +42,7 @@ unsafe fn apply<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize>(
     let row = Row { accumulate: false, ..Row::whole::<X, X, W, Y, N>(args, row_of_thread()) };
     // The previous kernel may have written the sums.
     gpu::wait_for_previous_kernel();
-    // SAFETY: the caller guarantees that the row is in memory, for `Vector` in whole and aligned vectors.
+    // SAFETY: the caller guarantees that the row is in memory, for `Vectors` in whole and aligned vectors.
     let storage = unsafe { Reload::<A, X, W, Y, N>::new(row) };
     let index = row_of_thread();
     let mut sum = 0.0;
@@ -73,7 +73,7 @@ macro_rules! entry {
 /// in a vector.
 macro_rules! partials {
     ($($x:ident $x_name:literal $w:ident $y:ident $n:literal)*) => { $(
-        entry!(concat!("rms_partial_", $x_name, "_vector"), partial::<Vector, $x, $w, $y, $n>);
+        entry!(concat!("rms_partial_", $x_name, "_vector"), partial::<StreamedVector, $x, $w, $y, $n>);
         entry!(concat!("rms_partial_", $x_name, "_scalar"), partial::<Scalar, $x, $w, $y, $n>);
     )* };
 }
@@ -83,7 +83,7 @@ macro_rules! applies {
     ($x:ident $x_name:literal, $w:ident $w_name:literal, $y:ident $y_name:literal, $n:literal) => {
         entry!(
             concat!("rms_apply_", $x_name, "_", $w_name, "_", $y_name, "_vector"),
-            apply::<Vector, $x, $w, $y, $n>
+            apply::<StreamedVector, $x, $w, $y, $n>
         );
         entry!(
             concat!("rms_apply_", $x_name, "_", $w_name, "_", $y_name, "_scalar"),

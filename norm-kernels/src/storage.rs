@@ -11,7 +11,7 @@ mod shared;
 
 pub use gated::{GatedRegisters, GatedReload};
 pub use hybrid::Hybrid;
-pub use registers::Registers;
+pub use registers::{Registers, RegistersOf};
 pub use reload::Reload;
 pub use shared::Shared;
 
@@ -115,7 +115,7 @@ fn is_common<const BIASES: bool>(row: &Row) -> bool {
 /// # Safety
 /// The vector is whole and aligned, or `valid` is 0. No other thread touches these elements of the sum.
 #[inline(always)]
-pub unsafe fn add_residual<X: Addend, R: Input, const N: usize>(
+pub unsafe fn add_residual<A: MemoryAccess, X: Addend, R: Input, const N: usize>(
     row: &Row,
     (at, valid): (u32, u32),
     x: Words,
@@ -124,7 +124,7 @@ pub unsafe fn add_residual<X: Addend, R: Input, const N: usize>(
     let (x, r) = (unpack::<X, N>(x), unpack::<R, N>(r));
     let sum = map_pairs(|i| X::add([x[i], x[i + 1]], [r[i], r[i + 1]], row.scales));
     // SAFETY: the caller guarantees a whole vector of the sum that no other thread touches, or `valid` 0.
-    unsafe { Vector::store::<R, N>(row.s + at as u64 * R::SIZE, valid, sum) };
+    unsafe { A::store::<R, N>(row.s + at as u64 * R::SIZE, valid, sum) };
     pack::<R, N>(sum)
 }
 

@@ -60,6 +60,7 @@ pub mod result {
     /// The first two values, rotated by the third, the cosine, and the fourth, the sine.
     pub const TURN_P: usize = 46;
     pub const GENERAL: usize = 48;
+    pub const SHORT: usize = 49;
 }
 
 /// Words that a thread writes.
@@ -224,6 +225,8 @@ pub fn entry(template: Template) -> String {
         keep(&mut text, result::TURN_P, &["%r12", "%r13"]);
         text += "\tnorm.general.p %r12;\n";
         keep(&mut text, result::GENERAL, &["%r12"]);
+        text += "\tnorm.short.p %r12;\n";
+        keep(&mut text, result::SHORT, &["%r12"]);
     }
     text + "\tret;\n}"
 }

@@ -1,11 +1,12 @@
 //! Norms of queries, keys and values, and the rotation of queries and keys.
 
 use norm_host::{
-    Arg, Backend, Norm, NormKind, Pairing, QkNormRope, Qkv, Result, RopeRounding, Rotary, Rounding,
+    Arg, Backend, Error, Norm, NormKind, Pairing, QkNormRope, Qkv, Result, RopeRounding, Rotary, Rounding,
 };
 use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::{
+    error::to_python,
     op::{Run, code},
     tensor::Tensor,
 };
@@ -46,22 +47,23 @@ struct Operation {
     norm_behind: bool,
     rounding: RopeRounding,
     overlap: bool,
-    q: Tensor,
-    k: Option<Tensor>,
-    v: Option<Tensor>,
+    /// Queries, and keys and values where there are any.
+    heads: (Tensor, [Option<Tensor>; 2]),
+    /// What is written; `None` in place.
+    out: Option<(Tensor, [Option<Tensor>; 2])>,
 }
 
 impl Run for Operation {
     fn x(&self) -> &Tensor {
-        &self.q
+        &self.heads.0
     }
 
     fn on(&self, backend: &impl Backend) -> Result<()> {
-        let Operation { norms, weights, rotation, norm_behind, rounding, overlap, q, k, v } = self;
+        let Operation { norms, weights, rotation, norm_behind, rounding, overlap, heads, out } = self;
         // SAFETY: the numbers describe tensors that the caller keeps alive during the call, and that on a device it accesses
         // in the order of the stream; weights, tables and positions are only read. Operations return an error for tensors
-        // that overlap with one that is written.
-        let (description, heads) = unsafe {
+        // that overlap with one that is written, unless they are a tensor and the one that is made of it.
+        unsafe {
             let [q_w, k_w] = weights;
             let q_w = q_w.map(|w| w.view(Arg::QWeight)).transpose()?;
             let k_w = k_w.map(|w| w.view(Arg::KWeight)).transpose()?;
@@ -69,17 +71,30 @@ impl Run for Operation {
                 .q_norm(norms[0].map(|norm| norm.weight(q_w)))
                 .k_norm(norms[1].map(|norm| norm.weight(k_w)))
                 .v_norm(norms[2])
-                .rotary(rotation.map(|rotation| rotation.rotary()).transpose()?);
-            let heads = Qkv::new(q.view_mut(Arg::Q)?)
-                .k(k.map(|k| k.view_mut(Arg::K)).transpose()?)
-                .v(v.map(|v| v.view_mut(Arg::V)).transpose()?);
-            (description, heads)
-        };
-        description.norm_behind(*norm_behind).rounding(*rounding).overlap(*overlap).in_place(heads, backend)
+                .rotary(rotation.map(|rotation| rotation.rotary()).transpose()?)
+                .norm_behind(*norm_behind)
+                .rounding(*rounding)
+                .overlap(*overlap);
+            let (q, [k, v]) = heads;
+            let Some((q_out, [k_out, v_out])) = out else {
+                let heads = Qkv::new(q.view_mut(Arg::Q)?)
+                    .k(k.map(|k| k.view_mut(Arg::K)).transpose()?)
+                    .v(v.map(|v| v.view_mut(Arg::V)).transpose()?);
+                return description.in_place(heads, backend);
+            };
+            let heads = Qkv::new(q.view(Arg::Q)?)
+                .k(k.map(|k| k.view(Arg::K)).transpose()?)
+                .v(v.map(|v| v.view(Arg::V)).transpose()?);
+            let out = Qkv::new(q_out.view_mut(Arg::QOut)?)
+                .k(k_out.map(|k| k.view_mut(Arg::KOut)).transpose()?)
+                .v(v_out.map(|v| v.view_mut(Arg::VOut)).transpose()?);
+            description.to(heads, out, backend)
+        }
     }
 }
 
-/// Norms the heads of `q`, `k` and `v`, each `(tokens, heads, head_dim)`, and rotates those of `q` and `k`, in place.
+/// Norms the heads of `q`, `k` and `v`, each `(tokens, heads, head_dim)`, and rotates those of `q` and `k`: into `q_out`,
+/// `k_out` and `v_out`, or without `q_out` in place.
 ///
 /// `kind`: 0 RMSNorm, 1 LayerNorm, None no norm; `v` is normed without weights. `positions` is the positions' memory as a
 /// tensor of float32 with one axis, `words_each` of which are a position: 1 for uint32, 2 for int64. Without it nothing is
@@ -95,6 +110,9 @@ pub fn qk_norm_rope(
     q: &Bound<'_, PyAny>,
     k: Option<&Bound<'_, PyAny>>,
     v: Option<&Bound<'_, PyAny>>,
+    q_out: Option<&Bound<'_, PyAny>>,
+    k_out: Option<&Bound<'_, PyAny>>,
+    v_out: Option<&Bound<'_, PyAny>>,
     q_weight: Option<&Bound<'_, PyAny>>,
     k_weight: Option<&Bound<'_, PyAny>>,
     eps: f64,
@@ -138,6 +156,21 @@ pub fn qk_norm_rope(
             ));
         }
     };
+    if let (None, Some(other)) = (q_out, k_out.map(|_| Arg::KOut).or(v_out.map(|_| Arg::VOut))) {
+        return Err(to_python(Error::Unpaired { arg: Arg::QOut, other }));
+    }
+    let optional = |arg, tensor: Option<&Bound<'_, PyAny>>, is_written| {
+        tensor.map(|x| if is_written { Tensor::written(arg, x) } else { Tensor::read(arg, x) }).transpose()
+    };
+    let in_place = q_out.is_none();
+    let first = if in_place { Tensor::written(Arg::Q, q)? } else { Tensor::read(Arg::Q, q)? };
+    let out = match q_out {
+        Some(q) => {
+            let others = [optional(Arg::KOut, k_out, true)?, optional(Arg::VOut, v_out, true)?];
+            Some((Tensor::written(Arg::QOut, q)?, others))
+        }
+        None => None,
+    };
     let operation = Operation {
         norms: [of(q_weight), k.and(of(k_weight)), v.and(plain)],
         weights: [Tensor::optional(Arg::QWeight, q_weight)?, Tensor::optional(Arg::KWeight, k_weight)?],
@@ -145,9 +178,8 @@ pub fn qk_norm_rope(
         norm_behind,
         rounding: *code("rope_rounding", &roundings, rope_rounding)?,
         overlap,
-        q: Tensor::written(Arg::Q, q)?,
-        k: k.map(|k| Tensor::written(Arg::K, k)).transpose()?,
-        v: v.map(|v| Tensor::written(Arg::V, v)).transpose()?,
+        heads: (first, [optional(Arg::K, k, in_place)?, optional(Arg::V, v, in_place)?]),
+        out,
     };
     operation.run(py, stream)
 }

@@ -153,6 +153,22 @@ def a_quantized_norm_is_one_launch():
         assert all(part in kernel for _, _, kernel in found for part in name), found
 
 
+def norm_and_rotation_of_heads_are_one_launch():
+    current = stream(2)
+    torch_with({2: current})
+    q, k, v = Tensor(2, 5, 4, 64), Tensor(2, 5, 2, 64), Tensor(2, 5, 2, 64)
+    out = [Tensor(2, 5, heads, 64) for heads in (4, 2, 2)]
+    w, cos, sin = Tensor(2, 64), Tensor(2, 9, 32), Tensor(2, 9, 32)
+    positions = Tensor(2, 5, dtype="torch.float32")
+    for given in (out, [None] * 3):
+        numbers = w, w, 1e-6, 0.0, cos, sin, positions, 1, 0, False, 0, 0, True, None
+        raw.qk_norm_rope(0, q, k, v, *given, *numbers)
+        found = launches()
+        assert [(of, on) for of, on, _ in found] == [(2, current)] and "rope" in found[0][2]
+    text = "k_out: expected on cuda:2, given on cuda:1"
+    refused(ValueError, text, raw.qk_norm_rope, 0, q, k, v, out[0], Tensor(1, 5, 2, 64), out[2], *numbers)
+
+
 def a_stream_of_another_device_is_refused():
     torch_with({0: stream(1)})
     x, w = Tensor(0, 4, 64), Tensor(0, 64)

@@ -404,6 +404,24 @@ def test_residuals_with_a_sum_have_the_bits_of_their_parts(dim):
     assert torch.equal(total.cpu(), on_host[0])
 
 
+@pytest.mark.parametrize("backend", [None, "inductor"])
+def test_queries_and_keys_into_new_tensors_are_those_in_place(backend):
+    packed = draw(5, 8, 128)
+    q, k, v = packed[:, :4], packed[:, 4:6], packed[:, 6:]
+    tables = draw(16, 64, seed=1), draw(16, 64, seed=2), torch.tensor([3, 0, 15, 7, 7], device=CUDA)
+    parameters = draw(128, seed=3), draw(2, 128, seed=4), EPS, *tables
+    of = lambda q, k, v: ops.qk_norm_rope(q, k, *parameters, v=v)
+    given = (of if backend is None else torch.compile(of, fullgraph=True, backend=backend))(q, k, v)
+    assert all(y.is_contiguous() for y in given) and torch.equal(packed, draw(5, 8, 128))
+    on_host = [x.cpu() if isinstance(x, torch.Tensor) else x for x in parameters]
+    expected = ops.qk_norm_rope(q.cpu(), k.cpu(), *on_host, v=v.cpu())
+    ops.qk_norm_rope_(q, k, *parameters, v=v)
+    assert all(torch.equal(y, x) for y, x in zip(given, (q, k, v)))
+    for one, other in zip(given, expected):
+        difference = (one.double().cpu() - other.double()).abs()
+        assert (difference <= 2.0**-9 * other.double().abs() + 2.0**-9).all()
+
+
 def test_a_graph_reads_the_scale_that_it_finds():
     x, r, w, scale = draw(8, 4096), draw(8, 4096, seed=1), draw(4096, seed=2), torch.ones(1, device=CUDA)
     call = lambda: ops.add_rms_norm_to(x, r, w, EPS, sum_scale=scale)

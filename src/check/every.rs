@@ -398,7 +398,7 @@ fn shapes(kernel: Kernel, profile: DeviceProfile) -> Vec<(usize, usize)> {
 /// A case of queries, keys and values, of whole vectors if the kernel requires that. Of keys a thread has the last alone, where
 /// others have two.
 fn of_rope(kernel: RopeKernel, device: DeviceProfile) -> Vec<(AnyCase, DeviceProfile)> {
-    let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding, rms_only } = kernel;
+    let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding, rms_only, short } = kernel;
     let of_keys = if rms_only { NormKind::Rms } else { NormKind::Layer };
     let dim = if vectors { 64 } else { 35 };
     let case = HeadsCase {
@@ -417,7 +417,9 @@ fn of_rope(kernel: RopeKernel, device: DeviceProfile) -> Vec<(AnyCase, DevicePro
         in_place: true,
         ..HeadsCase::SIMPLEST
     };
-    vec![(AnyCase::Heads(case), DeviceProfile { short_grid: 0, ..device })]
+    // A thread has two heads in a grid as long as this one.
+    let short_grid = if short { 4 } else { 0 };
+    vec![(AnyCase::Heads(case), DeviceProfile { short_grid, ..device })]
 }
 
 /// Cases of a kernel whose output is quantized, of rows of whole blocks. What a kernel that holds rows in registers leaves to
@@ -579,8 +581,8 @@ mod tests {
             }
             EntryPoint::Shard(ShardKernel::Apply { vectors, .. }) => kinds.insert(format!("apply {vectors}")),
             EntryPoint::Gated(GatedKernel { variant, .. }) => kinds.insert(format!("gated {variant:?}")),
-            EntryPoint::Rope(RopeKernel { x, pairing, vectors, rms_only, .. }) => {
-                kinds.insert(format!("rope {x} {pairing} {vectors} {rms_only}"))
+            EntryPoint::Rope(RopeKernel { x, pairing, vectors, rms_only, short, .. }) => {
+                kinds.insert(format!("rope {x} {pairing} {vectors} {rms_only} {short}"))
             }
             EntryPoint::Group(GroupKernel { norm, variant, .. }) => {
                 kinds.insert(format!("group {norm:?} {variant:?}"))

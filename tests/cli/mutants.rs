@@ -160,8 +160,8 @@ fn a_rounding_towards_0_is_found_in_each_kernel_that_rounds_to_16_bits() {
 fn mistakes_that_show_with_gaps_in_place_or_without_weights_alone_are_found() {
     let mistakes = [
         // In place a kernel writes what it has loaded.
-        ("rms_f16_f16_f16_warp2", "ld.global.L1::no_allocate", "ld.global.nc.L1::no_allocate"),
-        ("layer_f16_f16_f16_short4", "ld.global.L1::no_allocate", "ld.global.nc.L1::no_allocate"),
+        ("rms_f16_f16_f16_warp2", "ld.global.v4", "ld.global.nc.v4"),
+        ("layer_f16_f16_f16_short4", "ld.global.v4", "ld.global.nc.v4"),
         // The distance of rows of `y` along the first axis, in place of that along the second.
         ("rms_f16_f16_f16_block2", "_param_0+192]", "_param_0+232]"),
         // Absent weights count as 1.

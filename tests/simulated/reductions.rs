@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use libtest_mimic::Failed;
 use norm_host::{
-    Arg, DType, Device, Error, GroupFailure, NormKind, PeerGroup, PeerOffer, PeerOptions, Place, ReduceGroup,
-    Shape, TpContext, Transport, all_reduce,
+    Arg, DType, Device, Error, GroupFailure, Norm, NormKind, PeerGroup, PeerOffer, PeerOptions, Place,
+    ReduceGroup, Shape, TpContext, Transport, View, ViewMut, all_reduce,
 };
 use proptest::prelude::*;
 
 use crate::{alone, device, groups::told};
 use norm_testing::{
+    buffer::Buffer,
     case::Case,
     cases::plain,
     config,
     device::{
         all_reduce::{Ranks, Reduction, group, holds, replays},
+        memory::Memory,
         shards::{self, Part, normalize_split, on_the_host},
     },
     mock::mock,
@@ -251,5 +253,85 @@ fn wrong_calls_are_refused() -> Result<(), Failed> {
     assert_eq!(offer.join(&all, 0).err(), Some(Error::PeerOffer { rank: 0, expected }));
     assert_eq!(larger.join(&all, 1).err(), Some(Error::Ranks { first: 2, first_rank: 1, max: 8, given: 2 }));
     assert!(mock.launch().is_none(), "something was launched");
+    Ok(())
+}
+
+/// Each tensor of a rank on the other rank's device, or of another type than those of the other rank; nothing is launched.
+/// And with all where they belong: launches that overlap, unless they are told not to.
+#[test]
+fn every_tensor_of_a_rank_is_held_to_its_device() -> Result<(), Failed> {
+    let _alone = alone();
+    let mock = mock();
+    let devices = devices(2);
+    let (tp, group) = group(&devices, options())?;
+    let zeros = Buffer::new(DType::F16, &[0.0; 2 * 64]);
+    let mut memory = Vec::new();
+    for _ in 0..5 {
+        memory.push([Memory::upload(devices[0], &zeros, 0)?, Memory::upload(devices[1], &zeros, 0)?]);
+    }
+    // The tensors x, r, w, b and y of both ranks, of which `elsewhere` is on the other device.
+    let call = |norm: Norm<'_>, elsewhere: Option<(usize, usize)>| -> norm_host::Result<()> {
+        let address = |tensor: usize, rank: usize| {
+            let at = if elsewhere == Some((tensor, rank)) { 1 - rank } else { rank };
+            memory[tensor][at].address()
+        };
+        let view = |tensor: usize, rank: usize, shape: &[usize]| {
+            // SAFETY: the memory is there until this function ends, and as large; what is elsewhere is refused.
+            unsafe { View::from_raw_parts(devices[rank].place(), address(tensor, rank), DType::F16, shape) }
+        };
+        let view_mut = |tensor: usize, rank: usize| {
+            // SAFETY: as above, and nothing else uses it.
+            unsafe {
+                ViewMut::from_raw_parts(devices[rank].place(), address(tensor, rank), DType::F16, &[2, 64])
+            }
+        };
+        let x = [view(0, 0, &[2, 64])?, view(0, 1, &[2, 64])?];
+        let (w, b) = ([view(2, 0, &[64])?, view(2, 1, &[64])?], [view(3, 0, &[64])?, view(3, 1, &[64])?]);
+        let (mut r, mut y) = ([view_mut(1, 0)?, view_mut(1, 1)?], [view_mut(4, 0)?, view_mut(4, 1)?]);
+        norm.all_reduce_then_add(&x, &mut r, Some(&w), Some(&b), &mut y, &tp, &group)
+    };
+    while mock.launch().is_some() {}
+    for (tensor, arg) in [Arg::X, Arg::R, Arg::W, Arg::B, Arg::Y].into_iter().enumerate() {
+        for rank in [0, 1] {
+            let [expected, given] = [devices[rank], devices[1 - rank]].map(|device| device.place());
+            let source = Box::new(Error::Place { arg, expected, given });
+            let refused = Err(Error::Tp { index: rank, place: expected, launched: 0, source });
+            assert_eq!(call(Norm::layer(1e-6), Some((tensor, rank))), refused);
+        }
+    }
+    assert!(mock.launch().is_none(), "something was launched");
+    for overlap in [true, false] {
+        call(Norm::layer(1e-6).overlap(overlap), None)?;
+        let launches: Vec<_> = std::iter::from_fn(|| mock.launch()).collect();
+        assert_eq!(launches.len(), 2);
+        assert!(launches.iter().all(|launch| launch.overlap == i32::from(overlap)), "{overlap}");
+        tp.synchronize()?;
+    }
+    Ok(())
+}
+
+/// Ranks whose rows, or outputs, are of another type than those of the first.
+#[test]
+fn ranks_are_of_one_type() -> Result<(), Failed> {
+    let _alone = alone();
+    let devices = devices(2);
+    let (tp, group) = group(&devices, options())?;
+    let mut of_f16 = Ranks::upload(&devices, 0, &Reduction::plain(DType::F16, 2, 64))?;
+    let mut of_bf16 = Ranks::upload(&devices, 0, &Reduction::plain(DType::BF16, 2, 64))?;
+    let (shape, strides) = ([2, 64], [64, 1]);
+    let refused = |arg| Error::Tp {
+        index: 1,
+        place: Place::Cuda(1),
+        launched: 0,
+        source: Box::new(Error::DType { arg, expected: DType::F16, given: DType::BF16 }),
+    };
+    let (Ranks { x, y, .. }, Ranks { x: other, y: other_y, .. }) = (&mut of_f16, &mut of_bf16);
+    let [x, other] = [&*x, &*other].map(|list| [0, 1].map(|rank| list[rank].view(&shape, &strides)));
+    let ([first, second], [_, wrong]) = (&mut y[..], &mut other_y[..]) else { panic!("two ranks") };
+    let mut y = [first.view_mut(&shape, &strides), second.view_mut(&shape, &strides)];
+    assert_eq!(all_reduce(&[x[0], other[1]], &mut y, &tp, &group), Err(refused(Arg::X)));
+    let [first, _] = y;
+    let mut y = [first, wrong.view_mut(&shape, &strides)];
+    assert_eq!(all_reduce(&x, &mut y, &tp, &group), Err(refused(Arg::Y)));
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Each runs the commands of the project that are there anyway, and shows them as it goes: what one of them takes beside
 //! that is in its own help or its first lines.
 
+mod planted;
 mod ptx;
 mod step;
 mod tasks;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 use xtask::Error;
 
+use crate::planted;
 use crate::ptx::{self, PtxTask};
 use crate::step::{Step, root};
 
@@ -130,6 +131,11 @@ pub enum Mutants {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// In host code, faults that were once planted and not found: each must fail the tests that are to find it
+    Planted {
+        /// Words of which what is planted has one, such as `preload` or `promise`; without any all are planted
+        words: Vec<String>,
+    },
     /// In norm-host; needs cargo-mutants: `cargo install --locked cargo-mutants`
     Host {
         /// For `cargo mutants`, such as `--shard 3/48 --sharding round-robin`
@@ -197,14 +203,12 @@ fn lint() -> Result<(), Error> {
         let without_default = Step::cargo("clippy -p norm-host --no-default-features");
         without_default.args([format!("--features={features}")]).words("-- -D warnings").run()?;
     }
-    // The kernels, type-checked on the host with cuda_std as it is released; then with what sm_90 alone has, in a folder of
-    // its own, since RUSTFLAGS are for every package.
-    let kernels = "clippy -p norm-kernels --features rust-cuda --all-targets";
-    Step::cargo(kernels).words("-- -D warnings").run()?;
-    Step::cargo(kernels)
-        .words("--target-dir target/sm_90 -- -D warnings")
-        .env("RUSTFLAGS", "--cfg sm_90")
-        .run()?;
+    // The kernels, type-checked on the host with cuda_std as it is released; then with what sm_90 alone has. Its `cfg` is for
+    // them alone: as RUSTFLAGS it would have every dependency checked anew.
+    for only in ["", "--cfg sm_90"] {
+        let kernels = Step::cargo("clippy -p norm-kernels --features rust-cuda --all-targets");
+        kernels.words("-- -D warnings").words(only).run()?;
+    }
     Step::new("examples/candle/check-cuda").run()?;
     Step::cargo("doc --workspace --no-deps --quiet").env("RUSTDOCFLAGS", "-D warnings").run()
 }
@@ -287,6 +291,7 @@ fn fuzz(target: FuzzTarget, seconds: u32) -> Result<(), Error> {
 
 fn mutants(mutants: Mutants) -> Result<(), Error> {
     let (step, arguments) = match mutants {
+        Mutants::Planted { words } => return planted::run(&words),
         Mutants::Kernels { arguments } => (
             Step::cargo("run --release --quiet -p norm-testing --features mutation-run --bin mutants --"),
             arguments,

@@ -139,15 +139,11 @@ impl Norms for Fused {
 
     fn queries_and_keys(qkv: &Tensor, heads: Heads<'_>) -> Result<(Tensor, Tensor)> {
         let Heads { queries, keys, q_weight, k_weight, eps, cos, sin, positions, .. } = heads;
-        let qkv = qkv.squeeze(0)?;
         let norm = |w: &Tensor| Norm::rms(eps).weight(w.clone());
-        let operation = QkNormRope::new()
+        QkNormRope::new()
             .q_norm(norm(q_weight))
             .k_norm(norm(k_weight))
-            .rotary(Rotary::new(cos, sin, positions));
-        let (q, k) = operation.apply(&qkv.narrow(1, 0, queries)?, &qkv.narrow(1, queries, keys)?)?;
-        // With one token there is nothing to move.
-        let by_head = |heads: Tensor| heads.transpose(0, 1)?.contiguous()?.unsqueeze(0);
-        Ok((by_head(q)?, by_head(k)?))
+            .rotary(Rotary::new(cos, sin, positions))
+            .apply_packed(qkv, [queries, keys])
     }
 }

@@ -597,6 +597,24 @@ fn heads_are_normed_and_rotated_as_by_candles_own() -> Result<()> {
             let apart = (given - expected)?.abs()?.flatten_all()?.max(D::Minus1)?.to_scalar::<f32>()?;
             assert!(apart < 1e-5, "{pairing}: {apart}");
         }
+        // Packed, as attention takes them: one sequence by a path of its own, two by that of all others, and with gradients.
+        let packed = packed.reshape((1, tokens, 6, dim))?;
+        let no_values = operation.clone().v_norm(None);
+        let first = no_values.apply_packed(&packed, [4, 1])?;
+        let both = Tensor::cat(&[&packed.zeros_like()?, &packed], 0)?;
+        let second = no_values.apply_packed(&both, [4, 1])?;
+        let tracked = candle_core::Var::from_tensor(&both)?;
+        let recorded = no_values.apply_packed(&tracked, [4, 1])?;
+        for (of, expected) in [(0, &q_out), (1, &k_out)] {
+            let [first, second, recorded] =
+                [&first, &second, &recorded].map(|both| if of == 0 { &both.0 } else { &both.1 });
+            assert!([first, second, recorded].iter().all(|heads| heads.is_contiguous()));
+            let expected = expected.transpose(0, 1)?.contiguous()?.to_vec3::<f32>()?;
+            assert_eq!(first.squeeze(0)?.to_vec3::<f32>()?, expected);
+            assert_eq!(second.get(1)?.to_vec3::<f32>()?, expected);
+            let apart = (recorded - second)?.abs()?.flatten_all()?.max(D::Minus1)?.to_scalar::<f32>()?;
+            assert!(apart < 1e-5 && recorded.track_op(), "{pairing}: {apart}");
+        }
         // Heads first, in memory, and no values.
         let heads_first = q.transpose(0, 1)?.contiguous()?.transpose(0, 1)?;
         let (strided, _) = operation.clone().v_norm(None).apply(&heads_first, &k)?;
@@ -621,6 +639,34 @@ fn heads_that_cannot_be_rotated_are_refused() -> Result<()> {
     let tracked = candle_core::Var::ones((3, 2), DType::F32, cpu)?;
     let learned = Rotary::new(&table, &tracked, &Tensor::new(&[0_u32, 1], cpu)?);
     assert!(error(QkNormRope::new().rotary(learned), &q).contains("without gradients"));
+    // What the short path for packed heads does not take goes the long one, whose errors these are.
+    let packed = Tensor::ones((1, 2, 3, 4), DType::F32, cpu)?;
+    let error =
+        |operation: QkNormRope, heads| operation.apply_packed(&packed, heads).unwrap_err().to_string();
+    let rotation = |positions: &[i64]| operation(Tensor::new(positions, cpu).expect("a tensor of the host"));
+    assert!(
+        error(rotation(&[0, -1]), [2, 1])
+            .contains("positions: expected rows of the tables, 0 to 2, given -1 for token 1")
+    );
+    assert!(
+        error(rotation(&[0, 3]), [2, 1])
+            .contains("positions: expected rows of the tables, 0 to 2, given 3 for token 1")
+    );
+    assert!(error(rotation(&[0]), [2, 1]).contains("positions: expected a list of 2, given 1"));
+    assert!(
+        error(rotation(&[0, 1]), [2, 2])
+            .contains("expected 2 heads of queries and 2 of keys, given 3 in all")
+    );
+    let normed = |norm: Norm| rotation(&[0, 1]).k_norm(norm);
+    assert!(error(normed(Norm::rms(-1.0)), [2, 1]).contains("eps: expected"));
+    let w = |dim: usize, dtype| Tensor::ones(dim, dtype, cpu).expect("a tensor of the host");
+    assert!(error(normed(Norm::rms(0.0).weight(w(3, DType::F32))), [2, 1]).contains("k_weight: expected"));
+    assert!(
+        error(normed(Norm::rms(0.0).weight(w(4, DType::F16))), [2, 1]).contains("k_weight: expected dtype")
+    );
+    let wide = Tensor::ones((3, 3), DType::F32, cpu)?;
+    let wide = Rotary::new(&wide, &wide, &Tensor::new(&[0_u32, 1], cpu)?);
+    assert!(error(QkNormRope::new().rotary(wide), [2, 1]).contains("cos: expected"));
     Ok(())
 }
 

@@ -164,6 +164,49 @@ mod tests {
         }
     }
 
+    /// From both sides: just inside the bound that the documentation has is kept, just outside is refused.
+    #[test]
+    fn each_form_is_held_to_its_bound() {
+        for gating in Gating::ALL {
+            let parameters = parameters(Roundings::NONE);
+            let weight = parameters.weight.expect("there are some");
+            let exact = gated(&X, &G, gating, &parameters);
+            let of_gate = |index: usize| {
+                let (g, smallest) = (G[index], 2_f64.powi(-126));
+                let lost = if gating.activation == Activation::Silu { smallest * g.abs() } else { smallest };
+                let relative = 6e-7 + 1e-7 * f64::max(-g, 0.0);
+                (relative, relative * activate(gating.activation, g).abs() + lost + 2_f64.powi(-149))
+            };
+            let a = G.map(|g| activate(gating.activation, g));
+            let u: Vec<f64> =
+                X.iter().zip(a).map(|(x, a)| if gating.gates_first() { x * a } else { *x }).collect();
+            let Statistics { rstd, sum_of_squares, .. } = Statistics::of(&u, NormKind::Rms, 1e-6);
+            let of_rstd =
+                (0..4).map(|index| u[index] * u[index] * of_gate(index).0).sum::<f64>() / sum_of_squares;
+            for index in 0..4 {
+                let (n, error) = (u[index] * rstd, of_gate(index).1);
+                let bound = if gating.gates_first() {
+                    let of_u = (X[index].abs() * error + 2_f64.powi(-149)) * rstd;
+                    (1e-6 * n.abs() + of_u + n.abs() * of_rstd) * weight[index].abs()
+                } else {
+                    let v = n * weight[index];
+                    1e-6 * v.abs() * a[index].abs() + v.abs() * error
+                };
+                for (part, kept) in [(0.999, true), (-0.999, true), (1.001, false), (-1.001, false)] {
+                    let mut given = exact.clone();
+                    given[index] += part * bound;
+                    let row = judge_gated_row(&X, &G, gating, &parameters, DType::F32, &given);
+                    assert!(row.promised);
+                    assert_eq!(
+                        row.is_kept(),
+                        kept,
+                        "{gating:?}, element {index}, {part} of its bound: {row:?}"
+                    );
+                }
+            }
+        }
+    }
+
     /// In another order of roundings, or of gate and norm, some element breaks the promise.
     #[test]
     fn each_order_is_told_from_the_others() {

@@ -1,5 +1,8 @@
 //! The accuracy promise for heads that are normed and rotated.
 
+#[cfg(test)]
+mod tests;
+
 use super::{
     MIN_MEAN_SQUARE, Verdict, WorstRow,
     promise::measure,

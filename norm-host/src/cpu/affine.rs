@@ -4,7 +4,7 @@ use super::{
     element::Element,
     loops::{Dest, Elementwise, Source, map},
     round::Intermediate,
-    simd::{Simd, Vector},
+    simd::{Arithmetic, Floats, Simd},
     sum::Center,
 };
 
@@ -18,31 +18,67 @@ pub(super) struct Affine<C, R> {
 }
 
 impl<C: Center, R: Intermediate> Affine<C, R> {
+    /// Writes the outputs for `x`, without weights and biases.
+    #[inline(always)]
+    pub(super) fn plain<'a, S: Simd, E: Element>(
+        self,
+        simd: S,
+        x: Source<'_, impl Element>,
+        y: Dest<'a, E>,
+    ) -> Source<'a, E> {
+        map(simd, Plain(self), (x,), y)
+    }
+
+    /// Writes the outputs for `x`, with weights.
+    #[inline(always)]
+    pub(super) fn weighted<'a, S: Simd, E: Element>(
+        self,
+        simd: S,
+        x: Source<'_, impl Element>,
+        w: Source<'_, impl Element>,
+        y: Dest<'a, E>,
+    ) -> Source<'a, E> {
+        map(simd, Weighted(self), (x, w), y)
+    }
+
+    /// Writes the outputs for `x`, with weights and biases.
+    #[inline(always)]
+    pub(super) fn weighted_and_biased<'a, S: Simd, E: Element>(
+        self,
+        simd: S,
+        x: Source<'_, impl Element>,
+        w: Source<'_, impl Element>,
+        b: Source<'_, impl Element>,
+        y: Dest<'a, E>,
+    ) -> Source<'a, E> {
+        map(simd, WeightedAndBiased(self), (x, w, b), y)
+    }
+
     /// Writes the outputs for `x`, given the weights and biases that there are.
     #[inline(always)]
     pub(super) fn write<'a, S: Simd, E: Element>(
         self,
         simd: S,
-        (x, w, b): (Source<'_, E>, Option<Source<'_>>, Option<Source<'_>>),
+        (x, w, b): (Source<'_>, Option<Source<'_>>, Option<Source<'_>>),
         y: Dest<'a, E>,
     ) -> Source<'a, E> {
         match (w, b) {
-            (None, None) => map(simd, Plain(self), (x,), y),
-            (Some(w), None) => map(simd, Weighted(self), (x, w), y),
+            (None, None) => self.plain(simd, x, y),
+            (Some(w), None) => self.weighted(simd, x, w, y),
             (None, Some(b)) => map(simd, Biased(self), (x, b), y),
-            (Some(w), Some(b)) => map(simd, WeightedAndBiased(self), (x, w, b), y),
+            (Some(w), Some(b)) => self.weighted_and_biased(simd, x, w, b, y),
         }
     }
 
     /// `(x - center) * rstd`
     #[inline(always)]
-    fn normalize<S: Simd>(self, simd: S, x: S::F32) -> S::F32 {
+    fn normalize<A: Arithmetic>(self, simd: A, x: A::F32) -> A::F32 {
         self.rounding.normalized(self.center.center(simd, x).mul(simd.splat(self.rstd)))
     }
 
     /// `w + weight_offset`
     #[inline(always)]
-    fn factor<S: Simd>(self, simd: S, w: S::F32) -> S::F32 {
+    fn factor<A: Arithmetic>(self, simd: A, w: A::F32) -> A::F32 {
         w.add(simd.splat(self.weight_offset))
     }
 }
@@ -55,7 +91,7 @@ impl<C: Center, R: Intermediate> Elementwise<1> for Plain<Affine<C, R>> {
     const PREFETCH: bool = true;
 
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, [x]: [S::F32; 1]) -> S::F32 {
+    fn apply<A: Arithmetic>(self, simd: A, [x]: [A::F32; 1]) -> A::F32 {
         self.0.normalize(simd, x)
     }
 }
@@ -68,7 +104,7 @@ impl<C: Center, R: Intermediate> Elementwise<2> for Weighted<Affine<C, R>> {
     const PREFETCH: bool = true;
 
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, [x, w]: [S::F32; 2]) -> S::F32 {
+    fn apply<A: Arithmetic>(self, simd: A, [x, w]: [A::F32; 2]) -> A::F32 {
         self.0.normalize(simd, x).mul(self.0.factor(simd, w))
     }
 }
@@ -81,7 +117,7 @@ impl<C: Center, R: Intermediate> Elementwise<2> for Biased<Affine<C, R>> {
     const PREFETCH: bool = true;
 
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, [x, b]: [S::F32; 2]) -> S::F32 {
+    fn apply<A: Arithmetic>(self, simd: A, [x, b]: [A::F32; 2]) -> A::F32 {
         self.0.rounding.product(self.0.normalize(simd, x)).add(b)
     }
 }
@@ -94,7 +130,7 @@ impl<C: Center, R: Intermediate> Elementwise<3> for WeightedAndBiased<Affine<C, 
     const PREFETCH: bool = true;
 
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, [x, w, b]: [S::F32; 3]) -> S::F32 {
+    fn apply<A: Arithmetic>(self, simd: A, [x, w, b]: [A::F32; 3]) -> A::F32 {
         let Affine { rounding, .. } = self.0;
         let (normalized, factor) = (self.0.normalize(simd, x), self.0.factor(simd, w));
         match rounding.rounds_product() {

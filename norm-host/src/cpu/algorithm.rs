@@ -16,6 +16,9 @@ use super::{
 
 /// Something that carries out passes over one row.
 pub(super) trait Passes {
+    /// [`Form::FINITE`] of the row's form.
+    const FINITE: bool;
+
     /// The row.
     fn row(&self) -> &Row<'_>;
 
@@ -32,20 +35,29 @@ pub(super) trait Pass: Copy + Sync {
     fn over<S: Simd, F: Form>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) -> Self::Output;
 }
 
-/// Normalizes a row.
+/// Normalizes a row, unless it was to be [finite](Passes::FINITE) and is not: then there are no outputs, and this gives `false`. The
+/// sum with a residual is stored in either case.
 #[inline(always)]
-pub(super) fn normalize(passes: &mut impl Passes) {
+#[must_use]
+pub(super) fn normalize<P: Passes>(passes: &mut P) -> bool {
+    let unfit = |sum_sq: f64| P::FINITE && !sum_sq.is_finite();
     if let Some(terms) = passes.row().in_front {
         passes.run(AddResidual(terms));
     }
     match passes.row().kind {
         NormKind::Rms => {
             let sum_sq = passes.run(SumSq(Origin));
+            if unfit(sum_sq) {
+                return false;
+            }
             let rstd = passes.row().rstd(sum_sq);
             passes.run(Write { center: Origin, rstd });
         }
         NormKind::Layer => {
             let moments = passes.run(SumMoments);
+            if unfit(moments.sum_sq) {
+                return false;
+            }
             let mean = passes.row().mean(moments.sum);
             let sum_sq = match passes.row().sum_sq_centered(moments) {
                 Some(sum_sq) => sum_sq,
@@ -55,6 +67,7 @@ pub(super) fn normalize(passes: &mut impl Passes) {
             passes.run(Write { center: mean, rstd });
         }
     }
+    true
 }
 
 /// Stores the sum of the input and a residual, which is what is normalized.

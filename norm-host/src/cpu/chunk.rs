@@ -110,7 +110,7 @@ impl<'a> Chunk<'a> {
         self.read(simd, self.row.x, Widening::INPUT, &mut space.x)
     }
 
-    /// The elements that are normalized, where they lie. `E` is their type.
+    /// The elements that are normalized, where they lie. `E` is of their type.
     #[inline(always)]
     pub(super) fn input<E: Element>(&self) -> Source<'a, E> {
         self.elements(self.row.x)
@@ -136,7 +136,7 @@ impl<'a> Chunk<'a> {
 
     /// Stores `(x - center) * rstd * (w + weight_offset) + b`, rounded once, where `x` and `y` are of type `E`.
     #[inline(always)]
-    pub(super) fn write_uniform<S: Simd, E: Element>(
+    pub(super) fn write_uniform<S: Simd, E: Element, const LONG: bool>(
         &mut self,
         simd: S,
         center: impl Center,
@@ -144,18 +144,26 @@ impl<'a> Chunk<'a> {
         space: &mut Workspace,
     ) {
         let row = self.row;
-        // `match` instead of `Option::map`: what a closure calls may stay a function call, for each instruction.
-        let w = match row.w {
-            Some(w) => Some(self.read(simd, w, Widening::EXACT, &mut space.w)),
-            None => None,
-        };
-        let b = match row.b {
-            Some(b) => Some(self.read(simd, b, Widening::EXACT, &mut space.b)),
-            None => None,
-        };
-        let y = self.place::<E>(row.y);
+        let (x, y) = (self.input::<E::Term>(), self.place::<E>(row.y).streamed(row.stream));
         let affine = Affine { center, rstd, weight_offset: row.weight_offset, rounding: Unrounded };
-        affine.write(simd, (self.input::<E>(), w, b), y.streamed(row.stream));
+        // Not so of f32, which the workspace leaves where they lie.
+        let direct = |span: Span| LONG && E::DTYPE != DType::F32 && span.dtype == E::DTYPE;
+        // `match` instead of `Option::map`: what a closure calls may stay a function call, for each instruction.
+        match (row.w, row.b) {
+            (Some(w), None) if direct(w) => affine.weighted(simd, x, self.elements::<E::Term>(w), y),
+            (Some(w), Some(b)) if direct(w) && direct(b) => {
+                let (w, b) = (self.elements::<E::Term>(w), self.elements::<E::Term>(b));
+                affine.weighted_and_biased(simd, x, w, b, y)
+            }
+            (Some(w), None) => affine.weighted(simd, x, self.read(simd, w, Widening::EXACT, &mut space.w), y),
+            (Some(w), Some(b)) => {
+                let w = self.read(simd, w, Widening::EXACT, &mut space.w);
+                let b = self.read(simd, b, Widening::EXACT, &mut space.b);
+                affine.weighted_and_biased(simd, x, w, b, y)
+            }
+            // Biases without weights are of no `Uniform` form.
+            (None, _) => affine.plain(simd, x, y),
+        };
     }
 
     /// Stores `(x - center) * rstd * (w + weight_offset) + b`, or its sum with the residual. It is rounded once, or with

@@ -5,7 +5,7 @@ mod tests;
 
 use half::{bf16, f16};
 
-use super::simd::{Simd, Vector, WIDTH};
+use super::simd::{Floats, Simd, Vector, WIDTH};
 
 /// Writes `from`, limited to ±`limit`, to `to`. NaN stays NaN.
 #[inline(always)]

@@ -2,8 +2,11 @@
 
 use half::{bf16, f16};
 
-use super::simd::{Simd, Vector, WIDTH};
+use super::simd::{Arithmetic, Floats, PAIR, Pairs, Simd, Vector, WIDTH};
 use crate::DType;
+
+/// Two vectors of an instruction set.
+pub(super) type PairOf<S> = <<S as Simd>::Pair as Arithmetic>::F32;
 
 /// An element type of memory.
 pub(super) trait Element: Copy {
@@ -17,6 +20,16 @@ pub(super) trait Element: Copy {
     /// A vector of these elements of an input. An infinite `f16` becomes the largest finite one: one infinity from an earlier
     /// layer must not wipe out the row.
     fn load<S: Simd>(simd: S, from: &[Self; WIDTH]) -> S::F32;
+
+    /// Two vectors of these elements, as [`load`](Element::load) gives them.
+    fn load_pair<S: Simd>(simd: S, from: &[Self; PAIR]) -> PairOf<S>;
+
+    /// Stores two vectors, rounded to nearest even, with `stream` past the caches.
+    ///
+    /// # Safety
+    ///
+    /// As [`Pairs::store`].
+    unsafe fn store_pair<S: Simd>(simd: S, pair: PairOf<S>, to: *mut [Self; PAIR], stream: bool);
 
     /// Stores the elements rounded to nearest even.
     ///
@@ -47,6 +60,17 @@ impl Element for f32 {
     }
 
     #[inline(always)]
+    fn load_pair<S: Simd>(simd: S, from: &[f32; PAIR]) -> PairOf<S> {
+        simd.pair().load(from)
+    }
+
+    #[inline(always)]
+    unsafe fn store_pair<S: Simd>(simd: S, pair: PairOf<S>, to: *mut [f32; PAIR], stream: bool) {
+        // SAFETY: the caller promises what the pair demands.
+        unsafe { simd.pair().store(pair, to, stream) }
+    }
+
+    #[inline(always)]
     unsafe fn store(vector: impl Vector, to: *mut [f32; WIDTH]) {
         // SAFETY: the caller promises that the memory may be written.
         unsafe { to.write(vector.to_array()) }
@@ -67,6 +91,17 @@ impl Element for f16 {
     #[inline(always)]
     fn load<S: Simd>(simd: S, from: &[f16; WIDTH]) -> S::F32 {
         simd.load_f16(from).clamp(LARGEST_F16)
+    }
+
+    #[inline(always)]
+    fn load_pair<S: Simd>(simd: S, from: &[f16; PAIR]) -> PairOf<S> {
+        simd.pair().load_f16(from).clamp(LARGEST_F16)
+    }
+
+    #[inline(always)]
+    unsafe fn store_pair<S: Simd>(simd: S, pair: PairOf<S>, to: *mut [f16; PAIR], stream: bool) {
+        // SAFETY: the caller promises what the pair demands.
+        unsafe { simd.pair().store_f16(pair, to, stream) }
     }
 
     #[inline(always)]
@@ -98,6 +133,17 @@ impl Element for Unclamped {
     }
 
     #[inline(always)]
+    fn load_pair<S: Simd>(simd: S, from: &[Unclamped; PAIR]) -> PairOf<S> {
+        simd.pair().load_f16(&from.map(|Unclamped(element)| element))
+    }
+
+    #[inline(always)]
+    unsafe fn store_pair<S: Simd>(simd: S, pair: PairOf<S>, to: *mut [Unclamped; PAIR], stream: bool) {
+        // SAFETY: the caller promises what the pair demands.
+        unsafe { simd.pair().store_f16(pair, to.cast(), stream) }
+    }
+
+    #[inline(always)]
     unsafe fn store(vector: impl Vector, to: *mut [Unclamped; WIDTH]) {
         // SAFETY: the caller promises that the memory may be written, and its elements are `f16` by themselves.
         unsafe { f16::store(vector, to.cast()) }
@@ -118,6 +164,17 @@ impl Element for bf16 {
     #[inline(always)]
     fn load<S: Simd>(simd: S, from: &[bf16; WIDTH]) -> S::F32 {
         simd.load_bf16(from)
+    }
+
+    #[inline(always)]
+    fn load_pair<S: Simd>(simd: S, from: &[bf16; PAIR]) -> PairOf<S> {
+        simd.pair().load_bf16(from)
+    }
+
+    #[inline(always)]
+    unsafe fn store_pair<S: Simd>(simd: S, pair: PairOf<S>, to: *mut [bf16; PAIR], stream: bool) {
+        // SAFETY: the caller promises what the pair demands.
+        unsafe { simd.pair().store_bf16(pair, to, stream) }
     }
 
     #[inline(always)]

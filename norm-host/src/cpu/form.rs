@@ -23,6 +23,11 @@ pub(super) trait Form {
     const UNIFORM: Option<DType>;
     /// The type in which loops read `x`.
     type X: Element;
+    /// The form of the same rows where they are longer than a chunk.
+    type Long: Form;
+    /// Whether rows are taken for finite: an infinity or NaN shows in the sum of squares, and then the row is normalized as one of
+    /// [`Any`] form, where infinities are limited.
+    const FINITE: bool = false;
 
     /// Stores the sum of a chunk's input and a residual in front of the norm.
     fn add_residual<S: Simd>(simd: S, chunk: &mut Chunk<'_>, terms: ResidualSum, space: &mut Workspace);
@@ -42,6 +47,7 @@ impl<const ROUNDS: bool> Form for Any<ROUNDS> {
     const ROUNDS: bool = ROUNDS;
     const UNIFORM: Option<DType> = None;
     type X = f32;
+    type Long = Any<ROUNDS>;
 
     #[inline(always)]
     fn add_residual<S: Simd>(simd: S, chunk: &mut Chunk<'_>, terms: ResidualSum, space: &mut Workspace) {
@@ -59,13 +65,20 @@ impl<const ROUNDS: bool> Form for Any<ROUNDS> {
     }
 }
 
-/// `x` and `y` of one type, and a residual in front of the norm, if there is one, too; without roundings on the way.
-pub(super) struct Uniform<E>(PhantomData<E>);
+/// `x` and `y` of one type, and a residual in front of the norm, if there is one, too; without roundings on the way, and without
+/// biases where there are no weights.
+///
+/// With `LONG`, weights of the same type are converted in registers, too: chunk after chunk, the workspace would hold each for one
+/// chunk of one row. In short rows it holds them for all rows, which is faster.
+pub(super) struct Uniform<E, const LONG: bool = false>(PhantomData<E>);
 
-impl<E: Element> Form for Uniform<E> {
+impl<E: Element, const LONG: bool> Form for Uniform<E, LONG> {
     const ROUNDS: bool = false;
     const UNIFORM: Option<DType> = Some(E::DTYPE);
-    type X = E;
+    // In f16 it takes two instructions a vector to limit infinities.
+    const FINITE: bool = matches!(E::DTYPE, DType::F16);
+    type X = E::Term;
+    type Long = Uniform<E, true>;
 
     #[inline(always)]
     fn add_residual<S: Simd>(simd: S, chunk: &mut Chunk<'_>, terms: ResidualSum, _: &mut Workspace) {
@@ -73,13 +86,13 @@ impl<E: Element> Form for Uniform<E> {
     }
 
     #[inline(always)]
-    fn x<'s, S: Simd>(_: S, chunk: &Chunk<'s>, _: &'s mut Workspace) -> Source<'s, E> {
+    fn x<'s, S: Simd>(_: S, chunk: &Chunk<'s>, _: &'s mut Workspace) -> Source<'s, E::Term> {
         chunk.input()
     }
 
     #[inline(always)]
     fn write<S: Simd>(simd: S, chunk: &mut Chunk<'_>, center: impl Center, rstd: f32, space: &mut Workspace) {
-        chunk.write_uniform::<S, E>(simd, center, rstd, space);
+        chunk.write_uniform::<S, E, LONG>(simd, center, rstd, space);
     }
 }
 
@@ -89,7 +102,8 @@ pub(super) fn uniform(problem: &Problem, roundings: Roundings) -> Option<DType> 
     let joins = |Residual { place, r, scales, .. }: &Residual| {
         *place == ResidualPlace::InFront && r.dtype == x.dtype && *scales == Scales::NONE
     };
+    let is_usual = problem.b.is_none() || problem.w.is_some();
     let is_uniform =
-        x.dtype == y.dtype && residual.as_ref().is_none_or(joins) && roundings == Roundings::NONE;
+        is_usual && x.dtype == y.dtype && residual.as_ref().is_none_or(joins) && roundings == Roundings::NONE;
     is_uniform.then_some(x.dtype)
 }

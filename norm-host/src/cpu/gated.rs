@@ -12,7 +12,6 @@
 use std::marker::PhantomData;
 
 use norm_kernels::abi::{Activation, Gating};
-use rayon::prelude::*;
 
 use super::{
     algorithm::{Pass, Passes, SumSq},
@@ -23,9 +22,10 @@ use super::{
     passes::{Chunks, OneChunk},
     round::rounded,
     row::RowRange,
-    simd::{Simd, Vector},
+    simd::{Arithmetic, Floats, Simd},
     sum::Origin,
     tasks::TASK,
+    team,
     workspace::{Workspace, with_workspace},
 };
 use crate::{DType, problem::GatedProblem};
@@ -55,10 +55,7 @@ pub(super) unsafe fn run(problem: &GatedProblem, isa: Isa) {
         return normalize(0..norm.rows);
     }
     let rows_per_task = TASK.div_ceil(dim) as u64;
-    (0..norm.rows.div_ceil(rows_per_task)).into_par_iter().for_each(|task| {
-        let first = task * rows_per_task;
-        normalize(first..norm.rows.min(first + rows_per_task));
-    });
+    team::share(norm.rows, rows_per_task, &normalize);
 }
 
 /// Normalizes rows of one chunk, with their passes inlined.
@@ -156,7 +153,7 @@ impl GatedAffine {
     }
 
     #[inline(always)]
-    fn one<S: Simd>(self, simd: S, x: S::F32, g: S::F32, w: Option<S::F32>) -> S::F32 {
+    fn one<A: Arithmetic>(self, simd: A, x: A::F32, g: A::F32, w: Option<A::F32>) -> A::F32 {
         let activated = activate(simd, self.gating.activation, g);
         let first = self.gating.gates_first();
         let value = if first { x.mul(activated) } else { x };
@@ -171,14 +168,14 @@ impl GatedAffine {
 
 impl Elementwise<2> for GatedAffine {
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, [x, g]: [S::F32; 2]) -> S::F32 {
+    fn apply<A: Arithmetic>(self, simd: A, [x, g]: [A::F32; 2]) -> A::F32 {
         self.one(simd, x, g, None)
     }
 }
 
 impl Elementwise<3> for GatedAffine {
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, [x, g, w]: [S::F32; 3]) -> S::F32 {
+    fn apply<A: Arithmetic>(self, simd: A, [x, g, w]: [A::F32; 3]) -> A::F32 {
         self.one(simd, x, g, Some(w))
     }
 }
@@ -189,7 +186,7 @@ pub(super) struct Gated(pub(super) Activation);
 
 impl Elementwise<2> for Gated {
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, [x, g]: [S::F32; 2]) -> S::F32 {
+    fn apply<A: Arithmetic>(self, simd: A, [x, g]: [A::F32; 2]) -> A::F32 {
         x.mul(activate(simd, self.0, g))
     }
 }
@@ -198,7 +195,7 @@ impl Elementwise<2> for Gated {
 ///
 /// Beyond ±170 the exponential is infinite or 0 in `f32`, as it is at 170.
 #[inline(always)]
-fn activate<S: Simd>(simd: S, activation: Activation, g: S::F32) -> S::F32 {
+fn activate<A: Arithmetic>(simd: A, activation: Activation, g: A::F32) -> A::F32 {
     let exp = exp_of_negative(simd, g.clamp(170.0));
     let sigmoid = exp.add(simd.splat(1.0)).reciprocal();
     match activation {
@@ -212,7 +209,7 @@ fn activate<S: Simd>(simd: S, activation: Activation, g: S::F32) -> S::F32 {
 /// `-g / ln 2` is split into an integer `n` and a rest `f` of at most a half. `2^f` is the Taylor polynomial of degree 7,
 /// which is off by 5.3e-9 at most; `2^n` is two factors, because `n` may lie outside the exponents of `f32`.
 #[inline(always)]
-fn exp_of_negative<S: Simd>(simd: S, g: S::F32) -> S::F32 {
+fn exp_of_negative<A: Arithmetic>(simd: A, g: A::F32) -> A::F32 {
     /// `-log2(e)` as two `f32`.
     const HIGH: f32 = -std::f32::consts::LOG2_E;
     const LOW: f32 = (-std::f64::consts::LOG2_E - HIGH as f64) as f32;
@@ -221,7 +218,7 @@ fn exp_of_negative<S: Simd>(simd: S, g: S::F32) -> S::F32 {
     /// `ln(2)^k / k!`, from `k = 7` down to 0.
     const TAYLOR: [f32; 8] = taylor();
     let to_integer = simd.splat(TO_INTEGER);
-    let integer = |value: S::F32| value.add(to_integer).sub(to_integer);
+    let integer = |value: A::F32| value.add(to_integer).sub(to_integer);
     let n = integer(g.mul(simd.splat(HIGH)));
     let f = g.mul_add(simd.splat(HIGH), simd.splat(0.0).sub(n)).add(g.mul(simd.splat(LOW)));
     let mut power = simd.splat(TAYLOR[0]);
@@ -252,7 +249,7 @@ mod tests {
         Element, Gate, Norm, Place, Rounding, View, ViewMut,
         accuracy::activation_error,
         check::{self, Form},
-        cpu::simd::Portable,
+        cpu::simd::{Portable, Vector},
         reference::{activate as exact, first_difference},
     };
 

@@ -3,11 +3,11 @@
 //! The operands of an operation may overlap: `y` may be `x`, and the sum with a residual may be the residual. A `&[f32]` and
 //! a `&mut [f32]` may not, so the loops go over [`Source`] and [`Dest`], which may. Each vector is read before it is written.
 
-use std::{array::from_fn, marker::PhantomData};
+use std::marker::PhantomData;
 
 use super::{
-    element::Element,
-    simd::{Doubles, STREAM_ALIGN, Simd, Vector, WIDTH},
+    element::{Element, PairOf},
+    simd::{Arithmetic, Doubles, PAIR, Pairs, STREAM_ALIGN, Simd, Total, Vector, WIDTH},
 };
 
 /// Elements to read. Unlike a slice they may overlap a [`Dest`].
@@ -47,6 +47,17 @@ impl<'a, E: Element> Source<'a, E> {
     unsafe fn load<S: Simd>(self, simd: S, at: usize) -> S::F32 {
         // SAFETY: the elements are initialized, aligned and in range, and nobody writes them while `load` reads them.
         E::load(simd, unsafe { &*self.start.add(at).cast() })
+    }
+
+    /// The vectors of elements `at` to `at + PAIR`.
+    ///
+    /// # Safety
+    ///
+    /// There are as many.
+    #[inline(always)]
+    unsafe fn load_pair<S: Simd>(self, simd: S, at: usize) -> PairOf<S> {
+        // SAFETY: the elements are initialized, aligned and in range, and nobody writes them while `load_pair` reads them.
+        E::load_pair(simd, unsafe { &*self.start.add(at).cast() })
     }
 
     /// The elements from `at` on, then zeros.
@@ -123,6 +134,17 @@ impl<'a, E: Element> Dest<'a, E> {
         }
     }
 
+    /// Stores two vectors in elements `at` to `at + PAIR`.
+    ///
+    /// # Safety
+    ///
+    /// There is room for as many, and `at` is a multiple of [`PAIR`].
+    #[inline(always)]
+    unsafe fn store_pair<S: Simd>(self, simd: S, pair: PairOf<S>, at: usize) {
+        // SAFETY: the memory is in range and may be written. Where `start` is aligned for streaming, every pair is, too.
+        unsafe { E::store_pair(simd, pair, self.start.add(at).cast(), self.stream) }
+    }
+
     /// Stores the first elements of `vector` in the elements from `at` on.
     ///
     /// # Safety
@@ -154,6 +176,13 @@ pub(super) trait Operands<const N: usize>: Copy {
     ///
     /// All have as many.
     unsafe fn load<S: Simd>(self, simd: S, at: usize) -> [S::F32; N];
+
+    /// The pairs of vectors of elements `at` to `at + PAIR`.
+    ///
+    /// # Safety
+    ///
+    /// All have as many.
+    unsafe fn load_pair<S: Simd>(self, simd: S, at: usize) -> [PairOf<S>; N];
 
     /// The elements from `at` on, then zeros.
     ///
@@ -187,6 +216,13 @@ macro_rules! operands {
             }
 
             #[inline(always)]
+            unsafe fn load_pair<S: Simd>(self, simd: S, at: usize) -> [PairOf<S>; $n] {
+                let ($($name,)*) = self;
+                // SAFETY: the caller promises that all operands have so many elements.
+                unsafe { [$($name.load_pair(simd, at)),*] }
+            }
+
+            #[inline(always)]
             unsafe fn load_rest<S: Simd>(self, simd: S, at: usize) -> [S::F32; $n] {
                 let ($($name,)*) = self;
                 // SAFETY: the caller promises that fewer than a vector's elements are left.
@@ -208,7 +244,7 @@ pub(super) trait Elementwise<const N: usize>: Copy {
     const PREFETCH: bool = false;
 
     /// The elements of the result.
-    fn apply<S: Simd>(self, simd: S, operands: [S::F32; N]) -> S::F32;
+    fn apply<A: Arithmetic>(self, simd: A, operands: [A::F32; N]) -> A::F32;
 }
 
 /// Elements of a cache line.
@@ -231,6 +267,16 @@ pub(super) fn map<'a, S: Simd, F: Elementwise<N>, E: Element, const N: usize>(
     assert!(operands.are_of_len(len), "operands of one length");
     let distance = len.max(MIN_PREFETCH_DISTANCE);
     let mut at = 0;
+    while S::WIDE && at + PAIR <= len {
+        if F::PREFETCH && at % CACHE_LINE == 0 {
+            simd.prefetch(operands.address(at + distance).cast());
+        }
+        // SAFETY: `at + PAIR` is at most the length of all.
+        let pairs = unsafe { operands.load_pair(simd, at) };
+        // SAFETY: `at + PAIR` is at most the length of all, and `at` counts by `PAIR`.
+        unsafe { to.store_pair(simd, f.apply(simd.pair(), pairs), at) };
+        at += PAIR;
+    }
     while at + WIDTH <= len {
         if F::PREFETCH && at % CACHE_LINE == 0 {
             simd.prefetch(operands.address(at + distance).cast());
@@ -252,45 +298,47 @@ pub(super) fn map<'a, S: Simd, F: Elementwise<N>, E: Element, const N: usize>(
 
 /// What an element adds to `N` sums.
 pub(super) trait Terms<const N: usize>: Copy {
-    /// `sums`, and what `x` adds to each.
-    fn add<S: Simd>(self, simd: S, sums: [S::F64; N], x: S::F32) -> [S::F64; N];
+    /// `sums`, and what `x`, which was of type `E` in memory, adds to each.
+    fn add<A: Arithmetic, E: Element>(self, simd: A, sums: [A::F64; N], x: A::F32) -> [A::F64; N];
 }
-
-/// Vectors of sums that run side by side, which hides the latency of an addition. Four were no faster where memory sets
-/// the pace.
-const ACCUMULATORS: usize = 2;
 
 /// The sums of the terms of all elements, in `f64`.
 ///
 /// Of at most 8192 elements a lane adds 512, a row of 2²⁰ elements has 128 such chunks, and each addition is within 2⁻⁵³:
 /// each result is within 2⁻⁴³ of the sum of magnitudes. The order depends on the number of elements alone.
 #[inline(always)]
-pub(super) fn sum<S: Simd, const N: usize>(
+pub(super) fn sum<S: Simd, T: Terms<N>, E: Element, const N: usize>(
     simd: S,
-    terms: impl Terms<N>,
-    x: Source<'_, impl Element>,
+    terms: T,
+    x: Source<'_, E>,
 ) -> [f64; N] {
     let len = x.len;
-    let zeros = [simd.zero(); N];
-    let mut sums = [zeros; ACCUMULATORS];
+    let (pair, zeros) = (simd.pair(), [simd.zero(); N]);
+    // Two vectors of sums run side by side, which hides the latency of an addition.
+    let mut sums = [pair.zero(); N];
     let mut at = 0;
-    while at + ACCUMULATORS * WIDTH <= len {
-        for (index, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: `index` is less than `ACCUMULATORS`, so that the vector ends within `len`.
-            *sums = terms.add(simd, *sums, unsafe { x.load(simd, at + index * WIDTH) });
-        }
-        at += ACCUMULATORS * WIDTH;
+    while at + PAIR <= len {
+        // SAFETY: the pair ends within `len`.
+        sums = terms.add::<_, E>(pair, sums, unsafe { x.load_pair(simd, at) });
+        at += PAIR;
+    }
+    let (mut even, mut odd) = (zeros, zeros);
+    // No closure: what one calls may stay a function call.
+    for n in 0..N {
+        [even[n], odd[n]] = pair.split(sums[n]);
     }
     if at + WIDTH <= len {
         // SAFETY: the vector ends within `len`.
-        sums[0] = terms.add(simd, sums[0], unsafe { x.load(simd, at) });
+        even = terms.add::<_, E>(simd, even, unsafe { x.load(simd, at) });
         at += WIDTH;
     }
-    let [even, odd] = sums;
-    let mut totals: [f64; N] = from_fn(|n| even[n].add(odd[n]).total());
+    let mut totals = [0.0; N];
+    for n in 0..N {
+        totals[n] = even[n].add(odd[n]).total();
+    }
     if at < len {
         // SAFETY: `at` is less than `len`, and fewer than `WIDTH` elements are left.
-        let rest = terms.add(simd, zeros, unsafe { x.load_rest(simd, at) });
+        let rest = terms.add::<_, E>(simd, zeros, unsafe { x.load_rest(simd, at) });
         for (total, rest) in totals.iter_mut().zip(rest) {
             for term in &rest.to_array()[..len - at] {
                 *total += term;

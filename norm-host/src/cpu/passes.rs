@@ -12,7 +12,7 @@ use super::{
     chunk::{CHUNK, Chunk, chunks},
     dispatch::{Isa, RowFn},
     form::Form,
-    row::{Row, RowRange},
+    row::{Row, Rows},
     simd::Simd,
     tasks::TASK,
     workspace::{Workspace, with_workspace},
@@ -25,27 +25,34 @@ use crate::MAX_DIM;
 /// elements without such roundings took a third longer (2026-11-29).
 pub(super) struct NormalizeRows<'a, 'p, F> {
     /// Their `dim` is at most [`CHUNK`].
-    pub(super) rows: &'a mut RowRange<'p>,
+    pub(super) rows: Rows<'p, F>,
     pub(super) space: &'a mut Workspace,
-    pub(super) form: PhantomData<F>,
 }
 
-impl<F: Form> RowFn for NormalizeRows<'_, '_, F> {
-    type Output = ();
+impl<'p, F: Form> RowFn for NormalizeRows<'_, 'p, F> {
+    /// A row that was to be finite and is not, and those behind it, which are left.
+    type Output = Option<(Row<'p>, Rows<'p, F>)>;
+
+    const WIDE: bool = F::UNIFORM.is_some();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let NormalizeRows { rows, space, form } = self;
-        let rows = rows.iter::<F>();
+    fn run<S: Simd>(self, simd: S) -> Self::Output {
+        let NormalizeRows { mut rows, space } = self;
         let stream = rows.stream;
-        for row in rows {
+        while let Some(row) = rows.next() {
             // SAFETY: nobody else has the row, so that there is no other chunk of it.
             let chunk = unsafe { Chunk::new(&row, 0) };
-            normalize(&mut OneChunk { simd, chunk, space, form });
+            if !normalize(&mut OneChunk { simd, chunk, space, form: PhantomData::<F> }) {
+                if stream {
+                    simd.fence();
+                }
+                return Some((row, rows));
+            }
         }
         if stream {
             simd.fence();
         }
+        None
     }
 }
 
@@ -58,6 +65,8 @@ pub(super) struct OneChunk<'a, S, F> {
 }
 
 impl<S: Simd, F: Form> Passes for OneChunk<'_, S, F> {
+    const FINITE: bool = F::FINITE;
+
     #[inline(always)]
     fn row(&self) -> &Row<'_> {
         self.chunk.row()
@@ -79,6 +88,8 @@ pub(super) struct Chunks<'a, 'r, F> {
 }
 
 impl<F: Form> Passes for Chunks<'_, '_, F> {
+    const FINITE: bool = F::FINITE;
+
     fn row(&self) -> &Row<'_> {
         self.row
     }
@@ -105,6 +116,8 @@ struct OverChunk<'a, P, F> {
 
 impl<P: Pass, F: Form> RowFn for OverChunk<'_, P, F> {
     type Output = P::Output;
+
+    const WIDE: bool = F::UNIFORM.is_some();
 
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) -> P::Output {

@@ -1,21 +1,27 @@
 //! QK norm and RoPE, head by head.
 //!
-//! Heads are short, so that a head is converted to `f32` whole, and everything is done there, in vectors: each step is a pass
-//! over the buffer. A head that ends within a vector is filled up with zeros, which add nothing to its sums. No step depends
-//! on the instruction set, as each element is rounded alone and sums are taken in the order of [`Doubles::total`], in `f64`.
+//! Most problems take [`plain`]. For the others heads are short, so that a head is converted to `f32` whole, and everything is done
+//! there, in vectors: each step is a pass over the buffer. A head that ends within a vector is filled up with zeros, which add
+//! nothing to its sums. No step depends on the instruction set, as each element is rounded alone and sums are taken in the order of
+//! [`Total::total`], in `f64`.
+
+mod plain;
+#[cfg(test)]
+mod tests;
 
 use std::{array::from_fn, ops::Range};
 
 use half::{bf16, f16};
-use rayon::prelude::*;
 
+use self::plain::{PlainTokens, is_plain};
 use super::{
     dispatch::{Isa, RowFn},
     element::Element,
     round::rounded,
     row::rstd,
-    simd::{Doubles, Simd, Vector, WIDTH},
+    simd::{Doubles, Floats, Simd, Total, Vector, WIDTH},
     tasks::TASK,
+    team,
 };
 use crate::{
     DType, MAX_HEAD_DIM, NormKind, Pairing, RopeRounding,
@@ -35,15 +41,18 @@ const ZEROS: Buffer = [0.0; MAX_HEAD_DIM as usize];
 pub(super) unsafe fn run(problem: &QkRopeProblem, isa: Isa) {
     let of_token = (problem.heads() * u64::from(problem.head_dim)).max(1);
     let tokens_per_task = (TASK as u64).div_ceil(of_token);
+    let is_plain = is_plain(problem);
     // SAFETY: the caller promises the memory of all tokens, no two of which share an output; each is in one task.
-    let task = |range: Range<u64>| isa.run(unsafe { Tokens::new(problem, range) });
+    let task = |range: Range<u64>| unsafe {
+        match is_plain {
+            true => isa.run(PlainTokens::new(problem, range)),
+            false => isa.run(Tokens::new(problem, range)),
+        }
+    };
     if problem.tokens <= tokens_per_task {
         return task(0..problem.tokens);
     }
-    (0..problem.tokens.div_ceil(tokens_per_task)).into_par_iter().for_each(|index| {
-        let first = index * tokens_per_task;
-        task(first..problem.tokens.min(first + tokens_per_task));
-    });
+    team::share(problem.tokens, tokens_per_task, &task);
 }
 
 /// Tokens of a problem, and the right to work on them.

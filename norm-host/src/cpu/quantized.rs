@@ -7,7 +7,6 @@ use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 use half::{bf16, f16};
 use norm_kernels::abi::Axis;
-use rayon::prelude::*;
 
 use super::{
     convert::{widen_bf16, widen_f16},
@@ -17,6 +16,7 @@ use super::{
     row::{RowRange, Span},
     simd::Simd,
     tasks::{Job, TASK},
+    team,
     widen::{elements, elements_mut, narrow},
 };
 use crate::{
@@ -50,10 +50,7 @@ pub(super) unsafe fn run(problem: &QuantizedProblem, isa: Isa) {
         return over(0, rows);
     }
     let rows_per_task = TASK.div_ceil(dim as usize) as u64;
-    (0..rows.div_ceil(rows_per_task)).into_par_iter().for_each(|task| {
-        let first = task * rows_per_task;
-        over(first, rows.min(first + rows_per_task));
-    });
+    team::share(rows, rows_per_task, &|range| over(range.start, range.end));
 }
 
 /// A row on its way.

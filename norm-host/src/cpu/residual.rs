@@ -4,7 +4,7 @@ use super::{
     element::Element,
     loops::{Dest, Elementwise, Source, map},
     round::rounded,
-    simd::{Simd, Vector},
+    simd::{Arithmetic, Floats, Simd},
 };
 use crate::DType;
 
@@ -51,7 +51,7 @@ struct Add;
 
 impl Elementwise<2> for Add {
     #[inline(always)]
-    fn apply<S: Simd>(self, _: S, [branch, r]: [S::F32; 2]) -> S::F32 {
+    fn apply<A: Arithmetic>(self, _: A, [branch, r]: [A::F32; 2]) -> A::F32 {
         branch.add(r)
     }
 }
@@ -62,7 +62,7 @@ struct AddScaled(Scaling);
 
 impl Elementwise<2> for AddScaled {
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, [branch, r]: [S::F32; 2]) -> S::F32 {
+    fn apply<A: Arithmetic>(self, simd: A, [branch, r]: [A::F32; 2]) -> A::F32 {
         let Scaling { branch: by, sum: scale, rounded_branch, rounded_sum } = self.0;
         let sum = rounded(branch.mul(simd.splat(by)), rounded_branch).add(r);
         rounded(sum, rounded_sum).mul(simd.splat(scale))

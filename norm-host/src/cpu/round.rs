@@ -5,7 +5,7 @@ mod tests;
 
 use super::{
     loops::{Dest, Elementwise, Source, map},
-    simd::{Simd, Vector},
+    simd::{Arithmetic, Floats, Simd},
 };
 use crate::DType;
 
@@ -15,10 +15,10 @@ pub(super) trait Intermediate: Copy {
     fn rounds_product(self) -> bool;
 
     /// The normalized value, rounded or not.
-    fn normalized<V: Vector>(self, value: V) -> V;
+    fn normalized<V: Floats>(self, value: V) -> V;
 
     /// The product of the normalized value and the weight, rounded or not.
-    fn product<V: Vector>(self, value: V) -> V;
+    fn product<V: Floats>(self, value: V) -> V;
 }
 
 /// None is rounded.
@@ -40,12 +40,12 @@ impl Intermediate for Unrounded {
     }
 
     #[inline(always)]
-    fn normalized<V: Vector>(self, value: V) -> V {
+    fn normalized<V: Floats>(self, value: V) -> V {
         value
     }
 
     #[inline(always)]
-    fn product<V: Vector>(self, value: V) -> V {
+    fn product<V: Floats>(self, value: V) -> V {
         value
     }
 }
@@ -57,19 +57,19 @@ impl Intermediate for Rounded {
     }
 
     #[inline(always)]
-    fn normalized<V: Vector>(self, value: V) -> V {
+    fn normalized<V: Floats>(self, value: V) -> V {
         rounded(value, self.normalized)
     }
 
     #[inline(always)]
-    fn product<V: Vector>(self, value: V) -> V {
+    fn product<V: Floats>(self, value: V) -> V {
         rounded(value, self.product)
     }
 }
 
 /// `value` rounded to `to`, if that is a type of 16 bits.
 #[inline(always)]
-pub(super) fn rounded<V: Vector>(value: V, to: Option<DType>) -> V {
+pub(super) fn rounded<V: Floats>(value: V, to: Option<DType>) -> V {
     match to {
         Some(DType::F16) => value.round_f16(),
         Some(DType::BF16) => value.round_bf16(),
@@ -105,7 +105,7 @@ struct AddAndRound {
 
 impl Elementwise<1> for AddAndRound {
     #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, [x]: [S::F32; 1]) -> S::F32 {
+    fn apply<A: Arithmetic>(self, simd: A, [x]: [A::F32; 1]) -> A::F32 {
         rounded(x.add(simd.splat(self.offset)), Some(self.dtype))
     }
 }

@@ -3,13 +3,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::{marker::PhantomData, ops::Range};
+use std::{marker::PhantomData, ops::Range, sync::OnceLock};
 
-use norm_kernels::abi::NormKind;
+use norm_kernels::abi::{Axis, NormKind};
 
 use super::{
     form::Form,
     residual::Scaling,
+    simd::last_level_cache,
     sum::{Mean, Moments},
 };
 use crate::{
@@ -185,29 +186,29 @@ pub(super) struct Rows<'a, F> {
 }
 
 impl<'a, F: Form> Rows<'a, F> {
+    /// Where the row at the current position begins in an operand with these strides.
+    #[inline(always)]
+    fn offset(&self, stride: impl Fn(&Axis) -> u64) -> u64 {
+        let [a, b, c] = &self.problem.axes;
+        self.position[0] * stride(a) + self.position[1] * stride(b) + self.position[2] * stride(c)
+    }
+
     /// The row at the current position.
     #[inline(always)]
     fn row(&self) -> Row<'a> {
         let Rows { problem, position, .. } = self;
-        let (mut x_offset, mut y_offset, mut r_offset, mut s_offset) = (0, 0, 0, 0);
-        for (position, axis) in position.iter().zip(&problem.axes) {
-            x_offset += position * axis.x_stride;
-            y_offset += position * axis.y_stride;
-            r_offset += position * axis.r_stride;
-            s_offset += position * axis.s_stride;
-        }
         let operand = |operand: Operand, offset: u64| {
             Span::new(operand.address, F::UNIFORM.unwrap_or(operand.dtype), offset)
         };
         let param = |param: Param| Span::new(param.address, param.dtype, position[2] * param.stride);
-        let input = operand(problem.x, x_offset);
-        let r = |residual: Residual| operand(residual.r, r_offset);
+        let input = operand(problem.x, self.offset(|axis| axis.x_stride));
+        let r = |residual: Residual| operand(residual.r, self.offset(|axis| axis.r_stride));
         let in_front = problem.residual_in_front();
         Row {
             kind: problem.kind,
-            x: in_front.map_or(input, |residual| operand(residual.sum, s_offset)),
+            x: in_front.map_or(input, |residual| operand(residual.sum, self.offset(|axis| axis.s_stride))),
             in_front: in_front.map(|residual| ResidualSum { branch: input, r: r(residual) }),
-            y: operand(problem.y, y_offset),
+            y: operand(problem.y, self.offset(|axis| axis.y_stride)),
             behind: if F::UNIFORM.is_none() { problem.residual_behind().map(r) } else { None },
             scaling: self.scaling,
             w: problem.w.map(param),
@@ -243,8 +244,14 @@ impl<'a, F: Form> Iterator for Rows<'a, F> {
 }
 
 /// Bytes of an output from which on it goes past the caches: its first rows have left most last-level caches before the last
-/// row is written, so that whoever reads it next loses nothing (docs/TUNING.md).
+/// row is written, so that whoever reads it next loses nothing (docs/TUNING.md). Of a larger last-level cache it is half.
 const MIN_STREAMED_BYTES: u64 = 32 << 20;
+
+/// [`MIN_STREAMED_BYTES`] on this machine.
+fn min_streamed_bytes() -> u64 {
+    static BYTES: OnceLock<u64> = OnceLock::new();
+    *BYTES.get_or_init(|| MIN_STREAMED_BYTES.max(last_level_cache() / 2))
+}
 
 /// Whether the output goes past the caches: if it is large, and its memory is not in them already, as it is where the output
 /// takes the place of the input or is added to.
@@ -252,7 +259,7 @@ fn streams(problem: &Problem) -> bool {
     let bytes = problem.rows.saturating_mul(u64::from(problem.dim) * problem.y.dtype.size() as u64);
     let onto_itself = problem.residual_behind().is_some_and(|residual| residual.r == problem.y);
     let cached = onto_itself || problem.y.address == problem.x.address;
-    !cached && bytes >= MIN_STREAMED_BYTES
+    !cached && bytes >= MIN_STREAMED_BYTES && bytes >= min_streamed_bytes()
 }
 
 /// What is multiplied, and rounded on the way; `None` where nothing is. A scale in memory has been read before.

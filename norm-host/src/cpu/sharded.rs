@@ -2,8 +2,6 @@
 
 use std::marker::PhantomData;
 
-use rayon::prelude::*;
-
 use super::{
     algorithm::{Passes, SumSq, Write},
     dispatch::Isa,
@@ -12,6 +10,7 @@ use super::{
     row::{Row, RowRange, rstd},
     sum::Origin,
     tasks::TASK,
+    team,
 };
 use crate::problem::{Roundings, ShardProblem, ShardStep};
 
@@ -24,9 +23,7 @@ pub(super) unsafe fn run(problem: &ShardProblem, isa: Isa) {
     let ShardProblem { step, part, sums, dim } = problem;
     let roundings = part.roundings();
     let rows_per_task = TASK.div_ceil(part.dim as usize) as u64;
-    (0..part.rows.div_ceil(rows_per_task)).into_par_iter().for_each(|task| {
-        let first = task * rows_per_task;
-        let indices = first..part.rows.min(first + rows_per_task);
+    team::share(part.rows, rows_per_task, &|indices| {
         // SAFETY: the caller promises the memory of all rows, no two of which share an output; each is in one task.
         let mut rows = unsafe { RowRange::new(part, &roundings, indices.clone()) };
         for (index, mut row) in indices.zip(rows.iter::<Any<true>>()) {

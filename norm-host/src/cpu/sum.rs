@@ -6,13 +6,14 @@ mod tests;
 use super::{
     element::Element,
     loops::{Source, Terms, sum},
-    simd::{Doubles, Simd, Vector},
+    simd::{Arithmetic, Doubles, Floats, Simd},
 };
+use crate::DType;
 
 /// What elements are measured from.
 pub(super) trait Center: Copy {
     /// `x` less the center.
-    fn center<S: Simd>(self, simd: S, x: S::F32) -> S::F32;
+    fn center<A: Arithmetic>(self, simd: A, x: A::F32) -> A::F32;
 }
 
 /// The center of RMSNorm: 0.
@@ -21,7 +22,7 @@ pub(super) struct Origin;
 
 impl Center for Origin {
     #[inline(always)]
-    fn center<S: Simd>(self, _: S, x: S::F32) -> S::F32 {
+    fn center<A: Arithmetic>(self, _: A, x: A::F32) -> A::F32 {
         x
     }
 }
@@ -47,7 +48,7 @@ impl Mean {
 
 impl Center for Mean {
     #[inline(always)]
-    fn center<S: Simd>(self, simd: S, x: S::F32) -> S::F32 {
+    fn center<A: Arithmetic>(self, simd: A, x: A::F32) -> A::F32 {
         x.sub(simd.splat(self.high)).sub(simd.splat(self.low))
     }
 }
@@ -79,8 +80,8 @@ struct Square<C>(C);
 
 impl<C: Center> Terms<1> for Square<C> {
     #[inline(always)]
-    fn add<S: Simd>(self, simd: S, [sum]: [S::F64; 1], x: S::F32) -> [S::F64; 1] {
-        [sum.add_square(self.0.center(simd, x).widen())]
+    fn add<A: Arithmetic, E: Element>(self, simd: A, [sum]: [A::F64; 1], x: A::F32) -> [A::F64; 1] {
+        [add_square::<_, E>(sum, self.0.center(simd, x).widen())]
     }
 }
 
@@ -90,8 +91,17 @@ struct ElementAndSquare;
 
 impl Terms<2> for ElementAndSquare {
     #[inline(always)]
-    fn add<S: Simd>(self, _: S, [sum, sum_sq]: [S::F64; 2], x: S::F32) -> [S::F64; 2] {
+    fn add<A: Arithmetic, E: Element>(self, _: A, [sum, sum_sq]: [A::F64; 2], x: A::F32) -> [A::F64; 2] {
         let x = x.widen();
-        [sum.add(x), sum_sq.add_square(x)]
+        [sum.add(x), add_square::<_, E>(sum_sq, x)]
+    }
+}
+
+/// `sum + x²`. Elements of 16 bits keep the instructions busy, so that the fewest are best; of `f32` each sum waits for the last.
+#[inline(always)]
+fn add_square<D: Doubles, E: Element>(sum: D, x: D) -> D {
+    match E::DTYPE {
+        DType::F32 => sum.add_square_soon(x),
+        DType::F16 | DType::BF16 => sum.add_square(x),
     }
 }

@@ -2,25 +2,33 @@
 
 use std::{marker::PhantomData, ops::Range};
 
-use half::{bf16, f16};
-use rayon::prelude::*;
-
 use super::{
     algorithm::normalize,
     chunk::CHUNK,
     dispatch::Isa,
     form::{Any, Form, Uniform, uniform},
     passes::{Chunks, NormalizeRows},
-    row::RowRange,
+    row::{Row, RowRange},
+    team,
     workspace::with_workspace,
 };
 use crate::{
     DType,
     problem::{Problem, Roundings},
 };
+use half::{bf16, f16};
 
-/// Elements that make a task: some 10 µs, against which waking a thread is little.
+/// Elements that make a task: some 10 µs, against which waking a thread is little. Of fewer there is one task.
 pub(super) const TASK: usize = 32 * 1024;
+
+/// Elements of a task at least, where there are few for so many threads.
+const MIN_TASK: u64 = 8 * 1024;
+
+/// Rows of a task: those of [`TASK`] elements, or fewer where each thread would have less than four such tasks.
+pub(super) fn rows_per_task(rows: u64, dim: u64) -> u64 {
+    let fair = rows.saturating_mul(dim) / (4 * rayon::current_num_threads() as u64);
+    fair.clamp(MIN_TASK, TASK as u64).div_ceil(dim)
+}
 
 /// Normalizes all rows, spread over threads where there are enough of them.
 ///
@@ -42,14 +50,10 @@ pub(super) unsafe fn run(problem: &Problem) {
         job.normalize(&mut rows);
     };
     // One task: threads share the chunks of each row, or there are too few elements for two tasks.
-    if job.share_chunks || rows.saturating_sub(1).saturating_mul(dim.into()) < TASK as u64 {
+    if job.share_chunks || rows <= 1 || rows.saturating_mul(dim.into()) < TASK as u64 {
         return normalize(0..rows);
     }
-    let rows_per_task = TASK.div_ceil(dim as usize) as u64;
-    (0..rows.div_ceil(rows_per_task)).into_par_iter().for_each(|task| {
-        let first = task * rows_per_task;
-        normalize(first..rows.min(first + rows_per_task));
-    });
+    team::share(rows, rows_per_task(rows, dim.into()), &normalize);
 }
 
 /// How the tasks of an operation are carried out.
@@ -80,9 +84,16 @@ impl Job {
     #[inline]
     fn normalize_form<F: Form>(&self, rows: &mut RowRange<'_>) {
         if rows.dim() > CHUNK {
-            return self.normalize_long::<F>(rows);
+            return self.normalize_long::<F::Long>(rows);
         }
-        with_workspace(|space| self.isa.run(NormalizeRows { rows, space, form: PhantomData::<F> }));
+        let mut left = Some(rows.iter::<F>());
+        while let Some(rows) = left {
+            let unfit = with_workspace(|space| self.isa.run(NormalizeRows { rows, space }));
+            left = unfit.map(|(mut row, rows)| {
+                self.normalize_unfit(&mut row);
+                rows
+            });
+        }
     }
 
     /// Normalizes rows of any length, chunk by chunk. Never inlined, to keep the code for short rows small.
@@ -90,7 +101,19 @@ impl Job {
     fn normalize_long<F: Form>(&self, rows: &mut RowRange<'_>) {
         let Job { isa, share_chunks: parallel, .. } = *self;
         for mut row in rows.iter::<F>() {
-            normalize(&mut Chunks { isa, row: &mut row, parallel, form: PhantomData::<F> });
+            if !normalize(&mut Chunks { isa, row: &mut row, parallel, form: PhantomData::<F> }) {
+                self.normalize_unfit(&mut row);
+            }
         }
+    }
+
+    /// Normalizes a row that was to be [finite](Form::FINITE) and is not. Its sum with a residual is stored already.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn normalize_unfit(&self, row: &mut Row<'_>) {
+        (row.in_front, row.stream) = (None, false);
+        let (isa, parallel, form) = (self.isa, self.share_chunks, PhantomData::<Any<false>>);
+        // It takes no row for finite.
+        let _ = normalize(&mut Chunks { isa, row, parallel, form });
     }
 }

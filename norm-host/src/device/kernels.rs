@@ -177,9 +177,9 @@ impl Device {
             DType::F32 => (false, RopeRounding::Single),
             DType::F16 | DType::BF16 => (order == Rounding::BeforeWeight, rounding),
         };
-        for rms_only in [false, true] {
+        for [rms_only, short] in [[false, false], [true, false], [true, true]] {
             let kernel =
-                RopeKernel { x, w, table, pairing, vectors: true, before_weight, rounding, rms_only };
+                RopeKernel { x, w, table, pairing, vectors: true, before_weight, rounding, rms_only, short };
             self.rope_kernel(kernel)?;
         }
         Ok(())

@@ -98,7 +98,7 @@ fn operand(storage: &CpuStorage, layout: &Layout, dims: &[usize]) -> Option<Oper
 
 /// An empty storage of this one's type with room for so many elements: filling it with zeros first would take a third of the
 /// time that one row of 256 elements takes.
-fn room_like(storage: &CpuStorage, elements: usize) -> Option<CpuStorage> {
+pub(super) fn room_like(storage: &CpuStorage, elements: usize) -> Option<CpuStorage> {
     match storage {
         CpuStorage::F16(_) => Some(CpuStorage::F16(Vec::with_capacity(elements))),
         CpuStorage::BF16(_) => Some(CpuStorage::BF16(Vec::with_capacity(elements))),
@@ -112,7 +112,7 @@ fn room_like(storage: &CpuStorage, elements: usize) -> Option<CpuStorage> {
 /// # Safety
 ///
 /// It has room for so many elements, which have been written.
-unsafe fn filled(storage: &mut CpuStorage, elements: usize) {
+pub(super) unsafe fn filled(storage: &mut CpuStorage, elements: usize) {
     // SAFETY: the caller promises just that.
     unsafe {
         match storage {

@@ -30,7 +30,7 @@ pub(super) struct Settings {
     /// As given. The checks round it to f32.
     pub(super) eps: f64,
     pub(super) weight_offset: f32,
-    round_offset: bool,
+    pub(super) round_offset: bool,
     pub(super) rounding: Rounding,
 }
 

@@ -1,5 +1,7 @@
 //! QK norm and RoPE over candle's tensors.
 
+mod on_host;
+
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     rotation::norm_and_rotate,
     store::{Lend, LendMut, Spot, Store},
 };
-use crate::{Arg, Pairing, Qkv, RopeRounding, ViewMut, tensor::Raw};
+use crate::{Arg, Pairing, Qkv, RopeRounding, View, ViewMut, tensor::Raw};
 
 /// What candle's errors call the operation.
 const NAME: &str = "qk-norm-rope";
@@ -128,16 +130,69 @@ impl QkNormRope {
         Ok((q.expect(expected), k.expect(expected), v.expect(expected)))
     }
 
-    fn run(&self, tensors: [Option<&Tensor>; 3]) -> Result<[Option<Tensor>; 3]> {
+    /// Queries and keys of a packed tensor, normed and rotated, in the layout that attention takes: of `qkv`
+    /// `(sequences, tokens, all_heads, head_dim)`, where the first `heads[0]` heads of each token are queries and the next
+    /// `heads[1]` are keys, new, contiguous tensors `(sequences, heads, tokens, head_dim)`. Heads behind these are left out. The
+    /// tokens of each sequence are at the same positions, `(tokens,)`.
+    ///
+    /// What slices, transposes and copies would do is done on the way from memory to memory: nothing is left to do for
+    /// candle but to make the results.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use norm_host::for_candle::{Norm, QkNormRope};
+    ///
+    /// # fn main() -> candle_core::Result<()> {
+    /// let qkv = Tensor::ones((1, 5, 8, 16), DType::F32, &Device::Cpu)?;
+    /// let operation = QkNormRope::new().q_norm(Norm::rms(0.0)).k_norm(Norm::rms(0.0));
+    /// let (q, k) = operation.apply_packed(&qkv, [4, 2])?;
+    /// assert_eq!((q.dims(), k.dims()), ([1, 4, 5, 16].as_slice(), [1, 2, 5, 16].as_slice()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`apply`](Self::apply), and candle's if there are fewer heads.
+    pub fn apply_packed(&self, qkv: &Tensor, heads: [usize; 2]) -> Result<(Tensor, Tensor)> {
+        let [q, k] = heads;
+        let (sequences, tokens, all, dim) = qkv.dims4()?;
+        if q.checked_add(k).is_none_or(|needed| needed > all) {
+            bail!("{NAME}: expected {q} heads of queries and {k} of keys, given {all} in all");
+        }
+        if self.is_recorded(&[Some(qkv)])? {
+            return Ok((self.packed_by_candle(qkv, 0, q, 0)?, self.packed_by_candle(qkv, q, k, 1)?));
+        }
+        let y = readable(qkv)?.apply_op1_no_bwd(&PackedOp { description: self, heads })?;
+        if sequences == 1 {
+            return Ok((y.narrow(1, 0, q)?, y.narrow(1, q, k)?));
+        }
+        let y = y.reshape((sequences * (q + k), tokens, dim))?;
+        let part = |from: usize, heads: usize| {
+            y.narrow(0, from, sequences * heads)?.reshape((sequences, heads, tokens, dim))
+        };
+        Ok((part(0, q)?, part(sequences * q, k)?))
+    }
+
+    /// Whether candle records one of the tensors or of the weights, so that gradients are wanted.
+    ///
+    /// # Errors
+    ///
+    /// candle's if it records a table.
+    fn is_recorded(&self, tensors: &[Option<&Tensor>]) -> Result<bool> {
         let mut tables = self.rotary.iter().flat_map(|rotary| [&rotary.cos, &rotary.sin]);
         if tables.any(Tensor::track_op) {
             bail!(
                 "{NAME}: expected tables without gradients, given one that candle records for backpropagation: detach() it"
             );
         }
-        let parameters =
+        let mut parameters =
             self.norms.iter().flatten().flat_map(|norm| [norm.weights(), norm.biases()]).flatten();
-        if tensors.into_iter().flatten().chain(parameters).any(Tensor::track_op) {
+        Ok(tensors.iter().flatten().any(|tensor| tensor.track_op()) || parameters.any(Tensor::track_op))
+    }
+
+    fn run(&self, tensors: [Option<&Tensor>; 3]) -> Result<[Option<Tensor>; 3]> {
+        if self.is_recorded(&tensors)? {
             return self.by_candle(tensors);
         }
         let mut readable_tensors = [None, None, None];
@@ -173,42 +228,38 @@ impl QkNormRope {
         }
         Ok(parts)
     }
-}
 
-/// The operation on queries, with the other tensors as fields. The result has the heads of queries, then those of keys, then
-/// those of values, `(rows, head_dim)`.
-struct Op<'a> {
-    description: &'a QkNormRope,
-    others: [Option<&'a Tensor>; 2],
-}
-
-impl Op<'_> {
-    fn forward<S: Store>(&self, q: &S, layout: &Layout) -> Result<(S, Shape)> {
-        let QkNormRope { norms, rotary, norm_behind, rounding } = self.description;
-        let (tokens, q_heads, dim) = layout.shape().dims3()?;
-        let heads_of = |tensor: Option<&Tensor>| -> Result<usize> {
-            tensor.map_or(Ok(0), |tensor| Ok(tensor.dims3()?.1))
+    /// So many heads of a packed tensor from that number on by candle's operations, with that norm.
+    fn packed_by_candle(&self, qkv: &Tensor, from: usize, heads: usize, norm: usize) -> Result<Tensor> {
+        let norm = self.norms[norm].as_ref();
+        let part = qkv.narrow(2, from, heads)?;
+        let of = |sequence: usize| {
+            let heads = part.get(sequence)?;
+            norm_and_rotate(&heads, norm, self.rotary.as_ref(), self.norm_behind)?.transpose(0, 1)
         };
-        let [k_heads, v_heads] = [heads_of(self.others[0])?, heads_of(self.others[1])?];
-        let heads = [q_heads, k_heads, v_heads];
-        let rows = tokens * heads.iter().sum::<usize>();
-        let shape = Shape::from((rows, dim));
-        let mut y = q.like(rows * dim, NAME)?;
-        let queue = q.queue()?;
+        let sequences: Vec<Tensor> = (0..qkv.dim(0)?).map(of).collect::<Result<_>>()?;
+        Tensor::stack(&sequences, 0)?.contiguous()
+    }
+
+    /// Calls `f` with the operation over views of the weights, tables and positions, which lie beside `x`.
+    fn over<S: Store>(
+        &self,
+        x: &S,
+        queue: &S::Queue,
+        f: impl FnOnce(&crate::QkNormRope<'_>) -> crate::Result<()>,
+    ) -> Result<()> {
+        let QkNormRope { norms, rotary, norm_behind, rounding } = self;
         // Guards, which live until the work is enqueued.
-        let [k_lock, v_lock] = self.others.map(locked);
-        let k = k_lock.as_ref().map(|k| k.read(Arg::K, q, &queue, NAME)).transpose()?;
-        let v = v_lock.as_ref().map(|v| v.read(Arg::V, q, &queue, NAME)).transpose()?;
         let locks = norms.each_ref().map(|norm| norm.as_ref().and_then(|norm| locked(norm.weights())));
         let args = [Arg::QWeight, Arg::KWeight, Arg::VWeight];
         let mut weights = [None, None, None];
         for ((place, lock), arg) in weights.iter_mut().zip(&locks).zip(args) {
-            *place = lock.as_ref().map(|lock| lock.read(arg, q, &queue, NAME)).transpose()?;
+            *place = lock.as_ref().map(|lock| lock.read(arg, x, queue, NAME)).transpose()?;
         }
         let bias_locks = norms.each_ref().map(|norm| norm.as_ref().and_then(|norm| locked(norm.biases())));
         let mut biases = [None, None, None];
         for (place, lock) in biases.iter_mut().zip(&bias_locks) {
-            *place = lock.as_ref().map(|lock| lock.read(Arg::B, q, &queue, NAME)).transpose()?;
+            *place = lock.as_ref().map(|lock| lock.read(Arg::B, x, queue, NAME)).transpose()?;
         }
         let mut over = norms.each_ref().map(|norm| norm.as_ref().map(|norm| norm.settings)).into_iter();
         let mut norm = |at: usize| {
@@ -220,33 +271,111 @@ impl Op<'_> {
             .v_norm(norm(2))
             .norm_behind(*norm_behind)
             .rounding(*rounding);
-        let read = q.read(&queue, &Spot::whole(Arg::Q, layout, NAME)?)?;
-        let read = Qkv::new(read.lend()).k(k.as_ref().map(Lend::lend)).v(v.as_ref().map(Lend::lend));
-        let dense = Layout::contiguous(&shape);
+        let Some(rotary) = rotary else { return Ok(f(&operation)?) };
+        let (cos, sin) = (locked(Some(&rotary.cos)), locked(Some(&rotary.sin)));
+        let (Some(cos), Some(sin)) = (&cos, &sin) else { bail!("{NAME}: expected tables") };
+        let cos = cos.read(Arg::Cos, x, queue, NAME)?;
+        let sin = sin.read(Arg::Sin, x, queue, NAME)?;
+        let Some(lock) = locked(Some(&rotary.positions)) else { bail!("{NAME}: expected positions") };
+        let (positions, layout) = lock.beside(x, NAME)?;
+        positions.with_positions(queue, layout, NAME, |positions| {
+            let rotary = crate::Rotary::new(cos.lend(), sin.lend(), positions).pairing(rotary.pairing);
+            Ok(f(&operation.rotary(rotary))?)
+        })
+    }
+}
+
+/// The operation on queries, with the other tensors as fields. The result has the heads of queries, then those of keys, then
+/// those of values, `(rows, head_dim)`.
+struct Op<'a> {
+    description: &'a QkNormRope,
+    others: [Option<&'a Tensor>; 2],
+}
+
+impl Op<'_> {
+    fn forward<S: Store>(&self, q: &S, layout: &Layout) -> Result<(S, Shape)> {
+        let (tokens, q_heads, dim) = layout.shape().dims3()?;
+        let heads_of = |tensor: Option<&Tensor>| -> Result<usize> {
+            tensor.map_or(Ok(0), |tensor| Ok(tensor.dims3()?.1))
+        };
+        let [k_heads, v_heads] = [heads_of(self.others[0])?, heads_of(self.others[1])?];
+        let heads = [q_heads, k_heads, v_heads];
+        let rows = tokens * heads.iter().sum::<usize>();
+        let shape = Shape::from((rows, dim));
+        let mut y = q.like(rows * dim, NAME)?;
+        let queue = q.queue()?;
         {
+            let [k_lock, v_lock] = self.others.map(locked);
+            let k = k_lock.as_ref().map(|k| k.read(Arg::K, q, &queue, NAME)).transpose()?;
+            let v = v_lock.as_ref().map(|v| v.read(Arg::V, q, &queue, NAME)).transpose()?;
+            let read = q.read(&queue, &Spot::whole(Arg::Q, layout, NAME)?)?;
+            let read = Qkv::new(read.lend()).k(k.as_ref().map(Lend::lend)).v(v.as_ref().map(Lend::lend));
+            let dense = Layout::contiguous(&shape);
             let mut written = y.write(&queue, &Spot::dense(Arg::QOut, &dense, 2, NAME))?;
             let written = parts(&mut written.lend_mut(), tokens, heads, dim)?;
-            match rotary {
-                None => operation.to(read, written, queue.as_ref())?,
-                Some(rotary) => {
-                    let (cos, sin) = (locked(Some(&rotary.cos)), locked(Some(&rotary.sin)));
-                    let (Some(cos), Some(sin)) = (&cos, &sin) else { bail!("{NAME}: expected tables") };
-                    let cos = cos.read(Arg::Cos, q, &queue, NAME)?;
-                    let sin = sin.read(Arg::Sin, q, &queue, NAME)?;
-                    let Some(lock) = locked(Some(&rotary.positions)) else {
-                        bail!("{NAME}: expected positions")
-                    };
-                    let (positions, layout) = lock.beside(q, NAME)?;
-                    positions.with_positions(&queue, layout, NAME, |positions| {
-                        let rotary =
-                            crate::Rotary::new(cos.lend(), sin.lend(), positions).pairing(rotary.pairing);
-                        Ok(operation.rotary(rotary).to(read, written, queue.as_ref())?)
-                    })?;
-                }
-            }
+            self.description.over(q, &queue, |operation| operation.to(read, written, queue.as_ref()))?;
         }
         Ok((y, shape))
     }
+}
+
+/// The operation on a packed tensor. The result has the queries of all sequences, then the keys, each
+/// `(sequences, heads, tokens, head_dim)`.
+struct PackedOp<'a> {
+    description: &'a QkNormRope,
+    heads: [usize; 2],
+}
+
+impl PackedOp<'_> {
+    /// The shape of what has the memory of both results: for one sequence its narrower views are these.
+    fn shape(&self, layout: &Layout) -> Result<Shape> {
+        let (sequences, tokens, _, dim) = layout.shape().dims4()?;
+        Ok(Shape::from((sequences, self.heads[0] + self.heads[1], tokens, dim)))
+    }
+
+    #[inline(never)]
+    fn forward<S: Store>(&self, x: &S, layout: &Layout) -> Result<(S, Shape)> {
+        let (sequences, tokens, _, dim) = layout.shape().dims4()?;
+        let [q, k] = self.heads;
+        let shape = self.shape(layout)?;
+        let mut y = x.like(shape.elem_count(), NAME)?;
+        let queue = x.queue()?;
+        {
+            let read = x.read(&queue, &Spot::whole(Arg::Q, layout, NAME)?)?;
+            let dense = Layout::contiguous(&shape);
+            let mut written = y.write(&queue, &Spot::dense(Arg::QOut, &dense, 4, NAME))?;
+            let (read, written) = (read.lend(), written.lend_mut());
+            self.description.over(x, &queue, |operation| {
+                (0..sequences).try_for_each(|sequence| {
+                    let read = |from: usize, heads: usize| {
+                        packed(&read.raw, sequence, from, heads).map(View::from_raw)
+                    };
+                    let of_head = tokens * dim;
+                    let written = |from: usize, heads: usize| {
+                        let at = (from * sequences + sequence * heads) * of_head;
+                        let strides = ([tokens, heads, dim], [dim, of_head, 1]);
+                        slice(&written.raw, at, strides).map(ViewMut::from_raw)
+                    };
+                    let read = Qkv::new(read(0, q)?).k(read(q, k)?);
+                    operation.to(read, Qkv::new(written(0, q)?).k(written(q, k)?), queue.as_ref())
+                })
+            })?;
+        }
+        Ok((y, shape))
+    }
+}
+
+/// So many heads of a sequence of a packed tensor, `(sequences, tokens, heads, head_dim)`, from that number on.
+fn packed(all: &Raw, sequence: usize, from: usize, heads: usize) -> crate::Result<Raw> {
+    let [_, tokens, _, dim] = *all.layout.shape else { return Ok(*all) };
+    let [of_sequence, of_token, of_head, last] = *all.layout.strides else { return Ok(*all) };
+    slice(all, sequence * of_sequence + from * of_head, ([tokens, heads, dim], [of_token, of_head, last]))
+}
+
+/// A tensor within another, so many elements behind its first.
+fn slice(all: &Raw, at: usize, (shape, strides): ([usize; 3], [usize; 3])) -> crate::Result<Raw> {
+    let Raw { place, address, dtype, .. } = *all;
+    Raw::strided(place, address + (at * dtype.size()) as u64, dtype, (&shape, &strides), None)
 }
 
 /// The heads of queries, keys and values in a tensor `(rows, head_dim)`, one behind the other.
@@ -284,5 +413,27 @@ impl CustomOp1 for Op<'_> {
         layout: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         self.forward(q, layout)
+    }
+}
+
+impl CustomOp1 for PackedOp<'_> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        match on_host::on_host(self, x, layout) {
+            Some(y) => Ok((y, self.shape(layout)?)),
+            None => self.forward(x, layout),
+        }
+    }
+
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.forward(x, layout)
     }
 }

@@ -87,6 +87,12 @@ pub(super) const ROPE_THREADS: u32 = 64;
 /// Heads that a thread norms and rotates where the grid stays full (T47).
 pub(super) const ROPE_GROUP: u32 = 2;
 
+/// Blocks of heads that begin while the kernel in front still finishes, in multiples of a short grid (T47).
+pub(super) const ROPE_SHORT_GRIDS: u64 = 4;
+
+/// Half tokens of a multiprocessor of which a block has all heads of one (T47).
+pub(super) const ROPE_HALF_TOKENS: RangeInclusive<u64> = 3..=8;
+
 /// Bytes of a device's rows up to which every rank of a group adds up all rows (one-shot), by the number of ranks; above, each
 /// adds up a share, and gathers the others (two-shot). Measured for two ranks, reasoned for more (T48): of `n` ranks one-shot reads `n - 1` times
 /// the rows over the link, two-shot `2 (n - 1) / n` times, which is as much for two, but meets twice.
@@ -194,8 +200,10 @@ pub(super) static EXTRAS: &[Rule] = &[take(Staged)];
 
 /// A distance of 1 MiB or more helps; from 8 MiB on the prefetched rows evict each other (T35).
 const FOUR_MIB_AHEAD: PrefetchRule = prefetch(BytesAhead(4 << 20));
-/// Where twice as much of a residual comes with each row of x (T44).
+/// Less where memory is fast, and less the more of a residual comes with each row of x: with it, three to four MiB (T44, T45).
+const THREE_MIB_AHEAD: PrefetchRule = prefetch(BytesAhead(3 << 20));
 const TWO_MIB_AHEAD: PrefetchRule = prefetch(BytesAhead(2 << 20));
+const ONE_MIB_AHEAD: PrefetchRule = prefetch(BytesAhead(1 << 20));
 
 /// Rows of that many KiB or more.
 const fn from_kib(kib: u64) -> RangeInclusive<u64> {
@@ -211,48 +219,31 @@ pub(super) static PREFETCHES: &[PrefetchRule] = &[
     PrefetchRule { grid: SHORT, ..prefetch(OwnRow) },
     // The rows of all blocks already fill the L2 cache (T37).
     PrefetchRule { variant: Some(Mixed), ..prefetch(Nothing) },
-    // Fast memory: with a residual from shorter rows on (T44), without one from these (T45).
-    PrefetchRule { loads: ResidualBetween, memory: Fast, row_bytes: from_kib(2), ..FOUR_MIB_AHEAD },
+    // Fast memory: what registers do not hold (T35), then what they do (T44, T45).
+    PrefetchRule {
+        variant: Some(Staged),
+        memory: Fast,
+        grid: VERY_LONG,
+        row_bytes: from_kib(8),
+        ..FOUR_MIB_AHEAD
+    },
+    PrefetchRule {
+        variant: Some(Stream),
+        memory: Fast,
+        grid: VERY_LONG,
+        row_bytes: from_kib(8),
+        ..FOUR_MIB_AHEAD
+    },
+    PrefetchRule { loads: ResidualBetween, memory: Fast, row_bytes: from_kib(2), ..TWO_MIB_AHEAD },
     PrefetchRule {
         loads: WideResidual,
         memory: Fast,
         grid: VERY_LONG,
         row_bytes: from_kib(2),
-        ..TWO_MIB_AHEAD
+        ..ONE_MIB_AHEAD
     },
-    PrefetchRule {
-        norm: Some(Rms),
-        loads: Residual,
-        memory: Fast,
-        grid: Grid::Above(4),
-        row_bytes: from_kib(8),
-        ..FOUR_MIB_AHEAD
-    },
-    PrefetchRule {
-        norm: Some(Rms),
-        loads: Alone,
-        memory: Fast,
-        grid: VERY_LONG,
-        row_bytes: from_kib(8),
-        ..FOUR_MIB_AHEAD
-    },
-    PrefetchRule {
-        norm: Some(Layer),
-        loads: Residual,
-        memory: Fast,
-        grid: VERY_LONG,
-        row_bytes: from_kib(2),
-        ..FOUR_MIB_AHEAD
-    },
-    // Rows of 4 KiB take as long, and those of 4-byte elements longer.
-    PrefetchRule {
-        norm: Some(Layer),
-        loads: Alone,
-        memory: Fast,
-        grid: VERY_LONG,
-        row_bytes: 2 << 10..=(4 << 10) - 1,
-        ..FOUR_MIB_AHEAD
-    },
+    PrefetchRule { loads: Residual, memory: Fast, grid: VERY_LONG, row_bytes: from_kib(2), ..TWO_MIB_AHEAD },
+    PrefetchRule { loads: Alone, memory: Fast, grid: VERY_LONG, row_bytes: from_kib(2), ..THREE_MIB_AHEAD },
     // From these lengths on it helps (T38, T39).
     PrefetchRule { norm: Some(Rms), row_bytes: from_kib(16), ..FOUR_MIB_AHEAD },
     PrefetchRule { norm: Some(Layer), row_bytes: from_kib(8), ..FOUR_MIB_AHEAD },

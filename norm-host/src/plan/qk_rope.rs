@@ -9,7 +9,7 @@ use super::{
     DeviceProfile, MAX_GRID,
     alignment::is_aligned,
     kernel_offset,
-    ladders::{ROPE_GROUP, ROPE_THREADS},
+    ladders::{ROPE_GROUP, ROPE_HALF_TOKENS, ROPE_SHORT_GRIDS, ROPE_THREADS},
 };
 use crate::{
     DType,
@@ -86,7 +86,10 @@ impl QkRopePlan {
             |part: Option<Heads>| part.map_or(0, |part| part.heads.div_ceil(u64::from(heads_a_group)) as u32);
         let groups_a_token = groups(Some(q)) + groups(k) + groups(v);
         let rows = groups_a_token * tokens as u32;
-        let rows_a_block = ROPE_THREADS / deal.lanes;
+        let rms_only = vectors && is_rms_in_front(problem);
+        let blocks = u64::from(rows.div_ceil(ROPE_THREADS / deal.lanes));
+        let runs_at_once = blocks <= ROPE_SHORT_GRIDS * profile.short_grid;
+        let rows_a_block = rows_a_block(groups_a_token, tokens, deal.lanes, profile);
         let kernel = RopeKernel {
             x: dtype,
             w: problem.weight_dtype().unwrap_or(dtype),
@@ -95,7 +98,8 @@ impl QkRopePlan {
             vectors,
             before_weight: problem.rounds_before_weight(),
             rounding: problem.roundings(),
-            rms_only: vectors && is_rms_in_front(problem),
+            rms_only,
+            short: rms_only && overlap && runs_at_once,
         };
         let k_from = groups(Some(q)) * heads_a_group;
         let v_from = k_from + groups(k) * heads_a_group;
@@ -149,6 +153,17 @@ impl QkRopePlan {
 fn is_rms_in_front(problem: &QkRopeProblem) -> bool {
     let is_rms = |(part, _): (Heads, bool)| part.norm.is_some_and(|norm| norm.kind == NormKind::Rms);
     !problem.is_norm_behind() && problem.parts().into_iter().flatten().all(is_rms)
+}
+
+/// Groups of heads of a block. Where each multiprocessor has a few tokens, a block has all groups of one, if these fill whole
+/// warps: then one block alone reads its position and its rows of the tables.
+fn rows_a_block(groups_a_token: u32, tokens: u64, lanes: u32, profile: DeviceProfile) -> u32 {
+    let multiprocessors = profile.short_grid / SHORT_BLOCKS;
+    let half_tokens = (2 * tokens).checked_div(multiprocessors).unwrap_or(u64::MAX);
+    let has_few = ROPE_HALF_TOKENS.contains(&half_tokens);
+    let threads = u64::from(groups_a_token) * u64::from(lanes);
+    let fits = threads <= RopeKernel::MAX_THREADS.into() && threads.is_multiple_of(WARP.into());
+    if has_few && fits && threads > ROPE_THREADS.into() { groups_a_token } else { ROPE_THREADS / lanes }
 }
 
 /// Heads that a thread has: two, which share what is made ready once, where one each would make a block or more for each
@@ -228,6 +243,63 @@ fn takes_vectors(problem: &QkRopeProblem, deal: Deal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Packed queries and keys of 16 bits, normed and rotated.
+    fn problem(tokens: u64, [q, k]: [u64; 2], head_dim: u32) -> QkRopeProblem {
+        let norm = HeadNorm { kind: NormKind::Rms, eps: 1e-6, w: None, weight_offset: 0.0 };
+        let part = |heads: u64, from: u64| {
+            let of = |address: u64| HeadsOperand {
+                address: address + from * 2 * u64::from(head_dim),
+                token_stride: (q + k) * u64::from(head_dim),
+                head_stride: head_dim.into(),
+            };
+            Heads { heads, x: of(1 << 20), y: of(1 << 30), norm: Some(norm) }
+        };
+        let table = Table { address: 1 << 40, stride: u64::from(head_dim / 2) };
+        QkRopeProblem {
+            q: part(q, 0),
+            k: Some(part(k, q)),
+            v: None,
+            dtype: DType::BF16,
+            tokens,
+            head_dim,
+            rotation: Some(Rotation {
+                cos: table,
+                sin: table,
+                dtype: DType::BF16,
+                rows: 1,
+                half: head_dim / 2,
+                pairing: Pairing::Halves,
+                positions: 1 << 41,
+                position_bytes: 4,
+            }),
+            norm_behind: false,
+            before_weight: false,
+            rounding: norm_kernels::abi::RopeRounding::Single,
+            overlap: true,
+        }
+    }
+
+    #[test]
+    fn a_block_has_a_token_where_each_multiprocessor_has_a_few() {
+        let profile = DeviceProfile { short_grid: 528, ..DeviceProfile::of_capability((9, 0)) };
+        let plan = |tokens, heads, dim| {
+            let QkRopePlan { kernel, grid, block, .. } =
+                QkRopePlan::new(&problem(tokens, heads, dim), profile).unwrap();
+            (grid[0], block[..2].to_vec(), kernel.short)
+        };
+        assert_eq!(plan(1, [32, 8], 128), (5, vec![8, 8], true));
+        assert_eq!(plan(64, [32, 8], 128), (160, vec![8, 8], true));
+        assert_eq!(plan(256, [32, 8], 128), (256, vec![8, 20], true));
+        assert_eq!(plan(528, [32, 8], 128), (528, vec![8, 20], true));
+        assert_eq!(plan(594, [32, 8], 128), (1485, vec![8, 8], true));
+        assert_eq!(plan(1024, [32, 8], 128), (2560, vec![8, 8], false));
+        // Whole warps alone, and no more threads than a kernel is made for.
+        assert_eq!(plan(256, [32, 4], 128), (576, vec![8, 8], true));
+        assert_eq!(plan(256, [64, 16], 128), (1280, vec![8, 8], true));
+        let late = QkRopeProblem { overlap: false, ..problem(1, [32, 8], 128) };
+        assert!(!QkRopePlan::new(&late, profile).unwrap().kernel.short);
+    }
 
     #[test]
     fn heads_are_dealt_to_whole_lanes() {

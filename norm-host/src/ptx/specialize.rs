@@ -30,6 +30,7 @@
 //! | `gates_first.T flag` | x | not 0 if the gate multiplies in front of the norm | `mov.b32` | as for f16 | as for f16 |
 //! | `turn.T {lo, hi}, {a, b}, cos, sin` | p | `a · cos - b · sin` and `b · cos + a · sin`, with the products rounded where the kernel rounds them | `mul.rn.f32`, `round`, `sub.rn.f32`, `add.rn.f32` | as for f16 | `mul.rn.f32`, `fma.rn.f32` |
 //! | `general.T flag` | p | all bits set if the kernel serves every norm of heads, 0 if it is for RMSNorm in front of the rotation | `mov.b32` | as for f16 | as for f16 |
+//! | `short.T flag` | p | all bits set if the kernel is for grids whose blocks nearly all run at once, else 0 | `mov.b32` | as for f16 | as for f16 |
 //! | `ld.T.v1 {a}, [base], index, wanted`, `.v2`, `.v4`, `.v8` | w, t | neighbouring elements as f32, from number `index` on, where `wanted` is not 0; else 1 for weights and NaN for a table | `ld.global.nc` of 16-bit words, `unpack` | as for f16 | `ld.global.nc` |
 //! | `affine.T {lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}` | y | n · w + b, where the kernel rounds before the bias with the product rounded to that type | `mul.rn.f32`, `round`, `add.rn.f32` | as for f16 | `fma.rn.f32` |
 //!
@@ -122,7 +123,7 @@
 //!     error.to_string(),
 //!     "kernel rms_f16_bf16_f16_block4, line 6 of template rms_b16_b16_b16_block4: expected an operation (unpack, pack, \
 //!      clamp, total, total_f32, plus, moments, mean, distance, overflows, ones, st_clamped, round, add, ld_scale, \
-//!      affine, activate, gate, gates_first, turn, general, ld, sum, larger, reciprocal, quotient, codes, has_range, quotient_in_range or codes_in_range), given 'unpakc'"
+//!      affine, activate, gate, gates_first, turn, general, short, ld, sum, larger, reciprocal, quotient, codes, has_range, quotient_in_range or codes_in_range), given 'unpakc'"
 //! );
 //! ```
 
@@ -184,6 +185,8 @@ pub struct Instance {
     pub rope: Option<(DType, RopeRounding)>,
     /// Of such a kernel, whether it is for RMSNorm in front of the rotation alone.
     pub rms_only: bool,
+    /// Of such a kernel, whether it is for short grids.
+    pub short: bool,
     /// The format and formula of its codes, if its output is quantized.
     pub quantized: Option<(QuantFormat, QuantRecipe)>,
     /// The largest block that it is launched with, for `.maxntid`: without it ptxas may use more registers than such a
@@ -200,7 +203,7 @@ impl Instance {
     /// The instance of an entry point, in a text for devices of this compute capability (major, minor) and newer, with many lanes
     /// of `f64`.
     pub fn of(entry: EntryPoint, capability: (u32, u32)) -> Instance {
-        let (mut rope, mut rms_only) = (None, false);
+        let (mut rope, mut rms_only, mut short) = (None, false, false);
         let (x, [w, y], epilogue) = match entry {
             EntryPoint::Norm(Kernel { x, w, y, epilogue, .. })
             | EntryPoint::Shard(ShardKernel::Apply { x, w, y, epilogue, .. }) => {
@@ -212,7 +215,7 @@ impl Instance {
             EntryPoint::Gated(GatedKernel { x, w, epilogue, .. }) => (x, [Some(w), Some(x)], epilogue),
             EntryPoint::Rope(kernel) => {
                 let RopeKernel { x, w, table, rounding, .. } = kernel;
-                (rope, rms_only) = (Some((table, rounding)), kernel.rms_only);
+                (rope, rms_only, short) = (Some((table, rounding)), kernel.rms_only, kernel.short);
                 let order = kernel.norm_rounding();
                 (x, [Some(w), Some(x)], EpilogueRounding { order, offset: false })
             }
@@ -246,6 +249,7 @@ impl Instance {
             epilogue,
             rope,
             rms_only,
+            short,
             quantized,
             max_threads: entry.max_threads(),
             max_registers: entry.max_registers(capability),

@@ -88,11 +88,13 @@ fn round(dtype: DType, value: f32) -> f32 {
     to_f32(dtype, from_f32(dtype, value))
 }
 
-/// The bits are those, or both are NaN, of which there are many.
+/// The bits are those, or both are NaN, of which there are many. What they are is written only of those that differ: it takes
+/// longer than all else here.
 #[track_caller]
-fn same_element(dtype: DType, given: u32, expected: u32, what: &str) {
-    let (a, b) = (to_f32(dtype, given), to_f32(dtype, expected));
-    assert!(given == expected || a.is_nan() && b.is_nan(), "{what}: {given:#x}, expected {expected:#x}");
+fn same_element(dtype: DType, given: u32, expected: u32, what: impl FnOnce() -> String) {
+    let is_nan = |bits| to_f32(dtype, bits).is_nan();
+    let same = given == expected || is_nan(given) && is_nan(expected);
+    assert!(same, "{}: {given:#x}, expected {expected:#x}", what());
 }
 
 fn halves(word: u32) -> [u32; 2] {
@@ -182,10 +184,10 @@ impl Made {
         let mut sum = 0.0;
         for (at, bits) in halves(word).into_iter().enumerate() {
             let exact = to_f32(x, bits);
-            same_element(DType::F32, given[result::UNPACK_X + at], exact.to_bits(), &what("unpack.x"));
-            same_element(x, halves(given[result::PACK_X])[at], from_f32(x, values[at]), &what("pack.x"));
+            same_element(DType::F32, given[result::UNPACK_X + at], exact.to_bits(), || what("unpack.x"));
+            same_element(x, halves(given[result::PACK_X])[at], from_f32(x, values[at]), || what("pack.x"));
             let clamped = if x == DType::F16 { exact.clamp(-65504.0, 65504.0) } else { exact };
-            same_element(x, halves(given[result::CLAMP])[at], from_f32(x, clamped), &what("clamp.x"));
+            same_element(x, halves(given[result::CLAMP])[at], from_f32(x, clamped), || what("clamp.x"));
             sum += f64::from(exact);
         }
         let mean = (2.0 * sum) as f32;
@@ -225,9 +227,11 @@ impl Made {
             {
                 if dtype != DType::F32 {
                     let exact = to_f32(dtype, bits).to_bits();
-                    same_element(DType::F32, given[unpacked + at], exact, &what(&format!("unpack.{role}")));
+                    same_element(DType::F32, given[unpacked + at], exact, || what(&format!("unpack.{role}")));
                     let expected = from_f32(dtype, values[at]);
-                    same_element(dtype, halves(given[packed])[at], expected, &what(&format!("pack.{role}")));
+                    same_element(dtype, halves(given[packed])[at], expected, || {
+                        what(&format!("pack.{role}"))
+                    });
                 }
             }
             if w != DType::F32 {
@@ -236,12 +240,12 @@ impl Made {
             for (role, dtype, rounded) in [("n", normalized, result::ROUND_N), ("w", weight, result::ROUND_W)]
             {
                 let expected = round(dtype, values[at]).to_bits();
-                same_element(DType::F32, given[rounded + at], expected, &what(&format!("round.{role}")));
+                same_element(DType::F32, given[rounded + at], expected, || what(&format!("round.{role}")));
             }
             let [n, w, b] = [values[at], values[2 + at], values[4 + at]];
             let rounds = order == Rounding::BeforeBias && y != DType::F32;
             let expected = if rounds { round(y, n * w) + b } else { n.mul_add(w, b) };
-            same_element(DType::F32, given[result::AFFINE_Y + at], expected.to_bits(), &what("affine.y"));
+            same_element(DType::F32, given[result::AFFINE_Y + at], expected.to_bits(), || what("affine.y"));
         }
         self.check_additions(values, given, what);
     }
@@ -264,8 +268,8 @@ impl Made {
                 let (a, r) = (round(first, values[at]), values[4 + at]);
                 let expected =
                     if scaled { round(sum, round(product, a * branch) + r) * scale } else { a + r };
-                let what = what(&format!("add.{role}"));
-                same_element(DType::F32, given[results + at], expected.to_bits(), &what);
+                let what = || what(&format!("add.{role}"));
+                same_element(DType::F32, given[results + at], expected.to_bits(), what);
             }
         }
         // What no kernel uses that is not scaled is no load.
@@ -289,12 +293,12 @@ impl Made {
         for at in 0..2 {
             let [value, g] = [values[at], values[2 + at]];
             let expected = activate(gating.activation, g).to_bits();
-            same_element(DType::F32, given[result::ACTIVATE + at], expected, &what("activate.x"));
+            same_element(DType::F32, given[result::ACTIVATE + at], expected, || what("activate.x"));
             let first = gating.gates_first();
             let in_front = if first { value * g } else { value };
-            same_element(DType::F32, given[result::GATE_X + at], in_front.to_bits(), &what("gate.x"));
+            same_element(DType::F32, given[result::GATE_X + at], in_front.to_bits(), || what("gate.x"));
             let behind = if first { value } else { round(rounded, value) * g };
-            same_element(DType::F32, given[result::GATE_Y + at], behind.to_bits(), &what("gate.y"));
+            same_element(DType::F32, given[result::GATE_Y + at], behind.to_bits(), || what("gate.y"));
             assert_eq!(given[result::GATES_FIRST], u32::from(first), "{}", what("gates_first.x"));
         }
     }
@@ -310,12 +314,13 @@ fn activate(activation: Activation, g: f32) -> f32 {
 
 /// What is done between norm and rotation, in the rotation, and to weights and tables.
 fn check_rope(
-    RopeKernel { x, w, table, rounding, rms_only, .. }: RopeKernel,
+    RopeKernel { x, w, table, rounding, rms_only, short, .. }: RopeKernel,
     values: [f32; VALUES],
     given: &[u32; RESULTS],
     what: impl Fn(&str) -> String,
 ) {
     assert_eq!(given[result::GENERAL], if rms_only { 0 } else { u32::MAX }, "{}", what("general.p"));
+    assert_eq!(given[result::SHORT], if short { u32::MAX } else { 0 }, "{}", what("short.p"));
     let unless = |is_not: bool| if is_not { DType::F32 } else { x };
     for (role, dtype, at) in [
         ("m", unless(rounding == RopeRounding::Single), result::ROUND_M),
@@ -323,7 +328,7 @@ fn check_rope(
     ] {
         for (value, given) in values.iter().zip(&given[at..][..2]) {
             let expected = round(dtype, *value).to_bits();
-            same_element(DType::F32, *given, expected, &what(&format!("round.{role}")));
+            same_element(DType::F32, *given, expected, || what(&format!("round.{role}")));
         }
     }
     for (role, dtype, absent, at) in [("w", w, 1.0, result::LD_W), ("t", table, f32::NAN, result::LD_T)] {
@@ -333,8 +338,8 @@ fn check_rope(
             DType::F16 | DType::BF16 => halves(values[0].to_bits()).map(|bits| to_f32(dtype, bits)),
         };
         for (place, expected) in [elements[1], elements[0], elements[1], absent].into_iter().enumerate() {
-            let what = what(&format!("ld.{role}, result {place}"));
-            same_element(DType::F32, given[at + place], expected.to_bits(), &what);
+            let what = || what(&format!("ld.{role}, result {place}"));
+            same_element(DType::F32, given[at + place], expected.to_bits(), what);
         }
     }
     let [a, b, cos, sin, ..] = values;
@@ -346,7 +351,7 @@ fn check_rope(
         _ => [a.mul_add(cos, -(b * sin)), b.mul_add(cos, a * sin)],
     };
     for (at, expected) in turned.into_iter().enumerate() {
-        same_element(DType::F32, given[result::TURN_P + at], expected.to_bits(), &what("turn.p"));
+        same_element(DType::F32, given[result::TURN_P + at], expected.to_bits(), || what("turn.p"));
     }
 }
 
@@ -362,14 +367,14 @@ fn check_quantized(
     for (at, value) in [a, b].into_iter().enumerate() {
         let sum = if recipe.rounds_sum() { round(x, value) } else { value };
         let sum = if clamps { sum.clamp(-65504.0, 65504.0) } else { sum };
-        same_element(DType::F32, given[result::SUM_X + at], sum.to_bits(), &what("sum.x"));
+        same_element(DType::F32, given[result::SUM_X + at], sum.to_bits(), || what("sum.x"));
         let rounded = if recipe.rounds_value() { round(x, value) } else { value };
-        same_element(DType::F32, given[result::ROUND_V + at], rounded.to_bits(), &what("round.v"));
+        same_element(DType::F32, given[result::ROUND_V + at], rounded.to_bits(), || what("round.v"));
         // No scale is so small or so large, nor is a value beside it.
         let usual = |number: f32| number == 0.0 || (1e-18..1e18).contains(&number.abs());
         if usual(value) && usual(scale) && scale != 0.0 {
             let expected = if recipe.divides(format) { value / scale } else { value * (1.0 / scale) };
-            same_element(DType::F32, given[result::QUOTIENT + at], expected.to_bits(), &what("quotient.q"));
+            same_element(DType::F32, given[result::QUOTIENT + at], expected.to_bits(), || what("quotient.q"));
             let reciprocal = f32::from_bits(given[result::RECIPROCAL]);
             let exact = if recipe == QuantRecipe::FlashInferBlock { max / magnitude } else { 1.0 / scale };
             let is_near = (reciprocal - exact).abs() <= exact.abs() * f32::EPSILON;
@@ -385,8 +390,8 @@ fn check_quantized(
         // A value so small has a quotient that is rounded to the code of 0.
         if is_in_range && (value == 0.0 || value.abs() > 1e-18) {
             let expected = if recipe.divides(format) { value / scale } else { value * (1.0 / scale) };
-            let what = what("quotient_in_range.q");
-            same_element(DType::F32, given[result::QUOTIENT_IN_RANGE + at], expected.to_bits(), &what);
+            let what = || what("quotient_in_range.q");
+            same_element(DType::F32, given[result::QUOTIENT_IN_RANGE + at], expected.to_bits(), what);
         }
     }
     if !counts || [a, b, scale, magnitude].iter().all(|value| value.abs() < 127.5) {
@@ -395,7 +400,7 @@ fn check_quantized(
     let [largest, value] = [scale.abs(), a.abs()];
     let keeps = recipe.keeps_nan() && (largest.is_nan() || value.is_nan());
     let larger = if keeps { f32::NAN } else { largest.max(value) };
-    same_element(DType::F32, given[result::LARGER], larger.to_bits(), &what("larger.q"));
+    same_element(DType::F32, given[result::LARGER], larger.to_bits(), || what("larger.q"));
     let formula = Formula::new(format, recipe);
     let codes = [a, b, scale, magnitude].map(|value| formula.code(value, Factor::Multiply(1.0)));
     assert_eq!(given[result::CODES].to_le_bytes(), codes, "{}", what("codes.q"));

@@ -262,6 +262,10 @@ fn what_does_not_fit_is_refused() {
     let mut halves = ViewMut::from_slice(&mut halves, &[3]).unwrap();
     let (expected, given) = (DType::F32, DType::F16);
     assert_eq!(rms_norm_partial(x, &mut halves, &Cpu), Err(Error::DType { arg: Arg::Sums, expected, given }));
+    let mut apart = [0.0_f32; 5];
+    let mut apart = ViewMut::from_slice(&mut apart, &[3]).unwrap().with_strides(&[2]).unwrap();
+    let gaps = Err(Error::LastAxisStrided { arg: Arg::Sums, stride: 2 });
+    assert_eq!(rms_norm_partial(x, &mut apart, &Cpu), gaps);
     // SAFETY: the operation refuses the overlap, and accesses nothing.
     let mut inside =
         unsafe { ViewMut::from_raw_parts(Place::Host, x.address() + 8, DType::F32, &[3]) }.unwrap();

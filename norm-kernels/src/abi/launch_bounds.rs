@@ -125,13 +125,13 @@ impl EntryPoint {
             }
             // The largest block leaves a thread as many registers as it needs.
             EntryPoint::Gated(_) | EntryPoint::Group(_) => 0,
-            // As few, in steps of eight, as spill nothing: with 80 0.973 of a copy's bandwidth at 32768 tokens with 32 + 8 heads of
-            // 128 bf16 (NVIDIA H200, 2026-11-30).
+            // With 80 0.973 of a copy's bandwidth at 32768 tokens with 32 + 8 heads of 128 bf16, and with 96, of which 89 are
+            // taken, 0.869 with weights and tables of f32, where 80, 84 and 88 gave 0.821, 0.774 and 0.862 (NVIDIA H200,
+            // 2026-11-30).
             EntryPoint::Rope(RopeKernel { x, w, table, vectors: true, rms_only, .. }) if x.size() == 2 => {
                 match (rms_only, w, table) {
                     (true, BF16 | DType::F16, BF16 | DType::F16) => 80,
-                    (true, F32, F32) => 88,
-                    // ptxas takes 80 itself, but spills two words where it must.
+                    // Where one of the two is f32 ptxas takes 80 itself, but spills two words where it must.
                     (true, _, _) | (false, _, _) => 96,
                 }
             }

@@ -92,11 +92,15 @@ pub struct RopeKernel {
     /// Whether it serves nothing but heads that are all normed by RMSNorm, in front of the rotation, as most models have it:
     /// then all else is left out of the text, which takes fewer registers. Of whole vectors alone.
     pub rms_only: bool,
+    /// Whether it is for grids whose blocks nearly all run at once: these fetch their heads into the L2 while the kernel in front
+    /// still finishes. Of a kernel for RMSNorm alone.
+    pub short: bool,
 }
 
 const TYPES: usize = DType::ALL.len();
-/// Element by element, and of whole vectors: for all forms, and for one.
-const ACCESSES: [(bool, bool); 3] = [(false, false), (true, false), (true, true)];
+/// Element by element, and of whole vectors: for all forms; for one, in long grids and in short ones.
+const ACCESSES: [[bool; 3]; 4] =
+    [[false, false, false], [true, false, false], [true, true, false], [true, true, true]];
 /// Kernels that round once.
 const PLAIN: usize = TYPES.pow(3) * Pairing::ALL.len() * ACCESSES.len();
 
@@ -112,14 +116,16 @@ impl RopeKernel {
         let [x, w, table] = [self.x as usize - 1, self.w as usize - 1, self.table as usize - 1];
         let kernel = ((x * TYPES + w) * TYPES + table) * 2 + self.pairing as usize;
         let order = self.rounding as usize * 2 + self.before_weight as usize;
-        order * PLAIN + kernel * ACCESSES.len() + self.vectors as usize + self.rms_only as usize
+        let access = self.vectors as usize + self.rms_only as usize + self.short as usize;
+        order * PLAIN + kernel * ACCESSES.len() + access
     }
 
     /// Every kernel that rounds once, in the order of [`index`](Self::index). The others are these with other roundings:
     /// [`roundings`](Self::roundings).
     pub fn all() -> impl Iterator<Item = RopeKernel> {
         let kernels = (0..PLAIN).map(|index| {
-            let (index, (vectors, rms_only)) = (index / ACCESSES.len(), ACCESSES[index % ACCESSES.len()]);
+            let (index, [vectors, rms_only, short]) =
+                (index / ACCESSES.len(), ACCESSES[index % ACCESSES.len()]);
             RopeKernel {
                 x: DType::ALL[index / 2 / TYPES / TYPES],
                 w: DType::ALL[index / 2 / TYPES % TYPES],
@@ -129,6 +135,7 @@ impl RopeKernel {
                 before_weight: false,
                 rounding: RopeRounding::Single,
                 rms_only,
+                short,
             }
         });
         kernels.filter(|kernel| kernel.exists())
@@ -164,12 +171,14 @@ impl RopeKernel {
 const _: () = assert!(RopeKernel::MAX_THREADS <= MAX_BLOCK_THREADS);
 
 /// The entry point's name in the PTX, such as `rope_f16_f16_f32_halves_vector_rms_before_weight_products`: types of heads,
-/// weights and tables, pairing, access, whether it serves RMSNorm alone, and where it rounds beside the last step.
+/// weights and tables, pairing, access, whether it serves RMSNorm alone, and then whether short grids, and where it rounds beside
+/// the last step.
 impl fmt::Display for RopeKernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding, rms_only } = self;
+        let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding, rms_only, short } = self;
         write!(f, "rope_{x}_{w}_{table}_{pairing}_{}", RopeKernel::access(*vectors))?;
         f.write_str(if *rms_only { "_rms" } else { "" })?;
+        f.write_str(if *short { "_short" } else { "" })?;
         f.write_str(if *before_weight { "_before_weight" } else { "" })?;
         match rounding {
             RopeRounding::Single => Ok(()),
@@ -308,8 +317,8 @@ mod tests {
         let kernels = || RopeKernel::all().flat_map(RopeKernel::roundings);
         let numbers: BTreeSet<_> = kernels().map(RopeKernel::index).collect();
         let names: BTreeSet<_> = kernels().map(|kernel| kernel.to_string()).collect();
-        assert_eq!((RopeKernel::all().count(), kernels().count()), (54, 324));
-        assert_eq!((numbers.len(), names.len()), (324, 324));
+        assert_eq!((RopeKernel::all().count(), kernels().count()), (72, 432));
+        assert_eq!((numbers.len(), names.len()), (432, 432));
         assert!(numbers.iter().all(|&number| number < ROPE_KERNEL_SLOTS));
     }
 

@@ -354,6 +354,21 @@ pub fn general_p() -> u32 {
     general
 }
 
+/// All bits set if the kernel is for grids whose blocks nearly all run at once, else 0.
+#[inline(always)]
+pub fn short_p() -> u32 {
+    let short;
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.short.p {short};",
+            short = out(reg32) short,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    short
+}
+
 /// `norm.ld`: neighbouring elements as f32, from number `index` on of a tensor of any type. Where they are not `wanted`,
 /// weights are 1, and what is read of a table is NaN.
 macro_rules! ld {

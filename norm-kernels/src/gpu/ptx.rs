@@ -147,13 +147,13 @@ pub unsafe fn prefetch_line(address: u64) {
     }
 }
 
-/// How long a loaded cache line is of use, which chooses the load's cache hint.
+/// What loads may do with the L1 cache.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Reuse {
-    /// Read once: kept out of L1. With plain loads the same kernels lose 2 to 5 %.
+    /// What is loaded may stay in L1.
+    Cached,
+    /// Read once: kept out of L1.
     Once,
-    /// Read again by this thread in a later pass.
-    Again,
     /// Read by every block and written by none while the kernel runs, so that the read-only path (`.nc`) may serve it.
     Shared,
 }
@@ -186,7 +186,7 @@ pub unsafe fn ld_global_v2(address: u64, wanted: bool, absent: u32, reuse: Reuse
             Reuse::Once => {
                 load!("ld.global.L1::no_allocate.v2.b32", "{{{a}, {b}}}", address, wanted, [a, b])
             }
-            Reuse::Again => load!("ld.global.v2.b32", "{{{a}, {b}}}", address, wanted, [a, b]),
+            Reuse::Cached => load!("ld.global.v2.b32", "{{{a}, {b}}}", address, wanted, [a, b]),
             Reuse::Shared => load!("ld.global.nc.v2.b32", "{{{a}, {b}}}", address, wanted, [a, b]),
         }
     }
@@ -210,7 +210,7 @@ pub unsafe fn ld_global_v4(address: u64, wanted: bool, absent: u32, reuse: Reuse
                 wanted,
                 [a, b, c, d]
             ),
-            Reuse::Again => {
+            Reuse::Cached => {
                 load!("ld.global.v4.b32", "{{{a}, {b}, {c}, {d}}}", address, wanted, [a, b, c, d])
             }
             Reuse::Shared => {
@@ -221,47 +221,48 @@ pub unsafe fn ld_global_v4(address: u64, wanted: bool, absent: u32, reuse: Reuse
     [a, b, c, d]
 }
 
-/// Stores two words that this kernel does not read again (`.cs`, evict first).
+/// A vectorized store, with a cache hint or without.
+macro_rules! store {
+    ($streamed:ident, $vector:literal, $place:literal, $address:ident, [$($word:ident),+]) => {
+        if $streamed {
+            store!(@ concat!("st.global.cs.", $vector), $place, $address, [$($word),+])
+        } else {
+            store!(@ concat!("st.global.", $vector), $place, $address, [$($word),+])
+        }
+    };
+    (@ $opcode:expr, $place:literal, $address:ident, [$($word:ident),+]) => {
+        asm!(
+            concat!($opcode, " [{address}], ", $place, ";"),
+            address = in(reg64) $address,
+            $($word = in(reg32) $word,)+
+            options(nostack, preserves_flags)
+        )
+    };
+}
+
+/// Stores two words; if `STREAMED`, as what the caches need not keep (`.cs`, evict first).
 ///
 /// # Safety
 /// `address` is that of 8 writable bytes in global memory, aligned to 8.
 #[inline(always)]
-pub unsafe fn st_global_v2(address: u64, words: [u32; 2]) {
+pub unsafe fn st_global_v2<const STREAMED: bool>(address: u64, words: [u32; 2]) {
     let [a, b] = words;
     // SAFETY: the caller guarantees 8 bytes of writable global memory, aligned to as many, at `address`.
-    unsafe {
-        asm!(
-            "st.global.cs.v2.b32 [{address}], {{{a}, {b}}};",
-            address = in(reg64) address,
-            a = in(reg32) a,
-            b = in(reg32) b,
-            options(nostack, preserves_flags)
-        )
-    }
+    unsafe { store!(STREAMED, "v2.b32", "{{{a}, {b}}}", address, [a, b]) }
 }
 
-/// Stores four words that this kernel does not read again (`.cs`, evict first).
+/// Stores four words; if `STREAMED`, as what the caches need not keep (`.cs`, evict first).
 ///
 /// # Safety
 /// `address` is that of 16 writable bytes in global memory, aligned to 16.
 #[inline(always)]
-pub unsafe fn st_global_v4(address: u64, words: [u32; 4]) {
+pub unsafe fn st_global_v4<const STREAMED: bool>(address: u64, words: [u32; 4]) {
     let [a, b, c, d] = words;
     // SAFETY: the caller guarantees 16 bytes of writable global memory, aligned to as many, at `address`.
-    unsafe {
-        asm!(
-            "st.global.cs.v4.b32 [{address}], {{{a}, {b}, {c}, {d}}};",
-            address = in(reg64) address,
-            a = in(reg32) a,
-            b = in(reg32) b,
-            c = in(reg32) c,
-            d = in(reg32) d,
-            options(nostack, preserves_flags)
-        )
-    }
+    unsafe { store!(STREAMED, "v4.b32", "{{{a}, {b}, {c}, {d}}}", address, [a, b, c, d]) }
 }
 
-/// Stores four words as [`st_global_v4`] does, if `wanted`.
+/// Stores four words as [`st_global_v4`] does with `STREAMED`, if `wanted`.
 ///
 /// # Safety
 /// Where `wanted`, as for [`st_global_v4`].

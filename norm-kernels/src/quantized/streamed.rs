@@ -63,9 +63,9 @@ impl<'a, A: MemoryAccess, W: Param> Streamed<'a, A, W> {
                     // SAFETY: the first `valid` elements are in the row; who called `new` guaranteed that they are in memory
                     // and aligned.
                     unsafe {
-                        x[v] = A::fetch::<XHalf, WIDTH>(row.x + offset, valid, 0, Reuse::Again);
+                        x[v] = A::fetch::<XHalf, WIDTH>(row.x + offset, valid, 0, Reuse::Cached);
                         if row.r != 0 {
-                            r[v] = A::fetch::<XHalf, WIDTH>(row.r + offset, valid, 0, Reuse::Again);
+                            r[v] = A::fetch::<XHalf, WIDTH>(row.r + offset, valid, 0, Reuse::Cached);
                         }
                     }
                 }

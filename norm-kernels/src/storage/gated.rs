@@ -122,8 +122,8 @@ impl<A: MemoryAccess, X: Input, G: Element, W: Param, Y: Output, const N: usize>
                     // memory and aligned.
                     words[v] = unsafe {
                         [
-                            A::fetch::<X, N>(x, valid, 0, Reuse::Again),
-                            A::fetch::<G, N>(g, wanted, 0, Reuse::Again),
+                            A::fetch::<X, N>(x, valid, 0, Reuse::Cached),
+                            A::fetch::<G, N>(g, wanted, 0, Reuse::Cached),
                         ]
                     };
                 }

@@ -1,6 +1,7 @@
 //! A thread's part of a row in registers and in shared memory.
 
-use super::{Registers, RowStorage, Shared};
+use super::{RegistersOf, RowStorage, Shared};
+use crate::access::StreamedVector;
 use crate::element::{Input, Output, Param, Words};
 use crate::gpu;
 use crate::row::Row;
@@ -8,9 +9,9 @@ use crate::row::Row;
 /// Aligned vectors, read once: a thread's first `V` are kept in registers, the others in shared memory.
 ///
 /// Two blocks fit a multiprocessor where [`Shared`] would leave room for one, and rows fit that are too long for shared
-/// memory alone. It adds no residual, and biases and a weight offset only as [`Registers`] does.
+/// memory alone. It adds no residual, and biases and a weight offset only as [`RegistersOf`] does.
 pub struct Hybrid<X, W, Y, const N: usize, const V: usize> {
-    in_registers: Registers<X, W, Y, N, V, false>,
+    in_registers: RegistersOf<StreamedVector, X, W, Y, N, V, false>,
     in_shared: Shared<X, W, Y, N>,
 }
 
@@ -25,11 +26,11 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize> Hybrid<X, W,
         // SAFETY: the caller guarantees that the row's elements are in memory, and that shared memory holds all vectors but
         // the first `V` of each thread.
         unsafe {
-            // `Shared` could add a residual behind the norm, which `Registers` cannot: leave that code out.
+            // `Shared` could add a residual behind the norm, which registers cannot: leave that code out.
             let row = Row { accumulate: false, ..row };
             // The loads into registers come before the loop that copies the others. Behind it, they would be issued only
             // after the copies have been waited for.
-            let in_registers = Registers::load::<false>(row);
+            let in_registers = RegistersOf::load::<false>(row);
             let in_shared = Shared::start(Row { start: row.at(V), ..row });
             gpu::cp_async_wait_all();
             Hybrid { in_registers, in_shared }

@@ -15,16 +15,28 @@ use crate::row::Row;
 /// `PRELOAD_PARAMS`: weights and biases are loaded with the row. Loaded after the reduction, one vector after the other,
 /// their latency would add to the kernel's: 1 row of 8192 f16 takes 1.4 instead of 1.9 µs for RMSNorm, 256 rows of 4096
 /// take 3.0 instead of 4.6 µs for LayerNorm. But four vectors of LayerNorm with their weights and biases take so many
-/// registers that large grids lose a fifth of their bandwidth (NVIDIA H200, 2026-11-23).
-pub struct Registers<X, W, Y, const N: usize, const V: usize, const PRELOAD_PARAMS: bool> {
+/// registers that large grids lose a fifth of their bandwidth (NVIDIA H200, 2026-11-23). `A` says which cache hints vectors are
+/// loaded and stored with.
+pub struct RegistersOf<A, X, W, Y, const N: usize, const V: usize, const PRELOAD_PARAMS: bool> {
     row: Row,
     x: [Words; V],
     params: [Params; V],
-    elements: PhantomData<(X, W, Y)>,
+    elements: PhantomData<(A, X, W, Y)>,
 }
 
-impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOAD_PARAMS: bool>
-    Registers<X, W, Y, N, V, PRELOAD_PARAMS>
+/// The same without cache hints.
+pub type Registers<X, W, Y, const N: usize, const V: usize, const PRELOAD_PARAMS: bool> =
+    RegistersOf<Vector, X, W, Y, N, V, PRELOAD_PARAMS>;
+
+impl<
+    A: MemoryAccess,
+    X: Input,
+    W: Param,
+    Y: Output,
+    const N: usize,
+    const V: usize,
+    const PRELOAD_PARAMS: bool,
+> RegistersOf<A, X, W, Y, N, V, PRELOAD_PARAMS>
 {
     /// Loads the part; with `BIASES` and `PRELOAD_PARAMS` its biases, too.
     ///
@@ -54,7 +66,7 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOA
             let x = Self::vectors::<I>(&row, row.x);
             let mut sum = Self::vectors::<X>(&row, row.r);
             let params = Self::preload::<BIASES>(&row);
-            each::<V>(|v| sum[v] = add_residual::<I, X, N>(&row, Self::at(&row, v), x[v], sum[v]));
+            each::<V>(|v| sum[v] = add_residual::<A, I, X, N>(&row, Self::at(&row, v), x[v], sum[v]));
             Self::of(row, sum, params)
         }
     }
@@ -63,7 +75,7 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOA
     #[inline(always)]
     pub fn of(row: Row, mut x: [Words; V], params: [Params; V]) -> Self {
         each::<V>(|v| x[v] = X::clamp(x[v]));
-        Registers { row, x, params, elements: PhantomData }
+        RegistersOf { row, x, params, elements: PhantomData }
     }
 
     /// Loads this thread's vectors of a row of elements `E` that begins at `address`.
@@ -76,7 +88,7 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOA
         each::<V>(|v| {
             let (at, valid) = Self::at(row, v);
             // SAFETY: a whole vector of the row, which the caller guarantees to be in memory, or `valid` is 0.
-            words[v] = unsafe { Vector::fetch::<E, N>(address + at as u64 * E::SIZE, valid, 0, Reuse::Once) };
+            words[v] = unsafe { A::fetch::<E, N>(address + at as u64 * E::SIZE, valid, 0, Reuse::Once) };
         });
         words
     }
@@ -90,7 +102,7 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOA
         let mut params = [Params::NONE; V];
         if PRELOAD_PARAMS {
             // SAFETY: `at` gives elements of the row, whose weights and biases the caller guarantees to be in memory.
-            each::<V>(|v| params[v] = unsafe { Params::load::<Vector, W, N, BIASES>(row, Self::at(row, v)) });
+            each::<V>(|v| params[v] = unsafe { Params::load::<A, W, N, BIASES>(row, Self::at(row, v)) });
         }
         params
     }
@@ -109,7 +121,7 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOA
             // thread touches these elements of `y`.
             unsafe {
                 let params = self.params::<BIASES>(v);
-                finish::<Vector, W, Y, N, BIASES, OFFSET, false>(&self.row, at, values, params);
+                finish::<A, W, Y, N, BIASES, OFFSET, false>(&self.row, at, values, params);
             }
         });
     }
@@ -130,18 +142,25 @@ impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOA
             return self.params[v];
         }
         // SAFETY: `at` gives elements of the row, whose weights and biases the caller guarantees to be in memory.
-        unsafe { Params::load::<Vector, W, N, BIASES>(&self.row, Self::at(&self.row, v)) }
+        unsafe { Params::load::<A, W, N, BIASES>(&self.row, Self::at(&self.row, v)) }
     }
 
     /// The index of the first element of vector `v`, and how many of its elements are in the row.
     #[inline(always)]
     pub fn at(row: &Row, v: usize) -> (u32, u32) {
-        (row.at(v), Vector::valid::<N>(row.at(v), row.end))
+        (row.at(v), A::valid::<N>(row.at(v), row.end))
     }
 }
 
-impl<X: Input, W: Param, Y: Output, const N: usize, const V: usize, const PRELOAD_PARAMS: bool> RowStorage<N>
-    for Registers<X, W, Y, N, V, PRELOAD_PARAMS>
+impl<
+    A: MemoryAccess,
+    X: Input,
+    W: Param,
+    Y: Output,
+    const N: usize,
+    const V: usize,
+    const PRELOAD_PARAMS: bool,
+> RowStorage<N> for RegistersOf<A, X, W, Y, N, V, PRELOAD_PARAMS>
 {
     type X = X;
     const WHOLE: bool = true;

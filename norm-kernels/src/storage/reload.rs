@@ -45,7 +45,7 @@ impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> Reload<A, X
                 // SAFETY: the residual and the sum have the same elements as `x`; the caller guarantees that no other
                 // thread touches those of the sum.
                 unsafe {
-                    let r = A::fetch::<X, N>(row.r + at, valid, 0, Reuse::Again);
+                    let r = A::fetch::<X, N>(row.r + at, valid, 0, Reuse::Cached);
                     let (x, r) = (unpack::<I, N>(x), unpack::<X, N>(r));
                     let sum = map_pairs(|i| I::add([x[i], x[i + 1]], [r[i], r[i + 1]], row.scales));
                     A::store::<X, N>(row.s + at, valid, sum);
@@ -74,7 +74,7 @@ impl<A: MemoryAccess, X: Input, W: Param, Y: Output, const N: usize> Reload<A, X
                     let address = self.row.x + at as u64 * E::SIZE;
                     // SAFETY: the first `valid` elements are in the row; who called `new` or `with_residual` guaranteed that
                     // they are in memory and aligned.
-                    words[v] = unsafe { A::fetch::<E, N>(address, valid, 0, Reuse::Again) };
+                    words[v] = unsafe { A::fetch::<E, N>(address, valid, 0, Reuse::Cached) };
                 }
             });
             each::<F>(|v| {

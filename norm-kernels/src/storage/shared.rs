@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 
 use super::{Params, RowStorage, add_residual, finish, is_common};
 use crate::abi::stages_residual_behind_norm;
-use crate::access::{MemoryAccess, Vector, unpack};
+use crate::access::{MemoryAccess, StreamedVector, unpack};
 use crate::each::each;
 use crate::element::{Addend, Input, Output, Param, Words};
 use crate::gpu::{self, Reuse};
@@ -98,9 +98,12 @@ impl<X: Input, W: Param, Y: Output, const N: usize> Shared<X, W, Y, N> {
                 let (x, r) = (self.row.x + at as u64 * I::SIZE, self.row.r + at as u64 * X::SIZE);
                 // SAFETY: a whole vector of each row, or `valid` is 0; no other thread has the slot.
                 unsafe {
-                    let x = Vector::fetch::<I, N>(x, valid, 0, Reuse::Once);
-                    let r = Vector::fetch::<X, N>(r, valid, 0, Reuse::Once);
-                    Self::store(slots[v], add_residual::<I, X, N>(&self.row, (at, valid), x, r));
+                    let x = StreamedVector::fetch::<I, N>(x, valid, 0, Reuse::Once);
+                    let r = StreamedVector::fetch::<X, N>(r, valid, 0, Reuse::Once);
+                    Self::store(
+                        slots[v],
+                        add_residual::<StreamedVector, I, X, N>(&self.row, (at, valid), x, r),
+                    );
                 }
             });
         });
@@ -116,7 +119,7 @@ impl<X: Input, W: Param, Y: Output, const N: usize> Shared<X, W, Y, N> {
             let mut batch = Batch { places: [(0, 0); F], slots: [0; F] };
             each::<F>(|v| {
                 let at = at + v as u32 * self.row.step;
-                batch.places[v] = (at, Vector::valid::<N>(at, self.row.end));
+                batch.places[v] = (at, StreamedVector::valid::<N>(at, self.row.end));
                 batch.slots[v] = slot + v as u32 * hop;
             });
             f(batch);
@@ -203,7 +206,7 @@ impl<X: Input, W: Param, Y: Output, const N: usize> Shared<X, W, Y, N> {
                         let at = if v == 0 || valid != 0 { at } else { places[0].0 };
                         Params::load_both::<W, N>(&self.row, at)
                     } else {
-                        Params::load::<Vector, W, N, BIASES>(&self.row, (at, valid))
+                        Params::load::<StreamedVector, W, N, BIASES>(&self.row, (at, valid))
                     }
                 };
             });
@@ -215,11 +218,11 @@ impl<X: Input, W: Param, Y: Output, const N: usize> Shared<X, W, Y, N> {
                 // these elements of `y`.
                 unsafe {
                     if EXTRAS && adds {
-                        finish::<Vector, W, Y, N, BIASES, EXTRAS, true>(
+                        finish::<StreamedVector, W, Y, N, BIASES, EXTRAS, true>(
                             &self.row, places[v], values, params[v],
                         );
                     } else {
-                        finish::<Vector, W, Y, N, BIASES, EXTRAS, false>(
+                        finish::<StreamedVector, W, Y, N, BIASES, EXTRAS, false>(
                             &self.row, places[v], values, params[v],
                         );
                     }

@@ -24,11 +24,12 @@ its type, and w that or float32; beside x of float32 g may be of any type, and w
 default) or "sigmoid"; order is "norm-first" (the default: y = norm(x) * w * act(g)) or "gate-first" (y = norm(x * act(g)) *
 w, as in Mamba 2).
 
-`qk_norm_rope_` norms the heads of q, k and v, and rotates those of q and k, in place and at once: each
-(tokens, heads, head_dim) of any strides but on its last axis, so that they may be slices of one packed array. Weights are
+`qk_norm_rope` norms the heads of q, k and v, and rotates those of q and k, at once: each (tokens, heads, head_dim) of any
+strides but on its last axis, so that they may be slices of one packed array. It gives a tuple of new, dense ones, as many as
+were given, or writes into q_out, k_out and v_out, of any strides but on the last axis; `qk_norm_rope_` works in place. Weights are
 (head_dim,) or (heads, head_dim); v is normed without. cos and sin are (positions, pairs), of the heads' type or float32;
 positions, int32, uint32 or int64, one a token, are their rows. pairing is "halves" (the default, NeoX) or "neighbours" (GPT-J);
-norm_behind norms what has been rotated, as Llama 4 does. `rope_` rotates alone.
+norm_behind norms what has been rotated, as Llama 4 does. `rope` and `rope_` rotate alone.
 
 `rms_norm_quantized`, `layer_norm_quantized` and, with a residual in front, `add_rms_norm_quantized` and
 `add_layer_norm_quantized` write codes of a byte instead: they give (y, scales), the value being near code times scale; those
@@ -99,12 +100,14 @@ __all__ = [
     "layer_norm_add",
     "layer_norm_add_to",
     "layer_norm_quantized",
+    "qk_norm_rope",
     "qk_norm_rope_",
     "rms_norm",
     "rms_norm_",
     "rms_norm_add",
     "rms_norm_add_to",
     "rms_norm_quantized",
+    "rope",
     "rope_",
     "sandwich_rms_norm",
     "sandwich_rms_norm_to",
@@ -152,13 +155,21 @@ def _run_gated(
     _native_gated(heads, *codes, x, g, y, w, eps, weight_offset, round_offset, rounding, True, None)
 
 
-def _run_rope(kind, q, k, v, weights, eps, weight_offset, tables, pairing, norm_behind, roundings):
+def _run_rope(kind, heads, out, weights, eps, weight_offset, tables, pairing, norm_behind, roundings):
     cos, sin, positions = tables
     positions = np.ascontiguousarray(positions)
     words = words_of_positions(positions.dtype)
     positions = positions.reshape(-1).view(np.float32)
     numbers = words, pairing, norm_behind, *roundings, True, None
-    _native_rope(kind, q, k, v, *weights, eps, weight_offset, cos, sin, positions, *numbers)
+    _native_rope(kind, *heads, *out, *weights, eps, weight_offset, cos, sin, positions, *numbers)
+
+
+_IN_PLACE = (None, None, None)
+
+
+def _rope_outputs(heads, out):
+    """Those to write into: the ones given, and new ones for the others."""
+    return [y if x is None else _output(x, y, None) for x, y in zip(heads, out)]
 
 
 def _output(x, out, dtype):
@@ -486,6 +497,37 @@ def sandwich_rms_norm_to(
     return _run_to("between", "rms", x, r, sum, _output(x, out, dtype), w, None, next_w, eps, next_eps, **options)
 
 
+def qk_norm_rope(
+    q: Array,
+    k: Optional[Array],
+    q_weight: Optional[Array],
+    k_weight: Optional[Array],
+    eps: float,
+    cos: Array,
+    sin: Array,
+    positions: Array,
+    *,
+    v: Optional[Array] = None,
+    q_out: Optional[Array] = None,
+    k_out: Optional[Array] = None,
+    v_out: Optional[Array] = None,
+    kind: str = "rms",
+    pairing: str = "halves",
+    norm_behind: bool = False,
+    weight_offset: float = 0.0,
+    rounding: str = "single",
+    rope_rounding: str = "single",
+) -> tuple[Array, ...]:
+    """rotate(norm(q, q_weight)), rotate(norm(k, k_weight)) and norm(v): a tuple of as many as were given."""
+    roundings = code("rounding", ROUNDINGS, rounding), code("rope_rounding", ROPE_ROUNDINGS, rope_rounding)
+    numbers = code("pairing", PAIRINGS, pairing), norm_behind, roundings
+    parameters = (q_weight, k_weight), eps, weight_offset, (cos, sin, positions)
+    heads, given = (q, k, v), (q_out, k_out, v_out)
+    out = _rope_outputs(heads, given)
+    _run_rope(code("kind", KINDS, kind), heads, out, *parameters, *numbers)
+    return tuple(y for y in out if y is not None)
+
+
 def qk_norm_rope_(
     q: Array,
     k: Optional[Array],
@@ -507,8 +549,28 @@ def qk_norm_rope_(
     """q = rotate(norm(q, q_weight)), k likewise, and v = norm(v), in place."""
     roundings = code("rounding", ROUNDINGS, rounding), code("rope_rounding", ROPE_ROUNDINGS, rope_rounding)
     numbers = code("pairing", PAIRINGS, pairing), norm_behind, roundings
-    tables = cos, sin, positions
-    _run_rope(code("kind", KINDS, kind), q, k, v, (q_weight, k_weight), eps, weight_offset, tables, *numbers)
+    parameters = (q_weight, k_weight), eps, weight_offset, (cos, sin, positions)
+    _run_rope(code("kind", KINDS, kind), (q, k, v), _IN_PLACE, *parameters, *numbers)
+
+
+def rope(
+    q: Array,
+    k: Optional[Array],
+    cos: Array,
+    sin: Array,
+    positions: Array,
+    *,
+    q_out: Optional[Array] = None,
+    k_out: Optional[Array] = None,
+    pairing: str = "halves",
+    rope_rounding: str = "single",
+) -> tuple[Array, ...]:
+    """The heads of q and k, rotated: a tuple of as many as were given."""
+    numbers = code("pairing", PAIRINGS, pairing), False, (0, code("rope_rounding", ROPE_ROUNDINGS, rope_rounding))
+    heads, given = (q, k, None), (q_out, k_out, None)
+    out = _rope_outputs(heads, given)
+    _run_rope(None, heads, out, (None, None), 0.0, 0.0, (cos, sin, positions), *numbers)
+    return tuple(y for y in out if y is not None)
 
 
 def rope_(
@@ -523,7 +585,7 @@ def rope_(
 ) -> None:
     """Rotates the heads of q and k in place."""
     numbers = code("pairing", PAIRINGS, pairing), False, (0, code("rope_rounding", ROPE_ROUNDINGS, rope_rounding))
-    _run_rope(None, q, k, None, (None, None), 0.0, 0.0, (cos, sin, positions), *numbers)
+    _run_rope(None, (q, k, None), _IN_PLACE, (None, None), 0.0, 0.0, (cos, sin, positions), *numbers)
 
 
 def _new_codes(x, format):

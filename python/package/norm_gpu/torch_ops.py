@@ -25,11 +25,12 @@ its type, and w that or float32; beside x of float32 g may be of any type, and w
 default) or "sigmoid"; order is "norm-first" (the default: y = norm(x) * w * act(g)) or "gate-first" (y = norm(x * act(g)) *
 w, as in Mamba 2).
 
-`qk_norm_rope_` norms the heads of q, k and v, and rotates those of q and k, in place and at once: each
-(tokens, heads, head_dim) of any strides but on its last axis, so that they may be slices of one packed tensor. Weights are
+`qk_norm_rope` norms the heads of q, k and v, and rotates those of q and k, at once: each (tokens, heads, head_dim) of any
+strides but on its last axis, so that they may be slices of one packed tensor. It gives a tuple of new, dense ones, as many as
+were given, or writes into q_out, k_out and v_out, of any strides but on the last axis; `qk_norm_rope_` works in place. Weights are
 (head_dim,) or (heads, head_dim); v is normed without. cos and sin are (positions, pairs), of the heads' type or float32;
 positions, int32, uint32 or int64, one a token, are their rows. pairing is "halves" (the default, NeoX) or "neighbours" (GPT-J);
-norm_behind norms what has been rotated, as Llama 4 does. `rope_` rotates alone.
+norm_behind norms what has been rotated, as Llama 4 does. `rope` and `rope_` rotate alone.
 
 `rms_norm_quantized`, `layer_norm_quantized` and, with a residual in front, `add_rms_norm_quantized` and
 `add_layer_norm_quantized` write codes of a byte instead: they give (y, scales), the value being near code times scale; those
@@ -101,12 +102,14 @@ __all__ = [
     "layer_norm_add",
     "layer_norm_add_to",
     "layer_norm_quantized",
+    "qk_norm_rope",
     "qk_norm_rope_",
     "rms_norm",
     "rms_norm_",
     "rms_norm_add",
     "rms_norm_add_to",
     "rms_norm_quantized",
+    "rope",
     "rope_",
     "sandwich_rms_norm",
     "sandwich_rms_norm_to",
@@ -116,6 +119,7 @@ _ROWS, _HEADS, _ADD_THEN_NORM, _NORM_THEN_ADD = FORMS["rows"], FORMS["heads"], F
 _IN_FRONT, _BEHIND, _BETWEEN = AROUND["in_front"], AROUND["behind"], AROUND["between"]
 _RMS, _LAYER = KINDS["rms"], KINDS["layer"]
 _DENSE = torch.contiguous_format
+_IN_PLACE = (None, None, None)
 
 
 def _new(x, dtype):
@@ -332,6 +336,13 @@ def _gated_(
     _native_gated(heads, activation, order, x, g, None, w, eps, weight_offset, round_offset, rounding, overlap, None)
 
 
+def _rope_direct(heads, out, q_weight, k_weight, cos, sin, positions, kind, eps, weight_offset, *numbers):
+    words = words_of_positions(positions.dtype)
+    positions = positions.reshape(-1).contiguous().view(torch.float32)
+    parameters = q_weight, k_weight, eps, weight_offset, cos, sin, positions, words, *numbers, True, None
+    _native_rope(None if kind < 0 else kind, *heads, *out, *parameters)
+
+
 @torch.library.custom_op("norm_gpu::qk_norm_rope_", mutates_args=("q", "k", "v"))
 def _qk_norm_rope_(
     q: Tensor,
@@ -350,11 +361,34 @@ def _qk_norm_rope_(
     rounding: int,
     rope_rounding: int,
 ) -> None:
-    words = words_of_positions(positions.dtype)
-    positions = positions.reshape(-1).contiguous().view(torch.float32)
-    numbers = words, pairing, norm_behind, rounding, rope_rounding, True, None
-    norm = None if kind < 0 else kind
-    _native_rope(norm, q, k, v, q_weight, k_weight, eps, weight_offset, cos, sin, positions, *numbers)
+    parameters = q_weight, k_weight, cos, sin, positions, kind, eps, weight_offset
+    _rope_direct((q, k, v), _IN_PLACE, *parameters, pairing, norm_behind, rounding, rope_rounding)
+
+
+@torch.library.custom_op("norm_gpu::qk_norm_rope_out", mutates_args=("q_out", "k_out", "v_out"))
+def _qk_norm_rope_out(
+    q: Tensor,
+    k: Optional[Tensor],
+    v: Optional[Tensor],
+    q_out: Tensor,
+    k_out: Optional[Tensor],
+    v_out: Optional[Tensor],
+    q_weight: Optional[Tensor],
+    k_weight: Optional[Tensor],
+    cos: Tensor,
+    sin: Tensor,
+    positions: Tensor,
+    kind: int,
+    eps: float,
+    weight_offset: float,
+    pairing: int,
+    norm_behind: bool,
+    rounding: int,
+    rope_rounding: int,
+) -> None:
+    parameters = q_weight, k_weight, cos, sin, positions, kind, eps, weight_offset
+    out = q_out, k_out, v_out
+    _rope_direct((q, k, v), out, *parameters, pairing, norm_behind, rounding, rope_rounding)
 
 
 def _quantized_direct(
@@ -565,12 +599,31 @@ def _run_gated(heads, x, g, w, eps, activation, order, y, in_place, options):
     return output if y is None else y.copy_(output)
 
 
-def _run_rope(kind, q, k, v, weights, eps, weight_offset, tables, pairing, norm_behind, roundings):
-    """Norm and rotation of heads, by the operator."""
+_OF_ROPE = ("q", "k", "v", "q_out", "k_out", "v_out", "q_weight", "k_weight", "cos", "sin")
+
+
+def _run_rope(kind, heads, out, weights, eps, weight_offset, tables, pairing, norm_behind, roundings):
+    """Norm and rotation of heads, by an operator where somebody watches."""
     if _is_grad_enabled():
-        _refuse_grad(q=q, k=k, v=v, q_weight=weights[0], k_weight=weights[1], cos=tables[0], sin=tables[1])
+        _refuse_grad(**dict(zip(_OF_ROPE, (*heads, *out, *weights, *tables[:2]))))
     kind = -1 if kind is None else kind
-    _qk_norm_rope_(q, k, v, *weights, *tables, kind, eps, weight_offset, pairing, norm_behind, *roundings)
+    parameters = *weights, *tables, kind, eps, weight_offset, pairing, norm_behind, *roundings
+    (q, k, v), (q_out, k_out, v_out) = heads, out
+    is_direct = not _is_compiling() and _direct(q, k, v, q_out, k_out)
+    if is_direct and _direct(tables[0], tables[1], v_out, *weights) and type(tables[2]) in _PLAIN:
+        _rope_direct(heads, out, *parameters)
+        for tensor in heads if q_out is None else out:
+            if tensor is not None:
+                _written(tensor)
+    elif q_out is None:
+        _qk_norm_rope_(*heads, *parameters)
+    else:
+        _qk_norm_rope_out(*heads, *out, *parameters)
+
+
+def _rope_outputs(heads, out):
+    """Those to write into: the ones given, and new ones for the others."""
+    return [_new(x, None) if x is not None and y is None else y for x, y in zip(heads, out)]
 
 
 def rms_norm(
@@ -888,6 +941,37 @@ def sandwich_rms_norm_to(
     return _run_to(_BETWEEN, _RMS, x, r, w, None, next_w, eps, next_eps, sum, out, dtype, options)
 
 
+def qk_norm_rope(
+    q: Tensor,
+    k: Optional[Tensor],
+    q_weight: Optional[Tensor],
+    k_weight: Optional[Tensor],
+    eps: float,
+    cos: Tensor,
+    sin: Tensor,
+    positions: Tensor,
+    *,
+    v: Optional[Tensor] = None,
+    q_out: Optional[Tensor] = None,
+    k_out: Optional[Tensor] = None,
+    v_out: Optional[Tensor] = None,
+    kind: str = "rms",
+    pairing: str = "halves",
+    norm_behind: bool = False,
+    weight_offset: float = 0.0,
+    rounding: str = "single",
+    rope_rounding: str = "single",
+) -> Tuple[Tensor, ...]:
+    """rotate(norm(q, q_weight)), rotate(norm(k, k_weight)) and norm(v): a tuple of as many as were given."""
+    roundings = code("rounding", ROUNDINGS, rounding), code("rope_rounding", ROPE_ROUNDINGS, rope_rounding)
+    numbers = code("pairing", PAIRINGS, pairing), norm_behind, roundings
+    parameters = (q_weight, k_weight), eps, weight_offset, (cos, sin, positions)
+    heads, given = (q, k, v), (q_out, k_out, v_out)
+    out = _rope_outputs(heads, given)
+    _run_rope(code("kind", KINDS, kind), heads, out, *parameters, *numbers)
+    return tuple(y for y in out if y is not None)
+
+
 def qk_norm_rope_(
     q: Tensor,
     k: Optional[Tensor],
@@ -909,8 +993,28 @@ def qk_norm_rope_(
     """q = rotate(norm(q, q_weight)), k likewise, and v = norm(v), in place."""
     roundings = code("rounding", ROUNDINGS, rounding), code("rope_rounding", ROPE_ROUNDINGS, rope_rounding)
     numbers = code("pairing", PAIRINGS, pairing), norm_behind, roundings
-    tables = cos, sin, positions
-    _run_rope(code("kind", KINDS, kind), q, k, v, (q_weight, k_weight), eps, weight_offset, tables, *numbers)
+    parameters = (q_weight, k_weight), eps, weight_offset, (cos, sin, positions)
+    _run_rope(code("kind", KINDS, kind), (q, k, v), _IN_PLACE, *parameters, *numbers)
+
+
+def rope(
+    q: Tensor,
+    k: Optional[Tensor],
+    cos: Tensor,
+    sin: Tensor,
+    positions: Tensor,
+    *,
+    q_out: Optional[Tensor] = None,
+    k_out: Optional[Tensor] = None,
+    pairing: str = "halves",
+    rope_rounding: str = "single",
+) -> Tuple[Tensor, ...]:
+    """The heads of q and k, rotated: a tuple of as many as were given."""
+    numbers = code("pairing", PAIRINGS, pairing), False, (0, code("rope_rounding", ROPE_ROUNDINGS, rope_rounding))
+    heads, given = (q, k, None), (q_out, k_out, None)
+    out = _rope_outputs(heads, given)
+    _run_rope(None, heads, out, (None, None), 0.0, 0.0, (cos, sin, positions), *numbers)
+    return tuple(y for y in out if y is not None)
 
 
 def rope_(
@@ -925,7 +1029,7 @@ def rope_(
 ) -> None:
     """Rotates the heads of q and k in place."""
     numbers = code("pairing", PAIRINGS, pairing), False, (0, code("rope_rounding", ROPE_ROUNDINGS, rope_rounding))
-    _run_rope(None, q, k, None, (None, None), 0.0, 0.0, (cos, sin, positions), *numbers)
+    _run_rope(None, (q, k, None), _IN_PLACE, (None, None), 0.0, 0.0, (cos, sin, positions), *numbers)
 
 
 def _new_codes(x, format):

@@ -17,7 +17,7 @@ const HEADS: u64 = 8;
 
 /// Runs a kernel on the queries of two tokens, with weights that all heads share.
 pub fn count(kernel: RopeKernel, simulator: &Simulator) -> norm_host::Result<KernelRun> {
-    let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding, rms_only } = kernel;
+    let RopeKernel { x, w, table, pairing, vectors, before_weight, rounding, rms_only, short } = kernel;
     // RMSNorm has a kernel of its own where heads are whole vectors.
     let kind = if vectors && !rms_only { NormKind::Layer } else { NormKind::Rms };
     let dim = if vectors { HEAD_DIM } else { HEAD_DIM - 2 };
@@ -65,7 +65,8 @@ pub fn count(kernel: RopeKernel, simulator: &Simulator) -> norm_host::Result<Ker
         norm_behind: false,
         before_weight,
         rounding,
-        overlap: true,
+        // Without it the kernel for long grids serves such a short one, too.
+        overlap: short || !rms_only,
     };
     let simulator = simulator.on(simulator.profile());
     // SAFETY: `memory` owns what the problem leads to, of its types and extents, and outlives the run. Nothing else uses it.

@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
-use super::{Doubles, Simd, Vector, WIDTH};
+use super::{Arithmetic, Doubles, Floats, Simd, Total, Vector, WIDTH, pair::Twice};
 
 /// The witness that this machine has AVX2, FMA and F16C: [`Avx2::detect`] alone makes one.
 #[derive(Clone, Copy)]
@@ -21,6 +21,15 @@ pub struct F32x8(__m256);
 #[derive(Clone, Copy)]
 pub struct F64x8(__m256d, __m256d);
 
+impl F64x8 {
+    /// The vector of these registers, which exist only where the instructions do.
+    #[cfg(norm_avx512)]
+    #[inline(always)]
+    pub fn new(first: __m256d, second: __m256d) -> F64x8 {
+        F64x8(first, second)
+    }
+}
+
 impl Avx2 {
     /// The witness, if this machine has the instructions.
     #[inline]
@@ -32,9 +41,57 @@ impl Avx2 {
     }
 }
 
-impl Simd for Avx2 {
+/// Bytes of the third-level cache, from the leaf that describes caches: 4, or of AMD 0x8000001d, which is laid out alike. 0 where
+/// there is none.
+pub(super) fn last_level_cache() -> u64 {
+    let level_3 = |leaf: u32| -> Option<u64> {
+        // Older compilers take the instruction, which every x86-64 has, for unsafe.
+        #[allow(unused_unsafe)]
+        // SAFETY: every x86-64 has the instruction.
+        let cache = |index| unsafe { __cpuid_count(leaf, index) };
+        // The lowest five bits are its type, of which 0 ends the list, the next three its level.
+        let found = (0..8)
+            .map(cache)
+            .take_while(|cache| cache.eax & 0x1f != 0)
+            .find(|cache| cache.eax >> 5 & 7 == 3)?;
+        let field = |from: u32, bits: u32| u64::from(found.ebx >> from & ((1 << bits) - 1)) + 1;
+        Some(field(22, 10) * field(12, 10) * field(0, 12) * (u64::from(found.ecx) + 1))
+    };
+    #[allow(unused_unsafe)]
+    // SAFETY: every x86-64 has the instruction.
+    let most = |first| unsafe { __cpuid(first) }.eax;
+    if most(0x8000_0000) >= 0x8000_001d
+        && let Some(bytes) = level_3(0x8000_001d)
+    {
+        return bytes;
+    }
+    if most(0) >= 4 { level_3(4).unwrap_or(0) } else { 0 }
+}
+
+impl Arithmetic for Avx2 {
     type F32 = F32x8;
     type F64 = F64x8;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> F32x8 {
+        // SAFETY: `self` proves that the machine has the instruction.
+        F32x8(unsafe { _mm256_set1_ps(value) })
+    }
+
+    #[inline(always)]
+    fn zero(self) -> F64x8 {
+        // SAFETY: `self` proves that the machine has the instruction.
+        unsafe { F64x8(_mm256_setzero_pd(), _mm256_setzero_pd()) }
+    }
+}
+
+impl Simd for Avx2 {
+    type Pair = Twice<Avx2>;
+
+    #[inline(always)]
+    fn pair(self) -> Twice<Avx2> {
+        Twice(self)
+    }
 
     #[inline(always)]
     fn load(self, from: &[f32; WIDTH]) -> F32x8 {
@@ -55,18 +112,6 @@ impl Simd for Avx2 {
             let upper = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.as_ptr().cast()));
             F32x8(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(upper)))
         }
-    }
-
-    #[inline(always)]
-    fn splat(self, value: f32) -> F32x8 {
-        // SAFETY: `self` proves that the machine has the instruction.
-        F32x8(unsafe { _mm256_set1_ps(value) })
-    }
-
-    #[inline(always)]
-    fn zero(self) -> F64x8 {
-        // SAFETY: `self` proves that the machine has the instruction.
-        unsafe { F64x8(_mm256_setzero_pd(), _mm256_setzero_pd()) }
     }
 
     #[inline(always)]
@@ -107,55 +152,8 @@ impl F32x8 {
     }
 }
 
-impl Vector for F32x8 {
+impl Floats for F32x8 {
     type F64 = F64x8;
-
-    #[inline(always)]
-    fn to_array(self) -> [f32; WIDTH] {
-        let mut array = [0.0; WIDTH];
-        // SAFETY: a vector exists only where its instructions do; the array has room for a register.
-        unsafe { _mm256_storeu_ps(array.as_mut_ptr(), self.0) };
-        array
-    }
-
-    #[inline(always)]
-    fn store_f16(self, to: &mut [f16; WIDTH]) {
-        // SAFETY: a vector exists only where its instructions do; an `f16` is 16 bits, so eight of them are 128.
-        unsafe {
-            _mm_storeu_si128(to.as_mut_ptr().cast(), self.as_f16());
-        }
-    }
-
-    #[inline(always)]
-    fn store_bf16(self, to: &mut [bf16; WIDTH]) {
-        // SAFETY: a vector exists only where its instructions do; a `bf16` is 16 bits, so eight of them are 128.
-        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), self.as_bf16()) }
-    }
-
-    #[inline(always)]
-    unsafe fn stream(self, to: *mut [f32; WIDTH]) {
-        // SAFETY: a vector exists only where its instructions do. The caller promises that the memory may be written and
-        // that its address is a multiple of 16, so that of its second half is, too.
-        unsafe {
-            let to = to.cast::<f32>();
-            _mm_stream_ps(to, _mm256_castps256_ps128(self.0));
-            _mm_stream_ps(to.add(WIDTH / 2), _mm256_extractf128_ps::<1>(self.0));
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn stream_f16(self, to: *mut [f16; WIDTH]) {
-        // SAFETY: a vector exists only where its instructions do. The caller promises that the memory may be written and that
-        // its address is a multiple of 16.
-        unsafe { _mm_stream_si128(to.cast(), self.as_f16()) }
-    }
-
-    #[inline(always)]
-    unsafe fn stream_bf16(self, to: *mut [bf16; WIDTH]) {
-        // SAFETY: a vector exists only where its instructions do. The caller promises that the memory may be written and that
-        // its address is a multiple of 16.
-        unsafe { _mm_stream_si128(to.cast(), self.as_bf16()) }
-    }
 
     #[inline(always)]
     fn round_f16(self) -> Self {
@@ -241,6 +239,55 @@ impl Vector for F32x8 {
     }
 }
 
+impl Vector for F32x8 {
+    #[inline(always)]
+    fn to_array(self) -> [f32; WIDTH] {
+        let mut array = [0.0; WIDTH];
+        // SAFETY: a vector exists only where its instructions do; the array has room for a register.
+        unsafe { _mm256_storeu_ps(array.as_mut_ptr(), self.0) };
+        array
+    }
+
+    #[inline(always)]
+    fn store_f16(self, to: &mut [f16; WIDTH]) {
+        // SAFETY: a vector exists only where its instructions do; an `f16` is 16 bits, so eight of them are 128.
+        unsafe {
+            _mm_storeu_si128(to.as_mut_ptr().cast(), self.as_f16());
+        }
+    }
+
+    #[inline(always)]
+    fn store_bf16(self, to: &mut [bf16; WIDTH]) {
+        // SAFETY: a vector exists only where its instructions do; a `bf16` is 16 bits, so eight of them are 128.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), self.as_bf16()) }
+    }
+
+    #[inline(always)]
+    unsafe fn stream(self, to: *mut [f32; WIDTH]) {
+        // SAFETY: a vector exists only where its instructions do. The caller promises that the memory may be written and
+        // that its address is a multiple of 16, so that of its second half is, too.
+        unsafe {
+            let to = to.cast::<f32>();
+            _mm_stream_ps(to, _mm256_castps256_ps128(self.0));
+            _mm_stream_ps(to.add(WIDTH / 2), _mm256_extractf128_ps::<1>(self.0));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_f16(self, to: *mut [f16; WIDTH]) {
+        // SAFETY: a vector exists only where its instructions do. The caller promises that the memory may be written and that
+        // its address is a multiple of 16.
+        unsafe { _mm_stream_si128(to.cast(), self.as_f16()) }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_bf16(self, to: *mut [bf16; WIDTH]) {
+        // SAFETY: a vector exists only where its instructions do. The caller promises that the memory may be written and that
+        // its address is a multiple of 16.
+        unsafe { _mm_stream_si128(to.cast(), self.as_bf16()) }
+    }
+}
+
 impl Doubles for F64x8 {
     #[inline(always)]
     fn add(self, other: Self) -> Self {
@@ -253,7 +300,9 @@ impl Doubles for F64x8 {
         // SAFETY: a vector exists only where its instructions do.
         unsafe { F64x8(_mm256_fmadd_pd(x.0, x.0, self.0), _mm256_fmadd_pd(x.1, x.1, self.1)) }
     }
+}
 
+impl Total for F64x8 {
     #[inline(always)]
     fn total(self) -> f64 {
         // SAFETY: a vector exists only where its instructions do.

@@ -83,3 +83,15 @@ fn a_gate_between_vectors_has_the_kernel_for_elements() {
     one.norm.axes[2].r_stride = 257;
     assert_eq!(name(&one), GatedVariant::Warp);
 }
+
+/// 8251 vectors in eight blocks: seven of 1032 and one of 1027.
+#[test]
+fn the_last_share_has_a_reciprocal_of_its_own() {
+    let reciprocals = |profile| {
+        let GatedPlan { cluster, args, .. } =
+            GatedPlan::new(&problem([DType::F32; 3], 3, 33_004), profile).unwrap();
+        (cluster, args.share, args.share_reciprocal, args.last_share_reciprocal)
+    };
+    assert_eq!(reciprocals(H200), (8, 4128, 1.0 / 4128.0, 1.0 / 4108.0));
+    assert_eq!(reciprocals(A100), (1, 33_004, 1.0 / 33_004.0, 1.0 / 33_004.0));
+}

@@ -79,3 +79,12 @@ fn shared_memory_has_room_for_an_even_number_of_vectors() {
         assert_eq!(plan.shared_bytes, vectors * 928 * 16);
     }
 }
+
+/// Each of a block's rows has its own: 128 rows of four threads with two vectors.
+#[test]
+fn shared_memory_has_room_for_all_rows_of_a_block() {
+    let problem = behind(dense(DType::F16, DType::F16, 300, 64));
+    let plan = Plan::new(&problem, A100).unwrap();
+    assert_eq!((plan.kernel.variant, plan.block), (Variant::Staged, [4, 128, 1]));
+    assert_eq!(plan.shared_bytes, 2 * 4 * 128 * 16);
+}

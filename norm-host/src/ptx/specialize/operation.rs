@@ -86,6 +86,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("gates_first", &["x"], None, "flag", 1, gates_first),
     operation("turn", &["p"], None, "{lo, hi}, {a, b}, cos, sin", 2, turn),
     operation("general", &["p"], None, "flag", 1, general),
+    operation("short", &["p"], None, "flag", 1, short),
     operation("ld", &["w", "t"], Some("v1"), "{a}, [base], index, wanted", 1, ld),
     operation("ld", &["w", "t"], Some("v2"), "{a, b}, [base], index, wanted", 2, ld),
     operation("ld", &["w", "t"], Some("v4"), "{a, b, c, d}, [base], index, wanted", 4, ld),
@@ -116,6 +117,8 @@ pub(super) struct Expansion<'a> {
     pub(super) quantized: Option<(QuantFormat, QuantRecipe)>,
     /// Of a kernel that rotates heads, whether it is for RMSNorm in front of the rotation alone.
     pub(super) rms_only: bool,
+    /// Of such a kernel, whether it is for short grids.
+    pub(super) short: bool,
     /// The lowest compute capability that the text is for.
     pub(super) capability: (u32, u32),
     /// Whether it is for devices with few lanes of f64.
@@ -310,6 +313,11 @@ fn gates_first(expansion: Expansion<'_>, operands: &[&str]) {
 fn general(expansion: Expansion<'_>, operands: &[&str]) {
     let [flag] = named(operands);
     ptx!(expansion, "mov.b32 {flag}, {};", if expansion.rms_only { 0 } else { -1 });
+}
+
+fn short(expansion: Expansion<'_>, operands: &[&str]) {
+    let [flag] = named(operands);
+    ptx!(expansion, "mov.b32 {flag}, {};", if expansion.short { -1 } else { 0 });
 }
 
 /// Rounds two values to a type of 16 bits and back, in their registers; nothing for f32.

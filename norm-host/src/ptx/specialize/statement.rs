@@ -45,10 +45,20 @@ impl<'a> Statement<'a> {
         let operands = self.operands(operation)?;
         let scaled = instance.scaled(self.role);
         let gating = instance.gating.unwrap_or_default();
-        let (quantized, rms_only) = (instance.quantized, instance.rms_only);
+        let (quantized, rms_only, short) = (instance.quantized, instance.rms_only, instance.short);
         let (role, few_doubles) = (self.role, instance.few_doubles);
-        let expansion =
-            Expansion { text, role, dtype, gating, scaled, quantized, rms_only, capability, few_doubles };
+        let expansion = Expansion {
+            text,
+            role,
+            dtype,
+            gating,
+            scaled,
+            quantized,
+            rms_only,
+            short,
+            capability,
+            few_doubles,
+        };
         (operation.expand)(expansion, &operands);
         Ok(())
     }

@@ -58,6 +58,9 @@ mod simulated {
             check(&case, &Simulator::with_profile(DeviceProfile::of_capability((8, 0))))?;
             // Threads go through as many heads as there may be, as they do in long grids.
             check(&case, &Simulator::with_profile(DeviceProfile { short_grid: 0, ..DeviceProfile::LEAST }))?;
+            // A block has all heads of a token, where these are few enough.
+            let few = DeviceProfile { short_grid: 8, ..DeviceProfile::of_capability((9, 0)) };
+            check(&case, &Simulator::with_profile(few))?;
         }
     }
 

@@ -167,3 +167,45 @@ fn the_range_of_the_promise_ends_where_it_says() {
         }
     }
 }
+
+/// What codes are made of: the bound of an output in f32, of which a half ULP is the rounding to `f32`; behind a rounding to
+/// 16 bits the ends are exact.
+#[test]
+fn values_that_are_quantized_have_the_range_of_their_bound() {
+    let (weight, bias) = ([0.5, -3.0, 1.5, 700.0], [-0.4, 3.0, -1.7, 100.0]);
+    for (kind, biased) in NormKind::ALL.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+        let parameters =
+            Parameters { weight: Some(&weight), ..parameters(kind, biased.then_some(&bias[..])) };
+        let product = reference::norm(&X, &Parameters { bias: None, ..parameters });
+        let exact = reference::norm(&X, &parameters);
+        let statistics = Statistics::of(&X, kind, 1e-6);
+        let of_mean = match kind {
+            NormKind::Rms => 0.0,
+            NormKind::Layer => 2_f64.powi(-43) * statistics.mean_magnitude * statistics.rstd,
+        };
+        let promise = Promise::new(statistics, &parameters, DType::F32);
+        for index in 0..X.len() {
+            let of_bias = if biased { 1e-6 * bias[index].abs() } else { 0.0 };
+            let error = 1e-6 * product[index].abs()
+                + of_mean * weight[index].abs()
+                + of_bias
+                + half_ulp(exact[index]);
+            let (low, high) = promise.range(Terms::of(&X, &parameters, index), biased);
+            for (side, end) in [(-1.0, low), (1.0, high)] {
+                let part = side * (end - exact[index]) / error;
+                assert!((0.999..1.001).contains(&part), "{kind:?}, {biased}, element {index}: {part}");
+            }
+        }
+    }
+    // The ends of a normalized value that is rounded, here between the two neighbours of its middle, or to one number.
+    let step = ulp(DType::BF16, 1.0);
+    for (beside, expected) in [(0.0, [1.0, 1.0 + step]), (1.1e-6, [1.0 + step; 2]), (-1.1e-6, [1.0; 2])] {
+        let first = (1.0 + step / 2.0) * (1.0 + beside);
+        let x = [first, (2.0 - first * first).sqrt()];
+        let roundings = Roundings { normalized: Some(DType::BF16), ..Roundings::NONE };
+        let parameters = Parameters { eps: 0.0, roundings, ..parameters(NormKind::Rms, None) };
+        let promise = Promise::new(Statistics::of(&x, NormKind::Rms, 0.0), &parameters, DType::F32);
+        let (low, high) = promise.range(Terms::of(&x, &parameters, 0), false);
+        assert_eq!([low, high], expected, "{beside}");
+    }
+}
