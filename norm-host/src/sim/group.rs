@@ -149,8 +149,9 @@ impl Simulator {
             *address = workspace_of(group, rank, &head(&of_rank), None, &mut simulated)?;
         }
         let hosts: Vec<u64> = (0..group.ranks).map(|_| simulated.upload("host", &[0; 4])).collect();
-        let last = if stray == Some(Stray::Absent) { streams.last_mut().and_then(Vec::pop) } else { None };
-        drop(last);
+        if let (Some(Stray::Absent), Some(last)) = (stray, streams.last_mut()) {
+            last.pop();
+        }
         let patience = if stray.is_some() { LITTLE_PATIENCE } else { PATIENCE };
         let mut launches = Vec::new();
         for (rank, parts) in streams.iter().enumerate() {
