@@ -157,7 +157,7 @@ fn of_quant(kernel: QuantKernel, case: &CheckCase) -> Vec<CheckCase> {
     cases.extend(blocks.filter(|form| form.format == quantize.form.format).filter_map(|form| {
         let quantized = Quantized { preset: quantize.preset, ..Quantized::plain(form) };
         let is_same = quantized.recipe() == quantize.recipe();
-        let rows = CheckCase { data: ValuePattern::Lifted, ..of(24, 896) };
+        let rows = CheckCase { data: ValuePattern::Lifted, ..of(16, 1024) };
         is_same.then(|| CheckCase { quantize: Some(quantized), ..rows })
     }));
     // The largest element of a row, which decides its scale, in each place of both vectors of a thread.

@@ -176,16 +176,13 @@ pub(super) fn in_place(simulator: &Simulator, entry: EntryPoint, memory: &mut Im
         let simulator = simulator.on(profile);
         let tried = match &case {
             AnyCase::Norm(norm) => {
-                let gaps = strided(norm, true);
                 // Of long rows each kernel adds a residual in front, along the same axes.
-                let added = (norm.dim() >= LONG && norm.residual == ResidualForm::None && norm.shards == 1)
-                    .then(|| CheckCase {
-                        residual: ResidualForm::PreNorm { gaps: [16, 40, 8], at: 0 },
-                        addition: AdditionOptions { separate: Some(([24, 8, 32], 0)), ..gaps.addition },
-                        gate: None,
-                        ..gaps.clone()
-                    })
-                    .filter(|_| norm.gate.is_none() && norm.quantize.is_none());
+                let is_plain = norm.residual == ResidualForm::None && norm.shards == 1;
+                let is_long = norm.dim() >= LONG && norm.gate.is_none() && norm.quantize.is_none();
+                let residual = ResidualForm::PreNorm { gaps: [0; MAX_LEADING], at: 0 };
+                let added =
+                    (is_plain && is_long).then(|| strided(&CheckCase { residual, ..norm.clone() }, true));
+                let gaps = strided(norm, true);
                 let cases = [Some(without_weights(norm)), Some(gaps), added].into_iter().flatten();
                 cases.fold(Tried::Passed { outputs: 0 }, |tried, case| {
                     tried.and(beside(&simulator, &AnyCase::Norm(case), memory))

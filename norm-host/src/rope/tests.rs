@@ -14,6 +14,19 @@ fn frequencies_of_two_pairs_are_as_computed_by_hand() {
     let scaling = |length| RopeScaling::DynamicNtk { factor: 2.0, original_length: 100, length };
     assert_eq!(plain.scaling(scaling(200)).frequencies().unwrap(), [1.0, 1.0 / 12.0]);
     assert_eq!(plain.scaling(scaling(50)).frequencies().unwrap(), [1.0, 0.25]);
+    // Waves of 2π and 8π: shorter than 32 / 4 and longer than 32 / 2; then 2π alone between 20 / 5 and 20 / 2, of which 20 has
+    // 10 / π: (10 / π - 2) / 3 of the frequency stays.
+    let llama3 = |low_freq_factor, high_freq_factor, original_length| RopeScaling::Llama3 {
+        factor: 8.0,
+        low_freq_factor,
+        high_freq_factor,
+        original_length,
+    };
+    assert_eq!(plain.scaling(llama3(2.0, 4.0, 32)).frequencies().unwrap(), [1.0, 0.25 / 8.0]);
+    let between = plain.scaling(llama3(2.0, 5.0, 20)).frequencies().unwrap();
+    let kept = (10.0 / std::f32::consts::PI - 2.0) / 3.0;
+    assert!((between[0] - (kept + (1.0 - kept) / 8.0)).abs() < 1e-6, "{between:?}");
+    assert_eq!(between[1], 0.25 / 8.0);
 }
 
 #[test]

@@ -60,28 +60,38 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
         ..of(1, dim)
     };
     let two_shot = |rows: CheckCase, ranks: usize| GroupCase { rows, ranks, two_shot: true, ..case.clone() };
+    let width = width(x, x) as usize;
+    // One row a block at a time, so that each rank has its turn to reduce; in kernels that reload rows since they have what others
+    // do not add.
+    let single = CheckCase {
+        data: ValuePattern::Spot,
+        b: case.rows.w.filter(|_| norm == Some(NormKind::Rms) && variant != GroupVariant::Block),
+        weight_offset: if norm == Some(NormKind::Layer) && variant != GroupVariant::Block {
+            1.0
+        } else {
+            0.0
+        },
+        ..of(9, 67 * width + if variant == GroupVariant::Scalar { 3 } else { 0 })
+    };
     let mut cases = vec![
         GroupCase { calls: 1, completed: u32::MAX - 1, piece: Some(5), ..two_shot(strided, 3) },
-        GroupCase {
-            calls: 1,
-            blocks: 1,
-            ..two_shot(CheckCase { data: ValuePattern::Spot, ..of(9, dim) }, 8)
-        },
+        GroupCase { calls: 1, blocks: 1, ..two_shot(single, 8) },
     ];
-    let width = width(x, x) as usize;
     let once = |rows: CheckCase, ranks: usize| GroupCase { rows, ranks, calls: 1, ..case.clone() };
     if variant != GroupVariant::Block {
         // More vectors than a block's threads have at a time, or than a thread adds up at a time.
         let odd = usize::from(variant == GroupVariant::Scalar);
         let vectors = match norm {
-            None => 2600,
-            Some(NormKind::Rms) => 1100,
+            None => 1600,
             // Shorter ones are held in registers.
-            Some(NormKind::Layer) => 2100,
+            Some(NormKind::Layer) if variant == GroupVariant::Stream => 2100,
+            Some(_) => 1100,
         };
         let long = of(1, vectors * width + odd);
-        cases.push(once(CheckCase { residual: added([0; 3]), ..long.clone() }, 2));
-        cases.push(two_shot(long, 2));
+        // Without a norm a thread has four vectors of each rank at a time.
+        let ranks = if has_norm { 2 } else { 8 };
+        cases.push(once(CheckCase { residual: added([0; 3]), ..long.clone() }, ranks));
+        cases.push(GroupCase { calls: 1, ..two_shot(long, 2) });
     }
     if let Some(kind) = norm {
         let far = if kind == NormKind::Layer { ValuePattern::Shifted } else { ValuePattern::Hard };
@@ -106,7 +116,7 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
     // The last ones have the fewest elements.
     let strays = [Stray::Absent, Stray::OtherCall, Stray::OtherEpoch];
     for (case, stray) in cases.iter_mut().rev().zip(strays) {
-        (case.stray, case.ranks) = (Some(stray), 3);
+        (case.stray, case.ranks) = (Some(stray), case.ranks.max(3));
     }
     cases
 }

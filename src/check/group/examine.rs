@@ -7,7 +7,7 @@ use norm_host::{GroupFailure, Stray, reference};
 
 use super::super::call::{Call, Executor, ImageTensor};
 use super::super::examine::{CaseFault, CaseStats, ImageBuffers, judge};
-use super::super::outputs::{Outputs, difference, row_bytes, take, touched};
+use super::super::outputs::{Outputs, difference, first_change, row_bytes, take, touched};
 use super::{GroupCase, GroupImage};
 use crate::bytes::AlignedBytes;
 use crate::element;
@@ -83,7 +83,7 @@ fn execute(
     let outputs = (0..group.parts())
         .map(|number| take(rows, &group.call, |tensor| group.of_part(tensor, number), before, image))
         .collect();
-    match image.iter().zip(before.iter()).position(|(after, before)| after != before) {
+    match first_change(image, before) {
         None => Ok(outputs),
         Some(byte) => Err(touched(&group.call, byte % group.part)),
     }

@@ -6,6 +6,7 @@ use norm_host::reference::{Head, HeadOperation, HeadParameters};
 
 use super::super::call::Executor;
 use super::super::examine::{CaseFault, CaseStats, ImageBuffers};
+use super::super::outputs::first_change;
 use super::{HeadsCall, HeadsCase};
 use crate::bytes::AlignedBytes;
 use crate::element;
@@ -48,7 +49,7 @@ fn execute(
         outputs.push(image[range.clone()].to_vec());
         image[range.clone()].copy_from_slice(&before[range]);
     }
-    match image.iter().zip(before.iter()).position(|(after, before)| after != before) {
+    match first_change(image, before) {
         None => Ok(outputs),
         Some(byte) => Err(CaseFault::Touched { tensor: "y", byte: byte.wrapping_sub(call.y) as isize }),
     }
