@@ -158,7 +158,7 @@ fn of_quant(kernel: QuantKernel, case: &CheckCase) -> Vec<CheckCase> {
         let quantized = Quantized { preset: quantize.preset, ..Quantized::plain(form) };
         let is_same = quantized.recipe() == quantize.recipe();
         let rows = CheckCase { data: ValuePattern::Lifted, ..of(16, 1024) };
-        is_same.then(|| CheckCase { quantize: Some(quantized), ..rows })
+        is_same.then_some(CheckCase { quantize: Some(quantized), ..rows })
     }));
     // The largest element of a row, which decides its scale, in each place of both vectors of a thread.
     cases.push(CheckCase { data: ValuePattern::Lifted, ..of(48, 384) });
