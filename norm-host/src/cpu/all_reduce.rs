@@ -106,3 +106,61 @@ unsafe fn store(address: u64, index: usize, dtype: DType, value: f32) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use super::*;
+    use crate::Element;
+
+    const SHAPE: [usize; 4] = [2, 3, 2, 5];
+
+    /// Gaps along every axis, along some, and none: of two ranks and of what they add up to.
+    const STRIDES: [[usize; 4]; 3] = [[90, 22, 9, 1], [60, 20, 10, 1], [30, 10, 5, 1]];
+
+    /// Every index, and where it is in a tensor of these strides.
+    fn each(strides: [usize; 4]) -> impl Iterator<Item = usize> {
+        let [a, b, c, d] = SHAPE;
+        (0..a * b * c * d).map(move |at| {
+            let index = [at / (b * c * d), at / (c * d) % b, at / d % c, at % d];
+            index.iter().zip(strides).map(|(index, stride)| index * stride).sum()
+        })
+    }
+
+    fn holds<E: Element + Copy + Debug + PartialEq>(of: impl Fn(usize) -> E) {
+        for turn in 0..3 {
+            let [first, second, sum] = [0, 1, 2].map(|at| STRIDES[(at + turn) % 3]);
+            let ranks = [1, 200].map(|from| (0..160).map(|at| of(from + at)).collect::<Vec<E>>());
+            let mut y = vec![of(0); 160];
+            let x = [(&ranks[0], first), (&ranks[1], second)].map(|(rank, strides)| {
+                View::from_slice(rank, &SHAPE).unwrap().with_strides(&strides).unwrap()
+            });
+            let view = ViewMut::from_slice(&mut y, &SHAPE).unwrap();
+            Cpu.all_reduce(&x, &mut view.with_strides(&sum).unwrap()).unwrap();
+            let mut expected = vec![of(0); 160];
+            for ((a, b), to) in each(first).zip(each(second)).zip(each(sum)) {
+                expected[to] = of(1 + a + 200 + b);
+            }
+            assert_eq!(y, expected, "turn {turn}");
+        }
+    }
+
+    #[test]
+    fn rows_are_added_up_wherever_they_lie() {
+        holds(|value| value as f32);
+        // Of eleven bits, exact up to 2048.
+        holds(|value| f16::from_f32(value as f32));
+    }
+
+    #[test]
+    fn what_cannot_be_added_up_is_refused() {
+        let (x, mut y) = ([1.0_f32; 4], [f16::ZERO; 4]);
+        let x = View::from_slice(&x, &[2, 2]).unwrap();
+        let mut y = ViewMut::from_slice(&mut y, &[2, 2]).unwrap();
+        let none = Error::ListLength { arg: Arg::X, expected: 1, given: 0 };
+        assert_eq!(Cpu.all_reduce(&[], &mut y), Err(none));
+        let other = Error::DType { arg: Arg::X, expected: DType::F16, given: DType::F32 };
+        assert_eq!(Cpu.all_reduce(&[x], &mut y), Err(other));
+    }
+}

@@ -3,14 +3,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::{marker::PhantomData, ops::Range, sync::OnceLock};
+use std::{marker::PhantomData, ops::Range};
 
 use norm_kernels::abi::{Axis, NormKind};
 
 use super::{
     form::Form,
     residual::Scaling,
-    simd::last_level_cache,
     sum::{Mean, Moments},
 };
 use crate::{
@@ -244,14 +243,8 @@ impl<'a, F: Form> Iterator for Rows<'a, F> {
 }
 
 /// Bytes of an output from which on it goes past the caches: its first rows have left most last-level caches before the last
-/// row is written, so that whoever reads it next loses nothing (docs/TUNING.md). Of a larger last-level cache it is half.
+/// row is written, so that whoever reads it next loses nothing (docs/TUNING.md).
 const MIN_STREAMED_BYTES: u64 = 32 << 20;
-
-/// [`MIN_STREAMED_BYTES`] on this machine.
-fn min_streamed_bytes() -> u64 {
-    static BYTES: OnceLock<u64> = OnceLock::new();
-    *BYTES.get_or_init(|| MIN_STREAMED_BYTES.max(last_level_cache() / 2))
-}
 
 /// Whether the output goes past the caches: if it is large, and its memory is not in them already, as it is where the output
 /// takes the place of the input or is added to.
@@ -259,7 +252,7 @@ fn streams(problem: &Problem) -> bool {
     let bytes = problem.rows.saturating_mul(u64::from(problem.dim) * problem.y.dtype.size() as u64);
     let onto_itself = problem.residual_behind().is_some_and(|residual| residual.r == problem.y);
     let cached = onto_itself || problem.y.address == problem.x.address;
-    !cached && bytes >= MIN_STREAMED_BYTES && bytes >= min_streamed_bytes()
+    !cached && bytes >= MIN_STREAMED_BYTES
 }
 
 /// What is multiplied, and rounded on the way; `None` where nothing is. A scale in memory has been read before.

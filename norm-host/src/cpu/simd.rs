@@ -29,14 +29,6 @@ pub(super) const PAIR: usize = 2 * WIDTH;
 /// What the address given to [`Vector::stream`] must be a multiple of, in bytes.
 pub(super) const STREAM_ALIGN: usize = 16;
 
-/// Bytes of the last-level cache that this core shares with others; 0 where it is not known.
-pub(super) fn last_level_cache() -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    return avx2::last_level_cache();
-    #[cfg(not(target_arch = "x86_64"))]
-    return 0;
-}
-
 /// What vectors are computed with. A function that is generic over it serves vectors of any width.
 pub(super) trait Arithmetic: Copy {
     /// A vector of `f32`.

@@ -153,9 +153,7 @@ impl Simulator {
         }
         let hosts: Vec<u64> = (0..group.ranks).map(|_| simulated.upload("host", &[0; 4])).collect();
         let room = room(&streams);
-        if stray == Some(Stray::Absent)
-            && let Some(last) = streams.last_mut()
-        {
+        if let (Some(Stray::Absent), Some(last)) = (stray, streams.last_mut()) {
             last.pop();
         }
         let patience = if stray.is_some() { LITTLE_PATIENCE } else { PATIENCE };

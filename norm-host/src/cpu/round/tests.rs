@@ -32,6 +32,12 @@ fn check(simd: impl Simd) {
                 add_and_round(simd, source, offset, to, dest);
                 assert!(bits(&given) == bits(&expected), "{offset} added, {to}");
             }
+            // Zeros keep their signs.
+            let expected: Vec<f32> = values.iter().map(|&value| rounded(value)).collect();
+            let mut given = values.to_vec();
+            let (source, dest) = Dest::in_place(&mut given);
+            round(simd, source, to, dest);
+            assert!(bits(&given) == bits(&expected), "{to}");
         }
     }
 }

@@ -41,33 +41,6 @@ impl Avx2 {
     }
 }
 
-/// Bytes of the third-level cache, from the leaf that describes caches: 4, or of AMD 0x8000001d, which is laid out alike. 0 where
-/// there is none.
-pub(super) fn last_level_cache() -> u64 {
-    let level_3 = |leaf: u32| -> Option<u64> {
-        // Older compilers take the instruction, which every x86-64 has, for unsafe.
-        #[allow(unused_unsafe)]
-        // SAFETY: every x86-64 has the instruction.
-        let cache = |index| unsafe { __cpuid_count(leaf, index) };
-        // The lowest five bits are its type, of which 0 ends the list, the next three its level.
-        let found = (0..8)
-            .map(cache)
-            .take_while(|cache| cache.eax & 0x1f != 0)
-            .find(|cache| cache.eax >> 5 & 7 == 3)?;
-        let field = |from: u32, bits: u32| u64::from(found.ebx >> from & ((1 << bits) - 1)) + 1;
-        Some(field(22, 10) * field(12, 10) * field(0, 12) * (u64::from(found.ecx) + 1))
-    };
-    #[allow(unused_unsafe)]
-    // SAFETY: every x86-64 has the instruction.
-    let most = |first| unsafe { __cpuid(first) }.eax;
-    if most(0x8000_0000) >= 0x8000_001d
-        && let Some(bytes) = level_3(0x8000_001d)
-    {
-        return bytes;
-    }
-    if most(0) >= 4 { level_3(4).unwrap_or(0) } else { 0 }
-}
-
 impl Arithmetic for Avx2 {
     type F32 = F32x8;
     type F64 = F64x8;
