@@ -318,6 +318,7 @@ mod tests {
             assert_eq!(ptx.cuda(), Ok(Some(cuda)));
             assert!(ptx.is_compressed());
         }
+        assert!(!Ptx::from_text(".target sm_80\n").unwrap().is_compressed());
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use cust::memory::{CopyDestination, DeviceBuffer, LockedBuffer};
 use half::f16;
 use norm_host::{
-    Arg, DType, Device, EpilogueRounding, Error, NcclGroup, NcclId, Norm, NormKind, Place, Rounding, RowSums,
-    Shape, Shard, Stream, TpContext, View, ViewMut, head_norm_tp, layer_norm_tp, rms_norm_sharded,
-    rms_norm_tp,
+    Arg, DType, Device, EpilogueRounding, Error, NcclGroup, NcclId, Norm, NormKind, PeerOptions, Place,
+    ReduceGroup, Rounding, RowSums, Shape, Shard, Stream, TpContext, View, ViewMut, all_reduce,
+    all_reduce_rms_norm, head_norm_tp, layer_norm_tp, rms_norm_sharded, rms_norm_tp,
 };
 use norm_testing::mock::{Mock, interface::DEVICES, mock};
 use std::ptr::null_mut;
@@ -388,6 +388,24 @@ fn shards_are_summed_by_nccl_between_two_kernels() {
     // What was there, as the stand-in's kernels write nothing, once from each.
     group.tp.synchronize().unwrap();
     assert_eq!([group.sums(0), group.sums(1)], [[2.0, 4.0, 6.0, 8.0]; 2]);
+}
+
+#[test]
+fn rows_are_added_up_by_one_launch_a_device() {
+    let (mock, _alone) = setup();
+    let mut group = Group::new();
+    let reduce = ReduceGroup::new(&group.tp, PeerOptions::default()).unwrap();
+    let (mut lists, tp) = group.lists(&[512]);
+    let launches = || -> Vec<_> {
+        std::iter::from_fn(|| mock.launch()).map(|it| (it.kernel().to_owned(), it.device, it.first)).collect()
+    };
+    let on_both = |kernel: &str, x: &[View<'_>]| -> Vec<_> {
+        (0..2).map(|device| (kernel.to_owned(), device as i32, x[device].address())).collect()
+    };
+    all_reduce(&lists.x, &mut lists.y, tp, &reduce).unwrap();
+    assert_eq!(launches(), on_both("all_reduce_f16_stream", &lists.x));
+    all_reduce_rms_norm(&lists.x, &lists.w, &mut lists.y, 1e-6, tp, &reduce).unwrap();
+    assert_eq!(launches(), on_both("all_reduce_rms_f16_f16_stream", &lists.x));
 }
 
 #[test]

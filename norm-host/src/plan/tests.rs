@@ -1,5 +1,6 @@
 //! No launch exceeds what a device has, and every element has one owner.
 
+mod all_reduce;
 mod gated;
 mod ladders;
 mod prefetch;

@@ -192,3 +192,17 @@ fn memory_and_l1_count_from_their_thresholds_on() {
         [Variant::Stream, Variant::Block4]
     );
 }
+
+/// The stride between rows of which there is one is never used.
+#[test]
+fn one_row_takes_vectors_whatever_its_stride() {
+    for (rows, is_scalar) in [(1, false), (2, true)] {
+        for of_x in [true, false] {
+            let mut problem = dense(DType::F16, DType::F16, rows, 256);
+            let Axis { x_stride, y_stride, .. } = &mut problem.axes[2];
+            *(if of_x { x_stride } else { y_stride }) = 257;
+            let Plan { kernel, .. } = Plan::new(&problem, H200).unwrap();
+            assert_eq!(kernel.variant == Variant::Scalar, is_scalar, "{rows} rows, of x: {of_x}");
+        }
+    }
+}
