@@ -87,12 +87,19 @@ impl DeviceBytes {
     }
 }
 
-impl Drop for DeviceBytes {
-    fn drop(&mut self) {
+impl DeviceBytes {
+    /// Frees the memory now, in place of when this is dropped; then there are no bytes.
+    pub fn free(&mut self) {
         match self.device.enter() {
             Ok(_current) => drop(self.buffer.take()),
             // Without its context the memory cannot be freed before the process ends.
             Err(_) => std::mem::forget(self.buffer.take()),
         }
+    }
+}
+
+impl Drop for DeviceBytes {
+    fn drop(&mut self) {
+        self.free();
     }
 }

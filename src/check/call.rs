@@ -2,6 +2,8 @@
 //!
 //! An image is one block of memory that holds all tensors of a case: see [`layout`](super::layout).
 
+use std::sync::{PoisonError, RwLock};
+
 use norm_host::{
     Backend, Cpu, DType, Error, Gate, Gating, GroupFailure, Place, Scale, Simulator, Stray, Stream, View,
     ViewMut, reference::Operation, rms_norm_partial,
@@ -325,6 +327,11 @@ impl Executor for OnSimulator<'_> {
     }
 }
 
+/// Ranks that are streams of one device wait for each other's kernels, all blocks of which have to be resident at a time. What
+/// another thread does meanwhile, such as to free memory or to load a module, may wait for those kernels and hold up the launch
+/// that they wait for. So groups have the device to themselves.
+static DEVICE: RwLock<()> = RwLock::new(());
+
 /// A CUDA device, which works on a copy of the image in device memory.
 pub struct OnCuda {
     stream: Stream,
@@ -332,8 +339,16 @@ pub struct OnCuda {
     arena: DeviceBytes,
 }
 
+impl Drop for OnCuda {
+    fn drop(&mut self) {
+        let _shared = DEVICE.read().unwrap_or_else(PoisonError::into_inner);
+        self.arena.free();
+    }
+}
+
 impl OnCuda {
     pub fn new(stream: Stream) -> Result<OnCuda, Error> {
+        let _shared = DEVICE.read().unwrap_or_else(PoisonError::into_inner);
         let arena = DeviceBytes::uninitialized(stream.device(), 1 << 20)?;
         Ok(OnCuda { stream, arena })
     }
@@ -341,6 +356,7 @@ impl OnCuda {
 
 impl Executor for OnCuda {
     fn execute(&mut self, call: &Call, image: &mut AlignedBytes) -> Result<(), Error> {
+        let _shared = DEVICE.read().unwrap_or_else(PoisonError::into_inner);
         let place = self.upload(image)?;
         // SAFETY: the arena holds a copy of the image, with every tensor inside and aligned. Only this executor uses it, in
         // the order of one stream, for which the download waits.
@@ -349,6 +365,7 @@ impl Executor for OnCuda {
     }
 
     fn execute_heads(&mut self, call: &HeadsCall, image: &mut AlignedBytes) -> Result<(), Error> {
+        let _shared = DEVICE.read().unwrap_or_else(PoisonError::into_inner);
         let place = self.upload(image)?;
         // SAFETY: as for other calls.
         unsafe { call.run(place, self.arena.address(), &self.stream) }?;
@@ -356,6 +373,7 @@ impl Executor for OnCuda {
     }
 
     fn execute_group(&mut self, group: &GroupImage, image: &mut AlignedBytes) -> Result<(), Error> {
+        let _alone = DEVICE.write().unwrap_or_else(PoisonError::into_inner);
         self.upload(image)?;
         // SAFETY: as for other calls; the upload has waited, and so does the group.
         unsafe { group.on_device(self.stream.device(), self.arena.address()) }?;

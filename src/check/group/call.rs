@@ -2,7 +2,6 @@
 //!
 //! Each rank has for each call a part of the image, which is laid out as the image of a case of one device.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use norm_host::{
@@ -16,9 +15,6 @@ use super::super::call::{AdditionOperands, Call, ImageTensor};
 use super::super::layout::{ImageLayout, fill_rows};
 use super::GroupCase;
 use crate::bytes::AlignedBytes;
-
-/// Groups of one process on one device take turns: all blocks of all ranks have to be resident at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// How long the kernels of a device wait for another rank.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -211,9 +207,8 @@ impl GroupImage {
     /// On streams of one device, a rank each.
     ///
     /// # Safety
-    /// There is such an image at `base` on the device, which nothing else uses.
+    /// There is such an image at `base` on the device, and no other thread uses the device.
     pub unsafe fn on_device(&self, device: &Device, base: u64) -> Result<(), Error> {
-        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let streams = (0..self.case.ranks).map(|_| Stream::new(device)).collect::<Result<Vec<_>, Error>>()?;
         let tp = TpContext::sharing_devices(streams)?;
         let options = PeerOptions {
