@@ -207,6 +207,21 @@ mod tests {
         }
     }
 
+    /// In front of a gate the reference rounds a norm where its order does.
+    #[test]
+    fn a_norm_in_front_of_its_gate_is_a_number_of_its_type() {
+        let gating = Gating { activation: Activation::Sigmoid, order: GateOrder::NormFirst };
+        let is_number = |rounding| {
+            let of = Roundings::of(rounding, false, DType::BF16, Some(DType::BF16), DType::BF16);
+            let norms = gated(&X, &G, gating, &parameters(of));
+            norms.iter().zip(G).all(|(y, g)| {
+                let norm = y / activate(Activation::Sigmoid, g);
+                (norm - super::super::round(DType::BF16, norm)).abs() < 1e-12 * norm.abs()
+            })
+        };
+        assert!(is_number(Rounding::BeforeWeight) && !is_number(Rounding::Single));
+    }
+
     /// In another order of roundings, or of gate and norm, some element breaks the promise.
     #[test]
     fn each_order_is_told_from_the_others() {
