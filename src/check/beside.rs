@@ -266,10 +266,10 @@ mod tests {
             ("gated_f16_f16_block_silu", [1, 1]),
             ("rope_f16_f16_f16_halves_vector", [2, 2]),
             ("rope_f16_f16_f16_halves_scalar", [2, 2]),
-            ("all_reduce_f16_stream", [5, 5]),
-            ("all_reduce_rms_f16_f16_block", [5, 5]),
-            ("all_reduce_layer_f16_f16_stream", [8, 8]),
-            ("all_reduce_rms_bf16_f32_scalar", [7, 8]),
+            ("all_reduce_f16_stream", [7, 7]),
+            ("all_reduce_rms_f16_f16_block", [6, 6]),
+            ("all_reduce_layer_f16_f16_stream", [10, 10]),
+            ("all_reduce_rms_bf16_f32_scalar", [9, 10]),
         ];
         assert_eq!(expected.map(|(name, _)| (name, run_it(name))), expected);
     }

@@ -53,7 +53,7 @@ unsafe fn l2_normalize<A: MemoryAccess>(args: &Args) {
     let mut squares = 0.0;
     each_vector::<A>(args.dim, |offset, valid| {
         // SAFETY: the first `valid` elements from here on are in the row. The others are zeros, which add nothing.
-        let words = unsafe { A::fetch::<F32, N>(args.x + row + offset, valid, 0, Reuse::Again) };
+        let words = unsafe { A::fetch::<F32, N>(args.x + row + offset, valid, 0, Reuse::Cached) };
         let x = unpack::<F32, N>(words);
         each::<N>(|i| squares = gpu::fma(x[i], x[i], squares));
     });
@@ -67,7 +67,7 @@ unsafe fn l2_normalize<A: MemoryAccess>(args: &Args) {
     each_vector::<A>(args.dim, |offset, valid| {
         // SAFETY: the first `valid` elements from here on are in the row, of `x` and of `y`; no other thread has them.
         unsafe {
-            let x = unpack::<F32, N>(A::fetch::<F32, N>(args.x + row + offset, valid, 0, Reuse::Again));
+            let x = unpack::<F32, N>(A::fetch::<F32, N>(args.x + row + offset, valid, 0, Reuse::Cached));
             let mut y = [0.0; N];
             each::<N>(|i| y[i] = x[i] * scale);
             A::store::<F32, N>(args.y + row + offset, valid, y);
