@@ -66,8 +66,7 @@ Rows that are added up over the ranks of a group, and their norm: a case of a no
   ranks=2 [calls=3] [blocks=2] [piece=5] [completed=7] [strays=absent|call|epoch] [twoshot|packets] [sum]
 x is each rank's part; a residual before the norm is each rank's, too; sum is without the norm. piece is how many rows a
 launch has, and completed the launches before the first, on the simulator; there, too, the last rank strays in a run of
-its own, which all have to be told. Ranks are simulated beside each other, or
-streams of one GPU.";
+its own, which all have to be told. Ranks are simulated beside each other, or are streams of one GPU.";
 
 /// The arguments of `norm check`.
 #[derive(Args, Debug)]

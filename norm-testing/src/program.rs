@@ -61,6 +61,7 @@ const TEMPLATES: &[&str] = &[
     "max.s16 $H, $h, $h",
     "cvt.u16.u64 $H, $d",
     "setp.gt.s32 $P, $r, $r",
+    "setp.le.u64 $P, $d, $d",
     "popc.b32 $R, $r",
     "popc.b64 $R, $d",
     "clz.b32 $R, $r",

@@ -26,6 +26,10 @@ fn integers() {
         result(&format!("mov.b32 %r1, {a}; setp.gt.s32 %p1, %r1, {b}; selp.b32 %r0, 1, 0, %p1;"))
     };
     assert_eq!([greater("1", "-1"), greater("-1", "1"), greater("3", "3")], [1, 0, 0]);
+    let at_most = |a: &str, b: &str| {
+        result(&format!("mov.b64 %d1, {a}; setp.le.u64 %p1, %d1, {b}; selp.b32 %r0, 1, 0, %p1;"))
+    };
+    assert_eq!([at_most("1", "-1"), at_most("-1", "1"), at_most("3", "3")], [1, 0, 1]);
     assert_eq!(result("mov.b32 %r1, 200; cvt.sat.s8.s32 %r2, %r1; mov.b32 %r0, %r2;"), 127);
 }
 
