@@ -284,7 +284,7 @@ fn every_tensor_of_a_rank_is_held_to_its_device() -> Result<(), Failed> {
             unsafe { View::from_raw_parts(devices[rank].place(), address(tensor, rank), DType::F16, shape) }
         };
         let view_mut = |tensor: usize, rank: usize| {
-            // SAFETY: as above, and nothing else uses it.
+            // SAFETY: the memory is there until this function ends, as large, and nothing else uses it meanwhile.
             unsafe {
                 ViewMut::from_raw_parts(devices[rank].place(), address(tensor, rank), DType::F16, &[2, 64])
             }

@@ -57,10 +57,10 @@ impl Isa {
             // SAFETY: the witness proves that the machine has the instructions that the function is compiled for.
             #[cfg(norm_avx512)]
             Isa::Avx512(simd) if F::WIDE => unsafe { avx512(simd, f) },
-            // SAFETY: as above, of AVX2.
+            // SAFETY: the witness proves that the machine has AVX2 too, which the function is compiled for.
             #[cfg(norm_avx512)]
             Isa::Avx512(simd) => unsafe { avx2(simd.avx2(), f) },
-            // SAFETY: as above.
+            // SAFETY: the witness proves that the machine has AVX2, which the function is compiled for.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2(simd) => unsafe { avx2(simd, f) },
             Isa::Portable(simd) => portable(simd, f),

@@ -155,7 +155,8 @@ unsafe fn norm_and_rotate<S: Simd, E: Element>(
     let (count, half) = (w.len(), cos.len());
     // SAFETY: the caller promises so many vectors.
     let read = |at: usize| E::load(simd, unsafe { &*x.add(at) });
-    // SAFETY: as above; each is written behind what is read of the same place for the last time.
+    // SAFETY: the caller promises so many vectors, which nothing else uses; each is written behind what is read of the same place
+    // for the last time.
     let write = |at: usize, vector: S::F32| unsafe { E::store(vector, y.add(at)) };
     let mut scale = simd.splat(1.0);
     if let Some(eps) = eps {

@@ -72,7 +72,8 @@ impl<S: Simd> Pairs<S> for Twice<S> {
     #[inline(always)]
     unsafe fn store_f16(self, pair: Two<S::F32>, to: *mut [f16; PAIR], stream: bool) {
         let to = to.cast::<[f16; WIDTH]>();
-        // SAFETY: as above, and nothing else refers to the memory meanwhile.
+        // SAFETY: the caller promises the memory of both halves, to which nothing else refers meanwhile, and what the first address
+        // is a multiple of; a vector's size is a multiple of that, too.
         unsafe {
             if stream {
                 pair.0.stream_f16(to);
@@ -87,7 +88,8 @@ impl<S: Simd> Pairs<S> for Twice<S> {
     #[inline(always)]
     unsafe fn store_bf16(self, pair: Two<S::F32>, to: *mut [bf16; PAIR], stream: bool) {
         let to = to.cast::<[bf16; WIDTH]>();
-        // SAFETY: as above, and nothing else refers to the memory meanwhile.
+        // SAFETY: the caller promises the memory of both halves, to which nothing else refers meanwhile, and what the first address
+        // is a multiple of; a vector's size is a multiple of that, too.
         unsafe {
             if stream {
                 pair.0.stream_bf16(to);
