@@ -99,7 +99,7 @@ impl RowPackets {
             let told = unsafe { call.told_by(group, peer) };
             let mut numbers = [[0; 4]; V];
             each::<V>(|v| {
-                // SAFETY: as above.
+                // SAFETY: the caller guarantees the workspace, and that a packet's words are in the row where they are wanted.
                 unsafe {
                     let address = from + (2 * v as u32 * step) as u64;
                     let ([a, b], [first, second]) =

@@ -10,9 +10,9 @@ use super::group::{self, GroupCase};
 use super::heads::{self, HeadsCase};
 use super::{generate, shrink};
 
-/// Of so many random cases one is of heads, in the last place: cases at the others do not depend on it.
+/// One in this number of random cases is of heads, the last of them: the other cases do not depend on it.
 const ONE_OF: u64 = 16;
-/// Of so many of these one is of a group, in the second place.
+/// One in this number of the cases of heads is of a group instead, the second of them.
 const OF_GROUPS: u64 = 4;
 
 /// A case. The words of its text tell the kinds apart.

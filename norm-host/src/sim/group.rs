@@ -101,8 +101,8 @@ impl Simulator {
         told.map_or(Ok(()), |failure| Err(Error::GroupFailed { failure: told_as(failure) }))
     }
 
-    /// Runs calls of a group whose last rank strays, and writes nothing. What each rank is told; `None` where its workspace says
-    /// nothing or, of a rank that makes the call, its host reads a failure of another kind.
+    /// Runs calls of a group whose last rank strays, writes nothing, and returns the failure of each rank; `None` where its
+    /// workspace says nothing or, of a rank that makes the call, its host reads a failure of another kind.
     ///
     /// # Errors
     ///

@@ -184,7 +184,7 @@ impl GroupImage {
         run(&group, &calls)
     }
 
-    /// What each rank is told if the last one strays.
+    /// The failure that each rank reports if the last one strays.
     pub fn astray(
         &self,
         simulator: &Simulator,

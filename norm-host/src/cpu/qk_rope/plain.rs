@@ -179,7 +179,7 @@ unsafe fn norm_and_rotate<S: Simd, E: Element>(
     }
 }
 
-/// The weights of a head with their offset, or 1 where there are none: as many vectors as there is room for.
+/// The weights of a head plus their offset, in `f32`, or 1 where there are none: `room.len()` vectors.
 ///
 /// # Safety
 ///
@@ -203,7 +203,7 @@ unsafe fn weights_of<'a, S: Simd, E: Element>(
     }
 }
 
-/// As many vectors as there is room for, in `f32`: where they lie, or converted.
+/// `room.len()` vectors in `f32`: borrowed from `address` if they are `f32` there, else converted into `room`.
 ///
 /// # Safety
 ///
@@ -227,7 +227,7 @@ unsafe fn in_f32<S: Simd, E: Element>(
     }
 }
 
-/// As many vectors as there is room for, with `offset` added in `f32`.
+/// `room.len()` vectors from `address`, converted to `f32` into `room`, plus `offset`.
 ///
 /// # Safety
 ///
