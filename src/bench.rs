@@ -99,7 +99,7 @@ pub struct BenchArgs {
     /// operations take. Other blocks add in another order, so their last bits may differ
     #[arg(long, requires = "shape")]
     sweep: bool,
-    /// Measure beside sandwich_rms its two norms, beside qk_rope norm and rotation, one after the other,
+    /// Measure beside sandwich_rms its two norms, beside qk_rope the norms of queries and of keys and the rotation, one after the other,
     /// as "norm, unfused"
     #[arg(long, conflicts_with = "sweep")]
     unfused: bool,

@@ -8,7 +8,7 @@ use norm_host::{
 use norm_kernels::abi::Axis;
 
 use super::case::{BenchCase, EPS};
-use super::heads::{self, Parts};
+use super::heads;
 use super::op::{Op, Quantizes, Scaled};
 
 /// The place and the addresses of a call's tensors.
@@ -82,7 +82,7 @@ pub unsafe fn call(case: &BenchCase, tensors: TensorAddresses, on: &impl Backend
             norm.sandwich_rows(&next, view(x, types.x, extents)?, &mut sum()?, &mut y, on)
         }
         // SAFETY: the caller guarantees the tensors, at `b` that of the tables; the view of `y` above is not used.
-        Op::QkRope => unsafe { heads::call(case, tensors, Parts::Both, on) },
+        Op::QkRope => unsafe { heads::call(case, tensors, on) },
         // Called above.
         Op::RmsFp8Static
         | Op::RmsFp8Token
@@ -144,7 +144,8 @@ unsafe fn call_quantized(
     }
 }
 
-/// Calls the parts of an operation one after the other: a sandwich's two norms, or norm and rotation of heads, as an engine without the fused operation would.
+/// Calls the parts of an operation one after the other, as an engine without the fused operation would: a sandwich's two norms, or the
+/// norms of queries and of keys, and their rotation.
 ///
 /// # Safety
 /// At `x`, `y`, `w`, `b` and `sum`, there are dense tensors of the case's types and extents. Until the work is done,
@@ -156,10 +157,7 @@ pub unsafe fn call_unfused(
 ) -> Result<(), Error> {
     if case.op.rotates() {
         // SAFETY: the caller guarantees the tensors, at `b` that of the tables.
-        return unsafe {
-            heads::call(case, tensors, Parts::Norm, on)?;
-            heads::call(case, tensors, Parts::Rotation, on)
-        };
+        return unsafe { heads::call_unfused(case, tensors, on) };
     }
     let TensorAddresses { place, x, y, w, b, sum, .. } = tensors;
     let (types, extents) = (case.types, case.extents.as_slice());

@@ -85,55 +85,112 @@ fn rounding(case: &BenchCase) -> RopeRounding {
     }
 }
 
-/// Which parts of the operation a call has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parts {
-    Both,
-    Norm,
-    Rotation,
-}
-
-/// The call, or a part of it, from `x` to `y`; the rotation alone in place in `y`.
+/// The call, from `x` to `y`.
 ///
 /// # Safety
 /// As [`super::call::call`], with the tensor of [`tables`] at `b`.
-pub unsafe fn call(
+pub unsafe fn call(case: &BenchCase, tensors: TensorAddresses, on: &impl Backend) -> Result<(), Error> {
+    // SAFETY: the caller guarantees these tensors at their addresses.
+    let (weight, rotary) = unsafe { (weight(case, tensors)?, rotary(case, tensors)?) };
+    let norm = case.operation().norm().weight(weight);
+    let description = QkNormRope::new().rounding(rounding(case)).q_norm(norm);
+    let description = description.k_norm((heads(case)[1] > 0).then_some(norm)).rotary(rotary);
+    // SAFETY: the caller guarantees these tensors at their addresses, and that nothing else uses `y`.
+    let (read, written) = unsafe { (packed(case, tensors)?, packed_output(case, tensors)?) };
+    description.to(Qkv::<View<'_>>::packed(read, heads(case), case.extents.dim())?, written, on)
+}
+
+/// The same as an engine without the fused operation calls it: the norm of the queries, that of the keys, both from `x` to `y`, and
+/// the rotation in `y`, each a launch.
+///
+/// # Safety
+/// As [`call`].
+pub unsafe fn call_unfused(
     case: &BenchCase,
     tensors: TensorAddresses,
-    parts: Parts,
     on: &impl Backend,
 ) -> Result<(), Error> {
-    let TensorAddresses { place, x, y, w, b, .. } = tensors;
-    let (layout, dtype) = (Layout::of(case), case.types.x);
-    let (dim, half) = (layout.dim, layout.dim / 2);
-    let shape = [layout.tokens, case.extents.heads() * dim];
+    let TensorAddresses { place, x, y, .. } = tensors;
+    let (tokens, dim, dtype) = (Layout::of(case).tokens, case.extents.dim(), case.types.x);
     // SAFETY: the caller guarantees these tensors at their addresses.
-    let (description, read, written) = unsafe {
+    let (weight, rotary) = unsafe { (weight(case, tensors)?, rotary(case, tensors)?) };
+    let norm = case.operation().norm().weight(weight);
+    let [queries, keys, _] = heads(case);
+    let strides = [case.extents.heads() * dim, dim, 1];
+    for (first, count) in [(0, queries), (queries, keys)] {
+        if count == 0 {
+            continue;
+        }
+        let (shape, offset) = ([tokens, count, dim], (first * dim * dtype.size()) as u64);
+        // SAFETY: these heads of each token lie in the tensors that the caller guarantees at `x` and `y`. Nothing else uses them,
+        // and the view that is written has left when the next is made.
+        let (read, mut written) = unsafe {
+            (
+                View::from_raw_parts_strided(place, x + offset, dtype, &shape, &strides)?,
+                ViewMut::from_raw_parts_strided(place, y + offset, dtype, &shape, &strides)?,
+            )
+        };
+        norm.rows(read, &mut written, on)?;
+    }
+    // SAFETY: as above; the norms' views have left.
+    let written = unsafe { packed_output(case, tensors)? };
+    QkNormRope::new().rounding(rounding(case)).rotary(rotary).in_place(written, on)
+}
+
+/// The norms' weights, `(dim,)`.
+///
+/// # Safety
+/// As [`call`].
+unsafe fn weight<'a>(case: &BenchCase, tensors: TensorAddresses) -> Result<View<'a>, Error> {
+    // SAFETY: the caller guarantees the weights at `w`.
+    unsafe { View::from_raw_parts(tensors.place, tensors.w, case.types.w, &[case.extents.dim()]) }
+}
+
+/// The tables and positions of [`tables`].
+///
+/// # Safety
+/// As [`call`].
+unsafe fn rotary<'a>(case: &BenchCase, tensors: TensorAddresses) -> Result<Rotary<'a>, Error> {
+    let TensorAddresses { place, b, .. } = tensors;
+    let layout = Layout::of(case);
+    let (dim, half) = (layout.dim, layout.dim / 2);
+    // SAFETY: the caller guarantees the tables at `b`, with the positions behind them.
+    unsafe {
         let table = |first: usize| {
             let address = b + (first * layout.dtype.size()) as u64;
             View::from_raw_parts_strided(place, address, layout.dtype, &[layout.rows, half], &[dim, 1])
         };
         let positions = Positions::from_raw_parts::<u32>(place, b + layout.positions as u64, layout.tokens)?;
-        let weight = View::from_raw_parts(place, w, case.types.w, &[dim])?;
-        let norm = case.operation().norm().weight(weight);
-        let normed = QkNormRope::new().rounding(rounding(case)).q_norm(norm);
-        let normed = normed.k_norm((heads(case)[1] > 0).then_some(norm));
-        let rotary = Rotary::new(table(0)?, table(half)?, positions);
-        let description = match parts {
-            Parts::Both => normed.rotary(rotary),
-            Parts::Norm => normed,
-            Parts::Rotation => QkNormRope::new().rounding(rounding(case)).rotary(rotary),
-        };
-        let read = View::from_raw_parts(place, x, dtype, &shape)?;
-        (description, read, ViewMut::from_raw_parts(place, y, dtype, &shape)?)
-    };
-    let written = Qkv::<ViewMut<'_>>::packed(written, heads(case), dim)?;
-    match parts {
-        Parts::Both | Parts::Norm => {
-            description.to(Qkv::<View<'_>>::packed(read, heads(case), dim)?, written, on)
-        }
-        Parts::Rotation => description.in_place(written, on),
+        Ok(Rotary::new(table(0)?, table(half)?, positions))
     }
+}
+
+/// Extents of the packed tensor: tokens, and the elements of all heads of one.
+fn packed_shape(case: &BenchCase) -> [usize; 2] {
+    [Layout::of(case).tokens, case.extents.heads() * case.extents.dim()]
+}
+
+/// All heads at `x`.
+///
+/// # Safety
+/// As [`call`].
+unsafe fn packed<'a>(case: &BenchCase, tensors: TensorAddresses) -> Result<View<'a>, Error> {
+    // SAFETY: the caller guarantees the packed tensor at `x`.
+    unsafe { View::from_raw_parts(tensors.place, tensors.x, case.types.x, &packed_shape(case)) }
+}
+
+/// All heads at `y`.
+///
+/// # Safety
+/// As [`call`].
+unsafe fn packed_output<'a>(
+    case: &BenchCase,
+    tensors: TensorAddresses,
+) -> Result<Qkv<ViewMut<'a>>, Error> {
+    let TensorAddresses { place, y, .. } = tensors;
+    // SAFETY: the caller guarantees the packed tensor at `y`, which nothing else uses while the view lives.
+    let written = unsafe { ViewMut::from_raw_parts(place, y, case.types.x, &packed_shape(case))? };
+    Qkv::<ViewMut<'_>>::packed(written, heads(case), case.extents.dim())
 }
 
 /// Judges one head. What is normed first and then rotated is rounded in between.

@@ -35,6 +35,10 @@ pub(super) const FAST_MEMORY: u32 = 16;
 /// Blocks up to which a grid counts as short: about four for each multiprocessor (T3).
 pub(super) const SHORT_GRID: u64 = 512;
 
+/// Vectors that a thread owns at least where a device's clusters have fewer blocks than a tile asks for: more threads would leave
+/// a multiprocessor one block, which nothing runs beside (T8).
+pub(super) const VECTORS_OF_FEWER_BLOCKS: u32 = 8;
+
 /// The tiles of RMSNorm's rows, by their length.
 #[rustfmt::skip]
 pub(super) static RMS_TILES: &[TileRule] = &[
@@ -43,9 +47,9 @@ pub(super) static RMS_TILES: &[TileRule] = &[
     tile(  512,       1,       2,      0), // Four vectors are slower (T5).
     tile( 1024,       1,       4,      0), // Two and eight are slower (T6).
     tile( 2048,       1,       4,      0), // Two are slower (T7).
-    tile( 4096,       1,       8,      0), // Two blocks are slower (T8).
-    tile( 8192,       1,       8,      0), // Two and four blocks are slower (T9).
-    tile(16384,       8,       8,      0), // Four larger blocks are slower (T10).
+    tile( 4096,       2,       4,      0), // One block is slower with a residual, and of few rows (T8).
+    tile( 8192,       4,       4,      0), // The same (T9).
+    tile(16384,       8,       8,      0), // Four larger blocks are as fast (T10).
     tile(32768,       8,       8,      0), // Four blocks are slower (T11).
     tile(65536,      16,       8,      0), // A block's share is as long as the longest of eight blocks (T12).
     tile(  MAX,      16,      16,      0), // Eight vectors are slower: one block fits a multiprocessor (T13).
@@ -127,11 +131,9 @@ pub(super) static RMS: &[Rule] = &[
     Rule { row: 1..=64, ..take(Warp2) },
     Rule { row: 65..=512, ..take(Block2) },
     // Where memory is fast, shorter rows are faster in registers, longer ones in shared memory (T22).
-    Rule { memory: Fast, types: Narrow, row: 897..=4096, ..READ_TWICE },
-    // Where it is slower, shorter rows are faster in registers, longer ones in registers and shared memory (T23, T26).
+    Rule { memory: Fast, types: Narrow, row: 1025..=2048, ..READ_TWICE },
+    // Where it is slower, shorter rows are faster in registers, longer ones in shared memory (T23, T26).
     Rule { memory: Slow, types: Narrow, row: 1793..=2048, ..READ_TWICE },
-    // In blocks of up to 512 threads faster than in shared memory alone (T26).
-    Rule { memory: Slow, grid: LONG, large_l1: true, row: 2049..=4096, ..take(Mixed) },
     // Longer rows are as fast in shared memory (T27).
     Rule { row: 513..=1024, ..take(Block4) },
     // What registers do not hold (T7).

@@ -7,7 +7,7 @@ use norm_kernels::abi::{
 
 use super::{
     DeviceProfile,
-    ladders::{LAYER_TILES, RMS_TILES},
+    ladders::{LAYER_TILES, RMS_TILES, VECTORS_OF_FEWER_BLOCKS},
     rules::TileRule,
 };
 
@@ -45,8 +45,10 @@ impl Tile {
         let width = width(x, y);
         let row = dim.div_ceil(width);
         // The last rule is for rows of any length.
-        let TileRule { blocks, vectors, packed, .. } = rules[rules.partition_point(|rule| rule.up_to < row)];
-        let blocks = blocks.min(profile.max_cluster);
+        let rule = rules[rules.partition_point(|rule| rule.up_to < row)];
+        let TileRule { vectors, packed, .. } = rule;
+        let blocks = rule.blocks.min(profile.max_cluster);
+        let vectors = if blocks < rule.blocks { vectors.max(VECTORS_OF_FEWER_BLOCKS) } else { vectors };
         let share = row.div_ceil(blocks);
         let vectors = vectors.max(share.div_ceil(MAX_BLOCK_THREADS));
         let threads = match share.div_ceil(vectors) {
