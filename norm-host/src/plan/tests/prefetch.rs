@@ -23,8 +23,9 @@ fn rows_are_prefetched_where_it_pays() {
     assert_eq!(l2_prefetch_rows(NormKind::Rms, 32768, 4096), 384);
     assert_eq!(l2_prefetch_rows(NormKind::Rms, 1025, 4096), 384);
     assert_eq!(l2_prefetch_rows(NormKind::Layer, 513, 4096), 512);
-    assert_eq!(l2_prefetch_rows(NormKind::Rms, 32768, 8192), 256);
+    assert_eq!(l2_prefetch_rows(NormKind::Rms, 32768, 8192), 192);
     assert_eq!(l2_prefetch_rows(NormKind::Rms, 513, 8192), 256);
+    assert_eq!(l2_prefetch_rows(NormKind::Rms, 32768, 16_384), 128);
     assert_eq!(l2_prefetch_rows(NormKind::Rms, 512, 1 << 19), 4);
     // One vector less, a grid that is not as long, and element by element.
     assert_eq!(l2_prefetch_rows(NormKind::Layer, 1 << 20, 1016), NO_PREFETCH);

@@ -97,9 +97,10 @@ fn rows_beyond_a_short_grid_may_take_another_kernel_with_the_same_tile() {
         (NormKind::Layer, DType::F16, 1024, [Variant::Warp4; 2]),
         (NormKind::Layer, DType::F16, 32_768, [Variant::Staged; 2]),
         (NormKind::Rms, DType::F16, 7168, [Variant::Block4; 2]),
-        (NormKind::Rms, DType::F16, 8192, [Variant::Block4, Variant::Stream]),
+        (NormKind::Rms, DType::F16, 8192, [Variant::Block4; 2]),
+        (NormKind::Rms, DType::F16, 16_384, [Variant::Staged, Variant::Stream]),
         (NormKind::Rms, DType::F32, 8192, [Variant::Block4; 2]),
-        (NormKind::Rms, DType::F16, 32_768, [Variant::Staged, Variant::Stream]),
+        (NormKind::Rms, DType::F16, 32_768, [Variant::Staged; 2]),
         (NormKind::Rms, DType::F16, 40_960, [Variant::Staged; 2]),
     ];
     for (kind, w, dim, expected) in cases {
@@ -111,7 +112,7 @@ fn rows_beyond_a_short_grid_may_take_another_kernel_with_the_same_tile() {
     let cases = [
         (NormKind::Rms, DType::F16, 8192, [Variant::Block4; 2]),
         (NormKind::Rms, DType::F16, 16_384, [Variant::Staged, Variant::Stream]),
-        (NormKind::Rms, DType::F16, 32_768, [Variant::Staged, Variant::Mixed]),
+        (NormKind::Rms, DType::F16, 32_768, [Variant::Staged; 2]),
         (NormKind::Rms, DType::F16, 65_536, [Variant::Staged; 2]),
         (NormKind::Layer, DType::F16, 8192, [Variant::Short4, Variant::Block4]),
         (NormKind::Layer, DType::F16, 16_384, [Variant::Short4, Variant::Stream]),
@@ -123,13 +124,13 @@ fn rows_beyond_a_short_grid_may_take_another_kernel_with_the_same_tile() {
         assert_eq!([few.0, many.0], expected, "{kind:?} of {dim}");
         assert_eq!((few.1, few.2, few.3), (many.1, many.2, many.3), "{kind:?} of {dim}");
     }
-    for dim in [8192, 32_768] {
+    for dim in [8208, 14_336] {
         let [slow, fast] = [H100, H200].map(|profile| variant(NormKind::Rms, DType::F16, 513, dim, profile));
         assert_ne!(slow.0, fast.0);
         assert_eq!((slow.1, slow.2, slow.3), (fast.1, fast.2, fast.3), "how fast memory is changes no bit");
     }
     // An L1 cache that is too small for the rows of all blocks.
-    assert_eq!(variant(NormKind::Rms, DType::F16, 513, 8192, A100).0, Variant::Block4);
+    assert_eq!(variant(NormKind::Rms, DType::F16, 513, 16_384, A100).0, Variant::Staged);
 }
 
 /// On both sides of every threshold, in rows of 16 bits.
@@ -139,12 +140,11 @@ fn thresholds_are_where_they_were_measured() {
     let without_clusters = DeviceProfile { max_cluster: 1, ..H100 };
     let (f16, f32, rms, layer) = (DType::F16, DType::F32, NormKind::Rms, NormKind::Layer);
     for (profile, kind, w, residual, rows, last, expected) in [
-        (H200, rms, f16, false, 513, 7168, [Block4, Stream]),
-        (H200, rms, f16, false, 513, 32_768, [Stream, Staged]),
+        (H200, rms, f16, false, 513, 8192, [Block4, Stream]),
+        (H200, rms, f16, false, 513, 16_384, [Stream, Staged]),
         (H100, rms, f16, false, 513, 8192, [Block4, Staged]),
         (H100, rms, f16, false, 513, 14_336, [Staged, Stream]),
-        (H100, rms, f16, false, 513, 16_384, [Stream, Mixed]),
-        (H100, rms, f16, false, 513, 32_768, [Mixed, Staged]),
+        (H100, rms, f16, false, 513, 16_384, [Stream, Staged]),
         (H100, layer, f16, false, 513, 14_336, [Block4, Stream]),
         (H100, layer, f16, false, 513, 16_384, [Stream, Staged]),
         (H100, layer, f32, false, 513, 7168, [Block4, Stream]),
@@ -181,15 +181,15 @@ fn thresholds_are_where_they_were_measured() {
 #[test]
 fn memory_and_l1_count_from_their_thresholds_on() {
     let selected = |profile| {
-        let problem = dense(DType::F16, DType::F16, 513, 8192);
+        let problem = dense(DType::F16, DType::F16, 513, 12_288);
         Plan::new(&problem, profile).unwrap().kernel.variant
     };
     let memory = |memory_bytes_per_clock| DeviceProfile { memory_bytes_per_clock, ..H200 };
-    assert_eq!([15, 16].map(|bytes| selected(memory(bytes))), [Variant::Block4, Variant::Stream]);
+    assert_eq!([15, 16].map(|bytes| selected(memory(bytes))), [Variant::Staged, Variant::Stream]);
     let l1 = |max_shared_bytes| DeviceProfile { max_shared_bytes, ..H200 };
     assert_eq!(
         [224 << 10, (224 << 10) - 1].map(|bytes| selected(l1(bytes))),
-        [Variant::Stream, Variant::Block4]
+        [Variant::Stream, Variant::Staged]
     );
 }
 
