@@ -284,9 +284,9 @@ pub fn parts_where_it_must(runs: &[Run]) {
         if run.variant == "scalar" {
             continue;
         }
-        // The row's first thread asks for it; some fill up the sums of fewer than four warps; a
-        // cluster's blocks initialize an mbarrier, say what it waits for and send.
-        let request = 1;
+        // The row's first thread asks for it, and the first row's for the weights; some fill up the sums of fewer
+        // than four warps; a cluster's blocks initialize an mbarrier, say what it waits for and send.
+        let request = 2;
         let fill = if threads_a_row / WARP < 4 { run.reductions() } else { 0 };
         let cluster = if blocks_a_row > 1 { 3 } else { 0 };
         let most = run.reductions() + request + fill + cluster;
