@@ -210,6 +210,10 @@ fn mistakes_between_the_ranks_of_a_group_are_found() {
         ("ld.acquire.sys.", "ld.relaxed.sys."),
         ("st.release.sys.", "st.release.gpu."),
         ("ld.acquire.sys.", "ld.acquire.gpu."),
+        // The word by which a failure is told, and packets.
+        ("st.relaxed.sys.global.u32", "st.relaxed.gpu.global.u32"),
+        ("st.relaxed.sys.global.v2.b64", "st.relaxed.gpu.global.v2.b64"),
+        ("ld.relaxed.sys.global.v2.b64", "ld.relaxed.gpu.global.v2.b64"),
         ("bar.sync", "// bar.sync"),
         // The number of completed calls, which the block counts.
         ("st.global.b32", "// st.global.b32"),

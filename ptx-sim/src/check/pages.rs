@@ -13,7 +13,10 @@ pub const PAGE: u64 = 4096;
 /// What a cluster has accessed of a page.
 pub struct Page {
     pub records: Vec<Record>,
-    /// Accesses for the whole system, where launches run beside each other: those that race with accesses of other kinds alone.
+    /// Strong accesses for one device or less, where launches run beside each other: they race with weak ones, and with those of
+    /// other devices.
+    pub of_device: Vec<Record>,
+    /// Those for the whole system: they race with weak ones, and with those of other devices that are not for the whole system.
     pub of_system: Vec<Record>,
     pub weak: Touched,
     /// By strong accesses, which order memory by themselves (volatile, relaxed or stronger), and so are no races.
@@ -55,7 +58,8 @@ impl Page {
     fn new() -> Page {
         let records = vec![Record::default(); PAGE as usize / 2];
         let non_coherent = NonCoherent { read: Bits::new(PAGE), readers: Vec::new() };
-        Page { records, of_system: Vec::new(), weak: Touched::new(), strong: Touched::new(), non_coherent }
+        let [of_device, of_system] = [Vec::new(), Vec::new()];
+        Page { records, of_device, of_system, weak: Touched::new(), strong: Touched::new(), non_coherent }
     }
 
     pub fn touched(&mut self, semantics: Semantics) -> &mut Touched {

@@ -108,7 +108,7 @@ pub struct Access {
 pub enum Semantics {
     /// As barriers order it.
     Weak,
-    /// It orders memory by itself, as volatile, relaxed and stronger ones do: then it is no race.
+    /// It orders memory by itself, as volatile, relaxed and stronger ones do: then it is no race with such accesses of its device.
     Strong,
     /// The same for the whole system (`.relaxed.sys`, `.volatile`): no race with such accesses of other devices, either.
     System,
@@ -122,7 +122,7 @@ pub enum Semantics {
 }
 
 impl Semantics {
-    /// Whether it is no race with other accesses of its kind.
+    /// Whether it is no race with such accesses of its device.
     pub fn is_strong(self) -> bool {
         self == Semantics::Strong || self.is_of_system()
     }

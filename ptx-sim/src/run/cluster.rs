@@ -1,6 +1,7 @@
 //! The blocks of one cluster, run together. Without clusters, a block is one.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::barrier::Barrier;
@@ -145,6 +146,13 @@ impl<'a> Cluster<'a> {
 
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Where launches run beside each other, the places of this launch's warps among all.
+    pub fn warps_of_launch(&self) -> Range<usize> {
+        let a_block = self.grid.shape.warps();
+        let first = self.base - self.number as usize * a_block;
+        first..first + self.grid.shape.cluster_count() as usize * a_block
     }
 
     /// The earlier launches of the stream that may still run.

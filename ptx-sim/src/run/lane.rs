@@ -9,6 +9,7 @@ use super::warp::Warp;
 use crate::check::pages::PAGE;
 use crate::check::shadow::{self, Entry, Record, touch};
 use crate::fault::FaultKind;
+use crate::kernel::file::WARP;
 use crate::kernel::op::{Semantics, Space};
 use crate::memory::address;
 use crate::memory::bits::low_bits;
@@ -113,7 +114,7 @@ impl Cluster<'_> {
         self.guess = region;
         self.check_in_front(warp, id.lane, address, bytes, false)?;
         let region = &self.memory.regions()[region];
-        let me = self.entry_of_global(warp, id);
+        let me = self.entry(warp, id);
         let page = self.pages.of(address);
         let within = address % PAGE;
         // Writes before the launch and by this cluster count. A write by another cluster would be a race.
@@ -137,14 +138,17 @@ impl Cluster<'_> {
         if let Some(me) = me {
             let before = |entry: Entry| warp.is_after(id.lane as usize, entry.thread(), entry.clock());
             let race = touch(&mut page.records, within as usize, data.len(), me, false, before)
+                .or_else(|| shadow::race(&page.of_device, within as usize, data.len(), me, false, before))
                 .or_else(|| shadow::race(&page.of_system, within as usize, data.len(), me, false, before));
             if let Some((other, wrote, at)) = race {
                 return Err(self.race("global", address - within + at as u64, false, other, wrote));
             }
         }
         region.load(address, data);
-        if id.semantics.is_of_system() && self.pages.releases.is_some() {
+        if id.semantics.is_strong() && self.pages.releases.is_some() {
             self.meet_other_kinds(warp, id, address, data.len(), false)?;
+        }
+        if id.semantics.is_of_system() && self.pages.releases.is_some() {
             for at in (address..address + u64::from(bytes)).step_by(4) {
                 let Some(clock) = self.pages.releases.as_ref().and_then(|all| all.get(&at)) else { continue };
                 match id.semantics {
@@ -169,7 +173,7 @@ impl Cluster<'_> {
         self.guess = region;
         self.check_in_front(warp, id.lane, address, bytes, true)?;
         let region = &self.memory.regions()[region];
-        let me = self.entry_of_global(warp, id);
+        let me = self.entry(warp, id);
         let page = self.pages.of(address);
         let within = address % PAGE;
         let stale = page.non_coherent.read.get(within, bytes);
@@ -180,6 +184,7 @@ impl Cluster<'_> {
         if let Some(me) = me {
             let before = |entry: Entry| warp.is_after(id.lane as usize, entry.thread(), entry.clock());
             let race = touch(&mut page.records, within as usize, data.len(), me, true, before)
+                .or_else(|| shadow::race(&page.of_device, within as usize, data.len(), me, true, before))
                 .or_else(|| shadow::race(&page.of_system, within as usize, data.len(), me, true, before));
             if let Some((other, wrote, at)) = race {
                 return Err(self.race("global", address - within + at as u64, true, other, wrote));
@@ -208,9 +213,7 @@ impl Cluster<'_> {
         if id.semantics == Semantics::Release {
             self.mend();
         }
-        if id.semantics.is_of_system() {
-            self.meet_other_kinds(warp, id, address, data.len(), true)?;
-        }
+        self.meet_other_kinds(warp, id, address, data.len(), true)?;
         let clock: Option<Arc<[u32]>> = match id.semantics {
             Semantics::Release => Some(warp.clock[..].into()),
             Semantics::System => Some(self.before.clone()),
@@ -240,13 +243,8 @@ impl Cluster<'_> {
         }
     }
 
-    /// The record of an access of global memory; `None` for those that are no race with others of their kind.
-    fn entry_of_global(&self, warp: &Warp, id: ThreadId) -> Option<Entry> {
-        let is_recorded = self.pages.releases.is_some() && !id.semantics.is_of_system();
-        if is_recorded { Some(self.entry_of(warp, id)) } else { self.entry(warp, id) }
-    }
-
-    /// Notes an access for the whole system, and whether it races with one that is not.
+    /// Notes a strong access, and whether it races: with a weak one, or with one by another device if one of the two is not for
+    /// the whole system.
     fn meet_other_kinds(
         &mut self,
         warp: &Warp,
@@ -256,14 +254,24 @@ impl Cluster<'_> {
         writes: bool,
     ) -> Result<(), FaultKind> {
         let me = self.entry_of(warp, id);
+        let of_launch = self.warps_of_launch();
+        let is_of_system = id.semantics.is_of_system();
         let page = self.pages.of(address);
         let within = (address % PAGE) as usize;
-        if page.of_system.is_empty() {
-            page.of_system.resize(PAGE as usize / 2, Record::default());
+        let own = if is_of_system { &mut page.of_system } else { &mut page.of_device };
+        if own.is_empty() {
+            own.resize(PAGE as usize / 2, Record::default());
         }
-        shadow::note(&mut page.of_system, within, bytes, me, writes);
+        shadow::note(own, within, bytes, me, writes);
         let before = |entry: Entry| warp.is_after(id.lane as usize, entry.thread(), entry.clock());
-        match shadow::race(&page.records, within, bytes, me, writes, before) {
+        let no_race = |entry: Entry| of_launch.contains(&(entry.thread() as usize / WARP)) || before(entry);
+        let race = shadow::race(&page.records, within, bytes, me, writes, before)
+            .or_else(|| shadow::race(&page.of_device, within, bytes, me, writes, no_race))
+            .or_else(|| {
+                let of_system = if is_of_system { &[][..] } else { &page.of_system };
+                shadow::race(of_system, within, bytes, me, writes, no_race)
+            });
+        match race {
             Some((other, wrote, at)) => {
                 Err(self.race("global", address - within as u64 + at as u64, writes, other, wrote))
             }

@@ -20,8 +20,8 @@ const MOST_A_TURN: u64 = 256;
 /// Streams of several devices, whose launches run beside each other: the blocks of all launches that are at the front of
 /// their streams take turns, in an order that a seed decides.
 ///
-/// Memory is that of all devices, which reach each other's. An access by one launch is a race with one by another unless
-/// something orders the two:
+/// Each stream is a device of its own, and memory is that of all, which reach each other's. An access by one launch is a race with
+/// one by another unless something orders the two:
 ///
 /// - a launch is behind those in front of it in its stream;
 /// - what follows a load by `.acquire.sys` is behind what came before the store by `.release.sys` whose value it loaded. Barriers
@@ -29,8 +29,9 @@ const MOST_A_TURN: u64 = 256;
 /// - a launch begins and ends with a fence for the whole system: a store by `.relaxed.sys` is behind what came before its launch, and
 ///   what follows a launch is behind what came before the stores whose values its loads by `.relaxed.sys` have seen.
 ///
-/// Accesses for the whole system, `.volatile` and `.sys`, are no race with each other, but with all others they are. Of a vector that
-/// is stored so, another launch may see all elements but one before that one.
+/// Strong accesses are no race with each other if each has a scope that the other's device is in: of two devices both are for
+/// the whole system, `.volatile` or `.sys`. With weak ones they are. Of a vector that is stored for the whole system another launch
+/// may see all elements but one before that one.
 ///
 /// So a missing release or acquire is found whatever the order of turns, as are accesses that only lie apart in time. Clocks are
 /// kept by warp: within a warp nothing has to be ordered. Launches in clusters cannot run beside others, and no launch begins

@@ -60,6 +60,7 @@ fn run(text: &str, streams: &[&[&str]], seed: u64) -> Result<u8, TogetherError> 
         match *name {
             "receive" => launch.arg(data + 4),
             "receive2" => launch.arg(data + 8),
+            "both" => launch.grid([2, 1, 1]),
             _ => launch,
         }
     };
@@ -137,6 +138,46 @@ again:
         {
             let result = run(&split(flag, of), &streams, seed);
             assert!(races(&result), "{flag}, {of}, {seed}: {result:?}");
+        }
+    }
+}
+
+/// A word that one device stores and another loads at any time. Each has to name a scope that the other is in: that of one
+/// device is enough for two blocks of a launch alone.
+#[test]
+fn a_relaxed_access_reaches_as_far_as_its_scope() {
+    let text = |store: &str, load: &str| {
+        format!(
+            ".version 8.0 .target sm_80 .address_size 64
+.visible .entry tell(.param .u64 p) {{
+    .reg .b64 %d<2>; ld.param.u64 %d1, [p]; st.{store}.global.u32 [%d1+12], 7; ret;
+}}
+.visible .entry ask(.param .u64 p) {{
+    .reg .b32 %r<2>; .reg .b64 %d<2>; ld.param.u64 %d1, [p]; ld.{load}.global.u32 %r1, [%d1+12]; ret;
+}}
+.visible .entry both(.param .u64 p) {{
+    .reg .b32 %r<2>; .reg .b64 %d<2>; .reg .pred %p;
+    ld.param.u64 %d1, [p]; mov.u32 %r1, %ctaid.x; setp.eq.u32 %p, %r1, 0;
+    @%p st.{store}.global.u32 [%d1+12], 7; @!%p ld.{load}.global.u32 %r1, [%d1+12]; ret;
+}}"
+        )
+    };
+    for seed in 0..8 {
+        for (store, load, of_devices, of_blocks) in [
+            ("relaxed.sys", "relaxed.sys", true, true),
+            ("volatile", "relaxed.sys", true, true),
+            ("relaxed.gpu", "relaxed.sys", false, true),
+            ("relaxed.sys", "relaxed.gpu", false, true),
+            ("relaxed.gpu", "relaxed.gpu", false, true),
+            ("relaxed.gpu", "weak", false, false),
+            ("weak", "relaxed.gpu", false, false),
+        ] {
+            let text = text(store, load);
+            for (streams, passes) in [(&[&["tell"][..], &["ask"]][..], of_devices), (&[&["both"]], of_blocks)]
+            {
+                let result = run(&text, streams, seed);
+                assert!(if passes { result == Ok(7) } else { races(&result) }, "{store}, {load}: {result:?}");
+            }
         }
     }
 }
