@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use norm_kernels::abi::{
-    Args, Exchange, Failure, GroupArgs, MAX_GROUP_BLOCKS, MAX_RANKS, workspace, workspace::packets_of_row,
+    Args, Exchange, Failure, GroupArgs, MAX_GROUP_BLOCKS, MAX_RANKS, WARP, workspace,
+    workspace::packets_of_row,
 };
 use ptx_sim::{Argument, Launch, Memory, Module, Stream, Together};
 
@@ -79,6 +80,20 @@ const HOST: &str = ".version 8.0 .target sm_80 .address_size 64
     ld.param.u64 %d1, [word]; ld.relaxed.sys.global.u32 %r1, [%d1]; ret;
 }";
 
+/// A later call, as far as it reads what other ranks have left in this one's workspace: words of 64 bits from an address on.
+const LATER: &str = ".version 8.0 .target sm_80 .address_size 64
+.visible .entry later_call(.param .u64 first, .param .u64 bytes) {
+    .reg .b32 %r<2>; .reg .b64 %d<6>; .reg .pred %p;
+    ld.param.u64 %d1, [first]; ld.param.u64 %d2, [bytes];
+    mov.u32 %r1, %tid.x; mul.wide.u32 %d3, %r1, 8;
+next:
+    setp.ge.u64 %p, %d3, %d2; @%p bra done;
+    add.s64 %d4, %d1, %d3; ld.relaxed.sys.global.u64 %d5, [%d4];
+    add.s64 %d3, %d3, 256; bra next;
+done:
+    ret;
+}";
+
 /// Bytes in front of a workspace's buffers.
 const HEAD: u64 = workspace::BUFFERS;
 
@@ -95,7 +110,8 @@ impl Simulator {
     /// # Errors
     ///
     /// As for [`all_reduce`](crate::all_reduce), with [`Simulated`](Error::Simulated) as the simulator's other operations;
-    /// [`Ranks`](Error::Ranks) for a number of ranks that no group has; [`GroupFailed`](Error::GroupFailed) if a kernel gave up.
+    /// [`Ranks`](Error::Ranks) for a number of ranks that no group has; [`GroupFailed`](Error::GroupFailed) if a kernel gave up, or
+    /// has left numbers of calls in workspaces that later calls would stumble on.
     pub fn all_reduce(&self, group: &SimulatedGroup, calls: &[GroupCall<'_, '_>]) -> Result<()> {
         let told = self.run_ranks(group, calls, None)?.into_iter().flatten().find_map(Failure::of);
         told.map_or(Ok(()), |failure| Err(Error::GroupFailed { failure: told_as(failure) }))
@@ -148,7 +164,7 @@ impl Simulator {
         for (rank, address) in workspaces.iter_mut().enumerate().take(group.ranks) {
             let ahead = if stray == Some(Stray::OtherEpoch) && rank + 1 == group.ranks { 7 } else { 0 };
             let of_rank = SimulatedGroup { completed: group.completed.wrapping_add(ahead), ..*group };
-            let packets = packets(&of_rank, &streams, of_rank.completed);
+            let packets = packets(&of_rank, &streams, long_ago(of_rank.completed));
             *address = workspace_of(group, rank, &head(&of_rank), None, &packets, &mut simulated)?;
         }
         let hosts: Vec<u64> = (0..group.ranks).map(|_| simulated.upload("host", &[0; 4])).collect();
@@ -178,6 +194,16 @@ impl Simulator {
             let host = Module::parse(HOST)?.kernel("host")?;
             let reads = hosts.iter().map(|&word| Launch::new(&host).block([1, 1, 1]).arg(word));
             launches.push(reads.collect());
+        } else {
+            let later = Module::parse(LATER)?.kernel("later_call")?;
+            for (launches, address) in launches.iter_mut().zip(workspaces) {
+                let packets = 2 * group.ranks as u64 * u64::from(room);
+                let behind = address + HEAD + 2 * group.buffer_bytes;
+                let left = [(address + workspace::FLAGS, 2 * workspace::STEP_FLAGS), (behind, packets)];
+                launches.extend(
+                    left.map(|(first, bytes)| Launch::new(&later).block([WARP, 1, 1]).arg(first).arg(bytes)),
+                );
+            }
         }
         Together::new(group.seed).run(&launches, &mut simulated)?;
         let word = |address: u64| -> Result<u32> {
@@ -185,7 +211,18 @@ impl Simulator {
         };
         let ranks = workspaces.iter().zip(&hosts);
         let words = ranks.map(|(own, host)| Ok([word(own + workspace::FAILURE)?, word(*host)?]));
-        let words = words.collect::<Result<Vec<_>>>()?;
+        let mut words = words.collect::<Result<Vec<_>>>()?;
+        if stray.is_none() && words.iter().flatten().all(|&word| word == 0) {
+            let left = Left { group, launches: streams.first().map_or(0, Vec::len) as u32, room };
+            for (at, &address) in workspaces.iter().enumerate().take(group.ranks) {
+                let head = simulated.read(address, HEAD)?;
+                let behind = address + HEAD + 2 * group.buffer_bytes;
+                let packets = simulated.read(behind, 2 * group.ranks as u64 * u64::from(room))?;
+                if let Some(of) = left.wrong_number(at, &head, &packets) {
+                    words[at][0] = Failure::word(Failure::OTHER_EPOCH, of as u32);
+                }
+            }
+        }
         if stray.is_none() && words.iter().flatten().all(|&word| word == 0) {
             // SAFETY: the spans that are written are those of mutable views, which nothing else uses meanwhile.
             unsafe { memory::download(&spans, &simulated) }?;
@@ -217,7 +254,7 @@ impl Simulator {
         let mut workspaces = [0; MAX_RANKS];
         let mut flags = head(group);
         let flag = u64::from(group.completed.wrapping_add(1)) << 32 | u64::from(agreed(group, part));
-        raise(&mut flags, group, flag);
+        raise(&mut flags, group, [flag; 2]);
         let zeros = vec![0; 2 * group.buffer_bytes as usize];
         let come = packets(group, &streams, group.completed.wrapping_add(1));
         for (rank, address) in workspaces.iter_mut().enumerate().take(group.ranks) {
@@ -372,18 +409,72 @@ fn head(group: &SimulatedGroup) -> Vec<u8> {
     for block in 0..group.blocks.clamp(1, MAX_GROUP_BLOCKS) as usize {
         bytes[workspace::CALLS as usize + 4 * block..][..4].copy_from_slice(&group.completed.to_le_bytes());
     }
-    raise(&mut bytes, group, u64::from(group.completed) << 32);
+    raise(
+        &mut bytes,
+        group,
+        [group.completed, long_ago(group.completed)].map(|number| u64::from(number) << 32),
+    );
     bytes
 }
 
-/// Sets every rank's flag of every step.
-fn raise(head: &mut [u8], group: &SimulatedGroup, flag: u64) {
-    for (step, block) in (0..2).flat_map(|step| (0..u64::from(group.blocks)).map(move |block| (step, block)))
-    {
-        let first = workspace::FLAGS + step * workspace::STEP_FLAGS + block * workspace::BLOCK_FLAGS;
-        for of_rank in head[first as usize..].chunks_exact_mut(8).take(group.ranks) {
-            of_rank.copy_from_slice(&flag.to_le_bytes());
-        }
+/// The number of a call that was made so long ago that what has it must have been renewed since.
+fn long_ago(number: u32) -> u32 {
+    number.wrapping_sub(workspace::RENEWAL)
+}
+
+/// Sets every rank's flag of each step.
+fn raise(head: &mut [u8], group: &SimulatedGroup, flags: [u64; 2]) {
+    for (step, block, rank) in every_flag(group) {
+        head[flag_at(step, block, rank)..][..8].copy_from_slice(&flags[step].to_le_bytes());
+    }
+}
+
+/// The step, the block and the rank of each flag of a workspace.
+fn every_flag(group: &SimulatedGroup) -> impl Iterator<Item = (usize, usize, usize)> {
+    let (ranks, blocks) = (group.ranks, group.blocks.clamp(1, MAX_GROUP_BLOCKS));
+    let places = (0..2).flat_map(move |step| (0..blocks).map(move |block| (step, block as usize)));
+    places.flat_map(move |(step, block)| (0..ranks).map(move |rank| (step, block, rank)))
+}
+
+/// Where a flag is in a workspace.
+fn flag_at(step: usize, block: usize, rank: usize) -> usize {
+    let [step, block, rank] = [step, block, rank].map(|number| number as u64);
+    (workspace::FLAGS + step * workspace::STEP_FLAGS + block * workspace::BLOCK_FLAGS + 8 * rank) as usize
+}
+
+/// What calls have left in a workspace for later ones.
+struct Left<'a> {
+    group: &'a SimulatedGroup,
+    /// Launches of each rank.
+    launches: u32,
+    /// Bytes of the packets of one rank for another in a call.
+    room: u32,
+}
+
+impl Left<'_> {
+    /// The rank that has left a flag or a packet in the workspace of rank `at` that a later call, of whatever exchange, would stumble
+    /// on: with the number of a call that is yet to come, or one that was to be renewed.
+    fn wrong_number(&self, at: usize, head: &[u8], packets: &[u8]) -> Option<usize> {
+        let SimulatedGroup { ranks, completed, .. } = *self.group;
+        let now = completed.wrapping_add(self.launches);
+        // The first call of so many renews flags and the packets of one half, and the next one those of the other half.
+        let is_renewed = (1..self.launches).contains(&(now % workspace::RENEWAL));
+        let most = if is_renewed { workspace::RENEWAL / 2 } else { i32::MAX as u32 };
+        let is_wrong = |number: &[u8]| {
+            let number = number.try_into().map_or(0, u32::from_le_bytes);
+            now.wrapping_sub(number) > most
+        };
+        let flags = every_flag(self.group).map(|(step, block, rank)| {
+            let place = flag_at(step, block, rank);
+            (rank, &head[place + 4..place + 8])
+        });
+        let of_rank = packets.chunks_exact((self.room as usize).max(8)).enumerate();
+        let packets = of_rank.flat_map(|(part, of_rank)| {
+            of_rank.chunks_exact(8).map(move |packet| (part % ranks, &packet[4..]))
+        });
+        // No rank has any for itself.
+        let mut of_others = flags.chain(packets).filter(|&(rank, _)| rank != at);
+        of_others.find(|&(_, number)| is_wrong(number)).map(|(rank, _)| rank)
     }
 }
 

@@ -40,6 +40,9 @@ pub fn of(mutant: &Mutant) -> Option<&'static str> {
         Operator::Width if is_of_prefetch(mutant) => {
             Some("the half of a parameter by which rows are prefetched, a hint")
         }
+        Operator::Width if is_of_exchange(mutant) => Some(
+            "the half of a parameter that says how rows are exchanged: all ranks stage them, with the same bits",
+        ),
         Operator::Constant | Operator::Comparison if is_of_slots(mutant) => {
             Some("of the warps' sums in shared memory there is one more, which is 0")
         }
@@ -109,6 +112,14 @@ fn is_of_prefetch(mutant: &Mutant) -> bool {
     let here = mutant.statement();
     let has_args = !matches!(mutant.entry, EntryPoint::Rope(_));
     has_args && here.opcode == "ld.param.b64" && here.operands[1].ends_with("_param_0+40]")
+}
+
+/// Whether the statement loads `GroupArgs::signature` without `GroupArgs::exchange`, which is behind it.
+fn is_of_exchange(mutant: &Mutant) -> bool {
+    let here = mutant.statement();
+    matches!(mutant.entry, EntryPoint::Group(_))
+        && here.opcode == "ld.param.b64"
+        && here.operands[1].ends_with("_param_1+112]")
 }
 
 /// Whether the statement rounds the number of warps up to a multiple of 4 or 8 sums, or compares with that number.

@@ -39,7 +39,7 @@ pub fn case(kernel: GroupKernel) -> GroupCase {
 
 /// The cases beside that one: two-shot by three ranks, whose count of calls wraps, in place and with gaps, in several launches a
 /// call; eight ranks; long rows; a norm with a residual, with biases, and without weights; and the exchange of one sum a row of
-/// rows that are split over devices. Dense and long rows also as packets.
+/// rows that are split over devices. Rows in place, with gaps and long ones, also as packets.
 pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
     let GroupKernel { norm, x, variant, .. } = kernel;
     let dim = case.rows.dim();
@@ -79,11 +79,17 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
         ..of(9, 67 * width + if variant == GroupVariant::Scalar { 3 } else { 0 })
     };
     let mut cases = vec![
-        GroupCase { calls: 1, completed: u32::MAX - 1, piece: Some(5), ..two_shot(strided, 3) },
+        GroupCase { calls: 1, completed: u32::MAX - 1, piece: Some(5), ..two_shot(strided.clone(), 3) },
         GroupCase { calls: 1, blocks: 1, ..two_shot(single, 8) },
     ];
-    // Packets, by blocks that have several rows, as their number wraps.
-    cases.push(GroupCase { completed: u32::MAX - 1, exchange: Exchange::Packets, ..case.clone() });
+    // Packets, by blocks that have several rows, as their number wraps, in place.
+    let rows = match variant {
+        GroupVariant::Block => strided.clone(),
+        GroupVariant::Stream | GroupVariant::Scalar => {
+            CheckCase { shape: vec![2, 3, 7, dim], ..strided.clone() }
+        }
+    };
+    cases.push(GroupCase { rows, completed: u32::MAX - 1, exchange: Exchange::Packets, ..case.clone() });
     let once = |rows: CheckCase, ranks: usize| GroupCase { rows, ranks, calls: 1, ..case.clone() };
     if variant != GroupVariant::Block {
         // More vectors than a block's threads have at a time, or than a thread adds up at a time.
@@ -97,10 +103,11 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
         let long = of(1, vectors * width + odd);
         // Without a norm a thread has four vectors of each rank at a time.
         let ranks = if has_norm { 2 } else { 8 };
-        let by_packets = CheckCase { residual: added([0; 3]), ..long.clone() };
+        let in_place = CheckCase { in_place: true, ..long.clone() };
+        let by_packets = CheckCase { residual: added([0; 3]), ..in_place.clone() };
         cases.push(GroupCase { exchange: Exchange::Packets, ..once(by_packets, 3) });
-        cases.push(once(CheckCase { residual: added([0; 3]), ..long.clone() }, ranks));
-        cases.push(GroupCase { calls: 1, ..two_shot(long, 2) });
+        cases.push(once(CheckCase { residual: added([0; 3]), ..long }, ranks));
+        cases.push(GroupCase { calls: 1, ..two_shot(in_place, 2) });
     }
     if let Some(kind) = norm {
         let far = if kind == NormKind::Layer { ValuePattern::Shifted } else { ValuePattern::Hard };
