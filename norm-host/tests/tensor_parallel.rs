@@ -3,8 +3,8 @@
 use cust::memory::{CopyDestination, DeviceBuffer, LockedBuffer};
 use half::f16;
 use norm_host::{
-    Arg, DType, Device, EpilogueRounding, Error, NcclGroup, NcclId, Norm, NormKind, PeerOptions, Place,
-    ReduceGroup, Rounding, RowSums, Shape, Shard, Stream, TpContext, View, ViewMut, all_reduce,
+    Arg, DType, Device, EpilogueRounding, Error, NcclGroup, NcclId, Norm, NormKind, PeerOffer, PeerOptions,
+    Place, ReduceGroup, Rounding, RowSums, Shape, Shard, Stream, TpContext, View, ViewMut, all_reduce,
     all_reduce_rms_norm, head_norm_tp, layer_norm_tp, rms_norm_sharded, rms_norm_tp,
 };
 use norm_testing::mock::{Mock, interface::DEVICES, mock};
@@ -406,6 +406,25 @@ fn rows_are_added_up_by_one_launch_a_device() {
     assert_eq!(launches(), on_both("all_reduce_f16_stream", &lists.x));
     all_reduce_rms_norm(&lists.x, &lists.w, &mut lists.y, 1e-6, tp, &reduce).unwrap();
     assert_eq!(launches(), on_both("all_reduce_rms_f16_f16_stream", &lists.x));
+}
+
+/// A rank's offer has what the group is to agree on and the handle of its own workspace; with the offers of all, each process joins.
+#[test]
+fn processes_join_by_their_offers() {
+    let (_, _alone) = setup();
+    let contexts = [0, 1].map(|device| TpContext::on_devices(&[device]).unwrap());
+    let options = PeerOptions { buffer_bytes: 4000, blocks: Some(3), ..PeerOptions::default() };
+    let offers = contexts.each_ref().map(|tp| PeerOffer::new(tp, options).unwrap());
+    let all = offers.each_ref().map(|offer| offer.to_bytes().unwrap()[0]);
+    for bytes in &all {
+        // Buffers are whole lines of 128 bytes.
+        assert_eq!(bytes[..16], [*b"normpg02", 4096_u64.to_le_bytes()].concat());
+        assert_eq!(bytes[16..20], 3_u32.to_le_bytes());
+    }
+    assert_ne!(all[0][32..], all[1][32..]);
+    let [one, other] = offers;
+    let groups = [one.join(&all, 0).unwrap(), other.join(&all, 1).unwrap()];
+    assert_eq!(groups.each_ref().map(|group| (group.ranks(), group.first())), [(2, 0), (2, 1)]);
 }
 
 #[test]

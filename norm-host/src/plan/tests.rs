@@ -5,6 +5,7 @@ mod gated;
 mod ladders;
 mod prefetch;
 mod profile;
+mod quantized;
 mod residual;
 mod sandwich;
 mod select;

@@ -33,6 +33,10 @@ faults! {
         "a rank's rows of another type": value "(Arg::X, «first.dtype», x.dtype)" => "x.dtype";
         "a rank's outputs of another type": value "(Arg::Y, «x.dtype», y.dtype)" => "y.dtype";
     }
+    in "norm-host/src/tp/peers/offer.rs" by GROUPS {
+        "offers of all ranks are the same": statement "bytes[32..].copy_from_slice(&handle.reserved);" => "";
+        "an offer does not say how many blocks a launch has": statement "bytes[16..20].copy_from_slice(&self.blocks.to_le_bytes());" => "";
+    }
     in "norm-host/src/nccl/group.rs" by FAILURES {
         "a lost device is not asked about in front of the sum": statement "sums.iter().try_for_each(|sum| sum.stream.device().ensure_live())?;" => "";
         "only the first device is asked about in front of the sum": statement "sums.iter().try_for_each(|sum| sum.stream.device().ensure_live())?;" => "sums.iter().take(1).try_for_each(|sum| sum.stream.device().ensure_live())?;";

@@ -46,6 +46,10 @@ faults! {
     in "norm-host/src/plan/gated.rs" by PLANS {
         "the last share's reciprocal is that of all, of gated rows": value "last_share_reciprocal: «1.0 / f64::from(last_share)»" => "1.0 / f64::from(share)";
     }
+    in "norm-host/src/plan/alignment.rs" by PLANS {
+        "one row of codes is held to its stride": value "let mut axes = norm.axes.iter().filter(|axis| «axis.extent > 1»);" => "axis.extent >= 1";
+        "a copy of one row is held to its stride": value "if «norm.rows > 1» { normed.stride }" => "norm.rows >= 1";
+    }
     in "norm-host/src/plan/tile.rs" by PLANS {
         "shared memory for an odd number of vectors": value "vectors.next_multiple_of(2) * self.threads" => "vectors * self.threads";
         "shared memory of one row of several": value "self.threads * «self.rows» * self.width * x.size() as u32" => "1";
