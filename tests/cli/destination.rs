@@ -105,6 +105,7 @@ fn what_exists_is_refused_and_left_as_it_is() {
         ("--into other.safetensors", &["exists and is not the file of --input", "--force replaces it"]),
         ("--out dangling", &["dangling: it is a link to a file that is not there"]),
         ("--out dangling --force", &["it is a link to a file that is not there"]),
+        ("--out loop", &["cannot write loop: Too many levels of symbolic links"]),
         ("--out -", &["--out -", "cannot go to stdout", "./-"]),
         ("--into -", &["--into -", "cannot go to stdout"]),
         ("--out sub", &["cannot write sub: it is a folder"]),
@@ -130,6 +131,7 @@ fn what_exists_is_refused_and_left_as_it_is() {
         fs::hard_link(path("m.safetensors"), path("hard")).unwrap();
         symlink("other.safetensors", path("other-link")).unwrap();
         symlink("nowhere", path("dangling")).unwrap();
+        symlink("loop", path("loop")).unwrap();
         fs::copy(path("other.safetensors"), path("read-only")).unwrap();
         fs::set_permissions(path("read-only"), Permissions::from_mode(0o444)).unwrap();
         assert!(Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());

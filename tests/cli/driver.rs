@@ -209,6 +209,18 @@ fn auto_takes_the_first_device_that_can_be_used() {
     }
 }
 
+/// What is allocated there has room for the rows of a chunk, their codes and scales: the stand-in refuses a copy that has not.
+#[test]
+fn a_device_has_room_for_rows_codes_and_scales() {
+    let folder = tempfile::tempdir().unwrap();
+    let values = [0; 2 * 3 * 256];
+    file::write(&folder.path().join("in"), &[("x", Dtype::F16, &[3, 256], &values)]);
+    for (out, options) in [("y", &[][..]), ("codes", &["--quantize", "int8-block128"])] {
+        let apply = ["rms", "--input", "in:x", "--device", "cuda:0", "--out", out];
+        run(with_driver(folder.path(), "devices=9.0").args(apply).args(options)).good();
+    }
+}
+
 /// What was asked for by name is not replaced by something else: settings, arguments, and the line on stderr.
 const ASKED_FOR: [(&str, &[&str], &str); 8] = [
     ("cuda=11.4 devices=8.7", &["--device", "cuda:0"], TOO_OLD),

@@ -171,10 +171,11 @@ fn a_signal_ends_the_run_and_leaves_no_file() {
 fn a_signal_that_was_to_be_ignored_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     sparse(&folder.path().join("m"), 2048, 1024);
-    let mut child = begun(folder.path(), &["nohup"], &["--out", "y"]);
+    let mut child = begun(folder.path(), &["env", "--ignore-signal=INT", "nohup"], &["--out", "y"]);
     send("-HUP", &child);
+    send("-INT", &child);
     resume(&child);
-    assert!(child.wait().unwrap().success(), "nohup has it go on");
+    assert!(child.wait().unwrap().success(), "nohup has it go on, as whoever ignores SIGINT does");
     assert_eq!(names(folder.path()), ["m", "y"]);
 }
 

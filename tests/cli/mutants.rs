@@ -210,10 +210,6 @@ fn mistakes_between_the_ranks_of_a_group_are_found() {
         ("ld.acquire.sys.", "ld.relaxed.sys."),
         ("st.release.sys.", "st.release.gpu."),
         ("ld.acquire.sys.", "ld.acquire.gpu."),
-        // The word by which a failure is told, and packets.
-        ("st.relaxed.sys.global.u32", "st.relaxed.gpu.global.u32"),
-        ("st.relaxed.sys.global.v2.b64", "st.relaxed.gpu.global.v2.b64"),
-        ("ld.relaxed.sys.global.v2.b64", "ld.relaxed.gpu.global.v2.b64"),
         ("bar.sync", "// bar.sync"),
         // The number of completed calls, which the block counts.
         ("st.global.b32", "// st.global.b32"),
@@ -229,6 +225,27 @@ fn mistakes_between_the_ranks_of_a_group_are_found() {
     let one_buffer =
         parities.iter().fold(text.clone(), |text, line| text.replace(line, &line.replace(", 1;", ", 0;")));
     assert_eq!(failing(&one_buffer), [name], "one buffer for all calls");
+}
+
+/// The word by which a failure is told to ranks and hosts, and packets, where an access names one device as its scope.
+#[test]
+fn a_relaxed_access_of_one_device_between_ranks_is_found() {
+    let text = text_of(&["all_reduce_f16_stream"]);
+    let case =
+        "op=rms over=rows shape=1x88 x=f16 y=f16 eps=0 data=normal seed=1 ranks=2 packets strays=absent sum";
+    let failure = |text: &str| {
+        let run = check(text, &["--case", case]);
+        let report: serde_json::Value = serde_json::from_str(&run.stdout).expect(&run.stderr);
+        report["failure"]["fault"].as_str().map(str::to_owned)
+    };
+    assert_eq!(failure(&text), None);
+    for access in
+        ["st.relaxed.sys.global.u32", "st.relaxed.sys.global.v2.b64", "ld.relaxed.sys.global.v2.b64"]
+    {
+        assert!(text.contains(access), "{access}");
+        let fault = failure(&text.replace(access, &access.replace("sys", "gpu"))).expect(access);
+        assert!(fault.contains("with no barrier between"), "{access}: {fault}");
+    }
 }
 
 /// Whether a line takes the lowest bit of a number that is no rank's.

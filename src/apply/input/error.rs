@@ -136,3 +136,21 @@ fn offer_files(names: &[String]) -> String {
         _ => format!("name one in it, such as {}", names.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_that_a_file_has_are_offered_as_far_as_that_helps() {
+        let near = ["a".to_owned(), "b".to_owned()];
+        for (near, count, said) in [
+            (&near[..0], 0, "it has none at all"),
+            (&near[..0], 3, "none of its 3 is near to that; `norm tensors` lists them"),
+            (&near[..], 2, "it has: a, b"),
+            (&near[..], 3, "nearest of its 3: a, b"),
+        ] {
+            assert_eq!(offer(near, count), said);
+        }
+    }
+}

@@ -94,3 +94,14 @@ fn lost(others: usize) -> String {
         _ => format!("whose {others} other tensors would be lost"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::lost;
+
+    #[test]
+    fn the_number_of_tensors_that_would_be_lost_is_told() {
+        let told = ["whose tensor would", "whose other tensor would", "whose 2 other tensors would"];
+        assert_eq!([0, 1, 2].map(lost), told.map(|who| format!("{who} be lost")));
+    }
+}

@@ -83,12 +83,11 @@ pub fn beside(kernel: GroupKernel, case: &GroupCase) -> Vec<GroupCase> {
         GroupCase { calls: 1, blocks: 1, ..two_shot(single, 8) },
     ];
     // Packets, by blocks that have several rows, as their number wraps, in place.
-    let rows = match variant {
-        GroupVariant::Block => strided.clone(),
-        GroupVariant::Stream | GroupVariant::Scalar => {
-            CheckCase { shape: vec![2, 3, 7, dim], ..strided.clone() }
-        }
+    let shape = match variant {
+        GroupVariant::Block => vec![2, 1, 2, dim],
+        GroupVariant::Stream | GroupVariant::Scalar => vec![2, 3, 6, dim],
     };
+    let rows = CheckCase { shape, ..strided.clone() };
     cases.push(GroupCase { rows, completed: u32::MAX - 1, exchange: Exchange::Packets, ..case.clone() });
     let once = |rows: CheckCase, ranks: usize| GroupCase { rows, ranks, calls: 1, ..case.clone() };
     if variant != GroupVariant::Block {
