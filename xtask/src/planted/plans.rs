@@ -54,6 +54,6 @@ faults! {
         "shared memory for an odd number of vectors": value "vectors.next_multiple_of(2) * self.threads" => "vectors * self.threads";
         "shared memory of one row of several": value "self.threads * «self.rows» * self.width * x.size() as u32" => "1";
         "more shared memory than there is": value "tile.shared_bytes(variant, x) <= profile.max_shared_bytes" => "tile.shared_bytes(variant, x) / 2 <= profile.max_shared_bytes";
-        "a cluster larger than the device has": value "blocks.min(profile.max_cluster)" => "blocks.min(profile.max_cluster.max(2))";
+        "a cluster larger than the device has": value "rule.blocks.min(profile.max_cluster)" => "rule.blocks.min(profile.max_cluster.max(2))";
     }
 }
