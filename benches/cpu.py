@@ -19,7 +19,8 @@ candle's, beside candle, so that what a call costs before any arithmetic is the 
 the smaller of the two: the time of the fastest peer over norm's in the same language.
 
 Every call makes its output, but ONNX Runtime's, which is bound to memory of its own. Freed memory is kept by the process
-(`MALLOC_…`), so that nobody waits for the system to hand out zeroed pages.
+(`MALLOC_…`), so that nobody waits for the system to hand out zeroed pages, and asked for in huge pages (`GLIBC_TUNABLES`), as numpy
+asks for its arrays, of which ONNX Runtime's output is one.
 
 `copy` is of the bytes of x: parts of 1 MiB by all threads, as `norm bench` copies, or torch's `copy_` where that is faster.
 Shares of it are norm's through candle.
@@ -230,6 +231,7 @@ class Worker:
             "MALLOC_MMAP_MAX_": "0",
             "MALLOC_TRIM_THRESHOLD_": str(1 << 33),
             "MALLOC_TOP_PAD_": str(64 << 20),
+            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
         }
         self.process = subprocess.Popen(
             command,
@@ -261,8 +263,8 @@ class Worker:
         return None if self.ready else answer
 
 
-def shapes(size, large, dims):
-    return [*SMALL, *((max(large // size // dim, 1), dim) for dim in dims)]
+def shapes(small, size, large, dims):
+    return [*small, *((max(large // size // dim, 1), dim) for dim in dims)]
 
 
 def times(samples):
@@ -356,6 +358,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="default 7")
     parser.add_argument("--slot", type=int, default=20, metavar="MS", help="milliseconds of each in a round (default 20)")
     parser.add_argument("--large", type=int, default=LARGE, metavar="BYTES", help="of x in large shapes (default 64 MiB)")
+    parser.add_argument("--large-only", action="store_true", help="leave small shapes out")
     parser.add_argument("--dims", default=",".join(map(str, DIMS)), metavar="DIM,…", help="of large shapes (default %(default)s)")
     parser.add_argument("--dtypes", default=",".join(SIZES), metavar="TYPE,…", help="default %(default)s")
     parser.add_argument("--ops", default=",".join(OPS), metavar="OP,…", help="default %(default)s")
@@ -387,9 +390,10 @@ def main():
     device = f"{cpu_name()}, {args.threads} threads on as many cores"
     print(f"{device}; {program}; {began}; microseconds a call\n\n{HEAD}", flush=True)
     lines, told = [], set()
+    small = [] if args.large_only else SMALL
     for op in args.ops.split(","):
         for dtype in args.dtypes.split(","):
-            for rows, dim in shapes(SIZES[dtype], args.large, map(int, args.dims.split(","))):
+            for rows, dim in shapes(small, SIZES[dtype], args.large, map(int, args.dims.split(","))):
                 case = (op, dtype, rows, dim)
                 samples, notes = measure(workers, case, args.rounds, args.slot)
                 for name, why in notes.items():
