@@ -2,7 +2,7 @@
 //!
 //! rayon's own loops hand all work to the pool and put the caller to sleep. Until a sleeping thread of the pool has woken up, a
 //! short operation could have been done. Here the caller begins at once, helpers join when they are awake, and nobody waits for
-//! one that comes too late.
+//! one that comes too late. Each takes the tasks of a share of its own first, and then what others have left.
 
 use std::{
     hint::spin_loop,
@@ -30,24 +30,28 @@ fn for_each(count: u64, task: &(dyn Fn(u64) + Sync)) {
     if rayon::current_thread_index().is_some() {
         return (0..count).into_par_iter().for_each(task);
     }
-    let helpers = (rayon::current_num_threads() as u64).min(count).saturating_sub(1);
-    if helpers == 0 {
+    let threads = (rayon::current_num_threads() as u64).min(count);
+    if threads <= 1 {
         return (0..count).for_each(task);
     }
     // SAFETY: only the lifetime is changed. `Team::work` calls the task for a number below `count` alone, and `Leave` waits until
     // the last such call has returned.
     let task = unsafe { std::mem::transmute::<&(dyn Fn(u64) + Sync), &'static (dyn Fn(u64) + Sync)>(task) };
+    let share = |number: u64| Share {
+        next: AtomicU64::new(count * number / threads),
+        end: count * (number + 1) / threads,
+    };
     let team = Arc::new(Team {
         task,
         count,
-        next: AtomicU64::new(0),
+        shares: (0..threads).map(share).collect(),
         done: AtomicU64::new(0),
-        wanted: AtomicUsize::new(helpers as usize),
+        wanted: AtomicUsize::new(threads as usize - 1),
         caller: thread::current(),
     });
     let leave = Leave(&team);
     Team::call_helper(&team);
-    team.work();
+    team.work(0);
     drop(leave);
 }
 
@@ -55,8 +59,8 @@ fn for_each(count: u64, task: &(dyn Fn(u64) + Sync)) {
 struct Team {
     task: &'static (dyn Fn(u64) + Sync),
     count: u64,
-    /// The first task that nobody has taken, or a number past the last.
-    next: AtomicU64,
+    /// All tasks.
+    shares: Vec<Share>,
     /// How many tasks are finished.
     done: AtomicU64,
     /// How many helpers are still to be called.
@@ -64,16 +68,28 @@ struct Team {
     caller: Thread,
 }
 
+/// Neighbouring tasks, which one thread takes first. It is the same one in each operation of as many tasks, so that the caches of its
+/// core may hold their rows. Aligned to two cache lines, which are fetched together.
+#[repr(align(128))]
+struct Share {
+    /// The first task that nobody has taken, or a number from `end` on.
+    next: AtomicU64,
+    end: u64,
+}
+
 impl Team {
-    /// Takes tasks until all are taken.
-    fn work(&self) {
-        loop {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            if number >= self.count {
-                return;
+    /// Takes tasks until all are taken: at first those of a share, then those that others have left.
+    fn work(&self, first: usize) {
+        let (before, after) = self.shares.split_at(first % self.shares.len());
+        for share in after.iter().chain(before) {
+            loop {
+                let number = share.next.fetch_add(1, Ordering::Relaxed);
+                if number >= share.end {
+                    break;
+                }
+                let _finish = Finish { team: self, tasks: 1 };
+                (self.task)(number);
             }
-            let _finish = Finish { team: self, tasks: 1 };
-            (self.task)(number);
         }
     }
 
@@ -81,12 +97,13 @@ impl Team {
     fn call_helper(team: &Arc<Team>) {
         let fewer = |wanted: usize| wanted.checked_sub(1);
         let order = Ordering::Relaxed;
-        if team.next.load(order) < team.count && team.wanted.fetch_update(order, order, fewer).is_ok() {
+        if team.done.load(order) < team.count && team.wanted.fetch_update(order, order, fewer).is_ok() {
             let team = Arc::clone(team);
             rayon::spawn(move || {
                 Team::call_helper(&team);
                 Team::call_helper(&team);
-                team.work();
+                // The caller has the first share.
+                team.work(rayon::current_thread_index().map_or(0, |index| index + 1));
             });
         }
     }
@@ -116,7 +133,8 @@ impl Drop for Leave<'_> {
         /// Some microseconds, which is less than it takes to fall asleep and wake up.
         const SPINS: usize = 500;
         let team = self.0;
-        let untaken = team.count.saturating_sub(team.next.swap(team.count, Ordering::Relaxed));
+        let take = |share: &Share| share.end.saturating_sub(share.next.swap(share.end, Ordering::Relaxed));
+        let untaken = team.shares.iter().map(take).sum();
         drop(Finish { team, tasks: untaken });
         let finished = || team.done.load(Ordering::Acquire) == team.count;
         for _ in 0..SPINS {
