@@ -31,6 +31,9 @@ pub(super) trait Pass: Copy + Sync {
     /// What comes of a chunk. That of the row is the sum over its chunks.
     type Output: Total;
 
+    /// Whether it stores outputs. Then nothing depends on where chunks begin.
+    const WRITES: bool = false;
+
     /// Carries the pass out over one chunk.
     fn over<S: Simd, F: Form>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) -> Self::Output;
 }
@@ -118,6 +121,8 @@ pub(super) struct Write<C> {
 
 impl<C: Center + Sync> Pass for Write<C> {
     type Output = ();
+
+    const WRITES: bool = true;
 
     #[inline(always)]
     fn over<S: Simd, F: Form>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) {

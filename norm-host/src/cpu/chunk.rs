@@ -50,6 +50,18 @@ impl<'a> Chunk<'a> {
         Chunk { row, from, len: CHUNK.min(row.dim - from) }
     }
 
+    /// Chunk `index` of `row` where the first has `head` elements, or [`CHUNK`] if that is 0.
+    ///
+    /// # Safety
+    ///
+    /// The row has such a chunk, and while it exists there is no other that has some of its elements.
+    #[inline(always)]
+    pub(super) unsafe fn behind(head: usize, row: &'a Row<'a>, index: usize) -> Chunk<'a> {
+        let end = if head == 0 { (index + 1) * CHUNK } else { head + index * CHUNK };
+        let from = if index == 0 { 0 } else { end - CHUNK };
+        Chunk { row, from, len: end.min(row.dim) - from }
+    }
+
     /// The row that it is a chunk of.
     #[inline(always)]
     pub(super) fn row(&self) -> &'a Row<'a> {

@@ -69,7 +69,7 @@ impl Isa {
 }
 
 #[cfg(norm_avx512)]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 fn avx512<F: RowFn>(simd: Avx512, f: F) -> F::Output {
     f.run(simd)
 }

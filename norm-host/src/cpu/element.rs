@@ -24,6 +24,12 @@ pub(super) trait Element: Copy {
     /// Two vectors of these elements, as [`load`](Element::load) gives them.
     fn load_pair<S: Simd>(simd: S, from: &[Self; PAIR]) -> PairOf<S>;
 
+    /// The same in `f64`.
+    #[inline(always)]
+    fn widen_pair<S: Simd>(simd: S, from: &[Self; PAIR]) -> <S::Pair as Arithmetic>::F64 {
+        Self::load_pair(simd, from).widen()
+    }
+
     /// Stores two vectors, rounded to nearest even, with `stream` past the caches.
     ///
     /// # Safety
@@ -135,6 +141,11 @@ impl Element for Unclamped {
     #[inline(always)]
     fn load_pair<S: Simd>(simd: S, from: &[Unclamped; PAIR]) -> PairOf<S> {
         simd.pair().load_f16(&from.map(|Unclamped(element)| element))
+    }
+
+    #[inline(always)]
+    fn widen_pair<S: Simd>(simd: S, from: &[Unclamped; PAIR]) -> <S::Pair as Arithmetic>::F64 {
+        simd.pair().widen_f16(&from.map(|Unclamped(element)| element))
     }
 
     #[inline(always)]

@@ -119,6 +119,8 @@ struct WriteGated {
 impl Pass for WriteGated {
     type Output = ();
 
+    const WRITES: bool = true;
+
     #[inline(always)]
     fn over<S: Simd, F: Form>(self, simd: S, chunk: &mut Chunk<'_>, space: &mut Workspace) {
         chunk.write_gated(simd, self.gating, self.rstd, space);

@@ -6,8 +6,10 @@
 use std::marker::PhantomData;
 
 use super::{
+    chunk::CHUNK,
     element::{Element, PairOf},
-    simd::{Arithmetic, Doubles, PAIR, Pairs, STREAM_ALIGN, Simd, Total, Vector, WIDTH},
+    simd::{Arithmetic, Doubles, Floats, PAIR, Pairs, STREAM_ALIGN, Simd, Total, Vector, WIDTH},
+    sum::Center,
 };
 
 /// Elements to read. Unlike a slice they may overlap a [`Dest`].
@@ -60,6 +62,17 @@ impl<'a, E: Element> Source<'a, E> {
         E::load_pair(simd, unsafe { &*self.start.add(at).cast() })
     }
 
+    /// The same in `f64`.
+    ///
+    /// # Safety
+    ///
+    /// There are as many.
+    #[inline(always)]
+    unsafe fn widen_pair<S: Simd>(self, simd: S, at: usize) -> <S::Pair as Arithmetic>::F64 {
+        // SAFETY: the elements are initialized, aligned and in range, and nobody writes them while `widen_pair` reads them.
+        E::widen_pair(simd, unsafe { &*self.start.add(at).cast() })
+    }
+
     /// The elements from `at` on, then zeros.
     ///
     /// # Safety
@@ -73,6 +86,9 @@ impl<'a, E: Element> Source<'a, E> {
         E::load(simd, &array)
     }
 }
+
+/// Elements from which on a row goes past the caches even where it shares cache lines with its neighbours: more than a line has.
+pub(super) const MIN_SHARED: usize = if cfg!(miri) { 32 } else { 1024 };
 
 /// Room for elements, which may overlap a [`Source`].
 #[derive(Clone, Copy)]
@@ -111,10 +127,14 @@ impl<'a, E: Element> Dest<'a, E> {
         Dest { start, len, stream: false, lifetime: PhantomData }
     }
 
-    /// The same room; with `stream`, and where the address allows it, stores go past the caches.
+    /// The same room; with `stream`, and where it begins with a cache line, stores go past the caches. The last line must be its own,
+    /// too, unless it is one of many.
     #[inline(always)]
     pub(super) fn streamed(self, stream: bool) -> Dest<'a, E> {
-        Dest { stream: stream && self.start.addr().is_multiple_of(STREAM_ALIGN), ..self }
+        let bytes = self.len * size_of::<E>();
+        let aligned = self.start.addr().is_multiple_of(STREAM_ALIGN);
+        let whole = self.len >= MIN_SHARED || bytes.is_multiple_of(STREAM_ALIGN);
+        Dest { stream: stream && aligned && whole, ..self }
     }
 
     /// Stores `vector` in elements `at` to `at + WIDTH`.
@@ -240,7 +260,7 @@ operands!(3 a a A b B c C);
 ///
 /// A trait instead of a closure because its method can be marked to be inlined: see [`dispatch`](super::dispatch).
 pub(super) trait Elementwise<const N: usize>: Copy {
-    /// Whether memory is idle while the caches feed the loop, so that the loop fetches what follows the first operand.
+    /// Whether the loop fetches what follows the first operand, where outputs go past the caches: they leave room there.
     const PREFETCH: bool = false;
 
     /// The elements of the result.
@@ -266,9 +286,11 @@ pub(super) fn map<'a, S: Simd, F: Elementwise<N>, E: Element, const N: usize>(
     let len = to.len;
     assert!(operands.are_of_len(len), "operands of one length");
     let distance = len.max(MIN_PREFETCH_DISTANCE);
+    // Behind so long a part of a row there is another, which the second-level cache holds since the sums were taken.
+    let fetches = F::PREFETCH && to.stream && len < CHUNK;
     let mut at = 0;
     while S::WIDE && at + PAIR <= len {
-        if F::PREFETCH && at % CACHE_LINE == 0 {
+        if fetches {
             simd.prefetch(operands.address(at + distance).cast());
         }
         // SAFETY: `at + PAIR` is at most the length of all.
@@ -278,7 +300,7 @@ pub(super) fn map<'a, S: Simd, F: Elementwise<N>, E: Element, const N: usize>(
         at += PAIR;
     }
     while at + WIDTH <= len {
-        if F::PREFETCH && at % CACHE_LINE == 0 {
+        if fetches && at % CACHE_LINE == 0 {
             simd.prefetch(operands.address(at + distance).cast());
         }
         // SAFETY: `at + WIDTH` is at most the length of all.
@@ -298,8 +320,14 @@ pub(super) fn map<'a, S: Simd, F: Elementwise<N>, E: Element, const N: usize>(
 
 /// What an element adds to `N` sums.
 pub(super) trait Terms<const N: usize>: Copy {
-    /// `sums`, and what `x`, which was of type `E` in memory, adds to each.
-    fn add<A: Arithmetic, E: Element>(self, simd: A, sums: [A::F64; N], x: A::F32) -> [A::F64; N];
+    /// Elements are measured from it.
+    type Center: Center;
+
+    /// The center.
+    fn center(self) -> Self::Center;
+
+    /// `sums`, and what `x`, which was of type `E` in memory and is measured from the center, adds to each.
+    fn add<D: Doubles, E: Element>(self, sums: [D; N], x: D) -> [D; N];
 }
 
 /// The sums of the terms of all elements, in `f64`.
@@ -314,12 +342,18 @@ pub(super) fn sum<S: Simd, T: Terms<N>, E: Element, const N: usize>(
 ) -> [f64; N] {
     let len = x.len;
     let (pair, zeros) = (simd.pair(), [simd.zero(); N]);
+    let center = terms.center();
     // Two vectors of sums run side by side, which hides the latency of an addition.
     let mut sums = [pair.zero(); N];
     let mut at = 0;
     while at + PAIR <= len {
-        // SAFETY: the pair ends within `len`.
-        sums = terms.add::<_, E>(pair, sums, unsafe { x.load_pair(simd, at) });
+        let x = match T::Center::IS_ORIGIN {
+            // SAFETY: the pair ends within `len`.
+            true => unsafe { x.widen_pair(simd, at) },
+            // SAFETY: the pair ends within `len`.
+            false => center.center(pair, unsafe { x.load_pair(simd, at) }).widen(),
+        };
+        sums = terms.add::<_, E>(sums, x);
         at += PAIR;
     }
     let (mut even, mut odd) = (zeros, zeros);
@@ -329,7 +363,8 @@ pub(super) fn sum<S: Simd, T: Terms<N>, E: Element, const N: usize>(
     }
     if at + WIDTH <= len {
         // SAFETY: the vector ends within `len`.
-        even = terms.add::<_, E>(simd, even, unsafe { x.load(simd, at) });
+        let x = unsafe { x.load(simd, at) };
+        even = terms.add::<_, E>(even, center.center(simd, x).widen());
         at += WIDTH;
     }
     let mut totals = [0.0; N];
@@ -338,7 +373,8 @@ pub(super) fn sum<S: Simd, T: Terms<N>, E: Element, const N: usize>(
     }
     if at < len {
         // SAFETY: `at` is less than `len`, and fewer than `WIDTH` elements are left.
-        let rest = terms.add::<_, E>(simd, zeros, unsafe { x.load_rest(simd, at) });
+        let x = unsafe { x.load_rest(simd, at) };
+        let rest = terms.add::<_, E>(zeros, center.center(simd, x).widen());
         for (total, rest) in totals.iter_mut().zip(rest) {
             for term in &rest.to_array()[..len - at] {
                 *total += term;

@@ -96,13 +96,15 @@ impl<F: Form> Passes for Chunks<'_, '_, F> {
 
     fn run<P: Pass>(&mut self, pass: P) -> P::Output {
         let Chunks { isa, ref row, parallel, .. } = *self;
+        let head = if P::WRITES { row.head() } else { 0 };
         let over = |index| {
             // SAFETY: `sum_over` calls this once for each chunk, and this pass has the row to itself: it is borrowed mutably.
-            let chunk = unsafe { Chunk::new(row, index) };
+            let chunk = unsafe { Chunk::behind(head, row, index) };
             with_workspace(|space| isa.run(OverChunk { pass, chunk, space, form: PhantomData::<F> }))
                 .into_sums()
         };
-        Total::from_sums(sum_over(chunks(row.dim), parallel, &over))
+        let count = usize::from(head > 0) + chunks(row.dim - head);
+        Total::from_sums(sum_over(count, parallel, &over))
     }
 }
 
@@ -132,8 +134,8 @@ impl<P: Pass, F: Form> RowFn for OverChunk<'_, P, F> {
 /// Chunks that make a task, with as many elements as a task of whole rows has.
 const CHUNKS_PER_TASK: usize = TASK / CHUNK;
 
-/// Chunks of the longest row.
-const MAX_CHUNKS: usize = (MAX_DIM as usize).div_ceil(CHUNK);
+/// Chunks of the longest row, and a head.
+const MAX_CHUNKS: usize = (MAX_DIM as usize).div_ceil(CHUNK) + 1;
 
 /// The sums of what comes of each of `chunks` chunks, added up in their order whoever computes them.
 ///

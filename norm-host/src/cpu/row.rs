@@ -8,8 +8,11 @@ use std::{marker::PhantomData, ops::Range};
 use norm_kernels::abi::{Axis, NormKind};
 
 use super::{
+    chunk::CHUNK,
     form::Form,
+    loops::MIN_SHARED,
     residual::Scaling,
+    simd::STREAM_ALIGN,
     sum::{Mean, Moments},
 };
 use crate::{
@@ -97,6 +100,12 @@ impl Row<'_> {
         well_conditioned.then_some(centered)
     }
 
+    /// The elements in front of the first cache line, where the output goes past the caches from there on.
+    pub(super) fn head(&self) -> usize {
+        let bytes = self.y.at(0).wrapping_neg() % STREAM_ALIGN;
+        if self.stream && self.dim >= MIN_SHARED { bytes / self.y.dtype.size() } else { 0 }
+    }
+
     /// What the elements are multiplied by, given the sum of their squares, measured from the center.
     #[inline(always)]
     pub(super) fn rstd(&self, sum_sq: f64) -> f32 {
@@ -137,6 +146,17 @@ impl<'a> RowRange<'a> {
     #[inline(always)]
     pub(super) fn dim(&self) -> usize {
         self.problem.dim as usize
+    }
+
+    /// Whether they are taken chunk by chunk: long ones, and those that go past the caches and do not begin with a cache line, of which
+    /// the first elements are a chunk by themselves.
+    #[inline(always)]
+    pub(super) fn takes_chunks(&self) -> bool {
+        let Problem { y, axes, .. } = self.problem;
+        let size = y.dtype.size() as u64;
+        let strides = axes.iter().fold(0, |strides, axis| strides | axis.y_stride);
+        let begins_with_line = (y.address | (strides * size)).is_multiple_of(STREAM_ALIGN as u64);
+        self.dim() > CHUNK || (!begins_with_line && self.dim() >= MIN_SHARED && streams(self.problem))
     }
 
     /// Goes over the rows of a problem of this form.

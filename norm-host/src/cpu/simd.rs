@@ -26,8 +26,8 @@ pub(super) const WIDTH: usize = 8;
 /// Elements of two vectors.
 pub(super) const PAIR: usize = 2 * WIDTH;
 
-/// What the address given to [`Vector::stream`] must be a multiple of, in bytes.
-pub(super) const STREAM_ALIGN: usize = 16;
+/// Bytes of a cache line. What goes past the caches begins at a multiple of it, so that whole lines do.
+pub(super) const STREAM_ALIGN: usize = 64;
 
 /// What vectors are computed with. A function that is generic over it serves vectors of any width.
 pub(super) trait Arithmetic: Copy {
@@ -83,11 +83,17 @@ pub(super) trait Pairs<S: Simd>: Arithmetic {
     /// The vectors of these elements, converted.
     fn load_bf16(self, from: &[bf16; PAIR]) -> Self::F32;
 
+    /// These elements in `f64`, which is exact.
+    #[inline(always)]
+    fn widen_f16(self, from: &[f16; PAIR]) -> Self::F64 {
+        self.load_f16(from).widen()
+    }
+
     /// Stores the elements.
     ///
     /// # Safety
     ///
-    /// The memory at `to` may be written; with `stream` its address is a multiple of [`STREAM_ALIGN`].
+    /// The memory at `to` may be written; with `stream` its address is a multiple of its size.
     unsafe fn store(self, pair: Self::F32, to: *mut [f32; PAIR], stream: bool);
 
     /// Stores the elements rounded to nearest even.
@@ -163,7 +169,7 @@ pub(super) trait Vector: Floats {
     ///
     /// # Safety
     ///
-    /// The memory at `to` may be written, and its address is a multiple of [`STREAM_ALIGN`].
+    /// The memory at `to` may be written, and its address is a multiple of its size.
     unsafe fn stream(self, to: *mut [f32; WIDTH]) {
         // SAFETY: the caller promises that the memory may be written; what it is aligned to suffices for an `f32`.
         unsafe { to.write(self.to_array()) }

@@ -12,6 +12,9 @@ use crate::DType;
 
 /// What elements are measured from.
 pub(super) trait Center: Copy {
+    /// Whether elements stay what they are.
+    const IS_ORIGIN: bool = false;
+
     /// `x` less the center.
     fn center<A: Arithmetic>(self, simd: A, x: A::F32) -> A::F32;
 }
@@ -21,6 +24,8 @@ pub(super) trait Center: Copy {
 pub(super) struct Origin;
 
 impl Center for Origin {
+    const IS_ORIGIN: bool = true;
+
     #[inline(always)]
     fn center<A: Arithmetic>(self, _: A, x: A::F32) -> A::F32 {
         x
@@ -79,9 +84,16 @@ pub(super) fn sum_sq<S: Simd>(simd: S, center: impl Center, x: Source<'_, impl E
 struct Square<C>(C);
 
 impl<C: Center> Terms<1> for Square<C> {
+    type Center = C;
+
     #[inline(always)]
-    fn add<A: Arithmetic, E: Element>(self, simd: A, [sum]: [A::F64; 1], x: A::F32) -> [A::F64; 1] {
-        [add_square::<_, E>(sum, self.0.center(simd, x).widen())]
+    fn center(self) -> C {
+        self.0
+    }
+
+    #[inline(always)]
+    fn add<D: Doubles, E: Element>(self, [sum]: [D; 1], x: D) -> [D; 1] {
+        [add_square::<_, E>(sum, x)]
     }
 }
 
@@ -90,9 +102,15 @@ impl<C: Center> Terms<1> for Square<C> {
 struct ElementAndSquare;
 
 impl Terms<2> for ElementAndSquare {
+    type Center = Origin;
+
     #[inline(always)]
-    fn add<A: Arithmetic, E: Element>(self, _: A, [sum, sum_sq]: [A::F64; 2], x: A::F32) -> [A::F64; 2] {
-        let x = x.widen();
+    fn center(self) -> Origin {
+        Origin
+    }
+
+    #[inline(always)]
+    fn add<D: Doubles, E: Element>(self, [sum, sum_sq]: [D; 2], x: D) -> [D; 2] {
         [sum.add(x), add_square::<_, E>(sum_sq, x)]
     }
 }

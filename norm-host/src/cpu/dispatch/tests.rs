@@ -30,9 +30,14 @@ fn dims() -> impl Iterator<Item = usize> {
     DIMS.into_iter().filter(|&dim| !cfg!(miri) || dim == 17 || dim == CHUNK + 17)
 }
 
-/// Rows of any type, as bytes that are aligned to 16, and as far as `offset` from there.
+/// A cache line.
+#[derive(Clone, Copy, PartialEq)]
+#[repr(align(64))]
+struct Line([u8; 64]);
+
+/// Rows of any type, as bytes that are aligned to a cache line, and as far as `offset` from there.
 struct Tensor {
-    bytes: Vec<u128>,
+    bytes: Vec<Line>,
     dtype: DType,
     offset: usize,
 }
@@ -40,7 +45,7 @@ struct Tensor {
 impl Tensor {
     /// Elements around 0, but for those in `far`, which are around 5000; of `f16` the fourth behind those is infinite.
     fn new(dtype: DType, len: usize, seed: usize, offset: usize, far: Range<usize>) -> Tensor {
-        let mut tensor = Tensor { bytes: vec![0; (len + 8).div_ceil(4)], dtype, offset };
+        let mut tensor = Tensor { bytes: vec![Line([0; 64]); (len + 8).div_ceil(16)], dtype, offset };
         // Once: each time exposes the memory anew, of which Miri keeps account.
         let start = tensor.address() as usize;
         for i in 0..len {
@@ -103,7 +108,7 @@ fn stream_chunks<E: Element>(isa: Isa, rows: &mut RowRange<'_>) {
 }
 
 /// The bits of `y`, and of a residual.
-fn bits(isa: Isa, case: Case, offset: usize, how: How) -> Vec<u128> {
+fn bits(isa: Isa, case: Case, offset: usize, how: How) -> Vec<Line> {
     let scaled = Scales { branch: 0.37, sum: 1.7, sum_at: None };
     let places = [ResidualPlace::InFront, ResidualPlace::Behind];
     let additions = places.into_iter().flat_map(|place| [Scales::NONE, scaled].map(|scales| (place, scales)));
@@ -111,7 +116,7 @@ fn bits(isa: Isa, case: Case, offset: usize, how: How) -> Vec<u128> {
     additions.map(Some).chain([None]).flat_map(of).collect()
 }
 
-fn bits_of(addition: Addition, isa: Isa, case: Case, offset: usize, how: How) -> Vec<u128> {
+fn bits_of(addition: Addition, isa: Isa, case: Case, offset: usize, how: How) -> Vec<Line> {
     let Case { kind, dtypes: [x, w, y], rounding, dim } = case;
     let in_front = addition.is_some_and(|(place, _)| place == ResidualPlace::InFront);
     let mut r = Tensor::new(if in_front { x } else { y }, ROWS * dim, 4, offset, 0..0);

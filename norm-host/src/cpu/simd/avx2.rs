@@ -237,13 +237,9 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     unsafe fn stream(self, to: *mut [f32; WIDTH]) {
-        // SAFETY: a vector exists only where its instructions do. The caller promises that the memory may be written and
-        // that its address is a multiple of 16, so that of its second half is, too.
-        unsafe {
-            let to = to.cast::<f32>();
-            _mm_stream_ps(to, _mm256_castps256_ps128(self.0));
-            _mm_stream_ps(to.add(WIDTH / 2), _mm256_extractf128_ps::<1>(self.0));
-        }
+        // SAFETY: a vector exists only where its instructions do. The caller promises that the memory may be written and that its
+        // address is a multiple of 32.
+        unsafe { _mm256_stream_ps(to.cast(), self.0) }
     }
 
     #[inline(always)]

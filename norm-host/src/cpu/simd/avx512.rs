@@ -33,6 +33,7 @@ impl Avx512 {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vbmi")
             && is_x86_feature_detected!("avx512vbmi2");
         if detected { Avx2::detect().map(Avx512) } else { None }
     }
@@ -129,29 +130,38 @@ impl Pairs<Avx512> for Wide {
         F32x16(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())) })
     }
 
+    // From memory, eight elements are converted by one instruction; sixteen take two, and then their halves have to be taken apart.
+    #[inline(always)]
+    fn widen_f16(self, from: &[f16; PAIR]) -> F64x16 {
+        let from = from.as_ptr().cast::<__m128i>();
+        // SAFETY: `self` proves that the machine has the instructions; an `f16` is 16 bits, so sixteen of them are twice 128.
+        unsafe {
+            let (low, high) = (_mm_loadu_si128(from), _mm_loadu_si128(from.add(1)));
+            F64x16(_mm512_cvtps_pd(_mm256_cvtph_ps(low)), _mm512_cvtps_pd(_mm256_cvtph_ps(high)))
+        }
+    }
+
     #[inline(always)]
     fn load_bf16(self, from: &[bf16; PAIR]) -> F32x16 {
+        /// Each element's bytes, twice: the lower half is masked.
+        const BYTES: [u8; 64] = bytes(2, 0);
         // SAFETY: `self` proves that the machine has the instructions; a `bf16` is 16 bits, so sixteen of them are 256.
         unsafe {
-            let upper = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast()));
-            F32x16(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(upper)))
+            let elements = _mm512_castsi256_si512(_mm256_loadu_si256(from.as_ptr().cast()));
+            let bytes = _mm512_loadu_si512(BYTES.as_ptr().cast());
+            let upper = _mm512_maskz_permutexvar_epi8(0xcccc_cccc_cccc_cccc, bytes, elements);
+            F32x16(_mm512_castsi512_ps(upper))
         }
     }
 
     #[inline(always)]
     unsafe fn store(self, pair: F32x16, to: *mut [f32; PAIR], stream: bool) {
         // SAFETY: `self` proves that the machine has the instructions. The caller promises that the memory may be written and,
-        // with `stream`, that its address is a multiple of 16.
+        // with `stream`, that its address is a multiple of 64.
         unsafe {
-            let to = to.cast::<f32>();
-            if stream {
-                // Memory that an allocator has given is seldom aligned to more.
-                _mm_stream_ps(to, _mm512_castps512_ps128(pair.0));
-                _mm_stream_ps(to.add(4), _mm512_extractf32x4_ps::<1>(pair.0));
-                _mm_stream_ps(to.add(8), _mm512_extractf32x4_ps::<2>(pair.0));
-                _mm_stream_ps(to.add(12), _mm512_extractf32x4_ps::<3>(pair.0));
-            } else {
-                _mm512_storeu_ps(to, pair.0);
+            match stream {
+                true => _mm512_stream_ps(to.cast(), pair.0),
+                false => _mm512_storeu_ps(to.cast(), pair.0),
             }
         }
     }
@@ -164,10 +174,14 @@ impl Pairs<Avx512> for Wide {
 
     #[inline(always)]
     unsafe fn store_bf16(self, pair: F32x16, to: *mut [bf16; PAIR], stream: bool) {
-        // SAFETY: `self` proves that the machine has the instructions. The caller promises that the memory may be written.
+        /// The upper bytes of each element, one after the other.
+        const BYTES: [u8; 64] = bytes(4, 2);
+        // SAFETY: `self` proves that the machine has the instructions. The caller promises that the memory may be written and, with
+        // `stream`, that its address is a multiple of 32.
         unsafe {
-            let upper = _mm512_srli_epi32::<16>(rounded_to_bf16(pair.0));
-            store_256(_mm512_cvtepi32_epi16(upper), to.cast(), stream);
+            let bytes = _mm512_loadu_si512(BYTES.as_ptr().cast());
+            let upper = _mm512_permutexvar_epi8(bytes, rounded_to_bf16(pair.0));
+            store_256(_mm512_castsi512_si256(upper), to.cast(), stream);
         }
     }
 
@@ -187,35 +201,47 @@ impl Pairs<Avx512> for Wide {
 ///
 /// # Safety
 ///
-/// The machine has the instructions, the memory may be written, and with `stream` its address is a multiple of 16.
+/// The machine has the instructions, the memory may be written, and with `stream` its address is a multiple of 32.
 #[inline(always)]
-unsafe fn store_256(bits: __m256i, to: *mut __m128i, stream: bool) {
+unsafe fn store_256(bits: __m256i, to: *mut __m256i, stream: bool) {
     // SAFETY: the caller promises all of it.
     unsafe {
-        if stream {
-            _mm_stream_si128(to, _mm256_castsi256_si128(bits));
-            _mm_stream_si128(to.add(1), _mm256_extracti128_si256::<1>(bits));
-        } else {
-            _mm256_storeu_si256(to.cast(), bits);
+        match stream {
+            true => _mm256_stream_si256(to, bits),
+            false => _mm256_storeu_si256(to, bits),
         }
     }
 }
 
-/// The elements rounded to nearest even in `bf16`, which are the upper halves; the lower ones are to be dropped. A NaN becomes a
-/// quiet one. How is written at [`Avx2`]'s.
+/// Which byte goes to each place in a permutation of bytes, where those of place `i / 4` or `i / 2` come from an element of `stride` bytes:
+/// the two from `first` on.
+const fn bytes(stride: usize, first: usize) -> [u8; 64] {
+    let mut bytes = [0; 64];
+    let mut i = 0;
+    while i < 64 {
+        // Places are of the other size: four bytes where the elements have two.
+        bytes[i] = (i / (8 / stride) * stride + first + i % 2) as u8 % 64;
+        i += 1;
+    }
+    bytes
+}
+
+/// The elements rounded to nearest even in `bf16`, which are the upper halves; the lower ones are to be dropped. A NaN becomes the
+/// one that an invalid operation gives. Half of what the lower half can count is added, less one where the upper half is even.
 ///
 /// # Safety
 ///
 /// The machine has the instructions.
 #[inline(always)]
 unsafe fn rounded_to_bf16(values: __m512) -> __m512i {
+    /// What becomes of a quiet and of a signalling NaN: that NaN. All else stays what it is.
+    const NANS: i32 = 0x33;
     // SAFETY: the caller promises it.
     unsafe {
-        let bits = _mm512_castps_si512(values);
-        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
-        let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(values, values);
-        _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(1 << 22))
+        let bits = _mm512_castps_si512(_mm512_fixupimm_ps::<0>(values, values, _mm512_set1_epi32(NANS)));
+        let odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(1 << 16));
+        let rounded = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
+        _mm512_mask_add_epi32(rounded, odd, rounded, _mm512_set1_epi32(1))
     }
 }
 

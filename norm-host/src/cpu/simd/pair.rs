@@ -56,8 +56,8 @@ impl<S: Simd> Pairs<S> for Twice<S> {
     #[inline(always)]
     unsafe fn store(self, pair: Two<S::F32>, to: *mut [f32; PAIR], stream: bool) {
         let to = to.cast::<[f32; WIDTH]>();
-        // SAFETY: the caller promises the memory of both halves, and what the first address is a multiple of; a vector's size is
-        // a multiple of that, too.
+        // SAFETY: the caller promises the memory of both halves, and with `stream` that its address is a multiple of the pair's size, so
+        // that each half's is one of a vector's.
         unsafe {
             if stream {
                 pair.0.stream(to);
@@ -72,8 +72,8 @@ impl<S: Simd> Pairs<S> for Twice<S> {
     #[inline(always)]
     unsafe fn store_f16(self, pair: Two<S::F32>, to: *mut [f16; PAIR], stream: bool) {
         let to = to.cast::<[f16; WIDTH]>();
-        // SAFETY: the caller promises the memory of both halves, to which nothing else refers meanwhile, and what the first address
-        // is a multiple of; a vector's size is a multiple of that, too.
+        // SAFETY: the caller promises the memory of both halves, to which nothing else refers meanwhile, and with `stream` that its
+        // address is a multiple of the pair's size, so that each half's is one of a vector's.
         unsafe {
             if stream {
                 pair.0.stream_f16(to);
@@ -88,8 +88,8 @@ impl<S: Simd> Pairs<S> for Twice<S> {
     #[inline(always)]
     unsafe fn store_bf16(self, pair: Two<S::F32>, to: *mut [bf16; PAIR], stream: bool) {
         let to = to.cast::<[bf16; WIDTH]>();
-        // SAFETY: the caller promises the memory of both halves, to which nothing else refers meanwhile, and what the first address
-        // is a multiple of; a vector's size is a multiple of that, too.
+        // SAFETY: the caller promises the memory of both halves, to which nothing else refers meanwhile, and with `stream` that its
+        // address is a multiple of the pair's size, so that each half's is one of a vector's.
         unsafe {
             if stream {
                 pair.0.stream_bf16(to);
