@@ -4,7 +4,10 @@
 //! [`YHalf`] stand for either, and each operation that depends on it is a pseudo-instruction ([`pseudo`]) that the host
 //! expands.
 
-use crate::gpu::{self, pseudo};
+use crate::gpu::{
+    self,
+    pseudo::{self, ValuePair},
+};
 use crate::row::Scales;
 
 /// The bits of a sum of elements, with about twice the precision of an `f32`. All zeros are the empty sum. The host decides what
@@ -42,6 +45,10 @@ pub trait Param: Element {
 
     /// Two weights with their offset, rounded to this type where the offset is rounded.
     fn round(pair: [f32; 2]) -> [f32; 2];
+
+    /// Two normalized numbers times weights `2 * pair` and `2 * pair + 1` of a vector's words, as a pair of values that are
+    /// quantized.
+    fn weigh(normalized: [f32; 2], weights: &Words, pair: usize) -> ValuePair;
 }
 
 /// An element type of a tensor that is written.
@@ -216,6 +223,11 @@ impl Param for WHalf {
     fn round(pair: [f32; 2]) -> [f32; 2] {
         pseudo::round_w(pair)
     }
+
+    #[inline(always)]
+    fn weigh(normalized: [f32; 2], weights: &Words, pair: usize) -> ValuePair {
+        pseudo::weigh_w(normalized, weights[pair])
+    }
 }
 
 impl Input for XHalf {
@@ -303,6 +315,12 @@ impl Param for F32 {
     #[inline(always)]
     fn round(pair: [f32; 2]) -> [f32; 2] {
         pair
+    }
+
+    #[inline(always)]
+    fn weigh(normalized: [f32; 2], weights: &Words, pair: usize) -> ValuePair {
+        let ([a, b], [v, w]) = (pseudo::round_n(normalized), Self::unpack(weights, pair));
+        pseudo::value_v([a * v, b * w])
     }
 }
 

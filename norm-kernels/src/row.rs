@@ -126,6 +126,29 @@ impl Row {
         }
     }
 
+    /// The row `index`, with codes of one byte as its `y`, of rows that one block each has and that are dense: neighbours in `x` and in
+    /// `y` are at one distance, and all share the weights and biases; nothing is added.
+    ///
+    /// Without the search for a row among axes ptxas has 50 instructions in front of the first load, where it has 230 for
+    /// [`whole`](Row::whole) and [`prefetch_row`], some of which most blocks skip.
+    #[inline(always)]
+    pub fn dense<X: Element, const N: usize>(args: &Args, index: u32) -> Row {
+        Row {
+            x: args.x + index as u64 * args.inner.x_stride * X::SIZE,
+            y: args.y + index as u64 * args.inner.y_stride,
+            r: 0,
+            s: 0,
+            scales: Scales { branch: 1.0, sum: 1.0 },
+            w: args.w,
+            weight_offset: args.weight_offset,
+            b: args.b,
+            accumulate: false,
+            start: gpu::thread_x() * N as u32,
+            step: gpu::block_x() * N as u32,
+            end: args.dim,
+        }
+    }
+
     /// The same row with the scales of the launch, [`Scales::load`].
     ///
     /// # Safety
@@ -247,5 +270,16 @@ pub fn prefetch_row<
         if args.l2_prefetch_rows == 0 && args.w != 0 && u64::from(index) == first_with_weights {
             prefetch(args.w + offsets.inner * args.w_stride * W::SIZE, W::SIZE);
         }
+    }
+}
+
+/// What [`prefetch_row`] does of `x`, where rows are dense as for [`Row::dense`], and whole, aligned vectors.
+#[inline(always)]
+pub fn prefetch_dense_row<X: Element>(args: &Args, index: u32) {
+    // False with `NO_PREFETCH`, which is more than all rows.
+    if args.l2_prefetch_rows < args.rows - index && gpu::thread_x() == 0 {
+        let row = args.x + (index + args.l2_prefetch_rows) as u64 * args.inner.x_stride * X::SIZE;
+        // SAFETY: a row of `x`, whose address and bytes are multiples of 16.
+        unsafe { gpu::prefetch_bulk(row, args.dim * X::SIZE as u32) };
     }
 }

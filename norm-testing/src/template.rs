@@ -32,11 +32,11 @@ pub mod result {
     pub const ADD_N: usize = 30;
     /// A scale from memory, where the thread's first value is, and one from a register, its third.
     pub const LD_SCALE: usize = 32;
-    /// Of kernels that quantize: what is made of the first two values as a sum, and as values.
+    /// Of kernels that quantize: what is made of the first two values as a sum, and as a pair of values.
     pub const SUM_X: usize = 34;
-    pub const ROUND_V: usize = 36;
-    /// The larger of the magnitude of the third value and that of the first.
-    pub const LARGER: usize = 38;
+    pub const VALUE_V: usize = 36;
+    /// The larger magnitude of the first two, as a pair of values.
+    pub const LARGEST: usize = 38;
     /// The third value is the scale, the fourth the magnitude, the fifth what it is scaled to.
     pub const RECIPROCAL: usize = 39;
     /// The first two over the third.
@@ -48,6 +48,10 @@ pub mod result {
     pub const QUOTIENT_IN_RANGE: usize = 44;
     /// Of the first four.
     pub const CODES_IN_RANGE: usize = 46;
+    /// The larger magnitudes of the first two and of the third and fourth.
+    pub const LARGER: usize = 48;
+    /// The first two times the word's weights.
+    pub const WEIGH_W: usize = 50;
     pub const ACTIVATE: usize = 34;
     pub const GATE_X: usize = 36;
     pub const GATE_Y: usize = 38;
@@ -178,16 +182,25 @@ pub fn entry(template: Template) -> String {
         text += "\tnorm.ld_scale.x %r12, [%rd2], %r6;\n\tnorm.ld_scale.x %r13, [%rd5], %r6;\n";
         keep(&mut text, result::LD_SCALE, &["%r12", "%r13"]);
     }
-    if let Template::Quant { .. } = template {
+    if let Template::Quant { w, .. } = template {
         text += "\tnorm.sum.x {%r12, %r13}, {%r4, %r5};\n";
         keep(&mut text, result::SUM_X, &["%r12", "%r13"]);
-        text += "\tnorm.round.v {%r12, %r13}, {%r4, %r5};\n";
-        keep(&mut text, result::ROUND_V, &["%r12", "%r13"]);
-        text += "\tabs.f32 %r14, %r6;\n\tnorm.larger.q %r12, %r14, %r4;\n";
-        keep(&mut text, result::LARGER, &["%r12"]);
+        text += "\tnorm.value.v {%r16, %r17}, {%r4, %r5};\n\tnorm.number.v {%r12, %r13}, {%r16, %r17};\n";
+        keep(&mut text, result::VALUE_V, &["%r12", "%r13"]);
+        text += "\tnorm.largest.q %r12, {%r16, %r17};\n";
+        keep(&mut text, result::LARGEST, &["%r12"]);
+        text += "\tnorm.value.v {%r18, %r19}, {%r6, %r7};\n";
+        text += "\tnorm.larger.q {%r14, %r15}, {%r16, %r17}, {%r18, %r19};\n";
+        text += "\tnorm.number.v {%r12, %r13}, {%r14, %r15};\n";
+        keep(&mut text, result::LARGER, &["%r12", "%r13"]);
+        if w == 16 {
+            text += "\tnorm.weigh.w {%r14, %r15}, {%r4, %r5}, %r3;\n";
+            text += "\tnorm.number.v {%r12, %r13}, {%r14, %r15};\n";
+            keep(&mut text, result::WEIGH_W, &["%r12", "%r13"]);
+        }
         text += "\tnorm.reciprocal.q %r12, %r6, %r7, %r8;\n";
         keep(&mut text, result::RECIPROCAL, &["%r12"]);
-        text += "\trcp.rn.f32 %r15, %r6;\n\tnorm.quotient.q {%r12, %r13}, {%r4, %r5}, %r6, %r15;\n";
+        text += "\trcp.rn.f32 %r15, %r6;\n\tnorm.quotient.q {%r12, %r13}, {%r16, %r17}, %r6, %r15;\n";
         keep(&mut text, result::QUOTIENT, &["%r12", "%r13"]);
         text += "\tnorm.codes.q %r12, {%r4, %r5, %r6, %r7};\n";
         keep(&mut text, result::CODES, &["%r12"]);
@@ -195,7 +208,8 @@ pub fn entry(template: Template) -> String {
         keep(&mut text, result::HAS_RANGE, &["%r12"]);
         keep(&mut text, result::CODES_IN_RANGE, &["%r13"]);
         text += "\tnorm.pack.x %r14, {%r4, %r5};\n\tnorm.unpack.x {%r12, %r13}, %r14;\n";
-        text += "\tnorm.quotient_in_range.q {%r16, %r17}, {%r12, %r13}, %r6, %r15;\n";
+        text += "\tnorm.value.v {%r18, %r19}, {%r12, %r13};\n";
+        text += "\tnorm.quotient_in_range.q {%r16, %r17}, {%r18, %r19}, %r6, %r15;\n";
         keep(&mut text, result::QUOTIENT_IN_RANGE, &["%r16", "%r17"]);
     }
     if matches!(template, Template::Gated { .. }) {

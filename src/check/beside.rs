@@ -137,7 +137,9 @@ fn of_quant(kernel: QuantKernel, case: &CheckCase) -> Vec<CheckCase> {
     if is_long {
         // More warps than eight; of as many threads as a multiple of 64, a thread has the vectors of two.
         cases.extend((variant == QuantVariant::Long4).then(|| of(3, 15_360)));
-        cases.push(along_axes(&of(1, case.dim())));
+        // They are for rows along one axis.
+        let with_gaps = |placement: Placement, gap| Placement { gaps: [gap, 0, 0], ..placement };
+        cases.push(CheckCase { x: with_gaps(case.x, 8), y: with_gaps(case.y, 24), ..of(3, case.dim()) });
         return cases;
     }
     let is_streamed = matches!(variant, QuantVariant::Stream | QuantVariant::Scalar);

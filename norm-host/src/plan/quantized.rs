@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::{Arg, Error, Result},
-    problem::{QuantLimits, QuantScales, QuantizedProblem, UniformRows},
+    problem::{Param, QuantLimits, QuantScales, QuantizedProblem, UniformRows},
 };
 
 /// A launch: a block for each row.
@@ -111,11 +111,15 @@ fn variant(problem: &QuantizedProblem, tile: Tile, profile: DeviceProfile) -> Qu
     let is_plain = norm.residual.is_none() && !is_rare && has_params;
     let has_offset = norm.w.is_some() && norm.weight_offset != 0.0;
     let fills_its_block = norm.dim == tile.threads * tile.vectors * tile.width;
-    if is_plain && !has_offset && fills_its_block && norm.rows > profile.short_grid {
-        // The most vectors a thread with which its block has whole warps: docs/TUNING.md, fifteenth round.
+    // Those kernels look for no row among axes, nor for weights of its own.
+    let has_own = |params: Option<Param>| params.is_some_and(|params| params.stride != 0);
+    let is_dense = norm.axes[2].extent == norm.rows && !has_own(norm.w) && !has_own(norm.b);
+    if is_plain && is_dense && !has_offset && fills_its_block && norm.rows > profile.short_grid {
+        // The most vectors a thread with which its block has whole warps, but two warps at least where it has four vectors:
+        // docs/TUNING.md, sixteenth and nineteenth round.
         let whole_warps = |threads: u32| tile.threads.is_multiple_of(threads * WARP);
         let long = match tile.vectors {
-            2 if whole_warps(4) => Some(QuantVariant::Long8),
+            2 if whole_warps(4) && tile.threads > 4 * WARP => Some(QuantVariant::Long8),
             2 if whole_warps(2) => Some(QuantVariant::Long4),
             4 if whole_warps(2) => Some(QuantVariant::Long8),
             4 => Some(QuantVariant::Long4),

@@ -54,13 +54,16 @@
 //! | pseudo-instruction, without `norm.` | role | meaning | expansion |
 //! |---|---|---|---|
 //! | `sum.T {lo, hi}, {a, b}` | x | sums with a residual as they are normalized: rounded to x's type and clamped, or as they are | `round` and `clamp`, or `mov.b32` |
-//! | `round.T {lo, hi}, {a, b}` | v | values, rounded to x's type where the recipe rounds them | as `round.n` |
-//! | `larger.T larger, largest, value` | q | the larger of a magnitude and that of a value; a NaN where the recipe keeps it | `abs.f32`; `max.NaN.f32` or `max.f32` |
+//! | `value.T {p, q}, {a, b}` | v | a pair of values: a word of x's type, in p, where the recipe rounds values, else an f32 each | `pack.x` or `mov.b32` |
+//! | `number.T {lo, hi}, {p, q}` | v | a pair of values as f32 | `unpack.x` or `mov.b32` |
+//! | `weigh.T {p, q}, {a, b}, word` | w | normalized numbers times the word's weights as a pair of values, rounded before the weight and behind it where the recipe rounds there | where it rounds at both, and x and w have one type, `pack.x` and `mul.rn.f16x2` or `mul.rn.bf16x2` (before sm_90 `fma.rn.bf16x2`); else `round.n`, `unpack`, `mul.rn.f32`, `value` |
+//! | `larger.T {r, s}, {a, b}, {p, q}` | q | of two pairs of values the larger magnitudes, place by place, of either sign; a NaN where the recipe keeps it | `abs.f32` and `max.f32`; of words `max.xorsign.abs`, before sm_90 `abs` and `max`; with `.NaN` or without |
+//! | `largest.T largest, {a, b}` | q | the larger magnitude of a pair of values as f32; a NaN where the recipe keeps it | `number`, `abs.f32`; `max.NaN.f32` or `max.f32` |
 //! | `reciprocal.T reciprocal, scale, magnitude, max` | q | what values are multiplied by | `rcp.approx.ftz.f32` of the scale, or `rcp.rn.f32`; for `FlashInferBlock` `div.rn.f32` of `max` by the magnitude |
-//! | `quotient.T {lo, hi}, {a, b}, scale, reciprocal` | q | values over their scale | `mul.rn.f32`; where the recipe divides a division, rounded once, of `mul.rn.f32` and `fma.rn.f32` |
+//! | `quotient.T {lo, hi}, {p, q}, scale, reciprocal` | q | a pair of values over their scale | `number`, `mul.rn.f32`; where the recipe divides a division, rounded once, of `mul.rn.f32` and `fma.rn.f32` |
 //! | `codes.T word, {a, b, c, d}` | q | four codes, rounded to nearest even and saturated | E4M3: `cvt.rn.satfinite.e4m3x2.f32` twice, before sm_89 integer arithmetic, a NaN made 448 first where the recipe does not keep it; int8: `cvt.rni.sat.s8.f32` four times, `prmt.b32` |
 //! | `has_range.T flag` | q | not 0 if quotients and codes in range take fewer instructions | `mov.b32` |
-//! | `quotient_in_range.T {lo, hi}, {a, b}, scale, reciprocal` | q | values of 16 bits over a scale, both finite, no value larger than the format's largest number times the scale | as `quotient`; where the recipe divides one `mul.rn.f32` and two `fma.rn.f32` |
+//! | `quotient_in_range.T {lo, hi}, {p, q}, scale, reciprocal` | q | a pair of values of 16 bits over a scale, both finite, no value larger than the format's largest number times the scale | as `quotient`; where the recipe divides one `mul.rn.f32` and two `fma.rn.f32` |
 //! | `codes_in_range.T word, {a, b, c, d}` | q | four codes of quotients that need no saturation | as `codes`; int8 that keeps NaNs: `add.rn.f32` four times, `prmt.b32` |
 //!
 //! Where the kernel does not round, `round` and `affine` expand as for f32. It rounds at
@@ -123,7 +126,7 @@
 //!     error.to_string(),
 //!     "kernel rms_f16_bf16_f16_block4, line 6 of template rms_b16_b16_b16_block4: expected an operation (unpack, pack, \
 //!      clamp, total, total_f32, plus, moments, mean, distance, overflows, ones, st_clamped, round, add, ld_scale, \
-//!      affine, activate, gate, gates_first, turn, general, short, ld, sum, larger, reciprocal, quotient, codes, has_range, quotient_in_range or codes_in_range), given 'unpakc'"
+//!      affine, activate, gate, gates_first, turn, general, short, ld, sum, value, number, weigh, larger, largest, reciprocal, quotient, codes, has_range, quotient_in_range or codes_in_range), given 'unpakc'"
 //! );
 //! ```
 

@@ -154,7 +154,7 @@ impl Made {
                 |operation: &str| format!("{}, {operation} of {word:#010x} and {values:?}", self.entry);
             self.check_inputs(thread, word, values, given, what);
             if let EntryPoint::Quant(kernel) = self.entry {
-                check_quantized(kernel, values, given, what);
+                check_quantized(kernel, word, values, given, what);
             }
             if !matches!(self.entry.template(), Template::Partial { .. } | Template::Quant { .. }) {
                 self.check_outputs(word, values, given, what);
@@ -357,19 +357,21 @@ fn check_rope(
 
 /// What a kernel does that quantizes.
 fn check_quantized(
-    QuantKernel { x, format, recipe, .. }: QuantKernel,
+    QuantKernel { x, w, format, recipe, .. }: QuantKernel,
+    word: u32,
     values: [f32; VALUES],
     given: &[u32; RESULTS],
     what: impl Fn(&str) -> String,
 ) {
     let [a, b, scale, magnitude, max, _] = values;
+    let as_value = |value: f32| if recipe.rounds_value() { round(x, value) } else { value };
     let clamps = recipe.clamps() && x == DType::F16;
     for (at, value) in [a, b].into_iter().enumerate() {
         let sum = if recipe.rounds_sum() { round(x, value) } else { value };
         let sum = if clamps { sum.clamp(-65504.0, 65504.0) } else { sum };
         same_element(DType::F32, given[result::SUM_X + at], sum.to_bits(), || what("sum.x"));
-        let rounded = if recipe.rounds_value() { round(x, value) } else { value };
-        same_element(DType::F32, given[result::ROUND_V + at], rounded.to_bits(), || what("round.v"));
+        let value = as_value(value);
+        same_element(DType::F32, given[result::VALUE_V + at], value.to_bits(), || what("value.v"));
         // No scale is so small or so large, nor is a value beside it.
         let usual = |number: f32| number == 0.0 || (1e-18..1e18).contains(&number.abs());
         if usual(value) && usual(scale) && scale != 0.0 {
@@ -397,10 +399,26 @@ fn check_quantized(
     if !counts || [a, b, scale, magnitude].iter().all(|value| value.abs() < 127.5) {
         assert_eq!(given[result::CODES_IN_RANGE], given[result::CODES], "{}", what("codes_in_range.q"));
     }
-    let [largest, value] = [scale.abs(), a.abs()];
-    let keeps = recipe.keeps_nan() && (largest.is_nan() || value.is_nan());
-    let larger = if keeps { f32::NAN } else { largest.max(value) };
-    same_element(DType::F32, given[result::LARGER], larger.to_bits(), || what("larger.q"));
+    let larger = |one: f32, other: f32| {
+        let [one, other] = [one, other].map(|value| as_value(value).abs());
+        let keeps = recipe.keeps_nan() && (one.is_nan() || other.is_nan());
+        if keeps { f32::NAN } else { one.max(other) }
+    };
+    for (at, expected) in [larger(a, scale), larger(b, magnitude)].into_iter().enumerate() {
+        // Of either sign.
+        let magnitude = given[result::LARGER + at] & 0x7fff_ffff;
+        same_element(DType::F32, magnitude, expected.to_bits(), || what("larger.q"));
+    }
+    // Two NaNs that are left out leave 0.
+    let largest = if recipe.keeps_nan() { larger(a, b) } else { larger(a, b).max(0.0) };
+    same_element(DType::F32, given[result::LARGEST], largest.to_bits(), || what("largest.q"));
+    if w != DType::F32 {
+        for (at, (value, weight)) in [a, b].into_iter().zip(halves(word)).enumerate() {
+            let normalized = if recipe.rounds_before_weight() { round(x, value) } else { value };
+            let expected = as_value(normalized * to_f32(w, weight));
+            same_element(DType::F32, given[result::WEIGH_W + at], expected.to_bits(), || what("weigh.w"));
+        }
+    }
     let formula = Formula::new(format, recipe);
     let codes = [a, b, scale, magnitude].map(|value| formula.code(value, Factor::Multiply(1.0)));
     assert_eq!(given[result::CODES].to_le_bytes(), codes, "{}", what("codes.q"));

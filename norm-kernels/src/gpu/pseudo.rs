@@ -434,27 +434,102 @@ round! {
     /// normalizes the rounded sum, and clamped where it clamps.
     sum_x: "norm.sum.x"
 }
-round! {
-    /// Two values of a norm whose output is quantized, rounded to the type of x where the recipe rounds them.
-    round_v: "norm.round.v"
-}
+/// Two neighbouring values of a norm whose output is quantized. Where the recipe rounds values to the type of x they are a word of
+/// that type, and the second word is not used; else each is an f32.
+pub type ValuePair = [u32; 2];
 
-/// The larger of a magnitude and that of a value. A NaN among them is the result where the recipe keeps NaNs; else it is
-/// left out.
+/// `norm.value`: two f32 as a pair of values, rounded where the recipe rounds them.
 #[inline(always)]
-pub fn larger_q(largest: f32, value: f32) -> f32 {
-    let larger;
+pub fn value_v([a, b]: [f32; 2]) -> ValuePair {
+    let (first, second);
     // SAFETY: arithmetic on registers, defined for every value.
     unsafe {
         asm!(
-            "norm.larger.q {larger}, {largest}, {value};",
-            larger = out(reg32) larger,
-            largest = in(reg32) largest,
-            value = in(reg32) value,
+            "norm.value.v {{{first}, {second}}}, {{{a}, {b}}};",
+            first = out(reg32) first,
+            second = out(reg32) second,
+            a = in(reg32) a,
+            b = in(reg32) b,
             options(pure, nomem, nostack, preserves_flags)
         )
     }
-    larger
+    [first, second]
+}
+
+/// `norm.number`: a pair of values as f32.
+#[inline(always)]
+pub fn number_v([first, second]: ValuePair) -> [f32; 2] {
+    let (low, high);
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.number.v {{{low}, {high}}}, {{{first}, {second}}};",
+            low = out(reg32) low,
+            high = out(reg32) high,
+            first = in(reg32) first,
+            second = in(reg32) second,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    [low, high]
+}
+
+/// `norm.weigh`: two normalized f32, rounded where the recipe rounds before the weights, times a word of weights of 16 bits, as a
+/// pair of values.
+#[inline(always)]
+pub fn weigh_w([a, b]: [f32; 2], weights: u32) -> ValuePair {
+    let (first, second);
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.weigh.w {{{first}, {second}}}, {{{a}, {b}}}, {weights};",
+            first = out(reg32) first,
+            second = out(reg32) second,
+            a = in(reg32) a,
+            b = in(reg32) b,
+            weights = in(reg32) weights,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    [first, second]
+}
+
+/// `norm.larger`: of two pairs of values the larger magnitudes, place by place, as a pair of values of either sign. A NaN among them
+/// is the result where the recipe keeps NaNs; else it is left out.
+#[inline(always)]
+pub fn larger_q([a, b]: ValuePair, [p, q]: ValuePair) -> ValuePair {
+    let (first, second);
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.larger.q {{{first}, {second}}}, {{{a}, {b}}}, {{{p}, {q}}};",
+            first = out(reg32) first,
+            second = out(reg32) second,
+            a = in(reg32) a,
+            b = in(reg32) b,
+            p = in(reg32) p,
+            q = in(reg32) q,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    [first, second]
+}
+
+/// `norm.largest`: the larger magnitude of a pair of values, as an f32; of NaNs as [`larger_q`].
+#[inline(always)]
+pub fn largest_q([a, b]: ValuePair) -> f32 {
+    let largest;
+    // SAFETY: arithmetic on registers, defined for every value.
+    unsafe {
+        asm!(
+            "norm.largest.q {largest}, {{{a}, {b}}};",
+            largest = out(reg32) largest,
+            a = in(reg32) a,
+            b = in(reg32) b,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    }
+    largest
 }
 
 /// What values are multiplied by, given their scale, the magnitude it is of, and what that is scaled to: the reciprocal of the
@@ -476,12 +551,12 @@ pub fn reciprocal_q(scale: f32, magnitude: f32, max: f32) -> f32 {
     reciprocal
 }
 
-/// `norm.quotient`: two values over their scale: divided by it, or multiplied by its reciprocal, as the recipe has it.
+/// `norm.quotient`: a pair of values over their scale: divided by it, or multiplied by its reciprocal, as the recipe has it.
 macro_rules! quotient {
     ($(#[$doc:meta])* $function:ident: $instruction:literal) => {
         $(#[$doc])*
         #[inline(always)]
-        pub fn $function([a, b]: [f32; 2], scale: f32, reciprocal: f32) -> [f32; 2] {
+        pub fn $function([a, b]: ValuePair, scale: f32, reciprocal: f32) -> [f32; 2] {
             let (low, high);
             // SAFETY: arithmetic on registers, defined for every value.
             unsafe {
@@ -506,7 +581,7 @@ quotient! {
     quotient_q: "norm.quotient.q"
 }
 quotient! {
-    /// Two finite values of 16 bits, rounded as the recipe rounds values, of which the scale is no less than the largest
+    /// Two finite values of 16 bits, of which the scale is no less than the largest
     /// magnitude over [`QuantFormat::max`](crate::abi::QuantFormat::max), and finite. Nothing is said of others.
     quotient_in_range_q: "norm.quotient_in_range.q"
 }

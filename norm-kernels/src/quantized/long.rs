@@ -2,21 +2,22 @@
 //!
 //! A thread has as many vectors as registers hold, those of two or four threads of the tile: what a block does once, from addresses
 //! to reductions, is half or a quarter of the work for an element. The sums are those of the tile's threads, so that a row has the
-//! bits that it has in a short grid. Nothing is tested but what a launch leaves open: every thread has all of its vectors, and there is no offset.
+//! bits that it has in a short grid. Nothing is tested but what a launch leaves open: rows lie
+//! at one distance from each other, every thread has all of its vectors, and there is no offset.
 //!
 //! 32768 rows of 4096 f16 with a scale for each row take 99 µs, where the kernel for short grids takes 116; rows of 16384 take 399
 //! instead of 552. For one row it is no faster, for 128 rows of 8192 slower by a third (NVIDIA H200, 2026-11-30).
 
 use super::WIDTH;
-use super::quantizer::{Quantizer, Values, values_of, write_vectors};
+use super::quantizer::{NONE, Numbers, Quantizer, Values, values_of, write_vectors};
 use crate::abi::{Args, QuantArgs};
 use crate::access::{MemoryAccess, Vector, unpack};
 use crate::each::each;
-use crate::element::{Element, Input, Param, Words, XHalf, YHalf};
+use crate::element::{Element, Input, Param, Words, XHalf};
 use crate::gpu::{self, Reuse};
 use crate::norm::Layer;
 use crate::reduce::{Block, FIRST, SECOND, sum_of_parts};
-use crate::row::{Row, prefetch_row, row_of_block};
+use crate::row::{Row, prefetch_dense_row, row_of_block};
 use crate::storage::Params;
 use crate::sum::{Moments, Sum};
 
@@ -24,13 +25,13 @@ use crate::sum::{Moments, Sum};
 ///
 /// # Safety
 /// `args` and `quant` are as [`Args`] and [`QuantArgs`] document, for this launch's block and grid: whole warps for each row. Rows
-/// are whole, aligned vectors, `V` for each thread; there are weights.
+/// are [dense](Row::dense), of whole, aligned vectors, `V` for each thread; there are weights.
 #[inline(always)]
 pub unsafe fn rms<W: Param, const V: usize, const PRELOAD: bool>(args: &Args, quant: &QuantArgs) {
     gpu::let_next_kernel_start();
-    prefetch_row::<XHalf, XHalf, W, YHalf, false, false>(args);
     let index = row_of_block();
-    let row = Row::whole::<XHalf, XHalf, W, YHalf, WIDTH>(args, index).with_codes(args, index);
+    prefetch_dense_row::<XHalf>(args, index);
+    let row = Row::dense::<XHalf, WIDTH>(args, index);
     gpu::wait_for_previous_kernel();
     // SAFETY: the caller guarantees that row, weights and scales are in memory, `V` whole, aligned vectors for each thread, and
     // that this thread alone writes its elements.
@@ -62,11 +63,11 @@ pub unsafe fn rms<W: Param, const V: usize, const PRELOAD: bool>(args: &Args, qu
             sum_of_parts(sums, quant.sharing, FIRST)
         };
         let rstd = gpu::rsqrt(sum * args.reciprocal_f32 + args.eps);
-        let mut values: [Values; V] = [[0.0; WIDTH]; V];
+        let mut values: [Values; V] = [NONE; V];
         each::<V>(|v| {
             let params = Params { weights: if PRELOAD { w[v] } else { weights(v) }, biases: [0; 8] };
             let x = unpack::<XHalf, WIDTH>(x[v]);
-            values[v] = values_of::<W, false, false>(x, params, &row, &|x| x * rstd);
+            values[v] = values_of::<W, false, false>(x, params, &row, WIDTH as u32, &|x| x * rstd);
         });
         write_vectors::<V, true>(&quantizer, &row, &values);
     }
@@ -79,9 +80,9 @@ pub unsafe fn rms<W: Param, const V: usize, const PRELOAD: bool>(args: &Args, qu
 #[inline(always)]
 pub unsafe fn layer<W: Param>(args: &Args, quant: &QuantArgs) {
     gpu::let_next_kernel_start();
-    prefetch_row::<XHalf, XHalf, W, YHalf, false, false>(args);
     let index = row_of_block();
-    let row = Row::whole::<XHalf, XHalf, W, YHalf, WIDTH>(args, index).with_codes(args, index);
+    prefetch_dense_row::<XHalf>(args, index);
+    let row = Row::dense::<XHalf, WIDTH>(args, index);
     gpu::wait_for_previous_kernel();
     // SAFETY: the caller guarantees that row, weights, biases and scales are in memory, eight whole, aligned vectors for each
     // thread, and that this thread alone writes its elements.
@@ -111,20 +112,21 @@ pub unsafe fn layer<W: Param>(args: &Args, quant: &QuantArgs) {
             (sum_of_parts(sums, 2, SECOND), element)
         };
         let norm = Layer::of_block::<Block, XHalf>(sum_of_parts(moments, 2, FIRST), about, args);
-        let mut values: [Values; 8] = [[0.0; WIDTH]; 8];
+        let mut values: [Values; 8] = [NONE; 8];
         each::<8>(|v| {
             let params = Params::load_both::<W, WIDTH>(&row, row.at(v));
-            values[v] = values_of::<W, true, false>(unpack::<XHalf, WIDTH>(x[v]), params, &row, &norm);
+            let x = unpack::<XHalf, WIDTH>(x[v]);
+            values[v] = values_of::<W, true, false>(x, params, &row, WIDTH as u32, &norm);
         });
         write_vectors::<8, true>(&quantizer, &row, &values);
     }
 }
 
-/// The sum of squares of a vector's values.
+/// The sum of squares of a vector's numbers.
 #[inline(always)]
-fn squares_of(values: Values) -> f32 {
+fn squares_of(numbers: Numbers) -> f32 {
     let mut sum = 0.0;
-    each::<WIDTH>(|i| sum = gpu::fma(values[i], values[i], sum));
+    each::<WIDTH>(|i| sum = gpu::fma(numbers[i], numbers[i], sum));
     sum
 }
 

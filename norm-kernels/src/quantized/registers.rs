@@ -1,7 +1,7 @@
 //! A quantized row in registers.
 
 use super::WIDTH;
-use super::quantizer::{Quantizer, Values, values_of, write_vectors};
+use super::quantizer::{NONE, Numbers, Quantizer, Values, values_of, write_vectors};
 use crate::abi::QuantArgs;
 use crate::access::{MemoryAccess, Vector, pack, unpack};
 use crate::each::{each, map_pairs};
@@ -64,14 +64,14 @@ pub unsafe fn load_sum<W: Param, const V: usize, const PRELOAD: bool, const BIAS
 
 /// The sum of a vector of x with one of the residual, in f32.
 #[inline(always)]
-pub fn sum_of(row: &Row, x: Words, r: Words) -> Values {
+pub fn sum_of(row: &Row, x: Words, r: Words) -> Numbers {
     let (x, r) = (unpack::<XHalf, WIDTH>(x), unpack::<XHalf, WIDTH>(r));
     map_pairs(|i| XHalf::add([x[i], x[i + 1]], [r[i], r[i + 1]], row.scales))
 }
 
 /// A sum as it is normalized: rounded to the type of x and clamped, where the recipe says so.
 #[inline(always)]
-pub fn rounded_sum(sum: Values) -> Values {
+pub fn rounded_sum(sum: Numbers) -> Numbers {
     map_pairs(|i| pseudo::sum_x([sum[i], sum[i + 1]]))
 }
 
@@ -85,12 +85,12 @@ impl<X: Input, W: Param, const V: usize, const PRELOAD: bool> Held<'_, X, W, V, 
         &self,
         norm: &impl Fn(f32) -> f32,
     ) -> [Values; V] {
-        let mut values = [[0.0; WIDTH]; V];
+        let mut values = [NONE; V];
         each::<V>(|v| {
             // SAFETY: the caller guarantees the row's parameters.
             let params = unsafe { self.part.params::<BIASES>(v) };
             let x = unpack::<X, WIDTH>(self.part.vector(v));
-            values[v] = values_of::<W, BIASES, OFFSET>(x, params, &self.row, norm);
+            values[v] = values_of::<W, BIASES, OFFSET>(x, params, &self.row, WIDTH as u32, norm);
         });
         values
     }

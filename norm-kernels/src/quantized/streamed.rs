@@ -3,12 +3,12 @@
 use core::marker::PhantomData;
 
 use super::WIDTH;
-use super::quantizer::{Quantizer, Values, codes_of, largest_of_vector, store_codes, values_of};
+use super::quantizer::{Numbers, Quantizer, Values, codes_of, magnitude_of_vector, store_codes, values_of};
 use super::registers::{rounded_sum, sum_of};
 use crate::access::{MemoryAccess, pack, unpack};
 use crate::each::each;
 use crate::element::{Element, F32, Input, Param, Words, XHalf};
-use crate::gpu::{Reuse, pseudo};
+use crate::gpu::Reuse;
 use crate::row::Row;
 use crate::storage::{Params, RowStorage};
 
@@ -26,8 +26,8 @@ const IN_FLIGHT: usize = 2;
 /// A vector of a pass: where it is, what is normalized, and the sum with the residual as it is before it is rounded.
 struct Item {
     place: (u32, u32),
-    x: Values,
-    sum: Values,
+    x: Numbers,
+    sum: Numbers,
 }
 
 impl<'a, A: MemoryAccess, W: Param> Streamed<'a, A, W> {
@@ -97,7 +97,8 @@ impl<'a, A: MemoryAccess, W: Param> Streamed<'a, A, W> {
     unsafe fn values(&self, item: &Item, norm: &impl Fn(f32) -> f32) -> Values {
         // SAFETY: the caller guarantees the row's parameters.
         let params = unsafe { Params::load::<A, W, WIDTH, true>(&self.row, item.place) };
-        values_of::<W, true, true>(item.x, params, &self.row, norm)
+        let valid = if A::WHOLE { WIDTH as u32 } else { item.place.1 };
+        values_of::<W, true, true>(item.x, params, &self.row, valid, norm)
     }
 }
 
@@ -122,9 +123,12 @@ impl<A: MemoryAccess, W: Param> RowStorage<WIDTH> for Streamed<'_, A, W> {
                 let mut largest = 0.0;
                 self.each_item(|item| {
                     let values = self.values(&item, &norm);
-                    largest = pseudo::larger_q(largest, largest_of_vector::<A>(&values, item.place.1));
+                    // Their bits have the order of integers, NaN's above all others.
+                    let magnitude = magnitude_of_vector(&values, item.place.1);
+                    largest = f32::from_bits(u32::max(f32::to_bits(largest), magnitude.to_bits()));
                 });
                 factor = quantizer.of_token(largest);
+                quantizer.store_scale_of_token(factor.0);
             }
             self.each_item(|item| {
                 let (at, valid) = item.place;
@@ -136,9 +140,10 @@ impl<A: MemoryAccess, W: Param> RowStorage<WIDTH> for Streamed<'_, A, W> {
                 let factor = if quantizer.is_given() || quantizer.is_of_token() {
                     factor
                 } else {
-                    let largest = largest_of_vector::<A>(&values, valid);
-                    let ([factor], is_in_range) = quantizer.of_blocks([largest], (at, 0, row.end));
-                    (factor, is_in_range)
+                    let largest = magnitude_of_vector(&values, valid);
+                    let (factors, own, is_in_range) = quantizer.of_blocks([largest]);
+                    quantizer.store_scales_of_blocks(&factors, own, (at, 0, row.end));
+                    (own, is_in_range)
                 };
                 store_codes::<A>(row, item.place, codes_of(&[values], &[factor.0], factor.1)[0]);
             });

@@ -9,7 +9,8 @@ use norm_kernels::abi::{
 };
 
 use super::quantize::{
-    codes, codes_in_range, has_range, larger, quotient, quotient_in_range, reciprocal, sum,
+    codes, codes_in_range, has_range, larger, largest, number, quotient, quotient_in_range, reciprocal, sum,
+    value, weigh,
 };
 use super::total::{distance, mean, moments, overflows, plus, total, total_f32};
 
@@ -77,7 +78,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("ones", &["w"], None, "word", 1, ones),
     operation("st_clamped", &["x"], Some("v2"), "[slot], {a, b}", 0, st_clamped),
     operation("st_clamped", &["x"], Some("v4"), "[slot], {a, b, c, d}", 0, st_clamped),
-    operation("round", &["n", "w", "v", "m", "p"], None, "{lo, hi}, {a, b}", 2, round),
+    operation("round", &["n", "w", "m", "p"], None, "{lo, hi}, {a, b}", 2, round),
     operation("add", &["x", "y", "n"], None, "{lo, hi}, {a0, a1}, {r0, r1}, branch, sum", 2, add),
     operation("ld_scale", &["x"], None, "scale, [address], number", 1, ld_scale),
     operation("affine", &["y"], None, "{lo, hi}, {n0, n1}, {w0, w1}, {b0, b1}", 2, affine),
@@ -92,12 +93,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("ld", &["w", "t"], Some("v4"), "{a, b, c, d}, [base], index, wanted", 4, ld),
     operation("ld", &["w", "t"], Some("v8"), "{a, b, c, d, e, f, g, h}, [base], index, wanted", 8, ld),
     operation("sum", &["x"], None, "{lo, hi}, {a, b}", 2, sum),
-    operation("larger", &["q"], None, "larger, largest, value", 1, larger),
+    operation("value", &["v"], None, "{p, q}, {a, b}", 2, value),
+    operation("number", &["v"], None, "{lo, hi}, {p, q}", 2, number),
+    operation("weigh", &["w"], None, "{p, q}, {a, b}, word", 2, weigh),
+    operation("larger", &["q"], None, "{r, s}, {a, b}, {p, q}", 2, larger),
+    operation("largest", &["q"], None, "largest, {a, b}", 1, largest),
     operation("reciprocal", &["q"], None, "reciprocal, scale, magnitude, max", 1, reciprocal),
-    operation("quotient", &["q"], None, "{lo, hi}, {a, b}, scale, reciprocal", 2, quotient),
+    operation("quotient", &["q"], None, "{lo, hi}, {p, q}, scale, reciprocal", 2, quotient),
     operation("codes", &["q"], None, "word, {a, b, c, d}", 1, codes),
     operation("has_range", &["q"], None, "flag", 1, has_range),
-    operation("quotient_in_range", &["q"], None, "{lo, hi}, {a, b}, scale, reciprocal", 2, quotient_in_range),
+    operation("quotient_in_range", &["q"], None, "{lo, hi}, {p, q}, scale, reciprocal", 2, quotient_in_range),
     operation("codes_in_range", &["q"], None, "word, {a, b, c, d}", 1, codes_in_range),
 ];
 
@@ -107,8 +112,10 @@ pub(super) struct Expansion<'a> {
     /// The role.
     pub(super) role: &'a str,
     /// The type of the operation's role; for `round`, `affine` and `add` the type to which the order of roundings rounds
-    /// there, f32 where it does not round.
+    /// there, f32 where it does not round. The type of values that are quantized for what makes and takes them.
     pub(super) dtype: DType,
+    /// In a kernel whose output is quantized the types of normalized numbers and of values, f32 where these are not rounded.
+    pub(super) rounded: [DType; 2],
     /// What the gate does, in a kernel that has one.
     pub(super) gating: Gating,
     /// In a kernel with factors, the types to which an addition rounds the scaled branch and the sum before its factor.
@@ -214,7 +221,7 @@ fn st_clamped(expansion: Expansion<'_>, operands: &[&str]) {
 }
 
 /// Writes two values unchanged, or rounded to a type of 16 bits and back.
-fn round(expansion: Expansion<'_>, operands: &[&str]) {
+pub(super) fn round(expansion: Expansion<'_>, operands: &[&str]) {
     let [lo, hi, a, b] = named(operands);
     if expansion.dtype == F32 {
         ptx!(expansion, "mov.b32 {lo}, {a};");

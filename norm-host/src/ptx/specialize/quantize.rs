@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use norm_kernels::abi::{DType, QuantFormat, QuantRecipe};
 
-use super::operation::{Expansion, clamp, named, pack, ptx, unpack};
+use super::operation::{Expansion, clamp, named, pack, ptx, round, unpack};
 
 /// A sum is clamped only where it is rounded, too.
 pub(super) fn sum(expansion: Expansion<'_>, operands: &[&str]) {
@@ -27,13 +27,99 @@ fn keeps_nan(expansion: &Expansion<'_>) -> bool {
     expansion.quantized.is_some_and(|(_, recipe)| recipe.keeps_nan())
 }
 
-pub(super) fn larger(expansion: Expansion<'_>, operands: &[&str]) {
-    let [larger, largest, value] = named(operands);
-    let nan = if keeps_nan(&expansion) { ".NaN" } else { "" };
+/// A pair of values is a word where they are rounded to 16 bits. Nothing reads its second word, and ptxas removes what writes it.
+pub(super) fn value(expansion: Expansion<'_>, operands: &[&str]) {
+    let [p, q, a, b] = named(operands);
+    if expansion.dtype == DType::F32 {
+        ptx!(expansion, "mov.b32 {p}, {a};");
+        ptx!(expansion, "mov.b32 {q}, {b};");
+        return;
+    }
+    pack(Expansion { text: expansion.text, ..expansion }, &[p, a, b]);
+    ptx!(expansion, "mov.b32 {q}, 0;");
+}
+
+pub(super) fn number(expansion: Expansion<'_>, operands: &[&str]) {
+    let [lo, hi, p, q] = named(operands);
+    if expansion.dtype == DType::F32 {
+        ptx!(expansion, "mov.b32 {lo}, {p};");
+        ptx!(expansion, "mov.b32 {hi}, {q};");
+        return;
+    }
+    unpack(expansion, &[lo, hi, p]);
+}
+
+/// The product of two numbers of one type of 16 bits is exact in f32, and rounded once from there: what an instruction for two of
+/// them gives, in place of seven.
+pub(super) fn weigh(expansion: Expansion<'_>, operands: &[&str]) {
+    let [p, q, a, b, weights] = named(operands);
+    let [normalized, values] = expansion.rounded;
     ptx!(expansion, "{{");
-    ptx!(expansion, ".reg .b32 %norm_a;");
-    ptx!(expansion, "abs.f32 %norm_a, {value};");
-    ptx!(expansion, "max{nan}.f32 {larger}, {largest}, %norm_a;");
+    if normalized == expansion.dtype && values == expansion.dtype {
+        ptx!(expansion, ".reg .b32 %norm_v;");
+        pack(Expansion { text: expansion.text, ..expansion }, &["%norm_v", a, b]);
+        if expansion.dtype == DType::F16 {
+            ptx!(expansion, "mul.rn.f16x2 {p}, %norm_v, {weights};");
+        } else if expansion.capability >= (9, 0) {
+            ptx!(expansion, "mul.rn.bf16x2 {p}, %norm_v, {weights};");
+        } else {
+            // -0, which changes no product.
+            ptx!(expansion, "mov.b32 {q}, 0x80008000;");
+            ptx!(expansion, "fma.rn.bf16x2 {p}, %norm_v, {weights}, {q};");
+        }
+        ptx!(expansion, "mov.b32 {q}, 0;");
+        ptx!(expansion, "}}");
+        return;
+    }
+    ptx!(expansion, ".reg .b32 %norm_a, %norm_b, %norm_c, %norm_d;");
+    round(Expansion { text: expansion.text, dtype: normalized, ..expansion }, &["%norm_a", "%norm_b", a, b]);
+    unpack(Expansion { text: expansion.text, ..expansion }, &["%norm_c", "%norm_d", weights]);
+    ptx!(expansion, "mul.rn.f32 %norm_a, %norm_a, %norm_c;");
+    ptx!(expansion, "mul.rn.f32 %norm_b, %norm_b, %norm_d;");
+    value(Expansion { text: expansion.text, dtype: values, ..expansion }, &[p, q, "%norm_a", "%norm_b"]);
+    ptx!(expansion, "}}");
+}
+
+pub(super) fn larger(expansion: Expansion<'_>, operands: &[&str]) {
+    let [r, s, a, b, p, q] = named(operands);
+    let nan = if keeps_nan(&expansion) { ".NaN" } else { "" };
+    let (dtype, pairs) = match expansion.dtype {
+        DType::F32 => ("f32", &[(r, a, p), (s, b, q)][..]),
+        DType::F16 => ("f16x2", &[(r, a, p)][..]),
+        DType::BF16 => ("bf16x2", &[(r, a, p)][..]),
+    };
+    for (larger, one, other) in pairs {
+        if expansion.dtype != DType::F32 && expansion.capability >= (9, 0) {
+            // The larger magnitude, with the exclusive or of the signs: `largest` takes them off.
+            ptx!(expansion, "max{nan}.xorsign.abs.{dtype} {larger}, {one}, {other};");
+            continue;
+        }
+        ptx!(expansion, "{{");
+        ptx!(expansion, ".reg .b32 %norm_a, %norm_b;");
+        ptx!(expansion, "abs.{dtype} %norm_a, {one};");
+        ptx!(expansion, "abs.{dtype} %norm_b, {other};");
+        ptx!(expansion, "max{nan}.{dtype} {larger}, %norm_a, %norm_b;");
+        ptx!(expansion, "}}");
+    }
+    if pairs.len() == 1 {
+        ptx!(expansion, "mov.b32 {s}, 0;");
+    }
+}
+
+pub(super) fn largest(expansion: Expansion<'_>, operands: &[&str]) {
+    let [largest, a, b] = named(operands);
+    ptx!(expansion, "{{");
+    ptx!(expansion, ".reg .b32 %norm_a, %norm_b;");
+    number(Expansion { text: expansion.text, ..expansion }, &["%norm_a", "%norm_b", a, b]);
+    ptx!(expansion, "abs.f32 %norm_a, %norm_a;");
+    ptx!(expansion, "abs.f32 %norm_b, %norm_b;");
+    if keeps_nan(&expansion) {
+        ptx!(expansion, "max.NaN.f32 {largest}, %norm_a, %norm_b;");
+    } else {
+        ptx!(expansion, "max.f32 {largest}, %norm_a, %norm_b;");
+        // Of two NaNs it is a NaN.
+        ptx!(expansion, "max.f32 {largest}, {largest}, 0f00000000;");
+    }
     ptx!(expansion, "}}");
 }
 
@@ -60,8 +146,11 @@ pub(super) fn reciprocal(expansion: Expansion<'_>, operands: &[&str]) {
 /// `div.rn.f32`, and no call. What is left of an infinite dividend, divisor or product is NaN, and a zero loses its sign: there the
 /// product is the quotient.
 pub(super) fn quotient(expansion: Expansion<'_>, operands: &[&str]) {
-    let [lo, hi, a, b, scale, reciprocal] = named(operands);
-    for (quotient, value) in [(lo, a), (hi, b)] {
+    let [lo, hi, p, q, scale, reciprocal] = named(operands);
+    ptx!(expansion, "{{");
+    ptx!(expansion, ".reg .b32 %norm_a, %norm_b;");
+    number(Expansion { text: expansion.text, ..expansion }, &["%norm_a", "%norm_b", p, q]);
+    for (quotient, value) in [(lo, "%norm_a"), (hi, "%norm_b")] {
         if !divides(&expansion) {
             ptx!(expansion, "mul.rn.f32 {quotient}, {value}, {reciprocal};");
             continue;
@@ -80,6 +169,7 @@ pub(super) fn quotient(expansion: Expansion<'_>, operands: &[&str]) {
         ptx!(expansion, "selp.b32 {quotient}, {quotient}, %norm_q, %norm_p;");
         ptx!(expansion, "}}");
     }
+    ptx!(expansion, "}}");
 }
 
 /// Whether codes of int8 are found by an addition: of quotients none of which is NaN, which the scale of a recipe that keeps NaNs
@@ -101,11 +191,12 @@ pub(super) fn quotient_in_range(expansion: Expansion<'_>, operands: &[&str]) {
     if !divides(&expansion) {
         return quotient(expansion, operands);
     }
-    let [lo, hi, a, b, scale, reciprocal] = named(operands);
+    let [lo, hi, p, q, scale, reciprocal] = named(operands);
     ptx!(expansion, "{{");
-    ptx!(expansion, ".reg .b32 %norm_n, %norm_q, %norm_r, %norm_v;");
+    ptx!(expansion, ".reg .b32 %norm_a, %norm_b, %norm_n, %norm_q, %norm_r, %norm_v;");
+    number(Expansion { text: expansion.text, ..expansion }, &["%norm_a", "%norm_b", p, q]);
     ptx!(expansion, "neg.f32 %norm_n, {reciprocal};");
-    for (quotient, value) in [(lo, a), (hi, b)] {
+    for (quotient, value) in [(lo, "%norm_a"), (hi, "%norm_b")] {
         ptx!(expansion, "neg.f32 %norm_v, {value};");
         ptx!(expansion, "mul.rn.f32 %norm_q, {value}, {reciprocal};");
         ptx!(expansion, "fma.rn.f32 %norm_r, {scale}, %norm_q, %norm_v;");

@@ -47,10 +47,13 @@ impl<'a> Statement<'a> {
         let gating = instance.gating.unwrap_or_default();
         let (quantized, rms_only, short) = (instance.quantized, instance.rms_only, instance.short);
         let (role, few_doubles) = (self.role, instance.few_doubles);
+        let values = instance.rounded_where(QuantRecipe::rounds_value);
+        let rounded = [instance.roundings().normalized, values].map(|dtype| dtype.unwrap_or(DType::F32));
         let expansion = Expansion {
             text,
             role,
             dtype,
+            rounded,
             gating,
             scaled,
             quantized,
@@ -98,7 +101,10 @@ impl<'a> Statement<'a> {
         let Roundings { factor, normalized, product, result, .. } = instance.roundings();
         let rounded = match (self.role, operation.name) {
             ("n", "round") => return Ok(normalized.unwrap_or(DType::F32)),
-            ("v", "round") => return self.quantizing(instance.rounded_where(QuantRecipe::rounds_value)),
+            ("v", _) | ("q", "larger" | "largest" | "quotient" | "quotient_in_range") => {
+                return self.quantizing(instance.rounded_where(QuantRecipe::rounds_value));
+            }
+            ("w", "weigh") if instance.quantized.is_none() => return self.quantizing(None),
             ("x", "sum") => return self.quantizing(instance.rounded_where(QuantRecipe::rounds_sum)),
             ("q", _) => return self.quantizing(instance.quantized.map(|_| DType::F32)),
             ("w", "round") => factor,

@@ -258,13 +258,13 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
             Operation,
             "norm.unpakc.x {%r1, %r2}, %r3;",
             "an operation (unpack, pack, clamp, total, total_f32, plus, moments, mean, distance, \
-             overflows, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, turn, general, short, ld, sum, larger, reciprocal, quotient, codes, has_range, quotient_in_range or codes_in_range), given 'unpakc'",
+             overflows, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, turn, general, short, ld, sum, value, number, weigh, larger, largest, reciprocal, quotient, codes, has_range, quotient_in_range or codes_in_range), given 'unpakc'",
         ),
         (
             Operation,
             "norm. %r1;",
             "an operation (unpack, pack, clamp, total, total_f32, plus, moments, mean, distance, \
-             overflows, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, turn, general, short, ld, sum, larger, reciprocal, quotient, codes, has_range, quotient_in_range or codes_in_range), given nothing",
+             overflows, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, turn, general, short, ld, sum, value, number, weigh, larger, largest, reciprocal, quotient, codes, has_range, quotient_in_range or codes_in_range), given nothing",
         ),
         (Role, "norm.unpack.n {%r1, %r2}, %r3;", "x, w or y behind norm.unpack, given 'n'"),
         (Role, "norm.round.x {%r1, %r2}, {%r3, %r4};", "n, w, v, m or p behind norm.round, given 'x'"),
