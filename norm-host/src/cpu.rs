@@ -29,8 +29,7 @@
 //!
 //! - **Who carries a pass out** ([`team`], [`passes`]): the calling thread and those of rayon's pool take tasks of rows one after the
 //!   other, each its own share first; rows of one chunk are normalized in one function, with all passes inlined. Longer
-//!   rows take a function call for each chunk, and so do those that go past the caches and do not begin with a cache line. Where
-//!   there are fewer long rows than threads, threads share the chunks of a row.
+//!   rows take a function call for each chunk. Where there are fewer long rows than threads, threads share the chunks of a row.
 //! - **Instruction sets** ([`simd`], [`dispatch`]): the loops are generic over a vector of eight elements and are compiled for
 //!   each instruction set; sums take two vectors at a time, and with AVX-512, which has both in a register, outputs do, too. A vector's methods round element by element, and a sum is taken in an order that depends on `dim`
 //!   alone, so that neither instruction sets nor threads change a bit.

@@ -8,7 +8,6 @@ use std::{marker::PhantomData, ops::Range};
 use norm_kernels::abi::{Axis, NormKind};
 
 use super::{
-    chunk::CHUNK,
     form::Form,
     loops::MIN_SHARED,
     residual::Scaling,
@@ -146,17 +145,6 @@ impl<'a> RowRange<'a> {
     #[inline(always)]
     pub(super) fn dim(&self) -> usize {
         self.problem.dim as usize
-    }
-
-    /// Whether they are taken chunk by chunk: long ones, and those that go past the caches and do not begin with a cache line, of which
-    /// the first elements are a chunk by themselves.
-    #[inline(always)]
-    pub(super) fn takes_chunks(&self) -> bool {
-        let Problem { y, axes, .. } = self.problem;
-        let size = y.dtype.size() as u64;
-        let strides = axes.iter().fold(0, |strides, axis| strides | axis.y_stride);
-        let begins_with_line = (y.address | (strides * size)).is_multiple_of(STREAM_ALIGN as u64);
-        self.dim() > CHUNK || (!begins_with_line && self.dim() >= MIN_SHARED && streams(self.problem))
     }
 
     /// Goes over the rows of a problem of this form.

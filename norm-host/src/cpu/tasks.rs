@@ -4,6 +4,7 @@ use std::{marker::PhantomData, ops::Range};
 
 use super::{
     algorithm::normalize,
+    chunk::CHUNK,
     dispatch::Isa,
     form::{Any, Form, Uniform, uniform},
     passes::{Chunks, NormalizeRows},
@@ -82,7 +83,7 @@ impl Job {
     /// Normalizes rows of a problem of this form, one after the other.
     #[inline]
     fn normalize_form<F: Form>(&self, rows: &mut RowRange<'_>) {
-        if rows.takes_chunks() {
+        if rows.dim() > CHUNK {
             return self.normalize_long::<F::Long>(rows);
         }
         let mut left = Some(rows.iter::<F>());
