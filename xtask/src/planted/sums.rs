@@ -10,7 +10,7 @@ faults! {
     }
     in "norm-host/src/cpu/loops.rs" by SUMS {
         "sums come together after their lanes": value "even[n].add(odd[n]).total()" => "even[n].total() + odd[n].total()";
-        "the last whole vector goes to the other sums": statement "even = terms.add::<_, E>(simd, even, unsafe { x.load(simd, at) });" => "odd = terms.add::<_, E>(simd, odd, unsafe { x.load(simd, at) });";
+        "the last whole vector goes to the other sums": statement "        even = terms.add::<_, E>(even, center.center(simd, x).widen());" => "odd = terms.add::<_, E>(odd, center.center(simd, x).widen());";
         "what is left is added up by itself": statement "for term in &rest.to_array()[..len - at] {\n                *total += term;\n            }" => "*total += rest.to_array()[..len - at].iter().sum::<f64>();";
     }
     in "norm-host/src/cpu/simd/portable.rs" by SUMS {
