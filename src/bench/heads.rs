@@ -183,10 +183,7 @@ unsafe fn packed<'a>(case: &BenchCase, tensors: TensorAddresses) -> Result<View<
 ///
 /// # Safety
 /// As [`call`].
-unsafe fn packed_output<'a>(
-    case: &BenchCase,
-    tensors: TensorAddresses,
-) -> Result<Qkv<ViewMut<'a>>, Error> {
+unsafe fn packed_output<'a>(case: &BenchCase, tensors: TensorAddresses) -> Result<Qkv<ViewMut<'a>>, Error> {
     let TensorAddresses { place, y, .. } = tensors;
     // SAFETY: the caller guarantees the packed tensor at `y`, which nothing else uses while the view lives.
     let written = unsafe { ViewMut::from_raw_parts(place, y, case.types.x, &packed_shape(case))? };
