@@ -226,22 +226,22 @@ const fn bytes(stride: usize, first: usize) -> [u8; 64] {
     bytes
 }
 
-/// The elements rounded to nearest even in `bf16`, which are the upper halves; the lower ones are to be dropped. A NaN becomes the
-/// one that an invalid operation gives. Half of what the lower half can count is added, less one where the upper half is even.
+/// The elements rounded to nearest even in `bf16`, which are the upper halves; the lower ones are to be dropped. A NaN becomes a
+/// quiet one with its sign, as at [`Avx2`]'s. Half of what the lower half can count is added, less one where the upper half is even.
 ///
 /// # Safety
 ///
 /// The machine has the instructions.
 #[inline(always)]
 unsafe fn rounded_to_bf16(values: __m512) -> __m512i {
-    /// What becomes of a quiet and of a signalling NaN: that NaN. All else stays what it is.
-    const NANS: i32 = 0x33;
     // SAFETY: the caller promises it.
     unsafe {
-        let bits = _mm512_castps_si512(_mm512_fixupimm_ps::<0>(values, values, _mm512_set1_epi32(NANS)));
+        let bits = _mm512_castps_si512(values);
         let odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(1 << 16));
         let rounded = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
-        _mm512_mask_add_epi32(rounded, odd, rounded, _mm512_set1_epi32(1))
+        let rounded = _mm512_mask_add_epi32(rounded, odd, rounded, _mm512_set1_epi32(1));
+        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(values, values);
+        _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(1 << 22))
     }
 }
 

@@ -267,7 +267,7 @@ fn a_malformed_line_is_named_with_what_was_expected_and_given() {
              overflows, ones, st_clamped, round, add, ld_scale, affine, activate, gate, gates_first, turn, general, short, ld, sum, value, number, weigh, larger, largest, reciprocal, quotient, codes, has_range, quotient_in_range or codes_in_range), given nothing",
         ),
         (Role, "norm.unpack.n {%r1, %r2}, %r3;", "x, w or y behind norm.unpack, given 'n'"),
-        (Role, "norm.round.x {%r1, %r2}, {%r3, %r4};", "n, w, v, m or p behind norm.round, given 'x'"),
+        (Role, "norm.round.x {%r1, %r2}, {%r3, %r4};", "n, w, m or p behind norm.round, given 'x'"),
         (
             Role,
             "norm.add.w {%r1, %r2}, {%r3, %r4}, {%r5, %r6}, %r7, %r8;",
