@@ -132,7 +132,7 @@ pub unsafe fn call_unfused(
         };
         norm.rows(read, &mut written, on)?;
     }
-    // SAFETY: as above; the norms' views have left.
+    // SAFETY: the caller guarantees the packed tensor at `y`, and the norms' views have left.
     let written = unsafe { packed_output(case, tensors)? };
     QkNormRope::new().rounding(rounding(case)).rotary(rotary).in_place(written, on)
 }

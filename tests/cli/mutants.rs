@@ -227,7 +227,7 @@ fn mistakes_between_the_ranks_of_a_group_are_found() {
     assert_eq!(failing(&one_buffer), [name], "one buffer for all calls");
 }
 
-/// The word by which a failure is told to ranks and hosts, and packets, where an access names one device as its scope.
+/// The word that has a failure's number for ranks and hosts, and packets, where an access names one device as its scope.
 #[test]
 fn a_relaxed_access_of_one_device_between_ranks_is_found() {
     let text = text_of(&["all_reduce_f16_stream"]);
