@@ -3,6 +3,9 @@
 /// Devices of the stand-in.
 pub const DEVICES: usize = 4;
 
+/// Bytes that a launch has for its kernel's name; what a name leaves of them is 0.
+pub const NAME_BYTES: usize = 128;
+
 /// One launch, as a test reads it.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -16,16 +19,17 @@ pub struct Launch {
     pub grid: [u32; 3],
     pub block: [u32; 3],
     pub shared_bytes: u32,
-    pub kernel: [u8; 64],
+    pub kernel: [u8; NAME_BYTES],
     /// The first eight bytes of the first parameter, and of the second where there is one.
     pub first: u64,
     pub second: u64,
 }
 
 impl Launch {
-    /// One thread of a kernel, without arguments, on the first device's default stream.
+    /// One thread of a kernel, without arguments, on the first device's default stream. Panics if the kernel's name is longer
+    /// than [`NAME_BYTES`]: no kernel of ours has such a name, which a test of `tests/simulated` holds.
     pub fn new(kernel: &str) -> Launch {
-        let mut name = [0; 64];
+        let mut name = [0; NAME_BYTES];
         name[..kernel.len()].copy_from_slice(kernel.as_bytes());
         Launch {
             cluster: 1,

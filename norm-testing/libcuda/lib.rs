@@ -11,6 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -36,6 +37,7 @@ const CAPTURE_UNSUPPORTED: u32 = 900;
 const CAPTURE_UNJOINED: u32 = 904;
 const CAPTURE_ISOLATION: u32 = 905;
 const INVALID_CLUSTER_SIZE: u32 = 912;
+const UNKNOWN: u32 = 999;
 
 /// `CU_STREAM_CAPTURE_MODE_GLOBAL`, that of every thread to begin with.
 const GLOBAL: c_uint = 0;
@@ -241,7 +243,8 @@ impl State {
     }
 }
 
-/// A function of the driver. `fail` is asked first.
+/// A function of the driver. `fail` is asked first. A panic is a failed call: out of `extern "C"` it would abort the whole
+/// test program, with the tests that are still to run.
 macro_rules! cuda {
     ($($name:ident($($arg:ident: $type:ty),*) $body:block)*) => {$(
         #[unsafe(no_mangle)]
@@ -253,7 +256,8 @@ macro_rules! cuda {
                 return code;
             }
             #[allow(unused_unsafe)]
-            let result: Result<(), u32> = (|| unsafe { $body })();
+            let call = || -> Result<(), u32> { unsafe { $body } };
+            let result = catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(UNKNOWN));
             result.err().unwrap_or(0)
         }
     )*};

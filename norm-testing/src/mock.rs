@@ -20,7 +20,7 @@ const _: () = {
 
 impl Launch {
     pub fn kernel(&self) -> &str {
-        let end = self.kernel.iter().position(|&byte| byte == 0).unwrap_or(64);
+        let end = self.kernel.iter().position(|&byte| byte == 0).unwrap_or(interface::NAME_BYTES);
         std::str::from_utf8(&self.kernel[..end]).expect("kernels have ASCII names")
     }
 }

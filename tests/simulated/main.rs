@@ -6,6 +6,7 @@
 mod calls;
 mod executor;
 mod groups;
+mod names;
 mod order;
 mod ranks;
 mod reductions;

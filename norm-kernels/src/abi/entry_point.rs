@@ -92,8 +92,9 @@ impl EntryPoint {
         }
     }
 
-    /// The entry point of this name.
-    pub fn named(name: &str) -> Option<EntryPoint> {
+    /// Every one in every form: [`all`](EntryPoint::all), each with every gating and [`EpilogueRounding`] that it takes, and
+    /// [scaled](Addition); and every recipe of quantized rows. Some come more than once.
+    pub fn every() -> impl Iterator<Item = EntryPoint> {
         let entries = EntryPoint::all()
             .flat_map(|entry| {
                 let gated = Gating::ALL[1..].iter().map(move |gating| entry.gated(*gating));
@@ -101,7 +102,12 @@ impl EntryPoint {
             })
             .flat_map(|entry| EpilogueRounding::all().map(move |epilogue| entry.with_epilogue(epilogue)))
             .chain(RopeKernel::all().flat_map(RopeKernel::roundings).map(EntryPoint::Rope));
-        entries.chain(QuantKernel::every().map(EntryPoint::Quant)).find(|entry| {
+        entries.chain(QuantKernel::every().map(EntryPoint::Quant))
+    }
+
+    /// The entry point of this name.
+    pub fn named(name: &str) -> Option<EntryPoint> {
+        EntryPoint::every().find(|entry| {
             let mut rest = Rest(name);
             write!(rest, "{entry}").is_ok() && rest.0.is_empty()
         })
