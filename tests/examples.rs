@@ -61,7 +61,7 @@ fn examples_for_a_gpu_say_so_where_there_is_none() {
         (mock, "cuda=11.4 devices=8.7", "the CUDA driver is too old: expected one for CUDA 12.0 or newer, "),
         (mock, "devices=7.5", "device: expected compute capability 8.0 or newer, given 7.5."),
     ];
-    for name in ["04-borrowed-stream", "05-graph", "06-tensor-parallel"] {
+    for name in ["04-borrowed-stream", "05-graph", "06-tensor-parallel", "08-cust-module"] {
         for (library, settings, expected) in machines {
             let mut command = Command::new(example(name));
             command.env("NORM_LIBCUDA", library).env("NORM_MOCK", settings);
@@ -138,4 +138,14 @@ fn errors() {
          an eps that is none:\n  eps: expected 0 or a positive finite number in the range of f32, given NaN\n\
          1 elements are missing; y is still [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]\n"
     );
+}
+
+#[test]
+fn cust_module() {
+    if let Some(text) = printed_with_a_gpu("08-cust-module") {
+        assert!(
+            text.starts_with("[0.3651, 0.7303, 1.0954, 2.9212, 0.3651, 0.7303, 1.0954, 2.9212] by "),
+            "{text}"
+        );
+    }
 }

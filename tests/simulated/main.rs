@@ -4,6 +4,9 @@
 //! calls are those of a device; how long anything takes and what overlaps is not.
 
 mod calls;
+#[allow(dead_code, unused_imports, reason = "its `main` is run as an example")]
+#[path = "../../examples/08-cust-module.rs"]
+mod cust_module;
 mod executor;
 mod groups;
 mod names;
@@ -17,7 +20,7 @@ use std::{
 };
 
 use libtest_mimic::Failed;
-use norm_host::Device;
+use norm_host::{Cpu, Device, View, ViewMut, ptx::EMBEDDED};
 use norm_testing::{
     device::{captured, functions, gated, graphs, sandwich, sharded, shards, streams, tensor_parallel},
     mock,
@@ -101,6 +104,34 @@ as_on_a_device! {
         tensor_parallel::restores_the_context(&[device(0), device(1)]);
     rms_norm_tp_on_two_devices_checks_everything_before_launching:
         tensor_parallel::checks_before_launching(&[device(0), device(1)]);
+}
+
+/// What `cargo run --example 08-cust-module` does on a GPU.
+#[test]
+fn a_module_of_custs_launches_a_shipped_kernel() -> Result<(), Failed> {
+    let _alone = alone();
+    let device = device(0);
+    let w: Vec<f32> = (0..768).map(|i| 0.5 + i as f32 / 512.0).collect();
+    // Values without a fraction, whose squares add up exactly in any order.
+    let x: Vec<f32> = (0..5 * 768).map(|i| (i * 37 % 23 - 11) as f32).collect();
+    let mut expected = vec![0.0; x.len()];
+    norm_host::rms_norm(
+        View::from_slice(&x, &[5, 768])?,
+        View::from_slice(&w, &[768])?,
+        &mut ViewMut::from_slice(&mut expected, &[5, 768])?,
+        1e-6,
+        &Cpu,
+    )?;
+    let given = cust_module::rms_norm(&EMBEDDED, &device, &x, &w).map_err(|error| error.to_string())?;
+    for (given, expected) in given.iter().zip(&expected) {
+        // A GPU's reciprocal of a root is an approximation.
+        assert!((given - expected).abs() <= 4.0 * f32::EPSILON * expected.abs(), "{given} for {expected}");
+    }
+    for (x, w) in [(&x[..5], &w[..]), (&x[..], &[][..]), (&[][..], &w[..])] {
+        let error = cust_module::rms_norm(&EMBEDDED, &device, x, w).expect_err("these are no rows");
+        assert!(error.to_string().starts_with("x: expected rows of "), "{error}");
+    }
+    Ok(())
 }
 
 #[test]
