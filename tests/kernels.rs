@@ -316,10 +316,13 @@ fn launches_once(case: &Sandwich, profile: DeviceProfile) -> bool {
     once
 }
 
-/// Values plain and hard; in place; one row alone.
+/// Values plain and hard. Of the plain ones, and of one sort of hard ones, in place and one row alone too: these have other
+/// addresses and other grids, which the same code takes whatever the values are.
 fn holds(case: &Case, profile: DeviceProfile) {
     let hard = Values::ALL[case.seed as usize % Values::ALL.len()];
-    for values in [Values::Plain, Values::Shifted, Values::Extreme, hard] {
+    for (values, in_both_ways) in
+        [(Values::Plain, true), (Values::Shifted, false), (Values::Extreme, false), (hard, true)]
+    {
         let case = Case { values, ..case.clone() };
         let before = case.tensors();
         let mut after = before.clone();
@@ -329,6 +332,9 @@ fn holds(case: &Case, profile: DeviceProfile) {
             assert_eq!(case.wrong_residual(&before, &after, row), None, "{case:?}: row {row}");
             let judged = case.judge(&before, &after, row);
             assert!(judged.promised && judged.is_kept(), "{case:?}: row {row}: {judged:?}");
+        }
+        if !in_both_ways {
+            continue;
         }
         if case.x == case.y {
             assert_eq!(in_place(&case, &before, &device), after.y.bits(), "{case:?}: in place");

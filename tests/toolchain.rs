@@ -88,12 +88,15 @@ fn main() -> ExitCode {
     trials::run(trials)
 }
 
-/// ptxas, and the cuobjdump beside it.
+/// ptxas, and the cuobjdump beside it, which has nvdisasm read machine code.
 fn disassembler(ptxas: PathBuf) -> Result<[PathBuf; 2], String> {
-    let cuobjdump = ptxas.with_file_name("cuobjdump");
-    match cuobjdump.is_file() {
+    let [cuobjdump, nvdisasm] = ["cuobjdump", "nvdisasm"].map(|name| ptxas.with_file_name(name));
+    match cuobjdump.is_file() && nvdisasm.is_file() {
         true => Ok([ptxas, cuobjdump]),
-        false => Err("no cuobjdump beside ptxas (pip install nvidia-cuda-cuobjdump)".to_owned()),
+        false => Err(
+            "no cuobjdump and nvdisasm beside ptxas (pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm)"
+                .to_owned(),
+        ),
     }
 }
 
