@@ -500,8 +500,8 @@ pub enum Error {
         /// The newest that this driver supports.
         given: (u32, u32),
     },
-    /// The device has too little free memory to create a context, a stream or a graph, or to load a
-    /// kernel.
+    /// The device has too little free memory to create a context, a stream, a graph or the workspaces of a group, or to load
+    /// a kernel.
     #[error("{call} failed: the device is out of memory")]
     OutOfMemory {
         /// The driver's function.

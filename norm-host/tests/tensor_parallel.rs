@@ -408,6 +408,20 @@ fn rows_are_added_up_by_one_launch_a_device() {
     assert_eq!(launches(), on_both("all_reduce_rms_f16_f16_stream", &lists.x));
 }
 
+/// Sizes that have no room in 64 bits with what else a workspace has, or rounded to whole lines.
+#[test]
+fn buffers_larger_than_memory_are_refused() {
+    let (mock, _alone) = setup();
+    let group = Group::new();
+    let before = mock.alive().allocations;
+    for buffer_bytes in [1 << 40, 1 << 62, 1 << 63, usize::MAX - 200, usize::MAX] {
+        let options = PeerOptions { buffer_bytes, ..PeerOptions::default() };
+        let error = PeerOffer::new(&group.tp, options).err();
+        assert_eq!(error, Some(Error::OutOfMemory { call: "cuMemAlloc_v2" }), "{buffer_bytes}");
+    }
+    assert_eq!(mock.alive().allocations, before);
+}
+
 /// A rank's offer has what the group is to agree on and the handle of its own workspace; with the offers of all, each process joins.
 #[test]
 fn processes_join_by_their_offers() {

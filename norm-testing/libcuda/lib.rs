@@ -28,6 +28,7 @@ use queue::{Kernel, Mark, Queue, Task};
 use settings::Settings;
 
 const INVALID_VALUE: u32 = 1;
+const OUT_OF_MEMORY: u32 = 2;
 const INVALID_DEVICE: u32 = 101;
 const INVALID_CONTEXT: u32 = 201;
 const INVALID_PTX: u32 = 218;
@@ -38,6 +39,9 @@ const CAPTURE_UNJOINED: u32 = 904;
 const CAPTURE_ISOLATION: u32 = 905;
 const INVALID_CLUSTER_SIZE: u32 = 912;
 const UNKNOWN: u32 = 999;
+
+/// Bytes of a device's memory.
+const MEMORY: usize = 1 << 33;
 
 /// `CU_STREAM_CAPTURE_MODE_GLOBAL`, that of every thread to begin with.
 const GLOBAL: c_uint = 0;
@@ -293,7 +297,7 @@ cuda! {
         std::ptr::copy_nonoverlapping(text.as_ptr().cast(), name, text.len());
         Ok(())
     }
-    cuDeviceTotalMem_v2(bytes: *mut usize, _device: c_int) { bytes.write(1 << 33); Ok(()) }
+    cuDeviceTotalMem_v2(bytes: *mut usize, _device: c_int) { bytes.write(MEMORY); Ok(()) }
     cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, device: c_int) {
         let capability = with(|state| state.settings.devices.get(device as usize).copied());
         let (major, minor) = capability.ok_or(INVALID_DEVICE)?;
@@ -375,6 +379,7 @@ cuda! {
         let device = current().ok_or(INVALID_CONTEXT)?;
         if bytes == 0 { return Err(INVALID_VALUE); }
         with(|state| state.may_be_unsafe())?;
+        if bytes > MEMORY { return Err(OUT_OF_MEMORY); }
         let memory = Box::leak(vec![0_u128; bytes.div_ceil(16)].into_boxed_slice());
         let address = memory.as_mut_ptr() as u64;
         with(|state| state.allocations.insert(address, (bytes, device)));
@@ -456,7 +461,7 @@ cuda! {
     cuMemGetInfo_v2(free: *mut usize, total: *mut usize) {
         current().ok_or(INVALID_CONTEXT)?;
         free.write(1 << 32);
-        total.write(1 << 33);
+        total.write(MEMORY);
         Ok(())
     }
     cuMemcpyHtoD_v2(to: u64, from: *const u8, bytes: usize) {

@@ -8,9 +8,12 @@ use norm_kernels::abi::workspace::BUFFERS;
 use super::PeerOptions;
 use crate::{device::Device, error::Result};
 
-/// Bytes of a buffer: whole lines of 128 bytes.
+/// Bytes of a cache line.
+const LINE: u64 = 128;
+
+/// Bytes of a buffer: whole lines. More than a device has where they cannot be counted.
 pub(super) fn buffer_bytes(options: &PeerOptions) -> u64 {
-    (options.buffer_bytes as u64).next_multiple_of(128)
+    (options.buffer_bytes as u64).checked_next_multiple_of(LINE).unwrap_or(u64::MAX / LINE * LINE)
 }
 
 /// The most bytes of the packets of a call that come to a rank.
@@ -69,7 +72,9 @@ impl Workspace {
         let failure = Failure::new(device)?;
         let _current = device.enter()?;
         let flags = BUFFERS as usize;
-        let [buffers, packets] = [2 * buffer_bytes(options), 2 * packet_bytes(options)];
+        // No sum wraps: the driver has no memory for what 64 bits do not count.
+        let [buffers, packets] =
+            [buffer_bytes(options), packet_bytes(options)].map(|one| one.saturating_mul(2));
         let bytes = BUFFERS.saturating_add(buffers).saturating_add(packets);
         let driver = device.driver();
         let address = device.check(driver.memory_allocate(usize::try_from(bytes).unwrap_or(usize::MAX)))?;
