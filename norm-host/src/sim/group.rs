@@ -26,7 +26,8 @@ pub struct SimulatedGroup {
     pub ranks: usize,
     /// Blocks of every launch, 1 to 256. The blocks of one launch of each rank have 1024 warps together at most.
     pub blocks: u32,
-    /// Bytes of each of a rank's two buffers. A call of more rows is as many launches as it needs.
+    /// Bytes of each of a rank's two buffers, of which whole vectors of 16 are used. A call of more rows is as many launches as
+    /// it needs.
     pub buffer_bytes: u64,
     /// How rows get to other ranks. There is room for all packets of a launch.
     pub exchange: Exchange,
@@ -34,6 +35,13 @@ pub struct SimulatedGroup {
     pub completed: u32,
     /// Decides in what order the blocks of all ranks take turns.
     pub seed: u64,
+}
+
+impl SimulatedGroup {
+    /// With as many bytes of a buffer as are used.
+    fn of_whole_vectors(self) -> SimulatedGroup {
+        SimulatedGroup { buffer_bytes: self.buffer_bytes / 16 * 16, ..self }
+    }
 }
 
 /// What the last rank of a group does wrong in its last call.
@@ -148,6 +156,7 @@ impl Simulator {
         calls: &[GroupCall<'_, '_>],
         stray: Option<Stray>,
     ) -> Result<Vec<[u32; 2]>> {
+        let group = &group.of_whole_vectors();
         let (problems, mut streams) = self.parts(group, calls)?;
         if streams.iter().all(Vec::is_empty) {
             return Ok(Vec::new());
@@ -239,6 +248,7 @@ impl Simulator {
     ///
     /// As for [`all_reduce`](Simulator::all_reduce).
     pub fn all_reduce_rank(&self, group: &SimulatedGroup, call: &GroupCall<'_, '_>) -> Result<()> {
+        let group = &group.of_whole_vectors();
         let (problems, streams) = self.parts(group, std::slice::from_ref(call))?;
         let (Some(part), Some(own)) = (streams.first().and_then(|parts| parts.first()), problems.first())
         else {
@@ -255,12 +265,16 @@ impl Simulator {
         let mut flags = head(group);
         let flag = u64::from(group.completed.wrapping_add(1)) << 32 | u64::from(agreed(group, part));
         raise(&mut flags, group, [flag; 2]);
-        let zeros = vec![0; 2 * group.buffer_bytes as usize];
         let come = packets(group, &streams, group.completed.wrapping_add(1));
+        let mut zeros = Vec::new();
         for (rank, address) in workspaces.iter_mut().enumerate().take(group.ranks) {
             *address = match rank {
                 0 => workspace_of(group, rank, &flags, None, &come, &mut simulated)?,
-                _ => workspace_of(group, rank, &head(group), Some(&zeros), &come, &mut simulated)?,
+                _ => {
+                    // There was room for this rank's.
+                    zeros.resize(2 * group.buffer_bytes as usize, 0);
+                    workspace_of(group, rank, &head(group), Some(&zeros), &come, &mut simulated)?
+                }
             };
         }
         let launch = self.launch_rank(group, part, 0, (workspaces, room(&streams)), (0, PATIENCE))?;
@@ -506,8 +520,46 @@ fn workspace_of(
         _ => ["peer_flags", "peers", "peer_packets"],
     };
     let address = memory.upload(flags, head);
-    let behind = address + HEAD + 2 * group.buffer_bytes;
-    memory.place(address + HEAD, staged, 2 * group.buffer_bytes, buffers, false)?;
+    let bytes = group.buffer_bytes.saturating_mul(2);
+    memory.place(address + HEAD, staged, bytes, buffers, false)?;
+    // Memory has refused what has no end.
+    let behind = address + HEAD + bytes;
     memory.place(behind, packets_name, packets.len() as u64, Some(packets), false)?;
     Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(buffer_bytes: u64) -> Result<[[f32; 8]; 2]> {
+        let (x, mut y) = ([[1.0_f32; 8], [2.0; 8]], [[0.0_f32; 8]; 2]);
+        let group = SimulatedGroup {
+            ranks: 2,
+            blocks: 1,
+            buffer_bytes,
+            exchange: Exchange::OneShot,
+            completed: 0,
+            seed: 1,
+        };
+        {
+            let x = x.each_ref().map(|x| View::from_slice(x, &[2, 4]).expect("eight elements"));
+            let mut y = y.each_mut().map(|y| ViewMut::from_slice(y, &[2, 4]).expect("eight elements"));
+            let call = GroupCall { norm: None, x: &x, r: None, w: None, b: None, y: &mut y };
+            Simulator::new().all_reduce(&group, &[call])?;
+        }
+        Ok(y)
+    }
+
+    #[test]
+    fn buffers_of_any_size_are_taken_or_refused() {
+        // A row, part of a second one, and both.
+        for bytes in [16, 31, 32, 4099] {
+            assert_eq!(sum(bytes), Ok([[3.0; 8]; 2]), "{bytes}");
+        }
+        assert_eq!(sum(15), Err(Error::GroupBuffer { buffer: 0, given: 16 }));
+        for bytes in [1 << 63, u64::MAX] {
+            assert!(matches!(sum(bytes), Err(Error::Simulated(_))), "{bytes}");
+        }
+    }
 }
