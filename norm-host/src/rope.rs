@@ -4,7 +4,12 @@ mod power;
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Error, Result};
+use crate::{
+    MAX_DIM,
+    error::{Error, Result},
+};
+
+const _: () = assert!(MAX_DIM == 1 << 24, "what `RopeTables::check` says");
 
 /// The frequencies by which pairs of elements are rotated, and tables of their cosines and sines at positions.
 ///
@@ -123,7 +128,8 @@ impl RopeTables {
     ///
     /// # Errors
     ///
-    /// [`Error::RopeScaling`] if `theta` is not above 1, `rotary` not even or 0, or a number of the scaling out of its range.
+    /// [`Error::RopeScaling`] if `theta` is not above 1 or not finite in `f32`, `rotary` not even, 0 or above
+    /// [`MAX_DIM`], or a number of the scaling out of its range.
     pub fn frequencies(&self) -> Result<Vec<f32>> {
         self.check()?;
         let RopeTables { theta, rotary, scaling } = *self;
@@ -139,7 +145,14 @@ impl RopeTables {
             RopeScaling::DynamicNtk { factor, original_length, length } => {
                 let ratio = factor * length.max(original_length) as f64 / original_length as f64;
                 let exponent = rotary as f64 / (rotary as f64 - 2.0);
-                plain(theta * (ratio - (factor - 1.0)).powf(exponent), pairs)
+                let theta = theta * (ratio - (factor - 1.0)).powf(exponent);
+                if !(theta as f32).is_finite() {
+                    return Err(Error::RopeScaling {
+                        expected: "a theta that stays finite in f32",
+                        given: theta,
+                    });
+                }
+                plain(theta, pairs)
             }
             RopeScaling::Yarn { factor, original_length, beta_fast, beta_slow, truncate, .. } => {
                 let [low, high] =
@@ -185,12 +198,19 @@ impl RopeTables {
     ///
     /// # Errors
     ///
-    /// As for [`frequencies`](Self::frequencies).
+    /// As for [`frequencies`](Self::frequencies), and for more positions than there is memory for.
     pub fn tables(&self, positions: std::ops::Range<usize>) -> Result<[Vec<f32>; 2]> {
         let frequencies = self.frequencies()?;
         let factor = self.attention_factor() as f32;
-        let count = positions.len() * frequencies.len();
-        let [mut cos, mut sin] = [Vec::with_capacity(count), Vec::with_capacity(count)];
+        let too_many = || Error::RopeScaling {
+            expected: "as many positions as there is memory for",
+            given: positions.len() as f64,
+        };
+        let count = positions.len().checked_mul(frequencies.len()).ok_or_else(too_many)?;
+        let [mut cos, mut sin] = [Vec::new(), Vec::new()];
+        for table in [&mut cos, &mut sin] {
+            table.try_reserve_exact(count).map_err(|_| too_many())?;
+        }
         for position in positions {
             let angles = frequencies.iter().map(|frequency| f64::from(frequency * position as f32));
             for angle in angles {
@@ -204,11 +224,11 @@ impl RopeTables {
     fn check(&self) -> Result<()> {
         let RopeTables { theta, rotary, scaling } = *self;
         let fail = |expected, given| Err(Error::RopeScaling { expected, given });
-        if !(theta > 1.0 && theta.is_finite()) {
+        if !(theta > 1.0 && (theta as f32).is_finite()) {
             return fail("a finite theta above 1", theta);
         }
-        if rotary == 0 || !rotary.is_multiple_of(2) {
-            return fail("an even number of rotated elements, 2 or more", rotary as f64);
+        if rotary == 0 || !rotary.is_multiple_of(2) || rotary > MAX_DIM as usize {
+            return fail("an even number of rotated elements, 2 to 2^24", rotary as f64);
         }
         let factor = |factor: f64| {
             if factor >= 1.0 && factor.is_finite() {

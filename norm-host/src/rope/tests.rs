@@ -56,8 +56,16 @@ fn numbers_out_of_range_are_refused() {
     for (tables, message) in [
         (RopeTables::new(1.0, 128), "scaling: expected a finite theta above 1, given 1"),
         (RopeTables::new(f64::NAN, 128), "scaling: expected a finite theta above 1, given NaN"),
-        (RopeTables::new(1e4, 0), "scaling: expected an even number of rotated elements, 2 or more, given 0"),
-        (RopeTables::new(1e4, 7), "scaling: expected an even number of rotated elements, 2 or more, given 7"),
+        (
+            RopeTables::new(1e39, 128),
+            "scaling: expected a finite theta above 1, given 1000000000000000000000000000000000000000",
+        ),
+        (
+            RopeTables::new(1e4, 1 << 62),
+            "scaling: expected an even number of rotated elements, 2 to 2^24, given 4611686018427388000",
+        ),
+        (RopeTables::new(1e4, 0), "scaling: expected an even number of rotated elements, 2 to 2^24, given 0"),
+        (RopeTables::new(1e4, 7), "scaling: expected an even number of rotated elements, 2 to 2^24, given 7"),
         (
             plain.scaling(RopeScaling::Linear { factor: 0.5 }),
             "scaling: expected a finite factor of 1 or more, given 0.5",
@@ -78,5 +86,23 @@ fn numbers_out_of_range_are_refused() {
     ] {
         assert_eq!(tables.frequencies().unwrap_err().to_string(), message);
         assert!(tables.tables(0..1).is_err());
+    }
+}
+
+#[test]
+fn a_theta_that_grows_beyond_f32_is_refused() {
+    let scaling = RopeScaling::DynamicNtk { factor: 1e30, original_length: 1, length: 1 << 40 };
+    let error = RopeTables::new(1e4, 128).scaling(scaling).frequencies().unwrap_err().to_string();
+    assert!(error.starts_with("scaling: expected a theta that stays finite in f32, given "), "{error}");
+}
+
+/// Each of the numbers can be counted, but not their product, or memory has not so many.
+#[test]
+fn tables_without_memory_are_refused() {
+    let tables = RopeTables::new(1e4, 64);
+    for positions in [usize::MAX, usize::MAX / 32] {
+        let error = tables.tables(0..positions).unwrap_err();
+        let expected = "as many positions as there is memory for";
+        assert_eq!(error, Error::RopeScaling { expected, given: positions as f64 });
     }
 }
