@@ -273,15 +273,15 @@ fn rotation(
         return Err(Error::Misaligned { arg: Arg::Positions, align: bytes, address: words.address });
     }
     not_written(Arg::Positions, words, parts)?;
-    let rows = front[0];
-    positions.check_values(rows)?;
+    // Positions have 32 bits, so that rows beyond them are out of reach.
+    let rows = u32::try_from(front[0]).unwrap_or(u32::MAX);
+    positions.check_values(rows as usize)?;
     let table = |raw: &Raw| Table { address: raw.address, stride: raw.layout.strides[0] as u64 };
     Ok(Rotation {
         cos: table(cos),
         sin: table(sin),
         dtype: cos.dtype,
-        // Positions have 32 bits, so that rows beyond them are out of reach.
-        rows: u32::try_from(rows).unwrap_or(u32::MAX),
+        rows,
         half: half as u32,
         pairing: *pairing,
         positions: words.address,

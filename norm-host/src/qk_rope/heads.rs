@@ -84,7 +84,9 @@ fn slices(packed: &Raw, heads: [usize; 3], head_dim: usize) -> Result<[(Raw, usi
         return Err(Error::OutOfBounds { arg, needed: needed as u64, available: columns as u64 });
     }
     let slice = |from: usize, heads: usize| -> Result<(Raw, usize)> {
-        let address = packed.address.wrapping_add((from * packed.dtype.size()) as u64);
+        // Without tokens there may be more columns than memory has bytes.
+        let bytes = (from as u64).wrapping_mul(packed.dtype.size() as u64);
+        let address = packed.address.wrapping_add(bytes);
         let (shape, strides) = ([tokens, heads, head_dim], [token_stride, head_dim, 1]);
         let raw = Raw::strided(packed.place, address, packed.dtype, (&shape, &strides), None)?;
         Ok((raw, heads))

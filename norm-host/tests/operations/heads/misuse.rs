@@ -196,6 +196,22 @@ fn tensors_that_do_not_fit_are_refused() {
     }
 }
 
+/// Kernels and the host's loops read 32 bits of a position, so that of a longer table the first rows alone can be meant.
+#[test]
+fn positions_of_more_than_32_bits_are_refused() {
+    let (mut q, one) = ([1.0_f32, 2.0], [1.0_f32]);
+    let table = View::from_slice_strided(&one, &[1 << 34, 1], &[0, 1]).unwrap();
+    let mut rotate = |position: i64| {
+        let q = ViewMut::from_slice(&mut q, &[1, 1, 2]).unwrap();
+        let positions = [position];
+        let rotary = Rotary::new(table, table, Positions::from_slice(&positions));
+        QkNormRope::new().rotary(rotary).in_place(Qkv::new(q), &Cpu).map_err(|error| error.to_string())
+    };
+    assert_eq!(rotate(7), Ok(()));
+    let expected = "positions: expected rows of the tables, 0 to 4294967294, given 4294967296 for token 0";
+    assert_eq!(rotate(1 << 32), Err(expected.to_owned()));
+}
+
 #[test]
 fn outputs_that_do_not_fit_are_refused() {
     let q_out = GOOD.q_out.unwrap();
@@ -298,6 +314,7 @@ fn packed_tensors_have_room_for_their_heads() {
         error("view: expected a dense last axis (stride 1), given stride 2")
     );
     assert!(packed(&[2, 24], &[30, 1], [usize::MAX, 2, 1]).is_err());
+    assert_eq!(packed(&[0, usize::MAX], &[1, 1], [1 << 61, 1 << 60, 1]), Ok(true));
 }
 
 /// What a device would have to read to know.
