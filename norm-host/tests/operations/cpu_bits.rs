@@ -126,28 +126,29 @@ fn alone(case: &Case, row: usize) -> [Vec<Vec<u32>>; 3] {
 }
 
 /// Enough rows that they are spread over threads, and fewer long rows than threads, of which each is
-/// spread itself; in pools of different sizes.
+/// spread itself; from threads of pools of different sizes, and from one of none, which works together with those of the global
+/// pool.
 #[test]
 fn bits_do_not_depend_on_the_number_of_threads() {
     for (rows, dim) in [(701, 777), (2, 100_003)] {
         for kind in NormKind::ALL {
-            let one = with_threads(1, kind, rows, dim);
-            assert_eq!(one, with_threads(2, kind, rows, dim));
-            assert_eq!(one, with_threads(7, kind, rows, dim));
+            let one = with_threads(Some(1), kind, rows, dim);
+            for threads in [Some(2), Some(7), None] {
+                assert_eq!(one, with_threads(threads, kind, rows, dim), "{threads:?}");
+            }
         }
     }
 }
 
-/// The bits of the output of each form, and of the residual.
-fn with_threads(threads: usize, kind: NormKind, rows: usize, dim: usize) -> Vec<u32> {
+/// The bits of the output of each form, and of the residual, in a pool of so many threads or in none.
+fn with_threads(threads: Option<usize>, kind: NormKind, rows: usize, dim: usize) -> Vec<u32> {
     let values = |seed: usize| -> Vec<f32> {
         (0..rows * dim).map(|i| ((i * 7919 + seed) % 10007) as f32 / 1000.0 - 5.0).collect()
     };
     let (x, mut r) = (values(0), values(17));
     let zeros = || vec![0.0_f32; rows * dim];
     let mut outputs = [zeros(), zeros(), values(29), zeros(), zeros(), zeros(), zeros()];
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    pool.install(|| {
+    let mut run = || {
         let shape = [rows, dim];
         let x = View::from_slice(&x, &shape).unwrap();
         let mut r = ViewMut::from_slice(&mut r, &shape).unwrap();
@@ -162,7 +163,11 @@ fn with_threads(threads: usize, kind: NormKind, rows: usize, dim: usize) -> Vec<
             norm.gated_rows(x, gate, &mut { f }, &Cpu).unwrap();
             norm.gated_rows(x, gate.order(GateOrder::GateFirst), &mut { g }, &Cpu).unwrap();
         }
-    });
+    };
+    match threads {
+        Some(threads) => rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run),
+        None => run(),
+    }
     outputs.iter().chain([&r]).flatten().map(|y| y.to_bits()).collect()
 }
 

@@ -2,8 +2,8 @@
 //! hold.
 
 use norm_host::{
-    ContextGuard, Cpu, Device, Error, Graph, NcclGroup, NcclId, Norm, RowSums, Shard, Stream, TpContext,
-    View, ViewMut,
+    ContextGuard, Cpu, Device, Error, Graph, NcclGroup, NcclId, Norm, PeerGroup, PeerOffer, Positions,
+    QkNormRope, QuantizedMut, ReduceGroup, RowSums, Shard, Stream, TpContext, View, ViewMut,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 
@@ -12,11 +12,17 @@ assert_impl_all!(Stream: Send, Sync);
 assert_impl_all!(TpContext: Send, Sync);
 assert_impl_all!(NcclGroup: Send, Sync);
 assert_impl_all!(NcclId: Send, Sync);
+assert_impl_all!(ReduceGroup: Send, Sync);
+assert_impl_all!(PeerGroup: Send, Sync);
+assert_impl_all!(PeerOffer: Send, Sync);
 assert_impl_all!(Cpu: Send, Sync);
 assert_impl_all!(Error: Send, Sync, std::error::Error);
 assert_impl_all!(View<'static>: Send, Sync);
 assert_impl_all!(ViewMut<'static>: Send, Sync);
 assert_impl_all!(Norm<'static>: Send, Sync);
+assert_impl_all!(Positions<'static>: Send, Sync);
+assert_impl_all!(QkNormRope<'static>: Send, Sync);
+assert_impl_all!(QuantizedMut<'static>: Send, Sync);
 assert_impl_all!(Shard<'static>: Send, Sync);
 assert_impl_all!(RowSums<'static>: Send, Sync);
 #[cfg(feature = "sim")]
