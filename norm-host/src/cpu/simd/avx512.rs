@@ -1,7 +1,7 @@
 //! Vectors of AVX-512: two of [`Avx2`] in a register.
 //!
-//! Where `x` and `y` have one type, loops over long rows use them; all else is done by AVX2. A sum is taken in the same order:
-//! the even vectors in the lower halves, the odd ones in the upper halves.
+//! Where `x` and `y` have one type, rows use them for all but what is less than a pair; all else is done by AVX2. A sum is taken in
+//! the same order: the even vectors in the lower halves, the odd ones in the upper halves.
 
 use std::arch::x86_64::*;
 
@@ -168,7 +168,8 @@ impl Pairs<Avx512> for Wide {
 
     #[inline(always)]
     unsafe fn store_f16(self, pair: F32x16, to: *mut [f16; PAIR], stream: bool) {
-        // SAFETY: `self` proves that the machine has the instructions. The caller promises that the memory may be written.
+        // SAFETY: `self` proves that the machine has the instructions. The caller promises that the memory may be written and, with
+        // `stream`, that its address is a multiple of 32.
         unsafe { store_256(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(pair.0), to.cast(), stream) }
     }
 
