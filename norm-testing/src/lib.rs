@@ -44,7 +44,10 @@ pub mod values;
 
 use proptest::test_runner::Config;
 
-/// `cases` cases. A failure prints its smallest case, which is its seed: no file is kept.
+/// `cases` cases, or as many as the variable `PROPTEST_CASES` says. A failure prints its smallest case, which is its seed: no file
+/// is kept.
 pub fn config(cases: u32) -> Config {
-    Config { cases, failure_persistence: None, ..Config::default() }
+    let default = Config::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
+    Config { cases, failure_persistence: None, ..default }
 }
