@@ -623,6 +623,30 @@ fn heads_are_normed_and_rotated_as_by_candles_own() -> Result<()> {
     Ok(())
 }
 
+/// Tensors that repeat one element have any number of them: together more than 64 bits count, or more than an allocation has.
+#[test]
+fn results_that_no_memory_holds_are_refused() -> Result<()> {
+    let cpu = &Device::Cpu;
+    let operation = QkNormRope::new().q_norm(Norm::rms(0.0));
+    // Three times as many are two more than 2^64.
+    let third = 0x5555_5555_5555_5556;
+    let ones = |heads| Tensor::ones((1, heads, 1), DType::F16, cpu);
+    let one = ones(1)?.broadcast_as((third, 1, 1))?;
+    let error = operation.apply_with_values(&one, &one, &one).unwrap_err().to_string();
+    assert!(error.contains("q_out: expected fewer than 2^64 bytes"), "{error}");
+    let error = operation.apply(&one, &one).unwrap_err().to_string();
+    assert!(error.contains("expected a result of fewer than 2^63 bytes"), "{error}");
+    let packed = ones(3)?.unsqueeze(0)?.broadcast_as((1, third, 3, 1))?;
+    let error = operation.apply_packed(&packed, [2, 1]).unwrap_err().to_string();
+    assert!(error.contains("q_out: expected fewer than 2^64 bytes"), "{error}");
+    let error = operation.apply_packed(&packed, [1, 1]).unwrap_err().to_string();
+    assert!(error.contains("expected a result of fewer than 2^63 bytes"), "{error}");
+    let row = Tensor::ones((1, 4), DType::F32, cpu)?.broadcast_as((1 << 60, 4))?;
+    let error = Norm::rms(0.0).rows(&row).unwrap_err().to_string();
+    assert!(error.contains("expected a result of fewer than 2^63 bytes"), "{error}");
+    Ok(())
+}
+
 #[test]
 fn heads_that_cannot_be_rotated_are_refused() -> Result<()> {
     let cpu = &Device::Cpu;
@@ -664,6 +688,23 @@ fn heads_that_cannot_be_rotated_are_refused() -> Result<()> {
     assert!(
         error(normed(Norm::rms(0.0).weight(w(4, DType::F16))), [2, 1]).contains("k_weight: expected dtype")
     );
+    // With gradients or without.
+    let recorded = candle_core::Var::ones((1, 2, 3, 4), DType::F32, cpu)?;
+    let norm = || Norm::rms(0.0).weight(w(4, DType::F32));
+    for (norm, option) in [
+        (norm().branch_scale(0.5), "branch_scale"),
+        (norm().sum_scale(0.5), "sum_scale"),
+        (norm().bias(w(4, DType::F32)), "b"),
+        (norm().weight_offset(1.0).round_offset(true), "round_offset"),
+    ] {
+        let expected = format!("k_norm: expected a norm without {option}, given one with it");
+        for packed in [&packed, &recorded] {
+            let operation = normed(norm.clone());
+            assert!(operation.apply_packed(packed, [2, 1]).unwrap_err().to_string().contains(&expected));
+            let heads = packed.squeeze(0)?;
+            assert!(operation.apply(&heads, &heads).unwrap_err().to_string().contains(&expected));
+        }
+    }
     let wide = Tensor::ones((3, 3), DType::F32, cpu)?;
     let wide = Rotary::new(&wide, &wide, &Tensor::new(&[0_u32, 1], cpu)?);
     assert!(error(QkNormRope::new().rotary(wide), [2, 1]).contains("cos: expected"));

@@ -1,6 +1,6 @@
 //! candle's storage on the host.
 
-use candle_core::{CpuStorage, Error, Layout, Result, Storage, backend::BackendStorage};
+use candle_core::{CpuStorage, Error, Layout, Result, Storage, backend::BackendStorage, bail};
 use half::{bf16, f16};
 
 use super::{
@@ -35,19 +35,19 @@ impl Store for CpuStorage {
 
     fn like(&self, elements: usize, op: &'static str) -> Result<CpuStorage> {
         match self {
-            CpuStorage::F16(_) => Ok(CpuStorage::F16(vec![f16::ZERO; elements])),
-            CpuStorage::BF16(_) => Ok(CpuStorage::BF16(vec![bf16::ZERO; elements])),
-            CpuStorage::F32(_) => Ok(CpuStorage::F32(vec![0.0; elements])),
+            CpuStorage::F16(_) => Ok(CpuStorage::F16(filled(f16::ZERO, elements)?)),
+            CpuStorage::BF16(_) => Ok(CpuStorage::BF16(filled(bf16::ZERO, elements)?)),
+            CpuStorage::F32(_) => Ok(CpuStorage::F32(filled(0.0, elements)?)),
             other => Err(Error::UnsupportedDTypeForOp(other.dtype(), op).bt()),
         }
     }
 
     fn bytes(&self, elements: usize) -> Result<CpuStorage> {
-        Ok(CpuStorage::U8(vec![0; elements]))
+        Ok(CpuStorage::U8(filled(0, elements)?))
     }
 
     fn singles(&self, elements: usize) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(vec![0.0; elements]))
+        Ok(CpuStorage::F32(filled(0.0, elements)?))
     }
 
     fn write_codes<'a>(
@@ -115,6 +115,18 @@ impl Store for CpuStorage {
     fn without_views(norm: Settings, tensors: &Tensors<'_, CpuStorage>) -> Option<Results<CpuStorage>> {
         dense::on_host(norm, tensors)
     }
+}
+
+/// A vector of so many zeros. A tensor may repeat one element more often than a vector can hold any, where `vec!` panics.
+///
+/// # Errors
+///
+/// For more bytes than an allocation can have.
+fn filled<E: Clone>(zero: E, elements: usize) -> Result<Vec<E>> {
+    if elements > isize::MAX as usize / size_of::<E>() {
+        bail!("expected a result of fewer than 2^63 bytes, given {elements} elements");
+    }
+    Ok(vec![zero; elements])
 }
 
 impl AsRef<Cpu> for Cpu {

@@ -97,12 +97,17 @@ fn operand(storage: &CpuStorage, layout: &Layout, dims: &[usize]) -> Option<Oper
 }
 
 /// An empty storage of this one's type with room for so many elements: filling it with zeros first would take a third of the
-/// time that one row of 256 elements takes.
+/// time that one row of 256 elements takes. `None` also where there is no memory for so many.
 pub(super) fn room_like(storage: &CpuStorage, elements: usize) -> Option<CpuStorage> {
+    fn room<E>(elements: usize) -> Option<Vec<E>> {
+        let mut room = Vec::new();
+        room.try_reserve_exact(elements).ok()?;
+        Some(room)
+    }
     match storage {
-        CpuStorage::F16(_) => Some(CpuStorage::F16(Vec::with_capacity(elements))),
-        CpuStorage::BF16(_) => Some(CpuStorage::BF16(Vec::with_capacity(elements))),
-        CpuStorage::F32(_) => Some(CpuStorage::F32(Vec::with_capacity(elements))),
+        CpuStorage::F16(_) => room(elements).map(CpuStorage::F16),
+        CpuStorage::BF16(_) => room(elements).map(CpuStorage::BF16),
+        CpuStorage::F32(_) => room(elements).map(CpuStorage::F32),
         _ => None,
     }
 }

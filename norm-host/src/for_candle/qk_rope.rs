@@ -160,6 +160,7 @@ impl QkNormRope {
         if q.checked_add(k).is_none_or(|needed| needed > all) {
             bail!("{NAME}: expected {q} heads of queries and {k} of keys, given {all} in all");
         }
+        self.refuse_options()?;
         if self.is_recorded(&[Some(qkv)])? {
             return Ok((self.packed_by_candle(qkv, 0, q, 0)?, self.packed_by_candle(qkv, q, k, 1)?));
         }
@@ -172,6 +173,20 @@ impl QkNormRope {
             y.narrow(0, from, sequences * heads)?.reshape((sequences, heads, tokens, dim))
         };
         Ok((part(0, q)?, part(sequences * q, k)?))
+    }
+
+    /// Refuses the options of norms that the operation on views refuses: candle's operations would take some of them, and factors
+    /// do not get as far as the views.
+    fn refuse_options(&self) -> Result<()> {
+        for (norm, arg) in self.norms.iter().zip([Arg::QNorm, Arg::KNorm, Arg::VNorm]) {
+            let Some(norm) = norm else { continue };
+            let bias = norm.biases().map(|_| Arg::B);
+            let offset = norm.settings.round_offset.then_some(Arg::RoundOffset);
+            if let Some(option) = bias.or_else(|| norm.scales.given()).or(offset) {
+                return Err(crate::Error::HeadNormOption { arg, option }.into());
+            }
+        }
+        Ok(())
     }
 
     /// Whether candle records one of the tensors or of the weights, so that gradients are wanted.
@@ -192,6 +207,7 @@ impl QkNormRope {
     }
 
     fn run(&self, tensors: [Option<&Tensor>; 3]) -> Result<[Option<Tensor>; 3]> {
+        self.refuse_options()?;
         if self.is_recorded(&tensors)? {
             return self.by_candle(tensors);
         }
@@ -256,14 +272,9 @@ impl QkNormRope {
         for ((place, lock), arg) in weights.iter_mut().zip(&locks).zip(args) {
             *place = lock.as_ref().map(|lock| lock.read(arg, x, queue, NAME)).transpose()?;
         }
-        let bias_locks = norms.each_ref().map(|norm| norm.as_ref().and_then(|norm| locked(norm.biases())));
-        let mut biases = [None, None, None];
-        for (place, lock) in biases.iter_mut().zip(&bias_locks) {
-            *place = lock.as_ref().map(|lock| lock.read(Arg::B, x, queue, NAME)).transpose()?;
-        }
-        let mut over = norms.each_ref().map(|norm| norm.as_ref().map(|norm| norm.settings)).into_iter();
-        let mut norm = |at: usize| {
-            over.next().flatten().map(|settings| settings.over(weights[at].as_ref(), biases[at].as_ref()))
+        let norm = |at: usize| {
+            let norm = norms[at].as_ref()?;
+            Some(norm.settings.over(weights[at].as_ref(), None::<&View<'_>>))
         };
         let operation = crate::QkNormRope::new()
             .q_norm(norm(0))
@@ -300,9 +311,9 @@ impl Op<'_> {
         };
         let [k_heads, v_heads] = [heads_of(self.others[0])?, heads_of(self.others[1])?];
         let heads = [q_heads, k_heads, v_heads];
-        let rows = tokens * heads.iter().sum::<usize>();
-        let shape = Shape::from((rows, dim));
-        let mut y = q.like(rows * dim, NAME)?;
+        let elements = elements(&heads, tokens, dim)?;
+        let shape = Shape::from((tokens * heads.iter().sum::<usize>(), dim));
+        let mut y = q.like(elements, NAME)?;
         let queue = q.queue()?;
         {
             let [k_lock, v_lock] = self.others.map(locked);
@@ -338,7 +349,8 @@ impl PackedOp<'_> {
         let (sequences, tokens, _, dim) = layout.shape().dims4()?;
         let [q, k] = self.heads;
         let shape = self.shape(layout)?;
-        let mut y = x.like(shape.elem_count(), NAME)?;
+        let of_sequences = sequences.saturating_mul(tokens);
+        let mut y = x.like(elements(&self.heads, of_sequences, dim)?, NAME)?;
         let queue = x.queue()?;
         {
             let read = x.read(&queue, &Spot::whole(Arg::Q, layout, NAME)?)?;
@@ -376,6 +388,21 @@ fn packed(all: &Raw, sequence: usize, from: usize, heads: usize) -> crate::Resul
 fn slice(all: &Raw, at: usize, (shape, strides): ([usize; 3], [usize; 3])) -> crate::Result<Raw> {
     let Raw { place, address, dtype, .. } = *all;
     Raw::strided(place, address + (at * dtype.size()) as u64, dtype, (&shape, &strides), None)
+}
+
+/// The elements of the results: of tensors that repeat one element there may be more than memory has, together more than can be
+/// counted.
+///
+/// # Errors
+///
+/// [`TooManyElements`](crate::Error::TooManyElements) if they cannot be counted.
+fn elements(heads: &[usize], tokens: usize, dim: usize) -> Result<usize> {
+    let all = heads.iter().try_fold(0_usize, |all, &heads| all.checked_add(heads));
+    let elements = all.and_then(|all| all.checked_mul(tokens)?.checked_mul(dim));
+    elements.ok_or_else(|| {
+        let shape = crate::Shape::new(&[tokens, all.unwrap_or(usize::MAX), dim]).expect("three axes");
+        crate::Error::TooManyElements { arg: Arg::QOut, shape }.into()
+    })
 }
 
 /// The heads of queries, keys and values in a tensor `(rows, head_dim)`, one behind the other.

@@ -60,12 +60,16 @@ impl Scales {
 
     /// Refuses factors in an operation without a residual, as the operation on views does.
     pub(super) fn refuse_without_residual(&self) -> Result<()> {
-        let arg = match self {
-            scales if scales.is_none() => return Ok(()),
-            scales if scales.branch != 1.0 => Arg::BranchScale,
-            _ => Arg::SumScale,
-        };
-        Err(Error::ScaleWithoutResidual { arg }.into())
+        self.given().map_or(Ok(()), |arg| Err(Error::ScaleWithoutResidual { arg }.into()))
+    }
+
+    /// The first factor that is not 1, if there is one.
+    pub(super) fn given(&self) -> Option<Arg> {
+        match self {
+            scales if scales.is_none() => None,
+            scales if scales.branch != 1.0 => Some(Arg::BranchScale),
+            _ => Some(Arg::SumScale),
+        }
     }
 
     /// Refuses the factors that the operation on views refuses.

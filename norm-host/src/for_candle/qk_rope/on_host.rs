@@ -12,7 +12,7 @@ use super::{
         dense::{filled, room_like},
         norm::{Norm, Settings},
     },
-    PackedOp, QkNormRope, Rotary,
+    PackedOp, QkNormRope, Rotary, elements,
 };
 use crate::{
     Backend, Cpu, DType, MAX_HEAD_DIM, Rounding,
@@ -26,7 +26,7 @@ pub(super) fn on_host(op: &PackedOp<'_>, x: &CpuStorage, layout: &Layout) -> Opt
         return None;
     };
     let Operand { address, dtype } = operand(x, layout)?;
-    let elements = heads.iter().sum::<usize>() * tokens * dim;
+    let elements = elements(heads, tokens, dim).ok()?;
     if elements == 0 || dim > MAX_HEAD_DIM as usize || norms[2].is_some() {
         return None;
     }
@@ -62,8 +62,7 @@ pub(super) fn on_host(op: &PackedOp<'_>, x: &CpuStorage, layout: &Layout) -> Opt
         let address = written as u64 + from as u64 * of_head * bytes;
         let of_y = HeadsOperand { address, token_stride: dim as u64, head_stride: of_head };
         let norm = match &norms[at] {
-            Some(norm) if norm.biases().is_none() => Some(of_heads(norm.settings, params[at])?),
-            Some(_) => return None,
+            Some(norm) => Some(of_heads(norm.settings, params[at])?),
             None => None,
         };
         Some(Heads { heads: heads[at] as u64, x: of_x, y: of_y, norm })
@@ -117,6 +116,8 @@ fn with_rotation(
     if count != tokens || !layout.is_contiguous() {
         return None;
     }
+    // Positions have 32 bits, so that rows beyond them are out of reach.
+    let rows = u32::try_from(rows).unwrap_or(u32::MAX);
     let range = layout.start_offset()..layout.start_offset() + count;
     let (address, position_bytes) = match positions {
         CpuStorage::U32(all) => {
@@ -133,7 +134,7 @@ fn with_rotation(
         cos: Table { address: of_cos.address, stride: cos_layout.stride()[0] as u64 },
         sin: Table { address: of_sin.address, stride: sin_stride as u64 },
         dtype: of_cos.dtype,
-        rows: u32::try_from(rows).unwrap_or(u32::MAX),
+        rows,
         half: half as u32,
         pairing: *pairing,
         positions: address,
@@ -142,7 +143,7 @@ fn with_rotation(
 }
 
 /// The address of positions, if all are below `rows`.
-fn are_rows<P: Copy + TryInto<usize>>(positions: &[P], rows: usize) -> Option<u64> {
+fn are_rows<P: Copy + TryInto<u32>>(positions: &[P], rows: u32) -> Option<u64> {
     let is_row = |&position: &P| position.try_into().is_ok_and(|position| position < rows);
     positions.iter().all(is_row).then(|| positions.as_ptr().expose_provenance() as u64)
 }
