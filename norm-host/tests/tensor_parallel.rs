@@ -432,10 +432,18 @@ fn processes_join_by_their_offers() {
     let all = offers.each_ref().map(|offer| offer.to_bytes().unwrap()[0]);
     for bytes in &all {
         // Buffers are whole lines of 128 bytes.
-        assert_eq!(bytes[..16], [*b"normpg02", 4096_u64.to_le_bytes()].concat());
+        assert_eq!(bytes[..16], [*b"normpg03", 4096_u64.to_le_bytes()].concat());
         assert_eq!(bytes[16..20], 3_u32.to_le_bytes());
     }
     assert_ne!(all[0][32..], all[1][32..]);
+    // What is said of its rank is wrong, or the order of the offers.
+    for (is_second, rank) in [(false, 1), (true, 0)] {
+        let offer = PeerOffer::new(&contexts[0], options).unwrap();
+        let own = offer.to_bytes().unwrap()[0];
+        let all = if is_second { [all[1], own] } else { [own, all[1]] };
+        let expected = "this process's own offer, of this rank";
+        assert_eq!(offer.join(&all, rank).err(), Some(Error::PeerOffer { rank, expected }));
+    }
     let [one, other] = offers;
     let groups = [one.join(&all, 0).unwrap(), other.join(&all, 1).unwrap()];
     assert_eq!(groups.each_ref().map(|group| (group.ranks(), group.first())), [(2, 0), (2, 1)]);

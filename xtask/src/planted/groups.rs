@@ -35,6 +35,7 @@ faults! {
     }
     in "norm-host/src/tp/peers/offer.rs" by GROUPS {
         "offers of all ranks are the same": statement "bytes[32..].copy_from_slice(&handle.reserved);" => "";
+        "another's offer at a process's own rank": value "own.is_some_and(|own| «bytes[MARK] != mark(own)»)" => "own.address() == 0";
         "an offer does not say how many blocks a launch has": statement "bytes[16..20].copy_from_slice(&self.blocks.to_le_bytes());" => "";
     }
     in "norm-host/src/nccl/group.rs" by FAILURES {

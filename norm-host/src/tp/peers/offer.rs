@@ -1,5 +1,7 @@
 //! What the processes of a group tell each other.
 
+use std::{ops::Range, process};
+
 use cuda_driver::sys::CUipcMemHandle;
 use norm_kernels::abi::MAX_RANKS;
 
@@ -14,7 +16,19 @@ use crate::{
 };
 
 /// What an offer begins with: a name and a version.
-const MAGIC: [u8; 8] = *b"normpg02";
+const MAGIC: [u8; 8] = *b"normpg03";
+
+/// Where an offer has its [`mark`].
+const MARK: Range<usize> = 20..32;
+
+/// What tells a process its own offers from others': where the workspace is, and which process it is. A handle does not, as the
+/// driver does not say that it makes the same one each time.
+fn mark(workspace: &Workspace) -> [u8; 12] {
+    let mut mark = [0; 12];
+    mark[..8].copy_from_slice(&workspace.address().to_le_bytes());
+    mark[8..].copy_from_slice(&process::id().to_le_bytes());
+    mark
+}
 
 /// The ranks of one process before all processes of a group have found each other. Each sends the bytes of its offer to the
 /// others, by whatever means they have, and joins with those of all.
@@ -71,7 +85,7 @@ impl PeerOffer {
     ///
     /// What the driver refuses.
     pub fn to_bytes(&self) -> Result<Vec<[u8; PeerOffer::BYTES]>> {
-        self.workspaces.iter().map(|workspace| Ok(self.header(workspace.handle()?))).collect()
+        self.workspaces.iter().map(|workspace| Ok(self.header(workspace, workspace.handle()?))).collect()
     }
 
     /// The group, given the offers of all ranks in their order, and the number of this process's first.
@@ -79,8 +93,8 @@ impl PeerOffer {
     /// # Errors
     ///
     /// [`Ranks`](Error::Ranks) for more than eight, or where this process's would be outside of them;
-    /// [`PeerOffer`](Error::PeerOffer) for bytes that are no offer, or one with other options; what the driver refuses, such as
-    /// a device that this process's cannot reach.
+    /// [`PeerOffer`](Error::PeerOffer) for bytes that are no offer, one with other options, or another's where this process's own
+    /// must stand; what the driver refuses, such as a device that this process's cannot reach.
     pub fn join(self, all: &[[u8; PeerOffer::BYTES]], first: usize) -> Result<PeerGroup> {
         let (here, ranks) = (self.workspaces.len(), all.len());
         let fits = first.checked_add(here).is_some_and(|end| end <= ranks) && ranks <= MAX_RANKS;
@@ -92,6 +106,10 @@ impl PeerOffer {
         for (rank, bytes) in all.iter().enumerate() {
             let (handle, blocks) =
                 self.read(bytes).map_err(|expected| Error::PeerOffer { rank, expected })?;
+            let own = rank.checked_sub(first).and_then(|index| self.workspaces.get(index));
+            if own.is_some_and(|own| bytes[MARK] != mark(own)) {
+                return Err(Error::PeerOffer { rank, expected: "this process's own offer, of this rank" });
+            }
             handles.push(handle);
             least = least.min(blocks);
         }
@@ -131,12 +149,13 @@ impl PeerOffer {
         Ok(PeerGroup { local, ranks: handles.len(), first, blocks, shares, options: self.options })
     }
 
-    /// An offer: [`MAGIC`], the bytes of a buffer, the blocks of a launch, and the handle.
-    fn header(&self, handle: CUipcMemHandle) -> [u8; PeerOffer::BYTES] {
+    /// An offer: [`MAGIC`], the bytes of a buffer, the blocks of a launch, the [`mark`] of its workspace, and the handle.
+    fn header(&self, workspace: &Workspace, handle: CUipcMemHandle) -> [u8; PeerOffer::BYTES] {
         let mut bytes = [0; PeerOffer::BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..16].copy_from_slice(&buffer_bytes(&self.options).to_le_bytes());
         bytes[16..20].copy_from_slice(&self.blocks.to_le_bytes());
+        bytes[MARK].copy_from_slice(&mark(workspace));
         bytes[32..].copy_from_slice(&handle.reserved);
         bytes
     }
