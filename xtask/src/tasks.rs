@@ -226,6 +226,8 @@ fn dependencies(advisories: bool) -> Result<(), Error> {
     let database = "target/no-advisories";
     fs::create_dir_all(root().join(database).join("crates"))?;
     for file in LOCK_FILES {
+        // Of a package that cargo has not looked up yet cargo-audit says that it could not look, and succeeds.
+        Step::cargo("fetch --locked --quiet --manifest-path").args([file.replace(".lock", ".toml")]).run()?;
         let audit = Step::cargo("audit --deny yanked --file").args([file]);
         if advisories { audit } else { audit.words("--no-fetch --stale --db").args([database]) }.run()?;
     }

@@ -12,6 +12,9 @@ use crate::step::{cargo, root};
 /// How long tests may take, in seconds. A fault with which they take longer is found: they hang.
 const LIMIT: &str = "600";
 
+/// What is built anew for each fault is not optimized: it takes longer than these tests run.
+const UNOPTIMIZED: [&str; 2] = ["--config", "profile.dev.package.norm-host.opt-level=0"];
+
 /// How `timeout` says that it was longer.
 const TIMED_OUT: i32 = 124;
 
@@ -33,7 +36,8 @@ pub enum Outcome {
 pub fn outcome(tree: &Path, test: &str, switched_on: Option<&str>) -> Result<Outcome, Error> {
     if switched_on.is_none() {
         let mut build = Command::new(cargo());
-        build.args(["test", "--quiet", "--no-run", "--message-format", "short"]).args(test.split(' '));
+        build.args(UNOPTIMIZED).args(["test", "--quiet", "--no-run", "--message-format", "short"]);
+        build.args(test.split(' '));
         let built = in_copy(build, tree, None).output()?;
         if !built.status.success() {
             // Where a program chooses among faults there are warnings, too.
@@ -43,7 +47,7 @@ pub fn outcome(tree: &Path, test: &str, switched_on: Option<&str>) -> Result<Out
         }
     }
     let mut run = Command::new("timeout");
-    run.arg(LIMIT).arg(cargo()).arg("test").args(test.split(' '));
+    run.arg(LIMIT).arg(cargo()).args(UNOPTIMIZED).arg("test").args(test.split(' '));
     let run = in_copy(run, tree, switched_on).output()?;
     if run.status.success() {
         return Ok(Outcome::Missed);
