@@ -35,7 +35,8 @@ unsafe impl DeviceCopy for Argument {}
 /// RMSNorm of rows that are as long as the weights, by the kernel of this set.
 ///
 /// # Errors
-/// A set that lacks the kernel or was made of other kernels, and what the driver refuses.
+/// Rows that are none or so long that they take a cluster, a set that lacks the kernel or was made of other kernels, and what the
+/// driver refuses.
 pub fn rms_norm(set: &[Ptx], device: &Device, x: &[f32], w: &[f32]) -> Result<Vec<f32>, Box<dyn Error>> {
     let dim = w.len();
     if dim == 0 || x.is_empty() || !x.len().is_multiple_of(dim) {
@@ -68,7 +69,12 @@ pub fn rms_norm(set: &[Ptx], device: &Device, x: &[f32], w: &[f32]) -> Result<Ve
         overlap: false,
     };
     let plan = Plan::new(&problem, device.profile())?;
-    assert_eq!(plan.cluster, 1, "cust launches no clusters; rows of this length need none");
+    if plan.cluster != 1 {
+        return Err(format!(
+            "w: expected rows that need no cluster, which cust cannot launch, given {dim} elements"
+        )
+        .into());
+    }
 
     let text = ptx::for_capability(set, device.capability())?.module(plan.kernel)?;
     let module = Module::from_ptx(text, &[])?;

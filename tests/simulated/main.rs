@@ -131,6 +131,9 @@ fn a_module_of_custs_launches_a_shipped_kernel() -> Result<(), Failed> {
         let error = cust_module::rms_norm(&EMBEDDED, &device, x, w).expect_err("these are no rows");
         assert!(error.to_string().starts_with("x: expected rows of "), "{error}");
     }
+    let long = vec![1.0; 1 << 16];
+    let error = cust_module::rms_norm(&EMBEDDED, &device, &long, &long).expect_err("they take a cluster");
+    assert!(error.to_string().starts_with("w: expected rows that need no cluster"), "{error}");
     Ok(())
 }
 
