@@ -1,6 +1,6 @@
 //! Files that the command line normalizes on a device, of more than a chunk.
 
-use std::{fs, path::Path, process::Command};
+use std::{env, fs, path::Path, process::Command};
 
 use libtest_mimic::Failed;
 use norm_host::Device;
@@ -37,7 +37,9 @@ pub fn chunks(device: Device) -> Result<(), Failed> {
 
 /// The first row of the result, as which all others must be.
 fn first_row(folder: &Path, device: &str) -> Result<Vec<f32>, Failed> {
-    let output = Command::new(env!("CARGO_BIN_EXE_norm"))
+    // As for `tests/torture.sh`: on a machine without cargo the program lies elsewhere than where it was built.
+    let norm = env::var_os("NORM").unwrap_or_else(|| env!("CARGO_BIN_EXE_norm").into());
+    let output = Command::new(norm)
         .args(["rms", "--device", device, "--input", "m:x", "--weight", "m:w", "--out", device])
         .current_dir(folder)
         .output()?;

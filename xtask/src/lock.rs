@@ -8,7 +8,7 @@ use std::process::Command;
 use norm_host::ptx::{Entry, InstructionKind, Ptx};
 
 use norm_build::compiled::{COMPILED, section};
-use norm_build::ptxas;
+use norm_build::ptxas::{self, Assembled};
 use norm_build::text::{Text, hash};
 
 /// The first section: from which kernels the text was compiled, and which ptxas counted the registers.
@@ -30,10 +30,10 @@ impl Assembly {
     /// Assembles every entry point of a text for its target.
     ///
     /// # Errors
-    /// What ptxas rejects, or what is wrong with the text.
+    /// As [`assembled`].
     pub fn of(ptxas: &Path, ptx: &Ptx) -> Result<Assembly, crate::Error> {
-        let registers = ptxas::assemble(ptxas, &ptx.module_of(ptx.entries()?)?, ptx.target)?;
-        let registers = registers.into_iter().map(|kernel| (kernel.name, kernel.registers)).collect();
+        let kernels = assembled(ptxas, ptx, ptx.target)?;
+        let registers = kernels.into_iter().map(|kernel| (kernel.name, kernel.registers)).collect();
         Ok(Assembly { version: version_of(ptxas)?, registers })
     }
 
@@ -45,6 +45,21 @@ impl Assembly {
             Some((columns.next()?.to_owned(), columns.nth(1)?.parse().ok()?))
         });
         Assembly { version: version.unwrap_or_default().trim().to_owned(), registers: registers.collect() }
+    }
+}
+
+/// Every entry point of a text, assembled for `arch`, such as `sm_89`.
+///
+/// # Errors
+/// What ptxas rejects, what is wrong with the text, or the kernels that need a stack or spill registers.
+pub fn assembled(ptxas: &Path, ptx: &Ptx, arch: &str) -> Result<Vec<Assembled>, crate::Error> {
+    let kernels = ptxas::assemble(ptxas, &ptx.module_of(ptx.entries()?)?, arch)?;
+    let spilling: Vec<&Assembled> =
+        kernels.iter().filter(|kernel| kernel.stack_bytes + kernel.spill_bytes > 0).collect();
+    if spilling.is_empty() {
+        Ok(kernels)
+    } else {
+        Err(format!("{arch}: stack or spills: {spilling:?}").into())
     }
 }
 

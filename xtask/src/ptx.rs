@@ -8,7 +8,7 @@ use std::{env, fs, io};
 use clap::Subcommand;
 use norm_build::ptxas;
 use norm_build::text::{TARGETS, Text};
-use norm_host::ptx::Ptx;
+use norm_host::ptx::{Ptx, for_capability};
 use xtask::bundle::Unpacked;
 use xtask::lock::Assembly;
 use xtask::set::{Set, each_target, kernels};
@@ -96,8 +96,17 @@ fn lock() -> Result<(), Error> {
     place_locks(&locks(&set().unpack()?)?)
 }
 
+/// Devices that run a text made for older ones, which ptxas assembles otherwise. Each test run assembles a kernel of each template for
+/// them (tests/toolchain.rs).
+const OTHER_DEVICES: [(&str, (u32, u32)); 2] = [("sm_89", (8, 9)), ("sm_100", (10, 0))];
+
 fn locks(contents: &[Unpacked; 2]) -> Result<[String; 2], Error> {
     let ptxas = ptxas::find()?;
+    let set = [ptx(&contents[0].text)?, ptx(&contents[1].text)?];
+    for (arch, capability) in OTHER_DEVICES {
+        let ptx = for_capability(&set, capability)?;
+        lock::assembled(&ptxas, &ptx, arch)?;
+    }
     let [sm_80, sm_90] = contents.each_ref().map(|Unpacked { kernels, text }| {
         let ptx = ptx(text)?;
         lock::of(kernels, text, &ptx, &Assembly::of(&ptxas, &ptx)?)
@@ -166,10 +175,20 @@ fn build(codegen: &OsStr, mode: &str) -> Result<PathBuf, Error> {
     let messages = String::from_utf8(output.stdout)?;
     let folder = messages.lines().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let of_norm = message["package_id"].as_str()?.contains(concat!("#norm@", env!("CARGO_PKG_VERSION")));
+        let of_norm = is_of_norm(message["package_id"].as_str()?);
         of_norm.then(|| message["out_dir"].as_str().map(PathBuf::from)).flatten()
     });
     folder.ok_or_else(|| "cargo names no folder that the build compiled into".into())
+}
+
+/// Whether cargo means the package of the command line by this ID, which leaves the name out where the folder has the same
+/// (The Cargo Book, 'Package ID Specifications').
+fn is_of_norm(package_id: &str) -> bool {
+    let (folder, package) = package_id.rsplit_once('#').unwrap_or_default();
+    match package.split_once('@') {
+        Some((name, version)) => (name, version) == ("norm", env!("CARGO_PKG_VERSION")),
+        None => folder.ends_with("/norm") && package == env!("CARGO_PKG_VERSION"),
+    }
 }
 
 /// Writes a file completely or not at all.
@@ -179,4 +198,26 @@ fn place(file: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&beside, file)?;
     println!("{}: {} bytes", file.display(), bytes.len());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_norm;
+
+    #[test]
+    fn the_package_is_known_whatever_its_folder_is_called() {
+        let version = env!("CARGO_PKG_VERSION");
+        for id in
+            [format!("path+file:///src/main#norm@{version}"), format!("path+file:///work/norm#{version}")]
+        {
+            assert!(is_of_norm(&id), "{id}");
+        }
+        for id in [
+            format!("path+file:///src/norm/build#norm-build@{version}"),
+            format!("path+file:///src/norm/xtask#{version}"),
+            "registry+https://example.org/index#norm@7.0.0".to_owned(),
+        ] {
+            assert!(!is_of_norm(&id), "{id}");
+        }
+    }
 }
