@@ -7,7 +7,10 @@ pub const NAN: u32 = 0x7fff_ffff;
 
 /// The same number, or the one NaN there is.
 pub fn canonical(value: f32) -> f32 {
-    if value.is_nan() { f32::from_bits(NAN) } else { value }
+    // Of a square root that is not a number LLVM takes the processor's NaN for any other, if it sees them as floating-point values: a
+    // NaN's bits mean nothing to it (LLVM Language Reference, 'Behavior of Floating-Point NaN values'). So this looks at bits.
+    let bits = value.to_bits();
+    f32::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { NAN } else { bits })
 }
 
 /// Subnormals as zeros of their sign.
@@ -116,6 +119,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use rustc_apfloat::{Float, Round, ieee::Single};
+
+    #[test]
+    fn a_root_that_is_not_a_number_is_the_nan_of_arithmetic() {
+        let root = canonical(std::hint::black_box(-1.0_f32).sqrt());
+        assert_eq!(root.to_bits(), NAN);
+    }
 
     const MODES: [(Rounding, Round); 4] = [
         (Rounding::Nearest, Round::NearestTiesToEven),
