@@ -39,6 +39,9 @@ pub(crate) use kernel;
 #[repr(C, align(128))]
 struct Aligned128([MaybeUninit<u8>; 128]);
 
+// By this name, as that of the path to it has a hash of the folder that it is compiled in. In front of `address_space`, whose released
+// version does not know such attributes.
+#[cfg_attr(target_arch = "nvptx64", unsafe(export_name = "SCRATCH"))]
 #[address_space(shared)]
 static mut SCRATCH: [Aligned128; SCRATCH_BYTES / 128] =
     [const { Aligned128([MaybeUninit::uninit(); 128]) }; SCRATCH_BYTES / 128];
