@@ -208,7 +208,7 @@ mod tests {
     fn the_package_is_known_whatever_its_folder_is_called() {
         let version = env!("CARGO_PKG_VERSION");
         for id in
-            [format!("path+file:///src/main#norm@{version}"), format!("path+file:///work/norm#{version}")]
+            [format!("path+file:///src/main#norm@{version}"), format!("path+file:///src/norm#{version}")]
         {
             assert!(is_of_norm(&id), "{id}");
         }
