@@ -233,14 +233,9 @@ fn as_locked(lock: &str, ptx: &Ptx, kernels: Vec<Assembled>) -> Result<(), Faile
 
 /// Assembles so many kernels, none of which may spill.
 fn assembles(ptxas: &Path, text: &str, arch: &str, expected: usize) -> Result<Vec<Assembled>, Failed> {
-    let kernels = ptxas::assemble(ptxas, text, arch).map_err(|error| error.to_string())?;
+    let kernels = lock::assembled(ptxas, text, arch).map_err(|error| error.to_string())?;
     if kernels.len() != expected {
         return Err(format!("{} kernels assembled", kernels.len()).into());
-    }
-    let spilling: Vec<_> =
-        kernels.iter().filter(|kernel| kernel.stack_bytes + kernel.spill_bytes > 0).collect();
-    if !spilling.is_empty() {
-        return Err(format!("stack or spills: {spilling:?}").into());
     }
     Ok(kernels)
 }

@@ -30,9 +30,9 @@ impl Assembly {
     /// Assembles every entry point of a text for its target.
     ///
     /// # Errors
-    /// As [`assembled`].
+    /// As [`assembled`], or what is wrong with the text.
     pub fn of(ptxas: &Path, ptx: &Ptx) -> Result<Assembly, crate::Error> {
-        let kernels = assembled(ptxas, ptx, ptx.target)?;
+        let kernels = assembled(ptxas, &ptx.module_of(ptx.entries()?)?, ptx.target)?;
         let registers = kernels.into_iter().map(|kernel| (kernel.name, kernel.registers)).collect();
         Ok(Assembly { version: version_of(ptxas)?, registers })
     }
@@ -48,12 +48,12 @@ impl Assembly {
     }
 }
 
-/// Every entry point of a text, assembled for `arch`, such as `sm_89`.
+/// The kernels of a module, assembled for `arch`, such as `sm_89`.
 ///
 /// # Errors
-/// What ptxas rejects, what is wrong with the text, or the kernels that need a stack or spill registers.
-pub fn assembled(ptxas: &Path, ptx: &Ptx, arch: &str) -> Result<Vec<Assembled>, crate::Error> {
-    let kernels = ptxas::assemble(ptxas, &ptx.module_of(ptx.entries()?)?, arch)?;
+/// What ptxas rejects, or the kernels that need a stack or spill registers.
+pub fn assembled(ptxas: &Path, module: &str, arch: &str) -> Result<Vec<Assembled>, crate::Error> {
+    let kernels = ptxas::assemble(ptxas, module, arch)?;
     let spilling: Vec<&Assembled> =
         kernels.iter().filter(|kernel| kernel.stack_bytes + kernel.spill_bytes > 0).collect();
     if spilling.is_empty() {

@@ -105,13 +105,12 @@ fn locks(contents: &[Unpacked; 2]) -> Result<[String; 2], Error> {
     let set = [ptx(&contents[0].text)?, ptx(&contents[1].text)?];
     for (arch, capability) in OTHER_DEVICES {
         let ptx = for_capability(&set, capability)?;
-        lock::assembled(&ptxas, &ptx, arch)?;
+        lock::assembled(&ptxas, &ptx.module_of(ptx.entries()?)?, arch)?;
     }
-    let [sm_80, sm_90] = contents.each_ref().map(|Unpacked { kernels, text }| {
-        let ptx = ptx(text)?;
-        lock::of(kernels, text, &ptx, &Assembly::of(&ptxas, &ptx)?)
-    });
-    Ok([sm_80?, sm_90?])
+    let lock = |Unpacked { kernels, text }: &Unpacked, ptx: &Ptx| {
+        lock::of(kernels, text, ptx, &Assembly::of(&ptxas, ptx)?)
+    };
+    Ok([lock(&contents[0], &set[0])?, lock(&contents[1], &set[1])?])
 }
 
 fn place_locks(locks: &[String; 2]) -> Result<(), Error> {

@@ -39,8 +39,8 @@ pub(crate) use kernel;
 #[repr(C, align(128))]
 struct Aligned128([MaybeUninit<u8>; 128]);
 
-// By this name, as that of the path to it has a hash of the folder that it is compiled in. In front of `address_space`, whose released
-// version does not know such attributes.
+// Named, as the mangled name would hold a hash of the folder that it is compiled in. The attribute stands in front of `address_space`,
+// whose released version cannot parse it.
 #[cfg_attr(target_arch = "nvptx64", unsafe(export_name = "SCRATCH"))]
 #[address_space(shared)]
 static mut SCRATCH: [Aligned128; SCRATCH_BYTES / 128] =

@@ -188,7 +188,7 @@ impl<'a> Quantizer<'a> {
         }
         // Lanes that hold a vector are numbered as the vectors are, in both kinds of groups, by the upper bits of their number.
         let (within, bits) = (lane & (lanes - 1), if lanes == 16 { 4 } else { 3 });
-        // A constant, as rust-cuda makes another number of it where it is computed.
+        // Computed at compile time: in a kernel rust-cuda's `trailing_zeros` of 64 bits gives another number.
         let vector = within >> (bits - const { V.trailing_zeros() });
         let at = first - within * WIDTH as u32 + vector * step;
         if within & (lanes_of_vector::<V>(lanes) - 1) == 0 && at < end {

@@ -7,8 +7,8 @@ pub const NAN: u32 = 0x7fff_ffff;
 
 /// The same number, or the one NaN there is.
 pub fn canonical(value: f32) -> f32 {
-    // Of a square root that is not a number LLVM takes the processor's NaN for any other, if it sees them as floating-point values: a
-    // NaN's bits mean nothing to it (LLVM Language Reference, 'Behavior of Floating-Point NaN values'). So this looks at bits.
+    // A test of the value, `is_nan`, LLVM drops behind a square root, and the constant with it: one NaN is as good as another to it
+    // (LLVM Language Reference, 'Behavior of Floating-Point NaN values'). So this tests the bits.
     let bits = value.to_bits();
     f32::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { NAN } else { bits })
 }
