@@ -1,9 +1,9 @@
-//! The PTX that a compiler makes of the kernels, without comments, cut at its entry points.
+//! The PTX that a compiler makes of the kernels, without comments but for libNVVM's name, cut at its entry points.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use norm_kernels::abi::EntryPoint;
+use norm_kernels::abi::{EntryPoint, LIBNVVM_COMMENT, is_of_libnvvm};
 use sha2::{Digest, Sha256};
 
 /// The target of each text: the oldest architecture that it runs on.
@@ -12,6 +12,8 @@ pub const TARGETS: [&str; 2] = ["sm_80", "sm_90"];
 /// The text for a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
+    /// Whether libNVVM made it.
+    pub is_of_libnvvm: bool,
     /// The lines in front of the entry points: version, target, shared memory.
     pub header: String,
     /// The text of each entry point, sorted by name, so that the order does not depend on the compiler.
@@ -42,7 +44,8 @@ impl Text {
             let name = entry.split('(').next().unwrap_or_default().trim();
             (name.to_owned(), format!("{ENTRY}{}\n", entry.trim_end()))
         });
-        let text = Text { header, entries: entries.collect() };
+        let is_of_libnvvm = is_of_libnvvm(assembly);
+        let text = Text { is_of_libnvvm, header, entries: entries.collect() };
         text.serves_every_entry_point()?;
         Ok(text)
     }
@@ -72,9 +75,12 @@ impl Text {
     }
 }
 
-/// The whole text: the header and the entries, one after the other.
+/// The whole text: libNVVM's name if that made it, the header, and the entries, one after the other.
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_of_libnvvm {
+            writeln!(f, "{LIBNVVM_COMMENT}")?;
+        }
         f.write_str(&self.header)?;
         self.entries.values().try_for_each(|entry| f.write_str(entry))
     }

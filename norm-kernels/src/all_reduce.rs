@@ -528,6 +528,7 @@ unsafe fn reduce_by<A: MemoryAccess, X: Addend, const N: usize, const F: usize>(
 ) {
     let mut first = row.start;
     while first < row.end {
+        first = gpu::opaque(first);
         let places = Places { row, first };
         // SAFETY: the caller guarantees that the parts are readable.
         let sums = unsafe { parts.sum::<A, X, N, F>(group, row.step, |v| places.at::<A, N>(v)) };

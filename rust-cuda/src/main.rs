@@ -22,10 +22,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn compile(kernels: &Path, target: &str, arch: NvvmArch) -> Result<PathBuf, Box<dyn Error>> {
     // The flags of stock rustc (`build/ptx.rs`): the target as a `cfg`, and no jump threading, which would copy barriers into
-    // both branches of a condition.
-    let flags = format!(
-        "profile.release.package.norm-kernels.rustflags=['--cfg={target}', '-Zmir-enable-passes=-JumpThreading']"
-    );
+    // both branches of a condition. And all calls inlined before LLVM: where LLVM 7 inlines, it lets arrays of one size share their
+    // memory, whatever their elements are, which then does not become registers, or becomes one for each byte.
+    let flags = [
+        &format!("--cfg={target}"),
+        "-Zmir-enable-passes=-JumpThreading",
+        "-Zinline-mir-hint-threshold=100000",
+        "-Zinline-mir-threshold=250",
+    ];
+    let flags = format!("profile.release.package.norm-kernels.rustflags={flags:?}");
     let ptx = CudaBuilder::new(kernels)
         .arch(arch)
         // The source calls `fma` where it means one: contraction would change bits elsewhere.

@@ -3,11 +3,12 @@
 use std::io;
 
 use norm_build::text::Text;
+use norm_kernels::abi::LIBNVVM_COMMENT;
 
 /// The compression level: higher ones gain less than a thousandth.
 const LEVEL: i32 = 19;
 
-/// The beginning of the first line, in front of the kernels' hash.
+/// The beginning of the line with the kernels' hash.
 const KERNELS: &str = "// kernels ";
 
 /// The size of a dictionary in bytes. One of twice the size would make the bundles 0.02 MB smaller, and itself larger by as
@@ -29,7 +30,8 @@ pub fn dictionary(texts: [&Text; 2]) -> io::Result<Vec<u8>> {
 /// # Errors
 /// zstd's.
 pub fn of(kernels: &str, text: &Text, dictionary: &[u8]) -> io::Result<Vec<u8>> {
-    let mut index = format!("{KERNELS}{kernels}\n");
+    let mut index = if text.is_of_libnvvm { format!("{LIBNVVM_COMMENT}\n") } else { String::new() };
+    index += &format!("{KERNELS}{kernels}\n");
     for (name, frame) in text.entries.keys().zip(1..) {
         index += &format!("// frame {frame}: {name}\n");
     }
@@ -92,7 +94,8 @@ pub struct Unpacked {
 /// What is wrong with the bundle, or with its text.
 pub fn unpack(bytes: &[u8], dictionary: &[u8]) -> io::Result<Unpacked> {
     let text = io::read_to_string(zstd::Decoder::with_dictionary(bytes, dictionary)?)?;
-    let kernels = text.lines().next().and_then(|line| line.strip_prefix(KERNELS)).unwrap_or_default();
+    let mut comments = text.lines().take_while(|line| line.starts_with("//"));
+    let kernels = comments.find_map(|comment| comment.strip_prefix(KERNELS)).unwrap_or_default();
     Ok(Unpacked { kernels: kernels.to_owned(), text: Text::of(&text).map_err(io::Error::other)? })
 }
 
@@ -106,8 +109,9 @@ mod tests {
     #[test]
     fn a_bundle_is_zstd_that_unpacks_to_its_text() {
         let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        let [Unpacked { text, .. }, _] = Set::stock(root).unpack().unwrap();
+        let [Unpacked { mut text, .. }, _] = Set::stock(root).unpack().unwrap();
         for dictionary in [vec![], dictionary([&text; 2]).unwrap()] {
+            text.is_of_libnvvm = dictionary.is_empty();
             let bytes = of("5c1e", &text, &dictionary).unwrap();
             let unpacked = unpack(&bytes, &dictionary).unwrap();
             assert_eq!((unpacked.kernels.as_str(), &unpacked.text), ("5c1e", &text));

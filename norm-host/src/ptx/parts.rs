@@ -6,6 +6,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use norm_kernels::abi::is_of_libnvvm;
+
 use super::{scanner::Scanner, specialize::PREFIX};
 
 /// The parts of a PTX text.
@@ -17,6 +19,8 @@ pub(super) struct Parts<'a> {
     /// The hash of the kernels that it was compiled from, from the comments at its top, if it has them as a
     /// [bundle](super::bundle)'s text does.
     pub(super) kernels: Option<&'a str>,
+    /// Whether libNVVM made it, by the same comments.
+    pub(super) is_of_libnvvm: bool,
     /// A name that several entry points have, if there is one.
     pub(super) duplicate: Option<&'a str>,
     /// The opcode of a pseudo-instruction outside of entry points, where nothing expands it, if there is one.
@@ -50,6 +54,7 @@ impl<'a> Parts<'a> {
             version: None,
             target: None,
             kernels: kernels(text),
+            is_of_libnvvm: is_of_libnvvm(text),
             duplicate: None,
             stray: None,
             header: String::new(),

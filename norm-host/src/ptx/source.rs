@@ -70,6 +70,14 @@ impl Source {
         }))
     }
 
+    /// Whether libNVVM made the text.
+    pub(super) fn is_of_libnvvm(self) -> Result<bool> {
+        Ok(match self {
+            Source::Text(text) => cut(text)?.is_of_libnvvm,
+            Source::Bundle(bundle) => opened(bundle)?.is_of_libnvvm,
+        })
+    }
+
     /// The argument of the directive `.version`.
     pub(super) fn version(self) -> Result<Option<Cow<'static, str>>> {
         match self {
