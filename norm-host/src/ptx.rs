@@ -51,7 +51,7 @@ pub static EMBEDDED: [Ptx; 2] = [
 
 /// The PTX that rust-cuda compiles from the same source, lowest capability first, for
 /// [`Device::with_ptx`](crate::Device::with_ptx) and `Simulator::with_ptx`. If it was compiled from another version of the
-/// kernels than [`EMBEDDED`], as now, every use of one of its kernels is [`Error::OtherKernels`].
+/// kernels than [`EMBEDDED`], every use of one of its kernels is [`Error::OtherKernels`].
 #[cfg(feature = "rust-cuda")]
 pub static RUST_CUDA: [Ptx; 2] = [
     Ptx { target: "sm_80", capability: (8, 0), few_doubles: false, source: Source::Bundle(&RUST_CUDA_SM_80) },

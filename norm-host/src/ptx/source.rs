@@ -219,7 +219,7 @@ mod tests {
         );
     }
 
-    /// Whether or not they are those of other kernels.
+    /// Also where they are those of other kernels.
     #[cfg(feature = "rust-cuda")]
     #[test]
     fn rust_cudas_bundles_are_whole() {
@@ -228,17 +228,9 @@ mod tests {
         use crate::ptx::{RUST_CUDA_SM_80, RUST_CUDA_SM_90};
 
         for bundle in [&RUST_CUDA_SM_80, &RUST_CUDA_SM_90] {
+            assert!(bundle.index().unwrap().is_of_libnvvm);
             let names: Vec<&str> = bundle.index().unwrap().names().collect();
-            // It is compiled anew when the kernels of all forms stand; until then it has those that there were.
-            let is_older = |entry: &EntryPoint| match entry {
-                EntryPoint::Norm(kernel) => !kernel.addition.wide && !kernel.variant.is_sandwich(),
-                EntryPoint::Quant(_) => false,
-                EntryPoint::Shard(_) => true,
-                EntryPoint::Gated(_) => false,
-                EntryPoint::Rope(_) => false,
-                EntryPoint::Group(_) => false,
-            };
-            for entry in EntryPoint::all().filter(is_older) {
+            for entry in EntryPoint::all() {
                 let (own, template) = (entry.to_string(), entry.template().to_string());
                 let name = [own, template].into_iter().find(|name| names.contains(&name.as_str()));
                 assert!(name.is_some(), "{entry}");

@@ -172,8 +172,18 @@ impl EntryPoint {
             (EntryPoint::Group(GroupKernel { norm: None, variant: GroupVariant::Scalar, .. }), None) => {
                 Some(80)
             }
-            (EntryPoint::Quant(QuantKernel { kind: Rms, variant: QuantVariant::Add4, .. }), None)
-            | (EntryPoint::Norm(Kernel { kind: Rms, variant: Variant::Sandwich4, .. }), None) => Some(72),
+            (
+                EntryPoint::Quant(QuantKernel {
+                    kind: Rms, variant: QuantVariant::Add4, w: F16 | BF16, ..
+                }),
+                None,
+            ) if capability >= (9, 0) => Some(72),
+            (
+                EntryPoint::Norm(Kernel {
+                    variant: Variant::Sandwich4, x: F32, w: F16 | BF16, y: F32, ..
+                }),
+                None,
+            ) => Some(72),
             (_, None) => None,
         }
     }
