@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         trial("steps_over_shards_have_no_more_barriers_than_the_source", || {
             ptx::steps_over_shards(&ptx::RUST_CUDA)
         }),
+        trial("gated_norms_have_no_more_barriers_than_the_source", || ptx::gated_norms(&ptx::RUST_CUDA)),
         trial("heads_are_summed_by_shuffles_and_move_in_whole_vectors", || ptx::heads(&ptx::RUST_CUDA)),
         trial("aligned_rows_move_in_16_byte_accesses", || ptx::widths_of_accesses(&ptx::RUST_CUDA)),
         trial("every_kernel_states_its_largest_block", || ptx::largest_blocks(&ptx::RUST_CUDA)),

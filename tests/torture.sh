@@ -6,6 +6,7 @@
 #   SECONDS_OF_THREADS=60 CASES=1000000 tests/torture.sh
 #   SANITIZERS="memcheck racecheck" JOBS=8 tests/torture.sh   # which, how many processes at a time
 #   ONLY="sanitizers" tests/torture.sh        # some parts: sanitizers, threads, processes, rest, two-gpus, check
+#   NORM_KERNELS=rust-cuda ONLY="sanitizers" tests/torture.sh    # the same of the kernels that rust-cuda made
 #   LIMIT=500 tests/torture.sh                # seconds for all; what has not ended by then is 'not finished'
 #   NORM=FILE DEVICE_TESTS=FILE COMMIT=HASH tests/torture.sh   # with programs that are built already
 #
@@ -67,7 +68,7 @@ $(sed -n '/^failures:/,$p' "$log" | grep -vE '^(failures:|)$' | head -20) $(tail
 {
   echo "# Torture"
   echo
-  echo "Commit $commit, $(date -u +%F), by \`tests/torture.sh\` (${parts// /, }):"
+  echo "Commit $commit, $(date -u +%F), by \`tests/torture.sh\` (${parts// /, })${NORM_KERNELS:+, with the kernels of $NORM_KERNELS}:"
   nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null || echo "no GPU: nothing below was run on one"
   echo
   echo "| what | outcome | detail |"
@@ -92,6 +93,8 @@ one() {
 sanitize() {
   local tool group slow bad clean outcome detail
   mapfile -t groups < <("$binary" --list small_everything 2> /dev/null | sed -n 's/^\(\[.*\] *\)\?\(.*\): test$/\2/p')
+  # What takes two devices is left to a machine that has them.
+  [ "$gpus" -ge 2 ] || mapfile -t groups < <(printf '%s\n' "${groups[@]}" | grep -v two_devices)
   logs=$(mktemp -d)
   export -f one left
   export logs sanitizer binary until

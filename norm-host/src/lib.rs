@@ -80,7 +80,7 @@
 //!   `candle-cuda` also for tensors on its CUDA devices, for which candle needs a CUDA toolkit.
 //! - `linked`: for a program in which, beside cust, another crate links to libcuda by name, as cudarc's
 //!   feature `dynamic-linking` does. `candle-cuda` turns it on. Without `cust` it has no effect.
-//! - `rust-cuda`: also the kernels as compiled by rust-cuda ([`ptx`], `RUST_CUDA`), 1.7 MB; they are refused if they were
+//! - `rust-cuda`: also the kernels as compiled by rust-cuda ([`ptx`], `RUST_CUDA`), 3.0 MB; they are refused if they were
 //!   compiled from another source than the others.
 //! - `sim`: a backend that runs the kernels' PTX on a simulator (`Simulator`).
 //!

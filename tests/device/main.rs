@@ -20,7 +20,10 @@ mod sums;
 mod vectors;
 
 use libtest_mimic::{Failed, Trial};
-use norm_host::{Device, NcclId, NormKind, PeerOptions, ptx::RUST_CUDA};
+use norm_host::{
+    Device, NcclId, NormKind, PeerOptions,
+    ptx::{EMBEDDED, RUST_CUDA},
+};
 use norm_kernels::abi::Variant;
 use norm_testing::{
     device::{all_reduce, captured, functions, gated, graphs, sandwich, sharded, streams, tensor_parallel},
@@ -243,15 +246,21 @@ fn main() -> ExitCode {
     trials::run(trials)
 }
 
-/// The first device, or why there is none.
+/// The first device with the kernels that `NORM_KERNELS` names, those of stock rustc if it names none; or why there is none.
 fn device() -> Result<Device, String> {
-    Device::new(0).map_err(|error| format!("no CUDA device ({error})"))
+    let stock = Device::new(0).map_err(|error| format!("no CUDA device ({error})"));
+    match std::env::var("NORM_KERNELS").as_deref() {
+        Err(std::env::VarError::NotPresent) | Ok("stock") => stock,
+        Ok("rust-cuda") => stock.and_then(with_rust_cuda).map(|(_, rust_cuda)| rust_cuda),
+        other => panic!("NORM_KERNELS: expected stock or rust-cuda, given {other:?}"),
+    }
 }
 
-/// The device, and the same with rust-cuda's kernels: its driver may be too old for them, or they may be of others.
+/// The device with stock rustc's kernels, and with rust-cuda's: its driver may be too old for them, or they may be of others.
 fn with_rust_cuda(device: Device) -> Result<(Device, Device), String> {
-    let rust_cuda = Device::with_ptx(device.ordinal(), &RUST_CUDA).map_err(|error| error.to_string())?;
-    Ok((device, rust_cuda))
+    let [stock, rust_cuda] = [&EMBEDDED, &RUST_CUDA].map(|set| Device::with_ptx(device.ordinal(), set));
+    let text = |error: norm_host::Error| error.to_string();
+    Ok((stock.map_err(text)?, rust_cuda.map_err(text)?))
 }
 
 /// The first two.
