@@ -12,6 +12,7 @@ mod entry_point;
 mod gated;
 mod kernel;
 mod launch_bounds;
+mod libnvvm;
 mod qk_rope;
 mod quantized;
 mod rounding;
@@ -30,7 +31,7 @@ pub use divisor::Divisor;
 pub use entry_point::EntryPoint;
 pub use gated::{Activation, GATED_KERNEL_SLOTS, GateOrder, GatedKernel, GatedVariant, Gating};
 pub use kernel::{KERNEL_SLOTS, Kernel, NormKind, stages_residual_behind_norm};
-pub use launch_bounds::{LIBNVVM_COMMENT, is_of_libnvvm};
+pub use libnvvm::{LIBNVVM_COMMENT, is_of_libnvvm};
 pub use qk_rope::{
     HAS_WEIGHTS, IS_NORMED, LAYER_NORM, MAX_HEAD_DIM, Pairing, ROPE_KERNEL_SLOTS, ROTATES, RopeArgs,
     RopeHeads, RopeKernel, RopeRounding,
