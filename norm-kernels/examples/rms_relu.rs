@@ -4,7 +4,7 @@
 //! (`norm_host::ptx`).
 //!
 //! A block has one row. `dim` is a multiple of 8, and at most 16 elements a thread. The arguments are those that `norm-host`
-//! makes for its own kernels.
+//! makes for its own kernels; grid and block are not, which may be for several rows or more elements.
 #![no_std]
 
 use cuda_std::kernel;
