@@ -62,6 +62,7 @@ const TEMPLATES: &[&str] = &[
     "cvt.u16.u64 $H, $d",
     "setp.gt.s32 $P, $r, $r",
     "setp.le.u64 $P, $d, $d",
+    "setp.ge.u64 $P, $d, $d",
     "popc.b32 $R, $r",
     "popc.b64 $R, $d",
     "clz.b32 $R, $r",
