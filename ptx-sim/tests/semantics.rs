@@ -30,6 +30,10 @@ fn integers() {
         result(&format!("mov.b64 %d1, {a}; setp.le.u64 %p1, %d1, {b}; selp.b32 %r0, 1, 0, %p1;"))
     };
     assert_eq!([at_most("1", "-1"), at_most("-1", "1"), at_most("3", "3")], [1, 0, 1]);
+    let at_least = |a: &str, b: &str| {
+        result(&format!("mov.b64 %d1, {a}; setp.ge.u64 %p1, %d1, {b}; selp.b32 %r0, 1, 0, %p1;"))
+    };
+    assert_eq!([at_least("1", "-1"), at_least("-1", "1"), at_least("3", "3")], [0, 1, 1]);
     assert_eq!(result("mov.b32 %r1, 200; cvt.sat.s8.s32 %r2, %r1; mov.b32 %r0, %r2;"), 127);
 }
 
