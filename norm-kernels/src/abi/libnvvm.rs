@@ -42,7 +42,7 @@ impl EntryPoint {
             // with 88 1.10 to 1.17.
             (EntryPoint::Rope(RopeKernel { rms_only: true, .. }), Some(_)) => Some(96),
             (_, Some(most)) => Some(most + more),
-            // Of these ptxas gives a thread 64 where there is no bound, though there is room for more, and spills up to four.
+            // Without a bound ptxas gives a thread of a group's sums 64 registers, though its block leaves 128, and spills three words.
             (EntryPoint::Group(GroupKernel { norm: None, variant: GroupVariant::Scalar, .. }), None) => {
                 Some(80)
             }
@@ -54,7 +54,7 @@ impl EntryPoint {
                 }),
                 None,
             ) if capability >= (9, 0) => Some(96),
-            // As of the group's: for sm_89 it spills a word.
+            // Without a bound ptxas spills a word for sm_89, as it does in a group's sums.
             (
                 EntryPoint::Quant(QuantKernel {
                     variant: QuantVariant::Long4,
